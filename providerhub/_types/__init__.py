@@ -1,0 +1,44 @@
+"""Value classes: frozen, slotted, and without knowledge of anything above them."""
+
+from providerhub._types._answer import Completion, ToolCall, Usage
+from providerhub._types._config import ProviderConfig, Secret
+from providerhub._types._events import (
+    Event,
+    Finish,
+    ReasoningDelta,
+    RefusalDelta,
+    Restarted,
+    TextDelta,
+    ToolCallDelta,
+    UsageDelta,
+)
+from providerhub._types._knobs import RetryPolicy, Timeout
+from providerhub._types._request import Message, Model, Options, Request
+from providerhub._types._route import Attempt, Candidate, Route, RoutePlan, Skip
+
+__all__ = [
+    "Attempt",
+    "Candidate",
+    "Completion",
+    "Event",
+    "Finish",
+    "Message",
+    "Model",
+    "Options",
+    "ProviderConfig",
+    "ReasoningDelta",
+    "RefusalDelta",
+    "Request",
+    "Restarted",
+    "RetryPolicy",
+    "Route",
+    "RoutePlan",
+    "Secret",
+    "Skip",
+    "TextDelta",
+    "Timeout",
+    "ToolCall",
+    "ToolCallDelta",
+    "Usage",
+    "UsageDelta",
+]

@@ -1,0 +1,91 @@
+"""How one provider instance is set up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import attrs
+
+
+@final
+class Secret:
+    """A value that never shows itself: not in `repr`, `str`, a traceback or a log.
+
+    Args:
+        value: The value to keep. Read it with `reveal()`, at the moment it goes on the wire.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+
+def _secret(value: str | Secret | None) -> Secret | None:
+    return Secret(value) if isinstance(value, str) else value
+
+
+@attrs.frozen(kw_only=True)
+class ProviderConfig:
+    """The settings of one provider instance, as a caller or the settings file gives them and as `create(config)` gets them.
+
+    Args:
+        name: The instance's name; filled in by the hub.
+        plugin: The plugin that this is an instance of; `None` means the one of the same name.
+        url: The service's address.
+        api_key: The key; a `str` is wrapped in `Secret`.
+        options: Further settings that the plugin declares, by name.
+        proxies: Proxy by scheme, such as `{"https": "http://proxy:3128"}`; empty means no proxy.
+        ca_bundle: Path of a PEM file to trust in place of the default certificates.
+        models: Models of this instance, in addition to those that the plugin declares; a name, a prefix with a
+            trailing `*`, or a `ModelInfo`.
+        priority: A higher one is tried first.
+        weight: Share of the calls under the strategy `weighted`, relative to the others.
+        origin: Where the values came from: `"argument"`, or the settings file's path. Environment variables
+            outrank a file, and an argument outranks them.
+    """
+
+    name: str = ""
+    plugin: str | None = None
+    url: str | None = None
+    api_key: Secret | None = attrs.field(default=None, converter=_secret)
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+    proxies: Mapping[str, str] = attrs.field(factory=dict)
+    ca_bundle: str | None = None
+    models: tuple[Any, ...] = attrs.field(default=(), converter=tuple)
+    priority: int = 0
+    weight: float = 1.0
+    origin: str = "argument"
+
+    def get(self, name: str) -> Any:
+        """The value of one declared setting.
+
+        Args:
+            name: `"url"`, `"api_key"`, or a key of `options`.
+
+        Returns:
+            The value, or `None` when it has none.
+        """
+        if name in {"url", "api_key"}:
+            return getattr(self, name)
+        return self.options.get(name)

@@ -1,0 +1,86 @@
+"""What a caller can turn: timeouts and the retry policy, with the defaults that the project stands for."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import attrs
+
+
+def _seconds(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse what is not a positive finite number of seconds.
+
+    Raises:
+        ValueError: It is zero, negative, infinite, not a number, or not a number type.
+    """
+    if value is None and attribute.default is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        msg = f"{attribute.name} must be a positive, finite number of seconds, not {value!r}"
+        raise ValueError(msg)
+
+
+def _not_negative(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse what is not a finite number from zero up.
+
+    Raises:
+        ValueError: It is negative, infinite, not a number, or not a number type.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        msg = f"{attribute.name} must be a finite number, zero or more, not {value!r}"
+        raise ValueError(msg)
+
+
+def _count(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse what is not a whole number from one up.
+
+    Raises:
+        ValueError: It is below one or not a whole number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        msg = f"{attribute.name} must be a whole number, 1 or more, not {value!r}"
+        raise ValueError(msg)
+
+
+@attrs.frozen(kw_only=True)
+class Timeout:
+    """The phases of a call, each in seconds; every phase is also cut at what remains of `total`.
+
+    Args:
+        connect: Until the connection stands, over all addresses of a name, TLS included.
+        first_token: From the start of an attempt to its first content. Applies when the wire request streams.
+        byte_idle: Between two pieces of bytes, from the first byte of the body on. Comments feed this clock.
+        token_idle: Between two events, the consumer's own time left out. Applies when the wire request streams.
+        total: The whole call: attempts, waits, fallbacks, and the consumer's time while it reads a stream.
+    """
+
+    connect: float = attrs.field(default=5.0, validator=_seconds)
+    first_token: float = attrs.field(default=60.0, validator=_seconds)
+    byte_idle: float = attrs.field(default=30.0, validator=_seconds)
+    token_idle: float = attrs.field(default=60.0, validator=_seconds)
+    total: float = attrs.field(default=600.0, validator=_seconds)
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """How far the chain goes before it gives up.
+
+    Args:
+        attempts: The most attempts of one call, all providers together.
+        attempts_per_provider: The most attempts at one provider, when the same one is tried again.
+        backoff: Seconds; before the same provider is tried again the wait is drawn from
+            `U(0, min(backoff_max, backoff * 2**n))`, n counting the call's repeats from 0 (full jitter).
+        backoff_max: Seconds; the cap of that range.
+        throttle_backoff: Seconds; takes the place of `backoff` after a rate limit that named no time.
+        retry_after_max: Seconds; a `Retry-After` longer than this is not waited for.
+        pause_max: Seconds; the longest that a provider's *not before* is remembered.
+    """
+
+    attempts: int = attrs.field(default=4, validator=_count)
+    attempts_per_provider: int = attrs.field(default=2, validator=_count)
+    backoff: float = attrs.field(default=0.5, validator=_not_negative)
+    backoff_max: float = attrs.field(default=8.0, validator=_not_negative)
+    throttle_backoff: float = attrs.field(default=1.0, validator=_not_negative)
+    retry_after_max: float = attrs.field(default=30.0, validator=_not_negative)
+    pause_max: float = attrs.field(default=600.0, validator=_not_negative)
