@@ -1,0 +1,304 @@
+"""How each provider has been doing: circuit breaker, pauses, retry budget and latency record.
+
+Pure but for one lock, which is never held across I/O: time and random source are handed in. The breaker follows Nygard,
+"Release It!", with the numbers of the reliability table in the documentation.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+
+import attrs
+
+from providerhub._errors import AttemptError, AuthenticationError, QuotaExceededError
+from providerhub._policy import QUOTA_PAUSE, RetryBudget, Rng, disposition
+from providerhub._types import Candidate, RetryPolicy
+
+Key = tuple[str, str]
+"""(provider instance, declared model entry); the entry `""` stands for the instance as a whole."""
+
+FOREVER = float("inf")
+
+
+@attrs.frozen(kw_only=True)
+class BreakerRules:
+    """When a breaker opens, and for how long.
+
+    Args:
+        window: Seconds of the past that count.
+        calls: The fewest calls in the window before a share is meaningful.
+        share: The share of failing calls from which on it opens.
+        in_a_row: Failures in a row that open it whatever the share.
+        open_first: Seconds that it stays open at first; doubled at each failed probe.
+        open_most: Seconds; the cap of that.
+    """
+
+    window: float = 30.0
+    calls: int = 5
+    share: float = 0.5
+    in_a_row: int = 5
+    open_first: float = 5.0
+    open_most: float = 300.0
+
+
+class Breaker:
+    """A circuit breaker: closed, open, or half-open with one probe under way. Its owner locks it."""
+
+    __slots__ = ("_in_a_row", "_outcomes", "_rules", "generation", "open_for", "open_until", "probing")
+
+    def __init__(self, rules: BreakerRules) -> None:
+        self._rules = rules
+        self._outcomes: deque[tuple[float, bool]] = deque()
+        self._in_a_row = 0
+        self.generation = 0
+        self.open_for = 0.0
+        self.open_until: float | None = None
+        self.probing = False
+
+    def allow(self, now: float) -> bool:
+        """Whether a call may go through; in the half-open state that makes it the probe."""
+        if self.open_until is None:
+            return True
+        if now < self.open_until or self.probing:
+            return False
+        self.probing = True
+        return True
+
+    def force(self, now: float) -> None:
+        """Let a call through although the breaker is open, as its probe."""
+        if self.open_until is not None:
+            self.open_until = min(self.open_until, now)
+            self.probing = True
+
+    def record(self, now: float, *, ok: bool, rng: Rng) -> None:
+        """Count a finished call of the present generation."""
+        if self.open_until is not None:
+            self._probed(now, ok=ok, rng=rng)
+            return
+        self._outcomes.append((now, ok))
+        while self._outcomes and self._outcomes[0][0] <= now - self._rules.window:
+            self._outcomes.popleft()
+        self._in_a_row = 0 if ok else self._in_a_row + 1
+        if not ok and self._too_bad():
+            self._open(now, self._rules.open_first, rng)
+
+    def _too_bad(self) -> bool:
+        if self._in_a_row >= self._rules.in_a_row:
+            return True
+        failed = sum(not ok for _, ok in self._outcomes)
+        return len(self._outcomes) >= self._rules.calls and failed >= self._rules.share * len(self._outcomes)
+
+    def _probed(self, now: float, *, ok: bool, rng: Rng) -> None:
+        self.probing = False
+        if ok:
+            self.open_until, self.open_for = None, 0.0
+            self._outcomes.clear()
+            self._in_a_row = 0
+            self.generation += 1
+        else:
+            self._open(now, min(self._rules.open_most, self.open_for * 2), rng)
+
+    def _open(self, now: float, seconds: float, rng: Rng) -> None:
+        # Equal jitter: half is certain, half is drawn, so that many clients do not probe at one moment.
+        self.open_for = seconds
+        self.open_until = now + seconds / 2 + rng() * seconds / 2
+        self.probing = False
+        self.generation += 1
+
+
+@attrs.define
+class _Record:
+    """All that is known about one key."""
+
+    breaker: Breaker
+    paused_until: float = 0.0
+    pause_reason: str = ""
+    first_tokens: deque[float] = attrs.field(factory=lambda: deque(maxlen=64))
+
+
+@attrs.frozen
+class Permit:
+    """The right to make one attempt; its generations drop results that come too late.
+
+    Args:
+        generations: Key and breaker generation at the attempt's start, for the model and its instance.
+    """
+
+    generations: tuple[tuple[Key, int], ...]
+
+
+@attrs.frozen
+class Unavailable:
+    """Why a candidate is not to be tried now.
+
+    Args:
+        reason: The fixed word that a `Skip` carries.
+        until: When it may be tried, on the caller's clock; infinite when only a change of settings helps.
+    """
+
+    reason: str
+    until: float
+
+
+class Health:
+    """The record of all providers of one hub. Thread-safe.
+
+    Args:
+        rng: The random source of the breakers' jitter.
+        rules: When breakers open.
+        size: The most keys remembered; the one unused for longest is forgotten first.
+    """
+
+    def __init__(self, rng: Rng, rules: BreakerRules | None = None, *, size: int = 4096) -> None:
+        self._rng = rng
+        self._rules = rules or BreakerRules()
+        self._size = size
+        self._lock = threading.Lock()
+        self._records: OrderedDict[Key, _Record] = OrderedDict()
+        self._budgets: dict[str, RetryBudget] = {}
+
+    def unavailable(self, candidate: Candidate, now: float) -> Unavailable | None:
+        """Why a candidate is not to be tried at this moment, or `None` when it may be. Changes nothing."""
+        if not self._records:
+            return None
+        with self._lock:
+            found = [
+                obstacle
+                for key in _keys(candidate)
+                if (record := self._records.get(key)) is not None and (obstacle := _obstacle(record, now)) is not None
+            ]
+        return max(found, key=lambda obstacle: obstacle.until, default=None)
+
+    def acquire(self, candidate: Candidate, now: float, *, force: bool = False) -> Permit | None:
+        """Ask for the right to make an attempt.
+
+        Args:
+            candidate: Where.
+            now: Seconds on the caller's clock.
+            force: Go through even when open or paused: there is nobody else.
+
+        Returns:
+            The permit, or `None` when it must not be tried now. Give it back by `succeeded`, `failed` or `released`.
+        """
+        with self._lock:
+            records = [(key, self._records[key]) for key in _keys(candidate) if key in self._records]
+            if force:
+                for _, record in records:
+                    record.breaker.force(now)
+            elif any(_obstacle(record, now) for _, record in records):
+                return None
+            else:
+                for _, record in records:
+                    record.breaker.allow(now)
+            return Permit(tuple((key, self._generation(key)) for key in _keys(candidate)))
+
+    def succeeded(self, candidate: Candidate, permit: Permit, now: float, first_token: float | None) -> None:
+        """Note an attempt that answered; `first_token` is its time to first content in seconds."""
+        model, _ = _keys(candidate)
+        with self._lock:
+            record = self._record(model)
+            for key, generation in permit.generations:
+                known = self._records.get(key)
+                if known is not None and generation in {-1, known.breaker.generation}:
+                    known.breaker.record(now, ok=True, rng=self._rng)
+            if first_token is not None:
+                record.first_tokens.append(first_token)
+            self._budget(candidate.provider, now).earn(now)
+
+    def failed(self, candidate: Candidate, permit: Permit, now: float, error: AttemptError, policy: RetryPolicy) -> None:
+        """Note an attempt that failed: count it where its class counts, and remember *not before*."""
+        what = disposition(error)
+        model, instance = _keys(candidate)
+        counted = {"model": model, "instance": instance}.get(what.counts)
+        with self._lock:
+            for key, generation in permit.generations:
+                if key == counted:
+                    record = self._record(key)
+                    if generation in {-1, record.breaker.generation}:
+                        record.breaker.record(now, ok=False, rng=self._rng)
+                elif key in self._records:
+                    self._records[key].breaker.probing = False
+            if what.pause or error_retry_after(error):
+                self._pause(instance if what.pause == "instance" else model, error, now, policy)
+
+    def released(self, permit: Permit) -> None:
+        """Give a permit back that counts neither way: cancelled, abandoned, or the caller's own mistake."""
+        with self._lock:
+            for key, generation in permit.generations:
+                record = self._records.get(key)
+                if record is not None and record.breaker.generation == generation:
+                    record.breaker.probing = False
+
+    def take_budget(self, provider: str, now: float) -> bool:
+        """Take one token of a provider's retry budget, if there is one."""
+        with self._lock:
+            return self._budget(provider, now).take(now)
+
+    def first_token(self, candidate: Candidate, quantile: float, *, samples: int = 1) -> float | None:
+        """A quantile of the times to first content, in seconds; `None` with fewer samples than asked for."""
+        with self._lock:
+            record = self._records.get(_keys(candidate)[0])
+            known = sorted(record.first_tokens) if record else []
+        if len(known) < samples or not known:
+            return None
+        return known[min(len(known) - 1, int(quantile * len(known)))]
+
+    def forgive(self, provider: str) -> None:
+        """Lift the pauses of an instance whose key has changed."""
+        with self._lock:
+            for key, record in self._records.items():
+                if key[0] == provider:
+                    record.paused_until = 0.0
+
+    def _pause(self, key: Key, error: AttemptError, now: float, policy: RetryPolicy) -> None:
+        record = self._record(key)
+        asked = error_retry_after(error)
+        if isinstance(error, AuthenticationError):
+            record.paused_until, record.pause_reason = FOREVER, "key rejected"
+        elif isinstance(error, QuotaExceededError):
+            record.paused_until, record.pause_reason = now + min(max(asked or 0.0, QUOTA_PAUSE), policy.pause_max), "quota used up"
+        else:
+            seconds = policy.throttle_backoff if asked is None else min(asked, policy.pause_max)
+            record.paused_until, record.pause_reason = max(record.paused_until, now + seconds), "rate limited"
+
+    def _generation(self, key: Key) -> int:
+        """The key's generation; −1 when there is no record yet, which is then made by its first failure."""
+        record = self._records.get(key)
+        return record.breaker.generation if record else -1
+
+    def _record(self, key: Key) -> _Record:
+        record = self._records.get(key)
+        if record is None:
+            record = self._records[key] = _Record(Breaker(self._rules))
+            if len(self._records) > self._size:
+                self._records.popitem(last=False)
+        else:
+            self._records.move_to_end(key)
+        return record
+
+    def _budget(self, provider: str, now: float) -> RetryBudget:
+        budget = self._budgets.get(provider)
+        if budget is None:
+            budget = self._budgets[provider] = RetryBudget(now)
+        return budget
+
+
+def error_retry_after(error: AttemptError) -> float | None:
+    """Seconds that the provider asked to be left alone, or `None`."""
+    return getattr(error, "retry_after", None)
+
+
+def _keys(candidate: Candidate) -> tuple[Key, Key]:
+    return (candidate.provider, candidate.entry), (candidate.provider, "")
+
+
+def _obstacle(record: _Record, now: float) -> Unavailable | None:
+    if record.paused_until > now:
+        return Unavailable(record.pause_reason, record.paused_until)
+    until = record.breaker.open_until
+    if until is None:
+        return None
+    if until > now:
+        return Unavailable("breaker open", until)
+    return Unavailable("probe under way", now) if record.breaker.probing else None
