@@ -1,0 +1,237 @@
+"""Entry points → plugin records, each isolated from the others.
+
+Scanning reads names only; a plugin's module is imported when its metadata is first needed. One plugin that cannot be read,
+imported or understood is recorded with its reason, and the others work.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import attrs
+import pluggy
+
+from providerhub import hookspecs
+from providerhub._capabilities import API_VERSION, ProviderInfo
+from providerhub._errors import ConfigurationError
+from providerhub._settings import Settings
+
+HOOK_GROUP = "providerhub.hooks"
+"""Entry-point group of plugins that observe or rank; always loaded."""
+
+
+@attrs.frozen(kw_only=True)
+class PluginRecord:
+    """What is known of one plugin.
+
+    Args:
+        name: The provider's name, which is the entry point's.
+        value: The entry point's value, `"module"` or `"module:object"`.
+        distribution: The distribution that brings it; several, separated by commas, in a conflict.
+        version: That distribution's version.
+        state: `"found"` until it is imported; then `"ready"`; or `"blocked"`, `"conflict"`, `"incompatible"`, `"broken"`. The
+            state *not configured* belongs to an instance of a ready plugin.
+        reason: A sentence that says why it is not ready, and what to do.
+        info: What it declares, when it is ready.
+        import_seconds: Seconds that its import took.
+    """
+
+    name: str
+    value: str
+    distribution: str
+    version: str = ""
+    state: str = "found"
+    reason: str = ""
+    info: ProviderInfo | None = None
+    import_seconds: float = 0.0
+
+
+@attrs.frozen
+class Malformed:
+    """A distribution whose entry points cannot be read.
+
+    Args:
+        distribution: Its name, as far as that can be told.
+        reason: What is wrong with it.
+    """
+
+    distribution: str
+    reason: str
+
+
+class Plugins:
+    """The installed plugins.
+
+    Args:
+        settings: Which to look at (`allow`, `block`, `autoload`, `prefer`), already completed from the environment.
+
+    Raises:
+        ConfigurationError: `allow`, `block` or `prefer` names what is not installed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.malformed: list[Malformed] = []
+        self._hook_entries: list[Any] = []
+        self._records: dict[str, PluginRecord] = {}
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        if settings.autoload is not False:
+            self._records = _judge(self._scan(), settings)
+        _check_names(settings, self._records)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The providers' names, without importing anything."""
+        return tuple(self._records)
+
+    def peek(self, name: str) -> PluginRecord | None:
+        """A record as it stands, without importing anything."""
+        return self._records.get(name)
+
+    def load(self, name: str) -> PluginRecord:
+        """A record with its metadata; the plugin's light module is imported if it was not yet."""
+        record = self._records[name]
+        if record.state == "found":
+            record = self._records[name] = self._import(record)
+        return record
+
+    def load_all(self) -> tuple[PluginRecord, ...]:
+        """All records, with their metadata."""
+        return tuple(self.load(name) for name in self._records)
+
+    def hooks(self, name: str) -> tuple[Callable[..., Any], ...]:
+        """The implementations of one hook from group `providerhub.hooks`, each taking the hook's keyword arguments."""
+        entries, self._hook_entries = self._hook_entries, []
+        for entry in entries:
+            _, reason = self._register(entry.name, entry.value)
+            if reason:
+                self.malformed.append(Malformed(entry.name, reason))
+        caller: pluggy.HookCaller = getattr(self._manager.hook, name)
+        return tuple(_narrow(implementation) for implementation in reversed(caller.get_hookimpls()))
+
+    def _scan(self) -> Iterable[PluginRecord]:
+        import importlib_metadata  # noqa: PLC0415 -- slow to import; needed only when plugins are looked for
+
+        seen: set[str] = set()
+        for distribution in importlib_metadata.distributions():
+            try:
+                text = distribution.read_text("entry_points.txt") or ""
+                if hookspecs.PROJECT not in text:  # most distributions: parsing them all would cost most of the time
+                    continue
+                name = distribution.name
+                if name in seen:  # a second copy further down the path is shadowed by the first
+                    continue
+                seen.add(name)
+                entries = list(distribution.entry_points)
+                version = distribution.version
+            except Exception as error:  # noqa: BLE001 -- any broken metadata on this machine must not stop the others
+                self.malformed.append(Malformed(_name_of(distribution), f"{type(error).__name__}: {error}"))
+                continue
+            self._hook_entries += [entry for entry in entries if entry.group == HOOK_GROUP]
+            for entry in entries:
+                if entry.group == hookspecs.PROJECT:
+                    yield PluginRecord(name=entry.name, value=entry.value, distribution=name, version=version)
+
+    def _import(self, record: PluginRecord) -> PluginRecord:
+        start = time.perf_counter()
+        info, reason = self._info(record)
+        seconds = time.perf_counter() - start
+        state = "ready"
+        if reason:
+            state = "incompatible" if reason.startswith("incompatible") else "broken"
+        elif info is not None and info.api_version != API_VERSION:
+            state = "incompatible"
+            reason = f"written for interface version {info.api_version}; this core speaks {API_VERSION}: install versions that fit"
+        return attrs.evolve(record, state=state, reason=reason, info=info, import_seconds=seconds)
+
+    def _info(self, record: PluginRecord) -> tuple[ProviderInfo | None, str]:
+        module, reason = self._register(f"provider:{record.name}", record.value)
+        if reason:
+            return None, reason
+        own = [i for i in self._manager.hook.providerhub_provider.get_hookimpls() if i.plugin is module]
+        if not own:
+            return None, f"{record.value} has no function providerhub_provider marked with @hookimpl"
+        try:
+            info = own[0].function()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 -- a plugin may raise anything, SystemExit included
+            return None, f"providerhub_provider() raised {type(error).__name__}: {error}"
+        if not isinstance(info, ProviderInfo):
+            return None, f"providerhub_provider() must return a ProviderInfo, not {type(info).__name__}"
+        if info.name != record.name:
+            return None, f"the entry point is named {record.name!r}, but the provider calls itself {info.name!r}"
+        return info, ""
+
+    def _register(self, name: str, value: str) -> tuple[object, str]:
+        """Import a plugin's module and let pluggy check its hooks; the reason is empty when all is well."""
+        try:
+            plugin = _load(value)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 -- a plugin may raise anything at import, SystemExit included
+            return None, f"importing {value} raised {type(error).__name__}: {error}"
+        try:
+            if not self._manager.is_registered(plugin):
+                self._manager.register(plugin, name)
+        except pluggy.PluginValidationError as error:
+            self._manager.unregister(plugin)
+            return None, f"incompatible: {error}; it may need a newer providerhub"
+        except Exception as error:  # noqa: BLE001 -- a module with odd attributes must not stop the others
+            return None, f"{type(error).__name__}: {error}"
+        return plugin, ""
+
+
+def _load(value: str) -> object:
+    module, _, attribute = value.partition(":")
+    found: object = importlib.import_module(module.strip())
+    for part in filter(None, attribute.strip().split(".")):
+        found = getattr(found, part)
+    return found
+
+
+def _narrow(implementation: pluggy.HookImpl) -> Callable[..., Any]:
+    """Give an implementation only the arguments that it names, as pluggy itself does."""
+    function, names = implementation.function, implementation.argnames
+    return lambda **arguments: function(**{name: arguments[name] for name in names})
+
+
+def _judge(found: Iterable[PluginRecord], settings: Settings) -> dict[str, PluginRecord]:
+    by_name: dict[str, list[PluginRecord]] = {}
+    for record in found:
+        by_name.setdefault(record.name, []).append(record)
+    return {name: _settle(name, records, settings) for name, records in sorted(by_name.items())}
+
+
+def _settle(name: str, records: list[PluginRecord], settings: Settings) -> PluginRecord:
+    preferred = [r for r in records if r.distribution == settings.prefer.get(name)]
+    record = (preferred or records)[0]
+    if settings.allow is not None and name not in settings.allow:
+        return attrs.evolve(record, state="blocked", reason="not in the allow-list (PROVIDERHUB_PLUGINS or settings.allow)")
+    if name in (settings.block or ()):
+        return attrs.evolve(record, state="blocked", reason="blocked by PROVIDERHUB_BLOCK or settings.block")
+    if len(records) > 1 and not preferred:
+        both = ", ".join(sorted(r.distribution for r in records))
+        reason = f"offered by {both}: uninstall one, or say which with prefer = {{{name!r}: DISTRIBUTION}}"
+        return attrs.evolve(record, state="conflict", distribution=both, reason=reason)
+    return record
+
+
+def _check_names(settings: Settings, records: Mapping[str, PluginRecord]) -> None:
+    for where, names in (("PROVIDERHUB_PLUGINS (allow)", settings.allow), ("PROVIDERHUB_BLOCK (block)", settings.block), ("prefer", settings.prefer)):
+        for name in sorted(names or ()):
+            if name not in records and settings.autoload is not False:
+                known = ", ".join(records) or "none"
+                msg = f"{where} names {name!r}, which is not installed; installed plugins: {known}"
+                raise ConfigurationError(msg)
+
+
+def _name_of(distribution: Any) -> str:
+    """The folder's name serves where not even the metadata can be read."""
+    try:
+        return str(distribution.name)
+    except Exception:  # noqa: BLE001 -- this is the error path of broken metadata
+        return str(getattr(distribution, "_path", "unknown"))
