@@ -1,0 +1,316 @@
+"""Configured provider instances, and the index from model name to those that have it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from providerhub._capabilities import ModelInfo, ProviderInfo, Setting
+from providerhub._discovery import PluginRecord, Plugins
+from providerhub._errors import AmbiguousProviderError, ConfigurationError, ModelNotFoundError, PluginError
+from providerhub._provider import Provider
+from providerhub._settings import Settings, resolve, variable
+from providerhub._types import ProviderConfig
+
+INSTALL_HINT = "pip install providerhub-lockchat"
+"""What to do when no provider plugin is installed."""
+
+
+class Instance:
+    """One configured provider. The provider object is made when it is first used, once for each event loop.
+
+    Args:
+        config: What the user configured.
+        info: What the plugin declares.
+        provider: The object itself, for one that was registered directly.
+    """
+
+    def __init__(self, config: ProviderConfig, info: ProviderInfo, provider: Provider | None = None) -> None:
+        self.name = config.name
+        self.info = info
+        self._given = config
+        self._object = provider
+        self._lock = threading.Lock()
+        self._made: Provider | None = None
+        self._per_loop: weakref.WeakKeyDictionary[Any, Provider] = weakref.WeakKeyDictionary()
+        self.config, self.missing = resolve(config, info, os.environ)
+        self.models: tuple[ModelInfo, ...] = (*info.models, *_models(config))
+        self._discovered = False
+
+    @property
+    def reason(self) -> str:
+        """What is to be set before this instance can be used; empty when nothing is."""
+        if not self.missing:
+            return ""
+        names = [f"{s.name} (environment variable {variable(s, self.name, self.info.name)})" for s in self.missing]
+        return f"set {' and '.join(names)}"
+
+    def provider(self, loop: object | None = None) -> Provider:
+        """The provider object.
+
+        Args:
+            loop: The running event loop when it will be used asynchronously, else `None`.
+
+        Raises:
+            PluginError: The factory could not be imported, or failed.
+        """
+        if self._object is not None:
+            return self._object
+        with self._lock:
+            found = self._made if loop is None else self._per_loop.get(loop)
+            if found is None:
+                found = self._create()
+                if loop is None:
+                    self._made = found
+                else:
+                    self._per_loop[loop] = found
+            return found
+
+    def reconfigured(self) -> bool:
+        """Read the settings again; true when the key has changed, and then the next use makes a new object."""
+        config, missing = resolve(self._given, self.info, os.environ)
+        if config.api_key == self.config.api_key:
+            return False
+        self.close()
+        self.config, self.missing = config, missing
+        return True
+
+    def discover(self) -> bool:
+        """Ask the service for its models, once; true when that brought any."""
+        if self._discovered or not self.info.discover or self.missing:
+            return False
+        self._discovered = True
+        try:
+            found = tuple(resolve_name(self.info.discover)(self.config))
+        except Exception:  # noqa: BLE001 -- a service that cannot list its models may still answer
+            return False
+        self.models = (*self.models, *found)
+        return bool(found)
+
+    def close(self) -> None:
+        """Close the provider objects made so far."""
+        with self._lock:
+            made = [p for p in (self._made, *self._per_loop.values()) if p is not None]
+            self._made = None
+            self._per_loop.clear()
+        for provider in made:
+            closer: Callable[[], object] | None = getattr(provider, "close", None)
+            if closer is not None:
+                closer()
+
+    def _create(self) -> Provider:
+        try:
+            made = resolve_name(self.info.factory)(self.config)
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            msg = f"creating provider {self.name!r} by {self.info.factory!r} raised {type(error).__name__}: {error}"
+            raise PluginError(msg, plugin=self.name) from error
+        if not callable(getattr(made, "stream", None)):
+            msg = f"{self.info.factory!r} returned {type(made).__name__}, which has no method stream(request, call)"
+            raise PluginError(msg, plugin=self.name)
+        return made  # type: ignore[no-any-return]
+
+
+@attrs.frozen
+class Match:
+    """A model of an instance that fits an asked name.
+
+    Args:
+        instance: Who has it.
+        model: The declared entry.
+        sent: The name to send.
+        kind: `"exact"`, `"alias"`, `"prefix"` or `"any"`.
+    """
+
+    instance: Instance
+    model: ModelInfo
+    sent: str
+    kind: str
+
+
+class Registry:
+    """All instances of a hub.
+
+    Args:
+        plugins: The installed plugins.
+        settings: The hub's settings.
+    """
+
+    def __init__(self, plugins: Plugins, settings: Settings) -> None:
+        self.plugins = plugins
+        self._settings = settings
+        self._instances: dict[str, Instance] = {}
+        self._index: _Index | None = None
+        self.version = 0
+        for name in settings.providers:
+            if "/" in name:
+                msg = f"a provider's name cannot hold a slash: {name!r}"
+                raise ConfigurationError(msg)
+
+    def add(self, info: ProviderInfo, provider: Provider, config: ProviderConfig | None = None) -> None:
+        """Take a provider object directly.
+
+        Args:
+            info: What it is.
+            provider: The object.
+            config: Its settings, priority and weight.
+
+        Raises:
+            AmbiguousProviderError: The name is taken.
+        """
+        if self.knows(info.name):
+            msg = f"there is a provider named {info.name!r} already; give this one another name"
+            raise AmbiguousProviderError(msg)
+        config = attrs.evolve(config or ProviderConfig(), name=info.name)
+        self._instances[info.name] = Instance(config, info, provider)
+        self._changed()
+
+    def knows(self, name: str) -> bool:
+        """Whether a provider instance has this name. Imports nothing."""
+        return name in self._instances or name in self._settings.providers or self.plugins.peek(name) is not None
+
+    def names(self) -> tuple[str, ...]:
+        """All instance names, without importing anything."""
+        return tuple(sorted({*self._instances, *self._settings.providers, *self.plugins.names}))
+
+    def instance(self, name: str) -> Instance | None:
+        """An instance by name; `None` when its plugin is not ready. Imports that plugin only."""
+        found = self._instances.get(name)
+        if found is None:
+            config = self._settings.providers.get(name) or ProviderConfig()
+            record = self.record(name)
+            if record.info is None or record.state != "ready":
+                return None
+            found = self._instances[name] = Instance(attrs.evolve(config, name=name), record.info)
+        return found
+
+    def record(self, name: str) -> PluginRecord:
+        """The plugin record behind an instance name.
+
+        Raises:
+            ConfigurationError: The settings name a plugin that is not installed.
+        """
+        config = self._settings.providers.get(name)
+        plugin = (config.plugin if config else None) or name
+        if self.plugins.peek(plugin) is None:
+            known = ", ".join(self.plugins.names) or f"none; try {INSTALL_HINT}"
+            msg = f"provider {name!r} needs plugin {plugin!r}, which is not installed; installed plugins: {known}"
+            raise ConfigurationError(msg)
+        return self.plugins.load(plugin)
+
+    def instances(self) -> tuple[Instance, ...]:
+        """All instances whose plugin is ready; imports every plugin's light module."""
+        found = (self.instance(name) for name in self.names())
+        return tuple(instance for instance in found if instance is not None)
+
+    def lost(self) -> tuple[PluginRecord, ...]:
+        """Records of plugins that cannot be routed; what models they have is not known."""
+        return tuple(record for record in self.plugins.load_all() if record.state != "ready")
+
+    def find(self, model: str) -> tuple[Match, ...]:
+        """Who has a model, in no particular order. The time does not depend on the number of providers for exact names."""
+        return self._built().find(model)
+
+    def find_at(self, instance: Instance, model: str) -> tuple[Match, ...]:
+        """How a pinned instance has a model; one that declares no models is taken at the caller's word."""
+        found = _Index([instance]).find(model)
+        if not found and instance.discover():
+            self._changed()
+            found = _Index([instance]).find(model)
+        if not found and not instance.info.models and not instance.config.models:
+            found = (Match(instance, ModelInfo(model), model, "any"),)
+        return found
+
+    def discover(self) -> bool:
+        """Ask those services that can list their models; true when that brought any."""
+        brought = [instance.discover() for instance in self.instances()]
+        if any(brought):
+            self._changed()
+        return any(brought)
+
+    def not_found(self, model: str) -> ModelNotFoundError:
+        """The error for a name that nobody has: it names what is known and near."""
+        import difflib  # noqa: PLC0415 -- only ever needed on this error path
+
+        known = sorted({name for i in self.instances() for m in i.models for name in (m.name, *m.aliases)})
+        if not self.names():
+            return ModelNotFoundError(f"no provider plugin is installed, so nobody has {model!r}; try: {INSTALL_HINT}")
+        near = difflib.get_close_matches(model, known, n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        lost = "".join(f"; {r.name} is {r.state}: {r.reason}" for r in self.lost())
+        shown = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
+        return ModelNotFoundError(f"no provider has the model {model!r}{hint} Known models: {shown or 'none'}{lost}")
+
+    def close(self) -> None:
+        """Close all provider objects."""
+        for instance in self._instances.values():
+            instance.close()
+
+    def _built(self) -> _Index:
+        if self._index is None:
+            self._index = _Index(self.instances())
+        return self._index
+
+    def _changed(self) -> None:
+        self._index = None
+        self.version += 1
+
+
+class _Index:
+    """Model name → matches: a dictionary for names and aliases, and one for each length of prefix."""
+
+    def __init__(self, instances: Iterable[Instance]) -> None:
+        self._exact: dict[str, list[Match]] = {}
+        self._prefix: dict[int, dict[str, list[tuple[Instance, ModelInfo]]]] = {}
+        for instance in instances:
+            for model in instance.models:
+                self._enter(instance, model)
+        self._lengths = sorted(self._prefix, reverse=True)
+
+    def _enter(self, instance: Instance, model: ModelInfo) -> None:
+        if model.is_prefix:
+            start = model.name[:-1]
+            self._prefix.setdefault(len(start), {}).setdefault(start, []).append((instance, model))
+            return
+        self._exact.setdefault(model.name, []).append(Match(instance, model, model.name, "exact"))
+        for alias in model.aliases:
+            self._exact.setdefault(alias, []).append(Match(instance, model, model.name, "alias"))
+
+    def find(self, name: str) -> tuple[Match, ...]:
+        """Each instance's best match."""
+        best: dict[str, Match] = {}
+        for match in self._exact.get(name, ()):
+            if match.kind == "exact" or match.instance.name not in best:
+                best[match.instance.name] = match
+        for length in self._lengths:
+            for instance, model in self._prefix[length].get(name[:length], ()) if len(name) >= length else ():
+                best.setdefault(instance.name, Match(instance, model, name, "prefix"))
+        return tuple(best.values())
+
+
+def resolve_name(name: str) -> Callable[..., Any]:
+    """Import `"module:function"`.
+
+    Raises:
+        ImportError: There is no such module.
+        AttributeError: It has no such function.
+    """
+    module, _, attribute = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def _models(config: ProviderConfig) -> tuple[ModelInfo, ...]:
+    return tuple(ModelInfo(model) if isinstance(model, str) else model for model in config.models)
+
+
+def settings_table(instance: Instance) -> Mapping[str, Setting]:
+    """The declared settings of an instance by name."""
+    return {setting.name: setting for setting in instance.info.all_settings}
