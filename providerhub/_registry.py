@@ -6,12 +6,12 @@ import importlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
 
-from providerhub._capabilities import ModelInfo, ProviderInfo, Setting
+from providerhub._capabilities import ModelInfo, ProviderInfo
 from providerhub._discovery import PluginRecord, Plugins
 from providerhub._errors import AmbiguousProviderError, ConfigurationError, ModelNotFoundError, PluginError
 from providerhub._provider import Provider
@@ -309,8 +309,3 @@ def resolve_name(name: str) -> Callable[..., Any]:
 
 def _models(config: ProviderConfig) -> tuple[ModelInfo, ...]:
     return tuple(ModelInfo(model) if isinstance(model, str) else model for model in config.models)
-
-
-def settings_table(instance: Instance) -> Mapping[str, Setting]:
-    """The declared settings of an instance by name."""
-    return {setting.name: setting for setting in instance.info.all_settings}

@@ -1,0 +1,103 @@
+"""Pieces, as a provider yields them → one `Completion`."""
+
+from __future__ import annotations
+
+import attrs
+
+from providerhub._errors import PluginError
+from providerhub._provider import Piece
+from providerhub._types import (
+    Completion,
+    Finish,
+    ReasoningDelta,
+    RefusalDelta,
+    Route,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+)
+
+_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, UsageDelta, Finish)
+
+
+class Assembly:
+    """Gathers pieces. `text` may be appended to directly by whoever has checked that the piece is a non-empty `str`."""
+
+    __slots__ = ("_reasoning", "_refusal", "_tools", "_usage", "content", "finish", "text")
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self._reasoning: list[str] = []
+        self._refusal: list[str] = []
+        self._tools: dict[int, list[str]] = {}
+        self._usage: Usage | None = None
+        self.finish: Finish | None = None
+        self.content = False
+
+    def add(self, piece: Piece) -> bool:
+        """Take one piece.
+
+        Args:
+            piece: A `str` or an event.
+
+        Returns:
+            Whether it is content: a non-empty delta of text, reasoning, refusal or a tool call.
+
+        Raises:
+            PluginError: It is neither a `str` nor an event.
+        """
+        kind = type(piece)
+        if kind is str or kind is TextDelta:
+            text = piece if kind is str else piece.text  # type: ignore[union-attr]
+            if text:
+                self.text.append(text)  # type: ignore[arg-type]
+            found = bool(text)
+        elif kind is ReasoningDelta or kind is RefusalDelta:
+            (self._reasoning if kind is ReasoningDelta else self._refusal).append(piece.text)  # type: ignore[union-attr]
+            found = bool(piece.text)  # type: ignore[union-attr]
+        elif isinstance(piece, str):
+            return self.add(str(piece))
+        else:
+            found = self._add_other(piece)
+        self.content = self.content or found
+        return found
+
+    @property
+    def empty(self) -> bool:
+        """Neither content nor an end mark has come."""
+        return not self.content and not self.text and self.finish is None
+
+    def completion(self, provider: str, model: str, route: Route) -> Completion:
+        """All that has come so far."""
+        return Completion(
+            text="".join(self.text),
+            reasoning="".join(self._reasoning) or None,
+            tool_calls=tuple(ToolCall(i, name, arguments) for _, (i, name, arguments) in sorted(self._tools.items())),
+            refusal="".join(self._refusal) or None,
+            finish_reason=self.finish.reason if self.finish else None,
+            usage=self._usage,
+            provider=provider,
+            model=model,
+            route=route,
+        )
+
+    def _add_other(self, piece: object) -> bool:
+        if isinstance(piece, ToolCallDelta):
+            call = self._tools.setdefault(piece.index, ["", "", ""])
+            call[0] = piece.id or call[0]
+            call[1] = piece.name or call[1]
+            call[2] += piece.arguments
+            return bool(piece.id or piece.name or piece.arguments)
+        if isinstance(piece, UsageDelta):
+            known = {k: v for k, v in attrs.asdict(piece.usage).items() if v is not None}
+            self._usage = attrs.evolve(self._usage or Usage(), **known)
+        elif isinstance(piece, Finish):
+            self.finish = piece
+        else:
+            names = ", ".join(kind.__name__ for kind in _EVENTS)
+            msg = f"the plugin yielded {type(piece).__name__}; it may yield str or one of {names}"
+            raise PluginError(msg)
+        return False
+
