@@ -1,0 +1,53 @@
+"""The core's run-time dependencies are a promise; anything else is an extra, or belongs to a plugin."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+CORE = {"attrs", "importlib-metadata", "platformdirs", "pluggy", "requests", "urllib3"}
+EXTRAS = {
+    "cli": {"click", "rich"},
+    "testing": {"pytest"},
+    "keyring": {"keyring"},
+    "fast": {"msgspec"},
+}
+REQUIREMENTS = [Requirement(text) for text in metadata.requires("providerhub") or ()]
+
+
+def _names(extra: str) -> set[str]:
+    plain = {canonicalize_name(item.name) for item in REQUIREMENTS if item.marker is None}
+    brought = {
+        canonicalize_name(item.name)
+        for item in REQUIREMENTS
+        if item.marker is not None and item.marker.evaluate({"extra": extra})
+    }
+    return brought if extra else plain | brought
+
+
+def test_the_core_depends_on_exactly_these() -> None:
+    assert _names("") == CORE
+
+
+@pytest.mark.parametrize("extra", sorted(EXTRAS))
+def test_an_extra_brings_exactly_these(extra: str) -> None:
+    assert _names(extra) == EXTRAS[extra]
+
+
+def test_there_is_no_other_extra() -> None:
+    assert set(metadata.metadata("providerhub").get_all("Provides-Extra") or ()) == set(EXTRAS)
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda item: item.name)
+def test_every_dependency_has_a_lower_bound_and_no_upper_one(requirement: Requirement) -> None:
+    assert [part.operator for part in requirement.specifier] == [">="]
+
+
+def test_urllib3_has_its_floor() -> None:
+    (urllib3,) = [item for item in REQUIREMENTS if item.name == "urllib3"]
+    (floor,) = [Version(part.version) for part in urllib3.specifier]
+    assert floor >= Version("2.7")

@@ -1,0 +1,121 @@
+"""Build every folder under `plugins/` into a wheel and install the wheels into the Python that runs this script.
+
+The core is on no index, so pip cannot resolve a plugin that depends on it. Hence: third-party dependencies first, then
+the wheels with `--no-deps`, then `pip check`, which proves that nothing is missing.
+
+    python tools/install_plugins.py --cache DIRECTORY
+
+A wheel is kept in DIRECTORY under a digest of its sources, so that one run of tox builds each plugin once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = "providerhub"
+# What running the tests leaves behind, and what no wheel contains.
+LEFT_OUT = re.compile(r"(^|/)(\.[^/]+|__pycache__|build|dist|tests|[^/]+\.egg-info)(/|$)")
+
+
+def plugin_folders() -> list[Path]:
+    """Give every folder under `plugins/` that is a distribution, in order of name."""
+    return sorted(file.parent for file in ROOT.glob("plugins/*/pyproject.toml"))
+
+
+def project_table(folder: Path) -> dict[str, object]:
+    """Read the `[project]` table of a folder's `pyproject.toml`."""
+    table: dict[str, object] = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
+    return table
+
+
+def source_files(folder: Path) -> Iterator[Path]:
+    """Yield the files that may end up in the wheel, in a stable order."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not LEFT_OUT.search(path.relative_to(folder).as_posix()):
+            yield path
+
+
+def digest(folder: Path) -> str:
+    """Digest names and contents of a plugin's sources."""
+    total = hashlib.sha256()
+    for path in source_files(folder):
+        total.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+        total.update(path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def pip(*arguments: str) -> None:
+    """Run pip of this Python.
+
+    Raises:
+        subprocess.CalledProcessError: It failed; its own output says why.
+    """
+    subprocess.run([sys.executable, "-m", "pip", "--quiet", *arguments], check=True)
+
+
+def build(folder: Path, cache: Path) -> Path:
+    """Give the wheel of a plugin, built now unless the cache holds one of the same sources."""
+    kept = cache / f"{folder.name}-{digest(folder)}"
+    if not kept.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as fresh:
+            wheels = Path(fresh) / "wheels"
+            pip("wheel", "--no-deps", "--wheel-dir", str(wheels), str(folder))
+            try:
+                wheels.rename(kept)
+            except OSError:  # another environment, run in parallel, was first
+                if not kept.is_dir():
+                    raise
+    (wheel,) = kept.glob("*.whl")
+    return wheel
+
+
+def third_party(folders: Sequence[Path]) -> list[str]:
+    """List what the plugins depend on, the core and the plugins themselves left out."""
+    tables = [project_table(folder) for folder in folders]
+    ours = {canonicalize_name(CORE), *(canonicalize_name(str(table["name"])) for table in tables)}
+    found: set[str] = set()
+    for table in tables:
+        dependencies = table.get("dependencies", [])
+        assert isinstance(dependencies, list)  # noqa: S101 - the build has already refused anything else
+        found.update(text for text in dependencies if canonicalize_name(Requirement(text).name) not in ours)
+    return sorted(found)
+
+
+def main() -> int:
+    """Build, install, check; print what was installed."""
+    parser = argparse.ArgumentParser(description="Build and install every plugin of this repository.")
+    parser.add_argument("--cache", type=Path, required=True, help="folder that keeps the built wheels")
+    cache: Path = parser.parse_args().cache
+    folders = plugin_folders()
+    if not folders:
+        print("no plugins")
+        return 0
+    wheels = [build(folder, cache) for folder in folders]
+    requirements = third_party(folders)
+    if requirements:
+        pip("install", *requirements)
+    # The version stays the same from run to run while the contents change, hence the force.
+    pip("install", "--no-deps", "--force-reinstall", *map(str, wheels))
+    pip("check")
+    print("installed:", ", ".join(wheel.name for wheel in wheels))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"{' '.join(map(str, error.cmd))}: exit status {error.returncode}")
