@@ -111,7 +111,7 @@ class Engine:
     """
 
     __slots__ = (
-        "_again", "_attempt", "_candidate", "_deadline", "_force", "_fresh", "_health", "_larger_than", "_next", "_on_interrupt",
+        "_again", "_attempt", "_candidate", "_deadline", "_force", "_fresh", "_health", "_interruption", "_larger_than", "_next", "_on_interrupt",
         "_permit", "_policy", "_repeats", "_rng", "_skipped", "_start", "_stream", "_waited", "attempts", "committed", "duration",
     )  # fmt: skip
 
@@ -143,6 +143,7 @@ class Engine:
         self._candidate: Candidate = plan.candidates[0]
         self._permit: Permit | None = None
         self._attempt: Attempt | None = None
+        self._interruption: StreamInterruptedError | None = None
         self._larger_than = 0
         self._repeats = 0
         self._waited = 0.0
@@ -216,13 +217,14 @@ class Engine:
             return self._late(now, self._last_error())
         return self._open(candidate, now, force=True) or self._exhausted(now)
 
-    def interrupted(self, error: AttemptError, now: float, completion: Completion) -> Order:
+    def interrupted(self, error: AttemptError, now: float, completion: Completion, *, may_restart: bool = True) -> Order:
         """The stream broke after the commit point.
 
         Args:
             error: What broke it.
             now: The moment.
             completion: What had come by then.
+            may_restart: Whether the caller would see that the answer begins anew.
 
         Returns:
             `Fail` with `StreamInterruptedError`, or the next attempt's order where the caller opted in.
@@ -237,11 +239,12 @@ class Engine:
             cause=error if now < self._deadline else self._late(now, error).error,
         )
         interruption.__cause__ = error
-        if self._on_interrupt != "raise" and now < self._deadline:
+        if self._on_interrupt != "raise" and may_restart and now < self._deadline:
             if error.retryable:
                 self._again.append(_Failure(self._candidate, error, now))
             order = self._try_next(now, error)
             if not isinstance(order, Fail):
+                self._interruption = interruption
                 return order
         return self._fail(interruption, now)
 
@@ -356,6 +359,8 @@ class Engine:
 
     def _fail(self, error: ProviderHubError, now: float) -> Fail:
         self.duration = now - self._start
+        # What was handed over cannot be taken back: whatever ends the attempts to carry on, the caller's stream was interrupted.
+        error = self._interruption or error
         error.route = self.route
         return Fail(error)
 

@@ -254,6 +254,7 @@ def _choice(match: Match, needs: Needs, place: int) -> _Choice:
         match=match.kind,
         context_window=model.context_window,
         prefill=bool(model.supports_prefill),
+        stream=model.supports_stream is not False,
     )
     longest_first = -len(model.name) if match.kind == "prefix" else 0
     rank = (place, -instance.config.priority, _KINDS[match.kind], longest_first, needs.unknown(model))

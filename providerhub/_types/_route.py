@@ -40,6 +40,7 @@ class Candidate:
             provider that declares no models).
         context_window: Tokens that fit, or `None` when unknown.
         prefill: Whether the provider carries on from a partial assistant message.
+        stream: Whether it may be asked for pieces; false only where it is known to have none.
     """
 
     provider: str
@@ -48,6 +49,7 @@ class Candidate:
     match: str = "exact"
     context_window: int | None = None
     prefill: bool = False
+    stream: bool = True
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.model}"
