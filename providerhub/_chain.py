@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from providerhub._assembly import Assembly
 from providerhub._engine import Drain, Engine, Fail, Finish, Open, Order, Pull, Wait
@@ -53,7 +53,7 @@ class Chain:
         engine: Engine,
         registry: Registry,
         request: Request,
-        options: dict[str, Options],
+        options: Mapping[str, Options],
         timeout: Timeout,
         deadline: float,
         observers: Observers,

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from providerhub._types import Attempt, Route
+from providerhub._types import Attempt, Candidate, Request, Route
 
 _log = logging.getLogger("providerhub")
 
@@ -51,3 +51,22 @@ class Observers:
                 if id(observer) not in self._faulty:
                     self._faulty.add(id(observer))
                     _log.warning("an observer raised; it is not reported again", exc_info=True)
+
+
+def rank(ranker: Observer, request: Request, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """Ask one implementation of `providerhub_rank`.
+
+    Args:
+        ranker: The implementation.
+        request: What is asked.
+        candidates: Those that can answer.
+
+    Returns:
+        The candidates in its order, strangers left out; empty when it has no opinion or failed.
+    """
+    try:
+        order = ranker(request=request, candidates=candidates) or ()
+        return tuple(candidate for candidate in order if candidate in candidates)
+    except Exception:  # noqa: BLE001 -- a call must never fail for a ranking plugin's sake
+        _log.warning("a providerhub_rank implementation raised; its order is not used", exc_info=True)
+        return ()
