@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: MyST, furo, nitpicky, warnings as errors (see the tox environment `docs`)."""
+"""How Sphinx builds the documentation: MyST, furo, nitpicky, warnings as errors (tox environment `docs`)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 python_use_unqualified_type_names = True
 
-# Every reference must resolve. Inventories of other projects would need the network, so what lives elsewhere is named
-# here: the standard library as a whole, third-party packages one by one.
+# Every reference must resolve. Inventories of other projects would need the network, so what lives elsewhere
+# is named here: the standard library as a whole, third-party packages one by one.
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(map(re.escape, sorted(sys.stdlib_module_names)))})(\..*)?"),

@@ -1,7 +1,7 @@
-"""Build every folder under `plugins/` into a wheel and install the wheels into the Python that runs this script.
+"""Build every folder under `plugins/` into a wheel and install the wheels into the Python that runs this.
 
-The core is on no index, so pip cannot resolve a plugin that depends on it. Hence: third-party dependencies first, then
-the wheels with `--no-deps`, then `pip check`, which proves that nothing is missing.
+The core is on no index, so pip cannot resolve a plugin that depends on it. Hence: third-party dependencies
+first, then the wheels with `--no-deps`, then `pip check`, which proves that nothing is missing.
 
     python tools/install_plugins.py --cache DIRECTORY
 

@@ -1,7 +1,8 @@
 """Install the lowest version that each direct run-time dependency of core and plugins declares.
 
-The bounds are read from the installed distributions, so that they stand in one place, the `pyproject.toml` of each. The
-extra `cli` is held to its bounds as well. Where two distributions bound the same dependency, the higher bound is taken.
+The bounds are read from the installed distributions, so that they stand in one place, the `pyproject.toml` of
+each. The extra `cli` is held to its bounds as well. Where two distributions bound the same dependency, the
+higher bound is taken.
 
     python tools/lowest_versions.py
 """
@@ -32,7 +33,8 @@ def our_distributions() -> list[metadata.Distribution]:
 
 def is_wanted(requirement: Requirement) -> bool:
     """Say whether a requirement is of run time, and of someone else's making."""
-    applies = requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in EXTRAS)
+    marker = requirement.marker
+    applies = marker is None or any(marker.evaluate({"extra": extra}) for extra in EXTRAS)
     name = canonicalize_name(requirement.name)
     return applies and name != OURS and not name.startswith(f"{OURS}-")
 
@@ -66,7 +68,7 @@ def main() -> int:
     if not wanted:
         sys.exit(f"{OURS} is not installed")
     print("lowest:", ", ".join(wanted))
-    # The newest pytest may want a newer pluggy than the core does; named here, it steps back to one that goes with it.
+    # The newest pytest may want a newer pluggy than the core does; named here, it steps back until it fits.
     for arguments in (["install", *wanted, "pytest"], ["check"]):
         subprocess.run([sys.executable, "-m", "pip", "--quiet", *arguments], check=True)
     return 0

@@ -14,11 +14,12 @@ def test_all_has_no_duplicates() -> None:
 
 
 def test_all_lists_every_public_name_and_no_other() -> None:
-    """Submodules show up as attributes once somebody has imported them; they are not exports unless listed."""
+    """Submodules become attributes once somebody has imported them; they are not exports unless listed."""
     present = {
         name
         for name, value in vars(providerhub).items()
-        if not name.startswith("_") and not (isinstance(value, types.ModuleType) and name not in providerhub.__all__)
+        if not name.startswith("_")
+        and not (isinstance(value, types.ModuleType) and name not in providerhub.__all__)
     }
     assert present == {name for name in providerhub.__all__ if not name.startswith("_")}
 
