@@ -1,7 +1,7 @@
 """What the public types promise. mypy reads this file; nobody runs it.
 
-A call that must be refused carries a `type: ignore` of the expected error: mypy reports the comment should the
-call ever be accepted.
+A call that must be refused carries a `type: ignore` of the expected error: mypy reports the comment should
+the call ever be accepted.
 """
 
 from __future__ import annotations
