@@ -97,7 +97,7 @@ def _plugin(record: PluginRecord) -> dict[str, Any]:
 @click.argument("pattern", default="")
 @as_json
 def models(*, pattern: str, as_json: bool) -> None:
-    """List the models whose name or alias fits PATTERN: a part of it, or a pattern with * and ?."""
+    """List the models whose name or alias fits PATTERN: a part of a name, or all of it with * and ?."""
     with Hub() as hub:
         found = [(r, model) for r, model in _declared(hub.plugins()) if _fits(model, pattern)]
     if as_json:
@@ -107,7 +107,7 @@ def models(*, pattern: str, as_json: bool) -> None:
             ("model", "provider", "state", "aliases", "can", "cannot", "context"),
             [
                 (
-    """List the models whose name or alias fits PATTERN: a part of a name, or with * and ? all of it."""
+            [
                     str(m.context_window or ""),
                 )
                 for r, m in found
