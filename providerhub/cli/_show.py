@@ -103,16 +103,8 @@ def models(*, pattern: str, as_json: bool) -> None:
     if as_json:
         screen.data([_model(record, model) for record, model in found])
     elif found:
-        screen.table(
-            ("model", "provider", "state", "aliases", "can", "cannot", "context"),
-            [
-                (
-            [
-                    str(m.context_window or ""),
-                )
-                for r, m in found
-            ],
-        )  # fmt: skip
+        columns = ("model", "provider", "state", "aliases", "can", "cannot", "context")
+        screen.table(columns, [_row(record, model) for record, model in found])
     if not found:
         msg = f"no model fits {pattern!r}" if pattern else "no plugin declares a model"
         msg += "; `providerhub plugins` shows what is installed"
@@ -130,6 +122,12 @@ def _fits(model: ModelInfo, pattern: str) -> bool:
 
 def _having(model: ModelInfo, *, value: bool) -> str:
     return ", ".join(name for name, field in _CAPABILITIES.items() if getattr(model, field) is value)
+
+
+def _row(record: PluginRecord, model: ModelInfo) -> tuple[str, ...]:
+    can, cannot = _having(model, value=True), _having(model, value=False)
+    window = str(model.context_window or "")
+    return (model.name, record.name, record.state, ", ".join(model.aliases), can, cannot, window)
 
 
 def _model(record: PluginRecord, model: ModelInfo) -> dict[str, Any]:
