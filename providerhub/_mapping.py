@@ -39,6 +39,8 @@ TABLE: Mapping[str, type[ProviderError]] = {
     "urllib3.exceptions.NewConnectionError": ProviderConnectionError,
     "urllib3.exceptions.ProtocolError": ProtocolError,
     "urllib3.exceptions.DecodeError": ProtocolError,
+    "urllib3.exceptions.IncompleteRead": ProtocolError,
+    "urllib3.exceptions.InvalidChunkLength": ProtocolError,
     "urllib3.exceptions.HTTPError": ProviderConnectionError,
     "builtins.OSError": ProviderConnectionError,
 }
@@ -71,12 +73,19 @@ def map_exception(error: Exception, *, provider: str, model: str) -> AttemptErro
     kind = _kind(type(error))
     mapped: AttemptError
     if kind is None:
-        message = f"the plugin of {provider!r} raised {type(error).__name__}: {error}"
+        message = f"the plugin of {provider!r} raised {_shown(error)}"
         mapped = PluginError(message, plugin=provider, model=model)
     else:
-        mapped = kind(f"{type(error).__name__}: {error}", provider=provider, model=model)
+        mapped = kind(_shown(error), provider=provider, model=model)
     mapped.__cause__ = error
     return mapped
+
+
+def _shown(error: Exception) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 -- an exception that cannot even be printed must not end the chain
+        return type(error).__name__
 
 
 def _kind(cls: type[BaseException]) -> type[ProviderError] | None:

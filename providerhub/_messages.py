@@ -38,7 +38,7 @@ def _check(where: str, message: object) -> None:
     if not isinstance(message, Mapping):
         raise _wrong(where, "must be a mapping with the keys 'role' and 'content'", message)
     role = message.get("role")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise _wrong(f"{where}['role']", f"must be one of {', '.join(sorted(ROLES))}", role)
     content = message.get("content")
     if isinstance(content, list | tuple):

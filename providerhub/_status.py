@@ -110,8 +110,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = _number(headers.get(name))
-        if value is not None:
-            return value * scale if math.isfinite(value) and value >= 0 else None
+        if value is not None and math.isfinite(value) and value >= 0:
+            return value * scale
     return _until_date(headers.get("retry-after"), headers.get("date"))
 
 

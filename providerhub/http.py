@@ -1,0 +1,315 @@
+"""HTTP for plugin authors: one POST at a time, with every phase of the timeout, cancellation, limits and key hygiene handled.
+
+    client = HttpClient(config)
+    with client.post("/v1/chat/completions", payload, call, stream=True) as answer:
+        for data in answer:            # bytes, as they come
+            ...
+
+No redirect is followed (a redirect would carry the conversation, and some keys, to another host), nothing is retried, no
+`.netrc`, cookie or proxy variable of the environment is read, and bodies are asked for without compression.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from providerhub._errors import (
+    EXCERPT_LIMIT,
+    ConfigurationError,
+    ProtocolError,
+    ProviderConnectionError,
+    ProviderError,
+    ProviderTimeoutError,
+)
+from providerhub._mapping import map_exception
+from providerhub._provider import CallContext
+from providerhub._status import error_from_status
+from providerhub._types import ProviderConfig
+from providerhub._watchdog import WATCHDOG, Guard
+
+_log = logging.getLogger("providerhub")
+
+READ_SIZE = 65536
+ERROR_BODY_LIMIT = 65536
+BODY_LIMIT = 64 * 1024 * 1024
+"""Decoded bytes of one answer; more is a protocol error. Guards against compressed bombs and streams without end."""
+
+
+class HttpClient:
+    """Posts JSON to one service. Thread-safe; connections are kept and used again, separately in each process.
+
+    Args:
+        config: The instance's settings: address, key, proxies, certificates.
+        headers: Further headers of every request.
+        body_limit: The most decoded bytes of one answer.
+
+    Raises:
+        ConfigurationError: The address is missing or unusable, or a key would travel unencrypted.
+    """
+
+    def __init__(self, config: ProviderConfig, *, headers: Mapping[str, str] | None = None, body_limit: int = BODY_LIMIT) -> None:
+        self._name = config.name
+        self._url = _checked_url(config)
+        self._key = config.api_key.reveal() if config.api_key else ""
+        self._verify: bool | str = config.ca_bundle or True
+        self._proxies = dict(config.proxies)
+        self._limit = body_limit
+        self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "providerhub", **(headers or {})}
+        if self._key and "authorization" not in {name.lower() for name in self._headers}:
+            self._headers["Authorization"] = f"Bearer {self._key}"
+        self._lock = threading.Lock()
+        self._adapter: Any = None
+        self._pid = 0
+
+    def post(self, path: str, payload: Mapping[str, Any], call: CallContext, *, stream: bool) -> Answer:
+        """Send a request and wait for its headers.
+
+        Args:
+            path: Appended to the configured address.
+            payload: Becomes the JSON body.
+            call: How long there is, and whether the answer is still wanted.
+            stream: Whether the wire answer streams, so that the first-token and token-idle clocks apply.
+
+        Returns:
+            The answer, to be used in a `with` block.
+
+        Raises:
+            ProviderError: Any refusal or failure, classed; keys are taken out of what it says.
+        """
+        from providerhub import _transport  # noqa: PLC0415 -- it imports requests, which is not wanted before a first call
+
+        line = _transport.Line(call.clock() + call.remaining(call.timeout.connect))
+        phase = call.timeout.first_token if stream else call.timeout.total
+        guard = Guard(min(call.started + phase, call.deadline), line.end)
+        forget = call.on_cancel(line.end)
+        answer = Answer(call, line, guard, forget, self._limit, stream=stream)
+        WATCHDOG.watch(guard)
+        _transport.use_line(line)
+        try:
+            answer.take(self._send(path, payload, call, phase))
+            if not 200 <= answer.status < 300:
+                raise self._refusal(answer)
+        except Exception as error:
+            answer.close()
+            raise self._classed(error, answer) from error
+        except BaseException:
+            answer.close()
+            raise
+        finally:
+            _transport.use_line(None)
+        return answer
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        with self._lock:
+            adapter, self._adapter = self._adapter, None
+        if adapter is not None:
+            adapter.close()
+
+    def redact(self, text: str) -> str:
+        """A text without the key."""
+        return text.replace(self._key, "***") if self._key else text
+
+    def _send(self, path: str, payload: Mapping[str, Any], call: CallContext, phase: float) -> Any:
+        from requests import PreparedRequest  # noqa: PLC0415 -- not wanted before a first call
+        from requests.hooks import default_hooks  # noqa: PLC0415 -- as above
+        from requests.structures import CaseInsensitiveDict  # noqa: PLC0415 -- as above
+
+        # A session would merge cookies, environment and redirects into every call; nothing here needs any of that.
+        body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        request = PreparedRequest()
+        request.method, request.url, request.body = "POST", self._url + path, body
+        request.headers = CaseInsensitiveDict(self._headers)
+        request.headers["Content-Length"] = str(len(body))
+        request.hooks = default_hooks()  # type: ignore[no-untyped-call]
+        timeout = (call.remaining(call.timeout.connect) or 0.001, call.remaining(phase) or 0.001)
+        return self._connections().send(request, stream=True, timeout=timeout, verify=self._verify, proxies=self._proxies)
+
+    def _connections(self) -> Any:
+        from providerhub._transport import Adapter  # noqa: PLC0415 -- it imports requests
+
+        pid = os.getpid()
+        with self._lock:
+            if self._adapter is None or self._pid != pid:
+                # After a fork the parent's sockets are left to the parent: two processes on one connection mix their answers.
+                self._adapter, self._pid = Adapter(), pid
+            return self._adapter
+
+    def _refusal(self, answer: Answer) -> ProviderError:
+        if 300 <= answer.status < 400:
+            return ProtocolError(f"HTTP {answer.status}: a redirect, which is not followed; correct the configured address", status=answer.status)
+        body = answer.peek(ERROR_BODY_LIMIT)
+        return error_from_status(answer.status, answer.headers, self.redact(body.decode("utf-8", "replace")))
+
+    def _classed(self, error: Exception, answer: Answer) -> Exception:
+        found = answer.classed(error)
+        if isinstance(found, ProviderError) and self._key:
+            found.args = tuple(self.redact(str(part)) for part in found.args)
+            found.excerpt = self.redact(found.excerpt)[:EXCERPT_LIMIT]
+        return found
+
+
+class Answer:
+    """An answer whose headers have come. Iterating yields its body's bytes as they come.
+
+    Use it in a `with` block: leaving it releases the connection, or closes it when the body was not read to its end.
+    """
+
+    def __init__(self, call: CallContext, line: Any, guard: Guard, forget: Any, limit: int, *, stream: bool) -> None:
+        self._call = call
+        self._line = line
+        self._guard = guard
+        self._forget = forget
+        self._limit = limit
+        self._stream = stream
+        self._response: Any = None
+        self._raw: Any = None
+        self._complete = False
+        self._token_due = call.started + call.timeout.first_token
+        self._phase = "first token"
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+
+    def take(self, response: Any) -> None:
+        """Take requests' response over."""
+        self._response, self._raw = response, response.raw
+        self.status, self.headers = response.status_code, response.headers
+
+    def token(self) -> None:
+        """Say that content has come, and that the consumer has given control back: the token-idle clock starts again."""
+        self._phase = "token idle"
+        self._token_due = self._call.clock() + self._call.timeout.token_idle
+
+    def __iter__(self) -> Iterator[bytes]:
+        call, guard, read1 = self._call, self._guard, self._raw.read1
+        clock, total = call.clock, call.deadline
+        idle = call.timeout.byte_idle
+        size = 0
+        try:
+            self._read_timeout(idle)
+            while True:
+                due = min(self._token_due, total) if self._stream else total
+                guard.move(min(due, clock() + idle))
+                data = read1(READ_SIZE)
+                if self._line.ended:
+                    raise self._ended()  # noqa: TRY301 -- one place below classes every end
+                if not data:
+                    self._complete = True
+                    return
+                size += len(data)
+                if size > self._limit:
+                    msg = f"the answer is larger than {self._limit} bytes"
+                    raise ProtocolError(msg)  # noqa: TRY301 -- as above
+                # While the consumer holds what is yielded, only the whole call's clock runs.
+                guard.deadline = total
+                yield data
+                if clock() > (self._token_due if self._stream else total):
+                    guard.expired = True
+                    raise self._ended()  # noqa: TRY301 -- as above
+        except Exception as error:
+            raise self.classed(error) from error
+
+    def read(self) -> bytes:
+        """The whole body."""
+        return b"".join(self)
+
+    def peek(self, limit: int) -> bytes:
+        """The body's beginning, at most `limit` bytes; failures end it early, since it only explains another failure."""
+        found = bytearray()
+        try:
+            for data in self:
+                found += data
+                if len(found) >= limit:
+                    break
+        except ProviderError:
+            _log.debug("the body of a refusal could not be read to its end")
+        return bytes(found[:limit])
+
+    def finished(self) -> None:
+        """Say that the protocol's own end mark has come, so that the connection can serve again if the body ends here too."""
+        try:
+            self._read_timeout(0.02)
+            self._complete = not self._raw.read1(READ_SIZE)
+        except Exception:  # noqa: BLE001 -- the answer is whole; without a proper end the connection is merely closed
+            self._complete = False
+
+    def classed(self, error: Exception) -> Exception:
+        """The error of the tree that a transport failure means: a clock that has run out, or a cancellation, explains it first."""
+        if isinstance(error, ProviderError):
+            return error
+        if self._line.ended or self._guard.expired or self._call.cancelled:
+            return self._ended()
+        if self._call.remaining() == 0:
+            return ProviderTimeoutError("the call's total time is over")
+        if self.status and isinstance(error, Exception) and "Read timed out" in str(error):
+            return ProviderTimeoutError(f"no byte for {self._call.timeout.byte_idle:g} s (byte idle)")
+        mapped = map_exception(error, provider="", model="")
+        if self.status and isinstance(mapped, ProviderConnectionError):
+            mapped.retryable = False
+        return mapped
+
+    def close(self) -> None:
+        """Release the connection. A second call does nothing."""
+        self._guard.released = True
+        self._forget()
+        response, self._response = self._response, None
+        if response is None:
+            return
+        if self._complete and not self._line.ended:
+            self._raw.release_conn()
+        else:
+            response.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _read_timeout(self, seconds: float) -> None:
+        sock = self._line.sock
+        if sock is not None and sock.fileno() >= 0:
+            sock.settimeout(seconds)
+
+    def _ended(self) -> ProviderError:
+        if self._call.cancelled:
+            return ProviderConnectionError("the call was cancelled", retryable=False)
+        if self._call.remaining() == 0:
+            return ProviderTimeoutError("the call's total time is over")
+        if self._call.clock() < self._token_due and self.status:
+            return ProviderTimeoutError(f"no byte for {self._call.timeout.byte_idle:g} s (byte idle)")
+        timeout = self._call.timeout
+        seconds = timeout.first_token if self._phase == "first token" else timeout.token_idle
+        return ProviderTimeoutError(f"nothing came for {seconds:g} s ({self._phase})")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine itself."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _checked_url(config: ProviderConfig) -> str:
+    if not config.url:
+        msg = f"provider {config.name!r} has no address; set its url"
+        raise ConfigurationError(msg)
+    parts = urlsplit(config.url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        msg = f"provider {config.name!r}: the url must begin with https:// or http:// and name a host"
+        raise ConfigurationError(msg)
+    if parts.scheme == "http" and config.api_key and not is_loopback(parts.hostname):
+        msg = f"provider {config.name!r}: a key is not sent unencrypted to {parts.hostname}; use https"
+        raise ConfigurationError(msg)
+    return config.url.rstrip("/")

@@ -1,0 +1,121 @@
+"""A base class for services that speak the OpenAI chat shape over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from providerhub._errors import EmptyAnswerError, ProtocolError, ProviderError
+from providerhub._provider import CallContext, Piece
+from providerhub._types import Finish, ProviderConfig, Request
+from providerhub.http import Answer, HttpClient
+from providerhub.wire import openai_chat
+from providerhub.wire.sse import SSEDecoder, SSELimitError
+
+
+class OpenAIChatProvider:
+    """Answers by `POST {url}{path}`. Override what a service does differently.
+
+    Args:
+        config: The instance's settings.
+
+    Raises:
+        ConfigurationError: The address is missing or unusable.
+    """
+
+    path = "/v1/chat/completions"
+    """Appended to the configured address."""
+
+    def __init__(self, config: ProviderConfig) -> None:
+        self.config = config
+        self.http = HttpClient(config)
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """The JSON object to send; override to add what the service wants."""
+        return openai_chat.request_body(request)
+
+    def oddity(self, data: bytes) -> ProviderError | None:
+        """What an event or body that is not JSON means; `None` for a protocol error.
+
+        Args:
+            data: The event's data.
+        """
+        del data
+
+    def stream(self, request: Request, call: CallContext) -> Iterator[Piece]:
+        """Answer a request; see `Provider.stream`."""
+        body = self.body(request)
+        with self.http.post(self.path, body, call, stream=request.stream) as answer:
+            kind = answer.headers.get("content-type", "").lower()
+            if not request.stream:
+                yield from openai_chat.answer_pieces(self._parsed(answer.read()))
+            elif "json" in kind:
+                # Asked for a stream, some services answer whole all the same.
+                yield from openai_chat.answer_pieces(self._parsed(answer.read()))
+            else:
+                yield from self._events(answer, call, kind)
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self.http.close()
+
+    def _events(self, answer: Answer, call: CallContext, kind: str) -> Iterator[Piece]:
+        decoder = SSEDecoder()
+        finished = any_event = False
+        for data in answer:
+            for event in self._decoded(decoder, data):
+                if not any_event:
+                    any_event = True
+                    self._note_kind(call, kind)
+                for piece in openai_chat.chunk_pieces(self._parsed(event)):
+                    finished = finished or type(piece) is Finish
+                    yield piece
+                    answer.token()
+            if decoder.stray and not any_event:
+                raise self._stray(decoder.stray)
+            if decoder.done:
+                answer.finished()
+                break
+        if not finished:
+            yield self._unfinished(decoder, call, any_event=any_event)
+
+    def _decoded(self, decoder: SSEDecoder, data: bytes) -> list[bytes]:
+        try:
+            return decoder.feed(data)
+        except SSELimitError as error:
+            raise ProtocolError(str(error)) from error
+
+    def _note_kind(self, call: CallContext, kind: str) -> None:
+        if kind and "event-stream" not in kind:
+            call.note(f"the stream came with the content type {kind!r}")
+
+    def _stray(self, line: bytes) -> ProviderError:
+        """What stands in place of events: a bare error, an error object, or a page. Told at once, not when the connection ends."""
+        if line.startswith(b"{"):
+            openai_chat.refuse_error(self._parsed(line))
+        msg = "the answer is not a stream of events; check the configured address"
+        return self.oddity(line) or ProtocolError(msg, excerpt=self.http.redact(line.decode("utf-8", "replace")))
+
+    def _unfinished(self, decoder: SSEDecoder, call: CallContext, *, any_event: bool) -> Finish:
+        left = decoder.finish()
+        if decoder.done and any_event:
+            call.note("the stream ended with [DONE] but gave no finish_reason")
+            return Finish(None)
+        if not any_event and not left:
+            msg = "the stream ended before any event came"
+            raise EmptyAnswerError(msg)
+        if not any_event:
+            raise self._stray(left)
+        where = "in the middle of an event" if left else "without an end mark"
+        msg = f"the stream ended {where}"
+        raise ProtocolError(msg, excerpt=self.http.redact(left.decode("utf-8", "replace")))
+
+    def _parsed(self, data: bytes) -> dict[str, Any]:
+        try:
+            return openai_chat.parse(data)
+        except ProtocolError as error:
+            odd = self.oddity(data.strip())
+            if odd is not None:
+                raise odd from error
+            error.excerpt = self.http.redact(error.excerpt)
+            raise

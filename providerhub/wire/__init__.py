@@ -1,0 +1,7 @@
+"""Wire formats for plugin authors: pure translations between bytes and events, with no I/O and no clock."""
+
+from __future__ import annotations
+
+from providerhub.wire.sse import ServerSentEvent, SSEDecoder, SSELimitError
+
+__all__ = ["SSEDecoder", "SSELimitError", "ServerSentEvent"]

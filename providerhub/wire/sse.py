@@ -1,0 +1,460 @@
+"""Server-sent events: an incremental decoder, bytes in and events out, with no I/O of its own.
+
+The rules are those of the WHATWG HTML standard, "Server-sent events", sections "Parsing" and "Interpreting an event
+stream": UTF-8 with invalid bytes replaced by U+FFFD, one leading byte order mark dropped, lines that end at LF, CR or
+CRLF, comments, `field: value` with one leading space removed, several `data` lines joined by LF, a blank line that
+dispatches. Three things differ, because here the stream is an answer and not a subscription:
+
+- `data: [DONE]` as the first data line of an event ends the stream at once, without its blank line; what follows is
+  ignored.
+- An event whose data is empty is ignored.
+- A line, an event and the whole stream have limits, so that a broken server cannot fill the memory.
+
+One core, two ways to read it: `SSEDecoder.feed` gives the payloads alone, for protocols where only the data matters
+(OpenAI's), and `SSEDecoder.feed_events` gives `ServerSentEvent` objects, for those that name their events
+(Anthropic's). A buffer that looks ordinary (whole events of one `data: ` line each) is taken apart by a few calls of
+`bytes.split` and its like; anything else goes line by line. Both give the same events, and both take time in
+proportion to the input, however it is cut.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final, Protocol
+
+import attrs
+
+MAX_LINE: Final = 1024 * 1024
+"""Default limit of one line, in bytes, its ending not counted."""
+
+MAX_EVENT: Final = 4 * 1024 * 1024
+"""Default limit of one event's data, in bytes, the joining LFs included."""
+
+MAX_STREAM: Final = 64 * 1024 * 1024
+"""Default limit of the whole stream, in bytes, everything counted."""
+
+EXCERPT: Final = 2048
+"""Bytes kept of what was not understood (`SSEDecoder.stray`) or not complete (`SSEDecoder.finish`)."""
+
+_BOM = b"\xef\xbb\xbf"
+_CR = 0x0D
+_LF = 0x0A
+_COLON = 0x3A
+_PREFIX = b"data: "
+# Work is cut into slices of this many bytes, so that lists of lines stay small whatever the caller feeds.
+_SLICE = 64 * 1024
+# More digits than any sensible number of milliseconds; int() would refuse thousands of them with an exception.
+_RETRY_DIGITS = 15
+
+
+class SSELimitError(ValueError):
+    """The stream broke one of the decoder's limits; nothing more can be read from it.
+
+    Attributes:
+        limit: Which one: `"line"`, `"event"` or `"stream"`.
+        maximum: Its value in bytes.
+    """
+
+    def __init__(self, limit: str, maximum: int) -> None:
+        # Both go to the base class, so that the error pickles and copies.
+        super().__init__(limit, maximum)
+        self.limit = limit
+        self.maximum = maximum
+
+    def __str__(self) -> str:
+        """Say which limit it was, with its number."""
+        return f"server-sent events: a {self.limit} is longer than its limit of {self.maximum:,} bytes"
+
+
+@attrs.frozen
+class ServerSentEvent:
+    """One dispatched event.
+
+    Attributes:
+        data: The payload, valid UTF-8, never empty; several `data` lines are joined by LF.
+        event: The event's type; `"message"` when the stream did not name one.
+        id: The last event id in force when the event was dispatched; `""` when none was ever given.
+        retry: The reconnection time in force, in milliseconds; `None` when none was ever given.
+    """
+
+    data: bytes
+    event: str = "message"
+    id: str = ""
+    retry: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The payload as text."""
+        return self.data.decode()
+
+
+class _Sink(Protocol):
+    """Where the core puts what it has dispatched."""
+
+    def plain(self, payloads: list[bytes], last_id: str, retry: int | None) -> None: ...
+
+    def named(self, data: bytes, event: str, last_id: str, retry: int | None) -> None: ...
+
+
+class _Payloads(list[bytes]):
+    """Keeps the data only."""
+
+    def plain(self, payloads: list[bytes], _last_id: str, _retry: int | None) -> None:
+        self += payloads
+
+    def named(self, data: bytes, _event: str, _last_id: str, _retry: int | None) -> None:
+        self.append(data)
+
+
+class _Events(list[ServerSentEvent]):
+    """Keeps everything."""
+
+    def plain(self, payloads: list[bytes], last_id: str, retry: int | None) -> None:
+        self += [ServerSentEvent(data, "message", last_id, retry) for data in payloads]
+
+    def named(self, data: bytes, event: str, last_id: str, retry: int | None) -> None:
+        self.append(ServerSentEvent(data, event, last_id, retry))
+
+
+def _valid(raw: bytes) -> bytes:
+    """Give the same bytes with invalid UTF-8 replaced by U+FFFD; the very same object when there is none."""
+    if raw.isascii():
+        return raw
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode(errors="replace").encode()
+    return raw
+
+
+def _unspaced(value: bytes) -> bytes:
+    """Remove one leading space."""
+    return value[1:] if value[:1] == b" " else value
+
+
+class SSEDecoder:
+    """Decodes one stream of server-sent events, fed in pieces of any size.
+
+    `feed` and `feed_events` may be mixed; each returns what was dispatched by the bytes it was given. How the input
+    is cut into pieces makes no difference to the events.
+
+    When a limit breaks, what was complete before it is still returned; the error comes from the same call if that is
+    nothing, and otherwise from the next one (`finish` included).
+
+    Args:
+        max_line: Limit of one line in bytes, its ending not counted; `None` for no limit.
+        max_event: Limit of one event's data in bytes; `None` for no limit.
+        max_stream: Limit of the whole stream in bytes; `None` for no limit.
+        sentinel: The data that ends the stream; it is never returned as a payload. `None` for protocols that have none.
+
+    Attributes:
+        done: The sentinel has come. What follows it is ignored.
+        stray: The first lines that are no comment and no field of the standard, joined by LF, at most `EXCERPT` bytes:
+            servers put bare error messages, HTML or JSON there. The standard ignores such lines, and so do the events.
+
+    Raises:
+        ValueError: A limit is below 1.
+    """
+
+    __slots__ = (
+        "_clean", "_error", "_event", "_finished", "_first", "_head", "_id", "_left", "_max_event", "_max_line",
+        "_max_stream", "_ordinary_max", "_partial", "_rest", "_retry", "_sentinel", "_skip_lf", "done", "stray",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        max_line: int | None = MAX_LINE,
+        max_event: int | None = MAX_EVENT,
+        max_stream: int | None = MAX_STREAM,
+        sentinel: bytes | None = b"[DONE]",
+    ) -> None:
+        self._max_line, self._max_event, self._max_stream = (
+            _checked(name, maximum)
+            for name, maximum in (("max_line", max_line), ("max_event", max_event), ("max_stream", max_stream))
+        )
+        # A whole block no longer than this cannot break the limit of a line or of an event.
+        self._ordinary_max = min(self._max_line, self._max_event)
+        self._left = self._max_stream  # bytes that the stream may still bring
+        self._sentinel = sentinel
+        self.done = False
+        self.stray = b""
+        self._error: SSELimitError | None = None
+        self._finished = False
+        self._clean = False  # nothing is pending: the next byte starts an event's first line
+        self._head: bytes | None = b""  # what may be the beginning of a byte order mark; None once that is settled
+        self._skip_lf = False  # the last byte was a CR: a LF that follows belongs to it
+        self._partial = bytearray()  # the beginning of a line
+        self._first: bytes | None = None  # the current event's first data line ...
+        self._rest = bytearray()  # ... and the others, each behind its LF
+        self._event = b""
+        self._id = ""
+        self._retry: int | None = None
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take the next bytes of the stream.
+
+        Args:
+            chunk: Bytes as they came from the transport, decompressed; any number, none included.
+
+        Returns:
+            The data of each event dispatched, as valid UTF-8, ready for a JSON parser.
+
+        Raises:
+            SSELimitError: A limit broke, now or in the call before, or earlier still.
+            RuntimeError: `finish` was called before.
+        """
+        # The most frequent case, one ordinary event that came in a piece of its own, without a further call.
+        # (An int looked for in bytes is a memchr; bytes looked for in bytes costs five times as much.)
+        if self._clean and (size := len(chunk)) <= self._ordinary_max and size <= self._left:
+            lines = chunk.split(b"\n", 3)
+            if len(lines) == 3 and not lines[1] and not lines[2]:  # noqa: PLR2004 - line, blank line, nothing
+                line = lines[0]
+                if line.startswith(_PREFIX) and _CR not in line and line.isascii():
+                    payload = line[6:]
+                    if payload and payload != self._sentinel:
+                        self._left -= size
+                        return [payload]
+        out = _Payloads()
+        self._take(chunk, out)
+        if self._error is not None and not out:
+            raise self._error.with_traceback(None)
+        return out
+
+    def feed_events(self, chunk: bytes) -> list[ServerSentEvent]:
+        """Take the next bytes of the stream and return whole events; otherwise like `feed`.
+
+        Args:
+            chunk: Bytes as they came from the transport, decompressed; any number, none included.
+
+        Returns:
+            Each event dispatched.
+
+        Raises:
+            SSELimitError: A limit broke, now or in the call before, or earlier still.
+            RuntimeError: `finish` was called before.
+        """
+        out = _Events()
+        self._take(chunk, out)
+        if self._error is not None and not out:
+            raise self._error.with_traceback(None)
+        return out
+
+    def finish(self) -> bytes:
+        """Say that the input has ended. Nothing undispatched is delivered; a last `[DONE]` still counts.
+
+        May be called again, with the same result.
+
+        Returns:
+            What was left of an incomplete line or event, at most `EXCERPT` bytes, for an error message; empty when the
+            input ended where an event may end.
+
+        Raises:
+            SSELimitError: A limit broke before.
+        """
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        self._finished = True
+        self._clean = False
+        line = bytes(self._partial) or self._head or b""
+        if self._first is None and self._sentinel and _data_value(line) == self._sentinel:
+            self._stop()
+            self.done = True
+        if self.done:
+            return b""
+        named = b"event: " + self._event if self._event else b""
+        data = (self._first or b"") + self._rest[:EXCERPT]
+        return _valid(b"\n".join(part for part in (named, data, line) if part)[:EXCERPT])
+
+    def _take(self, chunk: bytes, out: _Sink) -> None:
+        """Decode a piece of any size, up to the limit of the stream."""
+        if self._finished:
+            message = "feed() after finish(): the decoder was told that the input had ended"
+            raise RuntimeError(message)
+        if self.done or self._error is not None:
+            return
+        allowed = chunk[: self._left]
+        self._left -= len(allowed)
+        try:
+            for start in range(0, len(allowed), _SLICE):
+                self._take_slice(allowed[start : start + _SLICE], out)
+            if len(allowed) < len(chunk) and not self.done:
+                raise SSELimitError("stream", self._max_stream)  # noqa: TRY301 - one place keeps the error
+        except SSELimitError as error:
+            self._stop()
+            self._error = error
+        self._clean = self._idle()
+
+    def _take_slice(self, piece: bytes, out: _Sink) -> None:
+        """Decode a slice: line by line up to the first blank line, as ordinary events up to the last, then by line."""
+        piece = self._past_prefix(piece)
+        blank = b"\r\n\r\n" if _CR in piece else b"\n\n"
+        start = 0
+        if not self._idle():
+            start = _behind(piece.find(blank), blank, len(piece))
+            self._by_line(piece[:start], out)
+        end = _behind(piece.rfind(blank, start), blank, start)
+        payloads = self._ordinary(piece[start:end], blank) if end > start and self._idle() else None
+        if payloads is None:
+            self._by_line(piece[start:], out)
+        else:
+            out.plain(payloads, self._id, self._retry)
+            self._by_line(piece[end:], out)
+
+    def _past_prefix(self, piece: bytes) -> bytes:
+        """Drop a leading byte order mark, and the LF of a CRLF that was split between reads."""
+        if self._head is not None:
+            piece = self._head + piece
+            if len(piece) < len(_BOM) and _BOM.startswith(piece):
+                self._head = piece
+                return b""
+            self._head = None
+            piece = piece.removeprefix(_BOM)
+        if self._skip_lf and piece:
+            self._skip_lf = False
+            if piece[0] == _LF:
+                return piece[1:]
+        return piece
+
+    def _ordinary(self, block: bytes, blank: bytes) -> list[bytes] | None:
+        """Take apart a block that ends with a blank line, if each of its events is one `data: ` line; else `None`.
+
+        With LF only, or CRLF only (`blank` says which), k events hold 2k line ends; so when the line ends counted are
+        the separators found, no payload contains one.
+        """
+        if len(block) > self._ordinary_max or not block.startswith(_PREFIX):
+            return None
+        block = _valid(block)
+        payloads = block[len(_PREFIX) : -len(blank)].split(blank + _PREFIX)
+        ends = 2 * len(payloads)
+        if block.count(b"\n") != ends or (_CR in blank and block.count(b"\r") != ends) or not all(payloads):
+            return None
+        if self._sentinel in payloads:
+            del payloads[payloads.index(self._sentinel) :]
+            self._stop()
+            self.done = True
+        return payloads
+
+    def _by_line(self, piece: bytes, out: _Sink) -> None:
+        """Decode anything, line by line."""
+        if not piece or self.done:
+            return
+        for line in self._lines(piece):
+            if len(line) > self._max_line:
+                raise SSELimitError("line", self._max_line)
+            if line:
+                self._take_line(line)
+            else:
+                self._dispatch(out)
+            if self.done:
+                return
+        if len(self._partial) > self._max_line:
+            raise SSELimitError("line", self._max_line)
+
+    def _lines(self, piece: bytes) -> list[bytes]:
+        """Give the lines that are complete now, without their ends, and keep the beginning of the next one."""
+        if _CR in piece:
+            self._skip_lf = piece[-1] == _CR
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = piece.split(b"\n")
+        tail = lines.pop()
+        if lines and self._partial:
+            lines[0] = bytes(self._partial) + lines[0]
+            self._partial.clear()
+        self._partial += tail
+        return lines
+
+    def _take_line(self, line: bytes) -> None:
+        """Interpret one line that is not blank."""
+        data = _data_value(line)
+        if data is not None:
+            self._add_data(data)
+        elif line[0] != _COLON:
+            name, _, value = line.partition(b":")
+            self._take_field(name, _unspaced(value), line)
+
+    def _take_field(self, name: bytes, value: bytes, line: bytes) -> None:
+        """Interpret a field other than `data`."""
+        if name == b"event":
+            self._event = value
+        elif name == b"id":
+            if 0 not in value:  # the standard ignores an id with U+0000
+                self._id = value.decode(errors="replace")
+        elif name == b"retry":
+            if value.isdigit() and len(value) <= _RETRY_DIGITS:
+                self._retry = int(value)
+        elif len(self.stray) < EXCERPT:
+            self.stray = _valid(self.stray + (b"\n" if self.stray else b"") + line[:EXCERPT])[:EXCERPT]
+
+    def _add_data(self, value: bytes) -> None:
+        """Add one data line to the current event."""
+        if self._first is None:
+            if value == self._sentinel:
+                self._stop()
+                self.done = True
+                return
+            self._first = value
+        else:
+            self._rest += b"\n"
+            self._rest += value
+        if len(self._first) + len(self._rest) > self._max_event:
+            raise SSELimitError("event", self._max_event)
+
+    def _dispatch(self, out: _Sink) -> None:
+        """Hand over the current event, if it has data, and begin the next one."""
+        if self._first:
+            data = self._first + self._rest if self._rest else self._first
+        else:
+            data = bytes(self._rest)
+        if data:
+            event = self._event.decode(errors="replace") or "message"
+            out.named(_valid(data), event, self._id, self._retry)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget the current event; the last id and the reconnection time stay."""
+        self._first = None
+        self._event = b""
+        if self._rest:
+            self._rest = bytearray()
+
+    def _stop(self) -> None:
+        """Let go of everything that is pending: nothing that follows will be read."""
+        self._begin()
+        self._head = None
+        self._skip_lf = False
+        self._partial = bytearray()
+
+    def _idle(self) -> bool:
+        """Say whether the next byte starts an event's first line."""
+        return not (
+            self._partial
+            or self._first is not None
+            or self._event
+            or self._skip_lf
+            or self._head is not None
+            or self.done
+            or self._error is not None
+        )
+
+
+def _checked(name: str, maximum: int | None) -> int:
+    """Check a limit, and turn "none" into a number that no stream reaches."""
+    if maximum is None:
+        return sys.maxsize
+    if maximum < 1:
+        message = f"{name} must be at least 1 byte, or None for no limit, not {maximum!r}"
+        raise ValueError(message)
+    return maximum
+
+
+def _behind(index: int, found: bytes, otherwise: int) -> int:
+    """Give the index behind what `find` found, or another when it found nothing."""
+    return otherwise if index < 0 else index + len(found)
+
+
+def _data_value(line: bytes) -> bytes | None:
+    """Give the value of a `data` line; `None` when it is another line."""
+    if line.startswith(b"data:"):
+        return _unspaced(line[5:])
+    return b"" if line == b"data" else None
