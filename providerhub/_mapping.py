@@ -46,7 +46,9 @@ TABLE: Mapping[str, type[ProviderError]] = {
 }
 """Dotted class name → the error that it becomes."""
 
-_CONFIGURATION = frozenset({"requests.exceptions.MissingSchema", "requests.exceptions.InvalidSchema", "requests.exceptions.InvalidURL"})
+_CONFIGURATION = frozenset(
+    {"requests.exceptions.MissingSchema", "requests.exceptions.InvalidSchema", "requests.exceptions.InvalidURL"}
+)
 """requests' errors that are about how it was called: the plugin's fault, not the remote's."""
 
 
