@@ -51,10 +51,25 @@ _BY_CODE: Mapping[str, type[ProviderError]] = {
 }
 
 _BY_PHRASE: tuple[tuple[re.Pattern[str], type[ProviderError]], ...] = (
-    (re.compile(r"exceeded your current quota|quota (has been |is )?(used up|exhausted)|insufficient (funds|credits|balance)", re.I), QuotaExceededError),
-    (re.compile(r"(maximum|exceeds?( the)?) context (length|window|size)|prompt is too long|too many tokens", re.I), ContextLengthError),
-    (re.compile(r"content (policy|management policy|filter)", re.I), ContentPolicyError),
-    (re.compile(r"model\b.{0,120}?\b(does not exist|not found|is not available|unknown)|unknown model|no such model", re.I | re.S), ModelUnavailableError),
+    (
+        re.compile(
+            r"exceeded your current quota|quota (has been |is )?(used up|exhausted)|insufficient (funds|credits|balance)",
+            re.IGNORECASE,
+        ),
+        QuotaExceededError,
+    ),
+    (
+        re.compile(r"(maximum|exceeds?( the)?) context (length|window|size)|prompt is too long|too many tokens", re.IGNORECASE),
+        ContextLengthError,
+    ),
+    (re.compile(r"content (policy|management policy|filter)", re.IGNORECASE), ContentPolicyError),
+    (
+        re.compile(
+            r"model\b.{0,120}?\b(does not exist|not found|is not available|unknown)|unknown model|no such model",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        ModelUnavailableError,
+    ),
 )
 
 _BY_STATUS: Mapping[int, type[ProviderError]] = {
