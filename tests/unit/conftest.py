@@ -1,0 +1,11 @@
+"""What the unit tests share: an environment without settings of ours."""
+
+import os
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("PROVIDERHUB_")]:
+        monkeypatch.delenv(name)

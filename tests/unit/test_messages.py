@@ -1,0 +1,60 @@
+"""Messages of the wrong shape are refused with the index and the key at fault."""
+
+import pytest
+
+from providerhub import InvalidRequestError
+from providerhub._messages import checked
+
+GOOD = {"role": "user", "content": "Hello"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "named"),
+    [
+        (None, ["messages"]),
+        (7, ["messages"]),
+        (GOOD, ["messages", "list"]),
+        ([], ["messages", "at least one"]),
+        (b"Hello", ["messages"]),
+        (["Hello"], ["messages[0]", "role", "content"]),
+        ([GOOD, None], ["messages[1]"]),
+        ([GOOD, {"content": "x"}], ["messages[1]['role']"]),
+        ([{"role": "robot", "content": "x"}], ["messages[0]['role']", "user"]),
+        ([{"role": ["user"], "content": "x"}], ["messages[0]['role']"]),
+        ([GOOD, GOOD, {"role": "user"}], ["messages[2]['content']"]),
+        ([{"role": "user", "content": 3}], ["messages[0]['content']", "int"]),
+        ([{"role": "user", "content": b"x"}], ["messages[0]['content']", "bytes"]),
+        ([{"role": "user", "content": [{"type": "text", "text": "x"}, "y"]}], ["messages[0]['content'][1]", "type"]),
+        ([{"role": "user", "content": [{"text": "x"}]}], ["messages[0]['content'][0]", "type"]),
+        ([{"role": "assistant", "content": None}], ["messages[0]['content']"]),
+    ],
+)
+def test_the_place_and_the_key_are_named(messages, named):
+    with pytest.raises(InvalidRequestError) as caught:
+        checked(messages)
+    assert all(part in str(caught.value) for part in named)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [GOOD],
+        (GOOD, GOOD),
+        [{"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "data:"}}]}],
+        [{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}],
+        [{"role": "tool", "content": "4", "tool_call_id": "1"}],
+        [{"role": "developer", "content": ""}],
+    ],
+)
+def test_the_shapes_in_use_pass_untouched(messages):
+    assert checked(messages) is messages
+
+
+def test_a_text_is_one_user_message():
+    assert list(checked("Hello")) == [GOOD]
+
+
+def test_a_long_value_is_not_repeated_whole():
+    with pytest.raises(InvalidRequestError) as caught:
+        checked([{"role": "user", "content": {"x": "y" * 10_000}}])
+    assert len(str(caught.value)) < 300

@@ -1,0 +1,155 @@
+"""Refused requests: status, body and headers → the error that decides what the chain does."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providerhub import (
+    AuthenticationError,
+    BadRequestError,
+    ContentPolicyError,
+    ContextLengthError,
+    ModelUnavailableError,
+    ProtocolError,
+    ProviderError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+    error_from_status,
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "retryable"),
+    [
+        (400, BadRequestError, False),
+        (401, AuthenticationError, False),
+        (402, QuotaExceededError, False),
+        (403, AuthenticationError, False),
+        (404, ModelUnavailableError, False),
+        (408, ServerError, True),
+        (409, ServerError, True),
+        (410, ModelUnavailableError, False),
+        (413, BadRequestError, False),
+        (422, BadRequestError, False),
+        (425, ServerError, True),
+        (429, RateLimitError, True),
+        (500, ServerError, True),
+        (501, ServerError, False),
+        (502, ServerError, True),
+        (503, ServerError, True),
+        (504, ServerError, True),
+        (529, ServerError, True),
+        (301, ProtocolError, False),
+        (418, ProtocolError, False),
+    ],
+)
+def test_the_status_table(status, kind, retryable):
+    error = error_from_status(status)
+    assert type(error) is kind
+    assert error.status == status
+    assert error.retryable is retryable
+    assert str(status) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (429, "insufficient_quota", QuotaExceededError),
+        (429, "rate_limit_exceeded", RateLimitError),
+        (400, "context_length_exceeded", ContextLengthError),
+        (400, "content_policy_violation", ContentPolicyError),
+        (400, "model_not_found", ModelUnavailableError),
+        (400, "invalid_api_key", AuthenticationError),
+        (200, "overloaded_error", ServerError),
+        (200, "rate_limit_error", RateLimitError),
+        (200, "invalid_request_error", BadRequestError),
+        (200, "whatever", ServerError),
+        (503, "insufficient_quota", ServerError),
+    ],
+)
+@pytest.mark.parametrize("key", ["code", "type"])
+def test_a_code_in_the_body_outranks_the_status_but_for_5xx(status, code, kind, key):
+    body = {"error": {key: code, "message": "see above"}}
+    assert type(error_from_status(status, {}, json.dumps(body).encode())) is kind
+    assert type(error_from_status(status, {}, body)) is kind
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("You exceeded your current quota, please check your plan", QuotaExceededError),
+        ("This model's maximum context length is 8192 tokens", ContextLengthError),
+        ("prompt is too long: 210000 tokens > 200000 maximum", ContextLengthError),
+        ("blocked by our content management policy", ContentPolicyError),
+        ("The model: `gpt-4` does not exist", ModelUnavailableError),
+        ("no such model", ModelUnavailableError),
+        ("temperature must be at most 2", BadRequestError),
+    ],
+)
+@pytest.mark.parametrize("shape", [lambda m: {"error": {"message": m}}, lambda m: {"error": m}, lambda m: {"message": m}, str])
+def test_a_phrase_in_the_body_counts_in_every_shape(message, kind, shape):
+    body = shape(message)
+    error = error_from_status(400, {}, body if isinstance(body, str) else json.dumps(body).encode())
+    assert type(error) is kind
+    assert message in str(error)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "2"}, 2.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"Retry-After-Ms": "250", "Retry-After": "9"}, 0.25),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:02 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 2.0),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:27:00 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"Retry-After": "0"}, 0.0),
+        ({"Retry-After": "86400"}, 86400.0),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "inf"}, None),
+        ({"Retry-After": "-1"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": ""}, None),
+        ({"Retry-After-Ms": "nan", "Retry-After": "2"}, 2.0),
+        ({"Retry-After-Ms": "-5", "Retry-After": "2"}, 2.0),
+        ({"Retry-After-Ms": "junk", "Retry-After": "2"}, 2.0),
+        ({}, None),
+    ],
+)
+def test_every_form_of_retry_after(headers, seconds):
+    assert error_from_status(429, headers).retry_after == seconds
+
+
+@given(st.text(), st.text())
+def test_no_header_and_no_body_makes_it_fail(value, body):
+    error = error_from_status(429, {"Retry-After": value, "Date": body}, body.encode("utf-8", "replace"))
+    assert isinstance(error, ProviderError)
+    assert error.retry_after is None or error.retry_after >= 0
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["error", "code", "type", "message", "detail"]), inner),
+    )
+)
+def test_no_json_makes_it_fail(body):
+    for status in (200, 400, 429, 500):
+        assert isinstance(error_from_status(status, {}, json.dumps(body).encode()), ProviderError)
+
+
+def test_x_should_retry_false_is_obeyed():
+    assert not error_from_status(503, {"X-Should-Retry": "false"}).retryable
+    assert error_from_status(503, {"x-should-retry": "true"}).retryable
+
+
+def test_the_excerpt_of_a_long_body_is_capped():
+    error = error_from_status(400, {}, b"<html>" + b"x" * 100_000)
+    assert len(error.excerpt) == 500
+    assert len(str(error)) < 400
+
+
+def test_an_error_in_a_successful_answer_does_not_name_its_status():
+    assert "200" not in str(error_from_status(200, {}, {"message": "overloaded"}))

@@ -1,0 +1,130 @@
+"""Value classes: what they refuse, what they never show, and what they are shown as."""
+
+import pickle
+
+import attrs
+import pytest
+
+from providerhub import (
+    Attempt,
+    Candidate,
+    Completion,
+    Model,
+    ModelInfo,
+    ProviderConfig,
+    ProviderInfo,
+    RetryPolicy,
+    Route,
+    RoutePlan,
+    Secret,
+    Setting,
+    Skip,
+    Timeout,
+    Usage,
+)
+
+CANARY = "sk-canary-1234567890"
+
+
+@pytest.mark.parametrize("field", ["connect", "first_token", "byte_idle", "token_idle", "total"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "5", True, None])
+def test_a_timeout_refuses_what_is_no_time(field, value):
+    with pytest.raises(ValueError, match=field):
+        Timeout(**{field: value})
+
+
+@pytest.mark.parametrize("value", [0.001, 5, 1e6])
+def test_a_timeout_takes_what_is(value):
+    assert Timeout(total=value).total == value
+
+
+@pytest.mark.parametrize("field", ["attempts", "attempts_per_provider"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "2", None])
+def test_a_retry_policy_refuses_bad_counts(field, value):
+    with pytest.raises(ValueError, match=field):
+        RetryPolicy(**{field: value})
+
+
+@pytest.mark.parametrize("field", ["backoff", "backoff_max", "throttle_backoff", "retry_after_max", "pause_max"])
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), True, "2", None])
+def test_a_retry_policy_refuses_bad_seconds(field, value):
+    with pytest.raises(ValueError, match=field):
+        RetryPolicy(**{field: value})
+
+
+def test_the_documented_defaults():
+    timeout, retry = Timeout(), RetryPolicy()
+    assert (timeout.connect, timeout.first_token, timeout.byte_idle, timeout.token_idle, timeout.total) == (5, 60, 30, 60, 600)
+    assert (retry.attempts, retry.attempts_per_provider, retry.backoff, retry.backoff_max) == (4, 2, 0.5, 8)
+    assert (retry.throttle_backoff, retry.retry_after_max, retry.pause_max) == (1, 30, 600)
+
+
+def test_values_are_frozen():
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        Timeout().total = 1
+
+
+def test_a_secret_never_shows_itself():
+    secret = Secret(CANARY)
+    config = ProviderConfig(name="acme", api_key=CANARY, options={"token": secret})
+    for shown in (repr(secret), str(secret), f"{secret}", f"{secret!r}", repr(config), str(config), f"{config.options}"):
+        assert CANARY not in shown
+    assert secret.reveal() == CANARY
+    assert config.api_key == secret
+    assert hash(config.api_key) == hash(secret)
+    assert secret != CANARY
+    assert Secret(CANARY) != Secret("other")
+    assert not Secret("")
+
+
+def test_a_config_is_asked_by_setting_name():
+    config = ProviderConfig(url="http://x", options={"region": "eu"})
+    assert (config.get("url"), config.get("region"), config.get("api_key"), config.get("other")) == ("http://x", "eu", None, None)
+
+
+def test_a_completion_is_its_text():
+    assert str(Completion(text="Hello")) == "Hello"
+    assert str(Completion()) == ""
+
+
+def test_total_tokens_needs_both_counts():
+    assert Usage(input_tokens=2, output_tokens=3).total_tokens == 5
+    assert Usage(input_tokens=2).total_tokens is None
+
+
+def test_values_print_as_what_a_person_would_write():
+    assert str(Model("meta/x", "acme")) == "acme/meta/x"
+    assert str(Model("meta/x")) == "meta/x"
+    assert str(Skip("acme", "m", "no stream", "declared so")) == "acme/m: no stream (declared so)"
+    assert str(Skip("acme", "", "broken")) == "acme: broken"
+    plan = RoutePlan((Candidate("acme", "m", "m"), Candidate("beta", "m", "m")), (Skip("c", "m", "no stream"),))
+    assert str(plan).splitlines() == ["1. acme/m", "2. beta/m", "-  c/m: no stream"]
+    route = Route((Attempt(1, "acme", "m", outcome="ok", duration=0.5),), (Skip("c", "m", "no stream"),))
+    assert str(route).splitlines() == ["1. acme/m: ok after 0.500 s", "-  c/m: no stream"]
+
+
+def test_routes_and_completions_pickle():
+    completion = Completion(text="x", route=Route((Attempt(1, "acme", "m"),), (Skip("c", "m", "no stream"),), 1.0))
+    assert pickle.loads(pickle.dumps(completion)) == completion
+
+
+@pytest.mark.parametrize("name", ["", " ", None, "a/b"])
+def test_a_provider_needs_a_name_that_can_be_written(name):
+    with pytest.raises(ValueError, match="name"):
+        ProviderInfo(name=name)
+
+
+def test_models_may_be_plain_names_but_not_one_text():
+    assert ProviderInfo(name="acme", models=("a", ModelInfo("b/*"))).models == (ModelInfo("a"), ModelInfo("b/*"))
+    with pytest.raises(TypeError, match="sequence"):
+        ProviderInfo(name="acme", models="abc")
+    with pytest.raises(TypeError, match="3"):
+        ProviderInfo(name="acme", models=(3,))
+
+
+def test_needs_auth_makes_the_key_required_and_secret():
+    (key,) = ProviderInfo(name="my-acme", needs_auth=True).all_settings
+    assert (key.name, key.env, key.required, key.secret) == ("api_key", "MY_ACME_API_KEY", True, True)
+    own = ProviderInfo(name="acme", needs_auth=True, settings=(Setting("api_key", env="OWN"), Setting("url")))
+    assert {s.name: (s.env, s.required) for s in own.all_settings} == {"url": (None, False), "api_key": ("OWN", True)}
+    assert ProviderInfo(name="acme").all_settings == ()
