@@ -50,9 +50,7 @@ def _failure(error: Exception, ctx: click.Context) -> click.ClickException:
     text = one_line(error)
     if not isinstance(error, ProviderHubError):
         text = f"{type(error).__name__}: {text}; `providerhub --debug COMMAND` shows the traceback"
-    elif isinstance(error, NoCapableProviderError) and any(
-        skip.reason == "no stream" for skip in error.route.skipped
-    ):
+    elif isinstance(error, NoCapableProviderError) and any(skip.reason == "no stream" for skip in error.route.skipped):
         text += "; without streaming they can be asked: ask --no-stream, route without --stream"
     return click.ClickException(text)
 

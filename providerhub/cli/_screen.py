@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -49,6 +50,12 @@ def line(text: str, *, err: bool = False) -> None:
     click.echo(safe(text), err=err)
 
 
+def _console() -> Any:
+    from rich.console import Console  # noqa: PLC0415 -- slow; a pipe does without
+
+    return Console(color_system=None) if os.environ.get("NO_COLOR") else Console()
+
+
 def heading(text: str) -> None:
     """Write a heading.
 
@@ -56,9 +63,7 @@ def heading(text: str) -> None:
         text: One line.
     """
     if is_terminal():
-        from rich.console import Console  # noqa: PLC0415 -- slow; a pipe does without
-
-        Console().print(f"\n{text}", style="bold", markup=False, highlight=False)
+        _console().print(f"\n{text}", style="bold", markup=False, highlight=False)
     else:
         line(f"\n{text}")
 
@@ -76,12 +81,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in (columns, *cells):
             line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         return
-    from rich import box, console, table, text  # noqa: PLC0415 -- slow; a pipe does without
+    from rich import box, table, text  # noqa: PLC0415 -- slow; a pipe does without
 
-    drawn = table.Table(*columns, box=box.SIMPLE_HEAD)
+    drawn = table.Table(box=box.SIMPLE_HEAD)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")  # a reason names its fix, so none of it may be cut off
     for row in cells:
         drawn.add_row(*map(text.Text, row))  # `Text`: square brackets in a reason are no markup
-    console.Console().print(drawn)
+    _console().print(drawn)
 
 
 def data(value: Any) -> None:
@@ -99,10 +106,7 @@ def one_line(error: BaseException) -> str:
     Args:
         error: Its lines are joined.
     """
-    return (
-        safe("; ".join(part.strip() for part in str(error).splitlines() if part.strip()))
-        or type(error).__name__
-    )
+    return safe("; ".join(part.strip() for part in str(error).splitlines() if part.strip())) or type(error).__name__
 
 
 def route(taken: Route, *, err: bool = False) -> None:

@@ -76,9 +76,7 @@ def plugins(*, as_json: bool) -> None:
     else:
         screen.line(f"No provider plugin is installed; try: {INSTALL_HINT}", err=True)
     for item in malformed:
-        screen.line(
-            f"{item.distribution} cannot be read: {item.reason}; reinstall it or uninstall it", err=True
-        )
+        screen.line(f"{item.distribution} cannot be read: {item.reason}; reinstall it or uninstall it", err=True)
 
 
 def _plugin(record: PluginRecord) -> dict[str, Any]:
@@ -167,11 +165,7 @@ def route(*, model: str, stream: bool, tools: bool, image: bool, as_json: bool) 
 def _plan(candidates: tuple[Candidate, ...], skipped: tuple[Skip, ...]) -> dict[str, Any]:
     return {
         "candidates": [
-            {"provider": c.provider, "model": c.model, "match": c.match, "context_window": c.context_window}
-            for c in candidates
+            {"provider": c.provider, "model": c.model, "match": c.match, "context_window": c.context_window} for c in candidates
         ],
-        "skipped": [
-            {"provider": s.provider, "model": s.model, "reason": s.reason, "detail": s.detail}
-            for s in skipped
-        ],
+        "skipped": [{"provider": s.provider, "model": s.model, "reason": s.reason, "detail": s.detail} for s in skipped],
     }

@@ -1,0 +1,64 @@
+"""The command line, in this process and as a process of its own, without the user's settings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from providerhub.cli._app import app
+from providerhub_lockchat.sandbox import serve
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch):
+    for name in [n for n in os.environ if n.startswith(("PROVIDERHUB_", "LOCKCHAT_"))]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def sandbox(monkeypatch):
+    """A context manager: the sandbox, configured as the provider `lockchat`."""
+
+    def start(**how):
+        manager = serve(**{"delay": 0.0, **how})
+        monkeypatch.setenv("LOCKCHAT_URL", manager.__enter__())
+        started.append(manager)
+
+    started = []
+    yield start
+    for manager in started:
+        manager.__exit__(None, None, None)
+
+
+@pytest.fixture
+def cli():
+    """Run a command in this process."""
+
+    def run(*words, **knobs):
+        return CliRunner().invoke(app, words, prog_name="providerhub", **knobs)
+
+    return run
+
+
+@pytest.fixture
+def script():
+    """The installed script."""
+    return str(Path(sysconfig.get_path("scripts")) / "providerhub")
+
+
+@pytest.fixture
+def process(script):
+    """Run the installed script in a process of its own."""
+
+    def run(*words, env=None, **knobs):
+        environment = {**os.environ, **(env or {})}
+        return subprocess.run(
+            [script, *words], env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False, **knobs
+        )
+
+    return run

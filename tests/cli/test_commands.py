@@ -1,0 +1,197 @@
+"""Each command through click's runner, against the sandbox."""
+
+from __future__ import annotations
+
+import json
+
+import importlib_metadata
+import pytest
+
+import providerhub
+from providerhub import Hub, ModelInfo, ProviderInfo
+from providerhub.cli import _demo
+
+
+def _error_line(result):
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("Error: ")
+    return lines[0]
+
+
+def test_help_lists_every_command(cli):
+    result = cli("--help")
+    assert result.exit_code == 0
+    for command in ("ask", "demo", "models", "plugins", "route"):
+        assert command in result.stdout
+
+
+def test_version(cli):
+    assert providerhub.__version__ in cli("--version").stdout
+
+
+@pytest.mark.parametrize("how", [(), ("--no-stream",)])
+def test_ask(cli, sandbox, how):
+    sandbox()
+    result = cli("ask", "-m", "gpt-4", "Hello there", *how)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith("You said: Hello there\n")
+    assert result.stderr == ""
+
+
+def test_ask_reads_the_prompt_from_standard_input(cli, sandbox):
+    sandbox()
+    assert "grüße" in cli("ask", "-m", "gpt-4", "-", input="grüße").stdout
+
+
+@pytest.mark.parametrize("given", ["", "  \n", b"\xff\xfe"])
+def test_ask_refuses_a_prompt_that_is_none(cli, sandbox, given):
+    sandbox()
+    result = cli("ask", "-m", "gpt-4", "-", input=given)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+
+
+def test_ask_traces_to_standard_error(cli, sandbox):
+    sandbox()
+    result = cli("ask", "-m", "gpt-4", "Hello", "--trace")
+    assert "1. lockchat/gpt-4: ok" in result.stderr
+    assert "1. lockchat" not in result.stdout
+
+
+def test_ask_traces_a_failure_too(cli, sandbox):
+    sandbox(fault="model-not-found")
+    result = cli("ask", "-m", "gpt-4", "Hello", "--trace")
+    assert result.exit_code == 1
+    assert "1. lockchat/gpt-4: error" in result.stderr
+
+
+def test_ask_an_unknown_model_names_the_near_one(cli):
+    assert "did you mean 'gpt-4'" in _error_line(cli("ask", "-m", "gpt-44", "Hello"))
+
+
+def test_ask_without_configuration_names_the_variable(cli):
+    assert "LOCKCHAT_URL" in _error_line(cli("ask", "-m", "gpt-4", "Hello"))
+
+
+def test_ask_ends_a_cut_answer_with_what_came_and_an_error(cli, sandbox):
+    sandbox(fault="cut")
+    result = cli("ask", "-m", "gpt-4", "Hello")
+    _error_line(result)
+    assert result.stdout.startswith("This is")
+    assert result.stdout.endswith("\n")
+
+
+def test_debug_shows_the_traceback(cli):
+    result = cli("--debug", "ask", "-m", "nobody", "Hello")
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("Error: no provider has")
+
+
+def test_a_wrong_setting_is_one_line(cli):
+    assert "'nobody'" in _error_line(cli("plugins", env={"PROVIDERHUB_BLOCK": "nobody"}))
+
+
+def test_a_bug_of_ours_is_one_line_that_says_how_to_see_more(cli, monkeypatch):
+    monkeypatch.setattr(Hub, "plugins", lambda _self: 1 / 0)
+    assert "--debug" in _error_line(cli("plugins"))
+
+
+def test_ctrl_c_is_quiet(cli, monkeypatch):
+    def interrupted(_self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Hub, "plugins", interrupted)
+    result = cli("plugins")
+    assert (result.exit_code, result.output) == (130, "")
+
+
+def test_plugins(cli):
+    row = next(line for line in cli("plugins").stdout.splitlines() if line.startswith("lockchat "))
+    assert "providerhub-lockchat" in row
+    assert "not configured" in row
+    assert "LOCKCHAT_URL" in row
+
+
+def test_plugins_as_json(cli, sandbox):
+    sandbox()
+    found = json.loads(cli("plugins", "--json").stdout)
+    record = next(p for p in found["plugins"] if p["name"] == "lockchat")
+    assert (record["state"], record["distribution"]) == ("ready", "providerhub-lockchat")
+    assert "gpt-4" in record["models"]
+
+
+def test_no_plugins_names_the_installation(cli):
+    result = cli("plugins", env={"PROVIDERHUB_DISABLE_AUTOLOAD": "1"})
+    assert result.exit_code == 0
+    assert "pip install providerhub-lockchat" in result.stderr
+
+
+@pytest.mark.parametrize(("pattern", "found"), [("gpt-4", 1), ("gpt-*", 2), ("GPT", 2), ("", 2), ("gpt-?", 1)])
+def test_models(cli, pattern, found):
+    models = json.loads(cli("models", pattern, "--json").stdout)
+    assert len([m for m in models if m["provider"] == "lockchat"]) == found
+    assert all(m["stream"] for m in models)
+
+
+def test_models_as_table(cli):
+    header, *rows = cli("models", "gpt-3").stdout.splitlines()
+    assert header.split()[:2] == ["model", "provider"]
+    assert rows[0].split()[:2] == ["gpt-3.5-turbo", "lockchat"]
+
+
+def test_models_that_nobody_has(cli):
+    assert "'nothing'" in _error_line(cli("models", "nothing"))
+
+
+def test_route(cli, sandbox):
+    sandbox()
+    assert cli("route", "gpt-4", "--stream", "--tools", "--image").stdout.startswith("1. lockchat/gpt-4")
+
+
+def test_route_as_json(cli, sandbox):
+    sandbox()
+    plan = json.loads(cli("route", "lockchat/gpt-4", "--json").stdout)
+    assert [(c["provider"], c["model"]) for c in plan["candidates"]] == [("lockchat", "gpt-4")]
+
+
+def test_route_says_why_nobody_is_left(cli):
+    result = cli("route", "gpt-4", "--json")
+    plan = json.loads(result.stdout)
+    assert "LOCKCHAT_URL" in _error_line(result)
+    assert plan["candidates"] == []
+    assert plan["skipped"][0]["reason"] == "not configured"
+
+
+@pytest.mark.parametrize("option", ["--stream", "--tools", "--image"])
+def test_route_passes_the_needs_on(cli, monkeypatch, option):
+    class Plain:
+        def stream(self, request, call):
+            yield "?"
+
+    model = ModelInfo("plain", supports_stream=False, supports_tools=False, supports_images=False)
+    start = Hub.__init__
+
+    def with_plain(self, *args):
+        start(self, *args)
+        self.register(ProviderInfo(name="plain", models=(model,)), Plain())
+
+    monkeypatch.setattr(Hub, "__init__", with_plain)
+    assert cli("route", "plain").stdout == "1. plain/plain\n"
+    line = _error_line(cli("route", "plain", option))
+    assert f"no {option.strip('-')}" in line
+    assert ("--no-stream" in line) == (option == "--stream")
+
+
+def test_demo_without_a_sandbox_names_the_installation(cli, monkeypatch):
+    monkeypatch.setattr(importlib_metadata, "distributions", lambda **_: iter(()))
+    assert "pip install providerhub-lockchat" in _error_line(cli("demo"))
+
+
+def test_demo_gives_the_environment_back(cli, monkeypatch):
+    monkeypatch.setenv("LOCKCHAT_URL", "http://127.0.0.1:9")
+    with _demo._own_environment("lockchat"):
+        assert "LOCKCHAT_URL" not in _demo.os.environ
+    assert _demo.os.environ["LOCKCHAT_URL"] == "http://127.0.0.1:9"

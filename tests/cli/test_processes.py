@@ -1,0 +1,116 @@
+"""The installed script in processes of its own: pipes, a pseudo-terminal, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+WITHOUT = """
+import sys
+from importlib.machinery import PathFinder
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name == {name!r} else super().find_spec(name, path, target)
+sys.meta_path[:] = [Without if finder is PathFinder else finder for finder in sys.meta_path]
+from providerhub.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["click", "rich"])
+def test_without_the_extra_one_line_names_it(name):
+    command = [sys.executable, "-c", WITHOUT.format(name=name)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == 'providerhub\'s command line needs: pip install "providerhub[cli]"\n'
+
+
+def test_ask_in_a_pipe(process, sandbox):
+    sandbox()
+    done = process("ask", "-m", "gpt-4", "-", input="Hello from a pipe")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("You said: Hello from a pipe\n")
+
+
+def test_an_answer_that_the_encoding_has_not(process, sandbox):
+    sandbox()
+    done = process("ask", "-m", "gpt-4", "naïve →", env={"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "na?ve ?" in done.stdout
+
+
+def test_ask_fails_in_one_line(process, sandbox):
+    sandbox(fault="model-not-found")
+    done = process("ask", "-m", "gpt-4", "Hello")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def _begun(script, sandbox, **how):
+    sandbox(**how)
+    command = [script, "ask", "-m", "gpt-4", "Hello " * 2000]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert os.read(running.stdout.fileno(), 4) == b"This"
+    return running
+
+
+def test_ctrl_c_ends_an_answer_quietly(script, sandbox):
+    with _begun(script, sandbox, fault="stall") as running:
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+    assert (running.returncode, errors) == (130, b"")
+
+
+def test_a_reader_that_leaves_ends_an_answer_quietly(script, sandbox):
+    with _begun(script, sandbox, delay=0.001) as running:
+        running.stdout.close()
+        errors = running.stderr.read()
+        running.wait(timeout=60)
+    assert errors == b""
+    assert running.returncode != 0
+
+
+def _check_demo(text):
+    for part in ("lockchat-down", "lockchat-demo", "HTTP 500", "sandbox"):
+        assert part in text
+    assert text.index("Plugins found") < text.index("The plan") < text.index("The answer") < text.index("The attempts")
+    assert text.index("1. lockchat-down/gpt-4: error") < text.index("2. lockchat-demo/gpt-4: ok")
+
+
+def test_demo_in_a_pipe_whatever_the_user_has_set(process):
+    nowhere = {"LOCKCHAT_URL": "http://127.0.0.1:9", "PROVIDERHUB_BLOCK": "lockchat", "PROVIDERHUB_DISABLE_AUTOLOAD": "1"}
+    done = process("demo", env={**nowhere, "HTTP_PROXY": "http://127.0.0.1:9"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    _check_demo(done.stdout)
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_demo_in_a_terminal(script, colour):
+    pexpect = pytest.importorskip("pexpect", reason="pseudo-terminals are for POSIX")
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120"}
+    environment.pop("NO_COLOR", None)
+    if not colour:
+        environment["NO_COLOR"] = "1"
+    child = pexpect.spawn(script, ["demo"], env=environment, encoding="utf-8", timeout=60, dimensions=(50, 120))
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert ("\x1b[" in child.before) == colour
+    _check_demo(child.before)
+
+
+def test_an_answer_cannot_steer_the_terminal(script, sandbox):
+    pexpect = pytest.importorskip("pexpect", reason="pseudo-terminals are for POSIX")
+    sandbox()
+    child = pexpect.spawn(script, ["ask", "-m", "gpt-4", "a\x1b]0;owned\x07b"], encoding="utf-8", timeout=60)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert "\x1b" not in child.before
+    assert "a]0;ownedb" in child.before
