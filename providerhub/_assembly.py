@@ -100,4 +100,3 @@ class Assembly:
             msg = f"the plugin yielded {type(piece).__name__}; it may yield str or one of {names}"
             raise PluginError(msg)
         return False
-

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 
 
@@ -20,6 +22,10 @@ def _tuple_of_models(models: object) -> tuple[ModelInfo, ...]:
             msg = f"models must hold ModelInfo or names, not {model!r}"
             raise TypeError(msg)
     return result
+
+
+def _tuple_of_settings(settings: Iterable[Setting]) -> tuple[Setting, ...]:
+    return tuple(settings)
 
 
 def _name(_instance: object, attribute: attrs.Attribute[str], value: object) -> None:
@@ -127,7 +133,7 @@ class ProviderInfo:
     name: str = attrs.field(validator=_provider_name)
     models: tuple[ModelInfo, ...] = attrs.field(default=(), converter=_tuple_of_models)
     factory: str = ""
-    settings: tuple[Setting, ...] = attrs.field(default=(), converter=tuple)
+    settings: tuple[Setting, ...] = attrs.field(default=(), converter=_tuple_of_settings)
     needs_auth: bool = False
     discover: str | None = None
     api_version: int = API_VERSION

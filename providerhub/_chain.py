@@ -54,10 +54,10 @@ class Chain:
         registry: Registry,
         request: Request,
         options: Mapping[str, Options],
+        *,
         timeout: Timeout,
         deadline: float,
         observers: Observers,
-        *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -112,29 +112,24 @@ class Chain:
         Raises:
             StreamInterruptedError: The stream broke.
         """
-        text, clock, deadline = self._assembly.text, self._clock, self._deadline
+        clock, deadline = self._clock, self._deadline
         try:
-            for piece in self._head:
-                if found := _text(piece):
-                    yield found
+            yield from self._head_texts()
             while not self.done:
+                text = self._assembly.text
                 try:
                     for piece in self._pieces:
-                        if type(piece) is str:
-                            if not piece:
-                                continue
-                            text.append(piece)
-                            yield piece
-                        else:
-                            self._assembly.add(piece)
-                            if found := _text(piece):
-                                yield found
+                        found = piece if type(piece) is str else self._added(piece)
+                        if found:
+                            if found is piece:
+                                text.append(found)
+                            yield found
                         if clock() > deadline:
                             raise _overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                 except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
                     # Text alone cannot show that an answer begins anew, and nothing is repeated silently.
                     self._mend(error, allowed=self.prefill)
-                    yield from (found for piece in self._head if (found := _text(piece)))
+                    yield from self._head_texts()
                 else:
                     self._end()
         except BaseException:
@@ -163,6 +158,14 @@ class Chain:
         except BaseException:
             self.abandon()
             raise
+
+    def _head_texts(self) -> Iterator[str]:
+        """The texts that came before the commit point; they are in the assembly already."""
+        return filter(None, map(_text, self._head))
+
+    def _added(self, piece: Piece) -> str:
+        self._assembly.add(piece)
+        return _text(piece)
 
     def abandon(self) -> None:
         """Give the call up: the connection is released, and the breaker does not move. A second call does nothing."""
@@ -271,7 +274,11 @@ class Chain:
         assert candidate is not None  # noqa: S101 -- only an open attempt can fail
         mapped = map_exception(error, provider=candidate.provider, model=candidate.model)
         if isinstance(mapped, AuthenticationError):
-            _log.warning("provider %s refused its key (status %s); it is left alone until the key changes", candidate.provider, mapped.status)
+            _log.warning(
+                "provider %s refused its key (status %s); it is left alone until the key changes",
+                candidate.provider,
+                mapped.status,
+            )
         if self._call is not None:
             self._engine.note(self._call.notes)
         return mapped

@@ -144,7 +144,9 @@ class Plugins:
             state = "incompatible" if reason.startswith("incompatible") else "broken"
         elif info is not None and info.api_version != API_VERSION:
             state = "incompatible"
-            reason = f"written for interface version {info.api_version}; this core speaks {API_VERSION}: install versions that fit"
+            reason = (
+                f"written for interface version {info.api_version}; this core speaks {API_VERSION}: install versions that fit"
+            )
         return attrs.evolve(record, state=state, reason=reason, info=info, import_seconds=seconds)
 
     def _info(self, record: PluginRecord) -> tuple[ProviderInfo | None, str]:
@@ -221,7 +223,11 @@ def _settle(name: str, records: list[PluginRecord], settings: Settings) -> Plugi
 
 
 def _check_names(settings: Settings, records: Mapping[str, PluginRecord]) -> None:
-    for where, names in (("PROVIDERHUB_PLUGINS (allow)", settings.allow), ("PROVIDERHUB_BLOCK (block)", settings.block), ("prefer", settings.prefer)):
+    for where, names in (
+        ("PROVIDERHUB_PLUGINS (allow)", settings.allow),
+        ("PROVIDERHUB_BLOCK (block)", settings.block),
+        ("prefer", settings.prefer),
+    ):
         for name in sorted(names or ()):
             if name not in records and settings.autoload is not False:
                 known = ", ".join(records) or "none"

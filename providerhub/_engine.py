@@ -111,8 +111,9 @@ class Engine:
     """
 
     __slots__ = (
-        "_again", "_attempt", "_candidate", "_deadline", "_force", "_fresh", "_health", "_interruption", "_larger_than", "_next", "_on_interrupt",
-        "_permit", "_policy", "_repeats", "_rng", "_skipped", "_start", "_stream", "_waited", "attempts", "committed", "duration",
+        "_again", "_attempt", "_candidate", "_deadline", "_force", "_fresh", "_health", "_interruption", "_larger_than",
+        "_next", "_on_interrupt", "_permit", "_policy", "_repeats", "_rng", "_skipped", "_start", "_stream", "_waited",
+        "attempts", "committed", "duration",
     )  # fmt: skip
 
     def __init__(
@@ -144,7 +145,7 @@ class Engine:
         self._permit: Permit | None = None
         self._attempt: Attempt | None = None
         self._interruption: StreamInterruptedError | None = None
-        self._larger_than = 0
+        self._larger_than: int | None = None
         self._repeats = 0
         self._waited = 0.0
         self.attempts: list[Attempt] = []
@@ -205,7 +206,7 @@ class Engine:
         if not what.elsewhere and not what.larger:
             return self._fail(error, now)
         if what.larger:
-            self._larger_than = max(self._larger_than, self._candidate.context_window or 0)
+            self._larger_than = max(self._larger_than or 0, self._candidate.context_window or 0)
         elif error.retryable:
             self._again.append(_Failure(self._candidate, error, now))
         return self._try_next(now, error)
@@ -263,8 +264,8 @@ class Engine:
             return self._late(now, error)
         while self._fresh and len(self.attempts) < self._policy.attempts:
             candidate = self._fresh.pop()
-            if self._larger_than and (candidate.context_window or 0) <= self._larger_than:
-                detail = f"needs more than {self._larger_than} tokens"
+            if self._larger_than is not None and (candidate.context_window or 0) <= self._larger_than:
+                detail = f"a window known to be larger than {self._larger_than} tokens is needed"
                 self._skipped += (Skip(candidate.provider, candidate.model, "context window", detail),)
                 continue
             order = self._open(candidate, now, force=self._force)
@@ -274,7 +275,7 @@ class Engine:
 
     def _repeat(self, now: float) -> Order | None:
         """The same provider again, now that every other one has been tried; rate-limited ones last."""
-        if len(self.attempts) >= self._policy.attempts or self._larger_than:
+        if len(self.attempts) >= self._policy.attempts or self._larger_than is not None:
             return None
         for failure in sorted(self._again, key=lambda f: isinstance(f.error, RateLimitError)):
             self._again.remove(failure)
@@ -311,7 +312,7 @@ class Engine:
             if isinstance(error, ProviderHubError) and hasattr(error, "plugin"):
                 error.plugin = self._candidate.provider
             else:
-                error.provider = self._candidate.provider  # type: ignore[misc]
+                error.provider = self._candidate.provider
         error.model = error.model or self._candidate.model
         return error
 
@@ -337,7 +338,9 @@ class Engine:
     def _late(self, now: float, cause: AttemptError | None) -> Fail:
         seconds = self._deadline - self._start
         tried = f"; the last attempt failed: {cause}" if cause is not None else ""
-        error = DeadlineExceededError(f"the call's total time of {seconds:g} s is over after {len(self.attempts)} attempts{tried}")
+        error = DeadlineExceededError(
+            f"the call's total time of {seconds:g} s is over after {len(self.attempts)} attempts{tried}"
+        )
         error.__cause__ = cause
         return self._fail(error, now)
 

@@ -157,7 +157,7 @@ class ModelUnavailableError(ProviderError):
 
 
 class BadRequestError(ProviderError):
-    """The provider refused the request as malformed (400, 413, 422): nobody else is asked, since it is the request that is wrong."""
+    """The provider refused the request as malformed (400, 413, 422): nobody else is asked, since the request is wrong."""
 
 
 class ContextLengthError(BadRequestError):

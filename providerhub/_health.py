@@ -217,8 +217,8 @@ class Health:
                     record = self._record(key)
                     if generation in {-1, record.breaker.generation}:
                         record.breaker.record(now, ok=False, rng=self._rng)
-                elif key in self._records:
-                    self._records[key].breaker.probing = False
+                elif (known := self._records.get(key)) is not None and known.breaker.generation == generation:
+                    known.breaker.probing = False
             if what.pause or error_retry_after(error):
                 self._pause(instance if what.pause == "instance" else model, error, now, policy)
 
@@ -257,7 +257,10 @@ class Health:
         if isinstance(error, AuthenticationError):
             record.paused_until, record.pause_reason = FOREVER, "key rejected"
         elif isinstance(error, QuotaExceededError):
-            record.paused_until, record.pause_reason = now + min(max(asked or 0.0, QUOTA_PAUSE), policy.pause_max), "quota used up"
+            record.paused_until, record.pause_reason = (
+                now + min(max(asked or 0.0, QUOTA_PAUSE), policy.pause_max),
+                "quota used up",
+            )
         else:
             seconds = policy.throttle_backoff if asked is None else min(asked, policy.pause_max)
             record.paused_until, record.pause_reason = max(record.paused_until, now + seconds), "rate limited"

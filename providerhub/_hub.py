@@ -178,7 +178,9 @@ class Hub:
             planned.plan, retry or self.settings.retry, self._health, deadline=deadline, rng=self._rng, now=now,
             stream=stream, on_interrupt=on_interrupt, force=planned.force,
         )  # fmt: skip
-        chain = Chain(engine, self._registry, request, options or {}, clocks, deadline, self._observers)
+        chain = Chain(
+            engine, self._registry, request, options or {}, timeout=clocks, deadline=deadline, observers=self._observers
+        )
         chain.prefill = on_interrupt == "continue"
         chain.run()
         return Stream(chain) if stream else chain.completion
@@ -200,8 +202,14 @@ class Hub:
         Raises:
             CallerError: As `complete` would.
         """
-        taken = {name: knobs[name] for name in ("tools", "response_format", "max_tokens") if name in knobs}  # type: ignore[literal-required]
-        request = Request(_first(model), checked(messages), stream, **taken)
+        request = Request(
+            _first(model),
+            checked(messages),
+            stream,
+            max_tokens=knobs.get("max_tokens"),
+            tools=knobs.get("tools"),
+            response_format=knobs.get("response_format"),
+        )
         self._timeout(knobs.get("timeout"))
         planned = self._plan(
             model, request, knobs.get("on_interrupt", "raise"), time.monotonic(), strategy=knobs.get("strategy"),
@@ -277,7 +285,7 @@ class Hub:
         for name, value in (options or {}).items():
             if not self._registry.knows(name) or not isinstance(value, Mapping):
                 known = ", ".join(self._registry.names()) or "none"
-                msg = f"options are keyed by provider, as in {{'acme': {{...}}}}; {name!r} with {value!r} is not; providers: {known}"
+                msg = f"options are keyed by provider, as in {{'acme': {{...}}}}, not {name!r}: {value!r}; providers: {known}"
                 raise InvalidRequestError(msg)
 
     def _ranked(self, planned: Planned, request: Request) -> Planned:
@@ -316,9 +324,7 @@ def complete(
     model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[False] = False, **knobs: Unpack[Knobs]
 ) -> Completion: ...
 @overload
-def complete(
-    model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[True], **knobs: Unpack[Knobs]
-) -> Stream: ...
+def complete(model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[True], **knobs: Unpack[Knobs]) -> Stream: ...
 @overload
 def complete(
     model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]
@@ -335,4 +341,3 @@ def explain(
 ) -> RoutePlan:
     """`Hub.explain` on the default hub."""
     return default_hub().explain(model, messages, stream=stream, **knobs)
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from providerhub._errors import InvalidRequestError
 from providerhub._types import Message
@@ -11,7 +12,7 @@ ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function
 """The roles of the OpenAI chat shape."""
 
 
-def checked(messages: str | Sequence[Message]) -> Sequence[Message]:
+def checked(messages: str | Sequence[Message] | Any) -> Sequence[Message]:
     """Check a conversation's shape.
 
     Args:
@@ -25,13 +26,14 @@ def checked(messages: str | Sequence[Message]) -> Sequence[Message]:
     """
     if isinstance(messages, str):
         return ({"role": "user", "content": messages},)
-    if isinstance(messages, Mapping) or not isinstance(messages, Sequence):
+    if isinstance(messages, Mapping | bytes) or not isinstance(messages, Sequence):
         raise _wrong("messages", "must be a text or a list of messages", messages)
     if not messages:
         raise _wrong("messages", "must hold at least one message", messages)
     for index, message in enumerate(messages):
         _check(f"messages[{index}]", message)
-    return messages
+    found: Sequence[Message] = messages
+    return found
 
 
 def _check(where: str, message: object) -> None:
@@ -52,6 +54,10 @@ def _check(where: str, message: object) -> None:
         raise _wrong(f"{where}['content']", "must be a text or a list of parts", content)
 
 
+_SHOWN = 60
+"""Characters of a wrong value that the error shows."""
+
+
 def _wrong(where: str, rule: str, value: object) -> InvalidRequestError:
     shown = repr(value)
-    return InvalidRequestError(f"{where} {rule}, not {type(value).__name__} {shown[:60]}{'…' * (len(shown) > 60)}")
+    return InvalidRequestError(f"{where} {rule}, not {type(value).__name__} {shown[:_SHOWN]}{'…' * (len(shown) > _SHOWN)}")

@@ -22,7 +22,9 @@ class Observers:
         call_finished: Those of `providerhub_call_finished`.
     """
 
-    def __init__(self, started: Sequence[Observer] = (), finished: Sequence[Observer] = (), call_finished: Sequence[Observer] = ()) -> None:
+    def __init__(
+        self, started: Sequence[Observer] = (), finished: Sequence[Observer] = (), call_finished: Sequence[Observer] = ()
+    ) -> None:
         self._started = tuple(started)
         self._finished = tuple(finished)
         self._call_finished = tuple(call_finished)

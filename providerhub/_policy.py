@@ -88,7 +88,7 @@ def disposition(error: AttemptError) -> Disposition:
     Returns:
         The entry of the nearest class. A 403 pauses the model only, since the key may be good for others.
     """
-    found = next(DISPOSITIONS[base] for base in type(error).__mro__ if base in DISPOSITIONS)  # type: ignore[index]
+    found = next(DISPOSITIONS[base] for base in type(error).__mro__ if base in DISPOSITIONS)
     if isinstance(error, AuthenticationError) and error.status == 403:
         return attrs.evolve(found, pause="model")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Protocol, runtime_checkable
@@ -26,9 +27,7 @@ class CallContext:
 
     __slots__ = ("_callbacks", "_cancelled", "clock", "deadline", "notes", "started", "timeout")
 
-    def __init__(
-        self, timeout: Timeout, deadline: float | None = None, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, timeout: Timeout, deadline: float | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.started = clock()
         self.timeout = timeout
@@ -92,10 +91,8 @@ class CallContext:
             callback()
 
     def _forget(self, callback: Callable[[], object]) -> None:
-        try:
+        with contextlib.suppress(ValueError):
             self._callbacks.remove(callback)
-        except ValueError:
-            pass
 
 
 @runtime_checkable

@@ -22,6 +22,10 @@ INSTALL_HINT = "pip install providerhub-lockchat"
 """What to do when no provider plugin is installed."""
 
 
+_SHOWN = 20
+"""Known models that an error lists."""
+
+
 class Instance:
     """One configured provider. The provider object is made when it is first used, once for each event loop.
 
@@ -245,7 +249,7 @@ class Registry:
         near = difflib.get_close_matches(model, known, n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         lost = "".join(f"; {r.name} is {r.state}: {r.reason}" for r in self.lost())
-        shown = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
+        shown = ", ".join(known[:_SHOWN]) + (f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
         return ModelNotFoundError(f"no provider has the model {model!r}{hint} Known models: {shown or 'none'}{lost}")
 
     def close(self) -> None:

@@ -238,7 +238,9 @@ class Router:
             error = ConfigurationError(f"{asked}: the provider is not configured\n{listing}")
         elif reasons == {"key rejected"}:
             provider = next(skip.provider for skip in skipped if skip.reason == "key rejected")
-            error = AuthenticationError(f"{asked}: the key was rejected before, and has not changed since\n{listing}", provider=provider)
+            error = AuthenticationError(
+                f"{asked}: the key was rejected before, and has not changed since\n{listing}", provider=provider
+            )
         else:
             error = NoCapableProviderError(f"nobody can answer this request to {asked}\n{listing}")
         error.route = Route(skipped=skipped)

@@ -104,9 +104,7 @@ def variable(setting: Setting, instance: str, plugin: str) -> str:
     return f"PROVIDERHUB_{middle.upper()}"
 
 
-def resolve(
-    config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, str]
-) -> tuple[ProviderConfig, tuple[Setting, ...]]:
+def resolve(config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, str]) -> tuple[ProviderConfig, tuple[Setting, ...]]:
     """Give every declared setting its value.
 
     Args:

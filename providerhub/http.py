@@ -62,7 +62,12 @@ class HttpClient:
         self._verify: bool | str = config.ca_bundle or True
         self._proxies = dict(config.proxies)
         self._limit = body_limit
-        self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "providerhub", **(headers or {})}
+        self._headers = {
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "providerhub",
+            **(headers or {}),
+        }
         if self._key and "authorization" not in {name.lower() for name in self._headers}:
             self._headers["Authorization"] = f"Bearer {self._key}"
         self._lock = threading.Lock()
@@ -96,7 +101,7 @@ class HttpClient:
         try:
             answer.take(self._send(path, payload, call, phase))
             if not 200 <= answer.status < 300:
-                raise self._refusal(answer)
+                raise self._refusal(answer)  # noqa: TRY301 -- one place below classes every failure
         except Exception as error:
             answer.close()
             raise self._classed(error, answer) from error
@@ -129,7 +134,7 @@ class HttpClient:
         request.method, request.url, request.body = "POST", self._url + path, body
         request.headers = CaseInsensitiveDict(self._headers)
         request.headers["Content-Length"] = str(len(body))
-        request.hooks = default_hooks()  # type: ignore[no-untyped-call]
+        request.hooks = default_hooks()
         timeout = (call.remaining(call.timeout.connect) or 0.001, call.remaining(phase) or 0.001)
         return self._connections().send(request, stream=True, timeout=timeout, verify=self._verify, proxies=self._proxies)
 
@@ -145,7 +150,9 @@ class HttpClient:
 
     def _refusal(self, answer: Answer) -> ProviderError:
         if 300 <= answer.status < 400:
-            return ProtocolError(f"HTTP {answer.status}: a redirect, which is not followed; correct the configured address", status=answer.status)
+            return ProtocolError(
+                f"HTTP {answer.status}: a redirect, which is not followed; correct the configured address", status=answer.status
+            )
         body = answer.peek(ERROR_BODY_LIMIT)
         return error_from_status(answer.status, answer.headers, self.redact(body.decode("utf-8", "replace")))
 
@@ -242,7 +249,7 @@ class Answer:
             self._complete = False
 
     def classed(self, error: Exception) -> Exception:
-        """The error of the tree that a transport failure means: a clock that has run out, or a cancellation, explains it first."""
+        """The error of the tree that a transport failure means: a clock run out or a cancellation explains it first."""
         if isinstance(error, ProviderError):
             return error
         if self._line.ended or self._guard.expired or self._call.cancelled:

@@ -41,6 +41,7 @@ class OpenAIChatProvider:
             data: The event's data.
         """
         del data
+        return None
 
     def stream(self, request: Request, call: CallContext) -> Iterator[Piece]:
         """Answer a request; see `Provider.stream`."""
@@ -90,7 +91,7 @@ class OpenAIChatProvider:
             call.note(f"the stream came with the content type {kind!r}")
 
     def _stray(self, line: bytes) -> ProviderError:
-        """What stands in place of events: a bare error, an error object, or a page. Told at once, not when the connection ends."""
+        """What stands in place of events: a bare error, an error object, or a page. Told at once, not at the connection's end."""
         if line.startswith(b"{"):
             openai_chat.refuse_error(self._parsed(line))
         msg = "the answer is not a stream of events; check the configured address"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -58,4 +59,4 @@ class Request:
     tool_choice: str | Mapping[str, Any] | None = None
     response_format: Mapping[str, Any] | None = None
     seed: int | None = None
-    options: Options = {}  # noqa: RUF012 -- attrs.frozen: shared, never written
+    options: Options = MappingProxyType({})

@@ -125,7 +125,9 @@ def _delta_pieces(delta: Any) -> Iterator[Piece]:
         if content:
             yield content
     elif isinstance(content, list):
-        yield from (TextDelta(part["text"]) for part in content if isinstance(part, Mapping) and isinstance(part.get("text"), str))
+        yield from (
+            TextDelta(part["text"]) for part in content if isinstance(part, Mapping) and isinstance(part.get("text"), str)
+        )
     elif content is not None:
         raise _shape("content", content)
     if delta.get("refusal"):

@@ -1,20 +1,21 @@
 """Server-sent events: an incremental decoder, bytes in and events out, with no I/O of its own.
 
-The rules are those of the WHATWG HTML standard, "Server-sent events", sections "Parsing" and "Interpreting an event
-stream": UTF-8 with invalid bytes replaced by U+FFFD, one leading byte order mark dropped, lines that end at LF, CR or
-CRLF, comments, `field: value` with one leading space removed, several `data` lines joined by LF, a blank line that
-dispatches. Three things differ, because here the stream is an answer and not a subscription:
+The rules are those of the WHATWG HTML standard, "Server-sent events", sections "Parsing" and "Interpreting an
+event stream": UTF-8 with invalid bytes replaced by U+FFFD, one leading byte order mark dropped, lines that
+end at LF, CR or CRLF, comments, `field: value` with one leading space removed, several `data` lines joined by
+LF, a blank line that dispatches. Three things differ, because here the stream is an answer and not a
+subscription:
 
-- `data: [DONE]` as the first data line of an event ends the stream at once, without its blank line; what follows is
-  ignored.
+- `data: [DONE]` as the first data line of an event ends the stream at once, without its blank line; what
+  follows is ignored.
 - An event whose data is empty is ignored.
 - A line, an event and the whole stream have limits, so that a broken server cannot fill the memory.
 
-One core, two ways to read it: `SSEDecoder.feed` gives the payloads alone, for protocols where only the data matters
-(OpenAI's), and `SSEDecoder.feed_events` gives `ServerSentEvent` objects, for those that name their events
-(Anthropic's). A buffer that looks ordinary (whole events of one `data: ` line each) is taken apart by a few calls of
-`bytes.split` and its like; anything else goes line by line. Both give the same events, and both take time in
-proportion to the input, however it is cut.
+One core, two ways to read it: `SSEDecoder.feed` gives the payloads alone, for protocols where only the data
+matters (OpenAI's), and `SSEDecoder.feed_events` gives `ServerSentEvent` objects, for those that name their
+events (Anthropic's). A buffer that looks ordinary (whole events of one `data: ` line each) is taken apart by
+a few calls of `bytes.split` and its like; anything else goes line by line. Both give the same events, and
+both take time in proportion to the input, however it is cut.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _COLON = 0x3A
 _PREFIX = b"data: "
 # Work is cut into slices of this many bytes, so that lists of lines stay small whatever the caller feeds.
 _SLICE = 64 * 1024
-# More digits than any sensible number of milliseconds; int() would refuse thousands of them with an exception.
+# More digits than any sensible number of milliseconds has; int() raises when it is given thousands.
 _RETRY_DIGITS = 15
 
 
@@ -135,31 +136,50 @@ def _unspaced(value: bytes) -> bytes:
 class SSEDecoder:
     """Decodes one stream of server-sent events, fed in pieces of any size.
 
-    `feed` and `feed_events` may be mixed; each returns what was dispatched by the bytes it was given. How the input
-    is cut into pieces makes no difference to the events.
+    `feed` and `feed_events` may be mixed; each returns what was dispatched by the bytes it was given. How the
+    input is cut into pieces makes no difference to the events.
 
-    When a limit breaks, what was complete before it is still returned; the error comes from the same call if that is
-    nothing, and otherwise from the next one (`finish` included).
+    When a limit breaks, what was complete before it is still returned; the error comes from the same call if
+    that is nothing, and otherwise from the next one (`finish` included).
 
     Args:
         max_line: Limit of one line in bytes, its ending not counted; `None` for no limit.
         max_event: Limit of one event's data in bytes; `None` for no limit.
         max_stream: Limit of the whole stream in bytes; `None` for no limit.
-        sentinel: The data that ends the stream; it is never returned as a payload. `None` for protocols that have none.
+        sentinel: The data that ends the stream; it is never returned as a payload. `None` for protocols that
+            have none.
 
     Attributes:
         done: The sentinel has come. What follows it is ignored.
-        stray: The first lines that are no comment and no field of the standard, joined by LF, at most `EXCERPT` bytes:
-            servers put bare error messages, HTML or JSON there. The standard ignores such lines, and so do the events.
+        stray: The first lines that are no comment and no field of the standard, joined by LF, at most
+            `EXCERPT` bytes: servers put bare error messages, HTML or JSON there. The standard ignores such
+            lines, and so do the events.
 
     Raises:
         ValueError: A limit is below 1.
     """
 
     __slots__ = (
-        "_clean", "_error", "_event", "_finished", "_first", "_head", "_id", "_left", "_max_event", "_max_line",
-        "_max_stream", "_ordinary_max", "_partial", "_rest", "_retry", "_sentinel", "_skip_lf", "done", "stray",
-    )  # fmt: skip
+        "_clean",
+        "_error",
+        "_event",
+        "_finished",
+        "_first",
+        "_head",
+        "_id",
+        "_left",
+        "_max_event",
+        "_max_line",
+        "_max_stream",
+        "_ordinary_max",
+        "_partial",
+        "_rest",
+        "_retry",
+        "_sentinel",
+        "_skip_lf",
+        "done",
+        "stray",
+    )
 
     def __init__(
         self,
@@ -169,10 +189,9 @@ class SSEDecoder:
         max_stream: int | None = MAX_STREAM,
         sentinel: bytes | None = b"[DONE]",
     ) -> None:
-        self._max_line, self._max_event, self._max_stream = (
-            _checked(name, maximum)
-            for name, maximum in (("max_line", max_line), ("max_event", max_event), ("max_stream", max_stream))
-        )
+        self._max_line = _checked("max_line", max_line)
+        self._max_event = _checked("max_event", max_event)
+        self._max_stream = _checked("max_stream", max_stream)
         # A whole block no longer than this cannot break the limit of a line or of an event.
         self._ordinary_max = min(self._max_line, self._max_event)
         self._left = self._max_stream  # bytes that the stream may still bring
@@ -182,7 +201,7 @@ class SSEDecoder:
         self._error: SSELimitError | None = None
         self._finished = False
         self._clean = False  # nothing is pending: the next byte starts an event's first line
-        self._head: bytes | None = b""  # what may be the beginning of a byte order mark; None once that is settled
+        self._head: bytes | None = b""  # perhaps the beginning of a byte order mark; None once settled
         self._skip_lf = False  # the last byte was a CR: a LF that follows belongs to it
         self._partial = bytearray()  # the beginning of a line
         self._first: bytes | None = None  # the current event's first data line ...
@@ -246,8 +265,8 @@ class SSEDecoder:
         May be called again, with the same result.
 
         Returns:
-            What was left of an incomplete line or event, at most `EXCERPT` bytes, for an error message; empty when the
-            input ended where an event may end.
+            What was left of an incomplete line or event, at most `EXCERPT` bytes, for an error message; empty
+            when the input ended where an event may end.
 
         Raises:
             SSELimitError: A limit broke before.
@@ -286,7 +305,7 @@ class SSEDecoder:
         self._clean = self._idle()
 
     def _take_slice(self, piece: bytes, out: _Sink) -> None:
-        """Decode a slice: line by line up to the first blank line, as ordinary events up to the last, then by line."""
+        """Decode a slice: the event begun before it by line, then ordinary ones at once, the tail by line."""
         piece = self._past_prefix(piece)
         blank = b"\r\n\r\n" if _CR in piece else b"\n\n"
         start = 0
@@ -317,10 +336,10 @@ class SSEDecoder:
         return piece
 
     def _ordinary(self, block: bytes, blank: bytes) -> list[bytes] | None:
-        """Take apart a block that ends with a blank line, if each of its events is one `data: ` line; else `None`.
+        """Take apart a block that ends with a blank line, if every event in it is one `data: ` line.
 
-        With LF only, or CRLF only (`blank` says which), k events hold 2k line ends; so when the line ends counted are
-        the separators found, no payload contains one.
+        With LF only, or CRLF only (`blank` says which), k events hold 2k line ends; so when the line ends
+        counted are the separators found, no payload contains one.
         """
         if len(block) > self._ordinary_max or not block.startswith(_PREFIX):
             return None
@@ -352,7 +371,7 @@ class SSEDecoder:
             raise SSELimitError("line", self._max_line)
 
     def _lines(self, piece: bytes) -> list[bytes]:
-        """Give the lines that are complete now, without their ends, and keep the beginning of the next one."""
+        """Give the lines that are complete now, without their ends; keep the beginning of the next one."""
         if _CR in piece:
             self._skip_lf = piece[-1] == _CR
             piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -402,10 +421,9 @@ class SSEDecoder:
 
     def _dispatch(self, out: _Sink) -> None:
         """Hand over the current event, if it has data, and begin the next one."""
-        if self._first:
-            data = self._first + self._rest if self._rest else self._first
-        else:
-            data = bytes(self._rest)
+        data = self._first or b""
+        if self._rest:
+            data += self._rest
         if data:
             event = self._event.decode(errors="replace") or "message"
             out.named(_valid(data), event, self._id, self._retry)

@@ -9,7 +9,11 @@ import providerhub
 
 
 def _create_completion(
-    model: str, messages: Sequence[Mapping[str, Any]], stream: bool = False, temperature: float = 0.7, **kwargs: Any
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    stream: bool = False,  # noqa: FBT001, FBT002 -- the original signature
+    temperature: float = 0.7,
+    **kwargs: Any,
 ) -> Generator[str, None, None]:
     """Answer a conversation at Lockchat, with the retry chain behind it.
 

@@ -22,7 +22,7 @@ class Lockchat(OpenAIChatProvider):
         return {"temperature": TEMPERATURE, "stream": request.stream, **super().body(request)}
 
     def oddity(self, data: bytes) -> ProviderError | None:
-        """The service may answer 200 and then say, in a bare line, that it does not have the model after all; it often has it a moment later."""
+        """The service may answer 200 and then say, in a bare line, that it lacks the model; it often has it a moment later."""
         if _MISSING.match(data):
             return ModelUnavailableError(data.decode("utf-8", "replace")[:300], retryable=True)
         return None

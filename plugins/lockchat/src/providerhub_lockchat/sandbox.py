@@ -1,7 +1,7 @@
 """A loopback server that speaks Lockchat's wire, for demonstrations, tests and plugin authors. It invents its answers.
 
-    python -m providerhub_lockchat.sandbox --port 8080
-    LOCKCHAT_URL=http://127.0.0.1:8080 providerhub ask -m gpt-4 Hello
+python -m providerhub_lockchat.sandbox --port 8080
+LOCKCHAT_URL=http://127.0.0.1:8080 providerhub ask -m gpt-4 Hello
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ FAULTS: Mapping[str, str] = {
 }
 """How the sandbox can be told to misbehave."""
 
+CUT_AFTER = 2
+"""The fault `cut` breaks off after the token of this number, from 0."""
+
 MODELS = ("gpt-4", "gpt-3.5-turbo")
 
 
@@ -50,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
-    def do_POST(self) -> None:  # noqa: N802 -- the base class's name
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self.server.fault
         if self.path != "/v1/chat/completions":
@@ -60,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(body)
 
-    def do_GET(self) -> None:  # noqa: N802 -- the base class's name
+    def do_GET(self) -> None:
         if self.path == "/v1/models":
             self._whole(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
         else:
@@ -76,7 +79,9 @@ class _Handler(BaseHTTPRequestHandler):
             model, messages = asked["model"], asked["messages"]
             tokens = reply(messages)
         except (ValueError, KeyError, TypeError, AttributeError):
-            self._whole(400, {"error": {"message": "the body must be JSON with 'model' and 'messages'", "type": "invalid_request_error"}})
+            self._whole(
+                400, {"error": {"message": "the body must be JSON with 'model' and 'messages'", "type": "invalid_request_error"}}
+            )
             return
         missing = self.server.fault == "model-not-found" or model not in MODELS
         if asked.get("stream"):
@@ -108,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._chunk(b"")
 
     def _broken(self, number: int) -> bool:
-        if self.server.fault == "cut" and number == 2:
+        if self.server.fault == "cut" and number == CUT_AFTER:
             self.close_connection = True
             return True
         if self.server.fault == "stall":
@@ -121,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _client_left(self) -> bool:
         self.connection.settimeout(0.01)
         try:
-            return self.connection.recv(1) == b""
+            return not self.connection.recv(1)
         except TimeoutError:
             return False
         except OSError:
@@ -137,7 +142,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
         else:
-            self._send(200, b"" if fault == "empty" else b"<html>not a model</html>", "text/html" if fault == "garbage" else "text/event-stream")
+            self._send(
+                200,
+                b"" if fault == "empty" else b"<html>not a model</html>",
+                "text/html" if fault == "garbage" else "text/event-stream",
+            )
 
     def _whole(self, status: int, answer: Mapping[str, Any], *headers: tuple[str, str]) -> None:
         self._send(status, json.dumps(answer).encode(), "application/json", *headers)
@@ -233,7 +242,9 @@ def _known(fault: str | None) -> str | None:
 
 def main() -> None:
     """Serve until interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m providerhub_lockchat.sandbox", description="A pretend Lockchat service on loopback.")
+    parser = argparse.ArgumentParser(
+        prog="python -m providerhub_lockchat.sandbox", description="A pretend Lockchat service on loopback."
+    )
     parser.add_argument("--port", type=int, default=0, help="where to listen; 0 takes a free port")
     parser.add_argument("--fault", choices=FAULTS, help="misbehave in this way")
     parser.add_argument("--delay", type=float, default=0.02, help="seconds between two tokens")
