@@ -12,7 +12,7 @@ ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function
 """The roles of the OpenAI chat shape."""
 
 
-def checked(messages: str | Sequence[Message] | Any) -> Sequence[Message]:
+def checked(messages: Any) -> Sequence[Message]:
     """Check a conversation's shape.
 
     Args:

@@ -366,7 +366,7 @@ class SSEDecoder:
             else:
                 self._dispatch(out)
             if self.done:
-                return
+                return  # type: ignore[unreachable]  # mypy does not see that the calls above set it
         if len(self._partial) > self._max_line:
             raise SSELimitError("line", self._max_line)
 
