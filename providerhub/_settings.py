@@ -9,7 +9,7 @@ import attrs
 
 from providerhub._capabilities import ProviderInfo, Setting
 from providerhub._errors import ConfigurationError
-from providerhub._types import ProviderConfig, RetryPolicy, Secret, Timeout
+from providerhub._types import Model, ProviderConfig, RetryPolicy, Secret, Timeout
 
 STRATEGIES = ("priority", "round_robin", "weighted", "fastest", "cheapest")
 """The ways to order candidates that are otherwise equal."""
@@ -24,7 +24,7 @@ def _names(value: object) -> frozenset[str] | None:
 
 
 def _sequences(aliases: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-    return {name: (value,) if isinstance(value, str) else tuple(value) for name, value in aliases.items()}
+    return {name: (value,) if isinstance(value, str | Model) else tuple(value) for name, value in aliases.items()}
 
 
 @attrs.frozen(kw_only=True)
