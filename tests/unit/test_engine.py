@@ -1,0 +1,362 @@
+"""The chain's decisions: scripted outcomes, a clock that only waits move, no I/O."""
+
+import pytest
+
+from providerhub import (
+    AllProvidersFailedError,
+    AuthenticationError,
+    BadRequestError,
+    Candidate,
+    Completion,
+    ContentPolicyError,
+    ContextLengthError,
+    DeadlineExceededError,
+    EmptyAnswerError,
+    ModelNotFoundError,
+    ModelUnavailableError,
+    PluginError,
+    ProtocolError,
+    ProviderConnectionError,
+    ProviderTimeoutError,
+    QuotaExceededError,
+    RateLimitError,
+    RetryPolicy,
+    RoutePlan,
+    ServerError,
+    Skip,
+    StreamInterruptedError,
+    TLSError,
+)
+from providerhub._engine import Drain, Engine, Fail, Finish, Open, Pull, Wait
+from providerhub._health import Health
+
+OK, EMPTY = "ok", "empty"
+
+
+def _c(provider, model="m", **knobs):
+    return Candidate(provider, model, model, **knobs)
+
+
+class Play:
+    """Carries an engine's orders out against scripts: provider name → what its attempts end in, the last one for ever."""
+
+    def __init__(self, scripts, *candidates, draw=0.5, total=600.0, took=0.0, health=None, policy=None, **knobs):
+        self.scripts = {name: list(script) for name, script in scripts.items()}
+        self.now, self.took = 0.0, took
+        self.log = []
+        self.health = health or Health(lambda: 1.0)
+        plan = RoutePlan(candidates or tuple(map(_c, scripts)))
+        knobs = {"stream": False, "deadline": total, "rng": lambda: draw, "now": 0.0} | knobs
+        self.engine = Engine(plan, policy or RetryPolicy(), self.health, **knobs)
+        self.order = self.engine.start(0.0)
+
+    def run(self):
+        while not isinstance(self.order, Fail | Finish | Drain):
+            self.order = self._step()
+        return self
+
+    def _step(self):
+        if isinstance(self.order, Wait):
+            self.log.append(self.order.seconds)
+            self.now += self.order.seconds
+            return self.engine.waited(self.now)
+        assert isinstance(self.order, Open)
+        name = self.order.candidate.provider
+        self.log.append(name)
+        script = self.scripts[name]
+        outcome = script.pop(0) if len(script) > 1 else script[0]
+        assert isinstance(self.engine.opened(), Pull)
+        self.now += self.took
+        if outcome == "content":
+            return self.engine.content(self.now)
+        if isinstance(outcome, str):
+            return self.engine.ended(self.now, empty=outcome == EMPTY)
+        return self.engine.failed(outcome, self.now)
+
+    def interrupt(self, error, text="Hel", **knobs):
+        self.order = self.engine.interrupted(error, self.now, Completion(text=text), **knobs)
+        return self
+
+    @property
+    def tried(self):
+        return [entry for entry in self.log if isinstance(entry, str)]
+
+    @property
+    def waits(self):
+        return [entry for entry in self.log if not isinstance(entry, str)]
+
+    @property
+    def error(self):
+        assert isinstance(self.order, Fail)
+        return self.order.error
+
+
+def _five():
+    return ServerError("down", status=503)
+
+
+def test_the_first_that_answers_is_the_end():
+    play = Play({"a": [OK], "b": [OK]}).run()
+    assert isinstance(play.order, Finish)
+    assert play.log == ["a"]
+    assert [attempt.outcome for attempt in play.engine.route.attempts] == ["ok"]
+
+
+def test_a_different_provider_comes_first_and_at_once():
+    play = Play({"a": [_five()], "b": [_five()], "c": [OK]}).run()
+    assert play.log == ["a", "b", "c"]
+
+
+def test_the_same_one_again_only_when_nobody_else_is_left_and_after_a_backoff():
+    play = Play({"a": [_five(), OK], "b": [_five()]}).run()
+    assert play.log == ["a", "b", 0.25, "a"]
+    assert play.engine.route.attempts[-1].waited == 0.25
+
+
+def test_at_most_two_at_a_provider_and_four_in_a_call():
+    assert Play({"a": [_five()]}).run().tried == ["a", "a"]
+    assert Play({"a": [_five()], "b": [_five()], "c": [_five()]}).run().tried == ["a", "b", "c", "a"]
+    assert Play({name: [_five()] for name in "abcdef"}).run().tried == list("abcd")
+
+
+def test_the_limits_can_be_turned():
+    policy = RetryPolicy(attempts=6, attempts_per_provider=3, backoff=0)
+    assert Play({"a": [_five()]}, policy=policy).run().log == ["a", 0, "a", 0, "a"]
+
+
+def test_waits_grow_with_the_calls_repeats():
+    play = Play({"a": [_five()]}, policy=RetryPolicy(attempts=8, attempts_per_provider=8)).run()
+    assert play.waits == [0.25, 0.5, 1, 2, 4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TLSError("x"),
+        AuthenticationError("x", status=401),
+        QuotaExceededError("x"),
+        ModelUnavailableError("x"),
+        ProtocolError("x"),
+        PluginError("x"),
+        EmptyAnswerError("x"),
+        ServerError("x", retryable=False),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_would_fail_again_moves_on_and_never_comes_back(error):
+    assert Play({"a": [error], "b": [OK]}).run().tried == ["a", "b"]
+    assert Play({"a": [error]}).run().tried == ["a"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ProviderConnectionError("x"), ProviderTimeoutError("x"), ServerError("x"), ModelUnavailableError("x", retryable=True)],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_may_pass_is_tried_once_more(error):
+    assert Play({"a": [error, OK]}).run().tried == ["a", "a"]
+
+
+@pytest.mark.parametrize("error", [BadRequestError("x", status=400), ContentPolicyError("x")], ids=lambda e: type(e).__name__)
+def test_a_wrong_request_stops_the_chain(error):
+    play = Play({"a": [error], "b": [OK]}).run()
+    assert play.tried == ["a"]
+    assert play.error is error
+    assert play.error.route.attempts[0].error is error
+
+
+def test_context_length_goes_on_to_a_larger_window_only():
+    sizes = {"a": 8_000, "b": 8_000, "c": None, "d": 128_000}
+    candidates = [_c(name, context_window=size) for name, size in sizes.items()]
+    scripts = {"a": [ContextLengthError("x")], "b": [OK], "c": [OK], "d": [OK]}
+    play = Play(scripts, *candidates).run()
+    assert play.tried == ["a", "d"]
+    assert [(s.provider, s.reason) for s in play.engine.route.skipped] == [("b", "context window"), ("c", "context window")]
+    play = Play(scripts, *candidates[:3]).run()
+    assert play.tried == ["a"]
+    assert isinstance(play.error, ContextLengthError)
+
+
+def test_context_length_at_an_unknown_window_goes_on_to_a_known_one_only():
+    scripts = {"a": [ContextLengthError("x")], "b": [OK], "c": [OK]}
+    play = Play(scripts, _c("a"), _c("b"), _c("c", context_window=128_000)).run()
+    assert play.tried == ["a", "c"]
+
+
+def test_a_rate_limit_moves_on_at_once():
+    limited = RateLimitError("x", retry_after=2)
+    assert Play({"a": [limited], "b": [OK]}).run().log == ["a", "b"]
+
+
+def test_a_rate_limit_is_waited_for_where_there_is_no_alternative():
+    play = Play({"a": [RateLimitError("x", retry_after=2), OK]}).run()
+    assert play.tried == ["a", "a"]
+    assert play.waits == [pytest.approx(2.1)]
+    for draw in (0.0, 0.999):
+        (wait,) = Play({"a": [RateLimitError("x", retry_after=2), OK]}, draw=draw).run().waits
+        assert 2 <= wait <= 2.2
+
+
+def test_a_rate_limited_one_comes_after_those_that_merely_failed():
+    play = Play({"a": [RateLimitError("x"), OK], "b": [_five(), OK]}).run()
+    assert play.tried == ["a", "b", "b"]
+
+
+def test_the_time_asked_for_counts_from_the_failure():
+    play = Play({"a": [RateLimitError("x", retry_after=5), OK], "b": [TLSError("x")]}, took=2.0, draw=0.0).run()
+    assert play.log == ["a", "b", 3.0, "a"]
+
+
+def test_too_long_a_time_is_not_waited_for_but_remembered():
+    play = Play({"a": [RateLimitError("x", retry_after=86400)]}).run()
+    assert play.log == ["a"]
+    assert play.health.unavailable(_c("a"), 1.0).until == 600.0
+
+
+def test_waiting_must_leave_a_second_before_the_deadline():
+    limited = RateLimitError("x", retry_after=5)
+    assert Play({"a": [limited, OK]}, total=6.5).run().tried == ["a", "a"]
+    assert Play({"a": [limited, OK]}, total=6.0).run().tried == ["a"]
+
+
+def test_no_wait_reaches_past_the_deadline():
+    play = Play({"a": [_five(), OK]}, total=0.2).run()
+    assert play.log == ["a"]
+
+
+def test_the_deadline_ends_the_chain_with_the_last_failure_as_cause():
+    failure = _five()
+    play = Play({"a": [failure], "b": [OK]}, took=10.0, total=5.0).run()
+    assert play.tried == ["a"]
+    assert isinstance(play.error, DeadlineExceededError)
+    assert isinstance(play.error, TimeoutError)
+    assert play.error.__cause__ is failure
+    assert play.health.unavailable(_c("a"), 10.0) is None
+
+
+def test_a_used_up_budget_stops_repeats_but_not_alternatives():
+    health = Health(lambda: 1.0)
+    while health.take_budget("a", 0.0):
+        pass
+    assert Play({"a": [_five(), OK]}, health=health).run().tried == ["a"]
+    assert Play({"a": [_five(), OK], "b": [OK]}, health=health).run().tried == ["a", "b"]
+
+
+def test_one_class_for_all_attempts_is_raised_as_itself():
+    play = Play({"a": [ServerError("one")], "b": [ServerError("two", retryable=False)]}).run()
+    assert type(play.error) is ServerError
+    assert len(play.error.route.attempts) == 3
+
+
+def test_different_classes_are_raised_together():
+    play = Play({"a": [TLSError("one")], "b": [ProtocolError("two")]}).run()
+    assert type(play.error) is AllProvidersFailedError
+    assert [type(a.error) for a in play.error.attempts] == [TLSError, ProtocolError]
+    assert len(str(play.error).splitlines()) == 3
+
+
+def test_every_provider_without_the_model_is_model_not_found():
+    play = Play({"a": [ModelUnavailableError("x", retryable=True)], "b": [ModelUnavailableError("x")]}).run()
+    assert isinstance(play.error, ModelNotFoundError)
+    assert isinstance(play.error, ValueError)
+    assert len(play.error.route.attempts) == 3
+
+
+def test_an_empty_answer_is_a_failure():
+    play = Play({"a": [EMPTY], "b": [OK]}).run()
+    assert play.tried == ["a", "b"]
+    assert isinstance(play.engine.route.attempts[0].error, EmptyAnswerError)
+    assert play.engine.route.attempts[0].error.provider == "a"
+
+
+def test_errors_are_told_where_they_happened():
+    play = Play({"a": [TLSError("x")], "b": [PluginError("x")]}).run()
+    assert [(a.error.provider, a.error.model) for a in play.error.attempts] == [("a", "m"), ("b", "m")]
+
+
+def test_what_the_plan_left_out_is_in_the_route():
+    skip = Skip("z", "m", "no stream")
+    engine = Engine(
+        RoutePlan((_c("a"),), (skip,)), RetryPolicy(), Health(lambda: 1.0),
+        deadline=9.0, rng=lambda: 0.5, now=0.0, stream=False,
+    )  # fmt: skip
+    engine.start(0.0)
+    assert engine.route.skipped == (skip,)
+    assert engine.route.attempts[0].outcome == "open"
+
+
+def test_a_breaker_that_opened_since_the_plan_is_skipped():
+    health = Health(lambda: 1.0)
+    for _ in range(5):
+        health.failed(_c("a"), health.acquire(_c("a"), 0.0), 0.0, _five(), RetryPolicy())
+    play = Play({"a": [OK], "b": [OK]}, health=health).run()
+    assert play.tried == ["b"]
+    assert [(s.provider, s.reason) for s in play.engine.route.skipped] == [("a", "breaker open")]
+    nobody = Play({"a": [OK]}, health=health).run()
+    assert isinstance(nobody.error, AllProvidersFailedError)
+    assert Play({"a": [OK]}, health=health, force=True).run().tried == ["a"]
+
+
+def test_a_stream_commits_at_its_first_content():
+    play = Play({"a": [_five()], "b": ["content"]}, stream=True, took=0.5).run()
+    assert isinstance(play.order, Drain)
+    assert play.engine.committed
+    assert play.engine.route.attempts[-1].first_token == 0.5
+
+
+@pytest.mark.parametrize("after", ["raise", "restart"])
+def test_an_interruption_that_nobody_would_see_is_raised(after):
+    play = Play({"a": ["content"], "b": ["content"]}, stream=True, on_interrupt=after).run()
+    broken = ProviderConnectionError("reset")
+    play.interrupt(broken, may_restart=after == "raise")
+    assert play.tried == ["a"]
+    assert isinstance(play.error, StreamInterruptedError)
+    assert (play.error.partial, play.error.provider) == ("Hel", "a")
+    assert play.error.cause is broken
+    assert play.error.__cause__ is broken
+    assert play.error.completion.text == "Hel"
+    assert play.error.route.attempts[0].error is broken
+
+
+@pytest.mark.parametrize("after", ["restart", "continue"])
+def test_an_interruption_moves_on_where_that_was_asked_for(after):
+    play = Play({"a": ["content"], "b": ["content"]}, stream=True, on_interrupt=after).run()
+    play.interrupt(ProviderConnectionError("reset")).run()
+    assert play.tried == ["a", "b"]
+    assert isinstance(play.order, Drain)
+
+
+def test_failing_to_carry_on_is_still_an_interruption():
+    play = Play({"a": ["content"], "b": [TLSError("x")]}, stream=True, on_interrupt="restart").run()
+    first = ProtocolError("cut")
+    play.interrupt(first).run()
+    assert play.tried == ["a", "b"]
+    assert isinstance(play.error, StreamInterruptedError)
+    assert play.error.cause is first
+    assert len(play.error.route.attempts) == 2
+
+
+def test_an_abandoned_attempt_counts_neither_way():
+    health = Health(lambda: 1.0)
+    for _ in range(5):
+        health.failed(_c("a"), health.acquire(_c("a"), 0.0), 0.0, _five(), RetryPolicy())
+    play = Play({"a": ["content"]}, health=health, force=True, stream=True).run()
+    play.engine.abandoned(0.0)
+    assert play.engine.route.attempts[0].outcome == "abandoned"
+    assert health.acquire(_c("a"), 6.0) is not None
+
+
+def test_an_answer_is_credited():
+    play = Play({"a": [OK]})
+    for _ in range(10):
+        play.health.take_budget("a", 0.0)
+    for _ in range(11):
+        Play({"a": [OK]}, health=play.health).run()
+    assert play.health.take_budget("a", 0.0)
+
+
+def test_remarks_stay_with_their_attempt():
+    play = Play({"a": [OK]})
+    play.engine.note(["odd content type"])
+    play.run()
+    assert play.engine.route.attempts[0].notes == ("odd content type",)

@@ -1,0 +1,232 @@
+"""Breaker, pauses and the bounded table, on a clock that the test turns."""
+
+import pytest
+
+from providerhub import (
+    AuthenticationError,
+    Candidate,
+    ProviderConnectionError,
+    QuotaExceededError,
+    RateLimitError,
+    RetryPolicy,
+    ServerError,
+)
+from providerhub._health import Health
+
+ONE = Candidate("acme", "m", "m")
+SIBLING = Candidate("acme", "n", "n")
+OTHER = Candidate("beta", "m", "m")
+POLICY = RetryPolicy()
+
+
+def _health(**knobs):
+    return Health(lambda: 1.0, **knobs)  # no luck: an open breaker stays so for its whole time
+
+
+def _fail(health, now, error=None, candidate=ONE):
+    permit = health.acquire(candidate, now)
+    assert permit is not None
+    health.failed(candidate, permit, now, error or ServerError("x"), POLICY)
+
+
+def _succeed(health, now, candidate=ONE, first=None):
+    permit = health.acquire(candidate, now)
+    assert permit is not None
+    health.succeeded(candidate, permit, now, first)
+
+
+def _opened(now=0.0):
+    health = _health()
+    for _ in range(5):
+        _fail(health, now)
+    return health
+
+
+def _reason(health, now, candidate=ONE):
+    obstacle = health.unavailable(candidate, now)
+    return obstacle and obstacle.reason
+
+
+def test_five_failures_in_a_row_open_it_and_four_do_not():
+    health = _health()
+    for _ in range(4):
+        _fail(health, 0.0)
+    assert _reason(health, 0.0) is None
+    _fail(health, 0.0)
+    assert _reason(health, 0.0) == "breaker open"
+    assert health.acquire(ONE, 0.0) is None
+
+
+def test_half_of_the_calls_in_the_window_open_it():
+    health = _health()
+    for n in range(3):
+        _succeed(health, float(n))
+        _fail(health, float(n))
+    assert _reason(health, 3.0) == "breaker open"
+
+
+def test_failures_outside_the_window_are_forgotten():
+    health = _health()
+    for n in range(8):
+        _fail(health, n * 20.0)
+        _succeed(health, n * 20.0 + 10.0)
+        _succeed(health, n * 20.0 + 11.0)
+    assert _reason(health, 160.0) is None
+
+
+def test_other_models_and_providers_are_not_concerned():
+    health = _opened()
+    assert _reason(health, 0.0, SIBLING) is None
+    assert _reason(health, 0.0, OTHER) is None
+
+
+def test_connection_failures_count_on_the_whole_instance():
+    health = _health()
+    for candidate in (ONE, SIBLING, ONE, SIBLING, ONE):
+        _fail(health, 0.0, ProviderConnectionError("x"), candidate)
+    assert _reason(health, 0.0) == "breaker open"
+    assert _reason(health, 0.0, SIBLING) == "breaker open"
+    assert _reason(health, 0.0, OTHER) is None
+
+
+def test_one_probe_only_and_its_success_closes():
+    health = _opened()
+    assert _reason(health, 4.9) == "breaker open"
+    assert _reason(health, 5.0) is None
+    probe = health.acquire(ONE, 5.0)
+    assert probe is not None
+    assert health.acquire(ONE, 5.0) is None
+    assert _reason(health, 5.0) == "probe under way"
+    health.succeeded(ONE, probe, 6.0, None)
+    assert _reason(health, 6.0) is None
+    for _ in range(4):
+        _fail(health, 6.0)
+    assert _reason(health, 6.0) is None
+
+
+def test_a_failed_probe_doubles_the_time_up_to_the_cap():
+    health, now, seconds = _opened(), 0.0, 5.0
+    for _ in range(9):
+        now += seconds
+        _fail(health, now)
+        seconds = min(300.0, seconds * 2)
+        assert health.unavailable(ONE, now).until == pytest.approx(now + seconds)
+
+
+def test_the_open_time_is_drawn_between_half_and_whole():
+    health = Health(lambda: 0.0)
+    for _ in range(5):
+        _fail(health, 0.0)
+    assert health.unavailable(ONE, 0.0).until == 2.5
+
+
+def test_a_released_probe_makes_way_for_another():
+    health = _opened()
+    probe = health.acquire(ONE, 5.0)
+    health.released(probe)
+    assert _reason(health, 5.0) is None
+    assert health.acquire(ONE, 5.0) is not None
+
+
+def test_a_result_from_before_the_opening_comes_too_late():
+    health = _health()
+    _fail(health, 0.0)
+    late = [health.acquire(ONE, 0.0) for _ in range(3)]
+    for _ in range(4):
+        _fail(health, 0.0)
+    health.succeeded(ONE, late[0], 1.0, None)
+    assert _reason(health, 1.0) == "breaker open"
+    probe = health.acquire(ONE, 5.0)
+    health.failed(ONE, late[1], 5.0, ServerError("x"), POLICY)
+    assert _reason(health, 5.0) == "probe under way"
+    health.released(late[2])
+    assert health.acquire(ONE, 5.0) is None
+    health.succeeded(ONE, probe, 5.0, None)
+    assert _reason(health, 5.0) is None
+
+
+def test_a_late_failure_that_does_not_count_leaves_the_probe_alone():
+    health = _health()
+    _fail(health, 0.0)
+    late = health.acquire(ONE, 0.0)
+    for _ in range(4):
+        _fail(health, 0.0)
+    assert health.acquire(ONE, 5.0) is not None
+    health.failed(ONE, late, 5.0, ProviderConnectionError("counts on the instance"), POLICY)
+    assert health.acquire(ONE, 5.0) is None
+
+
+@pytest.mark.parametrize("error", [RateLimitError("x"), AuthenticationError("x", status=401), QuotaExceededError("x")])
+def test_what_is_not_the_services_fault_does_not_open_it(error):
+    health = _health()
+    for n in range(6):
+        permit = health.acquire(ONE, n * 10.0, force=True)
+        health.failed(ONE, permit, n * 10.0, error, POLICY)
+    assert _reason(health, 50.0) != "breaker open"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "until", "sibling"),
+    [
+        (RateLimitError("x", retry_after=20), "rate limited", 20.0, None),
+        (RateLimitError("x", retry_after=86400), "rate limited", 600.0, None),
+        (RateLimitError("x"), "rate limited", 1.0, None),
+        (ServerError("x", retry_after=7), "rate limited", 7.0, None),
+        (QuotaExceededError("x"), "quota used up", 600.0, "quota used up"),
+        (AuthenticationError("x", status=401), "key rejected", float("inf"), "key rejected"),
+        (AuthenticationError("x", status=403), "key rejected", float("inf"), None),
+    ],
+)
+def test_pauses(error, reason, until, sibling):
+    health = _health()
+    _fail(health, 0.0, error)
+    obstacle = health.unavailable(ONE, 0.0)
+    assert (obstacle.reason, obstacle.until) == (reason, until)
+    assert _reason(health, 0.0, SIBLING) == sibling
+    assert _reason(health, 0.0, OTHER) is None
+    if until < 1000:
+        assert _reason(health, until) is None
+
+
+def test_a_changed_key_lifts_the_pauses_of_its_instance():
+    health = _health()
+    _fail(health, 0.0, AuthenticationError("x", status=401))
+    _fail(health, 0.0, AuthenticationError("x", status=401), OTHER)
+    health.forgive("acme")
+    assert _reason(health, 0.0) is None
+    assert _reason(health, 0.0, OTHER) == "key rejected"
+
+
+def test_force_goes_through_what_is_open():
+    health = _opened()
+    permit = health.acquire(ONE, 1.0, force=True)
+    health.succeeded(ONE, permit, 1.0, None)
+    assert _reason(health, 1.0) is None
+
+
+def test_the_table_is_bounded_and_forgets_the_one_unused_for_longest():
+    health = _health(size=10)
+    candidates = [Candidate("acme", f"m{n}", f"m{n}") for n in range(12)]
+    for candidate in candidates:
+        _succeed(health, 0.0, candidate, first=0.1)
+        _succeed(health, 0.0, candidates[0], first=0.1)
+    assert health.first_token(candidates[0], 0.5) == 0.1
+    assert health.first_token(candidates[1], 0.5) is None
+    assert health.first_token(candidates[11], 0.5) == 0.1
+
+
+def test_the_latency_record_gives_quantiles_of_the_latest():
+    health = _health()
+    assert health.first_token(ONE, 0.5) is None
+    for n in range(100):
+        _succeed(health, 0.0, first=float(n))
+    assert health.first_token(ONE, 0.0) == 36.0
+    assert health.first_token(ONE, 0.95) == 96.0
+    assert health.first_token(ONE, 0.5, samples=65) is None
+
+
+def test_the_budget_is_per_provider():
+    health = _health()
+    assert sum(health.take_budget("acme", 0.0) for _ in range(20)) == 10
+    assert health.take_budget("beta", 0.0)
+    assert health.take_budget("acme", 10.0)

@@ -1,0 +1,68 @@
+"""Settings: argument, environment, default; and what is refused."""
+
+import pytest
+
+from providerhub import ConfigurationError, Model, ProviderConfig, ProviderInfo, Secret, Setting, Settings
+from providerhub._settings import resolve, variable
+
+INFO = ProviderInfo(
+    name="acme",
+    settings=(Setting("url", env="ACME_URL", required=True), Setting("region", env="ACME_REGION", default="eu")),
+    needs_auth=True,
+)
+
+
+@pytest.mark.parametrize("aliases", [{"a": "a"}, {"a": "b", "b": ["x", "c"], "c": ["a"]}])
+def test_aliases_in_a_circle_are_refused(aliases):
+    with pytest.raises(ConfigurationError, match="circle"):
+        Settings(aliases=aliases)
+
+
+def test_aliases_may_be_a_name_a_model_or_a_sequence():
+    settings = Settings(aliases={"a": "x", "b": ["a", Model("y/z")], "c": Model("y/z", "acme")})
+    assert settings.aliases == {"a": ("x",), "b": ("a", Model("y/z")), "c": (Model("y/z", "acme"),)}
+
+
+def test_an_unknown_strategy_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigurationError, match=r"luck.*priority"):
+        Settings(strategy="luck")
+
+
+def test_the_environment_fills_in_what_was_not_given():
+    environ = {"PROVIDERHUB_PLUGINS": "a, b,,", "PROVIDERHUB_BLOCK": "c", "PROVIDERHUB_DISABLE_AUTOLOAD": "1"}
+    read = Settings().with_environment(environ)
+    assert (read.allow, read.block, read.autoload) == ({"a", "b"}, {"c"}, False)
+    given = Settings(allow=["x"], block=[], autoload=True).with_environment(environ)
+    assert (given.allow, given.block, given.autoload) == ({"x"}, frozenset(), True)
+    bare = Settings().with_environment({"PROVIDERHUB_PLUGINS": "", "PROVIDERHUB_DISABLE_AUTOLOAD": "0"})
+    assert (bare.allow, bare.block, bare.autoload) == (None, frozenset(), True)
+
+
+def test_an_argument_outranks_the_environment_which_outranks_a_file():
+    environ = {"ACME_URL": "http://env", "ACME_API_KEY": "key"}
+    config, missing = resolve(ProviderConfig(name="acme", url="http://argument"), INFO, environ)
+    assert (config.url, config.api_key, config.options, missing) == ("http://argument", Secret("key"), {"region": "eu"}, ())
+    config, _ = resolve(ProviderConfig(name="acme", url="http://file", origin="settings.toml"), INFO, environ)
+    assert config.url == "http://env"
+    config, _ = resolve(ProviderConfig(name="acme", url="http://file", origin="settings.toml"), INFO, {})
+    assert config.url == "http://file"
+
+
+def test_what_is_required_and_has_no_value_is_reported():
+    _, missing = resolve(ProviderConfig(name="acme"), INFO, {"ACME_URL": ""})
+    assert {setting.name for setting in missing} == {"url", "api_key"}
+
+
+@pytest.mark.parametrize(
+    ("instance", "expected"),
+    [("acme", "ACME_URL"), ("acme-eu", "PROVIDERHUB_ACME_EU_URL"), ("a.b", "PROVIDERHUB_A_B_URL")],
+)
+def test_only_the_default_instance_uses_the_plugins_own_variable(instance, expected):
+    assert variable(INFO.settings[0], instance, "acme") == expected
+
+
+def test_a_second_instance_does_not_see_the_firsts_environment():
+    environ = {"ACME_URL": "http://first", "PROVIDERHUB_ACME_EU_URL": "http://eu", "PROVIDERHUB_ACME_EU_REGION": "x"}
+    config, missing = resolve(ProviderConfig(name="acme-eu", plugin="acme"), INFO, environ)
+    assert (config.url, config.options["region"]) == ("http://eu", "x")
+    assert [setting.name for setting in missing] == ["api_key"]
