@@ -180,7 +180,8 @@ class Plugins:
             if not self._manager.is_registered(plugin):
                 self._manager.register(plugin, name)
         except pluggy.PluginValidationError as error:
-            self._manager.unregister(plugin)
+            if self._manager.is_registered(plugin):  # pluggy before 1.7 keeps what it refused
+                self._manager.unregister(plugin)
             return None, f"incompatible: {error}; it may need a newer providerhub"
         except Exception as error:  # noqa: BLE001 -- a module with odd attributes must not stop the others
             return None, f"{type(error).__name__}: {error}"
