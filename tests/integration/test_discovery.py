@@ -1,0 +1,449 @@
+"""Discovery with distributions that are really installed, each seen by a Python process of its own."""
+
+import pytest
+
+ASK = """
+from providerhub import Hub
+hub = Hub()
+print(hub.complete("good-model", "Hello"))
+for record in hub.plugins():
+    print(f"{record.name}|{record.state}|{record.distribution}|{record.reason}")
+for broken in hub.malformed():
+    print(f"malformed|{broken.distribution}|{broken.reason}")
+"""
+
+
+def _records(out):
+    rows = (line.split("|") for line in out.splitlines() if line.count("|") >= 3)
+    return {row[0]: tuple(row[1:]) for row in rows}
+
+
+def test_an_installed_plugin_is_found_and_answers(site):
+    site.plugin("good")
+    out = site.run('import providerhub\nprint(providerhub.complete("good-model", "Hello"))')
+    assert out == "good says: Hello\n"
+
+
+def test_the_answer_streams_through_the_module_function(site):
+    site.plugin("good")
+    out = site.run(
+        """
+        import providerhub
+        for token in providerhub.complete("good/good-model", "Hello", stream=True):
+            print(repr(token))
+        """
+    )
+    assert out == "'good says: '\n'Hello'\n"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["raise RuntimeError('no luck')", "raise SystemExit(3)", "import sys; sys.exit()", "import not_there_at_all", "def ("],
+)
+def test_fault_57_a_plugin_that_raises_at_import_is_recorded_and_the_others_work(site, statement):
+    site.plugin("good")
+    site.plugin("bad", statement)
+    out = site.run(ASK)
+    assert out.startswith("good says: Hello\n")
+    records = _records(out)
+    assert records["good"][0] == "ready"
+    assert records["bad"][0] == "broken"
+    assert "plug_bad" in records["bad"][2]
+
+
+@pytest.mark.parametrize("statement", ["raise ValueError('odd')", "raise SystemExit", "return None", "return 'good'"])
+def test_fault_57_a_hook_that_raises_or_returns_something_else_is_recorded(site, statement):
+    site.plugin("good")
+    site.plugin("bad", f"from providerhub import hookimpl\n@hookimpl\ndef providerhub_provider():\n    {statement}\n")
+    records = _records(site.run(ASK))
+    assert records["bad"][0] == "broken"
+    assert "providerhub_provider" in records["bad"][2]
+
+
+def test_fault_57_a_keyboard_interrupt_at_import_is_not_swallowed(site):
+    site.plugin("bad", "raise KeyboardInterrupt")
+    site.run(
+        """
+        from providerhub import Hub
+        try:
+            Hub().plugins()
+        except KeyboardInterrupt:
+            print("interrupted")
+        else:
+            raise SystemExit(1)
+        """
+    )
+
+
+def test_a_module_without_the_hook_is_recorded(site):
+    site.plugin("good")
+    site.plugin("bad", "x = 1")
+    record = _records(site.run(ASK))["bad"]
+    assert record[0] == "broken"
+    assert "@hookimpl" in record[2]
+
+
+def test_an_entry_point_and_a_provider_must_have_one_name(site):
+    site.plugin("good")
+    site.plugin("other", entry="bad")
+    record = _records(site.run(ASK))["bad"]
+    assert record[0] == "broken"
+    assert "'bad'" in record[2]
+    assert "'other'" in record[2]
+
+
+def test_an_interface_of_another_major_version_is_incompatible_and_never_routed(site):
+    site.plugin("good")
+    site.plugin(
+        "bad",
+        """
+        from providerhub import ProviderInfo, hookimpl
+        @hookimpl
+        def providerhub_provider():
+            return ProviderInfo(name="bad", models=("good-model",), factory="plug_bad_heavy:create", api_version=2)
+        """,
+    )
+    out = site.run(ASK + '\nprint("plan", [c.provider for c in hub.explain("good-model").candidates])')
+    record = _records(out)["bad"]
+    assert record[0] == "incompatible"
+    assert "2" in record[2]
+    assert "plan ['good']" in out
+
+
+def test_fault_61_two_distributions_with_one_name_are_neither_routed_and_both_named(site):
+    site.plugin("good")
+    site.plugin("twin", distribution="dist-one", module="twin_one", model="twin-model")
+    site.plugin("twin", distribution="dist-two", module="twin_two", model="twin-model")
+    out = site.run(
+        ASK
+        + """
+import sys
+from providerhub import AmbiguousProviderError
+try:
+    hub.complete("twin/twin-model", "Hello")
+except AmbiguousProviderError as error:
+    print("refused", error)
+print("imported", [name for name in sys.modules if name.startswith("twin_")])
+"""
+    )
+    record = _records(out)["twin"]
+    assert record[0] == "conflict"
+    assert all(name in record[2] for name in ("dist-one", "dist-two", "prefer"))
+    refused = out.partition("refused")[2]
+    assert "dist-one" in refused
+    assert "dist-two" in refused
+    assert "imported []" in out
+
+
+@pytest.mark.parametrize("which", ["one", "two"])
+def test_fault_61_prefer_says_which_is_meant(site, which):
+    site.plugin("twin", distribution="dist-one", module="twin_one")
+    site.plugin("twin", distribution="dist-two", module="twin_two")
+    out = site.run(
+        f"""
+        import sys
+        from providerhub import Hub, Settings
+        print(Hub(Settings(prefer={{"twin": "dist-{which}"}})).complete("twin-model", "Hello"))
+        print([name for name in sys.modules if name.startswith("twin_")])
+        """
+    )
+    assert out.splitlines() == ["twin says: Hello", f"['twin_{which}', 'twin_{which}_heavy']"]
+
+
+@pytest.mark.parametrize("broken", ["[providerhub\nx = y", "providerhub\n", "[providerhub]\nno equals sign\n"])
+def test_fault_62_malformed_entry_points_elsewhere_do_not_stop_the_others(site, broken):
+    site.plugin("good")
+    site.distribution("unrelated", broken)
+    out = site.run(ASK)
+    assert out.startswith("good says: Hello\n")
+    assert _records(out)["good"][0] == "ready"
+
+
+def test_fault_62_the_malformed_distribution_is_named(site):
+    site.plugin("good")
+    site.distribution("unrelated", "[providerhub]\nno equals sign\n")
+    assert "malformed|unrelated|" in site.run(ASK)
+
+
+def test_fault_62_metadata_that_cannot_be_decoded_does_not_stop_the_others(site):
+    site.plugin("good")
+    site.distribution("unrelated", "[providerhub]\nx = y\n")
+    (site.path / "unrelated-1.0.dist-info" / "entry_points.txt").write_bytes(b"[providerhub]\n\xff\xfe = x\n")
+    out = site.run(ASK)
+    assert out.startswith("good says: Hello\n")
+    assert "malformed|unrelated|" in out
+
+
+def test_fault_63_a_hook_argument_from_a_newer_core_turns_only_that_plugin_off(site):
+    site.plugin("good")
+    site.plugin(
+        "bad",
+        """
+        from providerhub import ProviderInfo, hookimpl
+        @hookimpl
+        def providerhub_provider(from_a_newer_core):
+            return ProviderInfo(name="bad", models=("good-model",))
+        """,
+    )
+    out = site.run(ASK)
+    assert out.startswith("good says: Hello\n")
+    record = _records(out)["bad"]
+    assert record[0] == "incompatible"
+    assert "from_a_newer_core" in record[2]
+
+
+def test_a_pinned_call_imports_no_other_plugin(site):
+    site.plugin("good")
+    site.plugin("other")
+    out = site.run(
+        """
+        import sys, providerhub
+        print(providerhub.complete("good/good-model", "Hello"))
+        print([name for name in sys.modules if name.startswith("plug_")])
+        """
+    )
+    assert out.splitlines() == ["good says: Hello", "['plug_good', 'plug_good_heavy']"]
+
+
+def test_importing_the_core_imports_no_plugin_and_no_http(site):
+    site.plugin("good")
+    out = site.run(
+        """
+        import sys, providerhub
+        providerhub.Hub()
+        print([name for name in sys.modules if name.startswith(("plug_", "requests", "urllib3"))])
+        """
+    )
+    assert out == "[]\n"
+
+
+def test_a_heavy_module_is_imported_at_the_first_use_only(site):
+    site.plugin("good")
+    out = site.run(
+        """
+        import sys, providerhub
+        hub = providerhub.Hub()
+        hub.explain("good-model")
+        print("plug_good_heavy" in sys.modules)
+        hub.complete("good-model", "x")
+        print("plug_good_heavy" in sys.modules)
+        """
+    )
+    assert out.split() == ["False", "True"]
+
+
+STATES = """
+from providerhub import Hub
+for record in Hub().plugins():
+    print(f"{record.name}|{record.state}|{record.distribution}|{record.reason}")
+"""
+
+
+def test_the_allow_list(site):
+    site.plugin("good")
+    site.plugin("other", "raise RuntimeError")
+    records = _records(site.run(STATES, PROVIDERHUB_PLUGINS="good"))
+    assert records["good"][0] == "ready"
+    assert records["other"][0] == "blocked"
+    assert "PROVIDERHUB_PLUGINS" in records["other"][2]
+
+
+def test_a_blocked_plugin_is_never_imported(site):
+    site.plugin("good")
+    site.plugin("other", "print('imported')")
+    out = site.run(STATES, PROVIDERHUB_BLOCK="other")
+    assert "imported" not in out
+    assert _records(out)["other"][0] == "blocked"
+
+
+def test_autoload_can_be_switched_off(site):
+    site.plugin("good", "print('imported')")
+    assert site.run(STATES, PROVIDERHUB_DISABLE_AUTOLOAD="1") == ""
+
+
+@pytest.mark.parametrize("variable", ["PROVIDERHUB_PLUGINS", "PROVIDERHUB_BLOCK"])
+def test_an_unknown_name_in_the_environment_is_an_error_that_names_it(site, variable):
+    site.plugin("good")
+    out = site.run(
+        """
+        from providerhub import ConfigurationError, Hub
+        try:
+            Hub()
+        except ConfigurationError as error:
+            print(error)
+        """,
+        **{variable: "good,goood"},
+    )
+    assert "'goood'" in out
+    assert variable in out
+    assert "good" in out.partition("installed plugins")[2]
+
+
+def test_an_unknown_name_in_prefer_is_an_error_too(site):
+    site.plugin("good")
+    out = site.run(
+        """
+        from providerhub import ConfigurationError, Hub, Settings
+        try:
+            Hub(Settings(prefer={"goood": "x"}))
+        except ConfigurationError as error:
+            print(error)
+        """
+    )
+    assert "'goood'" in out
+
+
+CONFIGURED = """
+from providerhub import ModelInfo, ProviderInfo, Setting, hookimpl
+
+@hookimpl
+def providerhub_provider():
+    return ProviderInfo(
+        name="acme",
+        models=(ModelInfo("acme-large"),),
+        factory="plug_acme_heavy:create",
+        settings=(Setting("url", env="ACME_URL", required=True),),
+    )
+"""
+
+
+def test_a_plugin_that_is_not_configured_names_the_variable(site):
+    site.plugin("acme", CONFIGURED)
+    out = site.run(
+        """
+        from providerhub import ConfigurationError, Hub
+        hub = Hub()
+        try:
+            hub.complete("acme-large", "Hello")
+        except ConfigurationError as error:
+            print("refused", error)
+            print("skipped", error.route.skipped[0].reason)
+        for record in hub.plugins():
+            print(f"{record.name}|{record.state}|{record.distribution}|{record.reason}")
+        """
+    )
+    assert "ACME_URL" in out.partition("refused")[2].partition("skipped")[0]
+    assert "skipped not configured" in out
+    assert _records(out)["acme"][0] == "not configured"
+
+
+def test_a_second_instance_of_a_plugin_has_settings_of_its_own(site):
+    site.plugin("acme", CONFIGURED)
+    out = site.run(
+        """
+        from providerhub import Hub, ProviderConfig, Settings
+        hub = Hub(Settings(providers={"acme-eu": ProviderConfig(plugin="acme", priority=1)}))
+        print([str(c) for c in hub.explain("acme-large").candidates])
+        print(hub.complete("acme-large", "Hello"))
+        print(hub.complete("acme/acme-large", "Hello"))
+        """,
+        ACME_URL="http://first",
+        PROVIDERHUB_ACME_EU_URL="http://second",
+    )
+    assert out.splitlines() == [
+        "['acme-eu/acme-large', 'acme/acme-large']",
+        "acme-eu says: Hello",
+        "acme says: Hello",
+    ]
+
+
+def test_a_second_instance_without_its_settings_names_its_own_variable(site):
+    site.plugin("acme", CONFIGURED)
+    out = site.run(
+        """
+        from providerhub import ConfigurationError, Hub, ProviderConfig, Settings
+        hub = Hub(Settings(providers={"acme-eu": ProviderConfig(plugin="acme")}))
+        try:
+            hub.complete("acme-eu/acme-large", "Hello")
+        except ConfigurationError as error:
+            print(error)
+        print(hub.complete("acme-large", "Hello"))
+        """,
+        ACME_URL="http://first",
+    )
+    assert "PROVIDERHUB_ACME_EU_URL" in out
+    assert out.splitlines()[-1] == "acme says: Hello"
+
+
+def test_an_instance_of_a_plugin_that_is_not_installed_is_an_error_that_names_both(site):
+    site.plugin("good")
+    out = site.run(
+        """
+        from providerhub import ConfigurationError, Hub, ProviderConfig, Settings
+        try:
+            Hub(Settings(providers={"mine": ProviderConfig(plugin="absent")})).complete("mine/x", "Hello")
+        except ConfigurationError as error:
+            print(error)
+        """
+    )
+    assert all(name in out for name in ("'mine'", "'absent'", "good"))
+
+
+def test_a_factory_that_fails_is_the_plugins_fault_and_the_next_one_answers(site):
+    site.plugin("a-bad", model="shared")
+    site.plugin("good", model="shared")
+    site.write("plug_a_bad_heavy.py", "raise ImportError('a library is missing')")
+    out = site.run(
+        """
+        import providerhub
+        answer = providerhub.complete("shared", "Hello")
+        print(answer)
+        print(type(answer.route.attempts[0].error).__name__, answer.route.attempts[0].error)
+        """
+    )
+    assert out.splitlines()[0] == "good says: Hello"
+    assert "PluginError" in out
+    assert "a library is missing" in out
+
+
+OBSERVER = """
+from providerhub import hookimpl
+
+@hookimpl
+def providerhub_attempt_started(attempt):
+    print("started", attempt.provider, attempt.outcome)
+
+@hookimpl
+def providerhub_attempt_finished(attempt):
+    print("finished", attempt.provider, attempt.outcome)
+
+@hookimpl
+def providerhub_call_finished(route):
+    print("call", len(route.attempts))
+"""
+
+
+def test_observers_see_attempts_and_calls_and_one_that_raises_is_logged_once(site):
+    site.plugin("good")
+    site.write("observer.py", OBSERVER)
+    site.write("faulty.py", OBSERVER.replace("print(", "raise RuntimeError("))
+    site.distribution("watch", "[providerhub.hooks]\nwatch = observer\nfaulty = faulty\n")
+    out = site.run(
+        """
+        import logging, sys
+        logging.basicConfig(stream=sys.stdout, format="LOG %(name)s %(message)s")
+        import providerhub
+        hub = providerhub.Hub()
+        for _ in range(2):
+            print(hub.complete("good-model", "Hello"))
+            print(*hub.complete("good-model", "Hello", stream=True), sep="")
+        """
+    )
+    lines = out.splitlines()
+    assert lines.count("good says: Hello") == 4
+    assert lines.count("started good open") == 4
+    assert lines.count("finished good ok") == 4
+    assert lines.count("call 1") == 4
+    assert sum(line.startswith("LOG providerhub ") for line in lines) == 3
+
+
+def test_a_ranker_orders_and_one_that_raises_is_not_noticed(site):
+    site.plugin("one", model="shared")
+    site.plugin("two", model="shared")
+    hook = "from providerhub import hookimpl\n@hookimpl\ndef providerhub_rank(candidates):\n    "
+    site.write("ranker.py", hook + "return tuple(reversed(candidates))\n")
+    site.write("broken_ranker.py", hook + "raise RuntimeError('odd')\n")
+    site.write("unimportable.py", "raise SystemExit")
+    site.distribution("rank", "[providerhub.hooks]\nranker = ranker\nbroken = broken_ranker\nunimportable = unimportable\n")
+    out = site.run('import providerhub\nprint(providerhub.complete("shared", "Hello"))')
+    assert out == "two says: Hello\n"
