@@ -180,9 +180,9 @@ class Plugins:
             if not self._manager.is_registered(plugin):
                 self._manager.register(plugin, name)
         except pluggy.PluginValidationError as error:
-            if self._manager.is_registered(plugin):  # pluggy before 1.7 keeps what it refused
+            if self._manager.is_registered(plugin):  # older versions of pluggy keep what they refused
                 self._manager.unregister(plugin)
-            return None, f"incompatible: {error}; it may need a newer providerhub"
+            return None, f"incompatible: {' '.join(str(error).split())}; it may need a newer providerhub"
         except Exception as error:  # noqa: BLE001 -- a module with odd attributes must not stop the others
             return None, f"{type(error).__name__}: {error}"
         return plugin, ""
