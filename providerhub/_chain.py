@@ -178,6 +178,10 @@ class Chain:
         self._engine.abandoned(self._clock())
         self._report(last=True)
 
+    def __del__(self) -> None:
+        # The readers' generators release the connection at their own end, but one that was made and never begun has no end.
+        self.abandon()
+
     def _carry_out(self, order: Order) -> None:
         while True:
             kind = type(order)
@@ -292,6 +296,8 @@ class Chain:
         return mapped
 
     def _end(self) -> None:
+        if self.done:  # closed by its reader, whose loop then runs out
+            return
         if self._call is not None:
             self._engine.note(self._call.notes)
         self._engine.ended(self._clock(), empty=False)

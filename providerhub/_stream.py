@@ -68,8 +68,3 @@ class Stream(Iterator[str]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        # A stream that was never begun has no generator whose own end would release the connection.
-        if self._reader is None:
-            self._chain.abandon()
