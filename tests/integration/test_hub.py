@@ -1,0 +1,542 @@
+"""Calls through a hub, with provider objects registered directly."""
+
+import gc
+import logging
+
+import pytest
+
+from providerhub import (
+    AllProvidersFailedError,
+    AmbiguousProviderError,
+    BadRequestError,
+    DeadlineExceededError,
+    EmptyAnswerError,
+    Finish,
+    Hub,
+    InvalidRequestError,
+    ModelInfo,
+    ModelNotFoundError,
+    ModelUnavailableError,
+    PluginError,
+    ProviderConnectionError,
+    ProviderInfo,
+    ReasoningDelta,
+    RefusalDelta,
+    Restarted,
+    RetryPolicy,
+    ServerError,
+    Settings,
+    StreamInterruptedError,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+)
+from providerhub._observers import Observers
+
+
+def test_an_answer_is_put_together(scripted, make_hub):
+    script = [
+        ReasoningDelta("hm"), "Hel", TextDelta("lo"), ToolCallDelta(0, "1", "f", '{"a'), ToolCallDelta(1, "2", "g"),
+        ToolCallDelta(0, arguments='": 1}'), UsageDelta(Usage(input_tokens=3)), UsageDelta(Usage(output_tokens=4)),
+        Finish("tool_calls"),
+    ]  # fmt: skip
+    answer = make_hub(a=scripted(script)).complete("m", "Hello")
+    assert (answer.text, str(answer), answer.reasoning) == ("Hello", "Hello", "hm")
+    assert answer.tool_calls == (ToolCall("1", "f", '{"a": 1}'), ToolCall("2", "g", ""))
+    assert answer.usage == Usage(input_tokens=3, output_tokens=4)
+    assert (answer.finish_reason, answer.refusal, answer.provider, answer.model) == ("tool_calls", None, "a", "m")
+    assert [(a.provider, a.outcome) for a in answer.route.attempts] == [("a", "ok")]
+
+
+def test_a_refusal_is_an_answer(scripted, make_hub):
+    answer = make_hub(a=scripted([RefusalDelta("I can"), RefusalDelta("not")])).complete("m", "Hello")
+    assert (answer.text, answer.refusal) == ("", "I cannot")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_the_provider_is_asked(scripted, make_hub, stream):
+    provider = scripted()
+    hub = make_hub(a=provider, b=scripted())
+    knobs = {"temperature": 0.5, "max_tokens": 9, "seed": 7, "tool_choice": "auto", "tools": [{"type": "function"}]}
+    hub.complete("a/m", "Hello", stream=stream, stop="END", options={"a": {"x": 1}, "b": {"y": 2}}, **knobs)
+    (request,) = provider.requests
+    assert {name: getattr(request, name) for name in knobs} == knobs
+    assert (request.model, request.stream, request.stop, request.options) == ("m", stream, ("END",), {"x": 1})
+    assert list(request.messages) == [{"role": "user", "content": "Hello"}]
+
+
+def test_a_fallback_never_gets_anothers_options(scripted, make_hub):
+    second = scripted()
+    make_hub(a=scripted([ServerError("x")]), b=second).complete("m", "Hello", options={"a": {"x": 1}})
+    assert second.requests[0].options == {}
+
+
+@pytest.mark.parametrize("options", [{"absent": {}}, {"a": 5}])
+def test_options_for_nobody_are_refused(scripted, make_hub, options):
+    with pytest.raises(InvalidRequestError, match=r"absent|'a'"):
+        make_hub(a=scripted()).complete("m", "Hello", options=options)
+
+
+def test_an_unknown_keyword_is_an_error(scripted, make_hub):
+    with pytest.raises(TypeError, match="temprature"):
+        make_hub(a=scripted()).complete("m", "Hello", temprature=1)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "5", True])
+def test_a_bad_timeout_is_refused(scripted, make_hub, timeout):
+    with pytest.raises(InvalidRequestError, match="timeout"):
+        make_hub(a=scripted()).complete("m", "Hello", timeout=timeout)
+
+
+def test_a_bad_on_interrupt_is_refused(scripted, make_hub):
+    with pytest.raises(InvalidRequestError, match="on_interrupt"):
+        make_hub(a=scripted()).complete("m", "Hello", on_interrupt="ignore")
+
+
+def test_messages_of_the_wrong_shape_name_index_and_key(scripted, make_hub):
+    provider = scripted()
+    with pytest.raises(InvalidRequestError, match=r"messages\[1\]\['role'\]"):
+        make_hub(a=provider).complete("m", [{"role": "user", "content": "x"}, {"content": "y"}])
+    assert provider.requests == []
+
+
+def test_the_provider_is_told_how_long_it_has(scripted, make_hub):
+    provider = scripted()
+    make_hub(a=provider).complete("m", "Hello", timeout=7)
+    (call,) = provider.calls
+    assert call.timeout.total == 7
+    assert 0 < call.remaining() <= 7
+    assert call.remaining(0.5) == 0.5
+    assert not call.cancelled
+
+
+def test_a_stream_hands_text_over_as_it_comes(make_hub):
+    log = []
+
+    class Slow:
+        def stream(self, request, call):
+            for piece in ("", "a", ReasoningDelta("hm"), "b", Finish()):
+                log.append(f"made {piece}" if isinstance(piece, str) else "made")
+                yield piece
+
+    stream = make_hub(a=Slow()).complete("m", "x", stream=True)
+    assert log == ["made ", "made a"]
+    assert next(stream) == "a"
+    assert log == ["made ", "made a"]
+    assert next(stream) == "b"
+    assert list(stream) == []
+    assert (stream.completion.text, stream.completion.reasoning, stream.completion.finish_reason) == ("ab", "hm", "stop")
+    assert stream.route.attempts[0].outcome == "ok"
+    assert stream.route.attempts[0].first_token is not None
+
+
+def test_events_are_everything_in_order(scripted, make_hub):
+    script = ["a", ReasoningDelta("hm"), TextDelta("b"), UsageDelta(Usage(output_tokens=2)), Finish("length")]
+    stream = make_hub(a=scripted(script)).complete("m", "x", stream=True)
+    assert list(stream.events()) == [TextDelta("a"), *script[1:]]
+    assert stream.completion.usage.output_tokens == 2
+
+
+def test_a_stream_is_read_one_way_only(scripted, make_hub):
+    stream = make_hub(a=scripted()).complete("m", "x", stream=True)
+    next(stream)
+    with pytest.raises(RuntimeError, match="read already"):
+        stream.events()
+    stream.close()
+
+
+def test_text_that_comes_first_after_reasoning(scripted, make_hub):
+    stream = make_hub(a=scripted([ReasoningDelta("hm"), "a"])).complete("m", "x", stream=True)
+    assert list(stream) == ["a"]
+
+
+def _close(stream):
+    stream.close()
+    stream.close()
+
+
+def _with(stream):
+    with stream:
+        pass
+
+
+def _half_with(stream):
+    with stream:
+        next(stream)
+
+
+def _break(stream):
+    for _ in stream:
+        break
+
+
+def _events(stream):
+    for _ in stream.events():
+        break
+
+
+def _unread(stream):
+    """Only made, never read."""
+
+
+def _unread_events(stream):
+    stream.events()
+
+
+def _unread_iter(stream):
+    iter(stream)
+
+
+LEAVE = [_close, _with, _half_with, _break, _events, _unread, _unread_events, _unread_iter]
+
+
+@pytest.mark.parametrize("leave", LEAVE, ids=lambda f: f.__name__)
+def test_fault_49_an_abandoned_stream_closes_the_providers_generator(scripted, make_hub, leave):
+    provider = scripted(["a", "b", "c"])
+    hub = make_hub(a=provider)
+    for _ in range(10):
+        leave(hub.complete("m", "x", stream=True))
+    gc.collect()
+    assert (provider.opened, provider.closed) == (10, 10)
+    assert hub.explain("m").candidates
+    assert all(call.cancelled for call in provider.calls)
+
+
+@pytest.mark.parametrize("leave", LEAVE, ids=lambda f: f.__name__)
+def test_fault_49_an_abandoned_probe_makes_way_for_the_next(scripted, make_hub, leave):
+    provider = scripted(*[[ServerError("x", retryable=False)]] * 5, ["a", "b"])
+    hub = make_hub(a=provider)
+    for _ in range(5):
+        with pytest.raises(ServerError):
+            hub.complete("m", "x")
+    leave(hub.complete("m", "x", stream=True))
+    gc.collect()
+    hub.register(ProviderInfo(name="b", models=("m",)), scripted())
+    assert "probe under way" not in str(hub.explain("m"))
+
+
+def test_what_comes_after_a_close_is_nothing(scripted, make_hub):
+    stream = make_hub(a=scripted(["a", "b", "c"])).complete("m", "x", stream=True)
+    assert next(stream) == "a"
+    stream.close()
+    assert list(stream) == []
+    assert stream.route.attempts[0].outcome == "abandoned"
+    assert stream.completion.text == "a"
+
+
+def test_a_whole_answer_closes_the_providers_generator_too(scripted, make_hub):
+    provider = scripted(["a"])
+    make_hub(a=provider).complete("m", "x")
+    assert provider.closed == 1
+
+
+def test_failing_over_is_invisible_before_the_first_content(scripted, make_hub):
+    first = scripted([ReasoningDelta(""), "", ServerError("x", retryable=False)])
+    stream = make_hub(a=first, b=scripted(["fine"])).complete("m", "x", stream=True)
+    assert list(stream) == ["fine"]
+    assert [a.outcome for a in stream.route.attempts] == ["error", "ok"]
+    assert first.closed == 1
+
+
+def test_failing_over_discards_what_the_first_had_said(scripted, make_hub):
+    answer = make_hub(a=scripted(["wrong", ServerError("x")]), b=scripted(["right"])).complete("m", "x")
+    assert answer.text == "right"
+
+
+def test_a_retry_at_the_only_provider(scripted, make_hub):
+    answer = make_hub(a=scripted([ServerError("x")], ["fine"])).complete("m", "x")
+    assert answer.text == "fine"
+    assert [a.outcome for a in answer.route.attempts] == ["error", "ok"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_every_attempt_failing_alike_is_that_error(scripted, make_hub, stream):
+    hub = make_hub(a=scripted([ServerError("a")]), b=scripted([ServerError("b")]))
+    with pytest.raises(ServerError) as caught:
+        hub.complete("m", "x", stream=stream)
+    assert [a.provider for a in caught.value.route.attempts] == ["a", "b", "a", "b"]
+
+
+def test_different_failures_are_listed(scripted, make_hub):
+    with pytest.raises(AllProvidersFailedError) as caught:
+        make_hub(a=scripted([ModelUnavailableError("none")]), b=scripted([KeyError("odd")])).complete("m", "x")
+    assert "a/m" in str(caught.value)
+    assert "KeyError" in str(caught.value)
+
+
+def test_nobody_having_the_model_is_a_value_error(scripted, make_hub):
+    with pytest.raises(ValueError, match="does not have the model") as caught:
+        make_hub(a=scripted([ModelUnavailableError("none", retryable=True)])).complete("m", "x", stream=True)
+    assert type(caught.value) is ModelNotFoundError
+    assert len(caught.value.route.attempts) == 2
+
+
+def test_a_refused_request_asks_nobody_else(scripted, make_hub):
+    second = scripted()
+    with pytest.raises(BadRequestError):
+        make_hub(a=scripted([BadRequestError("x", status=400)]), b=second).complete("m", "x")
+    assert second.requests == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("script", [[], ["", ReasoningDelta("")], [UsageDelta(Usage(1, 0))]])
+def test_fault_30_an_empty_answer_is_a_failure(scripted, make_hub, script, stream):
+    with pytest.raises(EmptyAnswerError):
+        make_hub(a=scripted(script)).complete("m", "x", stream=stream)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_end_mark_alone_is_an_answer(scripted, make_hub, stream):
+    found = make_hub(a=scripted([Finish("stop")])).complete("m", "x", stream=stream)
+    if stream:
+        assert list(found) == []
+        found = found.completion
+    assert (found.text, found.finish_reason) == ("", "stop")
+
+
+class _UnprintableError(Exception):
+    def __str__(self):
+        raise RuntimeError("not even this")
+
+
+ODD = [RuntimeError("odd"), AssertionError(), RecursionError("deep"), MemoryError(), _UnprintableError(), StopAsyncIteration()]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("when", ["at once", "at the first piece"])
+@pytest.mark.parametrize("error", ODD, ids=lambda error: type(error).__name__)
+def test_fault_58_something_odd_is_wrapped_and_the_next_answers(scripted, make_hub, error, when, stream):
+    hub = make_hub(a=scripted(error if when == "at once" else [error]), b=scripted(["fine"]))
+    found = hub.complete("m", "x", stream=stream)
+    if stream:
+        assert list(found) == ["fine"]
+    first = found.route.attempts[0].error
+    assert type(first) is PluginError
+    assert first.plugin == "a"
+    assert first.__cause__ is error
+    assert type(error).__name__ in str(first)
+
+
+class _OwnInterrupt(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit, _OwnInterrupt])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("before", [[], ["a"]])
+def test_fault_58_what_is_no_exception_passes_untouched(scripted, make_hub, error, stream, before):
+    provider, second = scripted([*before, error()]), scripted()
+    hub = make_hub(a=provider, b=second)
+    with pytest.raises(error):
+        list(hub.complete("m", "x", stream=stream) if stream else [hub.complete("m", "x")])
+    assert second.requests == []
+    assert provider.closed == 1
+    assert provider.calls[0].cancelled
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("piece", [None, b"bytes", 5, object(), ["a"], Restarted("a", "m", False, ServerError())])
+def test_fault_59_what_is_no_piece_is_the_plugins_fault(scripted, make_hub, piece, stream):
+    hub = make_hub(a=scripted([piece]))
+    with pytest.raises(PluginError) as caught:
+        hub.complete("m", "x", stream=stream)
+    assert caught.value.plugin == "a"
+    assert type(piece).__name__ in str(caught.value)
+
+
+@pytest.mark.parametrize("piece", [None, b"bytes", 5])
+@pytest.mark.parametrize("events", [False, True])
+def test_fault_59_after_the_first_content_it_is_an_interruption(scripted, make_hub, piece, events):
+    stream = make_hub(a=scripted(["a", piece])).complete("m", "x", stream=True)
+    with pytest.raises(StreamInterruptedError) as caught:
+        list(stream.events() if events else stream)
+    assert caught.value.partial == "a"
+    assert isinstance(caught.value.cause, PluginError)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("returned", [None, 5, object(), "text", b"bytes"])
+def test_fault_60_what_is_not_iterable_is_the_plugins_fault(scripted, make_hub, returned, stream):
+    hub = make_hub(a=scripted(lambda: returned), b=scripted(["fine"]))
+    found = hub.complete("m", "x", stream=stream)
+    first = found.route.attempts[0].error
+    assert type(first) is PluginError
+    assert first.plugin == "a"
+    assert type(returned).__name__ in str(first)
+
+
+def test_an_ordinary_sequence_will_do(scripted, make_hub):
+    assert make_hub(a=scripted(lambda: ["a", "b"])).complete("m", "x").text == "ab"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("when", ["at once", "in the generator"])
+def test_fault_64_a_leaked_stop_iteration_is_the_plugins_fault(scripted, make_hub, when, stream):
+    script = StopIteration() if when == "at once" else [StopIteration()]
+    hub = make_hub(a=scripted(script), b=scripted(["fine"]))
+    found = hub.complete("m", "x", stream=stream)
+    assert type(found.route.attempts[0].error) is PluginError
+
+
+def test_fault_64_after_the_first_content_it_is_an_interruption(scripted, make_hub):
+    stream = make_hub(a=scripted(["a", StopIteration()])).complete("m", "x", stream=True)
+    with pytest.raises(StreamInterruptedError):
+        list(stream)
+
+
+def test_a_generator_that_fails_while_it_is_closed_hides_nothing(make_hub):
+    class Stubborn:
+        def stream(self, request, call):
+            try:
+                yield "a"
+                yield "b"
+            finally:
+                raise RuntimeError("on the way out")
+
+    with make_hub(a=Stubborn()).complete("m", "x", stream=True) as stream:
+        assert next(stream) == "a"
+
+
+def test_an_interrupted_stream_has_the_partial_text(scripted, make_hub):
+    stream = make_hub(a=scripted(["Hel", "lo", ConnectionResetError("rst")]), b=scripted()).complete("m", "x", stream=True)
+    got = []
+    with pytest.raises(StreamInterruptedError) as caught:
+        got.extend(iter(stream))
+    assert caught.value.partial == "Hello"
+    assert caught.value.provider == "a"
+    assert isinstance(caught.value.cause, ProviderConnectionError)
+    assert [a.outcome for a in caught.value.route.attempts] == ["error"]
+    assert caught.value.completion.text == "Hello"
+
+
+def test_a_restart_is_shown_as_an_event(scripted, make_hub):
+    hub = make_hub(a=scripted(["Hel", ServerError("x")]), b=scripted(["new", Finish()]))
+    stream = hub.complete("m", "x", stream=True, on_interrupt="restart")
+    first, restarted, *rest = stream.events()
+    assert first == TextDelta("Hel")
+    assert (restarted.provider, restarted.continued) == ("b", False)
+    assert isinstance(restarted.error, ServerError)
+    assert rest == [TextDelta("new"), Finish()]
+    assert stream.completion.text == "new"
+
+
+def test_a_restart_that_text_could_not_show_raises(scripted, make_hub):
+    hub = make_hub(a=scripted(["Hel", ServerError("x")]), b=scripted(["new"]))
+    with pytest.raises(StreamInterruptedError):
+        list(hub.complete("m", "x", stream=True, on_interrupt="restart"))
+
+
+def test_carrying_on_asks_for_the_rest(scripted, make_hub):
+    info = {name: ProviderInfo(name=name, models=(ModelInfo("m", supports_prefill=True),)) for name in "ab"}
+    second = scripted(["lo"])
+    hub = make_hub(a=(info["a"], scripted(["Hel", ServerError("x")])), b=(info["b"], second))
+    stream = hub.complete("m", "x", stream=True, on_interrupt="continue")
+    assert list(stream) == ["Hel", "lo"]
+    assert stream.completion.text == "Hello"
+    assert second.requests[0].messages[-1] == {"role": "assistant", "content": "Hel"}
+
+
+def test_the_deadline_holds_between_pieces(make_hub, monkeypatch):
+    class Endless:
+        def stream(self, request, call):
+            while call.remaining() > 0:
+                pass
+            yield "late"
+            yield "later"
+
+    with pytest.raises(DeadlineExceededError):
+        make_hub(a=Endless()).complete("m", "x", timeout=0.02)
+
+
+def test_providers_may_be_given_to_the_hub(scripted):
+    hub = Hub(Settings(autoload=False), providers=[(ProviderInfo(name="a", models=("m",)), scripted(["fine"]))])
+    assert hub.complete("m", "x").text == "fine"
+
+
+def test_a_registered_provider_is_seen_at_once(scripted, make_hub):
+    hub = make_hub()
+    with pytest.raises(ModelNotFoundError):
+        hub.complete("m", "x")
+    hub.register(ProviderInfo(name="a", models=("m",)), scripted(["fine"]))
+    assert hub.complete("m", "x").text == "fine"
+    hub.register(ProviderInfo(name="A", models=("m",)), scripted(["other"]))
+    assert hub.complete("m", "x").text == "other"
+
+
+def test_a_taken_name_is_refused(scripted, make_hub):
+    hub = make_hub(a=scripted())
+    with pytest.raises(AmbiguousProviderError, match="'a'"):
+        hub.register(ProviderInfo(name="a"), scripted())
+
+
+def test_oddities_are_shown_with_their_attempt(make_hub):
+    class Noting:
+        def stream(self, request, call):
+            call.note("wrong content type")
+            yield "fine"
+
+    assert make_hub(a=Noting()).complete("m", "x").route.attempts[0].notes == ("wrong content type",)
+
+
+def test_a_callback_runs_when_the_stream_is_left(make_hub):
+    fired = []
+
+    class Listening:
+        def stream(self, request, call):
+            call.on_cancel(lambda: fired.append("kept"))
+            call.on_cancel(lambda: fired.append("taken back"))()
+            yield "a"
+            yield "b"
+
+    make_hub(a=Listening()).complete("m", "x", stream=True).close()
+    assert fired == ["kept"]
+    make_hub(a=Listening()).complete("m", "x")
+    assert fired == ["kept"]
+
+
+def test_retry_and_strategy_can_be_given_to_one_call(scripted, make_hub):
+    provider = scripted([ServerError("x")])
+    with pytest.raises(ServerError):
+        make_hub(a=provider).complete("m", "x", retry=RetryPolicy(attempts=1))
+    assert len(provider.requests) == 1
+
+
+def test_a_success_logs_nothing(scripted, make_hub, caplog):
+    with caplog.at_level(logging.DEBUG):
+        make_hub(a=scripted()).complete("m", "x")
+    assert caplog.text == ""
+
+
+def _watched(hub):
+    calls = []
+    hub._observers = Observers((), (), [lambda route: calls.append([a.outcome for a in route.attempts])])
+    return calls
+
+
+@pytest.mark.parametrize("leave", LEAVE, ids=lambda f: f.__name__)
+def test_an_abandoned_call_is_told_of_once(scripted, make_hub, leave):
+    hub = make_hub(a=scripted(["a", "b", "c"]))
+    calls = _watched(hub)
+    leave(hub.complete("m", "x", stream=True))
+    gc.collect()
+    assert calls == [["abandoned"]]
+
+
+def test_reading_on_after_a_close_is_not_told_of_again(scripted, make_hub):
+    hub = make_hub(a=scripted(["a", "b", "c"]))
+    calls = _watched(hub)
+    stream = hub.complete("m", "x", stream=True)
+    next(stream)
+    stream.close()
+    assert list(stream) == []
+    assert calls == [["abandoned"]]
+
+
+def test_a_failed_call_is_told_of_once(scripted, make_hub):
+    hub = make_hub(a=scripted([ServerError("x")]))
+    calls = _watched(hub)
+    with pytest.raises(ServerError):
+        hub.complete("m", "x")
+    assert calls == [["error", "error"]]

@@ -1,0 +1,298 @@
+"""Which candidates a request has, in which order, and why the others are left out."""
+
+import pytest
+
+from providerhub import (
+    AuthenticationError,
+    Candidate,
+    Hub,
+    InvalidRequestError,
+    Model,
+    ModelInfo,
+    ModelNotFoundError,
+    NoCapableProviderError,
+    ProviderConfig,
+    ProviderInfo,
+    RetryPolicy,
+    ServerError,
+    Settings,
+)
+
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}
+
+
+def _hub(scripted, models, settings=None, **configs):
+    hub = Hub(settings or Settings(autoload=False))
+    for name, entries in models.items():
+        info = ProviderInfo(name=name, models=tuple(entries))
+        hub.register(info, scripted(), config=configs.get(name))
+    return hub
+
+
+def _plan(hub, *args, **knobs):
+    return [str(candidate) for candidate in hub.explain(*args, **knobs).candidates]
+
+
+def _skips(hub, *args, **knobs):
+    return {skip.provider: skip.reason for skip in hub.explain(*args, **knobs).skipped}
+
+
+def test_exact_before_alias_before_longest_prefix_before_name(scripted):
+    models = {
+        "a": ["gp*"],
+        "b": ["gpt-*"],
+        "c": [ModelInfo("other", aliases=("gpt-4",))],
+        "d": ["gpt-4"],
+        "e": ["gpt-*"],
+        "f": ["claude"],
+    }
+    hub = _hub(scripted, models)
+    assert _plan(hub, "gpt-4") == ["d/gpt-4", "c/other", "b/gpt-4", "e/gpt-4", "a/gpt-4"]
+    assert [c.match for c in hub.explain("gpt-4").candidates] == ["exact", "alias", "prefix", "prefix", "prefix"]
+    assert [c.entry for c in hub.explain("gpt-4").candidates] == ["gpt-4", "other", "gpt-*", "gpt-*", "gp*"]
+
+
+def test_an_instance_is_tried_once_by_its_best_match(scripted):
+    hub = _hub(scripted, {"a": ["gpt-*", "gpt-4", ModelInfo("x", aliases=("gpt-4",)), "*"]})
+    assert _plan(hub, "gpt-4") == ["a/gpt-4"]
+    assert _plan(hub, "gpt-5") == ["a/gpt-5"]
+    assert hub.explain("gpt-5").candidates[0].entry == "gpt-*"
+
+
+def test_a_pin_leaves_the_others_out(scripted):
+    hub = _hub(scripted, {"a": ["m"], "b": ["m"]})
+    assert _plan(hub, "b/m") == ["b/m"]
+    assert _plan(hub, Model("m", "b")) == ["b/m"]
+    assert _plan(hub, "m") == ["a/m", "b/m"]
+
+
+def test_a_slash_pins_only_where_a_provider_has_that_name(scripted):
+    hub = _hub(scripted, {"a": ["meta-llama/x", "b/m"], "b": ["m"]})
+    assert _plan(hub, "meta-llama/x") == ["a/meta-llama/x"]
+    assert _plan(hub, "a/meta-llama/x") == ["a/meta-llama/x"]
+    assert _plan(hub, "b/m") == ["b/m"]
+    assert _plan(hub, Model("b/m")) == ["a/b/m"]
+
+
+def test_a_pin_to_a_stranger_is_an_error_that_names_those_known(scripted):
+    with pytest.raises(ModelNotFoundError, match=r"'z'.*a, b"):
+        _hub(scripted, {"a": ["m"], "b": ["m"]}).explain(Model("m", "z"))
+
+
+def test_a_pinned_provider_without_declared_models_is_taken_at_the_callers_word(scripted):
+    hub = _hub(scripted, {"a": [], "b": ["m"]})
+    assert _plan(hub, "a/anything") == ["a/anything"]
+    assert _plan(hub, "m") == ["b/m"]
+
+
+def test_a_sequence_is_an_order_of_preference(scripted):
+    hub = _hub(scripted, {"a": ["m", "n"], "b": ["m", "n"]})
+    assert _plan(hub, ["n", "m"]) == ["a/n", "b/n", "a/m", "b/m"]
+    assert _plan(hub, ["b/m", Model("n", "a"), "m"]) == ["b/m", "a/n", "a/m"]
+    assert _plan(hub, ["absent", "m"]) == ["a/m", "b/m"]
+
+
+@pytest.mark.parametrize("model", [[], (), 5, None, [5], b"m"])
+def test_what_is_no_model_is_refused(scripted, model):
+    with pytest.raises(InvalidRequestError, match="model"):
+        _hub(scripted, {"a": ["m"]}).explain(model)
+
+
+def test_aliases_in_the_settings_are_followed(scripted):
+    settings = Settings(autoload=False, aliases={"best": ["fast", "a/n"], "fast": "m"})
+    assert _plan(_hub(scripted, {"a": ["m", "n"], "b": ["m"]}, settings), "best") == ["a/m", "b/m", "a/n"]
+
+
+def test_the_users_priority_comes_before_the_kind_of_match_and_after_the_sequence(scripted):
+    configs = {"b": ProviderConfig(priority=5), "c": ProviderConfig(priority=-1)}
+    hub = _hub(scripted, {"a": ["m", "n"], "b": ["*"], "c": ["m"]}, **configs)
+    assert _plan(hub, "m") == ["b/m", "a/m", "c/m"]
+    assert _plan(hub, ["a/n", "m"]) == ["a/n", "b/m", "a/m", "c/m"]
+
+
+CAPABILITIES = [
+    ("supports_stream", "no stream", {"stream": True}),
+    ("supports_tools", "no tools", {"tools": TOOLS}),
+    ("supports_images", "no images", {"messages": IMAGE}),
+    ("supports_json_schema", "no json schema", {"response_format": SCHEMA}),
+]
+
+
+@pytest.mark.parametrize(("name", "reason", "knobs"), CAPABILITIES)
+def test_known_true_before_unknown_and_false_left_out(scripted, name, reason, knobs):
+    models = {
+        "a": [ModelInfo("m", **{name: False})],
+        "b": [ModelInfo("m")],
+        "c": [ModelInfo("m", **{name: True})],
+    }
+    hub = _hub(scripted, models)
+    assert _plan(hub, "m", **knobs) == ["c/m", "b/m"]
+    assert _skips(hub, "m", **knobs) == {"a": reason}
+    assert _plan(hub, "m") == ["a/m", "b/m", "c/m"]
+
+
+def test_prefill_must_be_declared(scripted):
+    hub = _hub(scripted, {"a": ["m"], "b": [ModelInfo("m", supports_prefill=True)]})
+    assert _plan(hub, "m", on_interrupt="continue") == ["b/m"]
+    assert _skips(hub, "m", on_interrupt="continue") == {"a": "no prefill"}
+
+
+@pytest.mark.parametrize("knobs", [{"tools": TOOLS}, {"response_format": SCHEMA}, {"response_format": {"type": "json_object"}}])
+def test_carrying_on_is_refused_where_it_would_splice(scripted, knobs):
+    hub = _hub(scripted, {"b": [ModelInfo("m", supports_prefill=True)]})
+    with pytest.raises(InvalidRequestError, match="continue"):
+        hub.explain("m", on_interrupt="continue", **knobs)
+
+
+def test_streaming_where_nobody_can_is_an_error_unless_emulated(scripted):
+    hub = _hub(scripted, {"a": [ModelInfo("m", supports_stream=False)]})
+    with pytest.raises(NoCapableProviderError, match="no stream") as caught:
+        hub.complete("m", "Hello", stream=True)
+    assert [skip.reason for skip in caught.value.route.skipped] == ["no stream"]
+    with hub.complete("m", "Hello", stream=True, emulate_stream=True) as stream:
+        assert "".join(stream) == "Hello"
+
+
+def test_a_window_that_is_too_small_is_left_out(scripted):
+    models = {"a": [ModelInfo("m", context_window=1000)], "b": [ModelInfo("m", context_window=100_000)], "c": ["m"]}
+    hub = _hub(scripted, models)
+    assert _plan(hub, "m", "x" * 100) == ["a/m", "b/m", "c/m"]
+    assert _plan(hub, "m", "x" * 10_000) == ["b/m", "c/m"]
+    assert _skips(hub, "m", "x" * 10_000) == {"a": "context window"}
+    assert _plan(hub, "m", "x", max_tokens=2000) == ["b/m", "c/m"]
+
+
+def test_an_unknown_name_is_told_near_ones(scripted):
+    hub = _hub(scripted, {"a": ["gpt-4", "claude-3"], "b": [ModelInfo("x", aliases=("gpt-4o",))]})
+    with pytest.raises(ModelNotFoundError) as caught:
+        hub.complete("gpt4", "Hello")
+    assert "'gpt4'" in str(caught.value)
+    assert "did you mean 'gpt-4'" in str(caught.value)
+    assert "claude-3" in str(caught.value)
+    assert isinstance(caught.value, LookupError)
+
+
+def test_without_any_plugin_the_error_says_how_to_install_one():
+    with pytest.raises(ModelNotFoundError, match="pip install providerhub-lockchat"):
+        Hub(Settings(autoload=False)).complete("gpt-4", "Hello")
+
+
+def test_an_unknown_strategy_is_refused(scripted):
+    with pytest.raises(InvalidRequestError, match="luck"):
+        _hub(scripted, {"a": ["m"]}).explain("m", strategy="luck")
+
+
+def test_the_default_order_is_the_same_on_every_run(scripted):
+    hub = _hub(scripted, {name: ["m"] for name in "dbca"})
+    assert {tuple(_plan(hub, "m")) for _ in range(20)} == {("a/m", "b/m", "c/m", "d/m")}
+
+
+def test_round_robin_takes_turns(scripted):
+    hub = _hub(scripted, {name: ["m"] for name in "abc"}, Settings(autoload=False, strategy="round_robin"))
+    assert [hub.complete("m", "x").provider for _ in range(6)] == list("abcabc")
+
+
+def test_cheapest_knows_prices_and_puts_unknown_ones_last(scripted):
+    models = {
+        "a": ["m"],
+        "b": [ModelInfo("m", price_in=3, price_out=9)],
+        "c": [ModelInfo("m", price_in=1, price_out=2)],
+    }
+    assert _plan(_hub(scripted, models), "m", strategy="cheapest") == ["c/m", "b/m", "a/m"]
+
+
+def test_weighted_draws_all_and_never_the_one_of_weight_zero_first(scripted):
+    configs = {"a": ProviderConfig(weight=0.0), "b": ProviderConfig(weight=5.0)}
+    hub = _hub(scripted, {name: ["m"] for name in "abc"}, **configs)
+    seen = {hub.complete("m", "x", strategy="weighted").provider for _ in range(300)}
+    assert seen == {"b", "c"}
+
+
+def test_fastest_tries_the_unmeasured_first(scripted):
+    hub = _hub(scripted, {name: ["m"] for name in "ab"})
+    hub.complete("a/m", "x", stream=True).completion  # noqa: B018 -- reading what came is all it is for
+    with hub.complete("a/m", "x", stream=True) as stream:
+        list(stream)
+    assert _plan(hub, "m", strategy="fastest") == ["b/m", "a/m"]
+
+
+@pytest.mark.parametrize("strategy", ["priority", "round_robin", "weighted", "fastest", "cheapest"])
+def test_explain_changes_no_state_and_sends_nothing(scripted, strategy):
+    provider = scripted()
+    hub = Hub(Settings(autoload=False, strategy=strategy))
+    for name in "abc":
+        hub.register(ProviderInfo(name=name, models=("m",)), provider)
+    plans = {str(hub.explain("m", "x", stream=True, temperature=0.5)) for _ in range(10)}
+    assert len(plans) == 1
+    assert provider.requests == []
+
+
+def test_explain_does_not_take_the_probe(scripted):
+    hub = _failing(scripted, "a")
+    for _ in range(3):
+        assert _plan(hub, "m") == ["a/m"]
+
+
+def _failing(scripted, *names):
+    """A hub in which every named provider has failed five times."""
+    hub = Hub(Settings(autoload=False, retry=RetryPolicy(attempts=1)))
+    for name in names:
+        hub.register(ProviderInfo(name=name, models=("m",)), scripted(*[[ServerError("x")]] * 5, ["fine"]))
+        for _ in range(5):
+            with pytest.raises(ServerError):
+                hub.complete(f"{name}/m", "x")
+    return hub
+
+
+def test_an_open_breaker_is_left_out_with_its_reason(scripted):
+    hub = _failing(scripted, "a")
+    hub.register(ProviderInfo(name="b", models=("m",)), scripted())
+    plan = hub.explain("m")
+    assert plan.candidates == (Candidate("b", "m", "m"),)
+    assert [(s.provider, s.reason) for s in plan.skipped] == [("a", "breaker open")]
+    assert hub.complete("m", "x").route.skipped[0].reason == "breaker open"
+
+
+def test_fault_56_all_breakers_open_the_soonest_is_tried(scripted):
+    hub = _failing(scripted, "a", "b")
+    plan = hub.explain("m")
+    assert len(plan.candidates) == 1
+    assert [skip.reason for skip in plan.skipped] == ["breaker open"]
+    answer = hub.complete("m", "x")
+    assert answer.text == "fine"
+    assert answer.provider == plan.candidates[0].provider
+    assert _plan(hub, "m") == [f"{answer.provider}/m"]
+
+
+def test_a_rejected_key_is_left_alone_until_it_changes(scripted, monkeypatch, caplog):
+    info = ProviderInfo(name="acme", models=("m",), needs_auth=True)
+    monkeypatch.setenv("ACME_API_KEY", "sk-canary-old")
+    hub = Hub(Settings(autoload=False))
+    provider = scripted([AuthenticationError("no", status=401)], ["fine"])
+    hub.register(info, provider)
+    for _ in range(2):
+        with pytest.raises(AuthenticationError):
+            hub.complete("m", "x")
+    assert len(provider.requests) == 1
+    monkeypatch.setenv("ACME_API_KEY", "sk-canary-new")
+    assert hub.complete("m", "x").text == "fine"
+    assert "acme" in caplog.text
+    assert "canary" not in caplog.text
+
+
+def test_a_provider_without_its_key_is_left_out_and_another_answers(scripted):
+    hub = _hub(scripted, {"b": ["m"]})
+    hub.register(ProviderInfo(name="acme", models=("m",), needs_auth=True), scripted())
+    assert _plan(hub, "m") == ["b/m"]
+    (skip,) = hub.explain("m").skipped
+    assert (skip.provider, skip.reason) == ("acme", "not configured")
+    assert "ACME_API_KEY" in skip.detail
+
+
+def test_models_in_a_config_are_added_to_the_declared_ones(scripted):
+    hub = _hub(scripted, {"a": ["m"]}, a=ProviderConfig(models=("own", ModelInfo("fine-tuned/*"))))
+    assert _plan(hub, "own") == ["a/own"]
+    assert _plan(hub, "fine-tuned/x") == ["a/fine-tuned/x"]
+    assert _plan(hub, "m") == ["a/m"]
