@@ -111,7 +111,7 @@ TOKENS = (
     b"data: ", b"data:", b"data", b"event: ", b"event", b"id: 7", b"id: \0", b"retry: 12", b"retry: x", b":", b" ", b"x",
     b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n", b"[DONE]", b"data: [DONE]\n", BOM, b"\xef", b"\xff", b"\xe2\x80",
     "\u2028".encode(), "\x85".encode(), "é".encode(), b"data: {}\n\n", b"data: 1\n\ndata: 2\n\n", b"data: a\r\n\r\n", b": hi\n\n",
-    b"unheard of\n",
+    b"unheard of\n", b"data: {}\n\n" * 60, b"data: {}\r\n\r\n" * 60, b"data: " + b"x" * 1500 + b"\n\n",
 )  # fmt: skip
 STREAMS = st.lists(st.sampled_from(TOKENS) | st.binary(max_size=6), max_size=24).map(b"".join)
 CUTS = st.lists(st.integers(0, 10_000), max_size=12)
@@ -383,11 +383,22 @@ def test_limits_can_be_lifted() -> None:
     "piece", [b"x", b"data: x\n", b"data\n", b": c\n", b"\n", b"q\n", b"data: x\n\n", b"event: e\r", b"\r\n"]
 )
 def test_memory_stays_flat_while_the_limits_hold(piece: bytes) -> None:
-    decoder, chunk = SSEDecoder(max_line=1 << 16, max_event=1 << 18, max_stream=8 << 20), piece * 4096
+    decoder, chunk = SSEDecoder(max_line=1 << 14, max_event=1 << 16, max_stream=1 << 20), piece * 512
     tracemalloc.start()
     try:
         with pytest.raises(SSELimitError):
             feed_all(decoder, itertools.repeat(chunk, 10_000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 19
+
+
+def test_memory_stays_flat_when_all_comes_at_once() -> None:
+    decoder, chunk = SSEDecoder(), b"q\n" * (1 << 19)
+    tracemalloc.start()
+    try:
+        decoder.feed(chunk)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
