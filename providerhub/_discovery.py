@@ -121,12 +121,11 @@ class Plugins:
                 text = distribution.read_text("entry_points.txt") or ""
                 if hookspecs.PROJECT not in text:  # most distributions: parsing them all would cost most of the time
                     continue
-                name = distribution.name
+                name, version = _name_and_version(distribution)
                 if name in seen:  # a second copy further down the path is shadowed by the first
                     continue
                 seen.add(name)
                 entries = list(distribution.entry_points)
-                version = distribution.version
             except Exception as error:  # noqa: BLE001 -- any broken metadata on this machine must not stop the others
                 self.malformed.append(Malformed(_name_of(distribution), f"{type(error).__name__}: {error}"))
                 continue
@@ -234,6 +233,21 @@ def _check_names(settings: Settings, records: Mapping[str, PluginRecord]) -> Non
                 known = ", ".join(records) or "none"
                 msg = f"{where} names {name!r}, which is not installed; installed plugins: {known}"
                 raise ConfigurationError(msg)
+
+
+def _name_and_version(distribution: Any) -> tuple[str, str]:
+    """Two headers of the core metadata, read without the e-mail parser that importlib-metadata loads for them.
+
+    Raises:
+        ValueError: There is no name.
+    """
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    headers = text.replace("\r\n", "\n").partition("\n\n")[0]
+    found = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in headers.split("\n"))}
+    if not found.get("name"):
+        msg = "its metadata has no name"
+        raise ValueError(msg)
+    return found["name"], found.get("version", "")
 
 
 def _name_of(distribution: Any) -> str:
