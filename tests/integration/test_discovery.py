@@ -447,3 +447,25 @@ def test_a_ranker_orders_and_one_that_raises_is_not_noticed(site):
     site.distribution("rank", "[providerhub.hooks]\nranker = ranker\nbroken = broken_ranker\nunimportable = unimportable\n")
     out = site.run('import providerhub\nprint(providerhub.complete("shared", "Hello"))')
     assert out == "two says: Hello\n"
+
+
+def test_a_distribution_without_a_name_is_reported_and_the_others_work(site):
+    site.plugin("good")
+    site.distribution("nameless", "[providerhub]\nx = y\n")
+    (site.path / "nameless-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\n", encoding="utf-8")
+    out = site.run(ASK)
+    assert out.startswith("good says: Hello\n")
+    assert "malformed|" in out
+
+
+def test_a_record_tells_the_distribution_and_its_version(site):
+    site.plugin("good")
+    metadata = "Metadata-Version: 2.1\r\nName: dist-good\r\nVersion: 1.0\r\n\r\nName: not this one\r\n"
+    (site.path / "dist_good-1.0.dist-info" / "METADATA").write_bytes(metadata.encode())
+    out = site.run(
+        """
+        from providerhub import Hub
+        print(*[(r.name, r.distribution, r.version) for r in Hub().plugins() if r.name == "good"])
+        """
+    )
+    assert out == "('good', 'dist-good', '1.0')\n"
