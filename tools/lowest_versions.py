@@ -26,8 +26,7 @@ def our_distributions() -> list[metadata.Distribution]:
     return [
         distribution
         for distribution in metadata.distributions()
-        if canonicalize_name(distribution.name) == OURS
-        or canonicalize_name(distribution.name).startswith(f"{OURS}-")
+        if canonicalize_name(distribution.name) == OURS or canonicalize_name(distribution.name).startswith(f"{OURS}-")
     ]
 
 

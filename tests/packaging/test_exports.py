@@ -18,8 +18,7 @@ def test_all_lists_every_public_name_and_no_other() -> None:
     present = {
         name
         for name, value in vars(providerhub).items()
-        if not name.startswith("_")
-        and not (isinstance(value, types.ModuleType) and name not in providerhub.__all__)
+        if not name.startswith("_") and not (isinstance(value, types.ModuleType) and name not in providerhub.__all__)
     }
     assert present == {name for name in providerhub.__all__ if not name.startswith("_")}
 

@@ -54,9 +54,7 @@ def test_every_loaded_module_of_ours_is_an_installed_one(name: str) -> None:
     importlib.import_module(package)
     ours = {key: module for key, module in sys.modules.items() if key.partition(".")[0] == package}
     strays = {
-        key: module.__file__
-        for key, module in ours.items()
-        if not Path(module.__file__).resolve().is_relative_to(SITE_PACKAGES)
+        key: module.__file__ for key, module in ours.items() if not Path(module.__file__).resolve().is_relative_to(SITE_PACKAGES)
     }
     assert ours
     assert not strays, HINT

@@ -17,9 +17,7 @@ def complete_follows_stream(*, either: bool) -> None:
     assert_type(providerhub.complete("gpt-4", "Hello"), providerhub.Completion)
     assert_type(providerhub.complete("gpt-4", "Hello", stream=False), providerhub.Completion)
     assert_type(providerhub.complete("gpt-4", "Hello", stream=True), providerhub.Stream)
-    assert_type(
-        providerhub.complete("gpt-4", "Hello", stream=either), providerhub.Completion | providerhub.Stream
-    )
+    assert_type(providerhub.complete("gpt-4", "Hello", stream=either), providerhub.Completion | providerhub.Stream)
 
 
 def a_hub_offers_the_same(hub: providerhub.Hub) -> None:
