@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import threading
 import weakref
@@ -17,6 +18,8 @@ from providerhub._errors import AmbiguousProviderError, ConfigurationError, Mode
 from providerhub._provider import Provider
 from providerhub._settings import Settings, resolve, variable
 from providerhub._types import ProviderConfig
+
+_log = logging.getLogger("providerhub")
 
 INSTALL_HINT = "pip install providerhub-lockchat"
 """What to do when no provider plugin is installed."""
@@ -91,7 +94,8 @@ class Instance:
             return False
         self._discovered = True
         try:
-            found = tuple(resolve_name(self.info.discover)(self.config))
+            # Through the declaration's own check: names will do, and anything else must not reach the index.
+            found = ProviderInfo(name=self.info.name, models=resolve_name(self.info.discover)(self.config)).models
         except Exception:  # noqa: BLE001 -- a service that cannot list its models may still answer
             return False
         self.models = (*self.models, *found)
@@ -106,7 +110,7 @@ class Instance:
         for provider in made:
             closer: Callable[[], object] | None = getattr(provider, "close", None)
             if closer is not None:
-                closer()
+                _closed(self.name, closer)
 
     def _create(self) -> Provider:
         try:
@@ -297,6 +301,13 @@ class _Index:
             for instance, model in self._prefix[length].get(name[:length], ()) if len(name) >= length else ():
                 best.setdefault(instance.name, Match(instance, model, name, "prefix"))
         return tuple(best.values())
+
+
+def _closed(name: str, closer: Callable[[], object]) -> None:
+    try:
+        closer()
+    except Exception:  # noqa: BLE001 -- one that fails at its end must not keep the others open
+        _log.warning("closing provider %s raised", name, exc_info=True)
 
 
 def resolve_name(name: str) -> Callable[..., Any]:
