@@ -469,3 +469,83 @@ def test_a_record_tells_the_distribution_and_its_version(site):
         """
     )
     assert out == "('good', 'dist-good', '1.0')\n"
+
+
+LISTING = """
+from providerhub import ProviderInfo, hookimpl
+
+@hookimpl
+def providerhub_provider():
+    return ProviderInfo(name="lister", factory="plug_lister_heavy:create", discover="listing:models")
+"""
+
+
+def test_models_are_asked_for_once_and_only_when_nothing_declared_matches(site):
+    site.plugin("good")
+    site.plugin("lister", LISTING)
+    site.write("listing.py", "def models(config):\n    print('asked', config.name)\n    return ['found-model']\n")
+    out = site.run(
+        """
+        import providerhub
+        print(providerhub.complete("good-model", "Hello"))
+        for _ in range(2):
+            print(providerhub.complete("found-model", "Hello"))
+        for name in ("absent", "lister/absent"):
+            try:
+                providerhub.complete(name, "Hello")
+            except providerhub.ModelNotFoundError as error:
+                print("refused", "found-model" in str(error))
+        """
+    )
+    assert out.splitlines()[:4] == ["good says: Hello", "asked lister", "lister says: Hello", "lister says: Hello"]
+    assert out.count("asked") == 1
+    assert "refused True" in out
+
+
+@pytest.mark.parametrize("statement", ["raise RuntimeError('down')", "return None", "return [5]", "return 'text'"])
+def test_a_service_that_cannot_list_its_models_stops_nobody(site, statement):
+    site.plugin("good")
+    site.plugin("lister", LISTING)
+    site.write("listing.py", f"def models(config):\n    {statement}\n")
+    out = site.run(
+        """
+        import providerhub
+        try:
+            providerhub.complete("absent", "Hello")
+        except providerhub.ModelNotFoundError:
+            print(providerhub.complete("good-model", "Hello"))
+            print(providerhub.complete("lister/any-model", "Hello"))
+        """
+    )
+    assert out.splitlines() == ["good says: Hello", "lister says: Hello"]
+
+
+CLOSING = "\nEcho.close = lambda self: print('closed', self.config.name)\n"
+
+
+def test_the_default_hub_closes_its_providers_at_exit(site):
+    site.plugin("good")
+    site.plugin("unused")
+    for name in ("good", "unused"):
+        with (site.path / f"plug_{name}_heavy.py").open("a", encoding="utf-8") as file:
+            file.write(CLOSING)
+    out = site.run('import providerhub\nprint(providerhub.complete("good-model", "Hello"))')
+    assert out.splitlines() == ["good says: Hello", "closed good"]
+
+
+def test_a_hub_closes_all_providers_although_one_fails_at_it_and_may_be_used_again(site):
+    site.plugin("bad")
+    site.plugin("good")
+    for name, code in {"bad": "\nEcho.close = lambda self: 1 / 0\n", "good": CLOSING}.items():
+        with (site.path / f"plug_{name}_heavy.py").open("a", encoding="utf-8") as file:
+            file.write(code)
+    out = site.run(
+        """
+        from providerhub import Hub
+        with Hub() as hub:
+            for name in ("bad", "good"):
+                print(hub.complete(f"{name}-model", "Hello"))
+        print(hub.complete("good-model", "again"))
+        """
+    )
+    assert out.splitlines() == ["bad says: Hello", "good says: Hello", "closed good", "good says: again"]

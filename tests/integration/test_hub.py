@@ -540,3 +540,20 @@ def test_a_failed_call_is_told_of_once(scripted, make_hub):
     with pytest.raises(ServerError):
         hub.complete("m", "x")
     assert calls == [["error", "error"]]
+
+
+@pytest.mark.parametrize("events", [False, True])
+def test_the_deadline_holds_after_the_first_content_too(make_hub, events):
+    class Endless:
+        def stream(self, request, call):
+            yield "a"
+            while call.remaining() > 0:
+                pass
+            yield "b"
+            yield "c"
+
+    stream = make_hub(a=Endless()).complete("m", "x", stream=True, timeout=0.02)
+    with pytest.raises(StreamInterruptedError) as caught:
+        list(stream.events() if events else stream)
+    assert isinstance(caught.value.cause, DeadlineExceededError)
+    assert caught.value.partial == "ab"

@@ -360,3 +360,21 @@ def test_remarks_stay_with_their_attempt():
     play.engine.note(["odd content type"])
     play.run()
     assert play.engine.route.attempts[0].notes == ("odd content type",)
+
+
+def test_a_wait_that_overran_the_deadline_is_the_end():
+    play = Play({"a": [_five(), OK]})
+    play.order = play._step()
+    assert isinstance(play.order, Wait)
+    play.order = play.engine.waited(600.0)
+    assert isinstance(play.error, DeadlineExceededError)
+    assert isinstance(play.error.__cause__, ServerError)
+
+
+def test_an_interruption_past_the_deadline_says_so():
+    play = Play({"a": ["content"], "b": ["content"]}, stream=True, on_interrupt="restart").run()
+    play.now = 600.0
+    play.interrupt(ProviderTimeoutError("late"))
+    assert isinstance(play.error, StreamInterruptedError)
+    assert isinstance(play.error.cause, DeadlineExceededError)
+    assert play.tried == ["a"]

@@ -105,6 +105,7 @@ def test_a_phrase_in_the_body_counts_in_every_shape(message, kind, shape):
         ({"Retry-After-Ms": "250", "Retry-After": "9"}, 0.25),
         ({"Retry-After": "Wed, 21 Oct 2015 07:28:02 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 2.0),
         ({"Retry-After": "Wed, 21 Oct 2015 07:27:00 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
         ({"Retry-After": "0"}, 0.0),
         ({"Retry-After": "86400"}, 86400.0),
         ({"Retry-After": "nan"}, None),
