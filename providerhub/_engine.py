@@ -13,6 +13,8 @@ A call that does not stream is a stream with one event: its `Pull` reports once,
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import attrs
 
 from providerhub._errors import (
@@ -86,8 +88,7 @@ Order = Open | Pull | Wait | Drain | Finish | Fail
 PULL, DRAIN, FINISH = Pull(), Drain(), Finish()
 
 
-@attrs.define
-class _Failure:
+class _Failure(NamedTuple):
     """A candidate that failed and may be tried again."""
 
     candidate: Candidate

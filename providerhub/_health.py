@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
+from typing import NamedTuple
 
 import attrs
 
@@ -107,18 +108,19 @@ class Breaker:
         self.generation += 1
 
 
-@attrs.define
 class _Record:
     """All that is known about one key."""
 
-    breaker: Breaker
-    paused_until: float = 0.0
-    pause_reason: str = ""
-    first_tokens: deque[float] = attrs.field(factory=lambda: deque(maxlen=64))
+    __slots__ = ("breaker", "first_tokens", "pause_reason", "paused_until")
+
+    def __init__(self, breaker: Breaker) -> None:
+        self.breaker = breaker
+        self.paused_until = 0.0
+        self.pause_reason = ""
+        self.first_tokens: deque[float] = deque(maxlen=64)
 
 
-@attrs.frozen
-class Permit:
+class Permit(NamedTuple):
     """The right to make one attempt; its generations drop results that come too late.
 
     Args:
@@ -128,8 +130,7 @@ class Permit:
     generations: tuple[tuple[Key, int], ...]
 
 
-@attrs.frozen
-class Unavailable:
+class Unavailable(NamedTuple):
     """Why a candidate is not to be tried now.
 
     Args:

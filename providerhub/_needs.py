@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from providerhub._capabilities import ModelInfo
 
@@ -17,8 +15,7 @@ TOKENS_PER_MESSAGE = 8
 """Room for the marks that a chat template puts around a message."""
 
 
-@attrs.frozen
-class Needs:
+class Needs(NamedTuple):
     """The capabilities that one request cannot do without. Hashable, so that plans can be remembered.
 
     Args:

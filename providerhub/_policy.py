@@ -8,8 +8,7 @@ SRE book, "Handling Overload".
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-
-import attrs
+from typing import NamedTuple
 
 from providerhub._errors import (
     AttemptError,
@@ -43,8 +42,7 @@ QUOTA_PAUSE = 600.0
 """Seconds for which a provider whose quota is used up is left alone."""
 
 
-@attrs.frozen
-class Disposition:
+class Disposition(NamedTuple):
     """What one class of failure means.
 
     Args:
@@ -90,7 +88,7 @@ def disposition(error: AttemptError) -> Disposition:
     """
     found = next(DISPOSITIONS[base] for base in type(error).__mro__ if base in DISPOSITIONS)
     if isinstance(error, AuthenticationError) and error.status == 403:
-        return attrs.evolve(found, pause="model")
+        return found._replace(pause="model")
     return found
 
 

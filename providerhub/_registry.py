@@ -8,7 +8,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -30,7 +30,7 @@ _SHOWN = 20
 
 
 class Instance:
-    """One configured provider. The provider object is made when it is first used, once for each event loop.
+    """One configured provider. The provider object is made when it is first used; one with `astream` once for each event loop.
 
     Args:
         config: What the user configured.
@@ -45,6 +45,7 @@ class Instance:
         self._object = provider
         self._lock = threading.Lock()
         self._made: Provider | None = None
+        self._native: bool | None = None
         self._per_loop: weakref.WeakKeyDictionary[Any, Provider] = weakref.WeakKeyDictionary()
         self.config, self.missing = resolve(config, info, os.environ)
         self.models: tuple[ModelInfo, ...] = (*info.models, *_models(config))
@@ -70,13 +71,16 @@ class Instance:
         if self._object is not None:
             return self._object
         with self._lock:
-            found = self._made if loop is None else self._per_loop.get(loop)
+            # Only what awaits belongs to one loop; any other object serves all of them, with one pool of connections.
+            own = loop is not None and self._native is not False
+            found = self._per_loop.get(loop) if own else self._made
             if found is None:
                 found = self._create()
-                if loop is None:
-                    self._made = found
-                else:
+                self._native = callable(getattr(found, "astream", None))
+                if own and self._native:
                     self._per_loop[loop] = found
+                else:
+                    self._made = found
             return found
 
     def reconfigured(self) -> bool:
@@ -126,8 +130,7 @@ class Instance:
         return made  # type: ignore[no-any-return]
 
 
-@attrs.frozen
-class Match:
+class Match(NamedTuple):
     """A model of an instance that fits an asked name.
 
     Args:

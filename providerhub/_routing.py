@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -27,8 +27,7 @@ _KINDS = {"exact": 0, "alias": 1, "prefix": 2, "any": 3}
 _REMEMBERED = 1024
 
 
-@attrs.frozen
-class _Choice:
+class _Choice(NamedTuple):
     """A candidate with what ordering needs to know; choices of one `rank` are equal but for the strategy."""
 
     candidate: Candidate

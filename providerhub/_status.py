@@ -6,11 +6,11 @@ codes freely (a used-up quota comes as 429, a missing model as 400), so a code o
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 from providerhub._errors import (
@@ -50,24 +50,18 @@ _BY_CODE: Mapping[str, type[ProviderError]] = {
     "invalid_api_key": AuthenticationError,
 }
 
-_BY_PHRASE: tuple[tuple[re.Pattern[str], type[ProviderError]], ...] = (
+_BY_PHRASE: tuple[tuple[str, type[ProviderError]], ...] = (
     (
-        re.compile(
-            r"exceeded your current quota|quota (has been |is )?(used up|exhausted)|insufficient (funds|credits|balance)",
-            re.IGNORECASE,
-        ),
+        r"exceeded your current quota|quota (has been |is )?(used up|exhausted)|insufficient (funds|credits|balance)",
         QuotaExceededError,
     ),
     (
-        re.compile(r"(maximum|exceeds?( the)?) context (length|window|size)|prompt is too long|too many tokens", re.IGNORECASE),
+        r"(maximum|exceeds?( the)?) context (length|window|size)|prompt is too long|too many tokens",
         ContextLengthError,
     ),
-    (re.compile(r"content (policy|management policy|filter)", re.IGNORECASE), ContentPolicyError),
+    (r"content (policy|management policy|filter)", ContentPolicyError),
     (
-        re.compile(
-            r"model\b.{0,120}?\b(does not exist|not found|is not available|unknown)|unknown model|no such model",
-            re.IGNORECASE | re.DOTALL,
-        ),
+        r"model\b.{0,120}?\b(does not exist|not found|is not available|unknown)|unknown model|no such model",
         ModelUnavailableError,
     ),
 )
@@ -154,7 +148,14 @@ def _until_date(text: str | None, now: str | None) -> float | None:
 
 
 def _decode(body: bytes | Mapping[str, Any]) -> str:
-    return body.decode("utf-8", "replace") if isinstance(body, bytes | bytearray) else json.dumps(body, default=str)
+    return body.decode("utf-8", "replace") if isinstance(body, bytes | bytearray) else _json().dumps(body, default=str)
+
+
+def _json() -> ModuleType:
+    """The standard library's JSON: importing it takes time that only a refused request is worth."""
+    import json  # noqa: PLC0415 -- as the docstring says
+
+    return json
 
 
 def _code_and_message(body: str | Mapping[str, Any]) -> tuple[str, str]:
@@ -162,7 +163,7 @@ def _code_and_message(body: str | Mapping[str, Any]) -> tuple[str, str]:
     parsed: Any = body
     if isinstance(body, str):
         try:
-            parsed = json.loads(body)
+            parsed = _json().loads(body)
         except ValueError:
             return "", body
     if isinstance(parsed, Mapping):
@@ -174,7 +175,7 @@ def _code_and_message(body: str | Mapping[str, Any]) -> tuple[str, str]:
     codes = [value for value in (parsed.get("code"), parsed.get("type")) if isinstance(value, str)]
     code = next((value for value in codes if value.lower() in _BY_CODE), next(iter(codes), ""))
     message = parsed.get("message") or parsed.get("detail") or ""
-    return code.lower(), message if isinstance(message, str) else json.dumps(message, default=str)
+    return code.lower(), message if isinstance(message, str) else _json().dumps(message, default=str)
 
 
 def _kind(status: int, code: str, message: str) -> type[ProviderError]:
@@ -185,7 +186,7 @@ def _kind(status: int, code: str, message: str) -> type[ProviderError]:
     if status in {401, 402, 403}:
         return _BY_STATUS[status]
     for pattern, kind in _BY_PHRASE:
-        if pattern.search(message):
+        if re.search(pattern, message, re.IGNORECASE | re.DOTALL):
             return kind
     if 200 <= status < 300:
         return BadRequestError if code == "invalid_request_error" else ServerError
