@@ -257,7 +257,7 @@ class Registry:
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         lost = "".join(f"; {r.name} is {r.state}: {r.reason}" for r in self.lost())
         shown = ", ".join(known[:_SHOWN]) + (f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
-        return ModelNotFoundError(f"no provider has the model {model!r}{hint} Known models: {shown or 'none'}{lost}")
+        return ModelNotFoundError(f"no provider has the model {model!r}{hint or "."} Known models: {shown or 'none'}{lost}")
 
     def close(self) -> None:
         """Close all provider objects."""
