@@ -102,6 +102,17 @@ def feed_all(decoder: SSEDecoder, pieces: Iterable[bytes]) -> None:
         decoder.feed(piece)
 
 
+def payloads_until_broken(pieces: list[bytes], limits: Limits) -> tuple[list[bytes], str]:
+    decoder = SSEDecoder(max_line=limits.line, max_event=limits.event, max_stream=limits.stream)
+    seen: list[bytes] = []
+    try:
+        for piece in [*pieces, b""]:
+            seen += decoder.feed(piece)
+    except SSELimitError as error:
+        return seen, error.limit
+    return seen, ""
+
+
 def payloads(pieces: list[bytes]) -> list[bytes]:
     decoder = SSEDecoder()
     return [payload for piece in pieces for payload in decoder.feed(piece)]
@@ -113,7 +124,19 @@ TOKENS = (
     "\u2028".encode(), "\x85".encode(), "é".encode(), b"data: {}\n\n", b"data: 1\n\ndata: 2\n\n", b"data: a\r\n\r\n", b": hi\n\n",
     b"unheard of\n", b"data: {}\n\n" * 60, b"data: {}\r\n\r\n" * 60, b"data: " + b"x" * 1500 + b"\n\n",
 )  # fmt: skip
-STREAMS = st.lists(st.sampled_from(TOKENS) | st.binary(max_size=6), max_size=24).map(b"".join)
+# Whole events, among them what only looks like an ordinary one; the long ones reach the paths for long input.
+ORDINARY = b"data: {}\n\n"
+EVENTS = (
+    ORDINARY, b"data: x\r\n\r\n", b"data: x\r\r", b"data: \n\n", b"data: \r\n\r\n", b"data: [DONE]\n\n", b"data:[DONE]\r\n",
+    b"data: a\xffb\n\n", b"data: \xe2\n\n", "data: é\n\n".encode(), b"data: a\rdata: b\n\n", b"data: a\r\n\n", b"data: a\n\r\n",
+    b"event: e\n", b"event: e\ndata: 1\n\n", b"id: 9\n", b"data: a\ndata: b\n\n", b"data: a\n", b": c\n", b"\n", b"\r",
+    b"data: 12345678\n\n", ORDINARY * 60, b"data: {}\r\n\r\n" * 50, b"data: \xff\n\n" * 60, (ORDINARY * 30 + b"data: \n\n") * 2,
+    ORDINARY * 60 + b"data: [DONE]\n\n" + ORDINARY,
+    b"data: x\r\n\r\n" * 50 + b"data: a\rb\r\n\r\n",
+)  # fmt: skip
+TOKEN_LISTS = st.lists(st.sampled_from(TOKENS) | st.binary(max_size=6), max_size=24)
+EVENT_LISTS = st.lists(st.sampled_from(EVENTS) | st.sampled_from(TOKENS), max_size=10)
+STREAMS = (TOKEN_LISTS | EVENT_LISTS).map(b"".join)
 CUTS = st.lists(st.integers(0, 10_000), max_size=12)
 
 
@@ -128,6 +151,32 @@ def test_any_split_of_any_input_gives_what_the_whole_gives(raw: bytes, cuts: lis
     assert read(pieces_of(raw, cuts)) == expected
     assert read([raw]) == expected
     assert payloads(pieces_of(raw, cuts)) == [event.data for event in expected.events]
+
+
+LIMITS = st.builds(Limits, line=st.integers(6, 30), event=st.integers(1, 9), stream=st.integers(1, 99) | st.just(1 << 20))
+
+
+@settings(max_examples=800)
+@given(pieces=EVENT_LISTS | EVENT_LISTS.map(lambda pieces: [ORDINARY, *pieces]), limits=st.just(Limits()) | LIMITS)
+@example(pieces=[b"data: [DO", b"NE]\n\n" + ORDINARY * 60], limits=Limits())
+@example(pieces=[ORDINARY, b"data: [DONE]\n\n", ORDINARY], limits=Limits())
+@example(pieces=[ORDINARY * 60 + b"data: [DONE]\n\n" + ORDINARY], limits=Limits())
+@example(pieces=[(ORDINARY * 30 + b"data: \n\n") * 2], limits=Limits())
+@example(pieces=[b"data: x\r\n\r\n" * 50 + b"data: a\rb\r\n\r\n"], limits=Limits())
+@example(pieces=[b"data: \xff\n\n" * 60], limits=Limits())
+@example(pieces=[b"event: e\n", ORDINARY * 60], limits=Limits())
+@example(pieces=[ORDINARY, b"data: \n\n", b"data: a\r\n\n", b"data: a\ndata: b\n"], limits=Limits())
+@example(pieces=[ORDINARY] * 10, limits=Limits(stream=50))
+@example(pieces=[b"data: 12345678\n\n", b"data: 1234567\ndata: 8\n\n"], limits=Limits(event=8))
+@example(pieces=[ORDINARY, b"data: 123456789\n\n"], limits=Limits(event=8))
+@example(pieces=[b"data: [DONE]\n" + b"x" * 50], limits=Limits(stream=20))
+@example(pieces=[b"data: a\n", b"data: [DONE]"], limits=Limits())
+def test_pieces_that_end_where_events_end_give_what_the_whole_gives(pieces: list[bytes], limits: Limits) -> None:
+    raw = b"".join(pieces)
+    expected = read_whole(raw, limits)
+    assert read(pieces, limits) == expected
+    assert read([raw], limits) == expected
+    assert payloads_until_broken(pieces, limits) == ([event.data for event in expected.events], expected.broken)
 
 
 @settings(max_examples=400)
