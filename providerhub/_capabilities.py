@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import attrs
 
@@ -25,7 +26,71 @@ def _tuple_of_models(models: object) -> tuple[ModelInfo, ...]:
 
 
 def _tuple_of_settings(settings: Iterable[Setting]) -> tuple[Setting, ...]:
+    """Refuse what would only fail when the settings are read.
+
+    Raises:
+        TypeError: It is not a sequence of settings.
+    """
+    if not isinstance(settings, list | tuple) or not all(isinstance(setting, Setting) for setting in settings):
+        msg = f"settings must be a sequence of Setting, not {settings!r}"
+        raise TypeError(msg)
     return tuple(settings)
+
+
+def _names(aliases: Iterable[str]) -> tuple[str, ...]:
+    """Refuse a lone string, whose characters would become aliases.
+
+    Raises:
+        TypeError: It is not a sequence of names.
+    """
+    if not isinstance(aliases, list | tuple | set | frozenset) or not all(isinstance(alias, str) for alias in aliases):
+        msg = f"aliases must be a sequence of names, not {aliases!r}"
+        raise TypeError(msg)
+    return tuple(aliases)
+
+
+def _number_or_none(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse what cannot be compared with a number.
+
+    Raises:
+        TypeError: It is neither a number nor `None`.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        msg = f"{attribute.name} must be a number or None, not {value!r}"
+        raise TypeError(msg)
+
+
+def _text_or_none(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse what is neither a text nor `None`.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if value is not None and not isinstance(value, str):
+        msg = f"{attribute.name} must be a text or None, not {value!r}"
+        raise TypeError(msg)
+
+
+def _reference(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse what is not `"module:function"`; empty for providers that are registered as objects.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if value and not (isinstance(value, str) and all(part.strip() for part in value.partition(":"))):
+        msg = f"{attribute.name} must be 'module:function', not {value!r}"
+        raise ValueError(msg)
+
+
+def _whole(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse what is not a whole number.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        msg = f"{attribute.name} must be a whole number, not {value!r}"
+        raise TypeError(msg)
 
 
 def _name(_instance: object, attribute: attrs.Attribute[str], value: object) -> None:
@@ -72,15 +137,15 @@ class ModelInfo:
     """
 
     name: str = attrs.field(validator=_name)
-    aliases: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=tuple)
+    aliases: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=_names)
     supports_stream: bool | None = attrs.field(default=None, kw_only=True)
     supports_tools: bool | None = attrs.field(default=None, kw_only=True)
     supports_images: bool | None = attrs.field(default=None, kw_only=True)
     supports_json_schema: bool | None = attrs.field(default=None, kw_only=True)
     supports_prefill: bool | None = attrs.field(default=None, kw_only=True)
-    context_window: int | None = attrs.field(default=None, kw_only=True)
-    price_in: float | None = attrs.field(default=None, kw_only=True)
-    price_out: float | None = attrs.field(default=None, kw_only=True)
+    context_window: int | None = attrs.field(default=None, kw_only=True, validator=_number_or_none)
+    price_in: float | None = attrs.field(default=None, kw_only=True, validator=_number_or_none)
+    price_out: float | None = attrs.field(default=None, kw_only=True, validator=_number_or_none)
 
     @property
     def is_prefix(self) -> bool:
@@ -102,10 +167,10 @@ class Setting:
     """
 
     name: str = attrs.field(validator=_name)
-    env: str | None = attrs.field(default=None, kw_only=True)
+    env: str | None = attrs.field(default=None, kw_only=True, validator=_text_or_none)
     required: bool = attrs.field(default=False, kw_only=True)
     secret: bool = attrs.field(default=False, kw_only=True)
-    default: str | None = attrs.field(default=None, kw_only=True)
+    default: str | None = attrs.field(default=None, kw_only=True, validator=_text_or_none)
     help: str = attrs.field(default="", kw_only=True)
 
 
@@ -132,11 +197,11 @@ class ProviderInfo:
 
     name: str = attrs.field(validator=_provider_name)
     models: tuple[ModelInfo, ...] = attrs.field(default=(), converter=_tuple_of_models)
-    factory: str = ""
+    factory: str = attrs.field(default="", validator=_reference)
     settings: tuple[Setting, ...] = attrs.field(default=(), converter=_tuple_of_settings)
     needs_auth: bool = False
-    discover: str | None = None
-    api_version: int = API_VERSION
+    discover: str | None = attrs.field(default=None, validator=_reference)
+    api_version: int = attrs.field(default=API_VERSION, validator=_whole)
     description: str = ""
 
     @property

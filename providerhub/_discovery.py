@@ -106,11 +106,22 @@ class Plugins:
         """The implementations of one hook from group `providerhub.hooks`, each taking the hook's keyword arguments."""
         entries, self._hook_entries = self._hook_entries, []
         for entry in entries:
-            _, reason = self._register(entry.name, entry.value)
+            plugin, reason = self._register(entry.name, entry.value)
+            reason = reason or self._unknown_hooks(plugin)
             if reason:
-                self.malformed.append(Malformed(entry.name, reason))
+                self.malformed.append(Malformed(f"{entry.name} ({entry.value})", reason))
         caller: pluggy.HookCaller = getattr(self._manager.hook, name)
         return tuple(_narrow(implementation) for implementation in reversed(caller.get_hookimpls()))
+
+    def _unknown_hooks(self, plugin: object) -> str:
+        """Which functions of a hook plugin will never be called; empty when all is well."""
+        marked = [name for name in dir(plugin) if self._manager.parse_hookimpl_opts(plugin, name) is not None]
+        known = [name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_")]
+        strange = [name for name in marked if name not in known]
+        if marked and not strange:
+            return ""
+        what = f"has hooks that nobody calls: {', '.join(strange)}" if strange else "has no function marked with @hookimpl"
+        return f"{what}; the known ones are {', '.join(known)}"
 
     def _scan(self) -> Iterable[PluginRecord]:
         import importlib_metadata  # noqa: PLC0415 -- slow to import; needed only when plugins are looked for
@@ -217,7 +228,7 @@ def _settle(name: str, records: list[PluginRecord], settings: Settings) -> Plugi
         return attrs.evolve(record, state="blocked", reason="blocked by PROVIDERHUB_BLOCK or settings.block")
     if len(records) > 1 and not preferred:
         both = ", ".join(sorted(r.distribution for r in records))
-        reason = f"offered by {both}: uninstall one, or say which with prefer = {{{name!r}: DISTRIBUTION}}"
+        reason = f"offered by {both}: uninstall one, or say which with Settings(prefer={{{name!r}: DISTRIBUTION}})"
         return attrs.evolve(record, state="conflict", distribution=both, reason=reason)
     return record
 

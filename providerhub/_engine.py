@@ -20,10 +20,13 @@ import attrs
 from providerhub._errors import (
     AllProvidersFailedError,
     AttemptError,
+    CallerError,
     DeadlineExceededError,
     EmptyAnswerError,
     ModelNotFoundError,
     ModelUnavailableError,
+    PluginError,
+    ProviderError,
     ProviderHubError,
     RateLimitError,
     StreamInterruptedError,
@@ -355,6 +358,9 @@ class Engine:
             count = len({a.provider for a in self.attempts})
             message = f"{len(errors)} attempts at {count} provider{'s' * (count > 1)} failed"
             return self._fail(AllProvidersFailedError(message, attempts=tuple(self.attempts)), now)
+        if isinstance(last, PluginError) and isinstance(last.__cause__, CallerError):
+            # A plugin that found its settings wanting: the caller's to mend, so it is raised as what it is.
+            return self._fail(last.__cause__, now)
         if isinstance(last, ModelUnavailableError):
             missing = ModelNotFoundError(f"{self._candidate}: the provider says that it does not have the model: {last}")
             missing.__cause__ = last
@@ -365,6 +371,8 @@ class Engine:
         self.duration = now - self._start
         # What was handed over cannot be taken back: whatever ends the attempts to carry on, the caller's stream was interrupted.
         error = self._interruption or error
+        if isinstance(error, ProviderError | PluginError) and error.provider not in str(error):
+            error.args = (f"{error.provider}/{error.model}: {error}",)
         error.route = self.route
         return Fail(error)
 

@@ -49,7 +49,7 @@ class Observers:
         for observer in observers:
             try:
                 observer(**what)
-            except Exception:  # noqa: BLE001 -- a call must never notice its observers
+            except (Exception, SystemExit):  # noqa: BLE001 -- a call must never notice its observers
                 if id(observer) not in self._faulty:
                     self._faulty.add(id(observer))
                     _log.warning("an observer raised; it is not reported again", exc_info=True)

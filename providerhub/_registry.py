@@ -25,6 +25,9 @@ INSTALL_HINT = "pip install providerhub-lockchat"
 """What to do when no provider plugin is installed."""
 
 
+_TOLD = 3
+"""Unusable plugins that an error tells of."""
+
 _SHOWN = 20
 """Known models that an error lists."""
 
@@ -50,6 +53,7 @@ class Instance:
         self.config, self.missing = resolve(config, info, os.environ)
         self.models: tuple[ModelInfo, ...] = (*info.models, *_models(config))
         self._discovered = False
+        self.discover_error = ""
 
     @property
     def reason(self) -> str:
@@ -100,7 +104,9 @@ class Instance:
         try:
             # Through the declaration's own check: names will do, and anything else must not reach the index.
             found = ProviderInfo(name=self.info.name, models=resolve_name(self.info.discover)(self.config)).models
-        except Exception:  # noqa: BLE001 -- a service that cannot list its models may still answer
+        except Exception as error:  # noqa: BLE001 -- a service that cannot list its models may still answer
+            self.discover_error = f"{self.info.discover} raised {type(error).__name__}: {error}"
+            _log.warning("provider %s could not list its models: %s", self.name, self.discover_error)
             return False
         self.models = (*self.models, *found)
         return bool(found)
@@ -121,7 +127,8 @@ class Instance:
             made = resolve_name(self.info.factory)(self.config)
         except ConfigurationError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # A module that ends the process when it is imported must not end the application's.
             msg = f"creating provider {self.name!r} by {self.info.factory!r} raised {type(error).__name__}: {error}"
             raise PluginError(msg, plugin=self.name) from error
         if not callable(getattr(made, "stream", None)):
@@ -255,9 +262,18 @@ class Registry:
             return ModelNotFoundError(f"no provider plugin is installed, so nobody has {model!r}; try: {INSTALL_HINT}")
         near = difflib.get_close_matches(model, known, n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-        lost = "".join(f"; {r.name} is {r.state}: {r.reason}" for r in self.lost())
         shown = ", ".join(known[:_SHOWN]) + (f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
-        return ModelNotFoundError(f"no provider has the model {model!r}{hint or "."} Known models: {shown or 'none'}{lost}")
+        return ModelNotFoundError(
+            f"no provider has the model {model!r}{hint or '.'} Known models: {shown or 'none'}{self._complaints()}"
+        )
+
+    def _complaints(self) -> str:
+        """What keeps providers from being asked, a few of it: the rest is a command away."""
+        lost = [f"{record.name} is {record.state}: {record.reason}" for record in self.lost()]
+        unlisted = [f"{i.name} could not list its models: {i.discover_error}" for i in self.instances() if i.discover_error]
+        told = [*unlisted, *lost]
+        more = f"; and {len(told) - _TOLD} more, see: providerhub plugins" if len(told) > _TOLD else ""
+        return "".join(f"; {reason}" for reason in told[:_TOLD]) + more
 
     def close(self) -> None:
         """Close all provider objects."""

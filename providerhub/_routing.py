@@ -229,7 +229,8 @@ class Router:
     def _nobody(self, names: tuple[str | Model, ...], skipped: tuple[Skip, ...]) -> ProviderHubError:
         asked = ", ".join(map(str, names))
         reasons = {skip.reason for skip in skipped if skip.model} or {skip.reason for skip in skipped}
-        listing = "\n".join(f"  {skip}" for skip in skipped)
+        # Plugins whose models are not known matter only when nothing else explains the failure.
+        listing = "\n".join(f"  {skip}" for skip in ([s for s in skipped if s.model] or skipped))
         error: ProviderHubError
         if reasons == {"conflict"}:
             error = AmbiguousProviderError(f"{asked}: two distributions offer the provider\n{listing}")

@@ -6,6 +6,7 @@ Imports requests, so only `providerhub.http` imports this module, and only when 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -20,18 +21,21 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 class Line:
     """The connection that one call uses, from its first connect on; it can be ended from any thread."""
 
-    __slots__ = ("connect_deadline", "ended", "sock")
+    __slots__ = ("_pid", "connect_deadline", "ended", "failure", "sock")
 
     def __init__(self, connect_deadline: float) -> None:
         self.connect_deadline = connect_deadline
         self.sock: socket.socket | None = None
         self.ended = False
+        self.failure = ""
+        self._pid = os.getpid()
 
     def end(self) -> None:
         """Wake whoever reads or writes. `shutdown` does so at once; `close` would wait for the read's own timeout."""
         self.ended = True
         sock = self.sock
-        if sock is not None:
+        # A forked child shares the socket: shutting it down there would end the parent's call.
+        if sock is not None and self._pid == os.getpid():
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
@@ -51,6 +55,7 @@ def _connect(connection: Any, host: str, port: int, options: list[tuple[int, int
     try:
         addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except socket.gaierror as error:
+        _tell(line, f"the name {host!r} cannot be resolved: {error.strerror}")
         raise NameResolutionError(host, connection, error) from error
     failure: OSError | None = None
     for family, kind, protocol, _, address in addresses:
@@ -72,8 +77,17 @@ def _connect(connection: Any, host: str, port: int, options: list[tuple[int, int
             return sock
     if failure is None or isinstance(failure, TimeoutError):
         msg = f"connecting to {host}:{port} took longer than the connect timeout"
+        _tell(line, msg)
         raise ConnectTimeoutError(connection, msg)
-    raise NewConnectionError(connection, f"connecting to {host}:{port} failed: {failure}") from failure
+    msg = f"cannot connect to {host}:{port}: {failure.strerror or failure}"
+    _tell(line, msg)
+    raise NewConnectionError(connection, msg) from failure
+
+
+def _tell(line: Line | None, failure: str) -> None:
+    """Keep a sentence for the error: what the layers between make of it is hard to read."""
+    if line is not None:
+        line.failure = failure
 
 
 def _reporting(base: type[Any]) -> type[Any]:

@@ -13,6 +13,9 @@ import threading
 import time
 from collections.abc import Callable
 
+_LONGEST_WAIT = 3600.0
+"""Seconds; the platform refuses to wait for arbitrarily long."""
+
 
 class Guard:
     """Something to be ended at a moment.
@@ -81,7 +84,7 @@ class Watchdog:
             return None
         wait = moment - time.monotonic()
         if wait > 0:
-            self._changed.wait(wait)
+            self._changed.wait(min(wait, _LONGEST_WAIT))
             return None
         heapq.heappop(self._heap)
         if guard.deadline > moment:

@@ -23,7 +23,9 @@ from urllib.parse import urlsplit
 
 from providerhub._errors import (
     EXCERPT_LIMIT,
+    CallerError,
     ConfigurationError,
+    InvalidRequestError,
     ProtocolError,
     ProviderConnectionError,
     ProviderError,
@@ -43,6 +45,10 @@ BODY_LIMIT = 64 * 1024 * 1024
 """Decoded bytes of one answer; more is a protocol error. Guards against compressed bombs and streams without end."""
 
 
+_LONGEST_TIMEOUT = 1e6
+"""Seconds; the platform refuses to wait for arbitrarily long."""
+
+
 class HttpClient:
     """Posts JSON to one service. Thread-safe; connections are kept and used again, separately in each process.
 
@@ -58,8 +64,8 @@ class HttpClient:
     def __init__(self, config: ProviderConfig, *, headers: Mapping[str, str] | None = None, body_limit: int = BODY_LIMIT) -> None:
         self._name = config.name
         self._url = _checked_url(config)
-        self._key = config.api_key.reveal() if config.api_key else ""
-        self._verify: bool | str = config.ca_bundle or True
+        self._key = _checked_key(config)
+        self._verify: bool | str = _checked_bundle(config)
         self._proxies = dict(config.proxies)
         self._limit = body_limit
         self._headers = {
@@ -95,7 +101,7 @@ class HttpClient:
         phase = call.timeout.first_token if stream else call.timeout.total
         guard = Guard(min(call.started + phase, call.deadline), line.end)
         forget = call.on_cancel(line.end)
-        answer = Answer(call, line, guard, forget, self._limit, stream=stream)
+        answer = Answer(call, line, guard, forget, self._limit, name=self._name, stream=stream)
         WATCHDOG.watch(guard)
         _transport.use_line(line)
         try:
@@ -129,13 +135,14 @@ class HttpClient:
         from requests.structures import CaseInsensitiveDict  # noqa: PLC0415 -- as above
 
         # A session would merge cookies, environment and redirects into every call; nothing here needs any of that.
-        body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        body = _encoded(payload)
         request = PreparedRequest()
         request.method, request.url, request.body = "POST", self._url + path, body
         request.headers = CaseInsensitiveDict(self._headers)
         request.headers["Content-Length"] = str(len(body))
         request.hooks = default_hooks()
-        timeout = (call.remaining(call.timeout.connect) or 0.001, call.remaining(phase) or 0.001)
+        connect, read = call.remaining(call.timeout.connect), call.remaining(phase)
+        timeout = (max(connect, 0.001), min(max(read, 0.001), _LONGEST_TIMEOUT))
         return self._connections().send(request, stream=True, timeout=timeout, verify=self._verify, proxies=self._proxies)
 
     def _connections(self) -> Any:
@@ -158,8 +165,8 @@ class HttpClient:
 
     def _classed(self, error: Exception, answer: Answer) -> Exception:
         found = answer.classed(error)
-        if isinstance(found, ProviderError) and self._key:
-            found.args = tuple(self.redact(str(part)) for part in found.args)
+        found.args = tuple(self.redact(str(part)) for part in found.args)
+        if isinstance(found, ProviderError):
             found.excerpt = self.redact(found.excerpt)[:EXCERPT_LIMIT]
         return found
 
@@ -170,7 +177,8 @@ class Answer:
     Use it in a `with` block: leaving it releases the connection, or closes it when the body was not read to its end.
     """
 
-    def __init__(self, call: CallContext, line: Any, guard: Guard, forget: Any, limit: int, *, stream: bool) -> None:
+    def __init__(self, call: CallContext, line: Any, guard: Guard, forget: Any, limit: int, *, name: str, stream: bool) -> None:
+        self._name = name
         self._call = call
         self._line = line
         self._guard = guard
@@ -250,7 +258,7 @@ class Answer:
 
     def classed(self, error: Exception) -> Exception:
         """The error of the tree that a transport failure means: a clock run out or a cancellation explains it first."""
-        if isinstance(error, ProviderError):
+        if isinstance(error, ProviderError | CallerError):
             return error
         if self._line.ended or self._guard.expired or self._call.cancelled:
             return self._ended()
@@ -258,7 +266,11 @@ class Answer:
             return ProviderTimeoutError("the call's total time is over")
         if self.status and isinstance(error, Exception) and "Read timed out" in str(error):
             return ProviderTimeoutError(f"no byte for {self._call.timeout.byte_idle:g} s (byte idle)")
-        mapped = map_exception(error, provider="", model="")
+        mapped = map_exception(error, provider=self._name, model="")
+        if self._line.failure:
+            mapped.args = (self._line.failure,)
+        elif self.status and isinstance(mapped, ProtocolError):
+            mapped.args = ("the connection ended before the answer did",)
         if self.status and isinstance(mapped, ProviderConnectionError):
             mapped.retryable = False
         return mapped
@@ -284,7 +296,7 @@ class Answer:
     def _read_timeout(self, seconds: float) -> None:
         sock = self._line.sock
         if sock is not None and sock.fileno() >= 0:
-            sock.settimeout(seconds)
+            sock.settimeout(min(seconds, _LONGEST_TIMEOUT))
 
     def _ended(self) -> ProviderError:
         if self._call.cancelled:
@@ -308,11 +320,40 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _encoded(payload: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    except (TypeError, ValueError, RecursionError) as error:
+        msg = f"the request cannot be written as JSON: {error}"
+        raise InvalidRequestError(msg) from error
+
+
+def _checked_key(config: ProviderConfig) -> str:
+    # The newline at the end of a key file is nobody's intention.
+    key = config.api_key.reveal().strip() if config.api_key else ""
+    if not (key.isascii() and key.isprintable()):
+        msg = f"provider {config.name!r}: the key holds characters that no key has, such as a line break; set it again"
+        raise ConfigurationError(msg)
+    return key
+
+
+def _checked_bundle(config: ProviderConfig) -> bool | str:
+    if config.ca_bundle and not os.path.exists(config.ca_bundle):  # noqa: PTH110 -- pathlib is not worth its import here
+        msg = f"provider {config.name!r}: there is no ca_bundle at {config.ca_bundle}"
+        raise ConfigurationError(msg)
+    return config.ca_bundle or True
+
+
 def _checked_url(config: ProviderConfig) -> str:
     if not config.url:
         msg = f"provider {config.name!r} has no address; set its url"
         raise ConfigurationError(msg)
-    parts = urlsplit(config.url)
+    try:
+        parts = urlsplit(config.url)
+        _ = parts.port
+    except ValueError as error:
+        msg = f"provider {config.name!r}: the url cannot be used: {error}"
+        raise ConfigurationError(msg) from error
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         msg = f"provider {config.name!r}: the url must begin with https:// or http:// and name a host"
         raise ConfigurationError(msg)

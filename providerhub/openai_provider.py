@@ -29,6 +29,9 @@ class OpenAIChatProvider:
     def __init__(self, config: ProviderConfig) -> None:
         self.config = config
         self.http = HttpClient(config)
+        if (config.url or "").rstrip("/").endswith("/v1"):
+            # Many services give their address with the version at its end.
+            self.path = self.path.removeprefix("/v1")
 
     def body(self, request: Request) -> dict[str, Any]:
         """The JSON object to send; override to add what the service wants."""
@@ -98,7 +101,10 @@ class OpenAIChatProvider:
         return self.oddity(line) or ProtocolError(msg, excerpt=self.http.redact(line.decode("utf-8", "replace")))
 
     def _unfinished(self, decoder: SSEDecoder, call: CallContext, *, any_event: bool) -> Finish:
-        left = decoder.finish()
+        try:
+            left = decoder.finish()
+        except SSELimitError as error:  # a broken limit is told late when events came before it
+            raise ProtocolError(str(error)) from error
         if decoder.done and any_event:
             call.note("the stream ended with [DONE] but gave no finish_reason")
             return Finish(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, final
 
@@ -45,6 +46,41 @@ def _secret(value: str | Secret | None) -> Secret | None:
     return Secret(value) if isinstance(value, str) else value
 
 
+def _models(models: Any) -> tuple[Any, ...]:
+    """Refuse a lone name, whose characters would become models.
+
+    Raises:
+        TypeError: It is a text, or no sequence.
+    """
+    if not isinstance(models, list | tuple):
+        msg = f"models must be a list of names or ModelInfo, not {models!r}"
+        raise TypeError(msg)
+    return tuple(models)
+
+
+def _number(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse what candidates cannot be sorted by.
+
+    Raises:
+        ValueError: It is not a finite number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        msg = f"{attribute.name} must be a finite number, not {value!r}"
+        raise ValueError(msg)
+
+
+def _share(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    """As `_number`, and not negative.
+
+    Raises:
+        ValueError: It is negative.
+    """
+    _number(instance, attribute, value)
+    if value < 0:
+        msg = f"{attribute.name} must be zero or more, not {value!r}"
+        raise ValueError(msg)
+
+
 @attrs.frozen(kw_only=True)
 class ProviderConfig:
     """The settings of one provider instance, as a caller or the settings file gives them and as `create(config)` gets them.
@@ -72,9 +108,9 @@ class ProviderConfig:
     options: Mapping[str, Any] = attrs.field(factory=dict)
     proxies: Mapping[str, str] = attrs.field(factory=dict)
     ca_bundle: str | None = None
-    models: tuple[Any, ...] = attrs.field(default=(), converter=tuple)
-    priority: int = 0
-    weight: float = 1.0
+    models: tuple[Any, ...] = attrs.field(default=(), converter=_models)
+    priority: int = attrs.field(default=0, validator=_number)
+    weight: float = attrs.field(default=1.0, validator=_share)
     origin: str = "argument"
 
     def get(self, name: str) -> Any:

@@ -13,8 +13,6 @@ CORE = {"attrs", "importlib-metadata", "pluggy", "requests", "urllib3"}
 EXTRAS = {
     "cli": {"click", "rich"},
     "testing": {"pytest"},
-    "keyring": {"keyring"},
-    "fast": {"msgspec"},
 }
 REQUIREMENTS = [Requirement(text) for text in metadata.requires("providerhub") or ()]
 

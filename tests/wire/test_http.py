@@ -1,0 +1,107 @@
+"""What the HTTP toolkit refuses, redacts and explains, over real sockets."""
+
+import os
+import socket
+import sys
+
+import pytest
+
+import providerhub
+from providerhub import CallContext, ConfigurationError, InvalidRequestError, ProviderConfig, Timeout
+from providerhub.http import HttpClient
+from providerhub.openai_provider import OpenAIChatProvider
+
+CANARY = "canary-key-123"
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+def post(client, payload=None, timeout=None):
+    call = CallContext(timeout or Timeout(total=5.0))
+    with client.post("/v1/chat/completions", payload or {}, call, stream=False) as answer:
+        return answer.read()
+
+
+def test_a_refused_connection_is_said_in_plain_words(closed_port):
+    client = HttpClient(ProviderConfig(name="acme", url=f"http://127.0.0.1:{closed_port}", api_key=CANARY))
+    with pytest.raises(
+        providerhub.ProviderConnectionError, match=rf"cannot connect to 127.0.0.1:{closed_port}: .*refused"
+    ) as caught:
+        post(client)
+    assert CANARY not in repr(caught.value)
+    client.close()
+
+
+def test_a_timeout_of_ages_is_no_error_of_its_own(closed_port):
+    client = HttpClient(ProviderConfig(name="acme", url=f"http://127.0.0.1:{closed_port}"))
+    with pytest.raises(providerhub.ProviderConnectionError):
+        post(client, timeout=Timeout(total=1e10))
+    client.close()
+
+
+def test_the_line_break_at_the_end_of_a_key_is_dropped():
+    client = HttpClient(ProviderConfig(name="acme", url="http://127.0.0.1:1", api_key=f"{CANARY}\n"))
+    assert client.redact(f"Bearer {CANARY}") == "Bearer ***"
+
+
+@pytest.mark.parametrize("key", [f"{CANARY}\nX-Other: 1", "ключ-canary"])
+def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(key):
+    with pytest.raises(ConfigurationError, match="acme") as caught:
+        HttpClient(ProviderConfig(name="acme", url="http://127.0.0.1:1", api_key=key))
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["", "ftp://127.0.0.1", "127.0.0.1:80", "http://127.0.0.1:99999", "http://[::1"])
+def test_an_unusable_address_is_a_matter_of_configuration(url):
+    with pytest.raises(ConfigurationError, match="acme"):
+        HttpClient(ProviderConfig(name="acme", url=url))
+
+
+def test_a_key_goes_in_clear_text_to_this_machine_only():
+    HttpClient(ProviderConfig(name="acme", url="http://localhost:1", api_key=CANARY))
+    with pytest.raises(ConfigurationError, match="https"):
+        HttpClient(ProviderConfig(name="acme", url="http://acme.example", api_key=CANARY))
+
+
+def test_a_bundle_of_certificates_that_is_not_there_is_named():
+    with pytest.raises(ConfigurationError, match=r"/no/such/bundle\.pem"):
+        HttpClient(ProviderConfig(name="acme", url="https://acme.example", ca_bundle="/no/such/bundle.pem"))
+
+
+def test_what_is_not_json_is_the_caller_s_to_mend(closed_port):
+    client = HttpClient(ProviderConfig(name="acme", url=f"http://127.0.0.1:{closed_port}"))
+    with pytest.raises(InvalidRequestError, match="JSON"):
+        post(client, {"messages": [object()]})
+
+
+def test_an_address_that_ends_in_the_version_is_not_given_it_twice():
+    assert OpenAIChatProvider(ProviderConfig(name="acme", url="http://127.0.0.1:1/v1/")).path == "/chat/completions"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_leaves_the_parent_s_stream_alone():
+    sandbox = pytest.importorskip("providerhub_lockchat.sandbox")
+    script = (
+        "import os, sys, providerhub\n"
+        "hub = providerhub.Hub(providers=[])\n"
+        "stream = hub.complete('lockchat/gpt-4', 'long ' * 20, stream=True)\n"
+        "first = next(stream)\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    stream.close()\n"
+        "    sys.exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "print(len(first + ''.join(stream)))\n"
+    )
+    with sandbox.serve(delay=0.0) as url:
+        import subprocess
+
+        environment = {**os.environ, "LOCKCHAT_URL": url}
+        done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert int(done.stdout) > 100
