@@ -1,5 +1,6 @@
 """Call many language-model providers through one function, with a retry chain that is honest about failure."""
 
+from providerhub._async_stream import AsyncStream
 from providerhub._capabilities import ModelInfo, ProviderInfo, Setting
 from providerhub._errors import (
     AllProvidersFailedError,
@@ -28,7 +29,7 @@ from providerhub._errors import (
     StreamInterruptedError,
     TLSError,
 )
-from providerhub._hub import Hub, complete, explain
+from providerhub._hub import Hub, acomplete, complete, explain
 from providerhub._provider import CallContext, Provider
 from providerhub._settings import Settings
 from providerhub._status import error_from_status
@@ -62,13 +63,13 @@ from providerhub._version import __version__
 from providerhub.hookspecs import hookimpl
 
 __all__ = [
-    "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AuthenticationError", "BadRequestError", "CallContext",
-    "CallerError", "Candidate", "Completion", "ConfigurationError", "ContentPolicyError", "ContextLengthError",
+    "AllProvidersFailedError", "AmbiguousProviderError", "AsyncStream", "Attempt", "AuthenticationError", "BadRequestError",
+    "CallContext", "CallerError", "Candidate", "Completion", "ConfigurationError", "ContentPolicyError", "ContextLengthError",
     "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "Hub", "InvalidRequestError", "Message", "Model",
     "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "PluginError", "ProtocolError",
     "Provider", "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError", "ProviderInfo",
     "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta", "Request", "Restarted",
     "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "Settings", "Skip", "Stream",
     "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Usage", "UsageDelta",
-    "__version__", "complete", "error_from_status", "explain", "hookimpl",
+    "__version__", "acomplete", "complete", "error_from_status", "explain", "hookimpl",
 ]  # fmt: skip

@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from providerhub._assembly import Assembly
-from providerhub._engine import Drain, Engine, Fail, Finish, Open, Order, Pull, Wait
-from providerhub._errors import AttemptError, AuthenticationError, PluginError, ProviderHubError, ProviderTimeoutError
-from providerhub._mapping import map_exception
+from providerhub._driver import Driver, close_quietly, event_of, iterator, overdue
+from providerhub._engine import Engine, Fail, Finish, Open, Order, Pull, Wait
+from providerhub._errors import ProviderHubError
 from providerhub._observers import Observers
-from providerhub._provider import CallContext, Piece
+from providerhub._provider import Piece
 from providerhub._registry import Registry
-from providerhub._types import (
-    Candidate,
-    Completion,
-    Event,
-    Options,
-    Request,
-    Restarted,
-    Route,
-    TextDelta,
-    Timeout,
-)
-
-_log = logging.getLogger("providerhub")
+from providerhub._types import Event, Options, Request, Restarted, Timeout
 
 
-class Chain:
+class Chain(Driver):
     """One call under way.
 
     Args:
-        engine: Decides.
-        registry: Knows the provider objects.
-        request: What is asked; model, options and `stream` are filled in for each candidate.
-        options: Vendor-specific keywords by provider instance.
-        timeout: The phases.
-        deadline: The moment on `clock` at which the call is over.
-        observers: Who is told.
+        engine: As for `Driver`, like those not listed here.
+        registry: The same.
+        request: The same.
+        options: The same.
+        timeout: The same.
+        deadline: The same.
+        observers: The same.
         clock: Monotonic seconds.
         sleep: Sleeps for some seconds.
     """
 
-    __slots__ = (
-        "_assembly", "_call", "_clock", "_deadline", "_engine", "_head", "_observers", "_options", "_pieces", "_registry",
-        "_reported", "_request", "_sleep", "_timeout", "candidate", "done", "prefill",
-    )  # fmt: skip
+    __slots__ = ("_pieces", "_sleep")
 
     def __init__(
         self,
@@ -61,23 +44,9 @@ class Chain:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self._engine = engine
-        self._registry = registry
-        self._request = request
-        self._options = options
-        self._timeout = timeout
-        self._deadline = deadline
-        self._observers = observers
-        self._clock = clock
+        super().__init__(engine, registry, request, options, timeout=timeout, deadline=deadline, observers=observers, clock=clock)
         self._sleep = sleep
-        self._call: CallContext | None = None
         self._pieces: Iterator[Piece] = iter(())
-        self._head: list[Piece] = []
-        self._assembly = Assembly()
-        self._reported = 0
-        self.candidate: Candidate | None = None
-        self.done = False
-        self.prefill = False
 
     def run(self) -> None:
         """Go on until the answer is whole (no streaming) or its first content is there.
@@ -90,18 +59,6 @@ class Chain:
         except BaseException:
             self.abandon()
             raise
-
-    @property
-    def completion(self) -> Completion:
-        """All that has come so far, with the route."""
-        candidate = self.candidate
-        provider, model = (candidate.provider, candidate.model) if candidate else ("", "")
-        return self._assembly.completion(provider, model, self._engine.route)
-
-    @property
-    def route(self) -> Route:
-        """The way so far."""
-        return self._engine.route
 
     def texts(self) -> Iterator[str]:
         """Hand the committed stream over as text.
@@ -125,7 +82,7 @@ class Chain:
                                 text.append(found)
                             yield found
                         if clock() > deadline:
-                            raise _overdue()  # noqa: TRY301 -- one place below handles every end of the stream
+                            raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                 except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
                     # Text alone cannot show that an answer begins anew, and nothing is repeated silently.
                     self._mend(error, allowed=self.prefill)
@@ -139,33 +96,25 @@ class Chain:
     def events(self) -> Iterator[Event]:
         """Hand the committed stream over as events; the same as `texts` otherwise."""
         try:
-            yield from map(_event, self._head)
+            yield from map(event_of, self._head)
             while not self.done:
                 try:
                     for piece in self._pieces:
                         self._assembly.add(piece)
-                        yield _event(piece)
+                        yield event_of(piece)
                         if self._clock() > self._deadline:
-                            raise _overdue()  # noqa: TRY301 -- one place below handles every end of the stream
+                            raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                 except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
                     cause = self._mend(error, allowed=True)
                     candidate = self.candidate
                     if candidate is not None:
                         yield Restarted(candidate.provider, candidate.model, self.prefill, cause)
-                    yield from map(_event, self._head)
+                    yield from map(event_of, self._head)
                 else:
                     self._end()
         except BaseException:
             self.abandon()
             raise
-
-    def _head_texts(self) -> Iterator[str]:
-        """The texts that came before the commit point; they are in the assembly already."""
-        return filter(None, map(_text, self._head))
-
-    def _added(self, piece: Piece) -> str:
-        self._assembly.add(piece)
-        return _text(piece)
 
     def abandon(self) -> None:
         """Give the call up: the connection is released, and the breaker does not move. A second call does nothing."""
@@ -192,52 +141,22 @@ class Chain:
             elif kind is Wait:
                 self._sleep(order.seconds)  # type: ignore[union-attr]
                 order = self._engine.waited(self._clock())
-            elif kind is Fail:
-                self._over()
-                raise order.error  # type: ignore[union-attr]
             else:
-                if kind is Finish:
+                if kind is Fail or kind is Finish:
                     self._over()
-                assert kind in {Drain, Finish}  # noqa: S101 -- the engine has no other orders
+                self._arrived(order)
                 return
             if self._observers:
                 self._report()
 
     def _open(self, order: Open) -> Order:
-        candidate = self.candidate = order.candidate
-        if self._observers and (attempt := self._engine.attempt):
-            self._observers.attempt_started(attempt)
-        self._head = []
-        if not self.prefill:
-            self._assembly = Assembly()
-        self._call = CallContext(self._timeout, self._deadline, clock=self._clock)
+        call = self._begin(order)
         try:
-            instance = self._registry.instance(candidate.provider)
-            assert instance is not None  # noqa: S101 -- a plan holds ready instances only
-            pieces = instance.provider().stream(self._request_for(candidate), self._call)
-            self._pieces = _iterator(pieces)
+            provider = self._instance(order.candidate).provider()
+            self._pieces = iterator(provider.stream(self._request_for(order.candidate), call))
         except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
             return self._failed(error)
         return self._engine.opened()
-
-    def _request_for(self, candidate: Candidate) -> Request:
-        messages = self._request.messages
-        if self.prefill and (partial := "".join(self._assembly.text)):
-            messages = [*messages, {"role": "assistant", "content": partial}]
-        request = self._request
-        return Request(
-            model=candidate.model,
-            messages=messages,
-            stream=request.stream and candidate.stream,
-            temperature=request.temperature,
-            max_tokens=request.max_tokens,
-            stop=request.stop,
-            tools=request.tools,
-            tool_choice=request.tool_choice,
-            response_format=request.response_format,
-            seed=request.seed,
-            options=self._options.get(candidate.provider) or {},
-        )
 
     def _pull_all(self) -> Order:
         add, clock, deadline = self._assembly.add, self._clock, self._deadline
@@ -245,7 +164,7 @@ class Chain:
             for piece in self._pieces:
                 add(piece)
                 if clock() > deadline:
-                    return self._failed(_overdue())
+                    return self._failed(overdue())
         except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
             return self._failed(error)
         return self._ended()
@@ -256,50 +175,28 @@ class Chain:
                 self._head.append(piece)
                 content = self._assembly.add(piece)
                 if self._clock() > self._deadline:
-                    return self._failed(_overdue())
+                    return self._failed(overdue())
                 if content:
                     return self._engine.content(self._clock())
         except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
             return self._failed(error)
         return self._ended()
 
-    def _ended(self) -> Order:
-        if self._call is not None:
-            self._engine.note(self._call.notes)
-        return self._engine.ended(self._clock(), empty=self._assembly.empty)
-
     def _failed(self, error: Exception) -> Order:
         self._close_pieces()
-        mapped = self._mapped(error)
-        return self._engine.failed(mapped, self._clock())
-
-    def _mapped(self, error: Exception) -> AttemptError:
-        candidate = self.candidate
-        assert candidate is not None  # noqa: S101 -- only an open attempt can fail
-        mapped = map_exception(error, provider=candidate.provider, model=candidate.model)
-        if isinstance(mapped, AuthenticationError):
-            _log.warning(
-                "provider %s refused its key (status %s); it is left alone until the key changes",
-                candidate.provider,
-                mapped.status,
-            )
-        if self._call is not None:
-            self._engine.note(self._call.notes)
-        return mapped
+        return super()._failed(error)
 
     def _mend(self, error: Exception, *, allowed: bool) -> ProviderHubError:
         """Carry on after an interruption where the caller opted in; raises where that is not so, or does not succeed."""
         self._close_pieces()
         mapped = self._mapped(error)
-        order = self._engine.interrupted(mapped, self._clock(), self.completion, may_restart=allowed)
-        self._carry_out(order)
+        self._carry_out(self._interrupted(mapped, allowed=allowed))
         return mapped
 
     def _end(self) -> None:
         if self.done:  # closed by its reader, whose loop then runs out
             return
-        if self._call is not None:
-            self._engine.note(self._call.notes)
+        self._note()
         self._engine.ended(self._clock(), empty=False)
         self._over()
 
@@ -311,43 +208,4 @@ class Chain:
     def _close_pieces(self) -> None:
         close = getattr(self._pieces, "close", None)
         self._pieces = iter(())
-        if close is None:
-            return
-        try:
-            close()
-        except Exception:  # noqa: BLE001 -- a plugin that fails while it is closed must not hide the answer or the first error
-            _log.debug("closing a provider's stream raised", exc_info=True)
-
-    def _report(self, *, last: bool = False) -> None:
-        if not self._observers:
-            return
-        for attempt in self._engine.attempts[self._reported :]:
-            self._observers.attempt_finished(attempt)
-        self._reported = len(self._engine.attempts)
-        if last:
-            self._observers.call_finished(self._engine.route)
-
-
-def _iterator(pieces: object) -> Iterator[Piece]:
-    if isinstance(pieces, str | bytes):
-        msg = f"stream() returned {type(pieces).__name__}; it must return an iterable of pieces, such as a generator"
-        raise PluginError(msg)
-    try:
-        return iter(pieces)  # type: ignore[call-overload, no-any-return]
-    except TypeError as error:
-        msg = f"stream() returned {type(pieces).__name__}, which is not iterable; make it a generator"
-        raise PluginError(msg) from error
-
-
-def _text(piece: Piece) -> str:
-    if isinstance(piece, str):
-        return piece
-    return piece.text if type(piece) is TextDelta else ""
-
-
-def _event(piece: Piece) -> Event:
-    return TextDelta(piece) if isinstance(piece, str) else piece
-
-
-def _overdue() -> ProviderTimeoutError:
-    return ProviderTimeoutError("the call's total time is over", retryable=False)
+        close_quietly(close)

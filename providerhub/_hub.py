@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, Unpack, overload
+from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
 import attrs
 
+from providerhub._async_chain import AsyncChain
+from providerhub._async_stream import AsyncStream
 from providerhub._capabilities import ProviderInfo
 from providerhub._chain import Chain
 from providerhub._discovery import Malformed, PluginRecord, Plugins
@@ -45,6 +47,8 @@ ModelSpec = str | Model | Sequence[str | Model]
 
 ON_INTERRUPT = ("raise", "restart", "continue")
 """What may happen when a stream breaks after content was handed over."""
+
+AnyChain = TypeVar("AnyChain", Chain, AsyncChain)
 
 
 class Knobs(TypedDict, total=False):
@@ -116,24 +120,7 @@ class Hub:
         self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]
     ) -> Completion | Stream: ...
     def complete(
-        self,
-        model: ModelSpec,
-        messages: str | Sequence[Message],
-        *,
-        stream: bool = False,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        stop: str | Sequence[str] | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        tool_choice: str | Mapping[str, Any] | None = None,
-        response_format: Mapping[str, Any] | None = None,
-        seed: int | None = None,
-        timeout: float | Timeout | None = None,
-        retry: RetryPolicy | None = None,
-        strategy: str | None = None,
-        on_interrupt: Literal["raise", "restart", "continue"] = "raise",
-        emulate_stream: bool = False,
-        options: Mapping[str, Options] | None = None,
+        self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
     ) -> Completion | Stream:
         """Ask for an answer, from whoever can give it.
 
@@ -166,24 +153,45 @@ class Hub:
             AllProvidersFailedError: The attempts failed in different ways.
             DeadlineExceededError: The total time is over.
         """
-        request = Request(
-            _first(model), checked(messages), stream, temperature, max_tokens, (stop,) if isinstance(stop, str) else stop,
-            tools, tool_choice, response_format, seed,
-        )  # fmt: skip
-        clocks = self._timeout(timeout)
-        now = time.monotonic()
-        planned = self._plan(model, request, on_interrupt, now, strategy=strategy, emulate=emulate_stream, options=options)
-        deadline = now + clocks.total
-        engine = Engine(
-            planned.plan, retry or self.settings.retry, self._health, deadline=deadline, rng=self._rng, now=now,
-            stream=stream, on_interrupt=on_interrupt, force=planned.force,
-        )  # fmt: skip
-        chain = Chain(
-            engine, self._registry, request, options or {}, timeout=clocks, deadline=deadline, observers=self._observers
-        )
-        chain.prefill = on_interrupt == "continue"
+        chain = self._chain(Chain, model, messages, stream=stream, **knobs)
         chain.run()
         return Stream(chain) if stream else chain.completion
+
+    @overload
+    async def acomplete(
+        self, model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[False] = False, **knobs: Unpack[Knobs]
+    ) -> Completion: ...
+    @overload
+    async def acomplete(
+        self, model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[True], **knobs: Unpack[Knobs]
+    ) -> AsyncStream: ...
+    @overload
+    async def acomplete(
+        self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]
+    ) -> Completion | AsyncStream: ...
+    async def acomplete(
+        self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
+    ) -> Completion | AsyncStream:
+        """`complete`, awaited in the running event loop.
+
+        A provider without `astream` works in a thread of its own. Cancelling the task shuts the connection down at once,
+        where the provider obeys its `CallContext`; one that does not is stopped at its next piece.
+
+        Args:
+            model: As for `complete`.
+            messages: As for `complete`.
+            stream: Return an `AsyncStream` as soon as the first content has come.
+            **knobs: As for `complete`.
+
+        Returns:
+            A `Completion`, or an `AsyncStream` with `stream=True`.
+
+        Raises:
+            ProviderHubError: As `complete` would.
+        """
+        chain = self._chain(AsyncChain, model, messages, stream=stream, **knobs)
+        await chain.run()
+        return AsyncStream(chain) if stream else chain.completion
 
     def explain(
         self, model: ModelSpec, messages: str | Sequence[Message] = "?", *, stream: bool = False, **knobs: Unpack[Knobs]
@@ -240,6 +248,46 @@ class Hub:
         if instance is None or not instance.missing:
             return record
         return attrs.evolve(record, state="not configured", reason=instance.reason)
+
+    def _chain(
+        self,
+        driver: type[AnyChain],
+        model: ModelSpec,
+        messages: str | Sequence[Message],
+        *,
+        stream: bool,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        tool_choice: str | Mapping[str, Any] | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        seed: int | None = None,
+        timeout: float | Timeout | None = None,
+        retry: RetryPolicy | None = None,
+        strategy: str | None = None,
+        on_interrupt: Literal["raise", "restart", "continue"] = "raise",
+        emulate_stream: bool = False,
+        options: Mapping[str, Options] | None = None,
+    ) -> AnyChain:
+        """Whatever a call needs before its first attempt."""
+        request = Request(
+            _first(model), checked(messages), stream, temperature, max_tokens, (stop,) if isinstance(stop, str) else stop,
+            tools, tool_choice, response_format, seed,
+        )  # fmt: skip
+        clocks = self._timeout(timeout)
+        now = time.monotonic()
+        planned = self._plan(model, request, on_interrupt, now, strategy=strategy, emulate=emulate_stream, options=options)
+        deadline = now + clocks.total
+        engine = Engine(
+            planned.plan, retry or self.settings.retry, self._health, deadline=deadline, rng=self._rng, now=now,
+            stream=stream, on_interrupt=on_interrupt, force=planned.force,
+        )  # fmt: skip
+        chain = driver(
+            engine, self._registry, request, options or {}, timeout=clocks, deadline=deadline, observers=self._observers
+        )
+        chain.prefill = on_interrupt == "continue"
+        return chain
 
     def _timeout(self, given: float | Timeout | None) -> Timeout:
         if given is None:
@@ -334,6 +382,25 @@ def complete(
 ) -> Completion | Stream:
     """`Hub.complete` on the default hub; all arguments are described there."""
     return default_hub().complete(model, messages, stream=stream, **knobs)
+
+
+@overload
+async def acomplete(
+    model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[False] = False, **knobs: Unpack[Knobs]
+) -> Completion: ...
+@overload
+async def acomplete(
+    model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[True], **knobs: Unpack[Knobs]
+) -> AsyncStream: ...
+@overload
+async def acomplete(
+    model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]
+) -> Completion | AsyncStream: ...
+async def acomplete(
+    model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
+) -> Completion | AsyncStream:
+    """`Hub.acomplete` on the default hub."""
+    return await default_hub().acomplete(model, messages, stream=stream, **knobs)
 
 
 def explain(

@@ -1,0 +1,520 @@
+"""The asynchronous driver: the same answers as the synchronous one, and nothing left running."""
+
+import asyncio
+import copy
+import gc
+import re
+import socket
+import subprocess
+import sys
+import threading
+
+import attrs
+import pytest
+
+import providerhub
+from providerhub import (
+    Finish,
+    Hub,
+    ModelInfo,
+    PluginError,
+    ProviderConfig,
+    ProviderHubError,
+    ProviderInfo,
+    RateLimitError,
+    ReasoningDelta,
+    RefusalDelta,
+    ServerError,
+    Settings,
+    StreamInterruptedError,
+    TextDelta,
+    Timeout,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+)
+from providerhub._pump import LIMIT, Pump
+from providerhub_lockchat.sandbox import serve
+
+ASKED = [{"role": "user", "content": "?"}]
+
+
+class Native:
+    """The same scripts as `Scripted`, played asynchronously; its synchronous side must not be used by a task."""
+
+    def __init__(self, scripted):
+        self.scripted = scripted
+        self.closed = 0
+
+    def stream(self, request, call):
+        raise AssertionError("a task awaits")
+
+    async def astream(self, request, call):
+        try:
+            for piece in self.scripted.stream(request, call):
+                await asyncio.sleep(0)
+                yield piece
+        finally:
+            self.closed += 1
+
+
+def streams():
+    return {thread for thread in threading.enumerate() if thread.name.startswith("providerhub-stream")}
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left():
+    before = streams()
+    yield
+    gc.collect()
+    for thread in streams() - before:
+        thread.join(10)
+    assert not streams() - before
+
+
+def down():
+    return ServerError("down", status=503)
+
+
+def broken():
+    return ["Hel", ConnectionResetError("gone")]
+
+
+SCENARIOS = {
+    "an answer": {"a": [["Hel", "lo", Finish("stop")]]},
+    "every event": {
+        "a": [
+            [
+                UsageDelta(Usage(input_tokens=1)),
+                ReasoningDelta("hm"),
+                TextDelta("x"),
+                "",
+                RefusalDelta("no"),
+                ToolCallDelta(0, "i", "f", "{"),
+                ToolCallDelta(0, "", "", "}"),
+                UsageDelta(Usage(output_tokens=2)),
+                Finish("length"),
+            ]
+        ]
+    },
+    "an answer without an end mark": {"a": [["x"]]},
+    "an empty answer, then another provider": {"a": [[]], "b": [["b", Finish()]]},
+    "only an end mark": {"a": [[Finish("stop")]]},
+    "another provider": {"a": [[down()]], "b": [["b", Finish()]]},
+    "the same provider again": {"a": [[down()], ["ok", Finish()]]},
+    "raised before the iterator exists": {"a": [down()], "b": [["b"]]},
+    "rate limited everywhere": {"a": [[RateLimitError("slow", status=429)]], "b": [[RateLimitError("slow", status=429)]]},
+    "differing failures": {"a": [[down()]], "b": [[RateLimitError("slow", status=429)]]},
+    "a plugin's own fault": {"a": [[ZeroDivisionError("x")]], "b": [["b"]]},
+    "a strange piece": {"a": [[1]], "b": [["b"]]},
+    "a strange piece later": {"a": [["x", 1]], "b": [["b"]]},
+    "a text for an iterator": {"a": [lambda: "text"], "b": [["b"]]},
+    "nothing for an iterator": {"a": [lambda: None], "b": [["b"]]},
+    "broken off": {"a": [broken()], "b": [["b"]]},
+}
+
+
+def shape(error):
+    if error is None:
+        return None
+    extra = (error.partial, shape(error.cause)) if isinstance(error, StreamInterruptedError) else ()
+    return type(error), re.sub(r"[\d.]+ s\b", "_ s", str(error)), *extra
+
+
+def way(route):
+    return [(a.number, a.provider, a.model, a.outcome, shape(a.error), a.notes) for a in route.attempts], route.skipped
+
+
+def whole(completion):
+    return attrs.evolve(completion, route=providerhub.Route()), way(completion.route)
+
+
+def told(event):
+    return (event.provider, event.continued, shape(event.error)) if isinstance(event, providerhub.Restarted) else event
+
+
+def synchronous(hub, read, **knobs):
+    seen = []
+    try:
+        answer = hub.complete("m", "?", stream=read is not None, **knobs)
+        if read is None:
+            return seen, whole(answer), None
+        with answer as stream:
+            for piece in stream.events() if read == "events" else stream:
+                seen.append(told(piece))  # noqa: PERF401 -- what came before an error counts
+            return seen, whole(stream.completion), None
+    except ProviderHubError as error:
+        return seen, way(error.route), shape(error)
+
+
+async def asynchronous(hub, read, **knobs):
+    seen = []
+    try:
+        answer = await hub.acomplete("m", "?", stream=read is not None, **knobs)
+        if read is None:
+            return seen, whole(answer), None
+        async with answer as stream:
+            async for piece in stream.events() if read == "events" else stream:
+                seen.append(told(piece))  # noqa: PERF401 -- as above
+            return seen, whole(stream.completion), None
+    except ProviderHubError as error:
+        return seen, way(error.route), shape(error)
+
+
+@pytest.mark.parametrize("interrupt", ["raise", "restart", "continue"])
+@pytest.mark.parametrize("read", [None, "text", "events"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_both_drivers_do_the_same(name, read, interrupt, scripted, make_hub):
+    # A fault and its object belong to one call, so each run has a script of its own.
+    def hub_of(wrap):
+        info = {who: ProviderInfo(name=who, models=(ModelInfo("m", supports_prefill=True),)) for who in "ab"}
+        hub = make_hub()
+        for place, (who, scripts) in enumerate(SCENARIOS[name].items()):
+            hub.register(info[who], wrap(scripted(*copy.deepcopy(scripts))), config=ProviderConfig(priority=10 - place))
+        return hub
+
+    expected = synchronous(hub_of(lambda it: it), read, on_interrupt=interrupt)
+    assert asyncio.run(asynchronous(hub_of(lambda it: it), read, on_interrupt=interrupt)) == expected
+    if "iterator" not in name:  # what `astream` may return has tests of its own
+        assert asyncio.run(asynchronous(hub_of(Native), read, on_interrupt=interrupt)) == expected
+
+
+def test_native_where_there_is_astream_and_one_object_for_each_loop(site, tmp_path, monkeypatch):
+    (tmp_path / "made_async.py").write_text(
+        "made = []\n"
+        "class P:\n"
+        "    def __init__(self): made.append(self)\n"
+        "    def stream(self, request, call): yield 'sync'\n"
+        "class A(P):\n"
+        "    async def astream(self, request, call): yield 'async'\n"
+        "def create(config): return A()\n"
+        "def plain(config): return P()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import made_async
+
+    from providerhub._registry import Instance
+
+    native = Instance(ProviderConfig(name="n"), ProviderInfo(name="n", factory="made_async:create"))
+    one, two = asyncio.new_event_loop(), asyncio.new_event_loop()
+    try:
+        assert native.provider(one) is native.provider(one)
+        assert len({id(native.provider(where)) for where in (one, two, None)}) == 3
+        plain = Instance(ProviderConfig(name="p"), ProviderInfo(name="p", factory="made_async:plain"))
+        assert len({id(plain.provider(where)) for where in (one, two, None)}) == 1
+    finally:
+        one.close()
+        two.close()
+    assert len(made_async.made) == 4
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "list"])
+def test_an_astream_that_is_no_generator_is_the_plugins_fault(kind, make_hub):
+    class Wrong:
+        def stream(self, request, call):
+            yield "x"
+
+        async def coroutine(self, request, call):
+            return ["x"]
+
+        def list(self, request, call):
+            return ["x"]
+
+    wrong = Wrong()
+    wrong.astream = getattr(wrong, kind)
+    with pytest.raises(PluginError, match=rf"astream\(\) returned {kind}"):
+        asyncio.run(make_hub(a=wrong).acomplete("m", "?"))
+
+
+def test_a_stop_out_of_a_thread_does_not_pass_for_the_answers_end(scripted, make_hub):
+    with pytest.raises(PluginError, match="raised StopAsyncIteration"):
+        asyncio.run(make_hub(a=scripted(["x", StopAsyncIteration()])).acomplete("m", "?"))
+
+
+def test_waits_leave_the_loop_free(scripted, make_hub):
+    async def main():
+        hub = make_hub(
+            Settings(autoload=False, retry=providerhub.RetryPolicy(throttle_backoff=0)),
+            a=scripted([RateLimitError("slow", status=429, retry_after=0.2)], ["ok"]),
+        )
+        call = asyncio.create_task(hub.acomplete("m", "?"))
+        turns = 0
+        while not call.done():
+            await asyncio.sleep(0.01)
+            turns += 1
+        return turns, await call
+
+    turns, answer = asyncio.run(main())
+    assert answer.text == "ok"
+    assert turns > 3
+
+
+def test_the_modules_function_serves_through_the_default_hub(monkeypatch, scripted, make_hub):
+    hub = make_hub(a=scripted(["x", "y"]))
+    monkeypatch.setattr("providerhub._hub._default", hub)
+
+    async def main():
+        async with await providerhub.acomplete("m", "?", stream=True) as stream:
+            assert await anext(stream) == "x"
+            with pytest.raises(RuntimeError, match="read already"):
+                stream.events()
+            assert [text async for text in stream] == ["y"]
+        return stream.route, await providerhub.acomplete("m", "?")
+
+    route, answer = asyncio.run(main())
+    assert [attempt.outcome for attempt in route.attempts] == ["ok"]
+    assert answer.text == "xy"
+
+
+@pytest.fixture
+def url():
+    with serve(delay=0.0) as address:
+        yield address
+
+
+def lockchat(address):
+    return Hub(Settings(providers={"lockchat": ProviderConfig(url=address)}, timeout=Timeout(token_idle=60, first_token=60)))
+
+
+def test_the_sandbox_streams_through_a_thread(url):
+    async def main():
+        with lockchat(url) as hub:
+            async with await hub.acomplete("gpt-4", "Hello", stream=True) as stream:
+                tokens = [token async for token in stream]
+            answers = await asyncio.gather(*(hub.acomplete("gpt-4", f"Hello {i}") for i in range(8)))
+        return tokens, stream.completion, answers
+
+    tokens, completion, answers = asyncio.run(main())
+    assert len(tokens) > 5
+    assert "".join(tokens) == completion.text
+    assert completion.finish_reason == "stop"
+    assert [answer.text[-7:] for answer in answers] == [f"Hello {i}" for i in range(8)]
+
+
+class Listener:
+    """A server that answers with some bytes, then holds the connection until its client closes it."""
+
+    def __init__(self, data):
+        self._data = data
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server.settimeout(20)
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+        self.asked, self.closed = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self):
+        connection, _ = self._server.accept()
+        with connection:
+            connection.settimeout(60)
+            connection.recv(65536)
+            connection.sendall(self._data)
+            self.asked.set()
+            try:
+                while connection.recv(65536):
+                    pass
+            except ConnectionResetError:
+                pass
+            self.closed.set()
+
+    def close(self):
+        self._thread.join(60)
+        self._server.close()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+TOKEN = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"}}]}\n\n'
+
+
+@pytest.fixture
+def listener(request):
+    made = Listener(request.param)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("listener", [b"", HEAD], indirect=True, ids=["before the headers", "before the first token"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_cancelling_the_call_closes_the_socket_and_ends_the_thread(listener, stream):
+    async def main():
+        with lockchat(listener.url) as hub:
+            call = asyncio.create_task(hub.acomplete("gpt-4", "Hello", stream=stream))
+            await asyncio.to_thread(listener.asked.wait, 60)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            assert await asyncio.to_thread(listener.closed.wait, 60)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("listener", [HEAD + TOKEN], indirect=True, ids=["a token"])
+@pytest.mark.parametrize("end", ["aclose", "break and aclose", "break and drop", "drop"])
+def test_a_stream_that_is_given_up_closes_the_socket_and_ends_the_thread(listener, end):
+    async def main():
+        with lockchat(listener.url) as hub:
+            stream = await hub.acomplete("gpt-4", "Hello", stream=True)
+            if "break" in end:
+                async for _ in stream:
+                    break
+            if "aclose" in end:
+                await stream.aclose()
+                await stream.aclose()
+                assert not streams()
+                assert [attempt.outcome for attempt in stream.route.attempts] == ["abandoned"]
+            del stream
+            gc.collect()
+            assert await asyncio.to_thread(listener.closed.wait, 60)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("listener", [HEAD + TOKEN], indirect=True, ids=["a token"])
+@pytest.mark.parametrize("end", ["cancel", "aclose"])
+def test_a_task_that_reads_is_stopped_from_another_one(listener, end):
+    async def main():
+        with lockchat(listener.url) as hub:
+            stream = await hub.acomplete("gpt-4", "Hello", stream=True)
+            first = asyncio.Event()
+
+            async def read():
+                async for _ in stream:
+                    first.set()
+
+            reader = asyncio.create_task(read())
+            await first.wait()
+            if end == "cancel":
+                reader.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await reader
+            else:
+                await stream.aclose()
+                await reader
+            assert not streams()
+            return stream
+
+    stream = asyncio.run(main())
+    assert listener.closed.wait(60)
+    assert [attempt.outcome for attempt in stream.route.attempts] == ["abandoned"]
+
+
+@pytest.mark.parametrize("listener", [HEAD + TOKEN], indirect=True, ids=["a token"])
+def test_the_loops_end_gives_a_stream_up(listener):
+    async def main():
+        stream = await lockchat(listener.url).acomplete("gpt-4", "Hello", stream=True)
+        async for _ in stream:
+            break
+        return stream
+
+    stream = asyncio.run(main())
+    assert listener.closed.wait(60)
+    assert [attempt.outcome for attempt in stream.route.attempts] == ["abandoned"]
+
+
+def test_a_slow_reader_holds_the_provider_back(make_hub):
+    taken = 0
+
+    class Endless:
+        def stream(self, request, call):
+            nonlocal taken
+            while True:
+                taken += 1
+                yield "x"
+
+    async def main():
+        async with await make_hub(a=Endless()).acomplete("m", "?", stream=True) as stream:
+            reader = aiter(stream)
+            for read in range(1, 21):
+                await anext(reader)
+                await asyncio.sleep(0.001)
+                # One batch in the reader's hand, one that waits, one piece in the thread's hand, and the first content.
+                assert taken <= read + 2 * LIMIT + 2
+        assert not streams()
+
+    asyncio.run(main())
+
+
+def test_a_native_stream_is_closed_by_its_reader(scripted, make_hub):
+    native = Native(scripted(["a", "b", "c"]))
+
+    async def main():
+        async with await make_hub(a=native).acomplete("m", "?", stream=True) as stream:
+            async for _ in stream:
+                break
+        assert native.closed == 1
+        assert [text async for text in stream] == []
+        return stream
+
+    assert asyncio.run(main()).route.attempts[0].outcome == "abandoned"
+
+
+def test_cancelling_reaches_a_native_provider(make_hub):
+    ended = []
+
+    class Hanging:
+        def stream(self, request, call):
+            raise AssertionError
+
+        async def astream(self, request, call):
+            call.on_cancel(lambda: ended.append("told"))
+            try:
+                await asyncio.Event().wait()
+                yield ""
+            finally:
+                ended.append("closed")
+
+    async def main():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await make_hub(a=Hanging()).acomplete("m", "?")
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(main())
+    assert sorted(ended) == ["closed", "told"]
+
+
+def test_a_provider_that_is_deaf_delays_nobodys_cancellation(make_hub):
+    release = threading.Event()
+
+    class Deaf:
+        def stream(self, request, call):
+            release.wait(60)
+            yield "late"
+
+    async def main():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await make_hub(a=Deaf()).acomplete("m", "?")
+
+    asyncio.run(main())
+    assert streams()
+    release.set()
+
+
+def test_a_closed_loop_ends_the_thread():
+    go, over = threading.Event(), threading.Event()
+
+    def pieces():
+        try:
+            go.wait(60)
+            while True:
+                yield "x"
+        finally:
+            over.set()
+
+    async def main():
+        pump = Pump(pieces, asyncio.get_running_loop())
+        task = asyncio.ensure_future(anext(pump))
+        await asyncio.sleep(0)
+        task.cancel()
+        return pump
+
+    pump = asyncio.run(main())
+    go.set()
+    pump.stop()
+    assert over.wait(60)
+
+
+def test_importing_the_package_does_not_import_asyncio():
+    code = "import sys, providerhub; sys.exit('asyncio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
