@@ -153,6 +153,7 @@ class Hub:
             AllProvidersFailedError: The attempts failed in different ways.
             DeadlineExceededError: The total time is over.
         """
+        _refuse_unknown(knobs)
         chain = self._chain(Chain, model, messages, stream=stream, **knobs)
         chain.run()
         return Stream(chain) if stream else chain.completion
@@ -189,6 +190,7 @@ class Hub:
         Raises:
             ProviderHubError: As `complete` would.
         """
+        _refuse_unknown(knobs)
         chain = self._chain(AsyncChain, model, messages, stream=stream, **knobs)
         await chain.run()
         return AsyncStream(chain) if stream else chain.completion
@@ -210,6 +212,7 @@ class Hub:
         Raises:
             CallerError: As `complete` would.
         """
+        _refuse_unknown(knobs)
         request = Request(
             _first(model),
             checked(messages),
@@ -275,6 +278,12 @@ class Hub:
             _first(model), checked(messages), stream, temperature, max_tokens, (stop,) if isinstance(stop, str) else stop,
             tools, tool_choice, response_format, seed,
         )  # fmt: skip
+        if retry is not None and not isinstance(retry, RetryPolicy):
+            msg = f"retry must be a RetryPolicy, such as RetryPolicy(attempts=2), not {retry!r}"
+            raise InvalidRequestError(msg)
+        if response_format is not None and not isinstance(response_format, Mapping):
+            msg = f"response_format must be a mapping such as {{'type': 'json_object'}}, not {response_format!r}"
+            raise InvalidRequestError(msg)
         clocks = self._timeout(timeout)
         now = time.monotonic()
         planned = self._plan(model, request, on_interrupt, now, strategy=strategy, emulate=emulate_stream, options=options)
@@ -329,7 +338,10 @@ class Hub:
         )  # fmt: skip
         return self._ranked(planned, request) if self._rankers else planned
 
-    def _check_options(self, options: Mapping[str, Options] | None) -> None:
+    def _check_options(self, options: Any) -> None:
+        if options is not None and not isinstance(options, Mapping):
+            msg = f"options must be a mapping keyed by provider, as in {{'acme': {{...}}}}, not {options!r}"
+            raise InvalidRequestError(msg)
         for name, value in (options or {}).items():
             if not self._registry.knows(name) or not isinstance(value, Mapping):
                 known = ", ".join(self._registry.names()) or "none"
@@ -342,6 +354,17 @@ class Hub:
             if order:
                 return attrs.evolve(planned, plan=attrs.evolve(planned.plan, candidates=order))
         return planned
+
+
+def _refuse_unknown(knobs: Knobs) -> None:
+    """Name the keyword that nobody knows, and what may be meant.
+
+    Raises:
+        TypeError: There is one, as for any function.
+    """
+    for name in knobs.keys() - Knobs.__annotations__.keys():
+        msg = f"unknown keyword argument {name!r}; the known ones are {', '.join(('stream', *Knobs.__annotations__))}"
+        raise TypeError(msg)
 
 
 def _first(model: ModelSpec) -> str:

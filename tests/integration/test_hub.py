@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+import providerhub
 from providerhub import (
     AllProvidersFailedError,
     AmbiguousProviderError,
@@ -557,3 +558,16 @@ def test_the_deadline_holds_after_the_first_content_too(make_hub, events):
         list(stream.events() if events else stream)
     assert isinstance(caught.value.cause, DeadlineExceededError)
     assert caught.value.partial == "ab"
+
+
+@pytest.mark.parametrize("call", ["complete", "explain"])
+def test_an_unknown_keyword_is_named_with_the_known_ones(call):
+    hub = providerhub.Hub(providers=[])
+    with pytest.raises(TypeError, match=r"'temprature'; the known ones are stream, temperature"):
+        getattr(hub, call)("m", "Hello", temprature=1)
+
+
+@pytest.mark.parametrize("wrong", [{"retry": 3}, {"options": 5}, {"response_format": "json"}])
+def test_a_knob_of_the_wrong_type_is_an_invalid_request(wrong):
+    with pytest.raises(providerhub.InvalidRequestError, match=next(iter(wrong))):
+        providerhub.Hub(providers=[]).complete("m", "Hello", **wrong)
