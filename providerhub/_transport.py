@@ -1,6 +1,6 @@
 """The connections under `providerhub.http`: requests' adapter with a connect phase that holds, and a way to end a call.
 
-Imports requests, so only `providerhub.http` imports this module, and only when a first call is made.
+Imports requests, as `providerhub.http` does: a plugin's provider module brings both in when it is first used.
 """
 
 from __future__ import annotations

@@ -21,6 +21,10 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from requests import PreparedRequest
+from requests.hooks import default_hooks
+from requests.structures import CaseInsensitiveDict
+
 from providerhub._errors import (
     EXCERPT_LIMIT,
     CallerError,
@@ -34,6 +38,7 @@ from providerhub._errors import (
 from providerhub._mapping import map_exception
 from providerhub._provider import CallContext
 from providerhub._status import error_from_status
+from providerhub._transport import Adapter, Line, use_line
 from providerhub._types import ProviderConfig
 from providerhub._watchdog import WATCHDOG, Guard
 
@@ -95,15 +100,13 @@ class HttpClient:
         Raises:
             ProviderError: Any refusal or failure, classed; keys are taken out of what it says.
         """
-        from providerhub import _transport  # noqa: PLC0415 -- it imports requests, which is not wanted before a first call
-
-        line = _transport.Line(call.clock() + call.remaining(call.timeout.connect))
+        line = Line(call.clock() + call.remaining(call.timeout.connect))
         phase = call.timeout.first_token if stream else call.timeout.total
         guard = Guard(min(call.started + phase, call.deadline), line.end)
         forget = call.on_cancel(line.end)
         answer = Answer(call, line, guard, forget, self._limit, name=self._name, stream=stream)
         WATCHDOG.watch(guard)
-        _transport.use_line(line)
+        use_line(line)
         try:
             answer.take(self._send(path, payload, call, phase))
             if not 200 <= answer.status < 300:
@@ -115,7 +118,7 @@ class HttpClient:
             answer.close()
             raise
         finally:
-            _transport.use_line(None)
+            use_line(None)
         return answer
 
     def close(self) -> None:
@@ -130,10 +133,6 @@ class HttpClient:
         return text.replace(self._key, "***") if self._key else text
 
     def _send(self, path: str, payload: Mapping[str, Any], call: CallContext, phase: float) -> Any:
-        from requests import PreparedRequest  # noqa: PLC0415 -- not wanted before a first call
-        from requests.hooks import default_hooks  # noqa: PLC0415 -- as above
-        from requests.structures import CaseInsensitiveDict  # noqa: PLC0415 -- as above
-
         # A session would merge cookies, environment and redirects into every call; nothing here needs any of that.
         body = _encoded(payload)
         request = PreparedRequest()
@@ -146,8 +145,6 @@ class HttpClient:
         return self._connections().send(request, stream=True, timeout=timeout, verify=self._verify, proxies=self._proxies)
 
     def _connections(self) -> Any:
-        from providerhub._transport import Adapter  # noqa: PLC0415 -- it imports requests
-
         pid = os.getpid()
         with self._lock:
             if self._adapter is None or self._pid != pid:
