@@ -1,21 +1,86 @@
-"""The command group, and how errors end it."""
+"""The command group. It knows its commands by name only, so that help and completion import neither them nor the core."""
 
 from __future__ import annotations
 
-import traceback
+from importlib import import_module
 from typing import Any
 
 import click
 
-from providerhub import NoCapableProviderError, ProviderHubError, __version__
-from providerhub.cli._ask import ask
-from providerhub.cli._demo import demo
-from providerhub.cli._screen import one_line
-from providerhub.cli._show import models, plugins, route
+from providerhub._version import __version__
+
+COMMANDS = {
+    "ask": ("providerhub.cli._ask:ask", "Ask a model for an answer."),
+    "demo": ("providerhub.cli._demo:demo", "Watch a call fail at one provider and be answered by the next."),
+    "plugins": ("providerhub.cli._show:plugins", "List the installed plugins with their state."),
+    "models": ("providerhub.cli._show:models", "List the models, and who serves them."),
+    "route": ("providerhub.cli._show:route", "Show what would be tried for a model, and why."),
+}
+"""Each command's `module:function`, and its line in the overview: the order is the overview's."""
+
+FAILURES = "providerhub.cli._failures:as_click"
+DEBUG = "providerhub.debug"
 
 
-class Guarded(click.Group):
-    """A group whose commands end with one line for an error, and without any for Ctrl-C."""
+def loaded(target: str) -> Any:
+    """Import what only a command that runs needs.
+
+    Args:
+        target: `module:name`.
+    """
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _remember(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 -- click calls it
+    ctx.meta[DEBUG] = value or ctx.meta.get(DEBUG, False)
+
+
+def _debug_option() -> click.Option:
+    return click.Option(
+        ["--debug"], is_flag=True, expose_value=False, callback=_remember, help="Show the traceback of an error."
+    )  # fmt: skip
+
+
+def _with_debug(command: click.Command) -> click.Command:
+    """Let `--debug` stand behind the command too, where one adds it after an error; commands of a group included."""
+    if not any(parameter.name == "debug" for parameter in command.params):
+        command.params.append(_debug_option())
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _with_debug(inner)
+    return command
+
+
+class Lazy(click.Group):
+    """A group that imports a command when it runs, and ends it with one line for an error and none for Ctrl-C."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
+        """The commands' names, in the overview's order.
+
+        Args:
+            ctx: Click's context.
+        """
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- the same
+        """What the overview and the completion of names need of a command.
+
+        Args:
+            ctx: Click's context.
+            cmd_name: Its name.
+        """
+        return click.Command(cmd_name, short_help=COMMANDS[cmd_name][1]) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command itself, imported.
+
+        Args:
+            ctx: Click's context.
+            args: The words behind the group's own options.
+        """
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, _with_debug(loaded(COMMANDS[name][0])) if name and command else command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for.
@@ -33,34 +98,14 @@ class Guarded(click.Group):
             raise click.exceptions.Exit(130) from None
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except BrokenPipeError as error:
-            raise _unless_ours(error, ctx) from None
         except Exception as error:
-            raise _failure(error, ctx) from error
+            raise loaded(FAILURES)(error, debug=ctx.meta.get(DEBUG, False)) from error
 
 
-def _unless_ours(error: BrokenPipeError, ctx: click.Context) -> Exception:
-    """A reader that went away ends the command quietly, by click; a provider that did so is a failure."""
-    return _failure(error, ctx) if isinstance(error, ProviderHubError) else error
-
-
-def _failure(error: Exception, ctx: click.Context) -> click.ClickException:
-    if ctx.params.get("debug"):
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-    text = one_line(error)
-    if not isinstance(error, ProviderHubError):
-        text = f"{type(error).__name__}: {text}; `providerhub --debug COMMAND` shows the traceback"
-    elif isinstance(error, NoCapableProviderError) and any(skip.reason == "no stream" for skip in error.route.skipped):
-        text += "; without streaming they can be asked: ask --no-stream, route without --stream"
-    return click.ClickException(text)
-
-
-@click.group(cls=Guarded, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="providerhub")
-def app(*, debug: bool) -> None:
+def app() -> None:
     """Call language models through the provider plugins that are installed."""
 
 
-for command in (ask, demo, plugins, models, route):
-    app.add_command(command)
+_with_debug(app)
