@@ -14,6 +14,9 @@ from providerhub._types import Model, ProviderConfig, RetryPolicy, Secret, Timeo
 STRATEGIES = ("priority", "round_robin", "weighted", "fastest", "cheapest")
 """The ways to order candidates that are otherwise equal."""
 
+ON_INTERRUPT = ("raise", "restart", "continue")
+"""What may happen when a stream breaks after content was handed over."""
+
 
 def _names(value: object) -> frozenset[str] | None:
     """Names from a sequence or a comma-separated text; `None` stays `None`."""
@@ -37,6 +40,10 @@ class Settings:
         timeout: The phases of every call.
         retry: How far the retry chain goes.
         strategy: How equal candidates are ordered: one of `STRATEGIES`.
+        on_interrupt: What happens when a stream breaks after content was handed over, for calls that do not say: one of
+            `ON_INTERRUPT`.
+        hedge: Whether calls that do not say may ask a second provider while the first is slow.
+        emulate_stream: Whether, for calls that do not say, a provider that cannot stream may answer in one piece.
         allow: Only these plugins are looked at; `None` for all. Environment: `PROVIDERHUB_PLUGINS`.
         block: These plugins are never imported. Environment: `PROVIDERHUB_BLOCK`.
         autoload: Whether installed plugins are looked for at all. Environment: `PROVIDERHUB_DISABLE_AUTOLOAD`.
@@ -48,6 +55,9 @@ class Settings:
     timeout: Timeout = Timeout()
     retry: RetryPolicy = RetryPolicy()
     strategy: str = attrs.field(default="priority")
+    on_interrupt: str = attrs.field(default="raise")
+    hedge: bool = attrs.field(default=False)
+    emulate_stream: bool = attrs.field(default=False)
     allow: frozenset[str] | None = attrs.field(default=None, converter=_names)
     block: frozenset[str] | None = attrs.field(default=None, converter=_names)
     autoload: bool | None = None
@@ -57,6 +67,19 @@ class Settings:
     def _known_strategy(self, _attribute: object, value: str) -> None:
         if value not in STRATEGIES:
             msg = f"unknown strategy {value!r}; the known ones are {', '.join(STRATEGIES)}"
+            raise ConfigurationError(msg)
+
+    @on_interrupt.validator
+    def _known_on_interrupt(self, _attribute: object, value: str) -> None:
+        if value not in ON_INTERRUPT:
+            msg = f"unknown on_interrupt {value!r}; the known ones are {', '.join(ON_INTERRUPT)}"
+            raise ConfigurationError(msg)
+
+    @hedge.validator
+    @emulate_stream.validator
+    def _yes_or_no(self, attribute: attrs.Attribute[bool], value: object) -> None:
+        if not isinstance(value, bool):
+            msg = f"{attribute.name} must be True or False, not {value!r}"
             raise ConfigurationError(msg)
 
     @aliases.validator

@@ -28,6 +28,12 @@ def test_an_unknown_strategy_is_refused_with_the_known_ones():
         Settings(strategy="luck")
 
 
+@pytest.mark.parametrize("wrong", [{"on_interrupt": "again"}, {"hedge": "yes"}, {"emulate_stream": 1}])
+def test_defaults_of_calls_are_checked(wrong):
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
 def test_the_environment_fills_in_what_was_not_given():
     environ = {"PROVIDERHUB_PLUGINS": "a, b,,", "PROVIDERHUB_BLOCK": "c", "PROVIDERHUB_DISABLE_AUTOLOAD": "1"}
     read = Settings().with_environment(environ)
