@@ -17,6 +17,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from http.client import HTTPException
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -111,9 +112,9 @@ class HttpClient:
             answer.take(self._send(path, payload, call, phase))
             if not 200 <= answer.status < 300:
                 raise self._refusal(answer)  # noqa: TRY301 -- one place below classes every failure
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- whatever the layers below raise is classed and raised on
             answer.close()
-            raise self._classed(error, answer) from error
+            raise self._classed(error, answer) from self._showable(error)
         except BaseException:
             answer.close()
             raise
@@ -159,6 +160,15 @@ class HttpClient:
             )
         body = answer.peek(ERROR_BODY_LIMIT)
         return error_from_status(answer.status, answer.headers, self.redact(body.decode("utf-8", "replace")))
+
+    def _showable(self, error: Exception) -> Exception | None:
+        """The error, unless it or what led to it repeats the key: a traceback shows all of them."""
+        link: BaseException | None = error
+        while link is not None:
+            if self.redact(str(link)) != str(link):
+                return None
+            link = link.__cause__ or link.__context__
+        return error
 
     def _classed(self, error: Exception, answer: Answer) -> Exception:
         found = answer.classed(error)
@@ -264,6 +274,8 @@ class Answer:
         if self.status and isinstance(error, Exception) and "Read timed out" in str(error):
             return ProviderTimeoutError(f"no byte for {self._call.timeout.byte_idle:g} s (byte idle)")
         mapped = map_exception(error, provider=self._name, model="")
+        if not self.status and _is_garbage(error):
+            return ProtocolError("what answered does not speak HTTP; check the configured address")
         if self._line.failure:
             mapped.args = (self._line.failure,)
         elif self.status and isinstance(mapped, ProtocolError):
@@ -315,6 +327,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_garbage(error: BaseException | None) -> bool:
+    """Whether something other than HTTP answered. The layers below tell a broken connection and a strange banner by one class."""
+    while error is not None:
+        if isinstance(error, HTTPException) and not isinstance(error, ConnectionError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _encoded(payload: Mapping[str, Any]) -> bytes:
