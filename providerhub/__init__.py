@@ -1,75 +1,29 @@
-"""Call many language-model providers through one function, with a retry chain that is honest about failure."""
+"""Call many language-model providers through one function, with a retry chain that is honest about failure.
 
-from providerhub._async_stream import AsyncStream
-from providerhub._capabilities import ModelInfo, ProviderInfo, Setting
-from providerhub._errors import (
-    AllProvidersFailedError,
-    AmbiguousProviderError,
-    AuthenticationError,
-    BadRequestError,
-    CallerError,
-    ConfigurationError,
-    ContentPolicyError,
-    ContextLengthError,
-    DeadlineExceededError,
-    EmptyAnswerError,
-    InvalidRequestError,
-    ModelNotFoundError,
-    ModelUnavailableError,
-    NoCapableProviderError,
-    PluginError,
-    ProtocolError,
-    ProviderConnectionError,
-    ProviderError,
-    ProviderHubError,
-    ProviderTimeoutError,
-    QuotaExceededError,
-    RateLimitError,
-    ServerError,
-    StreamInterruptedError,
-    TLSError,
-)
-from providerhub._hub import Hub, acomplete, complete, explain
-from providerhub._provider import CallContext, Provider
-from providerhub._settings import Settings
-from providerhub._status import error_from_status
-from providerhub._stream import Stream
-from providerhub._types import (
-    Attempt,
-    Candidate,
-    Completion,
-    Event,
-    Finish,
-    Message,
-    Model,
-    ProviderConfig,
-    ReasoningDelta,
-    RefusalDelta,
-    Request,
-    Restarted,
-    RetryPolicy,
-    Route,
-    RoutePlan,
-    Secret,
-    Skip,
-    TextDelta,
-    Timeout,
-    ToolCall,
-    ToolCallDelta,
-    Usage,
-    UsageDelta,
-)
-from providerhub._version import __version__
-from providerhub.hookspecs import hookimpl
+What is exported stands in `_exports`, and is imported when the first of its names is asked for (PEP 562): the command line's
+help and completion import this package too, and need none of it. Type checkers read `__init__.pyi`.
+"""
 
-__all__ = [
-    "AllProvidersFailedError", "AmbiguousProviderError", "AsyncStream", "Attempt", "AuthenticationError", "BadRequestError",
-    "CallContext", "CallerError", "Candidate", "Completion", "ConfigurationError", "ContentPolicyError", "ContextLengthError",
-    "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "Hub", "InvalidRequestError", "Message", "Model",
-    "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "PluginError", "ProtocolError",
-    "Provider", "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError", "ProviderInfo",
-    "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta", "Request", "Restarted",
-    "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "Settings", "Skip", "Stream",
-    "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Usage", "UsageDelta",
-    "__version__", "acomplete", "complete", "error_from_status", "explain", "hookimpl",
-]  # fmt: skip
+from importlib import import_module as _import_module
+
+from providerhub._version import __version__ as __version__
+
+
+def __getattr__(name: str) -> object:
+    if name.startswith("__") and name != "__all__":  # what the interpreter and tools probe modules for
+        raise AttributeError(_unknown(name))
+    exports = _import_module("providerhub._exports")
+    globals().update({export: getattr(exports, export) for export in exports.__all__}, __all__=exports.__all__)
+    try:
+        return globals()[name]
+    except KeyError:
+        raise AttributeError(_unknown(name)) from None
+
+
+def __dir__() -> list[str]:
+    __getattr__("__all__")
+    return sorted(globals())
+
+
+def _unknown(name: str) -> str:
+    return f"module {__name__!r} has no attribute {name!r}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import types
 
 import pytest
@@ -15,6 +17,7 @@ def test_all_has_no_duplicates() -> None:
 
 def test_all_lists_every_public_name_and_no_other() -> None:
     """Submodules become attributes once somebody has imported them; they are not exports unless listed."""
+    assert set(providerhub.__all__) <= set(dir(providerhub))
     present = {
         name
         for name, value in vars(providerhub).items()
@@ -27,6 +30,18 @@ def test_everything_listed_can_be_had() -> None:
     namespace: dict[str, object] = {}
     exec("from providerhub import *", namespace)
     assert set(providerhub.__all__) <= set(namespace)
+
+
+def test_the_core_is_imported_when_it_is_asked_for_and_not_before() -> None:
+    """The command line's help and completion live in the same package and must not wait for it."""
+    code = "import sys, providerhub; assert 'providerhub._hub' not in sys.modules; providerhub.Hub; providerhub.complete"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", ["nothing", "__nothing__"])
+def test_what_is_not_there_is_an_attribute_error_as_for_any_module(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"module 'providerhub' has no attribute '{name}'"):
+        getattr(providerhub, name)
 
 
 @pytest.mark.parametrize("name", sorted(providerhub.__all__))

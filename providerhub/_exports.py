@@ -1,0 +1,75 @@
+"""What `import providerhub` offers: the package takes it from here when the first name is asked for."""
+
+from providerhub._async_stream import AsyncStream
+from providerhub._capabilities import ModelInfo, ProviderInfo, Setting
+from providerhub._errors import (
+    AllProvidersFailedError,
+    AmbiguousProviderError,
+    AuthenticationError,
+    BadRequestError,
+    CallerError,
+    ConfigurationError,
+    ContentPolicyError,
+    ContextLengthError,
+    DeadlineExceededError,
+    EmptyAnswerError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ModelUnavailableError,
+    NoCapableProviderError,
+    PluginError,
+    ProtocolError,
+    ProviderConnectionError,
+    ProviderError,
+    ProviderHubError,
+    ProviderTimeoutError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+    StreamInterruptedError,
+    TLSError,
+)
+from providerhub._hub import Hub, acomplete, complete, explain
+from providerhub._provider import CallContext, Provider
+from providerhub._settings import Settings
+from providerhub._status import error_from_status
+from providerhub._stream import Stream
+from providerhub._types import (
+    Attempt,
+    Candidate,
+    Completion,
+    Event,
+    Finish,
+    Message,
+    Model,
+    ProviderConfig,
+    ReasoningDelta,
+    RefusalDelta,
+    Request,
+    Restarted,
+    RetryPolicy,
+    Route,
+    RoutePlan,
+    Secret,
+    Skip,
+    TextDelta,
+    Timeout,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+)
+from providerhub._version import __version__
+from providerhub.hookspecs import hookimpl
+
+__all__ = [
+    "AllProvidersFailedError", "AmbiguousProviderError", "AsyncStream", "Attempt", "AuthenticationError", "BadRequestError",
+    "CallContext", "CallerError", "Candidate", "Completion", "ConfigurationError", "ContentPolicyError", "ContextLengthError",
+    "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "Hub", "InvalidRequestError", "Message", "Model",
+    "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "PluginError", "ProtocolError",
+    "Provider", "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError", "ProviderInfo",
+    "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta", "Request", "Restarted",
+    "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "Settings", "Skip", "Stream",
+    "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Usage", "UsageDelta",
+    "__version__", "acomplete", "complete", "error_from_status", "explain", "hookimpl",
+]  # fmt: skip
