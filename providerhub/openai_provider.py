@@ -51,11 +51,9 @@ class OpenAIChatProvider:
         body = self.body(request)
         with self.http.post(self.path, body, call, stream=request.stream) as answer:
             kind = answer.headers.get("content-type", "").lower()
-            if not request.stream:
-                yield from openai_chat.answer_pieces(self._parsed(answer.read()))
-            elif "json" in kind:
+            if not request.stream or "json" in kind:
                 # Asked for a stream, some services answer whole all the same.
-                yield from openai_chat.answer_pieces(self._parsed(answer.read()))
+                yield from self.whole(answer.read())
             else:
                 yield from self._events(answer, call, kind)
 
@@ -63,25 +61,47 @@ class OpenAIChatProvider:
         """Close the kept connections."""
         self.http.close()
 
+    def reading(self, call: CallContext, kind: str) -> ChatReading:
+        """What reads one streamed answer; for a transport of one's own, such as an asynchronous one.
+
+        Args:
+            call: The call, for its notes.
+            kind: The answer's content type, in lower case.
+        """
+        return ChatReading(self, call, kind)
+
+    def whole(self, data: bytes) -> Iterator[Piece]:
+        """The pieces of an answer that came whole.
+
+        Args:
+            data: Its body.
+
+        Yields:
+            The pieces.
+
+        Raises:
+            ProviderError: It is an error, or no answer.
+        """
+        return openai_chat.answer_pieces(self._parsed(data))
+
+    def _pieces(self, answer: Answer, request: Request, call: CallContext) -> Iterator[Piece]:
+        kind = answer.headers.get("content-type", "").lower()
+        # Asked for a stream, some services answer whole all the same.
+        if not request.stream or "json" in kind:
+            yield from openai_chat.answer_pieces(self._parsed(answer.read()))
+        else:
+            yield from self._events(answer, call, kind)
+
     def _events(self, answer: Answer, call: CallContext, kind: str) -> Iterator[Piece]:
-        decoder = SSEDecoder()
-        finished = any_event = False
+        reading = self.reading(call, kind)
         for data in answer:
-            for event in self._decoded(decoder, data):
-                if not any_event:
-                    any_event = True
-                    self._note_kind(call, kind)
-                for piece in openai_chat.chunk_pieces(self._parsed(event)):
-                    finished = finished or type(piece) is Finish
-                    yield piece
-                    answer.token()
-            if decoder.stray and not any_event:
-                raise self._stray(decoder.stray)
-            if decoder.done:
+            for piece in reading.pieces(data):
+                yield piece
+                answer.token()
+            if reading.done:
                 answer.finished()
                 break
-        if not finished:
-            yield self._unfinished(decoder, call, any_event=any_event)
+        yield from reading.end()
 
     def _decoded(self, decoder: SSEDecoder, data: bytes) -> list[bytes]:
         try:
@@ -123,6 +143,64 @@ class OpenAIChatProvider:
         except ProtocolError as error:
             odd = self.oddity(data.strip())
             if odd is not None:
-                raise odd from error
-            error.excerpt = self.http.redact(error.excerpt)
+                raise odd from self.http.redacted(error)
             raise
+
+
+class ChatReading:
+    """Reads one streamed answer, bytes in and pieces out, without I/O: whatever brings the bytes shares it.
+
+    Args:
+        provider: Whose answer it is.
+        call: The call, for its notes.
+        kind: The answer's content type, in lower case.
+    """
+
+    __slots__ = ("_any_event", "_call", "_decoder", "_finished", "_kind", "_provider")
+
+    def __init__(self, provider: OpenAIChatProvider, call: CallContext, kind: str) -> None:
+        self._provider = provider
+        self._call = call
+        self._kind = kind
+        self._decoder = SSEDecoder()
+        self._finished = self._any_event = False
+
+    @property
+    def done(self) -> bool:
+        """Whether the protocol's end mark has come, so that nothing more need be read."""
+        return self._decoder.done
+
+    def pieces(self, data: bytes) -> Iterator[Piece]:
+        """Take the next bytes.
+
+        Args:
+            data: Bytes as they came.
+
+        Yields:
+            The pieces that they complete; to be exhausted before more is taken.
+
+        Raises:
+            ProviderError: The stream holds an error, or is none.
+        """
+        provider, decoder = self._provider, self._decoder
+        for event in provider._decoded(decoder, data):  # noqa: SLF001 -- two halves of one class
+            if not self._any_event:
+                self._any_event = True
+                provider._note_kind(self._call, self._kind)  # noqa: SLF001 -- as above
+            for piece in openai_chat.chunk_pieces(provider._parsed(event)):  # noqa: SLF001 -- as above
+                self._finished = self._finished or type(piece) is Finish
+                yield piece
+        if decoder.stray and not self._any_event:
+            raise provider._stray(decoder.stray)  # noqa: SLF001 -- as above
+
+    def end(self) -> Iterator[Piece]:
+        """Say that the bytes are at their end.
+
+        Yields:
+            The end mark, where the stream gave none but is whole all the same.
+
+        Raises:
+            ProviderError: The stream was cut.
+        """
+        if not self._finished:
+            yield self._provider._unfinished(self._decoder, self._call, any_event=self._any_event)  # noqa: SLF001 -- as above
