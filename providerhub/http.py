@@ -130,8 +130,19 @@ class HttpClient:
             adapter.close()
 
     def redact(self, text: str) -> str:
-        """A text without the key."""
-        return text.replace(self._key, "***") if self._key else text
+        """A text without the key, or the beginning of it where the text was cut."""
+        if not self._key:
+            return text
+        text = text.replace(self._key, "***")
+        cut = next((n for n in range(len(self._key) - 1, 3, -1) if text.endswith(self._key[:n])), 0)
+        return f"{text[:-cut]}***" if cut else text
+
+    def redacted(self, error: ProviderError) -> ProviderError:
+        """The same error without the key: in its message, its excerpt, and what a traceback would show as its cause."""
+        error.args = tuple(self.redact(str(part)) for part in error.args)
+        error.excerpt = self.redact(error.excerpt)[:EXCERPT_LIMIT]
+        error.__cause__ = self._showable(error.__cause__)
+        return error
 
     def _send(self, path: str, payload: Mapping[str, Any], call: CallContext, phase: float) -> Any:
         # A session would merge cookies, environment and redirects into every call; nothing here needs any of that.
@@ -161,9 +172,9 @@ class HttpClient:
         body = answer.peek(ERROR_BODY_LIMIT)
         return error_from_status(answer.status, answer.headers, self.redact(body.decode("utf-8", "replace")))
 
-    def _showable(self, error: Exception) -> Exception | None:
+    def _showable(self, error: BaseException | None) -> BaseException | None:
         """The error, unless it or what led to it repeats the key: a traceback shows all of them."""
-        link: BaseException | None = error
+        link = error
         while link is not None:
             if self.redact(str(link)) != str(link):
                 return None
@@ -172,10 +183,7 @@ class HttpClient:
 
     def _classed(self, error: Exception, answer: Answer) -> Exception:
         found = answer.classed(error)
-        found.args = tuple(self.redact(str(part)) for part in found.args)
-        if isinstance(found, ProviderError):
-            found.excerpt = self.redact(found.excerpt)[:EXCERPT_LIMIT]
-        return found
+        return self.redacted(found) if isinstance(found, ProviderError) else found
 
 
 class Answer:
