@@ -29,7 +29,8 @@ from providerhub._errors import (
     StreamInterruptedError,
     TLSError,
 )
-from providerhub._hub import Hub, acomplete, complete, explain
+from providerhub._hub import Hub, acomplete, complete, complete_many, explain
+from providerhub._many import Outcome
 from providerhub._provider import CallContext, Provider
 from providerhub._settings import Settings
 from providerhub._status import error_from_status
@@ -66,10 +67,10 @@ __all__ = [
     "AllProvidersFailedError", "AmbiguousProviderError", "AsyncStream", "Attempt", "AuthenticationError", "BadRequestError",
     "CallContext", "CallerError", "Candidate", "Completion", "ConfigurationError", "ContentPolicyError", "ContextLengthError",
     "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "Hub", "InvalidRequestError", "Message", "Model",
-    "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "PluginError", "ProtocolError",
-    "Provider", "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError", "ProviderInfo",
+    "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "Outcome", "PluginError",
+    "ProtocolError", "Provider", "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError", "ProviderInfo",
     "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta", "Request", "Restarted",
     "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "Settings", "Skip", "Stream",
     "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Usage", "UsageDelta",
-    "__version__", "acomplete", "complete", "error_from_status", "explain", "hookimpl",
+    "__version__", "acomplete", "complete", "complete_many", "error_from_status", "explain", "hookimpl",
 ]  # fmt: skip

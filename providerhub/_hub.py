@@ -8,9 +8,9 @@ import os
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
 import attrs
 
@@ -21,7 +21,9 @@ from providerhub._chain import Chain
 from providerhub._discovery import Malformed, PluginRecord, Plugins
 from providerhub._engine import Engine
 from providerhub._errors import InvalidRequestError
+from providerhub._handle import handle
 from providerhub._health import Health
+from providerhub._many import Outcome, complete_many_by
 from providerhub._messages import checked
 from providerhub._needs import Needs, has_images, token_bound
 from providerhub._observers import Observers, rank
@@ -41,6 +43,9 @@ from providerhub._types import (
     RoutePlan,
     Timeout,
 )
+
+if TYPE_CHECKING:  # slow to import; most programs need none of it
+    from concurrent.futures import Executor
 
 ModelSpec = str | Model | Sequence[str | Model]
 """What may stand for a model: a name, `"provider/name"`, a `Model`, or a sequence of these, tried in order."""
@@ -64,8 +69,9 @@ class Knobs(TypedDict, total=False):
     timeout: float | Timeout | None
     retry: RetryPolicy | None
     strategy: str | None
-    on_interrupt: Literal["raise", "restart", "continue"]
-    emulate_stream: bool
+    on_interrupt: Literal["raise", "restart", "continue"] | None
+    hedge: bool | None
+    emulate_stream: bool | None
     options: Mapping[str, Options] | None
 
 
@@ -91,6 +97,7 @@ class Hub:
         self._rankers = self._plugins.hooks("providerhub_rank")
         hooks = ("providerhub_attempt_started", "providerhub_attempt_finished", "providerhub_call_finished")
         self._observers = Observers(*map(self._plugins.hooks, hooks))
+        self._objects: list[str] = []
         for info, provider in providers:
             self.register(info, provider)
 
@@ -106,6 +113,7 @@ class Hub:
             AmbiguousProviderError: The name is taken.
         """
         self._registry.add(info, provider, config)
+        self._objects.append(info.name)
 
     @overload
     def complete(
@@ -195,6 +203,34 @@ class Hub:
         await chain.run()
         return AsyncStream(chain) if stream else chain.completion
 
+    def complete_many(
+        self, requests: Iterable[Mapping[str, Any]], *, concurrency: int = 8, executor: Executor | None = None
+    ) -> Generator[Outcome, None, None]:
+        """Ask for many answers at once. Each outcome is handed over as soon as there is one, in whatever order.
+
+        One call's error, a request of the wrong shape included, is that request's outcome and stops no other. Requests are
+        taken from the input in the caller's own thread, between outcomes. What the input itself raises is raised here once
+        all that had been taken is handed over; so is the refusal of an executor that takes no more work.
+
+        Leaving early (`close()`, a `break` that drops the last reference, an error such as `KeyboardInterrupt`) cancels what
+        has not begun; calls under way in threads of its own are waited for, those in another executor are left to it.
+
+        Args:
+            requests: A mapping of `complete`'s keywords for each call, such as `{"model": ..., "messages": ...}`;
+                `stream` is refused.
+            concurrency: The most requests that have been taken from the input and whose outcome has not been handed over.
+            executor: Any `concurrent.futures.Executor`, which stays open; by default as many threads as `concurrency`, which
+                end with the last outcome. Where it works in other processes, each of them makes its own hub once, from
+                this one's settings, keys included: breakers, budgets and connections are not shared.
+
+        Yields:
+            One `Outcome` for each request; `index` is the request's place in the input.
+
+        Raises:
+            InvalidRequestError: An argument has the wrong shape; nothing was taken.
+        """
+        return complete_many_by(self.complete, requests, concurrency=concurrency, executor=executor)
+
     def explain(
         self, model: ModelSpec, messages: str | Sequence[Message] = "?", *, stream: bool = False, **knobs: Unpack[Knobs]
     ) -> RoutePlan:
@@ -223,7 +259,7 @@ class Hub:
         )
         self._timeout(knobs.get("timeout"))
         planned = self._plan(
-            model, request, knobs.get("on_interrupt", "raise"), time.monotonic(), strategy=knobs.get("strategy"),
+            model, request, knobs.get("on_interrupt"), self._clock.monotonic(), strategy=knobs.get("strategy"),
             emulate=knobs.get("emulate_stream", False), options=knobs.get("options"), dry=True,
         )  # fmt: skip
         return planned.plan
@@ -245,6 +281,10 @@ class Hub:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles as its settings, keys included; each process makes one hub of equal settings."""
+        return handle(type(self), self.settings, self._objects)
 
     def _shown(self, record: PluginRecord) -> PluginRecord:
         instance = self._registry.instance(record.name) if record.state == "ready" else None
@@ -269,8 +309,9 @@ class Hub:
         timeout: float | Timeout | None = None,
         retry: RetryPolicy | None = None,
         strategy: str | None = None,
-        on_interrupt: Literal["raise", "restart", "continue"] = "raise",
-        emulate_stream: bool = False,
+        on_interrupt: Literal["raise", "restart", "continue"] | None = None,
+        hedge: bool | None = None,
+        emulate_stream: bool | None = None,
         options: Mapping[str, Options] | None = None,
     ) -> AnyChain:
         """Whatever a call needs before its first attempt."""
@@ -285,18 +326,17 @@ class Hub:
             msg = f"response_format must be a mapping such as {{'type': 'json_object'}}, not {response_format!r}"
             raise InvalidRequestError(msg)
         clocks = self._timeout(timeout)
-        now = time.monotonic()
+        now = self._clock.monotonic()
         planned = self._plan(model, request, on_interrupt, now, strategy=strategy, emulate=emulate_stream, options=options)
         deadline = now + clocks.total
         engine = Engine(
             planned.plan, retry or self.settings.retry, self._health, deadline=deadline, rng=self._rng, now=now,
-            stream=stream, on_interrupt=on_interrupt, force=planned.force,
+            stream=stream, on_interrupt=on_interrupt, hedge=hedge, force=planned.force,
         )  # fmt: skip
-        chain = driver(
-            engine, self._registry, request, options or {}, timeout=clocks, deadline=deadline, observers=self._observers
-        )
-        chain.prefill = on_interrupt == "continue"
-        return chain
+        return driver(
+            engine, self._registry, request, options or {}, timeout=clocks, deadline=deadline, observers=self._observers,
+            clock=self._clock, prefill=on_interrupt == "continue",
+        )  # fmt: skip
 
     def _timeout(self, given: float | Timeout | None) -> Timeout:
         if given is None:
@@ -431,3 +471,10 @@ def explain(
 ) -> RoutePlan:
     """`Hub.explain` on the default hub."""
     return default_hub().explain(model, messages, stream=stream, **knobs)
+
+
+def complete_many(
+    requests: Iterable[Mapping[str, Any]], *, concurrency: int = 8, executor: Executor | None = None
+) -> Generator[Outcome, None, None]:
+    """`Hub.complete_many` on the default hub."""
+    return default_hub().complete_many(requests, concurrency=concurrency, executor=executor)
