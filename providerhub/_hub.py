@@ -69,9 +69,8 @@ class Knobs(TypedDict, total=False):
     timeout: float | Timeout | None
     retry: RetryPolicy | None
     strategy: str | None
-    on_interrupt: Literal["raise", "restart", "continue"] | None
-    hedge: bool | None
-    emulate_stream: bool | None
+    on_interrupt: Literal["raise", "restart", "continue"]
+    emulate_stream: bool
     options: Mapping[str, Options] | None
 
 
@@ -259,7 +258,7 @@ class Hub:
         )
         self._timeout(knobs.get("timeout"))
         planned = self._plan(
-            model, request, knobs.get("on_interrupt"), self._clock.monotonic(), strategy=knobs.get("strategy"),
+            model, request, knobs.get("on_interrupt", "raise"), time.monotonic(), strategy=knobs.get("strategy"),
             emulate=knobs.get("emulate_stream", False), options=knobs.get("options"), dry=True,
         )  # fmt: skip
         return planned.plan
@@ -309,9 +308,8 @@ class Hub:
         timeout: float | Timeout | None = None,
         retry: RetryPolicy | None = None,
         strategy: str | None = None,
-        on_interrupt: Literal["raise", "restart", "continue"] | None = None,
-        hedge: bool | None = None,
-        emulate_stream: bool | None = None,
+        on_interrupt: Literal["raise", "restart", "continue"] = "raise",
+        emulate_stream: bool = False,
         options: Mapping[str, Options] | None = None,
     ) -> AnyChain:
         """Whatever a call needs before its first attempt."""
@@ -326,17 +324,18 @@ class Hub:
             msg = f"response_format must be a mapping such as {{'type': 'json_object'}}, not {response_format!r}"
             raise InvalidRequestError(msg)
         clocks = self._timeout(timeout)
-        now = self._clock.monotonic()
+        now = time.monotonic()
         planned = self._plan(model, request, on_interrupt, now, strategy=strategy, emulate=emulate_stream, options=options)
         deadline = now + clocks.total
         engine = Engine(
             planned.plan, retry or self.settings.retry, self._health, deadline=deadline, rng=self._rng, now=now,
-            stream=stream, on_interrupt=on_interrupt, hedge=hedge, force=planned.force,
+            stream=stream, on_interrupt=on_interrupt, force=planned.force,
         )  # fmt: skip
-        return driver(
-            engine, self._registry, request, options or {}, timeout=clocks, deadline=deadline, observers=self._observers,
-            clock=self._clock, prefill=on_interrupt == "continue",
-        )  # fmt: skip
+        chain = driver(
+            engine, self._registry, request, options or {}, timeout=clocks, deadline=deadline, observers=self._observers
+        )
+        chain.prefill = on_interrupt == "continue"
+        return chain
 
     def _timeout(self, given: float | Timeout | None) -> Timeout:
         if given is None:
