@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import pluggy
 
-from providerhub import hookspecs
+import providerhub.hookspecs as hookspecs  # noqa: PLR0402 -- `from` would have the package import all of its exports first
 from providerhub._capabilities import API_VERSION, ProviderInfo
 from providerhub._errors import ConfigurationError
 from providerhub._settings import Settings
