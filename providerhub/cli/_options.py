@@ -1,0 +1,51 @@
+"""The options that the commands which ask a model share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from providerhub import Message
+from providerhub.cli._show import model_names
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+model = click.option("-m", "--model", required=True, shell_complete=model_names, help="NAME, or PROVIDER/NAME.")
+
+_KNOBS = (
+    click.option("--system", metavar="TEXT", help="How the model is to behave: the system message."),
+    click.option("--temperature", type=float, help="Randomness, in the vendor's own range."),
+    click.option("--max-tokens", type=click.IntRange(min=1), help="The most tokens to answer with."),
+    click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For a whole call."),
+)
+
+
+def knobs(command: Command) -> Command:
+    """Add the options that become keywords of a call, and `--system`.
+
+    Args:
+        command: The command's function.
+    """
+    for option in reversed(_KNOBS):
+        command = option(command)
+    return command
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """The keywords of a call: what is not given is left to the settings.
+
+    Args:
+        values: The options' values by name.
+    """
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def opening(system: str | None) -> list[Message]:
+    """What a conversation begins with.
+
+    Args:
+        system: The system message, if there is one.
+    """
+    return [{"role": "system", "content": system}] if system else []
