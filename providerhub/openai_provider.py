@@ -51,11 +51,16 @@ class OpenAIChatProvider:
         body = self.body(request)
         with self.http.post(self.path, body, call, stream=request.stream) as answer:
             kind = answer.headers.get("content-type", "").lower()
-            if not request.stream or "json" in kind:
-                # Asked for a stream, some services answer whole all the same.
-                yield from self.whole(answer.read())
-            else:
-                yield from self._events(answer, call, kind)
+            try:
+                if not request.stream or "json" in kind:
+                    # Asked for a stream, some services answer whole all the same.
+                    yield from self.whole(answer.read())
+                else:
+                    yield from self._events(answer, call, kind)
+            except ProviderError as error:
+                # Services repeat the key that they refuse, and whatever else they were sent.
+                self.http.redacted(error)
+                raise
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -83,14 +88,6 @@ class OpenAIChatProvider:
             ProviderError: It is an error, or no answer.
         """
         return openai_chat.answer_pieces(self._parsed(data))
-
-    def _pieces(self, answer: Answer, request: Request, call: CallContext) -> Iterator[Piece]:
-        kind = answer.headers.get("content-type", "").lower()
-        # Asked for a stream, some services answer whole all the same.
-        if not request.stream or "json" in kind:
-            yield from openai_chat.answer_pieces(self._parsed(answer.read()))
-        else:
-            yield from self._events(answer, call, kind)
 
     def _events(self, answer: Answer, call: CallContext, kind: str) -> Iterator[Piece]:
         reading = self.reading(call, kind)
