@@ -174,10 +174,11 @@ class HttpClient:
 
     def _showable(self, error: BaseException | None) -> BaseException | None:
         """The error, unless it or what led to it repeats the key: a traceback shows all of them."""
-        link = error
-        while link is not None:
+        link, seen = error, set[int]()  # a chain may lead back to itself
+        while link is not None and id(link) not in seen:
             if self.redact(str(link)) != str(link):
                 return None
+            seen.add(id(link))
             link = link.__cause__ or link.__context__
         return error
 
