@@ -397,21 +397,20 @@ def test_the_default_hub_has_it_too(monkeypatch):
 
 
 INTERRUPTED = """
-import os, signal, sys, threading
+import threading
 from providerhub import Hub, ModelInfo, ProviderInfo, Settings
 
 class Slow:
     def stream(self, request, call):
-        stopped = threading.Event()
-        call.on_cancel(stopped.set)
-        print("begun", flush=True)
-        stopped.wait(60 if request.messages[-1]["content"] == "long" else 0.2)
+        threading.Event().wait(request.messages[-1]["content"] == "later" and 0.2)
         yield "x"
 
 hub = Hub(Settings(autoload=False), providers=[(ProviderInfo(name="a", models=(ModelInfo("m"),)), Slow())])
+requests = [{"model": "m", "messages": "now"}] * 2 + [{"model": "m", "messages": "later"}] * 500
 try:
-    for outcome in hub.complete_many([{"model": "m", "messages": "short"}] * 500, concurrency=2):
-        pass
+    for outcome in hub.complete_many(requests, concurrency=2):
+        if outcome.index == 1:
+            print("begun", flush=True)
 except KeyboardInterrupt:
     left = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     print("interrupted", left, flush=True)
