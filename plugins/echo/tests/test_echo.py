@@ -1,0 +1,96 @@
+"""The plugin as installed, and whether the README's example still is the same provider."""
+
+import asyncio
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import providerhub
+import providerhub_echo
+
+PLUGIN = Path(__file__).resolve().parents[1]
+README = (PLUGIN.parents[1] / "README.md").read_text("utf-8")
+EXAMPLES = dict(re.findall(r"<!-- example: ([^>]+) -->\n```\w+\n(.*?)```", README, re.DOTALL))
+TEXTS = ["Hello there", "", "  two\n lines ", "Привет, data: [DONE]", "one"]
+
+
+@pytest.fixture
+def hub():
+    with providerhub.Hub() as made:
+        yield made
+
+
+def asked(text, **knobs):
+    return providerhub.Request("echo-1", [{"role": "user", "content": text}], **knobs)
+
+
+def pieces(provider, request):
+    return list(provider.stream(request, providerhub.CallContext(providerhub.Timeout())))
+
+
+def test_it_is_found_through_its_entry_point(hub):
+    record = next(record for record in hub.plugins() if record.name == "echo")
+    assert (record.state, record.distribution) == ("ready", "providerhub-echo")
+
+
+def test_a_whole_answer(hub):
+    answer = hub.complete("echo-1", "Hello there")
+    assert (answer.text, answer.provider, answer.model, answer.finish_reason) == ("Hello there ", "echo", "echo-1", "stop")
+
+
+def test_words_come_one_by_one(hub):
+    with hub.complete("echo/echo-1", "Hello there", stream=True) as stream:
+        assert list(stream) == ["Hello ", "there "]
+
+
+def test_asynchronously():
+    async def ask():
+        return await providerhub.Hub().acomplete("echo-1", "Hello there")
+
+    assert asyncio.run(ask()).text == "Hello there "
+
+
+def test_the_last_message_counts_and_its_parts_are_joined(hub):
+    parts = [{"type": "text", "text": "and"}, {"type": "text", "text": "more"}]
+    messages = [{"role": "user", "content": "first"}, {"role": "user", "content": parts}]
+    assert hub.complete("echo-1", messages).text == "and more "
+
+
+@pytest.mark.parametrize("parts", [[{"type": "image_url", "image_url": {"url": "data:,"}}]])
+def test_what_it_cannot_do_is_left_to_others(hub, parts):
+    with pytest.raises(providerhub.NoCapableProviderError, match="no images"):
+        hub.complete("echo-1", [{"role": "user", "content": parts}])
+
+
+def test_nothing_but_tool_calls_has_no_words():
+    provider = providerhub_echo.Echo(providerhub.ProviderConfig(name="echo"))
+    request = providerhub.Request("echo-1", [{"role": "assistant", "content": None, "tool_calls": [{}]}])
+    assert pieces(provider, request) == [providerhub.Finish("stop")]
+
+
+def test_the_readme_s_example_answers_the_same():
+    example = {}
+    exec(compile(EXAMPLES["plugin providerhub_echo.py"], "README.md", "exec"), example)
+    config = providerhub.ProviderConfig(name="echo")
+    for text in TEXTS:
+        request = asked(text)
+        assert pieces(example["Echo"](config), request) == pieces(providerhub_echo.Echo(config), request)
+
+
+def test_the_readme_s_example_declares_the_same():
+    example = {}
+    exec(compile(EXAMPLES["plugin providerhub_echo.py"], "README.md", "exec"), example)
+    shown, ours = example["providerhub_provider"](), providerhub_echo.providerhub_provider()
+    assert (shown.name, shown.factory) == (ours.name, ours.factory)
+    assert [(model.name, model.supports_stream) for model in shown.models] == [
+        (model.name, model.supports_stream) for model in ours.models
+    ]
+
+
+def test_the_readme_s_project_file_is_of_the_same_distribution():
+    shown = tomllib.loads(EXAMPLES["plugin pyproject.toml"])["project"]
+    ours = tomllib.loads((PLUGIN / "pyproject.toml").read_text("utf-8"))["project"]
+    assert shown["name"] == ours["name"]
+    assert shown["entry-points"]["providerhub"] == ours["entry-points"]["providerhub"]
