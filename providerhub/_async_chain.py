@@ -1,60 +1,30 @@
 """The asynchronous driver: carries out the engine's orders in the caller's own task.
 
 A provider with `astream` is awaited; any other one works in a thread of its own (`_pump`). No event loop is ever started
-here, and `asyncio` is imported by whoever has a loop running already.
+here, and `asyncio` is imported by whoever has a loop running already. Only hedged attempts are tasks of their own.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
 
-from providerhub._driver import Driver, close_quietly, event_of, iterator, note_unclosed, overdue
-from providerhub._engine import Engine, Fail, Finish, Open, Order, Pull, Wait
+from providerhub._driver import Driver, Flight, Landing, close_quietly, event_of, iterator, note_unclosed, overdue
+from providerhub._engine import Drain, Finish, Open, Order, Pull, Wait
 from providerhub._errors import PluginError, ProviderHubError
-from providerhub._observers import Observers
 from providerhub._provider import CallContext, Piece, Provider
 from providerhub._pump import Pump
-from providerhub._registry import Registry
-from providerhub._types import Event, Options, Request, Restarted, Timeout
+from providerhub._types import Event, Request, Restarted
 
 GRACE = 0.1
 """Seconds that a failed or cancelled call waits for a provider's thread to end; one that ignores `call` may take longer."""
 
 
 class AsyncChain(Driver):
-    """One call under way.
+    """One call under way; its arguments are those of `Driver`."""
 
-    Args:
-        engine: As for `Driver`, like all others.
-        registry: The same.
-        request: The same.
-        options: The same.
-        timeout: The same.
-        deadline: The same.
-        observers: The same.
-        clock: The same.
-    """
-
-    __slots__ = ("_pieces", "_pumps")
-
-    def __init__(
-        self,
-        engine: Engine,
-        registry: Registry,
-        request: Request,
-        options: Mapping[str, Options],
-        *,
-        timeout: Timeout,
-        deadline: float,
-        observers: Observers,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(engine, registry, request, options, timeout=timeout, deadline=deadline, observers=observers, clock=clock)
-        self._pieces: AsyncIterator[Piece] | None = None
-        self._pumps: list[Pump] = []
+    __slots__ = ()
 
     async def run(self) -> None:
         """Go on until the answer is whole (no streaming) or its first content is there.
@@ -63,7 +33,7 @@ class AsyncChain(Driver):
             ProviderHubError: The chain is at its end.
         """
         try:
-            await self._carry_out(self._engine.start(self._clock()))
+            await self._carry_out(self._engine.start(self._now()))
         except BaseException:
             await self.aclose(GRACE)
             raise
@@ -77,24 +47,24 @@ class AsyncChain(Driver):
         Raises:
             StreamInterruptedError: The stream broke.
         """
-        clock, deadline = self._clock, self._deadline
+        now, deadline = self._now, self._deadline
         try:
             for head in self._head_texts():
                 yield head
             while not self.done:
-                text = self._assembly.text
+                text = self._current.assembly.text
                 try:
-                    async for piece in self._open_pieces():
+                    async for piece in self._current.pieces:
                         found = piece if type(piece) is str else self._added(piece)
                         if found:
                             if found is piece:
                                 text.append(found)
                             yield found
-                        if clock() > deadline:
+                        if now() > deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                 except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
                     # Text alone cannot show that an answer begins anew, and nothing is repeated silently.
-                    await self._mend(error, allowed=self.prefill)
+                    await self._mend(error, allowed=self._prefill)
                     for head in self._head_texts():
                         yield head
                 else:
@@ -106,21 +76,20 @@ class AsyncChain(Driver):
     async def events(self) -> AsyncIterator[Event]:
         """Hand the committed stream over as events; the same as `texts` otherwise."""
         try:
-            for head in self._head:
+            for head in self._current.head:
                 yield event_of(head)
             while not self.done:
                 try:
-                    async for piece in self._open_pieces():
-                        self._assembly.add(piece)
+                    async for piece in self._current.pieces:
+                        self._current.assembly.add(piece)
                         yield event_of(piece)
-                        if self._clock() > self._deadline:
+                        if self._now() > self._deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                 except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
                     cause = await self._mend(error, allowed=True)
-                    candidate = self.candidate
-                    if candidate is not None:
-                        yield Restarted(candidate.provider, candidate.model, self.prefill, cause)
-                    for head in self._head:
+                    candidate = self._current.candidate
+                    yield Restarted(candidate.provider, candidate.model, self._prefill, cause)
+                    for head in self._current.head:
                         yield event_of(head)
                 else:
                     await self._end()
@@ -133,8 +102,8 @@ class AsyncChain(Driver):
         if self.done:
             return
         self.done = True
-        self._cut()
-        self._engine.abandoned(self._clock())
+        self._cut_others(None)
+        self._engine.abandoned(self._now())
         self._report(last=True)
 
     async def aclose(self, seconds: float | None = None) -> None:
@@ -144,7 +113,7 @@ class AsyncChain(Driver):
             seconds: How long to wait for a provider's thread; `None` for as long as it takes.
         """
         self.abandon()
-        await self._close_pieces(seconds)
+        await self._land(seconds)
 
     def __del__(self) -> None:
         # Dropped without an end: the thread, if there is one, holds no reference to this object.
@@ -153,113 +122,143 @@ class AsyncChain(Driver):
     async def _carry_out(self, order: Order) -> None:
         while True:
             if isinstance(order, Open):
-                order = await self._open(order)
+                order = self._begin(order)
             elif isinstance(order, Pull):
-                order = await (self._pull_content() if self._request.stream else self._pull_all())
+                order = await self._pulled(order)
             elif isinstance(order, Wait):
-                import asyncio  # noqa: PLC0415 -- slow to import, and imported already by whoever has a running loop
-
-                await asyncio.sleep(order.seconds)
-                order = self._engine.waited(self._clock())
+                await self._clock.asleep(order.seconds)
+                order = self._engine.waited(self._now())
             else:
-                if isinstance(order, Fail | Finish):
-                    await self._over()
+                if not isinstance(order, Drain):
+                    await self._over(self.flight if isinstance(order, Finish) else None)
                 self._arrived(order)
                 return
             if self._observers:
                 self._report()
 
-    async def _open(self, order: Open) -> Order:
+    async def _pulled(self, order: Pull) -> Order:
+        flight = self._current
+        if self._race is None and order.hedge_after is None:
+            landing = await self._pull(flight)
+        else:
+            left = max(0.0, self._deadline - self._now())
+            landed = await self._raced(left if order.hedge_after is None else min(left, order.hedge_after))
+            if landed is None and order.hedge_after is not None:
+                return self._engine.hedge_due(self._now())
+            flight, landing = landed or (flight, overdue())
+        if isinstance(landing, Exception):
+            _cut(flight)
+            if await _landed(flight, GRACE):
+                self._flights.remove(flight)
+        else:
+            self.flight, self._race = flight, None
+            self._cut_others(flight)
+        return self._landed(flight, landing)
+
+    async def _raced(self, seconds: float) -> tuple[Flight, Landing] | None:
+        """Wait for whichever attempt lands first; `None` when the time is over."""
         import asyncio  # noqa: PLC0415 -- slow to import, and imported already by whoever has a running loop
 
-        call = self._begin(order)
+        flight = self._current
+        if flight.runner is None:
+            flight.runner = asyncio.create_task(self._pull(flight))
+        self._race = running = [one for one in self._flights if one.runner is not None]
+        done, _ = await asyncio.wait([one.runner for one in running], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        first = next((one for one in running if one.runner in done), None)
+        if first is None:
+            return None
+        runner, first.runner = first.runner, None
+        return first, runner.result()
+
+    def _open(self, flight: Flight) -> None:
+        import asyncio  # noqa: PLC0415 -- slow to import, and imported already by whoever has a running loop
+
         loop = asyncio.get_running_loop()
+        provider = self._instance(flight.candidate).provider(loop)
+        request = self._request_for(flight)
+        if callable(getattr(provider, "astream", None)):
+            flight.pieces = _native(provider, request, flight.call)
+        else:
+            flight.pieces = Pump(partial(_begun, provider, request, flight.call), loop)
+
+    async def _pull(self, flight: Flight) -> Landing:
+        """Ask the provider, up to its first content when streaming, else to its end."""
+        add, now, deadline, stream = flight.assembly.add, self._now, self._deadline, self._request.stream
         try:
-            provider = self._instance(order.candidate).provider(loop)
-            request = self._request_for(order.candidate)
-            if callable(getattr(provider, "astream", None)):
-                self._pieces = _native(provider, request, call)
-            else:
-                pump = Pump(partial(_begun, provider, request, call), loop)
-                self._pumps.append(pump)
-                self._pieces = pump
+            self._open(flight)
+            async for piece in flight.pieces:
+                content = add(piece)
+                if now() > deadline:
+                    return overdue()
+                if stream:
+                    flight.head.append(piece)
+                    if content:
+                        return True
         except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
-            return await self._lost(error)
-        return self._engine.opened()
-
-    def _open_pieces(self) -> AsyncIterator[Piece]:
-        assert self._pieces is not None  # noqa: S101 -- only an open attempt is read
-        return self._pieces
-
-    async def _pull_all(self) -> Order:
-        add, clock, deadline = self._assembly.add, self._clock, self._deadline
-        try:
-            async for piece in self._open_pieces():
-                add(piece)
-                if clock() > deadline:
-                    return await self._lost(overdue())
-        except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
-            return await self._lost(error)
-        return self._ended()
-
-    async def _pull_content(self) -> Order:
-        try:
-            async for piece in self._open_pieces():
-                self._head.append(piece)
-                content = self._assembly.add(piece)
-                if self._clock() > self._deadline:
-                    return await self._lost(overdue())
-                if content:
-                    return self._engine.content(self._clock())
-        except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
-            return await self._lost(error)
-        return self._ended()
-
-    async def _lost(self, error: Exception) -> Order:
-        self._cut()
-        await self._close_pieces(GRACE)
-        return self._failed(error)
+            return error
+        return False
 
     async def _mend(self, error: Exception, *, allowed: bool) -> ProviderHubError:
         """Carry on after an interruption where the caller opted in; raises where that is not so, or does not succeed."""
-        self._cut()
-        await self._close_pieces(GRACE)
-        mapped = self._mapped(error)
-        await self._carry_out(self._interrupted(mapped, allowed=allowed))
+        _cut(self._current)
+        await self._land(GRACE)
+        mapped, order = self._broken(error, allowed=allowed)
+        await self._carry_out(order)
         return mapped
 
     async def _end(self) -> None:
         if self.done:  # closed by its reader, whose loop then runs out
             return
-        self._note()
-        self._engine.ended(self._clock(), empty=False)
-        await self._over()
+        self._landed(self._current, landing=False)
+        await self._over(self.flight)
 
-    async def _over(self) -> None:
+    async def _over(self, winner: Flight | None) -> None:
         self.done = True
-        await self._close_pieces(GRACE)
+        self._cut_others(winner)
+        await self._land(GRACE)
         self._report(last=True)
 
-    def _cut(self) -> None:
-        """Shut the open attempt's connection down, and have its thread end."""
-        if self._call is not None:
-            self._call.cancel()
-        for pump in self._pumps:
-            pump.stop()
+    def _cut_others(self, winner: Flight | None) -> None:
+        for flight in self._flights:
+            if flight is not winner:
+                _cut(flight)
 
-    async def _close_pieces(self, seconds: float | None) -> None:
-        pieces, self._pieces = self._pieces, None
-        for pump in tuple(self._pumps):
-            pump.stop()
-            if await pump.joined(seconds):
-                self._pumps.remove(pump)
-        close = getattr(pieces, "aclose", None)
-        if close is None:
-            return
+    async def _land(self, seconds: float | None) -> None:
+        """Wait for the end of every attempt; those that take longer are waited for when the call is closed."""
+        for flight in tuple(self._flights):
+            if await _landed(flight, seconds):
+                self._flights.remove(flight)
+
+
+def _cut(flight: Flight) -> None:
+    """Shut an attempt's connection down, and have its thread or task end."""
+    flight.call.cancel()
+    if isinstance(flight.pieces, Pump):
+        flight.pieces.stop()
+    if flight.runner is not None:
+        flight.runner.cancel()
+
+
+async def _landed(flight: Flight, seconds: float | None) -> bool:
+    """Wait for an attempt's end, and close it; false when it takes longer."""
+    if flight.runner is not None and not flight.runner.done():
+        import asyncio  # noqa: PLC0415 -- slow to import, and imported already by whoever has a running loop
+
+        await asyncio.wait([flight.runner], timeout=seconds)
+        if not flight.runner.done():
+            return False
+    pieces = flight.pieces
+    if isinstance(pieces, Pump):
+        pieces.stop()
+        return await pieces.joined(seconds)
+    flight.pieces = None
+    close = getattr(pieces, "aclose", None)
+    if close is not None:
         try:
             await close()
         except Exception:  # noqa: BLE001 -- a plugin that fails while it is closed must not hide the answer or the first error
             note_unclosed()
+    return True
 
 
 def _begun(provider: Provider, request: Request, call: CallContext) -> Iterator[Piece]:

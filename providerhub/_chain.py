@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 
-from providerhub._driver import Driver, close_quietly, event_of, iterator, overdue
-from providerhub._engine import Engine, Fail, Finish, Open, Order, Pull, Wait
+from providerhub._driver import Driver, Flight, Landing, close_quietly, event_of, iterator, overdue
+from providerhub._engine import Drain, Finish, Open, Order, Pull, Wait
 from providerhub._errors import ProviderHubError
-from providerhub._observers import Observers
-from providerhub._provider import Piece
-from providerhub._registry import Registry
-from providerhub._types import Event, Options, Request, Restarted, Timeout
+from providerhub._race import Race
+from providerhub._types import Event, Restarted
 
 
 class Chain(Driver):
-    """One call under way.
+    """One call under way; its arguments are those of `Driver`."""
 
-    Args:
-        engine: As for `Driver`, like those not listed here.
-        registry: The same.
-        request: The same.
-        options: The same.
-        timeout: The same.
-        deadline: The same.
-        observers: The same.
-        clock: Monotonic seconds.
-        sleep: Sleeps for some seconds.
-    """
-
-    __slots__ = ("_pieces", "_sleep")
-
-    def __init__(
-        self,
-        engine: Engine,
-        registry: Registry,
-        request: Request,
-        options: Mapping[str, Options],
-        *,
-        timeout: Timeout,
-        deadline: float,
-        observers: Observers,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], object] = time.sleep,
-    ) -> None:
-        super().__init__(engine, registry, request, options, timeout=timeout, deadline=deadline, observers=observers, clock=clock)
-        self._sleep = sleep
-        self._pieces: Iterator[Piece] = iter(())
+    __slots__ = ()
 
     def run(self) -> None:
         """Go on until the answer is whole (no streaming) or its first content is there.
@@ -55,7 +23,7 @@ class Chain(Driver):
             ProviderHubError: The chain is at its end.
         """
         try:
-            self._carry_out(self._engine.start(self._clock()))
+            self._carry_out(self._engine.start(self._now()))
         except BaseException:
             self.abandon()
             raise
@@ -69,23 +37,23 @@ class Chain(Driver):
         Raises:
             StreamInterruptedError: The stream broke.
         """
-        clock, deadline = self._clock, self._deadline
+        now, deadline = self._now, self._deadline
         try:
             yield from self._head_texts()
             while not self.done:
-                text = self._assembly.text
+                text = self._current.assembly.text
                 try:
-                    for piece in self._pieces:
+                    for piece in self._current.pieces:
                         found = piece if type(piece) is str else self._added(piece)
                         if found:
                             if found is piece:
                                 text.append(found)
                             yield found
-                        if clock() > deadline:
+                        if now() > deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                 except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
                     # Text alone cannot show that an answer begins anew, and nothing is repeated silently.
-                    self._mend(error, allowed=self.prefill)
+                    self._mend(error, allowed=self._prefill)
                     yield from self._head_texts()
                 else:
                     self._end()
@@ -96,20 +64,19 @@ class Chain(Driver):
     def events(self) -> Iterator[Event]:
         """Hand the committed stream over as events; the same as `texts` otherwise."""
         try:
-            yield from map(event_of, self._head)
+            yield from map(event_of, self._current.head)
             while not self.done:
                 try:
-                    for piece in self._pieces:
-                        self._assembly.add(piece)
+                    for piece in self._current.pieces:
+                        self._current.assembly.add(piece)
                         yield event_of(piece)
-                        if self._clock() > self._deadline:
+                        if self._now() > self._deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                 except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
                     cause = self._mend(error, allowed=True)
-                    candidate = self.candidate
-                    if candidate is not None:
-                        yield Restarted(candidate.provider, candidate.model, self.prefill, cause)
-                    yield from map(event_of, self._head)
+                    candidate = self._current.candidate
+                    yield Restarted(candidate.provider, candidate.model, self._prefill, cause)
+                    yield from map(event_of, self._current.head)
                 else:
                     self._end()
         except BaseException:
@@ -121,10 +88,8 @@ class Chain(Driver):
         if self.done:
             return
         self.done = True
-        if self._call is not None:
-            self._call.cancel()
-        self._close_pieces()
-        self._engine.abandoned(self._clock())
+        self._drop_others(None)
+        self._engine.abandoned(self._now())
         self._report(last=True)
 
     def __del__(self) -> None:
@@ -135,77 +100,90 @@ class Chain(Driver):
         while True:
             kind = type(order)
             if kind is Open:
-                order = self._open(order)  # type: ignore[arg-type]
+                order = self._begin(order)  # type: ignore[arg-type]
             elif kind is Pull:
-                order = self._pull_content() if self._request.stream else self._pull_all()
+                order = self._pulled(order)  # type: ignore[arg-type]
             elif kind is Wait:
-                self._sleep(order.seconds)  # type: ignore[union-attr]
-                order = self._engine.waited(self._clock())
+                self._clock.sleep(order.seconds)  # type: ignore[union-attr]
+                order = self._engine.waited(self._now())
             else:
-                if kind is Fail or kind is Finish:
-                    self._over()
+                if kind is not Drain:
+                    self._over(self.flight if kind is Finish else None)
                 self._arrived(order)
                 return
             if self._observers:
                 self._report()
 
-    def _open(self, order: Open) -> Order:
-        call = self._begin(order)
-        try:
-            provider = self._instance(order.candidate).provider()
-            self._pieces = iterator(provider.stream(self._request_for(order.candidate), call))
-        except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
-            return self._failed(error)
-        return self._engine.opened()
+    def _pulled(self, order: Pull) -> Order:
+        if self._race is None and order.hedge_after is None:
+            flight = self._current
+            landing = self._pull(flight)
+        else:
+            race = self._race = self._race or Race(self._pull)
+            race.enter(self._current)
+            left = max(0.0, self._deadline - self._now())
+            landed = race.landed(left if order.hedge_after is None else min(left, order.hedge_after))
+            if landed is None and order.hedge_after is not None:
+                return self._engine.hedge_due(self._now())
+            flight, landing = landed or (self._current, overdue())
+        if isinstance(landing, Exception):
+            self._drop(flight)
+        else:
+            self.flight = flight
+            self._drop_others(flight)
+            self._race = None
+        return self._landed(flight, landing)
 
-    def _pull_all(self) -> Order:
-        add, clock, deadline = self._assembly.add, self._clock, self._deadline
+    def _pull(self, flight: Flight) -> Landing:
+        """Ask the provider, up to its first content when streaming, else to its end."""
+        add, now, deadline, stream = flight.assembly.add, self._now, self._deadline, self._request.stream
         try:
-            for piece in self._pieces:
-                add(piece)
-                if clock() > deadline:
-                    return self._failed(overdue())
+            provider = self._instance(flight.candidate).provider()
+            flight.pieces = iterator(provider.stream(self._request_for(flight), flight.call))
+            for piece in flight.pieces:
+                content = add(piece)
+                if now() > deadline:
+                    return overdue()
+                if stream:
+                    flight.head.append(piece)
+                    if content:
+                        return True
         except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
-            return self._failed(error)
-        return self._ended()
-
-    def _pull_content(self) -> Order:
-        try:
-            for piece in self._pieces:
-                self._head.append(piece)
-                content = self._assembly.add(piece)
-                if self._clock() > self._deadline:
-                    return self._failed(overdue())
-                if content:
-                    return self._engine.content(self._clock())
-        except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
-            return self._failed(error)
-        return self._ended()
-
-    def _failed(self, error: Exception) -> Order:
-        self._close_pieces()
-        return super()._failed(error)
+            return error
+        return False
 
     def _mend(self, error: Exception, *, allowed: bool) -> ProviderHubError:
         """Carry on after an interruption where the caller opted in; raises where that is not so, or does not succeed."""
-        self._close_pieces()
-        mapped = self._mapped(error)
-        self._carry_out(self._interrupted(mapped, allowed=allowed))
+        self._drop(self._current)
+        mapped, order = self._broken(error, allowed=allowed)
+        self._carry_out(order)
         return mapped
 
     def _end(self) -> None:
         if self.done:  # closed by its reader, whose loop then runs out
             return
-        self._note()
-        self._engine.ended(self._clock(), empty=False)
-        self._over()
+        self._landed(self._current, landing=False)
+        self._over(self.flight)
 
-    def _over(self) -> None:
+    def _over(self, winner: Flight | None) -> None:
         self.done = True
-        self._close_pieces()
+        self._drop_others(winner)
+        if winner is not None:
+            close_quietly(getattr(winner.pieces, "close", None))
+        self._flights.clear()
         self._report(last=True)
 
-    def _close_pieces(self) -> None:
-        close = getattr(self._pieces, "close", None)
-        self._pieces = iter(())
-        close_quietly(close)
+    def _drop(self, flight: Flight) -> None:
+        """Cancel an attempt and close it, here or where it runs."""
+        if flight in self._flights:
+            self._flights.remove(flight)
+        if flight.runner is not None:
+            flight.runner.drop()
+        else:
+            flight.call.cancel()
+            close_quietly(getattr(flight.pieces, "close", None))
+
+    def _drop_others(self, winner: Flight | None) -> None:
+        for flight in tuple(self._flights):
+            if flight is not winner:
+                self._drop(flight)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from providerhub._assembly import Assembly
+from providerhub._clock import Clock
 from providerhub._engine import Drain, Engine, Fail, Finish, Open, Order
 from providerhub._errors import AttemptError, AuthenticationError, PluginError, ProviderTimeoutError
 from providerhub._mapping import map_exception
@@ -16,6 +17,35 @@ from providerhub._registry import Instance, Registry
 from providerhub._types import Candidate, Completion, Event, Options, Request, Route, TextDelta, Timeout
 
 _log = logging.getLogger("providerhub")
+
+
+class Flight:
+    """One attempt under way, as a driver sees it.
+
+    Args:
+        candidate: Where.
+        number: Its number in the call.
+        call: What the provider is told.
+        assembly: Gathers its pieces.
+    """
+
+    __slots__ = ("assembly", "call", "candidate", "head", "number", "pieces", "runner")
+
+    def __init__(self, candidate: Candidate, number: int, call: CallContext, assembly: Assembly) -> None:
+        self.candidate = candidate
+        self.number = number
+        self.call = call
+        self.assembly = assembly
+        self.head: list[Piece] = []
+        """What came up to the commit point."""
+        self.pieces: Any = None
+        """The provider's iterator, asynchronous or not, once it has been asked for."""
+        self.runner: Any = None
+        """The thread or task that pulls it, where it has one of its own."""
+
+
+Landing = bool | Exception
+"""How a pull ended: true at the first content of a stream, false at the end, else with what was raised."""
 
 
 class Driver:
@@ -29,12 +59,13 @@ class Driver:
         timeout: The phases.
         deadline: The moment on `clock` at which the call is over.
         observers: Who is told.
-        clock: Monotonic seconds.
+        clock: What time it is.
+        prefill: Whether a broken stream is carried on from its partial text.
     """
 
     __slots__ = (
-        "_assembly", "_call", "_clock", "_deadline", "_engine", "_head", "_observers", "_options", "_registry", "_reported",
-        "_request", "_timeout", "candidate", "done", "prefill",
+        "_clock", "_committed", "_deadline", "_engine", "_flights", "_now", "_observers", "_options", "_prefill", "_race",
+        "_registry", "_reported", "_request", "_timeout", "done", "flight",
     )  # fmt: skip
 
     def __init__(
@@ -47,7 +78,8 @@ class Driver:
         timeout: Timeout,
         deadline: float,
         observers: Observers,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock,
+        prefill: bool = False,
     ) -> None:
         self._engine = engine
         self._registry = registry
@@ -57,95 +89,97 @@ class Driver:
         self._deadline = deadline
         self._observers = observers
         self._clock = clock
-        self._call: CallContext | None = None
-        self._head: list[Piece] = []
-        self._assembly = Assembly()
+        self._now = clock.monotonic
+        self._prefill = prefill
+        self._flights: list[Flight] = []
+        self._race: Any = None
+        self._committed = False
         self._reported = 0
-        self.candidate: Candidate | None = None
+        self.flight: Flight | None = None
+        """The attempt that was begun last, and from the commit point on the one that is handed over."""
         self.done = False
-        self.prefill = False
 
     @property
     def completion(self) -> Completion:
         """All that has come so far, with the route."""
-        candidate = self.candidate
-        provider, model = (candidate.provider, candidate.model) if candidate else ("", "")
-        return self._assembly.completion(provider, model, self._engine.route)
+        flight = self.flight
+        if flight is None:
+            return Completion(route=self._engine.route)
+        return flight.assembly.completion(flight.candidate.provider, flight.candidate.model, self._engine.route)
 
     @property
     def route(self) -> Route:
         """The way so far."""
         return self._engine.route
 
-    def _begin(self, order: Open) -> CallContext:
+    def _begin(self, order: Open) -> Order:
         """Turn to the next candidate."""
-        self.candidate = order.candidate
-        if self._observers and (attempt := self._engine.attempt):
-            self._observers.attempt_started(attempt)
-        self._head = []
-        if not self.prefill:
-            self._assembly = Assembly()
-        self._call = CallContext(self._timeout, self._deadline, clock=self._clock)
-        return self._call
+        last = self.flight
+        # What is carried on from a partial text goes on in the same assembly.
+        assembly = last.assembly if self._prefill and self._committed and last is not None else Assembly()
+        call = CallContext(self._timeout, self._deadline, clock=self._now)
+        flight = self.flight = Flight(order.candidate, order.number, call, assembly)
+        self._flights.append(flight)
+        if self._observers:
+            self._observers.attempt_started(self._engine.opening(order.number))
+        return self._engine.opened()
+
+    @property
+    def _current(self) -> Flight:
+        assert self.flight is not None  # noqa: S101 -- the engine opens before it orders anything else
+        return self.flight
 
     def _instance(self, candidate: Candidate) -> Instance:
         instance = self._registry.instance(candidate.provider)
         assert instance is not None  # noqa: S101 -- a plan holds ready instances only
         return instance
 
-    def _request_for(self, candidate: Candidate) -> Request:
-        messages = self._request.messages
-        if self.prefill and (partial := "".join(self._assembly.text)):
+    def _request_for(self, flight: Flight) -> Request:
+        request, candidate = self._request, flight.candidate
+        messages = request.messages
+        if self._committed and (partial := "".join(flight.assembly.text)):
             messages = [*messages, {"role": "assistant", "content": partial}]
-        request = self._request
         return Request(
-            model=candidate.model,
-            messages=messages,
-            stream=request.stream and candidate.stream,
-            temperature=request.temperature,
-            max_tokens=request.max_tokens,
-            stop=request.stop,
-            tools=request.tools,
-            tool_choice=request.tool_choice,
-            response_format=request.response_format,
-            seed=request.seed,
-            options=self._options.get(candidate.provider) or {},
-        )
+            candidate.model, messages, request.stream and candidate.stream, request.temperature, request.max_tokens, request.stop,
+            request.tools, request.tool_choice, request.response_format, request.seed,
+            self._options.get(candidate.provider) or {},
+        )  # fmt: skip
+
+    def _landed(self, flight: Flight, landing: Landing) -> Order:
+        """Tell the engine how a pull ended; a failed one has been closed by then."""
+        self._engine.note(flight.call.notes, flight.number)
+        if landing is True:
+            return self._engine.content(self._now(), flight.number)
+        if landing is False:
+            return self._engine.ended(self._now(), empty=flight.assembly.empty, number=flight.number)
+        return self._engine.failed(self._mapped(flight, landing), self._now(), flight.number)
 
     def _arrived(self, order: Order) -> Order:
         """One of the orders that end a round of attempts; raises what `Fail` says."""
-        if isinstance(order, Fail):
+        if type(order) is Fail:
             raise order.error
         assert isinstance(order, Drain | Finish)  # noqa: S101 -- the engine has no other orders
+        self._committed = True
         return order
 
     def _head_texts(self) -> Iterator[str]:
         """The texts that came before the commit point; they are in the assembly already."""
-        return filter(None, map(text_of, self._head))
+        return filter(None, map(text_of, self._current.head))
 
     def _added(self, piece: Piece) -> str:
-        self._assembly.add(piece)
+        self._current.assembly.add(piece)
         return text_of(piece)
 
-    def _note(self) -> None:
-        if self._call is not None:
-            self._engine.note(self._call.notes)
-
-    def _ended(self) -> Order:
-        self._note()
-        return self._engine.ended(self._clock(), empty=self._assembly.empty)
-
-    def _failed(self, error: Exception) -> Order:
-        return self._engine.failed(self._mapped(error), self._clock())
-
-    def _interrupted(self, error: AttemptError, *, allowed: bool) -> Order:
-        # Who has closed the stream wants no further attempt.
+    def _broken(self, error: Exception, *, allowed: bool) -> tuple[AttemptError, Order]:
+        """Tell the engine that the committed stream broke; who has closed it wants no further attempt."""
+        flight = self._current
+        self._engine.note(flight.call.notes)
+        mapped = self._mapped(flight, error)
         allowed = allowed and not self.done
-        return self._engine.interrupted(error, self._clock(), self.completion, may_restart=allowed)
+        return mapped, self._engine.interrupted(mapped, self._now(), self.completion, may_restart=allowed)
 
-    def _mapped(self, error: Exception) -> AttemptError:
-        candidate = self.candidate
-        assert candidate is not None  # noqa: S101 -- only an open attempt can fail
+    def _mapped(self, flight: Flight, error: Exception) -> AttemptError:
+        candidate = flight.candidate
         mapped = map_exception(error, provider=candidate.provider, model=candidate.model)
         if isinstance(mapped, AuthenticationError):
             _log.warning(
@@ -153,7 +187,6 @@ class Driver:
                 candidate.provider,
                 mapped.status,
             )
-        self._note()
         return mapped
 
     def _report(self, *, last: bool = False) -> None:

@@ -111,13 +111,14 @@ class Breaker:
 class _Record:
     """All that is known about one key."""
 
-    __slots__ = ("breaker", "first_tokens", "pause_reason", "paused_until")
+    __slots__ = ("breaker", "first_tokens", "pause_reason", "paused_until", "wholes")
 
     def __init__(self, breaker: Breaker) -> None:
         self.breaker = breaker
         self.paused_until = 0.0
         self.pause_reason = ""
         self.first_tokens: deque[float] = deque(maxlen=64)
+        self.wholes: deque[float] = deque(maxlen=64)
 
 
 class Permit(NamedTuple):
@@ -182,29 +183,38 @@ class Health:
         Returns:
             The permit, or `None` when it must not be tried now. Give it back by `succeeded`, `failed` or `released`.
         """
+        model, instance = _keys(candidate)
         with self._lock:
-            records = [(key, self._records[key]) for key in _keys(candidate) if key in self._records]
+            generations = (model, self._generation(model)), (instance, self._generation(instance))
+            records = [self._records[key] for key, generation in generations if generation >= 0]
             if force:
-                for _, record in records:
+                for record in records:
                     record.breaker.force(now)
-            elif any(_obstacle(record, now) for _, record in records):
+            elif any(_obstacle(record, now) for record in records):
                 return None
             else:
-                for _, record in records:
+                for record in records:
                     record.breaker.allow(now)
-            return Permit(tuple((key, self._generation(key)) for key in _keys(candidate)))
+            return Permit(generations)
 
-    def succeeded(self, candidate: Candidate, permit: Permit, now: float, first_token: float | None) -> None:
-        """Note an attempt that answered; `first_token` is its time to first content in seconds."""
-        model, _ = _keys(candidate)
+    def succeeded(self, candidate: Candidate, permit: Permit, now: float, seconds: float | None, *, stream: bool = True) -> None:
+        """Note an attempt that answered.
+
+        Args:
+            candidate: Where.
+            permit: Its permit.
+            now: Seconds on the caller's clock.
+            seconds: Its time to first content when it streamed, else to the whole answer; `None` when not known.
+            stream: Which of the two it is.
+        """
         with self._lock:
-            record = self._record(model)
+            record = self._record(permit.generations[0][0])
             for key, generation in permit.generations:
                 known = self._records.get(key)
                 if known is not None and generation in {-1, known.breaker.generation}:
                     known.breaker.record(now, ok=True, rng=self._rng)
-            if first_token is not None:
-                record.first_tokens.append(first_token)
+            if seconds is not None:
+                (record.first_tokens if stream else record.wholes).append(seconds)
             self._budget(candidate.provider, now).earn(now)
 
     def failed(self, candidate: Candidate, permit: Permit, now: float, error: AttemptError, policy: RetryPolicy) -> None:
@@ -236,11 +246,18 @@ class Health:
         with self._lock:
             return self._budget(provider, now).take(now)
 
-    def first_token(self, candidate: Candidate, quantile: float, *, samples: int = 1) -> float | None:
-        """A quantile of the times to first content, in seconds; `None` with fewer samples than asked for."""
+    def latency(self, candidate: Candidate, quantile: float, *, stream: bool = True, samples: int = 1) -> float | None:
+        """A quantile of the past times to first content, or to the whole answer, in seconds.
+
+        Args:
+            candidate: Where.
+            quantile: From 0 up to 1.
+            stream: Which of the two is asked for.
+            samples: With fewer than these the answer is `None`.
+        """
         with self._lock:
             record = self._records.get(_keys(candidate)[0])
-            known = sorted(record.first_tokens) if record else []
+            known = sorted(record.first_tokens if stream else record.wholes) if record else []
         if len(known) < samples or not known:
             return None
         return known[min(len(known) - 1, int(quantile * len(known)))]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import atexit
-import math
 import os
 import random
 import threading
-import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 import attrs
 
@@ -18,60 +16,26 @@ from providerhub._async_chain import AsyncChain
 from providerhub._async_stream import AsyncStream
 from providerhub._capabilities import ProviderInfo
 from providerhub._chain import Chain
+from providerhub._clock import Clock, SystemClock
 from providerhub._discovery import Malformed, PluginRecord, Plugins
 from providerhub._engine import Engine
-from providerhub._errors import InvalidRequestError
 from providerhub._handle import handle
 from providerhub._health import Health
+from providerhub._intake import Ask, Knobs, ModelSpec, ask, refuse_unknown
 from providerhub._many import Outcome, complete_many_by
-from providerhub._messages import checked
-from providerhub._needs import Needs, has_images, token_bound
+from providerhub._needs import token_bound
 from providerhub._observers import Observers, rank
 from providerhub._provider import Provider
 from providerhub._registry import Registry
 from providerhub._routing import Planned, Router
 from providerhub._settings import Settings
 from providerhub._stream import Stream
-from providerhub._types import (
-    Completion,
-    Message,
-    Model,
-    Options,
-    ProviderConfig,
-    Request,
-    RetryPolicy,
-    RoutePlan,
-    Timeout,
-)
+from providerhub._types import Completion, Message, ProviderConfig, Request, RoutePlan
 
 if TYPE_CHECKING:  # slow to import; most programs need none of it
     from concurrent.futures import Executor
 
-ModelSpec = str | Model | Sequence[str | Model]
-"""What may stand for a model: a name, `"provider/name"`, a `Model`, or a sequence of these, tried in order."""
-
-ON_INTERRUPT = ("raise", "restart", "continue")
-"""What may happen when a stream breaks after content was handed over."""
-
 AnyChain = TypeVar("AnyChain", Chain, AsyncChain)
-
-
-class Knobs(TypedDict, total=False):
-    """The keywords of `complete` beyond `stream`; each is described at `Hub.complete`."""
-
-    temperature: float | None
-    max_tokens: int | None
-    stop: str | Sequence[str] | None
-    tools: Sequence[Mapping[str, Any]] | None
-    tool_choice: str | Mapping[str, Any] | None
-    response_format: Mapping[str, Any] | None
-    seed: int | None
-    timeout: float | Timeout | None
-    retry: RetryPolicy | None
-    strategy: str | None
-    on_interrupt: Literal["raise", "restart", "continue"]
-    emulate_stream: bool
-    options: Mapping[str, Options] | None
 
 
 class Hub:
@@ -80,15 +44,24 @@ class Hub:
     Args:
         settings: What to do and with whom. What it leaves open is taken from the environment.
         providers: Provider objects to take directly, each as `(info, provider)`.
+        clock: The time to go by; a test may hand in `providerhub.testing.FakeClock()`, whose waits take no time.
+        rng: Gives numbers from 0 up to 1, which spread waits and choices; a test may hand in one that repeats itself.
 
     Raises:
         ConfigurationError: The settings or the environment name what is not installed.
     """
 
-    def __init__(self, settings: Settings | None = None, *, providers: Sequence[tuple[ProviderInfo, Provider]] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        providers: Sequence[tuple[ProviderInfo, Provider]] = (),
+        clock: Clock | None = None,
+        rng: Callable[[], float] | None = None,
+    ) -> None:
         self.settings = (settings or Settings()).with_environment(os.environ)
-        rng = random.Random()  # noqa: S311 -- spreads waits; nothing depends on its being hard to guess
-        self._rng = rng.random
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random().random  # noqa: S311 -- spreads waits; nothing depends on its being hard to guess
         self._plugins = Plugins(self.settings)
         self._registry = Registry(self._plugins, self.settings)
         self._health = Health(self._rng)
@@ -148,6 +121,9 @@ class Hub:
             on_interrupt: When a stream breaks after content was handed over: `"raise"`; `"restart"` elsewhere, which
                 `Stream.events()` shows as `Restarted` (read as text it raises, since text cannot show it); `"continue"` from
                 the partial text, at providers that declare prefill.
+            hedge: When nothing has come for as long as 95% of the model's past answers took to begin, ask one more provider
+                beside the first; the first to have content wins, the other is cancelled. It is paid for from the second
+                one's retry budget, and may cost the tokens of two answers.
             emulate_stream: Let a provider that cannot stream answer in one piece.
             options: Vendor-specific keywords by provider instance; nobody gets another's.
 
@@ -160,7 +136,6 @@ class Hub:
             AllProvidersFailedError: The attempts failed in different ways.
             DeadlineExceededError: The total time is over.
         """
-        _refuse_unknown(knobs)
         chain = self._chain(Chain, model, messages, stream=stream, **knobs)
         chain.run()
         return Stream(chain) if stream else chain.completion
@@ -197,7 +172,6 @@ class Hub:
         Raises:
             ProviderHubError: As `complete` would.
         """
-        _refuse_unknown(knobs)
         chain = self._chain(AsyncChain, model, messages, stream=stream, **knobs)
         await chain.run()
         return AsyncStream(chain) if stream else chain.completion
@@ -247,21 +221,7 @@ class Hub:
         Raises:
             CallerError: As `complete` would.
         """
-        _refuse_unknown(knobs)
-        request = Request(
-            _first(model),
-            checked(messages),
-            stream,
-            max_tokens=knobs.get("max_tokens"),
-            tools=knobs.get("tools"),
-            response_format=knobs.get("response_format"),
-        )
-        self._timeout(knobs.get("timeout"))
-        planned = self._plan(
-            model, request, knobs.get("on_interrupt", "raise"), time.monotonic(), strategy=knobs.get("strategy"),
-            emulate=knobs.get("emulate_stream", False), options=knobs.get("options"), dry=True,
-        )  # fmt: skip
-        return planned.plan
+        return self._plan(self._ask(model, messages, stream=stream, **knobs), self._clock.monotonic(), dry=True).plan
 
     def plugins(self) -> tuple[PluginRecord, ...]:
         """All installed plugins with their state; a ready one without its settings is shown as *not configured*."""
@@ -291,6 +251,11 @@ class Hub:
             return record
         return attrs.evolve(record, state="not configured", reason=instance.reason)
 
+    def _ask(self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]) -> Ask:
+        if knobs:
+            refuse_unknown(knobs)
+        return ask(self.settings, self._registry, model, messages, stream=stream, **knobs)
+
     def _chain(
         self,
         driver: type[AnyChain],
@@ -298,94 +263,29 @@ class Hub:
         messages: str | Sequence[Message],
         *,
         stream: bool,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        stop: str | Sequence[str] | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        tool_choice: str | Mapping[str, Any] | None = None,
-        response_format: Mapping[str, Any] | None = None,
-        seed: int | None = None,
-        timeout: float | Timeout | None = None,
-        retry: RetryPolicy | None = None,
-        strategy: str | None = None,
-        on_interrupt: Literal["raise", "restart", "continue"] = "raise",
-        emulate_stream: bool = False,
-        options: Mapping[str, Options] | None = None,
+        **knobs: Unpack[Knobs],
     ) -> AnyChain:
         """Whatever a call needs before its first attempt."""
-        request = Request(
-            _first(model), checked(messages), stream, temperature, max_tokens, (stop,) if isinstance(stop, str) else stop,
-            tools, tool_choice, response_format, seed,
-        )  # fmt: skip
-        if retry is not None and not isinstance(retry, RetryPolicy):
-            msg = f"retry must be a RetryPolicy, such as RetryPolicy(attempts=2), not {retry!r}"
-            raise InvalidRequestError(msg)
-        if response_format is not None and not isinstance(response_format, Mapping):
-            msg = f"response_format must be a mapping such as {{'type': 'json_object'}}, not {response_format!r}"
-            raise InvalidRequestError(msg)
-        clocks = self._timeout(timeout)
-        now = time.monotonic()
-        planned = self._plan(model, request, on_interrupt, now, strategy=strategy, emulate=emulate_stream, options=options)
-        deadline = now + clocks.total
+        asked = self._ask(model, messages, stream=stream, **knobs)
+        now = self._clock.monotonic()
+        deadline = now + asked.timeout.total
+        planned = self._plan(asked, now)
         engine = Engine(
-            planned.plan, retry or self.settings.retry, self._health, deadline=deadline, rng=self._rng, now=now,
-            stream=stream, on_interrupt=on_interrupt, force=planned.force,
+            planned.plan, asked.retry, self._health, deadline=deadline, rng=self._rng, now=now, stream=stream,
+            on_interrupt=asked.on_interrupt, hedge=asked.hedge, force=planned.force,
         )  # fmt: skip
-        chain = driver(
-            engine, self._registry, request, options or {}, timeout=clocks, deadline=deadline, observers=self._observers
-        )
-        chain.prefill = on_interrupt == "continue"
-        return chain
-
-    def _timeout(self, given: float | Timeout | None) -> Timeout:
-        if given is None:
-            return self.settings.timeout
-        if isinstance(given, Timeout):
-            return given
-        if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given) or given <= 0:
-            msg = f"timeout must be a positive, finite number of seconds or a Timeout, not {given!r}"
-            raise InvalidRequestError(msg)
-        return attrs.evolve(self.settings.timeout, total=given)
-
-    def _plan(
-        self,
-        model: ModelSpec,
-        request: Request,
-        on_interrupt: str,
-        now: float,
-        *,
-        strategy: str | None,
-        emulate: bool,
-        options: Mapping[str, Options] | None,
-        dry: bool = False,
-    ) -> Planned:
-        if on_interrupt not in ON_INTERRUPT:
-            msg = f"on_interrupt must be one of {', '.join(ON_INTERRUPT)}, not {on_interrupt!r}"
-            raise InvalidRequestError(msg)
-        form = request.response_format.get("type") if request.response_format else None
-        if on_interrupt == "continue" and (request.tools or form in {"json_object", "json_schema"}):
-            msg = "on_interrupt='continue' cannot be used with tools or JSON output: a partial one cannot be carried on safely"
-            raise InvalidRequestError(msg)
-        self._check_options(options)
-        needs = Needs(
-            request.stream and not emulate, bool(request.tools), has_images(request.messages), form == "json_schema",
-            on_interrupt == "continue",
+        return driver(
+            engine, self._registry, asked.request, asked.options, timeout=asked.timeout, deadline=deadline,
+            observers=self._observers, clock=self._clock, prefill=asked.needs.prefill,
         )  # fmt: skip
+
+    def _plan(self, asked: Ask, now: float, *, dry: bool = False) -> Planned:
+        request = asked.request
         planned = self._router.plan(
-            model, needs, now=now, strategy=strategy, dry=dry,
+            asked.model, asked.needs, now=now, strategy=asked.strategy, dry=dry,
             tokens=lambda: token_bound(request.messages) + (request.max_tokens or 0),
         )  # fmt: skip
         return self._ranked(planned, request) if self._rankers else planned
-
-    def _check_options(self, options: Any) -> None:
-        if options is not None and not isinstance(options, Mapping):
-            msg = f"options must be a mapping keyed by provider, as in {{'acme': {{...}}}}, not {options!r}"
-            raise InvalidRequestError(msg)
-        for name, value in (options or {}).items():
-            if not self._registry.knows(name) or not isinstance(value, Mapping):
-                known = ", ".join(self._registry.names()) or "none"
-                msg = f"options are keyed by provider, as in {{'acme': {{...}}}}, not {name!r}: {value!r}; providers: {known}"
-                raise InvalidRequestError(msg)
 
     def _ranked(self, planned: Planned, request: Request) -> Planned:
         for ranker in self._rankers:
@@ -393,26 +293,6 @@ class Hub:
             if order:
                 return attrs.evolve(planned, plan=attrs.evolve(planned.plan, candidates=order))
         return planned
-
-
-def _refuse_unknown(knobs: Knobs) -> None:
-    """Name the keyword that nobody knows, and what may be meant.
-
-    Raises:
-        TypeError: There is one, as for any function.
-    """
-    for name in knobs.keys() - Knobs.__annotations__.keys():
-        msg = f"unknown keyword argument {name!r}; the known ones are {', '.join(('stream', *Knobs.__annotations__))}"
-        raise TypeError(msg)
-
-
-def _first(model: ModelSpec) -> str:
-    """The name that a request bears until a candidate is chosen."""
-    if isinstance(model, str):
-        return model
-    if isinstance(model, Model):
-        return model.name
-    return str(model[0]) if isinstance(model, Sequence) and model else ""
 
 
 _default: Hub | None = None

@@ -97,7 +97,7 @@ class Router:
         names = self._targets(model)
         choices, skipped = self._fitting(names, needs)
         if strategy != "priority":
-            choices = self._arrange(choices, strategy, dry=dry)
+            choices = self._arrange(choices, strategy, stream=needs.stream, dry=dry)
         fitting, narrow = _windowed(choices, tokens)
         ready, waiting, until = self._available(fitting, now)
         skipped = (*skipped, *narrow, *waiting)
@@ -175,14 +175,14 @@ class Router:
         first, slash, rest = name.partition("/")
         return (first, rest) if slash and rest and self._registry.knows(first) else (None, name)
 
-    def _arrange(self, choices: tuple[_Choice, ...], strategy: str, *, dry: bool) -> tuple[_Choice, ...]:
+    def _arrange(self, choices: tuple[_Choice, ...], strategy: str, *, stream: bool, dry: bool) -> tuple[_Choice, ...]:
         groups: dict[tuple[int, ...], list[_Choice]] = {}
         for choice in choices:
             groups.setdefault(choice.rank, []).append(choice)
         arrange = getattr(self, f"_by_{strategy}")
-        return tuple(choice for group in groups.values() for choice in arrange(group, dry=dry))
+        return tuple(choice for group in groups.values() for choice in arrange(group, stream=stream, dry=dry))
 
-    def _by_round_robin(self, group: list[_Choice], *, dry: bool) -> list[_Choice]:
+    def _by_round_robin(self, group: list[_Choice], *, dry: bool, **_: bool) -> list[_Choice]:
         key = tuple(str(choice.candidate) for choice in group)
         turn = self._turns.get(key, 0)
         if not dry:
@@ -192,7 +192,7 @@ class Router:
         turn %= len(group)
         return group[turn:] + group[:turn]
 
-    def _by_weighted(self, group: list[_Choice], *, dry: bool) -> list[_Choice]:
+    def _by_weighted(self, group: list[_Choice], *, dry: bool, **_: bool) -> list[_Choice]:
         # Efraimidis and Spirakis, 2006: sorting by u ** (1 / weight) draws without replacement in proportion to the weights.
         # A dry run draws nothing: it shows the most likely first.
         def key(choice: _Choice) -> float:
@@ -201,11 +201,15 @@ class Router:
 
         return sorted(group, key=key, reverse=True)
 
-    def _by_fastest(self, group: list[_Choice], *, dry: bool) -> list[_Choice]:  # noqa: ARG002 -- one signature for all
+    def _by_fastest(self, group: list[_Choice], *, stream: bool, **_: bool) -> list[_Choice]:
         # One that was never measured comes first, so that it gets measured.
-        return sorted(group, key=lambda c: self._health.first_token(c.candidate, 0.5) or 0.0)
+        def key(choice: _Choice) -> float:
+            known = (self._health.latency(choice.candidate, 0.5, stream=form) for form in (stream, not stream))
+            return next((seconds for seconds in known if seconds is not None), 0.0)
 
-    def _by_cheapest(self, group: list[_Choice], *, dry: bool) -> list[_Choice]:  # noqa: ARG002 -- one signature for all
+        return sorted(group, key=key)
+
+    def _by_cheapest(self, group: list[_Choice], **_: bool) -> list[_Choice]:
         return sorted(group, key=lambda c: _price(c.match))
 
     def _available(self, choices: Iterable[_Choice], now: float) -> tuple[tuple[Candidate, ...], list[Skip], list[float]]:

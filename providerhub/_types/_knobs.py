@@ -32,6 +32,17 @@ def _not_negative(_instance: object, attribute: attrs.Attribute[Any], value: obj
         raise ValueError(msg)
 
 
+def _share(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Refuse what is not a number from 0 to 1.
+
+    Raises:
+        ValueError: It is below 0, above 1, not a number, or not a number type.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        msg = f"{attribute.name} must be a number from 0 to 1, not {value!r}"
+        raise ValueError(msg)
+
+
 def _count(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Refuse what is not a whole number from one up.
 
@@ -75,6 +86,9 @@ class RetryPolicy:
         throttle_backoff: Seconds; takes the place of `backoff` after a rate limit that named no time.
         retry_after_max: Seconds; a `Retry-After` longer than this is not waited for.
         pause_max: Seconds; the longest that a provider's *not before* is remembered.
+        hedge_quantile: With hedging, the quantile of a model's past times to first content (or to the whole answer, of a
+            call that does not stream) after which a second attempt is made beside the first; from 0 to 1.
+        hedge_samples: The fewest past times from which that quantile is taken; with fewer there is no hedging.
     """
 
     attempts: int = attrs.field(default=4, validator=_count)
@@ -84,3 +98,5 @@ class RetryPolicy:
     throttle_backoff: float = attrs.field(default=1.0, validator=_not_negative)
     retry_after_max: float = attrs.field(default=30.0, validator=_not_negative)
     pause_max: float = attrs.field(default=600.0, validator=_not_negative)
+    hedge_quantile: float = attrs.field(default=0.95, validator=_share)
+    hedge_samples: int = attrs.field(default=20, validator=_count)

@@ -210,19 +210,19 @@ def test_the_table_is_bounded_and_forgets_the_one_unused_for_longest():
     for candidate in candidates:
         _succeed(health, 0.0, candidate, first=0.1)
         _succeed(health, 0.0, candidates[0], first=0.1)
-    assert health.first_token(candidates[0], 0.5) == 0.1
-    assert health.first_token(candidates[1], 0.5) is None
-    assert health.first_token(candidates[11], 0.5) == 0.1
+    assert health.latency(candidates[0], 0.5) == 0.1
+    assert health.latency(candidates[1], 0.5) is None
+    assert health.latency(candidates[11], 0.5) == 0.1
 
 
 def test_the_latency_record_gives_quantiles_of_the_latest():
     health = _health()
-    assert health.first_token(ONE, 0.5) is None
+    assert health.latency(ONE, 0.5) is None
     for n in range(100):
         _succeed(health, 0.0, first=float(n))
-    assert health.first_token(ONE, 0.0) == 36.0
-    assert health.first_token(ONE, 0.95) == 96.0
-    assert health.first_token(ONE, 0.5, samples=65) is None
+    assert health.latency(ONE, 0.0) == 36.0
+    assert health.latency(ONE, 0.95) == 96.0
+    assert health.latency(ONE, 0.5, samples=65) is None
 
 
 def test_the_budget_is_per_provider():
