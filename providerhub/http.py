@@ -1,4 +1,4 @@
-"""HTTP for plugin authors: one POST at a time, with every phase of the timeout, cancellation, limits and key hygiene handled.
+"""HTTP for plugin authors: one at a time, with every phase of the timeout, cancellation, limits and key hygiene handled.
 
     client = HttpClient(config)
     with client.post("/v1/chat/completions", payload, call, stream=True) as answer:
@@ -56,7 +56,7 @@ _LONGEST_TIMEOUT = 1e6
 
 
 class HttpClient:
-    """Posts JSON to one service. Thread-safe; connections are kept and used again, separately in each process.
+    """Requests to one service. Thread-safe; connections are kept and used again, separately in each process.
 
     Args:
         config: The instance's settings: address, key, proxies, certificates.
@@ -101,6 +101,18 @@ class HttpClient:
         Raises:
             ProviderError: Any refusal or failure, classed; keys are taken out of what it says.
         """
+        return self._exchange("POST", path, payload, call, stream=stream)
+
+    def get(self, path: str, call: CallContext) -> Answer:
+        """Ask for what is there to read, such as the list of models; otherwise as `post` without a stream.
+
+        Args:
+            path: Appended to the configured address.
+            call: How long there is, and whether the answer is still wanted.
+        """
+        return self._exchange("GET", path, None, call, stream=False)
+
+    def _exchange(self, method: str, path: str, payload: Mapping[str, Any] | None, call: CallContext, *, stream: bool) -> Answer:
         line = Line(call.clock() + call.remaining(call.timeout.connect))
         phase = call.timeout.first_token if stream else call.timeout.total
         guard = Guard(min(call.started + phase, call.deadline), line.end)
@@ -109,7 +121,7 @@ class HttpClient:
         WATCHDOG.watch(guard)
         use_line(line)
         try:
-            answer.take(self._send(path, payload, call, phase))
+            answer.take(self._send(method, path, payload, call, phase))
             if not 200 <= answer.status < 300:
                 raise self._refusal(answer)  # noqa: TRY301 -- one place below classes every failure
         except Exception as error:  # noqa: BLE001 -- whatever the layers below raise is classed and raised on
@@ -144,13 +156,14 @@ class HttpClient:
         error.__cause__ = self._showable(error.__cause__)
         return error
 
-    def _send(self, path: str, payload: Mapping[str, Any], call: CallContext, phase: float) -> Any:
+    def _send(self, method: str, path: str, payload: Mapping[str, Any] | None, call: CallContext, phase: float) -> Any:
         # A session would merge cookies, environment and redirects into every call; nothing here needs any of that.
-        body = _encoded(payload)
         request = PreparedRequest()
-        request.method, request.url, request.body = "POST", self._url + path, body
+        request.method, request.url = method, self._url + path
         request.headers = CaseInsensitiveDict(self._headers)
-        request.headers["Content-Length"] = str(len(body))
+        if payload is not None:
+            request.body = _encoded(payload)
+            request.headers["Content-Length"] = str(len(request.body))
         request.hooks = default_hooks()
         connect, read = call.remaining(call.timeout.connect), call.remaining(phase)
         timeout = (max(connect, 0.001), min(max(read, 0.001), _LONGEST_TIMEOUT))

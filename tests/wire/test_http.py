@@ -10,6 +10,7 @@ import providerhub
 from providerhub import CallContext, ConfigurationError, InvalidRequestError, ProviderConfig, Timeout
 from providerhub.http import HttpClient
 from providerhub.openai_provider import OpenAIChatProvider
+from providerhub.testing import FaultServer, http_response
 
 CANARY = "canary-key-123"
 
@@ -107,3 +108,17 @@ def test_a_forked_child_leaves_the_parent_s_stream_alone():
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert int(done.stdout) > 100
+
+
+def test_what_is_there_to_read_is_asked_for_without_a_body():
+    with FaultServer(http_response(200, {"data": []}), http_response(401, f"no {CANARY}")) as server:
+        client = HttpClient(ProviderConfig(name="acme", url=server.url, api_key=CANARY))
+        with client.get("/v1/models", CallContext(Timeout(total=5.0))) as answer:
+            assert answer.read() == b'{"data":[]}'
+        with pytest.raises(providerhub.AuthenticationError) as caught:
+            client.get("/v1/models", CallContext(Timeout(total=5.0)))
+        client.close()
+    request = server.requests[0]
+    assert (request.method, request.target, request.body) == ("GET", "/v1/models", b"")
+    assert request.header("authorization") == f"Bearer {CANARY}"
+    assert CANARY not in repr(caught.value)
