@@ -1,4 +1,4 @@
-"""For the tests of plugins and of applications: a server that misbehaves as told, and a clock that obeys."""
+"""For the tests of plugins and of applications: a conformance kit, a server that misbehaves as told, a clock that obeys."""
 
 from __future__ import annotations
 
@@ -36,29 +36,55 @@ from providerhub.testing._steps import (
     flatten,
     tls_handshake_hang,
 )
+from providerhub.testing.conformance import (
+    CHECKS,
+    AnthropicWire,
+    Asked,
+    Check,
+    Frames,
+    NoWire,
+    OpenAIChatWire,
+    ProviderConformance,
+    Reply,
+    Report,
+    Result,
+    Wire,
+)
 
 __all__ = [
+    "CHECKS",
     "LAST_CHUNK",
+    "AnthropicWire",
+    "Asked",
     "AtConnect",
+    "Check",
     "Close",
     "Connection",
     "Drip",
     "FakeClock",
     "FaultServer",
+    "Frames",
     "Gate",
     "Hold",
     "Mark",
+    "NoWire",
+    "OpenAIChatWire",
     "Pause",
     "Peer",
+    "ProviderConformance",
     "RecordedRequest",
     "Repeat",
+    "Reply",
+    "Report",
     "Reset",
+    "Result",
     "Script",
     "Scripted",
     "Send",
     "ServerProcess",
     "Stats",
     "Step",
+    "Wire",
     "chunk",
     "chunked",
     "close_delimited",

@@ -1,0 +1,221 @@
+"""Checks of streams while nothing is wrong with the service."""
+
+from __future__ import annotations
+
+from providerhub import Event, TextDelta
+from providerhub.testing._steps import Gate, Hold, Script
+from providerhub.testing.conformance._bench import HELLO, Bench, read_whole
+from providerhub.testing.conformance._check import check
+from providerhub.testing.conformance._clients import Reading
+from providerhub.testing.conformance._outcome import CheckFailed, expect
+from providerhub.testing.conformance._wire import Reply
+
+GROUP = "streaming"
+_STREAM = ("basic-call", "claimed-stream")
+
+
+@check(
+    GROUP,
+    wire=False,
+    fix="Ask the service for a stream when request.stream is true, and yield each piece as it comes; or "
+    "declare supports_stream=False.",
+    promise="supports_stream=True means that the answer can be read while it is written.",
+)
+def claimed_stream(bench: Bench) -> None:
+    """Where streaming is not ruled out: the service is asked for a stream, and its pieces come as pieces."""
+    bench.needs_stream()
+    server = bench.serve(bench.answering()) if bench.subject.has_wire else None
+    events = bench.client(server).read().rest()
+    texts = [event.text for event in events if isinstance(event, TextDelta)]
+    if server is None:
+        expect("".join(texts), "the stream has no text")
+        return
+    expect(bench.asked(server).stream, "the service was not asked for a stream")
+    expect(len(texts) > 1, f"the service sent {len(HELLO.text)} pieces; the caller got {texts}")
+
+
+@check(
+    GROUP,
+    requires=_STREAM,
+    fix="Yield inside the loop that reads the connection. Do not gather, and read what is there: not iter_lines(), not read().",
+    promise="The first word is on the screen when the service has sent it.",
+)
+def first_token_early(bench: Bench) -> None:
+    """The first piece is in the caller's hands while the service still holds the second one back."""
+    bench.needs_stream()
+    frames = bench.frames()
+    server = bench.serve(bench.streamed(*frames.head, frames.pieces[0], Gate("rest"), *frames.pieces[1:], *frames.tail))
+    client = bench.client(server)
+    try:
+        reading = client.read()
+        first = _first_text(reading)
+    except CheckFailed:
+        bench.fail("the service has sent the first piece and waits; the caller has got nothing yet")
+    finally:
+        server.open("rest")
+    expect(first == HELLO.text[0], f"the first piece is {first!r}, not {HELLO.text[0]!r}")
+    reading.rest()
+
+
+def _first_text(reading: Reading) -> str:
+    while (event := reading.next()) is not None:
+        if isinstance(event, TextDelta) and event.text:
+            return event.text
+    return ""
+
+
+def _text(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+@check(
+    GROUP,
+    requires=("basic-call", "claimed-stream"),
+    wire=False,
+    fix="Yield each piece exactly as it came: nothing stripped, nothing repeated, nothing added between.",
+    promise="A streamed answer is the same answer.",
+)
+def pieces_join(bench: Bench) -> None:
+    """The pieces of a stream, joined, are the answer, blanks and line ends at their edges included."""
+    bench.needs_stream()
+    pieces = (" Lead", "ing", " ", "\n\n", "twice", "twice", "  trail ", "data: [DONE]", "\n", "end\n")
+    server = bench.serve(bench.answering(Reply(text=pieces))) if bench.subject.has_wire else None
+    reading = bench.client(server).read()
+    joined = _text(reading.rest())
+    expect(
+        joined == reading.completion.text, f"the pieces join to {joined!r}; the completion's text is {reading.completion.text!r}"
+    )
+    if server is not None:
+        expect(joined == "".join(pieces), f"the service said {''.join(pieces)!r}; the pieces join to {joined!r}")
+
+
+@check(
+    GROUP,
+    requires=(*_STREAM, "unicode-intact"),
+    fix="Decode UTF-8 incrementally, and look for the end of an event across reads; providerhub.wire.sse does both.",
+    promise="How the network cuts a stream changes nothing.",
+)
+def every_byte_split(bench: Bench) -> None:
+    """A stream that comes byte by byte, and one that is cut once, at every place of an event, gives the same text."""
+    bench.needs_stream()
+    frames = bench.frames(Reply(text=("é🧑‍🚀", "ok")))
+    body = b"".join(frames.all)
+    scripts: list[Script] = [bench.streamed(*(body[at : at + 1] for at in range(len(body))))]
+    start = len(b"".join(frames.head))
+    end = start + len(frames.pieces[0])
+    scripts += [bench.streamed(body[:at], body[at:]) for at in range(start + 1, end + 1)]
+    client = bench.client(bench.serve(*scripts))
+    for number in range(len(scripts)):
+        try:
+            answer = read_whole(client)
+        except CheckFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 - said with where it happened
+            bench.fail(f"{_place(number)} the stream failed: {type(error).__name__}: {error}")
+        expect(answer.text == "é🧑‍🚀ok", f"{_place(number)} the text is {answer.text!r}")
+
+
+def _place(number: int) -> str:
+    return f"cut after byte {number} of an event" if number else "sent byte by byte"
+
+
+@check(
+    GROUP,
+    requires=_STREAM,
+    fix="Take CR, LF and CRLF as line ends, a CRLF in two reads included; providerhub.wire.sse does.",
+    promise="A proxy or another server of the same protocol does not break the plugin.",
+)
+def newline_variants(bench: Bench) -> None:
+    """Every line end that the protocol allows gives the same text, as the wire has it."""
+    bench.needs_stream()
+    for newline in bench.wire.newlines:
+        frames = [frame.replace(b"\n", newline) for frame in bench.frames().all]
+        # Cut behind each byte of the line ends, so that a CRLF comes in two reads.
+        cut = [part for frame in frames for part in (frame[:-1], frame[-1:])]
+        try:
+            answer = read_whole(bench.client(bench.serve(bench.streamed(*cut))))
+        except CheckFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 - said with the line end
+            bench.fail(f"with {newline!r} as line end the stream failed: {type(error).__name__}: {error}")
+        expect(answer.text == "".join(HELLO.text), f"with {newline!r} as line end the text is {answer.text!r}")
+
+
+@check(
+    GROUP,
+    requires=_STREAM,
+    fix="Pass over comments and pings: they are neither text nor errors.",
+    promise="A model that thinks for long is waited for.",
+)
+def keep_alive_ignored(bench: Bench) -> None:
+    """What the service sends only to keep the stream open changes nothing."""
+    bench.needs_stream()
+    beat = bench.wire.keep_alive()
+    if not beat:
+        bench.needs_place("keep-alive")
+    frames = bench.frames()
+    beats = [part for frame in (*frames.head, *frames.pieces) for part in (beat, frame)]
+    try:
+        answer = read_whole(bench.client(bench.serve(bench.streamed(*beats, beat, *frames.tail))))
+    except CheckFailed:
+        raise
+    except Exception as error:  # noqa: BLE001 - said with what was special
+        bench.fail(f"with {beat!r} between the events the stream failed: {type(error).__name__}: {error}")
+    expect(answer.text == "".join(HELLO.text), f"with {beat!r} between the events the text is {answer.text!r}")
+
+
+@check(
+    GROUP,
+    requires=_STREAM,
+    fix="Stop at the protocol's own end mark; do not wait for the connection's end.",
+    promise="An answer that is whole is handed over, also where a server or a proxy keeps the connection open.",
+)
+def ends_at_end_mark(bench: Bench) -> None:
+    """The stream ends with the protocol's end mark, though the service keeps the connection open."""
+    bench.needs_stream()
+    server = bench.serve(bench.streamed(*bench.frames().all, Hold(), end=False))
+    answer = read_whole(bench.client(server))
+    expect(answer.text == "".join(HELLO.text), f"the text is {answer.text!r}")
+
+
+@check(
+    GROUP,
+    requires=(*_STREAM, "first-token-early"),
+    fix="Hold the connection in a `with` block inside stream(), and let GeneratorExit through.",
+    promise="Closing a stream ends the work at the service, and what it costs.",
+)
+def early_close_frees_socket(bench: Bench) -> None:
+    """When the caller closes a stream between two pieces, the service sees the connection go."""
+    bench.needs_stream()
+    frames = bench.frames()
+    server = bench.serve(bench.streamed(*frames.head, frames.pieces[0], Hold(), end=False))
+    reading = bench.client(server).read()
+    _first_text(reading)
+    reading.close()
+    try:
+        server.client_gone(timeout=bench.subject.patience)
+    except TimeoutError:
+        bench.fail("the caller has closed the stream, and the connection is still open")
+
+
+@check(
+    GROUP,
+    requires=(*_STREAM, "first-token-early", "early-close-frees-socket"),
+    fix="Register call.on_cancel(shut the socket down) while reading, or read in slices that look at call.cancelled; "
+    "providerhub.http does it. In astream, let CancelledError through.",
+    promise="A call that nobody waits for ends at once, wherever it is.",
+)
+def cancel_reaches_socket(bench: Bench) -> None:
+    """A stream that is cancelled while it waits (from another thread; an asynchronous task) frees its connection."""
+    bench.needs_stream()
+    frames = bench.frames()
+    server = bench.serve(bench.streamed(*frames.head, frames.pieces[0], Gate("silent"), Hold(), end=False))
+    reading = bench.client(server).read()
+    _first_text(reading)
+    server.reached("silent", timeout=bench.subject.patience)
+    pending = reading.begin_next()
+    reading.cancel(pending)
+    try:
+        server.client_gone(timeout=bench.subject.patience)
+    except TimeoutError:
+        bench.fail("the call was cancelled while it waited for the service, and the connection is still open")
