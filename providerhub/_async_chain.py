@@ -150,6 +150,7 @@ class AsyncChain(Driver):
             _cut(flight)
             if await _landed(flight, GRACE):
                 self._flights.remove(flight)
+            self._turn_to_rival()
         else:
             self.flight, self._race = flight, None
             self._cut_others(flight)

@@ -128,6 +128,7 @@ class Chain(Driver):
             flight, landing = landed or (self._current, overdue())
         if isinstance(landing, Exception):
             self._drop(flight)
+            self._turn_to_rival()
         else:
             self.flight = flight
             self._drop_others(flight)

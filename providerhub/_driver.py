@@ -129,6 +129,10 @@ class Driver:
         assert self.flight is not None  # noqa: S101 -- the engine opens before it orders anything else
         return self.flight
 
+    def _turn_to_rival(self) -> None:
+        """After one of two attempts has failed: the other is the current one."""
+        self.flight = next((flight for flight in self._flights if flight.runner is not None), self.flight)
+
     def _instance(self, candidate: Candidate) -> Instance:
         instance = self._registry.instance(candidate.provider)
         assert instance is not None  # noqa: S101 -- a plan holds ready instances only
