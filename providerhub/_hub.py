@@ -322,7 +322,20 @@ def complete(
 def complete(
     model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
 ) -> Completion | Stream:
-    """`Hub.complete` on the default hub; all arguments are described there."""
+    """`Hub.complete` on the default hub; all arguments are described there.
+
+    Args:
+        model: As for `Hub.complete`.
+        messages: As for `Hub.complete`.
+        stream: As for `Hub.complete`.
+        **knobs: As for `Hub.complete`.
+
+    Returns:
+        A `Completion`, or a `Stream` with `stream=True`.
+
+    Raises:
+        ProviderHubError: As `Hub.complete` would.
+    """
     return default_hub().complete(model, messages, stream=stream, **knobs)
 
 
@@ -341,19 +354,57 @@ async def acomplete(
 async def acomplete(
     model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
 ) -> Completion | AsyncStream:
-    """`Hub.acomplete` on the default hub."""
+    """`Hub.acomplete` on the default hub.
+
+    Args:
+        model: As for `Hub.complete`.
+        messages: As for `Hub.complete`.
+        stream: As for `Hub.complete`.
+        **knobs: As for `Hub.complete`.
+
+    Returns:
+        A `Completion`, or an `AsyncStream` with `stream=True`.
+
+    Raises:
+        ProviderHubError: As `Hub.acomplete` would.
+    """
     return await default_hub().acomplete(model, messages, stream=stream, **knobs)
 
 
 def explain(
     model: ModelSpec, messages: str | Sequence[Message] = "?", *, stream: bool = False, **knobs: Unpack[Knobs]
 ) -> RoutePlan:
-    """`Hub.explain` on the default hub."""
+    """`Hub.explain` on the default hub.
+
+    Args:
+        model: As for `Hub.complete`.
+        messages: As for `Hub.complete`.
+        stream: As for `Hub.complete`.
+        **knobs: As for `Hub.complete`.
+
+    Returns:
+        The candidates in order, and what is left out, each with its reason.
+
+    Raises:
+        CallerError: As `Hub.explain` would.
+    """
     return default_hub().explain(model, messages, stream=stream, **knobs)
 
 
 def complete_many(
     requests: Iterable[Mapping[str, Any]], *, concurrency: int = 8, executor: Executor | None = None
 ) -> Generator[Outcome, None, None]:
-    """`Hub.complete_many` on the default hub."""
+    """`Hub.complete_many` on the default hub.
+
+    Args:
+        requests: As for `Hub.complete_many`.
+        concurrency: As for `Hub.complete_many`.
+        executor: As for `Hub.complete_many`.
+
+    Yields:
+        One `Outcome` for each request, as soon as there is one.
+
+    Raises:
+        InvalidRequestError: An argument has the wrong shape; nothing was taken.
+    """
     return default_hub().complete_many(requests, concurrency=concurrency, executor=executor)

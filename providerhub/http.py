@@ -1,9 +1,15 @@
-"""HTTP for plugin authors: one at a time, with every phase of the timeout, cancellation, limits and key hygiene handled.
+"""HTTP for plugin authors: one request at a time, with every phase of the timeout, cancellation, limits and key hygiene handled.
 
-    client = HttpClient(config)
-    with client.post("/v1/chat/completions", payload, call, stream=True) as answer:
-        for data in answer:            # bytes, as they come
-            ...
+>>> from providerhub import CallContext, ProviderConfig, Timeout
+>>> from providerhub.http import HttpClient
+>>> from providerhub.testing import FaultServer, http_response
+>>> with FaultServer(http_response(body={"answer": 42})) as server:
+...     client = HttpClient(ProviderConfig(url=server.url))
+...     with client.post("/ask", {"question": "?"}, CallContext(Timeout(total=10)), stream=False) as answer:
+...         body = b"".join(answer)  # iterating gives the bytes as they come
+...     client.close()
+>>> body
+b'{"answer": 42}'
 
 No redirect is followed (a redirect would carry the conversation, and some keys, to another host), nothing is retried, no
 `.netrc`, cookie or proxy variable of the environment is read, and bodies are asked for without compression.
@@ -142,7 +148,14 @@ class HttpClient:
             adapter.close()
 
     def redact(self, text: str) -> str:
-        """A text without the key, or the beginning of it where the text was cut."""
+        """A text without the key, or the beginning of it where the text was cut.
+
+        Args:
+            text: What may hold the key.
+
+        Returns:
+            The text, with `***` in the key's place.
+        """
         if not self._key:
             return text
         text = text.replace(self._key, "***")
@@ -150,7 +163,14 @@ class HttpClient:
         return f"{text[:-cut]}***" if cut else text
 
     def redacted(self, error: ProviderError) -> ProviderError:
-        """The same error without the key: in its message, its excerpt, and what a traceback would show as its cause."""
+        """The same error without the key: in its message, its excerpt, and what a traceback would show as its cause.
+
+        Args:
+            error: The error; it is changed.
+
+        Returns:
+            The same object.
+        """
         error.args = tuple(self.redact(str(part)) for part in error.args)
         error.excerpt = self.redact(error.excerpt)[:EXCERPT_LIMIT]
         error.__cause__ = self._showable(error.__cause__)
@@ -223,7 +243,11 @@ class Answer:
         self.headers: Mapping[str, str] = {}
 
     def take(self, response: Any) -> None:
-        """Take requests' response over."""
+        """Take requests' response over.
+
+        Args:
+            response: A `requests.Response` that was asked for as a stream.
+        """
         self._response, self._raw = response, response.raw
         self.status, self.headers = response.status_code, response.headers
 
@@ -266,7 +290,14 @@ class Answer:
         return b"".join(self)
 
     def peek(self, limit: int) -> bytes:
-        """The body's beginning, at most `limit` bytes; failures end it early, since it only explains another failure."""
+        """The body's beginning; failures end it early, since it only explains another failure.
+
+        Args:
+            limit: The most bytes to give.
+
+        Returns:
+            What came of it.
+        """
         found = bytearray()
         try:
             for data in self:
@@ -286,7 +317,14 @@ class Answer:
             self._complete = False
 
     def classed(self, error: Exception) -> Exception:
-        """The error of the tree that a transport failure means: a clock run out or a cancellation explains it first."""
+        """The error of the tree that a transport failure means: a clock run out or a cancellation explains it first.
+
+        Args:
+            error: What the transport raised.
+
+        Returns:
+            The error to raise in its place.
+        """
         if isinstance(error, ProviderError | CallerError):
             return error
         if self._line.ended or self._guard.expired or self._call.cancelled:
@@ -342,7 +380,11 @@ class Answer:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine itself."""
+    """Whether a host name or address is this machine itself.
+
+    Args:
+        host: The name or the address, without a port.
+    """
     if host == "localhost":
         return True
     try:

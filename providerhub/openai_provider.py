@@ -34,14 +34,24 @@ class OpenAIChatProvider:
             self.path = self.path.removeprefix("/v1")
 
     def body(self, request: Request) -> dict[str, Any]:
-        """The JSON object to send; override to add what the service wants."""
+        """The JSON object to send; override to add what the service wants.
+
+        Args:
+            request: What is asked.
+
+        Returns:
+            What becomes the body.
+        """
         return openai_chat.request_body(request)
 
     def oddity(self, data: bytes) -> ProviderError | None:
-        """What an event or body that is not JSON means; `None` for a protocol error.
+        """What an event or body that is not JSON means.
 
         Args:
             data: The event's data.
+
+        Returns:
+            The error to raise, or `None` for a protocol error.
         """
         del data
         return None
@@ -72,6 +82,9 @@ class OpenAIChatProvider:
         Args:
             call: The call, for its notes.
             kind: The answer's content type, in lower case.
+
+        Returns:
+            A reader for this one answer.
         """
         return ChatReading(self, call, kind)
 

@@ -197,7 +197,11 @@ class Connection:
         return bytes(self._buffer)
 
     def start_tls(self, context: ssl.SSLContext) -> None:
-        """Answer the client's TLS greeting."""
+        """Answer the client's TLS greeting.
+
+        Args:
+            context: The server's side: its certificate and key.
+        """
         with self._lock:
             self._sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
         try:

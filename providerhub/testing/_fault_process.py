@@ -40,6 +40,10 @@ class Stats:
 class ServerProcess:
     """A running child; made by `serve_in_process`.
 
+    Args:
+        child: The process.
+        url: The server's address, as the child has said it.
+
     Attributes:
         url: The server's address.
         pid: The child's process id.

@@ -1,12 +1,16 @@
 """A server on loopback that does what a script says, right or wrong, on a raw socket.
 
-```python
-with FaultServer(chunked(sse(openai_chunk("Hel"), Gate("half"), openai_chunk("lo")))) as server:
-    stream = hub.complete("m", "Hi", stream=True)      # a hub configured with server.url
-    server.reached("half")                             # no sleep: the server has sent the first piece
-    stream.close()
-    server.client_gone()                               # the socket really was closed
-```
+>>> from providerhub import Hub, ModelInfo, ProviderConfig, ProviderInfo
+>>> from providerhub.openai_provider import OpenAIChatProvider
+>>> from providerhub.testing import FaultServer, Gate, chunked, openai_chunk, sse
+>>> info = ProviderInfo(name="acme", models=(ModelInfo("m"),))
+>>> with FaultServer(chunked(sse(openai_chunk("Hel"), Gate("half"), openai_chunk("lo")))) as server, Hub() as hub:
+...     hub.register(info, OpenAIChatProvider(ProviderConfig(url=server.url)))
+...     stream = hub.complete("acme/m", "Hi", stream=True)
+...     server.reached("half")  # no sleep: the server has sent the first piece
+...     stream.close()
+...     server.client_gone()  # the socket really was closed
+'closed'
 """
 
 from __future__ import annotations
@@ -305,7 +309,14 @@ class FaultServer:
     # What connections use: `_connection.Host`.
 
     def latch(self, name: str) -> Latch:
-        """Give the latch behind a gate."""
+        """Give the latch behind a gate.
+
+        Args:
+            name: The gate's.
+
+        Returns:
+            The latch, made when it is first asked for.
+        """
         with self._changed:
             if name not in self._gates:
                 self._gates[name] = Latch()

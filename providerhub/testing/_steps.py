@@ -24,19 +24,35 @@ class Peer(Protocol):
     """
 
     def send(self, data: bytes) -> None:
-        """Send bytes, waiting as long as the client does not read."""
+        """Send bytes, waiting as long as the client does not read.
+
+        Args:
+            data: The bytes.
+        """
         ...
 
     def pause(self, seconds: float) -> None:
-        """Do nothing for some seconds."""
+        """Do nothing for a while.
+
+        Args:
+            seconds: How long.
+        """
         ...
 
     def mark(self, name: str) -> None:
-        """Let the test know that the script has got here; see `FaultServer.reached`."""
+        """Let the test know that the script has got here; see `FaultServer.reached`.
+
+        Args:
+            name: The mark's.
+        """
         ...
 
     def gate(self, name: str) -> None:
-        """Mark, then wait until the test has called `FaultServer.open` with the name."""
+        """Mark, then wait until the test has called `FaultServer.open` with the name.
+
+        Args:
+            name: The gate's.
+        """
         ...
 
     def hold(self) -> None:
@@ -57,7 +73,11 @@ class Step(Protocol):
     """One thing that a server does."""
 
     def play(self, peer: Peer) -> None:
-        """Do it."""
+        """Do it.
+
+        Args:
+            peer: The server's end of the connection.
+        """
         ...
 
 
