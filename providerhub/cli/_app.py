@@ -12,6 +12,7 @@ from providerhub._version import __version__
 COMMANDS = {
     "ask": ("providerhub.cli._ask:ask", "Ask a model for an answer."),
     "chat": ("providerhub.cli._chat:chat", "Talk with a model, in a terminal or a pipe."),
+    "batch": ("providerhub.cli._batch:batch", "Send many requests from a file; goes on after a kill."),
     "demo": ("providerhub.cli._demo:demo", "Watch a call fail at one provider and be answered by the next."),
     "plugins": ("providerhub.cli._show:plugins", "List the installed plugins with their state."),
     "models": ("providerhub.cli._show:models", "List the models, and who serves them."),
