@@ -161,6 +161,8 @@ class Setting:
         name: `"url"` and `"api_key"` have a place of their own in `ProviderConfig`; any other goes to its `options`.
         env: The environment variable that sets it for the default instance.
         required: Without a value the provider is not configured, and is left out.
+        required_unless: As `required`, unless the setting of this name has a value other than its default: a key that the
+            usual address asks for, and another one may do without.
         secret: It is wrapped in `Secret` and never shown.
         default: The value when nothing sets it.
         help: What it is, for people.
@@ -169,6 +171,7 @@ class Setting:
     name: str = attrs.field(validator=_name)
     env: str | None = attrs.field(default=None, kw_only=True, validator=_text_or_none)
     required: bool = attrs.field(default=False, kw_only=True)
+    required_unless: str | None = attrs.field(default=None, kw_only=True, validator=_text_or_none)
     secret: bool = attrs.field(default=False, kw_only=True)
     default: str | None = attrs.field(default=None, kw_only=True, validator=_text_or_none)
     help: str = attrs.field(default="", kw_only=True)

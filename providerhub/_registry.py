@@ -61,7 +61,8 @@ class Instance:
         if not self.missing:
             return ""
         names = [f"{s.name} (environment variable {variable(s, self.name, self.info.name)})" for s in self.missing]
-        return f"set {' and '.join(names)}"
+        others = {f", or another {s.required_unless}" for s in self.missing if s.required_unless}
+        return f"set {' and '.join(names)}{''.join(sorted(others))}"
 
     def provider(self, loop: object | None = None) -> Provider:
         """The provider object.

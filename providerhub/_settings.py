@@ -139,10 +139,15 @@ def resolve(config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, st
         The configuration that `create` gets, and the required settings that have no value.
     """
     values = {s.name: _value(s, config, info, environ) for s in info.all_settings}
-    missing = tuple(s for s in info.all_settings if s.required and not values[s.name])
+    missing = tuple(s for s in info.all_settings if not values[s.name] and _required(s, info, values))
     options = {**config.options, **{k: v for k, v in values.items() if k not in {"url", "api_key"} and v is not None}}
     own = {name: values[name] for name in ("url", "api_key") if values.get(name) is not None}
     return attrs.evolve(config, options=options, **own), missing
+
+
+def _required(setting: Setting, info: ProviderInfo, values: Mapping[str, Any]) -> bool:
+    other = next((s for s in info.all_settings if s.name == setting.required_unless), None)
+    return setting.required or (other is not None and values[other.name] in (None, other.default))
 
 
 def _value(setting: Setting, config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, str]) -> Any:

@@ -67,6 +67,27 @@ def test_only_the_default_instance_uses_the_plugins_own_variable(instance, expec
     assert variable(INFO.settings[0], instance, "acme") == expected
 
 
+@pytest.mark.parametrize(
+    ("config", "environ", "missing"),
+    [
+        ({}, {}, ["api_key"]),
+        ({"url": "https://acme.example"}, {}, ["api_key"]),
+        ({"url": "http://127.0.0.1:1"}, {}, []),
+        ({}, {"ACME_URL": "http://127.0.0.1:1"}, []),
+        ({}, {"ACME_API_KEY": "k"}, []),
+    ],
+)
+def test_a_key_may_be_required_at_the_usual_address_only(config, environ, missing):
+    settings = (
+        Setting("url", env="ACME_URL", default="https://acme.example"),
+        Setting("api_key", env="ACME_API_KEY", secret=True, required_unless="url"),
+        Setting("spare", required_unless="no such setting"),
+    )
+    info = ProviderInfo(name="acme", settings=settings)
+    _, found = resolve(ProviderConfig(name="acme", **config), info, environ)
+    assert [setting.name for setting in found] == missing
+
+
 def test_a_second_instance_does_not_see_the_firsts_environment():
     environ = {"ACME_URL": "http://first", "PROVIDERHUB_ACME_EU_URL": "http://eu", "PROVIDERHUB_ACME_EU_REGION": "x"}
     config, missing = resolve(ProviderConfig(name="acme-eu", plugin="acme"), INFO, environ)
