@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from providerhub.testing._clock import FakeClock
 from providerhub.testing._connection import Connection, RecordedRequest
+from providerhub.testing._fake_provider import FakeAsyncProvider, FakeCall, FakeProvider, fake_hub
 from providerhub.testing._fault_process import ServerProcess, Stats, serve_in_process
 from providerhub.testing._fault_server import FaultServer, Scripted, refusing_url, unanswering_url
 from providerhub.testing._scripts import (
@@ -61,7 +62,10 @@ __all__ = [
     "Close",
     "Connection",
     "Drip",
+    "FakeAsyncProvider",
+    "FakeCall",
     "FakeClock",
+    "FakeProvider",
     "FaultServer",
     "Frames",
     "Gate",
@@ -88,6 +92,7 @@ __all__ = [
     "chunk",
     "chunked",
     "close_delimited",
+    "fake_hub",
     "flatten",
     "http_response",
     "openai_chunk",

@@ -1,0 +1,297 @@
+"""The fake provider: what an application's test scripts is what its hub gets."""
+
+import asyncio
+import gc
+import threading
+
+import pytest
+
+import providerhub
+from providerhub import (
+    AmbiguousProviderError,
+    DeadlineExceededError,
+    Finish,
+    Hub,
+    ModelInfo,
+    PluginError,
+    ProviderConnectionError,
+    ProviderInfo,
+    ProviderTimeoutError,
+    RateLimitError,
+    RetryPolicy,
+    ServerError,
+    Settings,
+    StreamInterruptedError,
+    TextDelta,
+    ToolCallDelta,
+)
+from providerhub.testing import FakeAsyncProvider, FakeClock, FakeProvider, Gate, Hold, Mark, Pause, fake_hub
+
+
+@pytest.fixture(params=[FakeProvider, FakeAsyncProvider])
+def kind(request):
+    return request.param
+
+
+def test_it_says_hello_to_any_model():
+    with FakeProvider().hub() as hub:
+        answer = hub.complete("whatever/model", "Hi")
+    assert (answer.text, answer.finish_reason, answer.provider, answer.model) == ("Hello", "stop", "fake", "whatever/model")
+
+
+def test_answers_are_played_in_order_and_the_last_one_for_ever():
+    hub = FakeProvider("one", "two").hub()
+    assert [hub.complete("m", "?").text for _ in range(4)] == ["one", "two", "two", "two"]
+
+
+def test_what_was_asked_is_kept():
+    provider = FakeProvider()
+    hub = provider.hub()
+    hub.complete("m", "Hi", temperature=0.5, timeout=7)
+    list(hub.complete("m", "Ho", stream=True))
+    assert [(r.messages[0]["content"], r.stream, r.temperature) for r in provider.requests] == [
+        ("Hi", False, 0.5),
+        ("Ho", True, None),
+    ]
+    assert provider.calls[0].call.timeout.total == 7
+    assert [call.state for call in provider.calls] == ["ended", "ended"]
+
+
+def test_a_text_is_streamed_word_by_word():
+    text = "  How do\n\nyou  do? "
+    stream = FakeProvider(text).hub().complete("m", "?", stream=True)
+    pieces = list(stream)
+    assert "".join(pieces) == text
+    assert len(pieces) == 4
+    assert stream.completion.finish_reason == "stop"
+
+
+def test_events_and_functions():
+    script = ["a", ToolCallDelta(0, "1", "f", "{}"), TextDelta("b"), Finish("tool_calls")]
+    provider = FakeProvider(lambda request: request.messages[-1]["content"].upper(), lambda request: lambda request: script)
+    hub = provider.hub()
+    assert hub.complete("m", "hi").text == "HI"
+    answer = hub.complete("m", "hi")
+    assert (answer.text, answer.tool_calls[0].name, answer.finish_reason) == ("ab", "f", "tool_calls")
+
+
+def test_an_error_and_then_an_answer_take_no_time():
+    clock = FakeClock()
+    provider = FakeProvider(RateLimitError("slow down", retry_after=20), "Hello")
+    answer = provider.hub(clock=clock).complete("m", "?")
+    assert answer.text == "Hello"
+    assert 20 <= clock.sleeps[0] <= 22
+    assert [attempt.outcome for attempt in answer.route.attempts] == ["error", "ok"]
+    assert [call.state for call in provider.calls] == ["failed", "ended"]
+
+
+def test_every_call_has_an_error_of_its_own():
+    provider = FakeProvider(ServerError("down", status=503, retryable=False))
+    errors = [_error(provider.hub()), _error(provider.hub())]
+    assert errors[0] is not errors[1]
+    assert [error.status for error in errors] == [503, 503]
+
+
+def _error(hub):
+    with pytest.raises(ServerError) as caught:
+        hub.complete("m", "?")
+    return caught.value
+
+
+class OddError(Exception):
+    def __init__(self, one, two):
+        super().__init__(one)
+
+
+def test_an_error_that_cannot_be_copied_is_raised_as_it_is():
+    odd = OddError("x", "y")
+    with pytest.raises(PluginError) as caught:
+        FakeProvider(odd).hub().complete("m", "?")
+    assert caught.value.__cause__ is odd
+
+
+def test_an_error_in_mid_stream():
+    stream = FakeProvider(["Hel", ProviderConnectionError("reset")]).hub().complete("m", "?", stream=True)
+    with pytest.raises(StreamInterruptedError) as caught:
+        list(stream)
+    assert caught.value.partial == "Hel"
+
+
+@pytest.mark.parametrize("script", [[5], [b"bytes"], [None]])
+def test_what_no_provider_may_yield(script):
+    with pytest.raises(PluginError, match="yielded"):
+        FakeProvider(script).hub().complete("m", "?")
+
+
+def test_several_are_asked_in_their_order():
+    first, second = FakeProvider(ServerError("down"), name="z"), FakeProvider("fine", name="a")
+    answer = first.hub(second).complete("m", "?")
+    assert [attempt.provider for attempt in answer.route.attempts] == ["z", "a"]
+    with pytest.raises(AmbiguousProviderError):
+        fake_hub(FakeProvider(), FakeProvider())
+
+
+def test_models_and_settings_are_those_given():
+    provider = FakeProvider(ServerError("down"), models=["m", ModelInfo("n", supports_stream=False)])
+    hub = provider.hub(settings=Settings(autoload=False, retry=RetryPolicy(attempts=1)))
+    with pytest.raises(ServerError):
+        hub.complete("m", "?")
+    assert len(provider.calls) == 1
+    with pytest.raises(providerhub.NoCapableProviderError):
+        hub.complete("n", "?", stream=True)
+    with pytest.raises(providerhub.ModelNotFoundError):
+        hub.complete("absent", "?")
+
+
+def test_a_gate_holds_a_stream_until_it_is_opened(kind):
+    provider = kind(["Hel", Gate("middle"), "lo"])
+    stream = provider.hub().complete("m", "?", stream=True)
+    assert next(stream) == "Hel"
+    opener = threading.Thread(target=lambda: (provider.reached("middle"), provider.open("middle")))
+    opener.start()
+    assert list(stream) == ["lo"]
+    opener.join()
+    assert provider.hub(clock=FakeClock()).complete("m", "?").text == "Hello"  # it stays open
+
+
+def test_a_gate_that_is_never_reached():
+    with pytest.raises(TimeoutError, match=r"'x' was reached 0 time\(s\)"):
+        FakeProvider().reached("x", timeout=0)
+
+
+def test_marks_are_counted():
+    provider = FakeProvider([Mark("here"), "x"])
+    hub = provider.hub()
+    for _ in range(3):
+        hub.complete("m", "?")
+    provider.reached("here", times=3, timeout=0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_pause_moves_the_clock_and_nothing_waits(kind, stream):
+    provider = kind([Pause(7), "x", Pause(8), Finish()])
+    clock = FakeClock()
+    start = clock()
+    answer = provider.hub(clock=clock).complete("m", "?", stream=stream)
+    assert (list(answer) if stream else answer.text) == (["x"] if stream else "x")
+    assert clock() - start == 15
+    assert clock.sleeps == []
+    assert answer.route.attempts[0].duration == 15
+
+
+@pytest.mark.parametrize(
+    ("script", "timeout", "seconds"),
+    [
+        ([Hold()], providerhub.Timeout(first_token=9), 9),
+        ([Pause(10)], providerhub.Timeout(first_token=9), 9),
+        (["x", Hold()], providerhub.Timeout(token_idle=8), 8),
+        ([Hold()], providerhub.Timeout(total=4), 4),
+    ],
+)
+def test_a_silence_ends_when_the_calls_timeouts_say_so(script, timeout, seconds):
+    clock = FakeClock()
+    start = clock()
+    hub = FakeProvider(script).hub(settings=Settings(autoload=False, retry=RetryPolicy(attempts=1)), clock=clock)
+    with pytest.raises((ProviderTimeoutError, DeadlineExceededError, StreamInterruptedError)):
+        list(hub.complete("m", "?", stream=True, timeout=timeout))
+    assert clock() - start == seconds
+
+
+def test_without_a_stream_only_the_whole_calls_time_counts():
+    clock = FakeClock()
+    assert FakeProvider([Pause(100), "x"]).hub(clock=clock).complete("m", "?").text == "x"
+    with pytest.raises(DeadlineExceededError):
+        FakeProvider([Pause(100), "x"]).hub(clock=clock).complete("m", "?", timeout=50)
+
+
+def _real(provider):
+    return Hub(
+        Settings(autoload=False, retry=RetryPolicy(attempts=1)),
+        providers=[(ProviderInfo(name="fake", models=(ModelInfo("m"),)), provider)],
+    )
+
+
+@pytest.mark.parametrize("step", [Hold(), Gate("never"), Pause(60)])
+def test_a_hub_with_the_real_clock_waits_in_real_time(step):
+    with pytest.raises((ProviderTimeoutError, DeadlineExceededError)):
+        _real(FakeProvider([step])).complete("m", "?", timeout=0.05)
+    assert _real(FakeProvider([Pause(0.01), "x"])).complete("m", "?").text == "x"
+
+
+@pytest.mark.parametrize("step", [Hold(), Gate("never"), Pause(60)])
+def test_closing_a_stream_from_another_thread_ends_its_silence(step):
+    provider = FakeProvider(["x", Mark("silent"), step])
+    stream = _real(provider).complete("m", "?", stream=True)
+    assert next(stream) == "x"
+    closer = threading.Thread(target=lambda: (provider.reached("silent"), provider.calls[0].call.cancel()))
+    closer.start()
+    with pytest.raises(StreamInterruptedError, match="cancelled"):
+        next(stream)
+    closer.join()
+    assert provider.calls[0].state == "failed"
+
+
+def test_a_stream_that_is_left_is_closed(kind):
+    provider = kind(["a", "b"])
+    with provider.hub().complete("m", "?", stream=True) as stream:
+        next(stream)
+        assert provider.calls[0].state == "open"
+    assert provider.calls[0].state == "closed"
+    assert provider.calls[0].call.cancelled
+
+
+def test_asynchronous_calls(kind):
+    provider = kind("Hello world", ["Hel", Gate("middle"), "lo"], ServerError("down", retryable=False))
+
+    def open_when_reached():
+        provider.reached("middle")
+        provider.open("middle")
+
+    async def main():
+        hub = provider.hub()
+        assert (await hub.acomplete("m", "?")).text == "Hello world"
+        async with await hub.acomplete("m", "?", stream=True) as stream:
+            assert await anext(aiter(stream)) == "Hel"
+            opening = asyncio.create_task(asyncio.to_thread(open_when_reached))
+            assert [text async for text in stream] == ["lo"]
+            await opening
+        with pytest.raises(ServerError):
+            await hub.acomplete("m", "?")
+
+    asyncio.run(main())
+    assert {call.native for call in provider.calls} == {kind is FakeAsyncProvider}
+    assert [call.state for call in provider.calls] == ["ended", "ended", "failed"]
+
+
+@pytest.mark.parametrize("step", [Hold(), Gate("never")])
+def test_cancelling_a_task_ends_the_silence(kind, step):
+    provider = kind([Mark("silent"), step])
+
+    async def main():
+        task = asyncio.create_task(_real(provider).acomplete("m", "?"))
+        await asyncio.to_thread(provider.reached, "silent")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    gc.collect()
+    assert provider.calls[0].call.cancelled
+
+
+@pytest.mark.parametrize("step", [Hold(), Gate("never"), Pause(60)])
+def test_an_awaiting_provider_waits_in_real_time_too(step):
+    async def main():
+        with pytest.raises((ProviderTimeoutError, DeadlineExceededError)):
+            await _real(FakeAsyncProvider([step])).acomplete("m", "?", timeout=0.05)
+
+    asyncio.run(main())
+
+
+def test_many_threads():
+    provider = FakeProvider(lambda request: request.messages[-1]["content"])
+    with provider.hub() as hub:
+        requests = ({"model": "m", "messages": str(n)} for n in range(200))
+        outcomes = list(hub.complete_many(requests, concurrency=16))
+    assert sorted(int(outcome.completion.text) for outcome in outcomes) == list(range(200))
+    assert len(provider.calls) == 200
