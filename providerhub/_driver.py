@@ -141,12 +141,15 @@ class Driver:
     def _request_for(self, flight: Flight) -> Request:
         request, candidate = self._request, flight.candidate
         messages = request.messages
+        options = self._options.get(candidate.provider) if self._options else None
+        stream = request.stream and candidate.stream
+        if not self._committed and not options and candidate.model == request.model and stream == request.stream:
+            return request
         if self._committed and (partial := "".join(flight.assembly.text)):
             messages = [*messages, {"role": "assistant", "content": partial}]
         return Request(
-            candidate.model, messages, request.stream and candidate.stream, request.temperature, request.max_tokens, request.stop,
-            request.tools, request.tool_choice, request.response_format, request.seed,
-            self._options.get(candidate.provider) or {},
+            candidate.model, messages, stream, request.temperature, request.max_tokens, request.stop, request.tools,
+            request.tool_choice, request.response_format, request.seed, options or {},
         )  # fmt: skip
 
     def _landed(self, flight: Flight, landing: Landing) -> Order:

@@ -159,10 +159,16 @@ class Health:
         self._lock = threading.Lock()
         self._records: OrderedDict[Key, _Record] = OrderedDict()
         self._budgets: dict[str, RetryBudget] = {}
+        self._troubled: set[Key] = set()
+
+    @property
+    def untroubled(self) -> bool:
+        """Nobody is paused, and no breaker is other than closed: whoever asks need not ask for each."""
+        return not self._troubled
 
     def unavailable(self, candidate: Candidate, now: float) -> Unavailable | None:
         """Why a candidate is not to be tried at this moment, or `None` when it may be. Changes nothing."""
-        if not self._records:
+        if not self._troubled:
             return None
         with self._lock:
             found = [
@@ -185,17 +191,17 @@ class Health:
         """
         model, instance = _keys(candidate)
         with self._lock:
-            generations = (model, self._generation(model)), (instance, self._generation(instance))
-            records = [self._records[key] for key, generation in generations if generation >= 0]
-            if force:
+            permit = Permit(((model, self._generation(model)), (instance, self._generation(instance))))
+            if self._troubled:
+                records = [self._records[key] for key, generation in permit.generations if generation >= 0]
+                if not force and any(_obstacle(record, now) for record in records):
+                    return None
                 for record in records:
-                    record.breaker.force(now)
-            elif any(_obstacle(record, now) for record in records):
-                return None
-            else:
-                for record in records:
-                    record.breaker.allow(now)
-            return Permit(generations)
+                    if force:
+                        record.breaker.force(now)
+                    else:
+                        record.breaker.allow(now)
+            return permit
 
     def succeeded(self, candidate: Candidate, permit: Permit, now: float, seconds: float | None, *, stream: bool = True) -> None:
         """Note an attempt that answered.
@@ -213,6 +219,8 @@ class Health:
                 known = self._records.get(key)
                 if known is not None and generation in {-1, known.breaker.generation}:
                     known.breaker.record(now, ok=True, rng=self._rng)
+                    if key in self._troubled:
+                        self._look_again(key, known, now)
             if seconds is not None:
                 (record.first_tokens if stream else record.wholes).append(seconds)
             self._budget(candidate.provider, now).earn(now)
@@ -228,6 +236,7 @@ class Health:
                     record = self._record(key)
                     if generation in {-1, record.breaker.generation}:
                         record.breaker.record(now, ok=False, rng=self._rng)
+                        self._look_again(key, record, now)
                 elif (known := self._records.get(key)) is not None and known.breaker.generation == generation:
                     known.breaker.probing = False
             if what.pause or error_retry_after(error):
@@ -268,6 +277,13 @@ class Health:
             for key, record in self._records.items():
                 if key[0] == provider:
                     record.paused_until = 0.0
+                    self._look_again(key, record, 0.0)
+
+    def _look_again(self, key: Key, record: _Record, now: float) -> None:
+        if record.breaker.open_until is not None or record.paused_until > now:
+            self._troubled.add(key)
+        else:
+            self._troubled.discard(key)
 
     def _pause(self, key: Key, error: AttemptError, now: float, policy: RetryPolicy) -> None:
         record = self._record(key)
@@ -282,6 +298,7 @@ class Health:
         else:
             seconds = policy.throttle_backoff if asked is None else min(asked, policy.pause_max)
             record.paused_until, record.pause_reason = max(record.paused_until, now + seconds), "rate limited"
+        self._troubled.add(key)
 
     def _generation(self, key: Key) -> int:
         """The key's generation; −1 when there is no record yet, which is then made by its first failure."""
@@ -293,7 +310,7 @@ class Health:
         if record is None:
             record = self._records[key] = _Record(Breaker(self._rules))
             if len(self._records) > self._size:
-                self._records.popitem(last=False)
+                self._troubled.discard(self._records.popitem(last=False)[0])
         else:
             self._records.move_to_end(key)
         return record

@@ -117,7 +117,8 @@ def ask(
         _first(model), conversation, stream, temperature, max_tokens, (stop,) if isinstance(stop, str) else stop, tools,
         tool_choice, response_format, seed,
     )  # fmt: skip
-    _check_request(request)
+    if (temperature, max_tokens, stop, tools, tool_choice, response_format, seed) != _NOTHING:
+        _check_request(request)
     form = response_format.get("type") if response_format else None
     on_interrupt = settings.on_interrupt if on_interrupt is None else on_interrupt
     if on_interrupt != "raise":
@@ -179,6 +180,8 @@ def _list_of(kind: type) -> _Test:
         isinstance(value, Sequence) and not isinstance(value, str | bytes) and all(isinstance(item, kind) for item in value)
     )
 
+
+_NOTHING = (None,) * 7
 
 _REQUEST: tuple[tuple[str, str, _Test], ...] = (
     ("temperature", "a finite number", _number),

@@ -48,6 +48,14 @@ class Planned:
     force: bool = False
 
 
+class _Fitting(NamedTuple):
+    """Who fits a request, and the plan that follows when everybody is well and no context window is known."""
+
+    choices: tuple[_Choice, ...]
+    skipped: tuple[Skip, ...]
+    usual: Planned | None
+
+
 class Router:
     """Makes plans. Thread-safe: its memory is only ever replaced entry by entry.
 
@@ -63,7 +71,7 @@ class Router:
         self._health = health
         self._settings = settings
         self._rng = rng
-        self._memory: dict[Any, tuple[int, tuple[_Choice, ...], tuple[Skip, ...]]] = {}
+        self._memory: dict[Any, tuple[int, _Fitting]] = {}
         self._turns: dict[Any, int] = {}
 
     def plan(
@@ -95,7 +103,9 @@ class Router:
             msg = f"unknown strategy {strategy!r}; the known ones are {', '.join(STRATEGIES)}"
             raise InvalidRequestError(msg)
         names = self._targets(model)
-        choices, skipped = self._fitting(names, needs)
+        choices, skipped, usual = self._fitting(names, needs)
+        if usual is not None and strategy == "priority" and self._health.untroubled:
+            return usual
         if strategy != "priority":
             choices = self._arrange(choices, strategy, stream=needs.stream, dry=dry)
         fitting, narrow = _windowed(choices, tokens)
@@ -120,16 +130,21 @@ class Router:
             raise InvalidRequestError(msg)
         return tuple(target for item in model for target in self._targets(item))
 
-    def _fitting(self, names: tuple[str | Model, ...], needs: Needs) -> tuple[tuple[_Choice, ...], tuple[Skip, ...]]:
+    def _fitting(self, names: tuple[str | Model, ...], needs: Needs) -> _Fitting:
         key = (names, needs)
         known = self._memory.get(key)
         if known is not None and known[0] == self._registry.version:
-            return known[1], known[2]
+            return known[1]
+        version = self._registry.version
         choices, skipped = self._choose(names, needs)
+        candidates = tuple(choice.candidate for choice in choices)
+        plain = bool(candidates) and all(candidate.context_window is None for candidate in candidates)
+        found = _Fitting(choices, skipped, Planned(RoutePlan(candidates, skipped)) if plain else None)
         if len(self._memory) >= _REMEMBERED:
             self._memory.clear()
-        self._memory[key] = (self._registry.version, choices, skipped)
-        return choices, skipped
+        if version == self._registry.version:
+            self._memory[key] = (version, found)
+        return found
 
     def _choose(self, names: tuple[str | Model, ...], needs: Needs) -> tuple[tuple[_Choice, ...], tuple[Skip, ...]]:
         choices: dict[tuple[str, str], _Choice] = {}

@@ -1,0 +1,115 @@
+"""What the retry chain costs: a call, a streamed chunk, and moving on from a provider that is down.
+
+Run by hand, or by `tox -e bench`: `python tests/benchmarks/chain.py`. The first two compare the hub with the provider object
+called directly, in processor time of one thread without I/O; the third, in elapsed time, goes to servers on loopback, in processes of their own. Whatever is
+compared takes turns, and the figures are medians.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from providerhub import CallContext, Hub, ModelInfo, ProviderConfig, ProviderInfo, Request, Settings, Timeout
+from providerhub.openai_provider import OpenAIChatProvider
+from providerhub.testing import http_response, openai_completion, refusing_url, serve_in_process
+
+ROUNDS = 60
+CALLS = 200
+CHUNKS = 5000
+TARGET_CALL = 30.0
+TARGET_CHUNK = 1.0
+TARGET_FAILOVER = 3000.0
+MESSAGES = ({"role": "user", "content": "x"},)
+
+
+class _Echo:
+    def stream(self, request: Request, call: CallContext) -> Iterator[str]:
+        yield "ok"
+
+
+class _Talker:
+    def stream(self, request: Request, call: CallContext) -> Iterator[str]:
+        for _ in range(CHUNKS):
+            yield "token"
+
+
+def _hub(provider: object) -> Hub:
+    hub = Hub(Settings(autoload=False))
+    hub.register(ProviderInfo(name="p", models=(ModelInfo("m", supports_stream=True),)), provider)  # type: ignore[arg-type]
+    return hub
+
+
+def _direct(provider: _Echo | _Talker, *, stream: bool) -> str:
+    call = CallContext(Timeout())
+    return "".join(provider.stream(Request("m", MESSAGES, stream), call))
+
+
+def _micros(work: Callable[[], object], times: int, clock: Callable[[], float]) -> float:
+    start = clock()
+    for _ in range(times):
+        work()
+    return (clock() - start) / times * 1e6
+
+
+def _medians(works: Sequence[Callable[[], object]], times: int, clock: Callable[[], float] = time.thread_time) -> list[float]:
+    took: list[list[float]] = [[] for _ in works]
+    gc.disable()
+    for number in range(-5, ROUNDS):
+        for work, figures in zip(works, took, strict=True):
+            micros = _micros(work, times, clock)
+            if number >= 0:
+                figures.append(micros)
+    gc.enable()
+    return [statistics.median(figures) for figures in took]
+
+
+def _verdict(what: str, added: float, target: float) -> bool:
+    reached = added <= target
+    print(f"{what}: {added:.2f} µs; target at most {target:g} µs: {'reached' if reached else 'NOT reached'}")
+    return reached
+
+
+def _call() -> bool:
+    provider = _Echo()
+    hub = _hub(provider)
+    direct, through = _medians([lambda: _direct(provider, stream=False), lambda: hub.complete("m", "x")], CALLS)
+    return _verdict("the engine adds to a call that does not stream", through - direct, TARGET_CALL)
+
+
+def _chunk() -> bool:
+    provider = _Talker()
+    hub = _hub(provider)
+    works = [lambda: _direct(provider, stream=True), lambda: "".join(hub.complete("m", "x", stream=True))]
+    direct, through = _medians(works, 1)
+    return _verdict("the engine adds to a streamed chunk", (through - direct) / CHUNKS, TARGET_CHUNK)
+
+
+def _failover() -> bool:
+    answer = http_response(200, openai_completion("ok"))
+    reached = True
+    with serve_in_process(answer) as good, serve_in_process(http_response(500, b"{}")) as bad:
+        for what, url in (("refuses", refusing_url()), ("answers 500", bad.url)):
+            infos = [ProviderInfo(name=name, models=(ModelInfo("m"),)) for name in ("a", "b")]
+
+            def complete(url: str = url, infos: Sequence[ProviderInfo] = infos) -> object:
+                # A new hub each time, or the breaker would leave the first one out from the sixth call on.
+                hub = Hub(Settings(autoload=False))
+                hub.register(infos[0], OpenAIChatProvider(ProviderConfig(name="a", url=url)))
+                hub.register(infos[1], second)
+                return hub.complete("m", "x")
+
+            second = OpenAIChatProvider(ProviderConfig(name="b", url=good.url))
+            own = _hub(second)
+            alone, both = _medians([lambda: own.complete("m", "x"), complete], 1, time.perf_counter)
+            second.close()
+            reached &= _verdict(f"a first provider that {what} delays the second one's answer by", both - alone, TARGET_FAILOVER)
+    return reached
+
+
+if __name__ == "__main__":
+    results = [_call(), _chunk(), _failover()]
+    sys.exit(not all(results))
