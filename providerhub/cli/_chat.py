@@ -232,7 +232,8 @@ class Session:
     def _offers(self, line: str, word: str) -> Sequence[str]:
         if line.startswith("/model "):
             return model_names(self._ctx, self._ctx.command.params[0], word)
-        return [name for name in (*self._commands, "/quit") if line.startswith("/") and name.startswith(word)]
+        names = ["/model " if name == "/model" else name for name in (*self._commands, "/quit")]  # it takes a word more
+        return [name for name in names if line.startswith("/") and name.startswith(word)]
 
 
 @click.command()

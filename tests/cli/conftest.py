@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from providerhub.cli._app import app
+from providerhub.testing import FaultServer
 from providerhub_lockchat.sandbox import serve
 
 
@@ -36,6 +37,22 @@ def sandbox(monkeypatch):
 
 
 @pytest.fixture
+def service(monkeypatch):
+    """A context manager: a service that plays scripts and keeps what it was asked, as the provider `lockchat`."""
+
+    def start(*scripts, **how):
+        server = FaultServer(*scripts, **how)
+        started.append(server)
+        monkeypatch.setenv("LOCKCHAT_URL", server.url)
+        return server
+
+    started = []
+    yield start
+    for server in started:
+        server.__exit__(None, None, None)
+
+
+@pytest.fixture
 def cli():
     """Run a command in this process."""
 
@@ -49,6 +66,23 @@ def cli():
 def script():
     """The installed script."""
     return str(Path(sysconfig.get_path("scripts")) / "providerhub")
+
+
+@pytest.fixture
+def terminal(script):
+    """Run the installed script in a pseudo-terminal."""
+    pexpect = pytest.importorskip("pexpect", reason="pseudo-terminals are for POSIX")
+
+    def run(*words, term="dumb", **environ):
+        environment = {**os.environ, "TERM": term, "NO_COLOR": "1", **environ}
+        child = pexpect.spawn(script, list(words), env=environment, encoding="utf-8", timeout=60, dimensions=(50, 120))
+        started.append(child)
+        return child
+
+    started = []
+    yield run
+    for child in started:
+        child.close(force=True)
 
 
 @pytest.fixture

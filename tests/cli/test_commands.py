@@ -10,6 +10,8 @@ import pytest
 import providerhub
 from providerhub import Hub, ModelInfo, ProviderInfo
 from providerhub.cli import _demo
+from providerhub.cli._app import COMMANDS
+from providerhub.testing import chunked, openai_chunk, openai_stream, sse
 
 
 def _error_line(result):
@@ -23,8 +25,16 @@ def _error_line(result):
 def test_help_lists_every_command(cli):
     result = cli("--help")
     assert result.exit_code == 0
-    for command in ("ask", "demo", "models", "plugins", "route"):
-        assert command in result.stdout
+    for command, (_, line) in COMMANDS.items():
+        assert f"  {command} " in result.stdout
+        assert line in result.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_that_is_named_is_there_and_takes_debug(cli, name):
+    result = cli(name, "--help")
+    assert result.exit_code == 0
+    assert "--debug" in result.stdout
 
 
 def test_version(cli):
@@ -51,6 +61,45 @@ def test_ask_refuses_a_prompt_that_is_none(cli, sandbox, given):
     result = cli("ask", "-m", "gpt-4", "-", input=given)
     assert result.exit_code == 2
     assert result.stdout == ""
+
+
+def test_ask_takes_what_is_piped_in_for_the_prompt(cli, sandbox):
+    sandbox()
+    assert "You said: piped\n" in cli("ask", "-m", "gpt-4", input="piped\n").stdout
+
+
+def test_ask_says_how_the_model_is_to_answer(cli, service):
+    server = service(openai_stream("Yes"))
+    options = ("--system", "Be brief.", "--temperature", "0.5", "--max-tokens", "9")
+    assert cli("ask", "-m", "gpt-4", "Hello", *options).stdout == "Yes\n"
+    (request,) = server.requests
+    asked = request.json()
+    assert asked["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+    assert (asked["temperature"], asked["max_tokens"]) == (0.5, 9)
+
+
+def test_ask_as_json(cli, sandbox):
+    sandbox()
+    answer = json.loads(cli("ask", "-m", "gpt-4", "Hello", "--json").stdout)
+    assert answer["text"].endswith("You said: Hello")
+    assert (answer["provider"], answer["model"], answer["finish_reason"]) == ("lockchat", "gpt-4", "stop")
+    assert [a["outcome"] for a in answer["route"]["attempts"]] == ["ok"]
+
+
+def test_ask_as_json_gives_an_error_as_json_too(cli, sandbox):
+    sandbox(fault="garbage")
+    result = cli("ask", "-m", "gpt-4", "Hello", "--json")
+    said = json.loads(result.stdout)["error"]
+    assert said["type"] == "ProtocolError"
+    assert said["message"] in _error_line(result)
+    assert said["route"]["attempts"][0]["error"]["type"] == "ProtocolError"
+
+
+def test_ask_tells_a_refusal_on_standard_error(cli, service):
+    service(chunked(sse(openai_chunk(refusal="I would rather not."), openai_chunk(finish_reason="stop"))))
+    result = cli("ask", "-m", "gpt-4", "Hello")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "The model declined: I would rather not.\n"
 
 
 def test_ask_traces_to_standard_error(cli, sandbox):
@@ -83,8 +132,9 @@ def test_ask_ends_a_cut_answer_with_what_came_and_an_error(cli, sandbox):
     assert result.stdout.endswith("\n")
 
 
-def test_debug_shows_the_traceback(cli):
-    result = cli("--debug", "ask", "-m", "nobody", "Hello")
+@pytest.mark.parametrize("words", [("--debug", "ask"), ("ask", "--debug")])
+def test_debug_shows_the_traceback(cli, words):
+    result = cli(*words, "-m", "nobody", "Hello")
     assert result.exit_code == 1
     assert "Traceback" in result.stderr
     assert result.stderr.splitlines()[-1].startswith("Error: no provider has")
