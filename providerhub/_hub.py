@@ -42,13 +42,14 @@ class Hub:
     """Providers, their health, and the calls to them. Thread-safe; one for a whole application is usual.
 
     Args:
-        settings: What to do and with whom. What it leaves open is taken from the environment.
+        settings: What to do and with whom; what it leaves open is taken from the environment. Without it, the settings file is
+            read as well: `Settings.load()`.
         providers: Provider objects to take directly, each as `(info, provider)`.
         clock: The time to go by; a test may hand in `providerhub.testing.FakeClock()`, whose waits take no time.
         rng: Gives numbers from 0 up to 1, which spread waits and choices; a test may hand in one that repeats itself.
 
     Raises:
-        ConfigurationError: The settings or the environment name what is not installed.
+        ConfigurationError: The settings file is wrong, or the settings or the environment name what is not installed.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Hub:
         clock: Clock | None = None,
         rng: Callable[[], float] | None = None,
     ) -> None:
-        self.settings = (settings or Settings()).with_environment(os.environ)
+        self.settings = Settings.load() if settings is None else settings.with_environment(os.environ)
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random().random  # noqa: S311 -- spreads waits; nothing depends on its being hard to guess
         self._plugins = Plugins(self.settings)
@@ -300,7 +301,7 @@ _default_lock = threading.Lock()
 
 
 def default_hub() -> Hub:
-    """The hub of the module's functions: made at the first call, from the environment, and closed at exit."""
+    """The hub of the module's functions: made at the first call, from settings file and environment, and closed at exit."""
     global _default  # noqa: PLW0603 -- there is one default hub, and this is where it lives
     with _default_lock:
         if _default is None:

@@ -1,21 +1,35 @@
-"""What a hub is told: explicit argument, then environment, then default."""
+"""What a hub is told: explicit argument, then environment, then settings file, then default."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
+import os
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Self, TypeVar
 
 import attrs
 
 from providerhub._capabilities import ProviderInfo, Setting
 from providerhub._errors import ConfigurationError
+from providerhub._keys import EnvironmentKey
+from providerhub._settings_file import VARIABLE, circle_of, read, settings_path
+from providerhub._settings_keys import ON_INTERRUPT, STRATEGIES
 from providerhub._types import Model, ProviderConfig, RetryPolicy, Secret, Timeout
 
-STRATEGIES = ("priority", "round_robin", "weighted", "fastest", "cheapest")
-"""The ways to order candidates that are otherwise equal."""
+__all__ = ["ON_INTERRUPT", "STRATEGIES", "Settings", "resolve", "variable"]
 
-ON_INTERRUPT = ("raise", "restart", "continue")
-"""What may happen when a stream breaks after content was handed over."""
+
+_Settings = TypeVar("_Settings", bound="Settings")
+
+
+class _Default(str):
+    """A default that can be told from the same word when a caller gives it."""
+
+    __slots__ = ()
+
+
+_TIMEOUT = Timeout()
+"""The default itself; any other object was given, even one that equals it."""
 
 
 def _names(value: object) -> frozenset[str] | None:
@@ -34,12 +48,16 @@ def _sequences(aliases: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
 class Settings:
     """Everything that a hub is told, in one frozen value.
 
+    `Settings(...)` is exactly what is given, completed from the environment by the hub that gets it; the settings file is not
+    read. `Settings.load()`, and a `Hub()` without settings, read the file as well; `attrs.evolve(Settings.load(), ...)` changes
+    what they say.
+
     Args:
         providers: Instance name → its configuration; `plugin` names the plugin when that differs from the name.
         aliases: Name → model or sequence of models that it stands for. Aliases may name aliases, but not in a circle.
-        timeout: The phases of every call.
+        timeout: The phases of every call. Environment: `PROVIDERHUB_TIMEOUT`, in seconds, is its `total`.
         retry: How far the retry chain goes.
-        strategy: How equal candidates are ordered: one of `STRATEGIES`.
+        strategy: How equal candidates are ordered: one of `STRATEGIES`. Environment: `PROVIDERHUB_STRATEGY`.
         on_interrupt: What happens when a stream breaks after content was handed over, for calls that do not say: one of
             `ON_INTERRUPT`.
         hedge: Whether calls that do not say may ask a second provider while the first is slow.
@@ -48,13 +66,15 @@ class Settings:
         block: These plugins are never imported. Environment: `PROVIDERHUB_BLOCK`.
         autoload: Whether installed plugins are looked for at all. Environment: `PROVIDERHUB_DISABLE_AUTOLOAD`.
         prefer: Provider name → the distribution that is meant, where two offer the same name.
+        origins: Dotted name → where a value came from: `"file:line"` or an environment variable. What is not there is a
+            default or was given as an argument.
     """
 
     providers: Mapping[str, ProviderConfig] = attrs.field(factory=dict)
     aliases: Mapping[str, tuple[Any, ...]] = attrs.field(factory=dict, converter=_sequences)
-    timeout: Timeout = Timeout()
+    timeout: Timeout = _TIMEOUT
     retry: RetryPolicy = RetryPolicy()
-    strategy: str = attrs.field(default="priority")
+    strategy: str = attrs.field(default=_Default("priority"))
     on_interrupt: str = attrs.field(default="raise")
     hedge: bool = attrs.field(default=False)
     emulate_stream: bool = attrs.field(default=False)
@@ -62,6 +82,7 @@ class Settings:
     block: frozenset[str] | None = attrs.field(default=None, converter=_names)
     autoload: bool | None = None
     prefer: Mapping[str, str] = attrs.field(factory=dict)
+    origins: Mapping[str, str] = attrs.field(factory=dict, eq=False, repr=False)
 
     @strategy.validator
     def _known_strategy(self, _attribute: object, value: str) -> None:
@@ -84,10 +105,36 @@ class Settings:
 
     @aliases.validator
     def _no_circle(self, _attribute: object, aliases: Mapping[str, tuple[Any, ...]]) -> None:
-        for name in aliases:
-            _follow(name, aliases, ())
+        circle = circle_of(aliases)
+        if circle:
+            msg = f"aliases go in a circle: {' → '.join(circle)}"
+            raise ConfigurationError(msg)
 
-    def with_environment(self, environ: Mapping[str, str]) -> Settings:
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings file and the environment, which outranks it.
+
+        Args:
+            path: The settings file; by default the one that `PROVIDERHUB_CONFIG` names, else `settings.toml` in the user's
+                configuration folder for `providerhub`, if it is there.
+            environ: The environment's variables; by default this process's.
+
+        Raises:
+            ConfigurationError: The file that was named is not there, or the file or a variable is wrong: with file, line, and
+                the nearest known key.
+        """
+        environ = os.environ if environ is None else environ
+        where = settings_path(environ) if path is None else os.fspath(path)
+        if where is None:
+            return cls().with_environment(environ)
+        # Only the one in its usual place need not be there: a name that somebody gave is not passed over in silence.
+        file = read(where, optional=path is None and not environ.get(VARIABLE))
+        if file.error is not None:
+            raise file.error
+        origins = {name: f"{file.path}:{line}" for name, line in file.lines.items()}
+        return _outranked(cls(**file.values, origins=origins), environ, ())
+
+    def with_environment(self, environ: Mapping[str, str]) -> Self:
         """Fill in from the environment what was not given.
 
         Args:
@@ -95,22 +142,59 @@ class Settings:
 
         Returns:
             Settings in which `allow`, `block` and `autoload` are decided.
+
+        Raises:
+            ConfigurationError: A variable holds what cannot be used.
         """
-        return attrs.evolve(
-            self,
-            allow=self.allow if self.allow is not None else environ.get("PROVIDERHUB_PLUGINS") or None,
-            block=self.block if self.block is not None else environ.get("PROVIDERHUB_BLOCK") or (),
-            autoload=(environ.get("PROVIDERHUB_DISABLE_AUTOLOAD", "") in {"", "0"}) if self.autoload is None else self.autoload,
-        )
+        is_given = {
+            "allow": self.allow is not None,
+            "block": self.block is not None,
+            "autoload": self.autoload is not None,
+            "timeout": self.timeout is not _TIMEOUT,
+            "strategy": not isinstance(self.strategy, _Default),
+        }
+        return _outranked(self, environ, {name for name, given in is_given.items() if given})
 
 
-def _follow(name: str, aliases: Mapping[str, tuple[Any, ...]], seen: tuple[str, ...]) -> None:
-    if name in seen:
-        msg = f"aliases go in a circle: {' → '.join((*seen, name))}"
+def _seconds_from(settings: Settings, env: str, text: str) -> Timeout:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        msg = f"{env} must be a positive, finite number of seconds, not {text!r}"
         raise ConfigurationError(msg)
-    for target in aliases.get(name, ()):
-        if isinstance(target, str):
-            _follow(target, aliases, (*seen, name))
+    return attrs.evolve(settings.timeout, total=seconds)
+
+
+def _strategy_from(_settings: Settings, env: str, text: str) -> str:
+    if text not in STRATEGIES:
+        msg = f"{env} must be one of {', '.join(STRATEGIES)}, not {text!r}"
+        raise ConfigurationError(msg)
+    return text
+
+
+_ENVIRONMENT: dict[str, tuple[str, Callable[[Settings, str, str], Any]]] = {
+    "timeout": ("PROVIDERHUB_TIMEOUT", _seconds_from),
+    "strategy": ("PROVIDERHUB_STRATEGY", _strategy_from),
+    "allow": ("PROVIDERHUB_PLUGINS", lambda _settings, _env, text: text),
+    "block": ("PROVIDERHUB_BLOCK", lambda _settings, _env, text: text),
+    "autoload": ("PROVIDERHUB_DISABLE_AUTOLOAD", lambda _settings, _env, text: text == "0"),
+}
+"""Field → the variable that outranks a file, and what it means."""
+
+
+def _outranked(settings: _Settings, environ: Mapping[str, str], given: Collection[str]) -> _Settings:
+    """Settings with what the environment says, but for what was given."""
+    changes: dict[str, Any] = {}
+    origins = dict(settings.origins)
+    for name, (env, reader) in _ENVIRONMENT.items():
+        text = environ.get(env)
+        if text and name not in given:
+            changes[name] = reader(settings, env, text)
+            origins["timeout.total" if name == "timeout" else name] = f"environment variable {env}"
+    changes = {"autoload": settings.autoload is not False, "block": settings.block or (), **changes}
+    return attrs.evolve(settings, **changes, origins=origins)
 
 
 def variable(setting: Setting, instance: str, plugin: str) -> str:
@@ -138,6 +222,7 @@ def resolve(config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, st
     Returns:
         The configuration that `create` gets, and the required settings that have no value.
     """
+    config = _settled(config, environ)
     values = {s.name: _value(s, config, info, environ) for s in info.all_settings}
     missing = tuple(s for s in info.all_settings if not values[s.name] and _required(s, info, values))
     options = {**config.options, **{k: v for k, v in values.items() if k not in {"url", "api_key"} and v is not None}}
@@ -156,3 +241,22 @@ def _value(setting: Setting, config: ProviderConfig, info: ProviderInfo, environ
     ranked = (given, from_environment) if config.origin == "argument" else (from_environment, given)
     value = next((value for value in (*ranked, setting.default) if value is not None), None)
     return Secret(value) if setting.secret and isinstance(value, str) else value
+
+
+def _settled(config: ProviderConfig, environ: Mapping[str, str]) -> ProviderConfig:
+    """With the values of the variables that the settings name, so that new ones are noticed; other sources are asked later."""
+    if not any(map(_is_variable, (config.api_key, *config.options.values()))):
+        return config
+    options = {name: _from_variable(value, environ) for name, value in config.options.items()}
+    return attrs.evolve(config, api_key=_from_variable(config.api_key, environ), options=options)
+
+
+def _is_variable(value: object) -> bool:
+    return isinstance(value, Secret) and isinstance(value.source, EnvironmentKey)
+
+
+def _from_variable(value: Any, environ: Mapping[str, str]) -> Any:
+    if not _is_variable(value):
+        return value
+    text = environ.get(value.source.name)
+    return Secret(text) if text else None

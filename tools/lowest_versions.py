@@ -1,7 +1,7 @@
 """Install the lowest version that each direct run-time dependency of core and plugins declares.
 
 The bounds are read from the installed distributions, so that they stand in one place, the `pyproject.toml` of
-each. The extra `cli` is held to its bounds as well. Where two distributions bound the same dependency, the
+each. The extras `cli` and `keyring` are held to their bounds as well. Where two distributions bound the same dependency, the
 higher bound is taken.
 
     python tools/lowest_versions.py
@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 OURS = "providerhub"
-EXTRAS = ("", "cli")
+EXTRAS = ("", "cli", "keyring")
 
 
 def our_distributions() -> list[metadata.Distribution]:

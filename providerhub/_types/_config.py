@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, Protocol, Self, final
 
 import attrs
+
+
+class KeySource(Protocol):
+    """Where a key can be read from when it is first wanted."""
+
+    def read(self) -> str:
+        """The key.
+
+        Raises:
+            ConfigurationError: It cannot be had.
+        """
+        ...
 
 
 @final
@@ -17,14 +29,46 @@ class Secret:
         value: The value to keep. Read it with `reveal()`, at the moment it goes on the wire.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_value", "source")
 
     def __init__(self, value: str) -> None:
-        self._value = value
+        self._value: str | None = value
+        self.source: KeySource | None = None
+        """Where the value is read from; `None` for one that was given as it is."""
+
+    @classmethod
+    def later(cls, source: KeySource) -> Self:
+        """A value that is read when it is first wanted, and kept from then on.
+
+        Args:
+            source: Where it is read from.
+        """
+        made = cls("")
+        made._value, made.source = None, source
+        return made
 
     def reveal(self) -> str:
-        """The value itself."""
+        """The value itself.
+
+        Raises:
+            ConfigurationError: It is read from somewhere, and could not be.
+        """
+        if self._value is None:
+            assert self.source is not None  # noqa: S101 -- only `later` leaves the value open
+            self._value = self.source.read()
         return self._value
+
+    def renew(self) -> bool:
+        """Read the value again from where it comes; true when it has changed.
+
+        Raises:
+            ConfigurationError: It could not be read; the old value stays.
+        """
+        if self.source is None:
+            return False
+        fresh = self.source.read()
+        changed, self._value = fresh != self._value, fresh
+        return changed
 
     def __repr__(self) -> str:
         return "Secret('***')"
@@ -33,13 +77,18 @@ class Secret:
         return "***"
 
     def __bool__(self) -> bool:
-        return bool(self._value)
+        return self.source is not None or bool(self._value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
+        return isinstance(other, Secret) and other._identity == self._identity
 
     def __hash__(self) -> int:
-        return hash((Secret, self._value))
+        return hash((Secret, self._identity))
+
+    @property
+    def _identity(self) -> object:
+        """What makes two equal: the source, which need not be asked for that; else the value."""
+        return self._value if self.source is None else self.source
 
 
 def _secret(value: str | Secret | None) -> Secret | None:

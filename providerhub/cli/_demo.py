@@ -71,7 +71,7 @@ def _settings(plugin: str, failing: str, working: str) -> Settings:
 
 
 def _show_plugins() -> tuple[PluginRecord, ...]:
-    with Hub() as hub:
+    with Hub(Settings()) as hub:  # not what the settings file says
         records = hub.plugins()
     screen.heading("Plugins found")
     plugin_table(records)

@@ -19,6 +19,7 @@ from providerhub_lockchat.sandbox import serve
 def _no_settings(monkeypatch):
     for name in [n for n in os.environ if n.startswith(("PROVIDERHUB_", "LOCKCHAT_"))]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("PROVIDERHUB_CONFIG", os.devnull)
 
 
 @pytest.fixture

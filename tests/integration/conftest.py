@@ -14,6 +14,7 @@ from providerhub import Finish, Hub, ModelInfo, ProviderInfo, RetryPolicy, Setti
 def _no_settings_from_outside(monkeypatch):
     for name in [name for name in os.environ if name.startswith("PROVIDERHUB_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("PROVIDERHUB_CONFIG", os.devnull)
 
 
 class Scripted:

@@ -9,9 +9,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-CORE = {"attrs", "importlib-metadata", "pluggy", "requests", "urllib3"}
+CORE = {"attrs", "importlib-metadata", "platformdirs", "pluggy", "requests", "urllib3"}
 EXTRAS = {
     "cli": {"click", "rich"},
+    "keyring": {"keyring"},
     "testing": {"pytest"},
 }
 REQUIREMENTS = [Requirement(text) for text in metadata.requires("providerhub") or ()]

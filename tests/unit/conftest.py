@@ -9,3 +9,4 @@ import pytest
 def _no_settings_from_outside(monkeypatch):
     for name in [name for name in os.environ if name.startswith("PROVIDERHUB_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("PROVIDERHUB_CONFIG", os.devnull)

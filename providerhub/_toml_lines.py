@@ -1,0 +1,168 @@
+"""On which line of a TOML text each key stands, which `tomllib` does not tell.
+
+The text is known to be valid TOML 1.0 (`tomllib` has read it), so that this scanner only has to find its way, not to judge.
+"""
+
+from __future__ import annotations
+
+import re
+
+Path = tuple[str | int, ...]
+"""The way to a value: keys, and numbers within arrays."""
+
+_BLANK = re.compile(r"[ \t]*")
+_BETWEEN = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_SCALAR = re.compile(r"[^,\]}#\r\n]*")
+# The longer quotes first. A multi-line text may end with up to two quotes of its own before the closing three.
+_TEXTS = tuple(
+    re.compile(pattern, re.DOTALL)
+    for pattern in (
+        r'"""(?:\\.|[^\\])*?""""{0,2}',
+        r"'''.*?''''{0,2}",
+        r'"(?:\\.|[^"\\])*"',
+        r"'[^']*'",
+    )
+)
+
+
+def locate(text: str) -> dict[Path, int]:
+    """Find the line of each key and array item.
+
+    Args:
+        text: Valid TOML.
+
+    Returns:
+        The way to each table, value and array item → its line, counted from 1. A table that is never named itself, as `a`
+        in `[a.b]`, has the line on which it is first named.
+    """
+    return _Scanner(text).scan()
+
+
+class _Scanner:
+    """One pass over a text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._line = 1
+        self._counted = 0
+        self._found: dict[Path, int] = {}
+        self._items: dict[Path, int] = {}
+        """Array of tables → the number of the item that later headers mean."""
+
+    def scan(self) -> dict[Path, int]:
+        """The lines of everything."""
+        table: Path = ()
+        self._skip(_BETWEEN)
+        while self._at < len(self._text):
+            if self._text.startswith("[", self._at):
+                table = self._header()
+            else:
+                self._pair(table)
+            self._skip(_BETWEEN)
+        return self._found
+
+    def _header(self) -> Path:
+        is_item = self._text.startswith("[[", self._at)
+        self._at += 2 if is_item else 1
+        path: Path = ()
+        keys = self._key()
+        for number, key in enumerate(keys, 1):
+            path = (*path, key)
+            self._note(path)
+            if is_item and number == len(keys):
+                self._items[path] = self._items.get(path, -1) + 1
+            if path in self._items:
+                path = (*path, self._items[path])
+                self._note(path)
+        self._at += 2 if is_item else 1
+        return path
+
+    def _pair(self, table: Path) -> None:
+        path = table
+        for key in self._key():
+            path = (*path, key)
+            self._note(path)
+        self._at += 1  # the equals sign
+        self._skip(_BLANK)
+        self._value(path)
+
+    def _key(self) -> list[str]:
+        """The parts of a dotted key; what follows it is next."""
+        parts = []
+        while True:
+            self._skip(_BLANK)
+            bare = _BARE.match(self._text, self._at)
+            if bare:
+                parts.append(bare.group())
+                self._at = bare.end()
+            else:
+                parts.append(_unquoted(self._quoted()))
+            self._skip(_BLANK)
+            if not self._text.startswith(".", self._at):
+                return parts
+            self._at += 1
+
+    def _value(self, path: Path) -> None:
+        char = self._text[self._at]
+        if char == "[":
+            self._array(path)
+        elif char == "{":
+            self._inline_table(path)
+        elif char in "\"'":
+            self._quoted()
+        else:
+            self._skip(_SCALAR)
+
+    def _array(self, path: Path) -> None:
+        self._at += 1
+        number = 0
+        while self._next() != "]":
+            self._note((*path, number))
+            self._value((*path, number))
+            number += 1
+            self._comma()
+        self._at += 1
+
+    def _inline_table(self, path: Path) -> None:
+        self._at += 1
+        while self._next() != "}":
+            self._pair(path)
+            self._comma()
+        self._at += 1
+
+    def _next(self) -> str:
+        self._skip(_BETWEEN)
+        return self._text[self._at]
+
+    def _comma(self) -> None:
+        if self._next() == ",":
+            self._at += 1
+
+    def _quoted(self) -> str:
+        for pattern in _TEXTS:
+            match = pattern.match(self._text, self._at)
+            if match:
+                self._at = match.end()
+                return match.group()
+        msg = f"not TOML at character {self._at}"
+        raise ValueError(msg)
+
+    def _skip(self, pattern: re.Pattern[str]) -> None:
+        match = pattern.match(self._text, self._at)
+        self._at = match.end() if match else self._at
+
+    def _note(self, path: Path) -> None:
+        """Remember where a way was first named."""
+        self._line += self._text.count("\n", self._counted, self._at)
+        self._counted = self._at
+        self._found.setdefault(path, self._line)
+
+
+def _unquoted(quoted: str) -> str:
+    if "\\" not in quoted:
+        return quoted[1:-1]
+    import tomllib  # noqa: PLC0415 -- it has been loaded by whoever read the text
+
+    return str(tomllib.loads(f"key = {quoted}")["key"])
