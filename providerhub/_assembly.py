@@ -71,17 +71,11 @@ class Assembly:
 
     def completion(self, provider: str, model: str, route: Route) -> Completion:
         """All that has come so far."""
+        tools = self._tools and tuple(ToolCall(i, name, arguments) for _, (i, name, arguments) in sorted(self._tools.items()))
         return Completion(
-            text="".join(self.text),
-            reasoning="".join(self._reasoning) or None,
-            tool_calls=tuple(ToolCall(i, name, arguments) for _, (i, name, arguments) in sorted(self._tools.items())),
-            refusal="".join(self._refusal) or None,
-            finish_reason=self.finish.reason if self.finish else None,
-            usage=self._usage,
-            provider=provider,
-            model=model,
-            route=route,
-        )
+            "".join(self.text), "".join(self._reasoning) or None, tools or (), "".join(self._refusal) or None,
+            self.finish.reason if self.finish else None, self._usage, provider, model, route,
+        )  # fmt: skip
 
     def _add_other(self, piece: object) -> bool:
         if isinstance(piece, ToolCallDelta):

@@ -131,8 +131,9 @@ class Chain(Driver):
             self._turn_to_rival()
         else:
             self.flight = flight
-            self._drop_others(flight)
-            self._race = None
+            if self._race is not None:
+                self._race = None
+                self._drop_others(flight)
         return self._landed(flight, landing)
 
     def _pull(self, flight: Flight) -> Landing:
@@ -168,11 +169,13 @@ class Chain(Driver):
 
     def _over(self, winner: Flight | None) -> None:
         self.done = True
-        self._drop_others(winner)
         if winner is not None:
             close_quietly(getattr(winner.pieces, "close", None))
-        self._flights.clear()
-        self._report(last=True)
+            self._flights.remove(winner)
+        if self._flights:
+            self._drop_others(None)
+        if self._observers:
+            self._report(last=True)
 
     def _drop(self, flight: Flight) -> None:
         """Cancel an attempt and close it, here or where it runs."""

@@ -336,7 +336,10 @@ class Engine:
 
     def _find(self, number: int | None) -> _Open:
         """The open attempt of that number; the only one, unless two are hedged."""
-        return next((attempt for attempt in self._open if attempt.number == number), self._open[0])
+        attempts = self._open
+        if len(attempts) == 1 or attempts[0].number == number:
+            return attempts[0]
+        return attempts[1]
 
     def _rival(self) -> Candidate | None:
         """Who may be asked beside the open attempt: the next one that is another provider."""

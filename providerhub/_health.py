@@ -217,7 +217,7 @@ class Health:
             record = self._record(permit.generations[0][0])
             for key, generation in permit.generations:
                 known = self._records.get(key)
-                if known is not None and generation in {-1, known.breaker.generation}:
+                if known is not None and generation in (-1, known.breaker.generation):
                     known.breaker.record(now, ok=True, rng=self._rng)
                     if key in self._troubled:
                         self._look_again(key, known, now)

@@ -165,6 +165,9 @@ class RetryBudget:
 
     def earn(self, now: float) -> None:
         """Note a success."""
+        if self._tokens >= self._capacity:  # it cannot grow: nothing to work out, call after call
+            self._updated = max(now, self._updated)
+            return
         self._settle(now)
         self._tokens = min(self._capacity, self._tokens + self._per_success)
 
