@@ -193,7 +193,7 @@ class Health:
         with self._lock:
             permit = Permit(((model, self._generation(model)), (instance, self._generation(instance))))
             if self._troubled:
-                records = [self._records[key] for key, generation in permit.generations if generation >= 0]
+                records = [self._records[key] for key, _ in permit.generations if key in self._records]
                 if not force and any(_obstacle(record, now) for record in records):
                     return None
                 for record in records:
@@ -217,7 +217,7 @@ class Health:
             record = self._record(permit.generations[0][0])
             for key, generation in permit.generations:
                 known = self._records.get(key)
-                if known is not None and generation in (-1, known.breaker.generation):
+                if known is not None and generation == known.breaker.generation:
                     known.breaker.record(now, ok=True, rng=self._rng)
                     if key in self._troubled:
                         self._look_again(key, known, now)
@@ -234,7 +234,7 @@ class Health:
             for key, generation in permit.generations:
                 if key == counted:
                     record = self._record(key)
-                    if generation in {-1, record.breaker.generation}:
+                    if generation == record.breaker.generation:
                         record.breaker.record(now, ok=False, rng=self._rng)
                         self._look_again(key, record, now)
                 elif (known := self._records.get(key)) is not None and known.breaker.generation == generation:
@@ -289,21 +289,19 @@ class Health:
         record = self._record(key)
         asked = error_retry_after(error)
         if isinstance(error, AuthenticationError):
-            record.paused_until, record.pause_reason = FOREVER, "key rejected"
+            until, reason = FOREVER, "key rejected"
         elif isinstance(error, QuotaExceededError):
-            record.paused_until, record.pause_reason = (
-                now + min(max(asked or 0.0, QUOTA_PAUSE), policy.pause_max),
-                "quota used up",
-            )
+            until, reason = now + min(max(asked or 0.0, QUOTA_PAUSE), policy.pause_max), "quota used up"
         else:
-            seconds = policy.throttle_backoff if asked is None else min(asked, policy.pause_max)
-            record.paused_until, record.pause_reason = max(record.paused_until, now + seconds), "rate limited"
+            until, reason = now + (policy.throttle_backoff if asked is None else min(asked, policy.pause_max)), "rate limited"
+        if until >= record.paused_until:  # what lasts longer stays, with its reason: only a changed key lifts some
+            record.paused_until, record.pause_reason = until, reason
         self._troubled.add(key)
 
     def _generation(self, key: Key) -> int:
-        """The key's generation; −1 when there is no record yet, which is then made by its first failure."""
+        """The key's generation; that of a new breaker when there is no record yet."""
         record = self._records.get(key)
-        return record.breaker.generation if record else -1
+        return record.breaker.generation if record else 0
 
     def _record(self, key: Key) -> _Record:
         record = self._records.get(key)

@@ -31,6 +31,7 @@ from providerhub._routing import Planned, Router
 from providerhub._settings import Settings
 from providerhub._stream import Stream
 from providerhub._types import Completion, Message, ProviderConfig, Request, RoutePlan
+from providerhub._views import InstanceView, views
 
 if TYPE_CHECKING:  # slow to import; most programs need none of it
     from concurrent.futures import Executor
@@ -228,13 +229,35 @@ class Hub:
         """All installed plugins with their state; a ready one without its settings is shown as *not configured*."""
         return tuple(map(self._shown, self._plugins.load_all()))
 
+    def instances(self) -> tuple[InstanceView, ...]:
+        """Every provider by name, with its plugin, state and models: installed, configured or registered."""
+        return views(self._registry)
+
+    def refresh(self) -> bool:
+        """Ask every provider that can list its models to do so now; true when that brought any. `instances()` has them then."""
+        return self._registry.discover(again=True)
+
     def malformed(self) -> tuple[Malformed, ...]:
         """Distributions and hook plugins that could not be read."""
         return tuple(self._plugins.malformed)
 
     def close(self) -> None:
-        """Close all provider objects. The hub may be used again; it then makes new ones."""
+        """Close all provider objects that were made here. The hub may be used again; it then makes new ones.
+
+        Objects that were registered belong to whoever made them. Where event loops were used, `await hub.aclose()` in the
+        loop closes what only awaiting can close.
+        """
         self._registry.close()
+
+    async def aclose(self) -> None:
+        """`close`, in an event loop: provider objects of this loop are awaited where they have an `aclose()`."""
+        await self._registry.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.aclose()
 
     def __enter__(self) -> Self:
         return self

@@ -6,24 +6,29 @@ import importlib
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import attrs
 
-from providerhub._capabilities import ModelInfo, ProviderInfo
+from providerhub._capabilities import ModelInfo, ProviderInfo, Setting
 from providerhub._discovery import PluginRecord, Plugins
 from providerhub._errors import AmbiguousProviderError, ConfigurationError, ModelNotFoundError, PluginError
+from providerhub._keys import EnvironmentKey
 from providerhub._provider import Provider
 from providerhub._settings import Settings, resolve, variable
-from providerhub._types import ProviderConfig
+from providerhub._types import ProviderConfig, Secret
 
 _log = logging.getLogger("providerhub")
 
 INSTALL_HINT = "pip install providerhub-lockchat"
 """What to do when no provider plugin is installed."""
 
+
+KEY_AGE = 60.0
+"""Seconds; a key from a command or keyring that was refused is read again, but not more often than this."""
 
 _TOLD = 3
 """Unusable plugins that an error tells of."""
@@ -51,16 +56,28 @@ class Instance:
         self._native: bool | None = None
         self._per_loop: weakref.WeakKeyDictionary[Any, Provider] = weakref.WeakKeyDictionary()
         self.config, self.missing = resolve(config, info, os.environ)
-        self.models: tuple[ModelInfo, ...] = (*info.models, *_models(config))
+        self._declared: tuple[ModelInfo, ...] = (*info.models, *_models(config))
+        self.models = self._declared
         self._discovered = False
+        self._renewed = -KEY_AGE
         self.discover_error = ""
+
+    @property
+    def is_object(self) -> bool:
+        """Whether it was registered as an object, so that there is no plugin behind it."""
+        return self._object is not None
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that would set what is missing."""
+        return tuple(map(self._variable, self.missing))
 
     @property
     def reason(self) -> str:
         """What is to be set before this instance can be used; empty when nothing is."""
         if not self.missing:
             return ""
-        names = [f"{s.name} (environment variable {variable(s, self.name, self.info.name)})" for s in self.missing]
+        names = [f"{s.name} (environment variable {self._variable(s)})" for s in self.missing]
         others = {f", or another {s.required_unless}" for s in self.missing if s.required_unless}
         return f"set {' and '.join(names)}{''.join(sorted(others))}"
 
@@ -91,17 +108,21 @@ class Instance:
     def reconfigured(self) -> bool:
         """Read the settings again; true when the key has changed, and then the next use makes a new object."""
         config, missing = resolve(self._given, self.info, os.environ)
-        if config.api_key == self.config.api_key:
+        if config.api_key == self.config.api_key and not self._renew(config.api_key):
             return False
         self.close()
         self.config, self.missing = config, missing
         return True
 
-    def discover(self) -> bool:
-        """Ask the service for its models, once; true when that brought any."""
-        if self._discovered or not self.info.discover or self.missing:
+    def discover(self, *, again: bool = False) -> bool:
+        """Ask the service for its models; true when that brought any.
+
+        Args:
+            again: Also when it was asked before; what it says now takes the place of what it said then.
+        """
+        if (self._discovered and not again) or not self.info.discover or self.missing:
             return False
-        self._discovered = True
+        self._discovered, self.discover_error = True, ""
         try:
             # Through the declaration's own check: names will do, and anything else must not reach the index.
             found = ProviderInfo(name=self.info.name, models=resolve_name(self.info.discover)(self.config)).models
@@ -109,19 +130,56 @@ class Instance:
             self.discover_error = f"{self.info.discover} raised {type(error).__name__}: {error}"
             _log.warning("provider %s could not list its models: %s", self.name, self.discover_error)
             return False
-        self.models = (*self.models, *found)
+        self.models = (*self._declared, *found)
         return bool(found)
 
     def close(self) -> None:
         """Close the provider objects made so far."""
+        for provider in self._given_up():
+            closer: Callable[[], object] | None = getattr(provider, "close", None)
+            if closer is not None:
+                _closed(self.name, closer)
+
+    async def aclose(self) -> None:
+        """Close the provider objects made so far, awaiting that of the running loop where it can be awaited."""
+        import asyncio  # noqa: PLC0415 -- slow to import, and imported already by whoever has a running loop
+
+        own = self._per_loop.get(asyncio.get_running_loop())
+        closer = getattr(own, "aclose", None)
+        for provider in self._given_up():
+            if provider is own and closer is not None:
+                try:
+                    await closer()
+                except Exception:  # noqa: BLE001 -- one that fails at its end must not keep the others open
+                    _log.warning("closing provider %s raised", self.name, exc_info=True)
+            elif callable(getattr(provider, "close", None)):
+                _closed(self.name, provider.close)  # type: ignore[attr-defined]
+
+    def _given_up(self) -> list[Provider]:
         with self._lock:
             made = [p for p in (self._made, *self._per_loop.values()) if p is not None]
             self._made = None
             self._per_loop.clear()
-        for provider in made:
-            closer: Callable[[], object] | None = getattr(provider, "close", None)
-            if closer is not None:
-                _closed(self.name, closer)
+        return made
+
+    def _variable(self, setting: Setting) -> str:
+        """The variable that the settings file names for a setting, else the one that is the setting's own."""
+        given = self._given.get(setting.name)
+        if isinstance(given, Secret) and isinstance(given.source, EnvironmentKey):
+            return given.source.name
+        return variable(setting, self.name, self.info.name)
+
+    def _renew(self, key: Secret | None) -> bool:
+        """Read a key that comes from a command or the keyring again; true when it has changed."""
+        now = time.monotonic()
+        if key is None or key.source is None or now - self._renewed < KEY_AGE:
+            return False
+        self._renewed = now
+        try:
+            return key.renew()
+        except ConfigurationError as error:
+            _log.warning("provider %s: %s", self.name, error)
+            return False
 
     def _create(self) -> Provider:
         try:
@@ -167,6 +225,8 @@ class Registry:
         self._settings = settings
         self._instances: dict[str, Instance] = {}
         self._index: _Index | None = None
+        # Re-entrant: who adds also changes. No plugin's code runs under it.
+        self._lock = threading.RLock()
         self.version = 0
         for name in settings.providers:
             if "/" in name:
@@ -184,12 +244,14 @@ class Registry:
         Raises:
             AmbiguousProviderError: The name is taken.
         """
-        if self.knows(info.name):
-            msg = f"there is a provider named {info.name!r} already; give this one another name"
-            raise AmbiguousProviderError(msg)
         config = attrs.evolve(config or ProviderConfig(), name=info.name)
-        self._instances[info.name] = Instance(config, info, provider)
-        self._changed()
+        instance = Instance(config, info, provider)
+        with self._lock:
+            if self.knows(info.name):
+                msg = f"there is a provider named {info.name!r} already; give this one another name"
+                raise AmbiguousProviderError(msg)
+            self._instances[info.name] = instance
+            self._changed()
 
     def knows(self, name: str) -> bool:
         """Whether a provider instance has this name. Imports nothing."""
@@ -207,8 +269,14 @@ class Registry:
             record = self.record(name)
             if record.info is None or record.state != "ready":
                 return None
-            found = self._instances[name] = Instance(attrs.evolve(config, name=name), record.info)
+            # The first of two threads wins: what an instance makes is closed by that instance.
+            found = self._instances.setdefault(name, Instance(attrs.evolve(config, name=name), record.info))
         return found
+
+    def plugin_of(self, name: str) -> str:
+        """The name of the plugin that an instance is configured to be of."""
+        config = self._settings.providers.get(name)
+        return (config.plugin if config else None) or name
 
     def record(self, name: str) -> PluginRecord:
         """The plugin record behind an instance name.
@@ -216,8 +284,7 @@ class Registry:
         Raises:
             ConfigurationError: The settings name a plugin that is not installed.
         """
-        config = self._settings.providers.get(name)
-        plugin = (config.plugin if config else None) or name
+        plugin = self.plugin_of(name)
         if self.plugins.peek(plugin) is None:
             known = ", ".join(self.plugins.names) or f"none; try {INSTALL_HINT}"
             msg = f"provider {name!r} needs plugin {plugin!r}, which is not installed; installed plugins: {known}"
@@ -247,10 +314,14 @@ class Registry:
             found = (Match(instance, ModelInfo(model), model, "any"),)
         return found
 
-    def discover(self) -> bool:
-        """Ask those services that can list their models; true when that brought any."""
-        brought = [instance.discover() for instance in self.instances()]
-        if any(brought):
+    def discover(self, *, again: bool = False) -> bool:
+        """Ask those services that can list their models; true when that brought any.
+
+        Args:
+            again: Also those that were asked before.
+        """
+        brought = [instance.discover(again=again) for instance in self.instances()]
+        if again or any(brought):
             self._changed()
         return any(brought)
 
@@ -277,18 +348,28 @@ class Registry:
         return "".join(f"; {reason}" for reason in told[:_TOLD]) + more
 
     def close(self) -> None:
-        """Close all provider objects."""
-        for instance in self._instances.values():
+        """Close all provider objects; those that were handed in belong to whoever made them."""
+        for instance in tuple(self._instances.values()):
             instance.close()
 
+    async def aclose(self) -> None:
+        """`close`, awaiting those that can be awaited in the running loop."""
+        for instance in tuple(self._instances.values()):
+            await instance.aclose()
+
     def _built(self) -> _Index:
-        if self._index is None:
-            self._index = _Index(self.instances())
-        return self._index
+        index = self._index
+        if index is None:
+            version, index = self.version, _Index(self.instances())
+            with self._lock:
+                if version == self.version:  # else somebody came while it was built: the next call builds it again
+                    self._index = index
+        return index
 
     def _changed(self) -> None:
-        self._index = None
-        self.version += 1
+        with self._lock:
+            self._index = None
+            self.version += 1
 
 
 class _Index:

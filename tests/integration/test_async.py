@@ -518,3 +518,48 @@ def test_a_closed_loop_ends_the_thread():
 def test_importing_the_package_does_not_import_asyncio():
     code = "import sys, providerhub; sys.exit('asyncio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_aclose_awaits_the_providers_of_this_loop(make_plugin_hub):
+    import lifecycle_provider
+
+    async def main():
+        async with make_plugin_hub() as hub:
+            await hub.acomplete("m", "Hello")
+            assert lifecycle_provider.ENDS == []
+
+    asyncio.run(main())
+    assert lifecycle_provider.ENDS == ["awaited"]
+
+
+@pytest.fixture
+def make_plugin_hub(tmp_path, monkeypatch):
+    """A hub with one installed plugin whose provider tells how it was closed."""
+    (tmp_path / "lifecycle.py").write_text(
+        "from providerhub import ModelInfo, ProviderInfo, hookimpl\n"
+        "@hookimpl\n"
+        "def providerhub_provider():\n"
+        "    return ProviderInfo(name='lifecycle', models=(ModelInfo('m'),), factory='lifecycle_provider:Provider')\n"
+    )
+    (tmp_path / "lifecycle_provider.py").write_text(
+        "ENDS = []\n"
+        "class Provider:\n"
+        "    def __init__(self, config):\n"
+        "        pass\n"
+        "    def stream(self, request, call):\n"
+        "        yield 'sync'\n"
+        "    async def astream(self, request, call):\n"
+        "        yield 'awaited'\n"
+        "    def close(self):\n"
+        "        ENDS.append('closed')\n"
+        "    async def aclose(self):\n"
+        "        ENDS.append('awaited')\n"
+    )
+    info = tmp_path / "lifecycle-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lifecycle\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[providerhub]\nlifecycle = lifecycle\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield lambda: Hub(Settings(allow={"lifecycle"}))
+    for name in ("lifecycle", "lifecycle_provider"):
+        sys.modules.pop(name, None)
