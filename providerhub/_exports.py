@@ -61,16 +61,17 @@ from providerhub._types import (
     UsageDelta,
 )
 from providerhub._version import __version__
+from providerhub._views import InstanceView
 from providerhub.hookspecs import hookimpl
 
 __all__ = [
     "AllProvidersFailedError", "AmbiguousProviderError", "AsyncStream", "Attempt", "AuthenticationError", "BadRequestError",
     "CallContext", "CallerError", "Candidate", "Completion", "ConfigurationError", "ContentPolicyError", "ContextLengthError",
-    "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "Hub", "InvalidRequestError", "Message", "Model",
-    "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "Outcome", "PluginError",
-    "ProtocolError", "Provider", "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError", "ProviderInfo",
-    "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta", "Request", "Restarted",
-    "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "Settings", "Skip", "Stream",
+    "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "Hub", "InstanceView", "InvalidRequestError", "Message",
+    "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "Outcome", "PluginError",
+    "ProtocolError", "Provider", "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError",
+    "ProviderInfo", "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta", "Request",
+    "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "Settings", "Skip", "Stream",
     "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Usage", "UsageDelta",
     "__version__", "acomplete", "complete", "complete_many", "error_from_status", "explain", "hookimpl",
 ]  # fmt: skip
