@@ -30,6 +30,68 @@ def test_without_the_extra_one_line_names_it(name):
     assert done.stderr == 'providerhub\'s command line needs: pip install "providerhub[cli]"\n'
 
 
+def test_python_m_providerhub_is_the_script(sandbox):
+    sandbox()
+    command = [sys.executable, "-m", "providerhub", "ask", "-m", "gpt-4", "Hello"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("You said: Hello\n")
+
+
+def _closed(script, *numbers):
+    """Ask with standard streams closed; what goes to the others."""
+    shut = " ".join(f"{number}{'<' if number == 0 else '>'}&-" for number in numbers)
+    command = ["sh", "-c", f'"$0" ask -m gpt-4 - {shut}', script]
+    return subprocess.run(command, input="Hello", capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_closed_standard_input_is_an_empty_prompt(script, sandbox):
+    sandbox()
+    done = _closed(script, 0)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the prompt is empty" in done.stderr
+
+
+def test_a_closed_standard_output_loses_no_answer_silently(script, sandbox):
+    sandbox()
+    done = _closed(script, 1)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: OSError: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_closed_standard_error_keeps_the_answer(script, sandbox):
+    sandbox()
+    done = _closed(script, 2)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("You said: Hello\n")
+
+
+@pytest.mark.parametrize("numbers", [(0, 1), (1, 2), (0, 1, 2)])
+def test_more_than_one_closed_stream(script, sandbox, numbers):
+    sandbox()
+    done = _closed(script, *numbers)
+    assert done.returncode in {1, 2}
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_before_anything_is_written(script, sandbox):
+    sandbox()
+    command = ["sh", "-c", '"$0" plugins --json | true; "$0" --help | true; "$0" ask -m gpt-4 Hello | head -c 1', script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("T", "")
+
+
+def test_a_full_disk_is_one_line(script, sandbox):
+    if not os.path.exists("/dev/full"):  # noqa: PTH110 -- no path of ours
+        pytest.skip("there is no /dev/full")
+    sandbox()
+    command = ["sh", "-c", '"$0" ask -m gpt-4 Hello > /dev/full', script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_ask_in_a_pipe(process, sandbox):
     sandbox()
     done = process("ask", "-m", "gpt-4", "-", input="Hello from a pipe")
@@ -80,6 +142,22 @@ def _check_demo(text):
         assert part in text
     assert text.index("Plugins found") < text.index("The plan") < text.index("The answer") < text.index("The attempts")
     assert text.index("1. lockchat-down/gpt-4: error") < text.index("2. lockchat-demo/gpt-4: ok")
+
+
+def test_ask_in_a_terminal_without_a_prompt_says_so(terminal, sandbox):
+    sandbox()
+    child = terminal("ask", "-m", "gpt-4")
+    child.expect_exact("there is no PROMPT")
+    child.wait()
+    assert child.exitstatus == 2
+
+
+def test_ask_in_a_terminal(terminal, sandbox):
+    sandbox()
+    child = terminal("ask", "-m", "gpt-4", "Hello")
+    child.expect_exact("You said: Hello\r\n")
+    child.wait()
+    assert child.exitstatus == 0
 
 
 def test_demo_in_a_pipe_whatever_the_user_has_set(process):

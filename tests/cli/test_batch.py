@@ -1,0 +1,450 @@
+"""`providerhub batch`: what it sends, what it records, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from providerhub import Hub
+from providerhub.cli import _batch_lines as lines
+from providerhub.cli import _batch_results as results
+from providerhub.cli._lock import locked
+from providerhub.testing import Gate, Mark, http_response, openai_completion
+
+FAILS = "fail"
+
+
+def _content(request):
+    return request.json()["messages"][-1]["content"]
+
+
+def answering(request):
+    """Fails for what asks for it, and answers everything else."""
+    text = _content(request)
+    if text.startswith(FAILS):
+        return http_response(400, {"error": {"message": f"no {text}", "type": "invalid_request_error"}})
+    usage = {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
+    return http_response(200, openai_completion(f"You said: {text}", usage=usage))
+
+
+def asked(server):
+    return sorted(map(_content, server.requests))
+
+
+def write(path, *values):
+    path.write_text("".join(f"{value if isinstance(value, str) else json.dumps(value)}\n" for value in values), "utf-8")
+    return str(path)
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def by_line(path):
+    found = read(path)
+    assert len({r["line"] for r in found}) == len(found), "a line has two results"
+    return {r["line"]: r for r in found}
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "out.jsonl"
+
+
+@pytest.fixture
+def run(cli, tmp_path, output):
+    """Write the input, run the batch."""
+
+    def start(*values, options=("-m", "gpt-4")):
+        return cli("batch", write(tmp_path / "in.jsonl", *values), "-o", str(output), *options)
+
+    return start
+
+
+def test_every_line_is_answered_with_what_it_came_with(run, service, output):
+    server = service(answering)
+    second = {"id": "b", "messages": [{"role": "user", "content": "two"}], "model": "gpt-3.5-turbo"}
+    result = run({"id": 7, "messages": "one", "topic": "numbers"}, "", second)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith("2 answered, 0 failed; ")
+    assert result.stderr.endswith("; 4 tokens in, 6 out\n")
+    first, second = by_line(output)[1], by_line(output)[3]
+    assert (first["id"], first["fields"], first["status"]) == (7, {"topic": "numbers"}, "ok")
+    assert first["completion"]["text"] == "You said: one"
+    assert first["completion"]["usage"]["output_tokens"] == 3
+    assert first["completion"]["route"]["attempts"][0]["provider"] == "lockchat"
+    assert (second["id"], second["completion"]["model"]) == ("b", "gpt-3.5-turbo")
+    assert asked(server) == ["one", "two"]
+    assert sorted(path.name for path in output.parent.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+
+def test_keywords_reach_the_call(run, service):
+    server = service(answering)
+    line = {
+        "messages": "one",
+        "temperature": 0.25,
+        "timeout": {"total": 20, "connect": 2},
+        "retry": {"attempts": 1},
+        "stream": False,
+    }
+    assert run({**line, "model": [{"name": "gpt-4", "provider": "lockchat"}, "gpt-3.5-turbo"]}).exit_code == 0
+    assert server.requests[0].json()["temperature"] == 0.25
+
+
+def test_a_failure_is_recorded_and_stops_no_other(run, service, output):
+    service(answering)
+    result = run({"messages": "fail it", "id": 1}, {"messages": "one"})
+    assert result.exit_code == 1
+    assert result.stderr.startswith("1 answered, 1 failed; ")
+    assert "--retry-failed" in result.stderr
+    failed = by_line(output)[1]
+    assert (failed["status"], failed["id"]) == ("failed", 1)
+    assert failed["error"]["type"] == "BadRequestError"
+    assert "no fail it" in failed["error"]["message"]
+    assert failed["error"]["route"]["attempts"][0]["outcome"] == "error"
+
+
+BAD = {
+    "not json": "not JSON: Expecting value at column 1",
+    '{"messages": NaN}': "NaN is not JSON",
+    "[1]": "not an object",
+    "[" * 100_000: "not JSON that can be read",
+    '{"model": "gpt-4"}': "there is no 'messages'",
+    '{"messages": "x"}': "there is no 'model', here or as --model",
+    '{"model": "gpt-4", "messages": "x", "stream": true}': "leave 'stream' out",
+    '{"model": "gpt-4", "messages": "x", "temprature": 1}': "did you mean 'temperature'?",
+    '{"model": "gpt-4", "messages": "x", "timeout": {"totl": 1}}': "'timeout' is wrong",
+    '{"model": "gpt-4", "messages": "x", "timeout": -1}': "timeout must be",
+    '{"model": "gpt-4", "messages": "x", "retry": {"attempts": 0}}': "'retry' is wrong",
+    '{"model": {"nom": "gpt-4"}, "messages": "x"}': "'model' is wrong",
+    '{"model": "gpt-4", "messages": [{"role": "nobody"}]}': "messages[0]['role']",
+}
+
+
+@pytest.mark.parametrize("line", BAD, ids=range(len(BAD)))
+def test_a_bad_line_is_named_and_stops_no_other(run, service, output, line):
+    server = service(answering)
+    result = run(line, {"model": "gpt-4", "messages": "one"}, options=())
+    assert result.exit_code == 1
+    assert "in.jsonl:1: " in result.stderr
+    assert BAD[line] in result.stderr
+    assert "1 answered, 0 failed, 1 bad" in result.stderr
+    assert by_line(output)[1]["error"]["type"] == "InvalidRequestError"
+    assert asked(server) == ["one"]
+
+
+def test_bytes_that_are_no_text_and_a_byte_order_mark(cli, service, tmp_path, output):
+    server = service(answering)
+    (tmp_path / "in.jsonl").write_bytes(b'\xef\xbb\xbf{"messages": "one"}\r\n{"messages": "\xff"}\r\n')
+    result = cli("batch", str(tmp_path / "in.jsonl"), "-o", str(output), "-m", "gpt-4")
+    assert ":2: not UTF-8 text" in result.stderr
+    assert asked(server) == ["one"]
+
+
+def test_many_bad_lines_do_not_flood(run, service, output):
+    service(answering)
+    result = run(*["bad"] * 50)
+    assert len(result.stderr.splitlines()) == 23
+    assert len(read(output)) == 50
+
+
+def test_text_that_utf8_has_not_is_recorded_all_the_same(run, service, output):
+    service(lambda _: http_response(200, b'{"choices":[{"message":{"content":"half \\ud83d"},"finish_reason":"stop"}]}'))
+    assert run('{"messages": "one"}').exit_code == 0
+    assert by_line(output)[1]["completion"]["text"].startswith("half ")
+
+
+def test_a_second_run_sends_only_what_has_no_result(run, service, output):
+    server = service(answering)
+    run({"messages": "one"}, {"messages": "fail"})
+    result = run({"messages": "one"}, {"messages": "fail"}, {"messages": "two"})
+    assert result.exit_code == 1
+    assert result.stderr.startswith("1 answered, 0 failed, 1 answered before, 1 failed before; ")
+    assert asked(server) == ["fail", "one", "two"]
+    assert sorted(by_line(output)) == [1, 2, 3]
+
+
+def test_what_failed_is_sent_again_when_that_is_wanted(run, service, output):
+    server = service(answering)
+    run({"messages": "one"}, {"messages": "fail"}, "bad")
+    output.chmod(0o640)
+    server.errors.clear()
+    again = service(lambda _: http_response(200, openai_completion("better")))
+    result = run({"messages": "one"}, {"messages": "fail"}, {"messages": "mended"}, options=("-m", "gpt-4", "--retry-failed"))
+    assert result.exit_code == 0, result.output
+    assert asked(again) == ["fail", "mended"]
+    assert {n: r["completion"]["text"] for n, r in by_line(output).items()} == {1: "You said: one", 2: "better", 3: "better"}
+    assert output.stat().st_mode & 0o777 == 0o640
+    assert not list(output.parent.glob("*.tmp"))
+
+
+def test_nothing_failed_so_nothing_is_sent_again(run, service, output):
+    service(answering)
+    run({"messages": "one"})
+    before = output.read_bytes()
+    assert run({"messages": "one"}, options=("-m", "gpt-4", "--retry-failed")).exit_code == 0
+    assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("line", "fix"), [({"messages": "other"}, "name another file as --output"), ({"messages": "fail not"}, "--retry-failed")]
+)
+def test_an_input_that_has_changed_is_refused_before_anything_is_sent(run, service, output, line, fix):
+    server = service(answering)
+    run({"messages": "one" if fix != "--retry-failed" else "fail"})
+    before = output.read_bytes()
+    result = run(line, {"messages": "two"})
+    assert result.exit_code == 1
+    assert "in.jsonl:1 has changed since its result was recorded" in result.stderr
+    assert fix in result.stderr
+    assert len(server.requests) == 1
+    assert output.read_bytes() == before
+
+
+def test_an_input_that_has_become_shorter_is_refused(run, service):
+    service(answering)
+    run({"messages": "one"}, {"messages": "two"})
+    assert "ends at line 1, but the output has a result for line 2" in run({"messages": "one"}).stderr
+
+
+@pytest.mark.parametrize("cut", [1, 2, 5, 40, 150])
+def test_a_result_that_was_cut_off_is_sent_again(run, service, output, cut):
+    server = service(answering)
+    run({"messages": "one"}, {"messages": "two"})
+    whole = output.read_bytes()
+    last = read(output)[-1]["line"]
+    output.write_bytes(whole[:-cut])
+    assert run({"messages": "one"}, {"messages": "two"}).exit_code == 0
+    assert sorted(by_line(output)) == [1, 2]
+    sent_again = [] if cut == 1 else [["one", "two"][last - 1]]  # all but the line's end was there: nothing was lost
+    assert asked(server) == sorted(["one", "two", *sent_again])
+
+
+def test_only_the_first_bytes_of_a_result_are_there(run, service, output):
+    service(answering)
+    output.write_bytes(b'{"li')
+    assert run({"messages": "one"}).exit_code == 0
+    assert sorted(by_line(output)) == [1]
+
+
+@pytest.mark.parametrize(
+    "text", ["my notes", "my notes\n", '{"a": 1}\n', '{"line": "1", "input": "00", "status": "ok"}\n', "[1]\n"]
+)
+def test_a_file_that_is_something_else_is_left_alone(run, service, output, text):
+    server = service(answering)
+    output.write_text(text, "utf-8")
+    assert "out.jsonl:1 is not a result of a batch" in run({"messages": "one"}).stderr
+    assert output.read_text("utf-8") == text
+    assert server.requests == []
+
+
+def test_results_that_another_program_has_reformatted_are_understood(run, service, output):
+    server = service(answering)
+    run({"messages": "one"}, {"messages": "fail"})
+    output.write_text("".join(json.dumps(r, separators=(",", ":"), sort_keys=True) + "\n" for r in read(output)), "utf-8")
+    run({"messages": "one"}, {"messages": "fail"}, options=("-m", "gpt-4", "--retry-failed"))
+    assert asked(server) == ["fail", "fail", "one"]
+    assert sorted(by_line(output)) == [1, 2]
+
+
+def test_two_results_for_one_line_are_refused(run, service, output):
+    service(answering)
+    run({"messages": "one"})
+    output.write_bytes(output.read_bytes() * 2)
+    assert "out.jsonl:2 is a second result for line 1" in run({"messages": "one"}).stderr
+
+
+def test_two_batches_on_one_output_are_refused(run, service, output):
+    server = service(answering)
+    with locked(output.with_name("out.jsonl.lock")):
+        result = run({"messages": "one"})
+    assert result.exit_code == 1
+    assert "another batch is writing to" in result.stderr
+    assert server.requests == []
+    assert run({"messages": "one"}).exit_code == 0
+
+
+def test_the_lock_of_a_batch_that_was_killed_is_taken_over(run, service, output):
+    service(answering)
+    output.with_name("out.jsonl.lock").touch()
+    assert run({"messages": "one"}).exit_code == 0
+    assert not output.with_name("out.jsonl.lock").exists()
+
+
+def test_the_input_is_not_the_output(cli, service, tmp_path):
+    service(answering)
+    path = write(tmp_path / "in.jsonl", {"messages": "one"})
+    result = cli("batch", path, "-o", path, "-m", "gpt-4")
+    assert (result.exit_code, "is the input" in result.stderr) == (1, True)
+    assert read(tmp_path / "in.jsonl") == [{"messages": "one"}]
+
+
+def test_a_folder_is_no_output(cli, service, tmp_path):
+    service(answering)
+    result = cli("batch", write(tmp_path / "in.jsonl", {"messages": "one"}), "-o", str(tmp_path), "-m", "gpt-4")
+    assert (result.exit_code, "is no file" in result.stderr) == (1, True)
+
+
+def test_a_link_is_written_through(run, service, output, tmp_path):
+    service(answering)
+    target = tmp_path / "elsewhere.jsonl"
+    output.symlink_to(target)
+    run({"messages": "fail"})
+    run({"messages": "fail"}, options=("-m", "gpt-4", "--retry-failed"))
+    assert output.is_symlink()
+    assert sorted(by_line(target)) == [1]
+
+
+def test_the_summary_as_json(run, service, output):
+    service(answering)
+    summary = json.loads(run({"messages": "one"}, {"messages": "fail"}, options=("-m", "gpt-4", "--json")).stdout)
+    assert summary.pop("seconds") >= 0
+    assert summary == {
+        "answered": 1, "failed": 1, "bad": 0, "answered_before": 0, "failed_before": 0, "input_tokens": 2, "output_tokens": 3,
+        "interrupted": False, "output": str(output),
+    }  # fmt: skip
+
+
+def test_from_standard_input_to_standard_output(cli, service):
+    service(answering)
+    result = cli("batch", "-", "-o", "-", "-m", "gpt-4", input='{"messages": "one"}\nbad\n')
+    assert result.exit_code == 1
+    assert {json.loads(line)["line"] for line in result.stdout.splitlines()} == {1, 2}
+    assert "standard input:2: not JSON" in result.stderr
+
+
+def test_from_a_file_to_standard_output(cli, service, tmp_path):
+    service(answering)
+    result = cli("batch", write(tmp_path / "in.jsonl", {"messages": "one"}), "-o", "-", "-m", "gpt-4")
+    assert json.loads(result.stdout)["completion"]["text"] == "You said: one"
+
+
+def test_standard_input_is_gone_on_from_too(cli, service, output):
+    server = service(answering)
+    words = ("batch", "-", "-o", str(output), "-m", "gpt-4")
+    assert cli(*words, input='{"messages": "one"}\n').exit_code == 0
+    assert cli(*words, input='{"messages": "one"}\n{"messages": "two"}\n').exit_code == 0
+    assert asked(server) == ["one", "two"]
+    changed = cli(*words, input='{"messages": "one"}\n{"messages": "other"}\n')
+    assert "standard input:2 has changed" in changed.stderr
+    assert "ends at line 1" in cli(*words, input='{"messages": "one"}\n').stderr
+
+
+@pytest.mark.parametrize("option", ["--json", "--retry-failed"])
+def test_standard_output_is_for_results_only(cli, service, tmp_path, option):
+    service(answering)
+    result = cli("batch", write(tmp_path / "in.jsonl"), "-o", "-", option)
+    assert (result.exit_code, f"{option} needs a file" in result.stderr) == (2, True)
+
+
+def test_a_model_that_nobody_has_is_said_once(run, service):
+    server = service(answering)
+    result = run({"messages": "one"}, {"messages": "two"}, options=("-m", "gpt-5"))
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert server.requests == []
+
+
+def test_the_keywords_are_those_of_complete():
+    with Hub() as hub, pytest.raises(TypeError, match="the known ones are") as caught:
+        hub.complete("gpt-4", "x", nonsense=1)
+    known = str(caught.value).split("the known ones are ")[1].split(", ")
+    assert {"model", "messages", *known} == lines.KEYWORDS
+
+
+MEASURED = """
+import resource, sys
+from providerhub.cli import main
+try:
+    main()
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 if sys.platform == "linux" else 1024))
+"""
+
+
+def _peak(source, output):
+    """KiB that a batch needs at most, with nothing to send."""
+    command = [sys.executable, "-c", MEASURED, "batch", str(source), "-o", str(output), "-m", "gpt-4"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100)
+    return int(done.stdout)
+
+
+def test_a_huge_input_is_not_held_in_memory(sandbox, tmp_path):
+    pytest.importorskip("resource", reason="POSIX")
+    sandbox()
+    source, output, filler = tmp_path / "in.jsonl", tmp_path / "out.jsonl", "x" * 20_000
+    peaks = []
+    for number in (10, 3_000):
+        with source.open("w", encoding="utf-8") as file, output.open("wb") as done:
+            for n in range(1, number + 1):
+                raw = json.dumps({"messages": f"{n} {filler}"})
+                file.write(f"{raw}\n")
+                done.write(results.record(n, lines.Line(n, raw.encode()).digest, "ok", {"completion": {"text": filler}}))
+        peaks.append(_peak(source, output))
+    assert source.stat().st_size + output.stat().st_size > 100 * 2**20
+    assert peaks[1] - peaks[0] < 20 * 2**10
+
+
+def test_ctrl_c_records_what_is_under_way_and_sends_nothing_more(script, service, tmp_path, output):
+    server = service(lambda request: (Gate("answer"), *answering(request)))
+    path = write(tmp_path / "in.jsonl", *({"messages": str(n)} for n in range(10)))
+    command = [script, "batch", path, "-o", str(output), "-m", "gpt-4", "--concurrency", "3"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as running:
+        server.reached("answer", times=3)
+        running.send_signal(signal.SIGINT)
+        assert running.stderr.readline().startswith(b"Stopping after 3 calls that are under way")
+        server.open("answer")
+        _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert errors.decode().startswith("3 answered, 0 failed; ")
+    assert b"the same command goes on" in errors
+    assert len(by_line(output)) == 3
+    assert len(server.requests) == 3
+
+
+def test_a_second_ctrl_c_leaves_at_once(script, service, tmp_path, output):
+    server = service(lambda _: Gate("never"))
+    path = write(tmp_path / "in.jsonl", {"messages": "one"})
+    with subprocess.Popen([script, "batch", path, "-o", str(output), "-m", "gpt-4"], stderr=subprocess.PIPE) as running:
+        server.reached("never")
+        running.send_signal(signal.SIGINT)
+        running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=60)
+    assert running.returncode == 130
+
+
+def test_a_full_disk_is_one_line(script, service, tmp_path):
+    device = Path("/dev/full")
+    if not device.exists():
+        pytest.skip("there is no /dev/full")
+    service(answering)
+    path = write(tmp_path / "in.jsonl", {"messages": "one"})
+    with device.open("wb") as full:
+        command = [script, "batch", path, "-o", "-", "-m", "gpt-4"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"Error: OSError: .*No space left on device.*\n", done.stderr)
+
+
+def test_the_bar_is_for_a_terminal(terminal, service, tmp_path, output):
+    server = service(lambda request: (Mark("asked"), Gate(_content(request)), *answering(request)))
+    path = write(tmp_path / "in.jsonl", {"messages": "one"}, {"messages": "fail"}, {"messages": "three"})
+    child = terminal("batch", path, "-o", str(output), "-m", "gpt-4", term="xterm")
+    server.reached("asked", times=3)
+    child.expect_exact("0/3")
+    server.open("one")
+    child.expect_exact("1/3")
+    server.open("fail")
+    child.expect_exact("1 failed")
+    server.open("three")
+    child.expect_exact("3/3")
+    child.expect_exact("2 answered, 1 failed; ")
+    child.wait()
+    assert child.exitstatus == 1
+    assert len(by_line(output)) == 3
