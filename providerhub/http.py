@@ -9,7 +9,7 @@
 ...         body = b"".join(answer)  # iterating gives the bytes as they come
 ...     client.close()
 >>> body
-b'{"answer": 42}'
+b'{"answer":42}'
 
 No redirect is followed (a redirect would carry the conversation, and some keys, to another host), nothing is retried, no
 `.netrc`, cookie or proxy variable of the environment is read, and bodies are asked for without compression.
@@ -207,13 +207,7 @@ class HttpClient:
 
     def _showable(self, error: BaseException | None) -> BaseException | None:
         """The error, unless it or what led to it repeats the key: a traceback shows all of them."""
-        link, seen = error, set[int]()  # a chain may lead back to itself
-        while link is not None and id(link) not in seen:
-            if self.redact(str(link)) != str(link):
-                return None
-            seen.add(id(link))
-            link = link.__cause__ or link.__context__
-        return error
+        return None if any(self.redact(text) != text for text in map(str, _chained(error))) else error
 
     def _classed(self, error: Exception, answer: Answer) -> Exception:
         found = answer.classed(error)
@@ -393,13 +387,18 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _is_garbage(error: BaseException | None) -> bool:
+def _is_garbage(error: BaseException) -> bool:
     """Whether something other than HTTP answered. The layers below tell a broken connection and a strange banner by one class."""
-    while error is not None:
-        if isinstance(error, HTTPException) and not isinstance(error, ConnectionError):
-            return True
+    return any(isinstance(link, HTTPException) and not isinstance(link, ConnectionError) for link in _chained(error))
+
+
+def _chained(error: BaseException | None) -> list[BaseException]:
+    """An error and what led to it. Chains may run in a circle."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
         error = error.__cause__ or error.__context__
-    return False
+    return found
 
 
 def _encoded(payload: Mapping[str, Any]) -> bytes:
