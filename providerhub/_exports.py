@@ -37,6 +37,8 @@ from providerhub._status import error_from_status
 from providerhub._stream import Stream
 from providerhub._types import (
     Attempt,
+    BreakerRules,
+    BudgetRules,
     Candidate,
     Completion,
     Event,
@@ -66,12 +68,13 @@ from providerhub.hookspecs import hookimpl
 
 __all__ = [
     "AllProvidersFailedError", "AmbiguousProviderError", "AsyncStream", "Attempt", "AuthenticationError", "BadRequestError",
-    "CallContext", "CallerError", "Candidate", "Completion", "ConfigurationError", "ContentPolicyError", "ContextLengthError",
-    "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "Hub", "InstanceView", "InvalidRequestError", "Message",
-    "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "Outcome", "PluginError",
-    "ProtocolError", "Provider", "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError",
-    "ProviderInfo", "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta", "Request",
-    "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "Settings", "Skip", "Stream",
-    "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Usage", "UsageDelta",
-    "__version__", "acomplete", "complete", "complete_many", "error_from_status", "explain", "hookimpl",
+    "BreakerRules", "BudgetRules", "CallContext", "CallerError", "Candidate", "Completion", "ConfigurationError",
+    "ContentPolicyError", "ContextLengthError", "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "Hub",
+    "InstanceView", "InvalidRequestError", "Message", "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError",
+    "NoCapableProviderError", "Outcome", "PluginError", "ProtocolError", "Provider", "ProviderConfig",
+    "ProviderConnectionError", "ProviderError", "ProviderHubError", "ProviderInfo", "ProviderTimeoutError",
+    "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta", "Request", "Restarted", "RetryPolicy", "Route",
+    "RoutePlan", "Secret", "ServerError", "Setting", "Settings", "Skip", "Stream", "StreamInterruptedError", "TLSError",
+    "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Usage", "UsageDelta", "__version__", "acomplete", "complete",
+    "complete_many", "error_from_status", "explain", "hookimpl",
 ]  # fmt: skip

@@ -10,37 +10,14 @@ import threading
 from collections import OrderedDict, deque
 from typing import NamedTuple
 
-import attrs
-
 from providerhub._errors import AttemptError, AuthenticationError, QuotaExceededError
 from providerhub._policy import QUOTA_PAUSE, RetryBudget, Rng, disposition
-from providerhub._types import Candidate, RetryPolicy
+from providerhub._types import BreakerRules, BudgetRules, Candidate, RetryPolicy
 
 Key = tuple[str, str]
 """(provider instance, declared model entry); the entry `""` stands for the instance as a whole."""
 
 FOREVER = float("inf")
-
-
-@attrs.frozen(kw_only=True)
-class BreakerRules:
-    """When a breaker opens, and for how long.
-
-    Args:
-        window: Seconds of the past that count.
-        calls: The fewest calls in the window before a share is meaningful.
-        share: The share of failing calls from which on it opens.
-        in_a_row: Failures in a row that open it whatever the share.
-        open_first: Seconds that it stays open at first; doubled at each failed probe.
-        open_most: Seconds; the cap of that.
-    """
-
-    window: float = 30.0
-    calls: int = 5
-    share: float = 0.5
-    in_a_row: int = 5
-    open_first: float = 5.0
-    open_most: float = 300.0
 
 
 class Breaker:
@@ -149,12 +126,16 @@ class Health:
     Args:
         rng: The random source of the breakers' jitter.
         rules: When breakers open.
+        budget: How much retrying one provider is worth.
         size: The most keys remembered; the one unused for longest is forgotten first.
     """
 
-    def __init__(self, rng: Rng, rules: BreakerRules | None = None, *, size: int = 4096) -> None:
+    def __init__(
+        self, rng: Rng, rules: BreakerRules | None = None, *, budget: BudgetRules | None = None, size: int = 4096
+    ) -> None:
         self._rng = rng
         self._rules = rules or BreakerRules()
+        self._budget_rules = budget or BudgetRules()
         self._size = size
         self._lock = threading.Lock()
         self._records: OrderedDict[Key, _Record] = OrderedDict()
@@ -316,7 +297,7 @@ class Health:
     def _budget(self, provider: str, now: float) -> RetryBudget:
         budget = self._budgets.get(provider)
         if budget is None:
-            budget = self._budgets[provider] = RetryBudget(now)
+            budget = self._budgets[provider] = RetryBudget(now, self._budget_rules)
         return budget
 
 

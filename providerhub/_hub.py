@@ -66,7 +66,7 @@ class Hub:
         self._rng = rng or random.Random().random  # noqa: S311 -- spreads waits; nothing depends on its being hard to guess
         self._plugins = Plugins(self.settings)
         self._registry = Registry(self._plugins, self.settings)
-        self._health = Health(self._rng)
+        self._health = Health(self._rng, self.settings.breaker, budget=self.settings.budget)
         self._router = Router(self._registry, self._health, self.settings, self._rng)
         self._rankers = self._plugins.hooks("providerhub_rank")
         hooks = ("providerhub_attempt_started", "providerhub_attempt_finished", "providerhub_call_finished")

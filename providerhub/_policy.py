@@ -27,7 +27,7 @@ from providerhub._errors import (
     ServerError,
     TLSError,
 )
-from providerhub._types import RetryPolicy
+from providerhub._types import BudgetRules, RetryPolicy
 
 Rng = Callable[[], float]
 """Gives a number from 0 up to, not including, 1."""
@@ -137,18 +137,17 @@ class RetryBudget:
 
     Args:
         now: Seconds on any monotonic clock; the same one must be used in every call.
-        capacity: The most tokens, and the number at the start.
-        per_success: Tokens that a success earns.
-        interval: Seconds in which one token comes back.
+        rules: Its numbers.
     """
 
     __slots__ = ("_capacity", "_interval", "_per_success", "_tokens", "_updated")
 
-    def __init__(self, now: float, *, capacity: float = 10.0, per_success: float = 0.1, interval: float = 10.0) -> None:
-        self._capacity = capacity
-        self._per_success = per_success
-        self._interval = interval
-        self._tokens = capacity
+    def __init__(self, now: float, rules: BudgetRules | None = None) -> None:
+        rules = rules or BudgetRules()
+        self._capacity = rules.capacity
+        self._per_success = rules.per_success
+        self._interval = rules.interval
+        self._tokens = rules.capacity
         self._updated = now
 
     def tokens(self, now: float) -> float:

@@ -14,7 +14,7 @@ from providerhub._errors import ConfigurationError
 from providerhub._keys import EnvironmentKey
 from providerhub._settings_file import VARIABLE, circle_of, read, settings_path
 from providerhub._settings_keys import ON_INTERRUPT, STRATEGIES
-from providerhub._types import Model, ProviderConfig, RetryPolicy, Secret, Timeout
+from providerhub._types import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout
 
 __all__ = ["ON_INTERRUPT", "STRATEGIES", "Settings", "resolve", "variable"]
 
@@ -57,6 +57,8 @@ class Settings:
         aliases: Name → model or sequence of models that it stands for. Aliases may name aliases, but not in a circle.
         timeout: The phases of every call. Environment: `PROVIDERHUB_TIMEOUT`, in seconds, is its `total`.
         retry: How far the retry chain goes.
+        breaker: When a provider that keeps failing is left alone, and for how long.
+        budget: How much trying again one provider is worth, all calls together.
         strategy: How equal candidates are ordered: one of `STRATEGIES`. Environment: `PROVIDERHUB_STRATEGY`.
         on_interrupt: What happens when a stream breaks after content was handed over, for calls that do not say: one of
             `ON_INTERRUPT`.
@@ -74,6 +76,8 @@ class Settings:
     aliases: Mapping[str, tuple[Any, ...]] = attrs.field(factory=dict, converter=_sequences)
     timeout: Timeout = _TIMEOUT
     retry: RetryPolicy = RetryPolicy()
+    breaker: BreakerRules = BreakerRules()
+    budget: BudgetRules = BudgetRules()
     strategy: str = attrs.field(default=_Default("priority"))
     on_interrupt: str = attrs.field(default="raise")
     hedge: bool = attrs.field(default=False)

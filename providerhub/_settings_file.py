@@ -17,7 +17,7 @@ from providerhub._errors import ConfigurationError
 from providerhub._keys import COMMAND_SECONDS, CommandKey, EnvironmentKey, KeyringKey
 from providerhub._settings_keys import ANY_NAME, KEYS, Key, below
 from providerhub._toml_lines import Path, locate
-from providerhub._types import Model, ProviderConfig, RetryPolicy, Secret, Timeout
+from providerhub._types import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout
 
 VARIABLE = "PROVIDERHUB_CONFIG"
 """The environment variable that names the settings file."""
@@ -210,6 +210,8 @@ class _Reading:
         readers: dict[str, Callable[[Any], Any]] = {
             "timeout": self._timeout,
             "retry": lambda value: self._made(RetryPolicy, ("retry",), "retry", value),
+            "breaker": lambda value: self._made(BreakerRules, ("breaker",), "breaker", value),
+            "budget": lambda value: self._made(BudgetRules, ("budget",), "budget", value),
             "aliases": self._aliases,
             "prefer": lambda value: self._checked(("prefer",), "prefer", value),
             "providers": self._providers,

@@ -12,12 +12,14 @@ from providerhub._types._events import (
     ToolCallDelta,
     UsageDelta,
 )
-from providerhub._types._knobs import RetryPolicy, Timeout
+from providerhub._types._knobs import BreakerRules, BudgetRules, RetryPolicy, Timeout
 from providerhub._types._request import Message, Model, Options, Request
 from providerhub._types._route import Attempt, Candidate, Route, RoutePlan, Skip
 
 __all__ = [
     "Attempt",
+    "BreakerRules",
+    "BudgetRules",
     "Candidate",
     "Completion",
     "Event",

@@ -100,3 +100,39 @@ class RetryPolicy:
     pause_max: float = attrs.field(default=600.0, validator=_not_negative)
     hedge_quantile: float = attrs.field(default=0.95, validator=_share)
     hedge_samples: int = attrs.field(default=20, validator=_count)
+
+
+@attrs.frozen(kw_only=True)
+class BreakerRules:
+    """When the circuit breaker of a provider's model opens, and for how long.
+
+    Args:
+        window: Seconds of the past that count.
+        calls: The fewest calls in the window before a share is meaningful.
+        share: The share of failing calls, from 0 to 1, from which on it opens.
+        in_a_row: Failures in a row that open it whatever the share.
+        open_first: Seconds that it stays open at first; doubled at each probe that fails. Half of it is drawn at random.
+        open_most: Seconds; the cap of that.
+    """
+
+    window: float = attrs.field(default=30.0, validator=_seconds)
+    calls: int = attrs.field(default=5, validator=_count)
+    share: float = attrs.field(default=0.5, validator=_share)
+    in_a_row: int = attrs.field(default=5, validator=_count)
+    open_first: float = attrs.field(default=5.0, validator=_seconds)
+    open_most: float = attrs.field(default=300.0, validator=_seconds)
+
+
+@attrs.frozen(kw_only=True)
+class BudgetRules:
+    """How much trying again one provider is worth, all calls together: a bucket of tokens, one for each repeat.
+
+    Args:
+        capacity: The most tokens, and the number at the start; 0 for no repeats at all.
+        per_success: Tokens that a success earns.
+        interval: Seconds in which one token comes back.
+    """
+
+    capacity: float = attrs.field(default=10.0, validator=_not_negative)
+    per_success: float = attrs.field(default=0.1, validator=_not_negative)
+    interval: float = attrs.field(default=10.0, validator=_seconds)

@@ -2,7 +2,18 @@
 
 import pytest
 
-from providerhub import ConfigurationError, Model, ProviderConfig, ProviderInfo, Secret, Setting, Settings
+import providerhub
+from providerhub import (
+    BreakerRules,
+    BudgetRules,
+    ConfigurationError,
+    Model,
+    ProviderConfig,
+    ProviderInfo,
+    Secret,
+    Setting,
+    Settings,
+)
 from providerhub._settings import resolve, variable
 
 INFO = ProviderInfo(
@@ -93,3 +104,41 @@ def test_a_second_instance_does_not_see_the_firsts_environment():
     config, missing = resolve(ProviderConfig(name="acme-eu", plugin="acme"), INFO, environ)
     assert (config.url, config.options["region"]) == ("http://eu", "x")
     assert [setting.name for setting in missing] == ["api_key"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (BreakerRules, {"window": 0}),
+        (BreakerRules, {"calls": 0}),
+        (BreakerRules, {"share": 1.5}),
+        (BreakerRules, {"in_a_row": True}),
+        (BreakerRules, {"open_first": float("inf")}),
+        (BreakerRules, {"open_most": -1}),
+        (BudgetRules, {"capacity": -1}),
+        (BudgetRules, {"per_success": float("nan")}),
+        (BudgetRules, {"interval": 0}),
+    ],
+)
+def test_the_rules_of_breaker_and_budget_are_checked(kind, wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        kind(**wrong)
+
+
+def test_breaker_and_budget_are_those_of_the_settings():
+    class Down:
+        asked = 0
+
+        def stream(self, request, call):
+            self.asked += 1
+            raise providerhub.ServerError("down", status=503)
+
+    down = Down()
+    settings = Settings(autoload=False, breaker=BreakerRules(in_a_row=2), budget=BudgetRules(capacity=0))
+    hub = providerhub.Hub(settings, providers=[(ProviderInfo(name="a", models=(providerhub.ModelInfo("m"),)), down)])
+    for _ in range(2):
+        with pytest.raises(providerhub.ServerError):
+            hub.complete("m", "Hello")
+    assert down.asked == 2  # nothing was tried again
+    hub.register(ProviderInfo(name="b", models=(providerhub.ModelInfo("m"),)), down)
+    assert str(hub.explain("m").skipped[0]).startswith("a/m: breaker open")
