@@ -84,6 +84,17 @@ class Bench:
         self.servers.append(server)
         return server
 
+    def service(self, script: Scripted) -> FaultServer | None:
+        """Start a service, for a check that also says something of a provider that has none.
+
+        Args:
+            script: What it plays for every request.
+
+        Returns:
+            The running server; `None` where there is no wire.
+        """
+        return self.serve(script) if self.subject.has_wire else None
+
     def whole(self, reply: Reply) -> Script:
         """Script a whole answer.
 
@@ -167,7 +178,7 @@ class Bench:
     @property
     def patient(self) -> Timeout:
         """Phases that no well-behaved call comes near to."""
-        seconds = 2 * self.subject.patience
+        seconds = 4 * self.subject.patience
         return Timeout(connect=seconds, first_token=seconds, byte_idle=seconds, token_idle=seconds, total=seconds)
 
     def hub(self, url: str | None, *, without: frozenset[str] = frozenset(), timeout: Timeout | None = None) -> Hub:

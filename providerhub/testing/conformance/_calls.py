@@ -31,7 +31,7 @@ _CALLERS = 6
 )
 def basic_call(bench: Bench) -> None:
     """A plain call gives the text that the service answered, under the provider's and the model's name."""
-    server = bench.serve(bench.answering()) if bench.subject.has_wire else None
+    server = bench.service(bench.answering())
     answer = bench.client(server).complete("Hello")
     if server is not None:
         expect(answer.text == "".join(HELLO.text), f"the service said {''.join(HELLO.text)!r}; the caller got {answer.text!r}")
@@ -49,7 +49,7 @@ def basic_call(bench: Bench) -> None:
 def async_call(bench: Bench) -> None:
     """Awaited, plain and streaming, it answers as it does synchronously."""
     from_sync = None
-    server = bench.serve(bench.answering()) if bench.subject.has_wire else None
+    server = bench.service(bench.answering())
     if server is not None:
         from_sync = "".join(HELLO.text)
     bench.native = True
@@ -72,7 +72,7 @@ def async_call(bench: Bench) -> None:
 )
 def unicode_intact(bench: Bench) -> None:
     """Text of every kind comes through unharmed, in the question and in the answer, plain and streaming."""
-    server = bench.serve(bench.answering(Reply(text=("a", UNICODE, "z")))) if bench.subject.has_wire else None
+    server = bench.service(bench.answering(Reply(text=("a", UNICODE, "z"))))
     client = bench.client(server)
     answers: list[Any] = [client.complete(UNICODE)]
     if bench.may_stream:
@@ -210,6 +210,7 @@ def options_not_kept(bench: Bench) -> None:
 
 @check(
     GROUP,
+    wire=False,
     fix="Copy messages before changing them: the list and its dictionaries are the caller's, and the next provider's.",
     promise="A fallback gets the conversation as the caller wrote it.",
 )
@@ -223,19 +224,20 @@ def messages_untouched(bench: Bench) -> None:
     if bench.subject.model.supports_tools:
         given["tools"] = [tool]
     before = pickle.dumps(given)
-    bench.client(bench.serve(bench.answering())).complete(**given)
+    bench.client(bench.service(bench.answering())).complete(**given)
     expect(pickle.dumps(given) == before, f"after the call the caller's arguments are {given}")
 
 
 @check(
     GROUP,
+    wire=False,
     fix="Yield plain str, int and the event classes, no objects of your own or of an SDK.",
     promise="Answers can be cached, queued and sent between processes.",
 )
 def result_pickles(bench: Bench) -> None:
     """A completion survives pickling, as it is after a call with reasoning, usage and a finish reason."""
     reply = Reply(text=("Hi",), usage=Usage(input_tokens=1, output_tokens=2))
-    client = bench.client(bench.serve(bench.answering(reply)))
+    client = bench.client(bench.service(bench.answering(reply)))
     for way in bench.ways(client):
         answer = way()
         try:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent import futures
 from typing import Any, Protocol, TypeVar
@@ -18,6 +20,9 @@ from providerhub import AsyncStream, Completion, Event, Hub, Model, Stream
 from providerhub.testing.conformance._outcome import CheckFailed
 
 T = TypeVar("T")
+_LOOKS = 20
+_LOOK = 0.001
+"""Seconds between two looks at a thread."""
 
 
 def settle(future: futures.Future[T], patience: float, what: str) -> T:
@@ -66,7 +71,7 @@ class Reading(Protocol):
         ...
 
     def cancel(self, pending: futures.Future[Event | None]) -> None:
-        """Call off a read that is under way, in the way of this kind of caller."""
+        """Call off a read that is under way, in the way of this kind of caller; does not wait for its end."""
         ...
 
 
@@ -95,6 +100,8 @@ class Worker:
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], futures.Future[Any]] | None] = queue.SimpleQueue()
+        self._busy = False
+        self._pause = threading.Event()  # never set
         self._thread = threading.Thread(target=self._work, name="conformance-caller", daemon=True)
         self._thread.start()
 
@@ -120,13 +127,35 @@ class Worker:
         self._jobs.put(None)
         self._thread.join(patience)
 
+    def wait_blocked(self, patience: float) -> None:
+        """Wait until the thread stands still: no event tells that somebody waits for a socket.
+
+        Args:
+            patience: Seconds to wait at most.
+        """
+        deadline = time.monotonic() + patience
+        place, looks = None, 0
+        while looks < _LOOKS and time.monotonic() < deadline:
+            frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - the documented way to look at a thread
+            found = (id(frame), frame.f_lasti) if frame is not None else None
+            # Inside a job, that is; between two of them it stands still as well.
+            looks = looks + 1 if found == place and self._busy else 0
+            place = found
+            self._pause.wait(_LOOK)
+
     def _work(self) -> None:
         while (item := self._jobs.get()) is not None:
             job, future = item
+            self._busy = True
             try:
-                future.set_result(job())
+                result = job()
             except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                self._busy = False
                 future.set_exception(error)
+            else:
+                self._busy = False
+                future.set_result(result)
+                del result
             del job, future, item
 
 
@@ -162,10 +191,10 @@ class SyncReading:
         """See `Reading`."""
         self.stream.close()
 
-    def cancel(self, pending: futures.Future[Event | None]) -> None:
+    def cancel(self, pending: futures.Future[Event | None]) -> None:  # noqa: ARG002 - what is pending is this thread's job
         """Close the stream while another thread waits in it."""
+        self.worker.wait_blocked(self.patience)
         self.stream.close()
-        settle_quietly(pending, self.patience)
 
 
 class SyncClient:
@@ -209,6 +238,7 @@ class AsyncReading:
     stream: AsyncStream
     client: AsyncClient
     patience: float
+    started: threading.Event = attrs.field(factory=threading.Event)
     _events: Any = None
 
     @property
@@ -218,6 +248,7 @@ class AsyncReading:
 
     def begin_next(self) -> futures.Future[Event | None]:
         """See `Reading`."""
+        self.started.clear()
         return self.client.submit(self._next())
 
     def next(self) -> Event | None:
@@ -234,12 +265,15 @@ class AsyncReading:
 
     def cancel(self, pending: futures.Future[Event | None]) -> None:
         """Cancel the task that waits."""
+        self.started.wait(self.patience)
+        # The loop runs one thing at a time: once it has run this, the task has come to where it waits.
+        settle(self.client.submit(_nothing()), self.patience, "the event loop")
         pending.cancel()
-        settle_quietly(pending, self.patience)
 
     async def _next(self) -> Event | None:
         if self._events is None:
             self._events = self.stream.events()
+        self.started.set()
         found: Event | None = await anext(self._events, None)
         return found
 
@@ -307,6 +341,10 @@ class AsyncClient:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._loop.shutdown_asyncgens()
         await self._loop.shutdown_default_executor()
+
+
+async def _nothing() -> None:
+    """Take one turn of the loop."""
 
 
 def settle_quietly(future: futures.Future[Any], patience: float) -> None:

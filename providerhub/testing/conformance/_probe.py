@@ -6,20 +6,21 @@ without a trace.
 
 from __future__ import annotations
 
-import importlib
+import functools
 import importlib.metadata
 import json
-import os
 import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from providerhub import ProviderConfig
 from providerhub.testing.conformance._outcome import CheckFailed
 
-_WATCHED = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "subprocess.Popen", "os.system")
+_CHILD = Path(__file__).with_name("_probe_child.py")
 _START = (
     "import sys, json, time; sys.path[:] = json.loads(sys.argv[1]); begun = time.process_time(); import providerhub, pluggy; "
     "from providerhub import ProviderInfo; core = time.process_time() - begun; known = set(sys.modules); "
@@ -27,7 +28,6 @@ _START = (
     "own = time.process_time() - begun; new = sorted(set(sys.modules) - known); "
     "print(json.dumps({'core': core, 'own': own, 'new': new}))"
 )
-_CREATE = "from providerhub.testing.conformance._probe import main; main()"
 
 
 def imports(module: str, patience: float) -> dict[str, Any]:
@@ -41,7 +41,12 @@ def imports(module: str, patience: float) -> dict[str, Any]:
         `core` and `own`: processor seconds that the import of the core and that of the module took; `new`: the modules that the
         latter brought.
     """
-    return _ask([sys.executable, "-c", _START, json.dumps(sys.path), module], b"", patience)
+    return _imports(module, json.dumps(sys.path), patience)
+
+
+@functools.cache
+def _imports(module: str, path: str, patience: float) -> dict[str, Any]:
+    return _ask([sys.executable, "-c", _START, path, module], b"", patience)
 
 
 def creation(factory: str, config: ProviderConfig, patience: float) -> dict[str, Any]:
@@ -55,9 +60,11 @@ def creation(factory: str, config: ProviderConfig, patience: float) -> dict[str,
     Returns:
         `events`: names and subjects of network connections, look-ups and processes; `error`: what it raised, or `""`.
     """
-    plain = {**config.options, "url": config.url, "api_key": config.api_key.reveal() if config.api_key else None}
-    payload = pickle.dumps((sys.path, factory, config.name, _revealed(plain)))
-    return _ask([sys.executable, "-c", _bootstrap()], payload, patience)
+    module, _, attribute = factory.partition(":")
+    key = config.api_key.reveal() if config.api_key else None
+    told = {"name": config.name, "url": config.url, "api_key": key, "options": _revealed(config.options)}
+    order = {"path": sys.path, "module": module, "attribute": attribute, "config": told}
+    return _ask([sys.executable, str(_CHILD)], pickle.dumps(order), patience)
 
 
 def third_party(modules: list[str], own: set[str]) -> list[str]:
@@ -71,7 +78,11 @@ def third_party(modules: list[str], own: set[str]) -> list[str]:
         The names of the top-level packages that are neither the standard library's nor in `own`.
     """
     tops = {name.partition(".")[0] for name in modules}
-    return sorted(top for top in tops if top not in sys.stdlib_module_names and top not in own and not top.startswith("__"))
+    return sorted(
+        top
+        for top in tops
+        if top not in sys.stdlib_module_names and top not in own and not top.startswith(("__", "_sysconfigdata"))
+    )
 
 
 def own_packages(distribution: str) -> set[str]:
@@ -87,39 +98,7 @@ def own_packages(distribution: str) -> set[str]:
     return {file.parts[0].removesuffix(".py") for file in files if file.suffix == ".py"}
 
 
-def main() -> None:
-    """Be the process: read the order, make the provider, say what it did."""
-    sys.path[:], factory, name, plain = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
-    url, key = plain.pop("url"), plain.pop("api_key")
-    config = ProviderConfig(name=name, url=url, api_key=key, options=plain)
-    module, _, attribute = factory.partition(":")
-    events: list[str] = []
-    watching = False
-
-    def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        if watching and event in _WATCHED:
-            events.append(f"{event} {arguments[1] if event == 'socket.connect' else arguments[0]!r}")
-
-    error = ""
-    sys.addaudithook(watch)
-    try:
-        create = getattr(importlib.import_module(module), attribute)
-        watching = True
-        create(config)
-    except BaseException as raised:  # noqa: BLE001 - told to the check
-        error = f"{type(raised).__name__}: {raised}"
-    watching = False
-    sys.stdout.write(json.dumps({"events": events, "error": error}) + "\n")
-    sys.stdout.flush()
-    os._exit(0)  # what the provider left behind, threads included, must not keep the process
-
-
-def _bootstrap() -> str:
-    # The kit itself may be importable only through this process's path.
-    return f"import sys, json; sys.path[:] = json.loads({json.dumps(json.dumps(sys.path))}); {_CREATE}"
-
-
-def _revealed(values: dict[str, Any]) -> dict[str, Any]:
+def _revealed(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.reveal() if hasattr(value, "reveal") else value for name, value in values.items()}
 
 

@@ -23,7 +23,7 @@ _SHARED = ("providerhub-watchdog", "fault-server-", "conformance-", "pydevd")
 )
 def close_idempotent(bench: Bench) -> None:
     """The provider can be closed before it was used, after, and twice; the hub answers again with a fresh one."""
-    server = bench.serve(bench.answering()) if bench.subject.has_wire else None
+    server = bench.service(bench.answering())
     hub = bench.hub(server.url + bench.wire.base if server else None)
     instance = hub._registry.instance(bench.subject.name)  # noqa: SLF001 - the kit belongs to the core
     assert instance is not None  # noqa: S101 - required by the checks before
@@ -47,6 +47,7 @@ def close_idempotent(bench: Bench) -> None:
 
 @check(
     GROUP,
+    requires=("basic-call", "first-token-early", "reset"),
     fix="Close sessions and clients in close() (and aclose()); end threads that the provider started.",
     promise="An application that runs for months does not run out of descriptors.",
 )

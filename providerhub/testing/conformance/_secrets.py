@@ -59,7 +59,7 @@ def key_used(bench: Bench) -> None:
 def key_not_in_repr(bench: Bench) -> None:
     """`repr` and `str` of the provider object, and of what it holds in attributes, do not show the key."""
     keys = _keys(bench)
-    server = bench.serve(bench.answering()) if bench.subject.has_wire else None
+    server = bench.service(bench.answering())
     hub = bench.hub(server.url + bench.wire.base if server else None)
     bench.client(server, hub=hub).complete()
     instance = hub._registry.instance(bench.subject.name)  # noqa: SLF001 - the kit belongs to the core

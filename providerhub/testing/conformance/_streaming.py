@@ -6,7 +6,7 @@ from providerhub import Event, TextDelta
 from providerhub.testing._steps import Gate, Hold, Script
 from providerhub.testing.conformance._bench import HELLO, Bench, read_whole
 from providerhub.testing.conformance._check import check
-from providerhub.testing.conformance._clients import Reading
+from providerhub.testing.conformance._clients import Reading, settle_quietly
 from providerhub.testing.conformance._outcome import CheckFailed, expect
 from providerhub.testing.conformance._wire import Reply
 
@@ -24,7 +24,7 @@ _STREAM = ("basic-call", "claimed-stream")
 def claimed_stream(bench: Bench) -> None:
     """Where streaming is not ruled out: the service is asked for a stream, and its pieces come as pieces."""
     bench.needs_stream()
-    server = bench.serve(bench.answering()) if bench.subject.has_wire else None
+    server = bench.service(bench.answering())
     events = bench.client(server).read().rest()
     texts = [event.text for event in events if isinstance(event, TextDelta)]
     if server is None:
@@ -79,7 +79,7 @@ def pieces_join(bench: Bench) -> None:
     """The pieces of a stream, joined, are the answer, blanks and line ends at their edges included."""
     bench.needs_stream()
     pieces = (" Lead", "ing", " ", "\n\n", "twice", "twice", "  trail ", "data: [DONE]", "\n", "end\n")
-    server = bench.serve(bench.answering(Reply(text=pieces))) if bench.subject.has_wire else None
+    server = bench.service(bench.answering(Reply(text=pieces)))
     reading = bench.client(server).read()
     joined = _text(reading.rest())
     expect(
@@ -219,3 +219,4 @@ def cancel_reaches_socket(bench: Bench) -> None:
         server.client_gone(timeout=bench.subject.patience)
     except TimeoutError:
         bench.fail("the call was cancelled while it waited for the service, and the connection is still open")
+    settle_quietly(pending, bench.subject.patience)

@@ -1,0 +1,594 @@
+"""Deliberately bad providers, one for each check: each breaks one promise, and keeps all others."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import requests
+
+from providerhub import (
+    AuthenticationError,
+    BadRequestError,
+    CallContext,
+    Finish,
+    ModelUnavailableError,
+    ProtocolError,
+    ProviderConfig,
+    ProviderConnectionError,
+    ProviderError,
+    RateLimitError,
+    ReasoningDelta,
+    Request,
+    ServerError,
+    Timeout,
+    ToolCallDelta,
+    UsageDelta,
+)
+from providerhub.openai_provider import OpenAIChatProvider
+from providerhub.wire import sse
+
+BAD: dict[str, type[OpenAIChatProvider]] = {}
+"""Check → the provider that it must catch."""
+
+
+def bad(check: str):
+    """Enter a provider as the one that a check must catch."""
+
+    def enter(kind: type[OpenAIChatProvider]) -> type[OpenAIChatProvider]:
+        BAD[check] = kind
+        return kind
+
+    return enter
+
+
+def __getattr__(name: str) -> Any:
+    """`create_bad_for_CHECK`, with underscores for hyphens."""
+    if not name.startswith("create_bad_for_"):
+        raise AttributeError(name)
+    return BAD[name.removeprefix("create_bad_for_").replace("_", "-")]
+
+
+def discover(config: ProviderConfig) -> list[str]:
+    """Ask the service, as a good provider does."""
+    answer = requests.get(f"{config.url}/v1/models", timeout=5, allow_redirects=False)
+    return [model["id"] for model in answer.json()["data"]]
+
+
+def discover_nothing(_config: ProviderConfig) -> list[str]:
+    """Give what was true when the plugin was written."""
+    return ["large"]
+
+
+class Altered(OpenAIChatProvider):
+    """Changes the pieces or the errors of a good provider's stream."""
+
+    def stream(self, request: Request, call: CallContext) -> Iterator[Any]:
+        try:
+            for piece in super().stream(request, call):
+                yield from self.changed(piece)
+        except ProviderError as error:
+            yield from self.failed(error)
+
+    def changed(self, piece: Any) -> Iterator[Any]:
+        yield piece
+
+    def failed(self, error: ProviderError) -> Iterator[Any]:
+        raise error
+        yield
+
+
+def inner(call: CallContext, timeout: Timeout | None = None, deadline: float | None = None) -> CallContext:
+    """A context of the provider's own; what it is not told of the caller's is lost."""
+    return CallContext(timeout or call.timeout, deadline or call.deadline, clock=call.clock)
+
+
+# --- declaration ------------------------------------------------------------------------------------------------------
+
+# What these declare, or what importing them costs, is bad: see `conformance_light`.
+for _check in ("entry-point-valid", "metadata-valid", "declared-light", "import-cheap", "no-unknown-hooks", "models-listed"):
+    BAD[_check] = OpenAIChatProvider
+
+
+@bad("created-without-io")
+class ConnectsWhenMade(OpenAIChatProvider):
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        parts = urlsplit(config.url or "")
+        with contextlib.suppress(OSError), socket.create_connection((parts.hostname, parts.port), timeout=1):
+            pass
+
+
+@bad("missing-key-named")
+class NeedsWhatItDoesNotDeclare(OpenAIChatProvider):
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        if config.api_key is None:
+            raise KeyError("api_key")
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+
+@bad("basic-call")
+class AddsWords(Altered):
+    def changed(self, piece):
+        yield piece
+        if isinstance(piece, Finish):
+            yield " As a language model, I hope this helps."
+
+
+@bad("async-call")
+class BlocksAsynchronously(OpenAIChatProvider):
+    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
+        raise NotImplementedError
+        yield
+
+
+@bad("unicode-intact")
+class Ascii(Altered):
+    def changed(self, piece):
+        yield piece.encode("ascii", "replace").decode() if isinstance(piece, str) else piece
+
+
+@bad("usage-reported")
+class Forgetful(Altered):
+    def changed(self, piece):
+        if not isinstance(piece, UsageDelta):
+            yield piece
+
+
+@bad("finish-reason-mapped")
+class AlwaysContent(Altered):
+    def changed(self, piece):
+        yield Finish("stop") if isinstance(piece, Finish) and piece.reason != "tool_calls" else piece
+
+
+@bad("calls-isolated")
+class Crossed(OpenAIChatProvider):
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self.lock = threading.Lock()
+        self.under_way = 0
+
+    def stream(self, request: Request, call: CallContext) -> Iterator[Any]:
+        with self.lock:
+            self.under_way += 1
+        try:
+            pieces = list(super().stream(request, call)) if not request.stream else super().stream(request, call)
+            # Others are under way: theirs is what is in the shared buffer.
+            yield from ["somebody else's"] if self.under_way > 1 else pieces
+        finally:
+            with self.lock:
+                self.under_way -= 1
+
+
+@bad("request-carried")
+class DropsTemperature(OpenAIChatProvider):
+    def body(self, request: Request) -> dict[str, Any]:
+        return super().body(attrs.evolve(request, temperature=None))
+
+
+@bad("options-reach-it")
+class IgnoresOptions(OpenAIChatProvider):
+    def body(self, request: Request) -> dict[str, Any]:
+        return super().body(attrs.evolve(request, options={}))
+
+
+@bad("options-not-kept")
+class KeepsOptions(OpenAIChatProvider):
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self.extra: dict[str, Any] = {}
+
+    def body(self, request: Request) -> dict[str, Any]:
+        self.extra.update(request.options)
+        return {**super().body(request), **self.extra}
+
+
+@bad("messages-untouched")
+class Flattens(OpenAIChatProvider):
+    def body(self, request: Request) -> dict[str, Any]:
+        for message in request.messages:
+            parts = message.get("content")
+            if isinstance(parts, list) and all(part["type"] == "text" for part in parts):
+                message["content"] = "".join(part["text"] for part in parts)
+        return super().body(request)
+
+
+@bad("result-pickles")
+class OwnWords(Altered):
+    def changed(self, piece):
+        class Word(str):
+            __slots__ = ()
+
+        yield Finish(Word(piece.reason)) if isinstance(piece, Finish) else piece
+
+
+# --- capabilities -----------------------------------------------------------------------------------------------------
+
+
+@bad("unsupported-refused")
+class SilentlyWithoutTools(OpenAIChatProvider):
+    def body(self, request: Request) -> dict[str, Any]:
+        return super().body(attrs.evolve(request, tools=None))
+
+
+@bad("claimed-tools")
+class OneCallOnly(Altered):
+    def changed(self, piece):
+        if not isinstance(piece, ToolCallDelta) or piece.index == 0:
+            yield piece
+
+
+@bad("tool-results-carried")
+class ForgetsResults(OpenAIChatProvider):
+    def body(self, request: Request) -> dict[str, Any]:
+        body = super().body(request)
+        return {**body, "messages": [message for message in body["messages"] if message["role"] != "tool"]}
+
+
+@bad("claimed-images")
+class Blind(OpenAIChatProvider):
+    def body(self, request: Request) -> dict[str, Any]:
+        body = super().body(request)
+        seen = [
+            {**m, "content": [part for part in m["content"] if part["type"] == "text"]} if isinstance(m["content"], list) else m
+            for m in body["messages"]
+        ]
+        return {**body, "messages": seen}
+
+
+@bad("claimed-json-schema")
+class Shapeless(OpenAIChatProvider):
+    def body(self, request: Request) -> dict[str, Any]:
+        return super().body(attrs.evolve(request, response_format=None))
+
+
+@bad("reasoning-apart")
+class ThinksAloud(Altered):
+    def changed(self, piece):
+        yield piece.text if isinstance(piece, ReasoningDelta) else piece
+
+
+# --- streaming --------------------------------------------------------------------------------------------------------
+
+
+@bad("claimed-stream")
+class Whole(OpenAIChatProvider):
+    def stream(self, request: Request, call: CallContext) -> Iterator[Any]:
+        return super().stream(attrs.evolve(request, stream=False), call)
+
+
+@bad("first-token-early")
+class FakesStreaming(OpenAIChatProvider):
+    def stream(self, request: Request, call: CallContext) -> Iterator[Any]:
+        gathered: list[Any] = []
+        try:
+            gathered += super().stream(request, call)
+        except ProviderError:
+            yield from gathered
+            raise
+        yield from gathered
+
+
+
+
+@bad("pieces-join")
+class Strips(Altered):
+    def changed(self, piece):
+        # A word keeps the blank before it, so that plain sentences come through.
+        yield piece.rstrip() or piece if isinstance(piece, str) else piece
+
+
+@bad("every-byte-split")
+class DecodesEachRead(OpenAIChatProvider):
+    def _decoded(self, decoder: Any, data: bytes) -> list[bytes]:
+        return super()._decoded(decoder, data.decode("utf-8", "replace").encode())
+
+
+@bad("newline-variants")
+class KnowsOneLineEnd(OpenAIChatProvider):
+    def _decoded(self, decoder: Any, data: bytes) -> list[bytes]:
+        return super()._decoded(decoder, data.replace(b"\r", b""))
+
+
+@bad("keep-alive-ignored")
+class TakesCommentsForErrors(OpenAIChatProvider):
+    def _decoded(self, decoder: Any, data: bytes) -> list[bytes]:
+        if b": keep-alive" in data:
+            raise ProtocolError("a line that begins with a colon")
+        return super()._decoded(decoder, data)
+
+
+@bad("ends-at-end-mark")
+class WaitsForTheEnd(OpenAIChatProvider):
+    def _events(self, answer: Any, call: CallContext, kind: str) -> Iterator[Any]:
+        reading = self.reading(call, kind)
+        for data in answer:
+            for piece in () if reading.done else reading.pieces(data):
+                yield piece
+                answer.token()
+        yield from reading.end()
+
+
+@bad("early-close-frees-socket")
+class KeepsGenerators(OpenAIChatProvider):
+    """Obeys a cancellation that comes while it reads; between two pieces it does not look."""
+
+    kept: list[Any] = []  # noqa: RUF012 - that it is kept is the fault
+
+    def stream(self, request: Request, call: CallContext) -> Iterator[Any]:
+        own, reading = inner(call), threading.Event()
+        call.on_cancel(lambda: own.cancel() if reading.is_set() else None)
+        pieces = super().stream(request, own)
+        self.kept.append((pieces, own))
+        while True:
+            reading.set()
+            try:
+                piece = next(pieces, None)
+            finally:
+                reading.clear()
+            if piece is None:
+                return
+            yield piece
+
+    def close(self) -> None:
+        for pieces, own in self.kept:
+            own.cancel()
+            with contextlib.suppress(Exception):
+                pieces.close()
+        self.kept.clear()
+        super().close()
+
+
+@bad("cancel-reaches-socket")
+class DeafToCancellation(OpenAIChatProvider):
+    def stream(self, request: Request, call: CallContext) -> Iterator[Any]:
+        return super().stream(request, inner(call))
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+@bad("refused")
+class Apologises(Altered):
+    def failed(self, error):
+        if isinstance(error, ProviderConnectionError) and "connect to" in str(error):
+            yield "I am sorry, I cannot answer now."
+            yield Finish()
+            return
+        raise error
+
+
+@bad("reset")
+class TakesResetForTheEnd(OpenAIChatProvider):
+    def stream(self, request: Request, call: CallContext) -> Iterator[Any]:
+        try:
+            yield from super().stream(request, call)
+        except ProviderConnectionError as error:
+            if "reset" not in repr((error, error.__cause__)).lower():
+                raise
+            yield "..."
+            yield Finish()
+
+
+@bad("truncated-is-error")
+class TakesTheEndForGranted(OpenAIChatProvider):
+    def _unfinished(self, decoder: Any, call: CallContext, *, any_event: bool) -> Finish:
+        return Finish("stop") if any_event else super()._unfinished(decoder, call, any_event=any_event)
+
+
+@bad("malformed-chunk")
+class SkipsWhatItCannotRead(OpenAIChatProvider):
+    def _parsed(self, data: bytes) -> dict[str, Any]:
+        try:
+            return super()._parsed(data)
+        except ProtocolError:
+            if not data.startswith(b'{"truncated"'):
+                raise
+            return {}
+
+
+@bad("error-event")
+class SkipsErrors(OpenAIChatProvider):
+    def _parsed(self, data: bytes) -> dict[str, Any]:
+        found = super()._parsed(data)
+        return {} if "error" in found else found
+
+
+@bad("foreign-answer")
+class TakesAnythingForText(Altered):
+    def failed(self, error):
+        if error.excerpt.startswith("<html"):
+            yield error.excerpt
+            yield Finish()
+            return
+        raise error
+
+
+@bad("endless-line-capped")
+class NoLimits(OpenAIChatProvider):
+    def _events(self, answer: Any, call: CallContext, kind: str) -> Iterator[Any]:
+        answer._limit = 1 << 40
+        decoder = sse.SSEDecoder(max_line=None, max_event=None, max_stream=None)
+        reading = self.reading(call, kind)
+        reading._decoder = decoder
+        for data in answer:
+            for piece in reading.pieces(data):
+                yield piece
+                answer.token()
+            if reading.done:
+                answer.finished()
+                break
+        yield from reading.end()
+
+
+@bad("stall-timeout")
+class Patient(OpenAIChatProvider):
+    def stream(self, request: Request, call: CallContext) -> Iterator[Any]:
+        own = inner(call, Timeout(first_token=1e3, byte_idle=1e3, token_idle=1e3, total=1e3))
+        forget = call.on_cancel(own.cancel)
+        try:
+            yield from super().stream(request, own)
+        finally:
+            forget()
+
+
+@bad("deadline-obeyed")
+class TimelessCalls(OpenAIChatProvider):
+    def stream(self, request: Request, call: CallContext) -> Iterator[Any]:
+        own = inner(call, attrs.evolve(call.timeout, total=1e3), deadline=call.deadline + 1e3)
+        forget = call.on_cancel(own.cancel)
+        try:
+            yield from super().stream(request, own)
+        finally:
+            forget()
+
+
+@bad("redirect-not-followed")
+class FollowsRedirects(Altered):
+    def failed(self, error):
+        if error.status in {301, 307}:
+            with contextlib.suppress(requests.RequestException):
+                requests.get(f"{self.config.url}{self.path}", timeout=2)
+        raise error
+        yield
+
+
+@bad("no-own-retries")
+class TriesAgain(OpenAIChatProvider):
+    def stream(self, request: Request, call: CallContext) -> Iterator[Any]:
+        try:
+            yield from super().stream(request, call)
+        except ServerError:
+            yield from super().stream(request, call)
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+@bad("rate-limit-mapped")
+class Impatient(Altered):
+    def failed(self, error):
+        if isinstance(error, RateLimitError):
+            error.retry_after = None
+        raise error
+        yield
+
+
+class Reclassed(Altered):
+    """Raises one class in place of another."""
+
+    wrong: type[ProviderError]
+    right: type[ProviderError]
+
+    def failed(self, error):
+        # An error inside a stream is told by other means.
+        if type(error) is self.right and error.status != 200:
+            raise self.wrong(str(error), status=error.status)
+        raise error
+        yield
+
+
+@bad("server-error-mapped")
+class BlamesTheCaller(Reclassed):
+    right, wrong = ServerError, BadRequestError
+
+
+@bad("key-refusal-mapped")
+class BlamesTheServer(Reclassed):
+    right, wrong = AuthenticationError, ServerError
+
+
+@bad("bad-request-mapped")
+class HopesForMore(Reclassed):
+    right, wrong = BadRequestError, ServerError
+
+
+@bad("missing-model-mapped")
+class BlamesTheRequest(Reclassed):
+    right, wrong = ModelUnavailableError, BadRequestError
+
+
+class DetailedError(ServerError):
+    """Cannot be made from its message alone, which is how it is read back."""
+
+    def __init__(self, message: str, *, detail: str, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.detail = detail
+
+
+@bad("errors-pickle")
+class Detailed(Altered):
+    def failed(self, error):
+        if isinstance(error, ServerError):
+            raise DetailedError(str(error), detail="no", status=error.status)
+        raise error
+        yield
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+@bad("key-used")
+class Anonymous(OpenAIChatProvider):
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self.http._headers["Authorization"] = "Bearer of-the-developer"
+
+
+@bad("key-not-in-repr")
+class ShowsItself(OpenAIChatProvider):
+    def __repr__(self) -> str:
+        return f"ShowsItself(key={self.config.api_key.reveal()})"
+
+
+@bad("key-not-in-logs")
+class Chatty(OpenAIChatProvider):
+    def body(self, request: Request) -> dict[str, Any]:
+        logging.getLogger("conformance.chatty").debug("asking with %s", self.config.api_key.reveal())
+        return super().body(request)
+
+
+@bad("key-not-in-errors")
+class Helpful(Altered):
+    def failed(self, error):
+        if isinstance(error, AuthenticationError):
+            raise AuthenticationError(f"the key {self.config.api_key.reveal()} was refused", status=error.status)
+        raise error
+        yield
+
+
+# --- resources --------------------------------------------------------------------------------------------------------
+
+
+@bad("close-idempotent")
+class ClosesOnce(OpenAIChatProvider):
+    closed = False
+
+    def close(self) -> None:
+        if self.closed:
+            raise RuntimeError("closed already")
+        self.closed = True
+        super().close()
+
+
+@bad("nothing-left")
+class NeverCloses(OpenAIChatProvider):
+    open: list[Any] = []  # noqa: RUF012 - that it is kept is the fault
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self.open.append(self.http)
+
+    def close(self) -> None:
+        """Leave it to the garbage collector, which never comes."""
+
+

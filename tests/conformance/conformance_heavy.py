@@ -1,0 +1,8 @@
+"""A module behind an entry point that imports what only its calls would need."""
+
+from __future__ import annotations
+
+import hypothesis  # noqa: F401 - in place of a vendor's SDK
+from conformance_light import bad_for_declared_light
+
+__all__ = ["bad_for_declared_light"]

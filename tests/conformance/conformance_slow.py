@@ -1,0 +1,13 @@
+"""A module behind an entry point that works at its import."""
+
+from __future__ import annotations
+
+import time
+
+from conformance_light import bad_for_import_cheap
+
+_until = time.process_time() + 1.5
+while time.process_time() < _until:
+    pass
+
+__all__ = ["bad_for_import_cheap"]
