@@ -10,21 +10,27 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
+from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util import Timeout as Phases
+
+from providerhub._body import Body
 
 
 class Line:
     """The connection that one call uses, from its first connect on; it can be ended from any thread."""
 
-    __slots__ = ("_pid", "connect_deadline", "ended", "failure", "sock")
+    __slots__ = ("_pid", "body", "connect_deadline", "ended", "failure", "sock")
 
     def __init__(self, connect_deadline: float) -> None:
         self.connect_deadline = connect_deadline
+        self.body: Body | None = None
         self.sock: socket.socket | None = None
         self.ended = False
         self.failure = ""
@@ -90,45 +96,120 @@ def _tell(line: Line | None, failure: str) -> None:
         line.failure = failure
 
 
-def _reporting(base: type[Any]) -> type[Any]:
-    """A connection class that tells the current line which socket is in use."""
+class _Reporting:
+    """What our connections do beside urllib3's: they tell the current line which socket is in use, and which answer came."""
 
-    class Reporting(base):  # type: ignore[misc]
-        def _new_conn(self) -> socket.socket:
-            return _connect(self, self._dns_host, self.port, self.socket_options or [])
+    sock: socket.socket | None
+    held: list[bytes] | None = None
 
-        def request(self, *args: Any, **kwargs: Any) -> None:
-            line: Line | None = getattr(_current, "line", None)
-            if line is not None and self.sock is not None:
-                line.sock = self.sock
-                if line.ended:
-                    line.end()
-            super().request(*args, **kwargs)
+    def response_class(self, *args: Any, **kwargs: Any) -> Body:
+        body = Body(*args, **kwargs)
+        line: Line | None = getattr(_current, "line", None)
+        if line is not None:
+            line.body = body
+        return body
 
-        def getresponse(self) -> Any:
-            line: Line | None = getattr(_current, "line", None)
-            if line is not None:
-                line.sock = self.sock
-                if line.ended:
-                    line.end()
-            return super().getresponse()
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._report()
+        # Head and body leave in one piece: a second one wakes the server twice, and costs as much as the first.
+        self.held = []
+        try:
+            super().request(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            held, self.held = self.held, None
+        super().send(b"".join(held))  # type: ignore[misc]
 
-    return Reporting
+    def send(self, data: Any) -> None:
+        if self.held is None:
+            super().send(data)  # type: ignore[misc]
+        else:
+            self.held.append(data)
+
+    def getresponse(self) -> Any:
+        self._report()
+        return super().getresponse()  # type: ignore[misc]
+
+    def _new_conn(self) -> socket.socket:
+        plain: Any = self
+        return _connect(self, plain._dns_host, plain.port, plain.socket_options or [])  # noqa: SLF001 -- our own, by inheritance
+
+    def _report(self) -> None:
+        line: Line | None = getattr(_current, "line", None)
+        if line is not None and self.sock is not None:
+            line.sock = self.sock
+            if line.ended:
+                line.end()
 
 
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _reporting(HTTPConnection)
+class _HTTPConnection(_Reporting, HTTPConnection):  # type: ignore[misc]
+    pass
 
 
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _reporting(HTTPSConnection)
+class _HTTPSConnection(_Reporting, HTTPSConnection):  # type: ignore[misc]
+    pass
+
+
+class _Quiet:
+    """A pool that closes what it has no room for without a warning: many streams at once are nothing to warn of."""
+
+    def _put_conn(self, conn: Any) -> None:
+        pool = getattr(self, "pool", None)
+        if pool is None or not pool.full():
+            super()._put_conn(conn)  # type: ignore[misc]
+        elif conn is not None:
+            conn.close()
+
+
+class _HTTPPool(_Quiet, HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(_Quiet, HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
 
 
 class Adapter(HTTPAdapter):
-    """requests' adapter over reporting connections, without retries of its own: there is one retry layer, and it is not here."""
+    """requests' adapter over reporting connections, without retries of its own: there is one retry layer, and it is not here.
 
-    def __init__(self, *, connections: int = 100) -> None:
+    It says, as for any user of requests, which pool of connections serves an address, with which proxy and certificates; an
+    exchange then goes to that pool, past what a session would do anew for each.
+
+    Args:
+        connections: How many are kept open.
+        verify: Whether certificates are verified; or the path of what to verify them with.
+        proxies: Proxy addresses by scheme, as requests takes them.
+    """
+
+    def __init__(self, *, connections: int = 100, verify: bool | str = True, proxies: Mapping[str, str] | None = None) -> None:
         super().__init__(pool_connections=10, pool_maxsize=connections, max_retries=0)
+        self._verify = verify
+        self._proxies = dict(proxies or {})
+        self._ways: dict[str, tuple[Any, str]] = {}
+
+    def exchange(self, method: str, url: str, headers: dict[str, str], body: bytes | None, *, connect: float, read: float) -> Any:
+        """Ask once and wait for the answer's head.
+
+        Args:
+            method: `"POST"` or `"GET"`.
+            url: Where to.
+            headers: The request's, complete.
+            body: The request's, if it has one.
+            connect: Seconds for the connection.
+            read: Seconds without a byte before the head.
+
+        Returns:
+            urllib3's response, its body unread.
+
+        Raises:
+            urllib3.exceptions.HTTPError: The exchange failed.
+            requests.RequestException: The address or the proxy cannot be used.
+            OSError: The same as HTTPError.
+        """
+        pool, target = self._ways.get(url) or self._way(url)
+        return pool.urlopen(
+            method, target, body=body, headers=headers, retries=False, redirect=False, assert_same_host=False,
+            preload_content=False, decode_content=False, timeout=Phases(connect=connect, read=read),
+        )  # fmt: skip
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Use the reporting pools for direct connections."""
@@ -140,3 +221,20 @@ class Adapter(HTTPAdapter):
         manager = super().proxy_manager_for(*args, **kwargs)
         manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
         return manager
+
+    def close(self) -> None:
+        """Close the kept connections. Those in use are closed when they are given back."""
+        # The managers' own `clear` leaves a pool's sockets open for as long as any response refers to the pool.
+        for pool, _ in self._ways.values():
+            pool.close()
+        self._ways.clear()
+        super().close()
+
+    def _way(self, url: str) -> tuple[Any, str]:
+        request = PreparedRequest()
+        request.prepare_method("POST")
+        request.prepare_url(url, None)
+        pool = self.get_connection_with_tls_context(request, self._verify, proxies=self._proxies)
+        self.cert_verify(pool, url, self._verify, None)  # type: ignore[no-untyped-call]
+        way = self._ways[url] = (pool, self.request_url(request, self._proxies))
+        return way

@@ -1,13 +1,12 @@
 """One thread that ends what takes too long: socket timeouts hold for a single read, not for a phase.
 
-A guard carries a moment that its owner may move at any time by plain assignment. The thread looks at it when the moment it
-last knew of has come, so moving it later costs nothing.
+A guard carries a moment that its owner may move at any time. The thread sleeps until the earliest moment that it knew of, and
+then looks at all guards anew; so moving a guard later, adding one and releasing one cost no lock and no change of threads.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
+import math
 import os
 import threading
 import time
@@ -25,24 +24,30 @@ class Guard:
         end: Ends it; called from the watchdog's thread, at most once. It must not block.
     """
 
-    __slots__ = ("deadline", "end", "expired", "released", "scheduled")
+    __slots__ = ("deadline", "end", "expired")
 
     def __init__(self, deadline: float, end: Callable[[], object]) -> None:
         self.deadline = deadline
-        self.scheduled = deadline
         self.end = end
         self.expired = False
-        self.released = False
 
     def move(self, deadline: float) -> None:
-        """Set another moment."""
+        """Set another moment. To set a later one, assigning to `deadline` is enough.
+
+        Args:
+            deadline: The moment, in monotonic seconds.
+        """
         self.deadline = deadline
-        if deadline < self.scheduled:
-            WATCHDOG.watch(self)
+        if deadline < WATCHDOG.next_look:
+            WATCHDOG.look()
 
 
 class Watchdog:
-    """The thread and its heap; the thread is started when it is first needed, and anew in a forked child."""
+    """The thread and its guards; the thread is started when it is first needed, and anew in a forked child.
+
+    Attributes:
+        next_look: The moment at which the thread looks at the guards; whoever sets an earlier deadline calls `look`.
+    """
 
     def __init__(self) -> None:
         self._reset()
@@ -50,48 +55,60 @@ class Watchdog:
 
     def _reset(self) -> None:
         self._changed = threading.Condition(threading.Lock())
-        self._heap: list[tuple[float, int, Guard]] = []
-        self._count = itertools.count()
+        self._guards: set[Guard] = set()
         self._thread: threading.Thread | None = None
+        self.next_look = math.inf
 
     def watch(self, guard: Guard) -> None:
-        """Look after a guard until it is released."""
+        """Look after a guard until it is released.
+
+        Args:
+            guard: The guard.
+        """
+        # Adding to, removing from and copying a set are atomic. The thread raises `next_look` before it copies, so that a guard
+        # is either in the copy or finds its own moment to be the earlier one.
+        self._guards.add(guard)
+        if guard.deadline < self.next_look:
+            self.look()
+
+    def release(self, guard: Guard) -> None:
+        """Forget a guard. A second call does nothing.
+
+        Args:
+            guard: The guard.
+        """
+        self._guards.discard(guard)
+
+    def look(self) -> None:
+        """Have the thread look at the guards now."""
         with self._changed:
-            guard.scheduled = guard.deadline
-            heapq.heappush(self._heap, (guard.scheduled, next(self._count), guard))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="providerhub-watchdog", daemon=True)
                 self._thread.start()
-            elif self._heap[0][2] is guard:
+            else:
                 self._changed.notify()
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                guard = self._due()
-            if guard is not None:
-                guard.expired = True
-                guard.end()
+                late = self._late()
+            for guard in late:
+                if guard in self._guards:
+                    self._guards.discard(guard)
+                    guard.expired = True
+                    guard.end()
 
-    def _due(self) -> Guard | None:
-        """The next guard whose moment has come, after waiting for it; `None` when the heap has changed meanwhile."""
-        if not self._heap:
-            self._changed.wait()
-            return None
-        moment, _, guard = self._heap[0]
-        if guard.released:
-            heapq.heappop(self._heap)
-            return None
-        wait = moment - time.monotonic()
-        if wait > 0:
-            self._changed.wait(min(wait, _LONGEST_WAIT))
-            return None
-        heapq.heappop(self._heap)
-        if guard.deadline > moment:
-            guard.scheduled = guard.deadline
-            heapq.heappush(self._heap, (guard.deadline, next(self._count), guard))
-            return None
-        return guard
+    def _late(self) -> list[Guard]:
+        """The guards whose moment has come; waits for the next moment when there are none."""
+        self.next_look = math.inf
+        guards = list(self._guards)
+        now = time.monotonic()
+        late = [guard for guard in guards if guard.deadline <= now]
+        if not late:
+            self.next_look = min((guard.deadline for guard in guards), default=math.inf)
+            wait = self.next_look - now
+            self._changed.wait(min(wait, _LONGEST_WAIT) if wait < math.inf else None)
+        return late
 
 
 WATCHDOG = Watchdog()

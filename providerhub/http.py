@@ -22,16 +22,14 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from http.client import HTTPException
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from http.client import HTTPException, IncompleteRead
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from requests import PreparedRequest
-from requests.hooks import default_hooks
-from requests.structures import CaseInsensitiveDict
-
+from providerhub._body import READ_SIZE, Body
 from providerhub._errors import (
     EXCERPT_LIMIT,
     CallerError,
@@ -51,7 +49,6 @@ from providerhub._watchdog import WATCHDOG, Guard
 
 _log = logging.getLogger("providerhub")
 
-READ_SIZE = 65536
 ERROR_BODY_LIMIT = 65536
 BODY_LIMIT = 64 * 1024 * 1024
 """Decoded bytes of one answer; more is a protocol error. Guards against compressed bombs and streams without end."""
@@ -89,7 +86,7 @@ class HttpClient:
         if self._key and "authorization" not in {name.lower() for name in self._headers}:
             self._headers["Authorization"] = f"Bearer {self._key}"
         self._lock = threading.Lock()
-        self._adapter: Any = None
+        self._adapter: Adapter | None = None
         self._pid = 0
 
     def post(self, path: str, payload: Mapping[str, Any], call: CallContext, *, stream: bool) -> Answer:
@@ -177,25 +174,23 @@ class HttpClient:
         return error
 
     def _send(self, method: str, path: str, payload: Mapping[str, Any] | None, call: CallContext, phase: float) -> Any:
-        # A session would merge cookies, environment and redirects into every call; nothing here needs any of that.
-        request = PreparedRequest()
-        request.method, request.url = method, self._url + path
-        request.headers = CaseInsensitiveDict(self._headers)
-        if payload is not None:
-            request.body = _encoded(payload)
-            request.headers["Content-Length"] = str(len(request.body))
-        request.hooks = default_hooks()
+        body = None if payload is None else _encoded(payload)
+        headers = self._headers if body is None else {**self._headers, "Content-Length": str(len(body))}
         connect, read = call.remaining(call.timeout.connect), call.remaining(phase)
-        timeout = (max(connect, 0.001), min(max(read, 0.001), _LONGEST_TIMEOUT))
-        return self._connections().send(request, stream=True, timeout=timeout, verify=self._verify, proxies=self._proxies)
+        return self._connections().exchange(
+            method, self._url + path, headers, body, connect=max(connect, 0.001), read=min(max(read, 0.001), _LONGEST_TIMEOUT)
+        )
 
-    def _connections(self) -> Any:
+    def _connections(self) -> Adapter:
         pid = os.getpid()
-        with self._lock:
-            if self._adapter is None or self._pid != pid:
-                # After a fork the parent's sockets are left to the parent: two processes on one connection mix their answers.
-                self._adapter, self._pid = Adapter(), pid
-            return self._adapter
+        adapter = self._adapter
+        if adapter is None or self._pid != pid:
+            with self._lock:
+                if self._adapter is None or self._pid != pid:
+                    # After a fork the parent's sockets are left to the parent: two processes on one connection mix their answers.
+                    self._adapter, self._pid = Adapter(verify=self._verify, proxies=self._proxies), pid
+                adapter = self._adapter
+        return adapter
 
     def _refusal(self, answer: Answer) -> ProviderError:
         if 300 <= answer.status < 400:
@@ -228,8 +223,9 @@ class Answer:
         self._forget = forget
         self._limit = limit
         self._stream = stream
-        self._response: Any = None
         self._raw: Any = None
+        self._body: Body | None = None
+        self._read: Callable[[int], bytes] = _nothing
         self._complete = False
         self._token_due = call.started + call.timeout.first_token
         self._phase = "first token"
@@ -237,13 +233,16 @@ class Answer:
         self.headers: Mapping[str, str] = {}
 
     def take(self, response: Any) -> None:
-        """Take requests' response over.
+        """Take over the response that came.
 
         Args:
-            response: A `requests.Response` that was asked for as a stream.
+            response: urllib3's response, its body unread.
         """
-        self._response, self._raw = response, response.raw
-        self.status, self.headers = response.status_code, response.headers
+        self._raw, self._body = response, self._line.body
+        self.status, self.headers = response.status, response.headers
+        # The body is read past urllib3 unless it must decode, which it was asked not to need.
+        plain = self._body is not None and self.headers.get("content-encoding", "identity").strip().lower() in {"", "identity"}
+        self._read = self._body.read1 if plain else partial(response.read1, decode_content=True)
 
     def token(self) -> None:
         """Say that content has come, and that the consumer has given control back: the token-idle clock starts again."""
@@ -251,21 +250,20 @@ class Answer:
         self._token_due = self._call.clock() + self._call.timeout.token_idle
 
     def __iter__(self) -> Iterator[bytes]:
-        call, guard, read1 = self._call, self._guard, self._raw.read1
-        clock, total = call.clock, call.deadline
-        idle = call.timeout.byte_idle
+        call, guard, line, read, body = self._call, self._guard, self._line, self._read, self._body
+        clock, total, idle, stream = call.clock, call.deadline, call.timeout.byte_idle, self._stream
         size = 0
         try:
-            self._read_timeout(idle)
+            # The guard holds all clocks; a timeout of the socket's own would cost another system call for each read.
+            self._read_timeout(None)
             while True:
-                due = min(self._token_due, total) if self._stream else total
+                due = min(self._token_due, total) if stream else total
                 guard.move(min(due, clock() + idle))
-                data = read1(READ_SIZE)
-                if self._line.ended:
+                data = read(READ_SIZE)
+                if line.ended:
                     raise self._ended()  # noqa: TRY301 -- one place below classes every end
                 if not data:
-                    self._complete = True
-                    return
+                    break
                 size += len(data)
                 if size > self._limit:
                     msg = f"the answer is larger than {self._limit} bytes"
@@ -273,11 +271,14 @@ class Answer:
                 # While the consumer holds what is yielded, only the whole call's clock runs.
                 guard.deadline = total
                 yield data
-                if clock() > (self._token_due if self._stream else total):
+                if clock() > (self._token_due if stream else total):
                     guard.expired = True
                     raise self._ended()  # noqa: TRY301 -- as above
+                if body is not None and body.ended:
+                    break
         except Exception as error:
             raise self.classed(error) from error
+        self._complete = True
 
     def read(self) -> bytes:
         """The whole body."""
@@ -306,7 +307,7 @@ class Answer:
         """Say that the protocol's own end mark has come, so that the connection can serve again if the body ends here too."""
         try:
             self._read_timeout(0.02)
-            self._complete = not self._raw.read1(READ_SIZE)
+            self._complete = (self._body is not None and self._body.ended) or not self._read(READ_SIZE)
         except Exception:  # noqa: BLE001 -- the answer is whole; without a proper end the connection is merely closed
             self._complete = False
 
@@ -325,30 +326,32 @@ class Answer:
             return self._ended()
         if self._call.remaining() == 0:
             return ProviderTimeoutError("the call's total time is over")
-        if self.status and isinstance(error, Exception) and "Read timed out" in str(error):
-            return ProviderTimeoutError(f"no byte for {self._call.timeout.byte_idle:g} s (byte idle)")
         mapped = map_exception(error, provider=self._name, model="")
         if not self.status and _is_garbage(error):
             return ProtocolError("what answered does not speak HTTP; check the configured address")
         if self._line.failure:
             mapped.args = (self._line.failure,)
-        elif self.status and isinstance(mapped, ProtocolError):
-            mapped.args = ("the connection ended before the answer did",)
+        elif isinstance(mapped, ProtocolError):
+            if not self.status:
+                return ProviderConnectionError(f"the connection broke before the answer began: {error}")
+            if isinstance(error, IncompleteRead):
+                mapped.args = ("the connection ended before the answer did",)
         if self.status and isinstance(mapped, ProviderConnectionError):
             mapped.retryable = False
         return mapped
 
     def close(self) -> None:
         """Release the connection. A second call does nothing."""
-        self._guard.released = True
+        WATCHDOG.release(self._guard)
         self._forget()
-        response, self._response = self._response, None
-        if response is None:
+        raw, self._raw = self._raw, None
+        if raw is None:
             return
-        if self._complete and not self._line.ended:
-            self._raw.release_conn()
-        else:
-            response.close()
+        # Whoever ends this call from now on must not end the next one on the same connection.
+        self._line.sock = None
+        if not self._complete or self._line.ended or (self._body is not None and self._body.surplus):
+            raw.close()
+        raw.release_conn()
 
     def __enter__(self) -> Self:
         return self
@@ -356,10 +359,10 @@ class Answer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _read_timeout(self, seconds: float) -> None:
+    def _read_timeout(self, seconds: float | None) -> None:
         sock = self._line.sock
         if sock is not None and sock.fileno() >= 0:
-            sock.settimeout(min(seconds, _LONGEST_TIMEOUT))
+            sock.settimeout(seconds)
 
     def _ended(self) -> ProviderError:
         if self._call.cancelled:
@@ -371,6 +374,11 @@ class Answer:
         timeout = self._call.timeout
         seconds = timeout.first_token if self._phase == "first token" else timeout.token_idle
         return ProviderTimeoutError(f"nothing came for {seconds:g} s ({self._phase})")
+
+
+def _nothing(_size: int) -> bytes:
+    """What there is to read before the head has come."""
+    return b""
 
 
 def is_loopback(host: str) -> bool:

@@ -1,0 +1,140 @@
+"""The server that every benchmark asks: the OpenAI chat shape on loopback, in a process of its own.
+
+`python loopback.py` prints its port and serves until its standard input closes. The first segment of the path says how it
+behaves: `/chunks=1000,frame=each/v1/chat/completions`.
+
+- `chunks`: content chunks of a streamed answer (default 100).
+- `frame`: how they travel. `each`: one HTTP chunk for each, many in one segment, as a fast model behind a proxy looks;
+  `bulk`: a body that ends with the connection, in segments of 16 KiB; `alone`: each in a segment of its own, a moment apart,
+  so that the client wakes for every one.
+- `status`: answers with this status and an error in place of an answer.
+
+Every request of every peer gets the same bytes, made before.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import socket
+import sys
+import threading
+
+SEGMENT = 16 * 1024
+IDENTITY = {"id": "chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG", "created": 1741570283, "model": "gpt-4"}
+USAGE = {"prompt_tokens": 19, "completion_tokens": 10, "total_tokens": 29}
+
+
+def chunk(delta: dict[str, object], reason: str | None = None) -> bytes:
+    """One streamed chunk in the shape that the service sends today."""
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+    body = {
+        "id": IDENTITY["id"], "object": "chat.completion.chunk", "created": IDENTITY["created"], "model": IDENTITY["model"],
+        "service_tier": "default", "system_fingerprint": "fp_fc9f1d7035", "choices": [choice],
+    }  # fmt: skip
+    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
+
+
+@functools.cache
+def events(count: int) -> tuple[bytes, ...]:
+    """The events of a streamed answer."""
+    words = [chunk({"content": f" word{number % 10}"}) for number in range(count)]
+    first = chunk({"role": "assistant", "content": "", "refusal": None})
+    return (first, *words, chunk({}, "stop"), b"data: [DONE]\n\n")
+
+
+@functools.cache
+def whole() -> bytes:
+    """An answer that does not stream, head and all."""
+    message = {"role": "assistant", "content": "Hello! How can I assist you today?", "refusal": None, "annotations": []}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    body = json.dumps({**IDENTITY, "object": "chat.completion", "choices": [choice], "usage": USAGE}).encode()
+    return head("application/json", f"Content-Length: {len(body)}") + body
+
+
+def head(kind: str, *fields: str, status: int = 200) -> bytes:
+    """An answer's head."""
+    lines = [f"HTTP/1.1 {status} -", "Date: Mon, 01 Jan 2024 00:00:00 GMT", f"Content-Type: {kind}", *fields, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+@functools.cache
+def streamed(count: int, frame: str) -> tuple[bytes, ...]:
+    """The segments of a streamed answer."""
+    if frame == "bulk":
+        body, fields = b"".join(events(count)), ("Connection: close",)
+    else:
+        framed = [b"%x\r\n%b\r\n" % (len(event), event) for event in events(count)]
+        fields = ("Transfer-Encoding: chunked",)
+        if frame == "alone":
+            return (head("text/event-stream", *fields), *framed, b"0\r\n\r\n")
+        body = b"".join(framed) + b"0\r\n\r\n"
+    parts = tuple(body[start : start + SEGMENT] for start in range(0, len(body), SEGMENT))
+    return (head("text/event-stream", *fields), *parts)
+
+
+def refused(status: int) -> bytes:
+    """An error."""
+    body = b'{"error": {"message": "the server had an error", "type": "server_error", "param": null, "code": null}}'
+    return head("application/json", f"Content-Length: {len(body)}", status=status) + body
+
+
+def asked(path: str) -> dict[str, str]:
+    """What the first segment of a path asks for."""
+    first = path.split("/")[1]
+    return dict(part.split("=", 1) for part in first.split(",")) if "=" in first else {}
+
+
+def serve(connection: socket.socket) -> None:
+    """Answer one connection's requests until it closes."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with connection, connection.makefile("rb") as source:
+        while line := source.readline():
+            size = 0
+            while (field := source.readline()).strip():
+                name, _, value = field.partition(b":")
+                if name.lower() == b"content-length":
+                    size = int(value)
+            if not answer(connection, line.split()[1].decode(), source.read(size)):
+                return
+
+
+def answer(connection: socket.socket, path: str, body: bytes) -> bool:
+    """Answer one request; false when the connection is at its end."""
+    how = asked(path)
+    if "status" in how:
+        connection.sendall(refused(int(how["status"])))
+        return True
+    if b'"stream":true' not in body.replace(b" ", b""):
+        connection.sendall(whole())
+        return True
+    frame = how.get("frame", "each")
+    pause = threading.Event()
+    for segment in streamed(int(how.get("chunks", "100")), frame):
+        connection.sendall(segment)
+        if frame == "alone":
+            pause.wait(0.0002)
+    return frame != "bulk"
+
+
+def quietly(connection: socket.socket) -> None:
+    """Serve; a client that leaves early is ordinary."""
+    try:
+        serve(connection)
+    except OSError:
+        pass
+
+
+def main() -> None:
+    """Listen until the parent is gone."""
+    with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
+        print(listener.getsockname()[1], flush=True)
+        threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=quietly, args=(connection,), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
