@@ -32,7 +32,7 @@ class Breaker:
         self.generation = 0
         self.open_for = 0.0
         self.open_until: float | None = None
-        self.probing = False
+        self.probing = 0
 
     def allow(self, now: float) -> bool:
         """Whether a call may go through; in the half-open state that makes it the probe."""
@@ -40,14 +40,18 @@ class Breaker:
             return True
         if now < self.open_until or self.probing:
             return False
-        self.probing = True
+        self.probing = 1
         return True
 
     def force(self, now: float) -> None:
         """Let a call through although the breaker is open, as its probe."""
         if self.open_until is not None:
             self.open_until = min(self.open_until, now)
-            self.probing = True
+            self.probing += 1
+
+    def release(self) -> None:
+        """A call of the present generation ended without counting; others that were forced may still be under way."""
+        self.probing = max(0, self.probing - 1)
 
     def record(self, now: float, *, ok: bool, rng: Rng) -> None:
         """Count a finished call of the present generation."""
@@ -68,9 +72,8 @@ class Breaker:
         return len(self._outcomes) >= self._rules.calls and failed >= self._rules.share * len(self._outcomes)
 
     def _probed(self, now: float, *, ok: bool, rng: Rng) -> None:
-        self.probing = False
         if ok:
-            self.open_until, self.open_for = None, 0.0
+            self.open_until, self.open_for, self.probing = None, 0.0, 0
             self._outcomes.clear()
             self._in_a_row = 0
             self.generation += 1
@@ -81,7 +84,7 @@ class Breaker:
         # Equal jitter: half is certain, half is drawn, so that many clients do not probe at one moment.
         self.open_for = seconds
         self.open_until = now + seconds / 2 + rng() * seconds / 2
-        self.probing = False
+        self.probing = 0
         self.generation += 1
 
 
@@ -219,7 +222,7 @@ class Health:
                         record.breaker.record(now, ok=False, rng=self._rng)
                         self._look_again(key, record, now)
                 elif (known := self._records.get(key)) is not None and known.breaker.generation == generation:
-                    known.breaker.probing = False
+                    known.breaker.release()
             if what.pause or error_retry_after(error):
                 self._pause(instance if what.pause == "instance" else model, error, now, policy)
 
@@ -229,7 +232,7 @@ class Health:
             for key, generation in permit.generations:
                 record = self._records.get(key)
                 if record is not None and record.breaker.generation == generation:
-                    record.breaker.probing = False
+                    record.breaker.release()
 
     def take_budget(self, provider: str, now: float) -> bool:
         """Take one token of a provider's retry budget, if there is one."""

@@ -204,6 +204,16 @@ def test_force_goes_through_what_is_open():
     assert _reason(health, 1.0) is None
 
 
+def test_a_forced_call_that_ends_leaves_the_probe_alone():
+    health = _opened()
+    assert health.acquire(ONE, 5.0) is not None
+    health.released(health.acquire(ONE, 5.0, force=True))
+    assert _reason(health, 5.0) == "probe under way"
+    forced = health.acquire(ONE, 5.0, force=True)
+    health.failed(ONE, forced, 5.0, ProviderConnectionError("counts on the instance"), POLICY)
+    assert health.acquire(ONE, 5.0) is None
+
+
 def test_the_table_is_bounded_and_forgets_the_one_unused_for_longest():
     health = _health(size=10)
     candidates = [Candidate("acme", f"m{n}", f"m{n}") for n in range(12)]
