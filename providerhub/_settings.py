@@ -127,16 +127,20 @@ class Settings:
             ConfigurationError: The file that was named is not there, or the file or a variable is wrong: with file, line, and
                 the nearest known key.
         """
-        environ = os.environ if environ is None else environ
-        where = settings_path(environ) if path is None else os.fspath(path)
+        # The variables get no local name here, nor where anything is raised: they may hold keys, and a traceback may show locals.
+        where = settings_path(os.environ if environ is None else environ) if path is None else os.fspath(path)
         if where is None:
-            return cls().with_environment(environ)
+            return cls().with_environment(os.environ if environ is None else environ)
         # Only the one in its usual place need not be there: a name that somebody gave is not passed over in silence.
-        file = read(where, optional=path is None and not environ.get(VARIABLE))
+        named = path is not None or (os.environ if environ is None else environ).get(VARIABLE)
+        file = read(where, optional=not named)
         if file.error is not None:
             raise file.error
         origins = {name: f"{file.path}:{line}" for name, line in file.lines.items()}
-        return _outranked(cls(**file.values, origins=origins), environ, ())
+        settings, error = _outranked(cls(**file.values, origins=origins), os.environ if environ is None else environ, ())
+        if error:
+            raise ConfigurationError(error)
+        return settings
 
     def with_environment(self, environ: Mapping[str, str]) -> Self:
         """Fill in from the environment what was not given.
@@ -157,48 +161,51 @@ class Settings:
             "timeout": self.timeout is not _TIMEOUT,
             "strategy": not isinstance(self.strategy, _Default),
         }
-        return _outranked(self, environ, {name for name, given in is_given.items() if given})
+        settings, error = _outranked(self, environ, {name for name, given in is_given.items() if given})
+        del environ  # it may hold keys, and a traceback may show locals
+        if error:
+            raise ConfigurationError(error)
+        return settings
 
 
-def _seconds_from(settings: Settings, env: str, text: str) -> Timeout:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
+def _seconds_from(settings: Settings, text: str) -> Timeout:
+    seconds = float(text)
     if not (math.isfinite(seconds) and seconds > 0):
-        msg = f"{env} must be a positive, finite number of seconds, not {text!r}"
-        raise ConfigurationError(msg)
+        raise ValueError
     return attrs.evolve(settings.timeout, total=seconds)
 
 
-def _strategy_from(_settings: Settings, env: str, text: str) -> str:
+def _strategy_from(_settings: Settings, text: str) -> str:
     if text not in STRATEGIES:
-        msg = f"{env} must be one of {', '.join(STRATEGIES)}, not {text!r}"
-        raise ConfigurationError(msg)
+        raise ValueError
     return text
 
 
-_ENVIRONMENT: dict[str, tuple[str, Callable[[Settings, str, str], Any]]] = {
-    "timeout": ("PROVIDERHUB_TIMEOUT", _seconds_from),
-    "strategy": ("PROVIDERHUB_STRATEGY", _strategy_from),
-    "allow": ("PROVIDERHUB_PLUGINS", lambda _settings, _env, text: text),
-    "block": ("PROVIDERHUB_BLOCK", lambda _settings, _env, text: text),
-    "autoload": ("PROVIDERHUB_DISABLE_AUTOLOAD", lambda _settings, _env, text: text == "0"),
+_ENVIRONMENT: dict[str, tuple[str, Callable[[Settings, str], Any], str]] = {
+    "timeout": ("PROVIDERHUB_TIMEOUT", _seconds_from, "a positive, finite number of seconds"),
+    "strategy": ("PROVIDERHUB_STRATEGY", _strategy_from, f"one of {', '.join(STRATEGIES)}"),
+    "allow": ("PROVIDERHUB_PLUGINS", lambda _settings, text: text, "names with commas between"),
+    "block": ("PROVIDERHUB_BLOCK", lambda _settings, text: text, "names with commas between"),
+    "autoload": ("PROVIDERHUB_DISABLE_AUTOLOAD", lambda _settings, text: text == "0", "1 or 0"),
 }
-"""Field → the variable that outranks a file, and what it means."""
+"""Field → the variable that outranks a file, what it means (a `ValueError` when nothing), and what it must be."""
 
 
-def _outranked(settings: _Settings, environ: Mapping[str, str], given: Collection[str]) -> _Settings:
-    """Settings with what the environment says, but for what was given."""
+def _outranked(settings: _Settings, environ: Mapping[str, str], given: Collection[str]) -> tuple[_Settings, str]:
+    """Settings with what the environment says, but for what was given; and what is wrong with the environment, if anything."""
     changes: dict[str, Any] = {}
     origins = dict(settings.origins)
-    for name, (env, reader) in _ENVIRONMENT.items():
+    for name, (env, reader, wanted) in _ENVIRONMENT.items():
         text = environ.get(env)
-        if text and name not in given:
-            changes[name] = reader(settings, env, text)
-            origins["timeout.total" if name == "timeout" else name] = f"environment variable {env}"
+        if not text or name in given:
+            continue
+        try:
+            changes[name] = reader(settings, text)
+        except ValueError:
+            return settings, f"{env} must be {wanted}, not {text!r}"
+        origins["timeout.total" if name == "timeout" else name] = f"environment variable {env}"
     changes = {"autoload": settings.autoload is not False, "block": settings.block or (), **changes}
-    return attrs.evolve(settings, **changes, origins=origins)
+    return attrs.evolve(settings, **changes, origins=origins), ""
 
 
 def variable(setting: Setting, instance: str, plugin: str) -> str:

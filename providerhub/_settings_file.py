@@ -88,6 +88,7 @@ def settings_path(environ: Mapping[str, str]) -> str | None:
         ConfigurationError: The variable's path depends on the working directory.
     """
     named = environ.get(VARIABLE)
+    del environ  # it may hold keys, and a traceback may show locals
     if named:
         path = os.path.expanduser(named)  # noqa: PTH111 -- pathlib is not worth its import here
         if not os.path.isabs(path):  # noqa: PTH117 -- the same

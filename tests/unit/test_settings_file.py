@@ -1,0 +1,390 @@
+"""The settings file: where it is, what it means, and every mistake with its line and a way out."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+
+from providerhub import ConfigurationError, Model, ModelInfo, ProviderConfig, RetryPolicy, Secret, Settings, Timeout
+from providerhub._settings_file import KINDS, SettingsFile, read, settings_path
+from providerhub._settings_keys import KEYS, below
+from providerhub._types import BreakerRules, BudgetRules
+
+CANARY = "sk-canary-1f3c"
+POSIX = pytest.mark.skipif(os.name != "posix", reason="file modes")
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a settings file that only its owner may read; returns its path."""
+
+    def write(text, *, mode=0o600):
+        path = tmp_path / "settings.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        path.chmod(mode)
+        return str(path)
+
+    return write
+
+
+FULL = """
+strategy = "fastest"
+on_interrupt = "restart"
+hedge = true
+emulate_stream = true
+allow = ["lockchat"]
+block = ["x"]
+autoload = false
+[timeout]
+connect = 3
+total = 30.5
+[retry]
+attempts = 2
+backoff = 0
+[aliases]
+fast = "gpt-4"
+best = ["lockchat-eu/gpt-4", "fast", { name = "a/b", provider = "acme" }]
+[prefer]
+acme = "acme-official"
+[providers.lockchat]
+url = "https://one"
+priority = 10
+weight = 2.0
+models = ["a-name", { name = "b", supports_stream = true, context_window = 8192, price_in = 1.5, aliases = ["c"] }]
+ca_bundle = "ca.pem"
+proxies = { https = "http://proxy:3128" }
+options = { temperature = 0.5, nested = { a = 1 }, token = { env = "TOKEN" } }
+[providers.lockchat-eu]
+plugin = "lockchat"
+api_key = { command = ["pass", "show", "x"], timeout = 5 }
+"""
+
+
+def test_every_kind_of_value(file):
+    path = file(FULL)
+    settings = Settings.load(path, environ={})
+    assert settings.strategy == "fastest"
+    assert settings.on_interrupt == "restart"
+    assert (settings.hedge, settings.emulate_stream, settings.autoload) == (True, True, False)
+    assert (settings.allow, settings.block) == ({"lockchat"}, {"x"})
+    assert settings.timeout == Timeout(connect=3, total=30.5)
+    assert settings.retry == RetryPolicy(attempts=2, backoff=0)
+    assert settings.aliases == {"fast": ("gpt-4",), "best": ("lockchat-eu/gpt-4", "fast", Model("a/b", "acme"))}
+    assert settings.prefer == {"acme": "acme-official"}
+    first = settings.providers["lockchat"]
+    assert (first.url, first.priority, first.weight, first.origin) == ("https://one", 10, 2.0, path)
+    assert first.models == (
+        ModelInfo("a-name"),
+        ModelInfo("b", supports_stream=True, context_window=8192, price_in=1.5, aliases=["c"]),
+    )
+    assert first.ca_bundle == str(Path(path).with_name("ca.pem"))
+    assert first.proxies == {"https": "http://proxy:3128"}
+    assert (first.options["temperature"], first.options["nested"]) == (0.5, {"a": 1})
+    assert isinstance(first.options["token"], Secret)
+    second = settings.providers["lockchat-eu"]
+    assert (second.plugin, bool(second.api_key)) == ("lockchat", True)
+
+
+def test_the_timeout_may_be_one_number(file):
+    assert Settings.load(file("timeout = 60"), environ={}).timeout == Timeout(total=60)
+
+
+def test_origins_tell_file_and_line(file):
+    path = file(FULL)
+    origins = Settings.load(path, environ={"PROVIDERHUB_TIMEOUT": "7"}).origins
+    assert origins["strategy"] == f"{path}:2"
+    assert origins["timeout.connect"] == f"{path}:10"
+    assert origins["timeout.total"] == "environment variable PROVIDERHUB_TIMEOUT"
+    assert origins["providers.lockchat-eu.api_key"] == f"{path}:{FULL[: FULL.index('api_key')].count(chr(10)) + 1}"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "\ufefftimeout = 600\n", "timeout = 600\r\n"])
+def test_an_empty_file_a_byte_order_mark_and_either_newline(file, text):
+    assert Settings.load(file(text), environ={}) == Settings().with_environment({})
+
+
+WRONG = [
+    ("timout = 60", 1, "unknown key 'timout'; did you mean 'timeout'?"),
+    ("\n\n[retry]\nattemps = 3", 4, "unknown key 'retry.attemps'; did you mean 'attempts'?"),
+    ("[providers.acme]\nurll = 'x'", 2, "unknown key 'providers.acme.urll'; did you mean 'url'?"),
+    ("xyz = 1", 1, "the known ones here are timeout, "),
+    ("api_key = 'x'", 1, "it belongs at 'providers.NAME.api_key'"),
+    ("[providers.acme]\ntimeout = 3", 2, "it belongs at 'providers.NAME.api_key.timeout' or 'timeout'"),
+    ("timeout = 'long'", 1, "timeout must be a number of seconds or a table, not a text"),
+    ("timeout = -1", 1, "total must be a positive, finite number of seconds"),
+    ("timeout = nan", 1, "total must be a positive, finite number of seconds"),
+    ("[timeout]\nconnect = true", 2, "timeout.connect must be a number, not true or false"),
+    ("[timeout]\nconnect = 0", 2, "timeout: connect must be a positive"),
+    ("[retry]\nattempts = 0", 2, "retry: attempts must be a whole number, 1 or more"),
+    ("[retry]\nattempts = 1.5", 2, "retry.attempts must be a whole number"),
+    ("strategy = 'fastst'", 1, "not 'fastst'; did you mean 'fastest'?"),
+    ("on_interrupt = 'again'", 1, "on_interrupt must be one of raise, restart, continue"),
+    ("hedge = 1", 1, "hedge must be true or false, not a number"),
+    ("allow = 'lockchat'", 1, 'allow must be a list of names, such as ["acme"], not a text'),
+    ("allow = [1]", 1, "allow must be a list of names"),
+    ("retry = 3", 1, "retry must be a table, not a number"),
+    ("block = 1979-05-27", 1, 'block must be a list of names, such as ["acme"], not a date or time'),
+    ("[aliases]\na = 'b'\nb = ['c', 'a']", 2, "aliases go in a circle: a → b → a"),
+    ("[aliases]\na = []", 2, "aliases.a must name a model"),
+    ("[aliases]\na = ['x',\n 3]", 3, "aliases.a must hold models"),
+    ("[aliases]\na = { nam = 'x' }", 2, "aliases.a must hold models"),
+    ("[aliases]\na = 3", 2, "aliases.a must be a model or a list of models"),
+    ("[prefer]\nacme = 1", 2, "prefer.acme must be a text"),
+    ("[providers]\nacme = 'x'", 2, "providers.acme must be a table, not a text"),
+    ("[providers.'a/b']\nurl = 'x'", 1, "cannot be empty or hold a slash: 'a/b'"),
+    ("[providers.a]\nurl = ''", 2, "providers.a.url must be a text that is not empty"),
+    ("[providers.a]\nweight = -1", 2, "providers.a: weight must be zero or more"),
+    ("[providers.a]\npriority = inf", 2, "providers.a: priority must be a finite number"),
+    ("[providers.a]\nmodels = 'x'", 2, "providers.a.models must be a list of names and tables"),
+    ("[providers.a]\nmodels = [\n1]", 3, "providers.a.models must hold names, or tables"),
+    ("[providers.a]\nmodels = [{}]", 2, "providers.a.models must hold names, or tables"),
+    ("[[providers.a.models]]\nname = 'x'\nsupports_tool = true", 3, "did you mean 'supports_tools'?"),
+    (
+        "[[providers.a.models]]\nname = 'x'\n[[providers.a.models]]\nname = 'y'\ncontext_window = '8k'",
+        5,
+        "must be a whole number",
+    ),
+    ("[providers.a.proxies]\nhttps = 1", 2, "providers.a.proxies.https must be a text"),
+    ("[providers.a]\napi_key = 3", 2, 'providers.a.api_key must be a table such as { env = "VARIABLE" }'),
+    ("[providers.a]\napi_key = ''", 2, "providers.a.api_key must not be empty"),
+    ("[providers.a]\napi_key = {}", 2, "must have exactly one of env, command, keyring"),
+    ("[providers.a]\napi_key = { env = 'A', keyring = 'b' }", 2, "must have exactly one of env, command, keyring"),
+    ("[providers.a]\napi_key = { env = 'A', timeout = 3 }", 2, "providers.a.api_key.timeout belongs to command"),
+    ("[providers.a]\napi_key = { env = 'A', username = 'u' }", 2, "providers.a.api_key.username belongs to keyring"),
+    ("[providers.a]\napi_key = { command = 'pass' }", 2, "providers.a.api_key.command must be a program and its arguments"),
+    ("[providers.a]\napi_key = { command = [] }", 2, "providers.a.api_key.command must be a program and its arguments"),
+    ("[providers.a]\napi_key = { command = ['pass'], timeout = inf }", 2, "must be a positive, finite number of seconds"),
+    ("[providers.a]\napi_key = { comand = ['pass'] }", 2, "did you mean 'command'?"),
+    ("[providers.a.options]\nt = { env = 1 }", 2, "providers.a.options.t.env must be a text"),
+    ("a = 1\nb = =", 2, "this is not TOML: Invalid value"),
+    ("a = 1\na = 2", 2, "this is not TOML: Cannot overwrite a value"),
+    ("timeout = 60\nx = [1,\n", 3, "this is not TOML"),
+    (b"a = 1\nb = '\xff'", 2, "not UTF-8"),
+    ("a = " + "[" * 5000, 1, "this is not TOML"),
+    (b"#" * (1 << 20) + b"\n", 1, "larger than"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "said"), WRONG, ids=range(len(WRONG)))
+def test_a_mistake_is_told_with_its_line(file, text, line, said):
+    path = file(text)
+    with pytest.raises(ConfigurationError) as raised:
+        Settings.load(path, environ={})
+    assert str(raised.value).startswith(f"{path}:{line}: ")
+    assert said in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_all_mistakes_are_found_in_the_order_of_their_lines(file):
+    path = file("[providers.a]\nurll = 'x'\nweight = -1\n[retry]\nattempts = 0\nx = 1\n")
+    found = read(path)
+    assert [problem.line for problem in found.problems] == [2, 3, 5, 6]
+    assert "(and 3 more; `providerhub settings check` lists them)" in str(found.error)
+
+
+def test_what_is_right_in_a_wrong_file_is_still_read(file):
+    found = read(file("timout = 1\nstrategy = 'fastest'\n[retry]\nattempts = 0\nbackoff = 2\n"))
+    assert found.values["strategy"] == "fastest"
+    assert found.values["retry"] == RetryPolicy(backoff=2)
+
+
+def test_an_error_pickles(file):
+    error = read(file("timout = 1")).error
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+# --- where it is
+
+
+def test_the_variable_names_the_file(file):
+    path = file("strategy = 'fastest'")
+    assert Settings.load(environ={"PROVIDERHUB_CONFIG": path}).strategy == "fastest"
+    assert settings_path({"PROVIDERHUB_CONFIG": "~/x.toml"}) == str(Path("~/x.toml").expanduser())
+
+
+def test_a_path_that_depends_on_the_working_directory_is_refused():
+    with pytest.raises(ConfigurationError, match="PROVIDERHUB_CONFIG must be an absolute path"):
+        settings_path({"PROVIDERHUB_CONFIG": "settings.toml"})
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path):
+    for given in ({"path": tmp_path / "no.toml", "environ": {}}, {"environ": {"PROVIDERHUB_CONFIG": str(tmp_path / "no.toml")}}):
+        with pytest.raises(ConfigurationError, match=r"no\.toml:1: the settings file cannot be read: No such file"):
+            Settings.load(**given)
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        Settings.load(tmp_path, environ={})
+
+
+HOME = """
+import os, sys
+from providerhub import Settings
+print(Settings.load().strategy)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="each platform has a place of its own")
+def test_the_usual_place_is_the_users_and_never_the_working_directory(tmp_path):
+    def strategy(**environ):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PROVIDERHUB_", "XDG_"))}
+        run = [sys.executable, "-c", HOME]
+        done = subprocess.run(run, env=kept | environ, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout.strip()
+
+    home, xdg = tmp_path / "home", tmp_path / "xdg"
+    for folder, name in ((home / ".config", "fastest"), (xdg, "cheapest")):
+        (folder / "providerhub").mkdir(parents=True)
+        (folder / "providerhub" / "settings.toml").write_text(f"strategy = '{name}'")
+    for trap in (tmp_path / "settings.toml", tmp_path / "~" / ".config" / "providerhub" / "settings.toml"):
+        trap.parent.mkdir(parents=True, exist_ok=True)
+        trap.write_text("strategy = 'weighted'")
+    assert strategy(HOME=str(home)) == "fastest"
+    assert strategy(HOME=str(home), XDG_CONFIG_HOME=str(xdg)) == "cheapest"
+    assert strategy(HOME=str(tmp_path / "empty")) == "priority"
+    assert strategy(HOME="~") == "priority"
+
+
+# --- who outranks whom
+
+
+def test_the_environment_outranks_the_file_and_an_argument_both(file):
+    path = file("strategy = 'fastest'\nallow = ['a']\nblock = ['b']\nautoload = true\ntimeout = { connect = 2, total = 9 }")
+    environ = {
+        "PROVIDERHUB_STRATEGY": "cheapest", "PROVIDERHUB_PLUGINS": "c", "PROVIDERHUB_BLOCK": "d",
+        "PROVIDERHUB_DISABLE_AUTOLOAD": "1", "PROVIDERHUB_TIMEOUT": "7.5",
+    }  # fmt: skip
+    read_settings = Settings.load(path, environ=environ)
+    assert (read_settings.strategy, read_settings.allow, read_settings.block) == ("cheapest", {"c"}, {"d"})
+    assert (read_settings.autoload, read_settings.timeout) == (False, Timeout(connect=2, total=7.5))
+    given = Settings(strategy="priority", allow=["a"], block=[], autoload=True, timeout=Timeout()).with_environment(environ)
+    assert (given.strategy, given.allow, given.block, given.autoload, given.timeout) == (
+        "priority", {"a"}, frozenset(), True, Timeout(),
+    )  # fmt: skip
+    changed = attrs.evolve(read_settings, strategy="weighted").with_environment(environ)
+    assert changed.strategy == "weighted"
+    left_open = Settings().with_environment(environ)
+    assert (left_open.strategy, left_open.timeout.total) == ("cheapest", 7.5)
+
+
+def test_autoload_may_be_switched_on_again(file):
+    path = file("autoload = false")
+    assert Settings.load(path, environ={"PROVIDERHUB_DISABLE_AUTOLOAD": "0"}).autoload is True
+    assert Settings.load(path, environ={"PROVIDERHUB_DISABLE_AUTOLOAD": ""}).autoload is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PROVIDERHUB_TIMEOUT", "soon"),
+        ("PROVIDERHUB_TIMEOUT", "-1"),
+        ("PROVIDERHUB_TIMEOUT", "inf"),
+        ("PROVIDERHUB_STRATEGY", "luck"),
+    ],
+)
+def test_a_wrong_variable_is_named(name, value):
+    with pytest.raises(ConfigurationError, match=f"^{name} must be .*{value}"):
+        Settings().with_environment({name: value})
+
+
+def test_settings_travel_to_another_process_as_they_are(file):
+    for settings in (Settings(), Settings.load(file(FULL), environ={})):
+        assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+# --- keys
+
+
+@POSIX
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
+def test_a_key_in_a_file_that_others_may_read_is_refused(file, mode):
+    path = file(f"[providers.a]\napi_key = '{CANARY}'\n", mode=mode)
+    with pytest.raises(ConfigurationError, match=f"chmod 600 {path}") as raised:
+        Settings.load(path, environ={})
+    assert CANARY not in str(raised.value)
+
+
+def test_a_key_in_a_file_of_ones_own(file):
+    config = Settings.load(file(f"[providers.a]\napi_key = '{CANARY}'\n"), environ={}).providers["a"]
+    assert config.api_key.reveal() == CANARY
+    assert CANARY not in repr(config)
+
+
+@POSIX
+def test_a_command_in_a_file_that_anybody_may_change_is_refused(file):
+    path = file("[providers.a]\napi_key = { command = ['pass'] }\n", mode=0o666)
+    with pytest.raises(ConfigurationError, match=f"chmod o-w {path}"):
+        Settings.load(path, environ={})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"api_key = '{CANARY}'",
+        f"'{CANARY}' = 1\nx = ",
+        f"[providers.a]\napi_key = {CANARY}",
+        f"[providers.a]\napi_kee = '{CANARY}'",
+        f"[providers.a]\nurl = ['{CANARY}']",
+        f"[providers.a]\npriority = '{CANARY}'",
+        f"[providers.a]\nmodels = [['{CANARY}']]",
+        f"[providers.a]\napi_key = ['{CANARY}']",
+        f"[providers.a]\napi_key = {{ envv = '{CANARY}' }}",
+        f"[aliases]\na = {{ x = '{CANARY}' }}",
+        f"timeout = '{CANARY}'",
+    ],
+)
+def test_a_key_in_a_wrong_place_is_in_no_error_and_no_traceback(file, text):
+    path = file(text, mode=0o644)
+    code = (
+        "from providerhub import Settings\nimport sys, traceback\ntry:\n    Settings.load(sys.argv[1])\nexcept Exception as e:\n"
+    )
+    code += "    error = e\n    while error is not None:\n        for line in traceback.TracebackException.from_exception(error, "
+    code += "capture_locals=True).format():\n            print(line)\n        error = error.__context__\n    sys.exit(3)\n"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3, done.stderr
+    assert CANARY not in done.stdout + done.stderr
+
+
+# --- the table
+
+
+def _class_keys(prefix):
+    return set(below(prefix))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "cls", "but"),
+    [
+        ("timeout", Timeout, set()),
+        ("retry", RetryPolicy, set()),
+        ("providers.*", ProviderConfig, {"name", "origin"}),
+        ("providers.*.models.*", ModelInfo, set()),
+        ("", Settings, {"origins"}),
+        ("breaker", BreakerRules, set()),
+        ("budget", BudgetRules, set()),
+    ],
+)
+def test_the_table_has_every_field(prefix, cls, but):
+    assert _class_keys(prefix) == {field.name for field in attrs.fields(cls)} - but
+
+
+def test_the_defaults_of_the_table_are_the_real_ones(file):
+    lines = [f"{key.path} = {key.default}" for key in KEYS if key.default and "*" not in key.path and key.path != "timeout"]
+    assert Settings.load(file("\n".join(lines)), environ={}) == Settings().with_environment({})
+
+
+def test_every_kind_of_the_table_is_known_and_every_key_explained():
+    assert {key.kind for key in KEYS} == set(KINDS)
+    assert all(key.help.endswith(".") for key in KEYS)
+    assert len({key.path for key in KEYS}) == len(KEYS)
+
+
+def test_a_file_without_mistakes_has_no_error():
+    assert SettingsFile(path="x").error is None
