@@ -17,6 +17,7 @@ COMMANDS = {
     "plugins": ("providerhub.cli._show:plugins", "List the installed plugins with their state."),
     "models": ("providerhub.cli._show:models", "List the models, and who serves them."),
     "route": ("providerhub.cli._show:route", "Show what would be tried for a model, and why."),
+    "conformance": ("providerhub.cli._conformance:conformance", "Check that an installed plugin keeps its promises."),
 }
 """Each command's `module:function`, and its line in the overview: the order is the overview's."""
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
-from providerhub import CallContext, Finish, ProviderConfig, Request
+from good_anthropic import Messages
+
+from providerhub import CallContext, Finish, ProtocolError, ProviderConfig, ProviderTimeoutError, Request, error_from_status
 from providerhub.openai_provider import OpenAIChatProvider
 
 create_good_openai = OpenAIChatProvider
 create_good_silent = OpenAIChatProvider
+create_good_anthropic = Messages
 
 
 class Inside:
@@ -25,3 +31,110 @@ class Inside:
 
 
 create_good_inside = Inside
+
+
+class Asynchronous(OpenAIChatProvider):
+    """Has an asynchronous side of its own, on bare sockets."""
+
+    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
+        exchange = Exchange(call, stream=request.stream)
+        try:
+            await exchange.send(self.config, self.path, self.body(request))
+            if exchange.status >= 300:
+                raise await self._refusal(exchange)
+            kind = exchange.headers.get("content-type", "")
+            if not request.stream or "json" in kind:
+                for piece in self.whole(b"".join([data async for data in exchange.body()])):
+                    yield piece
+                return
+            reading = self.reading(call, kind)
+            async for data in exchange.body():
+                for piece in reading.pieces(data):
+                    yield piece
+                    exchange.token()
+                if reading.done:
+                    break
+            for piece in reading.end():
+                yield piece
+        finally:
+            exchange.close()
+
+    async def _refusal(self, exchange: Exchange) -> Exception:
+        if exchange.status < 400:
+            return ProtocolError("a redirect, which is not followed", status=exchange.status)
+        body = b"".join([data async for data in exchange.body()])
+        return error_from_status(exchange.status, exchange.headers, self.http.redact(body.decode("utf-8", "replace")))
+
+
+create_good_async = Asynchronous
+
+
+class Exchange:
+    """One request and its answer, within the call's phases."""
+
+    def __init__(self, call: CallContext, *, stream: bool) -> None:
+        self.call = call
+        self.stream = stream
+        self.due = call.started + call.timeout.first_token
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.writer: asyncio.StreamWriter | None = None
+
+    async def within(self, awaitable: Any, seconds: float) -> Any:
+        if self.stream:
+            seconds = min(seconds, max(0.0, self.due - self.call.clock()))
+        try:
+            async with asyncio.timeout(self.call.remaining(seconds)):
+                return await awaitable
+        except TimeoutError as error:
+            raise ProviderTimeoutError("nothing came in time") from error
+
+    async def send(self, config: ProviderConfig, path: str, payload: dict[str, Any]) -> None:
+        parts, body = urlsplit(config.url or ""), json.dumps(payload).encode()
+        opened = asyncio.open_connection(parts.hostname, parts.port)
+        self.reader, self.writer = await self.within(opened, self.call.timeout.connect)
+        key = f"Authorization: Bearer {config.api_key.reveal()}\r\n" if config.api_key else ""
+        head = f"POST {parts.path}{path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{key}Content-Length: {len(body)}\r\n\r\n"
+        self.writer.write(head.encode() + body)
+        await self.within(self.writer.drain(), self.call.timeout.total)
+        try:
+            received = await self.within(self.reader.readuntil(b"\r\n\r\n"), self.call.timeout.total)
+        except asyncio.IncompleteReadError as error:
+            raise ConnectionResetError("closed before an answer") from error
+        first, *rest = received.decode("latin-1").split("\r\n")
+        self.status = int(first.split(" ")[1])
+        self.headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
+
+    async def body(self) -> AsyncIterator[bytes]:
+        try:
+            if self.headers.get("transfer-encoding") == "chunked":
+                while size := int(await self.read(self.reader.readline()), 16):
+                    async for data in self.exactly(size):
+                        yield data
+                    await self.read(self.reader.readexactly(2))
+            elif "content-length" in self.headers:
+                async for data in self.exactly(int(self.headers["content-length"])):
+                    yield data
+            else:
+                while data := await self.read(self.reader.read(65536)):
+                    yield data
+        except (asyncio.IncompleteReadError, ValueError) as error:
+            raise ProtocolError("the connection ended before the answer did") from error
+
+    async def exactly(self, size: int) -> AsyncIterator[bytes]:
+        while size:
+            data = await self.read(self.reader.read(min(size, 65536)))
+            if not data:
+                raise asyncio.IncompleteReadError(b"", size)
+            size -= len(data)
+            yield data
+
+    async def read(self, awaitable: Any) -> bytes:
+        return await self.within(awaitable, self.call.timeout.byte_idle)
+
+    def token(self) -> None:
+        self.due = self.call.clock() + self.call.timeout.token_idle
+
+    def close(self) -> None:
+        if self.writer is not None:
+            self.writer.transport.abort()

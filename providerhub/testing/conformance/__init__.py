@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from providerhub.testing.conformance._announced import suite_for
 from providerhub.testing.conformance._anthropic_wire import AnthropicWire
 from providerhub.testing.conformance._catalogue import CHECKS
 from providerhub.testing.conformance._check import Check
@@ -23,4 +24,5 @@ __all__ = [
     "Report",
     "Result",
     "Wire",
+    "suite_for",
 ]

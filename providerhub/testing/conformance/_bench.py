@@ -56,6 +56,10 @@ class Bench:
             with contextlib.suppress(Exception):
                 server.close()
         self._stack.__exit__(kind, error, trace)
+        unread = next((raised for server in self.servers for raised in server.errors), None)
+        if unread is not None and not isinstance(error, NotApplicable):
+            # A script could not make sense of what it was asked: whatever came of it, this is why.
+            raise CheckFailed(f"the wire cannot make sense of the request: {_named(unread)}") from unread
 
     def enter(self, manager: contextlib.AbstractContextManager[T]) -> T:
         """Use something for as long as the check runs.

@@ -327,6 +327,8 @@ class AsyncClient:
 
     def close(self) -> None:
         """See `Client`."""
+        if self._loop.is_closed():
+            return
         settle_quietly(self.submit(self._wind_up()), self._patience)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(self._patience)
@@ -339,6 +341,7 @@ class AsyncClient:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._hub.aclose()
         await self._loop.shutdown_asyncgens()
         await self._loop.shutdown_default_executor()
 

@@ -68,6 +68,8 @@ class Session:
             return "not applicable", str(reason)
         except CheckFailed as failure:
             return "failed", str(failure)
+        except Exception as error:  # noqa: BLE001 - closing what the check has used is part of it
+            return "failed", f"what the check used could not be closed: {type(error).__name__}: {error}"
         return "passed", ""
 
     def _run(self, check: Check, bench: Bench) -> None:

@@ -32,12 +32,11 @@ def _sessions_own(cls: type[ProviderConformance]) -> Session:
 class ProviderConformance:
     """Checks that an installed provider keeps the promises that callers rely on, without a network and without a key.
 
-    ```python
-    class TestAcme(ProviderConformance):
-        provider = "acme"
-        wire = OpenAIChatWire()
-        model = "acme-large"
-    ```
+    >>> from providerhub.testing import OpenAIChatWire, ProviderConformance
+    >>> class TestAcme(ProviderConformance):
+    ...     provider = "acme"
+    ...     wire = OpenAIChatWire()
+    ...     model = "acme-large"
 
     The kit plays the service on loopback, right and wrong. A check cannot be overridden; one that the provider cannot pass is
     waived by name with a reason, and must then fail.

@@ -187,6 +187,9 @@ class Wire:
 
         Args:
             models: Their names.
+
+        Returns:
+            The body, or `None`.
         """
         del models
         return None
