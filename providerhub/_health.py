@@ -43,10 +43,9 @@ class Breaker:
         self.probing = 1
         return True
 
-    def force(self, now: float) -> None:
-        """Let a call through although the breaker is open, as its probe."""
+    def force(self) -> None:
+        """Let a call through although the breaker is open; its success closes it, as a probe's would."""
         if self.open_until is not None:
-            self.open_until = min(self.open_until, now)
             self.probing += 1
 
     def release(self) -> None:
@@ -56,7 +55,7 @@ class Breaker:
     def record(self, now: float, *, ok: bool, rng: Rng) -> None:
         """Count a finished call of the present generation."""
         if self.open_until is not None:
-            self._probed(now, ok=ok, rng=rng)
+            self._probed(now, self.open_until, ok=ok, rng=rng)
             return
         self._outcomes.append((now, ok))
         while self._outcomes and self._outcomes[0][0] <= now - self._rules.window:
@@ -71,12 +70,14 @@ class Breaker:
         failed = sum(not ok for _, ok in self._outcomes)
         return len(self._outcomes) >= self._rules.calls and failed >= self._rules.share * len(self._outcomes)
 
-    def _probed(self, now: float, *, ok: bool, rng: Rng) -> None:
+    def _probed(self, now: float, due: float, *, ok: bool, rng: Rng) -> None:
         if ok:
             self.open_until, self.open_for, self.probing = None, 0.0, 0
             self._outcomes.clear()
             self._in_a_row = 0
             self.generation += 1
+        elif now < due:
+            self.release()  # forced: how often callers have nobody else must not lengthen the outage, only probes that were due
         else:
             self._open(now, min(self._rules.open_most, self.open_for * 2), rng)
 
@@ -182,7 +183,7 @@ class Health:
                     return None
                 for record in records:
                     if force:
-                        record.breaker.force(now)
+                        record.breaker.force()
                     else:
                         record.breaker.allow(now)
             return permit

@@ -204,6 +204,15 @@ def test_force_goes_through_what_is_open():
     assert _reason(health, 1.0) is None
 
 
+def test_forced_calls_that_fail_do_not_lengthen_the_time():
+    health = _opened()
+    for n in range(20):
+        health.failed(ONE, health.acquire(ONE, n / 10, force=True), n / 10, ServerError("x"), POLICY)
+        assert health.unavailable(ONE, n / 10).until == 5.0
+    health.failed(ONE, health.acquire(ONE, 5.0, force=True), 5.0, ServerError("x"), POLICY)
+    assert health.unavailable(ONE, 5.0).until == 15.0
+
+
 def test_a_forced_call_that_ends_leaves_the_probe_alone():
     health = _opened()
     assert health.acquire(ONE, 5.0) is not None
