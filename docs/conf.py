@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import sys
 from importlib import metadata
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "providerhub"
 author = "the providerhub maintainers"
@@ -12,22 +15,34 @@ project_copyright = author
 release = metadata.version("providerhub")
 version = ".".join(release.split(".")[:2])
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "changelog"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated"]
+exclude_patterns = ["_build", "changelog", "reference/cli-examples"]
 myst_enable_extensions = ["colon_fence", "deflist"]
-myst_heading_anchors = 3
+myst_heading_anchors = 4
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+napoleon_use_rtype = False
 python_use_unqualified_type_names = True
+# Docstrings are read in terminals and editors first: single backticks mean code there.
+default_role = "code"
 
 # Every reference must resolve. Inventories of other projects would need the network, so what lives elsewhere
 # is named here: the standard library as a whole, third-party packages one by one.
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(map(re.escape, sorted(sys.stdlib_module_names)))})(\..*)?"),
+    ("py:class", r"providerhub\.(\w+\.)*_.*"),  # types of our own that only stand in signatures
     ("py:.*", r"(attrs?|click|pluggy|pytest|requests|rich|urllib3)(\..*)?"),
 ]
 
+# Imported for annotations only, so that Sphinx sees the bare name.
+nitpick_ignore = [("py:class", "Executor")]
+
 html_theme = "furo"
 html_title = f"providerhub {release}"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+html_show_sourcelink = False
