@@ -112,6 +112,9 @@ class HttpClient:
         Args:
             path: Appended to the configured address.
             call: How long there is, and whether the answer is still wanted.
+
+        Returns:
+            The answer, to be used in a `with` block.
         """
         return self._exchange("GET", path, None, call, stream=False)
 

@@ -70,16 +70,15 @@ class FakeProvider:
     """Plays one answer for each call, in the order of their coming, and the last one for ever. Thread-safe.
 
     It obeys its `CallContext` as a real one should: while it waits in a script it ends with an error when the call is
-    cancelled or one of its timeouts is over. As a pytest fixture:
+    cancelled or one of its timeouts is over.
 
-        @pytest.fixture
-        def provider():
-            return FakeProvider("Hello", RateLimitError("slow down", retry_after=2))
-
-        @pytest.fixture
-        def hub(provider):
-            with provider.hub() as hub:
-                yield hub
+    >>> from providerhub import RateLimitError
+    >>> from providerhub.testing import FakeProvider
+    >>> provider = FakeProvider(RateLimitError("slow down", retry_after=2), "Hello")
+    >>> with provider.hub() as hub:
+    ...     answer = hub.complete("any-model", "Hi")  # the wait of two seconds takes no time
+    >>> answer.text, len(answer.route.attempts)
+    ('Hello', 2)
 
     Args:
         answers: What to play; `"Hello"` when there are none.
@@ -119,6 +118,9 @@ class FakeProvider:
             *others: Further providers, asked after this one.
             settings: As for `fake_hub`.
             clock: As for `fake_hub`.
+
+        Returns:
+            The hub.
         """
         return fake_hub(self, *others, settings=settings, clock=clock)
 
