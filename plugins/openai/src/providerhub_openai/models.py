@@ -1,0 +1,129 @@
+"""Which models a service has, and what it says of them.
+
+`GET /models` is OpenAI's; what a model can do is not part of it, so services have added their own fields. Read here: those of
+vLLM (`max_model_len`), OpenRouter (`context_length`, `architecture`, `supported_parameters`, `pricing`), Mistral (`capabilities`,
+`max_context_length`), Groq (`context_window`) and llama.cpp (`meta.n_ctx_train`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from providerhub import CallContext, ModelInfo, ProtocolError, ProviderConfig, Timeout
+from providerhub.http import HttpClient
+from providerhub.wire import openai_chat
+from providerhub_openai.provider import HOST, headers, prefix
+
+PATIENCE = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
+"""How long a service may take to list its models."""
+
+_CHAT = re.compile(r"^(gpt-|chatgpt-|o\d|ft:gpt-|ft:o\d)")
+_NO_CHAT = re.compile(r"realtime|audio|transcribe|tts|image|instruct|search|codex|deep-research|-pro(-|$)")
+"""OpenAI's models that answer elsewhere than at chat completions, or not in text."""
+
+_KNOWN: tuple[tuple[str, int, bool], ...] = (
+    ("gpt-5", 400_000, True),
+    ("gpt-4.1", 1_047_576, True),
+    ("gpt-4o", 128_000, True),
+    ("chatgpt-4o", 128_000, True),
+    ("gpt-4-turbo", 128_000, True),
+    ("gpt-4", 8_192, False),
+    ("gpt-3.5-turbo", 16_385, False),
+    ("o1", 200_000, True),
+    ("o3", 200_000, True),
+    ("o4", 200_000, True),
+)
+"""OpenAI's own models, whose listing says nothing but the name: beginning of the name, context window, whether it reads images.
+From the model pages of OpenAI's documentation."""
+
+
+def discover(config: ProviderConfig) -> list[ModelInfo]:
+    """Ask a service for its models.
+
+    Args:
+        config: The instance's settings.
+
+    Returns:
+        Those that may answer a chat, with what the service says of them.
+
+    Raises:
+        ProviderError: The service refused, or its answer is no list of models.
+    """
+    client = HttpClient(config, headers=headers(config))
+    try:
+        with client.get(f"{prefix(config)}/models", CallContext(PATIENCE)) as answer:
+            listed = _listed(answer.read())
+    finally:
+        client.close()
+    ours = urlsplit(config.url or "").hostname == HOST
+    return [_openai_model(name) if ours else _model(name, entry) for name, entry in listed if not ours or _chats(name)]
+
+
+def _listed(body: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    # Some services answer with the bare list.
+    found = openai_chat.parse(b'{"data":' + body + b"}" if body.lstrip()[:1] == b"[" else body)
+    entries = found.get("data")
+    if not isinstance(entries, list):
+        msg = "the answer is no list of models; check the configured address"
+        raise ProtocolError(msg, excerpt=body[:500].decode("utf-8", "replace"))
+    for entry in entries:
+        if isinstance(entry, Mapping) and isinstance(entry.get("id"), str) and entry["id"].strip():
+            yield entry["id"], entry
+
+
+def _chats(name: str) -> bool:
+    return bool(_CHAT.match(name)) and not _NO_CHAT.search(name)
+
+
+def _openai_model(name: str) -> ModelInfo:
+    plain = name.removeprefix("ft:")
+    window, images = next(((window, images) for start, window, images in _KNOWN if plain.startswith(start)), (None, None))
+    return ModelInfo(name, supports_stream=True, supports_images=images, context_window=window)
+
+
+def _model(name: str, entry: Mapping[str, Any]) -> ModelInfo:
+    parameters = entry.get("supported_parameters")
+    told = _of(entry, "capabilities")
+    return ModelInfo(
+        name,
+        supports_stream=True,
+        supports_tools="tools" in parameters if isinstance(parameters, list) else _flag(told.get("function_calling")),
+        supports_images=_reads_images(entry, told),
+        supports_json_schema="structured_outputs" in parameters if isinstance(parameters, list) else None,
+        context_window=_window(entry),
+        price_in=_price(entry, "prompt"),
+        price_out=_price(entry, "completion"),
+    )
+
+
+def _reads_images(entry: Mapping[str, Any], told: Mapping[str, Any]) -> bool | None:
+    kinds = _of(entry, "architecture").get("input_modalities")
+    return "image" in kinds if isinstance(kinds, list) else _flag(told.get("vision"))
+
+
+def _window(entry: Mapping[str, Any]) -> int | None:
+    named = (entry.get(name) for name in ("context_length", "max_model_len", "max_context_length", "context_window"))
+    counts = (*named, _of(entry, "meta").get("n_ctx_train"))
+    return next((count for count in counts if isinstance(count, int) and count > 0), None)
+
+
+def _price(entry: Mapping[str, Any], name: str) -> float | None:
+    """The price of a million tokens, from that of one."""
+    try:
+        price = float(_of(entry, "pricing").get(name) or "nan")
+    except (TypeError, ValueError):
+        return None
+    return price * 1e6 if math.isfinite(price) and price >= 0 else None
+
+
+def _of(entry: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = entry.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None

@@ -1,0 +1,121 @@
+"""The provider object: the OpenAI chat shape over HTTP, synchronously by the toolkit and asynchronously over aiohttp."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from providerhub import CallContext, ConfigurationError, Event, ProviderConfig, ProviderError, Request
+from providerhub.http import HttpClient
+from providerhub.openai_provider import OpenAIChatProvider
+from providerhub_openai._async_answer import AsyncAnswer
+from providerhub_openai._async_client import AsyncClient
+
+HOST = "api.openai.com"
+"""OpenAI itself; all others only speak alike."""
+_YES = frozenset({"yes", "true", "on", "1"})
+_NO = frozenset({"no", "false", "off", "0"})
+
+
+class OpenAI(OpenAIChatProvider):
+    """A service that speaks OpenAI's chat completions.
+
+    Args:
+        config: The instance's settings.
+
+    Raises:
+        ConfigurationError: The address, the key or a setting is unusable.
+    """
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self._headers = headers(config)
+        self.http = HttpClient(config, headers=self._headers)
+        self.path = f"{prefix(config)}/chat/completions"
+        self._client = AsyncClient(config, headers=self._headers)
+        self._at_openai = urlsplit(config.url or "").hostname == HOST
+        self._stream_usage = _truth(config, "stream_usage")
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """The JSON object to send. An option that is `None` takes a field back that would be sent otherwise."""
+        body = super().body(request)
+        if request.stream and self._stream_usage:
+            body.setdefault("stream_options", {"include_usage": True})
+        if self._at_openai and "max_tokens" in body and "max_tokens" not in request.options:
+            # OpenAI's reasoning models refuse the old name, and all of its models know the new one; other servers may not.
+            body.setdefault("max_completion_tokens", body.pop("max_tokens"))
+        return {name: value for name, value in body.items() if value is not None}
+
+    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[str | Event]:
+        """Answer a request; see `providerhub.Provider`. One state machine reads the answer here and in `stream`."""
+        answer: AsyncAnswer | None = None
+        try:
+            answer = await self._client.post(self.path, self.body(request), call, stream=request.stream)
+            kind = answer.headers.get("content-type", "").lower()
+            if not request.stream or "json" in kind:
+                for piece in self.whole(await answer.read()):
+                    yield piece
+                return
+            reading = self.reading(call, kind)
+            while not reading.done and (data := await answer.next()):
+                for piece in reading.pieces(data):
+                    yield piece
+                    answer.token()
+            if reading.done:
+                await answer.finished()
+            for piece in reading.end():
+                yield piece
+        except ProviderError as error:
+            # Services repeat the key that they refuse, and whatever else they were sent.
+            self.http.redacted(error)
+            raise
+        finally:
+            if answer is not None:
+                answer.close()
+
+    def close(self) -> None:
+        """Close the kept connections; those of an event loop are closed in that loop, as soon as it runs."""
+        super().close()
+        self._client.close()
+
+    async def aclose(self) -> None:
+        """Close the kept connections, and wait until those of the running event loop are closed."""
+        super().close()
+        await self._client.aclose()
+
+
+def create(config: ProviderConfig) -> OpenAI:
+    """Make the provider object of an instance."""
+    return OpenAI(config)
+
+
+def prefix(config: ProviderConfig) -> str:
+    """What stands between the configured address and a resource: nothing, or the version where the address is a bare host."""
+    return "" if urlsplit(config.url or "").path.strip("/") else "/v1"
+
+
+def headers(config: ProviderConfig) -> dict[str, str]:
+    """The headers that say who is billed.
+
+    Raises:
+        ConfigurationError: A value does not fit into a header.
+    """
+    found = {}
+    for name, setting in (("OpenAI-Organization", "organization"), ("OpenAI-Project", "project")):
+        value = str(config.get(setting) or "").strip()
+        if not (value.isascii() and value.isprintable()):
+            msg = f"provider {config.name!r}: {setting} holds characters that no header can carry; set it again"
+            raise ConfigurationError(msg)
+        if value:
+            found[name] = value
+    return found
+
+
+def _truth(config: ProviderConfig, name: str) -> bool:
+    value = config.get(name)
+    text = "yes" if value is None else str(value).lower()
+    if text not in _YES | _NO:
+        msg = f"provider {config.name!r}: {name} must be 'yes' or 'no', not {text!r}"
+        raise ConfigurationError(msg)
+    return text in _YES
