@@ -44,6 +44,7 @@ class Body(HTTPResponse):
         # The end of the chunk before belongs to the next size line; with this the first chunk is like any other.
         self._held = b"\r\n"
         self._of_chunk = 0  # bytes that are still to come of the chunk begun
+        self._broken: ChunkError | None = None
         self._trailers: bytearray | None = None
 
     def begin(self) -> None:
@@ -112,6 +113,8 @@ class Body(HTTPResponse):
     def _chunks(self) -> bytes:
         """The data of as many chunks as came."""
         while True:
+            if self._broken is not None:
+                raise self._broken
             data: bytes = self.fp.read1(READ_SIZE)
             if not data:
                 raise IncompleteRead(b"", self._of_chunk or None)
@@ -136,10 +139,15 @@ class Body(HTTPResponse):
                 if left:
                     break
             line_end = data.find(b"\r\n", at + 2)
-            if line_end < 0 or data[at : at + 2] != b"\r\n":
-                self._held = _checked_start(data[at:])
+            try:
+                if line_end < 0 or data[at : at + 2] != b"\r\n":
+                    self._held = _checked_start(data[at:])
+                    break
+                left = _size(data[at + 2 : line_end])
+            except ChunkError as error:
+                # What came whole before it is handed over first.
+                self._broken = error
                 break
-            left = _size(data[at + 2 : line_end])
             at = line_end + 2
             if not left:
                 self._trailers = bytearray(b"\r\n")

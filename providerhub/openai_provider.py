@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from providerhub._errors import EmptyAnswerError, ProtocolError, ProviderError
 from providerhub._provider import CallContext, Piece
+from providerhub._status import error_from_status
 from providerhub._types import Finish, ProviderConfig, Request
 from providerhub.http import Answer, HttpClient
 from providerhub.wire import openai_chat
@@ -104,14 +106,33 @@ class OpenAIChatProvider:
 
     def _events(self, answer: Answer, call: CallContext, kind: str) -> Iterator[Piece]:
         reading = self.reading(call, kind)
+        first = True
         for data in answer:
+            if first and data.lstrip()[:1] == b"{":
+                # Whole, and not even labelled so.
+                yield from self.whole(self._unlabelled(data, answer))
+                return
+            first = False
             for piece in reading.pieces(data):
                 yield piece
                 answer.token()
             if reading.done:
-                answer.finished()
+                if not reading.surplus:
+                    answer.finished()
                 break
         yield from reading.end()
+
+    def _unlabelled(self, data: bytes, rest: Iterable[bytes]) -> bytes:
+        """A whole answer by its beginning. An error is told at once: the connection may stay open behind it."""
+        with contextlib.suppress(ProtocolError):  # there is more to come
+            openai_chat.refuse_error(openai_chat.parse(data))
+        return b"".join([data, *rest])
+
+    def _error_event(self, data: bytes) -> ProviderError:
+        """What an event of type `error` says."""
+        told = self._parsed(data)
+        openai_chat.refuse_error(told)
+        return error_from_status(200, {}, told)
 
     def _decoded(self, decoder: SSEDecoder, data: bytes) -> list[bytes]:
         try:
@@ -164,9 +185,12 @@ class ChatReading:
         provider: Whose answer it is.
         call: The call, for its notes.
         kind: The answer's content type, in lower case.
+
+    Attributes:
+        surplus: Something came behind the end mark: it is ignored, and the connection must not be used again.
     """
 
-    __slots__ = ("_any_event", "_call", "_decoder", "_finished", "_kind", "_provider")
+    __slots__ = ("_any_event", "_call", "_decoder", "_finished", "_kind", "_provider", "surplus")
 
     def __init__(self, provider: OpenAIChatProvider, call: CallContext, kind: str) -> None:
         self._provider = provider
@@ -174,6 +198,7 @@ class ChatReading:
         self._kind = kind
         self._decoder = SSEDecoder()
         self._finished = self._any_event = False
+        self.surplus = False
 
     @property
     def done(self) -> bool:
@@ -197,11 +222,15 @@ class ChatReading:
             if not self._any_event:
                 self._any_event = True
                 provider._note_kind(self._call, self._kind)  # noqa: SLF001 -- as above
+            if type(event) is not bytes:
+                raise provider._error_event(event)  # noqa: SLF001 -- as above
             for piece in openai_chat.chunk_pieces(provider._parsed(event)):  # noqa: SLF001 -- as above
                 self._finished = self._finished or type(piece) is Finish
                 yield piece
         if decoder.stray and not self._any_event:
             raise provider._stray(decoder.stray)  # noqa: SLF001 -- as above
+        if decoder.done:
+            self.surplus = bool(data.partition(b"[DONE]")[2].strip())
 
     def end(self) -> Iterator[Piece]:
         """Say that the bytes are at their end.

@@ -101,14 +101,18 @@ class _Sink(Protocol):
     def named(self, data: bytes, event: str, last_id: str, retry: int | None) -> None: ...
 
 
+class ErrorData(bytes):
+    """The data of an event whose type is `error`: what it says is an error, whatever its shape."""
+
+
 class _Payloads(list[bytes]):
     """Keeps the data only."""
 
     def plain(self, payloads: list[bytes], _last_id: str, _retry: int | None) -> None:
         self += payloads
 
-    def named(self, data: bytes, _event: str, _last_id: str, _retry: int | None) -> None:
-        self.append(data)
+    def named(self, data: bytes, event: str, _last_id: str, _retry: int | None) -> None:
+        self.append(ErrorData(data) if event == "error" else data)
 
 
 class _Events(list[ServerSentEvent]):
@@ -223,7 +227,8 @@ class SSEDecoder:
             chunk: Bytes as they came from the transport, decompressed; any number, none included.
 
         Returns:
-            The data of each event dispatched, as valid UTF-8, ready for a JSON parser.
+            The data of each event dispatched, as valid UTF-8, ready for a JSON parser; that of an event of type `error` as
+            `ErrorData`.
 
         Raises:
             SSELimitError: A limit broke, now or in the call before, or earlier still.
