@@ -278,8 +278,6 @@ class FakesStreaming(OpenAIChatProvider):
         yield from gathered
 
 
-
-
 @bad("pieces-join")
 class Strips(Altered):
     def changed(self, piece):
@@ -590,5 +588,3 @@ class NeverCloses(OpenAIChatProvider):
 
     def close(self) -> None:
         """Leave it to the garbage collector, which never comes."""
-
-

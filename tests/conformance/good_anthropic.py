@@ -22,7 +22,13 @@ from providerhub import (
 from providerhub.http import HttpClient
 from providerhub.wire.sse import SSEDecoder, SSELimitError
 
-REASONS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls", "refusal": "content_filter"}
+REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
 
 
 class Messages:
@@ -143,7 +149,9 @@ def parts(content: Any) -> list[dict[str, Any]]:
         return []
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
-    return [{"type": "text", "text": part["text"]} if part["type"] == "text" else image(part["image_url"]["url"]) for part in content]
+    return [
+        {"type": "text", "text": part["text"]} if part["type"] == "text" else image(part["image_url"]["url"]) for part in content
+    ]
 
 
 def image(url: str) -> dict[str, Any]:

@@ -130,7 +130,8 @@ class Bench:
         Args:
             reply: What it says.
         """
-        return self.by_kind(self.streamed(*self.frames(reply).all), self.whole(reply))
+        # Written when they are asked for: where there is no wire, nobody asks.
+        return lambda request: self.streamed(*self.frames(reply).all) if self.wire.asked(request).stream else self.whole(reply)
 
     def by_kind(self, streamed: Script, whole: Script) -> Callable[[RecordedRequest], Script]:
         """Choose a script by what the request asks for.

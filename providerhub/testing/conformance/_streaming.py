@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from providerhub import Event, TextDelta
-from providerhub.testing._steps import Gate, Hold, Script
+from providerhub.testing._steps import Gate, Hold
 from providerhub.testing.conformance._bench import HELLO, Bench, read_whole
 from providerhub.testing.conformance._check import check
 from providerhub.testing.conformance._clients import Reading, settle_quietly
@@ -91,54 +93,76 @@ def pieces_join(bench: Bench) -> None:
 
 @check(
     GROUP,
-    requires=(*_STREAM, "unicode-intact"),
+    requires=(*_STREAM, "unicode-intact", "first-token-early"),
     fix="Decode UTF-8 incrementally, and look for the end of an event across reads; providerhub.wire.sse does both.",
     promise="How the network cuts a stream changes nothing.",
 )
 def every_byte_split(bench: Bench) -> None:
     """A stream that comes byte by byte, and one that is cut once, at every place of an event, gives the same text."""
     bench.needs_stream()
-    frames = bench.frames(Reply(text=("é🧑‍🚀", "ok")))
+    reply = Reply(text=("first", "é🧑‍🚀", "ok"))
+    frames = bench.frames(reply)
     body = b"".join(frames.all)
-    scripts: list[Script] = [bench.streamed(*(body[at : at + 1] for at in range(len(body))))]
-    start = len(b"".join(frames.head))
-    end = start + len(frames.pieces[0])
-    scripts += [bench.streamed(body[:at], body[at:]) for at in range(start + 1, end + 1)]
-    client = bench.client(bench.serve(*scripts))
-    for number in range(len(scripts)):
+    try:
+        answer = read_whole(bench.client(bench.serve(bench.streamed(*(body[at : at + 1] for at in range(len(body)))))))
+    except CheckFailed:
+        raise
+    except Exception as error:  # noqa: BLE001 - said with where it happened
+        bench.fail(f"sent byte by byte, the stream failed: {type(error).__name__}: {error}")
+    expect(answer.text == "".join(reply.text), f"sent byte by byte, the text is {answer.text!r}")
+    before = b"".join((*frames.head, frames.pieces[0]))
+    event = frames.pieces[1]
+    after = b"".join((*frames.pieces[2:], *frames.tail))
+    cuts = [(before + event[:at], event[at:] + after) for at in range(1, len(event))]
+    for at, text in enumerate(_cut_texts(bench, cuts), 1):
+        expect(text == "".join(reply.text), f"cut behind byte {at} of an event, the stream gives {text!r}")
+
+
+def _cut_texts(bench: Bench, cuts: list[tuple[bytes, bytes]]) -> Iterator[str]:
+    """Send streams in two parts each, the second when the caller has the first's piece: so they cannot come as one.
+
+    Args:
+        bench: The check's.
+        cuts: The two parts of each stream.
+
+    Yields:
+        The text of each, or the error that it ended in.
+    """
+    scripts = [bench.streamed(first, Gate(f"cut {number}"), second) for number, (first, second) in enumerate(cuts)]
+    server = bench.serve(*scripts)
+    client = bench.client(server)
+    for number in range(len(cuts)):
         try:
-            answer = read_whole(client)
+            reading = client.read()
+            text = _first_text(reading)
+            server.open(f"cut {number}")
+            yield text + _text(reading.rest())
         except CheckFailed:
             raise
-        except Exception as error:  # noqa: BLE001 - said with where it happened
-            bench.fail(f"{_place(number)} the stream failed: {type(error).__name__}: {error}")
-        expect(answer.text == "é🧑‍🚀ok", f"{_place(number)} the text is {answer.text!r}")
-
-
-def _place(number: int) -> str:
-    return f"cut after byte {number} of an event" if number else "sent byte by byte"
+        except Exception as error:  # noqa: BLE001 - told with the cut
+            yield f"{type(error).__name__}: {error}"
 
 
 @check(
     GROUP,
-    requires=_STREAM,
+    requires=(*_STREAM, "first-token-early"),
     fix="Take CR, LF and CRLF as line ends, a CRLF in two reads included; providerhub.wire.sse does.",
     promise="A proxy or another server of the same protocol does not break the plugin.",
 )
 def newline_variants(bench: Bench) -> None:
     """Every line end that the protocol allows gives the same text, as the wire has it."""
     bench.needs_stream()
+    frames = bench.frames()
+    # Cut before the last byte of an event, so that a CRLF comes in two reads.
+    first = b"".join((*frames.head, *frames.pieces[:2]))
+    second = b"".join((*frames.pieces[2:], *frames.tail))
     for newline in bench.wire.newlines:
-        frames = [frame.replace(b"\n", newline) for frame in bench.frames().all]
-        # Cut behind each byte of the line ends, so that a CRLF comes in two reads.
-        cut = [part for frame in frames for part in (frame[:-1], frame[-1:])]
+        whole, rest = first.replace(b"\n", newline), second.replace(b"\n", newline)
         try:
-            answer = read_whole(bench.client(bench.serve(bench.streamed(*cut))))
-        except CheckFailed:
-            raise
-        except Exception as error:  # noqa: BLE001 - said with the line end
-            bench.fail(f"with {newline!r} as line end the stream failed: {type(error).__name__}: {error}")
-        expect(answer.text == "".join(HELLO.text), f"with {newline!r} as line end the text is {answer.text!r}")
+            (text,) = _cut_texts(bench, [(whole[:-1], whole[-1:] + rest)])
+        except CheckFailed as failure:
+            raise CheckFailed(f"with {newline!r} as line end {failure}") from failure
+        expect(text == "".join(HELLO.text), f"with {newline!r} as line end the stream gives {text!r}")
 
 
 @check(
