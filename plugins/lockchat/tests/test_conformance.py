@@ -1,8 +1,7 @@
-"""The kit's checks."""
+"""The kit's checks, none of them waived."""
 
-from providerhub.testing.conformance import OpenAIChatWire, ProviderConformance
+from providerhub_lockchat.conformance import LockchatConformance
 
 
-class TestLockchat(ProviderConformance):
-    provider = "lockchat"
-    wire = OpenAIChatWire()
+class TestLockchat(LockchatConformance):
+    pass

@@ -1,12 +1,7 @@
-"""The kit's checks."""
+"""The kit's checks, none of them waived."""
 
-from providerhub import ModelInfo
-from providerhub.testing.conformance import OpenAIChatWire, ProviderConformance
+from providerhub_openai.conformance import OpenAIConformance
 
 
-class TestOpenAI(ProviderConformance):
-    provider = "openai"
-    wire = OpenAIChatWire()
-    model = ModelInfo(
-        "conformance", supports_stream=True, supports_tools=True, supports_images=True, supports_json_schema=True
-    )  # fmt: skip
+class TestOpenAI(OpenAIConformance):
+    pass

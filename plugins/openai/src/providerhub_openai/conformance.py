@@ -1,0 +1,12 @@
+"""What `providerhub conformance openai` runs; needs the core's extra `testing`."""
+
+from providerhub import ModelInfo
+from providerhub.testing.conformance import OpenAIChatWire, ProviderConformance
+
+
+class OpenAIConformance(ProviderConformance):
+    """The kit's checks of this provider."""
+
+    provider = "openai"
+    wire = OpenAIChatWire()
+    model = ModelInfo("conformance", supports_stream=True, supports_tools=True, supports_images=True, supports_json_schema=True)
