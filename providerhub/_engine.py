@@ -365,6 +365,9 @@ class Engine:
                 order = self._begin(candidate, now, force=self._force)
                 if order is not None:
                     return order
+        # Everybody became unavailable since the plan was made: as where a plan finds nobody, one is tried all the same.
+        if not self._count and (order := self._begin(self._last, now, force=True)):
+            return order
         return self._repeat(now) or self._exhausted(now)
 
     def _repeat(self, now: float) -> Order | None:
@@ -434,9 +437,7 @@ class Engine:
     def _exhausted(self, now: float) -> Fail:
         errors = [a.error for a in self.attempts]
         last = self._last_error()
-        if last is None:
-            message = "every candidate became unavailable between planning and trying"
-            return self._fail(AllProvidersFailedError(message), now)
+        assert last is not None  # noqa: S101 -- somebody is always tried
         if len({type(error) for error in errors}) > 1:
             count = len({a.provider for a in self.attempts})
             message = f"{len(errors)} attempts at {count} provider{'s' * (count > 1)} failed"

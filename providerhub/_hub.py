@@ -40,7 +40,10 @@ AnyChain = TypeVar("AnyChain", Chain, AsyncChain)
 
 
 class Hub:
-    """Providers, their health, and the calls to them. Thread-safe; one for a whole application is usual.
+    """Providers, their health, and the calls to them. One for a whole application is usual.
+
+    Thread-safe: every method may be called from any thread at any time, `register` and `close` included. What it returns
+    belongs to its caller: a `Stream` is read by one thread, and only its `close` may be called from another.
 
     Args:
         settings: What to do and with whom; what it leaves open is taken from the environment. Without it, the settings file is

@@ -292,9 +292,17 @@ def test_a_breaker_that_opened_since_the_plan_is_skipped():
     play = Play({"a": [OK], "b": [OK]}, health=health).run()
     assert play.tried == ["b"]
     assert [(s.provider, s.reason) for s in play.engine.route.skipped] == [("a", "breaker open")]
-    nobody = Play({"a": [OK]}, health=health).run()
-    assert isinstance(nobody.error, AllProvidersFailedError)
     assert Play({"a": [OK]}, health=health, force=True).run().tried == ["a"]
+
+
+def test_when_every_breaker_opened_since_the_plan_one_is_tried_all_the_same():
+    health = Health(lambda: 1.0)
+    for name in "ab":
+        for _ in range(5):
+            health.failed(_c(name), health.acquire(_c(name), 0.0), 0.0, _five(), RetryPolicy())
+    play = Play({"a": [OK], "b": [OK]}, health=health).run()
+    assert isinstance(play.order, Finish)
+    assert play.tried == ["a"]
 
 
 def test_a_stream_commits_at_its_first_content():

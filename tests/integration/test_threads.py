@@ -1,0 +1,245 @@
+"""One hub in many threads: whatever they do at once, each gets what is its own, and nothing is made twice."""
+
+import queue
+import random
+import sys
+import threading
+
+import pytest
+
+import providerhub
+from providerhub import (
+    Candidate,
+    Hub,
+    ModelInfo,
+    ModelNotFoundError,
+    ProviderInfo,
+    RetryPolicy,
+    ServerError,
+    Settings,
+    StreamInterruptedError,
+)
+from providerhub._health import Health
+from providerhub.testing import FakeProvider, Gate, Mark, fake_hub
+
+THREADS = 16
+
+
+@pytest.fixture(autouse=True)
+def _switching_often():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+def at_once(*jobs):
+    """Run the jobs at the same moment, each in a thread of its own; what one raises is raised."""
+    start = threading.Barrier(len(jobs))
+    ends = queue.SimpleQueue()
+
+    def run(job):
+        try:
+            start.wait(60)
+            ends.put((job(), None))
+        except BaseException as error:
+            ends.put((None, error))
+
+    threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = [ends.get_nowait() for _ in jobs]
+    errors = [error for _, error in found if error is not None]
+    if errors:
+        raise errors[0]
+    return [result for result, _ in found]
+
+
+def said(request):
+    return request.messages[-1]["content"]
+
+
+def test_everything_at_once():
+    hub = fake_hub(FakeProvider(said, name="a", models=["m"]), FakeProvider(said, name="b", models=["m"]))
+
+    def calls(number):
+        for n in range(30):
+            text = f"{number} {n}"
+            assert hub.complete("m", text).text == text
+            assert "".join(hub.complete("m", text, stream=True)) == text
+            with hub.complete("m", text, stream=True) as stream:
+                next(stream)
+
+    def registers(number):
+        for n in range(30):
+            name = f"own-{number}-{n}"
+            hub.register(ProviderInfo(name=name, models=(ModelInfo(f"model-{name}"),)), FakeProvider(name))
+            # Whoever has registered a provider finds it from then on, whatever others do meanwhile.
+            assert hub.complete(f"model-{name}", "?").text == name
+            assert hub.complete(f"{name}/model-{name}", "?").text == name
+
+    def looks(number):
+        for _ in range(30):
+            assert [candidate.provider for candidate in hub.explain("m").candidates] == ["a", "b"]
+            assert hub.plugins() == ()
+            with pytest.raises(ModelNotFoundError):
+                hub.explain("absent")
+
+    def closes(number):
+        for _ in range(30):
+            hub.close()
+
+    jobs = (calls, calls, registers, registers, looks, closes)
+    at_once(*(lambda job=job, n=n: job(n) for n, job in enumerate(jobs * 2)))
+    assert len(hub.explain("own-2-29/model-own-2-29").candidates) == 1
+
+
+def test_failures_at_once_stay_with_their_callers():
+    def fails_sometimes(request):
+        return ServerError(said(request), retryable=False) if random.random() < 0.3 else said(request)
+
+    hub = fake_hub(FakeProvider(fails_sometimes, name="a"), FakeProvider(fails_sometimes, name="b"))
+
+    def calls(number):
+        for n in range(50):
+            text = f"{number} {n}"
+            try:
+                answer = hub.complete("m", text)
+            except ServerError as error:
+                yield text, str(error), error.route
+            else:
+                yield text, answer.text, answer.route
+
+    ends = at_once(*(lambda n=n: list(calls(n)) for n in range(THREADS)))
+    for text, told, route in (end for calls in ends for end in calls):
+        assert text in told
+        assert all(attempt.error is None or text in str(attempt.error) for attempt in route.attempts)
+        assert route.attempts
+
+
+def test_round_robin_gives_each_its_turn():
+    providers = [FakeProvider(name=name) for name in "abcd"]
+    hub = Hub(
+        Settings(autoload=False, strategy="round_robin"),
+        providers=[(ProviderInfo(name=p.info.name, models=("m",)), p) for p in providers],
+    )
+    at_once(*(lambda: [hub.complete("m", "?") for _ in range(25)] for _ in range(THREADS)))
+    counts = [len(provider.calls) for provider in providers]
+    assert sum(counts) == 25 * THREADS
+    assert min(counts) > 0
+
+
+def test_the_default_hub_is_made_once(monkeypatch):
+    monkeypatch.setenv("PROVIDERHUB_DISABLE_AUTOLOAD", "1")
+    for _ in range(20):
+        monkeypatch.setattr("providerhub._hub._default", None)
+        assert len(set(map(id, at_once(*[providerhub._hub.default_hub] * THREADS)))) == 1
+
+
+CREATED = """
+import threading, sys
+import providerhub
+
+sys.setswitchinterval(1e-6)
+start = threading.Barrier(16)
+answers = []
+
+def ask():
+    start.wait()
+    answers.append(str(providerhub.complete("counted-model", "x")))
+
+threads = [threading.Thread(target=ask) for _ in range(16)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+import plug_counted_heavy
+print(len(answers), set(answers), plug_counted_heavy.created)
+"""
+
+COUNTED = """
+import time
+created = 0
+
+class Counted:
+    def __init__(self, config):
+        global created
+        count = created
+        time.sleep(0)  # lets another thread in
+        created = count + 1
+
+    def stream(self, request, call):
+        yield "answer"
+
+create = Counted
+"""
+
+
+def test_a_provider_is_made_once(site):
+    site.plugin("counted")
+    site.write("plug_counted_heavy.py", COUNTED)
+    assert site.run(CREATED) == "16 {'answer'} 1\n"
+
+
+def test_one_probe_among_many_threads():
+    health = Health(lambda: 0.0)
+    candidate = Candidate("a", "m", "m")
+    for _ in range(5):
+        health.failed(candidate, health.acquire(candidate, 0.0), 0.0, ServerError("x"), RetryPolicy())
+    for now in (3.0, 4.0, 5.0):
+        permits = [p for p in at_once(*[lambda now=now: health.acquire(candidate, now)] * THREADS) if p is not None]
+        assert len(permits) == 1
+        health.released(permits[0])
+
+
+def test_a_budget_is_spent_once():
+    health = Health(lambda: 0.0)
+    found = at_once(*[lambda: sum(health.take_budget("a", 0.0) for _ in range(5))] * THREADS)
+    assert sum(found) == 10
+
+
+def test_calls_in_threads_open_the_breaker_once():
+    provider = FakeProvider(ServerError("down", retryable=False))
+    hub = provider.hub(settings=Settings(autoload=False))
+
+    def fails():
+        with pytest.raises(ServerError):
+            hub.complete("m", "?")
+
+    at_once(*[fails] * THREADS)
+    hub.register(ProviderInfo(name="z", models=("m",)), FakeProvider("fine"))
+    (skip,) = [skip for skip in hub.explain("m").skipped if skip.provider == "fake"]
+    assert skip.reason == "breaker open"
+    seconds = float(skip.detail.split()[1])
+    assert 2.5 <= seconds <= 5  # those that came late did not lengthen it
+
+
+def test_closing_a_stream_from_another_thread_ends_its_reading():
+    provider = FakeProvider(["Hel", Mark("silent"), Gate("never")])
+    stream = provider.hub().complete("m", "?", stream=True)
+
+    def read():
+        found = []
+        try:
+            found.extend(stream)
+        except StreamInterruptedError as error:
+            return error.partial
+        return "".join(found)
+
+    def close():
+        provider.reached("silent")
+        stream.close()
+
+    assert at_once(read, close)[0] in {"Hel", None}
+    assert provider.calls[0].call.cancelled
+
+
+def test_many_at_once_from_several_threads():
+    hub = FakeProvider(said).hub()
+
+    def many(number):
+        requests = ({"model": "m", "messages": f"{number} {n}"} for n in range(40))
+        outcomes = sorted(hub.complete_many(requests, concurrency=4), key=lambda outcome: outcome.index)
+        return [outcome.unwrap().text for outcome in outcomes] == [f"{number} {n}" for n in range(40)]
+
+    assert all(at_once(*(lambda n=n: many(n) for n in range(4))))
