@@ -10,23 +10,38 @@ import os
 from importlib import import_module
 from typing import Any
 
-import attrs
-
 from providerhub._errors import ConfigurationError
 
 COMMAND_SECONDS = 10.0
 """How long a command that prints a key may take, unless the settings say otherwise."""
 
 
-@attrs.frozen
-class EnvironmentKey:
+class _Source:
+    """What sources have in common. Plain, since every start of a program pays for a value class, and few have a settings file."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(getattr(self, name) for name in self.__slots__)))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
+
+class EnvironmentKey(_Source):
     """A key in an environment variable.
 
     Args:
         name: The variable.
     """
 
-    name: str
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def read(self) -> str:
         """The variable's value.
@@ -43,8 +58,7 @@ class EnvironmentKey:
         return f"environment variable {self.name}"
 
 
-@attrs.frozen
-class CommandKey:
+class CommandKey(_Source):
     """A key that a command prints, as a password manager does. It is run without a shell.
 
     Args:
@@ -52,8 +66,11 @@ class CommandKey:
         timeout: Seconds that it may take.
     """
 
-    command: tuple[str, ...] = attrs.field(repr=False)
-    timeout: float = COMMAND_SECONDS
+    __slots__ = ("command", "timeout")
+
+    def __init__(self, command: tuple[str, ...], timeout: float = COMMAND_SECONDS) -> None:
+        self.command = command
+        self.timeout = timeout
 
     def read(self) -> str:
         """The first line of what the command prints.
@@ -73,8 +90,7 @@ class CommandKey:
         return f"command {os.path.basename(self.command[0])!r}"  # noqa: PTH119 -- pathlib is not worth its import here
 
 
-@attrs.frozen
-class KeyringKey:
+class KeyringKey(_Source):
     """A key in the system's keyring, read through the extra `keyring`.
 
     Args:
@@ -82,8 +98,11 @@ class KeyringKey:
         username: The user's name there; `None` for whichever the keyring has for the service.
     """
 
-    service: str
-    username: str | None = None
+    __slots__ = ("service", "username")
+
+    def __init__(self, service: str, username: str | None = None) -> None:
+        self.service = service
+        self.username = username
 
     def read(self) -> str:
         """The password that the keyring has.

@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
-
-import attrs
 
 from providerhub._capabilities import ModelInfo
 from providerhub._errors import ConfigurationError
@@ -41,8 +40,7 @@ class Problem(NamedTuple):
     text: str
 
 
-@attrs.frozen(kw_only=True)
-class SettingsFile:
+class SettingsFile(NamedTuple):
     """What a settings file says.
 
     Args:
@@ -53,8 +51,8 @@ class SettingsFile:
     """
 
     path: str
-    values: Mapping[str, Any] = attrs.field(factory=dict)
-    lines: Mapping[str, int] = attrs.field(factory=dict)
+    values: Mapping[str, Any] = MappingProxyType({})
+    lines: Mapping[str, int] = MappingProxyType({})
     problems: tuple[Problem, ...] = ()
 
     def where(self, problem: Problem) -> str:

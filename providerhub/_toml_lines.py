@@ -10,19 +10,17 @@ import re
 Path = tuple[str | int, ...]
 """The way to a value: keys, and numbers within arrays."""
 
-_BLANK = re.compile(r"[ \t]*")
-_BETWEEN = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-_SCALAR = re.compile(r"[^,\]}#\r\n]*")
+# Texts, which `re` compiles and keeps when they are first used: few programs have a settings file to read.
+_BLANK = r"[ \t]*"
+_BETWEEN = r"(?:[ \t\r\n]+|#[^\n]*)*"
+_BARE = r"[A-Za-z0-9_-]+"
+_SCALAR = r"[^,\]}#\r\n]*"
 # The longer quotes first. A multi-line text may end with up to two quotes of its own before the closing three.
-_TEXTS = tuple(
-    re.compile(pattern, re.DOTALL)
-    for pattern in (
-        r'"""(?:\\.|[^\\])*?""""{0,2}',
-        r"'''.*?''''{0,2}",
-        r'"(?:\\.|[^"\\])*"',
-        r"'[^']*'",
-    )
+_TEXTS = (
+    r'"""(?:\\.|[^\\])*?""""{0,2}',
+    r"'''.*?''''{0,2}",
+    r'"(?:\\.|[^"\\])*"',
+    r"'[^']*'",
 )
 
 
@@ -93,7 +91,7 @@ class _Scanner:
         parts = []
         while True:
             self._skip(_BLANK)
-            bare = _BARE.match(self._text, self._at)
+            bare = self._match(_BARE)
             if bare:
                 parts.append(bare.group())
                 self._at = bare.end()
@@ -142,15 +140,18 @@ class _Scanner:
 
     def _quoted(self) -> str:
         for pattern in _TEXTS:
-            match = pattern.match(self._text, self._at)
+            match = self._match(pattern)
             if match:
                 self._at = match.end()
                 return match.group()
         msg = f"not TOML at character {self._at}"
         raise ValueError(msg)
 
-    def _skip(self, pattern: re.Pattern[str]) -> None:
-        match = pattern.match(self._text, self._at)
+    def _match(self, pattern: str) -> re.Match[str] | None:
+        return re.compile(pattern, re.DOTALL).match(self._text, self._at)
+
+    def _skip(self, pattern: str) -> None:
+        match = self._match(pattern)
         self._at = match.end() if match else self._at
 
     def _note(self, path: Path) -> None:

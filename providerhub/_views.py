@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -108,6 +107,8 @@ def _flaw(config: ProviderConfig) -> str:
 
 def _flaw_of_address(address: str) -> str:
     """What is wrong with an address. It is not repeated: a password may be part of it."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 -- not worth its import to a program that never looks
+
     try:
         parts = urlsplit(address)
         _ = parts.port
