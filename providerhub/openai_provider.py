@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from providerhub._errors import EmptyAnswerError, ProtocolError, ProviderError
@@ -13,6 +13,9 @@ from providerhub._types import Finish, ProviderConfig, Request
 from providerhub.http import Answer, HttpClient
 from providerhub.wire import openai_chat
 from providerhub.wire.sse import SSEDecoder, SSELimitError
+
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+"""What may stand before the first sign of an answer."""
 
 
 class OpenAIChatProvider:
@@ -64,11 +67,10 @@ class OpenAIChatProvider:
         with self.http.post(self.path, body, call, stream=request.stream) as answer:
             kind = answer.headers.get("content-type", "").lower()
             try:
-                if not request.stream or "json" in kind:
-                    # Asked for a stream, some services answer whole all the same.
-                    yield from self.whole(answer.read())
-                else:
+                if request.stream:
                     yield from self._events(answer, call, kind)
+                else:
+                    yield from self.whole(answer.read())
             except ProviderError as error:
                 # Services repeat the key that they refuse, and whatever else they were sent.
                 self.http.redacted(error)
@@ -106,13 +108,7 @@ class OpenAIChatProvider:
 
     def _events(self, answer: Answer, call: CallContext, kind: str) -> Iterator[Piece]:
         reading = self.reading(call, kind)
-        first = True
         for data in answer:
-            if first and data.lstrip()[:1] == b"{":
-                # Whole, and not even labelled so.
-                yield from self.whole(self._unlabelled(data, answer))
-                return
-            first = False
             for piece in reading.pieces(data):
                 yield piece
                 answer.token()
@@ -122,11 +118,10 @@ class OpenAIChatProvider:
                 break
         yield from reading.end()
 
-    def _unlabelled(self, data: bytes, rest: Iterable[bytes]) -> bytes:
-        """A whole answer by its beginning. An error is told at once: the connection may stay open behind it."""
+    def _refuse_error(self, data: bytes) -> None:
+        """Raise the error that the beginning of a whole answer is: at once, since the connection may stay open behind it."""
         with contextlib.suppress(ProtocolError):  # there is more to come
             openai_chat.refuse_error(openai_chat.parse(data))
-        return b"".join([data, *rest])
 
     def _error_event(self, data: bytes) -> ProviderError:
         """What an event of type `error` says."""
@@ -190,7 +185,7 @@ class ChatReading:
         surplus: Something came behind the end mark: it is ignored, and the connection must not be used again.
     """
 
-    __slots__ = ("_any_event", "_call", "_decoder", "_finished", "_kind", "_provider", "surplus")
+    __slots__ = ("_any_event", "_begun", "_call", "_decoder", "_finished", "_kind", "_provider", "_whole", "surplus")
 
     def __init__(self, provider: OpenAIChatProvider, call: CallContext, kind: str) -> None:
         self._provider = provider
@@ -198,6 +193,8 @@ class ChatReading:
         self._kind = kind
         self._decoder = SSEDecoder()
         self._finished = self._any_event = False
+        self._begun = False
+        self._whole: bytearray | None = None
         self.surplus = False
 
     @property
@@ -218,6 +215,15 @@ class ChatReading:
             ProviderError: The stream holds an error, or is none.
         """
         provider, decoder = self._provider, self._decoder
+        if not self._begun and (begin := data.lstrip(_BLANK)):
+            self._begun = True
+            if begin[:1] == b"{":
+                # Asked for a stream, some services answer whole all the same. What they say of the type is no guide.
+                provider._refuse_error(begin)  # noqa: SLF001 -- two halves of one class
+                self._whole = bytearray()
+        if self._whole is not None:
+            self._whole += data
+            return
         for event in provider._decoded(decoder, data):  # noqa: SLF001 -- two halves of one class
             if not self._any_event:
                 self._any_event = True
@@ -241,5 +247,7 @@ class ChatReading:
         Raises:
             ProviderError: The stream was cut.
         """
-        if not self._finished:
+        if self._whole is not None:
+            yield from self._provider.whole(bytes(self._whole))
+        elif not self._finished:
             yield self._provider._unfinished(self._decoder, self._call, any_event=self._any_event)  # noqa: SLF001 -- as above
