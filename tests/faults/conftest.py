@@ -1,0 +1,442 @@
+"""What the rows of the fault matrix share: the two ways to call, hubs over real sockets, and proof that nothing is left behind.
+
+The matrix is that of the reliability page in the documentation: row NN is checked by the tests named `test_fault_NN_…`.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import pickle
+import threading
+import traceback
+from pathlib import Path
+
+import pytest
+
+from providerhub import (
+    DeadlineExceededError,
+    Hub,
+    ModelInfo,
+    ProviderConfig,
+    RetryPolicy,
+    Route,
+    Settings,
+    StreamInterruptedError,
+    Timeout,
+)
+from providerhub.testing import FaultServer, http_response, openai_completion, openai_stream
+
+CANARY = "canary-key-5f2c"
+WATCHDOG = "providerhub-watchdog"
+BACKOFF = 0.02
+QUICK = RetryPolicy(backoff=BACKOFF, throttle_backoff=BACKOFF)
+"""Waits that a test can afford; everything else as by default."""
+PATIENT = Timeout(connect=10, first_token=20, byte_idle=20, token_idle=20, total=60)
+"""Phases that no fault here outlasts, unless a test says otherwise."""
+FAILURES_TO_OPEN = 5
+
+
+# --- nothing is left behind ------------------------------------------------------------------------------------------
+
+
+class Witness(logging.Handler):
+    """Keeps all that could show a secret: log records as formatted, errors, routes, plans, settings."""
+
+    def __init__(self):
+        super().__init__(logging.DEBUG)
+        self.setFormatter(logging.Formatter("%(name)s %(message)s"))
+        self.logged = []
+        self.shown = []
+
+    def emit(self, record):
+        self.logged.append(self.format(record) + repr(record.__dict__))
+
+    def note(self, *things):
+        """Keep each thing as users and tools would show it."""
+        for thing in things:
+            if isinstance(thing, BaseException):
+                self.shown += ["".join(traceback.format_exception(thing)), repr(vars(thing))]
+                self.note(*filter(None, [getattr(thing, "route", None), getattr(thing, "cause", None)]))
+            self.shown += [str(thing), repr(thing)]
+            if isinstance(thing, BaseException | Route):  # settings must hold the key, and it must survive their pickling
+                self.shown.append(_pickled(thing))
+
+    def check(self):
+        for text in (*self.logged, *self.shown):
+            assert CANARY not in text
+
+
+def _pickled(thing):
+    try:
+        return pickle.dumps(thing).decode("latin-1")
+    except (pickle.PicklingError, TypeError, AttributeError):
+        return ""  # a cause of somebody else's making
+
+
+@pytest.fixture(scope="session")
+def canary():
+    """The value that stands for a key, and must show up nowhere."""
+    return CANARY
+
+
+@pytest.fixture(autouse=True)
+def witness(monkeypatch):
+    """Whatever is said aloud in a test; the canary must not be in it."""
+    for name in [name for name in os.environ if name.startswith(("PROVIDERHUB_", "LOCKCHAT_"))]:
+        monkeypatch.delenv(name)
+    seen, root = Witness(), logging.getLogger()
+    level = root.level
+    root.addHandler(seen)
+    root.setLevel(logging.DEBUG)
+    yield seen
+    root.removeHandler(seen)
+    root.setLevel(level)
+    seen.check()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_heap():
+    """What the session has loaded lives as long as it does: each test's own collection need not go through it."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def _descriptors():
+    return {path.name: _target(path) for path in list(Path("/dev/fd").iterdir())}
+
+
+def _target(path):
+    try:
+        return path.readlink()
+    except OSError:  # the descriptor that listed them
+        return None
+
+
+def _ours():
+    return {thread for thread in threading.enumerate() if thread.name.startswith("providerhub")}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_leaks(witness):
+    before, threads = _descriptors(), set(threading.enumerate())
+    yield
+    gc.collect()  # what is closed only now complains, and a warning is an error
+    for thread in _ours():
+        if thread.name != WATCHDOG:
+            thread.join(10)
+    assert [thread.name for thread in _ours() if thread.name != WATCHDOG] == []
+    assert len(_ours()) <= 1
+    assert {thread for thread in set(threading.enumerate()) - threads if thread.name != WATCHDOG} == set()
+    after = _descriptors()
+    assert {name: after[name] for name in after.keys() - before.keys() if after[name] is not None} == {}
+
+
+# --- the two ways to call --------------------------------------------------------------------------------------------
+
+
+class Complete:
+    """The synchronous way."""
+
+    name = "complete"
+    is_async = False
+
+    def __init__(self, witness):
+        self._witness = witness
+
+    def call(self, hub, model="m", messages="Hello", **knobs):
+        """A `Completion`, or an open stream with `stream=True`."""
+        return self._noted(lambda: hub.complete(model, messages, **knobs))
+
+    def next(self, stream):
+        """One text."""
+        return self._noted(lambda: next(iter(stream)))
+
+    def read(self, stream, *, events=False, into=None):
+        """All the texts or events that are left; `into` a list, which then has what came before an error."""
+        found = [] if into is None else into
+        self._noted(lambda: self._read(stream.events() if events else stream, found))
+        return found
+
+    def close(self, stream):
+        """Release the stream's connection."""
+        stream.close()
+
+    def answer(self, hub, model="m", *, stream, **knobs):
+        """The whole answer, however it comes."""
+        if not stream:
+            return self.call(hub, model, **knobs)
+        opened = self.call(hub, model, stream=True, **knobs)
+        self.read(opened)
+        return opened.completion
+
+    def fails(self, hub, error, model="m", **knobs):
+        """The error of a call that fails before anything was handed over."""
+        with pytest.raises(error) as caught:
+            self.call(hub, model, **knobs)
+        assert type(caught.value) is error
+        return caught.value
+
+    def run(self, function, *arguments):
+        """Do something blocking without holding the way's event loop up, if it has one."""
+        return function(*arguments)
+
+    def _read(self, pieces, found):
+        for piece in pieces:
+            found.append(piece)  # what came before an error counts
+
+    def _noted(self, act):
+        try:
+            found = act()
+        except BaseException as error:
+            self._witness.note(error)
+            raise
+        if hasattr(found, "route"):
+            self._witness.note(found.route)
+        return found
+
+
+class Acomplete(Complete):
+    """The asynchronous way, on an event loop that lives as long as the test."""
+
+    name = "acomplete"
+    is_async = True
+
+    def __init__(self, witness):
+        super().__init__(witness)
+        self.runner = asyncio.Runner(debug=False)
+
+    def call(self, hub, model="m", messages="Hello", **knobs):
+        return self._noted(lambda: self.runner.run(hub.acomplete(model, messages, **knobs)))
+
+    def next(self, stream):
+        return self._noted(lambda: self.runner.run(_next(stream)))
+
+    def close(self, stream):
+        self.runner.run(stream.aclose())
+
+    def run(self, function, *arguments):
+        return self.runner.run(_apart(function, *arguments))
+
+    def _read(self, pieces, found):
+        self.runner.run(_rest(pieces, found))
+
+    def end(self):
+        """Nothing of the test may be running; then close the loop."""
+        try:
+            self.runner.run(asyncio.sleep(0))
+            assert asyncio.all_tasks(self.runner.get_loop()) == set()
+        finally:
+            self.runner.close()
+
+
+async def _next(stream):
+    return await anext(aiter(stream))
+
+
+async def _rest(pieces, found):
+    async for piece in pieces:
+        found.append(piece)  # what came before an error counts
+
+
+async def _apart(function, *arguments):
+    return await asyncio.to_thread(function, *arguments)
+
+
+@pytest.fixture(params=["complete", "acomplete"])
+def way(request, witness):
+    """Both ways to call, one after the other."""
+    if request.param == "complete":
+        yield Complete(witness)
+        return
+    made = Acomplete(witness)
+    yield made
+    made.end()
+
+
+@pytest.fixture(params=[False, True], ids=["whole", "stream"])
+def stream(request):
+    """Both kinds of answer."""
+    return request.param
+
+
+# --- servers and hubs ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def serve():
+    """`serve(*scripts, **options)` is a running `FaultServer`, closed at the test's end; a lone script answers every request."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*scripts, **options):
+            options.setdefault("repeat", len(scripts) == 1)
+            return stack.enter_context(FaultServer(*scripts, **options))
+
+        yield start
+
+
+def _fine(request):
+    if request.json().get("stream"):
+        return openai_stream("fi", "ne")
+    return http_response(body=openai_completion("fine"))
+
+
+@pytest.fixture
+def good(serve):
+    """A server that answers `fine`."""
+    return serve(_fine)
+
+
+@pytest.fixture
+def hub_of(witness):
+    """`hub_of(a=url, b=server)`: a hub with an instance of the installed Lockchat plugin for each, in that order of priority.
+
+    Each has the model `m`, and the canary for its key. `windows` gives context windows by instance.
+    """
+    hubs = []
+
+    def make(*, retry=QUICK, timeout=PATIENT, windows=None, config=None, settings=None, **places):
+        providers = {
+            name: ProviderConfig(
+                plugin="lockchat",
+                url=getattr(place, "url", place),
+                api_key=CANARY,
+                priority=-turn,
+                models=(ModelInfo("m", supports_stream=True, context_window=(windows or {}).get(name)),),
+                **(config or {}),
+            )
+            for turn, (name, place) in enumerate(places.items())
+        }
+        made = Settings(providers=providers, allow={"lockchat"}, retry=retry, timeout=timeout, **(settings or {}))
+        hubs.append(Hub(made))
+        return hubs[-1]
+
+    yield make
+    for hub in hubs:
+        witness.note(hub, hub.settings, *hub.settings.providers.values())
+        hub.close()
+
+
+# --- what a row says -------------------------------------------------------------------------------------------------
+
+
+class Row:
+    """Checks what a fault means for the chain: the columns R, N, X and I, and what health remembers."""
+
+    def __init__(self, way, hub_of, serve):
+        self._way, self._hub_of, self._serve = way, hub_of, serve
+
+    def fails_over(self, fault, error, *, again, counts=True, pause="", stream=True, **hub):
+        """N, with or without R, before anything was handed over.
+
+        Args:
+            fault: The address or server that has it.
+            error: The exact class of the attempt's error.
+            again: R: whether the same provider is asked once more, after all others.
+            counts: Whether the breaker counts it.
+            pause: What the plan says of it afterwards, where it is left alone at once.
+            stream: Which kind of answer is asked for.
+            hub: Timeouts and other options of the hub.
+
+        Returns:
+            The first attempt's error.
+        """
+        good = self._serve(_fine)
+        made = self._hub_of(a=fault, b=good, **hub)
+        answer = self._way.answer(made, stream=stream)
+        assert (answer.text, answer.provider) == ("fine", "b")
+        first, second = answer.route.attempts
+        assert (first.provider, first.outcome, type(first.error)) == ("a", "error", error)
+        # Nothing is waited for before a different provider.
+        assert (second.provider, second.outcome, second.waited) == ("b", "ok", 0.0)
+        self._remembers(made, error, counts=counts, pause=pause, stream=stream)
+        self._again(fault, error, again=again, stream=stream, **hub)
+        return first.error
+
+    def stops(self, fault, error, *, stream=True, **hub):
+        """X: nobody else is asked, nothing is asked twice, and the breaker does not move. Gives the error."""
+        good = self._serve(_fine)
+        made = self._hub_of(a=fault, b=good, **hub)
+        for _ in range(FAILURES_TO_OPEN):
+            found = self._way.fails(made, error, stream=stream)
+            assert [attempt.provider for attempt in found.route.attempts] == ["a"]
+        assert good.served == 0
+        assert self.candidates(made) == ["a", "b"]
+        return found
+
+    def interrupts(self, fault, error, partial, *, counts=True, **hub):
+        """I: what came is handed over, then `StreamInterruptedError` has it; nobody else is asked. Gives the error."""
+        good = self._serve(_fine)
+        made = self._hub_of(a=fault, b=good, **hub)
+        for number in range(1, FAILURES_TO_OPEN + 1):
+            assert self.candidates(made) == ["a", "b"], number
+            found = self.interrupted(made, error, partial)
+            assert [(attempt.provider, attempt.outcome) for attempt in found.route.attempts] == [("a", "error")]
+        assert good.served == 0
+        assert self.candidates(made) == (["b"] if counts else ["a", "b"])
+        if counts:
+            assert self.skips(made) == [("a", "breaker open")]
+        return found
+
+    def interrupted(self, hub, error, partial, **knobs):
+        """One stream that breaks; gives its error."""
+        stream = self._way.call(hub, stream=True, **knobs)
+        handed = []
+        with pytest.raises(StreamInterruptedError) as caught:
+            self._way.read(stream, into=handed)
+        found = caught.value
+        assert type(found.cause) is error
+        assert "".join(handed) == found.partial == found.completion.text == partial
+        assert found.provider == "a"
+        return found
+
+    def out_of_time(self, fault, *, stream=True, **hub):
+        """The whole call's time is over: X, and it is not the provider that is blamed."""
+        good = self._serve(_fine)
+        made = self._hub_of(a=fault, b=good, **hub)
+        found = self._way.fails(made, DeadlineExceededError, stream=stream)
+        assert [attempt.provider for attempt in found.route.attempts] == ["a"]
+        assert good.served == 0
+        return found
+
+    def candidates(self, hub):
+        """Who would be tried now."""
+        return [candidate.provider for candidate in hub.explain("m", stream=True).candidates]
+
+    def skips(self, hub):
+        """Who would be left out now, and for which reason."""
+        return [(skip.provider, skip.reason) for skip in hub.explain("m", stream=True).skipped if skip.model]
+
+    def _remembers(self, hub, error, *, counts, pause, stream):
+        """One failure is behind; the breaker opens at the fifth, if it counts."""
+        if pause:
+            assert self.skips(hub) == [("a", pause)]
+            return
+        for number in range(1, FAILURES_TO_OPEN):
+            assert self.candidates(hub) == ["a", "b"], number
+            self._way.fails(hub, _raised(error), "a/m", stream=stream, retry=RetryPolicy(attempts=1))
+        assert self.skips(hub) == ([("a", "breaker open")] if counts else [])
+
+    def _again(self, fault, error, *, again, stream, **hub):
+        alone = self._way.fails(self._hub_of(a=fault, **hub), _raised(error), stream=stream)
+        assert [type(attempt.error) for attempt in alone.route.attempts] == [error] * (2 if again else 1)
+        if again:
+            assert 0 <= alone.route.attempts[1].waited <= BACKOFF
+        both = self._way.fails(self._hub_of(a=fault, b=fault, **hub), _raised(error), stream=stream)
+        assert [attempt.provider for attempt in both.route.attempts] == (list("abab") if again else list("ab"))
+
+
+def _raised(error):
+    """What the caller gets when every attempt failed in one way."""
+    from providerhub import ModelNotFoundError, ModelUnavailableError
+
+    return ModelNotFoundError if error is ModelUnavailableError else error
+
+
+@pytest.fixture
+def row(way, hub_of, serve):
+    """Checks of what a fault means for the chain."""
+    return Row(way, hub_of, serve)

@@ -1,0 +1,181 @@
+"""Rows 35-37 of the fault matrix: lines, events, streams and compressed bodies without end."""
+
+import gzip
+import json
+import tracemalloc
+import zlib
+
+import pytest
+
+from providerhub import EmptyAnswerError, ProtocolError, ServerError
+from providerhub.testing import (
+    Hold,
+    Repeat,
+    chunked,
+    close_delimited,
+    http_response,
+    openai_chunk,
+    openai_completion,
+    response_head,
+    sse,
+)
+
+MIB = 1024 * 1024
+HELLO = [openai_chunk("Hel"), openai_chunk("lo")]
+STOP = openai_chunk(finish_reason="stop")
+
+
+@pytest.fixture
+def peak():
+    """`peak()` gives the most bytes that Python objects have taken up at once since the last time it was asked."""
+    tracemalloc.start()
+    tracemalloc.reset_peak()
+
+    def since():
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        return most
+
+    yield since
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("line", [b"x", b"data: ", b": ", b'data: {"choices":[{"delta":{"content":"', b"\xff"])
+def test_fault_35_line_without_end(row, serve, line):
+    server = serve(close_delimited([line, Repeat(b"x")]))
+    error = row.fails_over(server, ProtocolError, again=False)
+    assert "1,048,576" in str(error)
+
+
+@pytest.mark.parametrize("line", [b"x", b"data: ", b": ", b'data: {"choices":[{"delta":{"content":"'])
+def test_fault_35_line_without_end_after_the_first_token(row, serve, line):
+    server = serve(close_delimited([*sse(*HELLO, done=False), line, Repeat(b"x")]))
+    error = row.interrupts(server, ProtocolError, "Hello")
+    assert "1,048,576" in str(error.cause)
+
+
+def test_fault_35_line_without_end_takes_no_memory(way, hub_of, serve, peak):
+    server = serve(close_delimited([b"data: ", Repeat(b"x")]))
+    way.fails(hub_of(a=server), ProtocolError, stream=True)
+    # The line itself, grown by doubling at worst, and what is on its way.
+    assert peak() < 6 * MIB
+    # It was not read to see how long it would get; the rest filled buffers on its way.
+    assert server.connections[0].sent < 32 * MIB
+
+
+def test_fault_35_longest_line_that_is_allowed(way, hub_of, serve):
+    text = "x" * (MIB - 1000)
+    server = serve(chunked(sse(openai_chunk(text), STOP)))
+    assert way.answer(hub_of(a=server), stream=True).text == text
+
+
+EVENT = [b"data: ", b"x" * 100_000, b"\n"]
+
+
+def test_fault_36_event_without_end(row, serve):
+    server = serve(close_delimited([Repeat(b"".join(EVENT))]))
+    assert "4,194,304" in str(row.fails_over(server, ProtocolError, again=False))
+
+
+def test_fault_36_event_without_end_after_the_first_token(row, serve):
+    server = serve(close_delimited([*sse(*HELLO, done=False), Repeat(b"".join(EVENT))]))
+    assert "4,194,304" in str(row.interrupts(server, ProtocolError, "Hello").cause)
+
+
+def test_fault_36_event_without_end_takes_no_memory(way, hub_of, serve, peak):
+    server = serve(close_delimited([Repeat(b"".join(EVENT))]))
+    way.fails(hub_of(a=server), ProtocolError, stream=True)
+    assert peak() < 20 * MIB
+
+
+COMMENTS = Repeat(b": " + b"x" * 65_000 + b"\n")
+
+
+def test_fault_36_stream_without_end(way, hub_of, serve, good):
+    answer = way.answer(hub_of(a=serve(close_delimited([COMMENTS])), b=good), stream=True)
+    first = answer.route.attempts[0].error
+    assert (type(first), answer.provider) == (ProtocolError, "b")
+    assert "67108864" in str(first)
+
+
+def test_fault_36_stream_without_end_takes_no_memory(way, hub_of, serve, peak):
+    server = serve(close_delimited([Repeat(b": " + b"x" * 1_000_000 + b"\n", 80)]))
+    error = way.fails(hub_of(a=server), ProtocolError, stream=True)
+    assert "67108864" in str(error)
+    assert peak() < 6 * MIB
+
+
+def test_fault_36_stream_without_end_after_the_first_token(row, hub_of, serve):
+    hub = hub_of(a=serve(close_delimited([*sse(*HELLO, done=False), COMMENTS])))
+    error = row.interrupted(hub, ProtocolError, "Hello")
+    assert "67108864" in str(error.cause)
+
+
+@pytest.mark.parametrize("length", [[], ["Content-Length"]], ids=["close-delimited", "announced"])
+def test_fault_36_whole_answer_without_end(way, hub_of, serve, good, length):
+    head = {"Content-Type": "application/json", **dict.fromkeys(length, str(10**12))}
+    server = serve([response_head(headers=head), Repeat(b" ")])
+    answer = way.answer(hub_of(a=server, b=good), stream=False)
+    first = answer.route.attempts[0].error
+    assert (type(first), answer.provider) == (ProtocolError, "b")
+    assert "67108864" in str(first)
+
+
+def bomb(size, start=b""):
+    """Few bytes that grow to many: `start`, then blanks."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    parts = [packer.compress(start)]
+    block = b" " * MIB
+    parts += [packer.compress(block) for _ in range(size // MIB)]
+    return b"".join([*parts, packer.flush()])
+
+
+BOMB = bomb(203 * MIB)
+"""200 KB that grow to 203 MiB."""
+
+
+def packed(body, kind, end=()):
+    return [response_head(headers={"Content-Type": kind, "Content-Encoding": "gzip"}), body, *end]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_fault_37_gzip_bomb(way, hub_of, serve, good, peak, stream):
+    server = serve(packed(BOMB, "text/event-stream" if stream else "application/json", [Hold()]))
+    hub = hub_of(a=server, b=good)
+    answer = way.answer(hub, stream=stream)
+    first = answer.route.attempts[0].error
+    assert (type(first), answer.provider) == (ProtocolError, "b")
+    # A whole answer is gathered up to the cap of 64 MiB; a stream is not gathered, and its one line ends it at 1 MiB.
+    assert peak() < (8 if stream else 140) * MIB
+    assert {request.header("Accept-Encoding") for request in server.requests} == {"identity"}
+
+
+def test_fault_37_gzip_bomb_in_an_error(row, serve):
+    server = serve([response_head(502, {"Content-Encoding": "gzip", "Content-Length": str(len(BOMB))}), BOMB])
+    row.fails_over(server, ServerError, again=True)
+
+
+def test_fault_37_gzip_bomb_after_the_first_token(row, hub_of, serve):
+    body = bomb(203 * MIB, b"".join(sse(*HELLO, done=False)))
+    hub = hub_of(a=serve(packed(body, "text/event-stream", [Hold()])))
+    row.interrupted(hub, ProtocolError, "Hello")
+
+
+def test_fault_37_gzip_that_nobody_asked_for_is_understood(way, hub_of, serve):
+    body = gzip.compress(b"".join(sse(*HELLO, STOP)))
+    whole = gzip.compress(json.dumps(openai_completion("Hello")).encode())
+    for script, stream in (
+        (packed(body, "text/event-stream", [Hold()]), True),
+        (close_delimited([body], headers={"Content-Encoding": "gzip"}), True),
+        (chunked([body[:20], body[20:]], headers={"Content-Encoding": "gzip"}), True),
+        (http_response(200, whole, {"Content-Encoding": "gzip"}), False),
+    ):
+        assert way.answer(hub_of(a=serve(script)), stream=stream).text == "Hello"
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbage", "no gzip at all"])
+def test_fault_37_gzip_that_is_damaged(row, serve, damage):
+    body = gzip.compress(b"".join(sse(*HELLO, STOP)))
+    broken = {"cut": body[:12], "garbage": body[:20] + b"\xff" * 50, "no gzip at all": b"data: {}\n\n"}[damage]
+    error = EmptyAnswerError if damage == "cut" else ProtocolError
+    row.fails_over(serve(close_delimited([broken], headers={"Content-Encoding": "gzip"})), error, again=False)
