@@ -41,6 +41,10 @@ nitpick_ignore_regex = [
 # Imported for annotations only, so that Sphinx sees the bare name.
 nitpick_ignore = [("py:class", "Executor")]
 
+# Furo's own dark style draws the names of modules as if they were links.
+pygments_dark_style = "github-dark"
+maximum_signature_line_length = 100
+
 html_theme = "furo"
 html_title = f"providerhub {release}"
 html_static_path = ["_static"]

@@ -28,6 +28,7 @@ SINCE: dict[str, dict[str, str]] = tomllib.loads((DOCS / "reference" / "since.to
 PLACE = re.compile(r"^<!-- generated: ([\w-]+)(?: (\S+))? -->$", re.MULTILINE)
 FAULT_TEST = re.compile(r"test_faults?((?:_\d+)+)")
 PLURAL = re.compile(r"(`[^`\n]+`)(?=s\b)")
+NAME = re.compile(r"(?<![:`\w])`([A-Za-z]\w*(?:\.[a-z]\w*)?)(\(\))?`(?!`)")
 MADE_BY_THE_HUB = re.compile(r"providerhub\.(Stream|AsyncStream|http\.Answer|testing\.Connection)$")
 FAULT = re.compile(r"^\|\s*(\d+)\s*\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
 
@@ -133,7 +134,7 @@ def _options(command: click.Command, context: click.Context) -> str:
     rows: list[tuple[object, ...]] = []
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None and "--help" not in parameter.opts:
+        if record is not None and record[1] and "--help" not in parameter.opts:
             rows.append((f"`{record[0]}`", _prose(record[1])))
     return _table(("option", "meaning"), rows) if rows else ""
 
@@ -153,16 +154,29 @@ def hooks() -> str:
 
 
 def settings() -> str:
-    """Every key of the settings file, from the table that the code reads."""
-    keys = importlib.import_module("providerhub._settings_keys").KEYS
-    rows: list[tuple[object, ...]] = [
-        (f"`{key.path}`", key.kind, f"`{key.default}`" if key.default else "", _prose(key.help) + _choices(key)) for key in keys
-    ]
-    return _table(("key", "kind", "default", "meaning"), rows)
+    """Every key of the settings file, from the table that the code reads; a section for each table of the file."""
+    tables: dict[str, list[Any]] = {}
+    for key in importlib.import_module("providerhub._settings_keys").KEYS:
+        table, _, _ = key.path.rpartition(".")
+        tables.setdefault(table, []).append(key)
+    parts = []
+    for table, keys in tables.items():
+        shown = table.replace("providers.*", "providers.NAME").replace(".*", "")
+        parts.append(f"### `[{shown}]`" if table else "### At the top")
+        rows: list[tuple[object, ...]] = [(f"`{_last(key.path)}`", _prose(key.help) + _details(key)) for key in keys]
+        parts.append(_table(("key", "meaning"), rows))
+    return "\n\n".join(parts)
 
 
-def _choices(key: Any) -> str:
-    return f" One of {', '.join(f'`{choice}`' for choice in key.choices)}." if key.choices else ""
+def _last(path: str) -> str:
+    return path.rpartition(".")[2].replace("*", "NAME")
+
+
+def _details(key: Any) -> str:
+    """The kind of value, the only ones allowed, what holds without it, and the variable that outranks it."""
+    choices = f"one of {', '.join(f'`{choice}`' for choice in key.choices)}" if key.choices else f"*{key.kind}*"
+    default = f", default `{key.default}`" if key.default else ""
+    return f" {choices[0].upper()}{choices[1:]}{default}." if key.choices else f" {choices}{default}."
 
 
 def variables() -> str:
@@ -178,13 +192,10 @@ def conformance() -> str:
     checks = importlib.import_module("providerhub.testing").CHECKS.values()
     parts = [f"{len(checks)} checks, in {len({check.group for check in checks})} groups."]
     for group in dict.fromkeys(check.group for check in checks):
-        rows: list[tuple[object, ...]] = [
-            (f"`{check.name}`", check.means, check.promise, check.fix) for check in checks if check.group == group
-        ]
-        parts.append(
-            f"## {group.capitalize()}\n\n"
-            + _table(("check", "what it finds out", "what users lose without it", "how to mend"), rows)
-        )
+        parts.append(f"## {group.capitalize()}")
+        for check in (check for check in checks if check.group == group):
+            parts.append(f"### `{check.name}`\n\n{check.means}")
+            parts.append(f"- **What users lose without it:** {check.promise}\n- **How to mend:** {check.fix}")
     return "\n\n".join(parts)
 
 
@@ -246,11 +257,26 @@ def _replace(_app: Sphinx, name: str, source: list[str]) -> None:
 
 def _prepare(_app: Sphinx, _what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
     """Say since when a public name exists; let the plural of a name in backticks be one."""
-    lines[:] = [PLURAL.sub(r"\1\\ ", line) for line in lines]
+    lines[:] = [_linked(PLURAL.sub(r"\1\\ ", line)) for line in lines]
     module, _, attribute = name.rpartition(".")
     version = SINCE.get(module, {}).get(attribute)
     if version:
         lines.extend(["", f".. versionadded:: {version}"])
+
+
+def _linked(text: str) -> str:
+    """Turn public names in backticks into links: `Hub.complete`, `Completion`."""
+
+    def link(found: re.Match[str]) -> str:
+        name, _, member = found[1].partition(".")
+        home = next((module for module, names in SINCE.items() if name in names), None)
+        owner = getattr(importlib.import_module(home), name, None) if home else None
+        shown = inspect.isclass(owner) and (inspect.isfunction(getattr(owner, member, None)) if member else True)
+        if home and (shown or (inspect.isfunction(owner) and not member)):
+            return f":py:obj:`{found[1]}{found[2] or ''} <{home}.{found[1]}>`"
+        return found[0]
+
+    return NAME.sub(link, text)
 
 
 def _public_homes() -> None:
@@ -274,9 +300,16 @@ def _signature(_app: Sphinx, _what: str, name: str, *_rest: Any) -> tuple[str, s
     return ("", "") if MADE_BY_THE_HUB.match(name) else None
 
 
+def _outdated(app: Sphinx, *_rest: object) -> list[str]:
+    """Pages with generated parts are read again: the code may have changed where they have not."""
+    sources = ((name, Path(app.env.doc2path(name))) for name in app.env.found_docs)
+    return [name for name, path in sources if PLACE.search(path.read_text("utf-8"))]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Join the build."""
     _public_homes()
+    app.connect("env-get-outdated", _outdated)
     app.connect("source-read", _replace)
     app.connect("autodoc-process-docstring", _prepare)
     app.connect("autodoc-process-signature", _signature)
