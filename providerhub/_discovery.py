@@ -23,6 +23,9 @@ HOOK_GROUP = "providerhub.hooks"
 """Entry-point group of plugins that observe or rank; always loaded."""
 
 
+_HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_"))
+
+
 @attrs.frozen(kw_only=True)
 class PluginRecord:
     """What is known of one plugin.
@@ -37,6 +40,7 @@ class PluginRecord:
         reason: A sentence that says why it is not ready, and what to do.
         info: What it declares, when it is ready.
         import_seconds: Seconds that its import took.
+        notes: What is odd about it though it may work, such as functions that look like hooks and are none.
     """
 
     name: str
@@ -47,6 +51,7 @@ class PluginRecord:
     reason: str = ""
     info: ProviderInfo | None = None
     import_seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -102,6 +107,11 @@ class Plugins:
         """All records, with their metadata."""
         return tuple(self.load(name) for name in self._records)
 
+    @property
+    def hook_modules(self) -> tuple[tuple[str, str], ...]:
+        """Name and value of those entries of group `providerhub.hooks` that have not been imported yet."""
+        return tuple((entry.name, entry.value) for entry in self._hook_entries)
+
     def hooks(self, name: str) -> tuple[Callable[..., Any], ...]:
         """The implementations of one hook from group `providerhub.hooks`, each taking the hook's keyword arguments."""
         entries, self._hook_entries = self._hook_entries, []
@@ -114,14 +124,22 @@ class Plugins:
         return tuple(_narrow(implementation) for implementation in reversed(caller.get_hookimpls()))
 
     def _unknown_hooks(self, plugin: object) -> str:
-        """Which functions of a hook plugin will never be called; empty when all is well."""
-        marked = [name for name in dir(plugin) if self._manager.parse_hookimpl_opts(plugin, name) is not None]
-        known = [name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_")]
-        strange = [name for name in marked if name not in known]
-        if marked and not strange:
-            return ""
-        what = f"has hooks that nobody calls: {', '.join(strange)}" if strange else "has no function marked with @hookimpl"
-        return f"{what}; the known ones are {', '.join(known)}"
+        """Why functions of a hook plugin will never be called; empty when all is well."""
+        odd = self._odd_hooks(plugin)
+        if odd or self._marked(plugin):
+            return "; ".join(odd)
+        return f"has no function marked with @hookimpl; the known hooks are {', '.join(_HOOKS)}"
+
+    def _marked(self, plugin: object) -> list[str]:
+        return [name for name in dir(plugin) if self._manager.parse_hookimpl_opts(plugin, name) is not None]
+
+    def _odd_hooks(self, plugin: object) -> tuple[str, ...]:
+        """Functions that are marked as hooks or named like one, and that nobody will call."""
+        marked = self._marked(plugin)
+        named = [
+            name for name in dir(plugin) if name.startswith(f"{hookspecs.PROJECT}_") and callable(getattr(plugin, name, None))
+        ]
+        return tuple(filter(None, (_odd_hook(name, is_marked=name in marked) for name in sorted({*marked, *named}))))
 
     def _scan(self) -> Iterable[PluginRecord]:
         import importlib_metadata  # noqa: PLC0415 -- slow to import; needed only when plugins are looked for
@@ -147,7 +165,7 @@ class Plugins:
 
     def _import(self, record: PluginRecord) -> PluginRecord:
         start = time.perf_counter()
-        info, reason = self._info(record)
+        info, notes, reason = self._info(record)
         seconds = time.perf_counter() - start
         state = "ready"
         if reason:
@@ -157,26 +175,20 @@ class Plugins:
             reason = (
                 f"written for interface version {info.api_version}; this core speaks {API_VERSION}: install versions that fit"
             )
-        return attrs.evolve(record, state=state, reason=reason, info=info, import_seconds=seconds)
+        return attrs.evolve(record, state=state, reason=reason, info=info, import_seconds=seconds, notes=notes)
 
-    def _info(self, record: PluginRecord) -> tuple[ProviderInfo | None, str]:
+    def _info(self, record: PluginRecord) -> tuple[ProviderInfo | None, tuple[str, ...], str]:
+        """What a plugin declares, what is odd about its module, and why it cannot be used."""
         module, reason = self._register(f"provider:{record.name}", record.value)
         if reason:
-            return None, reason
+            return None, (), reason
+        notes = self._odd_hooks(module)
         own = [i for i in self._manager.hook.providerhub_provider.get_hookimpls() if i.plugin is module]
-        if not own:
-            return None, f"{record.value} has no function providerhub_provider marked with @hookimpl"
-        try:
-            info = own[0].function()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 -- a plugin may raise anything, SystemExit included
-            return None, f"providerhub_provider() raised {type(error).__name__}: {error}"
-        if not isinstance(info, ProviderInfo):
-            return None, f"providerhub_provider() must return a ProviderInfo, not {type(info).__name__}"
-        if info.name != record.name:
-            return None, f"the entry point is named {record.name!r}, but the provider calls itself {info.name!r}"
-        return info, ""
+        if own:
+            info, reason = _declared(own[0].function, record)
+            return info, notes, reason
+        hint = "".join(f"; {note}" for note in notes)
+        return None, notes, f"{record.value} has no function providerhub_provider marked with @hookimpl{hint}"
 
     def _register(self, name: str, value: str) -> tuple[object, str]:
         """Import a plugin's module and let pluggy check its hooks; the reason is empty when all is well."""
@@ -196,6 +208,34 @@ class Plugins:
         except Exception as error:  # noqa: BLE001 -- a module with odd attributes must not stop the others
             return None, f"{type(error).__name__}: {error}"
         return plugin, ""
+
+
+def _declared(function: Callable[[], object], record: PluginRecord) -> tuple[ProviderInfo | None, str]:
+    """What the hook returns, or what is wrong with it."""
+    try:
+        info = function()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 -- a plugin may raise anything, SystemExit included
+        return None, f"providerhub_provider() raised {type(error).__name__}: {error}"
+    if not isinstance(info, ProviderInfo):
+        return None, f"providerhub_provider() must return a ProviderInfo, not {type(info).__name__}"
+    if info.name != record.name:
+        return None, f"the entry point is named {record.name!r}, but the provider calls itself {info.name!r}"
+    return info, ""
+
+
+def _odd_hook(name: str, *, is_marked: bool) -> str:
+    """Why a function that looks like a hook will not be called; empty when it will be."""
+    if name in _HOOKS:
+        return "" if is_marked else f"{name} is not marked with @hookimpl, so that nobody calls it"
+    import difflib  # noqa: PLC0415 -- only ever needed on this error path
+
+    near = difflib.get_close_matches(name, _HOOKS, n=1, cutoff=0.8)
+    if not (is_marked or near):  # a function of the plugin's own
+        return ""
+    hint = f"did you mean {near[0]}?" if near else f"the known hooks are {', '.join(_HOOKS)}"
+    return f"{name} is no hook, so that nobody calls it; {hint}"
 
 
 def _load(value: str) -> object:
@@ -228,19 +268,22 @@ def _settle(name: str, records: list[PluginRecord], settings: Settings) -> Plugi
         return attrs.evolve(record, state="blocked", reason="blocked by PROVIDERHUB_BLOCK or settings.block")
     if len(records) > 1 and not preferred:
         both = ", ".join(sorted(r.distribution for r in records))
-        reason = f"offered by {both}: uninstall one, or say which with Settings(prefer={{{name!r}: DISTRIBUTION}})"
+        how = f"Settings(prefer={{{name!r}: DISTRIBUTION}}), or in the settings file under [prefer]"
+        reason = f"offered by {both}: uninstall one, or say which with {how}"
         return attrs.evolve(record, state="conflict", distribution=both, reason=reason)
     return record
 
 
 def _check_names(settings: Settings, records: Mapping[str, PluginRecord]) -> None:
-    for where, names in (
-        ("PROVIDERHUB_PLUGINS (allow)", settings.allow),
-        ("PROVIDERHUB_BLOCK (block)", settings.block),
-        ("prefer", settings.prefer),
+    for field, label, names in (
+        ("allow", "PROVIDERHUB_PLUGINS (allow)", settings.allow),
+        ("block", "PROVIDERHUB_BLOCK (block)", settings.block),
+        ("prefer", "prefer", settings.prefer),
     ):
         for name in sorted(names or ()):
             if name not in records and settings.autoload is not False:
+                origin = settings.origins.get(f"{field}.{name}") or settings.origins.get(field)
+                where = f"{origin}: {field}" if origin else label
                 known = ", ".join(records) or "none"
                 msg = f"{where} names {name!r}, which is not installed; installed plugins: {known}"
                 raise ConfigurationError(msg)

@@ -287,7 +287,10 @@ class Registry:
         plugin = self.plugin_of(name)
         if self.plugins.peek(plugin) is None:
             known = ", ".join(self.plugins.names) or f"none; try {INSTALL_HINT}"
-            msg = f"provider {name!r} needs plugin {plugin!r}, which is not installed; installed plugins: {known}"
+            origins = self._settings.origins
+            origin = origins.get(f"providers.{name}.plugin") or origins.get(f"providers.{name}")
+            where = f"{origin}: " if origin else ""
+            msg = f"{where}provider {name!r} needs plugin {plugin!r}, which is not installed; installed plugins: {known}"
             raise ConfigurationError(msg)
         return self.plugins.load(plugin)
 

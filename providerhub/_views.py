@@ -6,7 +6,7 @@ import os
 
 import attrs
 
-from providerhub._capabilities import ModelInfo
+from providerhub._capabilities import ModelInfo, Setting
 from providerhub._discovery import PluginRecord
 from providerhub._errors import ConfigurationError
 from providerhub._registry import Instance, Registry
@@ -27,10 +27,12 @@ class InstanceView:
         reason: A sentence that says why it is not ready, and what to do.
         models: What it serves, as declared, configured and listed by the service.
         config: Its settings, with what the environment says; keys show as `***`. `None` without a ready plugin.
+        settings: What it can be told, as the plugin declares.
         missing: The environment variables that would set what it lacks.
         can_list: Whether its service can be asked for its models.
         list_error: Why the service did not list its models when it was asked.
         import_seconds: Seconds that the import of the plugin's light module took in this process.
+        notes: What is odd about the plugin though it may work, such as functions that look like hooks and are none.
     """
 
     name: str
@@ -41,10 +43,12 @@ class InstanceView:
     reason: str = ""
     models: tuple[ModelInfo, ...] = ()
     config: ProviderConfig | None = None
+    settings: tuple[Setting, ...] = ()
     missing: tuple[str, ...] = ()
     can_list: bool = False
     list_error: str = ""
     import_seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 def views(registry: Registry) -> tuple[InstanceView, ...]:
@@ -71,6 +75,7 @@ def _view(registry: Registry, name: str) -> InstanceView:
         view,
         models=instance.models,
         config=instance.config,
+        settings=instance.info.all_settings,
         missing=instance.variables,
         can_list=instance.info.discover is not None,
         list_error=instance.discover_error,
@@ -82,7 +87,7 @@ def _of_plugin(name: str, record: PluginRecord | None, *, state: str, reason: st
         return InstanceView(name=name, plugin=name, state=state, reason=reason)
     return InstanceView(
         name=name, plugin=record.name, distribution=record.distribution, version=record.version,
-        state=state, reason=reason, import_seconds=record.import_seconds,
+        state=state, reason=reason, import_seconds=record.import_seconds, notes=record.notes,
     )  # fmt: skip
 
 
