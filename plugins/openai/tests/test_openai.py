@@ -11,6 +11,7 @@ import providerhub
 from providerhub import ProviderConfig, ReasoningDelta, ToolCall
 from providerhub.testing import (
     FaultServer,
+    Hold,
     chunked,
     http_response,
     openai_chunk,
@@ -156,6 +157,18 @@ def test_all_that_a_stream_can_hold(hub_at, ask):
 def test_a_whole_answer_where_a_stream_was_asked_for(hub_at, ask):
     with FaultServer(WHOLE) as server, hub_at(server.url) as hub:
         assert ask(hub).text == "Hi"
+
+
+def test_a_whole_answer_that_is_not_labelled_so(hub_at, ask):
+    script = http_response(200, openai_completion("Hi"), {"Content-Type": "text/event-stream"})
+    with FaultServer(script) as server, hub_at(server.url) as hub:
+        assert ask(hub).text == "Hi"
+
+
+def test_an_unlabelled_error_is_told_at_once(hub_at, ask):
+    script = chunked([json.dumps(openai_error("slow down", kind="rate_limit_error")).encode(), Hold()], end=False)
+    with FaultServer(script) as server, hub_at(server.url) as hub, pytest.raises(providerhub.RateLimitError):
+        ask(hub)
 
 
 def test_a_request_of_more_than_a_mebibyte_arrives_whole(hub_at, ask):

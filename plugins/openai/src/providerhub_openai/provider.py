@@ -62,7 +62,7 @@ class OpenAI(OpenAIChatProvider):
                 for piece in reading.pieces(data):
                     yield piece
                     answer.token()
-            if reading.done:
+            if reading.done and not reading.surplus:
                 await answer.finished()
             for piece in reading.end():
                 yield piece
