@@ -17,7 +17,9 @@ COMMANDS = {
     "plugins": ("providerhub.cli._show:plugins", "List the installed plugins with their state."),
     "models": ("providerhub.cli._show:models", "List the models, and who serves them."),
     "route": ("providerhub.cli._show:route", "Show what would be tried for a model, and why."),
+    "settings": ("providerhub.cli._settings:settings", "Show and check the settings."),
     "conformance": ("providerhub.cli._conformance:conformance", "Check that an installed plugin keeps its promises."),
+    "new-plugin": ("providerhub.cli._new_plugin:new_plugin", "Write the project of a plugin of your own."),
 }
 """Each command's `module:function`, and its line in the overview: the order is the overview's."""
 
