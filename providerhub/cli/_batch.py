@@ -22,8 +22,8 @@ from providerhub.cli import _records as records
 from providerhub.cli import _screen as screen
 from providerhub.cli._batch_lines import Job, Line, job, lines
 from providerhub.cli._lock import HeldError, locked
+from providerhub.cli._options import model_names
 from providerhub.cli._progress import Bar
-from providerhub.cli._show import model_names
 
 _REPORTED = 20
 """Bad lines that standard error names one by one; the output has them all."""

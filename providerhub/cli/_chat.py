@@ -16,7 +16,6 @@ from providerhub.cli import _screen as screen
 from providerhub.cli._app import DEBUG
 from providerhub.cli._failures import line as failure_line
 from providerhub.cli._lines import Lines
-from providerhub.cli._show import model_names
 
 INTERRUPTED = " [interrupted]"
 """Stands behind an answer that was stopped, so that the model knows as well."""
@@ -231,7 +230,7 @@ class Session:
 
     def _offers(self, line: str, word: str) -> Sequence[str]:
         if line.startswith("/model "):
-            return model_names(self._ctx, self._ctx.command.params[0], word)
+            return options.model_names(self._ctx, self._ctx.command.params[0], word)
         names = ["/model " if name == "/model" else name for name in (*self._commands, "/quit")]  # it takes a word more
         return [name for name in names if line.startswith("/") and name.startswith(word)]
 

@@ -8,9 +8,22 @@ from typing import Any, TypeVar
 import click
 
 from providerhub import Message
-from providerhub.cli._show import model_names
+from providerhub.cli._app import loaded
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def model_names(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The shell's completion of a model's name; what lists them is imported when it is wanted.
+
+    Args:
+        ctx: Click's context.
+        parameter: The option or argument.
+        incomplete: What has been typed so far.
+    """
+    names: list[str] = loaded("providerhub.cli._show:model_names")(ctx, parameter, incomplete)
+    return names
+
 
 model = click.option("-m", "--model", required=True, shell_complete=model_names, help="NAME, or PROVIDER/NAME.")
 

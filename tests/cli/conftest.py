@@ -16,7 +16,10 @@ from providerhub_lockchat.sandbox import serve
 
 
 @pytest.fixture(autouse=True)
-def _no_settings(monkeypatch):
+def _no_settings(monkeypatch, tmp_path_factory):
+    nowhere = str(tmp_path_factory.mktemp("home"))
+    for name in ("HOME", "XDG_CONFIG_HOME", "APPDATA", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, nowhere)
     for name in [n for n in os.environ if n.startswith(("PROVIDERHUB_", "LOCKCHAT_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PROVIDERHUB_CONFIG", os.devnull)

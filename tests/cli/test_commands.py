@@ -240,6 +240,16 @@ def test_demo_without_a_sandbox_names_the_installation(cli, monkeypatch):
     assert "pip install providerhub-lockchat" in _error_line(cli("demo"))
 
 
+def test_demo_does_without_the_settings_file(cli, tmp_path, monkeypatch):
+    (tmp_path / "providerhub").mkdir()
+    (tmp_path / "providerhub" / "settings.toml").write_text("this is no TOML", "utf-8")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("PROVIDERHUB_CONFIG", str(tmp_path / "providerhub" / "settings.toml"))
+    result = cli("demo")
+    assert result.exit_code == 0, result.output
+    assert "lockchat-demo/gpt-4: ok" in result.stdout
+
+
 def test_demo_gives_the_environment_back(cli, monkeypatch):
     monkeypatch.setenv("LOCKCHAT_URL", "http://127.0.0.1:9")
     with _demo._own_environment("lockchat"):
