@@ -26,7 +26,7 @@ DOCS = Path(__file__).resolve().parent.parent
 TESTS = DOCS.parent / "tests"
 SINCE: dict[str, dict[str, str]] = tomllib.loads((DOCS / "reference" / "since.toml").read_text("utf-8"))
 PLACE = re.compile(r"^<!-- generated: ([\w-]+)(?: (\S+))? -->$", re.MULTILINE)
-FAULT_TEST = re.compile(r"test_faults?((?:_\d+)+)")
+FAULT_TEST = re.compile(r"test_fault((?:_(?:and_)?\d+)+)_")
 PLURAL = re.compile(r"(`[^`\n]+`)(?=s\b)")
 NAME = re.compile(r"(?<![:`\w])`([A-Za-z]\w*(?:\.[a-z]\w*)?)(\(\))?`(?!`)")
 MADE_BY_THE_HUB = re.compile(r"providerhub\.(Stream|AsyncStream|http\.Answer|testing\.Connection)$")
@@ -230,7 +230,7 @@ def _fault_tests() -> dict[int, dict[Path, list[str]]]:
     for path in sorted((TESTS / "faults").glob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             name = FAULT_TEST.match(node.name) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else None
-            for number in name[1].strip("_").split("_") if name else ():
+            for number in re.findall(r"\d+", name[1]) if name else ():
                 found.setdefault(int(number), {}).setdefault(path, []).append(name.string if name else "")
     return found
 

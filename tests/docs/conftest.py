@@ -35,11 +35,12 @@ import providerhub._hub
 from providerhub_lockchat.sandbox import serve
 
 ROOT = Path(__file__).resolve().parents[2]
+# The examples of the command line are made, and checked, by tools/cli_examples.py.
 PAGES = sorted(
     page
     for pattern in ("*.md", "docs/**/*.md", "plugins/*/README.md")
     for page in ROOT.glob(pattern)
-    if not page.is_relative_to(ROOT / "docs" / "changelog") and not page.is_relative_to(ROOT / "docs" / "_build")
+    if not any(page.is_relative_to(ROOT / "docs" / folder) for folder in ("changelog", "_build", "reference/cli-examples"))
 )
 BLOCK = re.compile(
     r"^<!-- run unseen\n(?P<unseen>.*?)-->$"
