@@ -53,10 +53,12 @@ GOOD = {
 
 
 def __getattr__(attribute: str) -> Light:
-    """`bad_for_CHECK` and `good_NAME`, with underscores for hyphens."""
+    """`bad_for_CHECK`, `async_bad_for_CHECK` and `good_NAME`, with underscores for hyphens."""
     name = attribute.replace("_", "-")
     if name.startswith("good-") and name in GOOD:
         return Light(name, f"good_providers:create_{attribute}", **GOOD[name])
+    if name.startswith("async-bad-for-"):
+        return Light(name.replace("-for-", "-"), f"bad_async:create_{attribute}")
     check = name.removeprefix("bad-for-")
     if check == name:
         raise AttributeError(attribute)

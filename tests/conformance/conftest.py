@@ -12,6 +12,9 @@ from providerhub.testing import CHECKS
 
 HERE = Path(__file__).resolve().parent
 MODULES = {"declared-light": "conformance_heavy", "import-cheap": "conformance_slow"}
+ASYNC_BAD = (
+    "first-token-early", "cancel-reaches-socket", "truncated-is-error", "stall-timeout", "no-own-retries", "nothing-left",
+)  # fmt: skip
 GOOD = ("good-openai", "good-async", "good-anthropic", "good-silent", "good-inside")
 
 
@@ -20,6 +23,7 @@ def _entry_points() -> str:
     for check in CHECKS:
         module = MODULES.get(check, "conformance_light")
         lines.append(f"bad-{check} = {module}:bad_for_{check.replace('-', '_')}")
+    lines += [f"async-bad-{check} = conformance_light:async_bad_for_{check.replace('-', '_')}" for check in ASYNC_BAD]
     lines += [f"{name} = conformance_light:{name.replace('-', '_')}" for name in GOOD]
     lines += ["[providerhub.conformance]", "good-openai = conformance_suites:TestOpenAI"]
     return "\n".join(lines) + "\n"

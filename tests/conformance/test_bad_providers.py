@@ -15,12 +15,26 @@ def test_every_check_has_a_bad_provider():
     assert set(BAD) == set(CHECKS)
 
 
+def _report(provider):
+    options = {"provider": provider, "wire": OpenAIChatWire(), "patience": PATIENCE}
+    return type("Suite", (ProviderConformance,), options).report()
+
+
 @pytest.mark.parametrize("check", CHECKS)
 def test_caught_by_exactly_the_check_meant_for_it(check):
-    suite = type("Suite", (ProviderConformance,), {"provider": f"bad-{check}", "wire": OpenAIChatWire(), "patience": PATIENCE})
-    report = suite.report()
+    report = _report(f"bad-{check}")
     failed = {result.check.name: result.detail for result in report.results if result.outcome == "failed"}
     assert set(failed) == {check}, failed
     assert not report.ok
     # Whatever was not tried is not tried because of this one.
     assert {result.detail for result in report.results if result.outcome == "blocked"} <= {check}
+
+
+ASYNC = ("first-token-early", "cancel-reaches-socket", "truncated-is-error", "stall-timeout", "no-own-retries", "nothing-left")
+
+
+@pytest.mark.parametrize("check", ASYNC)
+def test_the_asynchronous_side_is_caught_where_it_alone_is_bad(check):
+    failed = {result.check.name: result.detail for result in _report(f"async-bad-{check}").results if result.outcome == "failed"}
+    assert set(failed) == {check}, failed
+    assert failed[check].startswith("[through astream] ")

@@ -217,7 +217,7 @@ def early_close_frees_socket(bench: Bench) -> None:
     _first_text(reading)
     reading.close()
     try:
-        server.client_gone(timeout=bench.subject.patience)
+        server.client_gone(server.requests[-1].connection, timeout=bench.subject.patience)
     except TimeoutError:
         bench.fail("the caller has closed the stream, and the connection is still open")
 
@@ -240,7 +240,7 @@ def cancel_reaches_socket(bench: Bench) -> None:
     pending = reading.begin_next()
     reading.cancel(pending)
     try:
-        server.client_gone(timeout=bench.subject.patience)
+        server.client_gone(server.requests[-1].connection, timeout=bench.subject.patience)
     except TimeoutError:
         bench.fail("the call was cancelled while it waited for the service, and the connection is still open")
     settle_quietly(pending, bench.subject.patience)

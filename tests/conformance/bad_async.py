@@ -1,0 +1,122 @@
+"""Providers whose synchronous side is good and whose asynchronous side is bad, for checks that the two sides may fail apart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from good_providers import Asynchronous
+
+from providerhub import CallContext, Finish, ProtocolError, ProviderConfig, Request, Timeout
+
+BAD: dict[str, type[Asynchronous]] = {}
+"""Check → the provider that it must catch."""
+
+
+def bad(check: str):
+    """Enter a provider as one that a check must catch."""
+
+    def enter(kind: type[Asynchronous]) -> type[Asynchronous]:
+        BAD[check] = kind
+        return kind
+
+    return enter
+
+
+def __getattr__(name: str) -> Any:
+    """`create_async_bad_for_CHECK`, with underscores for hyphens."""
+    if not name.startswith("create_async_bad_for_"):
+        raise AttributeError(name)
+    return BAD[name.removeprefix("create_async_bad_for_").replace("_", "-")]
+
+
+@bad("first-token-early")
+class FakesStreaming(Asynchronous):
+    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
+        gathered: list[Any] = []
+        failure: Exception | None = None
+        try:
+            async for piece in super().astream(request, call):
+                gathered.append(piece)  # noqa: PERF401 - what came before a failure is kept
+        except Exception as error:
+            failure = error
+        for piece in gathered:
+            yield piece
+        if failure is not None:
+            raise failure
+
+
+@bad("cancel-reaches-socket")
+class Shielded(Asynchronous):
+    """Reads in tasks of its own, which nobody cancels while they wait."""
+
+    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
+        pieces = super().astream(request, call)
+        try:
+            while True:
+                reading = asyncio.ensure_future(anext(pieces, None))
+                try:
+                    piece = await asyncio.shield(reading)
+                except asyncio.CancelledError:
+                    await asyncio.wait([reading])
+                    raise
+                if piece is None:
+                    return
+                yield piece
+        finally:
+            await pieces.aclose()
+
+
+@bad("truncated-is-error")
+class TakesTheEndForGranted(Asynchronous):
+    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
+        begun = False
+        try:
+            async for piece in super().astream(request, call):
+                begun = True
+                yield piece
+        except ProtocolError as error:
+            if not begun or "ended" not in str(error):
+                raise
+            yield Finish()
+
+
+@bad("stall-timeout")
+class Patient(Asynchronous):
+    def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
+        endless = Timeout(first_token=1e3, byte_idle=1e3, token_idle=1e3, total=1e3)
+        return super().astream(request, CallContext(endless, call.deadline, clock=call.clock))
+
+
+@bad("no-own-retries")
+class TriesAgain(Asynchronous):
+    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
+        for attempt in (1, 2):
+            try:
+                async for piece in super().astream(request, call):
+                    yield piece
+            except Exception as error:
+                if attempt == 2 or getattr(error, "status", None) != 503:
+                    raise
+            else:
+                return
+
+
+@bad("nothing-left")
+class KeepsTalking(Asynchronous):
+    """Keeps a connection, and closes it only where nobody awaits."""
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self.kept: list[Any] = []
+
+    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
+        if not self.kept:
+            host, _, port = (self.config.url or "").removeprefix("http://").partition(":")
+            self.kept.append(await asyncio.open_connection(host, int(port)))
+        async for piece in super().astream(request, call):
+            yield piece
+
+    async def aclose(self) -> None:
+        """Forget that there was one."""
