@@ -52,7 +52,8 @@ _BY_CODE: Mapping[str, type[ProviderError]] = {
 
 _BY_PHRASE: tuple[tuple[str, type[ProviderError]], ...] = (
     (
-        r"exceeded your current quota|quota (has been |is )?(used up|exhausted)|insufficient (funds|credits|balance)",
+        r"exceeded your current quota|quota (has been |is )?(used up|exhausted)|insufficient (funds|credits|balance)"
+        r"|balance is too low",
         QuotaExceededError,
     ),
     (

@@ -64,13 +64,21 @@ class HttpClient:
     Args:
         config: The instance's settings: address, key, proxies, certificates.
         headers: Further headers of every request.
+        key_header: The header that carries the key: as a bearer token in `Authorization`, as it is in any other.
         body_limit: The most decoded bytes of one answer.
 
     Raises:
         ConfigurationError: The address is missing or unusable, or a key would travel unencrypted.
     """
 
-    def __init__(self, config: ProviderConfig, *, headers: Mapping[str, str] | None = None, body_limit: int = BODY_LIMIT) -> None:
+    def __init__(
+        self,
+        config: ProviderConfig,
+        *,
+        headers: Mapping[str, str] | None = None,
+        key_header: str = "Authorization",
+        body_limit: int = BODY_LIMIT,
+    ) -> None:
         self._name = config.name
         self._url = _checked_url(config)
         self._key = _checked_key(config)
@@ -83,8 +91,8 @@ class HttpClient:
             "User-Agent": "providerhub",
             **(headers or {}),
         }
-        if self._key and "authorization" not in {name.lower() for name in self._headers}:
-            self._headers["Authorization"] = f"Bearer {self._key}"
+        if self._key and key_header.lower() not in {name.lower() for name in self._headers}:
+            self._headers[key_header] = f"Bearer {self._key}" if key_header == "Authorization" else self._key
         self._lock = threading.Lock()
         self._adapter: Adapter | None = None
         self._pid = 0

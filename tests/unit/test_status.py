@@ -81,6 +81,7 @@ def test_a_code_in_the_body_outranks_the_status_but_for_5xx(status, code, kind, 
     ("message", "kind"),
     [
         ("You exceeded your current quota, please check your plan", QuotaExceededError),
+        ("Your credit balance is too low to access the API", QuotaExceededError),
         ("This model's maximum context length is 8192 tokens", ContextLengthError),
         ("prompt is too long: 210000 tokens > 200000 maximum", ContextLengthError),
         ("blocked by our content management policy", ContentPolicyError),

@@ -122,3 +122,12 @@ def test_what_is_there_to_read_is_asked_for_without_a_body():
     assert (request.method, request.target, request.body) == ("GET", "/v1/models", b"")
     assert request.header("authorization") == f"Bearer {CANARY}"
     assert CANARY not in repr(caught.value)
+
+
+def test_a_key_may_have_a_header_of_its_own():
+    with FaultServer(http_response(200, {})) as server:
+        client = HttpClient(ProviderConfig(name="acme", url=server.url, api_key=CANARY), key_header="x-api-key")
+        post(client)
+        client.close()
+    request = server.requests[0]
+    assert (request.header("x-api-key"), request.header("authorization")) == (CANARY, "")
