@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -105,16 +106,20 @@ class TriesAgain(Asynchronous):
 
 @bad("nothing-left")
 class KeepsTalking(Asynchronous):
-    """Keeps a connection, and closes it only where nobody awaits."""
+    """Opens a connection of its own, and keeps it where nothing collects it."""
+
+    kept: list[Any] = []  # noqa: RUF012 - that it is kept is the fault
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
-        self.kept: list[Any] = []
+        self.opened = False
 
     async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
-        if not self.kept:
+        if not self.opened:
+            self.opened = True
             host, _, port = (self.config.url or "").removeprefix("http://").partition(":")
-            self.kept.append(await asyncio.open_connection(host, int(port)))
+            with contextlib.suppress(OSError):
+                self.kept.append(await asyncio.open_connection(host, int(port)))
         async for piece in super().astream(request, call):
             yield piece
 
