@@ -12,6 +12,7 @@ from providerhub._status import error_from_status
 from providerhub._types import Finish, ProviderConfig, Request
 from providerhub.http import Answer, HttpClient
 from providerhub.wire import openai_chat
+from providerhub.wire._chunk_reader import ChunkReader, installed
 from providerhub.wire.sse import SSEDecoder, SSELimitError
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
@@ -109,8 +110,11 @@ class OpenAIChatProvider:
     def _events(self, answer: Answer, call: CallContext, kind: str) -> Iterator[Piece]:
         reading = self.reading(call, kind)
         for data in answer:
-            for piece in reading.pieces(data):
-                yield piece
+            given = None
+            for given in reading.pieces(data):
+                yield given
+            if given is not None:
+                # Of the pieces of one read only the last can matter to the clock that the next read is held to.
                 answer.token()
             if reading.done:
                 if not reading.surplus:
@@ -139,8 +143,17 @@ class OpenAIChatProvider:
         if kind and "event-stream" not in kind:
             call.note(f"the stream came with the content type {kind!r}")
 
+    def _refuse_stray(self, line: bytes) -> None:
+        """Raise what can be nothing but an error or a page at once, and not at the connection's end.
+
+        Anything else may be a field of a later standard, which does not keep events from following: what a stream means must
+        not depend on how its bytes were cut.
+        """
+        if line.startswith((b"{", b"<")) or self.oddity(line):
+            raise self._stray(line)
+
     def _stray(self, line: bytes) -> ProviderError:
-        """What stands in place of events: a bare error, an error object, or a page. Told at once, not at the connection's end."""
+        """What stands in place of events: a bare error, an error object, or a page."""
         if line.startswith(b"{"):
             openai_chat.refuse_error(self._parsed(line))
         msg = "the answer is not a stream of events; check the configured address"
@@ -154,11 +167,11 @@ class OpenAIChatProvider:
         if decoder.done and any_event:
             call.note("the stream ended with [DONE] but gave no finish_reason")
             return Finish(None)
-        if not any_event and not left:
+        if not any_event and (stray := decoder.stray or left):
+            raise self._stray(stray)
+        if not any_event:
             msg = "the stream ended before any event came"
             raise EmptyAnswerError(msg)
-        if not any_event:
-            raise self._stray(left)
         where = "in the middle of an event" if left else "without an end mark"
         msg = f"the stream ended {where}"
         raise ProtocolError(msg, excerpt=self.http.redact(left.decode("utf-8", "replace")))
@@ -185,13 +198,14 @@ class ChatReading:
         surplus: Something came behind the end mark: it is ignored, and the connection must not be used again.
     """
 
-    __slots__ = ("_any_event", "_begun", "_call", "_decoder", "_finished", "_kind", "_provider", "_whole", "surplus")
+    __slots__ = ("_any_event", "_begun", "_call", "_decoder", "_finished", "_kind", "_provider", "_reader", "_whole", "surplus")
 
     def __init__(self, provider: OpenAIChatProvider, call: CallContext, kind: str) -> None:
         self._provider = provider
         self._call = call
         self._kind = kind
         self._decoder = SSEDecoder()
+        self._reader = ChunkReader(provider._parsed, typed=installed())  # noqa: SLF001 -- two halves of one class
         self._finished = self._any_event = False
         self._begun = False
         self._whole: bytearray | None = None
@@ -215,28 +229,39 @@ class ChatReading:
             ProviderError: The stream holds an error, or is none.
         """
         provider, decoder = self._provider, self._decoder
-        if not self._begun and (begin := data.lstrip(_BLANK)):
-            self._begun = True
-            if begin[:1] == b"{":
-                # Asked for a stream, some services answer whole all the same. What they say of the type is no guide.
-                provider._refuse_error(begin)  # noqa: SLF001 -- two halves of one class
-                self._whole = bytearray()
-        if self._whole is not None:
-            self._whole += data
+        if (not self._begun and self._begins_whole(data)) or self._whole is not None:
+            self._whole = bytearray(data) if self._whole is None else self._whole + data
             return
+        short, long = self._reader.short, self._reader.long
         for event in provider._decoded(decoder, data):  # noqa: SLF001 -- two halves of one class
             if not self._any_event:
                 self._any_event = True
                 provider._note_kind(self._call, self._kind)  # noqa: SLF001 -- as above
             if type(event) is not bytes:
                 raise provider._error_event(event)  # noqa: SLF001 -- as above
-            for piece in openai_chat.chunk_pieces(provider._parsed(event)):  # noqa: SLF001 -- as above
+            piece = short(event)
+            if piece is not None:
+                yield piece
+                continue
+            for piece in long(event):
                 self._finished = self._finished or type(piece) is Finish
                 yield piece
         if decoder.stray and not self._any_event:
-            raise provider._stray(decoder.stray)  # noqa: SLF001 -- as above
+            provider._refuse_stray(decoder.stray)  # noqa: SLF001 -- as above
         if decoder.done:
             self.surplus = bool(data.partition(b"[DONE]")[2].strip())
+
+    def _begins_whole(self, data: bytes) -> bool:
+        """Whether the answer's first sign says that it is one object. What its type says is no guide.
+
+        Asked for a stream, some services answer whole all the same.
+        """
+        begin = data.lstrip(_BLANK)
+        self._begun = bool(begin)
+        if begin[:1] != b"{":
+            return False
+        self._provider._refuse_error(begin)  # noqa: SLF001 -- two halves of one class
+        return True
 
     def end(self) -> Iterator[Piece]:
         """Say that the bytes are at their end.

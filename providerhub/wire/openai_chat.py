@@ -15,6 +15,8 @@ from providerhub._provider import Piece
 from providerhub._status import error_from_status
 from providerhub._types import Finish, ReasoningDelta, RefusalDelta, Request, TextDelta, ToolCallDelta, Usage, UsageDelta
 
+_BESIDE_TEXT = ("reasoning_content", "reasoning", "refusal", "tool_calls")
+
 
 def request_body(request: Request) -> dict[str, Any]:
     """The JSON object that asks for an answer.
@@ -48,15 +50,50 @@ def parse(data: bytes) -> dict[str, Any]:
         ProtocolError: It is not a JSON object.
     """
     try:
-        found = json.loads(data)
-    except UnicodeDecodeError:
-        return parse(data.decode("utf-8", "replace").encode())
+        found = json.loads(data.decode(errors="replace"))
     except (ValueError, RecursionError):
-        found = None
+        found = _with_long_numbers(data)
     if not isinstance(found, dict):
         msg = "expected a JSON object in the answer"
         raise ProtocolError(msg, excerpt=data[:2000].decode("utf-8", "replace"))
     return found
+
+
+def _with_long_numbers(data: bytes) -> Any:
+    """Once more, for whole numbers of more digits than `int` takes: they are valid, and nobody reads them."""
+    try:
+        return json.loads(data.decode(errors="replace"), parse_int=_number)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _number(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
+
+
+def only_text(chunk: Mapping[str, Any]) -> str | None:
+    """The text of a chunk that holds nothing else: a short way past `chunk_pieces` for most of a stream.
+
+    Args:
+        chunk: The parsed chunk.
+
+    Returns:
+        The text; `None` when there is none, or anything beside it.
+    """
+    try:
+        (choice,) = chunk["choices"]
+        delta = choice["delta"]
+        text = delta["content"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    if type(text) is not str or choice.get("finish_reason") or chunk.get("usage") is not None or chunk.get("error"):
+        return None
+    if chunk.get("object") == "error" or (len(delta) > 1 and any(map(delta.get, _BESIDE_TEXT))):
+        return None
+    return text or None
 
 
 def chunk_pieces(chunk: Mapping[str, Any]) -> Iterator[Piece]:

@@ -7,6 +7,8 @@ behaves: `/chunks=1000,frame=each/v1/chat/completions`.
 - `frame`: how they travel. `each`: one HTTP chunk for each, many in one segment, as a fast model behind a proxy looks;
   `bulk`: a body that ends with the connection, in segments of 16 KiB; `alone`: each in a segment of its own, a moment apart,
   so that the client wakes for every one.
+- `shape`: `same`: chunks differ in their text only, as OpenAI's own do, and most others'; `varied`: in an identifier of their own
+  as well, so that none can be read by comparing it with the one before.
 - `status`: answers with this status and an error in place of an answer.
 
 Every request of every peer gets the same bytes, made before.
@@ -14,6 +16,7 @@ Every request of every peer gets the same bytes, made before.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -26,20 +29,22 @@ IDENTITY = {"id": "chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG", "created": 174157028
 USAGE = {"prompt_tokens": 19, "completion_tokens": 10, "total_tokens": 29}
 
 
-def chunk(delta: dict[str, object], reason: str | None = None) -> bytes:
+def chunk(delta: dict[str, object], reason: str | None = None, *, mark: str = "") -> bytes:
     """One streamed chunk in the shape that the service sends today."""
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
     body = {
-        "id": IDENTITY["id"], "object": "chat.completion.chunk", "created": IDENTITY["created"], "model": IDENTITY["model"],
+        "id": f"{IDENTITY['id']}{mark}",
+        "object": "chat.completion.chunk", "created": IDENTITY["created"], "model": IDENTITY["model"],
         "service_tier": "default", "system_fingerprint": "fp_fc9f1d7035", "choices": [choice],
     }  # fmt: skip
     return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
 
 
 @functools.cache
-def events(count: int) -> tuple[bytes, ...]:
+def events(count: int, shape: str) -> tuple[bytes, ...]:
     """The events of a streamed answer."""
-    words = [chunk({"content": f" word{number % 10}"}) for number in range(count)]
+    marks = [f"-{number}" if shape == "varied" else "" for number in range(count)]
+    words = [chunk({"content": f" word{number % 10}"}, mark=mark) for number, mark in enumerate(marks)]
     first = chunk({"role": "assistant", "content": "", "refusal": None})
     return (first, *words, chunk({}, "stop"), b"data: [DONE]\n\n")
 
@@ -60,12 +65,12 @@ def head(kind: str, *fields: str, status: int = 200) -> bytes:
 
 
 @functools.cache
-def streamed(count: int, frame: str) -> tuple[bytes, ...]:
+def streamed(count: int, frame: str, shape: str) -> tuple[bytes, ...]:
     """The segments of a streamed answer."""
     if frame == "bulk":
-        body, fields = b"".join(events(count)), ("Connection: close",)
+        body, fields = b"".join(events(count, shape)), ("Connection: close",)
     else:
-        framed = [b"%x\r\n%b\r\n" % (len(event), event) for event in events(count)]
+        framed = [b"%x\r\n%b\r\n" % (len(event), event) for event in events(count, shape)]
         fields = ("Transfer-Encoding: chunked",)
         if frame == "alone":
             return (head("text/event-stream", *fields), *framed, b"0\r\n\r\n")
@@ -111,7 +116,7 @@ def answer(connection: socket.socket, path: str, body: bytes) -> bool:
         return True
     frame = how.get("frame", "each")
     pause = threading.Event()
-    for segment in streamed(int(how.get("chunks", "100")), frame):
+    for segment in streamed(int(how.get("chunks", "100")), frame, how.get("shape", "same")):
         connection.sendall(segment)
         if frame == "alone":
             pause.wait(0.0002)
@@ -120,10 +125,8 @@ def answer(connection: socket.socket, path: str, body: bytes) -> bool:
 
 def quietly(connection: socket.socket) -> None:
     """Serve; a client that leaves early is ordinary."""
-    try:
+    with contextlib.suppress(OSError):
         serve(connection)
-    except OSError:
-        pass
 
 
 def main() -> None:
