@@ -16,7 +16,7 @@ from providerhub._settings_file import VARIABLE, circle_of, read, settings_path
 from providerhub._settings_keys import ON_INTERRUPT, STRATEGIES
 from providerhub._types import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout
 
-__all__ = ["ON_INTERRUPT", "STRATEGIES", "Settings", "resolve", "variable"]
+__all__ = ["ON_INTERRUPT", "STRATEGIES", "Settings", "outranked", "resolve", "variable"]
 
 
 _Settings = TypeVar("_Settings", bound="Settings")
@@ -137,7 +137,7 @@ class Settings:
         if file.error is not None:
             raise file.error
         origins = {name: f"{file.path}:{line}" for name, line in file.lines.items()}
-        settings, error = _outranked(cls(**file.values, origins=origins), os.environ if environ is None else environ, ())
+        settings, error = outranked(cls(**file.values, origins=origins), os.environ if environ is None else environ, ())
         if error:
             raise ConfigurationError(error)
         return settings
@@ -161,7 +161,7 @@ class Settings:
             "timeout": self.timeout is not _TIMEOUT,
             "strategy": not isinstance(self.strategy, _Default),
         }
-        settings, error = _outranked(self, environ, {name for name, given in is_given.items() if given})
+        settings, error = outranked(self, environ, {name for name, given in is_given.items() if given})
         del environ  # it may hold keys, and a traceback may show locals
         if error:
             raise ConfigurationError(error)
@@ -191,8 +191,17 @@ _ENVIRONMENT: dict[str, tuple[str, Callable[[Settings, str], Any], str]] = {
 """Field → the variable that outranks a file, what it means (a `ValueError` when nothing), and what it must be."""
 
 
-def _outranked(settings: _Settings, environ: Mapping[str, str], given: Collection[str]) -> tuple[_Settings, str]:
-    """Settings with what the environment says, but for what was given; and what is wrong with the environment, if anything."""
+def outranked(settings: _Settings, environ: Mapping[str, str], given: Collection[str]) -> tuple[_Settings, str]:
+    """Let the environment outrank what a settings file says.
+
+    Args:
+        settings: What the file or the caller says.
+        environ: The environment's variables.
+        given: Fields that a caller gave, and that nothing outranks.
+
+    Returns:
+        The settings with `allow`, `block` and `autoload` decided, and what is wrong with the environment, if anything.
+    """
     changes: dict[str, Any] = {}
     origins = dict(settings.origins)
     for name, (env, reader, wanted) in _ENVIRONMENT.items():

@@ -18,6 +18,7 @@ COMMANDS = {
     "models": ("providerhub.cli._show:models", "List the models, and who serves them."),
     "route": ("providerhub.cli._show:route", "Show what would be tried for a model, and why."),
     "settings": ("providerhub.cli._settings:settings", "Show and check the settings."),
+    "doctor": ("providerhub.cli._doctor:doctor", "Find what keeps providers from working, and how to mend it."),
     "conformance": ("providerhub.cli._conformance:conformance", "Check that an installed plugin keeps its promises."),
     "new-plugin": ("providerhub.cli._new_plugin:new_plugin", "Write the project of a plugin of your own."),
 }
