@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 OURS = "providerhub"
-EXTRAS = ("", "cli", "keyring")
+EXTRAS = ("", "cli", "fast", "keyring")
 
 
 def our_distributions() -> list[metadata.Distribution]:

@@ -12,6 +12,7 @@ from packaging.version import Version
 CORE = {"attrs", "importlib-metadata", "platformdirs", "pluggy", "requests", "urllib3"}
 EXTRAS = {
     "cli": {"click", "rich"},
+    "fast": {"msgspec"},
     "keyring": {"keyring"},
     "testing": {"pytest"},
 }
