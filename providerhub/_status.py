@@ -52,8 +52,10 @@ _BY_CODE: Mapping[str, type[ProviderError]] = {
 
 _BY_PHRASE: tuple[tuple[str, type[ProviderError]], ...] = (
     (
-        r"exceeded your current quota|quota (has been |is )?(used up|exhausted)|insufficient (funds|credits|balance)"
-        r"|balance is too low",
+        (
+            r"exceeded your current quota|quota (has been |is )?(used up|exhausted)"
+            r"|insufficient (funds|credits|balance)|balance is too low"
+        ),
         QuotaExceededError,
     ),
     (
