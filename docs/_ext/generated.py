@@ -199,6 +199,16 @@ def conformance() -> str:
     return "\n\n".join(parts)
 
 
+def plugins() -> str:
+    """The plugins of this repository: each one's README, as a section."""
+    parts = []
+    for readme in sorted(DOCS.parent.glob("plugins/*/README.md")):
+        text = re.sub(r"^(#+ )", r"#\1", readme.read_text("utf-8"), flags=re.MULTILINE)
+        # Links out of the README lead into the repository, not to pages.
+        parts.append(re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]*\)", r"\1", text).strip())
+    return "\n\n".join(parts)
+
+
 def fault_tests() -> str:
     """The sources of the tests that prove the fault matrix, one after the other."""
     parts = []
@@ -244,6 +254,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "hooks": hooks,
     "names": names,
     "settings": settings,
+    "plugins": plugins,
     "since": since,
     "variables": variables,
 }
