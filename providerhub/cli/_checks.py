@@ -14,6 +14,7 @@ import attrs
 
 from providerhub import (
     AuthenticationError,
+    ConfigurationError,
     DeadlineExceededError,
     Hub,
     InstanceView,
@@ -30,7 +31,7 @@ from providerhub import (
     TLSError,
 )
 from providerhub._discovery import Plugins
-from providerhub._keys import CommandKey, KeyringKey
+from providerhub._keys import CommandKey, EnvironmentKey, KeyringKey
 from providerhub._settings import outranked, variable
 from providerhub._settings_file import SettingsFile, read, settings_path
 from providerhub.cli import _screen as screen
@@ -104,7 +105,7 @@ def _file_findings(file: SettingsFile) -> Iterator[Finding]:
     if state.st_uid not in {os.getuid(), 0}:
         text = f"{path} belongs to another user (uid {state.st_uid}), who may change it"
         yield Finding("warning", "settings", text, f"chown {os.getuid()} {path}")
-    if not file.problems:
+    if not problems(file):
         yield Finding("ok", "settings", f"{path} has no mistakes (mode {mode:o})")
 
 
@@ -119,22 +120,22 @@ def provider(view: InstanceView, settings: Settings, file: str | None) -> Iterat
     about = view.name
     for note in view.notes:
         yield Finding("warning", about, note, f"report it to the author of {view.distribution}")
+    keys = tuple(_keys(view, settings, file))
+    yield from keys
     if view.state == "ready":
-        yield from _keys(view, settings, file)
-        yield Finding("ok", about, "ready")
+        yield from () if any(finding.level == "error" for finding in keys) else (Finding("ok", about, "ready"),)
     elif view.state == "not configured":
         where = f", or the same under [providers.{about}] in {file}" if file else ""
         yield Finding("note", about, "it is not configured", f"{view.reason}{where}")
     elif view.state == "blocked":
         yield Finding("note", about, "it is blocked", view.reason)
-    else:
+    elif view.state != "not installed":  # which the check of the settings has said
         yield Finding("error", about, f"it is {view.state}: {view.reason}", _FIXES[view.state].format(view=view, file=file))
     yield from _options(view, settings)
 
 
 _FIXES = {
     "misconfigured": "providerhub settings show tells where the value comes from",
-    "not installed": "install the plugin, or take the provider out of the settings file",
     "broken": "pip install --upgrade --force-reinstall {view.distribution}, or uninstall it",
     "incompatible": "pip install --upgrade providerhub {view.distribution}",
     "conflict": "uninstall one of {view.distribution}, or set [prefer] {view.name} in the settings file",
@@ -156,6 +157,10 @@ def _keys(view: InstanceView, settings: Settings, file: str | None) -> Iterator[
         elif source is not None:
             text = f"{setting.name} comes from the {source}, which was not asked"
             yield Finding("note", view.name, text, "providerhub doctor --network asks it")
+        named = given.get(setting.name) if given is not None else None
+        if value is None and isinstance(named, Secret) and isinstance(named.source, EnvironmentKey):
+            text = f"{setting.name} comes from the {named.source}, which is not set"
+            yield Finding("warning", view.name, text, f"set {named.source.name}")
         plain = given is not None and isinstance(given.options.get(setting.name), str)
         if setting.secret and plain and file and _others_may_read(file):
             env = variable(setting, view.name, view.plugin)
@@ -188,6 +193,7 @@ _HINTS: tuple[tuple[type[Exception], str], ...] = (
     (ProviderTimeoutError, "check its url and the way there (proxy, firewall), or allow more with --timeout"),
     (DeadlineExceededError, "check its url and the way there (proxy, firewall), or allow more with --timeout"),
     (ProviderConnectionError, "check its url and the way there (proxy, firewall)"),
+    (ConfigurationError, "providerhub settings show tells where its values come from"),
     (ModelNotFoundError, "providerhub models --refresh lists what it has"),
 )
 

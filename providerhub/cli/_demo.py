@@ -11,8 +11,7 @@ from typing import Any
 import attrs
 import click
 
-from providerhub import Hub, ProviderConfig, Settings
-from providerhub._discovery import PluginRecord
+from providerhub import Hub, InstanceView, ProviderConfig, Settings
 from providerhub._registry import INSTALL_HINT
 from providerhub.cli import _screen as screen
 from providerhub.cli._show import plugin_table
@@ -70,20 +69,20 @@ def _settings(plugin: str, failing: str, working: str) -> Settings:
     )  # fmt: skip
 
 
-def _show_plugins() -> tuple[PluginRecord, ...]:
+def _show_plugins() -> tuple[InstanceView, ...]:
     with Hub(Settings()) as hub:  # not what the settings file says
-        records = hub.plugins()
+        instances = hub.instances()
     screen.heading("Plugins found")
-    plugin_table(records)
-    return records
+    plugin_table(instances)
+    return instances
 
 
-def _model(records: tuple[PluginRecord, ...], plugin: str) -> str:
-    info = next((record.info for record in records if record.name == plugin), None)
-    if info is None or not info.models:
+def _model(instances: tuple[InstanceView, ...], plugin: str) -> str:
+    models = next((view.models for view in instances if view.name == plugin), ())
+    if not models:
         msg = f"the plugin {plugin!r} is not ready; `providerhub plugins` says why"
         raise click.ClickException(msg)
-    return info.models[0].name
+    return models[0].name
 
 
 def _answer(hub: Hub, model: str) -> Any:

@@ -159,7 +159,9 @@ def _any_ready(providers: tuple[InstanceView, ...]) -> Iterator[Finding]:
 
 def _asked(report: Report, settings: Settings, seconds: float) -> Iterator[Finding]:
     ready = [view for view in report.providers if view.state == "ready"]
-    with Hub(settings) as hub:
+    # One that is not installed would keep the others from being asked.
+    there = {name: config for name, config in settings.providers.items() if name in {view.name for view in ready}}
+    with Hub(attrs.evolve(settings, providers=there)) as hub:
         hub.refresh()
         views = {view.name: view for view in hub.instances()}
         for view in ready:

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from providerhub import CallerError, Candidate, Hub, ModelInfo, ProviderHubError, Skip
-from providerhub._discovery import PluginRecord
+from providerhub import CallerError, Candidate, Hub, InstanceView, ModelInfo, ProviderHubError, Skip
 from providerhub._registry import INSTALL_HINT
 from providerhub.cli import _screen as screen
 
@@ -29,88 +28,111 @@ _PIXEL = {"type": "image_url", "image_url": {"url": "data:image/gif;base64,R0lGO
 
 
 def model_names(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The shell's completion of a model's name.
+    """The shell's completion of a model's name, or of an alias in the settings.
 
     Args:
         incomplete: What has been typed so far.
     """
     try:
         with Hub() as hub:
-            known = {name for _, model in _declared(hub.plugins()) for name in (model.name, *model.aliases)}
+            known = {name for _, model in _declared(hub.instances()) for name in (model.name, *model.aliases)}
+            known.update(hub.settings.aliases)
     except ProviderHubError:  # a wrong setting must not fill the prompt with an error
         return []
     return sorted(name for name in known if name.startswith(incomplete) and not name.endswith("*"))
 
 
-def plugin_table(records: tuple[PluginRecord, ...]) -> None:
-    """Write the table of plugins.
+def plugin_table(instances: tuple[InstanceView, ...]) -> None:
+    """Write the table of providers.
 
     Args:
-        records: The plugins.
+        instances: The providers.
     """
     screen.table(
         ("name", "distribution", "state", "models", "import", "reason"),
         [
             (
-                r.name, f"{r.distribution} {r.version}", r.state,
-                ", ".join(model.name for model in r.info.models) if r.info else "",
-                f"{r.import_seconds * 1000:.1f} ms" if r.import_seconds else "", r.reason,
+                view.name, f"{view.distribution} {view.version}", view.state, ", ".join(model.name for model in view.models),
+                f"{view.import_seconds * 1000:.1f} ms" if view.import_seconds else "", _reason(view),
             )
-            for r in records
+            for view in instances
         ],
     )  # fmt: skip
+
+
+def _reason(view: InstanceView) -> str:
+    """Why it is not ready, and what is odd about it; of a further instance, what it is an instance of."""
+    of = [f"an instance of {view.plugin}"] if view.plugin != view.name else []
+    return "; ".join(filter(None, (*of, view.reason, *(note for note in view.notes if note not in view.reason))))
 
 
 @click.command()
 @as_json
 def plugins(*, as_json: bool) -> None:
-    """List the installed plugins with their state."""
+    """List the providers, installed and configured, with their state."""
     with Hub() as hub:
-        records, malformed = hub.plugins(), hub.malformed()
+        instances, malformed = hub.instances(), hub.malformed()
     if as_json:
         lost = [{"distribution": m.distribution, "reason": m.reason} for m in malformed]
-        screen.data({"plugins": list(map(_plugin, records)), "malformed": lost})
+        screen.data({"plugins": list(map(_plugin, instances)), "malformed": lost})
         return
-    if records:
-        plugin_table(records)
+    if instances:
+        plugin_table(instances)
     else:
         screen.line(f"No provider plugin is installed; try: {INSTALL_HINT}", err=True)
     for item in malformed:
         screen.line(f"{item.distribution} cannot be read: {item.reason}; reinstall it or uninstall it", err=True)
 
 
-def _plugin(record: PluginRecord) -> dict[str, Any]:
+def _plugin(view: InstanceView) -> dict[str, Any]:
     return {
-        "name": record.name,
-        "distribution": record.distribution,
-        "version": record.version,
-        "state": record.state,
-        "reason": record.reason,
-        "models": [model.name for model in record.info.models] if record.info else [],
-        "import_seconds": record.import_seconds,
+        "name": view.name,
+        "plugin": view.plugin,
+        "distribution": view.distribution,
+        "version": view.version,
+        "state": view.state,
+        "reason": view.reason,
+        "notes": list(view.notes),
+        "missing": list(view.missing),
+        "models": [model.name for model in view.models],
+        "import_seconds": view.import_seconds,
     }
 
 
 @click.command()
 @click.argument("pattern", default="")
+@click.option("--refresh", is_flag=True, help="First ask the providers that can list their models.")
 @as_json
-def models(*, pattern: str, as_json: bool) -> None:
+def models(*, pattern: str, refresh: bool, as_json: bool) -> None:
     """List the models whose name or alias fits PATTERN: a part of a name, or all of it with * and ?."""
     with Hub() as hub:
-        found = [(r, model) for r, model in _declared(hub.plugins()) if _fits(model, pattern)]
+        if refresh:
+            hub.refresh()
+        instances = hub.instances()
+    found = [(view, model) for view, model in _declared(instances) if _fits(model, pattern)]
     if as_json:
-        screen.data([_model(record, model) for record, model in found])
+        screen.data([_model(view, model) for view, model in found])
     elif found:
         columns = ("model", "provider", "state", "aliases", "can", "cannot", "context")
-        screen.table(columns, [_row(record, model) for record, model in found])
+        screen.table(columns, [_row(view, model) for view, model in found])
+    silent = [view for view in instances if view.list_error]
+    for view in silent:
+        screen.line(f"{view.name} could not list its models: {view.list_error}", err=True)
     if not found:
-        msg = f"no model fits {pattern!r}" if pattern else "no plugin declares a model"
+        msg = f"no model fits {pattern!r}" if pattern else "no provider declares a model"
+        msg += "" if refresh else "; --refresh asks the providers that can list theirs" if _can_list(instances) else ""
         msg += "; `providerhub plugins` shows what is installed"
         raise click.ClickException(msg)
+    if silent:
+        raise click.exceptions.Exit(1)
 
 
-def _declared(records: tuple[PluginRecord, ...]) -> list[tuple[PluginRecord, ModelInfo]]:
-    return [(record, model) for record in records if record.info for model in record.info.models]
+def _can_list(instances: tuple[InstanceView, ...]) -> bool:
+    return any(view.can_list and view.state == "ready" for view in instances)
+
+
+def _declared(instances: tuple[InstanceView, ...]) -> list[tuple[InstanceView, ModelInfo]]:
+    return [(view, model) for view in instances for model in view.models]
 
 
 def _fits(model: ModelInfo, pattern: str) -> bool:
@@ -122,18 +144,18 @@ def _having(model: ModelInfo, *, value: bool) -> str:
     return ", ".join(name for name, field in _CAPABILITIES.items() if getattr(model, field) is value)
 
 
-def _row(record: PluginRecord, model: ModelInfo) -> tuple[str, ...]:
+def _row(view: InstanceView, model: ModelInfo) -> tuple[str, ...]:
     can, cannot = _having(model, value=True), _having(model, value=False)
     window = str(model.context_window or "")
-    return (model.name, record.name, record.state, ", ".join(model.aliases), can, cannot, window)
+    return (model.name, view.name, view.state, ", ".join(model.aliases), can, cannot, window)
 
 
-def _model(record: PluginRecord, model: ModelInfo) -> dict[str, Any]:
+def _model(view: InstanceView, model: ModelInfo) -> dict[str, Any]:
     return {
         "model": model.name,
         "aliases": list(model.aliases),
-        "provider": record.name,
-        "state": record.state,
+        "provider": view.name,
+        "state": view.state,
         **{name: getattr(model, field) for name, field in _CAPABILITIES.items()},
         "context_window": model.context_window,
     }

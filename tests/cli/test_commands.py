@@ -145,7 +145,7 @@ def test_a_wrong_setting_is_one_line(cli):
 
 
 def test_a_bug_of_ours_is_one_line_that_says_how_to_see_more(cli, monkeypatch):
-    monkeypatch.setattr(Hub, "plugins", lambda _self: 1 / 0)
+    monkeypatch.setattr(Hub, "instances", lambda _self: 1 / 0)
     assert "--debug" in _error_line(cli("plugins"))
 
 
@@ -153,7 +153,7 @@ def test_ctrl_c_is_quiet(cli, monkeypatch):
     def interrupted(_self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Hub, "plugins", interrupted)
+    monkeypatch.setattr(Hub, "instances", interrupted)
     result = cli("plugins")
     assert (result.exit_code, result.output) == (130, "")
 
