@@ -88,8 +88,9 @@ class Chain(Driver):
         if self.done:
             return
         self.done = True
-        self._drop_others(None)
+        # The engine first: a reader in another thread wakes up as soon as its attempt is dropped.
         self._engine.abandoned(self._now())
+        self._drop_others(None)
         self._report(last=True)
 
     def __del__(self) -> None:

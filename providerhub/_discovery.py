@@ -7,6 +7,7 @@ imported or understood is recorded with its reason, and the others work.
 from __future__ import annotations
 
 import importlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -81,6 +82,7 @@ class Plugins:
         self.malformed: list[Malformed] = []
         self._hook_entries: list[Any] = []
         self._records: dict[str, PluginRecord] = {}
+        self._lock = threading.Lock()
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         if settings.autoload is not False:
@@ -198,15 +200,16 @@ class Plugins:
             raise
         except BaseException as error:  # noqa: BLE001 -- a plugin may raise anything at import, SystemExit included
             return None, f"importing {value} raised {type(error).__name__}: {error}"
-        try:
-            if not self._manager.is_registered(plugin):
-                self._manager.register(plugin, name)
-        except pluggy.PluginValidationError as error:
-            if self._manager.is_registered(plugin):  # older versions of pluggy keep what they refused
-                self._manager.unregister(plugin)
-            return None, f"incompatible: {' '.join(str(error).split())}; it may need a newer providerhub"
-        except Exception as error:  # noqa: BLE001 -- a module with odd attributes must not stop the others
-            return None, f"{type(error).__name__}: {error}"
+        with self._lock:  # pluggy has none: of two threads at once, one found the plugin half registered
+            try:
+                if not self._manager.is_registered(plugin):
+                    self._manager.register(plugin, name)
+            except pluggy.PluginValidationError as error:
+                if self._manager.is_registered(plugin):  # older versions of pluggy keep what they refused
+                    self._manager.unregister(plugin)
+                return None, f"incompatible: {' '.join(str(error).split())}; it may need a newer providerhub"
+            except Exception as error:  # noqa: BLE001 -- a module with odd attributes must not stop the others
+                return None, f"{type(error).__name__}: {error}"
         return plugin, ""
 
 

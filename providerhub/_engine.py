@@ -419,7 +419,10 @@ class Engine:
 
     def _close(self, attempt: _Open, now: float, outcome: str, error: BaseException | None = None) -> None:
         self.duration = now - self._start
-        self._open.remove(attempt)
+        try:
+            self._open.remove(attempt)
+        except ValueError:  # another thread closed the stream at this moment
+            return
         self.attempts.append(attempt.attempt(outcome, error, self.duration - attempt.started))
 
     def _last_error(self) -> AttemptError | None:

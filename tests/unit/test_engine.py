@@ -353,6 +353,14 @@ def test_an_abandoned_attempt_counts_neither_way():
     assert health.acquire(_c("a"), 6.0) is not None
 
 
+def test_an_attempt_that_another_thread_gave_up_is_told_of_once():
+    play = Play({"a": ["content"]}, stream=True).run()
+    (attempt,) = play.engine._open
+    play.engine.abandoned(1.0)
+    play.engine._close(attempt, 2.0, "error", _five())
+    assert [attempt.outcome for attempt in play.engine.route.attempts] == ["abandoned"]
+
+
 def test_an_answer_is_credited():
     play = Play({"a": [OK]})
     for _ in range(10):
