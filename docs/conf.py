@@ -45,8 +45,6 @@ nitpick_ignore = [("py:class", "Executor")]
 pygments_dark_style = "github-dark"
 maximum_signature_line_length = 100
 
-suppress_warnings = ["toc.empty_glob"]  # the page of benchmarks is made by a run of its own
-
 html_theme = "furo"
 html_title = f"providerhub {release}"
 html_static_path = ["_static"]

@@ -51,6 +51,11 @@ def errors() -> str:
     return "```text\n" + inspect.cleandoc(tree[0]) + "\n```"
 
 
+def benchmarks() -> str:
+    """The page of benchmarks, which a run of its own makes, where there is one."""
+    return "benchmarks" if (DOCS / "benchmarks.md").exists() else ""
+
+
 def since() -> str:
     """Every public name of every public module, and since when it exists."""
     parts = []
@@ -246,6 +251,7 @@ def _fault_tests() -> dict[int, dict[Path, list[str]]]:
 
 
 MAKERS: dict[str, Callable[..., str]] = {
+    "benchmarks": benchmarks,
     "cli": cli,
     "conformance": conformance,
     "data": data,
