@@ -1,0 +1,278 @@
+"""Answers of the Messages API → pieces: a whole one, and the event stream. No I/O.
+
+Reference: Anthropic API reference, "Messages" and "Streaming messages". Unknown events and blocks are passed over, as the API's
+versioning policy asks of clients.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from providerhub import (
+    CallContext,
+    EmptyAnswerError,
+    Event,
+    Finish,
+    ProtocolError,
+    ReasoningDelta,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+    error_from_status,
+)
+from providerhub.wire import openai_chat
+from providerhub.wire.sse import ServerSentEvent, SSEDecoder, SSELimitError
+
+Pieces = Iterator[str | Event]
+
+REASONS: Mapping[str, str] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+"""The API's stop reasons in the words that callers know; any other is handed on as it is."""
+
+
+def whole(data: bytes) -> Pieces:
+    """Read an answer that came whole.
+
+    Args:
+        data: Its body.
+
+    Yields:
+        Its pieces, `Finish` last.
+
+    Raises:
+        ProviderError: It is an error, or no answer.
+    """
+    answer = parsed(data)
+    content = answer.get("content")
+    if not isinstance(content, list):
+        raise _shape("content", content)
+    tools = 0
+    for block in content:
+        if not isinstance(block, Mapping):
+            raise _shape("content", block)
+        if block.get("type") == "tool_use":
+            yield ToolCallDelta(tools, block.get("id"), block.get("name"), _arguments(block.get("input")))
+            tools += 1
+        else:
+            yield from _said(block)
+    yield from _usage(answer.get("usage"))
+    yield Finish(_reason(answer.get("stop_reason")))
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """One JSON object that is no error.
+
+    Args:
+        data: Its bytes.
+
+    Raises:
+        ProviderError: It is an error, classed by its type.
+        ProtocolError: It is no JSON object.
+    """
+    found = openai_chat.parse(data)
+    if found.get("type") == "error" or isinstance(found.get("error"), Mapping):
+        raise error_from_status(200, {}, found)
+    return found
+
+
+class Reading:
+    """Reads one event stream.
+
+    Args:
+        call: The call, for its notes.
+        kind: The answer's content type, in lower case.
+        tail: White space that a partial answer ended with, which the first text must not repeat.
+
+    Attributes:
+        done: `message_stop` has come.
+    """
+
+    def __init__(self, call: CallContext, kind: str, tail: str = "") -> None:
+        self._call = call
+        self._kind = kind
+        self._tail = tail
+        # This protocol's end is an event; a `[DONE]` that imitators send behind it is never read.
+        self._decoder = SSEDecoder()
+        self._begun = False
+        self._whole: bytearray | None = None
+        self._reason: str | None = None
+        self._tools: dict[int, int] = {}
+        self.done = False
+
+    def pieces(self, data: bytes) -> Pieces:
+        """Take the next bytes.
+
+        Args:
+            data: Bytes as they came.
+
+        Yields:
+            The pieces that they complete.
+
+        Raises:
+            ProviderError: The stream holds an error, or is none.
+        """
+        if self._whole is not None or (not self._begun and data.lstrip()[:1] == b"{"):
+            # Whole, and not even labelled so. An error is told at once: the connection may stay open behind it.
+            if self._whole is None:
+                with contextlib.suppress(ProtocolError):  # there is more to come
+                    parsed(data)
+            self._whole = (self._whole or bytearray()) + data
+            return
+        for event in self._decoded(data):
+            if not self._begun:
+                self._begun = True
+                if self._kind and "event-stream" not in self._kind:
+                    self._call.note(f"the stream came with the content type {self._kind!r}")
+            yield from self._event(parsed(event.data), event.event)
+            if self.done:
+                return
+        if self._decoder.stray and not self._begun:
+            raise _no_stream(self._decoder.stray)
+
+    def end(self) -> Pieces:
+        """Say that the bytes are at their end, or will be read no further.
+
+        Yields:
+            `Finish`.
+
+        Raises:
+            ProviderError: The stream was cut.
+        """
+        if self._whole is not None:
+            yield from whole(bytes(self._whole))
+            return
+        if self.done:
+            yield Finish(_reason(self._reason))
+            return
+        try:
+            left = self._decoder.finish()
+        except SSELimitError as error:
+            raise ProtocolError(str(error)) from error
+        if not self._begun and not left:
+            msg = "the stream ended before any event came"
+            raise EmptyAnswerError(msg)
+        if not self._begun:
+            raise _no_stream(left)
+        msg = "the stream ended in the middle of an event" if left else "the stream ended without message_stop"
+        raise ProtocolError(msg, excerpt=left.decode("utf-8", "replace"))
+
+    def _decoded(self, data: bytes) -> list[ServerSentEvent]:
+        try:
+            return self._decoder.feed_events(data)
+        except SSELimitError as error:
+            raise ProtocolError(str(error)) from error
+
+    def _event(self, event: Mapping[str, Any], name: str) -> Pieces:
+        kind = event.get("type") or name
+        if kind == "content_block_delta":
+            yield from self._delta(event)
+        elif kind == "content_block_start":
+            yield from self._block(event)
+        elif kind == "message_start":
+            yield from _usage(_of(event, "message").get("usage"))
+        elif kind == "message_delta":
+            self._reason = _of(event, "delta").get("stop_reason") or self._reason
+            yield from _usage(event.get("usage"))
+        elif kind == "message_stop":
+            self.done = True
+        elif kind == "error":  # by its name alone: its data would have been told before
+            raise error_from_status(200, {}, event)
+
+    def _block(self, event: Mapping[str, Any]) -> Pieces:
+        block = _of(event, "content_block")
+        if block.get("type") == "tool_use":
+            place = self._tools[_index(event)] = len(self._tools)
+            yield ToolCallDelta(
+                place, block.get("id"), block.get("name"), _arguments(block.get("input")) if block.get("input") else ""
+            )
+        else:
+            yield from self._untailed(_said(block))
+
+    def _delta(self, event: Mapping[str, Any]) -> Pieces:
+        delta = _of(event, "delta")
+        kind = delta.get("type")
+        if kind == "input_json_delta":
+            if _index(event) in self._tools:
+                yield ToolCallDelta(self._tools[_index(event)], arguments=_text(delta, "partial_json"))
+        elif kind in {"text_delta", "thinking_delta"}:
+            yield from self._untailed(_said({**delta, "type": kind.removesuffix("_delta")}))
+
+    def _untailed(self, pieces: Pieces) -> Pieces:
+        for piece in pieces:
+            if self._tail and isinstance(piece, str):
+                tail, self._tail = self._tail, ""
+                yield piece.removeprefix(tail)
+            else:
+                yield piece
+
+
+def _said(block: Mapping[str, Any]) -> Pieces:
+    """What a block, or a piece of one, says in words."""
+    if block.get("type") == "text":
+        yield _text(block, "text")
+    elif block.get("type") == "thinking":
+        yield ReasoningDelta(_text(block, "thinking"))
+
+
+def _usage(usage: Any) -> Pieces:
+    """The counts. The API counts the prompt in three parts, of which the caller knows the sum and what came from the cache."""
+    if not isinstance(usage, Mapping):
+        return
+    read, written = usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens")
+    parts = (usage.get("input_tokens"), read, written)
+    counted = [part for part in parts if isinstance(part, int)] if isinstance(parts[0], int) else []
+    output = usage.get("output_tokens")
+    yield UsageDelta(
+        Usage(
+            input_tokens=sum(counted) if counted else None,
+            output_tokens=output if isinstance(output, int) else None,
+            cached_tokens=read if isinstance(read, int) else None,
+        )
+    )
+
+
+def _reason(reason: Any) -> str | None:
+    return None if reason is None else REASONS.get(str(reason), str(reason))
+
+
+def _arguments(value: Any) -> str:
+    return json.dumps({} if value is None else value, ensure_ascii=False)
+
+
+def _text(source: Mapping[str, Any], name: str) -> str:
+    value = source.get(name)
+    if not isinstance(value, str):
+        raise _shape(name, value)
+    return value
+
+
+def _index(event: Mapping[str, Any]) -> int:
+    index = event.get("index")
+    if not isinstance(index, int):
+        raise _shape("index", index)
+    return index
+
+
+def _of(event: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = event.get(name)
+    if not isinstance(value, Mapping):
+        raise _shape(name, value)
+    return value
+
+
+def _shape(where: str, value: object) -> ProtocolError:
+    return ProtocolError(f"{where} has an unexpected shape ({type(value).__name__}) in the answer", excerpt=repr(value)[:500])
+
+
+def _no_stream(line: bytes) -> ProtocolError:
+    msg = "the answer is not a stream of events; check the configured address"
+    return ProtocolError(msg, excerpt=line.decode("utf-8", "replace"))

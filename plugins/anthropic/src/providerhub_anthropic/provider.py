@@ -1,0 +1,144 @@
+"""The provider object: the Messages API over the toolkit's HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from providerhub import (
+    CallContext,
+    ConfigurationError,
+    Event,
+    ModelInfo,
+    ProtocolError,
+    ProviderConfig,
+    ProviderError,
+    Request,
+    Timeout,
+)
+from providerhub.http import HttpClient
+from providerhub.wire import openai_chat
+from providerhub_anthropic._body import body_of
+from providerhub_anthropic._reading import Reading, whole
+
+VERSION = "2023-06-01"
+"""The API's version, which every request must name."""
+
+PATIENCE = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
+"""How long the service may take to list its models."""
+
+_LISTED = 1000
+"""The most models that one request lists."""
+
+
+class Anthropic:
+    """A service that speaks the Messages API.
+
+    Args:
+        config: The instance's settings.
+
+    Raises:
+        ConfigurationError: The address, the key or a setting is unusable.
+    """
+
+    def __init__(self, config: ProviderConfig) -> None:
+        self._http = _client(config)
+        self._prefix = _prefix(config)
+        self._max_tokens = _count(config, "max_tokens", 4096)
+
+    def stream(self, request: Request, call: CallContext) -> Iterator[str | Event]:
+        """Answer a request; see `providerhub.Provider.stream`."""
+        body, tail = body_of(request, self._max_tokens)
+        if request.seed is not None:
+            call.note("the Messages API has no seed; it was left out")
+        with self._http.post(f"{self._prefix}/messages", body, call, stream=request.stream) as answer:
+            try:
+                kind = answer.headers.get("content-type", "").lower()
+                if not request.stream or "json" in kind:
+                    yield from whole(answer.read())
+                    return
+                reading = Reading(call, kind, tail)
+                for data in answer:
+                    for piece in reading.pieces(data):
+                        yield piece
+                        answer.token()
+                    if reading.done:
+                        answer.finished()
+                        break
+                yield from reading.end()
+            except ProviderError as error:
+                # A service may repeat the key that it refuses, and whatever else it was sent.
+                self._http.redacted(error)
+                raise
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._http.close()
+
+
+def create(config: ProviderConfig) -> Anthropic:
+    """Make the provider object of an instance."""
+    return Anthropic(config)
+
+
+def discover(config: ProviderConfig) -> list[ModelInfo]:
+    """Ask the service for its models.
+
+    Args:
+        config: The instance's settings.
+
+    Returns:
+        The models, with what is true of all of them and the context window where the service tells it.
+
+    Raises:
+        ProviderError: The service refused, or its answer is no list of models.
+    """
+    client = _client(config)
+    try:
+        with client.get(f"{_prefix(config)}/models?limit={_LISTED}", CallContext(PATIENCE)) as answer:
+            body = answer.read()
+    finally:
+        client.close()
+    entries = openai_chat.parse(body).get("data")
+    if not isinstance(entries, list):
+        msg = "the answer is no list of models; check the configured address"
+        raise ProtocolError(msg, excerpt=client.redact(body[:500].decode("utf-8", "replace")))
+    named = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str) and entry["id"].strip()]
+    return [_model(entry["id"], entry.get("max_input_tokens")) for entry in named]
+
+
+def _model(name: str, window: object) -> ModelInfo:
+    return ModelInfo(
+        name,
+        supports_stream=True,
+        supports_tools=True,
+        supports_json_schema=False,
+        context_window=window if isinstance(window, int) and window > 0 else None,
+    )
+
+
+def _client(config: ProviderConfig) -> HttpClient:
+    headers = {"anthropic-version": VERSION}
+    beta = str(config.get("beta") or "").strip()
+    if not (beta.isascii() and beta.isprintable()):
+        msg = f"provider {config.name!r}: beta holds characters that no header can carry; set it again"
+        raise ConfigurationError(msg)
+    if beta:
+        headers["anthropic-beta"] = beta
+    return HttpClient(config, headers=headers, key_header="x-api-key")
+
+
+def _prefix(config: ProviderConfig) -> str:
+    """The version, unless the configured address ends in it already."""
+    return "" if (config.url or "").rstrip("/").endswith("/v1") else "/v1"
+
+
+def _count(config: ProviderConfig, name: str, otherwise: int) -> int:
+    value = config.get(name)
+    try:
+        count = otherwise if value is None else int(str(value))
+    except ValueError:
+        count = 0
+    if count < 1:
+        msg = f"provider {config.name!r}: {name} must be a whole number from 1 up, not {value!r}"
+        raise ConfigurationError(msg)
+    return count

@@ -1,0 +1,480 @@
+"""What the plugin sends, and what it makes of answers, over real sockets."""
+
+import asyncio
+import json
+import pickle
+import re
+import traceback
+from pathlib import Path
+
+import pytest
+
+import providerhub
+from providerhub import NoCapableProviderError, ProviderConfig, ToolCall, Usage
+from providerhub.testing import FaultServer, Hold, chunked, http_response
+from providerhub_anthropic import providerhub_provider
+from providerhub_anthropic.provider import create, discover
+
+CANARY = "canary-key-0123456789"
+MODEL = "claude-haiku-4-5"
+SENT = "claude-haiku-4-5-20251001"
+PICTURE = "data:image/png;base64,AAAA"
+TOOL = {"type": "function", "function": {"name": "look", "description": "d", "parameters": {"type": "object"}, "strict": True}}
+FIXED = {"model": SENT, "max_tokens": 4096}
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch):
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "PROVIDERHUB_ANTHROPIC_MAX_TOKENS", "PROVIDERHUB_ANTHROPIC_BETA"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def hub_at(url, *, others=None, **config):
+    settings = providerhub.Settings(
+        providers={"anthropic": ProviderConfig(url=url, api_key=CANARY, **config), **(others or {})},
+        allow=("anthropic",),
+        retry=providerhub.RetryPolicy(attempts=2, attempts_per_provider=1),
+    )
+    return providerhub.Hub(settings)
+
+
+def event(kind, **fields):
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields}, ensure_ascii=False)}\n\n".encode()
+
+
+def text(piece, index=0):
+    return event("content_block_delta", index=index, delta={"type": "text_delta", "text": piece})
+
+
+START = event(
+    "message_start", message={"id": "m", "role": "assistant", "content": [], "usage": {"input_tokens": 3, "output_tokens": 1}}
+)
+STOP = (
+    event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 7}),
+    event("message_stop"),
+)
+
+
+def stream_of(*pieces):
+    return chunked([START, *map(text, pieces), *STOP])
+
+
+def whole(*content, stop_reason="end_turn", **usage):
+    counts = {"input_tokens": 3, "output_tokens": 7, **usage}
+    return http_response(200, {"type": "message", "content": list(content), "stop_reason": stop_reason, "usage": counts})
+
+
+SAID = {"type": "text", "text": "Hi"}
+
+
+def sent(messages, **knobs):
+    with FaultServer(whole(SAID)) as server, hub_at(server.url) as hub:
+        hub.complete(MODEL, messages, **knobs)
+    return server.requests[0].json()
+
+
+def test_without_a_key_the_variable_is_named():
+    settings = providerhub.Settings(allow=("anthropic",))
+    with providerhub.Hub(settings) as hub, pytest.raises(providerhub.ConfigurationError, match="ANTHROPIC_API_KEY"):
+        hub.complete(MODEL, "Hello")
+
+
+def test_the_key_travels_in_its_own_header_and_nowhere_else():
+    with FaultServer(whole(SAID)) as server, hub_at(server.url, options={"beta": "a,b"}) as hub:
+        assert hub.complete(MODEL, "Hello").text == "Hi"
+    request = server.requests[0]
+    assert request.target == "/v1/messages"
+    assert request.header("x-api-key") == CANARY
+    assert request.header("authorization") == ""
+    assert (request.header("anthropic-version"), request.header("anthropic-beta")) == ("2023-06-01", "a,b")
+    assert request.raw.count(CANARY.encode()) == 1
+
+
+@pytest.mark.parametrize("end", ["/v1", "/v1/", "/anthropic"])
+def test_an_address_that_ends_in_the_version_is_not_given_it_twice(end):
+    with FaultServer(whole(SAID)) as server, hub_at(server.url + end) as hub:
+        hub.complete(MODEL, "Hello")
+    assert server.requests[0].target == ("/anthropic/v1/messages" if "anthropic" in end else "/v1/messages")
+
+
+def test_a_text_is_one_message():
+    assert sent("Hello") == {**FIXED, "messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]}
+
+
+def test_system_prompts_stand_apart_and_messages_of_one_role_are_one():
+    body = sent(
+        [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "one"},
+            {"role": "developer", "content": [{"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}}]},
+            {"role": "user", "content": [{"type": "text", "text": "two"}, {"type": "text", "text": ""}]},
+            {"role": "assistant", "content": "three"},
+            {"role": "assistant", "content": None, "refusal": "no"},
+            {"role": "user", "content": "four"},
+        ]
+    )
+    assert body["system"] == [
+        {"type": "text", "text": "Be brief."},
+        {"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}},
+    ]
+    talk = [(m["role"], [block["text"] for block in m["content"]]) for m in body["messages"]]
+    assert talk == [("user", ["one", "two"]), ("assistant", ["three", "no"]), ("user", ["four"])]
+
+
+def test_tool_calls_and_their_results():
+    calls = [
+        {"id": "a", "type": "function", "function": {"name": "look", "arguments": '{"x": 1}'}},
+        {"id": "b", "type": "function", "function": {"name": "look", "arguments": ""}},
+    ]
+    body = sent(
+        [
+            {"role": "user", "content": "?"},
+            {"role": "assistant", "content": "Let me see.", "tool_calls": calls},
+            {"role": "tool", "tool_call_id": "a", "content": "one"},
+            {"role": "tool", "tool_call_id": "b", "content": [{"type": "text", "text": "two"}]},
+            {"role": "user", "content": "And?"},
+        ],
+        tools=[TOOL, {"type": "web_search_20250305", "name": "web_search"}],
+        tool_choice="required",
+    )
+    assert body["messages"][1]["content"][1:] == [
+        {"type": "tool_use", "id": "a", "name": "look", "input": {"x": 1}},
+        {"type": "tool_use", "id": "b", "name": "look", "input": {}},
+    ]
+    assert body["messages"][2] == {
+        "role": "user",
+        "content": [
+            {"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text", "text": "one"}]},
+            {"type": "tool_result", "tool_use_id": "b", "content": [{"type": "text", "text": "two"}]},
+            {"type": "text", "text": "And?"},
+        ],
+    }
+    assert body["tools"] == [
+        {"name": "look", "description": "d", "input_schema": {"type": "object"}},
+        {"type": "web_search_20250305", "name": "web_search"},
+    ]
+    assert body["tool_choice"] == {"type": "any"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("auto", {"type": "auto"}),
+        ("none", {"type": "none"}),
+        ({"type": "function", "function": {"name": "look"}}, {"type": "tool", "name": "look"}),
+        ({"type": "any", "disable_parallel_tool_use": True}, {"type": "any", "disable_parallel_tool_use": True}),
+    ],
+)
+def test_the_choice_of_a_tool(choice, expected):
+    assert sent("?", tools=[TOOL], tool_choice=choice)["tool_choice"] == expected
+
+
+def test_images_and_documents():
+    parts = [
+        {"type": "image_url", "image_url": {"url": PICTURE}},
+        {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,BBBB", "filename": "a.pdf"}},
+        {"type": "thinking", "thinking": "hm", "signature": "s"},
+    ]
+    assert sent([{"role": "user", "content": parts}])["messages"][0]["content"] == [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
+        {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}},
+        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "BBBB"}},
+        parts[3],
+    ]
+
+
+def test_the_knobs():
+    body = sent("?", temperature=0.5, max_tokens=9, stop=["x"], options={"anthropic": {"top_k": 5, "temperature": None}})
+    assert (body["max_tokens"], body["stop_sequences"], body["top_k"]) == (9, ["x"], 5)
+    assert "temperature" not in body
+
+
+def test_a_budget_for_thinking_comes_on_top():
+    thinking = {"type": "enabled", "budget_tokens": 2000}
+    assert sent("?", options={"anthropic": {"thinking": thinking}})["max_tokens"] == 6096
+    assert sent("?", max_tokens=3000, options={"anthropic": {"thinking": thinking}})["max_tokens"] == 3000
+
+
+def test_a_seed_is_left_out_and_noted():
+    with FaultServer(whole(SAID)) as server, hub_at(server.url) as hub:
+        answer = hub.complete(MODEL, "?", seed=1)
+    assert "seed" not in server.requests[0].json()
+    assert "seed" in answer.route.attempts[0].notes[0]
+
+
+USER = {"role": "user", "content": "?"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "knobs", "named"),
+    [
+        ([{"role": "system", "content": "alone"}], {}, "system prompt"),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "ftp://x"}}]}], {}, r"messages\[0\]"),
+        ([{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}], {}, "audio"),
+        ([USER, {"role": "tool", "content": "x"}], {}, "tool_call_id"),
+        ([USER, {"role": "function", "name": "f", "content": "x"}], {}, "function"),
+        ([USER, {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{"}}]}], {}, "not JSON"),
+        ([USER], {"tools": [TOOL], "tool_choice": "sometimes"}, "tool_choice"),
+        ([USER], {"response_format": {"type": "json_object"}}, "json_object"),
+    ],
+)
+def test_what_the_service_has_no_place_for_is_refused_before_anything_is_sent(messages, knobs, named):
+    with FaultServer() as server, hub_at(server.url) as hub:
+        with pytest.raises(providerhub.InvalidRequestError, match=named):
+            hub.complete(MODEL, messages, **knobs)
+        assert server.connected == 0
+
+
+def test_an_answer_held_to_a_schema_is_left_to_others():
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
+    with hub_at("http://127.0.0.1:1") as hub, pytest.raises(NoCapableProviderError, match="no json schema"):
+        hub.complete(MODEL, "?", response_format=form)
+
+
+def test_all_that_a_whole_answer_can_hold():
+    blocks = (
+        {"type": "thinking", "thinking": "hm", "signature": "s"},
+        {"type": "redacted_thinking", "data": "x"},
+        {"type": "text", "text": "привет "},
+        {"type": "tool_use", "id": "a", "name": "look", "input": {"x": "ж"}},
+        {"type": "tool_use", "id": "b", "name": "look", "input": {}},
+    )
+    script = whole(*blocks, stop_reason="tool_use", cache_read_input_tokens=10, cache_creation_input_tokens=5)
+    with FaultServer(script) as server, hub_at(server.url) as hub:
+        answer = hub.complete(MODEL, "?", tools=[TOOL])
+    assert (answer.text, answer.reasoning, answer.finish_reason) == ("привет ", "hm", "tool_calls")
+    assert answer.tool_calls == (ToolCall("a", "look", '{"x": "ж"}'), ToolCall("b", "look", "{}"))
+    assert answer.usage == Usage(18, 7, 10)
+
+
+def test_all_that_a_stream_can_hold():
+    tool = {"type": "tool_use", "id": "a", "name": "look", "input": {}}
+    events = [
+        START,
+        event("content_block_start", index=0, content_block={"type": "thinking", "thinking": "", "signature": ""}),
+        event("ping"),
+        event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "hm"}),
+        event("content_block_delta", index=0, delta={"type": "signature_delta", "signature": "s"}),
+        event("content_block_stop", index=0),
+        event("content_block_start", index=1, content_block={"type": "text", "text": "a"}),
+        text("b", 1),
+        event("content_block_delta", index=1, delta={"type": "citations_delta", "citation": {}}),
+        event("something_new", anything=1),
+        event("content_block_start", index=2, content_block={"type": "server_tool_use", "id": "s", "name": "web", "input": {}}),
+        event("content_block_delta", index=2, delta={"type": "input_json_delta", "partial_json": '{"q"'}),
+        event("content_block_start", index=3, content_block=tool),
+        event("content_block_delta", index=3, delta={"type": "input_json_delta", "partial_json": '{"x":'}),
+        event("content_block_delta", index=3, delta={"type": "input_json_delta", "partial_json": "1}"}),
+        event("message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 9}),
+        event("message_stop"),
+    ]
+    with FaultServer(chunked(events)) as server, hub_at(server.url) as hub:
+        with hub.complete(MODEL, "?", stream=True, tools=[TOOL]) as stream:
+            list(stream.events())
+        answer = stream.completion
+    assert (answer.text, answer.reasoning, answer.finish_reason) == ("ab", "hm", "tool_calls")
+    assert answer.tool_calls == (ToolCall("a", "look", '{"x":1}'),)
+    assert answer.usage == Usage(3, 9)
+
+
+def test_asynchronously():
+    async def ask(hub):
+        async with await hub.acomplete(MODEL, "?", stream=True) as stream:
+            return [token async for token in stream]
+
+    with FaultServer(stream_of("a", "b")) as server, hub_at(server.url) as hub:
+        assert asyncio.run(ask(hub)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("end_turn", "stop"),
+        ("stop_sequence", "stop"),
+        ("max_tokens", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("refusal", "content_filter"),
+        ("pause_turn", "pause_turn"),
+        (None, None),
+    ],
+)
+def test_why_an_answer_ended(reason, expected):
+    with FaultServer(whole(SAID, stop_reason=reason)) as server, hub_at(server.url) as hub:
+        assert hub.complete(MODEL, "?").finish_reason == expected
+
+
+def failure(kind, message="no"):
+    return {"type": "error", "error": {"type": kind, "message": message}}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message", "expected"),
+    [
+        (400, "invalid_request_error", "max_tokens: required", providerhub.BadRequestError),
+        (400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum", providerhub.ContextLengthError),
+        (400, "invalid_request_error", "Your credit balance is too low", providerhub.QuotaExceededError),
+        (401, "authentication_error", "invalid x-api-key", providerhub.AuthenticationError),
+        (402, "billing_error", "pay", providerhub.QuotaExceededError),
+        (403, "permission_error", "not yours", providerhub.AuthenticationError),
+        (404, "not_found_error", "model: claude-0", providerhub.ModelNotFoundError),
+        (413, "request_too_large", "too large", providerhub.BadRequestError),
+        (429, "rate_limit_error", "slow down", providerhub.RateLimitError),
+        (500, "api_error", "oops", providerhub.ServerError),
+        (504, "timeout_error", "late", providerhub.ServerError),
+        (529, "overloaded_error", "Overloaded", providerhub.ServerError),
+    ],
+)
+def test_refusals_are_classed(status, kind, message, expected):
+    refusal = http_response(status, failure(kind, message))
+    with FaultServer(refusal) as server, hub_at(server.url) as hub, pytest.raises(expected) as caught:
+        hub.complete(MODEL, "?")
+    assert type(caught.value) is expected
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_overloaded_inside_a_stream_is_another_provider_s_turn():
+    with (
+        FaultServer(chunked([START, event("error", error=failure("overloaded_error")["error"])])) as bad,
+        FaultServer(stream_of("ok")) as good,
+    ):
+        others = {"second": ProviderConfig(plugin="anthropic", url=good.url, api_key=CANARY, priority=-1)}
+        with hub_at(bad.url, others=others) as hub, hub.complete(MODEL, "?", stream=True) as stream:
+            assert list(stream) == ["ok"]
+    first, second = stream.completion.route.attempts
+    assert (type(first.error), first.error.retryable, second.provider) == (providerhub.ServerError, True, "second")
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("overloaded_error", providerhub.ServerError),
+        ("rate_limit_error", providerhub.RateLimitError),
+        ("authentication_error", providerhub.AuthenticationError),
+        ("invalid_request_error", providerhub.BadRequestError),
+    ],
+)
+@pytest.mark.parametrize(
+    "framed",
+    [
+        lambda error: chunked([START, event("error", error=error["error"])]),
+        lambda error: chunked([json.dumps(error).encode(), Hold()], end=False),
+        lambda error: http_response(200, error),
+    ],
+    ids=["event", "bare", "json"],
+)
+def test_an_error_inside_a_successful_answer_is_classed_by_its_type(kind, expected, framed):
+    with FaultServer(framed(failure(kind))) as server, hub_at(server.url) as hub, pytest.raises(expected):
+        hub.complete(MODEL, "?", stream=True)
+
+
+@pytest.mark.parametrize("last", [(), STOP[:1], (event("error", error=failure("overloaded_error")["error"]),)])
+def test_what_ends_without_message_stop_was_cut(last):
+    with FaultServer(chunked([START, text("par"), *last])) as server, hub_at(server.url) as hub:
+        stream = hub.complete(MODEL, "?", stream=True)
+        with pytest.raises(providerhub.StreamInterruptedError) as caught:
+            list(stream)
+    assert caught.value.partial == "par"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>no</html>",
+        b"",
+        b"data: [1]\n\n",
+        b"data: {\n\n",
+        event("content_block_delta", index=0, delta={"type": "text_delta", "text": 5}),
+        event("content_block_delta", index=None, delta={"type": "input_json_delta", "partial_json": ""}),
+        event("content_block_delta", index=0, delta=None),
+    ],
+)
+def test_what_is_no_stream_is_no_answer(body):
+    script = http_response(200, body, {"Content-Type": "text/event-stream"})
+    expected = (providerhub.ProtocolError, providerhub.EmptyAnswerError)
+    with FaultServer(script) as server, hub_at(server.url) as hub, pytest.raises(expected):
+        hub.complete(MODEL, "?", stream=True)
+
+
+@pytest.mark.parametrize("answer", [{}, {"content": "x"}, {"content": [5]}])
+def test_what_is_no_answer_is_a_protocol_error(answer):
+    with FaultServer(http_response(200, answer)) as server, hub_at(server.url) as hub, pytest.raises(providerhub.ProtocolError):
+        hub.complete(MODEL, "?")
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+def test_a_whole_answer_where_a_stream_was_asked_for(kind):
+    body = {"type": "message", "content": [SAID], "stop_reason": "end_turn"}
+    with FaultServer(http_response(200, body, {"Content-Type": kind})) as server, hub_at(server.url) as hub:
+        assert list(hub.complete(MODEL, "?", stream=True)) == ["Hi"]
+
+
+def test_a_wrong_content_type_is_noted():
+    with (
+        FaultServer(chunked([START, text("a"), *STOP], headers={"Content-Type": "text/plain"})) as server,
+        hub_at(server.url) as hub,
+        hub.complete(MODEL, "?", stream=True) as stream,
+    ):
+        list(stream)
+    assert "text/plain" in stream.completion.route.attempts[0].notes[0]
+
+
+def test_a_broken_answer_is_carried_on_without_a_seam():
+    broken = chunked([START, text("Once upon a ")])
+    rest = chunked([START, text(" time"), text(" there was"), *STOP])
+    with FaultServer(broken, rest) as server:
+        others = {"second": ProviderConfig(plugin="anthropic", url=server.url, api_key=CANARY, priority=-1)}
+        with hub_at(server.url, others=others) as hub, hub.complete(MODEL, "?", stream=True, on_interrupt="continue") as stream:
+            told = "".join(stream)
+    # The service refuses white space at the end of a partial answer, so it was held back, and is not written twice.
+    assert server.requests[1].json()["messages"][-1] == {
+        "role": "assistant",
+        "content": [{"type": "text", "text": "Once upon a"}],
+    }
+    assert told == "Once upon a time there was"
+
+
+def test_models_that_do_not_promise_it_are_not_made_to_carry_on():
+    with hub_at("http://127.0.0.1:1") as hub, pytest.raises(NoCapableProviderError, match="no prefill"):
+        hub.complete("claude-opus-9", "?", stream=True, on_interrupt="continue")
+
+
+def test_a_refused_key_shows_nowhere(caplog):
+    refusal = http_response(401, failure("authentication_error", f"invalid x-api-key {CANARY}"))
+    with FaultServer(refusal) as server, hub_at(server.url) as hub, pytest.raises(providerhub.AuthenticationError) as caught:
+        hub.complete(MODEL, "?")
+    assert CANARY not in "".join(traceback.format_exception(caught.value)) + caught.value.excerpt + caplog.text
+    inside = http_response(200, failure("authentication_error", f"invalid x-api-key {CANARY}"))
+    with FaultServer(inside) as server, hub_at(server.url) as hub, pytest.raises(providerhub.AuthenticationError) as caught:
+        hub.complete(MODEL, "?", stream=True)
+    assert CANARY not in "".join(traceback.format_exception(caught.value)) + caught.value.excerpt + caplog.text
+
+
+def test_the_service_lists_its_models():
+    data = [{"type": "model", "id": "claude-new", "max_input_tokens": 1_000_000}, {"id": "claude-other"}, {"id": " "}, "x"]
+    with FaultServer(http_response(200, {"data": data, "has_more": False})) as server:
+        found = discover(ProviderConfig(name="anthropic", url=server.url, api_key=CANARY))
+    assert [(model.name, model.context_window) for model in found] == [("claude-new", 1_000_000), ("claude-other", None)]
+    assert (server.requests[0].method, server.requests[0].target) == ("GET", "/v1/models?limit=1000")
+    assert server.requests[0].header("x-api-key") == CANARY
+
+
+def test_what_is_no_list_of_models_says_so():
+    with (
+        FaultServer(http_response(200, {"models": CANARY})) as server,
+        pytest.raises(providerhub.ProtocolError, match="list") as caught,
+    ):
+        discover(ProviderConfig(name="anthropic", url=server.url, api_key=CANARY))
+    assert CANARY not in caught.value.excerpt
+
+
+@pytest.mark.parametrize(("name", "value"), [("max_tokens", "many"), ("max_tokens", 0), ("beta", "a\r\nX-Other: 1")])
+def test_unusable_settings_are_named(name, value):
+    with pytest.raises(providerhub.ConfigurationError, match=name):
+        create(ProviderConfig(name="anthropic", url="http://127.0.0.1:1", options={name: value}))
+
+
+def test_the_package_s_readme_names_every_setting():
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
+    for setting in providerhub_provider().settings:
+        assert re.search(rf"\| `{setting.name}` \| `{setting.env or 'PROVIDERHUB_ANTHROPIC_' + setting.name.upper()}` \|", readme)
