@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -119,9 +120,15 @@ class KeepsTalking(Asynchronous):
             self.opened = True
             host, _, port = (self.config.url or "").removeprefix("http://").partition(":")
             with contextlib.suppress(OSError):
-                self.kept.append(await asyncio.open_connection(host, int(port)))
+                self.kept.append(socket.create_connection((host, int(port)), timeout=1))
         async for piece in super().astream(request, call):
             yield piece
 
     async def aclose(self) -> None:
         """Forget that there was one."""
+
+
+def tidy() -> None:
+    """Close what was kept on purpose."""
+    while KeepsTalking.kept:
+        KeepsTalking.kept.pop().close()

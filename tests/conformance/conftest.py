@@ -45,3 +45,6 @@ def installed(tmp_path_factory):
     sys.path.insert(0, str(site))
     yield site
     sys.path.remove(str(site))
+    for name in ("bad_providers", "bad_async"):
+        if name in sys.modules:
+            sys.modules[name].tidy()
