@@ -1,0 +1,214 @@
+"""`providerhub settings`: show, path and check, in this process and as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import pytest
+
+CANARY = "sk-canary-5e77"
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """Write the settings file in use; returns its path."""
+
+    def write(text, *, mode=0o600):
+        path = tmp_path / "settings.toml"
+        path.write_text(text, encoding="utf-8")
+        path.chmod(mode)
+        monkeypatch.setenv("PROVIDERHUB_CONFIG", str(path))
+        return str(path)
+
+    return write
+
+
+def _values(cli, **environ):
+    found = json.loads(cli("settings", "show", "--json", env=environ).stdout)
+    return {row["name"]: (row["value"], row["origin"]) for row in found["values"]}
+
+
+FULL = f"""
+timeout = 60
+allow = ["lockchat"]
+[aliases]
+best = ["lockchat-eu/gpt-4", {{ name = "a/b", provider = "acme" }}]
+[providers.lockchat]
+url = "https://user:{CANARY}@host/v1?key={CANARY}"
+api_key = "{CANARY}"
+models = ["x", {{ name = "y" }}]
+proxies = {{ https = "http://user:{CANARY}@proxy:3128" }}
+options = {{ secret = "{CANARY}", other = {{ command = ["pass", "{CANARY}"] }} }}
+[providers.lockchat-eu]
+plugin = "lockchat"
+api_key = {{ env = "EU_KEY" }}
+"""
+
+
+def test_show_tells_each_value_and_where_it_came_from(cli, file):
+    path = file(FULL)
+    values = _values(cli, PROVIDERHUB_STRATEGY="fastest", LOCKCHAT_URL="https://env")
+    assert values["timeout.total"] == (60.0, f"{path}:2")
+    assert values["timeout.connect"] == (5.0, "default")
+    assert values["strategy"] == ("fastest", "environment variable PROVIDERHUB_STRATEGY")
+    assert values["allow"] == (["lockchat"], f"{path}:3")
+    assert values["aliases.best"] == (["lockchat-eu/gpt-4", "acme/a/b"], f"{path}:5")
+    assert values["providers.lockchat.url"] == ("https://env", "environment variable LOCKCHAT_URL")
+    assert values["providers.lockchat.models"] == (["x", "y"], f"{path}:9")
+    assert values["providers.lockchat-eu.plugin"] == ("lockchat", f"{path}:13")
+    assert values["providers.lockchat-eu.url"] == ("not set", "set PROVIDERHUB_LOCKCHAT_EU_URL")
+    assert values["providers.lockchat-eu.api_key"] == ("not set", "environment variable EU_KEY is not set")
+
+
+def test_show_tells_of_keys_only_whether_they_are_set(cli, file):
+    path = file(FULL)
+    values = _values(cli, EU_KEY=CANARY)
+    assert values["providers.lockchat.api_key"] == ("set", f"{path}:8")
+    assert values["providers.lockchat-eu.api_key"] == ("set", f"{path}:14, environment variable EU_KEY")
+    assert values["providers.lockchat.options.secret"] == ("set", f"{path}:11")
+    assert values["providers.lockchat.options.other"] == ("set", f"{path}:11, command 'pass'")
+    assert values["providers.lockchat.url"][0] == "https://***@host/v1?***"
+    assert values["providers.lockchat.proxies"][0] == {"https": "http://***@proxy:3128"}
+    for words in (("show",), ("show", "--json"), ("check",)):
+        result = cli("settings", *words, env={"EU_KEY": CANARY, "LOCKCHAT_API_KEY": CANARY})
+        assert CANARY not in result.output, words
+
+
+def test_show_runs_no_command(cli, file, tmp_path):
+    mark = tmp_path / "ran"
+    file(f"[providers.lockchat]\nurl = 'https://x'\napi_key = {{ command = ['touch', '{mark}'] }}\n")
+    assert _values(cli)["providers.lockchat.api_key"][0] == "set"
+    assert cli("doctor").exit_code == 0
+    assert not mark.exists()
+
+
+def test_show_as_a_table(cli, file):
+    file("hedge = true\n")
+    header, *rows = cli("settings", "show").stdout.splitlines()
+    assert header.split() == ["setting", "value", "from"]
+    assert [row.split()[1] for row in rows if row.startswith("hedge ")] == ["true"]
+    assert [row.split()[1] for row in rows if row.startswith("allow ")] == ["all"]
+
+
+def test_show_of_a_provider_whose_plugin_cannot_be_used(cli, file):
+    file(f"block = ['lockchat']\n[providers.lockchat]\nurl = 'https://u:{CANARY}@x'\napi_key = '{CANARY}'\n")
+    values = _values(cli)
+    assert values["providers.lockchat.url"][0] == "https://***@x"
+    assert values["providers.lockchat.api_key"][0] == "set"
+
+
+def test_show_of_a_wrong_file_is_one_line(cli, file):
+    path = file("timout = 60\n")
+    result = cli("settings", "show")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: {path}:1: unknown key 'timout'; did you mean 'timeout'?\n"
+
+
+def test_path(cli, file, tmp_path, monkeypatch):
+    path = file("")
+    assert cli("settings", "path").output == f"{path}\n"
+    monkeypatch.setenv("PROVIDERHUB_CONFIG", str(tmp_path / "none.toml"))
+    result = cli("settings", "path")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'none.toml'}\n")
+    assert "not there" in result.stderr
+    monkeypatch.setenv("PROVIDERHUB_CONFIG", "none.toml")
+    assert "absolute path" in cli("settings", "path").stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="XDG")
+def test_the_usual_path(cli, tmp_path, monkeypatch):
+    monkeypatch.delenv("PROVIDERHUB_CONFIG")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert cli("settings", "path").stdout.startswith(str(tmp_path))
+    result = cli("settings", "check")
+    assert (result.exit_code, "There is no settings file" in result.stdout) == (0, True)
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", "~")
+    assert "no configuration folder" in cli("settings", "path").stderr
+    assert cli("settings", "check").exit_code == 0
+
+
+def test_check_of_a_right_file(cli, file):
+    path = file(FULL.replace('"lockchat"]', '"lockchat"]\nblock = []'))
+    result = cli("settings", "check")
+    assert (result.exit_code, result.output) == (0, f"{path}: ok\n")
+
+
+def test_check_prints_each_problem_on_a_line(cli, file):
+    path = file(
+        "timout = 60\nstrategy = 'luck'\n[providers.lockchatt]\nurl = 'x'\nweight = -1\n[providers.a]\nplugin = 'lokchat'\n"
+    )
+    result = cli("settings", "check", env={"PROVIDERHUB_TIMEOUT": "soon"})
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert [line.removeprefix(path).split(" ")[0] for line in lines[:-1]] == [":1:", ":2:", ":3:", ":5:", ":7:"]
+    assert "did you mean 'lockchat'?" in lines[2]
+    assert "did you mean 'lockchat'?" in lines[4]
+    assert lines[-1].startswith("PROVIDERHUB_TIMEOUT must be")
+
+
+def test_check_of_another_file_and_as_json(cli, file, tmp_path):
+    file("")
+    other = tmp_path / "other.toml"
+    other.write_text("allow = ['nobody']\nblock = ['nobody']\nprefer = { nobody = 'x' }\nx = [")
+    assert json.loads(cli("settings", "check", str(other), "--json").stdout) == {
+        "file": str(other),
+        "problems": [f"{other}:4: this is not TOML: Invalid value"],
+    }
+    other.write_text("allow = ['nobody']\nblock = ['nobody']\nprefer = { nobody = 'x' }\n")
+    result = cli("settings", "check", str(other))
+    assert [line.partition(" names")[0] for line in result.stdout.splitlines()] == [
+        f"{other}:1: allow.0", f"{other}:2: block.0", f"{other}:3: prefer.nobody",
+    ]  # fmt: skip
+    assert cli("settings", "check", str(tmp_path / "none.toml")).exit_code == 1
+
+
+def test_check_tells_of_variables_that_name_what_is_not_installed(cli):
+    result = cli("settings", "check", env={"PROVIDERHUB_PLUGINS": "nobody"})
+    assert result.exit_code == 1
+    assert "environment variable PROVIDERHUB_PLUGINS: allow names 'nobody'" in result.stdout
+
+
+def test_a_settings_file_serves_a_real_call(process, sandbox, file):
+    sandbox()
+    address = os.environ["LOCKCHAT_URL"]
+    file(
+        f"[aliases]\nfast = 'mine/gpt-4'\n[providers.mine]\nplugin = 'lockchat'\nurl = '{address}'\napi_key = {{ command = ['echo', 'k'] }}\n"
+    )
+    done = process("ask", "-m", "fast", "Hello", "--trace", env={"LOCKCHAT_URL": ""})
+    assert (done.returncode, done.stdout.endswith("You said: Hello\n")) == (0, True), done.stderr
+    assert "1. mine/gpt-4: ok" in done.stderr
+
+
+def test_a_settings_file_in_the_working_directory_is_not_read(process, sandbox, tmp_path):
+    (tmp_path / "settings.toml").write_text("timout = 1")
+    (tmp_path / "providerhub").mkdir()
+    (tmp_path / "providerhub" / "settings.toml").write_text("timout = 1")
+    done = process("settings", "show", cwd=tmp_path, env={"PROVIDERHUB_CONFIG": "", "XDG_CONFIG_HOME": str(tmp_path / "none")})
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_key_of_the_file_goes_to_the_service_and_nowhere_else(process, sandbox, file):
+    sandbox()
+    address = os.environ["LOCKCHAT_URL"]
+    file(f"[providers.lockchat]\nurl = '{address}'\napi_key = '{CANARY}'\n")
+    done = process("ask", "-m", "gpt-4", "Hello", "--trace", "--debug", env={"LOCKCHAT_URL": ""})
+    assert done.returncode == 0
+    assert CANARY not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", [("settings", "show"), ("settings", "check"), ("doctor",), ("plugins",), ("models",)])
+@pytest.mark.parametrize("closed", ["stdin", "stdout", "stderr", "all"])
+def test_closed_standard_streams_make_no_traceback(script, words, closed, tmp_path):
+    redirects = {"stdin": "<&-", "stdout": ">&-", "stderr": "2>&-", "all": "<&- >&- 2>&-"}[closed]
+    errors = tmp_path / "errors"
+    caught = "" if closed in {"stderr", "all"} else f" 2>{errors}"
+    done = subprocess.run(
+        ["sh", "-c", f'"$@"{caught} {redirects}', "sh", script, *words], timeout=60, check=False, capture_output=True
+    )
+    said = errors.read_text() if errors.exists() else ""
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+    assert done.returncode in ({0} if closed == "stdin" else {0, 1})
