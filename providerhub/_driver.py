@@ -48,6 +48,10 @@ Landing = bool | Exception
 """How a pull ended: true at the first content of a stream, false at the end, else with what was raised."""
 
 
+class StoppedError(Exception):
+    """The call was given up from another thread; nobody waits for what it would have raised."""
+
+
 class Driver:
     """One call under way, apart from how it waits.
 
@@ -65,7 +69,7 @@ class Driver:
 
     __slots__ = (
         "_clock", "_committed", "_deadline", "_engine", "_flights", "_now", "_observers", "_options", "_prefill", "_race",
-        "_registry", "_reported", "_request", "_timeout", "done", "flight",
+        "_registry", "_reported", "_request", "_stopped", "_timeout", "done", "flight",
     )  # fmt: skip
 
     def __init__(
@@ -95,6 +99,7 @@ class Driver:
         self._race: Any = None
         self._committed = False
         self._reported = 0
+        self._stopped = False
         self.flight: Flight | None = None
         """The attempt that was begun last, and from the commit point on the one that is handed over."""
         self.done = False
@@ -112,8 +117,19 @@ class Driver:
         """The way so far."""
         return self._engine.route
 
+    def stop(self) -> None:
+        """Give a call up from another thread than the one that makes it, which ends with `StoppedError`; nothing is counted.
+
+        A provider that obeys its `CallContext` ends at once, another one at its end; a wait before a repeat is not cut short.
+        """
+        self._stopped = True
+        for flight in tuple(self._flights):
+            flight.call.cancel()
+
     def _begin(self, order: Open) -> Order:
         """Turn to the next candidate."""
+        if self._stopped:
+            raise StoppedError
         last = self.flight
         # What is carried on from a partial text goes on in the same assembly.
         assembly = last.assembly if self._prefill and self._committed and last is not None else Assembly()
@@ -154,6 +170,8 @@ class Driver:
 
     def _landed(self, flight: Flight, landing: Landing) -> Order:
         """Tell the engine how a pull ended; a failed one has been closed by then."""
+        if self._stopped:
+            raise StoppedError
         self._engine.note(flight.call.notes, flight.number)
         if landing is True:
             return self._engine.content(self._now(), flight.number)

@@ -22,7 +22,7 @@ from providerhub._engine import Engine
 from providerhub._handle import handle
 from providerhub._health import Health
 from providerhub._intake import Ask, Knobs, ModelSpec, ask, refuse_unknown
-from providerhub._many import Outcome, complete_many_by
+from providerhub._many import Outcome, Running, complete_many_by
 from providerhub._needs import token_bound
 from providerhub._observers import Observers, rank
 from providerhub._provider import Provider
@@ -191,7 +191,8 @@ class Hub:
         all that had been taken is handed over; so is the refusal of an executor that takes no more work.
 
         Leaving early (`close()`, a `break` that drops the last reference, an error such as `KeyboardInterrupt`) cancels what
-        has not begun; calls under way in threads of its own are waited for, those in another executor are left to it.
+        has not begun, and calls under way as far as their provider obeys its `CallContext`; threads of its own are waited for.
+        What runs in another process is left to it.
 
         Args:
             requests: A mapping of `complete`'s keywords for each call, such as `{"model": ..., "messages": ...}`;
@@ -207,7 +208,7 @@ class Hub:
         Raises:
             InvalidRequestError: An argument has the wrong shape; nothing was taken.
         """
-        return complete_many_by(self.complete, requests, concurrency=concurrency, executor=executor)
+        return complete_many_by(self._stoppable, requests, concurrency=concurrency, executor=executor)
 
     def explain(
         self, model: ModelSpec, messages: str | Sequence[Message] = "?", *, stream: bool = False, **knobs: Unpack[Knobs]
@@ -271,6 +272,13 @@ class Hub:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles as its settings, keys included; each process makes one hub of equal settings."""
         return handle(type(self), self.settings, self._objects)
+
+    def _stoppable(self, running: Running, /, **knobs: Any) -> Completion:
+        """`complete`, which `running.stop()` can end from another thread."""
+        chain = self._chain(Chain, stream=False, **knobs)
+        with running.holding(chain):
+            chain.run()
+        return chain.completion
 
     def _shown(self, record: PluginRecord) -> PluginRecord:
         instance = self._registry.instance(record.name) if record.state == "ready" else None

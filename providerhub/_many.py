@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -14,7 +16,48 @@ if TYPE_CHECKING:  # these and `queue` cost as much to import as the rest of a s
     from concurrent.futures import Executor, Future
 
 Complete = Callable[..., Completion]
-"""`Hub.complete` without a stream."""
+"""`Hub.complete` without a stream; given a `Running` first."""
+
+
+class Stoppable(Protocol):
+    """A call under way."""
+
+    def stop(self) -> None:
+        """Give it up, from any thread."""
+        ...  # pragma: no cover -- a protocol's method is never run
+
+
+class Running:
+    """The calls under way in this process, so that they can be given up. Another process gets an empty one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: set[Stoppable] = set()
+        self._over = False
+
+    def __reduce__(self) -> tuple[type[Running], tuple[()]]:
+        return Running, ()
+
+    @contextlib.contextmanager
+    def holding(self, call: Stoppable) -> Iterator[None]:
+        """Keep a call while it runs."""
+        with self._lock:
+            self._calls.add(call)
+        if self._over:
+            call.stop()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._calls.discard(call)
+
+    def stop(self) -> None:
+        """Give all of them up, and whatever begins later."""
+        self._over = True
+        with self._lock:
+            calls = tuple(self._calls)
+        for call in calls:
+            call.stop()
 
 
 @attrs.frozen
@@ -115,6 +158,7 @@ class _Window:
         from queue import SimpleQueue  # noqa: PLC0415 -- see above
 
         self._complete = complete
+        self._running = Running()
         self._pool = pool
         self._taken = 0
         self._finished: SimpleQueue[Future[Completion]] = SimpleQueue()
@@ -133,7 +177,7 @@ class _Window:
         index, self._taken = self._taken, self._taken + 1
         refusal: Exception | None = None
         try:
-            future = self._pool.submit(_call, self._complete, index, request)
+            future = self._pool.submit(_call, self._complete, self._running, index, request)
         except Exception as error:  # noqa: BLE001 -- the same; and this request must not be lost
             refusal, future = error, _failed(error)
         self.pending[future] = index
@@ -164,9 +208,10 @@ class _Window:
         raise error
 
     def cancel(self) -> None:
-        """Give up whatever has not begun."""
+        """Give up whatever has not begun, and calls under way."""
         for future in self.pending:
             future.cancel()
+        self._running.stop()
 
 
 def _failed(error: Exception) -> Future[Completion]:
@@ -177,7 +222,7 @@ def _failed(error: Exception) -> Future[Completion]:
     return future
 
 
-def _call(complete: Complete, index: int, request: Mapping[str, Any]) -> Completion:
+def _call(complete: Complete, running: Running, index: int, request: Mapping[str, Any]) -> Completion:
     """Make one call, in a thread or process of the executor.
 
     Raises:
@@ -194,4 +239,4 @@ def _call(complete: Complete, index: int, request: Mapping[str, Any]) -> Complet
     if request.get("stream", False) is not False:
         msg = f"requests[{index}] asks for a stream; many calls give whole answers only, so leave 'stream' out"
         raise InvalidRequestError(msg)
-    return complete(**request)
+    return complete(running, **{name: value for name, value in request.items() if name != "stream"})

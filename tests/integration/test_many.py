@@ -24,6 +24,8 @@ from providerhub import (
     ServerError,
     Settings,
 )
+from providerhub._driver import StoppedError
+from providerhub.testing import FakeProvider, Hold, Mark
 from providerhub_lockchat.sandbox import serve
 
 
@@ -261,6 +263,43 @@ def test_leaving_early_takes_and_begins_nothing_more(hub, echo):
     outcomes.close()
     assert requests.taken == taken <= 6
     assert list(outcomes) == []
+
+
+def test_leaving_early_ends_calls_under_way():
+    provider = FakeProvider(lambda request: [Mark("held"), Hold()] if request.messages[-1]["content"] == "hold" else "x")
+    hub = Hub(Settings(autoload=False), providers=[(provider.info, provider)])  # with the real clock: holding takes a minute
+    outcomes = hub.complete_many([ask("hold"), ask("hold"), ask("now"), ask("never")], concurrency=3)
+    assert next(outcomes).index == 2
+    provider.reached("held", times=2)
+    outcomes.close()  # waits for its threads
+    assert [call.call.cancelled for call in provider.calls if call.state == "failed"] == [True, True]
+    assert len(provider.calls) == 3
+    (record,) = hub.complete("m", "x").route.attempts
+    assert record.outcome == "ok"  # nothing was held against the provider
+    assert hub.explain("m").skipped == ()
+
+
+class Later(Inline):
+    """Runs each call at once but the second, which the test runs."""
+
+    def __init__(self):
+        self.calls = []
+
+    def submit(self, fn, /, *args, **kwargs):
+        self.calls.append(lambda: fn(*args, **kwargs))
+        future = Future()
+        future.set_running_or_notify_cancel()
+        return future if len(self.calls) == 2 else super().submit(fn, *args, **kwargs)
+
+
+def test_a_call_that_begins_too_late_is_not_made():
+    provider, later = FakeProvider(), Later()
+    outcomes = provider.hub().complete_many([ask("a"), ask("b"), ask("c")], concurrency=2, executor=later)
+    assert [next(outcomes).index, next(outcomes).index] == [0, 2]
+    outcomes.close()
+    with pytest.raises(StoppedError):
+        later.calls[1]()
+    assert len(provider.calls) == 2
 
 
 def test_a_break_leaves_no_thread(hub):
