@@ -9,7 +9,7 @@ from providerhub._errors import ProviderError
 from providerhub._provider import Piece
 from providerhub._types import ReasoningDelta
 from providerhub.wire._template import Template, learned
-from providerhub.wire.openai_chat import chunk_pieces, only_text, parse
+from providerhub.wire.openai_chat import ToolCalls, chunk_pieces, only_text, parse
 
 TRIES: Final = 4
 """How many templates in a row may turn out to be of no use before a stream's chunks are all parsed."""
@@ -34,10 +34,11 @@ class ChunkReader:
         typed: Gives the text of an ordinary chunk, or `None`; by default nothing does, and chunks are compared with one another.
     """
 
-    __slots__ = ("_parse", "_reasoning", "_template", "_tries", "_typed", "_used")
+    __slots__ = ("_calls", "_parse", "_reasoning", "_template", "_tries", "_typed", "_used")
 
     def __init__(self, parse: Callable[[bytes], dict[str, Any]] = parse, *, typed: Text | None = None) -> None:
         self._parse = parse
+        self._calls = ToolCalls()
         self._typed = typed
         self._template: Template | None = None
         self._reasoning = self._used = False
@@ -73,7 +74,7 @@ class ChunkReader:
         """
         chunk = self._parse(payload)
         text = only_text(chunk)
-        pieces: list[Piece] = list(chunk_pieces(chunk)) if text is None else [text]
+        pieces: list[Piece] = list(chunk_pieces(chunk, self._calls)) if text is None else [text]
         if len(pieces) == 1 and self._tries:
             piece = pieces[0]
             if isinstance(piece, str | ReasoningDelta):

@@ -108,7 +108,7 @@ def _padded(before: bytes, behind: bytes, only: Only) -> Template | None:
         return None
     start = behind.index(key) + len(key)
     end = behind.find(b'"', start)
-    if end < 0 or only(before + _PROBE + behind[:start] + _PROBE + behind[end:]) != PROBE:
+    if only(before + _PROBE + behind[:start] + _PROBE + behind[end:]) != PROBE:
         return None
     return Template(before, behind[:start], behind[end:])
 

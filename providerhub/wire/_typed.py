@@ -20,10 +20,12 @@ class _Delta(msgspec.Struct):
     reasoning: Nothing = None
     refusal: Nothing = None
     tool_calls: None = None
+    function_call: None = None
 
 
 class _Choice(msgspec.Struct):
     delta: _Delta
+    index: Literal[0] | None = 0
     finish_reason: Nothing = None
 
 

@@ -15,7 +15,8 @@ from providerhub._provider import Piece
 from providerhub._status import error_from_status
 from providerhub._types import Finish, ReasoningDelta, RefusalDelta, Request, TextDelta, ToolCallDelta, Usage, UsageDelta
 
-_BESIDE_TEXT = ("reasoning_content", "reasoning", "refusal", "tool_calls")
+_FIRST = (None, 0, "0", "")
+_BESIDE_TEXT = ("reasoning_content", "reasoning", "refusal", "tool_calls", "function_call")
 
 
 def request_body(request: Request) -> dict[str, Any]:
@@ -89,18 +90,59 @@ def only_text(chunk: Mapping[str, Any]) -> str | None:
         text = delta["content"]
     except (KeyError, TypeError, ValueError):
         return None
-    if type(text) is not str or choice.get("finish_reason") or chunk.get("usage") is not None or chunk.get("error"):
+    if type(text) is not str or choice.get("finish_reason") or choice.get("index") or chunk.get("usage") is not None:
         return None
-    if chunk.get("object") == "error" or (len(delta) > 1 and any(map(delta.get, _BESIDE_TEXT))):
+    if chunk.get("error") or chunk.get("object") == "error" or (len(delta) > 1 and any(map(delta.get, _BESIDE_TEXT))):
         return None
     return text or None
 
 
-def chunk_pieces(chunk: Mapping[str, Any]) -> Iterator[Piece]:
+class ToolCalls:
+    """Which call each piece of a tool call belongs to, over a whole stream: not every server says it as it should.
+
+    A piece with a name begins a call: another one than the piece before it, when it has no index, or an identifier of its own.
+    Without a name it carries on the call of its index, or the last one.
+    """
+
+    __slots__ = ("_ids", "_places")
+
+    def __init__(self) -> None:
+        self._ids: list[str | None] = []  # by our own numbers
+        self._places: dict[object, int] = {}  # what the server calls an index → our own number
+
+    def number(self, index: object, identifier: str | None, name: str | None) -> int:
+        """The number of the call that a piece belongs to.
+
+        Args:
+            index: What the piece says.
+            identifier: The piece's, if it has one.
+            name: The same.
+        """
+        known = self._ids.index(identifier) if identifier and identifier in self._ids else self._places.get(index)
+        if known is None and not name and self._ids:
+            known = len(self._ids) - 1
+        elif known is not None and name and self._is_other(known, index, identifier):
+            known = None
+        if known is None:
+            known = len(self._ids)
+            self._ids.append(identifier)
+        self._places[index] = known
+        self._ids[known] = self._ids[known] or identifier
+        return known
+
+    def _is_other(self, known: int, index: object, identifier: str | None) -> bool:
+        """Whether a piece with a name begins another call than the one that its index points to."""
+        if identifier:
+            return self._ids[known] not in {None, identifier}
+        return index is None
+
+
+def chunk_pieces(chunk: Mapping[str, Any], calls: ToolCalls | None = None) -> Iterator[Piece]:
     """The pieces of one streamed chunk.
 
     Args:
         chunk: The parsed chunk.
+        calls: Those of the stream so far; `None` for a chunk by itself.
 
     Yields:
         Text as `str`, everything else as events, `Finish` among them when the chunk gives a reason.
@@ -113,13 +155,19 @@ def chunk_pieces(chunk: Mapping[str, Any]) -> Iterator[Piece]:
     choices = chunk.get("choices") or ()
     if not isinstance(choices, list | tuple):
         raise _shape("choices", choices)
-    for choice in choices[:1]:
+    for choice in choices:
         if not isinstance(choice, Mapping):
             raise _shape("choices[0]", choice)
-        yield from _delta_pieces(choice.get("delta") or choice.get("message") or {})
+        if choice.get("index") not in _FIRST:
+            # Another answer to the same question, asked for by an option of the vendor's: it must not get into this one.
+            continue
+        yield from _delta_pieces(choice.get("delta") or choice.get("message") or {}, calls or ToolCalls())
         reason = choice.get("finish_reason")
+        if reason == "error":
+            raise error_from_status(500, {}, chunk)
         if reason:
             yield Finish(str(reason))
+        break
     usage = chunk.get("usage")
     if isinstance(usage, Mapping):
         yield UsageDelta(_usage(usage))
@@ -140,50 +188,64 @@ def answer_pieces(answer: Mapping[str, Any]) -> Iterator[Piece]:
 def refuse_error(chunk: Mapping[str, Any]) -> None:
     """Raise the error that a chunk or answer holds, if it holds one.
 
+    Args:
+        chunk: The parsed chunk or answer.
+
     Raises:
         ProviderError: It does.
     """
     error = chunk.get("error")
-    if error or (chunk.get("object") == "error"):
-        status = chunk.get("code") if isinstance(chunk.get("code"), int) else None
-        if isinstance(error, Mapping) and isinstance(error.get("code"), int):
-            status = error["code"]
-        raise error_from_status(status if status and 400 <= status < 600 else 200, {}, chunk)
+    # Web frameworks say what went wrong in a field of their own, in place of everything else.
+    bare = "choices" not in chunk and any(isinstance(chunk.get(name), str) for name in ("message", "detail"))
+    if error or bare or chunk.get("object") == "error":
+        codes = (error.get("code") if isinstance(error, Mapping) else None, chunk.get("code"), chunk.get("status"))
+        status = next((code for code in codes if isinstance(code, int) and 400 <= code < 600), 200)
+        raise error_from_status(status, {}, chunk)
 
 
-def _delta_pieces(delta: Any) -> Iterator[Piece]:
+def _delta_pieces(delta: Any, calls: ToolCalls) -> Iterator[Piece]:
     if not isinstance(delta, Mapping):
         raise _shape("delta", delta)
     reasoning = delta.get("reasoning_content") or delta.get("reasoning")
     if isinstance(reasoning, str):
         yield ReasoningDelta(reasoning)
-    content = delta.get("content")
+    yield from _content(delta.get("content"))
+    if delta.get("refusal"):
+        yield RefusalDelta(str(delta["refusal"]))
+    called = delta.get("tool_calls") or ()
+    if not isinstance(called, list | tuple):
+        raise _shape("tool_calls", called)
+    for call in called:
+        yield _tool_call(call, calls)
+    if delta.get("function_call"):  # what tool calls were before there could be several
+        yield _tool_call({"index": 0, "function": delta["function_call"]}, calls)
+
+
+def _content(content: Any) -> Iterator[Piece]:
     if isinstance(content, str):
         if content:
             yield content
     elif isinstance(content, list):
-        yield from (
-            TextDelta(part["text"]) for part in content if isinstance(part, Mapping) and isinstance(part.get("text"), str)
-        )
+        for part in content:
+            if isinstance(part, Mapping) and isinstance(part.get("text"), str):
+                yield TextDelta(part["text"])
     elif content is not None:
         raise _shape("content", content)
-    if delta.get("refusal"):
-        yield RefusalDelta(str(delta["refusal"]))
-    calls = delta.get("tool_calls") or ()
-    for place, call in enumerate(calls):
-        yield _tool_call(place, call)
 
 
-def _tool_call(place: int, call: Any) -> ToolCallDelta:
+def _tool_call(call: Any, calls: ToolCalls) -> ToolCallDelta:
     if not isinstance(call, Mapping):
         raise _shape("tool_calls", call)
     function = call.get("function") or {}
-    index = call.get("index")
-    arguments = function.get("arguments")
+    if not isinstance(function, Mapping):
+        raise _shape("tool_calls[].function", function)
+    index, identifier, name, arguments = call.get("index"), call.get("id"), function.get("name"), function.get("arguments")
+    identifier = None if identifier in (None, "") else str(identifier)
+    name = None if name is None else str(name)
     return ToolCallDelta(
-        index=index if isinstance(index, int) else place,
-        id=None if call.get("id") is None else str(call["id"]),
-        name=function.get("name"),
+        index=calls.number(index if isinstance(index, int | str) else None, identifier, name),
+        id=identifier,
+        name=name,
         arguments=arguments if isinstance(arguments, str) else "" if arguments is None else json.dumps(arguments),
     )
 

@@ -1,0 +1,474 @@
+"""The OpenAI chat shape: what each request becomes, and what each chunk and answer means, whichever way it is read."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from providerhub import (
+    Finish,
+    ModelUnavailableError,
+    ProtocolError,
+    ProviderError,
+    RateLimitError,
+    ReasoningDelta,
+    RefusalDelta,
+    Request,
+    ServerError,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+)
+from providerhub.wire import openai_chat
+from providerhub.wire._chunk_reader import ChunkReader, installed
+from providerhub.wire._template import Template
+from providerhub.wire._typed import typed_text
+
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def delta(finish=None, /, **fields):
+    return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
+
+
+def call(index=None, identifier=None, name=None, arguments=None, **more):
+    function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
+    outer = {key: value for key, value in (("index", index), ("id", identifier)) if value is not None}
+    return {**outer, "function": function, **more}
+
+
+def usage(**counts):
+    return UsageDelta(Usage(**counts))
+
+
+# --- requests ----------------------------------------------------------------------------------------------------------
+
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+PICTURE = [{"role": "user", "content": [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": "data:,"}}]}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, {}),
+        ({"stream": True}, {"stream": True}),
+        ({"temperature": 0.0, "max_tokens": 5, "seed": 0}, {"temperature": 0.0, "max_tokens": 5, "seed": 0}),
+        ({"stop": ("a", "b")}, {"stop": ["a", "b"]}),
+        ({"tools": TOOLS, "tool_choice": "required"}, {"tools": TOOLS, "tool_choice": "required"}),
+        ({"response_format": SCHEMA}, {"response_format": SCHEMA}),
+        ({"messages": PICTURE}, {"messages": PICTURE}),
+        ({"options": {"top_p": 1, "reasoning_effort": "low"}}, {"top_p": 1, "reasoning_effort": "low"}),
+        ({"temperature": 1.0, "options": {"temperature": None}}, {"temperature": None}),
+    ],
+    ids=lambda value: ",".join(value) or "nothing",
+)
+def test_a_request_says_what_the_caller_said_and_nothing_else(asked, said):
+    assert openai_chat.request_body(Request(**{"model": "m", "messages": HELLO, **asked})) == {
+        "model": "m",
+        "messages": HELLO,
+        **said,
+    }
+
+
+# --- chunks ------------------------------------------------------------------------------------------------------------
+
+CHUNKS = {
+    "text": (delta(content="Hi"), ["Hi"]),
+    "empty text": (delta(content=""), []),
+    "role alone": (delta(role="assistant", content="", refusal=None), []),
+    "nothing": (delta(), []),
+    "null delta": ({"choices": [{"delta": None}]}, []),
+    "null everything": (
+        delta(content=None, reasoning_content=None, reasoning=None, refusal=None, tool_calls=None, function_call=None),
+        [],
+    ),
+    "text among nulls": (delta(content="x", reasoning=None, tool_calls=[], refusal="", reasoning_content=""), ["x"]),
+    "text with extra fields": ({**delta(content="x", audio={"a": 1}), "id": 7, "provider": ["p"], "x": {"y": [0.5]}}, ["x"]),
+    "missing index": ({"choices": [{"delta": {"content": "x"}}]}, ["x"]),
+    "null index": ({"choices": [{"index": None, "delta": {"content": "x"}}]}, ["x"]),
+    "index as text": ({"choices": [{"index": "0", "delta": {"content": "x"}}]}, ["x"]),
+    "another answer": ({"choices": [{"index": 1, "delta": {"content": "not this"}, "finish_reason": "stop"}]}, []),
+    "two answers": ({"choices": [{"index": 1, "delta": {"content": "no"}}, {"index": 0, "delta": {"content": "x"}}]}, ["x"]),
+    "message in place of delta": ({"choices": [{"message": {"content": "x"}}]}, ["x"]),
+    "message behind an empty delta": ({"choices": [{"delta": {}, "message": {"content": "x"}}]}, ["x"]),
+    "no choices": ({}, []),
+    "null choices": ({"choices": None}, []),
+    "empty choices": ({"choices": [], "prompt_filter_results": []}, []),
+    "reasoning_content": (delta(reasoning_content="Hm"), [ReasoningDelta("Hm")]),
+    "reasoning": (delta(reasoning="Hm", content=None), [ReasoningDelta("Hm")]),
+    "both kinds of reasoning": (delta(reasoning="no", reasoning_content="Hm"), [ReasoningDelta("Hm")]),
+    "reasoning as an object": (delta(reasoning={"effort": "low"}, content="x"), ["x"]),
+    "reasoning and text": (delta(reasoning="Hm", content="x"), [ReasoningDelta("Hm"), "x"]),
+    "parts": (delta(content=[{"type": "text", "text": "a"}, {"type": "image"}, "b", {"text": 1}]), [TextDelta("a")]),
+    "refusal": (delta(refusal="No."), [RefusalDelta("No.")]),
+    "refusal beside text": (delta(content="x", refusal="No."), ["x", RefusalDelta("No.")]),
+    "finish": (delta("stop"), [Finish("stop")]),
+    "finish with text": (delta("length", content="x"), ["x", Finish("length")]),
+    "finish as a number": (delta(7), [Finish("7")]),
+    "empty finish": (delta("", content="x"), ["x"]),
+    "usage behind the end": (
+        {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}},
+        [usage(input_tokens=1, output_tokens=2)],
+    ),
+    "usage in full": (
+        {
+            **delta("stop"),
+            "usage": {
+                "prompt_tokens": 5,
+                "completion_tokens": "6",
+                "prompt_tokens_details": {"cached_tokens": 4},
+                "completion_tokens_details": {"reasoning_tokens": 3},
+            },
+        },
+        [Finish("stop"), usage(input_tokens=5, cached_tokens=4, reasoning_tokens=3)],
+    ),
+    "usage beside text": ({**delta(content="x"), "usage": {}}, ["x", usage()]),
+    "null usage": ({**delta(content="x"), "usage": None}, ["x"]),
+    "usage of no known shape": ({**delta(content="x"), "usage": 3}, ["x"]),
+    "tool call": (
+        delta(tool_calls=[call(0, "a", "f", "")]),
+        [ToolCallDelta(0, "a", "f", "")],
+    ),
+    "tool calls at once": (
+        delta(tool_calls=[call(None, "a", "f", "{}"), call(None, "b", "f", "{}")]),
+        [ToolCallDelta(0, "a", "f", "{}"), ToolCallDelta(1, "b", "f", "{}")],
+    ),
+    "tool call with a numeric identifier": (delta(tool_calls=[call(0, 12, "f")]), [ToolCallDelta(0, "12", "f")]),
+    "tool call with an object for arguments": (
+        delta(tool_calls=[call(0, "a", "f", {"x": 1})]),
+        [ToolCallDelta(0, "a", "f", '{"x": 1}')],
+    ),
+    "tool call with nothing in it": (delta(tool_calls=[{"function": None}]), [ToolCallDelta(0)]),
+    "tool call with an odd name and index": (delta(tool_calls=[call([], "a", 5)]), [ToolCallDelta(0, "a", "5")]),
+    "the older function call": (
+        delta(function_call={"name": "f", "arguments": "{}"}),
+        [ToolCallDelta(0, None, "f", "{}")],
+    ),
+    "a long number that nobody reads": ({**delta(content="x"), "created": 0}, ["x"]),
+}
+
+ERRORS = {
+    "error object": ({"error": {"message": "boom", "type": "server_error"}}, ServerError),
+    "error text": ({"error": "boom", "code": 503}, ServerError),
+    "error beside choices": ({**delta(content="x"), "error": {"message": "boom", "code": 500}}, ServerError),
+    "error with a status of its own": ({"error": {"message": "slow down", "code": 429}}, RateLimitError),
+    "error with a status beside it": ({"error": {"message": "slow down"}, "status": 429}, RateLimitError),
+    "error with an odd status": ({"error": {"message": "boom", "code": 7}}, ProviderError),
+    "object of kind error": ({"object": "error", "message": "boom", "code": 500}, ServerError),
+    "object of kind error, disguised": ({**delta(content="x"), "object": "error"}, ProviderError),
+    "framework's detail": ({"detail": "Internal Server Error", "status": 500}, ServerError),
+    "bare message": ({"message": "The model `m` does not exist", "code": 404}, ModelUnavailableError),
+    "finish_reason error": (delta("error"), ServerError),
+    "choices of no known shape": ({"choices": {"0": {}}}, ProtocolError),
+    "choice of no known shape": ({"choices": ["x"]}, ProtocolError),
+    "delta of no known shape": ({"choices": [{"delta": "x"}]}, ProtocolError),
+    "content of no known shape": (delta(content=5), ProtocolError),
+    "tool calls of no known shape": (delta(tool_calls={"a": 1}), ProtocolError),
+    "tool call of no known shape": (delta(tool_calls=["x"]), ProtocolError),
+    "function of no known shape": (delta(tool_calls=[{"function": "f"}]), ProtocolError),
+    "function call of no known shape": (delta(function_call="f"), ProtocolError),
+}
+
+# What JSON allows, or a parser may, that the two parsers could see differently: raw bytes, and what they mean.
+BEFORE, BEHIND = b'{"choices":[{"delta":{"content":"', b'"}}]}'
+RAW = {
+    "plain": (BEFORE + b"x" + BEHIND, ["x"]),
+    "blanks around": (b" \t" + BEFORE + b"x" + BEHIND + b" \n", ["x"]),
+    "NaN": (b'{"x":NaN,' + BEFORE[1:] + b"x" + BEHIND, ["x"]),
+    "infinity": (b'{"x":[Infinity,-Infinity],' + BEFORE[1:] + b"x" + BEHIND, ["x"]),
+    "huge exponent": (b'{"x":1e999,' + BEFORE[1:] + b"x" + BEHIND, ["x"]),
+    "huge integer": (b'{"x":' + b"9" * 5000 + b"," + BEFORE[1:] + b"x" + BEHIND, ["x"]),
+    "huge integer beside NaN": (b'{"x":[NaN,-' + b"9" * 5000 + b",7]," + BEFORE[1:] + b"x" + BEHIND, ["x"]),
+    "duplicate keys, last one wins": (b'{"choices":[],"error":{"a":1},"error":null,' + BEFORE[1:] + b"x" + BEHIND, ["x"]),
+    "duplicate content": (b'{"choices":[{"delta":{"content":"no","content":"x"}}]}', ["x"]),
+    "duplicate error": (BEFORE + b'x"}}],"error":null,"error":{"message":"boom"}}', ProviderError),
+    "duplicate choices": (BEFORE + b'no"}}],"choices":[{"delta":{"content":"x"}}]}', ["x"]),
+    "escaped key": (b'{"choices":[{"delta":{"\\u0063ontent":"x"}}]}', ["x"]),
+    "escapes": (BEFORE + rb"a\n\t\"\\\/\u00e9\ud83d\ude00" + BEHIND, ['a\n\t"\\/é😀']),
+    "lone surrogate": (BEFORE + rb"a\ud800b" + BEHIND, ["a\ud800b"]),
+    "lone surrogate elsewhere": (b'{"x":"\\udc00",' + BEFORE[1:] + b"x" + BEHIND, ["x"]),
+    "line separators": (BEFORE + "a\u2028b\x85c\u00a0".encode() + BEHIND, ["a\u2028b\x85c\u00a0"]),
+    "DEL": (BEFORE + b"a\x7f" + BEHIND, ["a\x7f"]),
+    "NUL in text": (BEFORE + b"a\\u0000" + BEHIND, ["a\0"]),
+    "invalid UTF-8": (BEFORE + b"a\xff\xe2\x82" + BEHIND, ["a\ufffd\ufffd"]),
+    "encoded surrogate": (BEFORE + b"\xed\xa0\x80" + BEHIND, ["\ufffd\ufffd\ufffd"]),
+    "raw line break": (BEFORE + b"a\nb" + BEHIND, ProtocolError),
+    "raw control character": (BEFORE + b"a\x01" + BEHIND, ProtocolError),
+    "raw control character elsewhere": (b'{"x":"\x01",' + BEFORE[1:] + b"x" + BEHIND, ProtocolError),
+    "bad escape": (BEFORE + b"\\x" + BEHIND, ProtocolError),
+    "bad escape elsewhere": (b'{"x":"\\x",' + BEFORE[1:] + b"x" + BEHIND, ProtocolError),
+    "leading zero": (b'{"x":01,' + BEFORE[1:] + b"x" + BEHIND, ProtocolError),
+    "trailing comma": (b'{"choices":[{"delta":{"content":"x"}},]}', ProtocolError),
+    "something behind": (BEFORE + b"x" + BEHIND + b"{}", ProtocolError),
+    "cut": (BEFORE + b"x", ProtocolError),
+    "cut where a template begins and ends": (BEFORE + b"}}]}", ProtocolError),
+    "nested too deep": (b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"," + BEFORE[1:] + b"x" + BEHIND, ProtocolError),
+    "a list": (b"[" + BEFORE + b"x" + BEHIND + b"]", ProtocolError),
+    "a number": (b"5", ProtocolError),
+    "a page": (b"<html>", ProtocolError),
+    "UTF-16": (BEFORE.decode().encode("utf-16"), ProtocolError),
+    "nothing": (b"", ProtocolError),
+}
+
+
+def outcome(read):
+    try:
+        return read()
+    except ProviderError as error:
+        return type(error)
+
+
+def by_reader(payload, *, typed, before=()):
+    """As a stream reads it, after other chunks."""
+    reader = ChunkReader(typed=typed)
+    for earlier in before:
+        outcome(partial(read_one, reader, earlier))
+    return outcome(partial(read_one, reader, payload))
+
+
+def read_one(reader, payload):
+    # The decoder of events hands on valid UTF-8 only.
+    payload = payload.decode(errors="replace").encode()
+    piece = reader.short(payload)
+    return reader.long(payload) if piece is None else [piece]
+
+
+LEARNT = BEFORE + b"word" + BEHIND
+PADDED = b'{"choices":[{"delta":{"content":"word"}}],"obfuscation":"abc"}'
+WAYS = {
+    "json": {"typed": None},
+    "json after another": {"typed": None, "before": [LEARNT]},
+    "typed": {"typed": typed_text},
+    "typed after another": {"typed": typed_text, "before": [LEARNT, PADDED]},
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize(("chunk", "expected"), [*CHUNKS.values(), *ERRORS.values()], ids=[*CHUNKS, *ERRORS])
+def test_what_a_chunk_means(way, chunk, expected):
+    found = by_reader(json.dumps(chunk).encode(), **way)
+    assert found == expected or issubclass(found, expected)
+    assert found == outcome(lambda: list(openai_chat.chunk_pieces(chunk)))
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize(("payload", "expected"), RAW.values(), ids=RAW)
+def test_what_odd_json_means(way, payload, expected):
+    found = by_reader(payload, **way)
+    assert found == expected or issubclass(found, expected)
+
+
+def test_an_error_keeps_an_excerpt_and_no_more():
+    with pytest.raises(ProtocolError) as caught:
+        openai_chat.parse(b"x" * 5000)
+    assert set(caught.value.excerpt) == {"x"}
+    assert len(caught.value.excerpt) <= 2000
+
+
+# --- tool calls over several chunks ------------------------------------------------------------------------------------
+
+STREAMS = {
+    "as they should be": [
+        (call(0, "a", "f", ""), 0),
+        (call(0, None, None, "{"), 0),
+        (call(1, "b", "g", ""), 1),
+        (call(0, None, None, "}"), 0),
+        (call(1, None, None, "{}"), 1),
+    ],
+    "no index, an identifier for each": [(call(None, "a", "f", "{}"), 0), (call(None, "b", "f", "{}"), 1)],
+    "no index, no identifier": [(call(None, None, "f", "{}"), 0), (call(None, None, "f", "{}"), 1)],
+    "no index, in pieces": [
+        (call(None, "a", "f", "{"), 0),
+        (call(None, None, None, "}"), 0),
+        (call(None, "b", "f", "{"), 1),
+        (call(None, None, None, "}"), 1),
+        (call(None, "a", None, " "), 0),
+    ],
+    "one index for all": [
+        (call(0, "a", "f", "{}"), 0),
+        (call(0, "b", "f", "{"), 1),
+        (call(0, None, None, "}"), 1),
+    ],
+    "identifier and name in every piece": [(call(0, "a", "f", "{"), 0), (call(0, "a", "f", "}"), 0)],
+    "identifier later than the name": [(call(0, None, "f", "{"), 0), (call(0, "a", "f", "}"), 0)],
+    "an identifier of its own in every piece": [(call(0, "a", "f", "{"), 0), (call(0, "b", None, "}"), 0)],
+    "empty identifiers": [(call(0, "a", "f", "{"), 0), (call(0, "", "", "}"), 0)],
+    "indices that begin at 1": [(call(1, "a", "f", "{"), 0), (call(2, "b", "f", "{"), 1), (call(1, None, None, "}"), 0)],
+    "an index that nothing began": [(call(0, "a", "f", "{"), 0), (call(3, None, None, "}"), 0)],
+    "numbered by text": [(call("0", "a", "f"), 0), (call("1", "b", "f"), 1), (call("0", None, None, "{}"), 0)],
+}
+
+
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
+def test_pieces_of_tool_calls_find_their_call(stream):
+    reader = ChunkReader()
+    numbers = [reader.long(json.dumps(delta(tool_calls=[piece])).encode())[0].index for piece, _ in stream]
+    assert numbers == [number for _, number in stream]
+
+
+# --- whole answers -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}, ["x", Finish("stop")]),
+        (
+            {
+                "id": 5,
+                "choices": [
+                    {
+                        "message": {"content": None, "tool_calls": [call(None, "a", "f", "{}"), call(None, "b", "f", "{}")]},
+                        "finish_reason": "tool_calls",
+                    }
+                ],
+                "usage": {"prompt_tokens": 1},
+            },
+            [
+                ToolCallDelta(0, "a", "f", "{}"),
+                ToolCallDelta(1, "b", "f", "{}"),
+                Finish("tool_calls"),
+                usage(input_tokens=1),
+            ],
+        ),
+        ({"choices": []}, ProtocolError),
+        ({}, ProtocolError),
+        ({"error": {"message": "The model `m` does not exist"}}, ModelUnavailableError),
+    ],
+)
+def test_what_a_whole_answer_means(answer, expected):
+    assert outcome(lambda: list(openai_chat.answer_pieces(answer))) == expected
+
+
+# --- the short ways ----------------------------------------------------------------------------------------------------
+
+TEXTS = st.text(max_size=12) | st.sampled_from(['"', "\\", '"}}]}', "\n", "\ud800", "word", "ProbeOfTheTemplate", '","x":"'])
+FIELDS = st.sampled_from(["content", "reasoning", "reasoning_content", "refusal", "role"])
+SHAPES = st.sampled_from(["{}", '{"obfuscation": "p", "z": 1}', '{"obfuscation":"\\"p"}', '{"error": null}', '{"x": "word"}'])
+
+
+def written(field, text, around, *, ascii_only):
+    chunk = {"id": "word", **delta(**{field: text}), **json.loads(around)}
+    return json.dumps(chunk, ensure_ascii=ascii_only).encode(errors="replace")
+
+
+@settings(max_examples=400)
+@given(
+    chunks=st.lists(st.tuples(FIELDS | st.just("content"), TEXTS, SHAPES), min_size=1, max_size=6),
+    ascii_only=st.booleans(),
+    typed=st.sampled_from([None, typed_text]),
+)
+@example(chunks=[("content", text, "{}") for text in ("a", "b", 'c"', "", "d\\", "word", "\u2028")], ascii_only=False, typed=None)
+@example(chunks=[("reasoning", text, "{}") for text in ("a", "b", "", "c")], ascii_only=False, typed=None)
+@example(
+    chunks=[("content", text, '{"obfuscation": "p", "z": 1}') for text in ("a", "b", "\n", "")], ascii_only=False, typed=None
+)
+def test_a_stream_reads_as_its_chunks_do_one_by_one(chunks, ascii_only, typed):
+    reader = ChunkReader(typed=typed)
+    for field, text, around in chunks:
+        payload = written(field, text, around, ascii_only=ascii_only)
+        assert read_one(reader, payload) == list(openai_chat.chunk_pieces(openai_chat.parse(payload)))
+
+
+@settings(max_examples=300)
+@given(insert=st.binary(max_size=8), place=st.integers(0, 200), again=st.integers(0, 3), padded=st.booleans())
+@example(insert=b'"', place=33, again=1, padded=False)
+@example(insert=b'","content":"no', place=33, again=1, padded=False)
+@example(insert=b'"', place=56, again=1, padded=True)
+def test_bytes_put_anywhere_into_a_chunk_mean_what_they_mean(insert, place, again, padded):
+    chunk = PADDED if padded else LEARNT
+    place %= len(chunk)
+    changed = (chunk[:place] + insert + chunk[place + again :]).decode(errors="replace").encode()
+    expected = outcome(lambda: list(openai_chat.chunk_pieces(openai_chat.parse(changed))))
+    for typed in (None, typed_text):
+        assert by_reader(changed, typed=typed, before=[chunk]) == expected
+
+
+def reads(reader, payload):
+    return reader.short(payload) is not None
+
+
+def test_chunks_that_differ_in_their_text_only_are_read_the_short_way():
+    reader = ChunkReader()
+    stream = [written("content", text, "{}", ascii_only=False) for text in ("a", "b\n", "é", "c")]
+    assert not reads(reader, stream[0])
+    assert reader.long(stream[0]) == ["a"]
+    assert all(reads(reader, payload) for payload in stream[1:])
+
+
+def test_random_padding_does_not_keep_chunks_from_the_short_way():
+    reader = ChunkReader()
+    reader.long(PADDED)
+    assert reader.short(PADDED.replace(b"abc", b"other").replace(b"word", b"x")) == "x"
+    assert reader.short(PADDED.replace(b"abc", b'o\\"')) is None
+    assert reader.short(PADDED.replace(b"obfuscation", b"obfuscatioN")) is None
+
+
+def test_padding_that_cannot_be_told_from_the_rest_counts_as_part_of_it():
+    reader = ChunkReader()
+    payload = PADDED.replace(b"abc", b'\\"abc')
+    reader.long(payload)
+    assert reader.short(payload.replace(b"word", b"x")) == "x"
+    assert reader.short(payload.replace(b"abc", b"abd")) is None
+
+
+def test_reasoning_takes_the_short_way_too():
+    reader = ChunkReader()
+    reader.long(written("reasoning", "a", "{}", ascii_only=False))
+    assert reader.short(written("reasoning", "b", "{}", ascii_only=False)) == ReasoningDelta("b")
+
+
+def test_a_stream_whose_chunks_all_differ_is_not_learnt_from_for_ever():
+    reader = ChunkReader()
+    for number in range(8):
+        assert reader.long(json.dumps({"id": number, **delta(content="x")}).encode()) == ["x"]
+    last = json.dumps({"id": 8, **delta(content="x")}).encode()
+    reader.long(last)
+    assert not reads(reader, last)
+
+
+def test_a_template_that_was_of_use_makes_room_for_the_next():
+    reader = ChunkReader()
+    for number in range(12):
+        payload = json.dumps({"created": number, **delta(content="x")}).encode()
+        reader.long(payload)
+        assert reads(reader, payload)
+
+
+@pytest.mark.parametrize("text", ['"', "\\", "\n", "\u2028", "ProbeOfTheTemplate"])
+def test_a_text_that_does_not_stand_for_itself_teaches_nothing(text):
+    reader = ChunkReader()
+    payload = written("content", text, "{}", ascii_only=False)
+    assert reader.long(payload) == [text]
+    assert not reads(reader, payload)
+
+
+def test_a_text_that_is_written_otherwise_teaches_nothing():
+    reader = ChunkReader()
+    payload = written("content", "é", "{}", ascii_only=True)
+    assert reader.long(payload) == ["é"]
+    assert not reads(reader, payload)
+
+
+def test_a_text_that_stands_behind_its_own_place_teaches_nothing():
+    reader = ChunkReader()
+    payload = json.dumps({**delta(content="x"), "system": "x"}).encode()
+    assert reader.long(payload) == ["x"]
+    assert not reads(reader, payload)
+
+
+def test_a_template_is_not_fitted_to_what_is_shorter_than_itself():
+    assert Template(b'a"', b'"b').text(b'a"b') is None
+    assert Template(b'a"', b'"b').text(b'a""b') == ""
+
+
+def test_the_typed_reader_is_found_where_it_is_installed(monkeypatch):
+    assert installed() is typed_text
+    monkeypatch.setitem(__import__("sys").modules, "providerhub.wire._typed", None)
+    assert installed() is None
