@@ -41,6 +41,8 @@ class Session:
         return self._results[name]
 
     def _judged(self, check: Check) -> Result:
+        if check.wire and not self.subject.has_wire:
+            return self._waivable(check, "not applicable", "no wire", 0.0)
         for required in check.requires:
             found = self.result(required)
             if found.outcome == "failed" or (found.outcome == "blocked" and required not in self._waive):
@@ -48,7 +50,10 @@ class Session:
                 return Result(check, "blocked", root)
         start = time.perf_counter()
         outcome, detail = self._tried(check)
-        seconds = time.perf_counter() - start
+        return self._waivable(check, outcome, detail, time.perf_counter() - start)
+
+    def _waivable(self, check: Check, outcome: str, detail: str, seconds: float) -> Result:
+        """The result, with the waiver taken into account, if there is one."""
         reason = self._waive.get(check.name)
         if reason is None:
             return Result(check, outcome, detail, seconds)
@@ -58,8 +63,6 @@ class Session:
         return Result(check, "failed", f"the check is waived ({reason!r}), but {why}: remove the waiver", seconds)
 
     def _tried(self, check: Check) -> tuple[str, str]:
-        if check.wire and not self.subject.has_wire:
-            return "not applicable", "no wire"
         try:
             for native in self._modes(check):
                 with _undisturbed(self.subject), Bench(self.subject, native=native) as bench:
