@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import subprocess
+import sys
+import traceback
 
 import llm
 import pytest
@@ -9,19 +12,29 @@ import pytest
 from providerhub import (
     AuthenticationError,
     BadRequestError,
+    CallContext,
     Hub,
+    InvalidRequestError,
     ModelNotFoundError,
     NoCapableProviderError,
+    PluginError,
     ProviderConfig,
     ProviderConnectionError,
     ProviderTimeoutError,
+    QuotaExceededError,
     RateLimitError,
     ReasoningDelta,
+    Request,
     Secret,
     ServerError,
     Settings,
+    StreamInterruptedError,
+    Timeout,
+    Usage,
 )
-from providerhub_llm.failures import mapped
+from providerhub_llm._asking import response_of
+from providerhub_llm._conversation import talk_of
+from providerhub_llm._failures import mapped
 
 CANARY = "sk-canary-5d1f"
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
@@ -150,7 +163,7 @@ def test_an_option_that_the_model_lacks_is_noted(ask):
 
 
 def test_an_option_that_the_model_refuses_is_the_callers(ask):
-    with pytest.raises(BadRequestError, match="example_bool"):
+    with pytest.raises(InvalidRequestError, match="example_bool"):
         ask("llm/echo", "x", options={"llm": {"example_bool": "perhaps"}})
 
 
@@ -178,11 +191,63 @@ def test_a_key_of_ours_takes_the_place_of_those_that_llm_keeps(ask, caplog):
     [
         ({"role": "user", "content": [{"type": "audio"}]}, "type 'audio'"),
         ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png,zz"}}]}, "base64"),
+        ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,z"}}]}, "base64"),
+        ({"role": "function", "name": "f", "content": "x"}, "'function'"),
+        ({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{"}}]}, "not JSON"),
     ],
 )
 def test_what_cannot_be_expressed_is_named(ask, message, expected):
-    with pytest.raises(BadRequestError, match=expected):
+    with pytest.raises(InvalidRequestError, match=expected):
         ask("llm/echo", [message])
+
+
+@pytest.mark.parametrize("knobs", [{"tools": [TOOL], "tool_choice": "required"}, {"response_format": {"type": "json_object"}}])
+def test_a_knob_that_llm_lacks_is_refused(ask, knobs):
+    with pytest.raises(InvalidRequestError, match="llm"):
+        ask("llm/echo", "x", **knobs)
+
+
+def test_tools_are_kept_from_a_model_that_may_not_call_any():
+    request = Request("echo", [{"role": "user", "content": "x"}], tools=[TOOL], tool_choice="none")
+    assert response_of(llm.get_model("echo"), request, CallContext(Timeout()), None).prompt.tools == []
+
+
+def test_a_conversation_is_there_for_plugins_that_read_it_either_way(ask):
+    call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "One"},
+        {"role": "user", "content": "more"},
+        {"role": "assistant", "content": "Two", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "2"},
+        {"role": "assistant", "content": "Three"},
+        {"role": "user", "content": "Four"},
+    ]
+    assert [one["prompt"] for one in told(ask("llm/echo", messages))["previous"]] == ["One\n\nmore", ""]
+    request = Request("echo", messages)
+    response = response_of(llm.get_model("echo"), request, CallContext(Timeout()), None)
+    chain = [(message.role, [part.to_dict()["type"] for part in message.parts]) for message in response.prompt.messages]
+    assert chain == [
+        ("system", ["text"]),
+        ("user", ["text"]),
+        ("assistant", ["text", "tool_call"]),
+        ("tool", ["tool_result"]),
+        ("assistant", ["text"]),
+        ("user", ["text"]),
+    ]
+    first, second = response.conversation.responses
+    assert (first.text(), second.prompt.tool_results[0].name, second.text()) == ("Two", "add", "Three")
+    assert [message.role for message in second.prompt.messages] == ["system", "user", "assistant", "tool"]
+
+
+def test_files_and_sound_are_attachments():
+    parts = [
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}},
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}},
+        {"type": "image_url", "image_url": {"url": "https://example.org/a.png?x=1"}},
+    ]
+    talk = talk_of([{"role": "user", "content": parts}])
+    assert [one.type for one in talk.now.attachments] == ["application/pdf", "audio/mpeg", "image/png"]
 
 
 class TimeoutException(Exception):  # noqa: N818 -- the name that HTTP clients give it
@@ -205,18 +270,179 @@ class Refused(Exception):  # noqa: N818 -- any class with a status
         (Refused("too many"), RateLimitError),
         (llm.ModelError("broken"), ServerError),
         (llm.NeedsKeyException("none"), AuthenticationError),
+        (llm.ModelError("You exceeded your current quota"), QuotaExceededError),
+        (llm.ConversationNotSupported("no"), BadRequestError),
+        (ConnectionResetError("gone"), ProviderConnectionError),
+        (TimeoutError(), ProviderTimeoutError),
         (ValueError("wrong"), BadRequestError),
     ],
 )
 def test_what_models_raise_is_classed(raised, expected):
-    assert type(mapped(raised)) is expected
+    assert type(mapped(raised, str)) is expected
 
 
-@pytest.mark.parametrize("raised", [RuntimeError("odd"), ConnectionResetError("gone"), ServerError("down")])
+@pytest.mark.parametrize("raised", [RuntimeError("odd"), ServerError("down"), OSError("odd")])
 def test_what_is_understood_already_stays(raised):
-    assert mapped(raised) is raised
+    assert mapped(raised, str) is raised
 
 
 def test_nothing_is_written_to_the_log_of_llm(ask, tmp_path):
     ask("llm/echo", "x")
     assert not list(tmp_path.glob("*.db"))
+
+
+class Failing(llm.Model):
+    model_id = "failing"
+    can_stream = True
+
+    def execute(self, prompt, stream, response, conversation):
+        yield "One "
+        raise llm.ModelError(f"the key {CANARY} was refused")
+
+
+class Slow(llm.AsyncModel):
+    """Answers with one word, and then with nothing."""
+
+    model_id = "slow"
+    can_stream = True
+
+    def __init__(self):
+        self.closed = asyncio.Event()
+        self.silent = asyncio.Event()
+
+    async def execute(self, prompt, stream, response, conversation):
+        try:
+            yield "One "
+            self.silent.set()
+            await asyncio.Event().wait()
+        finally:
+            self.closed.set()
+
+
+class Sync(Failing):
+    model_id = "slow"
+
+
+class Told(llm.Model):
+    """Says what some services say of an answer."""
+
+    model_id = "told"
+
+    def execute(self, prompt, stream, response, conversation):
+        response.response_json = {"finish_reason": "length"}
+        details = {"prompt_tokens_details": {"cached_tokens": 3}, "completion_tokens_details": {"reasoning_tokens": 2}}
+        response.set_usage(input=5, output=4, details=details)
+        yield "x"
+
+
+@pytest.fixture
+def extra():
+    """Registers models with llm, as a plugin of it would."""
+    registered = []
+
+    class Plugin:
+        @llm.hookimpl
+        def register_models(self, register):
+            for model, async_model in registered:
+                register(model, async_model)
+
+    def register(model, async_model=None):
+        registered.append((model, async_model))
+
+    plugin = Plugin()
+    llm.pm.register(plugin)
+    yield register
+    llm.pm.unregister(plugin)
+
+
+def test_a_key_shows_in_no_error(ask, extra, caplog):
+    extra(Failing())
+    with pytest.raises(StreamInterruptedError) as caught:
+        ask("llm/failing", "x", config=ProviderConfig(api_key=CANARY), stream=True)
+    assert caught.value.partial == "One "
+    assert CANARY not in "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert "***" in str(caught.value)
+
+
+def test_a_key_of_llm_s_shows_in_no_error(ask, extra, monkeypatch):
+    class Keyed(llm.KeyModel):
+        model_id, needs_key, key_env_var = "keyed", "keyed", "SOME_KEY"
+
+        def execute(self, prompt, stream, response, conversation, key):
+            raise RuntimeError(f"refused {key}")
+            yield
+
+    extra(Keyed())
+    monkeypatch.setenv("SOME_KEY", CANARY)
+    with pytest.raises(PluginError) as caught:
+        ask("llm/keyed", "x")
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+    assert "refused ***" in str(caught.value)
+
+
+def test_what_a_service_says_of_its_answer_is_handed_on(ask, extra):
+    extra(Told())
+    answer = ask("llm/told", "x")
+    assert (answer.finish_reason, answer.usage) == ("length", Usage(5, 4, 3, 2))
+
+
+def slow_hub(**phases):
+    return Hub(Settings(allow={"llm"}, timeout=Timeout(**phases)))
+
+
+def test_a_silent_asynchronous_model_is_given_up(extra):
+    async def ask():
+        model = Slow()
+        extra(Sync(), model)
+        with pytest.raises(StreamInterruptedError) as caught:
+            async with await slow_hub(token_idle=0.05).acomplete("llm/slow", "x", stream=True) as stream:
+                [_ async for _ in stream]
+        await model.closed.wait()
+        return caught.value
+
+    error = asyncio.run(ask())
+    assert (error.partial, type(error.cause)) == ("One ", ProviderTimeoutError)
+
+
+@pytest.mark.parametrize("how", ["cancel", "close"])
+def test_an_asynchronous_model_that_nobody_wants_any_more_is_closed(extra, how):
+    async def ask():
+        model = Slow()
+        extra(Sync(), model)
+        stream = await slow_hub().acomplete("llm/slow", "x", stream=True)
+
+        async def read():
+            async for _ in stream:
+                pass
+
+        task = asyncio.create_task(read())
+        await model.silent.wait()
+        if how == "cancel":
+            task.cancel()
+        else:
+            await stream.aclose()
+        await asyncio.wait([task])
+        await model.closed.wait()
+        assert task.cancelled() is (how == "cancel")
+
+    asyncio.run(ask())
+
+
+def test_a_model_without_an_asynchronous_side_works_in_a_thread(extra):
+    class Plain(llm.Model):
+        model_id, can_stream = "plain", True
+
+        def execute(self, prompt, stream, response, conversation):
+            yield from ("One ", "two")
+
+    async def ask():
+        async with await slow_hub().acomplete("llm/plain", "x", stream=True) as stream:
+            return [token async for token in stream]
+
+    extra(Plain())
+    assert asyncio.run(ask()) == ["One ", "two"]
+
+
+def test_the_declaration_does_not_import_llm():
+    script = "import sys, providerhub_llm; print(sorted({'llm', 'pydantic', 'providerhub_llm.provider'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,10 +1,10 @@
-"""Asks models of `llm`. Nothing is written to its log, and nothing is read but what `llm` itself reads: its keys and aliases."""
+"""The provider object: llm's models, synchronous and asynchronous."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -12,104 +12,160 @@ import llm
 
 from providerhub import (
     CallContext,
-    Finish,
+    Event,
+    ModelUnavailableError,
     ProviderConfig,
-    ReasoningDelta,
+    ProviderConnectionError,
+    ProviderTimeoutError,
     Request,
-    TextDelta,
-    ToolCallDelta,
-    Usage,
-    UsageDelta,
 )
-from providerhub_llm.failures import mapped
-from providerhub_llm.prompt import prompt_arguments
-
-Piece = str | TextDelta | ReasoningDelta | ToolCallDelta | UsageDelta | Finish
-
-
-def create(config: ProviderConfig) -> Llm:
-    """Make the provider of one instance.
-
-    Args:
-        config: Its settings.
-    """
-    return Llm(config)
+from providerhub_llm._asking import response_of
+from providerhub_llm._failures import mapped
+from providerhub_llm._pieces import ended, piece_of
 
 
 class Llm:
-    """All models of `llm`.
-
-    A model that is asked may take as long as it likes between two pieces: `llm` has no way to tell its plugins of a deadline, so
-    time and cancellation are looked at between pieces only.
+    """Every model that `llm` has.
 
     Args:
         config: The instance's settings.
     """
 
     def __init__(self, config: ProviderConfig) -> None:
-        self._key = config.api_key
+        self._key = config.api_key.reveal().strip() if config.api_key else None
+        self._lock = threading.Lock()
+        self._models: dict[str, Any] | None = None
 
-    def stream(self, request: Request, call: CallContext) -> Iterator[Piece]:
-        """Answer a request; see `providerhub.Provider.stream`."""
+    def stream(self, request: Request, call: CallContext) -> Iterator[str | Event]:
+        """Answer a request; see `providerhub.Provider.stream`. A model of llm's cannot be interrupted but between two pieces."""
+        model = self._found(request.model).model
+        response = self._prepared(model, request, call)
+        events = response.stream_events()
+        failure: Exception | None = None
         try:
-            response = self._asked(llm.get_model(request.model), request, call)
-            for event in response.stream_events():
-                if call.cancelled:
-                    return
-                yield from _pieces(event)
-            yield from _ends(response.tool_calls(), response.usage())
-        except Exception as error:
-            found = mapped(error)
-            if found is error:
-                raise
-            raise found from error
+            for event in events:
+                piece = piece_of(event)
+                if piece is not None:
+                    yield piece
+        except Exception as error:  # noqa: BLE001 -- whatever a plugin of llm's raises
+            failure = self._failure(model, error)
+        finally:
+            events.close()
+        if failure is not None:
+            # Raised here, it carries nothing of what an SDK keeps in its exceptions.
+            raise failure
+        yield from ended(response, response.tool_calls())
 
-    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Piece]:
-        """As `stream`: natively where the model has an asynchronous side, else a thread for each piece."""
-        try:
-            model = llm.get_async_model(request.model)
-        except llm.UnknownModelError:
-            async for piece in self._threaded(request, call):
-                yield piece
-            return
-        try:
-            response = self._asked(model, request, call)
-            async with contextlib.aclosing(response.astream_events()) as events:
-                async for event in events:
-                    for piece in _pieces(event):
-                        yield piece
-            for piece in _ends(await response.tool_calls(), await response.usage()):
-                yield piece
-        except Exception as error:
-            found = mapped(error)
-            if found is error:
-                raise
-            raise found from error
-
-    async def _threaded(self, request: Request, call: CallContext) -> AsyncIterator[Piece]:
-        pieces = self.stream(request, call)
-        try:
+    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[str | Event]:
+        """As `stream`; a model without an asynchronous side works in a thread."""
+        found = await asyncio.to_thread(self._found, request.model)
+        if found.async_model is None:
+            pieces = self.stream(request, call)
             while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
                 yield piece
+            return
+        response = self._prepared(found.async_model, request, call)
+        events = response.astream_events()
+        failure: Exception | None = None
+        clocks = _Clocks(call, stream=request.stream)
+        try:
+            while (event := await clocks.next(events)) is not None:
+                piece = piece_of(event)
+                if piece is not None:
+                    yield piece
+                    clocks.token()
+        except Exception as error:  # noqa: BLE001 -- whatever a plugin of llm's raises
+            failure = self._failure(found.async_model, error)
         finally:
-            with contextlib.suppress(ValueError):  # the thread is still in it, and ends at its next piece
-                pieces.close()  # type: ignore[attr-defined]
+            clocks.close()
+            await events.aclose()
+        if failure is not None:
+            raise failure
+        for piece in ended(response, await response.tool_calls()):
+            yield piece
 
-    def _asked(self, model: Any, request: Request, call: CallContext) -> Any:
-        key = {"key": self._key.reveal()} if self._key else {}
-        return model.prompt(**prompt_arguments(request, model, call), **key)
+    def _found(self, name: str) -> Any:
+        with self._lock:
+            if self._models is None:
+                # Some plugins ask a service for their models each time, so llm is asked once.
+                found = [one for one in llm.get_models_with_aliases() if one.model is not None]
+                self._models = {alias: one for one in found for alias in one.aliases}
+                self._models |= {one.model.model_id: one for one in found}
+        if name not in self._models:
+            msg = f"llm has no model {name!r}; `llm models` lists those it has, and `llm install` adds plugins"
+            raise ModelUnavailableError(msg)
+        return self._models[name]
+
+    def _prepared(self, model: Any, request: Request, call: CallContext) -> Any:
+        return response_of(model, request, call, self._key)
+
+    def _failure(self, model: Any, error: Exception) -> Exception:
+        keys = {self._key}
+        with contextlib.suppress(Exception):  # it may be the very lack of a key that failed
+            keys.add(model.get_key(self._key))
+        shown = sorted(filter(None, keys), key=len, reverse=True)
+
+        def redact(text: str) -> str:
+            for key in shown:
+                text = text.replace(key, "***")
+            return text
+
+        return mapped(error, redact)
 
 
-def _pieces(event: Any) -> Iterator[Piece]:
-    if event.type == "text":
-        yield event.chunk
-    elif event.type == "reasoning":
-        yield ReasoningDelta(event.chunk)
+class _Clocks:
+    """The phases of one asynchronous answer: llm's own models know nothing of them."""
+
+    def __init__(self, call: CallContext, *, stream: bool) -> None:
+        self._call = call
+        self._stream = stream
+        self._phase, self._due = "first token", call.started + call.timeout.first_token
+        self._scope: asyncio.Timeout | None = None
+        self._loop = asyncio.get_running_loop()
+        self._forget = call.on_cancel(self._cancel)
+
+    def token(self) -> None:
+        """Say that content has come, and that the consumer has given control back."""
+        self._phase, self._due = "token idle", self._call.clock() + self._call.timeout.token_idle
+
+    async def next(self, events: AsyncIterator[Any]) -> Any:
+        """The next event in time; `None` at the end.
+
+        Raises:
+            ProviderTimeoutError: It did not come in time.
+            ProviderConnectionError: The call was cancelled.
+        """
+        left = self._call.remaining()
+        if self._stream:
+            left = min(left, max(0.0, self._due - self._call.clock()))
+        scope = self._scope = asyncio.timeout(left)
+        try:
+            async with scope:
+                return await anext(events, None)
+        except TimeoutError as error:
+            if self._call.cancelled:
+                msg = "the call was cancelled"
+                raise ProviderConnectionError(msg, retryable=False) from None
+            if not scope.expired():
+                raise
+            msg = "the call's total time is over" if self._call.remaining() == 0 else f"nothing came in time ({self._phase})"
+            raise ProviderTimeoutError(msg) from error
+        finally:
+            self._scope = None
+
+    def close(self) -> None:
+        """Listen for cancellation no longer."""
+        self._forget()
+
+    def _cancel(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and so is everything in it
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if self._scope is not None and not self._scope.expired():
+            self._scope.reschedule(self._loop.time())
 
 
-def _ends(calls: list[Any], counted: Any) -> Iterator[Piece]:
-    for index, call in enumerate(calls):
-        yield ToolCallDelta(index, call.tool_call_id or f"call_{index}", call.name, json.dumps(call.arguments))
-    if counted.input is not None or counted.output is not None:
-        yield UsageDelta(Usage(counted.input, counted.output))
-    yield Finish("tool_calls" if calls else "stop")
+def create(config: ProviderConfig) -> Llm:
+    """Make the provider object of an instance."""
+    return Llm(config)

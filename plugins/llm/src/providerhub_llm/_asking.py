@@ -1,0 +1,132 @@
+"""What is asked → a response of llm's, of which nothing has run yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import llm
+from pydantic import ValidationError
+
+from providerhub import CallContext, InvalidRequestError, Request
+from providerhub_llm._conversation import Talk, talk_of
+
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "temperature": ("temperature",),
+    "max_tokens": ("max_tokens", "max_output_tokens", "max_completion_tokens", "num_predict"),
+    "stop": ("stop", "stop_sequences"),
+    "seed": ("seed",),
+}
+"""Our knob → what llm's plugins call it; each model declares its own options."""
+
+
+def response_of(model: Any, request: Request, call: CallContext, key: str | None) -> Any:
+    """Prepare a response. It runs when it is iterated, and is written to no log: that is a matter of llm's command line.
+
+    Args:
+        model: One of llm's models, synchronous or asynchronous.
+        request: What is asked.
+        call: The call, for its notes.
+        key: The key to use in place of llm's own.
+
+    Returns:
+        A `Response` or an `AsyncResponse`.
+
+    Raises:
+        InvalidRequestError: llm or the model has no place for something in the request.
+    """
+    talk = talk_of(request.messages)
+    native = isinstance(model, llm.AsyncModel | llm.AsyncKeyModel)
+    conversation = (llm.AsyncConversation if native else llm.Conversation)(model=model)
+    try:
+        conversation.responses = list(_past(model, talk, native=native))
+        return conversation.prompt(
+            talk.now.prompt,
+            attachments=talk.now.attachments,
+            system=talk.system,
+            messages=talk.history(len(talk.past)),
+            tool_results=talk.now.results,
+            tools=_tools(request),
+            schema=_schema(request),
+            stream=request.stream and model.can_stream,
+            key=key,
+            options=dict(_options(model, request, call)),
+        )
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        msg = f"{model.model_id} does not take these options: {wrong}"
+        raise InvalidRequestError(msg) from None
+    except ValueError as error:
+        raise InvalidRequestError(str(error)) from error
+
+
+def _past(model: Any, talk: Talk, *, native: bool) -> Iterator[Any]:
+    """The earlier turns as responses, for plugins that read them there."""
+    kind = llm.AsyncResponse if native else llm.Response
+    for count, turn in enumerate(talk.past):
+        answered = {"model": model.model_id, "prompt": {"messages": []}, "messages": [turn.answer.to_dict()]}
+        response = kind.from_dict(cast("Any", answered), model=model)
+        chain = [*talk.history(count), *turn.messages()][:-1]
+        response.prompt = _prompt(
+            turn.prompt,
+            model,
+            attachments=turn.attachments,
+            system=talk.system,
+            tool_results=turn.results,
+            messages=chain,
+        )
+        yield response
+
+
+_prompt: Any = llm.Prompt  # its arguments have no types
+
+
+def _tools(request: Request) -> list[Any] | None:
+    if not request.tools or request.tool_choice == "none":
+        return None
+    if request.tool_choice not in {None, "auto"}:
+        msg = f"llm cannot be told which tool to call; tool_choice must be 'auto' or 'none', not {request.tool_choice!r}"
+        raise InvalidRequestError(msg)
+    return [_tool(tool.get("function") or {}) for tool in request.tools]
+
+
+def _tool(function: Mapping[str, Any]) -> Any:
+    schema = function.get("parameters") or {"type": "object", "properties": {}}
+    # Without an implementation: the call goes back to the caller, and llm runs nothing.
+    return llm.Tool(name=str(function.get("name")), description=function.get("description"), input_schema=dict(schema))
+
+
+def _schema(request: Request) -> dict[str, Any] | None:
+    form = request.response_format or {}
+    kind = form.get("type", "text")
+    if kind == "text":
+        return None
+    schema = (form.get("json_schema") or {}).get("schema")
+    if kind != "json_schema" or not isinstance(schema, Mapping):
+        msg = f"llm has no response_format {kind!r}; use json_schema with a schema, or the model's own option, if it has one"
+        raise InvalidRequestError(msg)
+    return dict(schema)
+
+
+def _options(model: Any, request: Request, call: CallContext) -> Iterator[tuple[str, Any]]:
+    known = model.Options.model_fields
+    for knob, names in _NAMES.items():
+        value = getattr(request, knob)
+        name = next((name for name in names if name in known), None)
+        if value is None:
+            continue
+        if name is None:
+            call.note(f"the model has no option {knob}, so it was left out")
+        else:
+            yield name, _fitting(value, known[name].annotation) if knob == "stop" else value
+    for name, value in request.options.items():
+        if name in known or model.Options.model_config.get("extra") == "allow":
+            yield name, value
+        else:
+            call.note(f"the model has no option {name}, so it was left out")
+
+
+def _fitting(stop: Any, annotation: Any) -> Any:
+    """A single text where the model takes one only, and there is only one."""
+    texts = list(stop)
+    return texts[0] if len(texts) == 1 and "list" not in str(annotation).lower() else texts
