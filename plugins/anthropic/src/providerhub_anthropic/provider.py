@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from providerhub import (
     CallContext,
@@ -95,15 +96,22 @@ def discover(config: ProviderConfig) -> list[ModelInfo]:
     client = _client(config)
     try:
         with client.get(f"{_prefix(config)}/models?limit={_LISTED}", CallContext(PATIENCE)) as answer:
-            body = answer.read()
+            entries = _listed(answer.read())
+    except ProviderError as error:
+        client.redacted(error)
+        raise
     finally:
         client.close()
+    named = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str) and entry["id"].strip()]
+    return [_model(entry["id"], entry.get("max_input_tokens")) for entry in named]
+
+
+def _listed(body: bytes) -> list[Any]:
     entries = openai_chat.parse(body).get("data")
     if not isinstance(entries, list):
         msg = "the answer is no list of models; check the configured address"
-        raise ProtocolError(msg, excerpt=client.redact(body[:500].decode("utf-8", "replace")))
-    named = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str) and entry["id"].strip()]
-    return [_model(entry["id"], entry.get("max_input_tokens")) for entry in named]
+        raise ProtocolError(msg, excerpt=body[:500].decode("utf-8", "replace"))
+    return entries
 
 
 def _model(name: str, window: object) -> ModelInfo:

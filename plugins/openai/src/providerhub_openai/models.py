@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from providerhub import CallContext, ModelInfo, ProtocolError, ProviderConfig, Timeout
+from providerhub import CallContext, ModelInfo, ProtocolError, ProviderConfig, ProviderError, Timeout
 from providerhub.http import HttpClient
 from providerhub.wire import openai_chat
 from providerhub_openai.provider import HOST, headers, prefix
@@ -56,7 +56,10 @@ def discover(config: ProviderConfig) -> list[ModelInfo]:
     client = HttpClient(config, headers=headers(config))
     try:
         with client.get(f"{prefix(config)}/models", CallContext(PATIENCE)) as answer:
-            listed = _listed(answer.read())
+            listed = list(_listed(answer.read()))
+    except ProviderError as error:
+        client.redacted(error)
+        raise
     finally:
         client.close()
     ours = urlsplit(config.url or "").hostname == HOST
