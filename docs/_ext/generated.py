@@ -25,10 +25,12 @@ from providerhub.cli import _app
 DOCS = Path(__file__).resolve().parent.parent
 TESTS = DOCS.parent / "tests"
 SINCE: dict[str, dict[str, str]] = tomllib.loads((DOCS / "reference" / "since.toml").read_text("utf-8"))
-PLACE = re.compile(r"^<!-- generated: ([\w-]+)(?: (\S+))? -->$", re.MULTILINE)
+PLACE = re.compile(r"^<!-- generated: ([\w-]+)((?: \S+)*) -->$", re.MULTILINE)
 FAULT_TEST = re.compile(r"test_fault((?:_(?:and_)?\d+)+)_")
 PLURAL = re.compile(r"(`[^`\n]+`)(?=s\b)")
 NAME = re.compile(r"(?<![:`\w])`([A-Za-z]\w*(?:\.[a-z]\w*)?)(\(\))?`(?!`)")
+ATTRS_DEFAULT = re.compile(r"attr_dict\['(\w+)'\]\.default")
+LONGEST_DEFAULT = 30
 MADE_BY_THE_HUB = re.compile(r"providerhub\.(Stream|AsyncStream|http\.Answer|testing\.Connection)$")
 FAULT = re.compile(r"^\|\s*(\d+)\s*\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
 
@@ -67,10 +69,10 @@ def since() -> str:
     return "\n\n".join(parts)
 
 
-def names(module: str) -> str:
-    """The documentation of every public name of a module, in the order of the table."""
+def names(module: str, *chosen: str) -> str:
+    """The documentation of some public names of a module, or of all in the order of the table."""
     parts = []
-    for name in SINCE[module]:
+    for name in chosen or SINCE[module]:
         value = getattr(importlib.import_module(module), name)
         if inspect.isclass(value):
             parts.append(f".. autoclass:: {module}.{name}\n   :members:\n")
@@ -149,12 +151,12 @@ def hooks() -> str:
     from providerhub import hookspecs  # noqa: PLC0415 -- beside what it documents
 
     parts = []
-    for name, function in inspect.getmembers(hookspecs, inspect.isfunction):
+    for name, function in vars(hookspecs).items():
         if hasattr(function, "providerhub_spec"):
             group = "providerhub" if name == "providerhub_provider" else "providerhub.hooks"
             first = "; the first that answers decides" if function.providerhub_spec["firstresult"] else ""
             line = f"Entry-point group `{group}`{first}."
-            parts.append(f"## `{name}`\n\n{line}\n\n```{{eval-rst}}\n.. autofunction:: providerhub.hookspecs.{name}\n```")
+            parts.append(f"```{{eval-rst}}\n.. autofunction:: providerhub.hookspecs.{name}\n```\n\n{line}")
     return "\n\n".join(parts)
 
 
@@ -269,7 +271,7 @@ MAKERS: dict[str, Callable[..., str]] = {
 def _replace(_app: Sphinx, name: str, source: list[str]) -> None:
     if name == "reference/faults":
         source[0] = with_tests(source[0])
-    source[0] = PLACE.sub(lambda place: MAKERS[place[1]](*filter(None, [place[2]])), source[0])
+    source[0] = PLACE.sub(lambda place: MAKERS[place[1]](*place[2].split()), source[0])
 
 
 def _prepare(_app: Sphinx, _what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
@@ -312,9 +314,23 @@ def _fields(_app: Sphinx, _what: str, _name: str, obj: Any, skip: bool, _options
     return True if skip or inspect.ismemberdescriptor(obj) or isinstance(obj, attrs.Attribute) else None
 
 
-def _signature(_app: Sphinx, _what: str, name: str, *_rest: Any) -> tuple[str, str] | None:
-    """Nobody makes these objects by hand."""
-    return ("", "") if MADE_BY_THE_HUB.match(name) else None
+def _signature(
+    _app: Sphinx, _what: str, name: str, obj: Any, _options: Any, signature: str | None, result: str | None
+) -> tuple[str, str | None] | None:
+    """No constructor where nobody makes the objects by hand; the defaults of a value class as they are."""
+    if MADE_BY_THE_HUB.match(name):
+        return "", ""
+    if signature is None or not attrs.has(obj):
+        return None
+    fields = {field.name: field.default for field in attrs.fields(obj)}
+    return ATTRS_DEFAULT.sub(lambda found: _default(fields[found[1]]), signature), result
+
+
+def _default(value: object) -> str:
+    """A default that Sphinx can parse and a reader wants to see; else `...`."""
+    text = repr(value)
+    readable = not isinstance(value, attrs.Factory) and len(text) <= LONGEST_DEFAULT and "<" not in text  # type: ignore[arg-type]
+    return text if readable else "..."
 
 
 def _outdated(app: Sphinx, *_rest: object) -> list[str]:
