@@ -47,9 +47,20 @@ BLOCK = re.compile(
     r"|(?:^[ ]*<!-- (?P<note>[^\n]*?) -->\n)?^[ ]*(?P<fence>`{3,})(?P<language>[^\n]*)\n(?P<text>.*?)^[ ]*(?P=fence)$",
     re.DOTALL | re.MULTILINE,
 )
-PIP = """#!/bin/sh
-# What is shown to be installed from a folder is installed beside the page, without an index.
-exec {python} -m pip --quiet --disable-pip-version-check "$@" --no-deps --no-build-isolation --no-index --target {site}
+PIP = """#!{python}
+# What is shown to be installed from a folder is installed beside the page; what comes from an index must be here already.
+import importlib.metadata, os, re, sys
+wanted = sys.argv[2:]
+if not any(os.path.isdir(word) or word.startswith("-") for word in wanted):
+    missing = []
+    for word in wanted:
+        try:
+            importlib.metadata.version(re.match(r"[\\w.-]+", word)[0])
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(word)
+    sys.exit(f"not installed here: {{missing}}" if missing else 0)
+fixed = ["--no-deps", "--no-build-isolation", "--no-index", "--target", {site!r}]
+os.execv(sys.executable, [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *sys.argv[1:], *fixed])
 """
 
 
@@ -163,7 +174,7 @@ def _shims(folder):
     site.mkdir()
     scripts.mkdir()
     pip = scripts / "pip"
-    pip.write_text(PIP.format(python=shlex.quote(sys.executable), site=shlex.quote(str(site))), "utf-8")
+    pip.write_text(PIP.format(python=sys.executable, site=str(site)), "utf-8")
     pip.chmod(0o755)
     return site, scripts
 

@@ -60,6 +60,13 @@ def test_every_relative_link_leads_somewhere(page):
     assert not wrong, "\n".join(wrong)
 
 
+def test_no_code_hides_in_an_indented_block(page):
+    prose = CODE.sub("", page.read_text("utf-8"))
+    assert not re.findall(r"\n\n    (?![ ]*(?:[-*+]|\d+\.) ).*", prose), (
+        "fence it, and say what language it is, so that it is run"
+    )
+
+
 def test_every_mark_is_known(shown):
     for page, block in shown:
         assert block.note in MARKS, f"{page.name}:{block.line}: {block.note!r}"
