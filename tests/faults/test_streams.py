@@ -364,7 +364,7 @@ def test_fault_31_reset_in_mid_stream(way, hub_of, serve, row, good):
     assert row.skips(hub) == [("a", "breaker open")]
 
 
-QUIET = Timeout(first_token=20, byte_idle=20, token_idle=0.06, total=60)
+QUIET = Timeout(first_token=20, byte_idle=20, token_idle=0.1, total=60)
 
 
 def test_fault_32_stall_in_mid_stream(row, serve):
@@ -376,7 +376,7 @@ def test_fault_32_stall_in_mid_stream(row, serve):
 
 def test_fault_32_stall_of_all_bytes(row, serve):
     server = serve([*chunked(events(*HELLO), end=False), Hold()])
-    timeout = Timeout(first_token=20, byte_idle=0.06, token_idle=20, total=60)
+    timeout = Timeout(first_token=20, byte_idle=0.1, token_idle=20, total=60)
     error = row.interrupts(server, ProviderTimeoutError, "Hello", timeout=timeout)
     assert "byte idle" in str(error.cause)
 
@@ -414,19 +414,19 @@ def test_fault_33_byte_by_byte_for_ever_before_the_first_token(row, serve):
 def test_fault_33_byte_by_byte_until_the_total_is_over(row, serve, stream):
     kind = "text/event-stream" if stream else "application/json"
     script = close_delimited([DRIP], headers={"Content-Type": kind})
-    row.out_of_time(serve(script), stream=stream, timeout=Timeout(first_token=20, byte_idle=20, token_idle=20, total=0.1))
+    row.out_of_time(serve(script), stream=stream, timeout=Timeout(first_token=20, byte_idle=20, token_idle=20, total=0.15))
 
 
 def test_fault_33_byte_by_byte_until_the_total_is_over_in_mid_stream(row, hub_of, serve, good):
     hub = hub_of(a=serve(close_delimited([*events(*HELLO), DRIP])), b=good)
-    error = row.interrupted(hub, DeadlineExceededError, "Hello", timeout=0.2)
+    error = row.interrupted(hub, DeadlineExceededError, "Hello", timeout=0.5)
     assert [attempt.provider for attempt in error.route.attempts] == ["a"]
 
 
 def test_fault_33_token_by_token_until_the_total_is_over(way, hub_of, serve):
     # No clock but the last one runs out: tokens never cease to come.
     server = serve(close_delimited([Repeat([events(openai_chunk("x"))[0], Drip(b": \n\n", 0.002)])]))
-    stream = way.call(hub_of(a=server), stream=True, timeout=0.2)
+    stream = way.call(hub_of(a=server), stream=True, timeout=0.5)
     with pytest.raises(StreamInterruptedError) as caught:
         way.read(stream)
     assert type(caught.value.cause) is DeadlineExceededError
@@ -449,10 +449,10 @@ def test_fault_34_only_comments_as_fast_as_can_be(row, serve):
 
 
 def test_fault_34_comments_feed_the_byte_clock_and_no_other(way, hub_of, serve):
-    # Six times the byte clock passes in comments; without them it would have run out.
-    comments = [Drip(b": still here\n\n" * 3, 0.01)]
+    # Twice the byte clock passes in comments; without them it would have run out.
+    comments = [Drip(b": still here\n\n" * 3, 0.02)]
     server = serve(close_delimited([*events(*HELLO[:2]), *comments, *events(HELLO[2], STOP, done=True)]))
-    stream = way.call(hub_of(a=server, timeout=Timeout(first_token=20, byte_idle=0.07, token_idle=20, total=60)), stream=True)
+    stream = way.call(hub_of(a=server, timeout=Timeout(first_token=20, byte_idle=0.4, token_idle=20, total=60)), stream=True)
     assert "".join(way.read(stream)) == "Hello"
 
 

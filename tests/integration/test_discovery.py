@@ -36,45 +36,6 @@ def test_the_answer_streams_through_the_module_function(site):
     assert out == "'good says: '\n'Hello'\n"
 
 
-@pytest.mark.parametrize(
-    "statement",
-    ["raise RuntimeError('no luck')", "raise SystemExit(3)", "import sys; sys.exit()", "import not_there_at_all", "def ("],
-)
-def test_fault_57_a_plugin_that_raises_at_import_is_recorded_and_the_others_work(site, statement):
-    site.plugin("good")
-    site.plugin("bad", statement)
-    out = site.run(ASK)
-    assert out.startswith("good says: Hello\n")
-    records = _records(out)
-    assert records["good"][0] == "ready"
-    assert records["bad"][0] == "broken"
-    assert "plug_bad" in records["bad"][2]
-
-
-@pytest.mark.parametrize("statement", ["raise ValueError('odd')", "raise SystemExit", "return None", "return 'good'"])
-def test_fault_57_a_hook_that_raises_or_returns_something_else_is_recorded(site, statement):
-    site.plugin("good")
-    site.plugin("bad", f"from providerhub import hookimpl\n@hookimpl\ndef providerhub_provider():\n    {statement}\n")
-    records = _records(site.run(ASK))
-    assert records["bad"][0] == "broken"
-    assert "providerhub_provider" in records["bad"][2]
-
-
-def test_fault_57_a_keyboard_interrupt_at_import_is_not_swallowed(site):
-    site.plugin("bad", "raise KeyboardInterrupt")
-    site.run(
-        """
-        from providerhub import Hub
-        try:
-            Hub().plugins()
-        except KeyboardInterrupt:
-            print("interrupted")
-        else:
-            raise SystemExit(1)
-        """
-    )
-
-
 def test_a_module_without_the_hook_is_recorded(site):
     site.plugin("good")
     site.plugin("bad", "x = 1")
@@ -108,88 +69,6 @@ def test_an_interface_of_another_major_version_is_incompatible_and_never_routed(
     assert record[0] == "incompatible"
     assert "2" in record[2]
     assert "plan ['good']" in out
-
-
-def test_fault_61_two_distributions_with_one_name_are_neither_routed_and_both_named(site):
-    site.plugin("good")
-    site.plugin("twin", distribution="dist-one", module="twin_one", model="twin-model")
-    site.plugin("twin", distribution="dist-two", module="twin_two", model="twin-model")
-    out = site.run(
-        ASK
-        + """
-import sys
-from providerhub import AmbiguousProviderError
-try:
-    hub.complete("twin/twin-model", "Hello")
-except AmbiguousProviderError as error:
-    print("refused", error)
-print("imported", [name for name in sys.modules if name.startswith("twin_")])
-"""
-    )
-    record = _records(out)["twin"]
-    assert record[0] == "conflict"
-    assert all(name in record[2] for name in ("dist-one", "dist-two", "prefer"))
-    refused = out.partition("refused")[2]
-    assert "dist-one" in refused
-    assert "dist-two" in refused
-    assert "imported []" in out
-
-
-@pytest.mark.parametrize("which", ["one", "two"])
-def test_fault_61_prefer_says_which_is_meant(site, which):
-    site.plugin("twin", distribution="dist-one", module="twin_one")
-    site.plugin("twin", distribution="dist-two", module="twin_two")
-    out = site.run(
-        f"""
-        import sys
-        from providerhub import Hub, Settings
-        print(Hub(Settings(prefer={{"twin": "dist-{which}"}})).complete("twin-model", "Hello"))
-        print([name for name in sys.modules if name.startswith("twin_")])
-        """
-    )
-    assert out.splitlines() == ["twin says: Hello", f"['twin_{which}', 'twin_{which}_heavy']"]
-
-
-@pytest.mark.parametrize("broken", ["[providerhub\nx = y", "providerhub\n", "[providerhub]\nno equals sign\n"])
-def test_fault_62_malformed_entry_points_elsewhere_do_not_stop_the_others(site, broken):
-    site.plugin("good")
-    site.distribution("unrelated", broken)
-    out = site.run(ASK)
-    assert out.startswith("good says: Hello\n")
-    assert _records(out)["good"][0] == "ready"
-
-
-def test_fault_62_the_malformed_distribution_is_named(site):
-    site.plugin("good")
-    site.distribution("unrelated", "[providerhub]\nno equals sign\n")
-    assert "malformed|unrelated|" in site.run(ASK)
-
-
-def test_fault_62_metadata_that_cannot_be_decoded_does_not_stop_the_others(site):
-    site.plugin("good")
-    site.distribution("unrelated", "[providerhub]\nx = y\n")
-    (site.path / "unrelated-1.0.dist-info" / "entry_points.txt").write_bytes(b"[providerhub]\n\xff\xfe = x\n")
-    out = site.run(ASK)
-    assert out.startswith("good says: Hello\n")
-    assert "malformed|unrelated|" in out
-
-
-def test_fault_63_a_hook_argument_from_a_newer_core_turns_only_that_plugin_off(site):
-    site.plugin("good")
-    site.plugin(
-        "bad",
-        """
-        from providerhub import ProviderInfo, hookimpl
-        @hookimpl
-        def providerhub_provider(from_a_newer_core):
-            return ProviderInfo(name="bad", models=("good-model",))
-        """,
-    )
-    out = site.run(ASK)
-    assert out.startswith("good says: Hello\n")
-    record = _records(out)["bad"]
-    assert record[0] == "incompatible"
-    assert "from_a_newer_core" in record[2]
 
 
 def test_a_pinned_call_imports_no_other_plugin(site):
