@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 NEEDED = ("click", "rich")
 COMPLETE = all(find_spec(name) is not None for name in NEEDED)
-_GARBAGE = 50_000
+_GARBAGE = 200_000
 """New objects between two collections; a conversation or a batch gets there, a start does not."""
 
 # Not inside `main`, where the check of the layers would take no notice of it.
@@ -26,7 +26,7 @@ def main() -> None:
         SystemExit: Always; 0 means success, 1 failure, 2 wrong usage, 130 Ctrl-C.
     """
     _open_closed()
-    # Imports make tens of thousands of objects that stay: looking through them again and again is a tenth of the start.
+    # Imports make tens of thousands of objects that stay: looking through them again and again only slows the start.
     gc.set_threshold(_GARBAGE)
     if not COMPLETE:
         sys.stderr.write('providerhub\'s command line needs: pip install "providerhub[cli]"\n')
