@@ -5,13 +5,16 @@ first, then the wheels with `--no-deps`, then `pip check`, which proves that not
 
     python tools/install_plugins.py --cache DIRECTORY [--without FOLDER]
 
-A wheel is kept in DIRECTORY under a digest of its sources, so that one run of tox builds each plugin once.
+A wheel is kept in DIRECTORY under a digest of its sources, so that one run of tox builds each plugin once. What is to be built is
+built by one pip, with the build backends installed once beside the wheels: an isolated environment for each plugin would take
+most of the time.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -56,30 +59,53 @@ def digest(folder: Path) -> str:
     return total.hexdigest()[:16]
 
 
-def pip(*arguments: str) -> None:
-    """Run pip of this Python.
+def pip(*arguments: str, path: Path | None = None) -> None:
+    """Run pip of this Python, with a folder to import from as well if one is given.
 
     Raises:
         subprocess.CalledProcessError: It failed; its own output says why.
     """
-    subprocess.run([sys.executable, "-m", "pip", "--quiet", *arguments], check=True)
+    environment = {**os.environ, "PYTHONPATH": str(path)} if path else None
+    subprocess.run([sys.executable, "-m", "pip", "--quiet", *arguments], check=True, env=environment)
 
 
-def build(folder: Path, cache: Path) -> Path:
-    """Give the wheel of a plugin, built now unless the cache holds one of the same sources."""
-    kept = cache / f"{folder.name}-{digest(folder)}"
-    if not kept.is_dir():
+def backends(folders: Sequence[Path]) -> list[str]:
+    """List what building the plugins takes."""
+    tables = [tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["build-system"] for folder in folders]
+    return sorted({requirement for table in tables for requirement in table["requires"]})
+
+
+def kept(folder: Path, cache: Path) -> Path:
+    """Give the folder that holds, or will hold, the wheel of a plugin in its present state."""
+    return cache / f"{folder.name}-{digest(folder)}"
+
+
+def build(folders: Sequence[Path], cache: Path) -> list[Path]:
+    """Give the wheels of plugins, built now unless the cache holds those of the same sources."""
+    places = {folder: kept(folder, cache) for folder in folders}
+    missing = [folder for folder in folders if not places[folder].is_dir()]
+    if missing:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as fresh:
-            wheels = Path(fresh) / "wheels"
-            pip("wheel", "--no-deps", "--wheel-dir", str(wheels), str(folder))
-            try:
-                wheels.rename(kept)
-            except OSError:  # another environment, run in parallel, was first
-                if not kept.is_dir():
-                    raise
-    (wheel,) = kept.glob("*.whl")
-    return wheel
+            tools, wheels = Path(fresh) / "tools", Path(fresh) / "wheels"
+            pip("install", "--target", str(tools), *backends(missing))
+            pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), *map(str, missing), path=tools)
+            built = {canonicalize_name(wheel.name.partition("-")[0]): wheel for wheel in wheels.glob("*.whl")}
+            for folder in missing:
+                keep(built[canonicalize_name(str(project_table(folder)["name"]))], places[folder])
+    return [next(place.glob("*.whl")) for place in places.values()]
+
+
+def keep(wheel: Path, place: Path) -> None:
+    """Move a wheel into the cache, whole or not at all."""
+    alone = wheel.parent / f"{wheel.name}.alone"
+    alone.mkdir()
+    wheel.rename(alone / wheel.name)
+    try:
+        alone.rename(place)
+    except OSError:  # another environment, run in parallel, was first
+        if not place.is_dir():
+            raise
 
 
 def third_party(folders: Sequence[Path]) -> list[str]:
@@ -105,7 +131,7 @@ def main() -> int:
     if not folders:
         print("no plugins")
         return 0
-    wheels = [build(folder, cache) for folder in folders]
+    wheels = build(folders, cache)
     requirements = third_party(folders)
     if requirements:
         pip("install", *requirements)
