@@ -110,9 +110,9 @@ class Plugins:
         return tuple(self.load(name) for name in self._records)
 
     @property
-    def hook_modules(self) -> tuple[tuple[str, str], ...]:
-        """Name and value of those entries of group `providerhub.hooks` that have not been imported yet."""
-        return tuple((entry.name, entry.value) for entry in self._hook_entries)
+    def hook_modules(self) -> tuple[tuple[str, str, str], ...]:
+        """Name, value and distribution of those entries of group `providerhub.hooks` that have not been imported yet."""
+        return tuple((entry.name, entry.value, _name_of(entry.dist)) for entry in self._hook_entries)
 
     def hooks(self, name: str) -> tuple[Callable[..., Any], ...]:
         """The implementations of one hook from group `providerhub.hooks`, each taking the hook's keyword arguments."""
@@ -152,7 +152,7 @@ class Plugins:
                 text = distribution.read_text("entry_points.txt") or ""
                 if hookspecs.PROJECT not in text:  # most distributions: parsing them all would cost most of the time
                     continue
-                name, version = _name_and_version(distribution)
+                name, version = name_and_version(distribution)
                 if name in seen:  # a second copy further down the path is shadowed by the first
                     continue
                 seen.add(name)
@@ -292,8 +292,14 @@ def _check_names(settings: Settings, records: Mapping[str, PluginRecord]) -> Non
                 raise ConfigurationError(msg)
 
 
-def _name_and_version(distribution: Any) -> tuple[str, str]:
+def name_and_version(distribution: Any) -> tuple[str, str]:
     """Two headers of the core metadata, read without the e-mail parser that importlib-metadata loads for them.
+
+    Args:
+        distribution: Whose.
+
+    Returns:
+        The name and the version.
 
     Raises:
         ValueError: There is no name.

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from providerhub import hookspecs
+from providerhub._discovery import name_and_version
+from providerhub.cli import _screen as screen
 from providerhub.cli._findings import Finding
 
 GROUPS = (hookspecs.PROJECT, "providerhub.hooks", "providerhub.sandbox")
@@ -41,17 +43,31 @@ def _read(distribution: Any) -> Installed:
     place = str(getattr(distribution, "_path", "an unknown place"))
     name, version, groups, flaw = "", "", (), ""
     try:
-        name, version = str(distribution.metadata["Name"] or ""), str(distribution.metadata["Version"] or "")
+        name, version = name_and_version(distribution)
     except Exception as error:  # noqa: BLE001 -- any broken metadata on this machine must not stop the others
-        flaw = f"its metadata cannot be read ({type(error).__name__}: {error})"
-    else:
-        flaw = "" if name else "its metadata has no name"
+        flaw = f"its metadata cannot be used ({type(error).__name__}: {screen.one_line(error)})"
     try:
+        _check_lines(distribution.read_text("entry_points.txt") or "")
         entries = [(entry.group, entry.name, entry.module) for entry in distribution.entry_points]
         groups = tuple(sorted({group for group, _, _ in entries if group in GROUPS}))
     except Exception as error:  # noqa: BLE001 -- the same
-        flaw = f"its entry_points.txt is malformed ({type(error).__name__}: {' '.join(str(error).split())})"
+        flaw = f"its entry_points.txt is malformed ({type(error).__name__}: {screen.one_line(error)})"
     return Installed(name or Path(place).name, version, place, groups, flaw)
+
+
+def _check_lines(text: str) -> None:
+    """Hold a file to the entry points specification: sections of `name = value`. What reads it passes over what is none.
+
+    Raises:
+        ValueError: A line is neither a section's head, an entry in one, a comment nor blank.
+    """
+    section = False
+    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
+        if line.startswith("[") and line.endswith("]"):
+            section = True
+        elif line and not line.startswith(("#", ";")) and not (section and "=" in line and not line.startswith("[")):
+            msg = f"line {number} is neither [group] nor name = value in a group"
+            raise ValueError(msg)
 
 
 def findings(found: tuple[Installed, ...]) -> Iterator[Finding]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +34,7 @@ class Report:
         findings: Everything, in the order in which it was looked at.
         providers: The providers as they stand.
         imports: Entry point's value → how its import went.
+        hooks: The modules that every hub loads.
         values: The settings with their origins.
         file: Where the settings file is looked for.
     """
@@ -40,6 +43,7 @@ class Report:
     findings: list[Finding] = attrs.field(factory=list)
     providers: tuple[InstanceView, ...] = ()
     imports: dict[str, Import] = attrs.field(factory=dict)
+    hooks: set[str] = attrs.field(factory=set)
     values: tuple[Row, ...] = ()
     file: str | None = None
 
@@ -81,12 +85,17 @@ def doctor(*, network: bool, timeout: float, import_timeout: float, slow: float,
     told = checks.told()
     report.file = told.file
     report.findings += told.findings
-    settings = _examined_plugins(report, told.settings, import_timeout, slow)
+    # What a plugin prints when it is imported must not be part of the report.
+    with contextlib.redirect_stdout(io.StringIO()):
+        settings = _examined_plugins(report, told.settings, import_timeout, slow)
     report.values = (*general_rows(told.settings), *provider_rows(told.settings, report.providers))
     for view in report.providers:
         report.add(view.name, lambda view=view: checks.provider(view, told.settings, told.file))  # type: ignore[misc]
     report.add("providers", lambda: _any_ready(report.providers))
-    if network:
+    if network and any(_is_lost(went) for went in report.imports.values() if went.module in report.hooks):
+        text, fix = "nobody was asked: a hook plugin, which every hub loads, would not let it", "mend that first, as said above"
+        report.findings.append(Finding("error", "network", text, fix))
+    elif network:
         report.add("network", lambda: _asked(report, settings, timeout))
     (_as_data if as_json else _as_text)(report)
     if not report.healthy:
@@ -111,17 +120,21 @@ def _examined_plugins(report: Report, settings: Settings, timeout: float, slow: 
     """
     plugins = Plugins(settings)
     records = {name: record for name in plugins.names if (record := plugins.peek(name)) and record.state == "found"}
-    hooks = dict(plugins.hook_modules)
-    report.imports = import_each([*(record.value for record in records.values()), *hooks.values()], timeout)
+    hooks = {name: (value, brought_by) for name, value, brought_by in plugins.hook_modules}
+    report.hooks = {value.partition(":")[0].strip() for value, _ in hooks.values()}
+    report.imports = import_each(
+        [*(record.value for record in records.values()), *(value for value, _ in hooks.values())], timeout
+    )
     for name, record in records.items():
-        report.add(name, lambda: _import_findings(name, record.distribution, report.imports[record.value], slow))  # noqa: B023 -- called at once
-    for name, value in hooks.items():
-        report.add(name, lambda: _import_findings(name, value, report.imports[value], slow))  # noqa: B023 -- called at once
+        meanwhile = f"; meanwhile: PROVIDERHUB_BLOCK={name}"
+        report.findings += _import_findings(name, record.distribution, report.imports[record.value], slow, meanwhile)
+    for name, (value, brought_by) in hooks.items():
+        report.findings += _import_findings(name, brought_by, report.imports[value], slow, ", since every hub loads it")
     lost = {name for name, record in records.items() if _is_lost(report.imports[record.value])}
     settings = attrs.evolve(settings, block=frozenset({*(settings.block or ()), *lost}))
     plugins = Plugins(settings)
     before = len(plugins.malformed)
-    if not any(_is_lost(report.imports[value]) for value in hooks.values()):
+    if not any(_is_lost(report.imports[value]) for value, _ in hooks.values()):
         plugins.hooks("providerhub_rank")
     for item in plugins.malformed[before:]:
         report.findings.append(Finding("error", item.distribution, item.reason, "correct or uninstall it: every hub loads it"))
@@ -134,8 +147,8 @@ def _is_lost(went: Import) -> bool:
     return went.outcome in {"timeout", "ended"}
 
 
-def _import_findings(name: str, brought_by: str, went: Import, slow: float) -> Iterator[Finding]:
-    fix = f"uninstall or upgrade {brought_by}; meanwhile: PROVIDERHUB_BLOCK={name}"
+def _import_findings(name: str, brought_by: str, went: Import, slow: float, rest: str) -> Iterator[Finding]:
+    fix = f"uninstall or upgrade {brought_by}{rest}"
     if went.outcome == "timeout":
         yield Finding("error", name, f"importing {went.module} had not ended after {went.seconds:g} s", fix)
     elif went.outcome == "ended":
@@ -161,7 +174,7 @@ def _asked(report: Report, settings: Settings, seconds: float) -> Iterator[Findi
     ready = [view for view in report.providers if view.state == "ready"]
     # One that is not installed would keep the others from being asked.
     there = {name: config for name, config in settings.providers.items() if name in {view.name for view in ready}}
-    with Hub(attrs.evolve(settings, providers=there)) as hub:
+    with screen.unlogged(), Hub(attrs.evolve(settings, providers=there)) as hub:
         hub.refresh()
         views = {view.name: view for view in hub.instances()}
         for view in ready:

@@ -11,10 +11,17 @@ from typing import NamedTuple
 
 _MARK = "providerhub imported it in"
 
-# `-P`: a file in the working directory must not stand in for the module.
+_CUT_OFF = b"Timeout ("
+"""How `faulthandler` begins what it says before it ends a process."""
+
+_GRACE = 60.0
+"""Seconds beyond the timeout for the interpreter and the core, whose own start is not what is looked at."""
+
+# The timeout begins when the core is loaded, and holds whatever the module does: the watchdog is a thread below Python.
 _CODE = f"""
-import sys, time, importlib
+import sys, time, importlib, faulthandler
 import providerhub; providerhub.hookimpl
+faulthandler.dump_traceback_later(float(sys.argv[2]), exit=True)
 start = time.perf_counter()
 try:
     importlib.import_module(sys.argv[1])
@@ -61,17 +68,22 @@ def import_each(values: Iterable[str], timeout: float) -> dict[str, Import]:
 
 def _import(value: str, timeout: float) -> Import:
     module = value.partition(":")[0].strip()
-    # A file, not a pipe: what the module starts in turn could hold a pipe open for ever.
-    with tempfile.TemporaryFile() as output:
-        command = [sys.executable, "-P", "-c", _CODE, module]
+    # Files, not pipes: what the module starts in turn could hold a pipe open for ever.
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        # `-P`: a file in the working directory must not stand in for the module.
+        command = [sys.executable, "-P", "-c", _CODE, module, str(timeout)]
         try:
             done = subprocess.run(  # noqa: S603 -- the module is one that the hub would import
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.DEVNULL, timeout=timeout, check=False
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, timeout=timeout + _GRACE, check=False
             )
         except subprocess.TimeoutExpired:
             return Import(module, timeout, "timeout")
         output.seek(0)
+        errors.seek(0)
+        was_cut_off = any(line.startswith(_CUT_OFF) for line in errors)
         before, mark, rest = output.read().decode("utf-8", "replace").partition(f"\n{_MARK} ")
+    if not mark and was_cut_off:
+        return Import(module, timeout, "timeout")
     if not mark:
         return Import(module, 0.0, "ended", done.returncode)
     outcome = "raised" if done.returncode else "done"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -107,6 +109,17 @@ def one_line(error: BaseException) -> str:
         error: Its lines are joined.
     """
     return safe("; ".join(part.strip() for part in str(error).splitlines() if part.strip())) or type(error).__name__
+
+
+@contextlib.contextmanager
+def unlogged() -> Iterator[None]:
+    """Keep the library's log off standard error, for commands that say the same in their own words."""
+    log, handler = logging.getLogger("providerhub"), logging.NullHandler()
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def route(taken: Route, *, err: bool = False) -> None:

@@ -105,7 +105,7 @@ def _plugin(view: InstanceView) -> dict[str, Any]:
 @as_json
 def models(*, pattern: str, refresh: bool, as_json: bool) -> None:
     """List the models whose name or alias fits PATTERN: a part of a name, or all of it with * and ?."""
-    with Hub() as hub:
+    with Hub() as hub, screen.unlogged():
         if refresh:
             hub.refresh()
         instances = hub.instances()

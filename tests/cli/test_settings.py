@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 
+import platformdirs
 import pytest
 
 CANARY = "sk-canary-5e77"
@@ -124,8 +125,12 @@ def test_the_usual_path(cli, tmp_path, monkeypatch):
     assert cli("settings", "path").stdout.startswith(str(tmp_path))
     result = cli("settings", "check")
     assert (result.exit_code, "There is no settings file" in result.stdout) == (0, True)
-    monkeypatch.delenv("XDG_CONFIG_HOME")
-    monkeypatch.setenv("HOME", "~")
+
+
+def test_a_user_without_a_home_has_no_usual_path(cli, monkeypatch):
+    monkeypatch.delenv("PROVIDERHUB_CONFIG")
+    # What older versions of platformdirs say then; it would depend on the working directory.
+    monkeypatch.setattr(platformdirs, "user_config_dir", lambda *_, **__: "~/.config/providerhub")
     assert "no configuration folder" in cli("settings", "path").stderr
     assert cli("settings", "check").exit_code == 0
 
@@ -174,9 +179,8 @@ def test_check_tells_of_variables_that_name_what_is_not_installed(cli):
 def test_a_settings_file_serves_a_real_call(process, sandbox, file):
     sandbox()
     address = os.environ["LOCKCHAT_URL"]
-    file(
-        f"[aliases]\nfast = 'mine/gpt-4'\n[providers.mine]\nplugin = 'lockchat'\nurl = '{address}'\napi_key = {{ command = ['echo', 'k'] }}\n"
-    )
+    provider = f"plugin = 'lockchat'\nurl = '{address}'\napi_key = {{ command = ['echo', 'k'] }}\n"
+    file(f"[aliases]\nfast = 'mine/gpt-4'\n[providers.mine]\n{provider}")
     done = process("ask", "-m", "fast", "Hello", "--trace", env={"LOCKCHAT_URL": ""})
     assert (done.returncode, done.stdout.endswith("You said: Hello\n")) == (0, True), done.stderr
     assert "1. mine/gpt-4: ok" in done.stderr
@@ -199,8 +203,15 @@ def test_a_key_of_the_file_goes_to_the_service_and_nowhere_else(process, sandbox
     assert CANARY not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("words", [("settings", "show"), ("settings", "check"), ("doctor",), ("plugins",), ("models",)])
-@pytest.mark.parametrize("closed", ["stdin", "stdout", "stderr", "all"])
+@pytest.mark.parametrize(
+    ("words", "closed"),
+    [
+        *[(("settings", "show"), closed) for closed in ("stdin", "stdout", "stderr", "all")],
+        (("doctor",), "all"),
+        (("plugins",), "all"),
+        (("models",), "all"),
+    ],
+)
 def test_closed_standard_streams_make_no_traceback(script, words, closed, tmp_path):
     redirects = {"stdin": "<&-", "stdout": ">&-", "stderr": "2>&-", "all": "<&- >&- 2>&-"}[closed]
     errors = tmp_path / "errors"

@@ -1,0 +1,392 @@
+"""`providerhub doctor`: whatever can be broken on a machine, made in a folder of its own, and looked at by the script."""
+
+from __future__ import annotations
+
+import json
+import os
+import textwrap
+
+import pytest
+
+CANARY = "sk-canary-d0c7"
+
+PLUGIN = """
+from providerhub import ModelInfo, ProviderInfo, Setting, hookimpl
+
+@hookimpl
+def providerhub_provider():
+    return ProviderInfo(name="{name}", models=(ModelInfo("{name}-model"),), factory="{module}:create"{more})
+
+class Fine:
+    def __init__(self, config):
+        self.config = config
+    def stream(self, request, call):
+        yield "ok"
+
+create = Fine
+"""
+
+
+@pytest.fixture
+def site(tmp_path, process):
+    """A folder of installed distributions, and the doctor that sees it."""
+    return Site(tmp_path / "site", process)
+
+
+class Site:
+    """Distributions made by hand."""
+
+    def __init__(self, path, process):
+        self.path = path
+        self.process = process
+        path.mkdir()
+
+    def distribution(self, name, entry_points="", *, version="1.0", metadata=None, folder=None):
+        place = (folder or self.path) / f"{name.replace('-', '_')}-{version}.dist-info"
+        place.mkdir(parents=True)
+        text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" if metadata is None else metadata
+        (place / "METADATA").write_text(text, encoding="utf-8")
+        content = entry_points if isinstance(entry_points, bytes) else textwrap.dedent(entry_points).encode()
+        (place / "entry_points.txt").write_bytes(content)
+
+    def module(self, name, code):
+        (self.path / f"{name}.py").write_text(textwrap.dedent(code), encoding="utf-8")
+
+    def plugin(self, name, code=PLUGIN, *, distribution=None, more=""):
+        module = f"plug_{name.replace('-', '_')}"
+        self.module(module, code.replace("{name}", name).replace("{module}", module).replace("{more}", more))
+        self.distribution(distribution or f"dist-{name}", f"[providerhub]\n{name} = {module}\n")
+
+    def doctor(self, *words, **environ):
+        path = os.pathsep.join(filter(None, [str(self.path), os.environ.get("PYTHONPATH", "")]))
+        done = self.process("doctor", "--json", *words, env={"PYTHONPATH": path, **environ})
+        assert done.stderr == "", done.stderr
+        report = json.loads(done.stdout)
+        assert (done.returncode == 0) == report["healthy"]
+        assert all(finding["fix"] for finding in report["findings"] if finding["level"] != "ok")
+        return report
+
+
+def _about(report, name, level=None):
+    return [f for f in report["findings"] if f["about"] == name and level in {None, f["level"]}]
+
+
+def _only(report, name, level):
+    (finding,) = _about(report, name, level)
+    return finding
+
+
+def test_a_machine_on_which_all_is_well(site, sandbox):
+    sandbox()
+    report = site.doctor()
+    assert report["healthy"]
+    assert _only(report, "lockchat", "ok")["text"] == "ready"
+    assert {"Python", "platform", "providerhub", "providerhub-lockchat"} <= set(report["versions"])
+    assert next(p for p in report["providers"] if p["name"] == "lockchat")["distribution"] == "providerhub-lockchat"
+    url = next(v for v in report["settings"]["values"] if v["name"] == "providers.lockchat.url")
+    assert url["origin"] == "environment variable LOCKCHAT_URL"
+
+
+def test_what_is_not_configured_names_the_variable_and_is_no_failure(site):
+    site.plugin("fine")
+    report = site.doctor()
+    finding = _only(report, "lockchat", "note")
+    assert "LOCKCHAT_URL" in finding["fix"]
+    assert "[providers.lockchat]" in finding["fix"]
+    assert report["healthy"]
+
+
+def test_nobody_ready_is_a_failure(site):
+    finding = _only(site.doctor(PROVIDERHUB_PLUGINS="lockchat"), "providers", "error")
+    assert "no call can work" in finding["text"]
+    finding = _only(site.doctor(PROVIDERHUB_DISABLE_AUTOLOAD="1"), "providers", "error")
+    assert "pip install" in finding["fix"]
+
+
+def test_each_broken_plugin_is_named_and_the_others_are_looked_at(site):
+    site.plugin("fine")
+    site.plugin("raises", "raise RuntimeError('at import')")
+    site.plugin("exits", "raise SystemExit(0)")
+    site.plugin("strange", "import providerhub\n@providerhub.hookimpl\ndef providerhub_provider():\n    return 42\n")
+    site.plugin("newer", more=", api_version=2")
+    site.plugin("twin", distribution="dist-a")
+    site.distribution("dist-b", "[providerhub]\ntwin = plug_twin\n")
+    report = site.doctor()
+    assert _only(report, "fine", "ok")["text"] == "ready"
+    for name, state, said in (
+        ("raises", "broken", "RuntimeError: at import"),
+        ("exits", "broken", "SystemExit"),
+        ("strange", "broken", "must return a ProviderInfo, not int"),
+        ("newer", "incompatible", "interface version 2"),
+        ("twin", "conflict", "dist-a, dist-b"),
+    ):
+        text = _only(report, name, "error")["text"]
+        assert f"it is {state}" in text
+        assert said in text
+    assert "dist-newer" in _only(report, "newer", "error")["fix"]
+
+
+def test_misspelt_hooks_are_named_with_the_hook_that_is_meant(site):
+    misspelt = PLUGIN.replace("def providerhub_provider", "def providerhub_provder")
+    site.plugin("marked", misspelt)
+    site.plugin("unmarked", misspelt.replace("@hookimpl\n", ""))
+    site.plugin("forgotten", PLUGIN.replace("@hookimpl\n", ""))
+    site.plugin(
+        "extra", PLUGIN + "\n@hookimpl\ndef providerhub_unknown_thing():\n    pass\n\ndef providerhub_extra_helper():\n    pass\n"
+    )
+    site.module("observer", "import providerhub\n@providerhub.hookimpl\ndef providerhub_call_finishd(route): pass\n")
+    site.module("nothing", "")
+    site.distribution("dist-hooks", "[providerhub.hooks]\nwatch = observer\nempty = nothing\n")
+    report = site.doctor()
+    for name in ("marked", "unmarked"):
+        assert "did you mean providerhub_provider?" in _only(report, name, "error")["text"]
+        assert _only(report, name, "warning")["text"].startswith("providerhub_provder is no hook")
+    assert "not marked with @hookimpl" in _only(report, "forgotten", "warning")["text"]
+    assert _only(report, "extra", "warning")["text"].startswith("providerhub_unknown_thing is no hook")
+    assert _about(report, "extra", "ok")
+    assert "did you mean providerhub_call_finished?" in _only(report, "watch (observer)", "error")["text"]
+    assert "no function marked with @hookimpl" in _only(report, "empty (nothing)", "error")["text"]
+
+
+def test_imports_that_are_slow_hang_print_or_end_the_process(site, tmp_path):
+    site.plugin("fine")
+    site.plugin("hangs", "import os\nos.read(os.pipe()[0], 1)\n")
+    site.plugin("dies", "import os\nos._exit(7)\n")
+    site.plugin("prints", "print('welcome')\n" + PLUGIN)
+    report = site.doctor("--import-timeout", "3", "--slow", "0")
+    assert "had not ended after 3 s" in _only(report, "hangs", "error")["text"]
+    assert "PROVIDERHUB_BLOCK=hangs" in _only(report, "hangs", "error")["fix"]
+    assert "ended its process with status 7" in _only(report, "dies", "error")["text"]
+    assert any("prints to standard output" in finding["text"] for finding in _about(report, "prints", "warning"))
+    assert any("takes" in finding["text"] for finding in _about(report, "fine", "warning"))
+    assert _about(report, "fine", "ok")
+    assert {went["module"]: went["outcome"] for went in report["imports"]}["plug_dies"] == "ended"
+    assert not _about(site.doctor("--import-timeout", "30", "--slow", "30", PROVIDERHUB_BLOCK="hangs,dies"), "fine", "warning")
+
+
+def test_a_hook_plugin_that_hangs_is_named_and_does_not_hold_the_doctor_up(site):
+    site.plugin("fine")
+    site.module("observer", "import os\nos.read(os.pipe()[0], 1)\n")
+    site.distribution("dist-hooks", "[providerhub.hooks]\nwatch = observer\n")
+    report = site.doctor("--import-timeout", "3", "--network")
+    assert "had not ended after 3 s" in _only(report, "watch", "error")["text"]
+    assert "dist-hooks" in _only(report, "watch", "error")["fix"]
+    assert _about(report, "fine", "ok")
+
+
+def test_a_module_in_the_working_directory_stands_in_for_nothing(site, process, tmp_path):
+    site.plugin("fine")
+    trap = tmp_path / "trap"
+    trap.mkdir()
+    (trap / "plug_fine.py").write_text("raise RuntimeError('from the working directory')")
+    done = process("doctor", "--json", env={"PYTHONPATH": str(site.path)}, cwd=trap)
+    assert _about(json.loads(done.stdout), "fine", "ok")
+
+
+def test_distributions_that_cannot_be_read(site):
+    site.plugin("fine")
+    site.distribution("unrelated", "this is no entry point\n[console_scripts\nx")
+    site.distribution("undecodable", b"[console_scripts]\nx = \xff\xfe\n")
+    site.distribution("nameless", metadata="Metadata-Version: 2.1\n")
+    site.distribution("badvalue", "[console_scripts]\nx = not a module!\n")
+    site.distribution("dist-ours", "[providerhub]\nours\n")
+    report = site.doctor()
+    for name in ("unrelated", "undecodable", "badvalue"):
+        finding = _only(report, name, "warning")
+        assert "entry_points.txt is malformed" in finding["text"], name
+        assert "line 1" in finding["text"] or name != "unrelated"
+        assert str(site.path) in finding["fix"]
+    assert "its metadata has no name" in _only(report, "nameless-1.0.dist-info", "warning")["text"]
+    assert "malformed" in _about(report, "dist-ours")[0]["text"]
+    assert _about(report, "fine", "ok")
+
+
+def test_distributions_that_are_there_twice(site, tmp_path):
+    site.plugin("fine", distribution="providerhub-fine")
+    site.distribution("providerhub_fine", "[providerhub]\nfine = plug_fine\n", version="0.9")
+    site.distribution("providerhub-lockchat", "[providerhub]\nlockchat = providerhub_lockchat\n", version="0.0.1")
+    report = site.doctor()
+    twice = [f for f in report["findings"] if "installed twice" in f["text"]]
+    assert len(twice) == 1
+    assert "1.0" in twice[0]["text"]
+    assert "0.9" in twice[0]["text"]
+    assert any("hides" in f["text"] for f in _about(report, "providerhub-lockchat", "warning"))
+
+
+# --- settings
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a settings file; returns its path."""
+
+    def write(text, *, mode=0o600):
+        path = tmp_path / "settings.toml"
+        path.write_text(text, encoding="utf-8")
+        path.chmod(mode)
+        return str(path)
+
+    return write
+
+
+def test_a_broken_settings_file_and_environment_do_not_stop_it(site, file):
+    site.plugin("fine")
+    path = file("timout = 1\nallow = ['nobody', 'fine']\n[providers.ghost]\nurl = 'https://x'\n")
+    report = site.doctor(PROVIDERHUB_CONFIG=path, PROVIDERHUB_TIMEOUT="soon", PROVIDERHUB_BLOCK="nobody")
+    errors = [finding["text"] for finding in _about(report, "settings", "error")]
+    assert [text.removeprefix(path).split(" ")[0] for text in errors] == [":1:", ":2:", ":3:"]
+    assert "PROVIDERHUB_TIMEOUT" in _only(report, "environment", "error")["text"]
+    assert _about(report, "fine", "ok")
+    assert "not in the allow-list" in _only(report, "lockchat", "note")["fix"]
+    assert report["settings"]["file"] == path
+
+
+@pytest.mark.parametrize("text", ["timeout = [", "\0"])
+def test_a_settings_file_that_is_no_toml(site, file, text):
+    site.plugin("fine")
+    report = site.doctor(PROVIDERHUB_CONFIG=file(text))
+    assert "this is not TOML" in _only(report, "settings", "error")["text"]
+    assert _about(report, "fine", "ok")
+
+
+def test_a_settings_file_with_a_relative_name(site):
+    report = site.doctor(PROVIDERHUB_CONFIG="settings.toml")
+    assert "absolute path" in _only(report, "settings", "error")["text"]
+    assert report["settings"]["file"] is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+def test_a_settings_file_that_others_may_change_or_read(site, file):
+    site.plugin("fine", more=", settings=(Setting('token', secret=True),)")
+    path = file(f"[providers.fine.options]\ntoken = '{CANARY}'\n", mode=0o646)
+    report = site.doctor(PROVIDERHUB_CONFIG=path)
+    assert _only(report, "settings", "error")["fix"] == f"chmod o-w {path}"
+    finding = _only(report, "fine", "error")
+    assert f"chmod 600 {path}" in finding["fix"]
+    assert "PROVIDERHUB_FINE_TOKEN" in finding["fix"]
+    assert CANARY not in json.dumps(report)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root gives files away")
+def test_a_settings_file_of_another_user(site, file):
+    path = file("")
+    os.chown(path, 12345, -1)
+    report = site.doctor(PROVIDERHUB_CONFIG=path)
+    assert "belongs to another user (uid 12345)" in _only(report, "settings", "warning")["text"]
+
+
+def test_keys_that_cannot_be_read_and_options_that_nobody_reads(site, file):
+    site.plugin("fine", more=", needs_auth=True, settings=(Setting('region'),)")
+    text = """
+        [providers.a]
+        plugin = "fine"
+        api_key = { command = ["no-such-program-here"] }
+        options = { regoin = "eu", else = 1 }
+        [providers.b]
+        plugin = "fine"
+        api_key = { env = "NOT_SET_ANYWHERE" }
+        [providers.c]
+        plugin = "fine"
+        api_key = { command = ["true"] }
+        """
+    report = site.doctor(PROVIDERHUB_CONFIG=file(textwrap.dedent(text)))
+    assert "which is not there" in _only(report, "a", "error")["text"]
+    assert [finding["fix"] for finding in _about(report, "a", "warning")] == [
+        "did you mean region?",
+        "it declares region, api_key",
+    ]
+    assert _only(report, "b", "warning")["fix"] == "set NOT_SET_ANYWHERE"
+    assert "NOT_SET_ANYWHERE" in _only(report, "b", "note")["fix"]
+    assert _only(report, "c", "note")["fix"] == "providerhub doctor --network asks it"
+    assert _only(report, "c", "ok")["text"] == "ready"
+
+
+BAD = {
+    "url = 'localhost:8080'": "the url has no scheme",
+    "url = 'https://'": "the url names no host",
+    "url = 'https://a b'": "the url holds a blank",
+    "url = 'https://host:99999'": "the url cannot be used",
+    "url = 'https://[x'": "the url cannot be used",
+    "proxies = { https = 'proxy' }": "the proxy for https has no scheme",
+    "ca_bundle = 'nowhere.pem'": "there is no ca_bundle at ",
+}
+
+
+def test_a_bad_address_is_told_before_the_first_call(site, file, process):
+    site.plugin("fine", more=", settings=(Setting('url'),)")
+    path = file("\n".join(f"[providers.p{number}]\nplugin = 'fine'\n{setting}" for number, setting in enumerate(BAD)))
+    report = site.doctor(PROVIDERHUB_CONFIG=path)
+    shown = process("plugins", "--json", env={"PROVIDERHUB_CONFIG": path, "PYTHONPATH": str(site.path)})
+    views = {view["name"]: view for view in json.loads(shown.stdout)["plugins"]}
+    for number, said in enumerate(BAD.values()):
+        assert f"it is misconfigured: {said}" in _only(report, f"p{number}", "error")["text"]
+        view = views[f"p{number}"]
+        assert (view["state"], view["reason"].startswith(said)) == ("misconfigured", True)
+
+
+# --- the network, which is a sandbox
+
+
+def test_network_asks_each_configured_provider(site, sandbox):
+    sandbox()
+    report = site.doctor("--network")
+    assert any(finding["text"].startswith("answered as gpt-4 in") for finding in _about(report, "lockchat", "ok"))
+
+
+def test_network_tells_what_failed_and_what_to_do(site, sandbox, file):
+    sandbox(fault="error")
+    path = file("[providers.ghost]\nurl = 'https://x'\n[providers.down]\nplugin = 'lockchat'\nurl = 'http://127.0.0.1:9'\n")
+    report = site.doctor("--network", "--timeout", "20", PROVIDERHUB_CONFIG=path)
+    assert "HTTP 500" in _only(report, "lockchat", "error")["text"]
+    finding = _only(report, "down", "error")
+    assert finding["text"].startswith("asked for gpt-4: ")
+    assert "check its url" in finding["fix"]
+
+
+def test_network_lists_models_where_that_is_all_there_is(site, file):
+    listing = "\ndef listed(config):\n    return ['m-1']\n\ndef failing(config):\n    raise RuntimeError('no list today')\n"
+    nothing = PLUGIN.replace('models=(ModelInfo("{name}-model"),), ', "")
+    site.plugin("lists", nothing + listing, more=", discover='plug_lists:listed'")
+    site.plugin("fails", nothing + listing, more=", discover='plug_fails:failing'")
+    report = site.doctor("--network")
+    assert any("answered as m-1" in finding["text"] for finding in _about(report, "lists", "ok"))
+    assert "no list today" in _only(report, "fails", "warning")["text"]
+    assert "declares no model" in _only(report, "fails", "note")["text"]
+
+
+def test_models_refresh_asks_who_can_list(site, process):
+    listing = "\ndef listed(config):\n    return ['m-1']\n\ndef failing(config):\n    raise RuntimeError('no list today')\n"
+    site.plugin("lists", PLUGIN + listing, more=", discover='plug_lists:listed'")
+    environ = {"PYTHONPATH": str(site.path)}
+    assert "--refresh asks the providers" in process("models", "m-1", env=environ).stderr
+    done = process("models", "m-1", "--refresh", "--json", env=environ)
+    assert [(m["model"], m["provider"]) for m in json.loads(done.stdout)] == [("m-1", "lists")]
+    site.plugin("fails", PLUGIN + listing, more=", discover='plug_fails:failing'")
+    done = process("models", "--refresh", env=environ)
+    assert (done.returncode, "fails-model" in done.stdout) == (1, True)
+    assert done.stderr.startswith("fails could not list its models: ")
+    assert "no list today" in done.stderr
+
+
+# --- how it looks
+
+
+def test_as_text_each_finding_is_on_one_line_with_its_fix(cli, sandbox):
+    sandbox()
+    result = cli("doctor", env={"LOCKCHAT_API_KEY": CANARY})
+    assert result.exit_code == 0, result.output
+    for heading in ("Versions", "Settings", "Imports", "Findings"):
+        assert f"\n{heading}" in result.stdout
+    assert "0 errors, 0 warnings" in result.stdout
+    assert CANARY not in result.output
+
+
+def test_as_text_errors_come_first_and_the_exit_code_tells(cli):
+    result = cli("doctor", env={"PROVIDERHUB_TIMEOUT": "soon"})
+    assert result.exit_code == 1
+    findings = result.stdout.partition("\nFindings\n")[2].splitlines()
+    assert findings[1].startswith("error")
+
+
+def test_help_is_complete(cli):
+    assert "--network" in cli("doctor", "--help").stdout
