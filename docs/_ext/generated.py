@@ -58,6 +58,11 @@ def benchmarks() -> str:
     return "benchmarks" if (DOCS / "benchmarks.md").exists() else ""
 
 
+def figures() -> str:
+    """Where providerhub itself is measured beside the peers, once it has been."""
+    return "Measured anew, with providerhub beside them: {doc}`../benchmarks`." if benchmarks() else ""
+
+
 def since() -> str:
     """Every public name of every public module, and since when it exists."""
     parts = []
@@ -259,6 +264,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "data": data,
     "errors": errors,
     "fault-tests": fault_tests,
+    "figures": figures,
     "hooks": hooks,
     "names": names,
     "settings": settings,
