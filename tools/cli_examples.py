@@ -75,7 +75,6 @@ def environment(url: str, folder: str) -> dict[str, str]:
         "COLUMNS": "100",
         "NO_COLOR": "1",
         "LOCKCHAT_URL": url,
-        "PROVIDERHUB_PLUGINS": "lockchat",
     }
 
 
