@@ -1,0 +1,7 @@
+"""As `hub`, where the extra `fast` is not installed."""
+
+import sys
+
+sys.modules["msgspec"] = None
+
+from hub import call, prepare, stream  # noqa: E402, F401 -- after the line above

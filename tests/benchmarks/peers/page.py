@@ -1,0 +1,174 @@
+"""The page of figures: medians, and how they stand to requests by hand."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BASE = "requests, by hand"
+OURS = "providerhub"
+FAST = "providerhub[fast]"
+
+
+@dataclass
+class Figures:
+    """What was measured of one peer, in seconds and megabytes; one value for each round."""
+
+    version: str = ""
+    problem: str = ""
+    ready: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+    calls: list[float] = field(default_factory=list)
+    chunks: dict[str, list[float]] = field(default_factory=lambda: {"each": [], "bulk": []})
+    failover: dict[str, float] = field(default_factory=dict)
+
+
+def middle(values: Sequence[float]) -> float | None:
+    """The median, if there is anything."""
+    return statistics.median(values) if values else None
+
+
+def _number(value: float) -> str:
+    return (
+        f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+    )
+
+
+def _cell(value: float | None, base: float | None, scale: float = 1.0) -> str:
+    if value is None:
+        return "–"
+    times = f" ({value / base:.2f}×)" if base else ""
+    return f"{_number(value * scale)}{times}"
+
+
+COLUMNS = (
+    ("ready to call, s", lambda f: middle(f.ready), 1.0),
+    ("first call, s", lambda f: middle(f.first), 1.0),
+    ("call, p50, µs", lambda f: middle(f.calls), 1e6),
+    ("CPU per chunk, µs", lambda f: middle(f.chunks["each"]), 1e6),
+    ("CPU per chunk, unframed, µs", lambda f: middle(f.chunks["bulk"]), 1e6),
+    ("RSS, MB", lambda f: middle(f.memory), 1.0),
+)
+
+
+def table(measured: Mapping[str, Figures]) -> list[str]:
+    """The table's lines."""
+    base = measured[BASE]
+    lines = [
+        f"| | version | {' | '.join(title for title, _, _ in COLUMNS)} |",
+        f"|---|---|{'---|' * len(COLUMNS)}",
+    ]
+    for title, figures in measured.items():
+        if figures.problem:
+            told = f"not measured: {figures.problem.replace('|', '/')}"
+            lines.append(f"| {title} | {figures.version or '–'} | {told} |{' |' * (len(COLUMNS) - 1)}")
+            continue
+        cells = [_cell(of(figures), of(base), scale) for _, of, scale in COLUMNS]
+        lines.append(f"| {title} | {figures.version} | {' | '.join(cells)} |")
+    return lines
+
+
+def _target(what: str, figure: float | None, most: float, unit: str) -> str:
+    if figure is None:
+        return f"- {what}: not measured"
+    return f"- {what}: {figure:.2f}{unit}, at most {most:g}{unit} wanted: {'reached' if figure <= most else 'NOT reached'}"
+
+
+def _ratio(one: float | None, other: float | None) -> float | None:
+    return one / other if one is not None and other else None
+
+
+def targets(measured: Mapping[str, Figures]) -> list[str]:
+    """What this project promises itself, and whether it holds."""
+    base = measured[BASE]
+    lines = []
+    for name in (OURS, FAST):
+        ours = measured[name]
+        lines += [
+            _target(f"{name}: a call, of a session's post by hand", _ratio(middle(ours.calls), middle(base.calls)), 0.7, "×"),
+            *(
+                _target(
+                    f"{name}: processor time per streamed chunk ({frame}), of iter_lines by hand",
+                    _ratio(middle(ours.chunks[frame]), middle(base.chunks[frame])),
+                    1.0,
+                    "×",
+                )
+                for frame in ours.chunks
+            ),
+            _target(
+                f"{name}: process start to the end of the first call", _ratio(middle(ours.whole), middle(base.whole)), 1.2, "×"
+            ),
+        ]
+        memory, by_hand = middle(ours.memory), middle(base.memory)
+        lines.append(
+            _target(f"{name}: memory above requests by hand", memory - by_hand if memory and by_hand else None, 5, " MB")
+        )
+    for title, figures in measured.items():
+        for fault, seconds in figures.failover.items():
+            what = f"{title}: what a first deployment that is down ({fault}) adds to a call"
+            lines.append(_target(what, seconds * 1000, 3, " ms") if title == FAST else f"- {what}: {seconds * 1000:.1f} ms")
+    return lines
+
+
+def _machine() -> str:
+    try:
+        info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        model = next(line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.machine()
+    return f"{model}, {os.cpu_count()} processors, {platform.system()}, Python {platform.python_version()}"
+
+
+PAGE = """\
+# Benchmarks
+
+What a call costs on the client's side, beside other ways to make it. Every figure is a median; in brackets, how many times that
+of *{base}*: a `requests.Session` in a loop with `json.loads`. Use the ratios, which travel better than the figures.
+
+![Ratios to requests by hand, on a logarithmic scale](benchmarks.svg)
+
+{table}
+
+Measured {day} in {minutes:.0f} minutes{quick}; {machine}{load}.
+
+## Targets
+
+{targets}
+
+## What is measured
+
+- *Ready to call*: from the process's start until the library is imported and its client made. *First call*: the first answer
+  after that.
+- *Call*: one question, one whole answer, over a connection that is kept open.
+- *CPU per chunk*: processor time of the client alone, per content chunk of a streamed answer; framed as HTTP chunks, one for
+  each event, many in one segment; *unframed*: a body that ends with the connection.
+- *RSS*: resident memory after the first call.
+- One server on loopback, in its own process, gives everyone the same bytes. The peers take turns in every round, so that what
+  else the machine does falls on all alike. Each is the latest release in a virtual environment of its own.
+
+## Repeat it
+
+`tox -e bench` installs the peers, measures, and writes this page; `tox -e bench -- --quick` takes a few rounds only. The drivers,
+a few lines for each peer, are in `tests/benchmarks/peers`.
+"""
+
+
+def page(measured: Mapping[str, Figures], *, seconds: float, quick: bool) -> str:
+    """The whole page, in Markdown."""
+    return PAGE.format(
+        base=BASE,
+        table="\n".join(table(measured)),
+        day=dt.datetime.now(tz=dt.UTC).date().isoformat(),
+        minutes=seconds / 60,
+        quick=" (quick: too few rounds to publish)" if quick else "",
+        machine=_machine(),
+        load=f"; load average {os.getloadavg()[0]:.1f} at the end" if hasattr(os, "getloadavg") else "",
+        targets="\n".join(targets(measured)),
+    )
