@@ -140,6 +140,7 @@ def _first_line(command: tuple[str, ...], timeout: float) -> tuple[str, str]:
             return f"took longer than {timeout:g} s", ""
         except BaseException:
             child.kill()
+            child.wait()  # after Ctrl-C, leaving the `with` would not
             raise
     if child.returncode:
         return f"ended with exit status {child.returncode}", ""

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import attrs
+import platformdirs
 import pytest
 
 from providerhub import ConfigurationError, Model, ModelInfo, ProviderConfig, RetryPolicy, Secret, Settings, Timeout
+from providerhub._keys import CommandKey, KeyringKey
 from providerhub._settings_file import KINDS, SettingsFile, read, settings_path
 from providerhub._settings_keys import KEYS, below
 from providerhub._types import BreakerRules, BudgetRules
@@ -63,6 +65,9 @@ options = { temperature = 0.5, nested = { a = 1 }, token = { env = "TOKEN" } }
 [providers.lockchat-eu]
 plugin = "lockchat"
 api_key = { command = ["pass", "show", "x"], timeout = 5 }
+[providers.lockchat-us]
+plugin = "lockchat"
+api_key = { keyring = "lockchat", username = "me" }
 """
 
 
@@ -88,7 +93,8 @@ def test_every_kind_of_value(file):
     assert (first.options["temperature"], first.options["nested"]) == (0.5, {"a": 1})
     assert isinstance(first.options["token"], Secret)
     second = settings.providers["lockchat-eu"]
-    assert (second.plugin, bool(second.api_key)) == ("lockchat", True)
+    assert (second.plugin, second.api_key.source) == ("lockchat", CommandKey(("pass", "show", "x"), 5))
+    assert settings.providers["lockchat-us"].api_key.source == KeyringKey("lockchat", "me")
 
 
 def test_the_timeout_may_be_one_number(file):
@@ -252,6 +258,13 @@ def test_the_usual_place_is_the_users_and_never_the_working_directory(tmp_path):
     assert strategy(HOME="~") == "priority"
 
 
+def test_a_user_without_a_home_has_no_settings_file(monkeypatch):
+    # What older versions of platformdirs say then; it would depend on the working directory.
+    monkeypatch.setattr(platformdirs, "user_config_dir", lambda *_, **__: "~/.config/providerhub")
+    assert settings_path({}) is None
+    assert Settings.load(environ={"PROVIDERHUB_STRATEGY": "cheapest"}).strategy == "cheapest"
+
+
 # --- who outranks whom
 
 
@@ -292,6 +305,8 @@ def test_autoload_may_be_switched_on_again(file):
 def test_a_wrong_variable_is_named(name, value):
     with pytest.raises(ConfigurationError, match=f"^{name} must be .*{value}"):
         Settings().with_environment({name: value})
+    with pytest.raises(ConfigurationError, match=f"^{name} must be .*{value}"):
+        Settings.load(os.devnull, environ={name: value})
 
 
 def test_settings_travel_to_another_process_as_they_are(file):

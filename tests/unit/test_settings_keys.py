@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import subprocess
 import sys
@@ -141,6 +142,13 @@ def test_a_command_that_takes_too_long_is_ended_even_if_its_child_holds_the_pipe
         _python(code, timeout=0.5).read()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_ends_the_command_too():
+    code = "import os, signal; os.kill(os.getppid(), signal.SIGINT); os.read(os.pipe()[0], 1)"
+    with pytest.raises(KeyboardInterrupt):
+        _python(code).read()
+
+
 # --- the keyring
 
 
@@ -229,6 +237,7 @@ def test_what_is_missing_names_the_variable_of_the_file(monkeypatch):
 def test_the_variable_itself_can_be_asked_and_may_be_missing(monkeypatch):
     monkeypatch.setenv("MINE", CANARY)
     assert EnvironmentKey("MINE").read() == CANARY
+    assert str(EnvironmentKey("MINE")) == "environment variable MINE"
     monkeypatch.delenv("MINE")
     with pytest.raises(ConfigurationError, match="environment variable MINE, which should hold a key, is not set"):
         EnvironmentKey("MINE").read()
