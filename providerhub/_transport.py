@@ -1,6 +1,6 @@
-"""The connections under `providerhub.http`: requests' adapter with a connect phase that holds, and a way to end a call.
+"""The connections under `providerhub.http`: urllib3's, with a connect phase that holds, and a way to end a call.
 
-Imports requests, as `providerhub.http` does: a plugin's provider module brings both in when it is first used.
+Proxies are requests' business: it is imported, which takes a good part of a small program's time, when there are any.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from requests import PreparedRequest
-from requests.adapters import HTTPAdapter
+import certifi
+from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.util import Timeout as Phases
+from urllib3.util import parse_url
 
 from providerhub._body import Body
 
@@ -168,11 +169,13 @@ class _HTTPSPool(_Quiet, HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
 
-class Adapter(HTTPAdapter):
-    """requests' adapter over reporting connections, without retries of its own: there is one retry layer, and it is not here.
+POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 
-    It says, as for any user of requests, which pool of connections serves an address, with which proxy and certificates; an
-    exchange then goes to that pool, past what a session would do anew for each.
+
+class Adapter:
+    """Says which pool of connections serves an address, with which proxy and certificates, and hands exchanges to it.
+
+    There is one retry layer, and it is not here.
 
     Args:
         connections: How many are kept open.
@@ -181,7 +184,7 @@ class Adapter(HTTPAdapter):
     """
 
     def __init__(self, *, connections: int = 100, verify: bool | str = True, proxies: Mapping[str, str] | None = None) -> None:
-        super().__init__(pool_connections=10, pool_maxsize=connections, max_retries=0)
+        self._connections = connections
         self._verify = verify
         self._proxies = dict(proxies or {})
         self._ways: dict[str, tuple[Any, str]] = {}
@@ -211,30 +214,40 @@ class Adapter(HTTPAdapter):
             preload_content=False, decode_content=False, timeout=Phases(connect=connect, read=read),
         )  # fmt: skip
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Use the reporting pools for direct connections."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        """Use the reporting pools through proxies as well."""
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-        return manager
-
     def close(self) -> None:
         """Close the kept connections. Those in use are closed when they are given back."""
         # The managers' own `clear` leaves a pool's sockets open for as long as any response refers to the pool.
         for pool, _ in self._ways.values():
             pool.close()
         self._ways.clear()
-        super().close()
 
     def _way(self, url: str) -> tuple[Any, str]:
+        way = self._ways[url] = self._proxied(url) if self._proxies else self._direct(url)
+        return way
+
+    def _direct(self, url: str) -> tuple[Any, str]:
+        parts = parse_url(url)
+        trusted = certifi.where() if isinstance(self._verify, bool) else self._verify
+        place = "ca_cert_dir" if os.path.isdir(trusted) else "ca_certs"  # noqa: PTH112 -- pathlib is not worth its import here
+        secure: dict[str, Any] = {"cert_reqs": "CERT_REQUIRED", place: trusted} if parts.scheme == "https" else {}
+        manager = PoolManager(num_pools=1, maxsize=self._connections, **secure)
+        manager.pool_classes_by_scheme = POOLS
+        return manager.connection_from_host(parts.host, parts.port, parts.scheme), parts.request_uri
+
+    def _proxied(self, url: str) -> tuple[Any, str]:
+        from requests import PreparedRequest  # noqa: PLC0415 -- as the module's docstring says
+        from requests.adapters import HTTPAdapter  # noqa: PLC0415 -- the same
+        from requests.utils import select_proxy  # noqa: PLC0415 -- the same
+
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=self._connections, max_retries=0)
+        proxy = select_proxy(url, self._proxies)
+        if proxy:
+            proxy = proxy if "://" in proxy else f"http://{proxy}"  # as the adapter does
+            adapter.proxy_manager_for(proxy).pool_classes_by_scheme = POOLS
+        adapter.poolmanager.pool_classes_by_scheme = POOLS
         request = PreparedRequest()
         request.prepare_method("POST")
         request.prepare_url(url, None)
-        pool = self.get_connection_with_tls_context(request, self._verify, proxies=self._proxies)
-        self.cert_verify(pool, url, self._verify, None)  # type: ignore[no-untyped-call]
-        way = self._ways[url] = (pool, self.request_url(request, self._proxies))
-        return way
+        pool = adapter.get_connection_with_tls_context(request, self._verify, proxies=self._proxies)
+        adapter.cert_verify(pool, url, self._verify, None)  # type: ignore[no-untyped-call]
+        return pool, adapter.request_url(request, self._proxies)

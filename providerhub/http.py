@@ -29,6 +29,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from urllib3.util import parse_url
+
 from providerhub._body import READ_SIZE, Body
 from providerhub._errors import (
     EXCERPT_LIMIT,
@@ -83,7 +85,7 @@ class HttpClient:
         self._url = _checked_url(config)
         self._key = _checked_key(config)
         self._verify: bool | str = _checked_bundle(config)
-        self._proxies = dict(config.proxies)
+        self._proxies = _checked_proxies(config)
         self._limit = body_limit
         self._headers = {
             "Content-Type": "application/json",
@@ -444,13 +446,25 @@ def _checked_bundle(config: ProviderConfig) -> bool | str:
     return config.ca_bundle or True
 
 
+def _checked_proxies(config: ProviderConfig) -> dict[str, str]:
+    for scheme, proxy in config.proxies.items():
+        try:
+            usable = bool(parse_url(proxy if "://" in proxy else f"http://{proxy}").host)
+        except ValueError:
+            usable = False
+        if not usable:
+            msg = f"provider {config.name!r}: the proxy for {scheme} cannot be used; write it as http://host:port"
+            raise ConfigurationError(msg)
+    return dict(config.proxies)
+
+
 def _checked_url(config: ProviderConfig) -> str:
     if not config.url:
         msg = f"provider {config.name!r} has no address; set its url"
         raise ConfigurationError(msg)
     try:
         parts = urlsplit(config.url)
-        _ = parts.port
+        _ = parts.port, parse_url(config.url), (parts.hostname or "").encode("idna")
     except ValueError as error:
         msg = f"provider {config.name!r}: the url cannot be used: {error}"
         raise ConfigurationError(msg) from error

@@ -1,0 +1,195 @@
+"""Certificates and proxies, over real sockets: TLS is verified, by whom the settings say, directly and through proxies."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+
+import pytest
+import trustme
+
+from providerhub import CallContext, ConfigurationError, ProviderConfig, ProviderConnectionError, Timeout, TLSError
+from providerhub.http import HttpClient
+
+KEY = "canary-key-123"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def bundle(authority, tmp_path):
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return str(tmp_path / "ca.pem")
+
+
+@pytest.fixture
+def other_bundle(tmp_path):
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+    return str(tmp_path / "other.pem")
+
+
+class Server:
+    """Answers one request a connection; as a proxy it opens tunnels, and answers what is to be forwarded itself."""
+
+    def __init__(self, context=None):
+        self.seen = []
+        self._context = context
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _serve(self, connection):
+        with connection, contextlib.suppress(OSError):
+            if self._context is not None:
+                connection = self._context.wrap_socket(connection, server_side=True)
+            with connection:
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    got = connection.recv(65536)
+                    if not got:
+                        return
+                    head += got
+                self.seen.append(head.decode())
+                if head.startswith(b"CONNECT"):
+                    self._tunnel(connection, head.split()[1].decode())
+                else:
+                    connection.sendall(ANSWER)
+                    connection.recv(1)
+
+    def _tunnel(self, connection, target):
+        with socket.create_connection(("127.0.0.1", int(target.rpartition(":")[2]))) as far:
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            back = threading.Thread(target=self._copy, args=(far, connection), daemon=True)
+            back.start()
+            self._copy(connection, far)
+            back.join()
+
+    @staticmethod
+    def _copy(source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def serve(authority):
+    servers = []
+
+    def start(name=None):
+        context = None
+        if name is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            authority.issue_cert(name).configure_cert(context)
+        servers.append(Server(context))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def ask(**config):
+    client = HttpClient(ProviderConfig(name="acme", **config))
+    try:
+        with client.post("/v1/chat/completions", {}, CallContext(Timeout(total=20.0)), stream=False) as answer:
+            return answer.read()
+    finally:
+        client.close()
+
+
+def test_the_configured_bundle_is_trusted(serve, bundle):
+    server = serve("localhost")
+    assert ask(url=f"https://localhost:{server.port}", ca_bundle=bundle, api_key=KEY) == b"{}"
+    assert f"Authorization: Bearer {KEY}" in server.seen[0]
+
+
+def test_a_certificate_of_another_authority_is_refused(serve, other_bundle):
+    server = serve("localhost")
+    for trusted in (other_bundle, None):
+        with pytest.raises(TLSError, match="certificate verify failed"):
+            ask(url=f"https://localhost:{server.port}", ca_bundle=trusted, api_key=KEY)
+    assert server.seen == []
+
+
+def test_a_certificate_of_another_host_is_refused(serve, bundle):
+    server = serve("acme.example")
+    with pytest.raises(TLSError, match="Hostname mismatch"):
+        ask(url=f"https://localhost:{server.port}", ca_bundle=bundle, api_key=KEY)
+    assert server.seen == []
+
+
+def test_https_goes_through_a_tunnel_that_sees_no_key(serve, bundle, other_bundle):
+    server, proxy = serve("localhost"), serve()
+    via = {"https": f"http://127.0.0.1:{proxy.port}"}
+    assert ask(url=f"https://localhost:{server.port}", ca_bundle=bundle, api_key=KEY, proxies=via) == b"{}"
+    assert proxy.seen[0].startswith(f"CONNECT localhost:{server.port} ")
+    assert KEY not in proxy.seen[0]
+    with pytest.raises(TLSError):
+        ask(url=f"https://localhost:{server.port}", ca_bundle=other_bundle, api_key=KEY, proxies=via)
+    assert len(server.seen) == 1
+
+
+def test_http_is_forwarded(serve):
+    proxy = serve()
+    assert ask(url="http://127.0.0.1:1", proxies={"http": f"127.0.0.1:{proxy.port}"}) == b"{}"
+    assert proxy.seen[0].startswith("POST http://127.0.0.1:1/v1/chat/completions ")
+
+
+def test_a_proxy_for_another_scheme_is_left_alone(serve):
+    server = serve()
+    assert ask(url=f"http://127.0.0.1:{server.port}", proxies={"https": "http://127.0.0.1:1"}) == b"{}"
+
+
+def test_the_environment_s_proxies_are_not_asked(serve, monkeypatch):
+    server = serve()
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert ask(url=f"http://127.0.0.1:{server.port}") == b"{}"
+
+
+def test_a_proxy_that_is_not_there_is_a_connection_problem(serve, bundle):
+    with pytest.raises(ProviderConnectionError):
+        ask(url="https://localhost:1", ca_bundle=bundle, proxies={"https": "http://127.0.0.1:1"})
+
+
+@pytest.mark.parametrize("proxy", ["http://", "http://a b", "http://[::1"])
+def test_an_unusable_proxy_is_a_matter_of_configuration(proxy):
+    with pytest.raises(ConfigurationError, match=r"acme.*proxy for https"):
+        HttpClient(ProviderConfig(name="acme", url="https://acme.example", proxies={"https": proxy}))
+
+
+@pytest.mark.parametrize("url", ["http://a b", "http://a..b", "https://x:y"])
+def test_an_unusable_address_is_told_when_the_client_is_made(url):
+    with pytest.raises(ConfigurationError, match="acme"):
+        HttpClient(ProviderConfig(name="acme", url=url))
+
+
+def test_requests_is_imported_where_there_are_proxies_only():
+    code = "import sys, providerhub.http; sys.exit('requests' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
