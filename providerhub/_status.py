@@ -128,10 +128,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
+    # ASCII digits only: float() would take the digits of every script, underscores and words as well.
+    return float(text) if text and re.fullmatch(r"\s*\d+(\.\d+)?\s*", text, re.ASCII) else None
 
 
 def _until_date(text: str | None, now: str | None) -> float | None:

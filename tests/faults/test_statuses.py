@@ -131,7 +131,7 @@ def test_fault_11_rate_limit_that_ends_too_late_for_the_deadline(way, hub_of, se
     assert len(error.route.attempts) == 1
 
 
-JUNK = ["inf", "-inf", "nan", "-1", "1e999", "soon", "", "2 s", "Thu, 99 Foo 2020 99:99:99 GMT", "\u0661\u0662"]
+JUNK = ["inf", "-inf", "nan", "-1", "1e999", "soon", "", "2 s", "1_0", "0x2", "Thu, 99 Foo 2020 99:99:99 GMT", "\u0661\u0662"]
 
 
 @pytest.mark.parametrize("value", JUNK)
