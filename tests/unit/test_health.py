@@ -5,6 +5,7 @@ import pytest
 from providerhub import (
     AuthenticationError,
     Candidate,
+    ModelUnavailableError,
     ProviderConnectionError,
     QuotaExceededError,
     RateLimitError,
@@ -57,6 +58,20 @@ def test_five_failures_in_a_row_open_it_and_four_do_not():
     assert health.acquire(ONE, 0.0) is None
 
 
+def test_five_failures_in_a_row_open_it_however_much_went_well():
+    health = _health()
+    for _ in range(20):
+        _succeed(health, 0.0)
+    for _ in range(4):
+        _fail(health, 0.0)
+    _succeed(health, 0.0)
+    for _ in range(4):
+        _fail(health, 0.0)
+    assert _reason(health, 0.0) is None
+    _fail(health, 0.0)
+    assert _reason(health, 0.0) == "breaker open"
+
+
 def test_half_of_the_calls_in_the_window_open_it():
     health = _health()
     for n in range(3):
@@ -102,6 +117,15 @@ def test_one_probe_only_and_its_success_closes():
     for _ in range(4):
         _fail(health, 6.0)
     assert _reason(health, 6.0) is None
+
+
+def test_a_probe_that_comes_late_is_one_all_the_same():
+    health = _opened()
+    probe = health.acquire(ONE, 7.0)
+    assert probe is not None
+    assert health.acquire(ONE, 7.0) is None
+    health.failed(ONE, probe, 8.0, ServerError("x"), POLICY)
+    assert health.unavailable(ONE, 8.0).until == 18.0
 
 
 def test_a_failed_probe_doubles_the_time_up_to_the_cap():
@@ -188,6 +212,14 @@ def test_pauses(error, reason, until, sibling):
         assert _reason(health, until) is None
 
 
+def test_a_used_up_quota_pauses_for_ten_minutes_or_as_long_as_was_asked():
+    for asked, until in ((None, 600.0), (30.0, 600.0), (700.0, 700.0), (5000.0, 1000.0)):
+        health = _health()
+        error = QuotaExceededError("x", retry_after=asked)
+        health.failed(ONE, health.acquire(ONE, 0.0), 0.0, error, RetryPolicy(pause_max=1000.0))
+        assert health.unavailable(ONE, 0.0).until == until
+
+
 def test_a_changed_key_lifts_the_pauses_of_its_instance():
     health = _health()
     _fail(health, 0.0, AuthenticationError("x", status=401))
@@ -195,6 +227,10 @@ def test_a_changed_key_lifts_the_pauses_of_its_instance():
     health.forgive("acme")
     assert _reason(health, 0.0) is None
     assert _reason(health, 0.0, OTHER) == "key rejected"
+    _fail(health, 0.0, AuthenticationError("x", status=401))
+    health.forgive("beta")
+    assert _reason(health, 0.0) == "key rejected"
+    assert _reason(health, 0.0, OTHER) is None
 
 
 def test_force_goes_through_what_is_open():
@@ -232,6 +268,50 @@ def test_the_table_is_bounded_and_forgets_the_one_unused_for_longest():
     assert health.latency(candidates[0], 0.5) == 0.1
     assert health.latency(candidates[1], 0.5) is None
     assert health.latency(candidates[11], 0.5) == 0.1
+
+
+def _forgotten(count=5):
+    """A table that has forgotten an open breaker, whose callers still hold permits."""
+    health = _health(size=1)
+    for _ in range(5):
+        _fail(health, 0.0)
+    permits = [health.acquire(ONE, 0.0, force=True) for _ in range(count)]
+    _succeed(health, 0.0, OTHER)
+    return health, permits
+
+
+def test_results_of_a_forgotten_breaker_do_not_count_for_the_next_one():
+    health, permits = _forgotten()
+    _succeed(health, 0.0)
+    for permit in permits:
+        health.failed(ONE, permit, 0.0, ServerError("x"), POLICY)
+    assert _reason(health, 0.0) is None
+
+
+def test_answers_of_a_forgotten_breaker_do_not_count_for_the_next_one():
+    health, (permit,) = _forgotten(1)
+    for _ in range(20):
+        _succeed(health, 0.0)
+    for _ in range(4):
+        _fail(health, 0.0)
+    health.succeeded(ONE, permit, 0.0, None)
+    _fail(health, 0.0)
+    assert _reason(health, 0.0) == "breaker open"
+
+
+def test_what_ends_at_a_forgotten_breaker_does_not_end_the_next_ones_probe():
+    health = _health(size=1)
+    for _ in range(5):
+        _fail(health, 0.0)
+    _fail(health, 5.0)  # a failed probe: this breaker is further on than the next one will be
+    permits = [health.acquire(ONE, 5.0, force=True) for _ in range(2)]
+    _succeed(health, 5.0, OTHER)
+    for _ in range(5):
+        _fail(health, 5.0)
+    assert health.acquire(ONE, 10.0) is not None
+    health.released(permits[0])
+    health.failed(ONE, permits[1], 10.0, ModelUnavailableError("counts nowhere"), POLICY)
+    assert health.acquire(ONE, 10.0) is None
 
 
 def test_the_latency_record_gives_quantiles_of_the_latest():

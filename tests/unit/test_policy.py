@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providerhub import RateLimitError, RetryPolicy, ServerError
+from providerhub import AuthenticationError, RateLimitError, RetryPolicy, ServerError
 from providerhub._policy import DISPOSITIONS, RetryBudget, backoff, disposition, retry_wait
 
 FRACTION = st.floats(0, 1, exclude_max=True)
@@ -66,3 +66,8 @@ def test_every_class_has_a_disposition_through_its_nearest_parent():
         """A plugin may subclass."""
 
     assert disposition(OwnError("x")) == DISPOSITIONS[ServerError]
+
+
+@pytest.mark.parametrize(("status", "pause"), [(None, "instance"), (401, "instance"), (403, "model"), (407, "instance")])
+def test_what_a_refused_key_pauses(status, pause):
+    assert disposition(AuthenticationError("x", status=status)).pause == pause
