@@ -19,6 +19,8 @@ SEEDS = (
     b"\xef\xbb\xbfevent: delta\r\nid: 1\r\nretry: 10\r\ndata: a\r\ndata: b\r\n\r\n",
     b": comment\rdata\rdata:\xff\xe2\x80\r\rThe model does not exist\r",
     b"data: {}\n\n" * 60,
+    b'{"choices":[{"delta":{"content":"a"}}],"obfuscation":"b"}\n{"choices":[{"delta":{"content":"c"}}],"obfuscation":"d"}',
+    b'{"choices":[{"index":0,"delta":{"tool_calls":[{"id":"a","function":{"name":"f","arguments":"{}"}}]}}],"usage":{}}',
 )
 RSS_LIMIT_MB = 512
 
@@ -54,7 +56,30 @@ def sse(raw: bytes) -> None:
     assert read(header[3] + 1) == read(len(stream) + 1), "two ways to cut the input gave different results"
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"sse": sse}
+def openai_chat(raw: bytes) -> None:
+    """Chunks, one a line: read the short way they mean what they mean when each is parsed; only documented errors are raised."""
+    from providerhub import ProviderError
+    from providerhub.wire import openai_chat as wire
+    from providerhub.wire._chunk_reader import ChunkReader, installed
+
+    def outcome(read: Callable[[bytes], object], payload: bytes) -> object:
+        try:
+            return read(payload)
+        except ProviderError as error:
+            return type(error)
+
+    readers = [ChunkReader(typed=typed) for typed in (None, installed())]
+    calls = wire.ToolCalls()
+    # The decoder of events hands on valid UTF-8 only.
+    for payload in raw.decode(errors="replace").encode().split(b"\n")[:20]:
+        expected = outcome(lambda payload: list(wire.chunk_pieces(wire.parse(payload), calls)), payload)
+        for reader in readers:
+            piece = reader.short(payload)
+            found = outcome(reader.long, payload) if piece is None else [piece]
+            assert found == expected, f"{found} and not {expected} for {payload!r}"
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"openai_chat": openai_chat, "sse": sse}
 
 
 def fuzz(target: str, arguments: list[str]) -> None:
@@ -62,7 +87,7 @@ def fuzz(target: str, arguments: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["providerhub.wire"]):
-        import providerhub.wire  # noqa: F401
+        import providerhub.wire._chunk_reader  # noqa: F401 -- and with it all of the package
 
     atheris.Setup([sys.argv[0], *arguments], TARGETS[target])
     atheris.Fuzz()

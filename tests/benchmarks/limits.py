@@ -1,0 +1,77 @@
+"""What is large or many: one very long line, and 1,000 streams in one process.
+
+Run by hand, or by `tox -e bench`: `python limits.py`. A line of 1, 2, 4 and 8 MiB, the decoder's limits lifted, in reads of the
+transport's size: the time must grow as the line does. The streams are all open at once, and each is read to its end.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from providerhub import Hub, ProviderConfig, Settings
+from providerhub.wire import SSEDecoder
+
+READ = 65536
+MIB = 1 << 20
+STREAMS = 1000
+CHUNKS = 200
+TARGET = 3.0
+
+
+def line(size: int) -> float:
+    """Seconds for one line of so many MiB; the best of three."""
+    raw = b"data: " + b"x" * (size * MIB) + b"\n\n"
+    best = float("inf")
+    for _ in range(3):
+        decoder = SSEDecoder(max_line=None, max_event=None, max_stream=None)
+        start = time.process_time()
+        found = [event for at in range(0, len(raw), READ) for event in decoder.feed(raw[at : at + READ])]
+        best = min(best, time.process_time() - start)
+        assert len(found[0]) == size * MIB
+    return best
+
+
+def lines() -> bool:
+    """Print how the time grows."""
+    took = {size: line(size) for size in (1, 2, 4, 8)}
+    print("one line:", ", ".join(f"{size} MiB {seconds * 1000:.1f} ms" for size, seconds in took.items()))
+    growth = took[8] / took[2]
+    reached = growth <= 4 * TARGET / 2
+    print(f"  8 MiB take {growth:.1f} times as long as 2 MiB; 4 is linear: {'reached' if reached else 'NOT reached'}")
+    return reached
+
+
+def memory() -> float:
+    """Resident kilobytes of this process."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize() / 1e3
+
+
+def streams() -> bool:
+    """Open them all, then read them all."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    command = [sys.executable, Path(__file__).resolve().parent / "loopback.py"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        url = f"http://127.0.0.1:{int(server.stdout.readline())}/chunks={CHUNKS}"
+        with Hub(Settings(providers={"lockchat": ProviderConfig(url=url)})) as hub:
+            warm = hub.complete("gpt-4", "Hello", stream=True)
+            text = "".join(warm)
+            before, start = memory(), time.perf_counter()
+            opened = [hub.complete("gpt-4", "Hello", stream=True) for _ in range(STREAMS)]
+            each = (memory() - before) / STREAMS
+            whole = sum("".join(stream) == text for stream in opened)
+            took = time.perf_counter() - start
+        server.stdin.close()
+    print(
+        f"{STREAMS} streams at once: {each:.0f} KB each, {whole} complete, {took:.1f} s: {'reached' if whole == STREAMS else 'NOT reached'}"
+    )
+    return whole == STREAMS
+
+
+if __name__ == "__main__":
+    results = [lines(), streams()]
+    sys.exit(0 if all(results) else 1)
