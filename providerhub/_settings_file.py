@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -412,11 +412,21 @@ def circle_of(aliases: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
     Args:
         aliases: Name → what it stands for.
     """
+    done: set[str] = set()
+    for start in aliases:
+        way = [(start, _names_in(aliases, start))]
+        while way:
+            target = next(way[-1][1], None)
+            if target is None:
+                done.add(way.pop()[0])
+                continue
+            walked = [name for name, _ in way]
+            if target in walked:
+                return (*walked[walked.index(target) :], target)
+            if target not in done:
+                way.append((target, _names_in(aliases, target)))
+    return ()
 
-    def follow(name: str, seen: tuple[str, ...]) -> tuple[str, ...]:
-        if name in seen:
-            return (*seen, name)
-        targets = [target for target in aliases.get(name, ()) if isinstance(target, str)]
-        return next(filter(None, (follow(target, (*seen, name)) for target in targets)), ())
 
-    return next(filter(None, (follow(name, ()) for name in aliases)), ())
+def _names_in(aliases: Mapping[str, tuple[Any, ...]], name: str) -> Iterator[str]:
+    return (target for target in aliases.get(name, ()) if isinstance(target, str) and target in aliases)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 STRATEGIES = ("priority", "round_robin", "weighted", "fastest", "cheapest")
@@ -122,6 +123,7 @@ KEYS = (
 """The reference of the settings file, in the order in which it is documented."""
 
 
+@cache
 def below(path: str) -> dict[str, Key]:
     """The keys that may stand directly below a key.
 

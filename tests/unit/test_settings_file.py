@@ -14,7 +14,7 @@ import pytest
 
 from providerhub import ConfigurationError, Model, ModelInfo, ProviderConfig, RetryPolicy, Secret, Settings, Timeout
 from providerhub._keys import CommandKey, KeyringKey
-from providerhub._settings_file import KINDS, SettingsFile, read, settings_path
+from providerhub._settings_file import KINDS, SettingsFile, circle_of, read, settings_path
 from providerhub._settings_keys import KEYS, below
 from providerhub._types import BreakerRules, BudgetRules
 
@@ -185,6 +185,12 @@ def test_a_mistake_is_told_with_its_line(file, text, line, said):
     assert str(raised.value).startswith(f"{path}:{line}: ")
     assert said in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_aliases_that_meet_again_are_no_circle_however_many_ways_there_are():
+    ladder = {f"a{number}": (f"a{number + 1}", f"a{number + 1}", "m") for number in range(2000)}
+    assert circle_of(ladder) == ()
+    assert circle_of({"x": ("a",), "a": ("b",), "b": ("m", "a")}) == ("a", "b", "a")
 
 
 def test_all_mistakes_are_found_in_the_order_of_their_lines(file):
