@@ -66,9 +66,8 @@ def streams() -> bool:
             whole = sum("".join(stream) == text for stream in opened)
             took = time.perf_counter() - start
         server.stdin.close()
-    print(
-        f"{STREAMS} streams at once: {each:.0f} KB each, {whole} complete, {took:.1f} s: {'reached' if whole == STREAMS else 'NOT reached'}"
-    )
+    said = "reached" if whole == STREAMS else "NOT reached"
+    print(f"{STREAMS} streams at once: {each:.0f} KB each, {whole} complete, {took:.1f} s: {said}")
     return whole == STREAMS
 
 
