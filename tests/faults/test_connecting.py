@@ -20,6 +20,7 @@ from providerhub.testing import (
     Hold,
     Repeat,
     Reset,
+    openai_stream,
     refusing_url,
     response_head,
     tls_handshake_hang,
@@ -91,9 +92,9 @@ def test_fault_04_certificate_invalid(row, serve, authority, tmp_path, monkeypat
     assert (server.served, server.received) == (0, b"")
 
 
-def test_fault_04_certificate_of_a_private_authority(way, hub_of, serve, authority, tmp_path, good):
+def test_fault_04_certificate_of_a_private_authority(way, hub_of, serve, authority, tmp_path):
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    server = serve(*good._scripts, tls=_server_context(authority.issue_cert("127.0.0.1")))
+    server = serve(openai_stream("fine"), tls=_server_context(authority.issue_cert("127.0.0.1")))
     hub = hub_of(a=server, config={"ca_bundle": str(tmp_path / "ca.pem")})
     assert way.answer(hub, stream=True).text == "fine"
 
