@@ -358,7 +358,7 @@ def written(field, text, around, *, ascii_only):
     return json.dumps(chunk, ensure_ascii=ascii_only).encode(errors="replace")
 
 
-@settings(max_examples=400)
+@settings(deadline=None, max_examples=400)
 @given(
     chunks=st.lists(st.tuples(FIELDS | st.just("content"), TEXTS, SHAPES), min_size=1, max_size=6),
     ascii_only=st.booleans(),
@@ -376,7 +376,7 @@ def test_a_stream_reads_as_its_chunks_do_one_by_one(chunks, ascii_only, typed):
         assert read_one(reader, payload) == list(openai_chat.chunk_pieces(openai_chat.parse(payload)))
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 @given(insert=st.binary(max_size=8), place=st.integers(0, 200), again=st.integers(0, 3), padded=st.booleans())
 @example(insert=b'"', place=33, again=1, padded=False)
 @example(insert=b'","content":"no', place=33, again=1, padded=False)

@@ -140,7 +140,7 @@ STREAMS = (TOKEN_LISTS | EVENT_LISTS).map(b"".join)
 CUTS = st.lists(st.integers(0, 10_000), max_size=12)
 
 
-@settings(max_examples=600)
+@settings(deadline=None, max_examples=600)
 @given(raw=STREAMS, cuts=CUTS)
 @example(raw=b"data: [DONE]", cuts=[3])
 @example(raw=BOM + b"data: x\r\n\r\n", cuts=[1, 2, 11, 12])
@@ -156,7 +156,7 @@ def test_any_split_of_any_input_gives_what_the_whole_gives(raw: bytes, cuts: lis
 LIMITS = st.builds(Limits, line=st.integers(6, 30), event=st.integers(1, 9), stream=st.integers(1, 99) | st.just(1 << 20))
 
 
-@settings(max_examples=800)
+@settings(deadline=None, max_examples=800)
 @given(pieces=EVENT_LISTS | EVENT_LISTS.map(lambda pieces: [ORDINARY, *pieces]), limits=st.just(Limits()) | LIMITS)
 @example(pieces=[b"data: [DO", b"NE]\n\n" + ORDINARY * 60], limits=Limits())
 @example(pieces=[ORDINARY, b"data: [DONE]\n\n", ORDINARY], limits=Limits())
@@ -179,7 +179,7 @@ def test_pieces_that_end_where_events_end_give_what_the_whole_gives(pieces: list
     assert payloads_until_broken(pieces, limits) == ([event.data for event in expected.events], expected.broken)
 
 
-@settings(max_examples=400)
+@settings(deadline=None, max_examples=400)
 @given(
     raw=STREAMS,
     cuts=CUTS,
@@ -197,7 +197,7 @@ TEXTS = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(events=st.lists(st.tuples(st.sampled_from(["", "ping", "delta"]), TEXTS), max_size=3), newline=st.sampled_from(NEWLINES))
 def test_a_list_of_events_survives_every_newline_style_and_every_split(
     events: list[tuple[str, list[str]]], newline: bytes
@@ -216,7 +216,7 @@ def test_a_list_of_events_survives_every_newline_style_and_every_split(
     assert [(event.event, event.text) for event in read([bytes([byte]) for byte in raw]).events] == expected
 
 
-@settings(max_examples=100)
+@settings(deadline=None, max_examples=100)
 @given(cuts=CUTS, feeds_events=st.lists(st.booleans(), min_size=13, max_size=13))
 def test_the_two_ways_to_read_share_one_state(cuts: list[int], feeds_events: list[bool]) -> None:
     raw = b'id: 3\ndata: {"a": 1}\n\ndata: two\ndata: lines\n\nevent: e\ndata: z\n\ndata: q\n\n'
