@@ -122,7 +122,8 @@ class Router:
     def _targets(self, model: str | Model | Sequence[str | Model]) -> tuple[str | Model, ...]:
         if isinstance(model, str):
             aliases = self._settings.aliases.get(model)
-            return (model,) if aliases is None else tuple(t for a in aliases for t in self._targets(a))
+            # Each name once, at every level: aliases of aliases would double from level to level.
+            return (model,) if aliases is None else tuple(dict.fromkeys(t for a in aliases for t in self._targets(a)))
         if isinstance(model, Model):
             return (model,)
         if not isinstance(model, Sequence) or not model:

@@ -28,7 +28,9 @@ def _projects() -> list[dict]:
     return [tomllib.loads((folder / "pyproject.toml").read_text("utf-8")) for folder in folders]
 
 
-PROJECTS = {project["project"]["name"]: project for project in _projects()}
+# The bridge to the llm package is installed in the tox environment `llm` only, which runs this file as well.
+APART = {"providerhub-llm"} - {found.name for found in metadata.distributions()}
+PROJECTS = {project["project"]["name"]: project for project in _projects() if project["project"]["name"] not in APART}
 PLUGINS = sorted(set(PROJECTS) - {"providerhub"})
 
 
