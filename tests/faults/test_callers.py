@@ -319,9 +319,7 @@ async def _reading_in_a_task(hub, ended):
     return moment, stream.route
 
 
-def test_fault_51_reader_cancelled(way, hub_of, serve, good, row, request):
-    if not way.is_async:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="a reader in another thread takes the close for a failure"))
+def test_fault_51_reader_cancelled(way, hub_of, serve, good, row):
     server, ended, moments = serve(begun()), [], []
     hub = hub_of(a=server, b=good)
     for _ in range(TRIES):
