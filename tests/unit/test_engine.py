@@ -393,3 +393,100 @@ def test_an_interruption_past_the_deadline_says_so():
     assert isinstance(play.error, StreamInterruptedError)
     assert isinstance(play.error.cause, DeadlineExceededError)
     assert play.tried == ["a"]
+
+
+class Timed:
+    """An engine whose call begins at second 1000 of its clock."""
+
+    def __init__(self, *names, **knobs):
+        self.health = Health(lambda: 1.0)
+        knobs = {"deadline": 1100.0, "rng": lambda: 0.5, "now": 1000.0, "stream": False} | knobs
+        self.engine = Engine(RoutePlan(tuple(map(_c, names))), knobs.pop("policy", RetryPolicy()), self.health, **knobs)
+        self.order = self.engine.start(1000.0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_times_are_told_from_the_calls_start(stream):
+    timed = Timed("a", "b", stream=stream)
+    assert isinstance(timed.engine.failed(_five(), 1002.0), Open)
+    if stream:
+        timed.engine.content(1003.0)
+    timed.engine.ended(1006.0, empty=False)
+    route = timed.engine.route
+    assert [(a.started, a.duration, a.first_token) for a in route.attempts] == [(0, 2, None), (2, 4, 1 if stream else None)]
+    assert route.duration == 6
+    assert timed.health.latency(_c("b"), 0.5, stream=stream) == (1 if stream else 4)
+
+
+def test_a_call_that_is_over_says_after_how_long():
+    timed = Timed("a")
+    order = timed.engine.failed(_five(), 1100.0)
+    assert "total time of 100 s is over after 1 attempts; the last attempt failed: down" in str(order.error)
+    assert order.error.route.duration == 100
+
+
+def test_a_call_that_fails_says_how_long_it_took():
+    order = Timed("a").engine.failed(BadRequestError("x"), 1003.0)
+    assert order.error.route.duration == 3
+
+
+def _hedged(*names, **knobs):
+    timed = Timed(*names, hedge=True, policy=RetryPolicy(hedge_samples=1), **knobs)
+    timed.health.succeeded(_c(names[0]), timed.health.acquire(_c(names[0]), 1000.0), 1000.0, 2.0, stream=False)
+    assert timed.engine.opened() == Pull(2.0)
+    return timed, timed.engine.hedge_due(1002.0)
+
+
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_of_two_at_once_the_one_that_is_named_fails(names):
+    timed, second = _hedged(*names)
+    assert second.candidate.provider == names[1]
+    assert timed.engine.failed(_five(), 1003.0, 1) == Pull()
+    assert [(a.provider, a.outcome) for a in timed.engine.route.attempts] == [(names[0], "error"), (names[1], "open")]
+
+
+def test_of_two_at_once_the_one_that_is_named_answers():
+    timed, second = _hedged("a", "b")
+    assert isinstance(timed.engine.ended(1004.0, empty=False, number=second.number), Finish)
+    assert [(a.provider, a.outcome, a.duration) for a in timed.engine.route.attempts] == [("a", "abandoned", 4), ("b", "ok", 2)]
+    assert timed.health.latency(_c("b"), 0.5, stream=False) == 2
+
+
+def test_a_route_is_in_the_order_in_which_attempts_began():
+    timed, second = _hedged("a", "b")
+    timed.engine.failed(_five(), 1003.0, second.number)
+    timed.engine.ended(1004.0, empty=False)
+    assert [(a.number, a.provider, a.outcome) for a in timed.engine.route.attempts] == [(1, "a", "ok"), (2, "b", "error")]
+
+
+@pytest.mark.parametrize("now", [1100.0, 1101.0])
+def test_nothing_is_begun_at_the_deadline_or_after_it(now):
+    assert isinstance(Timed("a", "b").engine.failed(_five(), now).error, DeadlineExceededError)
+    engine = Engine(
+        RoutePlan((_c("a"),)), RetryPolicy(), Health(lambda: 1.0), deadline=1100.0, rng=float, now=1000.0, stream=False
+    )
+    assert isinstance(engine.start(now).error, DeadlineExceededError)
+    timed, _ = _hedged("a", "b")
+    timed.engine.failed(_five(), 1099.0, 1)
+    assert isinstance(timed.engine.failed(_five(), now, 2).error, DeadlineExceededError)
+    timed = Timed("a", "b", stream=True, on_interrupt="restart")
+    timed.engine.content(1001.0)
+    interruption = timed.engine.interrupted(_five(), now, Completion(text="Hel")).error
+    assert isinstance(interruption.cause, DeadlineExceededError)
+
+
+@pytest.mark.parametrize(("deadline", "order"), [(1011.0, Wait), (1010.9, Fail)])
+def test_a_time_that_was_asked_for_must_end_a_second_before_the_deadline(deadline, order):
+    timed = Timed("a", deadline=deadline, rng=lambda: 0.0)
+    assert isinstance(timed.engine.failed(RateLimitError("x", retry_after=10), 1000.0), order)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"), [("a", "2 attempts at 1 provider failed"), ("ab", "2 attempts at 2 providers failed")]
+)
+def test_different_failures_are_counted(names, told):
+    timed = Timed(*names, policy=RetryPolicy(attempts=2))
+    if isinstance(timed.engine.failed(_five(), 1000.0), Wait):
+        timed.engine.waited(1001.0)
+    order = timed.engine.failed(PluginError("odd"), 1002.0)
+    assert str(order.error).splitlines()[0] == told

@@ -89,6 +89,37 @@ def test_failures_outside_the_window_are_forgotten():
     assert _reason(health, 160.0) is None
 
 
+@pytest.mark.parametrize(("now", "reason"), [(29.9, "breaker open"), (30.0, None), (31.0, None)])
+def test_the_window_is_thirty_seconds(now, reason):
+    health = _health()
+    for _ in range(2):
+        _fail(health, 0.0)
+        _succeed(health, 0.0)
+    assert _reason(health, 0.0) is None
+    _fail(health, now)
+    assert _reason(health, now) == reason
+
+
+def test_more_than_half_of_five_calls_open_it():
+    health = _health()
+    for failing in (False, True, False, True, True):
+        assert _reason(health, 0.0) is None
+        (_fail if failing else _succeed)(health, 0.0)
+    assert _reason(health, 0.0) == "breaker open"
+
+
+@pytest.mark.parametrize("later", [20.0, 21.0])
+def test_an_answer_does_not_end_a_pause(later):
+    health = _health()
+    permits = [health.acquire(ONE, 0.0) for _ in range(2)]
+    health.failed(ONE, permits[0], 0.0, RateLimitError("x", retry_after=20), POLICY)
+    health.succeeded(ONE, permits[1], 1.0, None)
+    assert _reason(health, 1.0) == "rate limited"
+    _succeed(health, later)
+    assert _reason(health, later) is None
+    assert health.untroubled
+
+
 def test_other_models_and_providers_are_not_concerned():
     health = _opened()
     assert _reason(health, 0.0, SIBLING) is None
