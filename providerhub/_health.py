@@ -34,22 +34,14 @@ class Breaker:
         self.open_until: float | None = None
         self.probing = 0
 
-    def allow(self, now: float) -> bool:
-        """Whether a call may go through; in the half-open state that makes it the probe."""
-        if self.open_until is None:
-            return True
-        if now < self.open_until or self.probing:
-            return False
-        self.probing = 1
-        return True
-
-    def force(self) -> None:
-        """Let a call through although the breaker is open; its success closes it, as a probe's would."""
+    def enter(self) -> None:
+        """Let a call through; while the breaker is not closed it is a probe, whose success closes it."""
         if self.open_until is not None:
             self.probing += 1
 
     def release(self) -> None:
         """A call of the present generation ended without counting; others that were forced may still be under way."""
+        # One that a forgotten breaker let through may bear the same generation: it must not take the count below zero.
         self.probing = max(0, self.probing - 1)
 
     def record(self, now: float, *, ok: bool, rng: Rng) -> None:
@@ -182,10 +174,7 @@ class Health:
                 if not force and any(_obstacle(record, now) for record in records):
                     return None
                 for record in records:
-                    if force:
-                        record.breaker.force()
-                    else:
-                        record.breaker.allow(now)
+                    record.breaker.enter()
             return permit
 
     def succeeded(self, candidate: Candidate, permit: Permit, now: float, seconds: float | None, *, stream: bool = True) -> None:

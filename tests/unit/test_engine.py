@@ -475,6 +475,23 @@ def test_nothing_is_begun_at_the_deadline_or_after_it(now):
     assert isinstance(interruption.cause, DeadlineExceededError)
 
 
+@pytest.mark.parametrize(("now", "counted"), [(1099.9, True), (1100.0, False), (1101.0, False)])
+def test_what_fails_when_the_time_is_over_is_not_held_against_anybody(now, counted):
+    health = Health(lambda: 1.0)
+    for _ in range(5):
+        engine = Engine(RoutePlan((_c("a"),)), RetryPolicy(), health, deadline=1100.0, rng=float, now=1000.0, stream=False)
+        engine.start(1000.0)
+        engine.failed(_five(), now)
+    assert (health.unavailable(_c("a"), now) is not None) is counted
+
+
+@pytest.mark.parametrize("now", [1100.0, 1101.0])
+def test_no_second_attempt_is_begun_when_the_time_is_over(now):
+    timed = Timed("a", "b", hedge=True)
+    assert timed.engine.hedge_due(now) == Pull()
+    assert len(timed.engine.route.attempts) == 1
+
+
 @pytest.mark.parametrize(("deadline", "order"), [(1011.0, Wait), (1010.9, Fail)])
 def test_a_time_that_was_asked_for_must_end_a_second_before_the_deadline(deadline, order):
     timed = Timed("a", deadline=deadline, rng=lambda: 0.0)

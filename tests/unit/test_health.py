@@ -4,6 +4,8 @@ import pytest
 
 from providerhub import (
     AuthenticationError,
+    BreakerRules,
+    BudgetRules,
     Candidate,
     ModelUnavailableError,
     ProviderConnectionError,
@@ -89,15 +91,54 @@ def test_failures_outside_the_window_are_forgotten():
     assert _reason(health, 160.0) is None
 
 
-@pytest.mark.parametrize(("now", "reason"), [(29.9, "breaker open"), (30.0, None), (31.0, None)])
-def test_the_window_is_thirty_seconds(now, reason):
+@pytest.mark.parametrize(("later", "reason"), [(29.9, "breaker open"), (30.0, None), (31.0, None)])
+def test_the_window_is_thirty_seconds(later, reason):
     health = _health()
     for _ in range(2):
-        _fail(health, 0.0)
-        _succeed(health, 0.0)
-    assert _reason(health, 0.0) is None
-    _fail(health, now)
-    assert _reason(health, now) == reason
+        _fail(health, 1000.0)
+        _succeed(health, 1000.0)
+    assert _reason(health, 1000.0) is None
+    _fail(health, 1000.0 + later)
+    assert _reason(health, 1000.0 + later) == reason
+
+
+def test_how_many_in_a_row_is_a_rule():
+    health = _health(rules=BreakerRules(calls=100))
+    for at in (0.0, 5.0):
+        for _ in range(4):
+            _fail(health, at)
+        assert _reason(health, at) is None
+        _fail(health, at)
+        assert _reason(health, at) == "breaker open"
+        _succeed(health, at + 5.0)  # the probe: from here on it counts anew
+        assert _reason(health, at + 5.0) is None
+
+
+def test_results_that_come_after_the_closing_probe_are_late_too():
+    health = _opened()
+    forced = [health.acquire(ONE, 1.0, force=True) for _ in range(6)]
+    health.succeeded(ONE, forced.pop(), 2.0, None)
+    assert _reason(health, 2.0) is None
+    for permit in forced:
+        health.failed(ONE, permit, 2.0, ServerError("x"), POLICY)
+    assert _reason(health, 2.0) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason", "until"),
+    [
+        (RateLimitError("x", retry_after=20), RateLimitError("x", retry_after=2), "rate limited", 20.0),
+        (RateLimitError("x", retry_after=2), RateLimitError("x", retry_after=20), "rate limited", 20.0),
+        (AuthenticationError("x", status=403), RateLimitError("x"), "key rejected", float("inf")),
+        (AuthenticationError("x", status=401), QuotaExceededError("x"), "key rejected", float("inf")),
+    ],
+)
+def test_the_longer_of_two_pauses_stays_with_its_reason(first, second, reason, until):
+    health = _health()
+    permits = [health.acquire(ONE, 0.0) for _ in range(2)]
+    for permit, error in zip(permits, (first, second), strict=True):
+        health.failed(ONE, permit, 0.0, error, POLICY)
+    assert health.unavailable(ONE, 0.0) == (reason, until)
 
 
 def test_more_than_half_of_five_calls_open_it():
@@ -262,6 +303,9 @@ def test_a_changed_key_lifts_the_pauses_of_its_instance():
     health.forgive("beta")
     assert _reason(health, 0.0) == "key rejected"
     assert _reason(health, 0.0, OTHER) is None
+    assert health.untroubled is False
+    health.forgive("acme")
+    assert health.untroubled is True
 
 
 def test_force_goes_through_what_is_open():
@@ -330,6 +374,20 @@ def test_answers_of_a_forgotten_breaker_do_not_count_for_the_next_one():
     assert _reason(health, 0.0) == "breaker open"
 
 
+def test_a_forgotten_breaker_troubles_nobody():
+    health, _ = _forgotten()
+    assert health.untroubled is True
+
+
+def test_what_ends_at_a_forgotten_breaker_leaves_the_next_one_usable():
+    health, permits = _forgotten()
+    for _ in range(5):
+        _fail(health, 0.0)
+    for permit in permits:  # of the same generation, by chance
+        health.released(permit)
+    assert health.acquire(ONE, 5.0) is not None
+
+
 def test_what_ends_at_a_forgotten_breaker_does_not_end_the_next_ones_probe():
     health = _health(size=1)
     for _ in range(5):
@@ -345,14 +403,29 @@ def test_what_ends_at_a_forgotten_breaker_does_not_end_the_next_ones_probe():
     assert health.acquire(ONE, 10.0) is None
 
 
-def test_the_latency_record_gives_quantiles_of_the_latest():
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_latency_record_gives_quantiles_of_the_latest(stream):
     health = _health()
-    assert health.latency(ONE, 0.5) is None
+    assert health.latency(ONE, 0.5, stream=stream) is None
     for n in range(100):
-        _succeed(health, 0.0, first=float(n))
-    assert health.latency(ONE, 0.0) == 36.0
-    assert health.latency(ONE, 0.95) == 96.0
-    assert health.latency(ONE, 0.5, samples=65) is None
+        health.succeeded(ONE, health.acquire(ONE, 0.0), 0.0, float(n), stream=stream)
+    assert health.latency(ONE, 0.0, stream=stream) == 36.0
+    assert health.latency(ONE, 0.95, stream=stream) == 96.0
+    assert health.latency(ONE, 0.5, stream=stream, samples=64) == 68.0
+    assert health.latency(ONE, 0.5, stream=stream, samples=65) is None
+    assert health.latency(ONE, 0.5, stream=not stream) is None
+
+
+def test_the_table_holds_4096_unless_told_otherwise():
+    health = _health()
+    for n in range(4100):
+        _succeed(health, 0.0, Candidate("acme", f"m{n}", f"m{n}"))
+    assert len(health._records) == 4096
+
+
+def test_the_budget_is_a_rule():
+    health = _health(budget=BudgetRules(capacity=3.0))
+    assert sum(health.take_budget("acme", 0.0) for _ in range(20)) == 3
 
 
 def test_the_budget_is_per_provider():
