@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 HERE = Path(__file__).parent
 UNIT = HERE.parent / "unit"
-TESTS = [str(UNIT / f"test_{name}.py") for name in ("policy", "health", "engine", "hedging", "stateful")]
+TESTS = [str(UNIT / f"test_{name}.py") for name in ("policy", "health", "engine", "engine_bounds", "hedging", "stateful")]
 MODULES = ("_policy", "_health", "_engine")
 KNOWN = HERE / "survivors.md"
 ENTRY = re.compile(r"^- `(?P<module>\w+)` `(?P<before>.*)` → `(?P<after>.*)`$")

@@ -1,0 +1,278 @@
+"""The engine at its boundaries: moments, counts and messages that a mutant might move by one.
+
+Every call begins at second 1000 of its clock, so that nothing passes by being zero.
+"""
+
+import pytest
+
+from providerhub import (
+    BadRequestError,
+    Candidate,
+    Completion,
+    ConfigurationError,
+    ContextLengthError,
+    DeadlineExceededError,
+    PluginError,
+    RateLimitError,
+    RetryPolicy,
+    RoutePlan,
+    ServerError,
+    TLSError,
+)
+from providerhub._engine import Drain, Engine, Fail, Finish, Open, Pull, Wait
+from providerhub._health import Health
+
+
+def _c(provider, model="m", **knobs):
+    return Candidate(provider, model, model, **knobs)
+
+
+def _five():
+    return ServerError("down", status=503)
+
+
+class Timed:
+    """An engine whose call begins at second 1000 of its clock."""
+
+    def __init__(self, *names, **knobs):
+        self.health = Health(lambda: 1.0)
+        knobs = {"deadline": 1100.0, "rng": lambda: 0.5, "now": 1000.0, "stream": False} | knobs
+        plan = RoutePlan(knobs.pop("candidates", tuple(map(_c, names))))
+        self.engine = Engine(plan, knobs.pop("policy", RetryPolicy()), self.health, **knobs)
+        self.order = self.engine.start(1000.0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_times_are_told_from_the_calls_start(stream):
+    timed = Timed("a", "b", stream=stream)
+    assert isinstance(timed.engine.failed(_five(), 1002.0), Open)
+    if stream:
+        timed.engine.content(1003.0)
+    timed.engine.ended(1006.0, empty=False)
+    route = timed.engine.route
+    assert [(a.started, a.duration, a.first_token) for a in route.attempts] == [(0, 2, None), (2, 4, 1 if stream else None)]
+    assert route.duration == 6
+    assert timed.health.latency(_c("b"), 0.5, stream=stream) == (1 if stream else 4)
+
+
+def test_a_call_that_is_over_says_after_how_long():
+    timed = Timed("a")
+    order = timed.engine.failed(_five(), 1100.0)
+    assert "total time of 100 s is over after 1 attempts; the last attempt failed: down" in str(order.error)
+    assert order.error.route.duration == 100
+
+
+def test_a_call_that_fails_says_how_long_it_took():
+    order = Timed("a").engine.failed(BadRequestError("x"), 1003.0)
+    assert order.error.route.duration == 3
+
+
+def _hedged(*names, **knobs):
+    timed = Timed(*names, hedge=True, policy=RetryPolicy(hedge_samples=1), **knobs)
+    timed.health.succeeded(_c(names[0]), timed.health.acquire(_c(names[0]), 1000.0), 1000.0, 2.0, stream=False)
+    assert timed.engine.opened() == Pull(2.0)
+    return timed, timed.engine.hedge_due(1002.0)
+
+
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_of_two_at_once_the_one_that_is_named_fails(names):
+    timed, second = _hedged(*names)
+    assert second.candidate.provider == names[1]
+    assert timed.engine.failed(_five(), 1003.0, 1) == Pull()
+    assert [(a.provider, a.outcome) for a in timed.engine.route.attempts] == [(names[0], "error"), (names[1], "open")]
+
+
+def test_of_two_at_once_the_one_that_is_named_answers():
+    timed, second = _hedged("a", "b")
+    assert isinstance(timed.engine.ended(1004.0, empty=False, number=second.number), Finish)
+    assert [(a.provider, a.outcome, a.duration) for a in timed.engine.route.attempts] == [("a", "abandoned", 4), ("b", "ok", 2)]
+    assert timed.health.latency(_c("b"), 0.5, stream=False) == 2
+
+
+def test_a_route_is_in_the_order_in_which_attempts_began():
+    timed, second = _hedged("a", "b")
+    timed.engine.failed(_five(), 1003.0, second.number)
+    timed.engine.ended(1004.0, empty=False)
+    assert [(a.number, a.provider, a.outcome) for a in timed.engine.route.attempts] == [(1, "a", "ok"), (2, "b", "error")]
+
+
+@pytest.mark.parametrize("now", [1100.0, 1101.0])
+def test_nothing_is_begun_at_the_deadline_or_after_it(now):
+    assert isinstance(Timed("a", "b").engine.failed(_five(), now).error, DeadlineExceededError)
+    engine = Engine(
+        RoutePlan((_c("a"),)), RetryPolicy(), Health(lambda: 1.0), deadline=1100.0, rng=float, now=1000.0, stream=False
+    )
+    assert isinstance(engine.start(now).error, DeadlineExceededError)
+    timed, _ = _hedged("a", "b")
+    timed.engine.failed(_five(), 1099.0, 1)
+    assert isinstance(timed.engine.failed(_five(), now, 2).error, DeadlineExceededError)
+    timed = Timed("a", "b", stream=True, on_interrupt="restart")
+    timed.engine.content(1001.0)
+    interruption = timed.engine.interrupted(_five(), now, Completion(text="Hel")).error
+    assert isinstance(interruption.cause, DeadlineExceededError)
+
+
+@pytest.mark.parametrize(("now", "counted"), [(1099.9, True), (1100.0, False), (1101.0, False)])
+def test_what_fails_when_the_time_is_over_is_not_held_against_anybody(now, counted):
+    health = Health(lambda: 1.0)
+    for _ in range(5):
+        engine = Engine(RoutePlan((_c("a"),)), RetryPolicy(), health, deadline=1100.0, rng=float, now=1000.0, stream=False)
+        engine.start(1000.0)
+        engine.failed(_five(), now)
+    assert (health.unavailable(_c("a"), now) is not None) is counted
+
+
+@pytest.mark.parametrize("now", [1100.0, 1101.0])
+def test_no_second_attempt_is_begun_when_the_time_is_over(now):
+    timed = Timed("a", "b", hedge=True)
+    assert timed.engine.hedge_due(now) == Pull()
+    assert len(timed.engine.route.attempts) == 1
+
+
+@pytest.mark.parametrize(("deadline", "order"), [(1011.0, Wait), (1010.9, Fail)])
+def test_a_time_that_was_asked_for_must_end_a_second_before_the_deadline(deadline, order):
+    timed = Timed("a", deadline=deadline, rng=lambda: 0.0)
+    assert isinstance(timed.engine.failed(RateLimitError("x", retry_after=10), 1000.0), order)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"), [("a", "2 attempts at 1 provider failed"), ("ab", "2 attempts at 2 providers failed")]
+)
+def test_different_failures_are_counted(names, told):
+    timed = Timed(*names, policy=RetryPolicy(attempts=2))
+    if isinstance(timed.engine.failed(_five(), 1000.0), Wait):
+        timed.engine.waited(1001.0)
+    order = timed.engine.failed(PluginError("odd"), 1002.0)
+    assert str(order.error).splitlines()[0] == told
+
+
+def test_orders_are_values():
+    assert Drain() == Drain()
+    assert Finish() == Finish()
+
+
+def test_an_attempt_that_has_just_begun_has_taken_no_time():
+    timed = Timed("a", "b")
+    assert timed.engine.route.duration == 0
+    shown = timed.engine.opening(1)
+    assert (shown.outcome, shown.duration, shown.waited) == ("open", 0, 0)
+    timed.engine.failed(_five(), 1001.0)
+    assert (timed.engine.opening(2).started, timed.engine.opening(2).waited) == (1, 0)
+
+
+def test_a_wait_is_told_of_the_attempt_that_it_came_before():
+    timed = Timed("a", stream=True, on_interrupt="restart", policy=RetryPolicy(attempts_per_provider=4))
+    assert timed.engine.failed(_five(), 1000.0) == Wait(0.25)
+    timed.engine.waited(1000.25)
+    timed.engine.failed(TLSError("x"), 1001.0)
+    assert [a.waited for a in timed.engine.route.attempts] == [0, 0.25]
+    timed = Timed("a", "b", policy=RetryPolicy(attempts=4))
+    timed.engine.failed(_five(), 1000.0)
+    timed.engine.failed(_five(), 1000.0)
+    timed.engine.waited(1000.25)
+    timed.engine.failed(_five(), 1001.0)
+    timed.engine.waited(1002.0)
+    timed.engine.failed(_five(), 1003.0)
+    assert [a.waited for a in timed.engine.route.attempts] == [0, 0, 0.25, 0.5]
+
+
+def test_a_remark_that_comes_when_nobody_listens_is_dropped():
+    timed = Timed("a")
+    timed.engine.abandoned(1000.0)
+    timed.engine.note(["too late"])
+    assert timed.engine.route.attempts[0].notes == ()
+
+
+def test_a_plugin_that_finds_its_settings_wanting_is_the_callers_to_mend():
+    wrong = PluginError("creating it failed")
+    wrong.__cause__ = ConfigurationError("set ACME_URL")
+    assert Timed("a").engine.failed(wrong, 1000.0).error is wrong.__cause__
+    odd = PluginError("odd")
+    odd.__cause__ = KeyError("x")
+    assert Timed("a").engine.failed(odd, 1000.0).error is odd
+    down = TLSError("x")
+    down.__cause__ = ConfigurationError("not this one")
+    assert Timed("a").engine.failed(down, 1000.0).error is down
+
+
+def test_of_those_that_failed_the_next_one_that_may_be_repeated_is():
+    def again(*failures, **knobs):
+        timed = Timed(*(provider for provider, _ in failures), policy=RetryPolicy(attempts=9), **knobs)
+        for _, error in failures:
+            order = timed.engine.failed(error, 1000.0)
+        assert isinstance(order, Wait)
+        return timed.engine.waited(1000.0 + order.seconds).candidate.provider
+
+    busy = RateLimitError("x", retry_after=31)  # for longer than is waited for
+    assert again(("a", busy), ("b", RateLimitError("x", retry_after=2))) == "b"
+    assert again(("a", _five()), ("b", busy)) == "a"
+
+
+def test_one_whose_budget_is_spent_is_passed_over():
+    timed = Timed("a", "b")
+    while timed.health.take_budget("a", 1000.0):
+        pass
+    timed.engine.failed(_five(), 1000.0)
+    assert isinstance(timed.engine.failed(_five(), 1000.0), Wait)
+    assert timed.engine.waited(1001.0).candidate == _c("b")
+
+
+def test_one_that_had_its_two_attempts_is_passed_over():
+    plan = RoutePlan((_c("a"), _c("a", "n"), _c("b")))
+    engine = Engine(plan, RetryPolicy(), Health(lambda: 1.0), deadline=1100.0, rng=float, now=1000.0, stream=False)
+    engine.start(1000.0)
+    for _ in range(3):
+        order = engine.failed(_five(), 1000.0)
+    assert isinstance(order, Wait)
+    assert engine.waited(1000.0).candidate == _c("b")
+
+
+def test_a_time_that_was_asked_for_runs_while_others_are_tried():
+    timed = Timed("a", "b", rng=lambda: 0.0)
+    timed.engine.failed(RateLimitError("x", retry_after=4), 1000.0)
+    assert timed.engine.failed(TLSError("x"), 1003.5) == Wait(0.5)
+    timed = Timed("a", "b", rng=lambda: 0.0)
+    timed.engine.failed(RateLimitError("x", retry_after=4), 1000.0)
+    assert timed.engine.failed(TLSError("x"), 1009.0) == Wait(0)
+
+
+@pytest.mark.parametrize(("deadline", "order"), [(1000.25, Wait), (1000.2, Fail)])
+def test_a_backoff_may_last_until_the_deadline(deadline, order):
+    assert isinstance(Timed("a", deadline=deadline).engine.failed(_five(), 1000.0), order)
+
+
+def test_there_is_no_second_attempt_beside_the_first_unless_asked_for():
+    timed = Timed("a", "b", policy=RetryPolicy(hedge_samples=1))
+    timed.health.succeeded(_c("a"), timed.health.acquire(_c("a"), 1000.0), 1000.0, 2.0, stream=False)
+    assert timed.engine.opened() == Pull()
+
+
+def test_a_rival_whose_breaker_is_open_is_not_asked():
+    timed = Timed("a", "b", hedge=True)
+    for _ in range(5):
+        timed.health.failed(_c("b"), timed.health.acquire(_c("b"), 1000.0), 1000.0, _five(), RetryPolicy())
+    assert timed.engine.hedge_due(1001.0) == Pull()
+    assert [attempt.provider for attempt in timed.engine.route.attempts] == ["a"]
+
+
+def _measured(timed, *candidates, stream=False):
+    for candidate in candidates:
+        timed.health.succeeded(candidate, timed.health.acquire(candidate, 1000.0), 1000.0, 2.0, stream=stream)
+
+
+def test_what_carries_on_a_broken_stream_is_not_hedged():
+    policy = RetryPolicy(hedge_samples=1)
+    timed = Timed("a", "b", "c", hedge=True, stream=True, on_interrupt="restart", policy=policy)
+    _measured(timed, _c("a"), _c("b"), stream=True)
+    assert timed.engine.opened() == Pull(2.0)
+    timed.engine.content(1001.0)
+    assert isinstance(timed.engine.interrupted(_five(), 1002.0, Completion(text="Hel")), Open)
+    assert timed.engine.opened() == Pull()
+
+
+def test_when_a_larger_window_is_needed_nobody_else_is_asked_beside():
+    candidates = tuple(_c(name, context_window=window) for name, window in (("a", 10), ("b", 100), ("c", 10)))
+    timed = Timed(hedge=True, policy=RetryPolicy(hedge_samples=1), candidates=candidates)
+    _measured(timed, *candidates)
+    assert isinstance(timed.engine.failed(ContextLengthError("x"), 1001.0), Open)
+    assert timed.engine.opened() == Pull()
