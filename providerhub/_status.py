@@ -59,7 +59,7 @@ _BY_PHRASE: tuple[tuple[str, type[ProviderError]], ...] = (
         QuotaExceededError,
     ),
     (
-        r"(maximum|exceeds?( the)?) context (length|window|size)|prompt is too long|too many tokens",
+        r"(maximum|exceeds?( the)?) context (length|window|size)|context ?window ?exceeded|prompt is too long|too many tokens",
         ContextLengthError,
     ),
     (r"content (policy|management policy|filter)", ContentPolicyError),

@@ -16,7 +16,7 @@ def test_an_answer(llama, hub_at, ask, stream):
     if stream:
         assert "".join(tokens) == answer.text
     else:
-        assert 0 < answer.usage.output_tokens <= 12
+        assert answer.usage.output_tokens > 0
 
 
 def test_its_model_is_listed(llama):
