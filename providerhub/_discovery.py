@@ -82,7 +82,7 @@ class Plugins:
         self.malformed: list[Malformed] = []
         self._hook_entries: list[Any] = []
         self._records: dict[str, PluginRecord] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: a plugin that is being imported may ask for another
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         if settings.autoload is not False:
@@ -102,7 +102,10 @@ class Plugins:
         """A record with its metadata; the plugin's light module is imported if it was not yet."""
         record = self._records[name]
         if record.state == "found":
-            record = self._records[name] = self._import(record)
+            with self._lock:  # of two threads at once, the second takes what the first has found
+                record = self._records[name]
+                if record.state == "found":
+                    record = self._records[name] = self._import(record)
         return record
 
     def load_all(self) -> tuple[PluginRecord, ...]:

@@ -243,3 +243,38 @@ def test_many_at_once_from_several_threads():
         return [outcome.unwrap().text for outcome in outcomes] == [f"{number} {n}" for n in range(40)]
 
     assert all(at_once(*(lambda n=n: many(n) for n in range(4))))
+
+
+def test_a_plugin_is_loaded_once_by_however_many_threads(tmp_path, monkeypatch):
+    # An entry point may lead to an object that a module makes anew each time it is asked for.
+    (tmp_path / "made_anew.py").write_text(
+        "from providerhub import ModelInfo, ProviderInfo, hookimpl\n"
+        "MADE = []\n"
+        "class Plugin:\n"
+        "    @hookimpl\n"
+        "    def providerhub_provider(self):\n"
+        "        return ProviderInfo(name='anew', models=(ModelInfo('m'),), factory='made_anew:Provider')\n"
+        "class Provider:\n"
+        "    def __init__(self, config):\n"
+        "        pass\n"
+        "    def stream(self, request, call):\n"
+        "        yield 'ok'\n"
+        "def __getattr__(name):\n"
+        "    if name != 'plugin':\n"
+        "        raise AttributeError(name)\n"
+        "    MADE.append(Plugin())\n"
+        "    return MADE[-1]\n"
+    )
+    info = tmp_path / "anew-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: anew\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[providerhub]\nanew = made_anew:plugin\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        for hubs in range(1, 21):
+            hub = Hub(Settings(allow={"anew"}))
+            answers = at_once(*[lambda hub=hub: hub.complete("anew/m", "Hello").text] * THREADS)
+            assert answers == ["ok"] * THREADS
+            assert len(sys.modules["made_anew"].MADE) == hubs
+    finally:
+        sys.modules.pop("made_anew", None)
