@@ -52,7 +52,7 @@ class Chain(Driver):
                         if now() > deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                 except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
-                    if self.done:  # closed by another thread: what its cut line raises is nobody's failure
+                    if self.closed():  # by another thread: what its cut line raises is nobody's failure
                         return
                     # Text alone cannot show that an answer begins anew, and nothing is repeated silently.
                     self._mend(error, allowed=self._prefill)
@@ -75,7 +75,7 @@ class Chain(Driver):
                         if self._now() > self._deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                 except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
-                    if self.done:
+                    if self.closed():
                         return
                     cause = self._mend(error, allowed=True)
                     candidate = self._current.candidate

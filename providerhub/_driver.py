@@ -104,6 +104,10 @@ class Driver:
         """The attempt that was begun last, and from the commit point on the one that is handed over."""
         self.done = False
 
+    def closed(self) -> bool:
+        """Whether nobody reads on: the call has ended, or another thread or task has closed it meanwhile."""
+        return self.done
+
     @property
     def completion(self) -> Completion:
         """All that has come so far, with the route."""

@@ -449,13 +449,18 @@ def _checked_bundle(config: ProviderConfig) -> bool | str:
 def _checked_proxies(config: ProviderConfig) -> dict[str, str]:
     for scheme, proxy in config.proxies.items():
         try:
-            usable = bool(parse_url(proxy if "://" in proxy else f"http://{proxy}").host)
+            usable = bool(parse_url(proxy if "://" in proxy else f"http://{proxy}").host) and not _spaced(proxy)
         except ValueError:
             usable = False
         if not usable:
             msg = f"provider {config.name!r}: the proxy for {scheme} cannot be used; write it as http://host:port"
             raise ConfigurationError(msg)
     return dict(config.proxies)
+
+
+def _spaced(text: str) -> bool:
+    """Older versions of urllib3 take a space for a part of the host's name."""
+    return any(char.isspace() for char in text)
 
 
 def _checked_url(config: ProviderConfig) -> str:
@@ -468,7 +473,7 @@ def _checked_url(config: ProviderConfig) -> str:
     except ValueError as error:
         msg = f"provider {config.name!r}: the url cannot be used: {error}"
         raise ConfigurationError(msg) from error
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or _spaced(parts.netloc):
         msg = f"provider {config.name!r}: the url must begin with https:// or http:// and name a host"
         raise ConfigurationError(msg)
     if parts.scheme == "http" and config.api_key and not is_loopback(parts.hostname):
