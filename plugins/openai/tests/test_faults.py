@@ -58,6 +58,8 @@ SCRIPTS = {
     "error first": chunked(sse(openai_error("overloaded", kind="server_error"))),
     "garbage": chunked([b"data: {]\n\n"]),
     "bad chunk": (Send(response_head(200, {"Transfer-Encoding": "chunked"})), Send(b"zz\r\n"), Close()),
+    "bad chunk later": (*chunked([b": hold on\n\n"], end=False), Pause(0.2), Send(b"zz\r\n"), Close()),
+    "bad chunk and silence": (*chunked([b": hold on\n\n"], end=False), Pause(0.2), Send(b"zz\r\n"), Hold()),
     "cut length": (Send(response_head(200, {"Content-Type": "application/json", "Content-Length": "99"}) + b"{"), Close()),
     "json error": http_response(200, openai_error("rate", kind="rate_limit_error")),
     "long line": chunked([b"data: ", Repeat(chunk(b"x" * 65536))], end=False),

@@ -33,7 +33,8 @@ class AsyncAnswer:
     """
 
     __slots__ = (
-        "_call", "_content", "_forget", "_guard", "_limit", "_phase", "_response", "_size", "_stream", "_token_due", "headers",
+        "_call", "_connection_closed", "_content", "_cut", "_forget", "_guard", "_limit", "_phase", "_response", "_size",
+        "_stream", "_token_due", "headers",
         "status",
     )  # fmt: skip
 
@@ -45,6 +46,8 @@ class AsyncAnswer:
         self._stream = stream
         self._response: Any = None
         self._content: Any = None
+        self._connection_closed: Any = None
+        self._cut = False
         self._size = 0
         self._token_due = call.started + call.timeout.first_token
         self._phase = "first token"
@@ -57,6 +60,25 @@ class AsyncAnswer:
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self._guard.end_by(response.close)
+        if response.connection is not None:  # the body has not come whole yet
+            self._watch(response.connection.protocol.closed)
+
+    def _watch(self, closed: Any) -> None:
+        """Have the connection's end end the body: aiohttp forgets to, when what came last was no chunk."""
+        self._connection_closed = closed
+        if closed is None:
+            self._lost()
+        else:
+            closed.remove_done_callback(_retrieved)
+            closed.add_done_callback(self._lost)
+
+    def _lost(self, closed: Any = None) -> None:
+        if closed is not None:
+            _retrieved(closed)
+        content = self._content
+        if content is not None and not content.is_eof() and content.exception() is None:
+            self._cut = True
+            content.feed_eof()
 
     def token(self) -> None:
         """Say that content has come, and that the consumer has given control back: the token-idle clock starts again."""
@@ -84,6 +106,8 @@ class AsyncAnswer:
             data, failure = b"", self.classed(error)
         if guard.over():
             failure = self._ended()
+        elif self._cut and not data:
+            failure = failure or ProtocolError("the connection ended before the answer did")
         if failure is not None:
             raise failure
         self._size += len(data)
@@ -124,7 +148,15 @@ class AsyncAnswer:
         self._forget()
         response, self._response = self._response, None
         if response is not None:
+            self._unwatch()
             response.close()
+
+    def _unwatch(self) -> None:
+        closed, self._connection_closed = self._connection_closed, None
+        if closed is not None and not closed.done():
+            # It lives as long as the connection does, and complains of an exception that nobody has looked at.
+            closed.remove_done_callback(self._lost)
+            closed.add_done_callback(_retrieved)
 
     def classed(self, error: Exception) -> Exception:
         """The error of the tree that a failure means: a clock run out or a cancellation explains it first."""
@@ -144,3 +176,8 @@ class AsyncAnswer:
             return ProviderTimeoutError(f"no byte for {call.timeout.byte_idle:g} s (byte idle)")
         seconds = call.timeout.first_token if self._phase == "first token" else call.timeout.token_idle
         return ProviderTimeoutError(f"nothing came for {seconds:g} s ({self._phase})")
+
+
+def _retrieved(closed: Any) -> None:
+    if not closed.cancelled():
+        closed.exception()
