@@ -7,6 +7,8 @@ from typing import Any
 
 import attrs
 
+from providerhub._types._value import Value
+
 
 def _tuple_of_models(models: object) -> tuple[ModelInfo, ...]:
     """Accept names beside `ModelInfo`s, so that a plain list of names is a valid declaration.
@@ -116,8 +118,8 @@ def _provider_name(instance: object, attribute: attrs.Attribute[str], value: str
         raise ValueError(msg)
 
 
-@attrs.frozen
-class ModelInfo:
+@attrs.frozen(eq=False, repr=False)
+class ModelInfo(Value):
     """One model, or with a trailing `*` all models whose names begin so.
 
     A capability is `True`, `False` or unknown (`None`). Known-true ranks ahead of unknown; false is left out
@@ -153,8 +155,8 @@ class ModelInfo:
         return self.name.endswith("*")
 
 
-@attrs.frozen
-class Setting:
+@attrs.frozen(eq=False, repr=False)
+class Setting(Value):
     """One value that a provider needs to be told.
 
     Args:
@@ -181,8 +183,8 @@ API_VERSION = 1
 """The major version of the plugin interface that this core speaks."""
 
 
-@attrs.frozen(kw_only=True)
-class ProviderInfo:
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class ProviderInfo(Value):
     """What a plugin says of its provider.
 
     Args:

@@ -19,6 +19,7 @@ import providerhub.hookspecs as hookspecs  # noqa: PLR0402 -- `from` would have 
 from providerhub._capabilities import API_VERSION, ProviderInfo
 from providerhub._errors import ConfigurationError
 from providerhub._settings import Settings
+from providerhub._types._value import Value
 
 HOOK_GROUP = "providerhub.hooks"
 """Entry-point group of plugins that observe or rank; always loaded."""
@@ -27,8 +28,8 @@ HOOK_GROUP = "providerhub.hooks"
 _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_"))
 
 
-@attrs.frozen(kw_only=True)
-class PluginRecord:
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class PluginRecord(Value):
     """What is known of one plugin.
 
     Args:
@@ -55,8 +56,8 @@ class PluginRecord:
     notes: tuple[str, ...] = ()
 
 
-@attrs.frozen
-class Malformed:
+@attrs.frozen(eq=False, repr=False)
+class Malformed(Value):
     """A distribution whose entry points cannot be read.
 
     Args:

@@ -36,10 +36,11 @@ from providerhub._errors import (
 from providerhub._health import Health, Permit, error_retry_after
 from providerhub._policy import LEAVE_BEFORE_DEADLINE, Rng, disposition, retry_wait
 from providerhub._types import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip
+from providerhub._types._value import Value
 
 
-@attrs.frozen
-class Open:
+@attrs.frozen(eq=False, repr=False)
+class Open(Value):
     """Begin an attempt: make the provider's iterator.
 
     Args:
@@ -51,8 +52,8 @@ class Open:
     number: int
 
 
-@attrs.frozen
-class Pull:
+@attrs.frozen(eq=False, repr=False)
+class Pull(Value):
     """Take from the open attempts: up to the first content, or all of it when the call does not stream.
 
     Args:
@@ -62,8 +63,8 @@ class Pull:
     hedge_after: float | None = None
 
 
-@attrs.frozen
-class Wait:
+@attrs.frozen(eq=False, repr=False)
+class Wait(Value):
     """Sleep, then report `waited`.
 
     Args:
@@ -73,18 +74,18 @@ class Wait:
     seconds: float
 
 
-@attrs.frozen
-class Drain:
+@attrs.frozen(eq=False, repr=False)
+class Drain(Value):
     """Commit: hand the open attempt's pieces to the caller, all of them, without asking again."""
 
 
-@attrs.frozen
-class Finish:
+@attrs.frozen(eq=False, repr=False)
+class Finish(Value):
     """The call has its answer."""
 
 
-@attrs.frozen
-class Fail:
+@attrs.frozen(eq=False, repr=False)
+class Fail(Value):
     """The call has failed.
 
     Args:

@@ -11,6 +11,7 @@ import attrs
 
 from providerhub._errors import InvalidRequestError
 from providerhub._types import Completion
+from providerhub._types._value import Value
 
 if TYPE_CHECKING:  # these and `queue` cost as much to import as the rest of a small program; who makes one call needs none
     from concurrent.futures import Executor, Future
@@ -60,8 +61,8 @@ class Running:
             call.stop()
 
 
-@attrs.frozen
-class Outcome:
+@attrs.frozen(eq=False, repr=False)
+class Outcome(Value):
     """How one of many calls ended.
 
     Args:

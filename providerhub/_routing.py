@@ -22,6 +22,7 @@ from providerhub._policy import Rng
 from providerhub._registry import Match, Registry
 from providerhub._settings import STRATEGIES, Settings
 from providerhub._types import Candidate, Model, Route, RoutePlan, Skip
+from providerhub._types._value import Value
 
 _KINDS = {"exact": 0, "alias": 1, "prefix": 2, "any": 3}
 _REMEMBERED = 1024
@@ -35,8 +36,8 @@ class _Choice(NamedTuple):
     match: Match
 
 
-@attrs.frozen
-class Planned:
+@attrs.frozen(eq=False, repr=False)
+class Planned(Value):
     """A plan, and whether its only candidate is to be tried in spite of its state.
 
     Args:

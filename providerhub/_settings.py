@@ -15,6 +15,7 @@ from providerhub._keys import EnvironmentKey
 from providerhub._settings_file import VARIABLE, circle_of, read, settings_path
 from providerhub._settings_keys import ON_INTERRUPT, STRATEGIES
 from providerhub._types import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout
+from providerhub._types._value import Value
 
 __all__ = ["ON_INTERRUPT", "STRATEGIES", "Settings", "outranked", "resolve", "variable"]
 
@@ -44,8 +45,8 @@ def _sequences(aliases: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     return {name: (value,) if isinstance(value, str | Model) else tuple(value) for name, value in aliases.items()}
 
 
-@attrs.frozen(kw_only=True)
-class Settings:
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class Settings(Value):
     """Everything that a hub is told, in one frozen value.
 
     `Settings(...)` is exactly what is given, completed from the environment by the hub that gets it; the settings file is not

@@ -11,10 +11,11 @@ from providerhub._discovery import PluginRecord
 from providerhub._errors import ConfigurationError
 from providerhub._registry import Instance, Registry
 from providerhub._types import ProviderConfig
+from providerhub._types._value import Value
 
 
-@attrs.frozen(kw_only=True)
-class InstanceView:
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class InstanceView(Value):
     """One provider as it stands: a plugin's default instance, a further configured one, or an object that was registered.
 
     Args:

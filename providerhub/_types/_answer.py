@@ -5,10 +5,11 @@ from __future__ import annotations
 import attrs
 
 from providerhub._types._route import Route
+from providerhub._types._value import Value
 
 
-@attrs.frozen
-class Usage:
+@attrs.frozen(eq=False, repr=False)
+class Usage(Value):
     """Token counts of one answer; `None` where the provider did not say.
 
     Args:
@@ -31,8 +32,8 @@ class Usage:
         return self.input_tokens + self.output_tokens
 
 
-@attrs.frozen
-class ToolCall:
+@attrs.frozen(eq=False, repr=False)
+class ToolCall(Value):
     """A call of a tool that the model asks for.
 
     Args:
@@ -46,8 +47,8 @@ class ToolCall:
     arguments: str
 
 
-@attrs.frozen
-class Completion:
+@attrs.frozen(eq=False, repr=False)
+class Completion(Value):
     """A whole answer. `str(completion)` is its text.
 
     Args:

@@ -8,6 +8,8 @@ from typing import Any, Protocol, Self, final
 
 import attrs
 
+from providerhub._types._value import Value
+
 
 class KeySource(Protocol):
     """Where a key can be read from when it is first wanted."""
@@ -130,8 +132,8 @@ def _share(instance: object, attribute: attrs.Attribute[Any], value: float) -> N
         raise ValueError(msg)
 
 
-@attrs.frozen(kw_only=True)
-class ProviderConfig:
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class ProviderConfig(Value):
     """The settings of one provider instance, as a caller or the settings file gives them and as `create(config)` gets them.
 
     Args:

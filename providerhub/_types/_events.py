@@ -5,10 +5,11 @@ from __future__ import annotations
 import attrs
 
 from providerhub._types._answer import Usage
+from providerhub._types._value import Value
 
 
-@attrs.frozen
-class TextDelta:
+@attrs.frozen(eq=False, repr=False)
+class TextDelta(Value):
     """A piece of the answer's text. A plain `str` from a plugin means the same.
 
     Args:
@@ -18,8 +19,8 @@ class TextDelta:
     text: str
 
 
-@attrs.frozen
-class ReasoningDelta:
+@attrs.frozen(eq=False, repr=False)
+class ReasoningDelta(Value):
     """A piece of the model's reasoning, which is not part of the answer's text.
 
     Args:
@@ -29,8 +30,8 @@ class ReasoningDelta:
     text: str
 
 
-@attrs.frozen
-class RefusalDelta:
+@attrs.frozen(eq=False, repr=False)
+class RefusalDelta(Value):
     """A piece of the model's own words for declining; it counts as content, since the model has answered.
 
     Args:
@@ -40,8 +41,8 @@ class RefusalDelta:
     text: str
 
 
-@attrs.frozen
-class ToolCallDelta:
+@attrs.frozen(eq=False, repr=False)
+class ToolCallDelta(Value):
     """A piece of one tool call; pieces with the same `index` belong together.
 
     Args:
@@ -57,8 +58,8 @@ class ToolCallDelta:
     arguments: str = ""
 
 
-@attrs.frozen
-class UsageDelta:
+@attrs.frozen(eq=False, repr=False)
+class UsageDelta(Value):
     """Token counts reported so far; a later one replaces the counts that it names.
 
     Args:
@@ -68,8 +69,8 @@ class UsageDelta:
     usage: Usage
 
 
-@attrs.frozen
-class Finish:
+@attrs.frozen(eq=False, repr=False)
+class Finish(Value):
     """The provider said that the answer is whole.
 
     Args:
@@ -80,8 +81,8 @@ class Finish:
     reason: str | None = "stop"
 
 
-@attrs.frozen
-class Restarted:
+@attrs.frozen(eq=False, repr=False)
+class Restarted(Value):
     """The answer begins anew after an interruption (`on_interrupt="restart"` or `"continue"`).
 
     Args:

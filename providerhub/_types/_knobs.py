@@ -7,6 +7,8 @@ from typing import Any
 
 import attrs
 
+from providerhub._types._value import Value
+
 
 def _seconds(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     """Refuse what is not a positive finite number of seconds.
@@ -54,8 +56,8 @@ def _count(_instance: object, attribute: attrs.Attribute[Any], value: object) ->
         raise ValueError(msg)
 
 
-@attrs.frozen(kw_only=True)
-class Timeout:
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class Timeout(Value):
     """The phases of a call, each in seconds; every phase is also cut at what remains of `total`.
 
     Args:
@@ -73,8 +75,8 @@ class Timeout:
     total: float = attrs.field(default=600.0, validator=_seconds)
 
 
-@attrs.frozen(kw_only=True)
-class RetryPolicy:
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class RetryPolicy(Value):
     """How far the chain goes before it gives up.
 
     Args:
@@ -102,8 +104,8 @@ class RetryPolicy:
     hedge_samples: int = attrs.field(default=20, validator=_count)
 
 
-@attrs.frozen(kw_only=True)
-class BreakerRules:
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class BreakerRules(Value):
     """When the circuit breaker of a provider's model opens, and for how long.
 
     Args:
@@ -123,8 +125,8 @@ class BreakerRules:
     open_most: float = attrs.field(default=300.0, validator=_seconds)
 
 
-@attrs.frozen(kw_only=True)
-class BudgetRules:
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class BudgetRules(Value):
     """How much trying again one provider is worth, all calls together: a bucket of tokens, one for each repeat.
 
     Args:

@@ -8,6 +8,8 @@ from typing import Any
 
 import attrs
 
+from providerhub._types._value import Value
+
 Message = Mapping[str, Any]
 """One chat message in the OpenAI shape: `role`, `content` (text or parts), and what goes with the role."""
 
@@ -15,8 +17,8 @@ Options = Mapping[str, Any]
 """Vendor-specific keywords, handed to one provider only."""
 
 
-@attrs.frozen
-class Model:
+@attrs.frozen(eq=False, repr=False)
+class Model(Value):
     """A model named without doubt: nothing in `name` is read as a provider.
 
     Args:
@@ -31,8 +33,8 @@ class Model:
         return f"{self.provider}/{self.name}" if self.provider else self.name
 
 
-@attrs.frozen
-class Request:
+@attrs.frozen(eq=False, repr=False)
+class Request(Value):
     """What a provider is asked to answer. `None` means that the caller did not say.
 
     Args:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import attrs
 
+from providerhub._types._value import Value
 
-@attrs.frozen
-class Skip:
+
+@attrs.frozen(eq=False, repr=False)
+class Skip(Value):
     """A candidate that was left out, and why.
 
     Args:
@@ -28,8 +30,8 @@ class Skip:
         return f"{name}: {self.reason}" + (f" ({self.detail})" if self.detail else "")
 
 
-@attrs.frozen
-class Candidate:
+@attrs.frozen(eq=False, repr=False)
+class Candidate(Value):
     """One way to answer: a provider instance and a model of it.
 
     Args:
@@ -55,8 +57,8 @@ class Candidate:
         return f"{self.provider}/{self.model}"
 
 
-@attrs.frozen
-class RoutePlan:
+@attrs.frozen(eq=False, repr=False)
+class RoutePlan(Value):
     """What would be tried for a request, in order.
 
     Args:
@@ -72,8 +74,8 @@ class RoutePlan:
         return "\n".join(lines + [f"-  {skip}" for skip in self.skipped])
 
 
-@attrs.frozen
-class Attempt:
+@attrs.frozen(eq=False, repr=False)
+class Attempt(Value):
     """One try at one provider.
 
     Args:
@@ -114,8 +116,8 @@ def _one_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "")
 
 
-@attrs.frozen
-class Route:
+@attrs.frozen(eq=False, repr=False)
+class Route(Value):
     """Every attempt of one call, and what was left out.
 
     Args:
