@@ -184,7 +184,7 @@ class AsyncChain(Driver):
         if callable(getattr(provider, "astream", None)):
             flight.pieces = _native(provider, request, flight.call)
         else:
-            flight.pieces = Pump(partial(_begun, provider, request, flight.call), loop)
+            flight.pieces = Pump(partial(_begun, provider, request, flight.call), loop, flight.call)
 
     async def _pull(self, flight: Flight) -> Landing:
         """Ask the provider, up to its first content when streaming, else to its end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Protocol, runtime_checkable
@@ -23,9 +24,14 @@ class CallContext:
         timeout: The phases, in seconds.
         deadline: The moment, on `clock`, at which the whole call is over.
         clock: Monotonic seconds.
+
+    Attributes:
+        waiting_since: The moment, on `clock`, at which the caller began to wait for the next piece; infinite while it holds one
+            and a thread reads ahead. Idle clocks count from there. Minus infinity where it is the caller who runs the provider,
+            and so always waits.
     """
 
-    __slots__ = ("_callbacks", "_cancelled", "clock", "deadline", "notes", "started", "timeout")
+    __slots__ = ("_callbacks", "_cancelled", "clock", "deadline", "notes", "started", "timeout", "waiting_since")
 
     def __init__(self, timeout: Timeout, deadline: float | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -33,6 +39,7 @@ class CallContext:
         self.timeout = timeout
         self.deadline = self.started + timeout.total if deadline is None else deadline
         self.notes: list[str] = []
+        self.waiting_since = -math.inf
         self._cancelled = False
         self._callbacks: list[Callable[[], object]] = []
 

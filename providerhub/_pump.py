@@ -2,20 +2,21 @@
 
 The thread is at most `LIMIT` pieces ahead of its reader, so a slow reader slows the sender down. The event loop is woken
 only when the reader waits, and the reader takes all that is there at once: a piece costs no change of threads as long as
-the reader is the slower one.
+the reader is the slower one. While it does not wait, the provider's idle clocks stand: what is read ahead, nobody asked for.
 """
 
 from __future__ import annotations
 
 import contextvars
 import itertools
+import math
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Self
 
 from providerhub._driver import close_quietly
-from providerhub._provider import Piece
+from providerhub._provider import CallContext, Piece
 
 if TYPE_CHECKING:  # importing it takes a fifth of the time that a whole program may take to start
     from asyncio import AbstractEventLoop, Future
@@ -32,17 +33,22 @@ class Pump(AsyncIterator[Piece]):
     Args:
         begin: Makes the iterator.
         loop: The running event loop.
+        call: Is told when the reader waits, and when it does not.
         limit: How many pieces may wait.
     """
 
     __slots__ = (
-        "_batch", "_begin", "_changed", "_error", "_finished", "_limit", "_loop", "_over", "_queue", "_stopped", "_thread",
-        "_waiter",
+        "_batch", "_begin", "_call", "_changed", "_error", "_finished", "_limit", "_loop", "_over", "_queue", "_stopped",
+        "_thread", "_waiter",
     )  # fmt: skip
 
-    def __init__(self, begin: Callable[[], Iterator[Piece]], loop: AbstractEventLoop, *, limit: int = LIMIT) -> None:
+    def __init__(
+        self, begin: Callable[[], Iterator[Piece]], loop: AbstractEventLoop, call: CallContext, *, limit: int = LIMIT
+    ) -> None:
         self._begin = begin
         self._loop = loop
+        self._call = call
+        call.waiting_since = math.inf
         self._limit = limit
         # Re-entrant, as the default is: a collection of garbage may call `stop` at any line of this thread's own.
         self._changed = threading.Condition()
@@ -108,6 +114,7 @@ class Pump(AsyncIterator[Piece]):
                 if self._over or self._stopped:
                     break
                 waiter = self._waiter = self._loop.create_future()
+                self._call.waiting_since = self._call.clock()
             await waiter
         error, self._error = self._error, None
         if error is not None and not self._stopped:
@@ -137,6 +144,9 @@ class Pump(AsyncIterator[Piece]):
                 return False
             self._queue.append(piece)
             waiter, self._waiter = self._waiter, None
+            if waiter is not None:
+                # From here on it is the reader's time: its loop may be busy with something else.
+                self._call.waiting_since = math.inf
         if waiter is not None:
             self._resolve(waiter)
         return not self._stopped

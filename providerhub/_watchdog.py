@@ -41,6 +41,14 @@ class Guard:
         if deadline < WATCHDOG.next_look:
             WATCHDOG.look()
 
+    def due(self, now: float) -> float:  # noqa: ARG002 -- for guards that look closer once their moment has come
+        """The moment that holds; asked by the watchdog's thread.
+
+        Args:
+            now: What time it is, in monotonic seconds.
+        """
+        return self.deadline
+
 
 class Watchdog:
     """The thread and its guards; the thread is started when it is first needed, and anew in a forked child.
@@ -103,9 +111,10 @@ class Watchdog:
         self.next_look = math.inf
         guards = list(self._guards)
         now = time.monotonic()
-        late = [guard for guard in guards if guard.deadline <= now]
+        moments = [(guard.due(now), guard) for guard in guards]
+        late = [guard for moment, guard in moments if moment <= now]
         if not late:
-            self.next_look = min((guard.deadline for guard in guards), default=math.inf)
+            self.next_look = min((moment for moment, _ in moments), default=math.inf)
             wait = self.next_look - now
             self._changed.wait(min(wait, _LONGEST_WAIT) if wait < math.inf else None)
         return late

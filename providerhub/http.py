@@ -43,11 +43,12 @@ from providerhub._errors import (
     ProviderTimeoutError,
 )
 from providerhub._mapping import map_exception
+from providerhub._phases import Phases
 from providerhub._provider import CallContext
 from providerhub._status import error_from_status
 from providerhub._transport import Adapter, Line, use_line
 from providerhub._types import ProviderConfig
-from providerhub._watchdog import WATCHDOG, Guard
+from providerhub._watchdog import WATCHDOG
 
 _log = logging.getLogger("providerhub")
 
@@ -131,9 +132,9 @@ class HttpClient:
     def _exchange(self, method: str, path: str, payload: Mapping[str, Any] | None, call: CallContext, *, stream: bool) -> Answer:
         line = Line(call.clock() + call.remaining(call.timeout.connect))
         phase = call.timeout.first_token if stream else call.timeout.total
-        guard = Guard(min(call.started + phase, call.deadline), line.end)
+        guard = Phases(call, line.end, stream=stream)
         forget = call.on_cancel(line.end)
-        answer = Answer(call, line, guard, forget, self._limit, name=self._name, stream=stream)
+        answer = Answer(call, line, guard, forget, self._limit, name=self._name)
         WATCHDOG.watch(guard)
         use_line(line)
         try:
@@ -228,20 +229,17 @@ class Answer:
     Use it in a `with` block: leaving it releases the connection, or closes it when the body was not read to its end.
     """
 
-    def __init__(self, call: CallContext, line: Any, guard: Guard, forget: Any, limit: int, *, name: str, stream: bool) -> None:
+    def __init__(self, call: CallContext, line: Any, guard: Phases, forget: Any, limit: int, *, name: str) -> None:
         self._name = name
         self._call = call
         self._line = line
         self._guard = guard
         self._forget = forget
         self._limit = limit
-        self._stream = stream
         self._raw: Any = None
         self._body: Body | None = None
         self._read: Callable[[int], bytes] = _nothing
         self._complete = False
-        self._token_due = call.started + call.timeout.first_token
-        self._phase = "first token"
         self.status = 0
         self.headers: Mapping[str, str] = {}
 
@@ -259,22 +257,21 @@ class Answer:
 
     def token(self) -> None:
         """Say that content has come, and that the consumer has given control back: the token-idle clock starts again."""
-        self._phase = "token idle"
-        self._token_due = self._call.clock() + self._call.timeout.token_idle
+        self._guard.token()
 
     def __iter__(self) -> Iterator[bytes]:
         call, guard, line, read, body = self._call, self._guard, self._line, self._read, self._body
-        clock, total, idle, stream = call.clock, call.deadline, call.timeout.byte_idle, self._stream
+        clock, total, idle = call.clock, call.deadline, call.timeout.byte_idle
         size = 0
         try:
             # The guard holds all clocks; a timeout of the socket's own would cost another system call for each read.
             self._read_timeout(None)
             while True:
-                due = min(self._token_due, total) if stream else total
-                guard.move(min(due, clock() + idle))
+                due = guard.byte_due = clock() + idle
+                guard.move(min(due, guard.token_due))
                 data = read(READ_SIZE)
                 if line.ended:
-                    raise self._ended()  # noqa: TRY301 -- one place below classes every end
+                    raise guard.ended()  # noqa: TRY301 -- one place below classes every end
                 if not data:
                     break
                 size += len(data)
@@ -284,9 +281,8 @@ class Answer:
                 # While the consumer holds what is yielded, only the whole call's clock runs.
                 guard.deadline = total
                 yield data
-                if clock() > (self._token_due if stream else total):
-                    guard.expired = True
-                    raise self._ended()  # noqa: TRY301 -- as above
+                if clock() > guard.token_due and guard.late():
+                    raise guard.ended()  # noqa: TRY301 -- as above
                 if body is not None and body.ended:
                     break
         except Exception as error:
@@ -336,7 +332,7 @@ class Answer:
         if isinstance(error, ProviderError | CallerError):
             return error
         if self._line.ended or self._guard.expired or self._call.cancelled:
-            return self._ended()
+            return self._guard.ended()
         if self._call.remaining() == 0:
             return ProviderTimeoutError("the call's total time is over")
         mapped = map_exception(error, provider=self._name, model="")
@@ -376,17 +372,6 @@ class Answer:
         sock = self._line.sock
         if sock is not None and sock.fileno() >= 0:
             sock.settimeout(seconds)
-
-    def _ended(self) -> ProviderError:
-        if self._call.cancelled:
-            return ProviderConnectionError("the call was cancelled", retryable=False)
-        if self._call.remaining() == 0:
-            return ProviderTimeoutError("the call's total time is over")
-        if self._call.clock() < self._token_due and self.status:
-            return ProviderTimeoutError(f"no byte for {self._call.timeout.byte_idle:g} s (byte idle)")
-        timeout = self._call.timeout
-        seconds = timeout.first_token if self._phase == "first token" else timeout.token_idle
-        return ProviderTimeoutError(f"nothing came for {seconds:g} s ({self._phase})")
 
 
 def _nothing(_size: int) -> bytes:

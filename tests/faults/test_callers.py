@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+import attrs
 import pytest
 
 from providerhub import DeadlineExceededError, ProviderTimeoutError, RetryPolicy, ServerError, StreamInterruptedError, Timeout
@@ -22,7 +23,10 @@ from providerhub.testing import (
     Gate,
     Hold,
     Mark,
+    Pause,
     Repeat,
+    Send,
+    chunk,
     chunked,
     close_delimited,
     http_response,
@@ -226,15 +230,39 @@ def test_fault_50_slow_consumer_stops_the_idle_clock(way, hub_of, serve):
     assert [*texts, *way.read(stream)] == ["Hel", "lo"]
 
 
-def test_fault_50_slow_consumer_beside_a_quiet_sender(way, hub_of, serve, request):
-    if way.is_async:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="the thread that reads ahead waits unasked"))
-    server = serve([*chunked(sse(HELLO[0], done=False), end=False), Gate("held"), *chunked(sse(HELLO[1], STOP))[1:]])
+def test_fault_50_slow_consumer_beside_a_quiet_sender(way, hub_of, serve):
+    begin, rest = chunked(sse(HELLO[0], done=False), end=False), chunked(sse(HELLO[1], STOP))[1:]
+    server = serve([*begin, Gate("held"), *rest, Mark("sent")])
     stream = way.call(hub_of(a=server, timeout=HASTY), stream=True)
     assert way.next(stream) == "Hel"
     way.hold(0.3)  # the consumer's own time, in which nobody waits for a token
     server.open("held")
+    way.run(server.reached, "sent")
     assert way.read(stream) == ["lo"]
+
+
+def test_fault_50_slow_consumer_beside_a_sender_of_comments(way, hub_of, serve):
+    alive = Repeat((Send(chunk(b": still here\n\n")), Pause(0.05)), times=8)  # for longer than the clock allows
+    server = serve([*chunked(sse(HELLO[0], done=False), end=False), alive, *chunked(sse(HELLO[1], STOP))[1:], Mark("sent")])
+    stream = way.call(hub_of(a=server, timeout=HASTY), stream=True)
+    assert way.next(stream) == "Hel"
+    way.run(server.reached, "sent")
+    assert way.read(stream) == ["lo"]
+
+
+@pytest.mark.parametrize("idle", ["token_idle", "byte_idle"])
+def test_fault_50_slow_consumer_beside_a_dead_sender(way, hub_of, serve, idle):
+    """The idle clocks begin when the consumer waits, and end what stalls then."""
+    timeout = attrs.evolve(HASTY, **{"token_idle": 20, idle: 0.2})
+    stream = way.call(hub_of(a=serve(begun()), timeout=timeout), stream=True)
+    assert [way.next(stream), way.next(stream)] == ["Hel", "lo"]
+    way.hold(0.3)
+    asked = time.monotonic()
+    with pytest.raises(StreamInterruptedError) as caught:
+        way.read(stream)
+    assert type(caught.value.cause) is ProviderTimeoutError
+    assert idle.replace("_", " ") in str(caught.value.cause)
+    assert time.monotonic() - asked >= 0.2
 
 
 def test_fault_50_slow_consumer_uses_up_the_total(way, hub_of, serve):

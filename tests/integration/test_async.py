@@ -14,6 +14,7 @@ import pytest
 
 import providerhub
 from providerhub import (
+    CallContext,
     Finish,
     Hub,
     ModelInfo,
@@ -503,7 +504,7 @@ def test_a_closed_loop_ends_the_thread():
             over.set()
 
     async def main():
-        pump = Pump(pieces, asyncio.get_running_loop())
+        pump = Pump(pieces, asyncio.get_running_loop(), CallContext(Timeout()))
         task = asyncio.ensure_future(anext(pump))
         await asyncio.sleep(0)
         task.cancel()
