@@ -13,6 +13,7 @@ import providerhub
 from providerhub import NoCapableProviderError, ProviderConfig, ToolCall, Usage
 from providerhub.testing import FaultServer, Hold, chunked, http_response
 from providerhub_anthropic import providerhub_provider
+from providerhub_anthropic._reading import Reading
 from providerhub_anthropic.provider import create, discover
 
 CANARY = "canary-key-0123456789"
@@ -407,6 +408,17 @@ def test_a_whole_answer_where_a_stream_was_asked_for(kind):
     body = {"type": "message", "content": [SAID], "stop_reason": "end_turn"}
     with FaultServer(http_response(200, body, {"Content-Type": kind})) as server, hub_at(server.url) as hub:
         assert list(hub.complete(MODEL, "?", stream=True)) == ["Hi"]
+
+
+def test_a_stream_is_the_same_wherever_a_read_begins():
+    """Also at the first event's brace. Which reads a socket gives is the kernel's affair, so the reader is fed directly."""
+    body = b"".join([START, text("a"), text("é"), *STOP])
+    for size in (1, 2, 3, 7):
+        for start in range(len(START) + 1):
+            reading = Reading(providerhub.CallContext(providerhub.Timeout()), "text/event-stream")
+            reads = [body[:start], *(body[at : at + size] for at in range(start, len(body), size))]
+            texts = [piece for read in reads if not reading.done for piece in reading.pieces(read) if isinstance(piece, str)]
+            assert texts == ["a", "é"], (start, size)
 
 
 def test_a_wrong_content_type_is_noted():

@@ -103,6 +103,7 @@ class Reading:
         # This protocol's end is an event; a `[DONE]` that imitators send behind it is never read.
         self._decoder = SSEDecoder()
         self._begun = False
+        self._signed = False
         self._whole: bytearray | None = None
         self._reason: str | None = None
         self._tools: dict[int, int] = {}
@@ -120,11 +121,7 @@ class Reading:
         Raises:
             ProviderError: The stream holds an error, or is none.
         """
-        if self._whole is not None or (not self._begun and data.lstrip()[:1] == b"{"):
-            # Whole, and not even labelled so. An error is told at once: the connection may stay open behind it.
-            if self._whole is None:
-                with contextlib.suppress(ProtocolError):  # there is more to come
-                    parsed(data)
+        if (not self._signed and self._begins_whole(data)) or self._whole is not None:
             self._whole = (self._whole or bytearray()) + data
             return
         for event in self._decoded(data):
@@ -137,6 +134,17 @@ class Reading:
                 return
         if self._decoder.stray and not self._begun:
             raise _no_stream(self._decoder.stray)
+
+    def _begins_whole(self, data: bytes) -> bool:
+        """Whether the answer is whole, and not even labelled so. Its first sign tells; a later read may begin with any."""
+        begin = data.lstrip()
+        self._signed = bool(begin)
+        if begin[:1] != b"{":
+            return False
+        # An error is told at once: the connection may stay open behind it.
+        with contextlib.suppress(ProtocolError):  # there is more to come
+            parsed(begin)
+        return True
 
     def end(self) -> Pieces:
         """Say that the bytes are at their end, or will be read no further.
