@@ -7,6 +7,8 @@ imported or understood is recorded with its reason, and the others work.
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -151,7 +153,10 @@ class Plugins:
         import importlib_metadata  # noqa: PLC0415 -- slow to import; needed only when plugins are looked for
 
         seen: set[str] = set()
-        for distribution in importlib_metadata.distributions():
+        # The path names an archive of the standard library that hardly any installation has; to look into it would load what
+        # reads archives, a tenth of the time that discovery takes.
+        path = [entry for entry in sys.path if os.path.exists(entry or os.curdir)]  # noqa: PTH110 -- pathlib is slow to import
+        for distribution in importlib_metadata.distributions(path=path):
             try:
                 text = distribution.read_text("entry_points.txt") or ""
                 if hookspecs.PROJECT not in text:  # most distributions: parsing them all would cost most of the time

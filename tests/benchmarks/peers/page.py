@@ -28,6 +28,7 @@ class Figures:
     calls: list[float] = field(default_factory=list)
     chunks: dict[str, list[float]] = field(default_factory=lambda: {"each": [], "bulk": []})
     failover: dict[str, float] = field(default_factory=dict)
+    imports: dict[str, float] = field(default_factory=dict)
 
 
 def middle(values: Sequence[float]) -> float | None:
@@ -117,6 +118,17 @@ def targets(measured: Mapping[str, Figures]) -> list[str]:
     return lines
 
 
+def imports(measured: Mapping[str, Figures]) -> list[str]:
+    """What the start of a program consists of, by hand and with this project."""
+    shown = [name for name in (BASE, OURS) if measured[name].imports]
+    packages = sorted({package for name in shown for package in measured[name].imports if measured[name].imports[package] >= 1})
+    lines = [f"| | {' | '.join(shown)} |", f"|---|{'---|' * len(shown)}"]
+    for package in packages:
+        cells = [f"{measured[name].imports.get(package, 0.0):.1f}" for name in shown]
+        lines.append(f"| {package} | {' | '.join(cells)} |")
+    return [*lines, f"| all | {' | '.join(f'{sum(measured[name].imports.values()):.1f}' for name in shown)} |"]
+
+
 def _machine() -> str:
     try:
         info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -141,6 +153,13 @@ Measured {day} in {minutes:.0f} minutes{quick}; {machine}{load}.
 ## Targets
 
 {targets}
+
+## Where the start goes
+
+Milliseconds that each package's own modules take to import, up to the end of the first call, as `python -X importtime` tells
+them (which makes all of it slower):
+
+{imports}
 
 ## What is measured
 
@@ -171,4 +190,5 @@ def page(measured: Mapping[str, Figures], *, seconds: float, quick: bool) -> str
         machine=_machine(),
         load=f"; load average {os.getloadavg()[0]:.1f} at the end" if hasattr(os, "getloadavg") else "",
         targets="\n".join(targets(measured)),
+        imports="\n".join(imports(measured)),
     )

@@ -26,7 +26,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # tox takes the script's folder off the path
 
 from chart import chart  # noqa: E402 -- after the line above
-from page import Figures, page  # noqa: E402 -- the same
+from imports import by_package  # noqa: E402 -- the same
+from page import BASE, OURS, Figures, page  # noqa: E402 -- the same
 
 SERVER = HERE.parent / "loopback.py"
 CHUNKS = 300
@@ -141,6 +142,9 @@ class Bench:
         for number in range(self._starts + 1):  # the first start writes byte code
             for peer in PEERS:
                 self._guarded(peer, self._start, keep=number > 0)
+        for peer in PEERS:
+            if peer.title in {BASE, OURS}:
+                self.figures[peer].imports = by_package(self._pythons[peer.driver], peer.driver, self._url)
         workers = {peer: worker for peer in PEERS if (worker := self._guarded(peer, self._worker))}
         for number in range(self._rounds + 1):
             for peer, worker in workers.items():
