@@ -208,7 +208,7 @@ class Engine:
 
     def opened(self) -> Order:
         """The provider has been asked."""
-        if not self._hedge or len(self._open) != 1 or not self._rival():
+        if not self._hedge or not self._rival():
             return PULL
         delay = self._health.latency(
             self._open[0].candidate, self._policy.hedge_quantile, stream=self._stream, samples=self._policy.hedge_samples
@@ -316,7 +316,7 @@ class Engine:
             cause=error if now < self._deadline else self._late(now, error).error,
         )
         interruption.__cause__ = error
-        if self._on_interrupt != "raise" and may_restart and now < self._deadline:
+        if self._on_interrupt != "raise" and may_restart:
             if error.retryable:
                 self._again.append(_Failure(broken, error, now))
             self._hedge = False

@@ -64,7 +64,7 @@ class Breaker:
 
     def _probed(self, now: float, due: float, *, ok: bool, rng: Rng) -> None:
         if ok:
-            self.open_until, self.open_for, self.probing = None, 0.0, 0
+            self.open_until = None
             self._outcomes.clear()
             self._in_a_row = 0
             self.generation += 1
@@ -236,12 +236,12 @@ class Health:
             candidate: Where.
             quantile: From 0 up to 1.
             stream: Which of the two is asked for.
-            samples: With fewer than these the answer is `None`.
+            samples: With fewer than these the answer is `None`; at least one.
         """
         with self._lock:
             record = self._records.get(_keys(candidate)[0])
             known = sorted(record.first_tokens if stream else record.wholes) if record else []
-        if len(known) < samples or not known:
+        if len(known) < samples:
             return None
         return known[min(len(known) - 1, int(quantile * len(known)))]
 
