@@ -38,15 +38,13 @@ class Template:
         end: From the padding's closing quotation mark on; empty without padding.
     """
 
-    __slots__ = ("_before", "_behind", "_end", "_least", "_start")
+    __slots__ = ("_before", "_behind", "_end", "_start")
 
     def __init__(self, before: bytes, behind: bytes, end: bytes = b"") -> None:
         self._before = before
         self._behind = behind
         self._end = end
         self._start = len(before)
-        # Shorter ones would begin and end right with bytes that do both.
-        self._least = len(before) + len(behind) + len(end)
 
     def text(self, payload: bytes) -> str | None:
         """The text of a chunk that the template fits.
@@ -57,17 +55,20 @@ class Template:
         Returns:
             The text; `None` when the template does not fit, which is no verdict on the chunk.
         """
-        if not payload.startswith(self._before) or len(payload) < self._least:
+        start = self._start
+        if not payload.startswith(self._before):
             return None
+        # Each part is looked for behind the one before: bytes that serve as two of them would be a chunk that is cut short.
         if self._end:
-            at = payload.find(self._behind, self._start)
-            if at < 0 or not payload.endswith(self._end) or not _plain(payload[at + len(self._behind) : -len(self._end)]):
+            at = payload.find(self._behind, start)
+            padding = at + len(self._behind)
+            if at < 0 or not payload.endswith(self._end, padding) or not _plain(payload[padding : -len(self._end)]):
                 return None
-        elif payload.endswith(self._behind):
+        elif payload.endswith(self._behind, start):
             at = -len(self._behind)
         else:
             return None
-        text = payload[self._start : at].decode()
+        text = payload[start:at].decode()
         if text.isprintable() and '"' not in text and "\\" not in text:
             return text
         try:

@@ -20,6 +20,7 @@ SEEDS = (
     b": comment\rdata\rdata:\xff\xe2\x80\r\rThe model does not exist\r",
     b"data: {}\n\n" * 60,
     b'{"choices":[{"delta":{"content":"a"}}],"obfuscation":"b"}\n{"choices":[{"delta":{"content":"c"}}],"obfuscation":"d"}',
+    b'{"choices":[{"delta":{"content":"a"}}],"obfuscation":"b"}\n{"choices":[{"delta":{"content":"c"}}],"obfuscation":"}',
     b'{"choices":[{"index":0,"delta":{"tool_calls":[{"id":"a","function":{"name":"f","arguments":"{}"}}]}}],"usage":{}}',
 )
 RSS_LIMIT_MB = 512

@@ -208,6 +208,7 @@ RAW = {
     "something behind": (BEFORE + b"x" + BEHIND + b"{}", ProtocolError),
     "cut": (BEFORE + b"x", ProtocolError),
     "cut where a template begins and ends": (BEFORE + b"}}]}", ProtocolError),
+    "cut where padding begins and ends": (BEFORE + b'x"}}],"obfuscation":"}', ProtocolError),
     "nested too deep": (b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"," + BEFORE[1:] + b"x" + BEHIND, ProtocolError),
     "a list": (b"[" + BEFORE + b"x" + BEHIND + b"]", ProtocolError),
     "a number": (b"5", ProtocolError),
@@ -244,6 +245,7 @@ PADDED = b'{"choices":[{"delta":{"content":"word"}}],"obfuscation":"abc"}'
 WAYS = {
     "json": {"typed": None},
     "json after another": {"typed": None, "before": [LEARNT]},
+    "json after padding": {"typed": None, "before": [PADDED]},
     "typed": {"typed": typed_text},
     "typed after another": {"typed": typed_text, "before": [LEARNT, PADDED]},
 }
