@@ -1,4 +1,7 @@
-"""The asynchronous side fails as the synchronous one does, and leaves nothing behind."""
+"""The asynchronous side fails as the synchronous one does, and leaves nothing behind.
+
+The core's `tests/faults` tries all rows of the fault matrix through this plugin; here is what aiohttp makes a case of its own.
+"""
 
 import asyncio
 import gzip
@@ -92,6 +95,8 @@ def test_every_failure_before_content_is_classed_alike(hub_at, sync_and_async, n
 BROKEN = {
     "cut chunks": (*chunked([event(HELLO)], end=False), Close()),
     "cut close-delimited": close_delimited([event(HELLO)]),
+    "broken chunk": (*chunked([event(HELLO)], end=False), Send(b"zz\r\n"), Hold()),
+    "broken chunk in one piece": (Send(b"".join(step.data for step in chunked([event(HELLO)], end=False)) + b"zz\r\n"), Hold()),
     "reset": (*chunked([event(HELLO), Gate("sent")], end=False), Reset()),
     "error event": chunked(sse(HELLO, openai_error("overloaded", kind="server_error"))),
     "stall": chunked([event(HELLO), Hold()], end=False),
@@ -117,7 +122,7 @@ def test_what_cannot_be_connected_to(hub_at, sync_and_async):
         with (
             refusing_url() as url,
             hub_at(url) as hub,
-            pytest.raises(providerhub.ProviderConnectionError, match=r"cannot connect to 127\.0\.0\.1"),
+            pytest.raises(providerhub.ProviderConnectionError, match=r"cannot connect to 127\.0\.0\.1:\d+: Connection refused$"),
         ):
             ask(hub)
         with (
@@ -236,6 +241,26 @@ def test_a_connection_serves_again_in_its_own_loop_only(hub_at):
             assert server.connected == loops
             # `asyncio.run` ends the loop, and with it the connections that it kept.
             server.client_gone(loops - 1)
+
+
+def test_a_connection_with_something_behind_the_end_mark_does_not_serve_again(hub_at, ask):
+    done = b"data: [DONE]\n\n"
+    whole = b"".join([event(openai_chunk("Hi", finish_reason="stop")), done])
+    # With the end mark, or after it; the body ends at once.
+    for script in (chunked([whole + done]), chunked([whole, done])):
+        with FaultServer(script, repeat=True) as server, hub_at(server.url) as hub:
+            for number in range(2):
+                assert ask(hub).text == "Hi"
+                server.client_gone(number)
+            assert server.connected == 2
+
+
+def test_a_stream_is_one_whatever_its_type_says(hub_at, ask):
+    script = chunked(sse(HELLO, openai_chunk(finish_reason="stop")), headers={"Content-Type": "application/json"})
+    with FaultServer(script) as server, hub_at(server.url) as hub:
+        answer = ask(hub)
+    assert answer.text == "Hello"
+    assert "application/json" in answer.route.attempts[0].notes[0]
 
 
 def test_closing_the_hub_closes_what_a_running_loop_keeps(hub_at):

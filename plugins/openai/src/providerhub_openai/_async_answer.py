@@ -33,9 +33,8 @@ class AsyncAnswer:
     """
 
     __slots__ = (
-        "_call", "_connection_closed", "_content", "_cut", "_forget", "_guard", "_limit", "_phase", "_response", "_size",
-        "_stream", "_token_due", "headers",
-        "status",
+        "_call", "_complete", "_connection_closed", "_content", "_cut", "_forget", "_guard", "_limit", "_phase", "_response",
+        "_size", "_stream", "_token_due", "headers", "status",
     )  # fmt: skip
 
     def __init__(self, call: CallContext, guard: Guard, forget: Callable[[], None], limit: int, *, stream: bool) -> None:
@@ -48,6 +47,7 @@ class AsyncAnswer:
         self._content: Any = None
         self._connection_closed: Any = None
         self._cut = False
+        self._complete = False
         self._size = 0
         self._token_due = call.started + call.timeout.first_token
         self._phase = "first token"
@@ -60,7 +60,7 @@ class AsyncAnswer:
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self._guard.end_by(response.close)
-        if response.connection is not None:  # the body has not come whole yet
+        if response.connection is not None:  # the guard has not closed it at once
             self._watch(response.connection.protocol.closed)
 
     def _watch(self, closed: Any) -> None:
@@ -103,19 +103,31 @@ class AsyncAnswer:
             data: bytes = await self._content.readany()
         except Exception as error:  # noqa: BLE001 -- whatever the layers below raise is classed
             # Raised below: aiohttp's errors carry the request's headers, and what is raised here would carry aiohttp's.
-            data, failure = b"", self.classed(error)
+            data, failure = self._left(), self.classed(error)
         if guard.over():
-            failure = self._ended()
-        elif self._cut and not data:
+            raise self._ended()
+        if not data and self._cut:
             failure = failure or ProtocolError("the connection ended before the answer did")
-        if failure is not None:
+        if not data and failure is not None:
             raise failure
+        self._complete = not data
         self._size += len(data)
         if self._size > self._limit:
             msg = f"the answer is larger than {self._limit} bytes"
             raise ProtocolError(msg)
         # While the consumer holds what is returned, only the whole call's clock runs.
         guard.move(total)
+        return data
+
+    def _left(self) -> bytes:
+        """What came whole before a failure, which is told when that has been read; aiohttp would tell it at once."""
+        content = self._content
+        failure = content.exception()
+        if failure is None:
+            return b""
+        content.set_exception(None)
+        data: bytes = content.read_nowait()
+        content.set_exception(failure)
         return data
 
     async def read(self) -> bytes:
@@ -140,7 +152,7 @@ class AsyncAnswer:
         # The answer is whole: without a proper end the connection is merely closed.
         with contextlib.suppress(Exception):
             async with timeout(_AFTER_THE_END):
-                await self._content.readany()
+                self._complete = not await self._content.readany() and not self._cut
 
     def close(self) -> None:
         """Release the connection; it is closed unless the body was read to its end. A second call does nothing."""
@@ -149,7 +161,10 @@ class AsyncAnswer:
         response, self._response = self._response, None
         if response is not None:
             self._unwatch()
-            response.close()
+            if self._complete:
+                response.release()
+            else:
+                response.close()
 
     def _unwatch(self) -> None:
         closed, self._connection_closed = self._connection_closed, None

@@ -126,6 +126,8 @@ class AsyncClient:
     def _opened(self) -> Any:
         import aiohttp  # noqa: PLC0415 -- slow to import; who never awaits does not pay for it
 
+        from providerhub_openai._aiohttp import Connector, Response  # noqa: PLC0415 -- the same
+
         if self._tls is None and self._url.startswith("https:"):
             import ssl  # noqa: PLC0415 -- slow to import
 
@@ -133,9 +135,10 @@ class AsyncClient:
 
             self._tls = ssl.create_default_context(cafile=self._bundle or certifi.where())
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls if self._tls is not None else True),
+            connector=Connector(limit=0, ssl=self._tls if self._tls is not None else True),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers,
+            response_class=Response,
             timeout=aiohttp.ClientTimeout(),
             trust_env=False,
             max_line_size=_HEAD_LIMIT,

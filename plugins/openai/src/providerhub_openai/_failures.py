@@ -5,6 +5,7 @@ Classes are named, not imported, as in the core's own table: who never awaits do
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,7 +44,9 @@ def _nameless(error: Any, **_: bool) -> ProviderError:
 
 
 def _unreachable(error: Any, **_: bool) -> ProviderError:
-    return ProviderConnectionError(f"cannot connect to {_host(error)}: {error.os_error.strerror or error.os_error}")
+    reason = error.os_error
+    # The event loop puts words of its own, with the address in them again, in place of the system's.
+    return ProviderConnectionError(f"cannot connect to {_host(error)}: {os.strerror(reason.errno) if reason.errno else reason}")
 
 
 def _cut(error: Any, *, begun: bool) -> ProviderError:

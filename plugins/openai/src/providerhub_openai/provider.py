@@ -53,7 +53,7 @@ class OpenAI(OpenAIChatProvider):
         try:
             answer = await self._client.post(self.path, self.body(request), call, stream=request.stream)
             kind = answer.headers.get("content-type", "").lower()
-            if not request.stream or "json" in kind:
+            if not request.stream:
                 for piece in self.whole(await answer.read()):
                     yield piece
                 return
