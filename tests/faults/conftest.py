@@ -1,4 +1,4 @@
-"""What the rows of the fault matrix share: the two ways to call, hubs over real sockets, and proof that nothing is left behind.
+"""What the rows of the fault matrix share: the ways to call, hubs over real sockets, and proof that nothing is left behind.
 
 The matrix is that of the reliability page in the documentation: row NN is checked by the tests named `test_fault_NN_…`.
 """
@@ -88,7 +88,7 @@ def canary():
 @pytest.fixture(autouse=True)
 def witness(monkeypatch):
     """Whatever is said aloud in a test; the canary must not be in it."""
-    for name in [name for name in os.environ if name.startswith(("PROVIDERHUB_", "LOCKCHAT_"))]:
+    for name in [name for name in os.environ if name.startswith(("PROVIDERHUB_", "LOCKCHAT_", "OPENAI_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PROVIDERHUB_CONFIG", os.devnull)
     seen, root = Witness(), logging.getLogger()
@@ -140,7 +140,25 @@ def _nothing_leaks(witness):
     assert {name: after[name] for name in after.keys() - before.keys() if after[name] is not None} == {}
 
 
-# --- the two ways to call --------------------------------------------------------------------------------------------
+# --- the ways to call ------------------------------------------------------------------------------------------------
+
+NATIVE_ROWS = range(1, 52)
+"""What happens on the wire, and to its reader: tried also through a plugin with a transport of its own under asyncio."""
+LOCKCHAT_S_OWN = {
+    "test_fault_15_what_is_left_alone": "of the models that Lockchat declares",
+    "test_fault_18_missing_model_in_a_successful_answer": "Lockchat's words",
+    "test_fault_20_missing_model_told_inside_the_stream": "the same",
+    "test_fault_20_missing_model_told_in_a_line_without_an_end": "the same",
+    "test_fault_20_missing_model_everywhere_is_a_value_error": "the same",
+}
+"""Tests of what that plugin alone does, and what that is."""
+
+
+def pytest_generate_tests(metafunc):
+    if "way" in metafunc.fixturenames:
+        name = metafunc.function.__name__
+        native = int(name[11:13]) in NATIVE_ROWS and name not in LOCKCHAT_S_OWN
+        metafunc.parametrize("way", ["complete", "acomplete", "native"][: 2 + native], indirect=True)
 
 
 class Complete:
@@ -148,6 +166,7 @@ class Complete:
 
     name = "complete"
     is_async = False
+    plugin = "lockchat"
 
     def __init__(self, witness):
         self._witness = witness
@@ -274,13 +293,19 @@ async def _apart(function, *arguments):
     return await asyncio.to_thread(function, *arguments)
 
 
-@pytest.fixture(params=["complete", "acomplete"])
+class Native(Acomplete):
+    """The asynchronous way, where the plugin has no need of a thread: OpenAI's has a transport of its own."""
+
+    plugin = "openai"
+
+
+@pytest.fixture
 def way(request, witness):
-    """Both ways to call, one after the other."""
+    """The ways to call, one after the other."""
     if request.param == "complete":
         yield Complete(witness)
         return
-    made = Acomplete(witness)
+    made = {"acomplete": Acomplete, "native": Native}[request.param](witness)
     yield made
     made.end()
 
@@ -319,17 +344,19 @@ def good(serve):
 
 
 @pytest.fixture
-def hub_of(witness):
-    """`hub_of(a=url, b=server)`: a hub with an instance of the installed Lockchat plugin for each, in that order of priority.
+def hub_of(request, witness):
+    """`hub_of(a=url, b=server)`: a hub with an instance of the installed plugin that the way is tried with (Lockchat, where
+    there is only one) for each, in that order of priority.
 
     Each has the model `m`, and the canary for its key. `windows` gives context windows by instance.
     """
     hubs = []
+    plugin = request.getfixturevalue("way").plugin if "way" in request.fixturenames else "lockchat"
 
     def make(*, retry=QUICK, timeout=PATIENT, windows=None, config=None, clock=None, **places):
         providers = {
             name: ProviderConfig(
-                plugin="lockchat",
+                plugin=plugin,
                 url=getattr(place, "url", place),
                 api_key=CANARY,
                 priority=-turn,
@@ -338,7 +365,7 @@ def hub_of(witness):
             )
             for turn, (name, place) in enumerate(places.items())
         }
-        settings = Settings(providers=providers, allow={"lockchat"}, retry=retry, timeout=timeout)
+        settings = Settings(providers=providers, allow={plugin}, retry=retry, timeout=timeout)
         hubs.append(Hub(settings, clock=clock))
         return hubs[-1]
 
