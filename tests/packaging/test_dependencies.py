@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import sys
+from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-CORE = {"attrs", "importlib-metadata", "platformdirs", "pluggy", "requests", "urllib3"}
+import providerhub
+
+CORE = {"attrs", "certifi", "importlib-metadata", "platformdirs", "pluggy", "requests", "urllib3"}
 EXTRAS = {
     "cli": {"click", "rich"},
     "fast": {"msgspec"},
@@ -45,6 +51,32 @@ def test_there_is_no_other_extra() -> None:
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda item: item.name)
 def test_every_dependency_has_a_lower_bound_and_no_upper_one(requirement: Requirement) -> None:
     assert [part.operator for part in requirement.specifier] == [">="]
+
+
+def _imported(file: Path) -> Iterator[str]:
+    """The top-level packages that a module imports, wherever in it that stands."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def test_whatever_is_imported_is_declared() -> None:
+    """What another dependency happens to bring can be gone with its next release, or be too old."""
+    package, owners = Path(providerhub.__file__).parent, metadata.packages_distributions()
+    everywhere = CORE | EXTRAS["fast"] | EXTRAS["keyring"]
+    found, undeclared = set(), set()
+    for file in sorted(package.rglob("*.py")):
+        place = file.relative_to(package)
+        declared = everywhere | EXTRAS.get(place.parts[0], set())
+        for name in set(_imported(file)) - sys.stdlib_module_names - {"providerhub"}:
+            distributions = set(map(canonicalize_name, owners.get(name, ())))
+            found |= distributions
+            if not distributions & declared:
+                undeclared.add(f"{place}: {name}")
+    assert undeclared == set()
+    assert found >= CORE  # and nothing is declared that is not imported
 
 
 def test_urllib3_has_its_floor() -> None:
