@@ -1,6 +1,7 @@
 """What several folders of tests share: scripted providers, and made-up distributions that child processes see."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -8,6 +9,11 @@ import textwrap
 import pytest
 
 from providerhub import Finish
+
+# A shell without job control starts what runs in the background with Ctrl-C ignored, and whatever that starts inherits it: the
+# tests that press Ctrl-C would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Scripted:

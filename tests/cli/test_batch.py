@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -390,11 +391,21 @@ def test_a_huge_input_is_not_held_in_memory(sandbox, tmp_path):
     assert peaks[1] - peaks[0] < 20 * 2**10
 
 
+@contextlib.contextmanager
+def started(command):
+    """A process that does not outlive its test, whatever that finds wrong."""
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as running:
+        try:
+            yield running
+        finally:
+            running.kill()  # nothing, where it has ended
+
+
 def test_ctrl_c_records_what_is_under_way_and_sends_nothing_more(script, service, tmp_path, output):
     server = service(lambda request: (Gate("answer"), *answering(request)))
     path = write(tmp_path / "in.jsonl", *({"messages": str(n)} for n in range(10)))
     command = [script, "batch", path, "-o", str(output), "-m", "gpt-4", "--concurrency", "3"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as running:
+    with started(command) as running:
         server.reached("answer", times=3)
         running.send_signal(signal.SIGINT)
         assert running.stderr.readline().startswith(b"Stopping after 3 calls that are under way")
@@ -410,7 +421,7 @@ def test_ctrl_c_records_what_is_under_way_and_sends_nothing_more(script, service
 def test_a_second_ctrl_c_leaves_at_once(script, service, tmp_path, output):
     server = service(lambda _: Gate("never"))
     path = write(tmp_path / "in.jsonl", {"messages": "one"})
-    with subprocess.Popen([script, "batch", path, "-o", str(output), "-m", "gpt-4"], stderr=subprocess.PIPE) as running:
+    with started([script, "batch", path, "-o", str(output), "-m", "gpt-4"]) as running:
         server.reached("never")
         running.send_signal(signal.SIGINT)
         running.stderr.readline()
