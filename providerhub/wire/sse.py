@@ -320,7 +320,8 @@ class SSEDecoder:
         """Decode a slice: the event begun before it by line, then ordinary ones at once, the tail by line."""
         if self._skip_lf or self._head is not None:
             piece = self._past_prefix(piece)
-        if len(piece) < _SMALL:
+        # The middle of a long line is not searched for blank lines: looking for two bytes costs far more than for one.
+        if len(piece) < _SMALL or (_LF not in piece and _CR not in piece):
             self._by_line(piece, out)
             return
         blank = b"\r\n\r\n" if _CR in piece else b"\n\n"
@@ -391,11 +392,15 @@ class SSEDecoder:
         if _CR in piece:
             self._skip_lf = piece[-1] == _CR
             piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if _LF not in piece:
+            self._partial += piece  # `split` takes many times as long to find nothing
+            return []
         lines = piece.split(b"\n")
         tail = lines.pop()
         if lines and self._partial:
-            lines[0] = bytes(self._partial) + lines[0]
-            self._partial.clear()
+            self._partial += lines[0]
+            lines[0] = bytes(self._partial)
+            self._partial = bytearray()
         self._partial += tail
         return lines
 
@@ -489,6 +494,8 @@ def _behind(index: int, found: bytes, otherwise: int) -> int:
 
 def _data_value(line: bytes) -> bytes | None:
     """Give the value of a `data` line; `None` when it is another line."""
+    if line.startswith(_PREFIX):
+        return line[6:]
     if line.startswith(b"data:"):
-        return _unspaced(line[5:])
+        return line[5:]
     return b"" if line == b"data" else None
