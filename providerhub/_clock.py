@@ -30,11 +30,22 @@ class Clock(Protocol):
         ...  # pragma: no cover -- a protocol's method is never run
 
 
+LONGEST_SLEEP = 1e6
+"""Seconds; the platform refuses to wait for arbitrarily long."""
+
+
 class SystemClock:
     """The system's monotonic clock: a jump of the wall clock changes nothing."""
 
     monotonic = staticmethod(time.monotonic)
-    sleep = staticmethod(time.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass in the calling thread.
+
+        Args:
+            seconds: How long; not negative.
+        """
+        time.sleep(min(seconds, LONGEST_SLEEP))
 
     async def asleep(self, seconds: float) -> None:
         """Let time pass in the calling task.
@@ -44,4 +55,4 @@ class SystemClock:
         """
         import asyncio  # noqa: PLC0415 -- slow to import, and imported already by whoever has a running loop
 
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(min(seconds, LONGEST_SLEEP))

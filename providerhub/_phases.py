@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 
 from providerhub._errors import ProviderConnectionError, ProviderError, ProviderTimeoutError
@@ -21,13 +22,15 @@ class Phases(Guard):
     Attributes:
         token_due: When something of use must have come; the call's deadline where only that holds.
         byte_due: When the read under way must have brought a byte; infinite before the body.
+        ahead: Seconds that the watchdog's clock, the system's, is ahead of the call's, which a test may have handed in.
     """
 
-    __slots__ = ("_call", "_phase", "_stream", "byte_due", "token_due")
+    __slots__ = ("_call", "_phase", "_stream", "ahead", "byte_due", "token_due")
 
     def __init__(self, call: CallContext, end: Callable[[], object], *, stream: bool) -> None:
         self.token_due = min(call.started + call.timeout.first_token, call.deadline) if stream else call.deadline
-        super().__init__(self.token_due, end)
+        self.ahead = 0.0 if call.clock is time.monotonic else time.monotonic() - call.clock()
+        super().__init__(self.token_due + self.ahead, end)
         self.byte_due = math.inf
         self._call = call
         self._stream = stream
@@ -50,7 +53,7 @@ class Phases(Guard):
         deadline = self.deadline
         if deadline > now:
             return deadline
-        return min(self._token_moment(), self._put_off(self.byte_due, self._call.timeout.byte_idle))
+        return min(self._token_moment(), self._put_off(self.byte_due, self._call.timeout.byte_idle)) + self.ahead
 
     def late(self) -> bool:
         """Whether nothing of use has come for too long, however many bytes have."""

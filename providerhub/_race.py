@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
+from providerhub._clock import LONGEST_SLEEP
 from providerhub._driver import Flight, Landing, close_quietly
 
 _numbers = itertools.count(1)
@@ -77,8 +78,13 @@ class Race:
     def enter(self, flight: Flight) -> None:
         """Let an attempt run; a second call for the same one does nothing."""
         if flight.runner is None:
-            flight.runner = Runner(flight, self._pull, self._landings.put)
-            flight.runner.start()
+            runner = Runner(flight, self._pull, self._landings.put)
+            try:
+                runner.start()
+            except RuntimeError as error:
+                self._landings.put((flight, OSError(f"no thread can be started for the attempt: {error}")))
+            else:
+                flight.runner = runner
 
     def landed(self, seconds: float) -> tuple[Flight, Landing] | None:
         """Wait for the next landing.
@@ -93,7 +99,7 @@ class Race:
             BaseException: An attempt ended in something that is no `Exception`.
         """
         try:
-            flight, landing = self._landings.get(timeout=seconds)
+            flight, landing = self._landings.get(timeout=min(seconds, LONGEST_SLEEP))
         except Empty:
             return None
         flight.runner = None

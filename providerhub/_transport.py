@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import certifi
@@ -73,7 +73,7 @@ def _connect(connection: Any, host: str, port: int, options: list[tuple[int, int
         try:
             for option in options:
                 sock.setsockopt(*option)
-            sock.settimeout(left)
+            sock.settimeout(min(left, LONGEST_TIMEOUT))
             if line is not None:
                 line.sock = sock
             sock.connect(address)
@@ -101,6 +101,7 @@ class _Reporting:
     """What our connections do beside urllib3's: they tell the current line which socket is in use, and which answer came."""
 
     sock: socket.socket | None
+    connect: Callable[[], None]
     held: list[bytes] | None = None
 
     def response_class(self, *args: Any, **kwargs: Any) -> Body:
@@ -118,6 +119,11 @@ class _Reporting:
             super().request(*args, **kwargs)  # type: ignore[misc]
         finally:
             held, self.held = self.held, None
+        if self.sock is None:
+            self.connect()
+        self._report()
+        # The connect phase is over, and what holds from here on is the call's guard: a large body may take its time.
+        self.sock.settimeout(None)  # type: ignore[union-attr]
         super().send(b"".join(held))  # type: ignore[misc]
 
     def send(self, data: Any) -> None:
@@ -169,32 +175,40 @@ class _HTTPSPool(_Quiet, HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
 
+LONGEST_TIMEOUT = 1e6
+"""Seconds; the platform refuses to wait for arbitrarily long."""
+
 POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
-class Adapter:
-    """Says which pool of connections serves an address, with which proxy and certificates, and hands exchanges to it.
-
-    There is one retry layer, and it is not here.
+class Connections:
+    """The kept connections to one service, and what asks it. There is one retry layer, and it is not here.
 
     Args:
-        connections: How many are kept open.
+        url: The service's address, without a slash at its end; what is asked for stands below it.
+        kept: How many are kept open.
         verify: Whether certificates are verified; or the path of what to verify them with.
         proxies: Proxy addresses by scheme, as requests takes them.
+
+    Raises:
+        requests.RequestException: The address or the proxy cannot be used.
     """
 
-    def __init__(self, *, connections: int = 100, verify: bool | str = True, proxies: Mapping[str, str] | None = None) -> None:
-        self._connections = connections
-        self._verify = verify
-        self._proxies = dict(proxies or {})
-        self._ways: dict[str, tuple[Any, str]] = {}
+    def __init__(self, url: str, *, kept: int = 100, verify: bool | str = True, proxies: Mapping[str, str] | None = None) -> None:
+        self._url = url
+        # One pool, whatever is asked for: a service may have a path for each model.
+        way = _proxied(url, kept, verify=verify, proxies=proxies) if proxies else _direct(url, kept, verify=verify)
+        self._pool, self._target_of = way
+        self._targets: dict[str, str] = {}
 
-    def exchange(self, method: str, url: str, headers: dict[str, str], body: bytes | None, *, connect: float, read: float) -> Any:
+    def exchange(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None, *, connect: float, read: float
+    ) -> Any:
         """Ask once and wait for the answer's head.
 
         Args:
             method: `"POST"` or `"GET"`.
-            url: Where to.
+            path: What is asked for, appended to the service's address.
             headers: The request's, complete.
             body: The request's, if it has one.
             connect: Seconds for the connection.
@@ -205,49 +219,61 @@ class Adapter:
 
         Raises:
             urllib3.exceptions.HTTPError: The exchange failed.
-            requests.RequestException: The address or the proxy cannot be used.
-            OSError: The same as HTTPError.
+            OSError: The same.
         """
-        pool, target = self._ways.get(url) or self._way(url)
-        return pool.urlopen(
-            method, target, body=body, headers=headers, retries=False, redirect=False, assert_same_host=False,
-            preload_content=False, decode_content=False, timeout=Phases(connect=connect, read=read),
+        return self._pool.urlopen(
+            method, self._targets.get(path) or self._target(path), body=body, headers=headers, retries=False, redirect=False,
+            assert_same_host=False, preload_content=False, decode_content=False,
+            timeout=Phases(connect=min(connect, LONGEST_TIMEOUT), read=min(read, LONGEST_TIMEOUT)),
         )  # fmt: skip
 
     def close(self) -> None:
         """Close the kept connections. Those in use are closed when they are given back."""
         # The managers' own `clear` leaves a pool's sockets open for as long as any response refers to the pool.
-        for pool, _ in self._ways.values():
-            pool.close()
-        self._ways.clear()
+        self._pool.close()
 
-    def _way(self, url: str) -> tuple[Any, str]:
-        way = self._ways[url] = self._proxied(url) if self._proxies else self._direct(url)
-        return way
+    def _target(self, path: str) -> str:
+        """How a path is written in the request's first line."""
+        if len(self._targets) >= _TARGETS:
+            self._targets.clear()
+        target = self._targets[path] = self._target_of(self._url + path)
+        return target
 
-    def _direct(self, url: str) -> tuple[Any, str]:
-        parts = parse_url(url)
-        trusted = certifi.where() if isinstance(self._verify, bool) else self._verify
-        place = "ca_cert_dir" if os.path.isdir(trusted) else "ca_certs"  # noqa: PTH112 -- pathlib is not worth its import here
-        secure: dict[str, Any] = {"cert_reqs": "CERT_REQUIRED", place: trusted} if parts.scheme == "https" else {}
-        manager = PoolManager(num_pools=1, maxsize=self._connections, **secure)
-        manager.pool_classes_by_scheme = POOLS
-        return manager.connection_from_host(parts.host, parts.port, parts.scheme), parts.request_uri
 
-    def _proxied(self, url: str) -> tuple[Any, str]:
-        from requests import PreparedRequest  # noqa: PLC0415 -- as the module's docstring says
-        from requests.adapters import HTTPAdapter  # noqa: PLC0415 -- the same
-        from requests.utils import select_proxy  # noqa: PLC0415 -- the same
+_TARGETS = 1000
+"""Paths whose form on the wire is remembered."""
 
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=self._connections, max_retries=0)
-        proxy = select_proxy(url, self._proxies)
-        if proxy:
-            proxy = proxy if "://" in proxy else f"http://{proxy}"  # as the adapter does
-            adapter.proxy_manager_for(proxy).pool_classes_by_scheme = POOLS
-        adapter.poolmanager.pool_classes_by_scheme = POOLS
+_Way = tuple[Any, Callable[[str], str]]
+"""A pool of connections, and how an address is written in a request that goes through it."""
+
+
+def _direct(url: str, kept: int, *, verify: bool | str) -> _Way:
+    parts = parse_url(url)
+    trusted = certifi.where() if isinstance(verify, bool) else verify
+    place = "ca_cert_dir" if os.path.isdir(trusted) else "ca_certs"  # noqa: PTH112 -- pathlib is not worth its import here
+    secure: dict[str, Any] = {"cert_reqs": "CERT_REQUIRED", place: trusted} if parts.scheme == "https" else {}
+    manager = PoolManager(num_pools=1, maxsize=kept, **secure)
+    manager.pool_classes_by_scheme = POOLS
+    return manager.connection_from_host(parts.host, parts.port, parts.scheme), lambda whole: parse_url(whole).request_uri
+
+
+def _proxied(url: str, kept: int, *, verify: bool | str, proxies: Mapping[str, str]) -> _Way:
+    from requests import PreparedRequest  # noqa: PLC0415 -- as the module's docstring says
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415 -- the same
+    from requests.utils import select_proxy  # noqa: PLC0415 -- the same
+
+    def prepared(whole: str) -> PreparedRequest:
         request = PreparedRequest()
         request.prepare_method("POST")
-        request.prepare_url(url, None)
-        pool = adapter.get_connection_with_tls_context(request, self._verify, proxies=self._proxies)
-        adapter.cert_verify(pool, url, self._verify, None)  # type: ignore[no-untyped-call]
-        return pool, adapter.request_url(request, self._proxies)
+        request.prepare_url(whole, None)
+        return request
+
+    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=kept, max_retries=0)
+    proxy = select_proxy(url, proxies)
+    if proxy:
+        proxy = proxy if "://" in proxy else f"http://{proxy}"  # as the adapter does
+        adapter.proxy_manager_for(proxy).pool_classes_by_scheme = POOLS
+    adapter.poolmanager.pool_classes_by_scheme = POOLS
+    pool = adapter.get_connection_with_tls_context(prepared(url), verify, proxies=proxies)
+    adapter.cert_verify(pool, url, verify, None)  # type: ignore[no-untyped-call]
+    return pool, lambda whole: adapter.request_url(prepared(whole), proxies)

@@ -88,11 +88,20 @@ class Watchdog:
         self._guards.discard(guard)
 
     def look(self) -> None:
-        """Have the thread look at the guards now."""
+        """Have the thread look at the guards now.
+
+        Raises:
+            OSError: There is none, and none can be started. The next call tries again.
+        """
         with self._changed:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="providerhub-watchdog", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="providerhub-watchdog", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:
+                    msg = f"no thread can be started to watch the timeouts: {error}"
+                    raise OSError(msg) from error
+                self._thread = thread
             else:
                 self._changed.notify()
 

@@ -22,6 +22,7 @@ import json
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from http.client import HTTPException, IncompleteRead
@@ -46,7 +47,7 @@ from providerhub._mapping import map_exception
 from providerhub._phases import Phases
 from providerhub._provider import CallContext
 from providerhub._status import error_from_status
-from providerhub._transport import Adapter, Line, use_line
+from providerhub._transport import Connections, Line, use_line
 from providerhub._types import ProviderConfig
 from providerhub._watchdog import WATCHDOG
 
@@ -55,10 +56,6 @@ _log = logging.getLogger("providerhub")
 ERROR_BODY_LIMIT = 65536
 BODY_LIMIT = 64 * 1024 * 1024
 """Decoded bytes of one answer; more is a protocol error. Guards against compressed bombs and streams without end."""
-
-
-_LONGEST_TIMEOUT = 1e6
-"""Seconds; the platform refuses to wait for arbitrarily long."""
 
 
 class HttpClient:
@@ -97,7 +94,7 @@ class HttpClient:
         if self._key and key_header.lower() not in {name.lower() for name in self._headers}:
             self._headers[key_header] = f"Bearer {self._key}" if key_header == "Authorization" else self._key
         self._lock = threading.Lock()
-        self._adapter: Adapter | None = None
+        self._kept: Connections | None = None
         self._pid = 0
 
     def post(self, path: str, payload: Mapping[str, Any], call: CallContext, *, stream: bool) -> Answer:
@@ -130,14 +127,15 @@ class HttpClient:
         return self._exchange("GET", path, None, call, stream=False)
 
     def _exchange(self, method: str, path: str, payload: Mapping[str, Any] | None, call: CallContext, *, stream: bool) -> Answer:
-        line = Line(call.clock() + call.remaining(call.timeout.connect))
+        # Sockets go by the system's clock, whatever the call goes by.
+        line = Line(time.monotonic() + call.remaining(call.timeout.connect))
         phase = call.timeout.first_token if stream else call.timeout.total
         guard = Phases(call, line.end, stream=stream)
         forget = call.on_cancel(line.end)
         answer = Answer(call, line, guard, forget, self._limit, name=self._name)
-        WATCHDOG.watch(guard)
         use_line(line)
         try:
+            WATCHDOG.watch(guard)
             answer.take(self._send(method, path, payload, call, phase))
             if not 200 <= answer.status < 300:
                 raise self._refusal(answer)  # noqa: TRY301 -- one place below classes every failure
@@ -154,9 +152,9 @@ class HttpClient:
     def close(self) -> None:
         """Close the kept connections."""
         with self._lock:
-            adapter, self._adapter = self._adapter, None
-        if adapter is not None:
-            adapter.close()
+            kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
 
     def redact(self, text: str) -> str:
         """A text without the key, or the beginning of it where the text was cut.
@@ -191,20 +189,18 @@ class HttpClient:
         body = None if payload is None else _encoded(payload)
         headers = self._headers if body is None else {**self._headers, "Content-Length": str(len(body))}
         connect, read = call.remaining(call.timeout.connect), call.remaining(phase)
-        return self._connections().exchange(
-            method, self._url + path, headers, body, connect=max(connect, 0.001), read=min(max(read, 0.001), _LONGEST_TIMEOUT)
-        )
+        return self._connections().exchange(method, path, headers, body, connect=max(connect, 0.001), read=max(read, 0.001))
 
-    def _connections(self) -> Adapter:
+    def _connections(self) -> Connections:
         pid = os.getpid()
-        adapter = self._adapter
-        if adapter is None or self._pid != pid:
+        kept = self._kept
+        if kept is None or self._pid != pid:
             with self._lock:
-                if self._adapter is None or self._pid != pid:
+                if self._kept is None or self._pid != pid:
                     # After a fork the parent's sockets are left to the parent: two processes on one connection mix their answers.
-                    self._adapter, self._pid = Adapter(verify=self._verify, proxies=self._proxies), pid
-                adapter = self._adapter
-        return adapter
+                    self._kept, self._pid = Connections(self._url, verify=self._verify, proxies=self._proxies), pid
+                kept = self._kept
+        return kept
 
     def _refusal(self, answer: Answer) -> ProviderError:
         if 300 <= answer.status < 400:
@@ -261,14 +257,15 @@ class Answer:
 
     def __iter__(self) -> Iterator[bytes]:
         call, guard, line, read, body = self._call, self._guard, self._line, self._read, self._body
-        clock, total, idle = call.clock, call.deadline, call.timeout.byte_idle
+        clock, idle, ahead = call.clock, call.timeout.byte_idle, guard.ahead
+        total = call.deadline + ahead
         size = 0
         try:
             # The guard holds all clocks; a timeout of the socket's own would cost another system call for each read.
             self._read_timeout(None)
             while True:
                 due = guard.byte_due = clock() + idle
-                guard.move(min(due, guard.token_due))
+                guard.move(min(due, guard.token_due) + ahead)
                 data = read(READ_SIZE)
                 if line.ended:
                     raise guard.ended()  # noqa: TRY301 -- one place below classes every end

@@ -62,7 +62,8 @@ class Timeout(Value):
 
     Args:
         connect: Until the connection stands, over all addresses of a name, TLS included.
-        first_token: From the start of an attempt to its first content. Applies when the wire request streams.
+        first_token: From the start of an attempt to its first content, the sending of the request included. Applies when the
+            wire request streams; otherwise `total` alone bounds the sending and the wait for the answer's head.
         byte_idle: Between two pieces of bytes, from the first byte of the body on. Comments feed this clock.
         token_idle: Between two events, the consumer's own time left out. Applies when the wire request streams.
         total: The whole call: attempts, waits, fallbacks, and the consumer's time while it reads a stream.

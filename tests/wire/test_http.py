@@ -1,6 +1,11 @@
 """What the HTTP toolkit refuses, redacts and explains, over real sockets."""
 
+import contextlib
+import re
 import socket
+import subprocess
+import sys
+import threading
 
 import pytest
 
@@ -8,7 +13,7 @@ import providerhub
 from providerhub import CallContext, ConfigurationError, InvalidRequestError, ProviderConfig, Timeout
 from providerhub.http import HttpClient
 from providerhub.openai_provider import OpenAIChatProvider
-from providerhub.testing import FaultServer, http_response
+from providerhub.testing import FakeClock, FaultServer, Hold, chunked, http_response
 
 CANARY = "canary-key-123"
 
@@ -103,3 +108,151 @@ def test_a_key_may_have_a_header_of_its_own():
         client.close()
     request = server.requests[0]
     assert (request.header("x-api-key"), request.header("authorization")) == (CANARY, "")
+
+
+class SlowReader:
+    """Takes one connection and leaves what is sent unread until it is told to read; then answers."""
+
+    def __init__(self):
+        self.read = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.read.set()
+        self._thread.join()
+        self._listener.close()
+
+    def _serve(self):
+        connection, _ = self._listener.accept()
+        with connection, contextlib.suppress(OSError):
+            self.read.wait()
+            data = b""
+            while got := connection.recv(1 << 20):
+                data += got
+                head, _, body = data.partition(b"\r\n\r\n")
+                size = re.search(rb"(?i)content-length: (\d+)", head)
+                if size and len(body) == int(size[1]):
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+
+LARGE = {"messages": [{"role": "user", "content": "x" * (8 << 20)}]}
+
+
+def test_sending_a_large_request_may_take_longer_than_connecting():
+    timeout = Timeout(connect=0.2, total=30.0)
+    with SlowReader() as server:
+        client = HttpClient(ProviderConfig(name="acme", url=server.url))
+        later = threading.Timer(3 * timeout.connect, server.read.set)  # the reader is slow: this is what is tested
+        later.start()
+        assert post(client, LARGE, timeout) == b"{}"
+        client.close()
+        later.join()
+
+
+@pytest.mark.parametrize(("stream", "phase"), [(True, "first token"), (False, "total time")])
+def test_sending_is_bounded_all_the_same(stream, phase):
+    call = CallContext(Timeout(first_token=0.3 if stream else 30.0, total=30.0 if stream else 0.3))
+    with SlowReader() as server:
+        client = HttpClient(ProviderConfig(name="acme", url=server.url))
+        with pytest.raises(providerhub.ProviderTimeoutError, match=phase):
+            client.post("/v1/chat/completions", LARGE, call, stream=stream)
+        client.close()
+
+
+def test_a_call_that_is_cancelled_while_it_sends_ends_at_once():
+    call = CallContext(Timeout())
+    with SlowReader() as server:
+        client = HttpClient(ProviderConfig(name="acme", url=server.url))
+        later = threading.Timer(0.2, call.cancel)
+        later.start()
+        with pytest.raises(providerhub.ProviderConnectionError, match="cancelled"):
+            client.post("/v1/chat/completions", LARGE, call, stream=True)
+        client.close()
+        later.join()
+
+
+def test_one_connection_serves_every_path_of_a_service():
+    paths = ["/models/a:generate", "/models/b c:generate?alt=sse", "/models/ä"]
+    with FaultServer(http_response(200, {}), repeat=True) as server:
+        client = HttpClient(ProviderConfig(name="acme", url=server.url + "/v1"))
+        for path in paths * 2:
+            with client.post(path, {}, CallContext(Timeout(total=5.0)), stream=False) as answer:
+                answer.read()
+        client.close()
+        server.wait_connected(1)
+        assert len({request.connection for request in server.requests}) == 1
+    targets = ["/v1/models/a:generate", "/v1/models/b%20c:generate?alt=sse", "/v1/models/%C3%A4"]
+    assert [request.target for request in server.requests] == targets * 2
+
+
+AGES = Timeout(connect=1e308, first_token=1e308, byte_idle=1e308, token_idle=1e308, total=1e308)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_timeouts_of_ages_hold_for_ages(stream):
+    with FaultServer(http_response(200, {})) as server:
+        client = HttpClient(ProviderConfig(name="acme", url=server.url))
+        with client.post("/", {}, CallContext(AGES), stream=stream) as answer:
+            assert answer.read() == b"{}"
+        client.close()
+
+
+@pytest.mark.parametrize("start", [0.0, 1e9])
+def test_a_call_with_a_clock_of_its_own_waits_in_the_system_s_time(start):
+    with FaultServer(http_response(200, {}), Hold(), (*chunked([b"{"], end=False), Hold())) as server:
+        client = HttpClient(ProviderConfig(name="acme", url=server.url))
+
+        def ask(**phases):
+            call = CallContext(Timeout(**phases), clock=FakeClock(start))
+            with client.post("/", {}, call, stream=True) as answer:
+                return answer.read()
+
+        assert ask() == b"{}"
+        with pytest.raises(providerhub.ProviderTimeoutError, match="first token"):
+            ask(first_token=0.1)
+        with pytest.raises(providerhub.ProviderTimeoutError, match="byte idle"):
+            ask(byte_idle=0.1)
+        client.close()
+
+
+NO_THREAD = """
+import sys, threading
+from providerhub import CallContext, ProviderConfig, ProviderConnectionError, Timeout
+from providerhub.http import HttpClient
+real, left = threading.Thread.start, [1]
+def start(thread):
+    if thread.name == "providerhub-watchdog" and left:
+        left.pop()
+        raise RuntimeError("can't start new thread")
+    real(thread)
+threading.Thread.start = start
+client = HttpClient(ProviderConfig(name="acme", url=sys.argv[1]))
+def ask(**phases):
+    with client.post("/", {}, CallContext(Timeout(**phases)), stream=True) as answer:
+        return answer.read()
+try:
+    ask()
+except ProviderConnectionError as error:
+    print(error)
+print(ask())
+try:
+    ask(first_token=0.1)
+except TimeoutError as error:
+    print(error)
+"""
+
+
+def test_where_no_thread_can_watch_the_call_says_so_and_the_next_one_tries_again():
+    with FaultServer(http_response(200, {}), Hold()) as server:
+        done = subprocess.run([sys.executable, "-c", NO_THREAD, server.url], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    told, answer, timeout = done.stdout.splitlines()
+    assert "no thread can be started to watch the timeouts: can't start new thread" in told
+    assert answer == "b'{}'"
+    assert "first token" in timeout
