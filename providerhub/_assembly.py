@@ -31,7 +31,7 @@ class Assembly:
         self.text: list[str] = []
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
-        self._tools: dict[int, list[str]] = {}
+        self._tools: dict[int, tuple[list[str], list[str]]] = {}
         self._usage: Usage | None = None
         self.finish: Finish | None = None
         self.content = False
@@ -46,17 +46,18 @@ class Assembly:
             Whether it is content: a non-empty delta of text, reasoning, refusal or a tool call.
 
         Raises:
-            PluginError: It is neither a `str` nor an event.
+            PluginError: It is neither a `str` nor an event, or an event that holds the wrong types.
         """
         kind = type(piece)
         if kind is str or kind is TextDelta:
-            text = piece if kind is str else piece.text  # type: ignore[union-attr]
+            text: str = piece if kind is str else _text(piece, "text")  # type: ignore[assignment]
             if text:
-                self.text.append(text)  # type: ignore[arg-type]
+                self.text.append(text)
             found = bool(text)
         elif kind is ReasoningDelta or kind is RefusalDelta:
-            (self._reasoning if kind is ReasoningDelta else self._refusal).append(piece.text)  # type: ignore[union-attr]
-            found = bool(piece.text)  # type: ignore[union-attr]
+            text = _text(piece, "text")
+            (self._reasoning if kind is ReasoningDelta else self._refusal).append(text)
+            found = bool(text)
         elif isinstance(piece, str):
             return self.add(str(piece))
         else:
@@ -71,7 +72,9 @@ class Assembly:
 
     def completion(self, provider: str, model: str, route: Route) -> Completion:
         """All that has come so far."""
-        tools = self._tools and tuple(ToolCall(i, name, arguments) for _, (i, name, arguments) in sorted(self._tools.items()))
+        tools = self._tools and tuple(
+            ToolCall(i, name, "".join(pieces)) for _, ((i, name), pieces) in sorted(self._tools.items())
+        )
         return Completion(
             "".join(self.text), "".join(self._reasoning) or None, tools or (), "".join(self._refusal) or None,
             self.finish.reason if self.finish else None, self._usage, provider, model, route,
@@ -79,10 +82,12 @@ class Assembly:
 
     def _add_other(self, piece: object) -> bool:
         if isinstance(piece, ToolCallDelta):
-            call = self._tools.setdefault(piece.index, ["", "", ""])
-            call[0] = piece.id or call[0]
-            call[1] = piece.name or call[1]
-            call[2] += piece.arguments
+            if not isinstance(piece.index, int):
+                raise _wrong(piece, "index", "an int")
+            head, parts = self._tools.setdefault(piece.index, (["", ""], []))
+            head[0] = piece.id or head[0]
+            head[1] = piece.name or head[1]
+            parts.append(_text(piece, "arguments"))
             return bool(piece.id or piece.name or piece.arguments)
         if isinstance(piece, UsageDelta):
             known = {k: v for k, v in attrs.asdict(piece.usage).items() if v is not None}
@@ -94,3 +99,16 @@ class Assembly:
             msg = f"the plugin yielded {type(piece).__name__}; it may yield str or one of {names}"
             raise PluginError(msg)
         return False
+
+
+def _text(piece: object, field: str) -> str:
+    value = getattr(piece, field)
+    if isinstance(value, str):
+        return value
+    raise _wrong(piece, field, "a str")
+
+
+def _wrong(piece: object, field: str, wanted: str) -> PluginError:
+    return PluginError(
+        f"the plugin yielded {type(piece).__name__} whose {field} is {type(getattr(piece, field)).__name__}, not {wanted}"
+    )

@@ -133,7 +133,8 @@ class Health:
         self._rules = rules or BreakerRules()
         self._budget_rules = budget or BudgetRules()
         self._size = size
-        self._lock = threading.Lock()
+        # Re-entrant: a collection of garbage in here may end a stream that nobody closed, which gives its permit back.
+        self._lock = threading.RLock()
         self._records: OrderedDict[Key, _Record] = OrderedDict()
         self._budgets: dict[str, RetryBudget] = {}
         self._troubled: set[Key] = set()

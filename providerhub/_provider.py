@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Protocol, runtime_checkable
 
 from providerhub._types import Event, Request, Timeout
+
+_log = logging.getLogger("providerhub")
 
 Piece = str | Event
 """What a provider may yield: a plain text, or an event."""
@@ -65,7 +68,7 @@ class CallContext:
 
         Args:
             callback: Called at most once, without arguments, in the cancelling thread; at once when the call is
-                cancelled already. It must not block.
+                cancelled already. It must not block; what it raises is logged.
 
         Returns:
             A function that takes the callback back; call it when the resource is given up.
@@ -95,7 +98,10 @@ class CallContext:
                 callback = self._callbacks.pop()
             except IndexError:  # pragma: no cover -- another thread took the last one between test and pop
                 return
-            callback()
+            try:
+                callback()
+            except Exception:  # noqa: BLE001 -- the others must still be called, and the canceller has done nothing wrong
+                _log.warning("a callback given to on_cancel raised", exc_info=True)
 
     def _forget(self, callback: Callable[[], object]) -> None:
         with contextlib.suppress(ValueError):

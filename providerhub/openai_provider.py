@@ -230,7 +230,8 @@ class ChatReading:
         """
         provider, decoder = self._provider, self._decoder
         if (not self._begun and self._begins_whole(data)) or self._whole is not None:
-            self._whole = bytearray(data) if self._whole is None else self._whole + data
+            self._whole = bytearray() if self._whole is None else self._whole
+            self._whole += data
             return
         short, long = self._reader.short, self._reader.long
         for event in provider._decoded(decoder, data):  # noqa: SLF001 -- two halves of one class

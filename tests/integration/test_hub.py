@@ -1,5 +1,6 @@
 """Calls through a hub, with provider objects registered directly."""
 
+import asyncio
 import gc
 import logging
 
@@ -10,6 +11,7 @@ from providerhub import (
     AllProvidersFailedError,
     AmbiguousProviderError,
     BadRequestError,
+    BreakerRules,
     DeadlineExceededError,
     Finish,
     Hub,
@@ -26,6 +28,7 @@ from providerhub import (
     Settings,
     StreamInterruptedError,
     TextDelta,
+    Timeout,
     ToolCall,
     ToolCallDelta,
     Usage,
@@ -450,3 +453,66 @@ def test_an_unknown_keyword_is_named_with_the_known_ones(call):
 def test_a_knob_of_the_wrong_type_is_an_invalid_request(wrong):
     with pytest.raises(providerhub.InvalidRequestError, match=next(iter(wrong))):
         providerhub.Hub(providers=[]).complete("m", "Hello", **wrong)
+
+
+def test_a_callback_that_raises_keeps_no_other_from_being_called(caplog):
+    called = []
+    call = providerhub.CallContext(Timeout())
+    call.on_cancel(lambda: called.append("first"))
+    call.on_cancel(lambda: 1 / 0)
+    call.on_cancel(lambda: called.append("last"))
+    call.cancel()
+    assert called == ["last", "first"]
+    assert "on_cancel" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+WRONG_PIECES = [
+    (TextDelta(5), "TextDelta whose text is int"),
+    (ReasoningDelta(None), "ReasoningDelta whose text is NoneType"),
+    (ToolCallDelta(0, "a", "f", None), "ToolCallDelta whose arguments is NoneType"),
+    (ToolCallDelta("0", "a", "f", ""), "ToolCallDelta whose index is str"),
+]
+
+
+@pytest.mark.parametrize(("piece", "told"), WRONG_PIECES)
+def test_an_event_that_holds_the_wrong_type_is_the_plugin_s_fault_and_the_next_one_answers(scripted, make_hub, piece, told):
+    for stream in (False, True):
+        hub = make_hub(a=scripted([piece]), b=scripted(["fine"]))
+        answer = hub.complete("m", "x", stream=stream)
+        assert "".join(answer if stream else [answer.text]) == "fine"
+        assert told in str(answer.route.attempts[0].error)
+
+
+def test_an_unclosed_stream_that_is_collected_in_the_middle_of_the_book_keeping_does_no_harm(scripted, make_hub):
+    settings = Settings(autoload=False, retry=RetryPolicy(backoff=0), breaker=BreakerRules(in_a_row=1))
+    hub = make_hub(settings, a=scripted(["a", "b"]), b=scripted([ServerError("x")] * 9))
+    collected = []
+
+    def collecting():
+        collected.append(gc.collect())
+        return 0.5
+
+    hub._health._rng = collecting  # it is asked while a breaker opens
+    stream = hub.complete("a/m", "x", stream=True)
+    circle = [stream]
+    circle.append(circle)
+    del stream, circle
+    with pytest.raises(ServerError):
+        hub.complete("b/m", "x")
+    assert collected
+    assert hub.complete("a/m", "x").text == "ab"
+
+
+def test_timeouts_of_ages_hold_for_ages(scripted, make_hub):
+    ages = Timeout(connect=1e308, first_token=1e308, byte_idle=1e308, token_idle=1e308, total=1e308)
+    hub = make_hub(a=scripted(["a"]))
+    assert hub.complete("m", "x", timeout=ages).text == "a"
+    assert hub.complete("m", "x", timeout=ages, hedge=True).text == "a"
+    assert asyncio.run(hub.acomplete("m", "x", timeout=ages, hedge=True)).text == "a"
+
+
+@pytest.mark.parametrize("kind", [{}, {"type": ["json_object"]}, {"type": {}}])
+def test_a_response_format_without_a_type_is_refused(scripted, make_hub, kind):
+    with pytest.raises(InvalidRequestError, match="response_format must be a mapping such as"):
+        make_hub(a=scripted(["a"])).complete("m", "x", response_format=kind, on_interrupt="restart")
