@@ -175,6 +175,10 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _typed(value: Mapping[str, Any]) -> bool:
+    return isinstance(value.get("type"), str)
+
+
 def _list_of(kind: type) -> _Test:
     return lambda value: (
         isinstance(value, Sequence) and not isinstance(value, str | bytes) and all(isinstance(item, kind) for item in value)
@@ -189,7 +193,7 @@ _REQUEST: tuple[tuple[str, str, _Test], ...] = (
     ("stop", "a text or a list of texts", _list_of(str)),
     ("tools", "a list of tool definitions, each a mapping", _list_of(Mapping)),
     ("tool_choice", "'auto', 'none', 'required', or a mapping that names one tool", _is(str, Mapping)),
-    ("response_format", "a mapping such as {'type': 'json_object'}", _is(Mapping)),
+    ("response_format", "a mapping such as {'type': 'json_object'}", lambda value: _is(Mapping)(value) and _typed(value)),
     ("seed", "a whole number", _whole),
 )
 """Field of a request, what it may be, and how that is told."""

@@ -56,7 +56,7 @@ def has_images(messages: Sequence[Mapping[str, Any]]) -> bool:
     """Whether any message has an image part."""
     for message in messages:
         content = message.get("content")
-        if isinstance(content, list) and any(part.get("type") == "image_url" for part in content):
+        if isinstance(content, list | tuple) and any(part.get("type") == "image_url" for part in content):
             return True
     return False
 
@@ -69,6 +69,6 @@ def token_bound(messages: Sequence[Mapping[str, Any]]) -> int:
 def _bytes(content: object) -> int:
     if isinstance(content, str):
         return len(content) if content.isascii() else len(content.encode("utf-8", "replace"))
-    if isinstance(content, list):
+    if isinstance(content, list | tuple):
         return sum(_bytes(part.get("text")) for part in content)
     return 0

@@ -110,8 +110,10 @@ class Instance:
         config, missing = resolve(self._given, self.info, os.environ)
         if config.api_key == self.config.api_key and not self._renew(config.api_key):
             return False
-        self.close()
-        self.config, self.missing = config, missing
+        with self._lock:  # nobody makes an object of the old settings once it is given up
+            self.config, self.missing = config, missing
+            made = self._taken()
+        _close_all(self.name, made)
         return True
 
     def discover(self, *, again: bool = False) -> bool:
@@ -135,10 +137,9 @@ class Instance:
 
     def close(self) -> None:
         """Close the provider objects made so far."""
-        for provider in self._given_up():
-            closer: Callable[[], object] | None = getattr(provider, "close", None)
-            if closer is not None:
-                _closed(self.name, closer)
+        with self._lock:
+            made = self._taken()
+        _close_all(self.name, made)
 
     async def aclose(self) -> None:
         """Close the provider objects made so far, awaiting that of the running loop where it can be awaited."""
@@ -146,20 +147,20 @@ class Instance:
 
         own = self._per_loop.get(asyncio.get_running_loop())
         closer = getattr(own, "aclose", None)
-        for provider in self._given_up():
-            if provider is own and closer is not None:
-                try:
-                    await closer()
-                except Exception:  # noqa: BLE001 -- one that fails at its end must not keep the others open
-                    _log.warning("closing provider %s raised", self.name, exc_info=True)
-            elif callable(getattr(provider, "close", None)):
-                _closed(self.name, provider.close)  # type: ignore[attr-defined]
-
-    def _given_up(self) -> list[Provider]:
         with self._lock:
-            made = [p for p in (self._made, *self._per_loop.values()) if p is not None]
-            self._made = None
-            self._per_loop.clear()
+            made = self._taken()
+        _close_all(self.name, [provider for provider in made if provider is not own or closer is None])
+        if closer is not None:
+            try:
+                await closer()
+            except Exception:  # noqa: BLE001 -- one that fails at its end must not keep the others open
+                _log.warning("closing provider %s raised", self.name, exc_info=True)
+
+    def _taken(self) -> list[Provider]:
+        """The objects made so far, which are nobody's from now on; to be called under the lock."""
+        made = [p for p in (self._made, *self._per_loop.values()) if p is not None]
+        self._made = None
+        self._per_loop.clear()
         return made
 
     def _variable(self, setting: Setting) -> str:
@@ -407,11 +408,14 @@ class _Index:
         return tuple(best.values())
 
 
-def _closed(name: str, closer: Callable[[], object]) -> None:
-    try:
-        closer()
-    except Exception:  # noqa: BLE001 -- one that fails at its end must not keep the others open
-        _log.warning("closing provider %s raised", name, exc_info=True)
+def _close_all(name: str, providers: Iterable[Provider]) -> None:
+    for provider in providers:
+        closer: Callable[[], object] | None = getattr(provider, "close", None)
+        try:
+            if closer is not None:
+                closer()
+        except Exception:  # noqa: BLE001 -- one that fails at its end must not keep the others open
+            _log.warning("closing provider %s raised", name, exc_info=True)
 
 
 def resolve_name(name: str) -> Callable[..., Any]:

@@ -133,6 +133,15 @@ def test_known_true_before_unknown_and_false_left_out(scripted, name, reason, kn
     assert _plan(hub, "m") == ["a/m", "b/m", "c/m"]
 
 
+def test_the_parts_of_a_message_may_stand_in_a_tuple(scripted):
+    parts = ({"type": "text", "text": "x" * 1000}, *IMAGE[0]["content"])
+    models = {"a": [ModelInfo("m", supports_images=False)], "b": [ModelInfo("m", context_window=100)], "c": [ModelInfo("m")]}
+    hub = _hub(scripted, models)
+    knobs = {"messages": [{"role": "user", "content": parts}]}
+    assert _plan(hub, "m", **knobs) == ["c/m"]
+    assert set(_skips(hub, "m", **knobs)) == {"a", "b"}
+
+
 def test_prefill_must_be_declared(scripted):
     hub = _hub(scripted, {"a": ["m"], "b": [ModelInfo("m", supports_prefill=True)]})
     assert _plan(hub, "m", on_interrupt="continue") == ["b/m"]

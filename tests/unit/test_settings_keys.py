@@ -300,6 +300,19 @@ def test_a_key_that_was_refused_is_read_again_but_not_all_the_time():
     assert source.asked == 2
 
 
+@pytest.mark.usefixtures("importable")
+def test_nobody_gets_an_object_of_the_old_key_once_it_has_changed(monkeypatch):
+    monkeypatch.setenv("ACME_API_KEY", "old")
+    info = ProviderInfo(name="acme", needs_auth=True, factory=f"{__name__}:create")
+    instance = Instance(ProviderConfig(name="acme"), info)
+    while_closing = []
+    instance.provider().close = lambda: while_closing.append(instance.provider())
+    monkeypatch.setenv("ACME_API_KEY", "new")
+    assert instance.reconfigured() is True
+    assert [provider.key for provider in while_closing] == ["new"]
+    assert instance.provider() is while_closing[0]
+
+
 def test_a_key_that_cannot_be_read_again_stays(caplog):
     class Once:
         asked = False

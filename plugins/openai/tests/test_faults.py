@@ -14,6 +14,7 @@ import providerhub
 from providerhub import Timeout
 from providerhub.testing import (
     Close,
+    FakeClock,
     FaultServer,
     Gate,
     Hold,
@@ -179,6 +180,14 @@ def test_a_configured_proxy_is_used(hub_at, ask):
     assert proxy.requests[0].target == "http://127.0.0.1:1/v1/chat/completions"
 
 
+def test_a_proxy_may_be_written_without_its_scheme_and_for_one_host(hub_at, ask):
+    with FaultServer(openai_stream("Hi"), repeat=True) as proxy:
+        bare = proxy.url.removeprefix("http://")
+        for proxies in ({"http": bare}, {"all": bare}, {"http://127.0.0.1": bare, "http": "http://127.0.0.1:1"}):
+            with hub_at("http://127.0.0.1:1", proxies=proxies) as hub:
+                assert ask(hub).text == "Hi"
+
+
 def test_a_stream_that_is_closed_early_frees_its_socket(hub_at):
     async def leave(hub, server):
         async with await hub.acomplete("openai/m", "?", stream=True) as stream:
@@ -273,6 +282,45 @@ def test_closing_the_hub_closes_what_a_running_loop_keeps(hub_at):
     answer = http_response(200, b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}]}')
     with FaultServer(answer, repeat=True) as server, hub_at(server.url) as hub:
         asyncio.run(ask_and_close(hub, server))
+
+
+def test_closing_the_hub_lets_an_answer_under_way_come_to_its_end(hub_at):
+    async def read_on(hub, server):
+        async with await hub.acomplete("openai/m", "?", stream=True) as stream:
+            tokens = aiter(stream)
+            assert await anext(tokens) == "Hello"
+            hub.close()
+            assert (await hub.acomplete("openai/m", "?")).text == "Hi"
+            server.open("rest")
+            assert [token async for token in tokens] == [" you"]
+        await asyncio.to_thread(server.client_gone)
+
+    slow = chunked([event(HELLO), Gate("rest"), event(openai_chunk(" you", finish_reason="stop")), b"data: [DONE]\n\n"])
+    whole = http_response(200, b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}]}')
+    with FaultServer(slow, whole) as server, hub_at(server.url) as hub:
+        asyncio.run(read_on(hub, server))
+
+
+@pytest.mark.parametrize("start", [0.0, 1e9])
+def test_a_call_with_a_clock_of_its_own_waits_in_the_loop_s_time(start):
+    from providerhub_openai.provider import create
+
+    async def use(server):
+        provider = create(providerhub.ProviderConfig(name="openai", url=server.url))
+        request = providerhub.Request("m", [{"role": "user", "content": "?"}], stream=True)
+
+        async def ask(**phases):
+            call = providerhub.CallContext(Timeout(**phases), clock=FakeClock(start))
+            return [piece async for piece in provider.astream(request, call)]
+
+        assert await ask() == ["Hi", providerhub.Finish("stop")]
+        for phases in ({"first_token": 0.1}, {"byte_idle": 0.1}):
+            with pytest.raises(providerhub.ProviderTimeoutError):
+                await ask(**phases)
+        await provider.aclose()
+
+    with FaultServer(openai_stream("Hi"), Hold(), chunked([event(HELLO), Hold()], end=False)) as server:
+        asyncio.run(use(server))
 
 
 def test_aclose_waits(hub_at):

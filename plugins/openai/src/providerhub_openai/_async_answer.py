@@ -40,7 +40,7 @@ class AsyncAnswer:
     def __init__(self, call: CallContext, guard: Guard, forget: Callable[[], None], limit: int, *, stream: bool) -> None:
         self._call = call
         self._guard = guard
-        self._forget = forget
+        self._forget: Callable[[], None] | None = forget
         self._limit = limit
         self._stream = stream
         self._response: Any = None
@@ -49,7 +49,7 @@ class AsyncAnswer:
         self._cut = False
         self._complete = False
         self._size = 0
-        self._token_due = call.started + call.timeout.first_token
+        self._token_due = call.started + call.timeout.first_token if stream else call.deadline
         self._phase = "first token"
         self.status = 0
         self.headers: Mapping[str, str] = {}
@@ -82,8 +82,9 @@ class AsyncAnswer:
 
     def token(self) -> None:
         """Say that content has come, and that the consumer has given control back: the token-idle clock starts again."""
-        self._phase = "token idle"
-        self._token_due = self._call.clock() + self._call.timeout.token_idle
+        if self._stream:
+            self._phase = "token idle"
+            self._token_due = self._call.clock() + self._call.timeout.token_idle
 
     async def next(self) -> bytes:
         """The body's next bytes, as they come; empty at its end.
@@ -93,7 +94,7 @@ class AsyncAnswer:
         """
         call, guard = self._call, self._guard
         now, total = call.clock(), call.deadline
-        due = min(self._token_due, total) if self._stream else total
+        due = min(self._token_due, total)
         guard.expired = guard.expired or now > due
         if guard.over():
             raise self._ended()
@@ -156,8 +157,11 @@ class AsyncAnswer:
 
     def close(self) -> None:
         """Release the connection; it is closed unless the body was read to its end. A second call does nothing."""
+        forget, self._forget = self._forget, None
+        if forget is None:
+            return
         self._guard.release()
-        self._forget()
+        forget()
         response, self._response = self._response, None
         if response is not None:
             self._unwatch()

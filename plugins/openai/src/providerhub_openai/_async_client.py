@@ -6,13 +6,14 @@ It is imported by the first asynchronous call.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
 import weakref
 from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from providerhub import CallContext, InvalidRequestError, ProtocolError, ProviderConfig, ProviderError, error_from_status
 from providerhub.http import BODY_LIMIT, ERROR_BODY_LIMIT
@@ -26,6 +27,55 @@ _HEAD_LIMIT = 65536
 """Bytes of one header line."""
 _LARGE = 1024 * 1024
 """Bytes from which on aiohttp wants a body as a file."""
+
+
+class _Session:
+    """The connections that one event loop keeps.
+
+    Args:
+        client: aiohttp's session.
+        loop: The loop.
+
+    Attributes:
+        keeper: Closes them when it is closed.
+        users: How many answers are under way on them.
+    """
+
+    def __init__(self, client: Any, loop: AbstractEventLoop) -> None:
+        self.client = client
+        self.users = 0
+        self.keeper = self._kept()
+        self._loop = loop
+        self._is_given_up = False
+
+    def give_up(self) -> None:
+        """Close them as soon as nobody uses one; in the loop's own thread, as everything here."""
+        self._is_given_up = True
+        self._close_unused()
+
+    def left(self) -> None:
+        """One answer is over."""
+        self.users -= 1
+        self._close_unused()
+
+    def _close_unused(self) -> None:
+        if self._is_given_up and not self.users:
+            task = self._loop.create_task(self._closed())
+            _closing.add(task)  # a loop holds its tasks weakly
+            task.add_done_callback(_closing.discard)
+
+    async def _closed(self) -> None:
+        await self.keeper.aclose()
+
+    async def _kept(self) -> AsyncGenerator[None, None]:
+        """Hold them until the loop ends: a loop closes the generators that are still open in it, and so the connections."""
+        try:
+            yield
+        finally:
+            await self.client.close()
+
+
+_closing: set[Any] = set()
 
 
 class AsyncClient:
@@ -43,8 +93,7 @@ class AsyncClient:
         self._url = (config.url or "").rstrip("/")
         self._key = config.api_key.reveal().strip() if config.api_key else ""
         self._bundle = config.ca_bundle
-        scheme = urlsplit(self._url).scheme
-        self._proxy = config.proxies.get(scheme) or config.proxies.get("all")
+        self._proxy = _proxy(self._url, config.proxies)
         self._headers = {
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
@@ -54,8 +103,7 @@ class AsyncClient:
         if self._key:
             self._headers["Authorization"] = f"Bearer {self._key}"
         self._tls: Any = None
-        self._sessions: weakref.WeakKeyDictionary[AbstractEventLoop, tuple[Any, AsyncGenerator[None, None]]]
-        self._sessions = weakref.WeakKeyDictionary()
+        self._sessions: weakref.WeakKeyDictionary[AbstractEventLoop, _Session] = weakref.WeakKeyDictionary()
 
     async def post(self, path: str, payload: Mapping[str, Any], call: CallContext, *, stream: bool) -> AsyncAnswer:
         """Send a request and wait for its headers.
@@ -77,14 +125,21 @@ class AsyncClient:
         body = _encoded(payload)
         loop = asyncio.get_running_loop()
         session = await self._session(loop)
+        session.users += 1
         phase = asyncio.timeout(None)
         due = min(call.started + (call.timeout.first_token if stream else call.timeout.total), call.deadline)
         guard = Guard(loop, call.clock, due, lambda: phase.reschedule(loop.time()))
-        answer = AsyncAnswer(call, guard, call.on_cancel(guard.cancel), BODY_LIMIT, stream=stream)
+        forget = call.on_cancel(guard.cancel)
+
+        def left() -> None:
+            forget()
+            session.left()
+
+        answer = AsyncAnswer(call, guard, left, BODY_LIMIT, stream=stream)
         failure: Exception | None = None
         try:
             async with phase:
-                answer.take(await self._send(session, path, body, call))
+                answer.take(await self._send(session.client, path, body, call))
             if not 200 <= answer.status < 300:  # noqa: PLR2004 -- an HTTP status is its own name
                 failure = await self._refusal(answer)
         except Exception as error:  # noqa: BLE001 -- whatever the layers below raise is classed
@@ -99,12 +154,12 @@ class AsyncClient:
         return answer
 
     def close(self) -> None:
-        """Have each event loop close the connections that it keeps."""
-        for loop, (_, keeper) in list(self._sessions.items()):
-            try:
-                loop.call_soon_threadsafe(_close_soon, loop, keeper)
-            except RuntimeError:  # the loop is closed, and has closed them before
-                self._sessions.pop(loop, None)
+        """Have each event loop close the connections that it keeps, once no answer is under way on one of them."""
+        for loop in list(self._sessions):
+            session = self._sessions.pop(loop, None)
+            if session is not None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed, and has closed them before
+                    loop.call_soon_threadsafe(session.give_up)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop, and have the others close theirs."""
@@ -112,16 +167,15 @@ class AsyncClient:
 
         found = self._sessions.pop(get_running_loop(), None)
         if found is not None:
-            await found[1].aclose()
+            await found.keeper.aclose()
         self.close()
 
-    async def _session(self, loop: AbstractEventLoop) -> Any:
+    async def _session(self, loop: AbstractEventLoop) -> _Session:
         found = self._sessions.get(loop)
         if found is None:
-            session = self._opened()
-            found = self._sessions[loop] = (session, self._kept(session, loop))
-            await anext(found[1])
-        return found[0]
+            found = self._sessions[loop] = _Session(self._opened(), loop)
+            await anext(found.keeper)
+        return found
 
     def _opened(self) -> Any:
         import aiohttp  # noqa: PLC0415 -- slow to import; who never awaits does not pay for it
@@ -133,7 +187,9 @@ class AsyncClient:
 
             import certifi  # noqa: PLC0415 -- the same
 
-            self._tls = ssl.create_default_context(cafile=self._bundle or certifi.where())
+            trusted = self._bundle or certifi.where()
+            folder = Path(trusted).is_dir()
+            self._tls = ssl.create_default_context(cafile=None if folder else trusted, capath=trusted if folder else None)
         return aiohttp.ClientSession(
             connector=Connector(limit=0, ssl=self._tls if self._tls is not None else True),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -144,14 +200,6 @@ class AsyncClient:
             max_line_size=_HEAD_LIMIT,
             max_field_size=_HEAD_LIMIT,
         )
-
-    async def _kept(self, session: Any, loop: AbstractEventLoop) -> AsyncGenerator[None, None]:
-        """Hold a session until its loop ends: a loop closes the generators that are still open in it, and so the session."""
-        try:
-            yield
-        finally:
-            self._sessions.pop(loop, None)
-            await session.close()
 
     async def _send(self, session: Any, path: str, body: bytes, call: CallContext) -> Any:
         from aiohttp import ClientTimeout  # noqa: PLC0415 -- slow to import, and imported already for the session
@@ -182,14 +230,11 @@ def _encoded(payload: Mapping[str, Any]) -> bytes:
         raise InvalidRequestError(msg) from error
 
 
-_closing: set[Any] = set()
+def _proxy(url: str, proxies: Mapping[str, str]) -> str | None:
+    """The proxy for an address, chosen and completed as in `providerhub.http`."""
+    if not proxies:
+        return None
+    from requests.utils import select_proxy  # noqa: PLC0415 -- slow to import; needed where there are proxies only
 
-
-def _close_soon(loop: AbstractEventLoop, keeper: AsyncGenerator[None, None]) -> None:
-    task = loop.create_task(_closed(keeper))
-    _closing.add(task)  # a loop holds its tasks weakly
-    task.add_done_callback(_closing.discard)
-
-
-async def _closed(keeper: AsyncGenerator[None, None]) -> None:
-    await keeper.aclose()
+    proxy = select_proxy(url, proxies)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy

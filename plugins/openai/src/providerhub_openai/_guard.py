@@ -16,18 +16,18 @@ class Guard:
     Args:
         loop: The running event loop.
         clock: Monotonic seconds.
-        due: The moment, on `clock`.
+        due: The moment, on `clock`. The waiting itself goes by the loop's clock: a test may have handed in another.
         end: Ends what is guarded; it must not block.
     """
 
-    __slots__ = ("_clock", "_due", "_end", "_handle", "_loop", "_scheduled", "ended", "expired")
+    __slots__ = ("_ahead", "_due", "_end", "_handle", "_loop", "_scheduled", "ended", "expired")
 
     def __init__(self, loop: AbstractEventLoop, clock: Callable[[], float], due: float, end: Callable[[], object]) -> None:
         self._loop = loop
-        self._clock = clock
         self._end: Callable[[], object] | None = end
-        self._due = self._scheduled = due
-        self._handle = loop.call_later(max(0.0, due - clock()), self._look)
+        self._ahead = loop.time() - clock()
+        self._due = due
+        self._schedule()
         self.expired = False
         self.ended = False
 
@@ -60,7 +60,7 @@ class Guard:
         self._end = None
 
     def _look(self) -> None:
-        if self._due > self._clock():
+        if self._due + self._ahead > self._loop.time():
             self._schedule()
         else:
             self.expired = True
@@ -68,7 +68,7 @@ class Guard:
 
     def _schedule(self) -> None:
         self._scheduled = self._due
-        self._handle = self._loop.call_later(max(0.0, self._due - self._clock()), self._look)
+        self._handle = self._loop.call_at(self._due + self._ahead, self._look)
 
     def _finish(self) -> None:
         if self._end is not None:
