@@ -7,8 +7,6 @@ imported or understood is recorded with its reason, and the others work.
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +18,7 @@ import pluggy
 import providerhub.hookspecs as hookspecs  # noqa: PLR0402 -- `from` would have the package import all of its exports first
 from providerhub._capabilities import API_VERSION, ProviderInfo
 from providerhub._errors import ConfigurationError
+from providerhub._installed import distributions, entry_points, name_and_version, name_of
 from providerhub._settings import Settings
 from providerhub._types._value import Value
 
@@ -83,7 +82,7 @@ class Plugins:
 
     def __init__(self, settings: Settings) -> None:
         self.malformed: list[Malformed] = []
-        self._hook_entries: list[Any] = []
+        self._hook_entries: list[tuple[str, str, str]] = []
         self._records: dict[str, PluginRecord] = {}
         self._lock = threading.RLock()  # re-entrant: a plugin that is being imported may ask for another
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
@@ -118,16 +117,16 @@ class Plugins:
     @property
     def hook_modules(self) -> tuple[tuple[str, str, str], ...]:
         """Name, value and distribution of those entries of group `providerhub.hooks` that have not been imported yet."""
-        return tuple((entry.name, entry.value, _name_of(entry.dist)) for entry in self._hook_entries)
+        return tuple(self._hook_entries)
 
     def hooks(self, name: str) -> tuple[Callable[..., Any], ...]:
         """The implementations of one hook from group `providerhub.hooks`, each taking the hook's keyword arguments."""
         entries, self._hook_entries = self._hook_entries, []
-        for entry in entries:
-            plugin, reason = self._register(entry.name, entry.value)
+        for entry, value, _ in entries:
+            plugin, reason = self._register(entry, value)
             reason = reason or self._unknown_hooks(plugin)
             if reason:
-                self.malformed.append(Malformed(f"{entry.name} ({entry.value})", reason))
+                self.malformed.append(Malformed(f"{entry} ({value})", reason))
         caller: pluggy.HookCaller = getattr(self._manager.hook, name)
         return tuple(_narrow(implementation) for implementation in reversed(caller.get_hookimpls()))
 
@@ -150,13 +149,8 @@ class Plugins:
         return tuple(filter(None, (_odd_hook(name, is_marked=name in marked) for name in sorted({*marked, *named}))))
 
     def _scan(self) -> Iterable[PluginRecord]:
-        import importlib_metadata  # noqa: PLC0415 -- slow to import; needed only when plugins are looked for
-
         seen: set[str] = set()
-        # The path names an archive of the standard library that hardly any installation has; to look into it would load what
-        # reads archives, a tenth of the time that discovery takes.
-        path = [entry for entry in sys.path if os.path.exists(entry or os.curdir)]  # noqa: PTH110 -- pathlib is slow to import
-        for distribution in importlib_metadata.distributions(path=path):
+        for distribution in distributions():
             try:
                 text = distribution.read_text("entry_points.txt") or ""
                 if hookspecs.PROJECT not in text:  # most distributions: parsing them all would cost most of the time
@@ -165,14 +159,15 @@ class Plugins:
                 if name in seen:  # a second copy further down the path is shadowed by the first
                     continue
                 seen.add(name)
-                entries = list(distribution.entry_points)
+                entries = list(entry_points(text))
             except Exception as error:  # noqa: BLE001 -- any broken metadata on this machine must not stop the others
-                self.malformed.append(Malformed(_name_of(distribution), f"{type(error).__name__}: {error}"))
+                self.malformed.append(Malformed(name_of(distribution), f"{type(error).__name__}: {error}"))
                 continue
-            self._hook_entries += [entry for entry in entries if entry.group == HOOK_GROUP]
-            for entry in entries:
-                if entry.group == hookspecs.PROJECT:
-                    yield PluginRecord(name=entry.name, value=entry.value, distribution=name, version=version)
+            for group, entry, value in entries:
+                if group == HOOK_GROUP:
+                    self._hook_entries.append((entry, value, name))
+                elif group == hookspecs.PROJECT:
+                    yield PluginRecord(name=entry, value=value, distribution=name, version=version)
 
     def _import(self, record: PluginRecord) -> PluginRecord:
         start = time.perf_counter()
@@ -299,32 +294,3 @@ def _check_names(settings: Settings, records: Mapping[str, PluginRecord]) -> Non
                 known = ", ".join(records) or "none"
                 msg = f"{where} names {name!r}, which is not installed; installed plugins: {known}"
                 raise ConfigurationError(msg)
-
-
-def name_and_version(distribution: Any) -> tuple[str, str]:
-    """Two headers of the core metadata, read without the e-mail parser that importlib-metadata loads for them.
-
-    Args:
-        distribution: Whose.
-
-    Returns:
-        The name and the version.
-
-    Raises:
-        ValueError: There is no name.
-    """
-    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-    headers = text.replace("\r\n", "\n").partition("\n\n")[0]
-    found = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in headers.split("\n"))}
-    if not found.get("name"):
-        msg = "its metadata has no name"
-        raise ValueError(msg)
-    return found["name"], found.get("version", "")
-
-
-def _name_of(distribution: Any) -> str:
-    """The folder's name serves where not even the metadata can be read."""
-    try:
-        return str(distribution.name)
-    except Exception:  # noqa: BLE001 -- this is the error path of broken metadata
-        return str(getattr(distribution, "_path", "unknown"))
