@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 import traceback
 
 import llm
@@ -441,6 +442,30 @@ def test_a_model_without_an_asynchronous_side_works_in_a_thread(extra):
 
     extra(Plain())
     assert asyncio.run(ask()) == ["One ", "two"]
+
+
+def test_a_silent_model_without_an_asynchronous_side_is_given_up(extra):
+    go_on = threading.Event()
+
+    class Plain(llm.Model):
+        model_id, can_stream = "plain", True
+
+        def execute(self, prompt, stream, response, conversation):
+            yield "One "
+            go_on.wait()
+
+    async def ask():
+        try:
+            with pytest.raises(StreamInterruptedError) as caught:
+                async with await slow_hub(token_idle=0.05).acomplete("llm/plain", "x", stream=True) as stream:
+                    [_ async for _ in stream]
+        finally:
+            go_on.set()
+        return caught.value
+
+    extra(Plain())
+    error = asyncio.run(ask())
+    assert (error.partial, type(error.cause)) == ("One ", ProviderTimeoutError)
 
 
 def test_the_declaration_does_not_import_llm():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 import llm
@@ -59,25 +59,28 @@ class Llm:
     async def astream(self, request: Request, call: CallContext) -> AsyncIterator[str | Event]:
         """As `stream`; a model without an asynchronous side works in a thread."""
         found = await asyncio.to_thread(self._found, request.model)
-        if found.async_model is None:
-            pieces = self.stream(request, call)
-            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        clocks = _Clocks(call, stream=request.stream)
+        pieces = self._awaited(found.async_model, request, call) if found.async_model else _in_threads(self.stream(request, call))
+        try:
+            while (piece := await clocks.next(pieces)) is not None:
                 yield piece
-            return
-        response = self._prepared(found.async_model, request, call)
+                clocks.token()
+        finally:
+            clocks.close()
+            await pieces.aclose()
+
+    async def _awaited(self, model: Any, request: Request, call: CallContext) -> AsyncGenerator[str | Event, None]:
+        response = self._prepared(model, request, call)
         events = response.astream_events()
         failure: Exception | None = None
-        clocks = _Clocks(call, stream=request.stream)
         try:
-            while (event := await clocks.next(events)) is not None:
+            async for event in events:
                 piece = piece_of(event)
                 if piece is not None:
                     yield piece
-                    clocks.token()
         except Exception as error:  # noqa: BLE001 -- whatever a plugin of llm's raises
-            failure = self._failure(found.async_model, error)
+            failure = self._failure(model, error)
         finally:
-            clocks.close()
             await events.aclose()
         if failure is not None:
             raise failure
@@ -111,6 +114,12 @@ class Llm:
             return text
 
         return mapped(error, redact)
+
+
+async def _in_threads(pieces: Iterator[str | Event]) -> AsyncGenerator[str | Event, None]:
+    """A synchronous iterator, each step in a thread; one that is given up ends by itself, at its next piece."""
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        yield piece
 
 
 class _Clocks:
