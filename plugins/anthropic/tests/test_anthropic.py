@@ -11,7 +11,7 @@ import pytest
 
 import providerhub
 from providerhub import NoCapableProviderError, ProviderConfig, ToolCall, Usage
-from providerhub.testing import FaultServer, Hold, chunked, http_response
+from providerhub.testing import FaultServer, Hold, chunked, close_delimited, http_response
 from providerhub_anthropic import providerhub_provider
 from providerhub_anthropic._reading import Reading
 from providerhub_anthropic.provider import create, discover
@@ -408,6 +408,13 @@ def test_a_whole_answer_where_a_stream_was_asked_for(kind):
     body = {"type": "message", "content": [SAID], "stop_reason": "end_turn"}
     with FaultServer(http_response(200, body, {"Content-Type": kind})) as server, hub_at(server.url) as hub:
         assert list(hub.complete(MODEL, "?", stream=True)) == ["Hi"]
+
+
+def test_a_stream_that_is_labelled_as_json_is_a_stream_all_the_same():
+    script = close_delimited([START, text("Hi"), *STOP], headers={"Content-Type": "application/json"})
+    with FaultServer(script) as server, hub_at(server.url) as hub, hub.complete(MODEL, "?", stream=True) as stream:
+        assert list(stream) == ["Hi"]
+        assert "application/json" in stream.route.attempts[0].notes[0]
 
 
 def test_a_stream_is_the_same_wherever_a_read_begins():

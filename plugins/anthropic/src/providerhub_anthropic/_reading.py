@@ -84,6 +84,10 @@ def parsed(data: bytes) -> dict[str, Any]:
     return found
 
 
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+"""What may stand before the first sign of an answer."""
+
+
 class Reading:
     """Reads one event stream.
 
@@ -122,7 +126,8 @@ class Reading:
             ProviderError: The stream holds an error, or is none.
         """
         if (not self._signed and self._begins_whole(data)) or self._whole is not None:
-            self._whole = (self._whole or bytearray()) + data
+            self._whole = bytearray() if self._whole is None else self._whole
+            self._whole += data
             return
         for event in self._decoded(data):
             if not self._begun:
@@ -136,8 +141,8 @@ class Reading:
             raise _no_stream(self._decoder.stray)
 
     def _begins_whole(self, data: bytes) -> bool:
-        """Whether the answer is whole, and not even labelled so. Its first sign tells; a later read may begin with any."""
-        begin = data.lstrip()
+        """Whether the answer is whole. Its first sign tells, what its type says is no guide; a later read may begin with any."""
+        begin = data.lstrip(_BLANK)
         self._signed = bool(begin)
         if begin[:1] != b"{":
             return False

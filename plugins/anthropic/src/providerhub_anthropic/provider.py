@@ -53,11 +53,10 @@ class Anthropic:
             call.note("the Messages API has no seed; it was left out")
         with self._http.post(f"{self._prefix}/messages", body, call, stream=request.stream) as answer:
             try:
-                kind = answer.headers.get("content-type", "").lower()
-                if not request.stream or "json" in kind:
+                if not request.stream:
                     yield from whole(answer.read())
                     return
-                reading = Reading(call, kind, tail)
+                reading = Reading(call, answer.headers.get("content-type", "").lower(), tail)
                 for data in answer:
                     for piece in reading.pieces(data):
                         yield piece
