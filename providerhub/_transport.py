@@ -34,7 +34,7 @@ class Line:
         self.body: Body | None = None
         self.sock: socket.socket | None = None
         self.ended = False
-        self.failure = ""
+        self.failure = ""  # a sentence for the error: what the layers between make of it is hard to read
         self._pid = os.getpid()
 
     def end(self) -> None:
@@ -51,31 +51,29 @@ _current = threading.local()
 
 
 def use_line(line: Line | None) -> None:
-    """Make the connections that this thread uses next report to a line."""
+    """Make the connections that this thread uses next report to a line; none is used without."""
     _current.line = line
 
 
 def _connect(connection: Any, host: str, port: int, options: list[tuple[int, int, int]]) -> socket.socket:
     """Connect within the connect phase, which spans all addresses of the name."""
-    line: Line | None = getattr(_current, "line", None)
-    deadline = line.connect_deadline if line is not None else time.monotonic() + 5.0
+    line: Line = _current.line
     try:
         addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except socket.gaierror as error:
-        _tell(line, f"the name {host!r} cannot be resolved: {error.strerror}")
+        line.failure = f"the name {host!r} cannot be resolved: {error.strerror}"
         raise NameResolutionError(host, connection, error) from error
     failure: OSError | None = None
     for family, kind, protocol, _, address in addresses:
-        left = deadline - time.monotonic()
-        if left <= 0 or (line is not None and line.ended):
+        left = line.connect_deadline - time.monotonic()
+        if left <= 0 or line.ended:
             break
         sock = socket.socket(family, kind, protocol)
         try:
             for option in options:
                 sock.setsockopt(*option)
             sock.settimeout(min(left, LONGEST_TIMEOUT))
-            if line is not None:
-                line.sock = sock
+            line.sock = sock
             sock.connect(address)
         except OSError as error:
             sock.close()
@@ -84,17 +82,11 @@ def _connect(connection: Any, host: str, port: int, options: list[tuple[int, int
             return sock
     if failure is None or isinstance(failure, TimeoutError):
         msg = f"connecting to {host}:{port} took longer than the connect timeout"
-        _tell(line, msg)
+        line.failure = msg
         raise ConnectTimeoutError(connection, msg)
     msg = f"cannot connect to {host}:{port}: {failure.strerror or failure}"
-    _tell(line, msg)
+    line.failure = msg
     raise NewConnectionError(connection, msg) from failure
-
-
-def _tell(line: Line | None, failure: str) -> None:
-    """Keep a sentence for the error: what the layers between make of it is hard to read."""
-    if line is not None:
-        line.failure = failure
 
 
 class _Reporting:
@@ -106,9 +98,7 @@ class _Reporting:
 
     def response_class(self, *args: Any, **kwargs: Any) -> Body:
         body = Body(*args, **kwargs)
-        line: Line | None = getattr(_current, "line", None)
-        if line is not None:
-            line.body = body
+        _current.line.body = body
         return body
 
     def request(self, *args: Any, **kwargs: Any) -> None:
@@ -141,8 +131,8 @@ class _Reporting:
         return _connect(self, plain._dns_host, plain.port, plain.socket_options or [])  # noqa: SLF001 -- our own, by inheritance
 
     def _report(self) -> None:
-        line: Line | None = getattr(_current, "line", None)
-        if line is not None and self.sock is not None:
+        line: Line = _current.line
+        if self.sock is not None:
             line.sock = self.sock
             if line.ended:
                 line.end()
