@@ -143,7 +143,21 @@ class _HTTPConnection(_Reporting, HTTPConnection):  # type: ignore[misc]
 
 
 class _HTTPSConnection(_Reporting, HTTPSConnection):  # type: ignore[misc]
-    pass
+    _second: socket.socket | None = None
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        finally:
+            self._report()
+            if self._second is not None:
+                self._second.close()
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        # The handshake takes the descriptor out of this object; by a second one it can be ended all the same.
+        self._second = _current.line.sock = sock.dup()
+        return sock
 
 
 class _Quiet:

@@ -12,7 +12,15 @@ import threading
 import pytest
 import trustme
 
-from providerhub import CallContext, ConfigurationError, ProviderConfig, ProviderConnectionError, Timeout, TLSError
+from providerhub import (
+    CallContext,
+    ConfigurationError,
+    ProviderConfig,
+    ProviderConnectionError,
+    ProviderTimeoutError,
+    Timeout,
+    TLSError,
+)
 from providerhub.http import HttpClient
 
 KEY = "canary-key-123"
@@ -142,6 +150,33 @@ def test_a_certificate_of_another_host_is_refused(serve, bundle):
     with pytest.raises(TLSError, match="Hostname mismatch"):
         ask(url=f"https://localhost:{server.port}", ca_bundle=bundle, api_key=KEY)
     assert server.seen == []
+
+
+@pytest.fixture
+def mute():
+    """The address of a server that takes connections and says nothing, not even in a TLS handshake."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_a_handshake_ends_when_the_call_is_cancelled(mute, proxied, serve):
+    proxies = {"https": f"http://127.0.0.1:{serve().port}"} if proxied else {}
+    client = HttpClient(ProviderConfig(name="acme", url=mute, proxies=proxies))
+    call = CallContext(Timeout(connect=600.0))
+    later = threading.Timer(0.2, call.cancel)
+    later.start()
+    with pytest.raises(ProviderConnectionError, match="cancelled"):
+        client.post("/v1/chat/completions", {}, call, stream=True)
+    later.join()
+    client.close()
+
+
+def test_a_handshake_is_bounded_by_the_first_token_as_well(mute):
+    client = HttpClient(ProviderConfig(name="acme", url=mute))
+    with pytest.raises(ProviderTimeoutError, match="first token"):
+        client.post("/v1/chat/completions", {}, CallContext(Timeout(connect=600.0, first_token=0.2)), stream=True)
+    client.close()
 
 
 def test_https_goes_through_a_tunnel_that_sees_no_key(serve, bundle, other_bundle):
