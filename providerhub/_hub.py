@@ -19,6 +19,7 @@ from providerhub._chain import Chain
 from providerhub._clock import Clock, SystemClock
 from providerhub._discovery import Malformed, PluginRecord, Plugins
 from providerhub._engine import Engine
+from providerhub._errors import ConfigurationError
 from providerhub._handle import handle
 from providerhub._health import Health
 from providerhub._intake import Ask, Knobs, ModelSpec, ask, refuse_unknown
@@ -75,8 +76,11 @@ class Hub:
         hooks = ("providerhub_attempt_started", "providerhub_attempt_finished", "providerhub_call_finished")
         self._observers = Observers(*map(self._plugins.hooks, hooks))
         self._objects: list[str] = []
-        for info, provider in providers:
-            self.register(info, provider)
+        for pair in providers:
+            if not isinstance(pair, Sequence) or len(pair) != 2:  # noqa: PLR2004 -- a pair
+                msg = f"providers must be pairs of a ProviderInfo and a provider object, not {type(pair).__name__}"  # type: ignore[unreachable]
+                raise ConfigurationError(msg)
+            self.register(*pair)
 
     def register(self, info: ProviderInfo, provider: Provider, *, config: ProviderConfig | None = None) -> None:
         """Take a provider object directly, without packaging.
@@ -88,7 +92,12 @@ class Hub:
 
         Raises:
             AmbiguousProviderError: The name is taken.
+            ConfigurationError: That is no `ProviderInfo`, or the object has no method `stream(request, call)`.
         """
+        if not isinstance(info, ProviderInfo) or not callable(getattr(provider, "stream", None)):
+            wrong = provider if isinstance(info, ProviderInfo) else info
+            msg = f"register a ProviderInfo, and an object with a method stream(request, call), not {type(wrong).__name__}"
+            raise ConfigurationError(msg)
         self._registry.add(info, provider, config)
         self._objects.append(info.name)
 

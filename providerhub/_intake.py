@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -14,6 +13,7 @@ from providerhub._needs import Needs, has_images
 from providerhub._registry import Registry
 from providerhub._settings import ON_INTERRUPT, Settings
 from providerhub._types import Message, Model, Options, Request, RetryPolicy, Timeout
+from providerhub._types._value import is_number
 
 ModelSpec = str | Model | Sequence[str | Model]
 """What may stand for a model: a name, `"provider/name"`, a `Model`, or a sequence of these, tried in order."""
@@ -113,6 +113,8 @@ def ask(
         InvalidRequestError: Something is wrong; the message names the argument and says what it may be.
     """
     conversation = checked(messages)
+    if stream is not True and stream is not False:
+        _check(stream, "stream", "True or False", _is(bool))  # type: ignore[unreachable]
     request = Request(
         _first(model), conversation, stream, temperature, max_tokens, (stop,) if isinstance(stop, str) else stop, tools,
         tool_choice, response_format, seed,
@@ -167,10 +169,6 @@ def _is(*kinds: type) -> _Test:
     return lambda value: isinstance(value, kinds)
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -188,7 +186,7 @@ def _list_of(kind: type) -> _Test:
 _NOTHING = (None,) * 7
 
 _REQUEST: tuple[tuple[str, str, _Test], ...] = (
-    ("temperature", "a finite number", _number),
+    ("temperature", "a finite number", is_number),
     ("max_tokens", "a whole number, 1 or more", lambda value: _whole(value) and value >= 1),
     ("stop", "a text or a list of texts", _list_of(str)),
     ("tools", "a list of tool definitions, each a mapping", _list_of(Mapping)),
@@ -233,7 +231,7 @@ def _check_options(options: Mapping[str, Options], registry: Registry) -> None:
 def _timeout(given: float | Timeout, settings: Settings) -> Timeout:
     if isinstance(given, Timeout):
         return given
-    if not _number(given) or given <= 0:
+    if not is_number(given) or given <= 0:
         msg = f"timeout must be a positive, finite number of seconds or a Timeout, not {given!r}"
         raise InvalidRequestError(msg)
     return attrs.evolve(settings.timeout, total=given)

@@ -127,7 +127,7 @@ class Router:
             return (model,) if aliases is None else tuple(dict.fromkeys(t for a in aliases for t in self._targets(a)))
         if isinstance(model, Model):
             return (model,)
-        if not isinstance(model, Sequence) or not model:
+        if not isinstance(model, Sequence) or not model or not all(isinstance(item, str | Model) for item in model):
             msg = f"model must be a name, a Model, or a non-empty sequence of these, not {model!r}"
             raise InvalidRequestError(msg)
         return tuple(target for item in model for target in self._targets(item))

@@ -33,16 +33,60 @@ _TIMEOUT = Timeout()
 """The default itself; any other object was given, even one that equals it."""
 
 
-def _names(value: object) -> frozenset[str] | None:
+def _names(value: Any) -> frozenset[str] | None:
     """Names from a sequence or a comma-separated text; `None` stays `None`."""
     if value is None:
         return None
     parts = value.split(",") if isinstance(value, str) else value
-    return frozenset(part.strip() for part in parts if part.strip())  # type: ignore[attr-defined]
+    if not isinstance(parts, Collection) or not all(isinstance(part, str) for part in parts):
+        msg = f"allow and block must be sequences of plugins' names, not {value!r}"
+        raise ConfigurationError(msg)
+    return frozenset(part.strip() for part in parts if part.strip())
 
 
-def _sequences(aliases: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-    return {name: (value,) if isinstance(value, str | Model) else tuple(value) for name, value in aliases.items()}
+def _sequences(aliases: Any) -> dict[str, tuple[Any, ...]]:
+    if not isinstance(aliases, Mapping):
+        msg = f"aliases must be a mapping, as in {{'best': ['gpt-4', 'gpt-3.5-turbo']}}, not {aliases!r}"
+        raise ConfigurationError(msg)
+    return {name: _sequence(name, value) for name, value in aliases.items()}
+
+
+def _sequence(alias: str, value: Any) -> tuple[Any, ...]:
+    models = (value,) if isinstance(value, str | Model) else value
+    if not isinstance(models, list | tuple) or not all(isinstance(model, str | Model) for model in models):
+        msg = f"the alias {alias!r} must stand for a model or a list of models, not {value!r}"
+        raise ConfigurationError(msg)
+    return tuple(models)
+
+
+def _is_mapping_to(kind: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, Mapping) and all(isinstance(item, kind) for item in value.values())
+
+
+def _is_a(*kinds: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, kinds)
+
+
+def _shape(value: object) -> str:
+    """What a wrong value is, without the value itself, which may hold a key."""
+    if not isinstance(value, Mapping):
+        return type(value).__name__
+    return f"{{{', '.join(f'{name!r}: {type(item).__name__}' for name, item in value.items())}}}"
+
+
+_FIELDS: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
+    ("providers", "a mapping of names to ProviderConfig(...)", _is_mapping_to(ProviderConfig)),
+    ("timeout", "a Timeout, such as Timeout(total=30)", _is_a(Timeout)),
+    ("retry", "a RetryPolicy, such as RetryPolicy(attempts=2)", _is_a(RetryPolicy)),
+    ("breaker", "BreakerRules(...)", _is_a(BreakerRules)),
+    ("budget", "BudgetRules(...)", _is_a(BudgetRules)),
+    ("hedge", "True or False", _is_a(bool)),
+    ("emulate_stream", "True or False", _is_a(bool)),
+    ("autoload", "True or False", _is_a(bool, type(None))),
+    ("prefer", "a mapping of providers' names to distributions", _is_mapping_to(str)),
+    ("origins", "a mapping of names to places", _is_mapping_to(str)),
+)
+"""Field, how what it may be is told, and whether a value is that."""
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -81,8 +125,8 @@ class Settings(Value):
     budget: BudgetRules = BudgetRules()
     strategy: str = attrs.field(default=_Default("priority"))
     on_interrupt: str = attrs.field(default="raise")
-    hedge: bool = attrs.field(default=False)
-    emulate_stream: bool = attrs.field(default=False)
+    hedge: bool = False
+    emulate_stream: bool = False
     allow: frozenset[str] | None = attrs.field(default=None, converter=_names)
     block: frozenset[str] | None = attrs.field(default=None, converter=_names)
     autoload: bool | None = None
@@ -101,19 +145,19 @@ class Settings(Value):
             msg = f"unknown on_interrupt {value!r}; the known ones are {', '.join(ON_INTERRUPT)}"
             raise ConfigurationError(msg)
 
-    @hedge.validator
-    @emulate_stream.validator
-    def _yes_or_no(self, attribute: attrs.Attribute[bool], value: object) -> None:
-        if not isinstance(value, bool):
-            msg = f"{attribute.name} must be True or False, not {value!r}"
-            raise ConfigurationError(msg)
-
     @aliases.validator
     def _no_circle(self, _attribute: object, aliases: Mapping[str, tuple[Any, ...]]) -> None:
         circle = circle_of(aliases)
         if circle:
             msg = f"aliases go in a circle: {' → '.join(circle)}"
             raise ConfigurationError(msg)
+
+    def __attrs_post_init__(self) -> None:
+        for name, wanted, fits in _FIELDS:
+            value = getattr(self, name)
+            if not fits(value):
+                msg = f"{name} must be {wanted}, not {_shape(value)}"
+                raise ConfigurationError(msg)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Self:

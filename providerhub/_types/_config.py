@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Protocol, Self, final
 
 import attrs
 
-from providerhub._types._value import Value
+from providerhub._types._value import Value, is_number
 
 
 class KeySource(Protocol):
@@ -115,7 +114,7 @@ def _number(_instance: object, attribute: attrs.Attribute[Any], value: object) -
     Raises:
         ValueError: It is not a finite number.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         msg = f"{attribute.name} must be a finite number, not {value!r}"
         raise ValueError(msg)
 

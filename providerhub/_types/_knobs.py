@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import attrs
 
-from providerhub._types._value import Value
+from providerhub._types._value import Value, is_number
 
 
 def _seconds(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -18,7 +17,7 @@ def _seconds(_instance: object, attribute: attrs.Attribute[Any], value: object) 
     """
     if value is None and attribute.default is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+    if not is_number(value) or value <= 0:  # type: ignore[operator]
         msg = f"{attribute.name} must be a positive, finite number of seconds, not {value!r}"
         raise ValueError(msg)
 
@@ -29,7 +28,7 @@ def _not_negative(_instance: object, attribute: attrs.Attribute[Any], value: obj
     Raises:
         ValueError: It is negative, infinite, not a number, or not a number type.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if not is_number(value) or value < 0:  # type: ignore[operator]
         msg = f"{attribute.name} must be a finite number, zero or more, not {value!r}"
         raise ValueError(msg)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+import sys
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, ClassVar
@@ -51,3 +52,13 @@ def _compared(cls: type[Value]) -> Callable[[Any], Any]:
 def _nothing(_value: object) -> tuple[()]:
     """All values without fields are equal."""
     return ()
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite number that a float can hold; a truth value is none.
+
+    Args:
+        value: Anything.
+    """
+    # By comparison: `math.isfinite` raises on whole numbers of more than some 300 digits.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

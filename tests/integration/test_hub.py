@@ -12,6 +12,7 @@ from providerhub import (
     AmbiguousProviderError,
     BadRequestError,
     BreakerRules,
+    ConfigurationError,
     DeadlineExceededError,
     Finish,
     Hub,
@@ -516,3 +517,30 @@ def test_timeouts_of_ages_hold_for_ages(scripted, make_hub):
 def test_a_response_format_without_a_type_is_refused(scripted, make_hub, kind):
     with pytest.raises(InvalidRequestError, match="response_format must be a mapping such as"):
         make_hub(a=scripted(["a"])).complete("m", "x", response_format=kind, on_interrupt="restart")
+
+
+WRONG_PROVIDERS = [
+    ([("a", object())], "register a ProviderInfo, .* not str"),
+    ([(ProviderInfo(name="a"), object())], r"an object with a method stream\(request, call\), not object"),
+    ([ProviderInfo(name="a")], "pairs of a ProviderInfo and a provider object, not ProviderInfo"),
+]
+
+
+@pytest.mark.parametrize(("providers", "told"), WRONG_PROVIDERS)
+def test_what_is_no_provider_is_refused_when_it_is_handed_in(providers, told):
+    with pytest.raises(ConfigurationError, match=told):
+        Hub(Settings(autoload=False), providers=providers)
+
+
+@pytest.mark.parametrize("wrong", [{"stream": None}, {"stream": 1}, {"temperature": 10**400}, {"timeout": 10**400}])
+def test_what_is_no_truth_value_or_number_is_named(scripted, make_hub, wrong):
+    with pytest.raises(InvalidRequestError, match=f"{next(iter(wrong))} must be"):
+        make_hub(a=scripted()).complete(**{"model": "m", "messages": "x", **wrong})
+
+
+def test_a_sequence_of_models_holds_no_sequences(scripted, make_hub):
+    circle = []
+    circle.append(circle)
+    for model in (circle, [["m"]]):
+        with pytest.raises(InvalidRequestError, match="model must be a name, a Model, or a non-empty sequence of these"):
+            make_hub(a=scripted()).complete(model, "x")

@@ -10,9 +10,11 @@ from providerhub import (
     Model,
     ProviderConfig,
     ProviderInfo,
+    RetryPolicy,
     Secret,
     Setting,
     Settings,
+    Timeout,
 )
 from providerhub._settings import resolve, variable
 
@@ -142,3 +144,40 @@ def test_breaker_and_budget_are_those_of_the_settings():
     assert down.asked == 2  # nothing was tried again
     hub.register(ProviderInfo(name="b", models=(providerhub.ModelInfo("m"),)), down)
     assert str(hub.explain("m").skipped[0]).startswith("a/m: breaker open")
+
+
+CANARY = "canary-key-123"
+
+WRONG_FIELDS = [
+    ({"timeout": 5}, r"timeout must be a Timeout, such as Timeout\(total=30\), not int"),
+    ({"retry": 3}, r"retry must be a RetryPolicy, such as RetryPolicy\(attempts=2\), not int"),
+    ({"breaker": None}, r"breaker must be BreakerRules\(...\), not NoneType"),
+    ({"budget": 1}, r"budget must be BudgetRules\(...\), not int"),
+    ({"providers": [1]}, r"providers must be a mapping of names to ProviderConfig\(...\), not list"),
+    ({"providers": {"a": {"api_key": CANARY}}}, r"providers must be a mapping .*, not {'a': dict}"),
+    ({"prefer": ["a"]}, "prefer must be a mapping"),
+    ({"autoload": "no"}, "autoload must be True or False, not str"),
+    ({"allow": 5}, "allow and block must be sequences of plugins' names, not 5"),
+    ({"block": [b"x"]}, r"allow and block must be sequences of plugins' names, not \[b'x'\]"),
+    ({"aliases": ["a"]}, "aliases must be a mapping"),
+    ({"aliases": {"a": None}}, "the alias 'a' must stand for a model or a list of models, not None"),
+    ({"aliases": {"a": ["m", 5]}}, "the alias 'a' must stand for a model or a list of models"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "told"), WRONG_FIELDS)
+def test_a_field_of_the_wrong_type_is_told_without_what_it_holds(wrong, told):
+    with pytest.raises(ConfigurationError, match=told) as caught:
+        Settings(**wrong)
+    assert CANARY not in str(caught.value)
+
+
+NUMBERS = [
+    (Timeout, "total"), (RetryPolicy, "backoff"), (BreakerRules, "window"), (BudgetRules, "interval"), (ProviderConfig, "weight"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cls", "name"), NUMBERS)
+def test_a_number_that_no_float_can_hold_is_refused(cls, name):
+    with pytest.raises(ValueError, match=f"{name} must be a"):
+        cls(**{name: 10**400})
