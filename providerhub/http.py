@@ -30,6 +30,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from urllib3.exceptions import ClosedPoolError
 from urllib3.util import parse_url
 
 from providerhub._body import READ_SIZE, Body
@@ -189,7 +190,13 @@ class HttpClient:
         body = None if payload is None else _encoded(payload)
         headers = self._headers if body is None else {**self._headers, "Content-Length": str(len(body))}
         connect, read = call.remaining(call.timeout.connect), call.remaining(phase)
-        return self._connections().exchange(method, path, headers, body, connect=max(connect, 0.001), read=max(read, 0.001))
+        while True:
+            try:
+                return self._connections().exchange(
+                    method, path, headers, body, connect=max(connect, 0.001), read=max(read, 0.001)
+                )
+            except ClosedPoolError:
+                continue  # another thread has closed them meanwhile: nothing was sent, and new ones are made
 
     def _connections(self) -> Connections:
         pid = os.getpid()

@@ -256,3 +256,23 @@ def test_where_no_thread_can_watch_the_call_says_so_and_the_next_one_tries_again
     assert "no thread can be started to watch the timeouts: can't start new thread" in told
     assert answer == "b'{}'"
     assert "first token" in timeout
+
+
+def test_a_call_does_not_notice_that_another_thread_closes_the_client():
+    def ask_often():
+        try:
+            for _ in range(50):
+                assert post(client) == b"{}"
+        except BaseException as error:  # told by the thread that asserts
+            failures.append(error)
+
+    failures = []
+    with FaultServer(http_response(200, {}), repeat=True) as server:
+        client = HttpClient(ProviderConfig(name="acme", url=server.url))
+        callers = [threading.Thread(target=ask_often) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        while any(caller.is_alive() for caller in callers):
+            client.close()
+        client.close()
+    assert failures == []

@@ -172,7 +172,7 @@ class AsyncClient:
 
     async def _session(self, loop: AbstractEventLoop) -> _Session:
         found = self._sessions.get(loop)
-        if found is None:
+        if found is None or found.client.closed:  # a loop may have closed its generators, and go on
             found = self._sessions[loop] = _Session(self._opened(), loop)
             await anext(found.keeper)
         return found
