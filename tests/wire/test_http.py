@@ -258,6 +258,15 @@ def test_where_no_thread_can_watch_the_call_says_so_and_the_next_one_tries_again
     assert "first token" in timeout
 
 
+@pytest.fixture
+def _switching_often():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_switching_often")
 def test_a_call_does_not_notice_that_another_thread_closes_the_client():
     def ask_often():
         try:
