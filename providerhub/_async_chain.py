@@ -121,7 +121,8 @@ class AsyncChain(Driver):
 
     def __del__(self) -> None:
         # Dropped without an end: the thread, if there is one, holds no reference to this object.
-        self.abandon()
+        if not getattr(self, "done", True):  # missing where its making was interrupted
+            self.abandon()
 
     async def _carry_out(self, order: Order) -> None:
         while True:

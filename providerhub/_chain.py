@@ -99,7 +99,8 @@ class Chain(Driver):
 
     def __del__(self) -> None:
         # The readers' generators release the connection at their own end, but one that was made and never begun has no end.
-        self.abandon()
+        if not getattr(self, "done", True):  # missing where its making was interrupted
+            self.abandon()
 
     def _carry_out(self, order: Order) -> None:
         while True:

@@ -38,7 +38,7 @@ class Pump(AsyncIterator[Piece]):
     """
 
     __slots__ = (
-        "_batch", "_begin", "_call", "_changed", "_error", "_finished", "_limit", "_loop", "_over", "_queue", "_stopped",
+        "_batch", "_begin", "_call", "_changed", "_error", "_finished", "_limit", "_lock", "_loop", "_over", "_queue", "_stopped",
         "_thread", "_waiter",
     )  # fmt: skip
 
@@ -50,8 +50,10 @@ class Pump(AsyncIterator[Piece]):
         self._call = call
         call.waiting_since = math.inf
         self._limit = limit
-        # Re-entrant, as the default is: a collection of garbage may call `stop` at any line of this thread's own.
-        self._changed = threading.Condition()
+        # Re-entrant: a collection of garbage may call `stop` at any line of this thread's own. What is entered is the lock
+        # itself: whoever Ctrl-C interrupts while entering a `Condition` may leave it locked for ever.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._queue: deque[Piece] = deque()
         self._batch: deque[Piece] = deque()
         self._error: BaseException | None = None
@@ -77,7 +79,7 @@ class Pump(AsyncIterator[Piece]):
 
     def stop(self) -> None:
         """Ask the thread to end; what was not read is lost. From any thread; does not wait."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
             self._batch.clear()
             self._queue.clear()
@@ -106,7 +108,7 @@ class Pump(AsyncIterator[Piece]):
     async def _more(self) -> bool:
         """Take all that is there, after waiting for it; false at the end."""
         while True:
-            with self._changed:
+            with self._lock:
                 if self._queue:
                     self._batch, self._queue = self._queue, self._batch
                     self._changed.notify_all()
@@ -137,7 +139,7 @@ class Pump(AsyncIterator[Piece]):
             self._finish(error)
 
     def _put(self, piece: Piece) -> bool:
-        with self._changed:
+        with self._lock:
             while len(self._queue) >= self._limit and not self._stopped:
                 self._changed.wait()
             if self._stopped:
@@ -152,7 +154,7 @@ class Pump(AsyncIterator[Piece]):
         return not self._stopped
 
     def _finish(self, error: BaseException | None) -> None:
-        with self._changed:
+        with self._lock:
             self._over, self._error = True, error
             waiter, self._waiter = self._waiter, None
         self._resolve(waiter)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import socket
 import threading
 import time
@@ -46,6 +47,12 @@ class Line:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
+    def drop(self) -> None:
+        """Close whatever an interrupt has left open in the layers between."""
+        for left in (self.body, self.sock):
+            if left is not None:
+                left.close()
+
 
 _current = threading.local()
 
@@ -68,12 +75,11 @@ def _connect(connection: Any, host: str, port: int, options: list[tuple[int, int
         left = line.connect_deadline - time.monotonic()
         if left <= 0 or line.ended:
             break
-        sock = socket.socket(family, kind, protocol)
+        sock = line.sock = socket.socket(family, kind, protocol)
         try:
             for option in options:
                 sock.setsockopt(*option)
             sock.settimeout(min(left, LONGEST_TIMEOUT))
-            line.sock = sock
             sock.connect(address)
         except OSError as error:
             sock.close()
@@ -160,8 +166,39 @@ class _HTTPSConnection(_Reporting, HTTPSConnection):  # type: ignore[misc]
         return sock
 
 
+class _Shelf:
+    """The connections that a pool keeps, the last one first; in the place of `queue.LifoQueue`.
+
+    Without a lock, which appending to and popping from a list do not need: whoever Ctrl-C interrupts inside that queue may leave
+    its lock locked for ever, and every later call would wait for it.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self._room = maxsize
+        self._kept: list[Any] = []
+
+    def put(self, connection: Any, **_: Any) -> None:
+        if self.full():
+            raise queue.Full
+        self._kept.append(connection)
+
+    def get(self, **_: Any) -> Any:
+        try:
+            return self._kept.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def full(self) -> bool:
+        return len(self._kept) >= self._room
+
+    def qsize(self) -> int:
+        return len(self._kept)
+
+
 class _Quiet:
     """A pool that closes what it has no room for without a warning: many streams at once are nothing to warn of."""
+
+    QueueCls: Any = _Shelf
 
     def _put_conn(self, conn: Any) -> None:
         pool = getattr(self, "pool", None)

@@ -62,7 +62,9 @@ class Watchdog:
         os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        # What is entered is the lock itself: whoever Ctrl-C interrupts while entering a `Condition` may leave it locked for ever.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._guards: set[Guard] = set()
         self._thread: threading.Thread | None = None
         self.next_look = math.inf
@@ -93,21 +95,21 @@ class Watchdog:
         Raises:
             OSError: There is none, and none can be started. The next call tries again.
         """
-        with self._changed:
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="providerhub-watchdog", daemon=True)
+        with self._lock:
+            # One that was interrupted while it was started may never have run.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="providerhub-watchdog", daemon=True)
                 try:
-                    thread.start()
+                    self._thread.start()
                 except RuntimeError as error:
                     msg = f"no thread can be started to watch the timeouts: {error}"
                     raise OSError(msg) from error
-                self._thread = thread
             else:
                 self._changed.notify()
 
     def _run(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 late = self._late()
             for guard in late:
                 if guard in self._guards:

@@ -145,6 +145,7 @@ class HttpClient:
             raise self._classed(error, answer) from self._showable(error)
         except BaseException:
             answer.close()
+            line.drop()
             raise
         finally:
             use_line(None)

@@ -154,11 +154,16 @@ LOCKCHAT_S_OWN = {
 """Tests of what that plugin alone does, and what that is."""
 
 
+SYNCHRONOUS = {"test_fault_52_interrupts_at_any_moment": "asyncio turns an interrupt into a cancellation"}
+"""Tests of what can only happen without an event loop, and why."""
+
+
 def pytest_generate_tests(metafunc):
     if "way" in metafunc.fixturenames:
         name = metafunc.function.__name__
         native = int(name[11:13]) in NATIVE_ROWS and name not in LOCKCHAT_S_OWN
-        metafunc.parametrize("way", ["complete", "acomplete", "native"][: 2 + native], indirect=True)
+        ways = 1 if name in SYNCHRONOUS else 2 + native
+        metafunc.parametrize("way", ["complete", "acomplete", "native"][:ways], indirect=True)
 
 
 class Complete:
