@@ -414,7 +414,7 @@ def _chained(error: BaseException | None) -> list[BaseException]:
 
 def _encoded(payload: Mapping[str, Any]) -> bytes:
     try:
-        return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
     except (TypeError, ValueError, RecursionError) as error:
         msg = f"the request cannot be written as JSON: {error}"
         raise InvalidRequestError(msg) from error

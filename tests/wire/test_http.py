@@ -77,10 +77,11 @@ def test_a_bundle_of_certificates_that_is_not_there_is_named():
         HttpClient(ProviderConfig(name="acme", url="https://acme.example", ca_bundle="/no/such/bundle.pem"))
 
 
-def test_what_is_not_json_is_the_caller_s_to_mend(closed_port):
+@pytest.mark.parametrize("value", [object(), float("nan"), float("inf")])
+def test_what_is_not_json_is_the_caller_s_to_mend(closed_port, value):
     client = HttpClient(ProviderConfig(name="acme", url=f"http://127.0.0.1:{closed_port}"))
     with pytest.raises(InvalidRequestError, match="JSON"):
-        post(client, {"messages": [object()]})
+        post(client, {"messages": [value]})
 
 
 def test_an_address_that_ends_in_the_version_is_not_given_it_twice():

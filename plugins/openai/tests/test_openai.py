@@ -177,10 +177,11 @@ def test_a_request_of_more_than_a_mebibyte_arrives_whole(hub_at, ask):
     assert len(server.requests[0].json()["messages"][0]["content"]) == 1_500_000
 
 
-def test_what_is_not_json_is_the_caller_s_to_mend(hub_at, ask):
+@pytest.mark.parametrize("value", [object(), float("nan")])
+def test_what_is_not_json_is_the_caller_s_to_mend(hub_at, ask, value):
     with FaultServer(STREAM) as server, hub_at(server.url) as hub:
         with pytest.raises(providerhub.InvalidRequestError, match="JSON"):
-            ask(hub, options={"openai": {"x": object()}})
+            ask(hub, options={"openai": {"x": value}})
         assert not server.requests
 
 
