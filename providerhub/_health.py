@@ -99,9 +99,11 @@ class Permit(NamedTuple):
 
     Args:
         generations: Key and breaker generation at the attempt's start, for the model and its instance.
+        forgiven: How often the instance had been forgiven by then.
     """
 
     generations: tuple[tuple[Key, int], ...]
+    forgiven: int = 0
 
 
 class Unavailable(NamedTuple):
@@ -138,6 +140,7 @@ class Health:
         self._records: OrderedDict[Key, _Record] = OrderedDict()
         self._budgets: dict[str, RetryBudget] = {}
         self._troubled: set[Key] = set()
+        self._forgiven: dict[str, int] = {}
 
     @property
     def untroubled(self) -> bool:
@@ -169,7 +172,8 @@ class Health:
         """
         model, instance = _keys(candidate)
         with self._lock:
-            permit = Permit(((model, self._generation(model)), (instance, self._generation(instance))))
+            generations = (model, self._generation(model)), (instance, self._generation(instance))
+            permit = Permit(generations, self._forgiven.get(candidate.provider, 0))
             if self._troubled:
                 records = [self._records[key] for key, _ in permit.generations if key in self._records]
                 if not force and any(_obstacle(record, now) for record in records):
@@ -214,7 +218,8 @@ class Health:
                         self._look_again(key, record, now)
                 elif (known := self._records.get(key)) is not None and known.breaker.generation == generation:
                     known.breaker.release()
-            if what.pause or error_retry_after(error):
+            late = isinstance(error, AuthenticationError) and permit.forgiven != self._forgiven.get(candidate.provider, 0)
+            if (what.pause or error_retry_after(error)) and not late:  # what the old key was refused says nothing of the new one
                 self._pause(instance if what.pause == "instance" else model, error, now, policy)
 
     def released(self, permit: Permit) -> None:
@@ -249,6 +254,7 @@ class Health:
     def forgive(self, provider: str) -> None:
         """Lift the pauses of an instance whose key has changed."""
         with self._lock:
+            self._forgiven[provider] = self._forgiven.get(provider, 0) + 1
             for key, record in self._records.items():
                 if key[0] == provider:
                     record.paused_until = 0.0

@@ -308,6 +308,17 @@ def test_a_changed_key_lifts_the_pauses_of_its_instance():
     assert health.untroubled is True
 
 
+def test_a_late_refusal_of_the_old_key_does_not_pause_the_new_one():
+    health = _health()
+    late = health.acquire(ONE, 0.0)
+    _fail(health, 0.0, AuthenticationError("no"))
+    health.forgive("acme")
+    health.failed(ONE, late, 1.0, AuthenticationError("no"), POLICY)
+    assert _reason(health, 1.0) is None
+    _fail(health, 2.0, AuthenticationError("no"))
+    assert _reason(health, 2.0) == "key rejected"
+
+
 def test_force_goes_through_what_is_open():
     health = _opened()
     permit = health.acquire(ONE, 1.0, force=True)
