@@ -52,6 +52,8 @@ class Instance:
         self._given = config
         self._object = provider
         self._lock = threading.Lock()
+        self._configuring = threading.Lock()
+        self._discovering = threading.RLock()  # re-entrant: what lists the models may be a client of this hub
         self._made: Provider | None = None
         self._native: bool | None = None
         self._per_loop: weakref.WeakKeyDictionary[Any, Provider] = weakref.WeakKeyDictionary()
@@ -105,15 +107,23 @@ class Instance:
                     self._made = found
             return found
 
-    def reconfigured(self) -> bool:
-        """Read the settings again; true when the key has changed, and then the next use makes a new object."""
-        config, missing = resolve(self._given, self.info, os.environ)
-        if config.api_key == self.config.api_key and not self._renew(config.api_key):
-            return False
-        with self._lock:  # nobody makes an object of the old settings once it is given up
-            self.config, self.missing = config, missing
-            made = self._taken()
-        _close_all(self.name, made)
+    def reconfigured(self, changed: Callable[[], object] | None = None) -> bool:
+        """Read the settings again; true when the key has changed, and then the next use makes a new object.
+
+        Args:
+            changed: Called when it has, before any other thread that asks the same is answered.
+        """
+        with self._configuring:
+            config, missing = resolve(self._given, self.info, os.environ)
+            if config.api_key == self.config.api_key and not self._renew(config.api_key):
+                return False
+            with self._lock:  # in one step: what is made from now on is made of the new settings
+                self.config, self.missing = config, missing
+                old = self._taken()
+            if changed is not None:
+                changed()
+        for provider in old:
+            self._close(provider)
         return True
 
     def discover(self, *, again: bool = False) -> bool:
@@ -122,24 +132,26 @@ class Instance:
         Args:
             again: Also when it was asked before; what it says now takes the place of what it said then.
         """
-        if (self._discovered and not again) or not self.info.discover or self.missing:
+        if not self.info.discover or self.missing:
             return False
-        self._discovered, self.discover_error = True, ""
-        try:
-            # Through the declaration's own check: names will do, and anything else must not reach the index.
-            found = ProviderInfo(name=self.info.name, models=resolve_name(self.info.discover)(self.config)).models
-        except Exception as error:  # noqa: BLE001 -- a service that cannot list its models may still answer
-            self.discover_error = f"{self.info.discover} raised {type(error).__name__}: {error}"
-            _log.warning("provider %s could not list its models: %s", self.name, self.discover_error)
-            return False
-        self.models = (*self._declared, *found)
-        return bool(found)
+        with self._discovering:  # another thread waits: what is found is meant for its call as well
+            if self._discovered and not again:
+                return False
+            self._discovered, self.discover_error = True, ""
+            try:
+                # Through the declaration's own check: names will do, and anything else must not reach the index.
+                found = ProviderInfo(name=self.info.name, models=resolve_name(self.info.discover)(self.config)).models
+            except Exception as error:  # noqa: BLE001 -- a service that cannot list its models may still answer
+                self.discover_error = f"{self.info.discover} raised {type(error).__name__}: {error}"
+                _log.warning("provider %s could not list its models: %s", self.name, self.discover_error)
+                return False
+            self.models = (*self._declared, *found)
+            return bool(found)
 
     def close(self) -> None:
         """Close the provider objects made so far."""
-        with self._lock:
-            made = self._taken()
-        _close_all(self.name, made)
+        for provider in self._given_up():
+            self._close(provider)
 
     async def aclose(self) -> None:
         """Close the provider objects made so far, awaiting that of the running loop where it can be awaited."""
@@ -147,21 +159,36 @@ class Instance:
 
         own = self._per_loop.get(asyncio.get_running_loop())
         closer = getattr(own, "aclose", None)
-        with self._lock:
-            made = self._taken()
-        _close_all(self.name, [provider for provider in made if provider is not own or closer is None])
-        if closer is not None:
+        given_up = self._given_up()
+        for provider in given_up:
+            if provider is not own or closer is None:
+                self._close(provider)
+        # Last: while it is awaited, the task may be cancelled.
+        if closer is not None and any(provider is own for provider in given_up):
             try:
                 await closer()
             except Exception:  # noqa: BLE001 -- one that fails at its end must not keep the others open
                 _log.warning("closing provider %s raised", self.name, exc_info=True)
 
+    def _given_up(self) -> list[Provider]:
+        with self._lock:
+            return self._taken()
+
     def _taken(self) -> list[Provider]:
-        """The objects made so far, which are nobody's from now on; to be called under the lock."""
+        """The objects made so far, which are no longer given to anybody; to be called with the lock held."""
         made = [p for p in (self._made, *self._per_loop.values()) if p is not None]
         self._made = None
         self._per_loop.clear()
         return made
+
+    def _close(self, provider: Provider) -> None:
+        closer: Callable[[], object] | None = getattr(provider, "close", None)
+        if closer is None:
+            return
+        try:
+            closer()
+        except Exception:  # noqa: BLE001 -- one that fails at its end must not keep the others open
+            _log.warning("closing provider %s raised", self.name, exc_info=True)
 
     def _variable(self, setting: Setting) -> str:
         """The variable that the settings file names for a setting, else the one that is the setting's own."""
@@ -228,6 +255,7 @@ class Registry:
         self._index: _Index | None = None
         # Re-entrant: who adds also changes. No plugin's code runs under it.
         self._lock = threading.RLock()
+        self._discovering = threading.RLock()
         self.version = 0
         for name in settings.providers:
             if "/" in name:
@@ -311,8 +339,10 @@ class Registry:
     def find_at(self, instance: Instance, model: str) -> tuple[Match, ...]:
         """How a pinned instance has a model; one that declares no models is taken at the caller's word."""
         found = _Index([instance]).find(model)
-        if not found and instance.discover():
-            self._changed()
+        if not found:
+            if instance.discover():
+                self._changed()
+            # Looked for again in any case: it may have been another thread that asked the service.
             found = _Index([instance]).find(model)
         if not found and not instance.info.models and not instance.config.models:
             found = (Match(instance, ModelInfo(model), model, "any"),)
@@ -324,9 +354,10 @@ class Registry:
         Args:
             again: Also those that were asked before.
         """
-        brought = [instance.discover(again=again) for instance in self.instances()]
-        if again or any(brought):
-            self._changed()
+        with self._discovering:
+            brought = [instance.discover(again=again) for instance in self.instances()]
+            if again or any(brought):
+                self._changed()
         return any(brought)
 
     def not_found(self, model: str) -> ModelNotFoundError:
@@ -406,16 +437,6 @@ class _Index:
             for instance, model in self._prefix[length].get(name[:length], ()) if len(name) >= length else ():
                 best.setdefault(instance.name, Match(instance, model, name, "prefix"))
         return tuple(best.values())
-
-
-def _close_all(name: str, providers: Iterable[Provider]) -> None:
-    for provider in providers:
-        closer: Callable[[], object] | None = getattr(provider, "close", None)
-        try:
-            if closer is not None:
-                closer()
-        except Exception:  # noqa: BLE001 -- one that fails at its end must not keep the others open
-            _log.warning("closing provider %s raised", name, exc_info=True)
 
 
 def resolve_name(name: str) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import attrs
@@ -173,7 +174,9 @@ class Router:
         provider, model = self._split(name)
         if provider is None:
             found = self._registry.find(model)
-            if not found and self._registry.discover():
+            if not found:
+                self._registry.discover()
+                # Looked for again in any case: it may have been another thread that asked the services.
                 found = self._registry.find(model)
             return found, [_lost(r.name, r.state, r.reason) for r in self._registry.lost()] if found else []
         instance = self._registry.instance(provider)
@@ -236,9 +239,10 @@ class Router:
         for choice in choices:
             candidate = choice.candidate
             obstacle = self._health.unavailable(candidate, now)
-            if obstacle is not None and obstacle.reason == "key rejected" and choice.match.instance.reconfigured():
-                self._health.forgive(candidate.provider)
-                obstacle = None
+            if obstacle is not None and obstacle.reason == "key rejected":
+                choice.match.instance.reconfigured(partial(self._health.forgive, candidate.provider))
+                # Looked at again in any case: it may have been another thread that found the new key.
+                obstacle = self._health.unavailable(candidate, now)
             if obstacle is None:
                 ready.append(candidate)
                 continue

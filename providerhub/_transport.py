@@ -33,7 +33,7 @@ class Line:
     def __init__(self, connect_deadline: float) -> None:
         self.connect_deadline = connect_deadline
         self.body: Body | None = None
-        self.sock: socket.socket | None = None
+        self.sock: Any = None
         self.ended = False
         self.failure = ""  # a sentence for the error: what the layers between make of it is hard to read
         self._pid = os.getpid()
@@ -44,8 +44,10 @@ class Line:
         sock = self.sock
         # A forked child shares the socket: shutting it down there would end the parent's call.
         if sock is not None and self._pid == os.getpid():
+            # TLS's own `shutdown` first forgets that there is TLS: what another thread is sending would go on in clear text. And
+            # TLS within TLS, through a proxy, has none.
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(getattr(sock, "socket", sock), socket.SHUT_RDWR)
 
     def drop(self) -> None:
         """Close whatever an interrupt has left open in the layers between."""

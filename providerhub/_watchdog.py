@@ -6,11 +6,14 @@ then looks at all guards anew; so moving a guard later, adding one and releasing
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
 import time
 from collections.abc import Callable
+
+_log = logging.getLogger("providerhub")
 
 _LONGEST_WAIT = 3600.0
 """Seconds; the platform refuses to wait for arbitrarily long."""
@@ -115,7 +118,10 @@ class Watchdog:
                 if guard in self._guards:
                     self._guards.discard(guard)
                     guard.expired = True
-                    guard.end()
+                    try:
+                        guard.end()
+                    except Exception:  # noqa: BLE001 -- one that cannot be ended must not leave the others without a watch
+                        _log.warning("ending what took too long raised", exc_info=True)
 
     def _late(self) -> list[Guard]:
         """The guards whose moment has come; waits for the next moment when there are none."""

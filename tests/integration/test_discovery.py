@@ -381,6 +381,38 @@ def test_models_are_asked_for_once_and_only_when_nothing_declared_matches(site):
     assert "refused True" in out
 
 
+@pytest.mark.parametrize("name", ["found-model", "lister/found-model"])
+def test_who_comes_while_the_models_are_asked_for_waits_for_them(site, name):
+    site.plugin("good")
+    site.plugin("lister", LISTING)
+    site.write(
+        "listing.py",
+        """
+        import threading
+        import providerhub
+
+        def second():
+            print(providerhub.complete(NAME, "Hello"))
+
+        def models(config):
+            other.start()
+            other.join(0.5)  # it has to wait for this thread, which it would not have to notice
+            return ["found-model"]
+
+        other = threading.Thread(target=second)
+        """.replace("NAME", repr(name)),
+    )
+    out = site.run(
+        f"""
+        import providerhub
+        providerhub.complete({name!r}, "Hello")
+        import listing
+        listing.other.join()
+        """
+    )
+    assert out == "lister says: Hello\n"
+
+
 @pytest.mark.parametrize("statement", ["raise RuntimeError('down')", "return None", "return [5]", "return 'text'"])
 def test_a_service_that_cannot_list_its_models_stops_nobody(site, statement):
     site.plugin("good")

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import traceback
 
 import keyring
@@ -273,6 +274,12 @@ def _instance(source):
     return Instance(config, ProviderInfo(name="acme", needs_auth=True, factory=f"{__name__}:create"))
 
 
+def _instance_by_variable(monkeypatch):
+    monkeypatch.setenv("ACME_KEY", "old")
+    key = Setting("api_key", env="ACME_KEY", secret=True)
+    return Instance(ProviderConfig(name="acme"), ProviderInfo(name="acme", settings=(key,), factory=f"{__name__}:create"))
+
+
 @pytest.fixture
 def importable(monkeypatch):
     """This module, by its name."""
@@ -301,16 +308,32 @@ def test_a_key_that_was_refused_is_read_again_but_not_all_the_time():
 
 
 @pytest.mark.usefixtures("importable")
-def test_nobody_gets_an_object_of_the_old_key_once_it_has_changed(monkeypatch):
-    monkeypatch.setenv("ACME_API_KEY", "old")
-    info = ProviderInfo(name="acme", needs_auth=True, factory=f"{__name__}:create")
-    instance = Instance(ProviderConfig(name="acme"), info)
-    while_closing = []
-    instance.provider().close = lambda: while_closing.append(instance.provider())
-    monkeypatch.setenv("ACME_API_KEY", "new")
+def test_no_object_is_made_of_the_old_key_once_there_is_a_new_one(monkeypatch):
+    """Closing the old objects may take long; another thread may want one meanwhile."""
+    instance = _instance_by_variable(monkeypatch)
+    first, made = instance.provider(), []
+    first.close = lambda: made.append(instance.provider())
+    monkeypatch.setenv("ACME_KEY", "new")
     assert instance.reconfigured() is True
-    assert [provider.key for provider in while_closing] == ["new"]
-    assert instance.provider() is while_closing[0]
+    assert [provider.key for provider in made] == ["new"]
+    assert instance.provider() is made[0]
+
+
+@pytest.mark.usefixtures("importable")
+def test_whoever_asks_for_the_new_key_at_the_same_time_is_answered_when_it_is_in_force(monkeypatch):
+    instance = _instance_by_variable(monkeypatch)
+    monkeypatch.setenv("ACME_KEY", "new")
+    order = []
+
+    def changed():
+        other.start()
+        other.join(0.3)  # it has to wait for this thread, which it would not have to notice
+        order.append("in force")
+
+    other = threading.Thread(target=lambda: order.append(instance.reconfigured()))
+    assert instance.reconfigured(changed) is True
+    other.join()
+    assert order == ["in force", False]
 
 
 def test_a_key_that_cannot_be_read_again_stays(caplog):

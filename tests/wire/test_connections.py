@@ -21,6 +21,7 @@ from providerhub import (
     Timeout,
     TLSError,
 )
+from providerhub._transport import Line
 from providerhub.http import HttpClient
 
 KEY = "canary-key-123"
@@ -177,6 +178,23 @@ def test_a_handshake_is_bounded_by_the_first_token_as_well(mute):
     with pytest.raises(ProviderTimeoutError, match="first token"):
         client.post("/v1/chat/completions", {}, CallContext(Timeout(connect=600.0, first_token=0.2)), stream=True)
     client.close()
+
+
+def test_what_is_ended_is_not_carried_on_in_clear_text(authority):
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("acme.example").configure_cert(server_side)
+    client_side = ssl.create_default_context()
+    authority.configure_trust(client_side)
+    near, far = socket.socketpair()
+    far = server_side.wrap_socket(far, server_side=True, do_handshake_on_connect=False)
+    answering = threading.Thread(target=far.do_handshake)
+    answering.start()
+    with far, client_side.wrap_socket(near, server_hostname="acme.example") as secured:
+        answering.join()
+        line = Line(0.0)
+        line.sock = secured
+        line.end()
+        assert secured.version() is not None
 
 
 def test_https_goes_through_a_tunnel_that_sees_no_key(serve, bundle, other_bundle):

@@ -1,6 +1,7 @@
 """What the HTTP toolkit refuses, redacts and explains, over real sockets."""
 
 import contextlib
+import itertools
 import re
 import socket
 import subprocess
@@ -115,6 +116,7 @@ class SlowReader:
     """Takes one connection and leaves what is sent unread until it is told to read; then answers."""
 
     def __init__(self):
+        self.connected = threading.Event()
         self.read = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -126,20 +128,21 @@ class SlowReader:
 
     def __exit__(self, *_):
         self.read.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._listener.close()
 
     def _serve(self):
-        connection, _ = self._listener.accept()
-        with connection, contextlib.suppress(OSError):
-            self.read.wait()
-            data = b""
-            while got := connection.recv(1 << 20):
-                data += got
-                head, _, body = data.partition(b"\r\n\r\n")
+        with contextlib.suppress(OSError):
+            connection, _ = self._listener.accept()
+            with connection, connection.makefile("rb") as reader:
+                self.connected.set()
+                self.read.wait()
+                head = b"".join(itertools.takewhile(b"\r\n".__ne__, reader))
                 size = re.search(rb"(?i)content-length: (\d+)", head)
-                if size and len(body) == int(size[1]):
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                reader.read(int(size[1]) if size else 0)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                connection.recv(1)
 
 
 LARGE = {"messages": [{"role": "user", "content": "x" * (8 << 20)}]}
@@ -170,12 +173,12 @@ def test_a_call_that_is_cancelled_while_it_sends_ends_at_once():
     call = CallContext(Timeout())
     with SlowReader() as server:
         client = HttpClient(ProviderConfig(name="acme", url=server.url))
-        later = threading.Timer(0.2, call.cancel)
-        later.start()
+        canceller = threading.Thread(target=lambda: server.connected.wait() and call.cancel())
+        canceller.start()
         with pytest.raises(providerhub.ProviderConnectionError, match="cancelled"):
             client.post("/v1/chat/completions", LARGE, call, stream=True)
         client.close()
-        later.join()
+        canceller.join()
 
 
 def test_one_connection_serves_every_path_of_a_service():

@@ -48,9 +48,10 @@ def clean(raw: bytes) -> bytes:
 def read_whole(raw: bytes, limits: Limits = Limits(), sentinel: bytes = b"[DONE]") -> Reading:  # noqa: C901, PLR0912
     """The rules, word for word, on the whole input; the yardstick of these tests."""
     events, data, event, last_id, retry = [], None, b"", "", None
-    *lines, tail = re.split(rb"\r\n|\r|\n", raw[: limits.stream].removeprefix(BOM))
+    kept = raw[: limits.stream]
+    *lines, tail = re.split(rb"\r\n|\r|\n", kept.removeprefix(BOM))
     for number, line in enumerate([*lines, tail]):
-        if len(line) > limits.line:
+        if len(line) > limits.line and not BOM.startswith(kept):  # half a byte order mark is not a line yet
             return Reading(tuple(events), broken="line")
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
@@ -186,6 +187,8 @@ def test_pieces_that_end_where_events_end_give_what_the_whole_gives(pieces: list
     limits=st.builds(Limits, line=st.integers(1, 20), event=st.integers(1, 8), stream=st.integers(1, 60)),
 )
 @example(raw=b"data: 1\n\ndata: 23456\n\n", cuts=[], limits=Limits(line=8))
+@example(raw=b"\xef\xbb\xbf", cuts=[], limits=Limits(line=1, stream=2))
+@example(raw=b"\xef\xbb", cuts=[1], limits=Limits(line=1))
 def test_limits_break_at_the_same_byte_however_the_input_is_split(raw: bytes, cuts: list[int], limits: Limits) -> None:
     expected = read_whole(raw, limits)
     assert read(pieces_of(raw, cuts), limits) == expected
