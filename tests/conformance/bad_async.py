@@ -8,9 +8,10 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
+import requests
 from good_providers import Asynchronous
 
-from providerhub import CallContext, Finish, ProtocolError, ProviderConfig, Request, Timeout
+from providerhub import CallContext, Finish, ProtocolError, ProviderConfig, ProviderConnectionError, Request, Timeout
 
 BAD: dict[str, type[Asynchronous]] = {}
 """Check → the provider that it must catch."""
@@ -103,6 +104,38 @@ class TriesAgain(Asynchronous):
                     raise
             else:
                 return
+
+
+@bad("redirect-not-followed")
+class FollowsRedirects(Asynchronous):
+    """Goes on as browsers do after a 301: with a GET, which has no body."""
+
+    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
+        try:
+            async for piece in super().astream(request, call):
+                yield piece
+        except ProtocolError as error:
+            if error.status is not None and 300 <= error.status < 400:
+                _get(self.config.url or "")
+            raise
+
+
+def _get(url: str) -> None:
+    with contextlib.suppress(OSError):
+        requests.get(url + "/v1/chat/completions", timeout=2)
+
+
+@bad("key-not-in-errors")
+class ShowsItsHeaders(Asynchronous):
+    """Says with what it asked when the connection broke."""
+
+    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
+        try:
+            async for piece in super().astream(request, call):
+                yield piece
+        except ConnectionResetError as error:
+            key = self.config.api_key.reveal() if self.config.api_key else ""
+            raise ProviderConnectionError(f"POST with Authorization: Bearer {key}: {error}") from error
 
 
 @bad("nothing-left")

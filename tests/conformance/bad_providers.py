@@ -564,6 +564,16 @@ class Helpful(Altered):
         yield
 
 
+class PassesItOn(Altered):
+    """Keeps the key out of refusals, and not out of an error inside a stream."""
+
+    def failed(self, error):
+        if error.status == 200:
+            raise ServerError(str(error).replace("***", self.config.api_key.reveal()), status=200)
+        raise error
+        yield
+
+
 # --- resources --------------------------------------------------------------------------------------------------------
 
 

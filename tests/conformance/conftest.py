@@ -13,7 +13,8 @@ from providerhub.testing import CHECKS
 HERE = Path(__file__).resolve().parent
 MODULES = {"declared-light": "conformance_heavy", "import-cheap": "conformance_slow"}
 ASYNC_BAD = (
-    "first-token-early", "cancel-reaches-socket", "truncated-is-error", "stall-timeout", "no-own-retries", "nothing-left",
+    "first-token-early", "cancel-reaches-socket", "truncated-is-error", "stall-timeout", "redirect-not-followed",
+    "no-own-retries", "key-not-in-errors", "nothing-left",
 )  # fmt: skip
 GOOD = ("good-openai", "good-async", "good-anthropic", "good-silent", "good-inside")
 

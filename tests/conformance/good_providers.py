@@ -10,7 +10,16 @@ from urllib.parse import urlsplit
 
 from good_anthropic import Messages
 
-from providerhub import CallContext, Finish, ProtocolError, ProviderConfig, ProviderTimeoutError, Request, error_from_status
+from providerhub import (
+    CallContext,
+    Finish,
+    ProtocolError,
+    ProviderConfig,
+    ProviderError,
+    ProviderTimeoutError,
+    Request,
+    error_from_status,
+)
 from providerhub.openai_provider import OpenAIChatProvider
 
 create_good_openai = OpenAIChatProvider
@@ -56,6 +65,8 @@ class Asynchronous(OpenAIChatProvider):
                     break
             for piece in reading.end():
                 yield piece
+        except ProviderError as error:
+            raise self.http.redacted(error) from None
         finally:
             exchange.close()
 

@@ -30,7 +30,10 @@ def test_caught_by_exactly_the_check_meant_for_it(check):
     assert {result.detail for result in report.results if result.outcome == "blocked"} <= {check}
 
 
-ASYNC = ("first-token-early", "cancel-reaches-socket", "truncated-is-error", "stall-timeout", "no-own-retries", "nothing-left")
+ASYNC = (
+    "first-token-early", "cancel-reaches-socket", "truncated-is-error", "stall-timeout", "redirect-not-followed",
+    "no-own-retries", "key-not-in-errors", "nothing-left",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("check", ASYNC)
@@ -38,3 +41,21 @@ def test_the_asynchronous_side_is_caught_where_it_alone_is_bad(check):
     failed = {result.check.name: result.detail for result in _report(f"async-bad-{check}").results if result.outcome == "failed"}
     assert set(failed) == {check}, failed
     assert failed[check].startswith("[through astream] ")
+
+
+def test_a_key_that_only_an_error_inside_a_stream_shows_is_found(monkeypatch):
+    import bad_providers
+
+    monkeypatch.setitem(bad_providers.BAD, "key-not-in-errors", bad_providers.PassesItOn)
+    failed = {
+        result.check.name: result.detail for result in _report("bad-key-not-in-errors").results if result.outcome == "failed"
+    }
+    assert set(failed) == {"key-not-in-errors"}
+    assert "the key is in the error of an error inside a stream" in failed["key-not-in-errors"]
+
+
+@pytest.mark.parametrize("provider", ["bad-redirect-not-followed", "async-bad-redirect-not-followed"])
+def test_a_redirect_followed_with_another_method_is_called_one(provider):
+    """The target gets a request that the wire cannot read, and that is not what is wrong."""
+    details = [result.detail for result in _report(provider).results if result.check.name == "redirect-not-followed"]
+    assert "a redirect (301) was followed: its target got 1 request(s)" in details[0]

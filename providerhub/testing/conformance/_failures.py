@@ -233,7 +233,8 @@ def deadline_obeyed(bench: Bench) -> None:
 def redirect_not_followed(bench: Bench) -> None:
     """A redirect is an error, and nothing reaches its target."""
     for status in (301, 307):
-        target = bench.serve(bench.answering())
+        # Not by what is asked: a redirect that is followed may come as a GET without a body, which the wire cannot read.
+        target = bench.serve(bench.whole(HELLO))
         server = bench.serve(http_response(status, b"", {"Location": f"{target.url}/elsewhere"}))
         client = bench.client(server)
         for way in bench.ways(client):

@@ -7,11 +7,11 @@ import io
 import logging
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from providerhub import ProviderHubError
-from providerhub.testing._steps import Script
-from providerhub.testing.conformance._bench import Bench, root_cause
+from providerhub import Completion, ProviderHubError
+from providerhub.testing._steps import Reset, Script
+from providerhub.testing.conformance._bench import Bench, read_whole, root_cause
 from providerhub.testing.conformance._check import check
 from providerhub.testing.conformance._outcome import NotApplicable, expect
 
@@ -93,21 +93,36 @@ def key_not_in_logs(bench: Bench) -> None:
     promise=_PROMISE,
 )
 def key_not_in_errors(bench: Bench) -> None:
-    """A refusal that quotes the key, as services do, gives an error whose message, excerpt, cause and traceback do not."""
+    """No error's message, excerpt, cause or traceback has the key: of a refusal, or an event, that quotes it, or a reset."""
     keys = _keys(bench)
     for status in (401, 400, 503):
         client = bench.client(bench.serve(_quoting(bench, status)))
         for way in bench.ways(client):
-            error = bench.fails_outright(way, f"HTTP {status} that quotes the key")
-            chain: list[BaseException] = [error, root_cause(error)]
-            said = "".join(text for one in chain for text in traceback.format_exception(one))
-            kept = " ".join(f"{one!r} {one!s} {getattr(one, 'excerpt', '')} {one.__dict__!r}" for one in chain)
-            _absent(said + kept, keys, f"the error of HTTP {status}")
+            _kept_out(bench, way, keys, f"HTTP {status} that quotes the key")
+    client = bench.client(bench.serve(Reset()))
+    for way in bench.ways(client):
+        _kept_out(bench, way, keys, "a connection that is reset")
+    if bench.may_stream:
+        frames = bench.frames()
+        event = bench.wire.error_event(_quotation(bench))
+        client = bench.client(bench.serve(bench.streamed(*frames.head, *frames.pieces[:1], event)))
+        _kept_out(bench, lambda: read_whole(client), keys, "an error inside a stream that quotes the key")
+
+
+def _kept_out(bench: Bench, way: Callable[[], Completion], keys: tuple[str, ...], what: str) -> None:
+    error = bench.fails_outright(way, what)
+    chain: list[BaseException] = [error, root_cause(error)]
+    said = "".join(text for one in chain for text in traceback.format_exception(one))
+    kept = " ".join(f"{one!r} {one!s} {getattr(one, 'excerpt', '')} {one.__dict__!r}" for one in chain)
+    _absent(said + kept, keys, f"the error of {what}")
 
 
 def _quoting(bench: Bench, status: int) -> Script:
-    quoted = " and ".join(bench.subject.secrets)
-    return bench.refusing(status, message=f"your key {quoted} is not welcome")
+    return bench.refusing(status, message=_quotation(bench))
+
+
+def _quotation(bench: Bench) -> str:
+    return f"your key {' and '.join(bench.subject.secrets)} is not welcome"
 
 
 class _Listener(logging.Handler):
