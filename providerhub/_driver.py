@@ -211,10 +211,13 @@ class Driver:
         candidate = flight.candidate
         mapped = map_exception(error, provider=candidate.provider, model=candidate.model)
         if isinstance(mapped, AuthenticationError):
+            # As `disposition` has it: after a 403 the key may be good for other models.
+            what = f"{candidate.model} is" if mapped.status == 403 else "it is"
             _log.warning(
-                "provider %s refused its key (status %s); it is left alone until the key changes",
+                "provider %s refused its key (status %s); %s left alone until the key changes",
                 candidate.provider,
                 mapped.status,
+                what,
             )
         return mapped
 
