@@ -12,6 +12,7 @@ from providerhub._engine import Drain, Engine, Fail, Finish, Open, Order
 from providerhub._errors import AttemptError, AuthenticationError, PluginError, ProviderTimeoutError
 from providerhub._mapping import map_exception
 from providerhub._observers import Observers
+from providerhub._policy import disposition
 from providerhub._provider import CallContext, Piece
 from providerhub._registry import Instance, Registry
 from providerhub._types import Candidate, Completion, Event, Options, Request, Route, TextDelta, Timeout
@@ -211,8 +212,8 @@ class Driver:
         candidate = flight.candidate
         mapped = map_exception(error, provider=candidate.provider, model=candidate.model)
         if isinstance(mapped, AuthenticationError):
-            # As `disposition` has it: after a 403 the key may be good for other models.
-            what = f"{candidate.model} is" if mapped.status == 403 else "it is"
+            # After a 403 the key may be good for other models.
+            what = f"{candidate.model} is" if disposition(mapped).pause == "model" else "it is"
             _log.warning(
                 "provider %s refused its key (status %s); %s left alone until the key changes",
                 candidate.provider,
