@@ -25,13 +25,13 @@ from providerhub._health import Health
 from providerhub._intake import Ask, Knobs, ModelSpec, ask, refuse_unknown
 from providerhub._many import Outcome, Running, complete_many_by
 from providerhub._needs import token_bound
-from providerhub._observers import Observers, rank
+from providerhub._observers import Observers, Rankers
 from providerhub._provider import Provider
 from providerhub._registry import Registry
 from providerhub._routing import Planned, Router
 from providerhub._settings import Settings
 from providerhub._stream import Stream
-from providerhub._types import Completion, Message, ProviderConfig, Request, RoutePlan
+from providerhub._types import Completion, Message, ProviderConfig, RoutePlan
 from providerhub._views import InstanceView, views
 
 if TYPE_CHECKING:  # slow to import; most programs need none of it
@@ -72,7 +72,7 @@ class Hub:
         self._registry = Registry(self._plugins, self.settings)
         self._health = Health(self._rng, self.settings.breaker, budget=self.settings.budget)
         self._router = Router(self._registry, self._health, self.settings, self._rng)
-        self._rankers = self._plugins.hooks("providerhub_rank")
+        self._rankers = Rankers(self._plugins.hooks("providerhub_rank"))
         hooks = ("providerhub_attempt_started", "providerhub_attempt_finished", "providerhub_call_finished")
         self._observers = Observers(*map(self._plugins.hooks, hooks))
         self._objects: list[str] = []
@@ -329,14 +329,10 @@ class Hub:
             asked.model, asked.needs, now=now, strategy=asked.strategy, dry=dry,
             tokens=lambda: token_bound(request.messages) + (request.max_tokens or 0),
         )  # fmt: skip
-        return self._ranked(planned, request) if self._rankers else planned
-
-    def _ranked(self, planned: Planned, request: Request) -> Planned:
-        for ranker in self._rankers:
-            order = rank(ranker, request, planned.plan.candidates)
-            if order:
-                return attrs.evolve(planned, plan=attrs.evolve(planned.plan, candidates=order))
-        return planned
+        if not self._rankers:
+            return planned
+        order = self._rankers.order(request, planned.plan.candidates)
+        return attrs.evolve(planned, plan=attrs.evolve(planned.plan, candidates=order))
 
 
 _default: Hub | None = None

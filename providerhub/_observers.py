@@ -1,4 +1,4 @@
-"""Those who watch calls: implementations of the observer hooks, called one by one."""
+"""Those who watch calls, and those who order candidates: implementations of their hooks, called one by one."""
 
 from __future__ import annotations
 
@@ -55,20 +55,38 @@ class Observers:
                     _log.warning("an observer raised; it is not reported again", exc_info=True)
 
 
-def rank(ranker: Observer, request: Request, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-    """Ask one implementation of `providerhub_rank`.
+class Rankers:
+    """The implementations of the hook `providerhub_rank`. False when there are none.
 
     Args:
-        ranker: The implementation.
-        request: What is asked.
-        candidates: Those that can answer.
-
-    Returns:
-        The candidates in its order, strangers left out; empty when it has no opinion or failed.
+        rankers: They, in the order in which they are asked.
     """
-    try:
-        order = ranker(request=request, candidates=candidates) or ()
-        return tuple(candidate for candidate in order if candidate in candidates)
-    except Exception:  # noqa: BLE001 -- a call must never fail for a ranking plugin's sake
-        _log.warning("a providerhub_rank implementation raised; its order is not used", exc_info=True)
-        return ()
+
+    def __init__(self, rankers: Sequence[Observer] = ()) -> None:
+        self._rankers = tuple(rankers)
+        self._faulty: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._rankers)
+
+    def order(self, request: Request, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """Ask for an order: the first implementation that has one decides.
+
+        Args:
+            request: What is asked.
+            candidates: Those that can answer.
+
+        Returns:
+            The candidates to try, each once and strangers left out; as they were when nobody names one of them.
+        """
+        return next(filter(None, (self._asked(ranker, request, candidates) for ranker in self._rankers)), candidates)
+
+    def _asked(self, ranker: Observer, request: Request, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        try:
+            order = ranker(request=request, candidates=candidates) or ()
+            return tuple(dict.fromkeys(candidate for candidate in order if candidate in candidates))
+        except (Exception, SystemExit):  # noqa: BLE001 -- a call must never fail for a ranking plugin's sake
+            if id(ranker) not in self._faulty:
+                self._faulty.add(id(ranker))
+                _log.warning("a providerhub_rank implementation raised; it is not reported again", exc_info=True)
+            return ()

@@ -3,7 +3,7 @@
 A plugin marks its functions with `providerhub.hookimpl`. A function may leave out arguments that it does not need.
 Providers are declared in entry-point group `providerhub`, where the entry point's name is the provider's name; the other
 hooks belong to group `providerhub.hooks`, which is always loaded. Each implementation is called on its own: one that raises is
-logged once and left out, and the call never notices.
+logged once and passed over, and the call never notices.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def providerhub_rank(request: Request, candidates: Sequence[Candidate]) -> Seque
         candidates: Those that can answer, in the order that would be used.
 
     Returns:
-        The same candidates in the order to use; what is left out of it is not tried. `None` leaves the order to the next
-        plugin, and in the end as it was.
+        The same candidates in the order to use; what is left out of it is not tried. `None`, or an order that names none of
+        them, leaves the order to the next plugin, and in the end as it was.
     """
 
 

@@ -328,6 +328,32 @@ def test_a_ranker_orders_and_one_that_raises_is_not_noticed(site):
     assert out == "two says: Hello\n"
 
 
+def test_what_a_ranker_says_twice_is_tried_once_and_one_that_raises_is_logged_once(site):
+    site.plugin("one", model="shared")
+    site.plugin("two", model="shared")
+    hook = "from providerhub import hookimpl\n@hookimpl\ndef providerhub_rank(candidates):\n    "
+    site.write("exiting_ranker.py", hook + "raise SystemExit(3)\n")
+    site.write("indifferent_ranker.py", hook + "return []\n")
+    site.write("repeating_ranker.py", hook + "return [*reversed(candidates), *candidates, None]\n")
+    names = ("repeating", "indifferent", "exiting")  # the last one is asked first
+    lines = "".join(f"{name} = {name}_ranker\n" for name in names)
+    site.distribution("rank", f"[providerhub.hooks]\n{lines}")
+    out = site.run(
+        """
+        import logging, sys
+        logging.basicConfig(stream=sys.stdout, format="LOG %(message)s")
+        import providerhub
+        for _ in range(2):
+            print(*providerhub.explain("shared").candidates)
+        """
+    )
+    lines = out.splitlines()
+    assert lines.count("two/shared one/shared") == 2
+    assert [line for line in lines if line.startswith("LOG")] == [
+        "LOG a providerhub_rank implementation raised; it is not reported again"
+    ]
+
+
 def test_a_distribution_without_a_name_is_reported_and_the_others_work(site):
     site.plugin("good")
     site.distribution("nameless", "[providerhub]\nx = y\n")
