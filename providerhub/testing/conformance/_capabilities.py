@@ -83,7 +83,7 @@ def _claimed(bench: Bench, capability: str) -> None:
 @check(
     GROUP,
     fix="Send tools and tool_choice in the service's shape, and yield ToolCallDelta(index, id, name, "
-    "arguments) for what comes back.",
+    "arguments) for what comes back. A wire of your own reads the names that were sent into Asked.tools.",
     promise="supports_tools=True means that tools work, here as elsewhere.",
 )
 def claimed_tools(bench: Bench) -> None:
@@ -105,7 +105,8 @@ def claimed_tools(bench: Bench) -> None:
 @check(
     GROUP,
     requires=("claimed-tools",),
-    fix="Translate assistant messages with tool_calls, and messages with role 'tool', into the service's shape.",
+    fix="Translate assistant messages with tool_calls, and messages with role 'tool', into the service's shape. "
+    "A wire of your own reads them back into Asked.tool_calls and Asked.tool_results.",
     promise="A conversation with tools goes on after the first call.",
 )
 def tool_results_carried(bench: Bench) -> None:

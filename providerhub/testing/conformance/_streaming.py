@@ -146,7 +146,8 @@ def _cut_texts(bench: Bench, cuts: list[tuple[bytes, bytes]]) -> Iterator[str]:
 @check(
     GROUP,
     requires=(*_STREAM, "first-token-early"),
-    fix="Take CR, LF and CRLF as line ends, a CRLF in two reads included; providerhub.wire.sse does.",
+    fix="Take CR, LF and CRLF as line ends, a CRLF in two reads included; providerhub.wire.sse does. Where a wire of your own "
+    "allows fewer, its newlines says which.",
     promise="A proxy or another server of the same protocol does not break the plugin.",
 )
 def newline_variants(bench: Bench) -> None:
@@ -168,7 +169,7 @@ def newline_variants(bench: Bench) -> None:
 @check(
     GROUP,
     requires=_STREAM,
-    fix="Pass over comments and pings: they are neither text nor errors.",
+    fix="Pass over comments and pings: they are neither text nor errors. A wire of your own says by keep_alive() what its are.",
     promise="A model that thinks for long is waited for.",
 )
 def keep_alive_ignored(bench: Bench) -> None:
