@@ -137,7 +137,9 @@ def _prose(text: str) -> str:
         if paragraph.startswith("\b"):
             paragraphs.append("```text\n" + paragraph.removeprefix("\b").strip("\n") + "\n```")
         else:
-            paragraphs.append(" ".join(paragraph.split()).replace("<", "\\<").replace("*", "\\*"))
+            # Within backticks a backslash would show.
+            pieces = re.split(r"(`[^`]*`)", " ".join(paragraph.split()))
+            paragraphs.append("".join(p if p.startswith("`") else p.replace("<", "\\<").replace("*", "\\*") for p in pieces))
     return "\n\n".join(paragraphs)
 
 
