@@ -71,6 +71,17 @@ class Shielded(Asynchronous):
             await pieces.aclose()
 
 
+class KeepsItToItself(Asynchronous):
+    """Frees the connection of a cancelled task, and lets the task go on."""
+
+    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
+        try:
+            async for piece in super().astream(request, call):
+                yield piece
+        except asyncio.CancelledError:
+            return
+
+
 @bad("truncated-is-error")
 class TakesTheEndForGranted(Asynchronous):
     async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:

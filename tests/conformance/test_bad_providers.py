@@ -54,6 +54,16 @@ def test_a_key_that_only_an_error_inside_a_stream_shows_is_found(monkeypatch):
     assert "the key is in the error of an error inside a stream" in failed["key-not-in-errors"]
 
 
+def test_a_cancellation_that_the_provider_keeps_to_itself_is_found(monkeypatch):
+    import bad_async
+
+    monkeypatch.setitem(bad_async.BAD, "cancel-reaches-socket", bad_async.KeepsItToItself)
+    report = _report("async-bad-cancel-reaches-socket")
+    failed = {result.check.name: result.detail for result in report.results if result.outcome == "failed"}
+    assert set(failed) == {"cancel-reaches-socket"}
+    assert "keeps CancelledError to itself" in failed["cancel-reaches-socket"]
+
+
 @pytest.mark.parametrize("provider", ["bad-redirect-not-followed", "async-bad-redirect-not-followed"])
 def test_a_redirect_followed_with_another_method_is_called_one(provider):
     """The target gets a request that the wire cannot read, and that is not what is wrong."""

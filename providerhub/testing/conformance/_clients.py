@@ -74,6 +74,10 @@ class Reading(Protocol):
         """Call off a read that is under way, in the way of this kind of caller; does not wait for its end."""
         ...
 
+    def called_off(self, patience: float) -> bool:
+        """Whether a read that was cancelled has ended as one that was; waits for its end."""
+        ...
+
 
 class Client(Protocol):
     """Somebody who calls."""
@@ -196,6 +200,10 @@ class SyncReading:
         self.worker.wait_blocked(self.patience)
         self.stream.close()
 
+    def called_off(self, patience: float) -> bool:  # noqa: ARG002 - a thread has nothing that could be kept from it
+        """See `Reading`."""
+        return True
+
 
 class SyncClient:
     """Calls `Hub.complete` from a thread.
@@ -239,6 +247,8 @@ class AsyncReading:
     client: AsyncClient
     patience: float
     started: threading.Event = attrs.field(factory=threading.Event)
+    _ended: threading.Event = attrs.field(factory=threading.Event)
+    _cancelled: bool = False
     _events: Any = None
 
     @property
@@ -270,11 +280,23 @@ class AsyncReading:
         settle(self.client.submit(_nothing()), self.patience, "the event loop")
         pending.cancel()
 
+    def called_off(self, patience: float) -> bool:
+        """Whether the task was told that it is cancelled; one that goes on in its caller's hands was not."""
+        self._ended.wait(patience)
+        return self._cancelled
+
     async def _next(self) -> Event | None:
         if self._events is None:
             self._events = self.stream.events()
+        self._ended.clear()
         self.started.set()
-        found: Event | None = await anext(self._events, None)
+        try:
+            found: Event | None = await anext(self._events, None)
+        except asyncio.CancelledError:
+            self._cancelled = True
+            raise
+        finally:
+            self._ended.set()
         return found
 
     async def _rest(self) -> list[Event]:

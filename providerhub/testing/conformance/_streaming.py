@@ -244,4 +244,6 @@ def cancel_reaches_socket(bench: Bench) -> None:
         server.client_gone(server.requests[-1].connection, timeout=bench.subject.patience)
     except TimeoutError:
         bench.fail("the call was cancelled while it waited for the service, and the connection is still open")
+    if not reading.called_off(bench.subject.patience):
+        bench.fail("the task was cancelled, and goes on as if the stream had ended: astream keeps CancelledError to itself")
     settle_quietly(pending, bench.subject.patience)
