@@ -79,7 +79,9 @@ def findings(found: tuple[Installed, ...]) -> Iterator[Finding]:
     by_name: dict[str, list[Installed]] = {}
     for item in found:
         if item.flaw:
-            fix = f"reinstall it (pip install --force-reinstall {item.name}) or remove {item.place}"
+            nameless = item.name.endswith((".dist-info", ".egg-info"))  # it goes by its folder, which pip cannot install
+            again = "reinstall what it belongs to" if nameless else f"reinstall it (pip install --force-reinstall {item.name})"
+            fix = f"{again} or remove {item.place}"
             yield Finding("error" if item.groups or _ours(item.name) else "warning", item.name, item.flaw, fix)
         by_name.setdefault(_canonical(item.name), []).append(item)
     for copies in by_name.values():

@@ -196,7 +196,9 @@ def test_distributions_that_cannot_be_read(site):
         assert "entry_points.txt is malformed" in finding["text"], name
         assert "line 1" in finding["text"] or name != "unrelated"
         assert str(site.path) in finding["fix"]
-    assert "its metadata has no name" in _only(report, "nameless-1.0.dist-info", "warning")["text"]
+    nameless = _only(report, "nameless-1.0.dist-info", "warning")
+    assert "its metadata has no name" in nameless["text"]
+    assert nameless["fix"].startswith("reinstall what it belongs to or remove ")
     assert "malformed" in _about(report, "dist-ours")[0]["text"]
     assert _about(report, "fine", "ok")
 
