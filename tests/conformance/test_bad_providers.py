@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from providerhub import Setting
 from providerhub.testing import CHECKS, OpenAIChatWire, ProviderConformance
 
 PATIENCE = 3.0
@@ -62,6 +63,17 @@ def test_a_cancellation_that_the_provider_keeps_to_itself_is_found(monkeypatch):
     failed = {result.check.name: result.detail for result in report.results if result.outcome == "failed"}
     assert set(failed) == {"cancel-reaches-socket"}
     assert "keeps CancelledError to itself" in failed["cancel-reaches-socket"]
+
+
+def test_an_address_that_is_needed_and_not_required_is_found(monkeypatch):
+    import conformance_light
+
+    settings = (Setting("url", env="CONFORMANCE_URL"), conformance_light.KEY)
+    monkeypatch.setitem(conformance_light.SPECIAL, "missing-key-named", {"settings": settings})
+    report = _report("bad-missing-key-named")
+    failed = {result.check.name: result.detail for result in report.results if result.outcome == "failed"}
+    assert set(failed) == {"missing-key-named"}
+    assert "with only its required settings it cannot be made: ConfigurationError" in failed["missing-key-named"]
 
 
 @pytest.mark.parametrize("provider", ["bad-redirect-not-followed", "async-bad-redirect-not-followed"])

@@ -197,9 +197,8 @@ def missing_key_named(bench: Bench) -> None:
                     setting.name in said and variable(setting, subject.name, subject.name) in said,
                     f"without {setting.name!r} the caller reads: {said}",
                 )
-        optional = frozenset(
-            s.name for s in info.all_settings if not s.required and s.name not in subject.settings and s.name != "url"
-        )
+        # The address as well: one that is needed and has no default is a required setting.
+        optional = frozenset(s.name for s in info.all_settings if not s.required and s.name not in subject.settings)
         instance = bench.hub(address, without=optional)._registry.instance(subject.name)  # noqa: SLF001 - the kit is the core's own
         try:
             assert instance is not None  # noqa: S101 - it is ready: the entry point is valid
