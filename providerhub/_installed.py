@@ -57,6 +57,8 @@ def distributions() -> Iterator[Distribution]:
         yield from _left_to_library()
         return
     for entry in sys.path:
+        if not isinstance(entry, str):
+            continue  # nothing is imported from there either
         place = entry or os.curdir
         try:
             names = os.listdir(place)  # noqa: PTH208 -- pathlib is slow
@@ -92,11 +94,8 @@ def entry_points(text: str) -> Iterator[tuple[str, str, str]]:
             if not sign:
                 msg = f"{line!r} is not of the form name = value"
                 raise ValueError(msg)
-            yield (
-                group,
-                name.strip(),
-                value.partition("[")[0].strip(),
-            )  # behind a bracket stand extras, which nobody uses any more
+            # Behind a bracket stand extras, which nobody uses any more.
+            yield group, name.strip(), value.partition("[")[0].strip()
 
 
 def name_and_version(distribution: Distribution) -> tuple[str, str]:

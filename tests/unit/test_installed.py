@@ -85,6 +85,12 @@ def test_the_order_is_the_path_s_and_what_is_not_there_is_passed_over(tmp_path, 
     assert names == ["second", "here", "first"]
 
 
+def test_an_entry_of_the_path_that_is_no_text_is_passed_over_as_imports_do(tmp_path, monkeypatch):
+    _install(tmp_path, "acme")
+    monkeypatch.setattr(sys, "path", [tmp_path, b"/", 3])
+    assert list(distributions()) == []
+
+
 def test_what_is_no_folder_and_what_has_no_name(tmp_path, monkeypatch):
     (tmp_path / "old.egg-info").write_text("Name: old\n", encoding="utf-8")
     (tmp_path / "empty.dist-info").mkdir()
