@@ -56,10 +56,8 @@ def distributions() -> Iterator[Distribution]:
     if not all(map(_is_usual, sys.meta_path)):
         yield from _left_to_library()
         return
-    for entry in sys.path:
-        if not isinstance(entry, str):
-            continue  # nothing is imported from there either
-        place = entry or os.curdir
+    # Nothing is imported from an entry that is no text either.
+    for place in (entry or os.curdir for entry in sys.path if isinstance(entry, str)):
         try:
             names = os.listdir(place)  # noqa: PTH208 -- pathlib is slow
         except NotADirectoryError:
