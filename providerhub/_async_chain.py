@@ -24,7 +24,7 @@ GRACE = 0.1
 class AsyncChain(Driver):
     """One call under way; its arguments are those of `Driver`."""
 
-    __slots__ = ()
+    __slots__ = ("_loop",)
 
     async def run(self) -> None:
         """Go on until the answer is whole (no streaming) or its first content is there.
@@ -32,6 +32,7 @@ class AsyncChain(Driver):
         Raises:
             ProviderHubError: The chain is at its end.
         """
+        self._loop = _running_loop()
         try:
             await self._carry_out(self._engine.start(self._now()))
         except BaseException:
@@ -46,7 +47,9 @@ class AsyncChain(Driver):
 
         Raises:
             StreamInterruptedError: The stream broke.
+            RuntimeError: Another event loop runs than the one that began the call.
         """
+        self._stay()
         now, deadline = self._now, self._deadline
         try:
             for head in self._head_texts():
@@ -77,6 +80,7 @@ class AsyncChain(Driver):
 
     async def events(self) -> AsyncIterator[Event]:
         """Hand the committed stream over as events; the same as `texts` otherwise."""
+        self._stay()
         try:
             for head in self._current.head:
                 yield event_of(head)
@@ -123,6 +127,17 @@ class AsyncChain(Driver):
         # Dropped without an end: the thread, if there is one, holds no reference to this object.
         if not getattr(self, "done", True):  # missing where its making was interrupted
             self.abandon()
+
+    def _stay(self) -> None:
+        """Refuse to go on in another event loop: the first one may have closed what is read here, which would pass for its end.
+
+        Raises:
+            RuntimeError: Another one runs.
+        """
+        if not self.done and _running_loop() is not self._loop:
+            self.abandon()
+            msg = "another event loop runs than the one that began this stream; read it in the loop that called acomplete()"
+            raise RuntimeError(msg)
 
     async def _carry_out(self, order: Order) -> None:
         while True:
@@ -177,9 +192,7 @@ class AsyncChain(Driver):
         return first, runner.result()
 
     def _open(self, flight: Flight) -> None:
-        import asyncio  # noqa: PLC0415 -- slow to import, and imported already by whoever has a running loop
-
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         provider = self._instance(flight.candidate).provider(loop)
         request = self._request_for(flight)
         if callable(getattr(provider, "astream", None)):
@@ -265,6 +278,12 @@ async def _landed(flight: Flight, seconds: float | None) -> bool:
         except Exception:  # noqa: BLE001 -- a plugin that fails while it is closed must not hide the answer or the first error
             note_unclosed()
     return True
+
+
+def _running_loop() -> Any:
+    import asyncio  # noqa: PLC0415 -- slow to import, and imported already by whoever has a running loop
+
+    return asyncio.get_running_loop()
 
 
 def _begun(provider: Provider, request: Request, call: CallContext) -> Iterator[Piece]:

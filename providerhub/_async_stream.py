@@ -41,7 +41,7 @@ class AsyncStream(AsyncIterator[str]):
 
         Raises:
             StreamInterruptedError: The stream broke after content had been handed over.
-            RuntimeError: The stream is being read as text already.
+            RuntimeError: The stream is being read as text already, or another event loop runs than the one that began it.
         """
         if self._reader is not None:
             msg = "this stream is being read already; call events() before the first piece is taken"

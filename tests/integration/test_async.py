@@ -412,6 +412,22 @@ def test_the_loops_end_gives_a_stream_up(listener):
     assert [attempt.outcome for attempt in stream.route.attempts] == ["abandoned"]
 
 
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("events", [True, False])
+def test_a_stream_is_not_taken_for_whole_where_another_loop_reads_it(scripted, make_hub, native, events):
+    provider = scripted(["a", "b", Finish("stop")])
+    hub = make_hub(a=Native(provider) if native else provider)
+    stream = asyncio.run(hub.acomplete("m", "?", stream=True))  # whose end closes the provider's generator
+
+    async def read():
+        return [piece async for piece in (stream.events() if events else stream)]
+
+    with pytest.raises(RuntimeError, match="event loop"):
+        asyncio.run(read())
+    assert [attempt.outcome for attempt in stream.route.attempts] == ["abandoned"]
+    asyncio.run(stream.aclose())
+
+
 def test_a_slow_reader_holds_the_provider_back(make_hub):
     taken = 0
 
