@@ -20,6 +20,9 @@ MAX_TRAILERS: Final = 65536
 """Bytes of all trailer fields."""
 
 _HEAD = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: ([^\r\n]*))?\r\n((?:[!-9;-~]+:[^\r\n\0]*\r\n)+)\r\n")
+# int() refuses some thousands of digits, and so does whoever would print them; no answer has a length of more than these.
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_SIZE = re.compile(rb"0*[0-9A-Fa-f]{1,16}")
 # No body follows these, whatever their fields say.
 _BODILESS = (b"204", b"304")
 _FRAMING = ("content-length", "transfer-encoding", "connection")
@@ -94,7 +97,7 @@ class Body(HTTPResponse):
         length, coding = values.get("content-length"), values.get("transfer-encoding")
         if status in _BODILESS or len(values) < len(framing) or (length is not None) == (coding is not None):
             return False
-        if (coding or "chunked") != "chunked" or not (length or "0").isdecimal():
+        if (coding or "chunked") != "chunked" or not _LENGTH.fullmatch(length or "0"):
             return False
         message = HTTPMessage()
         for name, value in fields:
@@ -195,10 +198,7 @@ def _size(line: bytes) -> int:
     """
     if not line.isalnum():
         line = line.partition(b";")[0].strip(b" \t")
-    try:
-        if line.isalnum():  # int() would take signs and underscores as well
-            return int(line, 16)
-    except ValueError:
-        pass
+    if _SIZE.fullmatch(line):  # int() would take signs, underscores and a prefix as well
+        return int(line, 16)
     msg = f"a chunk of the answer has the size {line[:20]!r}"
     raise ChunkError(msg)

@@ -132,6 +132,10 @@ def _number(text: str | None) -> float | None:
     return float(text) if text and re.fullmatch(r"\s*\d+(\.\d+)?\s*", text, re.ASCII) else None
 
 
+_NO_DATE = (TypeError, ValueError, OverflowError)
+"""The last of them comes of a zone or a year with more digits than the system counts with."""
+
+
 def _until_date(text: str | None, now: str | None) -> float | None:
     if not text:
         return None
@@ -139,17 +143,25 @@ def _until_date(text: str | None, now: str | None) -> float | None:
 
     try:
         until = parsedate_to_datetime(text).timestamp()
-    except (TypeError, ValueError):
+    except _NO_DATE:
         return None
     try:
         base = parsedate_to_datetime(now or "").timestamp()
-    except (TypeError, ValueError):
+    except _NO_DATE:
         base = time.time()
     return max(0.0, until - base)
 
 
 def _decode(body: bytes | Mapping[str, Any]) -> str:
-    return body.decode("utf-8", "replace") if isinstance(body, bytes | bytearray) else _json().dumps(body, default=str)
+    return body.decode("utf-8", "replace") if isinstance(body, bytes | bytearray) else _written(body)
+
+
+def _written(value: Any) -> str:
+    try:
+        text: str = _json().dumps(value, default=str)
+    except (ValueError, RecursionError):  # reading it took fewer levels of the stack than writing it does
+        return ""
+    return text
 
 
 def _json() -> ModuleType:
@@ -165,7 +177,7 @@ def _code_and_message(body: str | Mapping[str, Any]) -> tuple[str, str]:
     if isinstance(body, str):
         try:
             parsed = _json().loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return "", body
     if isinstance(parsed, Mapping):
         parsed = parsed.get("error") or parsed
@@ -176,7 +188,7 @@ def _code_and_message(body: str | Mapping[str, Any]) -> tuple[str, str]:
     codes = [value for value in (parsed.get("code"), parsed.get("type")) if isinstance(value, str)]
     code = next((value for value in codes if value.lower() in _BY_CODE), next(iter(codes), ""))
     message = parsed.get("message") or parsed.get("detail") or ""
-    return code.lower(), message if isinstance(message, str) else _json().dumps(message, default=str)
+    return code.lower(), message if isinstance(message, str) else _written(message)
 
 
 def _kind(status: int, code: str, message: str) -> type[ProviderError]:

@@ -1,5 +1,6 @@
 """Refused requests: status, body and headers → the error that decides what the chain does."""
 
+import contextlib
 import json
 
 import pytest
@@ -115,6 +116,8 @@ def test_a_phrase_in_the_body_counts_in_every_shape(message, kind, shape):
         ({"Retry-After": "-1"}, None),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": ""}, None),
+        ({"Retry-After": "Sun, 06 Nov 1994 08:49:37 +99999999999999999999"}, None),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT", "Date": "Sun, 06 Nov 1994 08:49:37 +99999999999999999999"}, 0.0),
         ({"Retry-After-Ms": "nan", "Retry-After": "2"}, 2.0),
         ({"Retry-After-Ms": "-5", "Retry-After": "2"}, 2.0),
         ({"Retry-After-Ms": "junk", "Retry-After": "2"}, 2.0),
@@ -141,6 +144,18 @@ def test_no_header_and_no_body_makes_it_fail(value, body):
 def test_no_json_makes_it_fail(body):
     for status in (200, 400, 429, 500):
         assert isinstance(error_from_status(status, {}, json.dumps(body).encode()), ProviderError)
+
+
+@pytest.mark.parametrize("nested", ['{{"error": {}}}', '{{"error": {{"message": {}}}}}'])
+def test_no_depth_of_a_body_makes_it_fail(nested):
+    for depth in (100, *range(900, 1000), 100_000):
+        body = nested.format("[" * depth + "]" * depth)
+        assert isinstance(error_from_status(500, {}, body.encode()), ServerError)
+        parsed = None
+        with contextlib.suppress(RecursionError):  # so deep that it cannot be parsed to begin with
+            parsed = json.loads(body)
+        if parsed is not None:
+            assert isinstance(error_from_status(500, {}, parsed), ServerError)
 
 
 def test_x_should_retry_false_is_obeyed():

@@ -14,7 +14,7 @@ import providerhub
 from providerhub import CallContext, ConfigurationError, InvalidRequestError, ProviderConfig, Timeout
 from providerhub.http import HttpClient
 from providerhub.openai_provider import OpenAIChatProvider
-from providerhub.testing import FakeClock, FaultServer, Hold, chunked, http_response
+from providerhub.testing import Close, FakeClock, FaultServer, Hold, Send, chunked, http_response
 
 CANARY = "canary-key-123"
 
@@ -289,3 +289,24 @@ def test_a_call_does_not_notice_that_another_thread_closes_the_client():
             client.close()
         client.close()
     assert failures == []
+
+
+@pytest.mark.parametrize("size", [b"1" * 5000, b"0x5", b"f" * 17, b"-1", b"1_0"])
+def test_a_size_that_no_chunk_has_is_against_the_protocol(size):
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with FaultServer((Send(head + size + b"\r\nhello\r\n0\r\n\r\n"), Close())) as server:
+        client = HttpClient(ProviderConfig(name="acme", url=server.url))
+        with pytest.raises(providerhub.ProtocolError, match="has the size"):
+            post(client)
+        client.close()
+
+
+@pytest.mark.parametrize("digits", [30, 4000, 5000])
+def test_a_length_that_no_answer_has_is_no_error_of_the_plugin_s(digits):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * digits + b"\r\n\r\n{}"
+    with FaultServer((Send(head), Close())) as server:
+        client = HttpClient(ProviderConfig(name="acme", url=server.url))
+        # The standard library takes what it cannot read for no length at all.
+        with contextlib.nullcontext() if digits > 4300 else pytest.raises(providerhub.ProtocolError, match="ended before"):
+            assert post(client) == b"{}"
+        client.close()
