@@ -118,7 +118,6 @@ def new_plugin(*, name: str, wire: str, directory: Path | None, license_name: st
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
-    screen.line(f"{folder}: a plugin for the provider {provider!r}. Try it:")
-    screen.line(f"  cd {folder} && pip install --upgrade pip     # groups of dependencies need 25.1 or later")
-    screen.line('  pip install -e . "providerhub[cli,testing]" --group dev')
+    screen.line(f"{folder}: a plugin for the provider {provider!r}. Try it, with pip 25.1 or later:")
+    screen.line(f'  cd {folder} && pip install -e . "providerhub[cli,testing]" --group dev')
     screen.line(f"  pytest && providerhub conformance {provider}")

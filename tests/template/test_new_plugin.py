@@ -21,6 +21,12 @@ def new_plugin(tmp_path, monkeypatch):
     return lambda *words: CliRunner().invoke(app, ["new-plugin", *words], prog_name="providerhub")
 
 
+def test_it_says_which_pip_knows_groups(new_plugin, tmp_path):
+    """The one that comes with Python 3.11 does not."""
+    assert "Try it, with pip 25.1 or later:" in new_plugin("acme").output
+    assert '"pip>=25.1"' in (tmp_path / "providerhub-acme" / "README.md").read_text("utf-8")
+
+
 @pytest.mark.parametrize("wire", WIRES)
 def test_the_files(new_plugin, tmp_path, wire):
     result = new_plugin("acme", "--wire", wire)
