@@ -34,10 +34,22 @@ def _pairs(_ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
     for value in values:
         name, sign, rest = value.partition("=")
         if not name or not sign:
-            msg = f"{value!r} is not of the form NAME=VALUE"
+            msg = f"{value!r} is not of the form {parameter.metavar}"
             raise click.BadParameter(msg, param=parameter)
         pairs[name] = rest
     return pairs
+
+
+def _picture(_ctx: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse what would be a badge of another kind than its name says.
+
+    Raises:
+        click.BadParameter: The name ends neither in `.svg` nor in `.json`.
+    """
+    if path is not None and path.suffix not in {".svg", ".json"}:
+        msg = f"{path} ends neither in .svg nor in .json"
+        raise click.BadParameter(msg, param=parameter)
+    return path
 
 
 @click.command()
@@ -52,7 +64,12 @@ def _pairs(_ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
 @click.option(
     "--waive", multiple=True, metavar="CHECK=REASON", callback=_pairs, help="A check that is expected to fail, and why."
 )
-@click.option("--badge", type=click.Path(path_type=Path, dir_okay=False), help="Write a badge: .svg, or .json for shields.io.")
+@click.option(
+    "--badge",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_picture,
+    help="Write a badge: .svg, or .json for shields.io.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--list", "listing", is_flag=True, help="Only list the checks: what each means and protects, and how to mend a failure."

@@ -76,6 +76,7 @@ def test_model_settings_and_waivers_can_be_given():
         (("good-openai", "--wire", "json:loads"), "is no subclass of Wire"),
         (("good-openai", "--waive", "basic-call= "), "without a reason"),
         (("good-openai", "--waive", "nonsense=because"), "there is no such check"),
+        (("good-opnai",), "no provider 'good-opnai' is installed; there are: "),
     ],
 )
 def test_a_wrong_option_is_one_line(words, said):
@@ -85,9 +86,19 @@ def test_a_wrong_option_is_one_line(words, said):
     assert said in line
 
 
-@pytest.mark.parametrize("words", [(), ("good-openai", "--set", "novalue"), ("good-openai", "--waive", "=x")])
-def test_wrong_usage(words):
-    assert _run(*words).exit_code == 2
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "name a provider"),
+        (("good-openai", "--set", "novalue"), "'novalue' is not of the form NAME=VALUE"),
+        (("good-openai", "--waive", "=x"), "'=x' is not of the form CHECK=REASON"),
+        (("good-openai", "--badge", "badge.png"), "badge.png ends neither in .svg nor in .json"),
+    ],
+)
+def test_wrong_usage(words, said):
+    result = _run(*words)
+    assert result.exit_code == 2
+    assert said in result.stderr
 
 
 def test_a_badge_for_shields(tmp_path):

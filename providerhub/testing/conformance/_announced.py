@@ -32,8 +32,8 @@ def suite_for(provider: str, *, wire: str | None = None, **options: Any) -> type
         The class; `report()` runs it.
 
     Raises:
-        ConfigurationError: There is no such provider; or the wire is neither given nor announced, or cannot be found; or an
-            option is wrong.
+        ConfigurationError: There is no such provider; the wire is neither given nor announced, or cannot be found; or an option
+            is wrong.
     """
     base = ProviderConformance if wire else _announced(provider)
     own = {name: value for name, value in options.items() if value}
@@ -50,9 +50,9 @@ def _announced(provider: str) -> type[ProviderConformance]:
 
     for entry in importlib_metadata.entry_points(group=GROUP, name=provider):
         return _class(entry.value, ProviderConformance, f"entry point {provider!r} in group {GROUP!r}")
-    installed = sorted(entry.name for entry in importlib_metadata.entry_points(group=PROJECT))
+    installed = sorted({entry.name for entry in importlib_metadata.entry_points(group=PROJECT)})
     if provider not in installed:
-        raise ConfigurationError(f"no plugin offers a provider {provider!r}; installed are: {', '.join(installed) or 'none'}")
+        raise ConfigurationError(f"no provider {provider!r} is installed; there are: {', '.join(installed) or 'none'}")
     names = ", ".join(WIRES)
     msg = (
         f"the distribution of {provider!r} does not announce how its service speaks (entry-point group {GROUP}); "

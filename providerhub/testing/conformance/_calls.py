@@ -152,8 +152,8 @@ def calls_isolated(bench: Bench) -> None:
 @check(
     GROUP,
     fix="Put the conversation, content in parts included, and temperature, max_tokens, stop and seed on the wire where the "
-    "service has a place for them. In a wire of your own, asked() gives a message's text as one str, and carries names what has "
-    "a place.",
+    "service has a place for them. In a wire of your own, asked() gives a message's text as one str, and carries names "
+    "what has a place.",
     promise="What the caller asks for is what the service is asked for.",
 )
 def request_carried(bench: Bench) -> None:
