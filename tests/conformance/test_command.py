@@ -35,13 +35,6 @@ def test_one_that_does_not_is_told_what_to_say():
     assert "--wire: openai, anthropic, none, or module:Class" in result.stderr
 
 
-def test_one_that_is_not_installed_is_told_what_is():
-    result = _run("no-such-provider")
-    assert result.exit_code == 1
-    assert "no plugin offers a provider 'no-such-provider'; installed are: " in result.stderr
-    assert "good-openai" in result.stderr
-
-
 @pytest.mark.parametrize("wire", ["openai", "providerhub.testing:OpenAIChatWire"])
 def test_json(wire):
     result = _run("bad-usage-reported", "--wire", wire, "--json")
