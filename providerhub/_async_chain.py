@@ -168,8 +168,7 @@ class AsyncChain(Driver):
             flight, landing = landed or (flight, overdue())
         if isinstance(landing, Exception):
             _cut(flight)
-            if await _landed(flight, GRACE):
-                self._flights.remove(flight)
+            await self._land(GRACE, flight)
             self._turn_to_rival()
         else:
             self.flight, self._race = flight, None
@@ -242,10 +241,10 @@ class AsyncChain(Driver):
             if flight is not winner:
                 _cut(flight)
 
-    async def _land(self, seconds: float | None) -> None:
-        """Wait for the end of every attempt; those that take longer are waited for when the call is closed."""
-        for flight in tuple(self._flights):
-            if await _landed(flight, seconds):
+    async def _land(self, seconds: float | None, *flights: Flight) -> None:
+        """Wait for the end of attempts, by default of all; those that take longer are waited for when the call is closed."""
+        for flight in flights or tuple(self._flights):
+            if await _landed(flight, seconds) and flight in self._flights:  # another task may have waited as well
                 self._flights.remove(flight)
 
 

@@ -51,14 +51,13 @@ class Chain(Driver):
                             yield found
                         if now() > deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
+                    self._end()
                 except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
-                    if self.closed():  # by another thread: what its cut line raises is nobody's failure
+                    if self.closed():  # by another thread: what its cut line or the end under way raises is nobody's failure
                         return
                     # Text alone cannot show that an answer begins anew, and nothing is repeated silently.
                     self._mend(error, allowed=self._prefill)
                     yield from self._head_texts()
-                else:
-                    self._end()
         except BaseException:
             self.abandon()
             raise
@@ -74,6 +73,7 @@ class Chain(Driver):
                         yield event_of(piece)
                         if self._now() > self._deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
+                    self._end()
                 except Exception as error:  # noqa: BLE001 -- whatever a plugin raises is mapped
                     if self.closed():
                         return
@@ -81,8 +81,6 @@ class Chain(Driver):
                     candidate = self._current.candidate
                     yield Restarted(candidate.provider, candidate.model, self._prefill, cause)
                     yield from map(event_of, self._current.head)
-                else:
-                    self._end()
         except BaseException:
             self.abandon()
             raise

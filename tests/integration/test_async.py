@@ -508,6 +508,24 @@ def test_a_provider_that_is_deaf_delays_nobodys_cancellation(make_hub):
     release.set()
 
 
+def test_two_tasks_may_close_one_stream(make_hub):
+    release = threading.Event()
+
+    class Deaf:
+        def stream(self, request, call):
+            yield "x"
+            release.wait(60)
+
+    async def main():
+        stream = await make_hub(a=Deaf()).acomplete("m", "?", stream=True)
+        tasks = [asyncio.create_task(stream.aclose()) for _ in range(2)]
+        await asyncio.sleep(0)  # both wait for the thread
+        release.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+
+
 def test_a_closed_loop_ends_the_thread():
     go, over = threading.Event(), threading.Event()
 

@@ -20,7 +20,7 @@ from providerhub import (
     StreamInterruptedError,
 )
 from providerhub._health import Health
-from providerhub.testing import FakeProvider, Gate, Mark, fake_hub
+from providerhub.testing import FakeClock, FakeProvider, Gate, Mark, fake_hub
 
 THREADS = 16
 
@@ -129,6 +129,29 @@ def test_round_robin_gives_each_its_turn():
     counts = [len(provider.calls) for provider in providers]
     assert sum(counts) == 25 * THREADS
     assert min(counts) > 0
+
+
+class Watched(FakeClock):
+    """Does something, in another thread, when it is read for the time that was said."""
+
+    left, act = 0, None
+
+    def monotonic(self):
+        self.left -= 1
+        if self.left == 0:
+            at_once(self.act)
+        return super().monotonic()
+
+
+@pytest.mark.parametrize("read", [iter, lambda stream: stream.events()], ids=["text", "events"])
+@pytest.mark.parametrize("reading", range(1, 8))
+def test_a_stream_that_is_closed_from_another_thread_ends_whatever_it_was_about_to_do(read, reading):
+    clock = Watched()
+    hub = fake_hub(FakeProvider("Hello", name="a", models=["m"]), clock=clock)
+    stream = hub.complete("m", "?", stream=True)
+    clock.left, clock.act = reading, stream.close
+    list(read(stream))
+    assert stream.route.attempts[0].outcome in {"ok", "abandoned"}
 
 
 def test_the_default_hub_is_made_once(monkeypatch):
