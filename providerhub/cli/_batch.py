@@ -270,12 +270,16 @@ def _exclusively(path: Path, source: BinaryIO) -> Iterator[None]:
         msg = f"{path} is the input; name another file as --output"
         raise click.ClickException(msg)
     lock = path.with_name(f"{path.name}.lock")
-    try:
-        with locked(lock):
-            yield
-    except HeldError:
-        msg = f"another batch is writing to {path}; wait for its end, or name another file as --output"
-        raise click.ClickException(msg) from None
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(lock))
+        except HeldError:
+            msg = f"another batch is writing to {path}; wait for its end, or name another file as --output"
+            raise click.ClickException(msg) from None
+        except OSError as error:  # which would name the lock, of which nobody has heard
+            msg = f"nothing can be written in {path.parent}: {error.strerror}; name another file as --output"
+            raise click.ClickException(msg) from error
+        yield
 
 
 def _to_file(source: str, path: Path, *, hub: Hub, model: str | None, concurrency: int, retry_failed: bool) -> Summary:

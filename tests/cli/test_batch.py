@@ -271,6 +271,15 @@ def test_two_batches_on_one_output_are_refused(run, service, output):
     assert run({"messages": "one"}).exit_code == 0
 
 
+def test_a_folder_that_is_not_there_is_named(cli, service, tmp_path):
+    service(answering)
+    absent = tmp_path / "absent"
+    result = cli("batch", write(tmp_path / "in.jsonl", {"messages": "one"}), "-o", str(absent / "out.jsonl"), "-m", "gpt-4")
+    assert result.exit_code == 1
+    assert f"nothing can be written in {absent}: No such file" in result.stderr
+    assert ".lock" not in result.stderr
+
+
 def test_the_lock_of_a_batch_that_was_killed_is_taken_over(run, service, output):
     service(answering)
     output.with_name("out.jsonl.lock").touch()
