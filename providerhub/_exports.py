@@ -1,41 +1,14 @@
 """What `import providerhub` offers: the package takes it from here when the first name is asked for."""
 
-from providerhub._async_stream import AsyncStream
-from providerhub._capabilities import ModelInfo, ProviderInfo, Setting
-from providerhub._errors import (
-    AllProvidersFailedError,
-    AmbiguousProviderError,
-    AuthenticationError,
-    BadRequestError,
-    CallerError,
-    ConfigurationError,
-    ContentPolicyError,
-    ContextLengthError,
-    DeadlineExceededError,
-    EmptyAnswerError,
-    InvalidRequestError,
-    ModelNotFoundError,
-    ModelUnavailableError,
-    NoCapableProviderError,
-    PluginError,
-    ProtocolError,
-    ProviderConnectionError,
-    ProviderError,
-    ProviderHubError,
-    ProviderTimeoutError,
-    QuotaExceededError,
-    RateLimitError,
-    ServerError,
-    StreamInterruptedError,
-    TLSError,
-)
-from providerhub._hub import Hub, acomplete, complete, complete_many, explain
-from providerhub._many import Outcome
-from providerhub._provider import CallContext, Provider
-from providerhub._settings import Settings
-from providerhub._status import error_from_status
-from providerhub._stream import Stream
-from providerhub._types import (
+from providerhub._calling.async_stream import AsyncStream
+from providerhub._calling.many import Outcome
+from providerhub._calling.stream import Stream
+from providerhub._default import acomplete, complete, complete_many, explain
+from providerhub._finding.views import InstanceView
+from providerhub._hub import Hub
+from providerhub._rules.status import error_from_status
+from providerhub._settings.settings import Settings
+from providerhub._values import (
     Attempt,
     BreakerRules,
     BudgetRules,
@@ -62,8 +35,36 @@ from providerhub._types import (
     Usage,
     UsageDelta,
 )
+from providerhub._values.capabilities import ModelInfo, ProviderInfo, Setting
+from providerhub._values.errors import (
+    AllProvidersFailedError,
+    AmbiguousProviderError,
+    AuthenticationError,
+    BadRequestError,
+    CallerError,
+    ConfigurationError,
+    ContentPolicyError,
+    ContextLengthError,
+    DeadlineExceededError,
+    EmptyAnswerError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ModelUnavailableError,
+    NoCapableProviderError,
+    PluginError,
+    ProtocolError,
+    ProviderConnectionError,
+    ProviderError,
+    ProviderHubError,
+    ProviderTimeoutError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+    StreamInterruptedError,
+    TLSError,
+)
+from providerhub._values.provider import CallContext, Provider
 from providerhub._version import __version__
-from providerhub._views import InstanceView
 from providerhub.hookspecs import hookimpl
 
 __all__ = [

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import random
-import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 import attrs
 
-from providerhub._async_chain import AsyncChain
-from providerhub._async_stream import AsyncStream
-from providerhub._capabilities import ProviderInfo
-from providerhub._chain import Chain
-from providerhub._clock import Clock, SystemClock
-from providerhub._discovery import Malformed, PluginRecord, Plugins
-from providerhub._engine import Engine
-from providerhub._errors import ConfigurationError
-from providerhub._handle import handle
-from providerhub._health import Health
-from providerhub._intake import Ask, Knobs, ModelSpec, ask, refuse_unknown
-from providerhub._many import Outcome, Running, complete_many_by
-from providerhub._needs import token_bound
-from providerhub._observers import Observers, Rankers
-from providerhub._provider import Provider
-from providerhub._registry import Registry
-from providerhub._routing import Planned, Router
-from providerhub._settings import Settings
-from providerhub._stream import Stream
-from providerhub._types import Completion, Message, ProviderConfig, RoutePlan
-from providerhub._views import InstanceView, views
+from providerhub._calling.async_chain import AsyncChain
+from providerhub._calling.async_stream import AsyncStream
+from providerhub._calling.chain import Chain
+from providerhub._calling.handle import handle
+from providerhub._calling.intake import Ask, Knobs, ModelSpec, ask, refuse_unknown
+from providerhub._calling.many import Outcome, Running, complete_many_by
+from providerhub._calling.observers import Observers, Rankers
+from providerhub._calling.stream import Stream
+from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
+from providerhub._finding.needs import token_bound
+from providerhub._finding.registry import Registry
+from providerhub._finding.routing import Planned, Router
+from providerhub._finding.views import InstanceView, views
+from providerhub._rules.clock import Clock, SystemClock
+from providerhub._rules.engine import Engine
+from providerhub._rules.health import Health
+from providerhub._settings.settings import Settings
+from providerhub._values import Completion, Message, ProviderConfig, RoutePlan
+from providerhub._values.capabilities import ProviderInfo
+from providerhub._values.errors import ConfigurationError
+from providerhub._values.provider import Provider
 
 if TYPE_CHECKING:  # slow to import; most programs need none of it
     from concurrent.futures import Executor
@@ -333,118 +331,3 @@ class Hub:
             return planned
         order = self._rankers.order(request, planned.plan.candidates)
         return attrs.evolve(planned, plan=attrs.evolve(planned.plan, candidates=order))
-
-
-_default: Hub | None = None
-_default_lock = threading.Lock()
-
-
-def default_hub() -> Hub:
-    """The hub of the module's functions: made at the first call, from settings file and environment, and closed at exit."""
-    global _default  # noqa: PLW0603 -- there is one default hub, and this is where it lives
-    with _default_lock:
-        if _default is None:
-            _default = Hub()
-            atexit.register(_default.close)
-        return _default
-
-
-@overload
-def complete(
-    model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[False] = False, **knobs: Unpack[Knobs]
-) -> Completion: ...
-@overload
-def complete(model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[True], **knobs: Unpack[Knobs]) -> Stream: ...
-@overload
-def complete(
-    model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]
-) -> Completion | Stream: ...
-def complete(
-    model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
-) -> Completion | Stream:
-    """`Hub.complete` on the default hub; all arguments are described there.
-
-    Args:
-        model: As for `Hub.complete`.
-        messages: As for `Hub.complete`.
-        stream: As for `Hub.complete`.
-        **knobs: As for `Hub.complete`.
-
-    Returns:
-        A `Completion`, or a `Stream` with `stream=True`.
-
-    Raises:
-        ProviderHubError: As `Hub.complete` would.
-    """
-    return default_hub().complete(model, messages, stream=stream, **knobs)
-
-
-@overload
-async def acomplete(
-    model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[False] = False, **knobs: Unpack[Knobs]
-) -> Completion: ...
-@overload
-async def acomplete(
-    model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[True], **knobs: Unpack[Knobs]
-) -> AsyncStream: ...
-@overload
-async def acomplete(
-    model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]
-) -> Completion | AsyncStream: ...
-async def acomplete(
-    model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
-) -> Completion | AsyncStream:
-    """`Hub.acomplete` on the default hub.
-
-    Args:
-        model: As for `Hub.complete`.
-        messages: As for `Hub.complete`.
-        stream: As for `Hub.complete`.
-        **knobs: As for `Hub.complete`.
-
-    Returns:
-        A `Completion`, or an `AsyncStream` with `stream=True`.
-
-    Raises:
-        ProviderHubError: As `Hub.acomplete` would.
-    """
-    return await default_hub().acomplete(model, messages, stream=stream, **knobs)
-
-
-def explain(
-    model: ModelSpec, messages: str | Sequence[Message] = "?", *, stream: bool = False, **knobs: Unpack[Knobs]
-) -> RoutePlan:
-    """`Hub.explain` on the default hub.
-
-    Args:
-        model: As for `Hub.complete`.
-        messages: As for `Hub.complete`.
-        stream: As for `Hub.complete`.
-        **knobs: As for `Hub.complete`.
-
-    Returns:
-        The candidates in order, and what is left out, each with its reason.
-
-    Raises:
-        CallerError: As `Hub.explain` would.
-    """
-    return default_hub().explain(model, messages, stream=stream, **knobs)
-
-
-def complete_many(
-    requests: Iterable[Mapping[str, Any]], *, concurrency: int = 8, executor: Executor | None = None
-) -> Generator[Outcome, None, None]:
-    """`Hub.complete_many` on the default hub.
-
-    Args:
-        requests: As for `Hub.complete_many`.
-        concurrency: As for `Hub.complete_many`.
-        executor: As for `Hub.complete_many`.
-
-    Yields:
-        One `Outcome` for each request, as soon as there is one.
-
-    Raises:
-        InvalidRequestError: An argument has the wrong shape; nothing was taken.
-    """
-    return default_hub().complete_many(requests, concurrency=concurrency, executor=executor)

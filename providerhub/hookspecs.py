@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import pluggy
 
-from providerhub._capabilities import ProviderInfo
-from providerhub._types import Attempt, Candidate, Request, Route
+from providerhub._values import Attempt, Candidate, Request, Route
+from providerhub._values.capabilities import ProviderInfo
 
 PROJECT = "providerhub"
 """pluggy's project name, and the entry-point group of providers."""

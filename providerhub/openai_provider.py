@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from providerhub._errors import EmptyAnswerError, ProtocolError, ProviderError
-from providerhub._provider import CallContext, Piece
-from providerhub._status import error_from_status
-from providerhub._types import Finish, ProviderConfig, Request
+from providerhub._rules.status import error_from_status
+from providerhub._values import Finish, ProviderConfig, Request
+from providerhub._values.errors import EmptyAnswerError, ProtocolError, ProviderError
+from providerhub._values.provider import CallContext, Piece
 from providerhub.http import Answer, HttpClient
 from providerhub.wire import openai_chat
 from providerhub.wire._chunk_reader import ChunkReader, installed

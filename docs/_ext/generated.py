@@ -45,10 +45,10 @@ def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
 
 def errors() -> str:
     """The tree at the top of the module of errors."""
-    text = inspect.getdoc(importlib.import_module("providerhub._errors")) or ""
+    text = inspect.getdoc(importlib.import_module("providerhub._values.errors")) or ""
     tree = re.search(r"^    ProviderHubError\n(?:    .*\n)+", text, re.MULTILINE)
     if tree is None:
-        msg = "the docstring of providerhub._errors does not draw the tree"
+        msg = "the docstring of providerhub._values.errors does not draw the tree"
         raise ValueError(msg)
     return "```text\n" + inspect.cleandoc(tree[0]) + "\n```"
 
@@ -169,7 +169,7 @@ def hooks() -> str:
 def settings() -> str:
     """Every key of the settings file, from the table that the code reads; a section for each table of the file."""
     tables: dict[str, list[Any]] = {}
-    for key in importlib.import_module("providerhub._settings_keys").KEYS:
+    for key in importlib.import_module("providerhub._settings.table").KEYS:
         table, _, _ = key.path.rpartition(".")
         tables.setdefault(table, []).append(key)
     parts = []
@@ -194,7 +194,7 @@ def _details(key: Any) -> str:
 
 def variables() -> str:
     """Environment variables that outrank a key of the settings file."""
-    keys = importlib.import_module("providerhub._settings_keys").KEYS
+    keys = importlib.import_module("providerhub._settings.table").KEYS
     named = {key.env: key for key in reversed(keys) if key.env.startswith("PROVIDERHUB_")}
     rows: list[tuple[object, ...]] = [(f"`{env}`", f"`{key.path}`") for env, key in sorted(named.items())]
     return _table(("variable", "key that it outranks"), [("`PROVIDERHUB_CONFIG`", "the path of the settings file"), *rows])

@@ -30,10 +30,10 @@ from providerhub import (
     Settings,
     TLSError,
 )
-from providerhub._discovery import Plugins
-from providerhub._keys import CommandKey, EnvironmentKey, KeyringKey
-from providerhub._settings import outranked, variable
-from providerhub._settings_file import SettingsFile, read, settings_path
+from providerhub._finding.discovery import Plugins
+from providerhub._settings.file import SettingsFile, read, settings_path
+from providerhub._settings.secrets import CommandKey, EnvironmentKey, KeyringKey
+from providerhub._settings.settings import outranked, variable
 from providerhub.cli import _screen as screen
 from providerhub.cli._findings import Finding
 from providerhub.cli._settings import environment_problems, problems

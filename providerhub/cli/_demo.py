@@ -12,7 +12,7 @@ import attrs
 import click
 
 from providerhub import Hub, InstanceView, ProviderConfig, Settings
-from providerhub._registry import INSTALL_HINT
+from providerhub._finding.registry import INSTALL_HINT
 from providerhub.cli import _screen as screen
 from providerhub.cli._show import plugin_table
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from providerhub import hookspecs
-from providerhub._installed import name_and_version
+from providerhub._finding.installed import name_and_version
 from providerhub.cli import _screen as screen
 from providerhub.cli._findings import Finding
 

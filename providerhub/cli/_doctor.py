@@ -12,9 +12,9 @@ import attrs
 import click
 
 from providerhub import Hub, InstanceView, Settings, __version__
-from providerhub._discovery import Plugins
-from providerhub._registry import INSTALL_HINT, Registry
-from providerhub._views import views
+from providerhub._finding.discovery import Plugins
+from providerhub._finding.registry import INSTALL_HINT, Registry
+from providerhub._finding.views import views
 from providerhub.cli import _checks as checks
 from providerhub.cli import _screen as screen
 from providerhub.cli._distributions import Installed, findings, installed

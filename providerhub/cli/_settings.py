@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import click
 
 from providerhub import ConfigurationError, Hub, InstanceView, ProviderConfig, Secret, Setting, Settings
-from providerhub._discovery import Plugins
-from providerhub._keys import EnvironmentKey
-from providerhub._settings import variable
-from providerhub._settings_file import SettingsFile, read, settings_path
-from providerhub._settings_keys import ANY_NAME, KEYS
+from providerhub._finding.discovery import Plugins
+from providerhub._settings.file import SettingsFile, read, settings_path
+from providerhub._settings.secrets import EnvironmentKey
+from providerhub._settings.settings import variable
+from providerhub._settings.table import ANY_NAME, KEYS
 from providerhub.cli import _screen as screen
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

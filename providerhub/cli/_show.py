@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from providerhub import CallerError, Candidate, Hub, InstanceView, ModelInfo, ProviderHubError, Skip
-from providerhub._registry import INSTALL_HINT
+from providerhub._finding.registry import INSTALL_HINT
 from providerhub.cli import _screen as screen
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple, TypeAlias, Union
 
 import attrs
 
-from providerhub._capabilities import ModelInfo, ProviderInfo
-from providerhub._errors import ProviderConnectionError, ProviderTimeoutError
 from providerhub._hub import Hub
-from providerhub._provider import CallContext
-from providerhub._settings import Settings
-from providerhub._types import Finish, ProviderConfig, Request
+from providerhub._settings.settings import Settings
+from providerhub._values import Finish, ProviderConfig, Request
+from providerhub._values.capabilities import ModelInfo, ProviderInfo
+from providerhub._values.errors import ProviderConnectionError, ProviderTimeoutError
+from providerhub._values.provider import CallContext
 from providerhub.testing._clock import FakeClock
 from providerhub.testing._steps import Gate, Hold, Mark, Pause
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from providerhub._errors import ProviderError
-from providerhub._provider import Piece
-from providerhub._types import ReasoningDelta
+from providerhub._values import ReasoningDelta
+from providerhub._values.errors import ProviderError
+from providerhub._values.provider import Piece
 from providerhub.wire._template import Template, learned
 from providerhub.wire.openai_chat import ToolCalls, chunk_pieces, only_text, parse
 

@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from providerhub._errors import ProtocolError
-from providerhub._provider import Piece
-from providerhub._status import error_from_status
-from providerhub._types import Finish, ReasoningDelta, RefusalDelta, Request, TextDelta, ToolCallDelta, Usage, UsageDelta
+from providerhub._rules.status import error_from_status
+from providerhub._values import Finish, ReasoningDelta, RefusalDelta, Request, TextDelta, ToolCallDelta, Usage, UsageDelta
+from providerhub._values.errors import ProtocolError
+from providerhub._values.provider import Piece
 
 _FIRST = (None, 0, "0", "")
 _BESIDE_TEXT = ("reasoning_content", "reasoning", "refusal", "tool_calls", "function_call")

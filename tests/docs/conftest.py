@@ -31,7 +31,7 @@ from pathlib import Path
 
 import pytest
 
-import providerhub._hub
+import providerhub._default
 from providerhub_lockchat.sandbox import serve
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,13 +195,13 @@ def run_page(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(providerhub._hub, "_default", None)
+    monkeypatch.setattr(providerhub._default, "_default", None)
     with serve(delay=0) as url:
         monkeypatch.setenv("LOCKCHAT_URL", url)
         before = dict(os.environ)
         yield lambda page: Runner(page, tmp_path).run()
-        if providerhub._hub._default is not None:
-            providerhub._hub._default.close()
+        if providerhub._default._default is not None:
+            providerhub._default._default.close()
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)

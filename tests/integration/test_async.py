@@ -34,7 +34,7 @@ from providerhub import (
     Usage,
     UsageDelta,
 )
-from providerhub._pump import LIMIT, Pump
+from providerhub._calling.pump import LIMIT, Pump
 from providerhub_lockchat.sandbox import serve
 
 ASKED = [{"role": "user", "content": "?"}]
@@ -194,7 +194,7 @@ def test_native_where_there_is_astream_and_one_object_for_each_loop(site, tmp_pa
     monkeypatch.syspath_prepend(tmp_path)
     import made_async
 
-    from providerhub._registry import Instance
+    from providerhub._finding.registry import Instance
 
     native = Instance(ProviderConfig(name="n"), ProviderInfo(name="n", factory="made_async:create"))
     one, two = asyncio.new_event_loop(), asyncio.new_event_loop()
@@ -252,7 +252,7 @@ def test_waits_leave_the_loop_free(scripted, make_hub):
 
 def test_the_modules_function_serves_through_the_default_hub(monkeypatch, scripted, make_hub):
     hub = make_hub(a=scripted(["x", "y"]))
-    monkeypatch.setattr("providerhub._hub._default", hub)
+    monkeypatch.setattr("providerhub._default._default", hub)
 
     async def main():
         async with await providerhub.acomplete("m", "?", stream=True) as stream:

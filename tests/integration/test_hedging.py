@@ -16,7 +16,7 @@ from providerhub import (
     ServerError,
     Settings,
 )
-from providerhub._observers import Observers
+from providerhub._calling.observers import Observers
 
 POLICY = RetryPolicy(hedge_samples=1, backoff=0)
 

@@ -35,7 +35,7 @@ from providerhub import (
     Usage,
     UsageDelta,
 )
-from providerhub._observers import Observers
+from providerhub._calling.observers import Observers
 
 
 def test_an_answer_is_put_together(scripted, make_hub):

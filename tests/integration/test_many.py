@@ -24,7 +24,7 @@ from providerhub import (
     ServerError,
     Settings,
 )
-from providerhub._driver import StoppedError
+from providerhub._calling.driver import StoppedError
 from providerhub.testing import FakeProvider, Hold, Mark
 from providerhub_lockchat.sandbox import serve
 
@@ -429,10 +429,10 @@ def test_an_outcome_is_one_of_two():
 def test_the_default_hub_has_it_too(monkeypatch):
     with serve() as url:
         monkeypatch.setenv("LOCKCHAT_URL", url)
-        monkeypatch.setattr("providerhub._hub._default", None)
+        monkeypatch.setattr("providerhub._default._default", None)
         (outcome,) = providerhub.complete_many([{"model": "gpt-4", "messages": "Hello"}])
         assert "Hello" in outcome.unwrap().text
-        providerhub._hub.default_hub().close()
+        providerhub._default.default_hub().close()
 
 
 INTERRUPTED = """

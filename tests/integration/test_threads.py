@@ -19,7 +19,7 @@ from providerhub import (
     Settings,
     StreamInterruptedError,
 )
-from providerhub._health import Health
+from providerhub._rules.health import Health
 from providerhub.testing import FakeClock, FakeProvider, Gate, Mark, fake_hub
 
 THREADS = 16
@@ -157,8 +157,8 @@ def test_a_stream_that_is_closed_from_another_thread_ends_whatever_it_was_about_
 def test_the_default_hub_is_made_once(monkeypatch):
     monkeypatch.setenv("PROVIDERHUB_DISABLE_AUTOLOAD", "1")
     for _ in range(20):
-        monkeypatch.setattr("providerhub._hub._default", None)
-        assert len(set(map(id, at_once(*[providerhub._hub.default_hub] * THREADS)))) == 1
+        monkeypatch.setattr("providerhub._default._default", None)
+        assert len(set(map(id, at_once(*[providerhub._default.default_hub] * THREADS)))) == 1
 
 
 CREATED = """

@@ -1,4 +1,4 @@
-"""Mutation testing of the chain's decisions: `python run.py [--modules _policy _health _engine] [--seconds 3600]`.
+"""Mutation testing of the chain's decisions: `python run.py [--modules policy health engine] [--seconds 3600]`.
 
 Each mutant is one small change that cosmic-ray's operators make to a module. A forked child puts it in the module's place and
 runs the unit tests of these modules; a mutant that they do not notice has survived. `survivors.md` beside this file lists the
@@ -25,7 +25,7 @@ from typing import NamedTuple
 HERE = Path(__file__).parent
 UNIT = HERE.parent / "unit"
 TESTS = [str(UNIT / f"test_{name}.py") for name in ("policy", "health", "engine", "engine_bounds", "hedging", "stateful")]
-MODULES = ("_policy", "_health", "_engine")
+MODULES = ("policy", "health", "engine")
 KNOWN = HERE / "survivors.md"
 ENTRY = re.compile(r"^- `(?P<module>\w+)` `(?P<before>.*)` → `(?P<after>.*)`$")
 
@@ -161,7 +161,7 @@ def run_tests(mutant: Mutant | None, path: str) -> int:
     os.dup2(null, 1)
     os.dup2(null, 2)
     if mutant is not None:
-        sys.meta_path.insert(0, Replaced(f"providerhub.{mutant.module}", mutant.source, path))
+        sys.meta_path.insert(0, Replaced(f"providerhub._rules.{mutant.module}", mutant.source, path))
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:timeout", "--import-mode=importlib"]
     # Without the project's options: rewritten asserts and warnings as errors would say more about failures than is wanted here.
     return int(pytest.main([*options, "-c", os.devnull, "--rootdir", str(UNIT), "--assert=plain", *TESTS]))
@@ -240,7 +240,7 @@ def run_all(modules: Iterable[str], package: Path, limit: float, end: float, lis
     survivors: list[Mutant] = []
     killed = left = 0
     for module in modules:
-        path = package / f"{module}.py"
+        path = package / "_rules" / f"{module}.py"
         for mutant in mutants(module, path.read_text(encoding="utf-8")):
             if time.monotonic() > end:
                 left += 1

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from providerhub import Attempt, Candidate, ProviderConfig, Restarted, Route, Settings, Skip, TextDelta, Timeout, Usage
-from providerhub._engine import PULL, Drain, Finish
+from providerhub._rules.engine import PULL, Drain, Finish
 
 
 def test_values_of_one_class_with_equal_fields_are_equal_and_serve_as_keys():

@@ -27,8 +27,8 @@ from providerhub import (
     StreamInterruptedError,
     TLSError,
 )
-from providerhub._engine import Drain, Engine, Fail, Finish, Open, Pull, Wait
-from providerhub._health import Health
+from providerhub._rules.engine import Drain, Engine, Fail, Finish, Open, Pull, Wait
+from providerhub._rules.health import Health
 
 OK, EMPTY = "ok", "empty"
 

@@ -19,8 +19,8 @@ from providerhub import (
     ServerError,
     TLSError,
 )
-from providerhub._engine import Drain, Engine, Fail, Finish, Open, Pull, Wait
-from providerhub._health import Health
+from providerhub._rules.engine import Drain, Engine, Fail, Finish, Open, Pull, Wait
+from providerhub._rules.health import Health
 
 
 def _c(provider, model="m", **knobs):

@@ -14,7 +14,7 @@ from providerhub import (
     RetryPolicy,
     ServerError,
 )
-from providerhub._health import Health
+from providerhub._rules.health import Health
 
 ONE = Candidate("acme", "m", "m")
 SIBLING = Candidate("acme", "n", "n")

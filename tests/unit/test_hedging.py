@@ -3,8 +3,8 @@
 import pytest
 
 from providerhub import Candidate, ContextLengthError, RetryPolicy, RoutePlan, ServerError
-from providerhub._engine import Drain, Engine, Fail, Finish, Open, Pull, Wait
-from providerhub._health import Health
+from providerhub._rules.engine import Drain, Engine, Fail, Finish, Open, Pull, Wait
+from providerhub._rules.health import Health
 
 POLICY = RetryPolicy(hedge_samples=4)
 

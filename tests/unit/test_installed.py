@@ -6,7 +6,7 @@ import zipfile
 import importlib_metadata
 import pytest
 
-from providerhub._installed import distributions, entry_points, name_and_version, name_of
+from providerhub._finding.installed import distributions, entry_points, name_and_version, name_of
 
 METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n\nA text.\n"
 ENTRIES = "[providerhub]\nacme = acme\n"

@@ -19,7 +19,7 @@ from providerhub import (
     ServerError,
     TLSError,
 )
-from providerhub._mapping import TABLE, map_exception
+from providerhub._rules.mapping import TABLE, map_exception
 
 
 def _family(root, *modules):

@@ -3,7 +3,7 @@
 import pytest
 
 from providerhub import InvalidRequestError
-from providerhub._messages import checked
+from providerhub._calling.messages import checked
 
 GOOD = {"role": "user", "content": "Hello"}
 

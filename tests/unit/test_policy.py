@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providerhub import AuthenticationError, RateLimitError, RetryPolicy, ServerError
-from providerhub._policy import DISPOSITIONS, RetryBudget, backoff, disposition, retry_wait
+from providerhub._rules.policy import DISPOSITIONS, RetryBudget, backoff, disposition, retry_wait
 
 FRACTION = st.floats(0, 1, exclude_max=True)
 

@@ -16,7 +16,7 @@ from providerhub import (
     Settings,
     Timeout,
 )
-from providerhub._settings import resolve, variable
+from providerhub._settings.settings import resolve, variable
 
 INFO = ProviderInfo(
     name="acme",

@@ -13,10 +13,10 @@ import platformdirs
 import pytest
 
 from providerhub import ConfigurationError, Model, ModelInfo, ProviderConfig, RetryPolicy, Secret, Settings, Timeout
-from providerhub._keys import CommandKey, KeyringKey
-from providerhub._settings_file import KINDS, SettingsFile, circle_of, read, settings_path
-from providerhub._settings_keys import KEYS, below
-from providerhub._types import BreakerRules, BudgetRules
+from providerhub._settings.file import KINDS, SettingsFile, circle_of, read, settings_path
+from providerhub._settings.secrets import CommandKey, KeyringKey
+from providerhub._settings.table import KEYS, below
+from providerhub._values import BreakerRules, BudgetRules
 
 CANARY = "sk-canary-1f3c"
 POSIX = pytest.mark.skipif(os.name != "posix", reason="file modes")

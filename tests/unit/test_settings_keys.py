@@ -16,9 +16,9 @@ from keyring.backend import KeyringBackend
 from keyring.credentials import SimpleCredential
 
 from providerhub import CallerError, ConfigurationError, Hub, ProviderConfig, ProviderInfo, Secret, Setting, Settings
-from providerhub._keys import CommandKey, EnvironmentKey, KeyringKey
-from providerhub._registry import Instance
-from providerhub._settings import resolve
+from providerhub._finding.registry import Instance
+from providerhub._settings.secrets import CommandKey, EnvironmentKey, KeyringKey
+from providerhub._settings.settings import resolve
 
 CANARY = "sk-canary-77aa"
 INFO = ProviderInfo(name="acme", settings=(Setting("token", secret=True),), needs_auth=True, factory="x:y")
@@ -203,7 +203,7 @@ def test_what_the_keyring_has_not(source, said):
 def test_without_the_extra_its_name_is_told():
     code = (
         "import sys\nsys.modules['keyring'] = None\n"
-        "from providerhub._keys import KeyringKey\nfrom providerhub import ConfigurationError\n"
+        "from providerhub._settings.secrets import KeyringKey\nfrom providerhub import ConfigurationError\n"
         "try:\n    KeyringKey('acme').read()\nexcept ConfigurationError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

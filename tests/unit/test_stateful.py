@@ -31,8 +31,8 @@ from providerhub import (
     StreamInterruptedError,
     TLSError,
 )
-from providerhub._engine import Drain, Engine, Fail, Finish, Open, Pull, Wait
-from providerhub._health import Health
+from providerhub._rules.engine import Drain, Engine, Fail, Finish, Open, Pull, Wait
+from providerhub._rules.health import Health
 
 POLICY = RetryPolicy()
 CANDIDATES = [Candidate(p, m, m, context_window=w) for p in ("a", "b", "c") for m, w in (("m", None), ("n", 1000))]

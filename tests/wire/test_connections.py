@@ -21,8 +21,8 @@ from providerhub import (
     Timeout,
     TLSError,
 )
-from providerhub._transport import Line
 from providerhub.http import HttpClient
+from providerhub.http._transport import Line
 
 KEY = "canary-key-123"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"

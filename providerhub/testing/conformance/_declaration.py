@@ -7,9 +7,9 @@ from typing import Any
 import pluggy
 
 from providerhub import Hub, NoCapableProviderError, ProviderHubError, ProviderInfo, hookspecs
-from providerhub._discovery import _load
-from providerhub._registry import resolve_name
-from providerhub._settings import variable
+from providerhub._finding.discovery import _load
+from providerhub._finding.registry import resolve_name
+from providerhub._settings.settings import variable
 from providerhub.testing._fault_server import refusing_url
 from providerhub.testing._scripts import http_response
 from providerhub.testing.conformance import _probe

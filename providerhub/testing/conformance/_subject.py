@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 
 from providerhub import Model, ModelInfo, ProviderConfig, ProviderInfo, Secret, Settings
-from providerhub._discovery import PluginRecord, Plugins
-from providerhub._errors import ConfigurationError
+from providerhub._finding.discovery import PluginRecord, Plugins
+from providerhub._values.errors import ConfigurationError
 from providerhub.testing.conformance._outcome import CheckFailed
 from providerhub.testing.conformance._wire import NoWire, Wire
 

@@ -1,0 +1,114 @@
+"""Pieces, as a provider yields them → one `Completion`."""
+
+from __future__ import annotations
+
+import attrs
+
+from providerhub._values import (
+    Completion,
+    Finish,
+    ReasoningDelta,
+    RefusalDelta,
+    Route,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    UsageDelta,
+)
+from providerhub._values.errors import PluginError
+from providerhub._values.provider import Piece
+
+_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, UsageDelta, Finish)
+
+
+class Assembly:
+    """Gathers pieces. `text` may be appended to directly by whoever has checked that the piece is a non-empty `str`."""
+
+    __slots__ = ("_reasoning", "_refusal", "_tools", "_usage", "content", "finish", "text")
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self._reasoning: list[str] = []
+        self._refusal: list[str] = []
+        self._tools: dict[int, tuple[list[str], list[str]]] = {}
+        self._usage: Usage | None = None
+        self.finish: Finish | None = None
+        self.content = False
+
+    def add(self, piece: Piece) -> bool:
+        """Take one piece.
+
+        Args:
+            piece: A `str` or an event.
+
+        Returns:
+            Whether it is content: a non-empty delta of text, reasoning, refusal or a tool call.
+
+        Raises:
+            PluginError: It is neither a `str` nor an event, or an event that holds the wrong types.
+        """
+        kind = type(piece)
+        if kind is str or kind is TextDelta:
+            text: str = piece if kind is str else _text(piece, "text")  # type: ignore[assignment]
+            if text:
+                self.text.append(text)
+            found = bool(text)
+        elif kind is ReasoningDelta or kind is RefusalDelta:
+            text = _text(piece, "text")
+            (self._reasoning if kind is ReasoningDelta else self._refusal).append(text)
+            found = bool(text)
+        elif isinstance(piece, str):
+            return self.add(str(piece))
+        else:
+            found = self._add_other(piece)
+        self.content = self.content or found
+        return found
+
+    @property
+    def empty(self) -> bool:
+        """Neither content nor an end mark has come."""
+        return not self.content and not self.text and self.finish is None
+
+    def completion(self, provider: str, model: str, route: Route) -> Completion:
+        """All that has come so far."""
+        tools = self._tools and tuple(
+            ToolCall(i, name, "".join(pieces)) for _, ((i, name), pieces) in sorted(self._tools.items())
+        )
+        return Completion(
+            "".join(self.text), "".join(self._reasoning) or None, tools or (), "".join(self._refusal) or None,
+            self.finish.reason if self.finish else None, self._usage, provider, model, route,
+        )  # fmt: skip
+
+    def _add_other(self, piece: object) -> bool:
+        if isinstance(piece, ToolCallDelta):
+            if not isinstance(piece.index, int):
+                raise _wrong(piece, "index", "an int")
+            head, parts = self._tools.setdefault(piece.index, (["", ""], []))
+            head[0] = piece.id or head[0]
+            head[1] = piece.name or head[1]
+            parts.append(_text(piece, "arguments"))
+            return bool(piece.id or piece.name or piece.arguments)
+        if isinstance(piece, UsageDelta):
+            known = {k: v for k, v in attrs.asdict(piece.usage).items() if v is not None}
+            self._usage = attrs.evolve(self._usage or Usage(), **known)
+        elif isinstance(piece, Finish):
+            self.finish = piece
+        else:
+            names = ", ".join(kind.__name__ for kind in _EVENTS)
+            msg = f"the plugin yielded {type(piece).__name__}; it may yield str or one of {names}"
+            raise PluginError(msg)
+        return False
+
+
+def _text(piece: object, field: str) -> str:
+    value = getattr(piece, field)
+    if isinstance(value, str):
+        return value
+    raise _wrong(piece, field, "a str")
+
+
+def _wrong(piece: object, field: str, wanted: str) -> PluginError:
+    return PluginError(
+        f"the plugin yielded {type(piece).__name__} whose {field} is {type(getattr(piece, field)).__name__}, not {wanted}"
+    )

@@ -1,0 +1,70 @@
+"""A streamed answer in the caller's hands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from providerhub._calling.chain import Chain
+from providerhub._values import Completion, Event, Route
+
+
+class Stream(Iterator[str]):
+    """An answer that comes in pieces. Iterating yields its text; `events()` yields everything.
+
+    Its first content has come already: what failed before was handled, or was raised by the call. Use it in a `with`
+    block, or call `close()`, when it may not be read to its end: that releases the connection.
+    """
+
+    __slots__ = ("_chain", "_reader")
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._reader: Iterator[str] | Iterator[Event] | None = None
+
+    def __iter__(self) -> Iterator[str]:  # noqa: PYI034 -- the driver's generator serves, at no cost per token
+        # The driver's own generator: a token costs no call through this object.
+        if self._reader is None:
+            self._reader = self._chain.texts()
+        return self._reader  # type: ignore[return-value]
+
+    def __next__(self) -> str:
+        return next(iter(self))
+
+    def events(self) -> Iterator[Event]:
+        """Read everything, not just text.
+
+        Yields:
+            `TextDelta`, `ReasoningDelta`, `RefusalDelta`, `ToolCallDelta`, `UsageDelta`, `Finish`, and `Restarted` where
+            `on_interrupt` allows it.
+
+        Raises:
+            StreamInterruptedError: The stream broke after content had been handed over.
+            RuntimeError: The stream is being read as text already.
+        """
+        if self._reader is not None:
+            msg = "this stream is being read already; call events() before the first piece is taken"
+            raise RuntimeError(msg)
+        self._reader = self._chain.events()
+        return self._reader
+
+    @property
+    def completion(self) -> Completion:
+        """The whole answer after the stream's end; before that, what has come so far."""
+        return self._chain.completion
+
+    @property
+    def route(self) -> Route:
+        """Every attempt so far, and what was left out."""
+        return self._chain.route
+
+    def close(self) -> None:
+        """Release the connection; what has not been read is lost. A second call does nothing."""
+        self._chain.abandon()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""Plugins and models: what is installed, what is configured, and which candidates a request has."""

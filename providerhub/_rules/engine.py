@@ -1,0 +1,488 @@
+"""The retry chain as a state machine: it is told what happened and says what to do next.
+
+It does no I/O, has no clock and never sleeps: every method takes `now`, in seconds on one monotonic clock, and returns an
+order. A driver carries the orders out, synchronously or asynchronously:
+
+    start → Open → opened → Pull → content | ended | failed | hedge_due
+                                     │        │       │        └→ Open (a second attempt beside the first), Pull
+                                     │        │       └→ Open (another provider, at once), Wait (then Open), Pull, Fail
+                                     │        └→ Finish
+                                     └→ Drain (the commit point) → ended | interrupted
+
+A call that does not stream is a stream with one event: its `Pull` reports once, when the answer is whole. With hedging two
+attempts may be open at once; whatever is reported then says which attempt it is about, and the first to have content wins.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import attrs
+
+from providerhub._rules.health import Health, Permit, error_retry_after
+from providerhub._rules.policy import LEAVE_BEFORE_DEADLINE, Rng, disposition, retry_wait
+from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip
+from providerhub._values.errors import (
+    AllProvidersFailedError,
+    AttemptError,
+    CallerError,
+    DeadlineExceededError,
+    EmptyAnswerError,
+    ModelNotFoundError,
+    ModelUnavailableError,
+    PluginError,
+    ProviderError,
+    ProviderHubError,
+    RateLimitError,
+    StreamInterruptedError,
+)
+from providerhub._values.value import Value
+
+
+@attrs.frozen(eq=False, repr=False)
+class Open(Value):
+    """Begin an attempt: make the provider's iterator.
+
+    Args:
+        candidate: Where.
+        number: Which attempt of the call this is, from 1.
+    """
+
+    candidate: Candidate
+    number: int
+
+
+@attrs.frozen(eq=False, repr=False)
+class Pull(Value):
+    """Take from the open attempts: up to the first content, or all of it when the call does not stream.
+
+    Args:
+        hedge_after: Seconds; when nothing has come for so long, report `hedge_due`. `None`: wait for what comes.
+    """
+
+    hedge_after: float | None = None
+
+
+@attrs.frozen(eq=False, repr=False)
+class Wait(Value):
+    """Sleep, then report `waited`.
+
+    Args:
+        seconds: How long.
+    """
+
+    seconds: float
+
+
+@attrs.frozen(eq=False, repr=False)
+class Drain(Value):
+    """Commit: hand the open attempt's pieces to the caller, all of them, without asking again."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class Finish(Value):
+    """The call has its answer."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class Fail(Value):
+    """The call has failed.
+
+    Args:
+        error: What to raise, its route filled in.
+    """
+
+    error: ProviderHubError
+
+
+Order = Open | Pull | Wait | Drain | Finish | Fail
+
+PULL, DRAIN, FINISH = Pull(), Drain(), Finish()
+
+
+class _Open:
+    """An attempt under way."""
+
+    __slots__ = ("candidate", "first_token", "notes", "number", "permit", "started", "waited")
+
+    def __init__(self, number: int, candidate: Candidate, permit: Permit, started: float, waited: float) -> None:
+        self.number = number
+        self.candidate = candidate
+        self.permit = permit
+        self.started = started
+        self.waited = waited
+        self.first_token: float | None = None
+        self.notes: tuple[str, ...] = ()
+
+    def attempt(self, outcome: str, error: BaseException | None, duration: float) -> Attempt:
+        """What a route shows of it."""
+        candidate = self.candidate
+        return Attempt(
+            self.number, candidate.provider, candidate.model, outcome, error, self.waited, self.started, duration,
+            self.first_token, self.notes,
+        )  # fmt: skip
+
+
+class _Failure(NamedTuple):
+    """A candidate that failed and may be tried again."""
+
+    candidate: Candidate
+    error: AttemptError
+    at: float
+
+
+class Engine:
+    """One call's way through its plan.
+
+    Args:
+        plan: Whom to try, in order.
+        policy: How far to go.
+        health: The records to heed and to keep.
+        deadline: The moment at which the whole call is over.
+        rng: The random source of the waits.
+        now: The moment of the call.
+        stream: Whether the caller wants pieces.
+        on_interrupt: `"raise"`, `"restart"` or `"continue"`.
+        hedge: Whether a slow first attempt may get a second one beside it.
+        force: Try the plan's first candidate whatever its state.
+    """
+
+    __slots__ = (
+        "_again", "_count", "_deadline", "_force", "_fresh", "_health", "_hedge", "_interruption", "_larger_than", "_last",
+        "_next", "_on_interrupt", "_open", "_policy", "_repeats", "_rng", "_skipped", "_start", "_stream", "_waited",
+        "attempts", "duration",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        plan: RoutePlan,
+        policy: RetryPolicy,
+        health: Health,
+        *,
+        deadline: float,
+        rng: Rng,
+        now: float,
+        stream: bool,
+        on_interrupt: str = "raise",
+        hedge: bool = False,
+        force: bool = False,
+    ) -> None:
+        self._policy = policy
+        self._health = health
+        self._deadline = deadline
+        self._rng = rng
+        self._start = now
+        self._stream = stream
+        self._on_interrupt = on_interrupt
+        self._hedge = hedge
+        self._force = force
+        self._skipped: tuple[Skip, ...] = plan.skipped
+        self._fresh: list[Candidate] = list(plan.candidates[::-1])
+        self._again: list[_Failure] = []
+        self._open: list[_Open] = []
+        self._count = 0
+        self._last: Candidate = plan.candidates[0]
+        self._next: Candidate | None = None
+        self._interruption: StreamInterruptedError | None = None
+        self._larger_than: int | None = None
+        self._repeats = 0
+        self._waited = 0.0
+        self.attempts: list[Attempt] = []
+        self.duration = 0.0
+
+    @property
+    def route(self) -> Route:
+        """The way so far, in the order in which the attempts began; those that are still open included."""
+        attempts = self.attempts
+        if self._open or self._count > 1:
+            attempts = sorted([*attempts, *map(_shown, self._open)], key=_number)
+        return Route(tuple(attempts), self._skipped, self.duration)
+
+    def opening(self, number: int) -> Attempt:
+        """The attempt that has just begun, for those who watch."""
+        return _shown(self._find(number))
+
+    def start(self, now: float) -> Order:
+        """Begin."""
+        return self._try_next(now, None)
+
+    def opened(self) -> Order:
+        """The provider has been asked."""
+        if not self._hedge or not self._rival():
+            return PULL
+        delay = self._health.latency(
+            self._open[0].candidate, self._policy.hedge_quantile, stream=self._stream, samples=self._policy.hedge_samples
+        )
+        return PULL if delay is None else Pull(delay)
+
+    def hedge_due(self, now: float) -> Order:
+        """The open attempt has been silent for as long as its `Pull` said.
+
+        Returns:
+            `Open` for one more attempt, at another provider and beside the first, or `Pull` where there is none to be had.
+        """
+        self._hedge = False
+        if now < self._deadline:
+            rival = self._rival()
+            if rival is not None and self._health.take_budget(rival.provider, now):
+                self._fresh.remove(rival)
+                return self._begin(rival, now) or PULL
+        return PULL
+
+    def content(self, now: float, number: int | None = None) -> Order:
+        """The first content of a streamed answer has come: from here on nothing can be taken back.
+
+        Args:
+            now: The moment.
+            number: Which attempt it came from; `None` for the only one.
+        """
+        winner = self._find(number)
+        self._last = winner.candidate
+        if winner.first_token is None:
+            winner.first_token = now - self._start - winner.started
+        self._drop_others(winner, now)
+        return DRAIN
+
+    def ended(self, now: float, *, empty: bool, number: int | None = None) -> Order:
+        """An open attempt's pieces are at their end.
+
+        Args:
+            now: The moment.
+            empty: There was neither content nor a `Finish`.
+            number: Which attempt; `None` for the only one.
+        """
+        if empty:
+            return self.failed(EmptyAnswerError("the answer had neither content nor an end mark"), now, number)
+        winner = self._find(number)
+        seconds = winner.first_token if self._stream else now - self._start - winner.started
+        self._health.succeeded(winner.candidate, winner.permit, now, seconds, stream=self._stream)
+        self._close(winner, now, "ok")
+        if self._open:
+            self._drop_others(None, now)
+        return FINISH
+
+    def failed(self, error: AttemptError, now: float, number: int | None = None) -> Order:
+        """An open attempt failed before the commit point.
+
+        Args:
+            error: How.
+            now: The moment.
+            number: Which attempt; `None` for the only one.
+        """
+        loser = self._find(number)
+        error = _blame(error, loser.candidate)
+        if now >= self._deadline:
+            self._health.released(loser.permit)
+            self._close(loser, now, "error", error)
+            return self._late(now, error)
+        self._note_failure(loser, error, now)
+        what = disposition(error)
+        if not what.elsewhere and not what.larger:
+            return self._fail(error, now)
+        if what.larger:
+            self._larger_than = max(self._larger_than or 0, loser.candidate.context_window or 0)
+        elif error.retryable:
+            self._again.append(_Failure(loser.candidate, error, now))
+        return PULL if self._open else self._try_next(now, error)
+
+    def waited(self, now: float) -> Order:
+        """The wait is over."""
+        candidate = self._next
+        if now >= self._deadline or candidate is None:
+            return self._late(now, self._last_error())
+        return self._begin(candidate, now, force=True) or self._exhausted(now)
+
+    def interrupted(self, error: AttemptError, now: float, completion: Completion, *, may_restart: bool = True) -> Order:
+        """The stream broke after the commit point.
+
+        Args:
+            error: What broke it.
+            now: The moment.
+            completion: What had come by then.
+            may_restart: Whether the caller would see that the answer begins anew.
+
+        Returns:
+            `Fail` with `StreamInterruptedError`, or the next attempt's order where the caller opted in.
+        """
+        broken = self._last
+        error = _blame(error, broken)
+        for attempt in tuple(self._open):  # none, where somebody closed the stream while it was read
+            self._note_failure(attempt, error, now)
+        interruption = StreamInterruptedError(
+            f"{broken} broke off after {len(completion.text)} characters: {error}",
+            partial=completion.text,
+            completion=completion,
+            provider=broken.provider,
+            cause=error if now < self._deadline else self._late(now, error).error,
+        )
+        interruption.__cause__ = error
+        if self._on_interrupt != "raise" and may_restart:
+            if error.retryable:
+                self._again.append(_Failure(broken, error, now))
+            self._hedge = False
+            order = self._try_next(now, error)
+            if not isinstance(order, Fail):
+                self._interruption = interruption
+                return order
+        return self._fail(interruption, now)
+
+    def abandoned(self, now: float) -> None:
+        """Nobody wants the answer any more: it counts neither way."""
+        self._drop_others(None, now)
+
+    def note(self, notes: list[str], number: int | None = None) -> None:
+        """Keep a provider's remarks with an open attempt."""
+        if notes and self._open:
+            self._find(number).notes = tuple(notes)
+
+    def _find(self, number: int | None) -> _Open:
+        """The open attempt of that number; the only one, unless two are hedged."""
+        attempts = self._open
+        if len(attempts) == 1 or attempts[0].number == number:
+            return attempts[0]
+        return attempts[1]
+
+    def _rival(self) -> Candidate | None:
+        """Who may be asked beside the open attempt: the next one that is another provider."""
+        if self._count >= self._policy.attempts or self._larger_than is not None or not self._open:
+            return None
+        asked = self._open[0].candidate.provider
+        return next((c for c in reversed(self._fresh) if c.provider != asked and not self._used_up(c)), None)
+
+    def _used_up(self, candidate: Candidate) -> bool:
+        used = sum(attempt.provider == candidate.provider for attempt in self.attempts)
+        return used >= self._policy.attempts_per_provider
+
+    def _try_next(self, now: float, error: AttemptError | None) -> Order:
+        if now >= self._deadline:
+            return self._late(now, error)
+        while self._fresh and self._count < self._policy.attempts:
+            candidate = self._fresh.pop()
+            if self._larger_than is not None and (candidate.context_window or 0) <= self._larger_than:
+                self._skip(candidate, "context window", f"a window known to be larger than {self._larger_than} tokens is needed")
+            elif self.attempts and self._used_up(candidate):
+                self._skip(candidate, "attempts used up", f"{self._policy.attempts_per_provider} at one provider in one call")
+            else:
+                order = self._begin(candidate, now, force=self._force)
+                if order is not None:
+                    return order
+        # Everybody became unavailable since the plan was made: as where a plan finds nobody, one is tried all the same.
+        if not self._count and (order := self._begin(self._last, now, force=True)):
+            return order
+        return self._repeat(now) or self._exhausted(now)
+
+    def _repeat(self, now: float) -> Order | None:
+        """The same provider again, now that every other one has been tried; rate-limited ones last."""
+        if self._count >= self._policy.attempts or self._larger_than is not None:
+            return None
+        for failure in sorted(self._again, key=lambda f: isinstance(f.error, RateLimitError)):
+            self._again.remove(failure)
+            if self._used_up(failure.candidate):
+                continue
+            wait = retry_wait(self._policy, failure.error, self._repeats, rng=self._rng)
+            if wait is None:
+                continue
+            # A wait that was asked for counts from the failure; our own backoff counts from now.
+            asked = error_retry_after(failure.error) is not None
+            seconds = max(0.0, failure.at + wait - now) if asked else wait
+            margin = LEAVE_BEFORE_DEADLINE if asked else 0.0
+            if now + seconds + margin > self._deadline or not self._health.take_budget(failure.candidate.provider, now):
+                continue
+            self._repeats += 1
+            self._next, self._waited = failure.candidate, seconds
+            return Wait(seconds)
+        return None
+
+    def _begin(self, candidate: Candidate, now: float, *, force: bool = False) -> Order | None:
+        permit = self._health.acquire(candidate, now, force=force)
+        if permit is None:
+            self._skip(candidate, "breaker open", "since the plan was made")
+            return None
+        self._count += 1
+        self._last = candidate
+        self._open.append(_Open(self._count, candidate, permit, now - self._start, self._waited))
+        self._waited = 0.0
+        return Open(candidate, self._count)
+
+    def _skip(self, candidate: Candidate, reason: str, detail: str) -> None:
+        self._skipped += (Skip(candidate.provider, candidate.model, reason, detail),)
+
+    def _note_failure(self, attempt: _Open, error: AttemptError, now: float) -> None:
+        self._health.failed(attempt.candidate, attempt.permit, now, error, self._policy)
+        self._close(attempt, now, "error", error)
+
+    def _drop_others(self, winner: _Open | None, now: float) -> None:
+        """Give up every open attempt but one: it counts neither way."""
+        for attempt in tuple(self._open):
+            if attempt is not winner:
+                self._health.released(attempt.permit)
+                self._close(attempt, now, "abandoned")
+
+    def _close(self, attempt: _Open, now: float, outcome: str, error: BaseException | None = None) -> None:
+        self.duration = now - self._start
+        try:
+            self._open.remove(attempt)
+        except ValueError:  # another thread closed the stream at this moment
+            return
+        self.attempts.append(attempt.attempt(outcome, error, self.duration - attempt.started))
+
+    def _last_error(self) -> AttemptError | None:
+        return next((a.error for a in reversed(self.attempts) if a.error is not None), None)  # type: ignore[return-value]
+
+    def _late(self, now: float, cause: AttemptError | None) -> Fail:
+        seconds = self._deadline - self._start
+        tried = f"; the last attempt failed: {cause}" if cause is not None else ""
+        error = DeadlineExceededError(
+            f"the call's total time of {seconds:g} s is over after {len(self.attempts)} attempts{tried}"
+        )
+        error.__cause__ = cause
+        return self._fail(error, now)
+
+    def _exhausted(self, now: float) -> Fail:
+        errors = [a.error for a in self.attempts]
+        last = self._last_error()
+        assert last is not None  # noqa: S101 -- somebody is always tried
+        if len({type(error) for error in errors}) > 1:
+            count = len({a.provider for a in self.attempts})
+            message = f"{len(errors)} attempts at {count} provider{'s' * (count > 1)} failed"
+            return self._fail(AllProvidersFailedError(message, attempts=tuple(self.attempts)), now)
+        if isinstance(last, PluginError) and isinstance(last.__cause__, CallerError):
+            # A plugin that found its settings wanting: the caller's to mend, so it is raised as what it is.
+            return self._fail(last.__cause__, now)
+        if isinstance(last, ModelUnavailableError):
+            missing = ModelNotFoundError(f"{self._last}: the provider says that it does not have the model: {last}")
+            missing.__cause__ = last
+            return self._fail(missing, now)
+        return self._fail(last, now)
+
+    def _fail(self, error: ProviderHubError, now: float) -> Fail:
+        self._drop_others(None, now)
+        self.duration = now - self._start
+        # What was handed over cannot be taken back: whatever ends the attempts to carry on, the caller's stream was interrupted.
+        error = self._interruption or error
+        if isinstance(error, ProviderError | PluginError) and error.provider not in str(error):
+            error.args = (f"{error.provider}/{error.model}: {error}",)
+        error.route = self.route
+        return Fail(error)
+
+
+def _blame(error: AttemptError, candidate: Candidate) -> AttemptError:
+    """Say whose failure it is, where the plugin did not."""
+    if not error.provider:
+        if isinstance(error, ProviderHubError) and hasattr(error, "plugin"):
+            error.plugin = candidate.provider
+        else:
+            error.provider = candidate.provider
+    error.model = error.model or candidate.model
+    return error
+
+
+def _shown(attempt: _Open) -> Attempt:
+    return attempt.attempt("open", None, 0.0)
+
+
+def _number(attempt: Attempt) -> int:
+    return attempt.number
+
+
+__all__ = ["Drain", "Engine", "Fail", "Finish", "Open", "Order", "Pull", "Wait"]

@@ -1,0 +1,220 @@
+"""What a refused request means: HTTP status, headers and error body → one error of the tree.
+
+The classes and what follows from them are those of the reliability table in the documentation. Vendors reuse status
+codes freely (a used-up quota comes as 429, a missing model as 400), so a code or phrase in the body outranks the status.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from providerhub._values.errors import (
+    AuthenticationError,
+    BadRequestError,
+    ContentPolicyError,
+    ContextLengthError,
+    ModelUnavailableError,
+    ProtocolError,
+    ProviderError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+)
+
+RETRYABLE_STATUSES = frozenset({408, 409, 425, 500, 502, 503, 504, 529})
+"""Statuses after which the same provider may be asked once more."""
+
+_BY_CODE: Mapping[str, type[ProviderError]] = {
+    "insufficient_quota": QuotaExceededError,
+    "quota_exceeded": QuotaExceededError,
+    "billing_error": QuotaExceededError,
+    "billing_hard_limit_reached": QuotaExceededError,
+    "context_length_exceeded": ContextLengthError,
+    "content_policy_violation": ContentPolicyError,
+    "content_filter": ContentPolicyError,
+    "model_not_found": ModelUnavailableError,
+    "rate_limit_exceeded": RateLimitError,
+    "rate_limit_error": RateLimitError,
+    "overloaded_error": ServerError,
+    "api_error": ServerError,
+    "server_error": ServerError,
+    "internal_server_error": ServerError,
+    "timeout_error": ServerError,
+    "authentication_error": AuthenticationError,
+    "permission_error": AuthenticationError,
+    "invalid_api_key": AuthenticationError,
+}
+
+_BY_PHRASE: tuple[tuple[str, type[ProviderError]], ...] = (
+    (
+        (
+            r"exceeded your current quota|quota (has been |is )?(used up|exhausted)"
+            r"|insufficient (funds|credits|balance)|balance is too low"
+        ),
+        QuotaExceededError,
+    ),
+    (
+        r"(maximum|exceeds?( the)?) context (length|window|size)|context ?window ?exceeded|prompt is too long|too many tokens",
+        ContextLengthError,
+    ),
+    (r"content (policy|management policy|filter)", ContentPolicyError),
+    (
+        r"model\b.{0,120}?\b(does not exist|not found|is not available|unknown)|unknown model|no such model",
+        ModelUnavailableError,
+    ),
+)
+
+_BY_STATUS: Mapping[int, type[ProviderError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: QuotaExceededError,
+    403: AuthenticationError,
+    404: ModelUnavailableError,
+    410: ModelUnavailableError,
+    413: BadRequestError,
+    422: BadRequestError,
+    429: RateLimitError,
+}
+
+
+def error_from_status(
+    status: int, headers: Mapping[str, str] | None = None, body: bytes | str | Mapping[str, Any] = b""
+) -> ProviderError:
+    """Turn a refused HTTP request into the error that the retry chain understands.
+
+    Args:
+        status: The HTTP status. 200 is for errors that came in a successful answer's body.
+        headers: The answer's headers, in any case.
+        body: The answer's body, or the error object already parsed from it. Its beginning becomes the error's
+            `excerpt`; take keys out before.
+
+    Returns:
+        The error, to be raised. `retryable` and `retry_after` follow the body, `x-should-retry`, `retry-after-ms`
+        and `Retry-After` (RFC 9110, section 10.2.3).
+    """
+    lowered = {name.lower(): value for name, value in (headers or {}).items()}
+    text = body if isinstance(body, str) else _decode(body)
+    code, message = _code_and_message(body if isinstance(body, Mapping) else text)
+    kind = _kind(status, code, message)
+    return kind(
+        _sentence(status, message or text),
+        status=status,
+        retryable=_retryable(kind, status, lowered.get("x-should-retry")),
+        retry_after=retry_after(lowered),
+        excerpt=text,
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the provider asks to be left alone.
+
+    Args:
+        headers: The answer's headers, names in lower case.
+
+    Returns:
+        The seconds by `retry-after-ms`, else by `Retry-After` as a number, else as an HTTP date relative to the
+        answer's own `Date` (so that a skewed clock does no harm). `None` for what is absent, negative, infinite or junk.
+    """
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = _number(headers.get(name))
+        if value is not None and math.isfinite(value) and value >= 0:
+            return value * scale
+    return _until_date(headers.get("retry-after"), headers.get("date"))
+
+
+def _number(text: str | None) -> float | None:
+    # ASCII digits only: float() would take the digits of every script, underscores and words as well.
+    return float(text) if text and re.fullmatch(r"\s*\d+(\.\d+)?\s*", text, re.ASCII) else None
+
+
+_NO_DATE = (TypeError, ValueError, OverflowError)
+"""The last of them comes of a zone or a year with more digits than the system counts with."""
+
+
+def _until_date(text: str | None, now: str | None) -> float | None:
+    if not text:
+        return None
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 -- slow to import, and hardly ever needed
+
+    try:
+        until = parsedate_to_datetime(text).timestamp()
+    except _NO_DATE:
+        return None
+    try:
+        base = parsedate_to_datetime(now or "").timestamp()
+    except _NO_DATE:
+        base = time.time()
+    return max(0.0, until - base)
+
+
+def _decode(body: bytes | Mapping[str, Any]) -> str:
+    return body.decode("utf-8", "replace") if isinstance(body, bytes | bytearray) else _written(body)
+
+
+def _written(value: Any) -> str:
+    try:
+        text: str = _json().dumps(value, default=str)
+    except (ValueError, RecursionError):  # reading it took fewer levels of the stack than writing it does
+        return ""
+    return text
+
+
+def _json() -> ModuleType:
+    """The standard library's JSON: importing it takes time that only a refused request is worth."""
+    import json  # noqa: PLC0415 -- as the docstring says
+
+    return json
+
+
+def _code_and_message(body: str | Mapping[str, Any]) -> tuple[str, str]:
+    """The vendor's code and sentence, from the shapes in use: `{"error": {...}}`, `{"error": "…"}`, `{"message": "…"}`."""
+    parsed: Any = body
+    if isinstance(body, str):
+        try:
+            parsed = _json().loads(body)
+        except (ValueError, RecursionError):
+            return "", body
+    if isinstance(parsed, Mapping):
+        parsed = parsed.get("error") or parsed
+    if isinstance(parsed, str):
+        return "", parsed
+    if not isinstance(parsed, Mapping):
+        return "", ""
+    codes = [value for value in (parsed.get("code"), parsed.get("type")) if isinstance(value, str)]
+    code = next((value for value in codes if value.lower() in _BY_CODE), next(iter(codes), ""))
+    message = parsed.get("message") or parsed.get("detail") or ""
+    return code.lower(), message if isinstance(message, str) else _written(message)
+
+
+def _kind(status: int, code: str, message: str) -> type[ProviderError]:
+    if status in RETRYABLE_STATUSES or status >= 500:
+        return ServerError
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    if status in {401, 402, 403}:
+        return _BY_STATUS[status]
+    for pattern, kind in _BY_PHRASE:
+        if re.search(pattern, message, re.IGNORECASE | re.DOTALL):
+            return kind
+    if 200 <= status < 300:
+        return BadRequestError if code == "invalid_request_error" else ServerError
+    return _BY_STATUS.get(status, ProtocolError)
+
+
+def _retryable(kind: type[ProviderError], status: int, should_retry: str | None) -> bool | None:
+    if should_retry is not None and should_retry.strip().lower() == "false":
+        return False
+    if kind is ServerError and status >= 300 and status not in RETRYABLE_STATUSES:
+        return False
+    return None
+
+
+def _sentence(status: int, message: str) -> str:
+    head = f"HTTP {status}" if not 200 <= status < 300 else "an error inside a successful answer"
+    first = " ".join(message.split())[:300]
+    return f"{head}: {first}" if first else head

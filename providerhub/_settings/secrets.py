@@ -1,0 +1,170 @@
+"""Where a key can come from other than a plain text: an environment variable, a command, the system's keyring.
+
+Nothing of what is read here may be seen in an error or in the locals of its traceback: errors are raised from frames that no
+longer hold it, and outside of `except` blocks, so that no exception that holds it hangs on them as context.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import Any
+
+from providerhub._values.errors import ConfigurationError
+
+COMMAND_SECONDS = 10.0
+"""How long a command that prints a key may take, unless the settings say otherwise."""
+
+
+class _Source:
+    """What sources have in common. Plain, since every start of a program pays for a value class, and few have a settings file."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(getattr(self, name) for name in self.__slots__)))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
+
+class EnvironmentKey(_Source):
+    """A key in an environment variable.
+
+    Args:
+        name: The variable.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def read(self) -> str:
+        """The variable's value.
+
+        Raises:
+            ConfigurationError: It is not set, or empty.
+        """
+        if os.environ.get(self.name):
+            return os.environ[self.name]
+        msg = f"the environment variable {self.name}, which should hold a key, is not set"
+        raise ConfigurationError(msg)
+
+    def __str__(self) -> str:
+        return f"environment variable {self.name}"
+
+
+class CommandKey(_Source):
+    """A key that a command prints, as a password manager does. It is run without a shell.
+
+    Args:
+        command: The program and its arguments.
+        timeout: Seconds that it may take.
+    """
+
+    __slots__ = ("command", "timeout")
+
+    def __init__(self, command: tuple[str, ...], timeout: float = COMMAND_SECONDS) -> None:
+        self.command = command
+        self.timeout = timeout
+
+    def read(self) -> str:
+        """The first line of what the command prints.
+
+        Raises:
+            ConfigurationError: It cannot be run, failed, took too long, or printed nothing. Its output is never told.
+        """
+        failure, key = _first_line(self.command, self.timeout)
+        if not failure:
+            return key
+        del key
+        msg = f"the key could not be read: {self} {failure}; run it by hand to see why"
+        raise ConfigurationError(msg)
+
+    def __str__(self) -> str:
+        # Without its arguments: somebody may have put a token there.
+        return f"command {os.path.basename(self.command[0])!r}"  # noqa: PTH119 -- pathlib is not worth its import here
+
+
+class KeyringKey(_Source):
+    """A key in the system's keyring, read through the extra `keyring`.
+
+    Args:
+        service: The service's name there.
+        username: The user's name there; `None` for whichever the keyring has for the service.
+    """
+
+    __slots__ = ("service", "username")
+
+    def __init__(self, service: str, username: str | None = None) -> None:
+        self.service = service
+        self.username = username
+
+    def read(self) -> str:
+        """The password that the keyring has.
+
+        Raises:
+            ConfigurationError: The extra is missing, the keyring cannot be opened, or has no such entry.
+        """
+        failure, key = _from_keyring(self.service, self.username)
+        if not failure:
+            return key
+        del key
+        msg = f"the key could not be read from the {self}: {failure}"
+        raise ConfigurationError(msg)
+
+    def __str__(self) -> str:
+        return f"keyring, service {self.service!r}" + (f", user {self.username!r}" if self.username else "")
+
+
+def _first_line(command: tuple[str, ...], timeout: float) -> tuple[str, str]:
+    """What went wrong, if anything, and the first line printed."""
+    import subprocess  # noqa: PLC0415 -- slow to import; wanted only where a key comes from a command
+
+    try:
+        # Standard error is not shown either: a password manager in trouble may print what it has.
+        child = subprocess.Popen(  # noqa: S603 -- the user's own settings name it, and no shell is between
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+    except (OSError, ValueError) as error:
+        return f"cannot be run ({getattr(error, 'strerror', None) or type(error).__name__})", ""
+    with child:
+        try:
+            printed = child.communicate(timeout=timeout)[0]
+        except subprocess.TimeoutExpired:
+            child.kill()
+            return f"took longer than {timeout:g} s", ""
+        except BaseException:
+            child.kill()
+            child.wait()  # after Ctrl-C, leaving the `with` would not
+            raise
+    if child.returncode:
+        return f"ended with exit status {child.returncode}", ""
+    key = printed.partition(b"\n")[0].strip()
+    try:
+        return ("", key.decode()) if key else ("printed an empty first line", "")
+    except UnicodeDecodeError:
+        return "printed what is not UTF-8 text", ""
+
+
+def _from_keyring(service: str, username: str | None) -> tuple[str, str]:
+    """What went wrong, if anything, and the password."""
+    try:
+        keyring: Any = import_module("keyring")
+    except ImportError:
+        return 'it needs: pip install "providerhub[keyring]"', ""
+    try:
+        if username is not None:
+            key = keyring.get_password(service, username)
+        else:
+            key = getattr(keyring.get_credential(service, None), "password", None)
+    except Exception as error:  # noqa: BLE001 -- a backend may raise anything, and say anything in it
+        return f"the keyring answered with {type(error).__name__}; see whether `keyring get` works", ""
+    if not key:
+        who = username or "USER"
+        return f"there is no such entry; make it with: keyring set {service} {who}", ""
+    return "", str(key)
