@@ -1,33 +1,48 @@
-"""What the synchronous and the asynchronous driver share: the call's state, requests, mapping and reports."""
+"""One call, written once for both drivers: attempts, races, waits, interruptions and reports.
+
+Everything up to the commit point is a coroutine here. What differs between threads and an event loop is five effects: `_ask`,
+`_race`, `_sleep`, `_cut` and `_settle`. In the synchronous driver the effects block and never suspend, so `run_blocking`
+finishes such a coroutine in one step. The loops that hand pieces over exist twice, since a token must not pay for more.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+import attrs
 
 from providerhub._calling.assembly import Assembly
 from providerhub._calling.observers import Observers
 from providerhub._finding.registry import Instance, Registry
 from providerhub._rules.clock import Clock
-from providerhub._rules.engine import Drain, Engine, Fail, Finish, Open, Order
+from providerhub._rules.engine import Done, Drain, Engine, Fail, Open, Order, Pull, Wait
 from providerhub._rules.mapping import map_exception
 from providerhub._rules.policy import disposition
-from providerhub._values import Candidate, Completion, Event, Options, Request, Route, TextDelta, Timeout
+from providerhub._values import Candidate, Completion, Event, Options, Request, Restarted, Route, TextDelta, Timeout
 from providerhub._values.errors import AttemptError, AuthenticationError, PluginError, ProviderTimeoutError
 from providerhub._values.provider import CallContext, Piece
 
 _log = logging.getLogger("providerhub")
 
+Pieces = TypeVar("Pieces")
+"""A provider's iterator, synchronous or asynchronous."""
 
-class Flight:
+Runner = TypeVar("Runner")
+"""The thread or task that pulls an attempt in a race."""
+
+Result = TypeVar("Result")
+
+
+class RunningAttempt(Generic[Pieces, Runner]):
     """One attempt under way, as a driver sees it.
 
     Args:
-        candidate: Where.
-        number: Its number in the call.
-        call: What the provider is told.
-        assembly: Gathers its pieces.
+        candidate: The provider and model that are asked.
+        number: The attempt's number in the call, from 1.
+        call: The context that the provider gets.
+        assembly: Gathers the attempt's pieces.
     """
 
     __slots__ = ("assembly", "call", "candidate", "head", "number", "pieces", "runner")
@@ -38,39 +53,39 @@ class Flight:
         self.call = call
         self.assembly = assembly
         self.head: list[Piece] = []
-        """What came up to the commit point."""
-        self.pieces: Any = None
-        """The provider's iterator, asynchronous or not, once it has been asked for."""
-        self.runner: Any = None
-        """The thread or task that pulls it, where it has one of its own."""
+        """The pieces that came before the commit point."""
+        self.pieces: Pieces | None = None
+        """The provider's iterator, once the provider has been asked."""
+        self.runner: Runner | None = None
+        """The thread or task that pulls the attempt, while it has one of its own."""
 
 
-Landing = bool | Exception
-"""How a pull ended: true at the first content of a stream, false at the end, else with what was raised."""
+PullResult = bool | Exception
+"""How a pull ended: true at the first content of a stream, false at the end, else the exception."""
 
 
 class StoppedError(Exception):
-    """The call was given up from another thread; nobody waits for what it would have raised."""
+    """Another thread gave the call up. The thread that made the call ends with this error, which reaches no caller."""
 
 
-class Driver:
-    """One call under way, apart from how it waits.
+class Driver(Generic[Pieces, Runner]):
+    """One call under way. A subclass supplies the effects.
 
     Args:
-        engine: Decides.
-        registry: Knows the provider objects.
-        request: What is asked; model, options and `stream` are filled in for each candidate.
+        engine: Decides what comes next.
+        registry: Gives the provider objects.
+        request: The caller's request. Model, options and `stream` are filled in for each candidate.
         options: Vendor-specific keywords by provider instance.
-        timeout: The phases.
+        timeout: The phases of the call, in seconds.
         deadline: The moment on `clock` at which the call is over.
-        observers: Who is told.
-        clock: What time it is.
+        observers: Get each attempt and the route.
+        clock: The hub's clock.
         prefill: Whether a broken stream is carried on from its partial text.
     """
 
     __slots__ = (
-        "_clock", "_committed", "_deadline", "_engine", "_flights", "_now", "_observers", "_options", "_prefill", "_race",
-        "_registry", "_reported", "_request", "_stopped", "_timeout", "done", "flight",
+        "_attempts", "_clock", "_committed", "_deadline", "_engine", "_now", "_observers", "_options", "_prefill", "_racing",
+        "_registry", "_reported", "_request", "_stopped", "_timeout", "attempt", "done",
     )  # fmt: skip
 
     def __init__(
@@ -96,120 +111,241 @@ class Driver:
         self._clock = clock
         self._now = clock.monotonic
         self._prefill = prefill
-        self._flights: list[Flight] = []
-        self._race: Any = None
+        self._attempts: list[RunningAttempt[Pieces, Runner]] = []
+        self._racing = False
         self._committed = False
         self._reported = 0
         self._stopped = False
-        self.flight: Flight | None = None
-        """The attempt that was begun last, and from the commit point on the one that is handed over."""
+        self.attempt: RunningAttempt[Pieces, Runner] | None = None
+        """The latest attempt; from the commit point on, the attempt whose pieces the caller gets."""
         self.done = False
 
+    # --- the effects ----------------------------------------------------------------------------------------------
+
+    async def _ask(self, attempt: RunningAttempt[Pieces, Runner]) -> PullResult:
+        """Ask the provider, and pull to the first content of a stream, else to the end of the answer."""
+        raise NotImplementedError
+
+    async def _race(self, seconds: float) -> tuple[RunningAttempt[Pieces, Runner], PullResult] | None:
+        """Let the current attempt run beside the others.
+
+        Returns:
+            The first attempt to end its pull, or `None` after `seconds`.
+        """
+        raise NotImplementedError
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait before the next attempt."""
+        raise NotImplementedError
+
+    def _cut(self, attempt: RunningAttempt[Pieces, Runner]) -> None:
+        """Cancel an attempt. Does not wait for its end."""
+        raise NotImplementedError
+
+    async def _settle(self, *attempts: RunningAttempt[Pieces, Runner]) -> None:
+        """Close attempts, by default all, and forget those that have ended."""
+        raise NotImplementedError
+
+    # --- up to the commit point -----------------------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        await self._carry_out(self._engine.start(self._now()))
+
+    async def _carry_out(self, order: Order) -> None:
+        """Carry the engine's orders out, up to the commit point or the end of the call.
+
+        Raises:
+            ProviderHubError: The call has failed.
+        """
+        while True:
+            kind = type(order)
+            if kind is Pull:
+                order = await self._pull(order)  # type: ignore[arg-type]
+            elif kind is Open:
+                order = self._open(order)  # type: ignore[arg-type]
+            elif kind is Wait:
+                await self._sleep(order.seconds)  # type: ignore[union-attr]
+                order = self._engine.waited(self._now())
+            else:
+                if kind is not Drain:
+                    await self._finish(self.attempt if kind is Done else None)
+                if isinstance(order, Fail):
+                    raise order.error
+                self._committed = True
+                return
+            if self._observers:
+                self._report()
+
+    async def _pull(self, order: Pull) -> Order:
+        attempt = self._current
+        if not self._racing and order.hedge_after is None:
+            result = await self._ask(attempt)
+        else:
+            self._racing = True
+            left = max(0.0, self._deadline - self._now())
+            first = await self._race(left if order.hedge_after is None else min(left, order.hedge_after))
+            if first is None and order.hedge_after is not None:
+                return self._engine.hedge_due(self._now())
+            attempt, result = first or (attempt, overdue())
+        if isinstance(result, Exception):
+            self._cut(attempt)
+            await self._settle(attempt)
+            # One of two attempts has failed: the other one is the current attempt now.
+            self.attempt = next((one for one in self._attempts if one.runner is not None), self.attempt)
+        else:
+            self.attempt, self._racing = attempt, False
+            self._cut_others(attempt)
+        return self._pulled(attempt, result)
+
+    async def _mend(self, error: Exception, *, allowed: bool) -> tuple[Restarted, list[Piece]]:
+        """Carry on after an interruption, where the caller opted in.
+
+        Args:
+            error: What broke the stream.
+            allowed: Whether the caller would see that the answer begins anew.
+
+        Returns:
+            The event that tells of it, and the first pieces of the new attempt.
+
+        Raises:
+            StreamInterruptedError: The call ends here.
+        """
+        attempt = self._current
+        self._cut(attempt)
+        await self._settle()
+        self._engine.note(attempt.call.notes)
+        cause = self._mapped(attempt, error)
+        allowed = allowed and not self.done  # after a close there is no further attempt
+        await self._carry_out(self._engine.interrupted(cause, self._now(), self.completion, may_restart=allowed))
+        attempt = self._current
+        return Restarted(attempt.candidate.provider, attempt.candidate.model, self._prefill, cause), attempt.head
+
+    async def _end(self) -> None:
+        """The committed stream has come to its end."""
+        if not self.done:  # its reader may have closed it; the loop then ends too
+            self._pulled(self._current, False)  # noqa: FBT003 -- a pull's result
+            await self._finish(self.attempt)
+
+    async def _finish(self, winner: RunningAttempt[Pieces, Runner] | None) -> None:
+        self.done = True
+        self._cut_others(winner)
+        await self._settle()
+        if self._observers:
+            self._report(last=True)
+
+    # --- steps without I/O ----------------------------------------------------------------------------------------
+
     def closed(self) -> bool:
-        """Whether nobody reads on: the call has ended, or another thread or task has closed it meanwhile."""
+        """Whether the call has ended, or another thread or task has closed it."""
         return self.done
 
     @property
     def completion(self) -> Completion:
-        """All that has come so far, with the route."""
-        flight = self.flight
-        if flight is None:
+        """The answer so far, with the route."""
+        attempt = self.attempt
+        if attempt is None:
             return Completion(route=self._engine.route)
-        return flight.assembly.completion(flight.candidate.provider, flight.candidate.model, self._engine.route)
+        return attempt.assembly.completion(attempt.candidate.provider, attempt.candidate.model, self._engine.route)
 
     @property
     def route(self) -> Route:
-        """The way so far."""
+        """The attempts so far, and what was left out."""
         return self._engine.route
 
     def stop(self) -> None:
-        """Give a call up from another thread than the one that makes it, which ends with `StoppedError`; nothing is counted.
+        """Give the call up from another thread. The call then ends with `StoppedError`, and nothing is counted.
 
-        A provider that obeys its `CallContext` ends at once, another one at its end; a wait before a repeat is not cut short.
+        A provider that obeys its `CallContext` ends at once, another provider at its end. A wait before a repeat goes on.
         """
         self._stopped = True
-        for flight in tuple(self._flights):
-            flight.call.cancel()
+        for attempt in tuple(self._attempts):
+            attempt.call.cancel()
 
-    def _begin(self, order: Open) -> Order:
-        """Turn to the next candidate."""
+    def abandon(self) -> None:
+        """Give the call up: release the connection and leave the breaker as it is. A second call does nothing."""
+        if self.done:
+            return
+        self.done = True
+        # The engine comes first: a reader in another thread wakes up as soon as its attempt is cut.
+        self._engine.abandoned(self._now())
+        self._cut_others(None)
+        self._report(last=True)
+
+    def __del__(self) -> None:
+        # A stream that was made and never read has no generator whose end would release the connection.
+        if not getattr(self, "done", True):  # missing where __init__ was interrupted
+            self.abandon()
+
+    @property
+    def _current(self) -> RunningAttempt[Pieces, Runner]:
+        if self.attempt is None:  # pragma: no cover -- the engine opens an attempt before any other order
+            msg = "no attempt has begun"
+            raise RuntimeError(msg)
+        return self.attempt
+
+    def _pieces(self) -> Pieces:
+        """The iterator of the committed attempt."""
+        pieces = self._current.pieces
+        if pieces is None:  # pragma: no cover -- a committed attempt has asked its provider
+            msg = "the attempt has asked no provider"
+            raise RuntimeError(msg)
+        return pieces
+
+    def _open(self, order: Open) -> Order:
+        """Begin an attempt at the next candidate."""
         if self._stopped:
             raise StoppedError
-        last = self.flight
-        # What is carried on from a partial text goes on in the same assembly.
+        last = self.attempt
+        # A stream that is carried on from its partial text goes on in the same assembly.
         assembly = last.assembly if self._prefill and self._committed and last is not None else Assembly()
         call = CallContext(self._timeout, self._deadline, clock=self._now)
-        flight = self.flight = Flight(order.candidate, order.number, call, assembly)
-        self._flights.append(flight)
+        attempt = self.attempt = RunningAttempt(order.candidate, order.number, call, assembly)
+        self._attempts.append(attempt)
         if self._observers:
             self._observers.attempt_started(self._engine.opening(order.number))
         return self._engine.opened()
 
-    @property
-    def _current(self) -> Flight:
-        assert self.flight is not None  # noqa: S101 -- the engine opens before it orders anything else
-        return self.flight
-
-    def _turn_to_rival(self) -> None:
-        """After one of two attempts has failed: the other is the current one."""
-        self.flight = next((flight for flight in self._flights if flight.runner is not None), self.flight)
-
     def _instance(self, candidate: Candidate) -> Instance:
         instance = self._registry.instance(candidate.provider)
-        assert instance is not None  # noqa: S101 -- a plan holds ready instances only
+        if instance is None:  # pragma: no cover -- a plan holds ready instances only
+            msg = f"provider {candidate.provider!r} is not ready"
+            raise RuntimeError(msg)
         return instance
 
-    def _request_for(self, flight: Flight) -> Request:
-        request, candidate = self._request, flight.candidate
-        messages = request.messages
+    def _request_for(self, attempt: RunningAttempt[Pieces, Runner]) -> Request:
+        """The request as one candidate gets it: its own model name and options, and the partial text of a broken stream."""
+        request, candidate = self._request, attempt.candidate
         options = self._options.get(candidate.provider) if self._options else None
         stream = request.stream and candidate.stream
         if not self._committed and not options and candidate.model == request.model and stream == request.stream:
             return request
-        if self._committed and (partial := "".join(flight.assembly.text)):
+        messages = request.messages
+        if self._committed and (partial := "".join(attempt.assembly.text)):
             messages = [*messages, {"role": "assistant", "content": partial}]
-        return Request(
-            candidate.model, messages, stream, request.temperature, request.max_tokens, request.stop, request.tools,
-            request.tool_choice, request.response_format, request.seed, options or {},
-        )  # fmt: skip
+        return attrs.evolve(request, model=candidate.model, messages=messages, stream=stream, options=options or {})
 
-    def _landed(self, flight: Flight, landing: Landing) -> Order:
-        """Tell the engine how a pull ended; a failed one has been closed by then."""
+    def _pulled(self, attempt: RunningAttempt[Pieces, Runner], result: PullResult) -> Order:
+        """Report the end of a pull to the engine. A failed attempt has been closed by then."""
         if self._stopped:
             raise StoppedError
-        self._engine.note(flight.call.notes, flight.number)
-        if landing is True:
-            return self._engine.content(self._now(), flight.number)
-        if landing is False:
-            return self._engine.ended(self._now(), empty=flight.assembly.empty, number=flight.number)
-        return self._engine.failed(self._mapped(flight, landing), self._now(), flight.number)
+        self._engine.note(attempt.call.notes, attempt.number)
+        if result is True:
+            return self._engine.content(self._now(), attempt.number)
+        if result is False:
+            return self._engine.ended(self._now(), empty=attempt.assembly.empty, number=attempt.number)
+        return self._engine.failed(self._mapped(attempt, result), self._now(), attempt.number)
 
-    def _arrived(self, order: Order) -> Order:
-        """One of the orders that end a round of attempts; raises what `Fail` says."""
-        if type(order) is Fail:
-            raise order.error
-        assert isinstance(order, Drain | Finish)  # noqa: S101 -- the engine has no other orders
-        self._committed = True
-        return order
-
-    def _head_texts(self) -> Iterator[str]:
-        """The texts that came before the commit point; they are in the assembly already."""
-        return filter(None, map(text_of, self._current.head))
+    def _cut_others(self, winner: RunningAttempt[Pieces, Runner] | None) -> None:
+        for attempt in tuple(self._attempts):
+            if attempt is not winner:
+                self._cut(attempt)
 
     def _added(self, piece: Piece) -> str:
         self._current.assembly.add(piece)
         return text_of(piece)
 
-    def _broken(self, error: Exception, *, allowed: bool) -> tuple[AttemptError, Order]:
-        """Tell the engine that the committed stream broke; who has closed it wants no further attempt."""
-        flight = self._current
-        self._engine.note(flight.call.notes)
-        mapped = self._mapped(flight, error)
-        allowed = allowed and not self.done
-        return mapped, self._engine.interrupted(mapped, self._now(), self.completion, may_restart=allowed)
-
-    def _mapped(self, flight: Flight, error: Exception) -> AttemptError:
-        candidate = flight.candidate
+    def _mapped(self, attempt: RunningAttempt[Pieces, Runner], error: Exception) -> AttemptError:
+        candidate = attempt.candidate
         mapped = map_exception(error, provider=candidate.provider, model=candidate.model)
         if isinstance(mapped, AuthenticationError):
             # After a 403 the key may be good for other models.
@@ -232,11 +368,36 @@ class Driver:
             self._observers.call_finished(self._engine.route)
 
 
-def iterator(pieces: object) -> Iterator[Piece]:
-    """What `stream()` returned, as an iterator.
+def run_blocking(steps: Coroutine[Any, Any, Result]) -> Result:
+    """Finish a coroutine whose effects block and never suspend.
+
+    Args:
+        steps: The coroutine.
+
+    Returns:
+        Its result.
 
     Raises:
-        PluginError: It is none, or a text, whose characters nobody wants one by one.
+        RuntimeError: It suspended, which no effect of the synchronous driver does.
+    """
+    try:
+        steps.send(None)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    steps.close()
+    msg = "a step of the synchronous driver suspended"
+    raise RuntimeError(msg)
+
+
+def iterator(pieces: object) -> Iterator[Piece]:
+    """Make an iterator of what `stream()` returned.
+
+    Args:
+        pieces: The value that the plugin returned.
+
+    Raises:
+        PluginError: It is not iterable, or is a text, which would be taken apart into characters.
     """
     if isinstance(pieces, str | bytes):
         msg = f"stream() returned {type(pieces).__name__}; it must return an iterable of pieces, such as a generator"
@@ -249,10 +410,15 @@ def iterator(pieces: object) -> Iterator[Piece]:
 
 
 def text_of(piece: Piece) -> str:
-    """The text of a piece; empty when it is none."""
+    """The text of a piece; empty where the piece has none."""
     if isinstance(piece, str):
         return piece
     return piece.text if type(piece) is TextDelta else ""
+
+
+def texts_of(pieces: list[Piece]) -> Iterator[str]:
+    """The non-empty texts of some pieces."""
+    return filter(None, map(text_of, pieces))
 
 
 def event_of(piece: Piece) -> Event:
@@ -261,20 +427,30 @@ def event_of(piece: Piece) -> Event:
 
 
 def overdue() -> ProviderTimeoutError:
-    """The whole call's time is over."""
+    """The error of a call whose total time is over."""
     return ProviderTimeoutError("the call's total time is over", retryable=False)
 
 
 def close_quietly(close: Callable[[], object] | None) -> None:
-    """Close a provider's iterator, whose faults must not hide the answer or the first error."""
+    """Call a provider's `close`. An error of it is logged, so that it hides neither the answer nor the first error.
+
+    Args:
+        close: The method; `None` does nothing.
+    """
     if close is None:
         return
     try:
         close()
-    except Exception:  # noqa: BLE001 -- as said above
+    except Exception:  # noqa: BLE001 -- as the docstring says
         note_unclosed()
 
 
 def note_unclosed() -> None:
-    """Log that closing a provider's iterator raised; to be called while that is handled."""
+    """Log the error of a provider's `close`. Call it in the `except` clause."""
     _log.debug("closing a provider's stream raised", exc_info=True)
+
+
+__all__ = [
+    "Driver", "PullResult", "RunningAttempt", "StoppedError", "close_quietly", "event_of", "iterator", "note_unclosed", "overdue",
+    "run_blocking", "text_of", "texts_of",
+]  # fmt: skip

@@ -1,6 +1,6 @@
-"""Attempts that are pulled in threads of their own, so that a caller can wait for whichever lands first.
+"""Attempts of one call in threads of their own, so that the caller can wait for the first that ends its pull.
 
-Only hedged calls come here: any other is pulled in the caller's own thread.
+Only hedged calls come here. Any other call is pulled in the caller's own thread.
 """
 
 from __future__ import annotations
@@ -8,101 +8,103 @@ from __future__ import annotations
 import contextvars
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 
-from providerhub._calling.driver import Flight, Landing, close_quietly
+from providerhub._calling.driver import PullResult, RunningAttempt, close_quietly
 from providerhub._rules.clock import LONGEST_SLEEP
+from providerhub._values.provider import Piece
 
 _numbers = itertools.count(1)
 
-Pull = Callable[[Flight], Landing]
-Landed = tuple[Flight, Landing | BaseException]
+Racer = RunningAttempt[Iterator[Piece], "Runner"]
+Ask = Callable[[Racer], PullResult]
+Ended = tuple[Racer, PullResult | BaseException]
 
 
 class Runner(threading.Thread):
-    """One attempt's thread.
+    """The thread of one attempt.
 
     Args:
-        flight: The attempt.
-        pull: Pulls it, up to its landing.
-        landed: Takes runner and landing.
+        attempt: The attempt.
+        ask: Asks the provider and pulls.
+        ended: Called with the attempt and the result of its pull.
     """
 
-    def __init__(self, flight: Flight, pull: Pull, landed: Callable[[Landed], object]) -> None:
+    def __init__(self, attempt: Racer, ask: Ask, ended: Callable[[Ended], object]) -> None:
         super().__init__(name=f"providerhub-hedge-{next(_numbers)}", daemon=True)
-        self._flight = flight
-        self._pull = pull
-        self._landed = landed
+        self._attempt = attempt
+        self._ask = ask
+        self._ended = ended
         self._context = contextvars.copy_context()
         self._lock = threading.Lock()
         self._dropped = False
         self._over = False
 
     def run(self) -> None:
-        """Pull, and report; what was dropped meanwhile is closed here, where it ran."""
-        landing: Landing | BaseException
+        """Pull and report. An attempt that was dropped meanwhile is closed here, in the thread where it ran."""
+        result: PullResult | BaseException
         try:
-            landing = self._context.run(self._pull, self._flight)
-        except BaseException as error:  # noqa: BLE001 -- raised by whoever waits
-            landing = error
+            result = self._context.run(self._ask, self._attempt)
+        except BaseException as error:  # noqa: BLE001 -- raised in the thread that waits
+            result = error
         with self._lock:
             self._over = True
             dropped = self._dropped
         if dropped:
-            close_quietly(getattr(self._flight.pieces, "close", None))
+            close_quietly(getattr(self._attempt.pieces, "close", None))
         else:
-            self._landed((self._flight, landing))
+            self._ended((self._attempt, result))
 
     def drop(self) -> None:
-        """Nobody waits for it any more. Does not wait for the thread's end."""
-        self._flight.call.cancel()
+        """Cancel the attempt. Does not wait for the thread's end."""
+        self._attempt.call.cancel()
         with self._lock:
             self._dropped = True
             over = self._over
         if over:
-            close_quietly(getattr(self._flight.pieces, "close", None))
+            close_quietly(getattr(self._attempt.pieces, "close", None))
 
 
 class Race:
-    """The attempts of one call.
+    """The attempts of one call that run side by side.
 
     Args:
-        pull: Pulls one of them, up to its landing.
+        ask: Asks one provider and pulls.
     """
 
-    def __init__(self, pull: Pull) -> None:
-        self._pull = pull
-        self._landings: SimpleQueue[Landed] = SimpleQueue()
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._ends: SimpleQueue[Ended] = SimpleQueue()
 
-    def enter(self, flight: Flight) -> None:
-        """Let an attempt run; a second call for the same one does nothing."""
-        if flight.runner is None:
-            runner = Runner(flight, self._pull, self._landings.put)
+    def enter(self, attempt: Racer) -> None:
+        """Start an attempt's thread. A second call for the same attempt does nothing."""
+        if attempt.runner is None:
+            runner = Runner(attempt, self._ask, self._ends.put)
             try:
                 runner.start()
             except RuntimeError as error:
-                self._landings.put((flight, OSError(f"no thread can be started for the attempt: {error}")))
+                self._ends.put((attempt, OSError(f"no thread can be started for the attempt: {error}")))
             else:
-                flight.runner = runner
+                attempt.runner = runner
 
-    def landed(self, seconds: float) -> tuple[Flight, Landing] | None:
-        """Wait for the next landing.
+    def first(self, seconds: float) -> tuple[Racer, PullResult] | None:
+        """Wait for the next attempt to end its pull.
 
         Args:
-            seconds: How long at most.
+            seconds: The longest wait.
 
         Returns:
-            The attempt and its landing, or `None` when the time is over.
+            The attempt and its result, or `None` when the time is over.
 
         Raises:
-            BaseException: An attempt ended in something that is no `Exception`.
+            BaseException: The attempt ended in an exception that is not an `Exception`, such as `KeyboardInterrupt`.
         """
         try:
-            flight, landing = self._landings.get(timeout=min(seconds, LONGEST_SLEEP))
+            attempt, result = self._ends.get(timeout=min(seconds, LONGEST_SLEEP))
         except Empty:
             return None
-        flight.runner = None
-        if isinstance(landing, bool | Exception):
-            return flight, landing
-        raise landing
+        attempt.runner = None
+        if isinstance(result, bool | Exception):
+            return attempt, result
+        raise result

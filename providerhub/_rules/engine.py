@@ -6,7 +6,7 @@ order. A driver carries the orders out, synchronously or asynchronously:
     start → Open → opened → Pull → content | ended | failed | hedge_due
                                      │        │       │        └→ Open (a second attempt beside the first), Pull
                                      │        │       └→ Open (another provider, at once), Wait (then Open), Pull, Fail
-                                     │        └→ Finish
+                                     │        └→ Done
                                      └→ Drain (the commit point) → ended | interrupted
 
 A call that does not stream is a stream with one event: its `Pull` reports once, when the answer is whole. With hedging two
@@ -80,7 +80,7 @@ class Drain(Value):
 
 
 @attrs.frozen(eq=False, repr=False)
-class Finish(Value):
+class Done(Value):
     """The call has its answer."""
 
 
@@ -95,12 +95,12 @@ class Fail(Value):
     error: ProviderHubError
 
 
-Order = Open | Pull | Wait | Drain | Finish | Fail
+Order = Open | Pull | Wait | Drain | Done | Fail
 
-PULL, DRAIN, FINISH = Pull(), Drain(), Finish()
+PULL, DRAIN, DONE = Pull(), Drain(), Done()
 
 
-class _Open:
+class OpenAttempt:
     """An attempt under way."""
 
     __slots__ = ("candidate", "first_token", "notes", "number", "permit", "started", "waited")
@@ -179,7 +179,7 @@ class Engine:
         self._skipped: tuple[Skip, ...] = plan.skipped
         self._fresh: list[Candidate] = list(plan.candidates[::-1])
         self._again: list[_Failure] = []
-        self._open: list[_Open] = []
+        self._open: list[OpenAttempt] = []
         self._count = 0
         self._last: Candidate = plan.candidates[0]
         self._next: Candidate | None = None
@@ -259,7 +259,7 @@ class Engine:
         self._close(winner, now, "ok")
         if self._open:
             self._drop_others(None, now)
-        return FINISH
+        return DONE
 
     def failed(self, error: AttemptError, now: float, number: int | None = None) -> Order:
         """An open attempt failed before the commit point.
@@ -335,7 +335,7 @@ class Engine:
         if notes and self._open:
             self._find(number).notes = tuple(notes)
 
-    def _find(self, number: int | None) -> _Open:
+    def _find(self, number: int | None) -> OpenAttempt:
         """The open attempt of that number; the only one, unless two are hedged."""
         attempts = self._open
         if len(attempts) == 1 or attempts[0].number == number:
@@ -400,25 +400,25 @@ class Engine:
             return None
         self._count += 1
         self._last = candidate
-        self._open.append(_Open(self._count, candidate, permit, now - self._start, self._waited))
+        self._open.append(OpenAttempt(self._count, candidate, permit, now - self._start, self._waited))
         self._waited = 0.0
         return Open(candidate, self._count)
 
     def _skip(self, candidate: Candidate, reason: str, detail: str) -> None:
         self._skipped += (Skip(candidate.provider, candidate.model, reason, detail),)
 
-    def _note_failure(self, attempt: _Open, error: AttemptError, now: float) -> None:
+    def _note_failure(self, attempt: OpenAttempt, error: AttemptError, now: float) -> None:
         self._health.failed(attempt.candidate, attempt.permit, now, error, self._policy)
         self._close(attempt, now, "error", error)
 
-    def _drop_others(self, winner: _Open | None, now: float) -> None:
+    def _drop_others(self, winner: OpenAttempt | None, now: float) -> None:
         """Give up every open attempt but one: it counts neither way."""
         for attempt in tuple(self._open):
             if attempt is not winner:
                 self._health.released(attempt.permit)
                 self._close(attempt, now, "abandoned")
 
-    def _close(self, attempt: _Open, now: float, outcome: str, error: BaseException | None = None) -> None:
+    def _close(self, attempt: OpenAttempt, now: float, outcome: str, error: BaseException | None = None) -> None:
         self.duration = now - self._start
         try:
             self._open.remove(attempt)
@@ -477,7 +477,7 @@ def _blame(error: AttemptError, candidate: Candidate) -> AttemptError:
     return error
 
 
-def _shown(attempt: _Open) -> Attempt:
+def _shown(attempt: OpenAttempt) -> Attempt:
     return attempt.attempt("open", None, 0.0)
 
 
@@ -485,4 +485,4 @@ def _number(attempt: Attempt) -> int:
     return attempt.number
 
 
-__all__ = ["Drain", "Engine", "Fail", "Finish", "Open", "Order", "Pull", "Wait"]
+__all__ = ["Done", "Drain", "Engine", "Fail", "Open", "Order", "Pull", "Wait"]

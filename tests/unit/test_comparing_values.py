@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from providerhub import Attempt, Candidate, ProviderConfig, Restarted, Route, Settings, Skip, TextDelta, Timeout, Usage
-from providerhub._rules.engine import PULL, Drain, Finish
+from providerhub._rules.engine import PULL, Done, Drain
 
 
 def test_values_of_one_class_with_equal_fields_are_equal_and_serve_as_keys():
@@ -21,9 +21,9 @@ def test_values_of_one_class_with_equal_fields_are_equal_and_serve_as_keys():
 def test_equal_fields_in_another_class_are_not_equal():
     assert TextDelta("yes") != "yes"
     assert Usage(1) != Timeout(connect=1)
-    assert Drain() != Finish()
+    assert Drain() != Done()
     assert Drain() == Drain()
-    assert hash(Drain()) != hash(Finish())
+    assert hash(Drain()) != hash(Done())
 
 
 def test_what_is_left_out_of_the_comparison_is_left_out_of_the_display():

@@ -27,7 +27,7 @@ from providerhub import (
     StreamInterruptedError,
     TLSError,
 )
-from providerhub._rules.engine import Drain, Engine, Fail, Finish, Open, Pull, Wait
+from providerhub._rules.engine import Done, Drain, Engine, Fail, Open, Pull, Wait
 from providerhub._rules.health import Health
 
 OK, EMPTY = "ok", "empty"
@@ -51,7 +51,7 @@ class Play:
         self.order = self.engine.start(0.0)
 
     def run(self):
-        while not isinstance(self.order, Fail | Finish | Drain):
+        while not isinstance(self.order, Fail | Done | Drain):
             self.order = self._step()
         return self
 
@@ -97,7 +97,7 @@ def _five():
 
 def test_the_first_that_answers_is_the_end():
     play = Play({"a": [OK], "b": [OK]}).run()
-    assert isinstance(play.order, Finish)
+    assert isinstance(play.order, Done)
     assert play.log == ["a"]
     assert [attempt.outcome for attempt in play.engine.route.attempts] == ["ok"]
 
@@ -301,7 +301,7 @@ def test_when_every_breaker_opened_since_the_plan_one_is_tried_all_the_same():
         for _ in range(5):
             health.failed(_c(name), health.acquire(_c(name), 0.0), 0.0, _five(), RetryPolicy())
     play = Play({"a": [OK], "b": [OK]}, health=health).run()
-    assert isinstance(play.order, Finish)
+    assert isinstance(play.order, Done)
     assert play.tried == ["a"]
 
 

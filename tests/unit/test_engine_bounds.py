@@ -19,7 +19,7 @@ from providerhub import (
     ServerError,
     TLSError,
 )
-from providerhub._rules.engine import Drain, Engine, Fail, Finish, Open, Pull, Wait
+from providerhub._rules.engine import Done, Drain, Engine, Fail, Open, Pull, Wait
 from providerhub._rules.health import Health
 
 
@@ -84,7 +84,7 @@ def test_of_two_at_once_the_one_that_is_named_fails(names):
 
 def test_of_two_at_once_the_one_that_is_named_answers():
     timed, second = _hedged("a", "b")
-    assert isinstance(timed.engine.ended(1004.0, empty=False, number=second.number), Finish)
+    assert isinstance(timed.engine.ended(1004.0, empty=False, number=second.number), Done)
     assert [(a.provider, a.outcome, a.duration) for a in timed.engine.route.attempts] == [("a", "abandoned", 4), ("b", "ok", 2)]
     assert timed.health.latency(_c("b"), 0.5, stream=False) == 2
 
@@ -148,7 +148,7 @@ def test_different_failures_are_counted(names, told):
 
 def test_orders_are_values():
     assert Drain() == Drain()
-    assert Finish() == Finish()
+    assert Done() == Done()
 
 
 def test_an_attempt_that_has_just_begun_has_taken_no_time():

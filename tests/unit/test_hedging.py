@@ -3,7 +3,7 @@
 import pytest
 
 from providerhub import Candidate, ContextLengthError, RetryPolicy, RoutePlan, ServerError
-from providerhub._rules.engine import Drain, Engine, Fail, Finish, Open, Pull, Wait
+from providerhub._rules.engine import Done, Drain, Engine, Fail, Open, Pull, Wait
 from providerhub._rules.health import Health
 
 POLICY = RetryPolicy(hedge_samples=4)
@@ -88,7 +88,7 @@ def test_the_loser_counts_neither_way():
         ("a", "abandoned", None),
         ("b", "open", pytest.approx(0.1)),
     ]
-    assert isinstance(engine.ended(0.6, empty=False), Finish)
+    assert isinstance(engine.ended(0.6, empty=False), Done)
     assert [a.outcome for a in engine.route.attempts] == ["abandoned", "ok"]
     assert health.unavailable(_candidates("a")[0], 0.6) is None
 

@@ -31,7 +31,7 @@ from providerhub import (
     StreamInterruptedError,
     TLSError,
 )
-from providerhub._rules.engine import Drain, Engine, Fail, Finish, Open, Pull, Wait
+from providerhub._rules.engine import Done, Drain, Engine, Fail, Open, Pull, Wait
 from providerhub._rules.health import Health
 
 POLICY = RetryPolicy()
@@ -398,7 +398,7 @@ class EngineMachine(RuleBasedStateMachine):
         elif isinstance(order, Fail):
             call.over = True
             assert isinstance(order.error, StreamInterruptedError) or not call.committed
-        elif isinstance(order, Finish):
+        elif isinstance(order, Done):
             call.over = True
         else:
             assert isinstance(order, Pull | Drain)
