@@ -1,0 +1,144 @@
+"""The vocabulary of checks: every rule for a single value, with the words that an error message uses for it.
+
+A value class takes a check as the validator of a field, the settings file takes it for a key, and a call takes it for an
+argument. So the same value is accepted or refused everywhere, and described in the same words.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+Test = Callable[[Any], bool]
+
+
+class Check:
+    """One rule. It can be the `validator` of an attrs field, and then raises `ValueError`.
+
+    Not a tuple: attrs would take a tuple for a list of validators.
+
+    Args:
+        wanted: The values that pass, as they stand after "must be" in a message: "a whole number".
+        test: Returns whether a value passes. It accepts any object and does not raise.
+    """
+
+    __slots__ = ("test", "wanted")
+
+    def __init__(self, wanted: str, test: Test) -> None:
+        self.wanted = wanted
+        self.test = test
+
+    def __call__(self, _instance: object, field: attrs.Attribute[Any], value: object) -> None:
+        self.check(value, field.name)
+
+    def check(self, value: object, name: str, error: type[Exception] = ValueError, shown: Callable[[Any], str] = repr) -> None:
+        """Refuse a value that does not pass.
+
+        Args:
+            value: Any object.
+            name: The name of the argument, field or key, for the message.
+            error: The class of the error.
+            shown: Returns the text that stands for the value in the message. Give another one where a value may hold a key.
+
+        Raises:
+            ValueError: The value does not pass; or the class that `error` names.
+        """
+        if not self.test(value):
+            raise error(f"{name} must be {self.wanted}, not {shown(value)}")
+
+    @property
+    def or_none(self) -> Check:
+        """The same check, which `None` passes too."""
+        return Check(f"{self.wanted} or None", lambda value: value is None or self.test(value))
+
+
+def _number(value: object) -> bool:
+    # By comparison: `math.isfinite` raises on whole numbers of more than some 300 digits.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _list_of(value: object, kind: type) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes) and all(isinstance(item, kind) for item in value)
+
+
+def _is_reference(value: object) -> bool:
+    return isinstance(value, str) and all(part.strip() for part in value.partition(":"))
+
+
+def at_least(least: int) -> Check:
+    """A whole number from `least` up.
+
+    Args:
+        least: The smallest number that passes.
+    """
+    return Check(f"a whole number, {least} or more", lambda value: _whole(value) and value >= least)
+
+
+def one_of(names: Sequence[str]) -> Check:
+    """One of some words.
+
+    Args:
+        names: The words, in the order in which a message lists them.
+    """
+    return Check(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names)
+
+
+def instance_of(kind: type | tuple[type, ...], wanted: str) -> Check:
+    """An instance of a class.
+
+    Args:
+        kind: The class, or several of which one is enough.
+        wanted: The words for it, best with an example: "a Timeout, such as Timeout(total=30)".
+    """
+    return Check(wanted, lambda value: isinstance(value, kind))
+
+
+def mapping_to(kind: type, wanted: str) -> Check:
+    """A mapping of names to instances of a class.
+
+    Args:
+        kind: The class of the mapping's values.
+        wanted: The words for it.
+    """
+    return Check(
+        wanted,
+        lambda value: (
+            isinstance(value, Mapping) and all(isinstance(key, str) and isinstance(item, kind) for key, item in value.items())
+        ),
+    )
+
+
+NUMBER = Check("a finite number", _number)
+NOT_NEGATIVE = Check("a finite number, zero or more", lambda value: _number(value) and value >= 0)
+SECONDS = Check("a positive, finite number of seconds", lambda value: _number(value) and value > 0)
+SHARE = Check("a number from 0 to 1", lambda value: _number(value) and 0 <= value <= 1)
+WHOLE = Check("a whole number", _whole)
+COUNT = at_least(1)
+FLAG = instance_of(bool, "true or false")
+TEXT = Check("a text that is not empty", _text)
+TEXT_OR_TEXTS = Check("a text or a list of texts", lambda value: isinstance(value, str) or _list_of(value, str))
+NAMES = Check(
+    "a list of names",
+    lambda value: isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping) and all(map(_text, value)),
+)
+PROVIDER_NAME = Check(
+    "a text that is not empty and holds no slash, since 'provider/model' is split at the first slash",
+    lambda value: _text(value) and "/" not in value,
+)
+REFERENCE = Check("'module:function'", _is_reference)
+MAPPING = instance_of(Mapping, "a mapping")
+MAPPINGS = Check("a list of mappings", lambda value: _list_of(value, Mapping))
+TYPED_MAPPING = Check(
+    "a mapping with a text under 'type'", lambda value: isinstance(value, Mapping) and isinstance(value.get("type"), str)
+)
