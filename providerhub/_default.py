@@ -8,7 +8,8 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from providerhub._calling.async_stream import AsyncStream
-from providerhub._calling.intake import Knobs, ModelSpec
+from providerhub._calling.intake import ModelSpec
+from providerhub._calling.keywords import Knobs, documented
 from providerhub._calling.many import Outcome
 from providerhub._calling.stream import Stream
 from providerhub._hub import Hub
@@ -22,7 +23,7 @@ _default_lock = threading.Lock()
 
 
 def default_hub() -> Hub:
-    """The hub of the module's functions: made at the first call, from settings file and environment, and closed at exit."""
+    """The hub of the module's functions. The first call makes it from settings file and environment; it closes at exit."""
     global _default  # noqa: PLW0603 -- there is one default hub, and this is where it lives
     with _default_lock:
         if _default is None:
@@ -41,22 +42,26 @@ def complete(model: ModelSpec, messages: str | Sequence[Message], *, stream: Lit
 def complete(
     model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]
 ) -> Completion | Stream: ...
+@documented
 def complete(
     model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
 ) -> Completion | Stream:
-    """`Hub.complete` on the default hub; all arguments are described there.
+    """Ask for an answer. The default hub chooses the provider, and moves on to the next one when a provider fails.
 
     Args:
-        model: As for `Hub.complete`.
-        messages: As for `Hub.complete`.
-        stream: As for `Hub.complete`.
-        **knobs: As for `Hub.complete`.
+        model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
+        messages: A text (one user message), or messages in the OpenAI chat shape.
+        stream: Return a `Stream` as soon as the first content has come.
+        **knobs: Each keyword of the table in `_calling/keywords.py`.
 
     Returns:
         A `Completion`, or a `Stream` with `stream=True`.
 
     Raises:
-        ProviderHubError: As `Hub.complete` would.
+        CallerError: The call is wrong, or no provider can serve it. Nothing was sent.
+        ProviderError: Every attempt failed with this class of error, or the error is one that another provider would not mend.
+        AllProvidersFailedError: The attempts failed with different classes of errors.
+        DeadlineExceededError: The total time of the call is over.
     """
     return default_hub().complete(model, messages, stream=stream, **knobs)
 
@@ -73,42 +78,44 @@ async def acomplete(
 async def acomplete(
     model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]
 ) -> Completion | AsyncStream: ...
+@documented
 async def acomplete(
     model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
 ) -> Completion | AsyncStream:
-    """`Hub.acomplete` on the default hub.
+    """`complete`, awaited in the running event loop; `Hub.acomplete` of the default hub.
 
     Args:
-        model: As for `Hub.complete`.
-        messages: As for `Hub.complete`.
-        stream: As for `Hub.complete`.
-        **knobs: As for `Hub.complete`.
+        model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
+        messages: A text (one user message), or messages in the OpenAI chat shape.
+        stream: Return an `AsyncStream` as soon as the first content has come.
+        **knobs: Each keyword of the table in `_calling/keywords.py`.
 
     Returns:
         A `Completion`, or an `AsyncStream` with `stream=True`.
 
     Raises:
-        ProviderHubError: As `Hub.acomplete` would.
+        ProviderHubError: The same errors as `complete`.
     """
     return await default_hub().acomplete(model, messages, stream=stream, **knobs)
 
 
+@documented
 def explain(
     model: ModelSpec, messages: str | Sequence[Message] = "?", *, stream: bool = False, **knobs: Unpack[Knobs]
 ) -> RoutePlan:
-    """`Hub.explain` on the default hub.
+    """Return the plan that `complete` would follow with the same arguments. Sends nothing and changes no state.
 
     Args:
-        model: As for `Hub.complete`.
-        messages: As for `Hub.complete`.
-        stream: As for `Hub.complete`.
-        **knobs: As for `Hub.complete`.
+        model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
+        messages: A text (one user message), or messages in the OpenAI chat shape.
+        stream: Whether the call would stream.
+        **knobs: Each keyword of the table in `_calling/keywords.py`.
 
     Returns:
-        The candidates in order, and what is left out, each with its reason.
+        The candidates in order, and the models that are left out, each with its reason.
 
     Raises:
-        CallerError: As `Hub.explain` would.
+        CallerError: The same errors as `complete` raises before it sends anything.
     """
     return default_hub().explain(model, messages, stream=stream, **knobs)
 
@@ -116,17 +123,18 @@ def explain(
 def complete_many(
     requests: Iterable[Mapping[str, Any]], *, concurrency: int = 8, executor: Executor | None = None
 ) -> Generator[Outcome, None, None]:
-    """`Hub.complete_many` on the default hub.
+    """Make many calls at once; `Hub.complete_many` of the default hub, which describes the details.
 
     Args:
-        requests: As for `Hub.complete_many`.
-        concurrency: As for `Hub.complete_many`.
-        executor: As for `Hub.complete_many`.
+        requests: One mapping of `complete`'s arguments for each call, such as `{"model": ..., "messages": ...}`; `stream` is
+            refused.
+        concurrency: The largest number of requests that are taken and whose outcomes are not yet yielded; 1 or more.
+        executor: Any `concurrent.futures.Executor`; it stays open. Default: `concurrency` threads of its own.
 
     Yields:
-        One `Outcome` for each request, as soon as there is one.
+        One `Outcome` for each request, as soon as its call has ended.
 
     Raises:
-        InvalidRequestError: An argument has the wrong shape; nothing was taken.
+        InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
     """
     return default_hub().complete_many(requests, concurrency=concurrency, executor=executor)

@@ -14,7 +14,8 @@ from providerhub._calling.async_chain import AsyncChain
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.chain import Chain
 from providerhub._calling.handle import handle
-from providerhub._calling.intake import Ask, Knobs, ModelSpec, ask, refuse_unknown
+from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
+from providerhub._calling.keywords import Knobs, documented
 from providerhub._calling.many import Outcome, Running, complete_many_by
 from providerhub._calling.observers import Observers, Rankers
 from providerhub._calling.stream import Stream
@@ -27,7 +28,7 @@ from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
 from providerhub._settings.settings import Settings
-from providerhub._values import Completion, Message, ProviderConfig, RoutePlan
+from providerhub._values import Candidate, Completion, Message, ProviderConfig, RoutePlan
 from providerhub._values.capabilities import ProviderInfo
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.provider import Provider
@@ -39,20 +40,25 @@ AnyChain = TypeVar("AnyChain", Chain, AsyncChain)
 
 
 class Hub:
-    """Providers, their health, and the calls to them. One for a whole application is usual.
+    """Providers, their health records, and the calls to them. Most applications need one hub.
 
-    Thread-safe: every method may be called from any thread at any time, `register` and `close` included. What it returns
-    belongs to its caller: a `Stream` is read by one thread, and only its `close` may be called from another.
+    Thread-safe: every method may be called from any thread at any time, `register` and `close` included. A `Stream` that a
+    method returns is read by one thread; only its `close` may be called from another one.
 
     Args:
-        settings: What to do and with whom; what it leaves open is taken from the environment. Without it, the settings file is
-            read as well: `Settings.load()`.
-        providers: Provider objects to take directly, each as `(info, provider)`.
-        clock: The time to go by; a test may hand in `providerhub.testing.FakeClock()`, whose waits take no time.
-        rng: Gives numbers from 0 up to 1, which spread waits and choices; a test may hand in one that repeats itself.
+        settings: Defaults, aliases and configured providers. Values that it leaves open come from the environment. Default:
+            `Settings.load()`, which reads the settings file too.
+        providers: Provider objects, each as a pair `(info, provider)`; the same as a call of `register` for each.
+        observers: Objects whose methods marked with `@hookimpl` are called like those of a plugin in group
+            `providerhub.hooks`: `providerhub_attempt_started`, `providerhub_attempt_finished`, `providerhub_call_finished`.
+        rankers: Callables `(request, candidates)` that return the candidates in the order to try, as the hook
+            `providerhub_rank` does. They are spec before the plugins' rankers; the first that returns an order decides.
+        clock: Monotonic time and sleeping. A test may pass `providerhub.testing.FakeClock()`, whose waits take no time.
+        rng: Returns random numbers from 0 up to 1, which spread waits and choices. A test may pass a repeatable one.
 
     Raises:
-        ConfigurationError: The settings file is wrong, or the settings or the environment name what is not installed.
+        ConfigurationError: The settings file is wrong, the settings or the environment name a provider that is not installed,
+            or an argument has the wrong type.
     """
 
     def __init__(
@@ -60,6 +66,8 @@ class Hub:
         settings: Settings | None = None,
         *,
         providers: Sequence[tuple[ProviderInfo, Provider]] = (),
+        observers: Sequence[object] = (),
+        rankers: Sequence[Callable[..., Sequence[Candidate] | None]] = (),
         clock: Clock | None = None,
         rng: Callable[[], float] | None = None,
     ) -> None:
@@ -70,7 +78,9 @@ class Hub:
         self._registry = Registry(self._plugins, self.settings)
         self._health = Health(self._rng, self.settings.breaker, budget=self.settings.budget)
         self._router = Router(self._registry, self._health, self.settings, self._rng)
-        self._rankers = Rankers(self._plugins.hooks("providerhub_rank"))
+        self._rankers = Rankers([*map(_ranker, rankers), *self._plugins.hooks("providerhub_rank")])
+        for observer in observers:
+            self._plugins.observe(observer)
         hooks = ("providerhub_attempt_started", "providerhub_attempt_finished", "providerhub_call_finished")
         self._observers = Observers(*map(self._plugins.hooks, hooks))
         self._objects: list[str] = []
@@ -81,16 +91,16 @@ class Hub:
             self.register(*pair)
 
     def register(self, info: ProviderInfo, provider: Provider, *, config: ProviderConfig | None = None) -> None:
-        """Take a provider object directly, without packaging.
+        """Add a provider object, without packaging.
 
         Args:
-            info: Its name, models and capabilities.
-            provider: The object; only `stream(request, call)` is required of it.
-            config: Its priority and weight, and settings where it declares any.
+            info: The provider's name, models and capabilities.
+            provider: The object. It needs a method `stream(request, call)`; `astream`, `close` and `aclose` are optional.
+            config: Priority, weight, and values for the settings that `info` declares.
 
         Raises:
             AmbiguousProviderError: The name is taken.
-            ConfigurationError: That is no `ProviderInfo`, or the object has no method `stream(request, call)`.
+            ConfigurationError: `info` is not a `ProviderInfo`, or the object has no method `stream(request, call)`.
         """
         if not isinstance(info, ProviderInfo) or not callable(getattr(provider, "stream", None)):
             wrong = provider if isinstance(info, ProviderInfo) else info
@@ -111,42 +121,27 @@ class Hub:
     def complete(
         self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]
     ) -> Completion | Stream: ...
+    @documented
     def complete(
         self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
     ) -> Completion | Stream:
-        """Ask for an answer, from whoever can give it.
+        """Ask for an answer. The hub chooses the provider, and moves on to the next one when a provider fails.
 
         Args:
             model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
             messages: A text (one user message), or messages in the OpenAI chat shape.
             stream: Return a `Stream` as soon as the first content has come.
-            temperature: Randomness, in the vendor's own range.
-            max_tokens: The most tokens to answer with.
-            stop: A text or texts that end the answer.
-            tools: Tool definitions in the OpenAI shape.
-            tool_choice: `"auto"`, `"none"`, `"required"`, or the OpenAI shape that names one tool.
-            response_format: `{"type": "json_object"}` or `{"type": "json_schema", ...}`.
-            seed: Asks the vendor for repeatable sampling.
-            timeout: Seconds for the whole call, or a `Timeout` with all phases.
-            retry: How far to go; by default as the settings say.
-            strategy: How equal candidates are ordered; by default as the settings say.
-            on_interrupt: When a stream breaks after content was handed over: `"raise"`; `"restart"` elsewhere, which
-                `Stream.events()` shows as `Restarted` (read as text it raises, since text cannot show it); `"continue"` from
-                the partial text, at providers that declare prefill.
-            hedge: When nothing has come for as long as 95% of the model's past answers took to begin, ask one more provider
-                beside the first; the first to have content wins, the other is cancelled. It is paid for from the second
-                one's retry budget, and may cost the tokens of two answers.
-            emulate_stream: Let a provider that cannot stream answer in one piece.
-            options: Vendor-specific keywords by provider instance; nobody gets another's.
+            **knobs: Each keyword of the table in `_calling/keywords.py`.
 
         Returns:
             A `Completion`, or a `Stream` with `stream=True`.
 
         Raises:
-            CallerError: The call is wrong, or nobody can serve it; nothing was sent.
-            ProviderError: Every attempt failed in this same way, or in a way that asking elsewhere cannot mend.
-            AllProvidersFailedError: The attempts failed in different ways.
-            DeadlineExceededError: The total time is over.
+            CallerError: The call is wrong, or no provider can serve it. Nothing was sent.
+            ProviderError: Every attempt failed with this class of error, or the error is one that another provider would not
+                mend.
+            AllProvidersFailedError: The attempts failed with different classes of errors.
+            DeadlineExceededError: The total time of the call is over.
         """
         chain = self._chain(Chain, model, messages, stream=stream, **knobs)
         chain.run()
@@ -164,25 +159,26 @@ class Hub:
     async def acomplete(
         self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]
     ) -> Completion | AsyncStream: ...
+    @documented
     async def acomplete(
         self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
     ) -> Completion | AsyncStream:
         """`complete`, awaited in the running event loop.
 
-        A provider without `astream` works in a thread of its own. Cancelling the task shuts the connection down at once,
-        where the provider obeys its `CallContext`; one that does not is stopped at its next piece.
+        A provider without `astream` works in a thread of its own. When the task is cancelled, the connection is shut down at
+        once, provided that the provider obeys its `CallContext`; any other provider is stopped at its next piece.
 
         Args:
-            model: As for `complete`.
-            messages: As for `complete`.
+            model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
+            messages: A text (one user message), or messages in the OpenAI chat shape.
             stream: Return an `AsyncStream` as soon as the first content has come.
-            **knobs: As for `complete`.
+            **knobs: Each keyword of the table in `_calling/keywords.py`.
 
         Returns:
             A `Completion`, or an `AsyncStream` with `stream=True`.
 
         Raises:
-            ProviderHubError: As `complete` would.
+            ProviderHubError: The same errors as `complete`.
         """
         chain = self._chain(AsyncChain, model, messages, stream=stream, **knobs)
         await chain.run()
@@ -191,77 +187,83 @@ class Hub:
     def complete_many(
         self, requests: Iterable[Mapping[str, Any]], *, concurrency: int = 8, executor: Executor | None = None
     ) -> Generator[Outcome, None, None]:
-        """Ask for many answers at once. Each outcome is handed over as soon as there is one, in whatever order.
+        """Make many calls at once. Each outcome is yielded as soon as its call has ended, in any order.
 
-        One call's error, a request of the wrong shape included, is that request's outcome and stops no other. Requests are
-        taken from the input in the caller's own thread, between outcomes. What the input itself raises is raised here once
-        all that had been taken is handed over; so is the refusal of an executor that takes no more work.
+        An error of one call, a malformed request included, becomes that request's outcome and stops no other call. The
+        caller's own thread takes requests from the input, between two outcomes. An exception that the input raises is raised
+        here after the outcomes of all requests that were taken; so is the refusal of an executor that takes no more work.
 
-        Leaving early (`close()`, a `break` that drops the last reference, an error such as `KeyboardInterrupt`) cancels what
-        has not begun, and calls under way as far as their provider obeys its `CallContext`; threads of its own are waited for.
-        What runs in another process is left to it.
+        Leaving early (`close()`, a `break` that drops the last reference, an exception such as `KeyboardInterrupt`) cancels
+        the calls that have not begun, and the running ones as far as their providers obey `CallContext`. The method waits for
+        its own threads. Work in other processes goes on.
 
         Args:
-            requests: A mapping of `complete`'s keywords for each call, such as `{"model": ..., "messages": ...}`;
-                `stream` is refused.
-            concurrency: The most requests that have been taken from the input and whose outcome has not been handed over.
-            executor: Any `concurrent.futures.Executor`, which stays open; by default as many threads as `concurrency`, which
-                end with the last outcome. Where it works in other processes, each of them makes its own hub once, from
-                this one's settings, keys included: breakers, budgets and connections are not shared.
+            requests: One mapping of `complete`'s arguments for each call, such as `{"model": ..., "messages": ...}`; `stream`
+                is refused.
+            concurrency: The largest number of requests that are taken from the input and whose outcomes are not yet yielded;
+                1 or more.
+            executor: Any `concurrent.futures.Executor`; it stays open. Default: `concurrency` threads, which end with the last
+                outcome. Each process of a process pool makes one hub from this hub's settings, keys included; breakers,
+                budgets and connections are not shared.
 
         Yields:
-            One `Outcome` for each request; `index` is the request's place in the input.
+            One `Outcome` for each request; its `index` is the request's place in the input, from 0.
 
         Raises:
-            InvalidRequestError: An argument has the wrong shape; nothing was taken.
+            InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
         """
         return complete_many_by(self._stoppable, requests, concurrency=concurrency, executor=executor)
 
+    @documented
     def explain(
         self, model: ModelSpec, messages: str | Sequence[Message] = "?", *, stream: bool = False, **knobs: Unpack[Knobs]
     ) -> RoutePlan:
-        """What `complete` would do with the same arguments. Sends nothing and changes no state.
+        """Return the plan that `complete` would follow with the same arguments. Sends nothing and changes no state.
 
         Args:
-            model: As for `complete`.
-            messages: As for `complete`.
-            stream: As for `complete`.
-            **knobs: As for `complete`.
+            model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
+            messages: A text (one user message), or messages in the OpenAI chat shape.
+            stream: Whether the call would stream.
+            **knobs: Each keyword of the table in `_calling/keywords.py`.
 
         Returns:
-            The candidates in order, and what is left out, each with its reason.
+            The candidates in order, and the models that are left out, each with its reason.
 
         Raises:
-            CallerError: As `complete` would.
+            CallerError: The same errors as `complete` raises before it sends anything.
         """
-        return self._plan(self._ask(model, messages, stream=stream, **knobs), self._clock.monotonic(), dry=True).plan
+        return self._plan(self._spec(model, messages, stream=stream, **knobs), self._clock.monotonic(), dry=True).plan
 
     def plugins(self) -> tuple[PluginRecord, ...]:
-        """All installed plugins with their state; a ready one without its settings is shown as *not configured*."""
+        """Every installed plugin with its state. A plugin that lacks a required setting is shown as *not configured*."""
         return tuple(map(self._shown, self._plugins.load_all()))
 
     def instances(self) -> tuple[InstanceView, ...]:
-        """Every provider by name, with its plugin, state and models: installed, configured or registered."""
+        """Every provider that is installed, configured or registered, with its plugin, state and models; sorted by name."""
         return views(self._registry)
 
     def refresh(self) -> bool:
-        """Ask every provider that can list its models to do so now; true when that brought any. `instances()` has them then."""
+        """Ask every service that can list its models for them now. `instances()` shows the result.
+
+        Returns:
+            Whether a service listed any model.
+        """
         return self._registry.discover(again=True)
 
     def malformed(self) -> tuple[Malformed, ...]:
-        """Distributions and hook plugins that could not be read."""
+        """The distributions and hook plugins that could not be read, each with the reason."""
         return tuple(self._plugins.malformed)
 
     def close(self) -> None:
-        """Close all provider objects that were made here. The hub may be used again; it then makes new ones.
+        """Close the provider objects that the hub made. The hub may be used again; it then makes new ones.
 
-        Objects that were registered belong to whoever made them. Where event loops were used, `await hub.aclose()` in the
-        loop closes what only awaiting can close.
+        The caller closes the objects that it registered. After calls in an event loop, `await hub.aclose()` in that loop also
+        closes the connections that only awaiting can close.
         """
         self._registry.close()
 
     async def aclose(self) -> None:
-        """`close`, in an event loop: provider objects of this loop are awaited where they have an `aclose()`."""
+        """`close`, in an event loop: `aclose()` of this loop's provider objects is awaited where they have one."""
         await self._registry.aclose()
 
     async def __aenter__(self) -> Self:
@@ -277,7 +279,7 @@ class Hub:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles as its settings, keys included; each process makes one hub of equal settings."""
+        """Pickle the hub as its settings, keys included. Each process makes one hub of equal settings."""
         return handle(type(self), self.settings, self._objects)
 
     def _stoppable(self, running: Running, /, **knobs: Any) -> Completion:
@@ -293,10 +295,8 @@ class Hub:
             return record
         return attrs.evolve(record, state="not configured", reason=instance.reason)
 
-    def _ask(self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]) -> Ask:
-        if knobs:
-            refuse_unknown(knobs)
-        return ask(self.settings, self._registry, model, messages, stream=stream, **knobs)
+    def _spec(self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]) -> CallSpec:
+        return call_spec(self.settings, self._registry, model, messages, stream=stream, **knobs)
 
     def _chain(
         self,
@@ -307,27 +307,34 @@ class Hub:
         stream: bool,
         **knobs: Unpack[Knobs],
     ) -> AnyChain:
-        """Whatever a call needs before its first attempt."""
-        asked = self._ask(model, messages, stream=stream, **knobs)
+        """Check the arguments and make the plan."""
+        spec = self._spec(model, messages, stream=stream, **knobs)
         now = self._clock.monotonic()
-        deadline = now + asked.timeout.total
-        planned = self._plan(asked, now)
+        deadline = now + spec.timeout.total
+        planned = self._plan(spec, now)
         engine = Engine(
-            planned.plan, asked.retry, self._health, deadline=deadline, rng=self._rng, now=now, stream=stream,
-            on_interrupt=asked.on_interrupt, hedge=asked.hedge, force=planned.force,
+            planned.plan, spec.retry, self._health, deadline=deadline, rng=self._rng, now=now, stream=stream,
+            on_interrupt=spec.on_interrupt, hedge=spec.hedge, force=planned.force,
         )  # fmt: skip
         return driver(
-            engine, self._registry, asked.request, asked.options, timeout=asked.timeout, deadline=deadline,
-            observers=self._observers, clock=self._clock, prefill=asked.needs.prefill,
+            engine, self._registry, spec.request, spec.options, timeout=spec.timeout, deadline=deadline,
+            observers=self._observers, clock=self._clock, prefill=spec.needs.prefill,
         )  # fmt: skip
 
-    def _plan(self, asked: Ask, now: float, *, dry: bool = False) -> Planned:
-        request = asked.request
+    def _plan(self, spec: CallSpec, now: float, *, dry: bool = False) -> Planned:
+        request = spec.request
         planned = self._router.plan(
-            asked.model, asked.needs, now=now, strategy=asked.strategy, dry=dry,
+            spec.model, spec.needs, now=now, strategy=spec.strategy, dry=dry,
             tokens=lambda: token_bound(request.messages) + (request.max_tokens or 0),
         )  # fmt: skip
         if not self._rankers:
             return planned
         order = self._rankers.order(request, planned.plan.candidates)
         return attrs.evolve(planned, plan=attrs.evolve(planned.plan, candidates=order))
+
+
+def _ranker(ranker: object) -> Callable[..., Sequence[Candidate] | None]:
+    if not callable(ranker):
+        msg = f"rankers must be callables (request, candidates), not {type(ranker).__name__}"
+        raise ConfigurationError(msg)
+    return ranker

@@ -130,6 +130,25 @@ class Plugins:
         caller: pluggy.HookCaller = getattr(self._manager.hook, name)
         return tuple(_narrow(implementation) for implementation in reversed(caller.get_hookimpls()))
 
+    def observe(self, observer: object) -> None:
+        """Register an object of the application whose marked methods are called like those of a hook plugin.
+
+        Args:
+            observer: The object.
+
+        Raises:
+            ConfigurationError: It has no method marked with `@hookimpl`, or a marked one is not a known hook.
+        """
+        reason = self._unknown_hooks(observer)
+        try:
+            if not reason:
+                self._manager.register(observer)
+        except (pluggy.PluginValidationError, ValueError) as error:
+            reason = str(error)
+        if reason:
+            msg = f"the observer {type(observer).__name__} cannot be used: it {reason}"
+            raise ConfigurationError(msg)
+
     def _unknown_hooks(self, plugin: object) -> str:
         """Why functions of a hook plugin will never be called; empty when all is well."""
         odd = self._odd_hooks(plugin)

@@ -11,11 +11,9 @@ from typing import Any, NoReturn
 import attrs
 
 from providerhub import InvalidRequestError, Model, RetryPolicy, Timeout
+from providerhub._calling import keywords
 
-KEYWORDS = frozenset({
-    "model", "messages", "stream", "temperature", "max_tokens", "stop", "tools", "tool_choice", "response_format", "seed",
-    "timeout", "retry", "strategy", "on_interrupt", "hedge", "emulate_stream", "options",
-})  # fmt: skip
+KEYWORDS = frozenset({"model", "messages", "stream", *keywords.KEYWORDS})
 """Of `complete`."""
 
 _LIKENESS = 0.8

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from providerhub import Message
+from providerhub._calling.keywords import KEYWORDS, Keyword
 from providerhub.cli._app import loaded
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -27,11 +28,22 @@ def model_names(ctx: click.Context, parameter: click.Parameter, incomplete: str)
 
 model = click.option("-m", "--model", required=True, shell_complete=model_names, help="NAME, or PROVIDER/NAME.")
 
+
+def _option(name: str, keyword: Keyword) -> Callable[[Command], Command]:
+    """The option of one keyword, checked as the keyword is."""
+
+    def check(_ctx: click.Context, _parameter: click.Parameter, value: object) -> object:
+        if value is not None and not keyword.check.test(value):
+            msg = f"must be {keyword.check.wanted}, not {value!r}"
+            raise click.BadParameter(msg)
+        return value
+
+    return click.option(f"--{name.replace('_', '-')}", type=keyword.option, callback=check, help=keyword.text)
+
+
 _KNOBS = (
-    click.option("--system", metavar="TEXT", help="How the model is to behave: the system message."),
-    click.option("--temperature", type=float, help="Randomness, in the vendor's own range."),
-    click.option("--max-tokens", type=click.IntRange(min=1), help="The most tokens to answer with."),
-    click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For a whole call."),
+    click.option("--system", metavar="TEXT", help="The system message: how the model is to behave."),
+    *(_option(name, keyword) for name, keyword in KEYWORDS.items() if keyword.option),
 )
 
 

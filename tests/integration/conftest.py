@@ -16,16 +16,19 @@ def _no_settings_from_outside(monkeypatch):
 
 @pytest.fixture
 def make_hub():
-    """`make_hub(a=provider, b=(info, provider))`: each serves `m` unless its info says otherwise; no wait is longer than 0."""
+    """`make_hub(a=provider, b=(info, provider))`: each serves `m` unless its info says otherwise; no wait is longer than 0.
+
+    `hub_options` are further keywords of `Hub`.
+    """
     hubs = []
 
-    def make(settings=None, /, **providers):
+    def make(settings=None, /, hub_options=None, **providers):
         settings = settings or Settings(autoload=False, retry=RetryPolicy(backoff=0, throttle_backoff=0))
         pairs = [
             entry if isinstance(entry, tuple) else (ProviderInfo(name=name, models=(ModelInfo("m"),)), entry)
             for name, entry in providers.items()
         ]
-        hubs.append(Hub(settings, providers=pairs))
+        hubs.append(Hub(settings, providers=pairs, **(hub_options or {})))
         return hubs[-1]
 
     yield make

@@ -34,8 +34,8 @@ from providerhub import (
     ToolCallDelta,
     Usage,
     UsageDelta,
+    hookimpl,
 )
-from providerhub._calling.observers import Observers
 
 
 def test_an_answer_is_put_together(scripted, make_hub):
@@ -393,37 +393,42 @@ def test_a_success_logs_nothing(scripted, make_hub, caplog):
     assert caplog.text == ""
 
 
-def _watched(hub):
-    calls = []
-    hub._observers = Observers((), (), [lambda route: calls.append([a.outcome for a in route.attempts])])
-    return calls
+class Ends:
+    """An observer that keeps the outcomes of each call."""
+
+    def __init__(self):
+        self.calls = []
+
+    @hookimpl
+    def providerhub_call_finished(self, route):
+        self.calls.append([attempt.outcome for attempt in route.attempts])
 
 
 @pytest.mark.parametrize("leave", LEAVE, ids=lambda f: f.__name__)
 def test_an_abandoned_call_is_told_of_once(scripted, make_hub, leave):
-    hub = make_hub(a=scripted(["a", "b", "c"]))
-    calls = _watched(hub)
+    ends = Ends()
+    hub = make_hub(hub_options={"observers": [ends]}, a=scripted(["a", "b", "c"]))
     leave(hub.complete("m", "x", stream=True))
     gc.collect()
-    assert calls == [["abandoned"]]
+    assert ends.calls == [["abandoned"]]
 
 
 def test_reading_on_after_a_close_is_not_told_of_again(scripted, make_hub):
-    hub = make_hub(a=scripted(["a", "b", "c"]))
-    calls = _watched(hub)
+    ends = Ends()
+    hub = make_hub(hub_options={"observers": [ends]}, a=scripted(["a", "b", "c"]))
     stream = hub.complete("m", "x", stream=True)
     next(stream)
     stream.close()
     assert list(stream) == []
-    assert calls == [["abandoned"]]
+    assert ends.calls == [["abandoned"]]
 
 
 def test_a_failed_call_is_told_of_once(scripted, make_hub):
-    hub = make_hub(a=scripted([ServerError("x")]))
-    calls = _watched(hub)
+    ends = Ends()
+    hub = make_hub(hub_options={"observers": [ends]}, a=scripted([ServerError("x")]))
     with pytest.raises(ServerError):
         hub.complete("m", "x")
-    assert calls == [["error", "error"]]
+    assert ends.calls == [["error", "error"]]
 
 
 @pytest.mark.parametrize("events", [False, True])
@@ -446,7 +451,7 @@ def test_the_deadline_holds_after_the_first_content_too(make_hub, events):
 @pytest.mark.parametrize("call", ["complete", "explain"])
 def test_an_unknown_keyword_is_named_with_the_known_ones(call):
     hub = providerhub.Hub(providers=[])
-    with pytest.raises(TypeError, match=r"'temprature'; the known ones are stream, temperature"):
+    with pytest.raises(TypeError, match=r"'temprature'; did you mean 'temperature'"):
         getattr(hub, call)("m", "Hello", temprature=1)
 
 
@@ -487,14 +492,14 @@ def test_an_event_that_holds_the_wrong_type_is_the_plugin_s_fault_and_the_next_o
 
 def test_an_unclosed_stream_that_is_collected_in_the_middle_of_the_book_keeping_does_no_harm(scripted, make_hub):
     settings = Settings(autoload=False, retry=RetryPolicy(backoff=0), breaker=BreakerRules(in_a_row=1))
-    hub = make_hub(settings, a=scripted(["a", "b"]), b=scripted([ServerError("x")] * 9))
     collected = []
 
     def collecting():
         collected.append(gc.collect())
         return 0.5
 
-    hub._health._rng = collecting  # it is asked while a breaker opens
+    providers = {"a": scripted(["a", "b"]), "b": scripted([ServerError("x")] * 9)}
+    hub = make_hub(settings, hub_options={"rng": collecting}, **providers)  # it is asked while a breaker opens
     stream = hub.complete("a/m", "x", stream=True)
     circle = [stream]
     circle.append(circle)

@@ -1,0 +1,149 @@
+"""The keywords of `complete`, one line each: name, type, check, description, and where the value goes.
+
+All else derives from this table: the check of a call's arguments, the keys of a batch file, the options of the command line,
+the `Args:` of `complete`, and the reference. A keyword whose value the provider gets is a field of `Request` too.
+"""
+
+# Annotations are evaluated here, since they are the table: no `from __future__ import annotations`.
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict, TypeVar
+
+from providerhub._settings.table import ON_INTERRUPT, STRATEGIES
+from providerhub._values import Options, RetryPolicy, Timeout
+from providerhub._values.checks import (
+    COUNT,
+    FLAG,
+    MAPPINGS,
+    NUMBER,
+    TEXT_OR_TEXTS,
+    TYPED_MAPPING,
+    WHOLE,
+    Check,
+    instance_of,
+    one_of,
+)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_SECONDS_OR_TIMEOUT = Check(
+    "a positive, finite number of seconds or a Timeout",
+    lambda value: isinstance(value, Timeout) or (NUMBER.test(value) and value > 0),
+)
+
+
+class Keyword(NamedTuple):
+    """How one keyword is checked, described and used. `None` as a value is the same as not given.
+
+    Args:
+        check: The values that pass.
+        text: Its description, one or more lines of an `Args:` entry.
+        sent: Whether the provider gets the value, as the field of `Request` with the same name. Otherwise the value steers
+            the call, and the settings may have a default under the same name.
+        option: The type of the command line's option: `float` or `int`; `None` for no option.
+    """
+
+    check: Check
+    text: str
+    sent: bool = False
+    option: type | None = None
+
+
+class Knobs(TypedDict, total=False):
+    """The keywords of `complete` beside `stream`. `None` is the same as not given."""
+
+    temperature: Annotated[
+        float | None, Keyword(NUMBER, "Randomness of the sampling, in the vendor's own range.", sent=True, option=float)
+    ]
+    max_tokens: Annotated[
+        int | None, Keyword(COUNT, "The largest number of tokens in the answer, 1 or more.", sent=True, option=int)
+    ]
+    stop: Annotated[str | Sequence[str] | None, Keyword(TEXT_OR_TEXTS, "A text or texts at which the model stops.", sent=True)]
+    tools: Annotated[Sequence[Mapping[str, Any]] | None, Keyword(MAPPINGS, "Tool definitions in the OpenAI shape.", sent=True)]
+    tool_choice: Annotated[
+        str | Mapping[str, Any] | None,
+        Keyword(
+            instance_of((str, Mapping), "'auto', 'none', 'required', or a mapping that names one tool"),
+            '`"auto"`, `"none"`, `"required"`, or the OpenAI shape that names one tool.',
+            sent=True,
+        ),
+    ]
+    response_format: Annotated[
+        Mapping[str, Any] | None,
+        Keyword(
+            Check("a mapping such as {'type': 'json_object'}", TYPED_MAPPING.test),
+            '`{"type": "json_object"}` or `{"type": "json_schema", ...}`, the OpenAI shape.',
+            sent=True,
+        ),
+    ]
+    seed: Annotated[int | None, Keyword(WHOLE, "Asks the vendor for repeatable sampling.", sent=True, option=int)]
+    timeout: Annotated[
+        float | Timeout | None,
+        Keyword(_SECONDS_OR_TIMEOUT, "Seconds for the whole call, or a `Timeout` with every phase.", option=float),
+    ]
+    retry: Annotated[
+        RetryPolicy | None,
+        Keyword(
+            instance_of(RetryPolicy, "a RetryPolicy, such as RetryPolicy(attempts=2)"),
+            "Attempts, waits and hedging of this call. Default: `retry` of the settings.",
+        ),
+    ]
+    strategy: Annotated[
+        str | None,
+        Keyword(
+            one_of(STRATEGIES),
+            f"The order of equal candidates: {', '.join(map(repr, STRATEGIES))}. Default: `strategy` of the settings.",
+        ),
+    ]
+    on_interrupt: Annotated[
+        Literal["raise", "restart", "continue"] | None,
+        Keyword(
+            one_of(ON_INTERRUPT),
+            """What to do when a stream breaks after its first content: `"raise"`; `"restart"` at the next candidate, shown as
+            `Restarted` by `Stream.events()` (a reader of plain text gets the error, since text cannot show the restart); or
+            `"continue"` from the partial text, at models that declare `supports_prefill`. Default: `on_interrupt` of the
+            settings.""",
+        ),
+    ]
+    hedge: Annotated[
+        bool | None,
+        Keyword(
+            FLAG,
+            """Ask a second provider beside the first when the first is slower than 95% of its model's past answers. The first
+            to have content wins, and the other one is cancelled. The second attempt costs a token of its provider's retry
+            budget, and both answers may cost money.""",
+        ),
+    ]
+    emulate_stream: Annotated[bool | None, Keyword(FLAG, "Let a model that cannot stream answer in one piece.")]
+    options: Annotated[
+        Mapping[str, Options] | None,
+        Keyword(
+            Check(
+                "a mapping of mappings, keyed by provider, as in {'acme': {...}}",
+                lambda value: isinstance(value, Mapping) and all(isinstance(part, Mapping) for part in value.values()),
+            ),
+            "Vendor-specific keywords by provider: `{provider: {name: value}}`. A provider gets only its own.",
+        ),
+    ]
+
+
+KEYWORDS: Mapping[str, Keyword] = {name: hint.__metadata__[0] for name, hint in Knobs.__annotations__.items()}
+"""Every keyword by name, in the order of the documentation."""
+
+
+def documented(function: Function) -> Function:
+    """Put the keywords' descriptions in the place of `**knobs` in a function's docstring, so that `help()` shows each.
+
+    Args:
+        function: A function that takes the keywords as `**knobs`.
+    """
+    before, mark, behind = (function.__doc__ or "").partition("**knobs: ")
+    if mark:  # Python may run without docstrings
+        indent = before[before.rindex("\n") + 1 :]
+        entries = f"\n{indent}".join(f"{name}: {_indented(keyword.text, indent)}" for name, keyword in KEYWORDS.items())
+        function.__doc__ = f"{before}{entries}\n{behind.partition(chr(10))[2]}"
+    return function
+
+
+def _indented(text: str, indent: str) -> str:
+    return f"\n{indent}    ".join(line.strip() for line in text.splitlines())
