@@ -15,7 +15,8 @@ import attrs
 
 from providerhub._calling.assembly import Assembly
 from providerhub._calling.observers import Observers
-from providerhub._finding.registry import Instance, Registry
+from providerhub._finding.instance import Instance
+from providerhub._finding.registry import Registry
 from providerhub._rules.clock import Clock
 from providerhub._rules.engine import Done, Drain, Engine, Fail, Open, Order, Pull, Wait
 from providerhub._rules.mapping import map_exception
@@ -306,11 +307,7 @@ class Driver(Generic[Pieces, Runner]):
         return self._engine.opened()
 
     def _instance(self, candidate: Candidate) -> Instance:
-        instance = self._registry.instance(candidate.provider)
-        if instance is None:  # pragma: no cover -- a plan holds ready instances only
-            msg = f"provider {candidate.provider!r} is not ready"
-            raise RuntimeError(msg)
-        return instance
+        return self._registry.ready(candidate.provider)
 
     def _request_for(self, attempt: RunningAttempt[Pieces, Runner]) -> Request:
         """The request as one candidate gets it: its own model name and options, and the partial text of a broken stream."""

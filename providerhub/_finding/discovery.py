@@ -179,7 +179,7 @@ class Plugins:
                     continue
                 seen.add(name)
                 entries = list(entry_points(text))
-            except Exception as error:  # noqa: BLE001 -- any broken metadata on this machine must not stop the others
+            except Exception as error:
                 self.malformed.append(Malformed(name_of(distribution), f"{type(error).__name__}: {error}"))
                 continue
             for group, entry, value in entries:
@@ -218,10 +218,10 @@ class Plugins:
     def _register(self, name: str, value: str) -> tuple[object, str]:
         """Import a plugin's module and let pluggy check its hooks; the reason is empty when all is well."""
         try:
-            plugin = _load(value)
+            plugin = import_object(value)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 -- a plugin may raise anything at import, SystemExit included
+        except BaseException as error:
             return None, f"importing {value} raised {type(error).__name__}: {error}"
         with self._lock:  # pluggy has none: of two threads at once, one found the plugin half registered
             try:
@@ -231,7 +231,7 @@ class Plugins:
                 if self._manager.is_registered(plugin):  # older versions of pluggy keep what they refused
                     self._manager.unregister(plugin)
                 return None, f"incompatible: {' '.join(str(error).split())}; it may need a newer providerhub"
-            except Exception as error:  # noqa: BLE001 -- a module with odd attributes must not stop the others
+            except Exception as error:
                 return None, f"{type(error).__name__}: {error}"
         return plugin, ""
 
@@ -242,7 +242,7 @@ def _declared(function: Callable[[], object], record: PluginRecord) -> tuple[Pro
         info = function()
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 -- a plugin may raise anything, SystemExit included
+    except BaseException as error:
         return None, f"providerhub_provider() raised {type(error).__name__}: {error}"
     if not isinstance(info, ProviderInfo):
         return None, f"providerhub_provider() must return a ProviderInfo, not {type(info).__name__}"
@@ -264,9 +264,18 @@ def _odd_hook(name: str, *, is_marked: bool) -> str:
     return f"{name} is no hook, so that nobody calls it; {hint}"
 
 
-def _load(value: str) -> object:
-    module, _, attribute = value.partition(":")
-    found: object = importlib.import_module(module.strip())
+def import_object(reference: str) -> Any:
+    """Import a module, or an object of it.
+
+    Args:
+        reference: `"module"` or `"module:object"`, where the object may be `"name.attribute"`.
+
+    Raises:
+        ImportError: The module cannot be imported. Its own code may raise any other exception.
+        AttributeError: The module has no such object.
+    """
+    module, _, attribute = reference.partition(":")
+    found: Any = importlib.import_module(module.strip())
     for part in filter(None, attribute.strip().split(".")):
         found = getattr(found, part)
     return found

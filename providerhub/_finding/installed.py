@@ -45,7 +45,7 @@ class Folder:
     def read_text(self, filename: str) -> str | None:
         """As `Distribution.read_text`."""
         try:
-            with open(os.path.join(self.place, filename), encoding="utf-8") as file:  # noqa: PTH118, PTH123 -- pathlib is slow
+            with open(os.path.join(self.place, filename), encoding="utf-8") as file:
                 return file.read()
         except _ABSENT:
             return None
@@ -59,7 +59,7 @@ def distributions() -> Iterator[Distribution]:
     # Nothing is imported from an entry that is no text either.
     for place in (entry or os.curdir for entry in sys.path if isinstance(entry, str)):
         try:
-            names = os.listdir(place)  # noqa: PTH208 -- pathlib is slow
+            names = os.listdir(place)
         except NotADirectoryError:
             yield from _left_to_library([place])
         except OSError:
@@ -68,7 +68,7 @@ def distributions() -> Iterator[Distribution]:
             is_egg = place.lower().endswith(".egg")
             for name in names:
                 if name.lower().endswith(_SUFFIXES) or (is_egg and name.lower() == "egg-info"):
-                    yield Folder(os.path.join(place, name))  # noqa: PTH118 -- the same
+                    yield Folder(os.path.join(place, name))
 
 
 def entry_points(text: str) -> Iterator[tuple[str, str, str]]:
@@ -125,7 +125,7 @@ def name_of(distribution: Distribution) -> str:
     """
     try:
         return name_and_version(distribution)[0]
-    except Exception:  # noqa: BLE001 -- this is the error path of broken metadata
+    except Exception:
         return str(getattr(distribution, "place", None) or getattr(distribution, "_path", "unknown"))
 
 

@@ -7,7 +7,8 @@ import os
 import attrs
 
 from providerhub._finding.discovery import PluginRecord
-from providerhub._finding.registry import Instance, Registry
+from providerhub._finding.instance import Instance
+from providerhub._finding.registry import Registry
 from providerhub._values import ProviderConfig
 from providerhub._values.capabilities import ModelInfo, Setting
 from providerhub._values.errors import ConfigurationError
@@ -79,7 +80,7 @@ def _view(registry: Registry, name: str) -> InstanceView:
         settings=instance.info.all_settings,
         missing=instance.variables,
         can_list=instance.info.discover is not None,
-        list_error=instance.discover_error,
+        list_error=instance.list_error,
     )
 
 
@@ -106,7 +107,7 @@ def _flaw(config: ProviderConfig) -> str:
     for scheme, address in config.proxies.items():
         if wrong := _flaw_of_address(address):
             return f"the proxy for {scheme} {wrong}"
-    if config.ca_bundle and not os.path.exists(config.ca_bundle):  # noqa: PTH110 -- pathlib is not worth its import here
+    if config.ca_bundle and not os.path.exists(config.ca_bundle):
         return f"there is no ca_bundle at {config.ca_bundle}; correct the path"
     return ""
 

@@ -143,7 +143,7 @@ class Health:
         self._forgiven: dict[str, int] = {}
 
     @property
-    def untroubled(self) -> bool:
+    def all_healthy(self) -> bool:
         """Nobody is paused, and no breaker is other than closed: whoever asks need not ask for each."""
         return not self._troubled
 

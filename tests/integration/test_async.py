@@ -194,7 +194,7 @@ def test_native_where_there_is_astream_and_one_object_for_each_loop(site, tmp_pa
     monkeypatch.syspath_prepend(tmp_path)
     import made_async
 
-    from providerhub._finding.registry import Instance
+    from providerhub._finding.instance import Instance
 
     native = Instance(ProviderConfig(name="n"), ProviderInfo(name="n", factory="made_async:create"))
     one, two = asyncio.new_event_loop(), asyncio.new_event_loop()

@@ -158,7 +158,7 @@ def test_an_answer_does_not_end_a_pause(later):
     assert _reason(health, 1.0) == "rate limited"
     _succeed(health, later)
     assert _reason(health, later) is None
-    assert health.untroubled
+    assert health.all_healthy
 
 
 def test_other_models_and_providers_are_not_concerned():
@@ -303,9 +303,9 @@ def test_a_changed_key_lifts_the_pauses_of_its_instance():
     health.forgive("beta")
     assert _reason(health, 0.0) == "key rejected"
     assert _reason(health, 0.0, OTHER) is None
-    assert health.untroubled is False
+    assert health.all_healthy is False
     health.forgive("acme")
-    assert health.untroubled is True
+    assert health.all_healthy is True
 
 
 def test_a_late_refusal_of_the_old_key_does_not_pause_the_new_one():
@@ -387,7 +387,7 @@ def test_answers_of_a_forgotten_breaker_do_not_count_for_the_next_one():
 
 def test_a_forgotten_breaker_troubles_nobody():
     health, _ = _forgotten()
-    assert health.untroubled is True
+    assert health.all_healthy is True
 
 
 def test_what_ends_at_a_forgotten_breaker_leaves_the_next_one_usable():

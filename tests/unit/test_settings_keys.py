@@ -16,7 +16,7 @@ from keyring.backend import KeyringBackend
 from keyring.credentials import SimpleCredential
 
 from providerhub import CallerError, ConfigurationError, Hub, ProviderConfig, ProviderInfo, Secret, Setting, Settings
-from providerhub._finding.registry import Instance
+from providerhub._finding.instance import Instance
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, KeyringKey
 from providerhub._settings.settings import resolve
 
@@ -301,9 +301,9 @@ def test_a_key_that_was_refused_is_read_again_but_not_all_the_time():
     source = Source("old", "new", "newer")
     instance = _instance(source)
     assert instance.config.api_key.reveal() == "old"
-    assert instance.reconfigured() is True
+    assert instance.renew_key() is True
     assert instance.config.api_key.reveal() == "new"
-    assert instance.reconfigured() is False
+    assert instance.renew_key() is False
     assert source.asked == 2
 
 
@@ -314,7 +314,7 @@ def test_no_object_is_made_of_the_old_key_once_there_is_a_new_one(monkeypatch):
     first, made = instance.provider(), []
     first.close = lambda: made.append(instance.provider())
     monkeypatch.setenv("ACME_KEY", "new")
-    assert instance.reconfigured() is True
+    assert instance.renew_key() is True
     assert [provider.key for provider in made] == ["new"]
     assert instance.provider() is made[0]
 
@@ -330,8 +330,8 @@ def test_whoever_asks_for_the_new_key_at_the_same_time_is_answered_when_it_is_in
         other.join(0.3)  # it has to wait for this thread, which it would not have to notice
         order.append("in force")
 
-    other = threading.Thread(target=lambda: order.append(instance.reconfigured()))
-    assert instance.reconfigured(changed) is True
+    other = threading.Thread(target=lambda: order.append(instance.renew_key()))
+    assert instance.renew_key(changed) is True
     other.join()
     assert order == ["in force", False]
 
@@ -348,7 +348,7 @@ def test_a_key_that_cannot_be_read_again_stays(caplog):
 
     instance = _instance(Once())
     assert instance.config.api_key.reveal() == CANARY
-    assert instance.reconfigured() is False
+    assert instance.renew_key() is False
     assert instance.config.api_key.reveal() == CANARY
     assert "the drawer is locked" in caplog.text
 

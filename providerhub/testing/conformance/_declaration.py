@@ -7,8 +7,7 @@ from typing import Any
 import pluggy
 
 from providerhub import Hub, NoCapableProviderError, ProviderHubError, ProviderInfo, hookspecs
-from providerhub._finding.discovery import _load
-from providerhub._finding.registry import resolve_name
+from providerhub._finding.discovery import import_object
 from providerhub._settings.settings import variable
 from providerhub.testing._fault_server import refusing_url
 from providerhub.testing._scripts import http_response
@@ -57,7 +56,7 @@ def metadata_valid(bench: Bench) -> None:
         problems.append("it names no factory")
     for reference in filter(None, (info.factory, info.discover)):
         try:
-            found: object = resolve_name(reference)
+            found: object = import_object(reference)
         except Exception as error:  # noqa: BLE001 - whatever a module raises
             problems.append(f"{reference!r} cannot be imported: {type(error).__name__}: {error}")
         else:
@@ -151,7 +150,7 @@ def no_unknown_hooks(bench: Bench) -> None:
     """Every function marked with `@hookimpl` is one that the core calls there."""
     record = bench.subject.record
     assert record is not None  # noqa: S101 - required by the check before
-    plugin = _load(record.value)
+    plugin = import_object(record.value)
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     marked = [name for name in dir(plugin) if manager.parse_hookimpl_opts(plugin, name) is not None]
     strange = [name for name in marked if name != "providerhub_provider"]
@@ -234,6 +233,6 @@ def models_listed(bench: Bench) -> None:
     if body is None:
         raise NotApplicable("the wire cannot list models")
     server = bench.serve(http_response(200, body))
-    found = resolve_name(info.discover)(bench.subject.config(server.url + bench.wire.base))
+    found = import_object(info.discover)(bench.subject.config(server.url + bench.wire.base))
     got = {model if isinstance(model, str) else model.name for model in found}
     expect(set(names) <= got, f"the service lists {', '.join(names)}; discover gave {sorted(got)}")

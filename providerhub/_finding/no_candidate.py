@@ -1,0 +1,75 @@
+"""The errors of requests that no provider can serve."""
+
+from __future__ import annotations
+
+from providerhub._finding.registry import INSTALL_HINT, Registry
+from providerhub._values import Model, Route, Skip
+from providerhub._values.errors import (
+    AmbiguousProviderError,
+    AuthenticationError,
+    ConfigurationError,
+    ModelNotFoundError,
+    NoCapableProviderError,
+    ProviderHubError,
+)
+
+_MOST_PROBLEMS = 3
+"""Unusable providers that one message describes."""
+
+_MOST_MODELS = 20
+"""Known models that one message lists."""
+
+
+def provider_not_found(registry: Registry, provider: str) -> ModelNotFoundError:
+    """The error for a pin to an unknown provider; it names the known ones."""
+    known = ", ".join(registry.names()) or "none"
+    return ModelNotFoundError(f"no provider is named {provider!r}; known providers: {known}")
+
+
+def model_not_found(registry: Registry, model: str) -> ModelNotFoundError:
+    """The error for a name that no instance has; it names similar and known models."""
+    import difflib  # noqa: PLC0415 -- slow to import; only this error needs it
+
+    if not registry.names():
+        return ModelNotFoundError(f"no provider plugin is installed, so model {model!r} is not available; try: {INSTALL_HINT}")
+    known = sorted({name for i in registry.instances() for m in i.models for name in (m.name, *m.aliases)})
+    near = difflib.get_close_matches(model, known, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
+    more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
+    shown = ", ".join(known[:_MOST_MODELS]) or "none"
+    return ModelNotFoundError(f"no provider has the model {model!r}{hint} Known models: {shown}{more}{_problems(registry)}")
+
+
+def _problems(registry: Registry) -> str:
+    """The first few reasons why providers are left out; the command `providerhub plugins` shows all."""
+    unlisted = [f"{i.name} could not list its models: {i.list_error}" for i in registry.instances() if i.list_error]
+    problems = [*unlisted, *(f"{record.name} is {record.state}: {record.reason}" for record in registry.unusable())]
+    left = len(problems) - _MOST_PROBLEMS
+    more = f"; and {left} more, see: providerhub plugins" if left > 0 else ""
+    return "".join(f"; {problem}" for problem in problems[:_MOST_PROBLEMS]) + more
+
+
+def no_candidate(names: tuple[str | Model, ...], skipped: tuple[Skip, ...]) -> ProviderHubError:
+    """The error for a request that leaves no candidate. Its class follows the reasons.
+
+    Args:
+        names: The requested models.
+        skipped: All providers that were left out, each with its reason.
+    """
+    asked = ", ".join(map(str, names))
+    # A plugin whose models are unknown matters only when nothing else explains the failure.
+    relevant = [skip for skip in skipped if skip.model] or skipped
+    reasons = {skip.reason for skip in relevant}
+    listing = "\n".join(f"  {skip}" for skip in relevant)
+    error: ProviderHubError
+    if reasons == {"conflict"}:
+        error = AmbiguousProviderError(f"{asked}: two distributions offer the provider\n{listing}")
+    elif reasons == {"not configured"}:
+        error = ConfigurationError(f"{asked}: the provider is not configured\n{listing}")
+    elif reasons == {"key rejected"}:
+        message = f"{asked}: the provider has rejected the key, and the key has not changed since\n{listing}"
+        error = AuthenticationError(message, provider=relevant[0].provider)
+    else:
+        error = NoCapableProviderError(f"no provider can serve this request to {asked}\n{listing}")
+    error.route = Route(skipped=skipped)
+    return error

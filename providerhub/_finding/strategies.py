@@ -1,0 +1,91 @@
+"""The order of candidates that are equal in all that ranks them: one method for each strategy of the settings."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from providerhub._rules.health import Health
+from providerhub._rules.policy import Rng
+from providerhub._values import Candidate
+
+_MOST_ROTATIONS = 1024
+
+
+class RankedCandidate(NamedTuple):
+    """A candidate with the values that order it.
+
+    Args:
+        candidate: The candidate.
+        rank: A smaller one is tried first; the strategy orders candidates of equal rank.
+        weight: The user's weight of the instance.
+        price: The prices of a million input and a million output tokens together; infinite when one is unknown.
+    """
+
+    candidate: Candidate
+    rank: tuple[int, ...]
+    weight: float
+    price: float
+
+
+class Strategies:
+    """Orders ranked candidates.
+
+    Args:
+        health: The latencies, for `fastest`.
+        rng: The random source of `weighted`.
+    """
+
+    def __init__(self, health: Health, rng: Rng) -> None:
+        self._health = health
+        self._rng = rng
+        self._turns: dict[Any, int] = {}
+
+    def order(
+        self, candidates: tuple[RankedCandidate, ...], strategy: str, *, stream: bool, dry: bool
+    ) -> tuple[RankedCandidate, ...]:
+        """Order candidates of equal rank by a strategy.
+
+        Args:
+            candidates: The candidates, ordered by rank.
+            strategy: One of `STRATEGIES`.
+            stream: Whether the request streams.
+            dry: Change no state and draw nothing.
+        """
+        if strategy == "priority":  # the order by rank and name
+            return candidates
+        groups: dict[tuple[int, ...], list[RankedCandidate]] = {}
+        for ranked in candidates:
+            groups.setdefault(ranked.rank, []).append(ranked)
+        by_strategy = getattr(self, f"_by_{strategy}")
+        return tuple(ranked for group in groups.values() for ranked in by_strategy(group, stream=stream, dry=dry))
+
+    def _by_round_robin(self, group: list[RankedCandidate], *, dry: bool, **_: bool) -> list[RankedCandidate]:
+        key = tuple(str(ranked.candidate) for ranked in group)
+        turn = self._turns.get(key, 0)
+        if not dry:
+            if len(self._turns) >= _MOST_ROTATIONS:
+                self._turns.clear()
+            self._turns[key] = turn + 1
+        turn %= len(group)
+        return group[turn:] + group[:turn]
+
+    def _by_weighted(self, group: list[RankedCandidate], *, dry: bool, **_: bool) -> list[RankedCandidate]:
+        # Efraimidis and Spirakis, 2006: sorting by u ** (1 / weight) draws without replacement in proportion to the weights.
+        # A dry run shows the most likely first.
+        def key(ranked: RankedCandidate) -> float:
+            if dry:
+                return ranked.weight
+            return float(self._rng()) ** (1.0 / ranked.weight) if ranked.weight > 0 else -1.0
+
+        return sorted(group, key=key, reverse=True)
+
+    def _by_fastest(self, group: list[RankedCandidate], *, stream: bool, **_: bool) -> list[RankedCandidate]:
+        # A candidate without a measurement comes first, so that it gets one.
+        def key(ranked: RankedCandidate) -> float:
+            known = (self._health.latency(ranked.candidate, 0.5, stream=form) for form in (stream, not stream))
+            return next((seconds for seconds in known if seconds is not None), 0.0)
+
+        return sorted(group, key=key)
+
+    def _by_cheapest(self, group: list[RankedCandidate], **_: bool) -> list[RankedCandidate]:
+        return sorted(group, key=lambda ranked: ranked.price)
