@@ -1,4 +1,4 @@
-"""Pieces, as a provider yields them → one `Completion`."""
+"""One `Completion` from the pieces that a provider yields."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, UsageDelta, F
 
 
 class Assembly:
-    """Gathers pieces. `text` may be appended to directly by whoever has checked that the piece is a non-empty `str`."""
+    """Gathers the pieces of one attempt. A driver may append a piece that is a non-empty `str` to `text` directly."""
 
     __slots__ = ("_reasoning", "_refusal", "_tools", "_usage", "content", "finish", "text")
 
@@ -37,16 +37,16 @@ class Assembly:
         self.content = False
 
     def add(self, piece: Piece) -> bool:
-        """Take one piece.
+        """Add one piece.
 
         Args:
-            piece: A `str` or an event.
+            piece: A text, or an event of `providerhub`.
 
         Returns:
-            Whether it is content: a non-empty delta of text, reasoning, refusal or a tool call.
+            Whether the piece is content: a non-empty delta of text, reasoning, refusal or a tool call.
 
         Raises:
-            PluginError: It is neither a `str` nor an event, or an event that holds the wrong types.
+            PluginError: The piece is neither a text nor an event, or it is an event whose field has the wrong type.
         """
         kind = type(piece)
         if kind is str or kind is TextDelta:
@@ -67,11 +67,11 @@ class Assembly:
 
     @property
     def empty(self) -> bool:
-        """Neither content nor an end mark has come."""
+        """Whether neither content nor a `Finish` has come."""
         return not self.content and not self.text and self.finish is None
 
     def completion(self, provider: str, model: str, route: Route) -> Completion:
-        """All that has come so far."""
+        """The answer so far."""
         tools = self._tools and tuple(
             ToolCall(i, name, "".join(pieces)) for _, ((i, name), pieces) in sorted(self._tools.items())
         )

@@ -1,4 +1,4 @@
-"""A streamed answer in the hands of a task."""
+"""A streamed answer, read by a task."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from providerhub._values import Completion, Event, Route
 
 
 class AsyncStream(AsyncIterator[str]):
-    """An answer that comes in pieces. Iterating yields its text; `events()` yields everything.
+    """An answer that comes in pieces. Iterating yields its text; `events()` yields every event.
 
-    Its first content has come already: what failed before was handled, or was raised by the call. Use it in an
-    `async with` block, or await `aclose()`, when it may not be read to its end: after that nothing of it is running.
-    One task reads it at a time.
+    The first content has come when the call returns a stream, so a failure before it never shows here. Use the stream in an
+    `async with` block, or await `aclose()`, unless it is read to its end: after that nothing of it is running. One task at a
+    time reads it.
     """
 
     __slots__ = ("_chain", "_reader")
 
     def __init__(self, chain: AsyncChain) -> None:
         self._chain = chain
-        self._reader: Any = None  # one of the driver's two asynchronous generators
+        self._reader: Any = None  # one of the driver's two async generators
 
-    def __aiter__(self) -> AsyncIterator[str]:  # noqa: PYI034 -- the driver's generator serves, at no cost per token
-        # The driver's own generator: a token costs no call through this object.
+    def __aiter__(self) -> AsyncIterator[str]:  # noqa: PYI034 -- the driver's generator, so that a token costs no call through this object
         if self._reader is None:
             self._reader = self._chain.texts()
         return self._reader  # type: ignore[no-any-return]
@@ -34,14 +33,14 @@ class AsyncStream(AsyncIterator[str]):
         return await anext(aiter(self))
 
     def events(self) -> AsyncIterator[Event]:
-        """Read everything, not just text.
+        """Read every event.
 
         Yields:
             The same events as `Stream.events()`.
 
         Raises:
-            StreamInterruptedError: The stream broke after content had been handed over.
-            RuntimeError: The stream is being read as text already, or another event loop runs than the one that began it.
+            StreamInterruptedError: The stream broke after its first content.
+            RuntimeError: The stream is already read as text, or another event loop runs than the one that began it.
         """
         if self._reader is not None:
             msg = "this stream is being read already; call events() before the first piece is taken"
@@ -51,18 +50,18 @@ class AsyncStream(AsyncIterator[str]):
 
     @property
     def completion(self) -> Completion:
-        """The whole answer after the stream's end; before that, what has come so far."""
+        """The whole answer after the stream's end; before that, the answer so far."""
         return self._chain.completion
 
     @property
     def route(self) -> Route:
-        """Every attempt so far, and what was left out."""
+        """Every attempt so far, and the models that were left out."""
         return self._chain.route
 
     async def aclose(self) -> None:
-        """Release the connection, and wait for the provider's thread to end; what has not been read is lost.
+        """Release the connection and wait for the end of the provider's thread. Unread pieces are lost.
 
-        A second call does nothing. A provider that ignores its `CallContext` is waited for until its next piece.
+        A second call does nothing. A provider that ignores its `CallContext` ends at its next piece.
         """
         self._chain.abandon()
         reader = self._reader

@@ -1,4 +1,4 @@
-"""What a hub is to another process: its settings, of which that process makes a hub of its own, once."""
+"""Hubs in other processes: a hub pickles as its settings, and each process makes one hub of equal settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from providerhub._settings.settings import Settings
 from providerhub._values.errors import ConfigurationError
 
 _KEPT = 16
-"""Hubs that a process keeps for others; a worker that serves one application after another must not keep them all."""
+"""The most hubs that a process keeps for pickled ones. A worker that serves one application after another needs a limit."""
 
 _made: list[tuple[int, Callable[[Settings], Any], Settings, Any]] = []
 
@@ -18,35 +18,32 @@ _made: list[tuple[int, Callable[[Settings], Any], Settings, Any]] = []
 def handle(
     make: Callable[[Settings], Any], settings: Settings, objects: Iterable[str]
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """How a hub pickles.
+    """Return the value of a hub's `__reduce__`.
 
     Args:
         make: The hub's class.
-        settings: Its settings, the keys given there included: they are what the other process needs.
-        objects: Names of the provider objects that it was given directly.
-
-    Returns:
-        What `__reduce__` returns.
+        settings: The hub's settings, with the keys given there: the other process needs them.
+        objects: The names of provider objects that the application registered.
 
     Raises:
-        ConfigurationError: There are such objects; nobody can make them anew elsewhere.
+        ConfigurationError: There are such objects. Another process could not make them.
     """
     names = ", ".join(objects)
     if names:
-        msg = f"a hub with provider objects of its own ({names}) cannot go to another process: make them plugins, or use threads"
+        msg = f"a hub with registered provider objects ({names}) cannot go to another process; make them plugins, or use threads"
         raise ConfigurationError(msg)
     return in_this_process, (make, settings)
 
 
 def in_this_process(make: Callable[[Settings], Any], settings: Settings) -> Any:
-    """This process's hub of some settings.
+    """Return this process's hub of some settings; make it at the first call.
 
     Args:
         make: The hub's class.
-        settings: What it is to be made of, where there is none yet of equal settings.
+        settings: The settings of the hub.
     """
-    # No lock, since a fork could leave it held. Two threads may make one each; both then take the first of them. A forked
-    # child has its parent's list, with connections and locks that it must not use.
+    # No lock, since a fork could leave it held. Two threads may make a hub each; both then return the first. The process
+    # id is part of the key: a forked child has its parent's list, with connections and locks that it must not use.
     key = (os.getpid(), make, settings)
     if not any(entry[:3] == key for entry in _made):
         _made.append((*key, make(settings)))

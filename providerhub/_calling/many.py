@@ -1,4 +1,4 @@
-"""Many calls at once: requests go to an executor, outcomes come back as they finish."""
+"""Many calls at once: an executor makes them, and their outcomes are yielded as they end."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from providerhub._values import Completion
+from providerhub._values.checks import COUNT
 from providerhub._values.errors import InvalidRequestError
 from providerhub._values.value import Value
 
-if TYPE_CHECKING:  # these and `queue` cost as much to import as the rest of a small program; who makes one call needs none
+if TYPE_CHECKING:  # these and `queue` cost as much to import as the rest of a small program, and a single call needs none
     from concurrent.futures import Executor, Future
 
 Complete = Callable[..., Completion]
-"""`Hub.complete` without a stream; given a `Running` first."""
+"""`Hub.complete` without a stream; its first argument is a `Running`."""
 
 
 class Stoppable(Protocol):
     """A call under way."""
 
     def stop(self) -> None:
-        """Give it up, from any thread."""
+        """Give the call up. May be called from any thread."""
         ...  # pragma: no cover -- a protocol's method is never run
 
 
 class Running:
-    """The calls under way in this process, so that they can be given up. Another process gets an empty one."""
+    """The calls under way in this process, so that they can be given up. It pickles as an empty one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,7 +54,7 @@ class Running:
                 self._calls.discard(call)
 
     def stop(self) -> None:
-        """Give all of them up, and whatever begins later."""
+        """Give up all calls, and every call that begins later."""
         self._over = True
         with self._lock:
             calls = tuple(self._calls)
@@ -67,8 +68,8 @@ class Outcome(Value):
 
     Args:
         index: The request's place in the input, from 0.
-        completion: The answer, or `None` where there is an error.
-        error: What the call raised, or `None` where there is an answer.
+        completion: The answer; `None` when the call failed.
+        error: The exception of the call; `None` when it succeeded.
 
     Raises:
         ValueError: Both are given, or neither.
@@ -84,37 +85,31 @@ class Outcome(Value):
             raise ValueError(msg)
 
     def unwrap(self) -> Completion:
-        """The answer.
+        """Return the answer.
 
         Raises:
-            Exception: The call's error, where it has one.
+            Exception: The exception of the call, when it failed.
         """
         if self.error is not None:
             raise self.error
-        assert self.completion is not None  # noqa: S101 -- one of the two is there
-        return self.completion
+        return self.completion  # type: ignore[return-value]  # one of the two is there
 
 
 def complete_many_by(
     complete: Complete, requests: Iterable[Mapping[str, Any]], *, concurrency: int, executor: Executor | None
 ) -> Generator[Outcome, None, None]:
-    """Make many calls; described at `Hub.complete_many`.
+    """Check the arguments of `Hub.complete_many` and return its generator.
 
     Args:
         complete: Makes one call. It must pickle where the executor needs that.
-        requests: Keywords of `complete`, a mapping for each call.
-        concurrency: The most requests that are taken from the input and not yet handed over.
-        executor: Where the calls run; `None` for threads of one's own.
-
-    Returns:
-        The outcomes as they come.
+        requests: One mapping of `complete`'s arguments for each call.
+        concurrency: The largest number of requests that are taken and whose outcomes are not yet yielded; 1 or more.
+        executor: Makes the calls; `None` for threads that end with the last outcome.
 
     Raises:
-        InvalidRequestError: An argument has the wrong shape; nothing was taken.
+        InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
     """
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-        msg = f"concurrency must be a whole number, 1 or more, not {concurrency!r}"
-        raise InvalidRequestError(msg)
+    COUNT.check(concurrency, "concurrency", InvalidRequestError)
     if isinstance(requests, Mapping | str | bytes) or not isinstance(requests, Iterable):
         msg = f"requests must be an iterable of mappings such as {{'model': ..., 'messages': ...}}, not {type(requests).__name__}"
         raise InvalidRequestError(msg)
@@ -127,7 +122,7 @@ def complete_many_by(
 def _outcomes(
     complete: Complete, requests: Iterator[Mapping[str, Any]], concurrency: int, executor: Executor | None
 ) -> Generator[Outcome, None, None]:
-    """Take what there is room for, hand over what has finished; at the end, whatever the end, nothing is left behind."""
+    """Take requests while there is room, and yield outcomes. Every way out cancels the rest and ends the threads."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 -- see above
 
     pool = executor if executor is not None else ThreadPoolExecutor(concurrency, thread_name_prefix="providerhub-many")
@@ -148,11 +143,11 @@ def _outcomes(
 
 
 class _Window:
-    """The requests that have been taken and not yet handed over.
+    """The requests that are taken and whose outcomes are not yet yielded.
 
     Args:
         complete: Makes one call.
-        pool: Where.
+        pool: The executor.
     """
 
     def __init__(self, complete: Complete, pool: Executor) -> None:
@@ -169,11 +164,11 @@ class _Window:
         """Take one request and begin its call.
 
         Returns:
-            What ended the input (`StopIteration` or its own error), or the executor's refusal; `None` to go on.
+            The exception that ended the input (`StopIteration` at its end), or the executor's refusal; `None` to go on.
         """
         try:
             request = next(requests)
-        except Exception as error:  # noqa: BLE001 -- raised again as soon as all that has been taken is handed over
+        except Exception as error:  # noqa: BLE001 -- raised again after the outcomes of all requests that were taken
             return error
         index, self._taken = self._taken, self._taken + 1
         refusal: Exception | None = None
@@ -190,10 +185,10 @@ class _Window:
         return not self._finished.empty()
 
     def finished(self) -> Outcome:
-        """Wait for a call to finish.
+        """Wait for a call to end, and return its outcome.
 
         Raises:
-            BaseException: It ended in what is no `Exception`, such as `KeyboardInterrupt`: not an outcome, but an end.
+            BaseException: The call ended in an exception that is not an `Exception`, such as `KeyboardInterrupt`.
         """
         future = self._finished.get()
         index = self.pending.pop(future)
@@ -209,7 +204,7 @@ class _Window:
         raise error
 
     def cancel(self) -> None:
-        """Give up whatever has not begun, and calls under way."""
+        """Cancel the calls that have not begun, and give up those under way."""
         for future in self.pending:
             future.cancel()
         self._running.stop()
@@ -227,8 +222,8 @@ def _call(complete: Complete, running: Running, index: int, request: Mapping[str
     """Make one call, in a thread or process of the executor.
 
     Raises:
-        InvalidRequestError: The request is no mapping of `complete`'s keywords, or asks for a stream.
-        Exception: Whatever `complete` raises.
+        InvalidRequestError: The request is not a mapping of `complete`'s arguments, or asks for a stream.
+        Exception: The exception that `complete` raises.
     """
     if not isinstance(request, Mapping) or not all(isinstance(name, str) for name in request):
         msg = f"requests[{index}] must be a mapping such as {{'model': ..., 'messages': ...}}, not {type(request).__name__}"

@@ -1,4 +1,4 @@
-"""What a caller passes as `messages` → a checked conversation."""
+"""The check of a conversation's shape."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def checked(messages: Any) -> Sequence[Message]:
         messages: A text, which becomes one user message, or a non-empty sequence of messages.
 
     Returns:
-        The conversation.
+        The conversation, as a sequence of messages.
 
     Raises:
         InvalidRequestError: The shape is wrong; the message names the index and the key.
@@ -55,7 +55,7 @@ def _check(where: str, message: object) -> None:
 
 
 _SHOWN = 60
-"""Characters of a wrong value that the error shows."""
+"""The most characters of a wrong value that an error shows."""
 
 
 def _wrong(where: str, rule: str, value: object) -> InvalidRequestError:

@@ -1,4 +1,4 @@
-"""Those who watch calls, and those who order candidates: implementations of their hooks, called one by one."""
+"""Observers and rankers: the implementations of their hooks, each called in a `try` of its own."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Observer = Callable[..., Any]
 
 
 class Observers:
-    """The implementations of the observer hooks. False when nobody listens.
+    """The implementations of the observer hooks. False when there are none.
 
     Args:
-        started: Those of `providerhub_attempt_started`.
-        finished: Those of `providerhub_attempt_finished`.
-        call_finished: Those of `providerhub_call_finished`.
+        started: Implementations of `providerhub_attempt_started`.
+        finished: Implementations of `providerhub_attempt_finished`.
+        call_finished: Implementations of `providerhub_call_finished`.
     """
 
     def __init__(
@@ -34,32 +34,32 @@ class Observers:
         return bool(self._started or self._finished or self._call_finished)
 
     def attempt_started(self, attempt: Attempt) -> None:
-        """Tell of an attempt's start."""
-        self._tell(self._started, attempt=attempt)
+        """Report the start of an attempt."""
+        self._call(self._started, attempt=attempt)
 
     def attempt_finished(self, attempt: Attempt) -> None:
-        """Tell of an attempt's end."""
-        self._tell(self._finished, attempt=attempt)
+        """Report the end of an attempt."""
+        self._call(self._finished, attempt=attempt)
 
     def call_finished(self, route: Route) -> None:
-        """Tell of a call's end."""
-        self._tell(self._call_finished, route=route)
+        """Report the end of a call."""
+        self._call(self._call_finished, route=route)
 
-    def _tell(self, observers: tuple[Observer, ...], **what: object) -> None:
+    def _call(self, observers: tuple[Observer, ...], **arguments: object) -> None:
         for observer in observers:
             try:
-                observer(**what)
-            except (Exception, SystemExit):  # noqa: BLE001 -- a call must never notice its observers
+                observer(**arguments)
+            except (Exception, SystemExit):  # noqa: BLE001 -- an observer cannot make a call fail
                 if id(observer) not in self._faulty:
                     self._faulty.add(id(observer))
-                    _log.warning("an observer raised; it is not reported again", exc_info=True)
+                    _log.warning("an observer raised; further errors of it are not logged", exc_info=True)
 
 
 class Rankers:
     """The implementations of the hook `providerhub_rank`. False when there are none.
 
     Args:
-        rankers: They, in the order in which they are asked.
+        rankers: The implementations, in the order in which they are called.
     """
 
     def __init__(self, rankers: Sequence[Observer] = ()) -> None:
@@ -70,14 +70,15 @@ class Rankers:
         return bool(self._rankers)
 
     def order(self, request: Request, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """Ask for an order: the first implementation that has one decides.
+        """Return the order of the first implementation that has one.
 
         Args:
-            request: What is asked.
-            candidates: Those that can answer.
+            request: The caller's request.
+            candidates: The candidates of the plan, in the order that routing found.
 
         Returns:
-            The candidates to try, each once and strangers left out; as they were when nobody names one of them.
+            The candidates to try, each once. Objects that are not among `candidates` are left out. Without an order of any
+            implementation, `candidates`.
         """
         return next(filter(None, (self._asked(ranker, request, candidates) for ranker in self._rankers)), candidates)
 
@@ -85,8 +86,8 @@ class Rankers:
         try:
             order = ranker(request=request, candidates=candidates) or ()
             return tuple(dict.fromkeys(candidate for candidate in order if candidate in candidates))
-        except (Exception, SystemExit):  # noqa: BLE001 -- a call must never fail for a ranking plugin's sake
+        except (Exception, SystemExit):  # noqa: BLE001 -- a ranker cannot make a call fail
             if id(ranker) not in self._faulty:
                 self._faulty.add(id(ranker))
-                _log.warning("a providerhub_rank implementation raised; it is not reported again", exc_info=True)
+                _log.warning("a providerhub_rank implementation raised; further errors of it are not logged", exc_info=True)
             return ()

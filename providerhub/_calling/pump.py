@@ -1,8 +1,8 @@
-"""A synchronous iterator, run in a thread of its own and read asynchronously.
+"""A synchronous iterator that runs in a thread of its own and is read asynchronously.
 
-The thread is at most `LIMIT` pieces ahead of its reader, so a slow reader slows the sender down. The event loop is woken
-only when the reader waits, and the reader takes all that is there at once: a piece costs no change of threads as long as
-the reader is the slower one. While it does not wait, the provider's idle clocks stand: what is read ahead, nobody asked for.
+The thread reads at most `LIMIT` pieces ahead, so a slow reader slows the sender down. The thread wakes the event loop only
+while the reader waits, and the reader takes all waiting pieces at once. A piece costs no change of threads while the reader is
+the slower side. The provider's idle clocks stand while the reader does not wait.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from typing import TYPE_CHECKING, Self
 from providerhub._calling.driver import close_quietly
 from providerhub._values.provider import CallContext, Piece
 
-if TYPE_CHECKING:  # importing it takes a fifth of the time that a whole program may take to start
+if TYPE_CHECKING:  # slow to import; a program that has an event loop has imported it
     from asyncio import AbstractEventLoop, Future
 
 LIMIT = 64
-"""Pieces that may wait for their reader."""
+"""The most pieces that wait for their reader."""
 
 _numbers = itertools.count(1)
 
 
 class Pump(AsyncIterator[Piece]):
-    """One thread that works one iterator off. Everything that the iterator does happens in that thread, its closing too.
+    """One thread that reads one iterator. The iterator is made, read and closed in that thread.
 
     Args:
         begin: Makes the iterator.
         loop: The running event loop.
-        call: Is told when the reader waits, and when it does not.
-        limit: How many pieces may wait.
+        call: Its `waiting_since` is set while the reader waits.
+        limit: The most pieces that wait for the reader.
     """
 
     __slots__ = (
@@ -50,8 +50,8 @@ class Pump(AsyncIterator[Piece]):
         self._call = call
         call.waiting_since = math.inf
         self._limit = limit
-        # Re-entrant: a collection of garbage may call `stop` at any line of this thread's own. What is entered is the lock
-        # itself: whoever Ctrl-C interrupts while entering a `Condition` may leave it locked for ever.
+        # Re-entrant: the garbage collector may call `stop` at any line of a thread that holds the lock. The code enters the
+        # lock and not the `Condition`: Ctrl-C while a thread enters a `Condition` may leave it locked for ever.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._queue: deque[Piece] = deque()
@@ -78,7 +78,7 @@ class Pump(AsyncIterator[Piece]):
         return self._batch.popleft()
 
     def stop(self) -> None:
-        """Ask the thread to end; what was not read is lost. From any thread; does not wait."""
+        """Ask the thread to end. Unread pieces are lost. May be called from any thread; does not wait."""
         with self._lock:
             self._stopped = True
             self._batch.clear()
@@ -88,25 +88,25 @@ class Pump(AsyncIterator[Piece]):
         self._resolve(waiter)
 
     async def joined(self, seconds: float | None = None) -> bool:
-        """Wait for the thread's end, without holding the event loop up.
+        """Wait for the thread's end without blocking the event loop.
 
         Args:
-            seconds: How long at most; `None` for as long as it takes.
+            seconds: The longest wait; `None` waits for the end.
 
         Returns:
-            Whether it has ended.
+            Whether the thread has ended.
         """
         if not self._finished.done():
-            import asyncio  # noqa: PLC0415 -- slow to import, and imported already by whoever has a running loop
+            import asyncio  # noqa: PLC0415 -- slow to import; a program that has an event loop has imported it
 
             await asyncio.wait([self._finished], timeout=seconds)
         if not self._finished.done():
             return False
-        self._thread.join()  # it has nothing left to do but to return
+        self._thread.join()  # its last step is over, so this returns at once
         return True
 
     async def _more(self) -> bool:
-        """Take all that is there, after waiting for it; false at the end."""
+        """Wait for pieces and take all of them; false at the end."""
         while True:
             with self._lock:
                 if self._queue:
@@ -120,7 +120,7 @@ class Pump(AsyncIterator[Piece]):
             await waiter
         error, self._error = self._error, None
         if error is not None and not self._stopped:
-            # Raised here, it would pass for the end.
+            # A StopAsyncIteration that is raised here would look like the end.
             raise RuntimeError("the plugin raised StopAsyncIteration") if isinstance(error, StopAsyncIteration) else error
         return False
 
@@ -132,7 +132,7 @@ class Pump(AsyncIterator[Piece]):
             for piece in pieces:
                 if not self._put(piece):
                     break
-        except BaseException as raised:  # noqa: BLE001 -- raised in the reader instead
+        except BaseException as raised:  # noqa: BLE001 -- raised in the reader
             error = raised
         finally:
             close_quietly(getattr(pieces, "close", None))
@@ -147,7 +147,7 @@ class Pump(AsyncIterator[Piece]):
             self._queue.append(piece)
             waiter, self._waiter = self._waiter, None
             if waiter is not None:
-                # From here on it is the reader's time: its loop may be busy with something else.
+                # The reader has its piece; the time until it waits again is the consumer's.
                 self._call.waiting_since = math.inf
         if waiter is not None:
             self._resolve(waiter)
@@ -165,7 +165,7 @@ class Pump(AsyncIterator[Piece]):
             return
         try:
             self._loop.call_soon_threadsafe(_set, future)
-        except RuntimeError:  # the loop is closed: nobody will read on
+        except RuntimeError:  # the loop is closed, so no reader will come
             self._stopped = True
 
 

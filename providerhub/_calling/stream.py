@@ -1,4 +1,4 @@
-"""A streamed answer in the caller's hands."""
+"""A streamed answer, read by a thread."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from providerhub._values import Completion, Event, Route
 
 
 class Stream(Iterator[str]):
-    """An answer that comes in pieces. Iterating yields its text; `events()` yields everything.
+    """An answer that comes in pieces. Iterating yields its text; `events()` yields every event.
 
-    Its first content has come already: what failed before was handled, or was raised by the call. Use it in a `with`
-    block, or call `close()`, when it may not be read to its end: that releases the connection.
+    The first content has come when the call returns a stream, so a failure before it never shows here. Use the stream in a
+    `with` block, or call `close()`, unless it is read to its end: that releases the connection.
     """
 
     __slots__ = ("_chain", "_reader")
@@ -23,8 +23,7 @@ class Stream(Iterator[str]):
         self._chain = chain
         self._reader: Iterator[str] | Iterator[Event] | None = None
 
-    def __iter__(self) -> Iterator[str]:  # noqa: PYI034 -- the driver's generator serves, at no cost per token
-        # The driver's own generator: a token costs no call through this object.
+    def __iter__(self) -> Iterator[str]:  # noqa: PYI034 -- the driver's generator, so that a token costs no call through this object
         if self._reader is None:
             self._reader = self._chain.texts()
         return self._reader  # type: ignore[return-value]
@@ -33,15 +32,15 @@ class Stream(Iterator[str]):
         return next(iter(self))
 
     def events(self) -> Iterator[Event]:
-        """Read everything, not just text.
+        """Read every event.
 
         Yields:
             `TextDelta`, `ReasoningDelta`, `RefusalDelta`, `ToolCallDelta`, `UsageDelta`, `Finish`, and `Restarted` where
             `on_interrupt` allows it.
 
         Raises:
-            StreamInterruptedError: The stream broke after content had been handed over.
-            RuntimeError: The stream is being read as text already.
+            StreamInterruptedError: The stream broke after its first content.
+            RuntimeError: The stream is already read as text.
         """
         if self._reader is not None:
             msg = "this stream is being read already; call events() before the first piece is taken"
@@ -51,16 +50,16 @@ class Stream(Iterator[str]):
 
     @property
     def completion(self) -> Completion:
-        """The whole answer after the stream's end; before that, what has come so far."""
+        """The whole answer after the stream's end; before that, the answer so far."""
         return self._chain.completion
 
     @property
     def route(self) -> Route:
-        """Every attempt so far, and what was left out."""
+        """Every attempt so far, and the models that were left out."""
         return self._chain.route
 
     def close(self) -> None:
-        """Release the connection; what has not been read is lost. A second call does nothing."""
+        """Release the connection. Unread pieces are lost. A second call does nothing."""
         self._chain.abandon()
 
     def __enter__(self) -> Self:

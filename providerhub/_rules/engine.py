@@ -1,7 +1,7 @@
-"""The retry chain as a state machine: it is told what happened and says what to do next.
+"""The retry chain as a state machine: a driver reports each event, and the engine returns the next order.
 
-It does no I/O, has no clock and never sleeps: every method takes `now`, in seconds on one monotonic clock, and returns an
-order. A driver carries the orders out, synchronously or asynchronously:
+The engine does no I/O, has no clock and never sleeps. Every method takes `now`, in seconds on one monotonic clock. A driver
+carries the orders out, synchronously or asynchronously:
 
     start → Open → opened → Pull → content | ended | failed | hedge_due
                                      │        │       │        └→ Open (a second attempt beside the first), Pull
@@ -9,8 +9,8 @@ order. A driver carries the orders out, synchronously or asynchronously:
                                      │        └→ Done
                                      └→ Drain (the commit point) → ended | interrupted
 
-A call that does not stream is a stream with one event: its `Pull` reports once, when the answer is whole. With hedging two
-attempts may be open at once; whatever is reported then says which attempt it is about, and the first to have content wins.
+A call that does not stream is a stream with one event: its `Pull` ends once, when the answer is whole. With hedging two
+attempts may be open at once. Each report then names its attempt, and the first attempt to have content wins.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Open(Value):
     """Begin an attempt: make the provider's iterator.
 
     Args:
-        candidate: Where.
-        number: Which attempt of the call this is, from 1.
+        candidate: The provider and model to ask.
+        number: The attempt's number in the call, from 1.
     """
 
     candidate: Candidate
@@ -54,10 +54,10 @@ class Open(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class Pull(Value):
-    """Take from the open attempts: up to the first content, or all of it when the call does not stream.
+    """Pull from the open attempts: to the first content, or to the end when the call does not stream.
 
     Args:
-        hedge_after: Seconds; when nothing has come for so long, report `hedge_due`. `None`: wait for what comes.
+        hedge_after: Seconds without content after which to report `hedge_due`; `None` waits for the end of the pull.
     """
 
     hedge_after: float | None = None
@@ -68,7 +68,7 @@ class Wait(Value):
     """Sleep, then report `waited`.
 
     Args:
-        seconds: How long.
+        seconds: The length of the wait.
     """
 
     seconds: float
@@ -76,7 +76,7 @@ class Wait(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class Drain(Value):
-    """Commit: hand the open attempt's pieces to the caller, all of them, without asking again."""
+    """Commit: hand all pieces of the open attempt to the caller. The engine is not asked again before their end."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -89,7 +89,7 @@ class Fail(Value):
     """The call has failed.
 
     Args:
-        error: What to raise, its route filled in.
+        error: The error to raise. Its route is filled in.
     """
 
     error: ProviderHubError
@@ -115,7 +115,7 @@ class OpenAttempt:
         self.notes: tuple[str, ...] = ()
 
     def attempt(self, outcome: str, error: BaseException | None, duration: float) -> Attempt:
-        """What a route shows of it."""
+        """The attempt as a route shows it."""
         candidate = self.candidate
         return Attempt(
             self.number, candidate.provider, candidate.model, outcome, error, self.waited, self.started, duration,
@@ -124,7 +124,7 @@ class OpenAttempt:
 
 
 class _Failure(NamedTuple):
-    """A candidate that failed and may be tried again."""
+    """A candidate whose attempt failed and that may be tried again."""
 
     candidate: Candidate
     error: AttemptError
@@ -135,16 +135,16 @@ class Engine:
     """One call's way through its plan.
 
     Args:
-        plan: Whom to try, in order.
-        policy: How far to go.
-        health: The records to heed and to keep.
-        deadline: The moment at which the whole call is over.
-        rng: The random source of the waits.
-        now: The moment of the call.
-        stream: Whether the caller wants pieces.
+        plan: The candidates, in order.
+        policy: The limits of attempts and waits.
+        health: The health records, which the engine reads and updates.
+        deadline: The moment at which the call is over.
+        rng: Returns random numbers from 0 up to 1, which spread the waits.
+        now: The moment at which the call begins.
+        stream: Whether the caller wants a stream.
         on_interrupt: `"raise"`, `"restart"` or `"continue"`.
         hedge: Whether a slow first attempt may get a second one beside it.
-        force: Try the plan's first candidate whatever its state.
+        force: Whether to try the plan's first candidate even while its breaker is open.
     """
 
     __slots__ = (
@@ -192,22 +192,22 @@ class Engine:
 
     @property
     def route(self) -> Route:
-        """The way so far, in the order in which the attempts began; those that are still open included."""
+        """The attempts so far, open ones included, in the order in which they began."""
         attempts = self.attempts
         if self._open or self._count > 1:
             attempts = sorted([*attempts, *map(_shown, self._open)], key=_number)
         return Route(tuple(attempts), self._skipped, self.duration)
 
     def opening(self, number: int) -> Attempt:
-        """The attempt that has just begun, for those who watch."""
+        """The attempt that has just begun, as observers get it."""
         return _shown(self._find(number))
 
     def start(self, now: float) -> Order:
-        """Begin."""
+        """Begin the call."""
         return self._try_next(now, None)
 
     def opened(self) -> Order:
-        """The provider has been asked."""
+        """Report that the provider has been asked."""
         if not self._hedge or not self._rival():
             return PULL
         delay = self._health.latency(
@@ -216,10 +216,10 @@ class Engine:
         return PULL if delay is None else Pull(delay)
 
     def hedge_due(self, now: float) -> Order:
-        """The open attempt has been silent for as long as its `Pull` said.
+        """Report that the open attempt was silent for the seconds that its `Pull` named.
 
         Returns:
-            `Open` for one more attempt, at another provider and beside the first, or `Pull` where there is none to be had.
+            `Open` for one more attempt at another provider, beside the first; or `Pull` where there is no other provider.
         """
         self._hedge = False
         if now < self._deadline:
@@ -230,11 +230,11 @@ class Engine:
         return PULL
 
     def content(self, now: float, number: int | None = None) -> Order:
-        """The first content of a streamed answer has come: from here on nothing can be taken back.
+        """Report the first content of a streamed answer: the commit point.
 
         Args:
             now: The moment.
-            number: Which attempt it came from; `None` for the only one.
+            number: The number of the attempt; `None` for the only one.
         """
         winner = self._find(number)
         self._last = winner.candidate
@@ -244,12 +244,12 @@ class Engine:
         return DRAIN
 
     def ended(self, now: float, *, empty: bool, number: int | None = None) -> Order:
-        """An open attempt's pieces are at their end.
+        """Report the end of an open attempt's pieces.
 
         Args:
             now: The moment.
-            empty: There was neither content nor a `Finish`.
-            number: Which attempt; `None` for the only one.
+            empty: Whether there was neither content nor a `Finish` event.
+            number: The number of the attempt; `None` for the only one.
         """
         if empty:
             return self.failed(EmptyAnswerError("the answer had neither content nor an end mark"), now, number)
@@ -262,12 +262,12 @@ class Engine:
         return DONE
 
     def failed(self, error: AttemptError, now: float, number: int | None = None) -> Order:
-        """An open attempt failed before the commit point.
+        """Report the failure of an open attempt before the commit point.
 
         Args:
-            error: How.
+            error: The failure.
             now: The moment.
-            number: Which attempt; `None` for the only one.
+            number: The number of the attempt; `None` for the only one.
         """
         loser = self._find(number)
         error = _blame(error, loser.candidate)
@@ -286,19 +286,19 @@ class Engine:
         return PULL if self._open else self._try_next(now, error)
 
     def waited(self, now: float) -> Order:
-        """The wait is over."""
+        """Report the end of a wait."""
         candidate = self._next
         if now >= self._deadline or candidate is None:
             return self._late(now, self._last_error())
         return self._begin(candidate, now, force=True) or self._exhausted(now)
 
     def interrupted(self, error: AttemptError, now: float, completion: Completion, *, may_restart: bool = True) -> Order:
-        """The stream broke after the commit point.
+        """Report that the stream broke after the commit point.
 
         Args:
-            error: What broke it.
+            error: The failure.
             now: The moment.
-            completion: What had come by then.
+            completion: The answer so far.
             may_restart: Whether the caller would see that the answer begins anew.
 
         Returns:
@@ -306,7 +306,7 @@ class Engine:
         """
         broken = self._last
         error = _blame(error, broken)
-        for attempt in tuple(self._open):  # none, where somebody closed the stream while it was read
+        for attempt in tuple(self._open):  # none, when another thread closed the stream while it was read
             self._note_failure(attempt, error, now)
         interruption = StreamInterruptedError(
             f"{broken} broke off after {len(completion.text)} characters: {error}",
@@ -327,23 +327,23 @@ class Engine:
         return self._fail(interruption, now)
 
     def abandoned(self, now: float) -> None:
-        """Nobody wants the answer any more: it counts neither way."""
+        """Report that the caller gave the call up. No record changes."""
         self._drop_others(None, now)
 
     def note(self, notes: list[str], number: int | None = None) -> None:
-        """Keep a provider's remarks with an open attempt."""
+        """Keep a provider's notes with an open attempt."""
         if notes and self._open:
             self._find(number).notes = tuple(notes)
 
     def _find(self, number: int | None) -> OpenAttempt:
-        """The open attempt of that number; the only one, unless two are hedged."""
+        """The open attempt with that number. Without hedging there is only one."""
         attempts = self._open
         if len(attempts) == 1 or attempts[0].number == number:
             return attempts[0]
         return attempts[1]
 
     def _rival(self) -> Candidate | None:
-        """Who may be asked beside the open attempt: the next one that is another provider."""
+        """The next candidate at another provider, which may be asked beside the open attempt."""
         if self._count >= self._policy.attempts or self._larger_than is not None or not self._open:
             return None
         asked = self._open[0].candidate.provider
@@ -366,13 +366,13 @@ class Engine:
                 order = self._begin(candidate, now, force=self._force)
                 if order is not None:
                     return order
-        # Everybody became unavailable since the plan was made: as where a plan finds nobody, one is tried all the same.
+        # All candidates became unavailable since the plan was made. One is tried all the same, as the router does.
         if not self._count and (order := self._begin(self._last, now, force=True)):
             return order
         return self._repeat(now) or self._exhausted(now)
 
     def _repeat(self, now: float) -> Order | None:
-        """The same provider again, now that every other one has been tried; rate-limited ones last."""
+        """Try a provider again after all others have been tried; rate-limited ones last."""
         if self._count >= self._policy.attempts or self._larger_than is not None:
             return None
         for failure in sorted(self._again, key=lambda f: isinstance(f.error, RateLimitError)):
@@ -382,7 +382,7 @@ class Engine:
             wait = retry_wait(self._policy, failure.error, self._repeats, rng=self._rng)
             if wait is None:
                 continue
-            # A wait that was asked for counts from the failure; our own backoff counts from now.
+            # A wait that the service named counts from the failure; our own backoff counts from now.
             asked = error_retry_after(failure.error) is not None
             seconds = max(0.0, failure.at + wait - now) if asked else wait
             margin = LEAVE_BEFORE_DEADLINE if asked else 0.0
@@ -412,7 +412,7 @@ class Engine:
         self._close(attempt, now, "error", error)
 
     def _drop_others(self, winner: OpenAttempt | None, now: float) -> None:
-        """Give up every open attempt but one: it counts neither way."""
+        """Give up every open attempt but one. No record changes."""
         for attempt in tuple(self._open):
             if attempt is not winner:
                 self._health.released(attempt.permit)
@@ -441,16 +441,16 @@ class Engine:
     def _exhausted(self, now: float) -> Fail:
         errors = [a.error for a in self.attempts]
         last = self._last_error()
-        assert last is not None  # noqa: S101 -- somebody is always tried
+        assert last is not None  # noqa: S101 -- at least one candidate is always tried
         if len({type(error) for error in errors}) > 1:
             count = len({a.provider for a in self.attempts})
             message = f"{len(errors)} attempts at {count} provider{'s' * (count > 1)} failed"
             return self._fail(AllProvidersFailedError(message, attempts=tuple(self.attempts)), now)
         if isinstance(last, PluginError) and isinstance(last.__cause__, CallerError):
-            # A plugin that found its settings wanting: the caller's to mend, so it is raised as what it is.
+            # The plugin found its settings wrong. The caller can mend that, so the error is raised as it is.
             return self._fail(last.__cause__, now)
         if isinstance(last, ModelUnavailableError):
-            missing = ModelNotFoundError(f"{self._last}: the provider says that it does not have the model: {last}")
+            missing = ModelNotFoundError(f"{self._last}: the provider does not have the model: {last}")
             missing.__cause__ = last
             return self._fail(missing, now)
         return self._fail(last, now)
@@ -458,7 +458,7 @@ class Engine:
     def _fail(self, error: ProviderHubError, now: float) -> Fail:
         self._drop_others(None, now)
         self.duration = now - self._start
-        # What was handed over cannot be taken back: whatever ends the attempts to carry on, the caller's stream was interrupted.
+        # The caller has part of the answer already, so the interruption is the error, also when a later attempt failed.
         error = self._interruption or error
         if isinstance(error, ProviderError | PluginError) and error.provider not in str(error):
             error.args = (f"{error.provider}/{error.model}: {error}",)
@@ -467,7 +467,7 @@ class Engine:
 
 
 def _blame(error: AttemptError, candidate: Candidate) -> AttemptError:
-    """Say whose failure it is, where the plugin did not."""
+    """Fill in the provider and model of an error, where the plugin did not."""
     if not error.provider:
         if isinstance(error, ProviderHubError) and hasattr(error, "plugin"):
             error.plugin = candidate.provider
