@@ -50,7 +50,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         """
         self._loop = _running_loop()
         try:
-            await self._begin()
+            await self._carry_out(self._engine.start(self._now()))
         except BaseException:
             await self.aclose(GRACE)
             raise

@@ -34,7 +34,7 @@ class Chain(Driver[Iterator[Piece], Runner]):
             ProviderHubError: The call has failed.
         """
         try:
-            run_blocking(self._begin())
+            run_blocking(self._carry_out(self._engine.start(self._now())))
         except BaseException:
             self.abandon()
             raise

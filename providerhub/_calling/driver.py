@@ -86,7 +86,7 @@ class Driver(Generic[Pieces, Runner]):
 
     __slots__ = (
         "_attempts", "_clock", "_committed", "_deadline", "_engine", "_now", "_observers", "_options", "_prefill", "_racing",
-        "_registry", "_reported", "_request", "_stopped", "_timeout", "attempt", "done",
+        "_registry", "_reported", "_request", "_stopped", "_timeout", "_watched", "attempt", "done",
     )  # fmt: skip
 
     def __init__(
@@ -109,6 +109,7 @@ class Driver(Generic[Pieces, Runner]):
         self._timeout = timeout
         self._deadline = deadline
         self._observers = observers
+        self._watched = bool(observers)
         self._clock = clock
         self._now = clock.monotonic
         self._prefill = prefill
@@ -149,9 +150,6 @@ class Driver(Generic[Pieces, Runner]):
 
     # --- up to the commit point -----------------------------------------------------------------------------------
 
-    async def _begin(self) -> None:
-        await self._carry_out(self._engine.start(self._now()))
-
     async def _carry_out(self, order: Order) -> None:
         """Carry the engine's orders out, up to the commit point or the end of the call.
 
@@ -161,7 +159,14 @@ class Driver(Generic[Pieces, Runner]):
         while True:
             kind = type(order)
             if kind is Pull:
-                order = await self._pull(order)  # type: ignore[arg-type]
+                if self._racing or order.hedge_after is not None:  # type: ignore[union-attr]
+                    order = await self._pull_raced(order)  # type: ignore[arg-type]
+                else:
+                    attempt = self._current
+                    result = await self._ask(attempt)
+                    if isinstance(result, Exception):
+                        await self._close_failed(attempt)
+                    order = self._next(attempt, result)
             elif kind is Open:
                 order = self._open(order)  # type: ignore[arg-type]
             elif kind is Wait:
@@ -170,33 +175,32 @@ class Driver(Generic[Pieces, Runner]):
             else:
                 if kind is not Drain:
                     await self._finish(self.attempt if kind is Done else None)
-                if isinstance(order, Fail):
-                    raise order.error
+                if kind is Fail:
+                    raise order.error  # type: ignore[union-attr]
                 self._committed = True
                 return
-            if self._observers:
+            if self._watched:
                 self._report()
 
-    async def _pull(self, order: Pull) -> Order:
-        attempt = self._current
-        if not self._racing and order.hedge_after is None:
-            result = await self._ask(attempt)
-        else:
-            self._racing = True
-            left = max(0.0, self._deadline - self._now())
-            first = await self._race(left if order.hedge_after is None else min(left, order.hedge_after))
-            if first is None and order.hedge_after is not None:
-                return self._engine.hedge_due(self._now())
-            attempt, result = first or (attempt, overdue())
+    async def _pull_raced(self, order: Pull) -> Order:
+        self._racing = True
+        left = max(0.0, self._deadline - self._now())
+        first = await self._race(left if order.hedge_after is None else min(left, order.hedge_after))
+        if first is None and order.hedge_after is not None:
+            return self._engine.hedge_due(self._now())
+        attempt, result = first or (self._current, overdue())
         if isinstance(result, Exception):
-            self._cut(attempt)
-            await self._settle(attempt)
-            # One of two attempts has failed: the other one is the current attempt now.
+            await self._close_failed(attempt)
+            # The other one of two attempts is the current attempt now.
             self.attempt = next((one for one in self._attempts if one.runner is not None), self.attempt)
         else:
             self.attempt, self._racing = attempt, False
             self._cut_others(attempt)
-        return self._pulled(attempt, result)
+        return self._next(attempt, result)
+
+    async def _close_failed(self, attempt: RunningAttempt[Pieces, Runner]) -> None:
+        self._cut(attempt)
+        await self._settle(attempt)
 
     async def _mend(self, error: Exception, *, allowed: bool) -> tuple[Restarted, list[Piece]]:
         """Carry on after an interruption, where the caller opted in.
@@ -212,8 +216,7 @@ class Driver(Generic[Pieces, Runner]):
             StreamInterruptedError: The call ends here.
         """
         attempt = self._current
-        self._cut(attempt)
-        await self._settle()
+        await self._close_failed(attempt)
         self._engine.note(attempt.call.notes)
         cause = self._mapped(attempt, error)
         allowed = allowed and not self.done  # after a close there is no further attempt
@@ -224,14 +227,15 @@ class Driver(Generic[Pieces, Runner]):
     async def _end(self) -> None:
         """The committed stream has come to its end."""
         if not self.done:  # its reader may have closed it; the loop then ends too
-            self._pulled(self._current, False)  # noqa: FBT003 -- a pull's result
+            self._next(self._current, False)  # noqa: FBT003 -- a pull's result
             await self._finish(self.attempt)
 
     async def _finish(self, winner: RunningAttempt[Pieces, Runner] | None) -> None:
         self.done = True
-        self._cut_others(winner)
+        if winner is None or len(self._attempts) > 1:
+            self._cut_others(winner)
         await self._settle()
-        if self._observers:
+        if self._watched:
             self._report(last=True)
 
     # --- steps without I/O ----------------------------------------------------------------------------------------
@@ -302,7 +306,7 @@ class Driver(Generic[Pieces, Runner]):
         call = CallContext(self._timeout, self._deadline, clock=self._now)
         attempt = self.attempt = RunningAttempt(order.candidate, order.number, call, assembly)
         self._attempts.append(attempt)
-        if self._observers:
+        if self._watched:
             self._observers.attempt_started(self._engine.opening(order.number))
         return self._engine.opened()
 
@@ -321,11 +325,12 @@ class Driver(Generic[Pieces, Runner]):
             messages = [*messages, {"role": "assistant", "content": partial}]
         return attrs.evolve(request, model=candidate.model, messages=messages, stream=stream, options=options or {})
 
-    def _pulled(self, attempt: RunningAttempt[Pieces, Runner], result: PullResult) -> Order:
-        """Report the end of a pull to the engine. A failed attempt has been closed by then."""
+    def _next(self, attempt: RunningAttempt[Pieces, Runner], result: PullResult) -> Order:
+        """The engine's order after a pull. A failed attempt has been closed by then."""
         if self._stopped:
             raise StoppedError
-        self._engine.note(attempt.call.notes, attempt.number)
+        if attempt.call.notes:
+            self._engine.note(attempt.call.notes, attempt.number)
         if result is True:
             return self._engine.content(self._now(), attempt.number)
         if result is False:
@@ -356,7 +361,7 @@ class Driver(Generic[Pieces, Runner]):
         return mapped
 
     def _report(self, *, last: bool = False) -> None:
-        if not self._observers:
+        if not self._watched:
             return
         for attempt in self._engine.attempts[self._reported :]:
             self._observers.attempt_finished(attempt)

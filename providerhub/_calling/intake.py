@@ -70,7 +70,8 @@ def call_spec(
         TypeError: A keyword is unknown.
     """
     conversation = checked(messages)
-    FLAG.check(stream, "stream", InvalidRequestError)
+    if stream is not True and stream is not False:
+        FLAG.check(stream, "stream", InvalidRequestError)  # type: ignore[unreachable]
     sent: dict[str, Any] = {}
     steers: dict[str, Any] = {}
     for name, value in knobs.items():

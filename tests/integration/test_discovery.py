@@ -350,7 +350,7 @@ def test_what_a_ranker_says_twice_is_tried_once_and_one_that_raises_is_logged_on
     lines = out.splitlines()
     assert lines.count("two/shared one/shared") == 2
     assert [line for line in lines if line.startswith("LOG")] == [
-        "LOG a providerhub_rank implementation raised; it is not reported again"
+        "LOG a providerhub_rank implementation raised; further errors of it are not logged"
     ]
 
 
