@@ -52,7 +52,7 @@ class Hub:
         observers: Objects whose methods marked with `@hookimpl` are called like those of a plugin in group
             `providerhub.hooks`: `providerhub_attempt_started`, `providerhub_attempt_finished`, `providerhub_call_finished`.
         rankers: Callables `(request, candidates)` that return the candidates in the order to try, as the hook
-            `providerhub_rank` does. They are spec before the plugins' rankers; the first that returns an order decides.
+            `providerhub_rank` does. They are asked before the plugins' rankers; the first that returns an order decides.
         clock: Monotonic time and sleeping. A test may pass `providerhub.testing.FakeClock()`, whose waits take no time.
         rng: Returns random numbers from 0 up to 1, which spread waits and choices. A test may pass a repeatable one.
 
