@@ -1,153 +1,93 @@
-"""What a provider is and can do, readable before any of its heavy code is imported."""
+"""The declaration of a provider: name, models, capabilities, settings. It is read without an import of the provider's code."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
+from providerhub._values.checks import (
+    ANY_TEXT,
+    COUNT,
+    FLAG,
+    NAMES,
+    NOT_NEGATIVE,
+    PROVIDER_NAME,
+    REFERENCE,
+    TEXT,
+    WHOLE,
+    Check,
+)
 from providerhub._values.value import Value
 
-
-def _tuple_of_models(models: object) -> tuple[ModelInfo, ...]:
-    """Accept names beside `ModelInfo`s, so that a plain list of names is a valid declaration.
-
-    Raises:
-        TypeError: An item is neither.
-    """
-    if isinstance(models, str):
-        msg = f"models must be a sequence of ModelInfo, not the string {models!r}"
-        raise TypeError(msg)
-    result = tuple(ModelInfo(model) if isinstance(model, str) else model for model in models)  # type: ignore[attr-defined]
-    for model in result:
-        if not isinstance(model, ModelInfo):
-            msg = f"models must hold ModelInfo or names, not {model!r}"
-            raise TypeError(msg)
-    return result
+_FLAG = FLAG.or_none
+_PRICE = NOT_NEGATIVE.or_none
+_TEXT = ANY_TEXT.or_none
+_MODELS = Check("a list of names and ModelInfo", lambda value: _all_are(ModelInfo, value))
+_SETTINGS = Check("a list of Setting", lambda value: _all_are(Setting, value))
 
 
-def _tuple_of_settings(settings: Iterable[Setting]) -> tuple[Setting, ...]:
-    """Refuse what would only fail when the settings are read.
+def _all_are(kind: type, value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, kind) for item in value)
+
+
+def as_models(models: Iterable[Any]) -> tuple[ModelInfo, ...]:
+    """Convert names to `ModelInfo`, so that a plain list of names is a valid declaration.
+
+    Args:
+        models: Names and `ModelInfo`. A single text is refused: its characters would become models.
 
     Raises:
-        TypeError: It is not a sequence of settings.
+        ValueError: It is not a list, or an item is neither a name nor a `ModelInfo`.
     """
-    if not isinstance(settings, list | tuple) or not all(isinstance(setting, Setting) for setting in settings):
-        msg = f"settings must be a sequence of Setting, not {settings!r}"
-        raise TypeError(msg)
+    if not isinstance(models, Iterable) or isinstance(models, str | bytes | Mapping):
+        _MODELS.check(models, "models")
+    found = tuple(ModelInfo(model) if isinstance(model, str) else model for model in models)
+    _MODELS.check(found, "models")
+    return found
+
+
+def _settings(settings: Iterable[Setting]) -> tuple[Setting, ...]:
+    _SETTINGS.check(settings, "settings")
     return tuple(settings)
 
 
 def _names(aliases: Iterable[str]) -> tuple[str, ...]:
-    """Refuse a lone string, whose characters would become aliases.
-
-    Raises:
-        TypeError: It is not a sequence of names.
-    """
-    if not isinstance(aliases, list | tuple | set | frozenset) or not all(isinstance(alias, str) for alias in aliases):
-        msg = f"aliases must be a sequence of names, not {aliases!r}"
-        raise TypeError(msg)
+    NAMES.check(aliases, "aliases")
     return tuple(aliases)
-
-
-def _number_or_none(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what cannot be compared with a number.
-
-    Raises:
-        TypeError: It is neither a number nor `None`.
-    """
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        msg = f"{attribute.name} must be a number or None, not {value!r}"
-        raise TypeError(msg)
-
-
-def _text_or_none(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what is neither a text nor `None`.
-
-    Raises:
-        TypeError: It is something else.
-    """
-    if value is not None and not isinstance(value, str):
-        msg = f"{attribute.name} must be a text or None, not {value!r}"
-        raise TypeError(msg)
-
-
-def _reference(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what is not `"module:function"`; empty for providers that are registered as objects.
-
-    Raises:
-        ValueError: It is something else.
-    """
-    if value and not (isinstance(value, str) and all(part.strip() for part in value.partition(":"))):
-        msg = f"{attribute.name} must be 'module:function', not {value!r}"
-        raise ValueError(msg)
-
-
-def _whole(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what is not a whole number.
-
-    Raises:
-        TypeError: It is something else.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        msg = f"{attribute.name} must be a whole number, not {value!r}"
-        raise TypeError(msg)
-
-
-def _name(_instance: object, attribute: attrs.Attribute[str], value: object) -> None:
-    """Refuse an empty name, or one that could not be written in `"provider/model"`.
-
-    Raises:
-        ValueError: It is not such a text.
-    """
-    if not isinstance(value, str) or not value.strip():
-        msg = f"{attribute.name} must be a non-empty text, not {value!r}"
-        raise ValueError(msg)
-
-
-def _provider_name(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
-    """As `_name`, and free of slashes.
-
-    Raises:
-        ValueError: It holds a slash.
-    """
-    _name(instance, attribute, value)
-    if "/" in value:
-        msg = f"a provider's name cannot hold a slash, since 'provider/model' is split at the first one: {value!r}"
-        raise ValueError(msg)
 
 
 @attrs.frozen(eq=False, repr=False)
 class ModelInfo(Value):
-    """One model, or with a trailing `*` all models whose names begin so.
+    """One model, or, with a trailing `*`, all models whose names begin with the same characters.
 
-    A capability is `True`, `False` or unknown (`None`). Known-true ranks ahead of unknown; false is left out
-    when a request needs it.
+    A capability is `True`, `False` or unknown (`None`, the default). A model that is known to have a capability ranks before
+    one of which it is unknown. A model without it is left out of the requests that need it.
 
     Args:
         name: The name as the provider knows it, or a prefix such as `"acme-tiny/*"`.
-        aliases: Further names that mean this model.
-        supports_stream: Whether it answers in pieces as they are made.
+        aliases: More names for this model.
+        supports_stream: Whether it streams its answer.
         supports_tools: Whether it calls tools.
         supports_images: Whether it reads images.
-        supports_json_schema: Whether it can be held to a JSON schema.
-        supports_prefill: Whether it carries on from a partial assistant message at the conversation's end.
-        context_window: Tokens of prompt and answer together.
-        price_in: Price of a million input tokens, in any one currency for all models.
-        price_out: Price of a million output tokens, likewise.
+        supports_json_schema: Whether it keeps to a JSON schema in its answer.
+        supports_prefill: Whether it continues a partial assistant message at the end of the conversation.
+        context_window: The number of tokens that prompt and answer may have together; 1 or more.
+        price_in: The price of a million input tokens, in one currency for all models; zero or more.
+        price_out: The price of a million output tokens, in the same currency.
     """
 
-    name: str = attrs.field(validator=_name)
+    name: str = attrs.field(validator=TEXT)
     aliases: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=_names)
-    supports_stream: bool | None = attrs.field(default=None, kw_only=True)
-    supports_tools: bool | None = attrs.field(default=None, kw_only=True)
-    supports_images: bool | None = attrs.field(default=None, kw_only=True)
-    supports_json_schema: bool | None = attrs.field(default=None, kw_only=True)
-    supports_prefill: bool | None = attrs.field(default=None, kw_only=True)
-    context_window: int | None = attrs.field(default=None, kw_only=True, validator=_number_or_none)
-    price_in: float | None = attrs.field(default=None, kw_only=True, validator=_number_or_none)
-    price_out: float | None = attrs.field(default=None, kw_only=True, validator=_number_or_none)
+    supports_stream: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
+    supports_tools: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
+    supports_images: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
+    supports_json_schema: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
+    supports_prefill: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
+    context_window: int | None = attrs.field(default=None, kw_only=True, validator=COUNT.or_none)
+    price_in: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
+    price_out: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
 
     @property
     def is_prefix(self) -> bool:
@@ -157,25 +97,25 @@ class ModelInfo(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class Setting(Value):
-    """One value that a provider needs to be told.
+    """One setting that a provider reads.
 
     Args:
-        name: `"url"` and `"api_key"` have a place of their own in `ProviderConfig`; any other goes to its `options`.
+        name: `"url"` and `"api_key"` are fields of `ProviderConfig`; every other setting is a key of its `options`.
         env: The environment variable that sets it for the default instance.
-        required: Without a value the provider is not configured, and is left out.
-        required_unless: As `required`, unless the setting of this name has a value other than its default: a key that the
-            usual address asks for, and another one may do without.
-        secret: It is wrapped in `Secret` and never shown.
-        default: The value when nothing sets it.
-        help: What it is, for people.
+        required: Without a value the provider is not configured and is left out. Default false.
+        required_unless: The name of another setting. This one is required while that one has its default value. Example: a
+            key that the usual address asks for, and another address may do without.
+        secret: The value is wrapped in `Secret` and never shown. Default false.
+        default: The value when nothing else sets it.
+        help: One line for people.
     """
 
-    name: str = attrs.field(validator=_name)
-    env: str | None = attrs.field(default=None, kw_only=True, validator=_text_or_none)
-    required: bool = attrs.field(default=False, kw_only=True)
-    required_unless: str | None = attrs.field(default=None, kw_only=True, validator=_text_or_none)
-    secret: bool = attrs.field(default=False, kw_only=True)
-    default: str | None = attrs.field(default=None, kw_only=True, validator=_text_or_none)
+    name: str = attrs.field(validator=TEXT)
+    env: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    required: bool = attrs.field(default=False, kw_only=True, validator=FLAG)
+    required_unless: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    secret: bool = attrs.field(default=False, kw_only=True, validator=FLAG)
+    default: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
     help: str = attrs.field(default="", kw_only=True)
 
 
@@ -185,33 +125,33 @@ API_VERSION = 1
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class ProviderInfo(Value):
-    """What a plugin says of its provider.
+    """The declaration of a provider by its plugin.
 
     Args:
-        name: The provider's name: the same as that of its entry point.
-        models: What it serves; may be empty when the user's settings or `discover` tell.
-        factory: `"module:function"`, imported when the provider is first used; it is given the `ProviderConfig`, returns
-            the provider object, and does no I/O. May be empty for providers that are registered as objects.
-        settings: What it must be told.
-        needs_auth: Whether a key is required; then the setting `api_key` counts as required.
-        discover: `"module:function"`; given the `ProviderConfig` it returns `ModelInfo`s by asking the service. It is
-            called only when nothing declared matches, or on refresh, and its answer is cached.
-        api_version: The major version of this interface that the plugin was written for.
+        name: The provider's name, the same as the name of its entry point. It holds no slash.
+        models: Names and `ModelInfo`. It may be empty when the user's settings or `discover` list the models.
+        factory: `"module:function"`, imported when the provider is first used. The function takes the `ProviderConfig`,
+            returns the provider object, and does no I/O. It may be empty for providers that are registered as objects.
+        settings: The settings that the provider reads.
+        needs_auth: Whether the provider needs a key; then the setting `api_key` is required. Default false.
+        discover: `"module:function"`. The function takes the `ProviderConfig`, asks the service and returns `ModelInfo`. It is
+            called when no declared model matches, and on refresh; its result is cached.
+        api_version: The major version of the plugin interface for which the plugin is written. Default 1.
         description: One line for people.
     """
 
-    name: str = attrs.field(validator=_provider_name)
-    models: tuple[ModelInfo, ...] = attrs.field(default=(), converter=_tuple_of_models)
-    factory: str = attrs.field(default="", validator=_reference)
-    settings: tuple[Setting, ...] = attrs.field(default=(), converter=_tuple_of_settings)
-    needs_auth: bool = False
-    discover: str | None = attrs.field(default=None, validator=_reference)
-    api_version: int = attrs.field(default=API_VERSION, validator=_whole)
+    name: str = attrs.field(validator=PROVIDER_NAME)
+    models: tuple[ModelInfo, ...] = attrs.field(default=(), converter=as_models)
+    factory: str = attrs.field(default="", validator=REFERENCE)
+    settings: tuple[Setting, ...] = attrs.field(default=(), converter=_settings)
+    needs_auth: bool = attrs.field(default=False, validator=FLAG)
+    discover: str | None = attrs.field(default=None, validator=REFERENCE.or_none)
+    api_version: int = attrs.field(default=API_VERSION, validator=WHOLE)
     description: str = ""
 
     @property
     def all_settings(self) -> tuple[Setting, ...]:
-        """The declared settings, with `api_key` added or made required where `needs_auth` says so."""
+        """The declared settings. With `needs_auth`, `api_key` is among them, required and secret."""
         if not self.needs_auth:
             return self.settings
         rest = tuple(setting for setting in self.settings if setting.name != "api_key")

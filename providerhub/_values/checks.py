@@ -23,36 +23,37 @@ class Check:
     Args:
         wanted: The values that pass, as they stand after "must be" in a message: "a whole number".
         test: Returns whether a value passes. It accepts any object and does not raise.
+        shown: Returns the text that stands for a refused value in the message; its `repr` by default.
     """
 
-    __slots__ = ("test", "wanted")
+    __slots__ = ("shown", "test", "wanted")
 
-    def __init__(self, wanted: str, test: Test) -> None:
+    def __init__(self, wanted: str, test: Test, shown: Callable[[Any], str] = repr) -> None:
         self.wanted = wanted
         self.test = test
+        self.shown = shown
 
     def __call__(self, _instance: object, field: attrs.Attribute[Any], value: object) -> None:
         self.check(value, field.name)
 
-    def check(self, value: object, name: str, error: type[Exception] = ValueError, shown: Callable[[Any], str] = repr) -> None:
+    def check(self, value: object, name: str, error: type[Exception] = ValueError) -> None:
         """Refuse a value that does not pass.
 
         Args:
             value: Any object.
             name: The name of the argument, field or key, for the message.
             error: The class of the error.
-            shown: Returns the text that stands for the value in the message. Give another one where a value may hold a key.
 
         Raises:
             ValueError: The value does not pass; or the class that `error` names.
         """
         if not self.test(value):
-            raise error(f"{name} must be {self.wanted}, not {shown(value)}")
+            raise error(f"{name} must be {self.wanted}, not {self.shown(value)}")
 
     @property
     def or_none(self) -> Check:
         """The same check, which `None` passes too."""
-        return Check(f"{self.wanted} or None", lambda value: value is None or self.test(value))
+        return Check(f"{self.wanted} or None", lambda value: value is None or self.test(value), self.shown)
 
 
 def _number(value: object) -> bool:
@@ -72,8 +73,19 @@ def _list_of(value: object, kind: type) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes) and all(isinstance(item, kind) for item in value)
 
 
-def _is_reference(value: object) -> bool:
-    return isinstance(value, str) and all(part.strip() for part in value.partition(":"))
+def _reference(value: object) -> bool:
+    return isinstance(value, str) and (not value or all(part.strip() for part in value.partition(":")))
+
+
+def shape(value: object) -> str:
+    """Return the type of a value, and the types of a mapping's items, without the values: one of them may be a key.
+
+    Args:
+        value: Any object.
+    """
+    if not isinstance(value, Mapping):
+        return type(value).__name__
+    return f"{{{', '.join(f'{name!r}: {type(item).__name__}' for name, item in value.items())}}}"
 
 
 def at_least(least: int) -> Check:
@@ -105,10 +117,10 @@ def instance_of(kind: type | tuple[type, ...], wanted: str) -> Check:
 
 
 def mapping_to(kind: type, wanted: str) -> Check:
-    """A mapping of names to instances of a class.
+    """A mapping of names to instances of a class. A message shows the types of its values, not the values.
 
     Args:
-        kind: The class of the mapping's values.
+        kind: The class of the mapping's values; `object` for any.
         wanted: The words for it.
     """
     return Check(
@@ -116,6 +128,7 @@ def mapping_to(kind: type, wanted: str) -> Check:
         lambda value: (
             isinstance(value, Mapping) and all(isinstance(key, str) and isinstance(item, kind) for key, item in value.items())
         ),
+        shape,
     )
 
 
@@ -127,6 +140,7 @@ WHOLE = Check("a whole number", _whole)
 COUNT = at_least(1)
 FLAG = instance_of(bool, "true or false")
 TEXT = Check("a text that is not empty", _text)
+ANY_TEXT = instance_of(str, "a text")
 TEXT_OR_TEXTS = Check("a text or a list of texts", lambda value: isinstance(value, str) or _list_of(value, str))
 NAMES = Check(
     "a list of names",
@@ -136,8 +150,8 @@ PROVIDER_NAME = Check(
     "a text that is not empty and holds no slash, since 'provider/model' is split at the first slash",
     lambda value: _text(value) and "/" not in value,
 )
-REFERENCE = Check("'module:function'", _is_reference)
-MAPPING = instance_of(Mapping, "a mapping")
+REFERENCE = Check("'module:function', or empty", _reference)
+MAPPING = mapping_to(object, "a mapping")
 MAPPINGS = Check("a list of mappings", lambda value: _list_of(value, Mapping))
 TYPED_MAPPING = Check(
     "a mapping with a text under 'type'", lambda value: isinstance(value, Mapping) and isinstance(value.get("type"), str)

@@ -1,4 +1,4 @@
-"""How one provider instance is set up."""
+"""The configuration of one provider instance, and the secrets in it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ from typing import Any, Protocol, Self, final
 
 import attrs
 
-from providerhub._values.value import Value, is_number
+from providerhub._values.capabilities import ModelInfo, as_models
+from providerhub._values.checks import MAPPING, NOT_NEGATIVE, NUMBER, TEXT, Check, mapping_to, shape
+from providerhub._values.value import Value
 
 
 class KeySource(Protocol):
-    """Where a key can be read from when it is first wanted."""
+    """A place from which a key is read at its first use."""
 
     def read(self) -> str:
-        """The key.
+        """Return the key.
 
         Raises:
-            ConfigurationError: It cannot be had.
+            ConfigurationError: The key cannot be read.
         """
         ...
 
 
 @final
 class Secret:
-    """A value that never shows itself: not in `repr`, `str`, a traceback or a log.
+    """A value that `repr`, `str`, tracebacks and logs never show.
 
     Args:
-        value: The value to keep. Read it with `reveal()`, at the moment it goes on the wire.
+        value: The value. Read it with `reveal()` at the moment at which it is sent.
     """
 
     __slots__ = ("_value", "source")
@@ -35,35 +37,34 @@ class Secret:
     def __init__(self, value: str) -> None:
         self._value: str | None = value
         self.source: KeySource | None = None
-        """Where the value is read from; `None` for one that was given as it is."""
+        """The place from which the value is read; `None` when the value was given directly."""
 
     @classmethod
     def later(cls, source: KeySource) -> Self:
-        """A value that is read when it is first wanted, and kept from then on.
+        """Make a secret that is read at its first use and kept from then on.
 
         Args:
-            source: Where it is read from.
+            source: The place from which the value is read.
         """
         made = cls("")
         made._value, made.source = None, source
         return made
 
     def reveal(self) -> str:
-        """The value itself.
+        """Return the value.
 
         Raises:
-            ConfigurationError: It is read from somewhere, and could not be.
+            ConfigurationError: The value has a source, and cannot be read from it.
         """
-        if self._value is None:
-            assert self.source is not None  # noqa: S101 -- only `later` leaves the value open
+        if self._value is None and self.source is not None:
             self._value = self.source.read()
-        return self._value
+        return self._value or ""
 
     def renew(self) -> bool:
-        """Read the value again from where it comes; true when it has changed.
+        """Read the value from its source again. Return true when it has changed.
 
         Raises:
-            ConfigurationError: It could not be read; the old value stays.
+            ConfigurationError: The value cannot be read. The old one is kept.
         """
         if self.source is None:
             return False
@@ -88,7 +89,7 @@ class Secret:
 
     @property
     def _identity(self) -> object:
-        """What makes two equal: the source, which need not be asked for that; else the value."""
+        """Two secrets are equal when their sources are, which need not be read for that; without a source, their values."""
         return self._value if self.source is None else self.source
 
 
@@ -96,81 +97,47 @@ def _secret(value: str | Secret | None) -> Secret | None:
     return Secret(value) if isinstance(value, str) else value
 
 
-def _models(models: Any) -> tuple[Any, ...]:
-    """Refuse a lone name, whose characters would become models.
-
-    Raises:
-        TypeError: It is a text, or no sequence.
-    """
-    if not isinstance(models, list | tuple):
-        msg = f"models must be a list of names or ModelInfo, not {models!r}"
-        raise TypeError(msg)
-    return tuple(models)
-
-
-def _number(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what candidates cannot be sorted by.
-
-    Raises:
-        ValueError: It is not a finite number.
-    """
-    if not is_number(value):
-        msg = f"{attribute.name} must be a finite number, not {value!r}"
-        raise ValueError(msg)
-
-
-def _share(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    """As `_number`, and not negative.
-
-    Raises:
-        ValueError: It is negative.
-    """
-    _number(instance, attribute, value)
-    if value < 0:
-        msg = f"{attribute.name} must be zero or more, not {value!r}"
-        raise ValueError(msg)
+_SECRET = Check("a text, a Secret or None", lambda value: value is None or isinstance(value, Secret), shape)
+_PROXIES = mapping_to(str, "a mapping of schemes to addresses, such as {'https': 'http://proxy:3128'}")
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class ProviderConfig(Value):
-    """The settings of one provider instance, as a caller or the settings file gives them and as `create(config)` gets them.
+    """The configuration of one provider instance: as the caller or the settings file gives it, and as `create(config)` gets it.
 
     Args:
-        name: The instance's name; filled in by the hub.
-        plugin: The plugin that this is an instance of; `None` means the one of the same name.
+        name: The instance's name; the hub fills it in.
+        plugin: The plugin that serves this instance; `None`, the default, for the plugin of the same name.
         url: The service's address.
         api_key: The key; a `str` is wrapped in `Secret`.
-        options: Further settings that the plugin declares, by name.
-        proxies: Proxy by scheme, such as `{"https": "http://proxy:3128"}`; empty means no proxy.
-        ca_bundle: Path of a PEM file to trust in place of the default certificates.
-        models: Models of this instance, in addition to those that the plugin declares; a name, a prefix with a
-            trailing `*`, or a `ModelInfo`.
-        priority: A higher one is tried first.
-        weight: Share of the calls under the strategy `weighted`, relative to the others.
-        origin: Where the values came from: `"argument"`, or the settings file's path. Environment variables
-            outrank a file, and an argument outranks them.
+        options: Values of the other settings that the plugin declares, by name.
+        proxies: The proxy for each scheme, such as `{"https": "http://proxy:3128"}`. Default empty: no proxy is used.
+        ca_bundle: Path of a PEM file with the certificates to trust, in place of the default ones.
+        models: Models of this instance, in addition to those that the plugin declares: names, prefixes with a trailing `*`,
+            or `ModelInfo`.
+        priority: A provider with a higher priority is tried first. Default 0.
+        weight: Its share of the calls under the strategy `weighted`, relative to the others; zero or more, default 1.
+        origin: The source of the values: `"argument"`, the default, or the settings file's path. The environment outranks a
+            file, and an argument outranks the environment.
     """
 
     name: str = ""
-    plugin: str | None = None
-    url: str | None = None
-    api_key: Secret | None = attrs.field(default=None, converter=_secret)
-    options: Mapping[str, Any] = attrs.field(factory=dict)
-    proxies: Mapping[str, str] = attrs.field(factory=dict)
-    ca_bundle: str | None = None
-    models: tuple[Any, ...] = attrs.field(default=(), converter=_models)
-    priority: int = attrs.field(default=0, validator=_number)
-    weight: float = attrs.field(default=1.0, validator=_share)
+    plugin: str | None = attrs.field(default=None, validator=TEXT.or_none)
+    url: str | None = attrs.field(default=None, validator=TEXT.or_none)
+    api_key: Secret | None = attrs.field(default=None, converter=_secret, validator=_SECRET)
+    options: Mapping[str, Any] = attrs.field(factory=dict, validator=MAPPING)
+    proxies: Mapping[str, str] = attrs.field(factory=dict, validator=_PROXIES)
+    ca_bundle: str | None = attrs.field(default=None, validator=TEXT.or_none)
+    models: tuple[ModelInfo, ...] = attrs.field(default=(), converter=as_models)
+    priority: int = attrs.field(default=0, validator=NUMBER)
+    weight: float = attrs.field(default=1.0, validator=NOT_NEGATIVE)
     origin: str = "argument"
 
     def get(self, name: str) -> Any:
-        """The value of one declared setting.
+        """Return the value of one declared setting, or `None` when it has no value.
 
         Args:
             name: `"url"`, `"api_key"`, or a key of `options`.
-
-        Returns:
-            The value, or `None` when it has none.
         """
         if name in {"url", "api_key"}:
             return getattr(self, name)

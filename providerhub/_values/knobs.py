@@ -1,107 +1,60 @@
-"""What a caller can turn: timeouts and the retry policy, with the defaults that the project stands for."""
+"""Timeouts, the retry policy, and the rules of the circuit breaker and of the retry budget."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
-from providerhub._values.value import Value, is_number
-
-
-def _seconds(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what is not a positive finite number of seconds.
-
-    Raises:
-        ValueError: It is zero, negative, infinite, not a number, or not a number type.
-    """
-    if value is None and attribute.default is None:
-        return
-    if not is_number(value) or value <= 0:  # type: ignore[operator]
-        msg = f"{attribute.name} must be a positive, finite number of seconds, not {value!r}"
-        raise ValueError(msg)
-
-
-def _not_negative(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what is not a finite number from zero up.
-
-    Raises:
-        ValueError: It is negative, infinite, not a number, or not a number type.
-    """
-    if not is_number(value) or value < 0:  # type: ignore[operator]
-        msg = f"{attribute.name} must be a finite number, zero or more, not {value!r}"
-        raise ValueError(msg)
-
-
-def _share(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what is not a number from 0 to 1.
-
-    Raises:
-        ValueError: It is below 0, above 1, not a number, or not a number type.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        msg = f"{attribute.name} must be a number from 0 to 1, not {value!r}"
-        raise ValueError(msg)
-
-
-def _count(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Refuse what is not a whole number from one up.
-
-    Raises:
-        ValueError: It is below one or not a whole number.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        msg = f"{attribute.name} must be a whole number, 1 or more, not {value!r}"
-        raise ValueError(msg)
+from providerhub._values.checks import COUNT, NOT_NEGATIVE, SECONDS, SHARE
+from providerhub._values.value import Value
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class Timeout(Value):
-    """The phases of a call, each in seconds; every phase is also cut at what remains of `total`.
+    """The timeouts of the phases of a call, each a positive number of seconds. No phase lasts longer than the rest of `total`.
 
     Args:
-        connect: Until the connection stands, over all addresses of a name, TLS included.
-        first_token: From the start of an attempt to its first content, the sending of the request included. Applies when the
-            wire request streams; otherwise `total` alone bounds the sending and the wait for the answer's head.
-        byte_idle: Between two pieces of bytes, from the first byte of the body on. Comments feed this clock.
-        token_idle: Between two events, the consumer's own time left out. Applies when the wire request streams.
-        total: The whole call: attempts, waits, fallbacks, and the consumer's time while it reads a stream.
+        connect: Seconds until the connection is open: all addresses of the host and the TLS handshake. Default 5.
+        first_token: Seconds from the start of an attempt to its first content, the upload of the request included. Default 60.
+            It applies to streaming requests; for others `total` alone limits the upload and the wait for the response headers.
+        byte_idle: Seconds between two chunks of bytes, after the first byte of the body. Default 30. Comments count as bytes.
+        token_idle: Seconds between two events of a streaming response, without the caller's own time. Default 60.
+        total: Seconds for the whole call: attempts, waits, fallbacks, and the caller's time while it reads a stream. Default 600.
     """
 
-    connect: float = attrs.field(default=5.0, validator=_seconds)
-    first_token: float = attrs.field(default=60.0, validator=_seconds)
-    byte_idle: float = attrs.field(default=30.0, validator=_seconds)
-    token_idle: float = attrs.field(default=60.0, validator=_seconds)
-    total: float = attrs.field(default=600.0, validator=_seconds)
+    connect: float = attrs.field(default=5.0, validator=SECONDS)
+    first_token: float = attrs.field(default=60.0, validator=SECONDS)
+    byte_idle: float = attrs.field(default=30.0, validator=SECONDS)
+    token_idle: float = attrs.field(default=60.0, validator=SECONDS)
+    total: float = attrs.field(default=600.0, validator=SECONDS)
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class RetryPolicy(Value):
-    """How far the chain goes before it gives up.
+    """How many attempts a call makes, and how long it waits between them.
 
     Args:
-        attempts: The most attempts of one call, all providers together.
-        attempts_per_provider: The most attempts at one provider, when the same one is tried again.
-        backoff: Seconds; before the same provider is tried again the wait is drawn from
-            `U(0, min(backoff_max, backoff * 2**n))`, n counting the call's repeats from 0 (full jitter).
-        backoff_max: Seconds; the cap of that range.
-        throttle_backoff: Seconds; takes the place of `backoff` after a rate limit that named no time.
-        retry_after_max: Seconds; a `Retry-After` longer than this is not waited for.
-        pause_max: Seconds; the longest that a provider's *not before* is remembered.
-        hedge_quantile: With hedging, the quantile of a model's past times to first content (or to the whole answer, of a
-            call that does not stream) after which a second attempt is made beside the first; from 0 to 1.
-        hedge_samples: The fewest past times from which that quantile is taken; with fewer there is no hedging.
+        attempts: The maximum number of attempts of one call, at all providers together; 1 or more, default 4.
+        attempts_per_provider: The maximum number of attempts at one provider; 1 or more, default 2.
+        backoff: Seconds, default 0.5. The wait before the same provider is tried again is a random number of seconds from
+            `U(0, min(backoff_max, backoff * 2**n))`, where n counts the repeats of the call from 0 (full jitter).
+        backoff_max: Seconds, default 8: the upper limit of that range.
+        throttle_backoff: Seconds, default 1: used in place of `backoff` after a rate limit without a `Retry-After`.
+        retry_after_max: Seconds, default 30. The call does not wait for a `Retry-After` that is longer.
+        pause_max: Seconds, default 600: the longest time for which a provider is paused because of its `Retry-After`.
+        hedge_quantile: A number from 0 to 1, default 0.95. With hedging, a second attempt starts when the first one has
+            taken longer than this quantile of the model's past times to first content (without streaming: to the whole answer).
+        hedge_samples: The number of past times below which there is no hedging; 1 or more, default 20.
     """
 
-    attempts: int = attrs.field(default=4, validator=_count)
-    attempts_per_provider: int = attrs.field(default=2, validator=_count)
-    backoff: float = attrs.field(default=0.5, validator=_not_negative)
-    backoff_max: float = attrs.field(default=8.0, validator=_not_negative)
-    throttle_backoff: float = attrs.field(default=1.0, validator=_not_negative)
-    retry_after_max: float = attrs.field(default=30.0, validator=_not_negative)
-    pause_max: float = attrs.field(default=600.0, validator=_not_negative)
-    hedge_quantile: float = attrs.field(default=0.95, validator=_share)
-    hedge_samples: int = attrs.field(default=20, validator=_count)
+    attempts: int = attrs.field(default=4, validator=COUNT)
+    attempts_per_provider: int = attrs.field(default=2, validator=COUNT)
+    backoff: float = attrs.field(default=0.5, validator=NOT_NEGATIVE)
+    backoff_max: float = attrs.field(default=8.0, validator=NOT_NEGATIVE)
+    throttle_backoff: float = attrs.field(default=1.0, validator=NOT_NEGATIVE)
+    retry_after_max: float = attrs.field(default=30.0, validator=NOT_NEGATIVE)
+    pause_max: float = attrs.field(default=600.0, validator=NOT_NEGATIVE)
+    hedge_quantile: float = attrs.field(default=0.95, validator=SHARE)
+    hedge_samples: int = attrs.field(default=20, validator=COUNT)
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -109,32 +62,33 @@ class BreakerRules(Value):
     """When the circuit breaker of a provider's model opens, and for how long.
 
     Args:
-        window: Seconds of the past that count.
-        calls: The fewest calls in the window before a share is meaningful.
-        share: The share of failing calls, from 0 to 1, from which on it opens.
-        in_a_row: Failures in a row that open it whatever the share.
-        open_first: Seconds that it stays open at first; doubled at each probe that fails. Half of it is drawn at random.
-        open_most: Seconds; the cap of that.
+        window: Seconds, default 30: older calls do not count.
+        calls: The number of calls in the window below which `share` is ignored; 1 or more, default 5.
+        share: The breaker opens when this share of the calls in the window has failed; from 0 to 1, default 0.5.
+        in_a_row: The breaker also opens after this number of consecutive failures; 1 or more, default 5.
+        open_first: Seconds for which the breaker is open at first, default 5. They double with each failed probe. Half of the
+            time is random.
+        open_most: Seconds, default 300: the upper limit of that time.
     """
 
-    window: float = attrs.field(default=30.0, validator=_seconds)
-    calls: int = attrs.field(default=5, validator=_count)
-    share: float = attrs.field(default=0.5, validator=_share)
-    in_a_row: int = attrs.field(default=5, validator=_count)
-    open_first: float = attrs.field(default=5.0, validator=_seconds)
-    open_most: float = attrs.field(default=300.0, validator=_seconds)
+    window: float = attrs.field(default=30.0, validator=SECONDS)
+    calls: int = attrs.field(default=5, validator=COUNT)
+    share: float = attrs.field(default=0.5, validator=SHARE)
+    in_a_row: int = attrs.field(default=5, validator=COUNT)
+    open_first: float = attrs.field(default=5.0, validator=SECONDS)
+    open_most: float = attrs.field(default=300.0, validator=SECONDS)
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class BudgetRules(Value):
-    """How much trying again one provider is worth, all calls together: a bucket of tokens, one for each repeat.
+    """The retry budget of one provider, shared by all calls: a token bucket from which each repeated attempt takes one token.
 
     Args:
-        capacity: The most tokens, and the number at the start; 0 for no repeats at all.
-        per_success: Tokens that a success earns.
-        interval: Seconds in which one token comes back.
+        capacity: The maximum number of tokens, with which the bucket starts; zero or more, default 10. 0: no repeats.
+        per_success: Tokens that each successful attempt adds; zero or more, default 0.1.
+        interval: Seconds in which one token is added; a positive number, default 10.
     """
 
-    capacity: float = attrs.field(default=10.0, validator=_not_negative)
-    per_success: float = attrs.field(default=0.1, validator=_not_negative)
-    interval: float = attrs.field(default=10.0, validator=_seconds)
+    capacity: float = attrs.field(default=10.0, validator=NOT_NEGATIVE)
+    per_success: float = attrs.field(default=0.1, validator=NOT_NEGATIVE)
+    interval: float = attrs.field(default=10.0, validator=SECONDS)

@@ -1,33 +1,33 @@
-"""What is asked of a provider."""
+"""The request that a provider answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import attrs
 
+from providerhub._values.checks import TEXT
 from providerhub._values.value import Value
 
 Message = Mapping[str, Any]
-"""One chat message in the OpenAI shape: `role`, `content` (text or parts), and what goes with the role."""
+"""One chat message in the OpenAI shape: `role`, `content` (a text or parts), and the keys that belong to the role."""
 
 Options = Mapping[str, Any]
-"""Vendor-specific keywords, handed to one provider only."""
+"""Vendor-specific keywords for one provider."""
 
 
 @attrs.frozen(eq=False, repr=False)
 class Model(Value):
-    """A model named without doubt: nothing in `name` is read as a provider.
+    """A model whose `name` is never split into provider and model.
 
     Args:
-        name: The model's name, slashes and all.
-        provider: Pin to this provider instance, or `None` for any that has the model.
+        name: The model's name; it may hold slashes.
+        provider: The provider instance that must answer; `None`, the default, for every provider that has the model.
     """
 
-    name: str
-    provider: str | None = None
+    name: str = attrs.field(validator=TEXT)
+    provider: str | None = attrs.field(default=None, validator=TEXT.or_none)
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.name}" if self.provider else self.name
@@ -35,20 +35,20 @@ class Model(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class Request(Value):
-    """What a provider is asked to answer. `None` means that the caller did not say.
+    """The request that a provider answers. `None` means that the caller gave no value.
 
     Args:
         model: The model's name as the provider knows it.
         messages: The conversation in the OpenAI chat shape, oldest first; at least one message.
-        stream: Whether the caller wants the answer in pieces as they come.
-        temperature: Randomness, in the vendor's own range.
-        max_tokens: The most tokens to answer with.
-        stop: Texts that end the answer.
+        stream: Whether the caller reads the answer in pieces as they arrive. Default false.
+        temperature: Randomness of the answer, in the vendor's own range.
+        max_tokens: The maximum number of tokens of the answer.
+        stop: Texts at which the answer ends.
         tools: Tool definitions in the OpenAI shape.
         tool_choice: `"auto"`, `"none"`, `"required"`, or the OpenAI shape that names one tool.
         response_format: The OpenAI shape: `{"type": "json_object"}` or `{"type": "json_schema", ...}`.
-        seed: Asks the vendor for repeatable sampling.
-        options: Vendor-specific keywords that the caller gave for this provider.
+        seed: A whole number with which the vendor makes its sampling repeatable.
+        options: Vendor-specific keywords for this provider.
     """
 
     model: str
@@ -61,4 +61,4 @@ class Request(Value):
     tool_choice: str | Mapping[str, Any] | None = None
     response_format: Mapping[str, Any] | None = None
     seed: int | None = None
-    options: Options = MappingProxyType({})
+    options: Options = attrs.field(factory=dict)  # a read-only view would not pickle

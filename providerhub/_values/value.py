@@ -1,26 +1,33 @@
-"""How a value is compared and shown, written once for all value classes."""
+"""The base of all value classes: comparison, `repr`, pickles, and the module that a public class names."""
 
 from __future__ import annotations
 
 import reprlib
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, ClassVar
 
 import attrs
 
+from providerhub._values.checks import NUMBER
+
+is_number = NUMBER.test
+
 
 class Value:
     """Base of the value classes, each an `attrs.frozen(eq=False, repr=False)`.
 
-    attrs would write the same methods anew for every class, as source text that is compiled at each import: with some forty
-    classes that was a tenth of what a program waits for before its first call.
+    attrs would generate these methods for each class as source text and compile it at each import. With forty classes that took
+    a tenth of the time that a program needs before its first call.
     """
 
     __slots__ = ()
 
     __attrs_attrs__: ClassVar[tuple[attrs.Attribute[Any], ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        # attrs generates its own `__getstate__` and `__setstate__` for a slotted class that has none in its namespace.
+        cls.__setstate__ = cls.__setstate__  # type: ignore[method-assign]
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
@@ -36,12 +43,21 @@ class Value:
         shown = [field.name for field in self.__attrs_attrs__ if field.repr]
         return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in self.__attrs_attrs__}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        # A pickle of an earlier version lacks the fields that were added since; one of a later version may have more.
+        for field in self.__attrs_attrs__:
+            value = state[field.name] if field.name in state else _default(field)
+            object.__setattr__(self, field.name, value)
+
 
 _GETTERS: dict[type[Value], Callable[[Any], Any]] = {}
 
 
 def _compared(cls: type[Value]) -> Callable[[Any], Any]:
-    """What reads the fields that count when two values are compared."""
+    """Return a function that reads the fields that count in a comparison."""
     getter = _GETTERS.get(cls)
     if getter is None:
         names = [field.name for field in cls.__attrs_attrs__ if field.eq]
@@ -54,11 +70,23 @@ def _nothing(_value: object) -> tuple[()]:
     return ()
 
 
-def is_number(value: object) -> bool:
-    """Whether it is a finite number that a float can hold; a truth value is none.
+def _default(field: attrs.Attribute[Any]) -> Any:
+    if field.default is attrs.NOTHING:
+        raise TypeError(f"the pickle lacks the field {field.name!r}, which has no default")
+    default: Any = field.default
+    converter: Any = field.converter or (lambda value: value)
+    return converter(default.factory() if isinstance(default, attrs.Factory) else default)  # type: ignore[arg-type]
+
+
+def publish(names: Mapping[str, Any], package: str = "providerhub") -> None:
+    """Let the classes and functions of a package name the module from which users import them.
+
+    Tracebacks, pickles and `repr` show that module, and a pickle stays readable when the private module moves.
 
     Args:
-        value: Anything.
+        names: The package's namespace. The names in its `__all__` are changed.
+        package: The public module.
     """
-    # By comparison: `math.isfinite` raises on whole numbers of more than some 300 digits.
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    for name in names["__all__"]:
+        if getattr(names[name], "__module__", "").startswith("providerhub."):
+            names[name].__module__ = package
