@@ -16,6 +16,20 @@ from providerhub._settings.table import ANY_NAME, KEYS, Key, below
 from providerhub._settings.toml_lines import Path, locate
 from providerhub._values import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout
 from providerhub._values.capabilities import ModelInfo
+from providerhub._values.checks import (
+    COUNT,
+    FLAG,
+    NAMES,
+    NOT_NEGATIVE,
+    NUMBER,
+    PROVIDER_NAME,
+    SECONDS,
+    SHARE,
+    TEXT,
+    Check,
+    instance_of,
+    one_of,
+)
 from providerhub._values.errors import ConfigurationError
 
 VARIABLE = "PROVIDERHUB_CONFIG"
@@ -150,33 +164,26 @@ def _parsed(text: str) -> tuple[dict[str, Any], dict[Path, int], Problem | None]
         return {}, {}, Problem(line, f"this is not TOML: {said}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "text": (_is_text, "a text that is not empty"),
-    "number": (_is_number, "a number"),
-    "whole number": (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
-    "flag": (lambda value: isinstance(value, bool), "true or false"),
-    "names": (_is_texts, 'a list of names, such as ["acme"]'),
-    "command": (lambda value: _is_texts(value) and bool(value), 'a program and its arguments, such as ["pass", "show", "acme"]'),
-    "table": (lambda value: isinstance(value, dict), "a table"),
-    "seconds or table": (lambda value: _is_number(value) or isinstance(value, dict), "a number of seconds or a table"),
-    "models": (lambda value: isinstance(value, str | list | dict), "a model or a list of models"),
-    "models of a provider": (lambda value: isinstance(value, list), "a list of names and tables"),
-    "key": (lambda value: isinstance(value, str | dict), 'a table such as { env = "VARIABLE" }'),
-    "option": (lambda _value: True, "any value"),
+KINDS: dict[str, Check] = {
+    "text": TEXT,
+    "number": NUMBER,
+    "number from 0": NOT_NEGATIVE,
+    "number from 0 to 1": SHARE,
+    "seconds": SECONDS,
+    "whole number from 1": COUNT,
+    "flag": FLAG,
+    "names": Check('a list of names, such as ["acme"]', NAMES.test),
+    "command": Check(
+        'a program and its arguments, such as ["pass", "show", "acme"]', lambda value: NAMES.test(value) and bool(value)
+    ),
+    "table": instance_of(dict, "a table"),
+    "seconds or table": Check(f"{SECONDS.wanted}, or a table", lambda value: SECONDS.test(value) or isinstance(value, dict)),
+    "models": instance_of((str, list, dict), "a model or a list of models"),
+    "models of a provider": instance_of(list, "a list of names and tables"),
+    "key": instance_of((str, dict), 'a table such as { env = "VARIABLE" }'),
+    "option": instance_of(object, "any value"),
 }
-"""What a key's value may be → how that is told, and how it is said."""
+"""The name of a kind of value, as the reference shows it → its check."""
 
 _WORDS = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a table"}
 
@@ -208,9 +215,9 @@ class _Reading:
         """
         readers: dict[str, Callable[[Any], Any]] = {
             "timeout": self._timeout,
-            "retry": lambda value: self._made(RetryPolicy, ("retry",), "retry", value),
-            "breaker": lambda value: self._made(BreakerRules, ("breaker",), "breaker", value),
-            "budget": lambda value: self._made(BudgetRules, ("budget",), "budget", value),
+            "retry": lambda value: RetryPolicy(**self._checked(("retry",), "retry", value)),
+            "breaker": lambda value: BreakerRules(**self._checked(("breaker",), "breaker", value)),
+            "budget": lambda value: BudgetRules(**self._checked(("budget",), "budget", value)),
             "aliases": self._aliases,
             "prefer": lambda value: self._checked(("prefer",), "prefer", value),
             "providers": self._providers,
@@ -241,36 +248,25 @@ class _Reading:
         return sound
 
     def _fits(self, path: Path, key: Key, value: object) -> bool:
-        fits, wanted = KINDS[key.kind]
-        if not fits(value):
-            # The value is not repeated: it may be a key that was put in the wrong place.
-            self._problem(path, f"{_dotted(path)} must be {wanted}, not {_WORDS.get(type(value), 'a date or time')}")
-        elif key.choices and value not in key.choices:
+        check = KINDS[key.kind]
+        choices = one_of(key.choices)
+        if not check.test(value):
+            # Only where a number belongs, a number is shown. Any other value may be a key in the wrong place.
+            shown = (
+                str(value).lower()
+                if check.test(1) and isinstance(value, int | float)
+                else _WORDS.get(type(value), "a date or time")
+            )
+            self._problem(path, f"{_dotted(path)} must be {check.wanted}, not {shown}")
+        elif key.choices and not choices.test(value):
             near = _nearest(str(value), key.choices)
-            self._problem(path, f"{_dotted(path)} must be one of {', '.join(key.choices)}, not {value!r}{near}")
+            self._problem(path, f"{_dotted(path)} must be {choices.wanted}, not {value!r}{near}")
         else:
             return True
         return False
 
-    def _made(self, cls: Callable[..., Any], path: Path, pattern: str, table: dict[str, Any], **more: Any) -> Any:
-        """A value class from a table, of those of its entries that the class accepts."""
-        sound = self._checked(path, pattern, table)
-        accepted = {name: v for name, v in sound.items() if self._accepted(cls, (*path, name), {**more, name: v})}
-        return cls(**more, **accepted)
-
-    def _accepted(self, cls: Callable[..., Any], path: Path, arguments: dict[str, Any]) -> bool:
-        try:
-            cls(**arguments)
-        except (TypeError, ValueError) as error:
-            self._problem(path, f"{_dotted(path[:-1])}: {error}" if path[:-1] else str(error))
-            return False
-        return True
-
-    def _timeout(self, value: Any) -> Timeout:
-        if isinstance(value, dict):
-            made: Timeout = self._made(Timeout, ("timeout",), "timeout", value)
-            return made
-        return Timeout(total=value) if self._accepted(Timeout, ("timeout",), {"total": value}) else Timeout()
+    def _timeout(self, value: float | dict[str, Any]) -> Timeout:
+        return Timeout(**(self._checked(("timeout",), "timeout", value) if isinstance(value, dict) else {"total": value}))
 
     def _aliases(self, table: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
         aliases: dict[str, tuple[Any, ...]] = {}
@@ -289,9 +285,9 @@ class _Reading:
 
     def _target(self, path: Path, item: object) -> str | Model | None:
         """One model that an alias stands for."""
-        if isinstance(item, dict) and {"name"} <= set(item) <= {"name", "provider"} and all(map(_is_text, item.values())):
+        if isinstance(item, dict) and {"name"} <= set(item) <= {"name", "provider"} and all(map(TEXT.test, item.values())):
             return Model(**item)
-        if isinstance(item, str) and item.strip():
+        if TEXT.test(item):
             return item
         self._problem(
             path, f'{_dotted(path[:2])} must hold models: "name", "provider/name" or {{ name = "...", provider = "..." }}'
@@ -302,8 +298,8 @@ class _Reading:
         providers = {}
         for name, entries in self._checked(("providers",), "providers", table).items():
             path: Path = ("providers", name)
-            if not name.strip() or "/" in name:
-                self._problem(path, f"a provider's name cannot be empty or hold a slash: {name!r}")
+            if not PROVIDER_NAME.test(name):
+                self._problem(path, f"a provider's name must be {PROVIDER_NAME.wanted}, not {name!r}")
             else:
                 providers[name] = self._provider(path, entries)
         return providers
@@ -318,8 +314,7 @@ class _Reading:
         }
         sound = self._checked(path, "providers.*", entries)
         values = {name: readers[name]((*path, name), value) if name in readers else value for name, value in sound.items()}
-        accepted = {name: v for name, v in values.items() if self._accepted(ProviderConfig, (*path, name), {name: v})}
-        return ProviderConfig(name=path[1], origin=self._path, **accepted)  # type: ignore[arg-type]
+        return ProviderConfig(name=str(path[1]), origin=self._path, **values)
 
     def _beside(self, path: str) -> str:
         """A path in the file is meant from the file's folder, never from the working directory."""
@@ -331,14 +326,13 @@ class _Reading:
         return tuple(model for model in found if model is not None)
 
     def _model(self, path: Path, item: object) -> ModelInfo | None:
-        if isinstance(item, str) and item.strip():
+        if TEXT.test(item):
             return ModelInfo(item)
-        if not isinstance(item, dict) or not _is_text(item.get("name")):
+        if not isinstance(item, dict) or not TEXT.test(item.get("name")):
             self._problem(path, f'{_dotted(path[:3])} must hold names, or tables such as {{ name = "acme-1" }}')
             return None
         rest = {key: value for key, value in item.items() if key != "name"}
-        made: ModelInfo = self._made(ModelInfo, path, "providers.*.models.*", rest, name=item["name"])
-        return made
+        return ModelInfo(item["name"], **self._checked(path, "providers.*.models.*", rest))
 
     def _options(self, path: Path, table: dict[str, Any]) -> dict[str, Any]:
         options = {}
@@ -371,8 +365,6 @@ class _Reading:
         for name, owner in (("timeout", "command"), ("username", "keyring")):
             if name in table and owner not in table:
                 self._problem((*path, name), f"{_dotted((*path, name))} belongs to {owner}")
-        if "timeout" in sound and not 0 < sound["timeout"] < float("inf"):
-            self._problem((*path, "timeout"), f"{_dotted((*path, 'timeout'))} must be a positive, finite number of seconds")
         if "command" in sound and self._mode & stat.S_IWOTH:
             self._problem(path, f"{_dotted(path)} names a command in a file that anybody may change: `chmod o-w {self._path}`")
         if len(self._problems) > before:
