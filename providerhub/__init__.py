@@ -14,6 +14,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(_unknown(name))
     exports = _import_module("providerhub._exports")
     globals().update({export: getattr(exports, export) for export in exports.__all__}, __all__=exports.__all__)
+    globals().update(exports.HINTS)
     try:
         return globals()[name]
     except KeyError:
@@ -22,7 +23,7 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     __getattr__("__all__")
-    return sorted(globals())
+    return sorted(globals().keys() - _import_module("providerhub._exports").HINTS.keys())
 
 
 def _unknown(name: str) -> str:

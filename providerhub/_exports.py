@@ -1,4 +1,7 @@
-"""What `import providerhub` offers: the package takes it from here when the first name is asked for."""
+"""The public names of `providerhub`. The package imports them when its first attribute is read."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.many import Outcome
@@ -64,6 +67,7 @@ from providerhub._values.errors import (
     TLSError,
 )
 from providerhub._values.provider import CallContext, Provider
+from providerhub._values.value import publish
 from providerhub._version import __version__
 from providerhub.hookspecs import hookimpl
 
@@ -79,3 +83,8 @@ __all__ = [
     "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Usage", "UsageDelta", "__version__", "acomplete", "complete",
     "complete_many", "error_from_status", "explain", "hookimpl",
 ]  # fmt: skip
+
+HINTS = {"Any": Any, "ClassVar": ClassVar, "Mapping": Mapping, "Sequence": Sequence}
+"""Names in the annotations of public classes. `typing.get_type_hints` looks for them in the module that a class names."""
+
+publish(globals())

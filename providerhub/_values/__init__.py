@@ -1,7 +1,38 @@
-"""Value classes: frozen, slotted, and without knowledge of anything above them."""
+"""The value classes, the error tree and the provider protocol: everything that the other layers speak about.
+
+All names here are public: users import them from `providerhub`.
+"""
 
 from providerhub._values.answer import Completion, ToolCall, Usage
+from providerhub._values.capabilities import ModelInfo, ProviderInfo, Setting
 from providerhub._values.config import ProviderConfig, Secret
+from providerhub._values.errors import (
+    AllProvidersFailedError,
+    AmbiguousProviderError,
+    AuthenticationError,
+    BadRequestError,
+    CallerError,
+    ConfigurationError,
+    ContentPolicyError,
+    ContextLengthError,
+    DeadlineExceededError,
+    EmptyAnswerError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ModelUnavailableError,
+    NoCapableProviderError,
+    PluginError,
+    ProtocolError,
+    ProviderConnectionError,
+    ProviderError,
+    ProviderHubError,
+    ProviderTimeoutError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+    StreamInterruptedError,
+    TLSError,
+)
 from providerhub._values.events import (
     Event,
     Finish,
@@ -13,34 +44,20 @@ from providerhub._values.events import (
     UsageDelta,
 )
 from providerhub._values.knobs import BreakerRules, BudgetRules, RetryPolicy, Timeout
+from providerhub._values.provider import CallContext, Provider
 from providerhub._values.request import Message, Model, Options, Request
 from providerhub._values.route import Attempt, Candidate, Route, RoutePlan, Skip
+from providerhub._values.value import publish
 
 __all__ = [
-    "Attempt",
-    "BreakerRules",
-    "BudgetRules",
-    "Candidate",
-    "Completion",
-    "Event",
-    "Finish",
-    "Message",
-    "Model",
-    "Options",
-    "ProviderConfig",
-    "ReasoningDelta",
-    "RefusalDelta",
-    "Request",
-    "Restarted",
-    "RetryPolicy",
-    "Route",
-    "RoutePlan",
-    "Secret",
-    "Skip",
-    "TextDelta",
-    "Timeout",
-    "ToolCall",
-    "ToolCallDelta",
-    "Usage",
-    "UsageDelta",
-]
+    "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AuthenticationError", "BadRequestError", "BreakerRules",
+    "BudgetRules", "CallContext", "CallerError", "Candidate", "Completion", "ConfigurationError", "ContentPolicyError",
+    "ContextLengthError", "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "InvalidRequestError", "Message",
+    "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "Options", "PluginError",
+    "ProtocolError", "Provider", "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError",
+    "ProviderInfo", "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta", "Request",
+    "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "Skip", "StreamInterruptedError",
+    "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Usage", "UsageDelta",
+]  # fmt: skip
+
+publish(globals())

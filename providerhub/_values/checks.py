@@ -53,7 +53,7 @@ class Check:
     @property
     def or_none(self) -> Check:
         """The same check, which `None` passes too."""
-        return Check(f"{self.wanted} or None", lambda value: value is None or self.test(value), self.shown)
+        return Check(f"{self.wanted}, or None", lambda value: value is None or self.test(value), self.shown)
 
 
 def _number(value: object) -> bool:
@@ -107,13 +107,13 @@ def one_of(names: Sequence[str]) -> Check:
 
 
 def instance_of(kind: type | tuple[type, ...], wanted: str) -> Check:
-    """An instance of a class.
+    """An instance of a class. A message shows the type of a refused value, not the value.
 
     Args:
         kind: The class, or several of which one is enough.
         wanted: The words for it, best with an example: "a Timeout, such as Timeout(total=30)".
     """
-    return Check(wanted, lambda value: isinstance(value, kind))
+    return Check(wanted, lambda value: isinstance(value, kind), shape)
 
 
 def mapping_to(kind: type, wanted: str) -> Check:
@@ -138,7 +138,7 @@ SECONDS = Check("a positive, finite number of seconds", lambda value: _number(va
 SHARE = Check("a number from 0 to 1", lambda value: _number(value) and 0 <= value <= 1)
 WHOLE = Check("a whole number", _whole)
 COUNT = at_least(1)
-FLAG = instance_of(bool, "true or false")
+FLAG = Check("true or false", lambda value: isinstance(value, bool))
 TEXT = Check("a text that is not empty", _text)
 ANY_TEXT = instance_of(str, "a text")
 TEXT_OR_TEXTS = Check("a text or a list of texts", lambda value: isinstance(value, str) or _list_of(value, str))

@@ -134,10 +134,13 @@ class ProviderConfig(Value):
     origin: str = "argument"
 
     def get(self, name: str) -> Any:
-        """Return the value of one declared setting, or `None` when it has no value.
+        """Look up one declared setting.
 
         Args:
             name: `"url"`, `"api_key"`, or a key of `options`.
+
+        Returns:
+            The value, or `None` when the setting has no value.
         """
         if name in {"url", "api_key"}:
             return getattr(self, name)

@@ -36,7 +36,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from providerhub._values import Attempt, Completion, Route
+from providerhub._values.answer import Completion
+from providerhub._values.route import Attempt, Route
 
 EXCERPT_LIMIT = 500
 """Characters of a foreign body that an error keeps: enough to recognise it, too few to leak a conversation."""

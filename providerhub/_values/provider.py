@@ -9,7 +9,9 @@ import time
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Protocol, runtime_checkable
 
-from providerhub._values import Event, Request, Timeout
+from providerhub._values.events import Event
+from providerhub._values.knobs import Timeout
+from providerhub._values.request import Request
 
 _log = logging.getLogger("providerhub")
 

@@ -61,4 +61,4 @@ class Request(Value):
     tool_choice: str | Mapping[str, Any] | None = None
     response_format: Mapping[str, Any] | None = None
     seed: int | None = None
-    options: Options = attrs.field(factory=dict)  # a read-only view would not pickle
+    options: Mapping[str, Any] = attrs.field(factory=dict)  # a read-only view would not pickle

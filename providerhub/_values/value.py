@@ -23,7 +23,7 @@ class Value:
 
     __slots__ = ()
 
-    __attrs_attrs__: ClassVar[tuple[attrs.Attribute[Any], ...]] = ()
+    __attrs_attrs__: ClassVar[tuple[Any, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         # attrs generates its own `__getstate__` and `__setstate__` for a slotted class that has none in its namespace.

@@ -15,6 +15,7 @@ No redirect is followed (a redirect would carry the conversation, and some keys,
 `.netrc`, cookie or proxy variable of the environment is read, and bodies are asked for without compression.
 """
 
+from providerhub._values.value import publish
 from providerhub.http._address import is_loopback
 from providerhub.http._answer import BODY_LIMIT as BODY_LIMIT
 from providerhub.http._answer import ERROR_BODY_LIMIT as ERROR_BODY_LIMIT
@@ -22,3 +23,5 @@ from providerhub.http._answer import Answer
 from providerhub.http._client import HttpClient
 
 __all__ = ["Answer", "HttpClient", "is_loopback"]
+
+publish(globals(), __name__)

@@ -1,0 +1,124 @@
+"""Write a pickle of every public value class and every error into this folder.
+
+    python tests/unit/pickles/make.py          write the files that are missing
+    python tests/unit/pickles/make.py NAME     write this one again
+
+A release must read the pickles of the releases before it, so a file is not written again because a class has got a new field.
+"""
+
+import pickle
+import sys
+from pathlib import Path
+
+import providerhub as ph
+from providerhub._settings.secrets import CommandKey, EnvironmentKey, KeyringKey
+
+FOLDER = Path(__file__).resolve().parent
+PROTOCOL = 4
+
+USAGE = ph.Usage(input_tokens=10, output_tokens=5, cached_tokens=4, reasoning_tokens=2)
+CALL = ph.ToolCall("call-1", "weather", '{"city": "Oslo"}')
+MODEL = ph.ModelInfo(
+    "acme-large", aliases=("acme",), supports_stream=True, supports_tools=False, context_window=8192, price_in=0.5, price_out=1.5
+)
+SETTING = ph.Setting("region", env="ACME_REGION", required=True, default="eu", help="Where it runs.")
+SKIP = ph.Skip("beta", "m", "no stream", "declared by the plugin")
+CANDIDATE = ph.Candidate("acme", "acme-large", "acme-*", match="prefix", context_window=8192, prefill=True, stream=False)
+ATTEMPT = ph.Attempt(
+    1, "acme", "m", outcome="error", error=ph.ServerError("down", provider="acme", model="m", status=503), waited=0.5,
+    started=0.25, duration=1.5, first_token=0.75, notes=("wrong content type",),
+)  # fmt: skip
+ROUTE = ph.Route(attempts=(ATTEMPT,), skipped=(SKIP,), duration=2.5)
+COMPLETION = ph.Completion(
+    text="Hello", reasoning="Hm.", tool_calls=(CALL,), refusal="No.", finish_reason="stop", usage=USAGE, provider="acme",
+    model="m", route=ROUTE,
+)  # fmt: skip
+CONFIG = ph.ProviderConfig(
+    name="acme-eu", plugin="acme", url="https://api.acme.example", api_key="canary", options={"region": "eu"},
+    proxies={"https": "http://proxy:3128"}, ca_bundle="/etc/ca.pem", models=("tiny", MODEL), priority=2, weight=0.5,
+    origin="file",
+)  # fmt: skip
+
+VALUES = {
+    "Attempt": ATTEMPT,
+    "BreakerRules": ph.BreakerRules(window=1, calls=2, share=0.25, in_a_row=3, open_first=4, open_most=5),
+    "BudgetRules": ph.BudgetRules(capacity=1, per_success=0.5, interval=2),
+    "Candidate": CANDIDATE,
+    "Completion": COMPLETION,
+    "Finish": ph.Finish("length"),
+    "InstanceView": ph.InstanceView(name="acme", plugin="acme", models=(MODEL,), settings=(SETTING,)),
+    "Model": ph.Model("meta/x", "acme"),
+    "ModelInfo": MODEL,
+    "Outcome": ph.Outcome(index=3, completion=COMPLETION),
+    "ProviderConfig": CONFIG,
+    "ProviderInfo": ph.ProviderInfo(
+        name="acme", models=(MODEL, "tiny"), factory="acme.provider:create", settings=(SETTING,), needs_auth=True,
+        discover="acme.provider:discover", description="For tests.",
+    ),
+    "ReasoningDelta": ph.ReasoningDelta("Hm."),
+    "RefusalDelta": ph.RefusalDelta("No."),
+    "Request": ph.Request(
+        "m", ({"role": "user", "content": "Hello"},), stream=True, temperature=0.5, max_tokens=7, stop=("END",),
+        tools=({"type": "function"},), tool_choice="auto", response_format={"type": "json_object"}, seed=1, options={"a": 1},
+    ),
+    "Restarted": ph.Restarted("acme", "m", continued=True, error=ph.ServerError("down")),
+    "RetryPolicy": ph.RetryPolicy(
+        attempts=1, attempts_per_provider=1, backoff=2, backoff_max=3, throttle_backoff=4, retry_after_max=5, pause_max=6,
+        hedge_quantile=0.5, hedge_samples=7,
+    ),
+    "Route": ROUTE,
+    "RoutePlan": ph.RoutePlan((CANDIDATE,), (SKIP,)),
+    "Secret": ph.Secret("canary"),
+    "Setting": SETTING,
+    "Settings": ph.Settings(
+        providers={
+            "acme-eu": CONFIG,
+            "b": ph.ProviderConfig(api_key=ph.Secret.later(EnvironmentKey("B_KEY"))),
+            "c": ph.ProviderConfig(api_key=ph.Secret.later(CommandKey(("pass", "show", "c"), 5.0))),
+            "d": ph.ProviderConfig(api_key=ph.Secret.later(KeyringKey("d", "me"))),
+        },
+        aliases={"fast": "m", "best": ["a", ph.Model("y/z")]}, timeout=ph.Timeout(total=30), retry=ph.RetryPolicy(attempts=2),
+        breaker=ph.BreakerRules(calls=2), budget=ph.BudgetRules(capacity=1), strategy="fastest", on_interrupt="restart",
+        hedge=True, emulate_stream=True, allow="acme", block=["beta"], autoload=False, prefer={"acme": "acme-official"},
+        origins={"hedge": "settings.toml:3"},
+    ),
+    "Skip": SKIP,
+    "TextDelta": ph.TextDelta("Hello"),
+    "Timeout": ph.Timeout(connect=1, first_token=2, byte_idle=3, token_idle=4, total=5),
+    "ToolCall": CALL,
+    "ToolCallDelta": ph.ToolCallDelta(1, "call-1", "weather", "{"),
+    "Usage": USAGE,
+    "UsageDelta": ph.UsageDelta(USAGE),
+}  # fmt: skip
+
+
+def _error(cls):
+    if cls is ph.PluginError:
+        error = cls("broken", plugin="acme", model="m")
+    elif cls is ph.StreamInterruptedError:
+        error = cls("broke", partial="Hel", completion=COMPLETION, provider="acme", cause=ph.ServerError("down", status=503))
+    elif cls is ph.AllProvidersFailedError:
+        error = cls("1 attempt failed", attempts=(ATTEMPT,))
+    elif issubclass(cls, ph.ProviderError):
+        error = cls("no", provider="acme", model="m", status=499, retryable=True, retry_after=3.5, excerpt="{}")
+    else:
+        error = cls("what happened")
+    error.route = ROUTE
+    return error
+
+
+PUBLIC = {name: getattr(ph, name) for name in ph.__all__}
+ERRORS = {name: _error(cls) for name, cls in PUBLIC.items() if isinstance(cls, type) and issubclass(cls, ph.ProviderHubError)}
+OBJECTS = VALUES | ERRORS
+
+
+def main():
+    """Write the files."""
+    for name, value in OBJECTS.items():
+        path = FOLDER / f"{name}.pickle"
+        if name in sys.argv[1:] or not path.exists():
+            path.write_bytes(pickle.dumps(value, PROTOCOL))
+
+
+if __name__ == "__main__":
+    main()
