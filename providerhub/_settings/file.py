@@ -1,6 +1,6 @@
-"""The settings file: where it is, what it says, and every mistake in it with its line and the nearest known key.
+"""The settings file: its path, its values, and each mistake in it with the line and the nearest known key.
 
-It is never looked for in the working directory: a checkout must not be able to redirect prompts.
+It is never read from the working directory: a checkout must not be able to redirect prompts.
 """
 
 from __future__ import annotations
@@ -12,42 +12,29 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from providerhub._settings.secrets import COMMAND_SECONDS, CommandKey, EnvironmentKey, KeyringKey
-from providerhub._settings.table import ANY_NAME, KEYS, Key, below
+from providerhub._settings.table import ANY_NAME, KEYS, KINDS, Key, below
 from providerhub._settings.toml_lines import Path, locate
 from providerhub._values import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout
 from providerhub._values.capabilities import ModelInfo
-from providerhub._values.checks import (
-    COUNT,
-    FLAG,
-    NAMES,
-    NOT_NEGATIVE,
-    NUMBER,
-    PROVIDER_NAME,
-    SECONDS,
-    SHARE,
-    TEXT,
-    Check,
-    instance_of,
-    one_of,
-)
+from providerhub._values.checks import PROVIDER_NAME, TEXT, one_of
 from providerhub._values.errors import ConfigurationError
 
 VARIABLE = "PROVIDERHUB_CONFIG"
 """The environment variable that names the settings file."""
 
 SIZE_LIMIT = 1024 * 1024
-"""Bytes; whatever is longer was not written as settings."""
+"""Bytes; a longer file is not read."""
 
 _SOURCES = ("env", "command", "keyring")
-"""The keys of a table that stands for a key, of which it has exactly one."""
+"""The keys of a table that stands for an API key. Such a table has exactly one of them."""
 
 
 class Problem(NamedTuple):
-    """One mistake.
+    """One mistake in a settings file.
 
     Args:
-        line: Where, counted from 1; `None` when it concerns the file as a whole.
-        text: What is wrong, and what to do.
+        line: The line, counted from 1; `None` when the mistake concerns the file as a whole.
+        text: The mistake, and the way to mend it.
     """
 
     line: int | None
@@ -55,13 +42,13 @@ class Problem(NamedTuple):
 
 
 class SettingsFile(NamedTuple):
-    """What a settings file says.
+    """The content of a settings file.
 
     Args:
-        path: Where it is.
-        values: Arguments for `Settings`; of a file with mistakes, those that are right.
+        path: The path of the file.
+        values: Arguments for `Settings`. From a file with mistakes, the entries without one.
         lines: Dotted key → the line on which it stands.
-        problems: Its mistakes, in the order of their lines.
+        problems: The mistakes, in the order of their lines.
     """
 
     path: str
@@ -70,16 +57,16 @@ class SettingsFile(NamedTuple):
     problems: tuple[Problem, ...] = ()
 
     def where(self, problem: Problem) -> str:
-        """A mistake as one line: file, line, and what is wrong.
+        """Describe a mistake in one line, with file and line.
 
         Args:
-            problem: One of this file's.
+            problem: One of the mistakes of this file.
         """
         return f"{self.path}:{problem.line or 1}: {problem.text}"
 
     @property
     def error(self) -> ConfigurationError | None:
-        """The error for its mistakes: the first, and how many more there are."""
+        """The error for the first mistake, with the number of the others; `None` without mistakes."""
         if not self.problems:
             return None
         more = len(self.problems) - 1
@@ -88,37 +75,38 @@ class SettingsFile(NamedTuple):
 
 
 def settings_path(environ: Mapping[str, str]) -> str | None:
-    """Where the settings file is: `PROVIDERHUB_CONFIG`, else in the user's configuration folder, whether it exists or not.
+    """Find the settings file: `PROVIDERHUB_CONFIG`, else `settings.toml` in the user's configuration folder.
 
     Args:
-        environ: The environment's variables.
+        environ: Environment variables by name, such as `os.environ`.
 
     Returns:
-        An absolute path; `None` when the user has no configuration folder.
+        An absolute path, whether the file exists or not; `None` when the user has no configuration folder.
 
     Raises:
-        ConfigurationError: The variable's path depends on the working directory.
+        ConfigurationError: The variable holds a relative path.
     """
     named = environ.get(VARIABLE)
     del environ  # it may hold keys, and a traceback may show locals
     if named:
-        path = os.path.expanduser(named)  # noqa: PTH111 -- pathlib is not worth its import here
-        if not os.path.isabs(path):  # noqa: PTH117 -- the same
+        path = os.path.expanduser(named)
+        if not os.path.isabs(path):
             msg = f"{VARIABLE} must be an absolute path, so that no working directory can redirect prompts, not {named!r}"
             raise ConfigurationError(msg)
         return path
-    from platformdirs import user_config_dir  # noqa: PLC0415 -- wanted only where the variable does not say it
+    from platformdirs import user_config_dir  # noqa: PLC0415 -- not needed when the variable is set
 
-    path = os.path.join(user_config_dir("providerhub", appauthor=False), "settings.toml")  # noqa: PTH118 -- as above
-    return path if os.path.isabs(path) else None  # noqa: PTH117 -- without a home it would begin with a bare `~`
+    # Without a home directory the path would begin with a bare `~`.
+    path = os.path.join(user_config_dir("providerhub", appauthor=False), "settings.toml")
+    return path if os.path.isabs(path) else None
 
 
 def read(path: str, *, optional: bool = False) -> SettingsFile:
-    """Read a settings file. Nothing is raised: what is wrong with it stands in `problems`.
+    """Read a settings file. Mistakes do not raise; they stand in `problems`.
 
     Args:
-        path: Where it is.
-        optional: Whether it need not exist.
+        path: The path of the file.
+        optional: Whether the file may be missing. Default false.
     """
     text, mode, problem = _text(path, optional=optional)
     if problem is not None:
@@ -132,9 +120,9 @@ def read(path: str, *, optional: bool = False) -> SettingsFile:
 
 
 def _text(path: str, *, optional: bool) -> tuple[str, int, Problem | None]:
-    """The file's text and mode, or what keeps it from being read."""
+    """Return the file's text and mode, or the problem that keeps it from being read."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 -- pathlib is not worth its import here
+        with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             raw = file.read(SIZE_LIMIT + 1)
     except OSError as error:
@@ -151,8 +139,8 @@ def _text(path: str, *, optional: bool) -> tuple[str, int, Problem | None]:
 
 
 def _parsed(text: str) -> tuple[dict[str, Any], dict[Path, int], Problem | None]:
-    """The text as data, and where everything stands; or why it is not TOML."""
-    import re  # noqa: PLC0415 -- these are wanted only where there is a settings file
+    """Return the data and the lines of its keys, or the problem that keeps the text from being TOML."""
+    import re  # noqa: PLC0415 -- a program without a settings file does not need it
     import tomllib  # noqa: PLC0415 -- the same
 
     try:
@@ -164,27 +152,6 @@ def _parsed(text: str) -> tuple[dict[str, Any], dict[Path, int], Problem | None]
         return {}, {}, Problem(line, f"this is not TOML: {said}")
 
 
-KINDS: dict[str, Check] = {
-    "text": TEXT,
-    "number": NUMBER,
-    "number from 0": NOT_NEGATIVE,
-    "number from 0 to 1": SHARE,
-    "seconds": SECONDS,
-    "whole number from 1": COUNT,
-    "flag": FLAG,
-    "names": Check('a list of names, such as ["acme"]', NAMES.test),
-    "command": Check(
-        'a program and its arguments, such as ["pass", "show", "acme"]', lambda value: NAMES.test(value) and bool(value)
-    ),
-    "table": instance_of(dict, "a table"),
-    "seconds or table": Check(f"{SECONDS.wanted}, or a table", lambda value: SECONDS.test(value) or isinstance(value, dict)),
-    "models": instance_of((str, list, dict), "a model or a list of models"),
-    "models of a provider": instance_of(list, "a list of names and tables"),
-    "key": instance_of((str, dict), 'a table such as { env = "VARIABLE" }'),
-    "option": instance_of(object, "any value"),
-}
-"""The name of a kind of value, as the reference shows it → its check."""
-
 _WORDS = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a table"}
 
 
@@ -193,12 +160,12 @@ def _dotted(path: Iterable[str | int]) -> str:
 
 
 class _Reading:
-    """One pass over what a file says.
+    """Converts the data of one file, and collects the mistakes in it.
 
     Args:
-        path: The file.
-        mode: Its mode bits.
-        lines: Where everything stands.
+        path: The path of the file.
+        mode: The permission bits of the file.
+        lines: The line of each key.
     """
 
     def __init__(self, path: str, mode: int, lines: dict[Path, int]) -> None:
@@ -208,10 +175,10 @@ class _Reading:
         self._problems: list[Problem] = []
 
     def settings(self, data: dict[str, Any]) -> SettingsFile:
-        """Everything.
+        """Convert the whole file.
 
         Args:
-            data: What `tomllib` made of the text.
+            data: The result of `tomllib.loads`.
         """
         readers: dict[str, Callable[[Any], Any]] = {
             "timeout": self._timeout,
@@ -235,7 +202,7 @@ class _Reading:
         self._problems.append(Problem(line, text))
 
     def _checked(self, path: Path, pattern: str, table: dict[str, Any]) -> dict[str, Any]:
-        """The entries of a table that are known and of the right kind; the others become problems."""
+        """Return the entries of a table that are known and of the right kind; each of the others becomes a problem."""
         known = below(pattern)
         sound = {}
         for name, value in table.items():
@@ -251,12 +218,9 @@ class _Reading:
         check = KINDS[key.kind]
         choices = one_of(key.choices)
         if not check.test(value):
-            # Only where a number belongs, a number is shown. Any other value may be a key in the wrong place.
-            shown = (
-                str(value).lower()
-                if check.test(1) and isinstance(value, int | float)
-                else _WORDS.get(type(value), "a date or time")
-            )
+            # A number is shown only for a key that takes numbers: any other value may be an API key in the wrong place.
+            is_shown = isinstance(value, int | float) and check.test(1)
+            shown = str(value).lower() if is_shown else _WORDS.get(type(value), "a date or time")
             self._problem(path, f"{_dotted(path)} must be {check.wanted}, not {shown}")
         elif key.choices and not choices.test(value):
             near = _nearest(str(value), key.choices)
@@ -283,11 +247,11 @@ class _Reading:
             return {}
         return aliases
 
-    def _target(self, path: Path, item: object) -> str | Model | None:
-        """One model that an alias stands for."""
+    def _target(self, path: Path, item: Any) -> str | Model | None:
+        """Convert one model of an alias."""
         if isinstance(item, dict) and {"name"} <= set(item) <= {"name", "provider"} and all(map(TEXT.test, item.values())):
             return Model(**item)
-        if TEXT.test(item):
+        if isinstance(item, str) and TEXT.test(item):
             return item
         self._problem(
             path, f'{_dotted(path[:2])} must hold models: "name", "provider/name" or {{ name = "...", provider = "..." }}'
@@ -317,15 +281,15 @@ class _Reading:
         return ProviderConfig(name=str(path[1]), origin=self._path, **values)
 
     def _beside(self, path: str) -> str:
-        """A path in the file is meant from the file's folder, never from the working directory."""
-        folder = os.path.dirname(os.path.abspath(self._path))  # noqa: PTH100, PTH120 -- pathlib is not worth its import here
-        return os.path.join(folder, os.path.expanduser(path))  # noqa: PTH111, PTH118 -- the same
+        """Make a path absolute. A relative one starts in the file's folder, never in the working directory."""
+        folder = os.path.dirname(os.path.abspath(self._path))
+        return os.path.join(folder, os.path.expanduser(path))
 
     def _models(self, path: Path, items: list[Any]) -> tuple[ModelInfo, ...]:
         found = [self._model((*path, number), item) for number, item in enumerate(items)]
         return tuple(model for model in found if model is not None)
 
-    def _model(self, path: Path, item: object) -> ModelInfo | None:
+    def _model(self, path: Path, item: Any) -> ModelInfo | None:
         if TEXT.test(item):
             return ModelInfo(item)
         if not isinstance(item, dict) or not TEXT.test(item.get("name")):
@@ -356,7 +320,7 @@ class _Reading:
         return None
 
     def _source(self, path: Path, table: dict[str, Any]) -> Secret | None:
-        """A key that is read from elsewhere when it is first wanted."""
+        """Make the secret for a table that names the place of a key."""
         before = len(self._problems)
         sound = self._checked(path, "providers.*.api_key", table)
         named = [name for name in _SOURCES if name in table]
@@ -366,7 +330,7 @@ class _Reading:
             if name in table and owner not in table:
                 self._problem((*path, name), f"{_dotted((*path, name))} belongs to {owner}")
         if "command" in sound and self._mode & stat.S_IWOTH:
-            self._problem(path, f"{_dotted(path)} names a command in a file that anybody may change: `chmod o-w {self._path}`")
+            self._problem(path, f"{_dotted(path)} names a command in a file that every user may change: `chmod o-w {self._path}`")
         if len(self._problems) > before:
             return None
         if "env" in sound:
@@ -381,8 +345,8 @@ def _as_is(value: Any) -> Any:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    """What may be meant, and else what there is."""
-    import difflib  # noqa: PLC0415 -- only ever needed on this error path
+    """Return a hint: the most similar name, else the place of this name elsewhere, else the known names."""
+    import difflib  # noqa: PLC0415 -- needed for an error message only
 
     names = [candidate for candidate in known if candidate != ANY_NAME]
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
@@ -399,10 +363,13 @@ def _example(path: str) -> str:
 
 
 def circle_of(aliases: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
-    """The names along which aliases go in a circle; empty when they do not.
+    """Find aliases that lead back to themselves.
 
     Args:
-        aliases: Name → what it stands for.
+        aliases: Alias → the models for which it stands.
+
+    Returns:
+        The names along one circle, the first one again at the end; empty without a circle.
     """
     done: set[str] = set()
     for start in aliases:

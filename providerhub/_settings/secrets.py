@@ -87,7 +87,7 @@ class CommandKey(_Source):
 
     def __str__(self) -> str:
         # Without its arguments: somebody may have put a token there.
-        return f"command {os.path.basename(self.command[0])!r}"  # noqa: PTH119 -- pathlib is not worth its import here
+        return f"command {os.path.basename(self.command[0])!r}"
 
 
 class KeyringKey(_Source):

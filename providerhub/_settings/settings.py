@@ -1,8 +1,7 @@
-"""What a hub is told: explicit argument, then environment, then settings file, then default."""
+"""The settings of a hub: argument, then environment, then settings file, then default."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self, TypeVar
@@ -14,117 +13,109 @@ from providerhub._settings.secrets import EnvironmentKey
 from providerhub._settings.table import ON_INTERRUPT, STRATEGIES
 from providerhub._values import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout
 from providerhub._values.capabilities import ProviderInfo, Setting
+from providerhub._values.checks import FLAG, NAMES, SECONDS, TEXT, Check, instance_of, mapping_to, one_of
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.value import Value
 
-__all__ = ["ON_INTERRUPT", "STRATEGIES", "Settings", "outranked", "resolve", "variable"]
+__all__ = ["ON_INTERRUPT", "STRATEGIES", "Settings", "apply_environment", "resolve", "variable"]
 
 
 _Settings = TypeVar("_Settings", bound="Settings")
 
 
 class _Default(str):
-    """A default that can be told from the same word when a caller gives it."""
+    """A default value, which differs from the same text of a caller."""
 
     __slots__ = ()
 
 
 _TIMEOUT = Timeout()
-"""The default itself; any other object was given, even one that equals it."""
+"""The default. Any other object was given, even an equal one."""
 
 
 def _names(value: Any) -> frozenset[str] | None:
-    """Names from a sequence or a comma-separated text; `None` stays `None`."""
+    """Convert a list of names or a text with commas; `None` stays `None`."""
     if value is None:
         return None
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, Collection) or not all(isinstance(part, str) for part in parts):
-        msg = f"allow and block must be sequences of plugins' names, not {value!r}"
-        raise ConfigurationError(msg)
-    return frozenset(part.strip() for part in parts if part.strip())
+    names = [name for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+    NAMES.check(names, "allow and block", ConfigurationError)
+    return frozenset(name.strip() for name in names)
 
 
-def _sequences(aliases: Any) -> dict[str, tuple[Any, ...]]:
-    if not isinstance(aliases, Mapping):
-        msg = f"aliases must be a mapping, as in {{'best': ['gpt-4', 'gpt-3.5-turbo']}}, not {aliases!r}"
-        raise ConfigurationError(msg)
-    return {name: _sequence(name, value) for name, value in aliases.items()}
+def _is_model(value: object) -> bool:
+    return isinstance(value, Model) or TEXT.test(value)
 
 
-def _sequence(alias: str, value: Any) -> tuple[Any, ...]:
-    models = (value,) if isinstance(value, str | Model) else value
-    if not isinstance(models, list | tuple) or not all(isinstance(model, str | Model) for model in models):
-        msg = f"the alias {alias!r} must stand for a model or a list of models, not {value!r}"
-        raise ConfigurationError(msg)
-    return tuple(models)
-
-
-def _is_mapping_to(kind: type) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, Mapping) and all(isinstance(item, kind) for item in value.values())
-
-
-def _is_a(*kinds: type) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, kinds)
-
-
-def _shape(value: object) -> str:
-    """What a wrong value is, without the value itself, which may hold a key."""
-    if not isinstance(value, Mapping):
-        return type(value).__name__
-    return f"{{{', '.join(f'{name!r}: {type(item).__name__}' for name, item in value.items())}}}"
-
-
-_FIELDS: tuple[tuple[str, str, Callable[[object], bool]], ...] = (
-    ("providers", "a mapping of names to ProviderConfig(...)", _is_mapping_to(ProviderConfig)),
-    ("timeout", "a Timeout, such as Timeout(total=30)", _is_a(Timeout)),
-    ("retry", "a RetryPolicy, such as RetryPolicy(attempts=2)", _is_a(RetryPolicy)),
-    ("breaker", "BreakerRules(...)", _is_a(BreakerRules)),
-    ("budget", "BudgetRules(...)", _is_a(BudgetRules)),
-    ("hedge", "True or False", _is_a(bool)),
-    ("emulate_stream", "True or False", _is_a(bool)),
-    ("autoload", "True or False", _is_a(bool, type(None))),
-    ("prefer", "a mapping of providers' names to distributions", _is_mapping_to(str)),
-    ("origins", "a mapping of names to places", _is_mapping_to(str)),
+_ALIASES = mapping_to(object, "a mapping, as in {'best': ['gpt-4', 'gpt-3.5-turbo']}")
+_MODELS = Check(
+    "a model or a list of models", lambda value: isinstance(value, list | tuple) and bool(value) and all(map(_is_model, value))
 )
-"""Field, how what it may be is told, and whether a value is that."""
+
+
+def _alias_targets(aliases: Any) -> dict[str, tuple[Any, ...]]:
+    _ALIASES.check(aliases, "aliases", ConfigurationError)
+    targets = {name: (value,) if isinstance(value, str | Model) else value for name, value in aliases.items()}
+    for name, value in targets.items():
+        _MODELS.check(value, f"the alias {name!r}", ConfigurationError)
+    return {name: tuple(value) for name, value in targets.items()}
+
+
+_FIELDS = {
+    "providers": mapping_to(ProviderConfig, "a mapping of names to ProviderConfig(...)"),
+    "timeout": instance_of(Timeout, "a Timeout, such as Timeout(total=30)"),
+    "retry": instance_of(RetryPolicy, "a RetryPolicy, such as RetryPolicy(attempts=2)"),
+    "breaker": instance_of(BreakerRules, "BreakerRules(...)"),
+    "budget": instance_of(BudgetRules, "BudgetRules(...)"),
+    "strategy": one_of(STRATEGIES),
+    "on_interrupt": one_of(ON_INTERRUPT),
+    "hedge": FLAG,
+    "emulate_stream": FLAG,
+    "autoload": FLAG.or_none,
+    "prefer": mapping_to(str, "a mapping of providers' names to distributions"),
+    "origins": mapping_to(str, "a mapping of names to places"),
+}
+"""Field → its check."""
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class Settings(Value):
-    """Everything that a hub is told, in one frozen value.
+    """All settings of a hub, in one frozen value.
 
-    `Settings(...)` is exactly what is given, completed from the environment by the hub that gets it; the settings file is not
-    read. `Settings.load()`, and a `Hub()` without settings, read the file as well; `attrs.evolve(Settings.load(), ...)` changes
-    what they say.
+    `Settings(...)` holds the arguments alone; the hub completes them from the environment, and does not read the settings file.
+    `Settings.load()`, and a `Hub()` without settings, read the file too. `attrs.evolve(Settings.load(), ...)` changes single
+    values.
 
     Args:
-        providers: Instance name → its configuration; `plugin` names the plugin when that differs from the name.
-        aliases: Name → model or sequence of models that it stands for. Aliases may name aliases, but not in a circle.
-        timeout: The phases of every call. Environment: `PROVIDERHUB_TIMEOUT`, in seconds, is its `total`.
-        retry: How far the retry chain goes.
-        breaker: When a provider that keeps failing is left alone, and for how long.
-        budget: How much trying again one provider is worth, all calls together.
-        strategy: How equal candidates are ordered: one of `STRATEGIES`. Environment: `PROVIDERHUB_STRATEGY`.
-        on_interrupt: What happens when a stream breaks after content was handed over, for calls that do not say: one of
-            `ON_INTERRUPT`.
-        hedge: Whether calls that do not say may ask a second provider while the first is slow.
-        emulate_stream: Whether, for calls that do not say, a provider that cannot stream may answer in one piece.
-        allow: Only these plugins are looked at; `None` for all. Environment: `PROVIDERHUB_PLUGINS`.
-        block: These plugins are never imported. Environment: `PROVIDERHUB_BLOCK`.
-        autoload: Whether installed plugins are looked for at all. Environment: `PROVIDERHUB_DISABLE_AUTOLOAD`.
-        prefer: Provider name → the distribution that is meant, where two offer the same name.
-        origins: Dotted name → where a value came from: `"file:line"` or an environment variable. What is not there is a
-            default or was given as an argument.
+        providers: Instance name → its configuration. `plugin` names the plugin when that has another name.
+        aliases: Name → the model or models for which it stands. An alias may stand for another alias, but not for itself.
+        timeout: The timeouts of the phases of every call. Environment: `PROVIDERHUB_TIMEOUT`, in seconds, is its `total`.
+        retry: The number of attempts of a call, and the waits between them.
+        breaker: When a failing provider is left out, and for how long.
+        budget: The retry budget of one provider, shared by all calls.
+        strategy: The order of candidates that are otherwise equal: one of `STRATEGIES`, by default `"priority"`. Environment:
+            `PROVIDERHUB_STRATEGY`.
+        on_interrupt: The reaction to a stream that breaks after its first content: one of `ON_INTERRUPT`, by default `"raise"`.
+            An argument of a call outranks this and the next two.
+        hedge: Whether a call may ask a second provider while the first one is slow. Default false.
+        emulate_stream: Whether a provider that cannot stream may answer a streaming call in one piece. Default false.
+        allow: The only plugins that are loaded; `None` for all. Environment: `PROVIDERHUB_PLUGINS`.
+        block: Plugins that are never imported. Environment: `PROVIDERHUB_BLOCK`.
+        autoload: Whether installed plugins are loaded. Environment: `PROVIDERHUB_DISABLE_AUTOLOAD`.
+        prefer: Provider name → the distribution to use, where two distributions offer the same name.
+        origins: Dotted name → the source of a value: `"file:line"` or an environment variable. Defaults and arguments have no
+            entry.
     """
 
+    __module__ = "providerhub"
+
     providers: Mapping[str, ProviderConfig] = attrs.field(factory=dict)
-    aliases: Mapping[str, tuple[Any, ...]] = attrs.field(factory=dict, converter=_sequences)
+    aliases: Mapping[str, tuple[Any, ...]] = attrs.field(factory=dict, converter=_alias_targets)
     timeout: Timeout = _TIMEOUT
     retry: RetryPolicy = RetryPolicy()
     breaker: BreakerRules = BreakerRules()
     budget: BudgetRules = BudgetRules()
-    strategy: str = attrs.field(default=_Default("priority"))
-    on_interrupt: str = attrs.field(default="raise")
+    strategy: str = _Default("priority")
+    on_interrupt: str = "raise"
     hedge: bool = False
     emulate_stream: bool = False
     allow: frozenset[str] | None = attrs.field(default=None, converter=_names)
@@ -132,18 +123,6 @@ class Settings(Value):
     autoload: bool | None = None
     prefer: Mapping[str, str] = attrs.field(factory=dict)
     origins: Mapping[str, str] = attrs.field(factory=dict, eq=False, repr=False)
-
-    @strategy.validator
-    def _known_strategy(self, _attribute: object, value: str) -> None:
-        if value not in STRATEGIES:
-            msg = f"unknown strategy {value!r}; the known ones are {', '.join(STRATEGIES)}"
-            raise ConfigurationError(msg)
-
-    @on_interrupt.validator
-    def _known_on_interrupt(self, _attribute: object, value: str) -> None:
-        if value not in ON_INTERRUPT:
-            msg = f"unknown on_interrupt {value!r}; the known ones are {', '.join(ON_INTERRUPT)}"
-            raise ConfigurationError(msg)
 
     @aliases.validator
     def _no_circle(self, _attribute: object, aliases: Mapping[str, tuple[Any, ...]]) -> None:
@@ -153,60 +132,66 @@ class Settings(Value):
             raise ConfigurationError(msg)
 
     def __attrs_post_init__(self) -> None:
-        for name, wanted, fits in _FIELDS:
-            value = getattr(self, name)
-            if not fits(value):
-                msg = f"{name} must be {wanted}, not {_shape(value)}"
-                raise ConfigurationError(msg)
+        for name, check in _FIELDS.items():
+            check.check(getattr(self, name), name, ConfigurationError)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The environment outranks these two defaults. A pickle must not turn them into values that were given.
+        state = super().__getstate__()
+        return {name: state[name] for name in state if not self._is_default(name)}
+
+    def _is_default(self, name: str) -> bool:
+        value = getattr(self, name)
+        return value is _TIMEOUT or isinstance(value, _Default)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Self:
-        """Read the settings file and the environment, which outranks it.
+        """Read the settings file and the environment, which outranks the file.
 
         Args:
-            path: The settings file; by default the one that `PROVIDERHUB_CONFIG` names, else `settings.toml` in the user's
-                configuration folder for `providerhub`, if it is there.
-            environ: The environment's variables; by default this process's.
+            path: The settings file. By default the file that `PROVIDERHUB_CONFIG` names, else `settings.toml` in the user's
+                configuration folder for `providerhub`, which may be missing.
+            environ: Environment variables by name; by default `os.environ`.
 
         Raises:
-            ConfigurationError: The file that was named is not there, or the file or a variable is wrong: with file, line, and
-                the nearest known key.
+            ConfigurationError: The named file is missing, or the file or a variable has a mistake. The message has the file, the
+                line and the nearest known key.
         """
-        # The variables get no local name here, nor where anything is raised: they may hold keys, and a traceback may show locals.
+        # No local name here holds the variables, nor in a frame that raises: they may be keys, and a traceback may show locals.
         where = settings_path(os.environ if environ is None else environ) if path is None else os.fspath(path)
         if where is None:
             return cls().with_environment(os.environ if environ is None else environ)
-        # Only the one in its usual place need not be there: a name that somebody gave is not passed over in silence.
+        # Only the file in the default place may be missing: a path that was given must not be ignored.
         named = path is not None or (os.environ if environ is None else environ).get(VARIABLE)
         file = read(where, optional=not named)
         if file.error is not None:
             raise file.error
         origins = {name: f"{file.path}:{line}" for name, line in file.lines.items()}
-        settings, error = outranked(cls(**file.values, origins=origins), os.environ if environ is None else environ, ())
+        settings, error = apply_environment(cls(**file.values, origins=origins), os.environ if environ is None else environ, ())
         if error:
             raise ConfigurationError(error)
         return settings
 
     def with_environment(self, environ: Mapping[str, str]) -> Self:
-        """Fill in from the environment what was not given.
+        """Take the values that were not given from the environment.
 
         Args:
-            environ: The environment's variables.
+            environ: Environment variables by name, such as `os.environ`.
 
         Returns:
-            Settings in which `allow`, `block` and `autoload` are decided.
+            Settings in which `block` and `autoload` are not `None`.
 
         Raises:
-            ConfigurationError: A variable holds what cannot be used.
+            ConfigurationError: A variable has a value of the wrong kind.
         """
         is_given = {
             "allow": self.allow is not None,
             "block": self.block is not None,
             "autoload": self.autoload is not None,
-            "timeout": self.timeout is not _TIMEOUT,
-            "strategy": not isinstance(self.strategy, _Default),
+            "timeout": not self._is_default("timeout"),
+            "strategy": not self._is_default("strategy"),
         }
-        settings, error = outranked(self, environ, {name for name, given in is_given.items() if given})
+        settings, error = apply_environment(self, environ, {name for name, given in is_given.items() if given})
         del environ  # it may hold keys, and a traceback may show locals
         if error:
             raise ConfigurationError(error)
@@ -215,37 +200,35 @@ class Settings(Value):
 
 def _seconds_from(settings: Settings, text: str) -> Timeout:
     seconds = float(text)
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ValueError
+    SECONDS.check(seconds, "total")
     return attrs.evolve(settings.timeout, total=seconds)
 
 
 def _strategy_from(_settings: Settings, text: str) -> str:
-    if text not in STRATEGIES:
-        raise ValueError
+    _FIELDS["strategy"].check(text, "strategy")
     return text
 
 
 _ENVIRONMENT: dict[str, tuple[str, Callable[[Settings, str], Any], str]] = {
-    "timeout": ("PROVIDERHUB_TIMEOUT", _seconds_from, "a positive, finite number of seconds"),
-    "strategy": ("PROVIDERHUB_STRATEGY", _strategy_from, f"one of {', '.join(STRATEGIES)}"),
-    "allow": ("PROVIDERHUB_PLUGINS", lambda _settings, text: text, "names with commas between"),
-    "block": ("PROVIDERHUB_BLOCK", lambda _settings, text: text, "names with commas between"),
+    "timeout": ("PROVIDERHUB_TIMEOUT", _seconds_from, SECONDS.wanted),
+    "strategy": ("PROVIDERHUB_STRATEGY", _strategy_from, _FIELDS["strategy"].wanted),
+    "allow": ("PROVIDERHUB_PLUGINS", lambda _settings, text: text, "names, separated by commas"),
+    "block": ("PROVIDERHUB_BLOCK", lambda _settings, text: text, "names, separated by commas"),
     "autoload": ("PROVIDERHUB_DISABLE_AUTOLOAD", lambda _settings, text: text == "0", "1 or 0"),
 }
-"""Field → the variable that outranks a file, what it means (a `ValueError` when nothing), and what it must be."""
+"""Field → its variable, the function that reads the text (`ValueError` when it cannot), and the words for a valid text."""
 
 
-def outranked(settings: _Settings, environ: Mapping[str, str], given: Collection[str]) -> tuple[_Settings, str]:
-    """Let the environment outrank what a settings file says.
+def apply_environment(settings: _Settings, environ: Mapping[str, str], given: Collection[str]) -> tuple[_Settings, str]:
+    """Replace values of the settings by those of environment variables.
 
     Args:
-        settings: What the file or the caller says.
-        environ: The environment's variables.
-        given: Fields that a caller gave, and that nothing outranks.
+        settings: The settings from a file or from the caller.
+        environ: Environment variables by name, such as `os.environ`.
+        given: Names of fields that a caller gave. The environment does not outrank these.
 
     Returns:
-        The settings with `allow`, `block` and `autoload` decided, and what is wrong with the environment, if anything.
+        The settings, with `block` and `autoload` filled in, and an error message about the environment; empty without one.
     """
     changes: dict[str, Any] = {}
     origins = dict(settings.origins)
@@ -263,12 +246,12 @@ def outranked(settings: _Settings, environ: Mapping[str, str], given: Collection
 
 
 def variable(setting: Setting, instance: str, plugin: str) -> str:
-    """The environment variable that sets a value of an instance.
+    """Name the environment variable that sets a setting of a provider instance.
 
     Args:
-        setting: The declared setting.
-        instance: The instance's name.
-        plugin: The plugin's name. Only the default instance, which bears it, uses the variable that the plugin declares.
+        setting: A setting that the plugin declares.
+        instance: The name of the provider instance.
+        plugin: The plugin's name. Only the instance of the same name uses the variable that the plugin declares.
     """
     if instance == plugin and setting.env:
         return setting.env
@@ -280,12 +263,12 @@ def resolve(config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, st
     """Give every declared setting its value.
 
     Args:
-        config: What the user configured; an argument outranks the environment, which outranks a settings file.
-        info: What the plugin declares.
-        environ: The environment's variables.
+        config: The user's configuration. An argument outranks the environment, which outranks a settings file.
+        info: The plugin's declaration.
+        environ: Environment variables by name, such as `os.environ`.
 
     Returns:
-        The configuration that `create` gets, and the required settings that have no value.
+        The configuration that `create` gets, and the required settings without a value.
     """
     config = _settled(config, environ)
     values = {s.name: _value(s, config, info, environ) for s in info.all_settings}
@@ -309,7 +292,7 @@ def _value(setting: Setting, config: ProviderConfig, info: ProviderInfo, environ
 
 
 def _settled(config: ProviderConfig, environ: Mapping[str, str]) -> ProviderConfig:
-    """With the values of the variables that the settings name, so that new ones are noticed; other sources are asked later."""
+    """Read the environment variables that the settings name, so that a changed value is noticed. Other sources are read later."""
     if not any(map(_is_variable, (config.api_key, *config.options.values()))):
         return config
     options = {name: _from_variable(value, environ) for name, value in config.options.items()}

@@ -1,30 +1,43 @@
-"""Every key of the settings file, in one table: what is read, what is refused and what is documented come from it."""
+"""Every key of the settings file in one table. The file's reader, its error messages and its reference use this table."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import NamedTuple
 
+from providerhub._values.checks import (
+    COUNT,
+    FLAG,
+    NAMES,
+    NOT_NEGATIVE,
+    NUMBER,
+    SECONDS,
+    SHARE,
+    TEXT,
+    Check,
+    instance_of,
+)
+
 STRATEGIES = ("priority", "round_robin", "weighted", "fastest", "cheapest")
 """The ways to order candidates that are otherwise equal."""
 
 ON_INTERRUPT = ("raise", "restart", "continue")
-"""What may happen when a stream breaks after content was handed over."""
+"""The ways to treat a stream that breaks after its first content."""
 
 ANY_NAME = "*"
-"""Stands in a `Key.path` for a name that the user chooses."""
+"""The part of a `Key.path` that stands for a name of the user's own."""
 
 
 class Key(NamedTuple):
-    """One key.
+    """One key of the settings file.
 
     Args:
-        path: Its dotted name; `*` stands for a name that the user chooses.
-        kind: What its value is: one of the names in `providerhub._settings.file.KINDS`.
-        default: What holds without it, as TOML; empty for nothing.
-        help: What it does, in a sentence.
-        env: The environment variable that outranks it.
-        choices: The only values that it may have; empty for any.
+        path: The dotted name; `*` stands for a name of the user's own.
+        kind: The kind of value, a key of `KINDS`.
+        default: The default value, as TOML; empty when the key has none.
+        help: One sentence about the key's effect.
+        env: The environment variable that outranks the key.
+        choices: The only values that the key may have; empty for any.
     """
 
     path: str
@@ -35,57 +48,81 @@ class Key(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
+KINDS: dict[str, Check] = {
+    "text": TEXT,
+    "number": NUMBER,
+    "number from 0": NOT_NEGATIVE,
+    "number from 0 to 1": SHARE,
+    "seconds": SECONDS,
+    "whole number from 1": COUNT,
+    "flag": FLAG,
+    "names": Check('a list of names, such as ["acme"]', NAMES.test),
+    "command": Check(
+        'a program and its arguments, such as ["pass", "show", "acme"]', lambda value: NAMES.test(value) and bool(value)
+    ),
+    "table": instance_of(dict, "a table"),
+    "seconds or table": Check(f"{SECONDS.wanted}, or a table", lambda value: SECONDS.test(value) or isinstance(value, dict)),
+    "models": instance_of((str, list, dict), "a model or a list of models"),
+    "models of a provider": instance_of(list, "a list of names and tables"),
+    "key": instance_of((str, dict), 'a table such as { env = "VARIABLE" }'),
+    "option": instance_of(object, "any value"),
+}
+"""The name of a kind of value, as the reference shows it → its check."""
+
 KEYS = (
     Key(
-        "timeout", "seconds or table", "600", "Seconds for a whole call, or a table of its phases.", "PROVIDERHUB_TIMEOUT"
+        "timeout", "seconds or table", "600",
+        "Seconds for a whole call, or a table of its phases.", "PROVIDERHUB_TIMEOUT"
     ),
-    Key("timeout.connect", "seconds", "5", "Seconds until the connection stands, TLS included."),
-    Key("timeout.first_token", "seconds", "60", "Seconds from the start of an attempt to its first content, when it streams."),
-    Key("timeout.byte_idle", "seconds", "30", "Seconds between two pieces of bytes of the answer."),
+    Key("timeout.connect", "seconds", "5", "Seconds until the connection is open, the TLS handshake included."),
+    Key("timeout.first_token", "seconds", "60", "Seconds from the start of a streaming attempt to its first content."),
+    Key("timeout.byte_idle", "seconds", "30", "Seconds between two chunks of bytes of the answer."),
     Key("timeout.token_idle", "seconds", "60", "Seconds between two events of a stream."),
     Key("timeout.total", "seconds", "600", "Seconds for the whole call, waits and fallbacks included.", "PROVIDERHUB_TIMEOUT"),
     Key("strategy", "text", '"priority"', "How equal candidates are ordered.", "PROVIDERHUB_STRATEGY", STRATEGIES),
-    Key("on_interrupt", "text", '"raise"', "What happens when a stream breaks in mid-answer.", "", ON_INTERRUPT),
+    Key("on_interrupt", "text", '"raise"', "The reaction to a stream that breaks after its first content.", "", ON_INTERRUPT),
     Key("hedge", "flag", "false", "Whether a second provider may be asked while the first is slow."),
     Key("emulate_stream", "flag", "false", "Whether a provider that cannot stream may answer a streaming call in one piece."),
-    Key("allow", "names", "", "The only plugins that are looked at; without it, all are.", "PROVIDERHUB_PLUGINS"),
+    Key("allow", "names", "", "The only plugins that are loaded. Without this key, all are.", "PROVIDERHUB_PLUGINS"),
     Key("block", "names", "[]", "Plugins that are never imported.", "PROVIDERHUB_BLOCK"),
     Key(
-        "autoload", "flag", "true", "Whether installed plugins are looked for at all. The variable set to 1 means false.",
+        "autoload", "flag", "true", "Whether installed plugins are loaded. The variable disables that when it is 1.",
         "PROVIDERHUB_DISABLE_AUTOLOAD",
     ),
-    Key("retry", "table", "", "How far a call goes before it gives up."),
-    Key("retry.attempts", "whole number from 1", "4", "The most attempts of one call, all providers together."),
-    Key("retry.attempts_per_provider", "whole number from 1", "2", "The most attempts of one call at one provider."),
-    Key("retry.backoff", "number from 0", "0.5", "Seconds; the range of the first wait before the same provider is tried again."),
-    Key("retry.backoff_max", "number from 0", "8", "Seconds; the cap of that range, which doubles from wait to wait."),
-    Key("retry.throttle_backoff", "number from 0", "1", "Seconds; in place of `backoff` after a rate limit that named no time."),
-    Key("retry.retry_after_max", "number from 0", "30", "Seconds; a `Retry-After` longer than this is not waited for."),
-    Key("retry.pause_max", "number from 0", "600", "Seconds; the longest that a provider's *not before* is remembered."),
-    Key("retry.hedge_quantile", "number from 0 to 1", "0.95", "The quantile of past times after which a hedged call asks a second provider."),
-    Key("retry.hedge_samples", "whole number from 1", "20", "The fewest past times from which that quantile is taken."),
-    Key("breaker", "table", "", "When a provider that keeps failing is left alone, and for how long."),
-    Key("breaker.window", "seconds", "30", "Seconds of the past that count."),
-    Key("breaker.calls", "whole number from 1", "5", "The fewest calls in the window before a share is meaningful."),
-    Key("breaker.share", "number from 0 to 1", "0.5", "The share of failing calls from which on it is left alone."),
-    Key("breaker.in_a_row", "whole number from 1", "5", "Failures in a row after which it is left alone whatever the share."),
-    Key("breaker.open_first", "seconds", "5", "Seconds that it is left alone at first; doubled at each probe that fails."),
-    Key("breaker.open_most", "seconds", "300", "Seconds; the cap of that."),
-    Key("budget", "table", "", "How much trying again one provider is worth, all calls together."),
-    Key("budget.capacity", "number from 0", "10", "The most repeats in a row; 0 for none at all."),
-    Key("budget.per_success", "number from 0", "0.1", "Repeats that a success earns."),
-    Key("budget.interval", "seconds", "10", "Seconds in which one repeat comes back."),
+    Key("retry", "table", "", "The number of attempts of a call, and the waits between them."),
+    Key("retry.attempts", "whole number from 1", "4", "The maximum number of attempts of one call, at all providers together."),
+    Key("retry.attempts_per_provider", "whole number from 1", "2", "The maximum number of attempts of one call at one provider."),
+    Key("retry.backoff", "number from 0", "0.5", "Seconds: the longest first wait before the same provider is tried again."),
+    Key("retry.backoff_max", "number from 0", "8", "Seconds: the limit of that wait, which doubles each time."),
+    Key("retry.throttle_backoff", "number from 0", "1", "Seconds: replaces `backoff` after a 429 without `Retry-After`."),
+    Key("retry.retry_after_max", "number from 0", "30", "Seconds: a call does not wait for a longer `Retry-After`."),
+    Key("retry.pause_max", "number from 0", "600", "Seconds: the longest pause of a provider because of its `Retry-After`."),
+    Key("retry.hedge_quantile", "number from 0 to 1", "0.95", "Hedging starts after this quantile of past times."),
+    Key("retry.hedge_samples", "whole number from 1", "20", "The number of past times below which there is no hedging."),
+    Key("breaker", "table", "", "The circuit breaker: when a failing provider is left out, and for how long."),
+    Key("breaker.window", "seconds", "30", "Seconds: older calls do not count."),
+    Key("breaker.calls", "whole number from 1", "5", "With fewer calls in the window, `share` is ignored."),
+    Key("breaker.share", "number from 0 to 1", "0.5", "The share of failed calls in the window that opens the breaker."),
+    Key("breaker.in_a_row", "whole number from 1", "5", "The number of consecutive failures that opens the breaker."),
+    Key(
+        "breaker.open_first", "seconds", "5",
+        "Seconds for which the breaker is open at first; they double with each failed probe."
+    ),
+    Key("breaker.open_most", "seconds", "300", "Seconds: the upper limit of that time."),
+    Key("budget", "table", "", "The retry budget of one provider, shared by all calls."),
+    Key("budget.capacity", "number from 0", "10", "The maximum number of repeats in a row; 0 for none."),
+    Key("budget.per_success", "number from 0", "0.1", "Repeats that each success adds."),
+    Key("budget.interval", "seconds", "10", "Seconds in which one repeat is added."),
     Key("aliases", "table", "", "Names of your own for models."),
     Key(
         "aliases.*", "models", "",
-        'What a name stands for: a model, `"provider/model"`, `{ name = "...", provider = "..." }`, or a list of'
-        " these, tried in order.",
+        'A model, `"provider/model"`, `{ name = "...", provider = "..." }`, or a list of these, which are tried in order.',
     ),
-    Key("prefer", "table", "", "Which distribution is meant where two bring a provider of the same name."),
-    Key("prefer.*", "text", "", "The distribution, by the provider's name."),
+    Key("prefer", "table", "", "The distribution to use where two have a provider of the same name."),
+    Key("prefer.*", "text", "", "The distribution, by the name of the provider."),
     Key("providers", "table", "", "The providers, by name; one plugin may serve several."),
     Key("providers.*", "table", "", "One provider."),
-    Key("providers.*.plugin", "text", "", "The plugin that serves it, where its name is another than the provider's."),
+    Key("providers.*.plugin", "text", "", "The plugin of this provider; by default the one of the same name."),
     Key("providers.*.url", "text", "", "The service's address.", "as the plugin declares, else PROVIDERHUB_<NAME>_URL"),
     Key(
         "providers.*.api_key", "key", "",
@@ -96,27 +133,39 @@ KEYS = (
     Key("providers.*.api_key.env", "text", "", "The environment variable that holds the key."),
     Key("providers.*.api_key.command", "command", "", "A program and its arguments; the first line that it prints is the key."),
     Key("providers.*.api_key.timeout", "seconds", "10", "Seconds that the command may take."),
-    Key("providers.*.api_key.keyring", "text", "", "The service's name in the system's keyring; needs the extra `keyring`."),
+    Key("providers.*.api_key.keyring", "text", "", "The service's name in the system's keyring. It needs the extra `keyring`."),
     Key("providers.*.api_key.username", "text", "", "The user's name in the keyring; by default the keyring's own choice."),
-    Key("providers.*.priority", "number", "0", "A higher one is tried first."),
-    Key("providers.*.weight", "number from 0", "1", "Share of the calls under the strategy `weighted`, relative to the others."),
-    Key("providers.*.models", "models of a provider", "[]", "Models beside those that the plugin declares: names or tables."),
+    Key("providers.*.priority", "number", "0", "A provider with a higher priority is tried first."),
+    Key(
+        "providers.*.weight", "number from 0", "1",
+        "Its share of the calls under the strategy `weighted`, relative to the others."
+    ),
+    Key(
+        "providers.*.models", "models of a provider", "[]",
+        "Models in addition to those that the plugin declares: names or tables."
+    ),
     Key("providers.*.models.*.name", "text", "", "The model's name, or the beginning of names with a trailing `*`."),
-    Key("providers.*.models.*.aliases", "names", "[]", "Further names that mean this model."),
-    Key("providers.*.models.*.supports_stream", "flag", "", "Whether it answers in pieces; unknown when it is left out."),
+    Key("providers.*.models.*.aliases", "names", "[]", "More names for this model."),
+    Key("providers.*.models.*.supports_stream", "flag", "", "Whether it streams its answer. Unknown without this key."),
     Key("providers.*.models.*.supports_tools", "flag", "", "Whether it calls tools."),
     Key("providers.*.models.*.supports_images", "flag", "", "Whether it reads images."),
-    Key("providers.*.models.*.supports_json_schema", "flag", "", "Whether it can be held to a JSON schema."),
-    Key("providers.*.models.*.supports_prefill", "flag", "", "Whether it carries on from a partial answer."),
-    Key("providers.*.models.*.context_window", "whole number from 1", "", "Tokens of prompt and answer together."),
-    Key("providers.*.models.*.price_in", "number from 0", "", "Price of a million input tokens, in one currency for all models."),
-    Key("providers.*.models.*.price_out", "number from 0", "", "Price of a million output tokens, likewise."),
-    Key("providers.*.ca_bundle", "text", "", "A PEM file of certificates to trust; relative to the settings file's folder."),
-    Key("providers.*.proxies", "table", "", "Proxy by scheme; none is used otherwise."),
-    Key("providers.*.proxies.*", "text", "", 'A proxy\'s address, by scheme: `https = "http://proxy:3128"`.'),
-    Key("providers.*.options", "table", "", "Further settings that the plugin declares, by name."),
+    Key("providers.*.models.*.supports_json_schema", "flag", "", "Whether it keeps to a JSON schema in its answer."),
+    Key("providers.*.models.*.supports_prefill", "flag", "", "Whether it continues a partial assistant message."),
     Key(
-        "providers.*.options.*", "option", "", "Its value; one that is secret may be written like `api_key`.",
+        "providers.*.models.*.context_window", "whole number from 1", "",
+        "The number of tokens that prompt and answer may have together."
+    ),
+    Key(
+        "providers.*.models.*.price_in", "number from 0", "",
+        "The price of a million input tokens, in one currency for all models."
+    ),
+    Key("providers.*.models.*.price_out", "number from 0", "", "The price of a million output tokens, in the same currency."),
+    Key("providers.*.ca_bundle", "text", "", "A PEM file of certificates to trust; relative to the settings file's folder."),
+    Key("providers.*.proxies", "table", "", "The proxy for each scheme. Without this table, no proxy is used."),
+    Key("providers.*.proxies.*", "text", "", 'A proxy\'s address, by scheme: `https = "http://proxy:3128"`.'),
+    Key("providers.*.options", "table", "", "Values of the other settings that the plugin declares, by name."),
+    Key(
+        "providers.*.options.*", "option", "", "The value. A secret one may be written like `api_key`.",
         "as the plugin declares, else PROVIDERHUB_<NAME>_<OPTION>",
     ),
 )  # fmt: skip
@@ -125,13 +174,13 @@ KEYS = (
 
 @cache
 def below(path: str) -> dict[str, Key]:
-    """The keys that may stand directly below a key.
+    """List the keys that may stand directly below a key.
 
     Args:
-        path: A `Key.path`; empty for the file's top.
+        path: A `Key.path`; empty for the top of the file.
 
     Returns:
-        Last part of the name → key; `ANY_NAME` for a name that the user chooses.
+        Last part of the name → key; `ANY_NAME` for a name of the user's own.
     """
     start = f"{path}." if path else ""
     found = ((key.path.removeprefix(start), key) for key in KEYS if key.path.startswith(start))

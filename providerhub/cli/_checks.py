@@ -33,7 +33,7 @@ from providerhub import (
 from providerhub._finding.discovery import Plugins
 from providerhub._settings.file import SettingsFile, read, settings_path
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, KeyringKey
-from providerhub._settings.settings import outranked, variable
+from providerhub._settings.settings import apply_environment, variable
 from providerhub.cli import _screen as screen
 from providerhub.cli._findings import Finding
 from providerhub.cli._settings import environment_problems, problems
@@ -69,7 +69,7 @@ def told() -> Told:
     found += [Finding("error", "environment", text, "correct the variable, or unset it") for text in wrong]
     environ = {name: value for name, value in os.environ.items() if not any(text.startswith(f"{name} ") for text in wrong)}
     origins = {name: f"{file.path}:{line}" for name, line in file.lines.items()}
-    settings, _ = outranked(Settings(**file.values, origins=origins), environ, ())
+    settings, _ = apply_environment(Settings(**file.values, origins=origins), environ, ())
     return Told(path, _without_uninstalled(settings), tuple(found))
 
 

@@ -37,7 +37,7 @@ def test_aliases_may_be_a_name_a_model_or_a_sequence():
 
 
 def test_an_unknown_strategy_is_refused_with_the_known_ones():
-    with pytest.raises(ConfigurationError, match=r"luck.*priority"):
+    with pytest.raises(ConfigurationError, match=r"strategy must be one of priority, .*, not .luck"):
         Settings(strategy="luck")
 
 
@@ -156,12 +156,13 @@ WRONG_FIELDS = [
     ({"providers": [1]}, r"providers must be a mapping of names to ProviderConfig\(...\), not list"),
     ({"providers": {"a": {"api_key": CANARY}}}, r"providers must be a mapping .*, not {'a': dict}"),
     ({"prefer": ["a"]}, "prefer must be a mapping"),
-    ({"autoload": "no"}, "autoload must be True or False, not str"),
-    ({"allow": 5}, "allow and block must be sequences of plugins' names, not 5"),
-    ({"block": [b"x"]}, r"allow and block must be sequences of plugins' names, not \[b'x'\]"),
+    ({"autoload": "no"}, "autoload must be true or false, or None, not 'no'"),
+    ({"allow": 5}, "allow and block must be a list of names, not 5"),
+    ({"block": [b"x"]}, r"allow and block must be a list of names, not \[b'x'\]"),
     ({"aliases": ["a"]}, "aliases must be a mapping"),
-    ({"aliases": {"a": None}}, "the alias 'a' must stand for a model or a list of models, not None"),
-    ({"aliases": {"a": ["m", 5]}}, "the alias 'a' must stand for a model or a list of models"),
+    ({"aliases": {"a": None}}, "the alias 'a' must be a model or a list of models, not None"),
+    ({"aliases": {"a": ["m", 5]}}, "the alias 'a' must be a model or a list of models"),
+    ({"aliases": {"a": []}}, "the alias 'a' must be a model or a list of models"),
 ]
 
 

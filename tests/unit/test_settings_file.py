@@ -13,9 +13,9 @@ import platformdirs
 import pytest
 
 from providerhub import ConfigurationError, Model, ModelInfo, ProviderConfig, RetryPolicy, Secret, Settings, Timeout
-from providerhub._settings.file import KINDS, SettingsFile, circle_of, read, settings_path
+from providerhub._settings.file import SettingsFile, circle_of, read, settings_path
 from providerhub._settings.secrets import CommandKey, KeyringKey
-from providerhub._settings.table import KEYS, below
+from providerhub._settings.table import KEYS, KINDS, below
 from providerhub._values import BreakerRules, BudgetRules
 
 CANARY = "sk-canary-1f3c"

@@ -116,9 +116,9 @@ def test_a_provider_needs_a_name_that_can_be_written(name):
 
 def test_models_may_be_plain_names_but_not_one_text():
     assert ProviderInfo(name="acme", models=("a", ModelInfo("b/*"))).models == (ModelInfo("a"), ModelInfo("b/*"))
-    with pytest.raises(TypeError, match="sequence"):
+    with pytest.raises(ValueError, match="models must be a list of names and ModelInfo, not 'abc'"):
         ProviderInfo(name="acme", models="abc")
-    with pytest.raises(TypeError, match="3"):
+    with pytest.raises(ValueError, match=r"models must be a list of names and ModelInfo, not \(3,\)"):
         ProviderInfo(name="acme", models=(3,))
 
 

@@ -61,7 +61,7 @@ def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(key):
     assert "canary" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["", "ftp://127.0.0.1", "127.0.0.1:80", "http://127.0.0.1:99999", "http://[::1"])
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:80", "http://127.0.0.1:99999", "http://[::1"])
 def test_an_unusable_address_is_a_matter_of_configuration(url):
     with pytest.raises(ConfigurationError, match="acme"):
         HttpClient(ProviderConfig(name="acme", url=url))
