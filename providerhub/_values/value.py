@@ -9,10 +9,6 @@ from typing import Any, ClassVar
 
 import attrs
 
-from providerhub._values.checks import NUMBER
-
-is_number = NUMBER.test
-
 
 class Value:
     """Base of the value classes, each an `attrs.frozen(eq=False, repr=False)`.
