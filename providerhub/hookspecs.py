@@ -1,9 +1,9 @@
-"""The hook specifications: everything that a plugin may implement.
+"""The hook specifications: all functions that a plugin may implement.
 
 A plugin marks its functions with `providerhub.hookimpl`. A function may leave out arguments that it does not need.
-Providers are declared in entry-point group `providerhub`, where the entry point's name is the provider's name; the other
-hooks belong to group `providerhub.hooks`, which is always loaded. Each implementation is called on its own: one that raises is
-logged once and passed over, and the call never notices.
+Entry-point group `providerhub` is for providers; the name of the entry point is the provider's name. The other hooks belong to
+group `providerhub.hooks`, which is always loaded. The implementations are isolated: an exception is logged once and ignored, and
+the call goes on.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ PROJECT = "providerhub"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
-"""Marks a plugin's function as the implementation of the hook of the same name."""
+"""Marks a plugin's function as the implementation of the hook that has the same name."""
 
 
 @hookspec
 def providerhub_provider() -> ProviderInfo:  # type: ignore[empty-body]
-    """Declare the provider. Called once, when the plugin is first looked at; it must not do I/O.
+    """Declare the provider. Called once, when its declaration is first needed. It must not do I/O.
 
     Returns:
-        What the provider is, under the same name as its entry point.
+        The declaration. Its name must be the name of the entry point.
     """
 
 
 @hookspec(firstresult=True)
 def providerhub_rank(request: Request, candidates: Sequence[Candidate]) -> Sequence[Candidate] | None:
-    """Put candidates in another order.
+    """Change the order of the candidates of a call.
 
     Args:
-        request: What is asked.
-        candidates: Those that can answer, in the order that would be used.
+        request: The request of the call.
+        candidates: The candidates that can answer, in the order of the plan.
 
     Returns:
-        The same candidates in the order to use; what is left out of it is not tried. `None`, or an order that names none of
-        them, leaves the order to the next plugin, and in the end as it was.
+        The candidates in the order to use; candidates that are left out are not tried. `None`, or an order without any of
+        the candidates, lets the next plugin decide; without another plugin the order stays.
     """
 
 
@@ -51,7 +51,7 @@ def providerhub_attempt_started(attempt: Attempt) -> None:
     """Observe the start of an attempt.
 
     Args:
-        attempt: The attempt, with `outcome="open"`.
+        attempt: The attempt, whose `outcome` is `"open"`.
     """
 
 
@@ -60,14 +60,14 @@ def providerhub_attempt_finished(attempt: Attempt) -> None:
     """Observe the end of an attempt.
 
     Args:
-        attempt: The attempt with its outcome, error and times.
+        attempt: The attempt with its outcome, its error and its times.
     """
 
 
 @hookspec
 def providerhub_call_finished(route: Route) -> None:
-    """Observe the end of a call, whether it answered, failed or was abandoned.
+    """Observe the end of a call that answered, failed or was abandoned.
 
     Args:
-        route: All attempts and what was left out.
+        route: All attempts, and the providers that were left out with their reasons.
     """

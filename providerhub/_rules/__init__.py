@@ -1,1 +1,1 @@
-"""Decisions without I/O: the retry chain, its policy, health records, and the classes of failures."""
+"""Decisions without I/O: the retry chain, its policy, the health records, and the classes of failures."""

@@ -1,4 +1,4 @@
-"""The time that a hub goes by: the system's, unless a test hands in its own."""
+"""The clock of a hub: the system's, or one that a test passes."""
 
 from __future__ import annotations
 
@@ -7,52 +7,52 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Monotonic seconds and two ways to let some of them pass. `providerhub.testing.FakeClock` is one that takes no time."""
+    """Monotonic seconds, and two ways to sleep. The sleeps of `providerhub.testing.FakeClock` take no time."""
 
     def monotonic(self) -> float:
-        """The time in seconds; it never goes back."""
+        """The present time in seconds, which never goes back."""
         ...  # pragma: no cover -- a protocol's method is never run
 
     def sleep(self, seconds: float) -> object:
-        """Let time pass in the calling thread.
+        """Sleep in the calling thread.
 
         Args:
-            seconds: How long; not negative.
+            seconds: The length of the sleep in seconds, 0 or more.
         """
         ...  # pragma: no cover -- a protocol's method is never run
 
     async def asleep(self, seconds: float) -> object:
-        """Let time pass in the calling task.
+        """Sleep in the calling task.
 
         Args:
-            seconds: How long; not negative.
+            seconds: The length of the sleep in seconds, 0 or more.
         """
         ...  # pragma: no cover -- a protocol's method is never run
 
 
 LONGEST_SLEEP = 1e6
-"""Seconds; the platform refuses to wait for arbitrarily long."""
+"""Seconds; the platform refuses longer sleeps."""
 
 
 class SystemClock:
-    """The system's monotonic clock: a jump of the wall clock changes nothing."""
+    """The system's monotonic clock, which ignores jumps of the wall clock."""
 
     monotonic = staticmethod(time.monotonic)
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass in the calling thread.
+        """Sleep in the calling thread.
 
         Args:
-            seconds: How long; not negative.
+            seconds: The length of the sleep in seconds, 0 or more.
         """
         time.sleep(min(seconds, LONGEST_SLEEP))
 
     async def asleep(self, seconds: float) -> None:
-        """Let time pass in the calling task.
+        """Sleep in the calling task.
 
         Args:
-            seconds: How long; not negative.
+            seconds: The length of the sleep in seconds, 0 or more.
         """
-        import asyncio  # noqa: PLC0415 -- slow to import, and imported already by whoever has a running loop
+        import asyncio  # noqa: PLC0415 -- slow to import; a running loop has imported it already
 
         await asyncio.sleep(min(seconds, LONGEST_SLEEP))

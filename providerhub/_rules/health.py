@@ -1,7 +1,7 @@
-"""How each provider has been doing: circuit breaker, pauses, retry budget and latency record.
+"""The health of each provider: circuit breaker, pauses, retry budget and latencies.
 
-Pure but for one lock, which is never held across I/O: time and random source are handed in. The breaker follows Nygard,
-"Release It!", with the numbers of the reliability table in the documentation.
+Pure except for one lock, which is never held across I/O: the caller passes the time and the random source. The breaker follows
+Nygard, "Release It!", with the numbers of the reliability table in the documentation.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from providerhub._values import BreakerRules, BudgetRules, Candidate, RetryPolic
 from providerhub._values.errors import AttemptError, AuthenticationError, QuotaExceededError
 
 Key = tuple[str, str]
-"""(provider instance, declared model entry); the entry `""` stands for the instance as a whole."""
+"""(provider instance, declared model entry). The entry `""` means the whole instance."""
 
 FOREVER = float("inf")
 
 
 class Breaker:
-    """A circuit breaker: closed, open, or half-open with one probe under way. Its owner locks it."""
+    """A circuit breaker: closed, open, or half-open with one probe under way. The caller holds a lock."""
 
     __slots__ = ("_in_a_row", "_outcomes", "_rules", "generation", "open_for", "open_until", "probing")
 
@@ -35,46 +35,46 @@ class Breaker:
         self.probing = 0
 
     def enter(self) -> None:
-        """Let a call through; while the breaker is not closed it is a probe, whose success closes it."""
+        """Let a call through. While the breaker is not closed, the call is a probe, and its success closes the breaker."""
         if self.open_until is not None:
             self.probing += 1
 
     def release(self) -> None:
-        """A call of the present generation ended without counting; others that were forced may still be under way."""
-        # One that a forgotten breaker let through may bear the same generation: it must not take the count below zero.
+        """End a call of the present generation without counting it. Other forced calls may still be under way."""
+        # A call of a forgotten breaker may have the same generation, and must not make the count negative.
         self.probing = max(0, self.probing - 1)
 
     def record(self, now: float, *, ok: bool, rng: Rng) -> None:
         """Count a finished call of the present generation."""
         if self.open_until is not None:
-            self._probed(now, self.open_until, ok=ok, rng=rng)
+            self._record_probe(now, self.open_until, ok=ok, rng=rng)
             return
         self._outcomes.append((now, ok))
         while self._outcomes and self._outcomes[0][0] <= now - self._rules.window:
             self._outcomes.popleft()
         self._in_a_row = 0 if ok else self._in_a_row + 1
-        if not ok and self._too_bad():
+        if not ok and self._is_limit_reached():
             self._open(now, self._rules.open_first, rng)
 
-    def _too_bad(self) -> bool:
+    def _is_limit_reached(self) -> bool:
         if self._in_a_row >= self._rules.in_a_row:
             return True
         failed = sum(not ok for _, ok in self._outcomes)
         return len(self._outcomes) >= self._rules.calls and failed >= self._rules.share * len(self._outcomes)
 
-    def _probed(self, now: float, due: float, *, ok: bool, rng: Rng) -> None:
+    def _record_probe(self, now: float, due: float, *, ok: bool, rng: Rng) -> None:
         if ok:
             self.open_until = None
             self._outcomes.clear()
             self._in_a_row = 0
             self.generation += 1
         elif now < due:
-            self.release()  # forced: how often callers have nobody else must not lengthen the outage, only probes that were due
+            self.release()  # a forced call without an alternative; only a probe that is due makes the outage longer
         else:
             self._open(now, min(self._rules.open_most, self.open_for * 2), rng)
 
     def _open(self, now: float, seconds: float, rng: Rng) -> None:
-        # Equal jitter: half is certain, half is drawn, so that many clients do not probe at one moment.
+        # Equal jitter: half of the time is fixed and half is random, so that many clients do not probe at the same moment.
         self.open_for = seconds
         self.open_until = now + seconds / 2 + rng() * seconds / 2
         self.probing = 0
@@ -82,7 +82,7 @@ class Breaker:
 
 
 class _Record:
-    """All that is known about one key."""
+    """The breaker, the pause and the latencies of one key."""
 
     __slots__ = ("breaker", "first_tokens", "pause_reason", "paused_until", "wholes")
 
@@ -95,11 +95,11 @@ class _Record:
 
 
 class Permit(NamedTuple):
-    """The right to make one attempt; its generations drop results that come too late.
+    """The right to make one attempt. A result of an earlier generation is dropped.
 
     Args:
-        generations: Key and breaker generation at the attempt's start, for the model and its instance.
-        forgiven: How often the instance had been forgiven by then.
+        generations: The key and the breaker's generation at the start of the attempt, for the model and for its instance.
+        forgiven: The number of times that the instance was forgiven before the attempt.
     """
 
     generations: tuple[tuple[Key, int], ...]
@@ -107,11 +107,11 @@ class Permit(NamedTuple):
 
 
 class Unavailable(NamedTuple):
-    """Why a candidate is not to be tried now.
+    """The reason why a candidate must not be tried now.
 
     Args:
-        reason: The fixed word that a `Skip` carries.
-        until: When it may be tried, on the caller's clock; infinite when only a change of settings helps.
+        reason: The reason that the `Skip` of the candidate gets.
+        until: The time when it may be tried, on the caller's clock; infinite when only another key helps.
     """
 
     reason: str
@@ -119,13 +119,13 @@ class Unavailable(NamedTuple):
 
 
 class Health:
-    """The record of all providers of one hub. Thread-safe.
+    """The health records of all providers of one hub. Thread-safe.
 
     Args:
         rng: The random source of the breakers' jitter.
-        rules: When breakers open.
-        budget: How much retrying one provider is worth.
-        size: The most keys remembered; the one unused for longest is forgotten first.
+        rules: The limits at which breakers open, and for how long.
+        budget: The size and the refill of each provider's retry budget.
+        size: The most keys to remember; the least recently used one is forgotten first.
     """
 
     def __init__(
@@ -135,21 +135,21 @@ class Health:
         self._rules = rules or BreakerRules()
         self._budget_rules = budget or BudgetRules()
         self._size = size
-        # Re-entrant: a collection of garbage in here may end a stream that nobody closed, which gives its permit back.
+        # Re-entrant: a garbage collection under the lock may end an abandoned stream, which releases its permit.
         self._lock = threading.RLock()
         self._records: OrderedDict[Key, _Record] = OrderedDict()
         self._budgets: dict[str, RetryBudget] = {}
-        self._troubled: set[Key] = set()
+        self._degraded: set[Key] = set()
         self._forgiven: dict[str, int] = {}
 
     @property
     def all_healthy(self) -> bool:
-        """Nobody is paused, and no breaker is other than closed: whoever asks need not ask for each."""
-        return not self._troubled
+        """Whether no key is paused and every breaker is closed, so that every candidate is available."""
+        return not self._degraded
 
     def unavailable(self, candidate: Candidate, now: float) -> Unavailable | None:
-        """Why a candidate is not to be tried at this moment, or `None` when it may be. Changes nothing."""
-        if not self._troubled:
+        """The reason why a candidate must not be tried now; `None` when it may be. Changes no state."""
+        if not self._degraded:
             return None
         with self._lock:
             found = [
@@ -160,21 +160,21 @@ class Health:
         return max(found, key=lambda obstacle: obstacle.until, default=None)
 
     def acquire(self, candidate: Candidate, now: float, *, force: bool = False) -> Permit | None:
-        """Ask for the right to make an attempt.
+        """Take a permit for an attempt. Give it back by `succeeded`, `failed` or `released`.
 
         Args:
-            candidate: Where.
+            candidate: The candidate to try.
             now: Seconds on the caller's clock.
-            force: Go through even when open or paused: there is nobody else.
+            force: Ignore an open breaker and a pause, since there is no other candidate.
 
         Returns:
-            The permit, or `None` when it must not be tried now. Give it back by `succeeded`, `failed` or `released`.
+            The permit; `None` when the candidate must not be tried now.
         """
         model, instance = _keys(candidate)
         with self._lock:
             generations = (model, self._generation(model)), (instance, self._generation(instance))
             permit = Permit(generations, self._forgiven.get(candidate.provider, 0))
-            if self._troubled:
+            if self._degraded:
                 records = [self._records[key] for key, _ in permit.generations if key in self._records]
                 if not force and any(_obstacle(record, now) for record in records):
                     return None
@@ -183,14 +183,14 @@ class Health:
             return permit
 
     def succeeded(self, candidate: Candidate, permit: Permit, now: float, seconds: float | None, *, stream: bool = True) -> None:
-        """Note an attempt that answered.
+        """Record an attempt that answered.
 
         Args:
-            candidate: Where.
-            permit: Its permit.
+            candidate: The candidate that answered.
+            permit: The permit of the attempt.
             now: Seconds on the caller's clock.
-            seconds: Its time to first content when it streamed, else to the whole answer; `None` when not known.
-            stream: Which of the two it is.
+            seconds: The seconds to the first content of a stream, or to a whole answer; `None` when unknown.
+            stream: Whether the attempt streamed.
         """
         with self._lock:
             record = self._record(permit.generations[0][0])
@@ -198,32 +198,32 @@ class Health:
                 known = self._records.get(key)
                 if known is not None and generation == known.breaker.generation:
                     known.breaker.record(now, ok=True, rng=self._rng)
-                    if key in self._troubled:
-                        self._look_again(key, known, now)
+                    if key in self._degraded:
+                        self._update_degraded(key, known, now)
             if seconds is not None:
                 (record.first_tokens if stream else record.wholes).append(seconds)
             self._budget(candidate.provider, now).earn(now)
 
     def failed(self, candidate: Candidate, permit: Permit, now: float, error: AttemptError, policy: RetryPolicy) -> None:
-        """Note an attempt that failed: count it where its class counts, and remember *not before*."""
-        what = disposition(error)
+        """Record an attempt that failed: count it where its class counts, and pause where the class or `Retry-After` says so."""
+        rule = disposition(error)
         model, instance = _keys(candidate)
-        counted = {"model": model, "instance": instance}.get(what.counts)
+        counted = {"model": model, "instance": instance}.get(rule.counts)
         with self._lock:
             for key, generation in permit.generations:
                 if key == counted:
                     record = self._record(key)
                     if generation == record.breaker.generation:
                         record.breaker.record(now, ok=False, rng=self._rng)
-                        self._look_again(key, record, now)
+                        self._update_degraded(key, record, now)
                 elif (known := self._records.get(key)) is not None and known.breaker.generation == generation:
                     known.breaker.release()
             late = isinstance(error, AuthenticationError) and permit.forgiven != self._forgiven.get(candidate.provider, 0)
-            if (what.pause or error_retry_after(error)) and not late:  # what the old key was refused says nothing of the new one
-                self._pause(instance if what.pause == "instance" else model, error, now, policy)
+            if (rule.pause or error_retry_after(error)) and not late:  # a late refusal of the old key does not pause the new one
+                self._pause(instance if rule.pause == "instance" else model, error, now, policy)
 
     def released(self, permit: Permit) -> None:
-        """Give a permit back that counts neither way: cancelled, abandoned, or the caller's own mistake."""
+        """Give a permit back without counting: the attempt was cancelled or abandoned, or the caller made a mistake."""
         with self._lock:
             for key, generation in permit.generations:
                 record = self._records.get(key)
@@ -231,18 +231,18 @@ class Health:
                     record.breaker.release()
 
     def take_budget(self, provider: str, now: float) -> bool:
-        """Take one token of a provider's retry budget, if there is one."""
+        """Take one token of a provider's retry budget; false when there is none."""
         with self._lock:
             return self._budget(provider, now).take(now)
 
     def latency(self, candidate: Candidate, quantile: float, *, stream: bool = True, samples: int = 1) -> float | None:
-        """A quantile of the past times to first content, or to the whole answer, in seconds.
+        """A quantile of the last 64 latencies in seconds; `None` with too few samples.
 
         Args:
-            candidate: Where.
-            quantile: From 0 up to 1.
-            stream: Which of the two is asked for.
-            samples: With fewer than these the answer is `None`; at least one.
+            candidate: The candidate, whose model entry the latencies belong to.
+            quantile: From 0 to 1, such as 0.5 for the median.
+            stream: Use the times to the first content of streams, not the times of whole answers.
+            samples: The fewest samples that are enough, at least 1.
         """
         with self._lock:
             record = self._records.get(_keys(candidate)[0])
@@ -252,35 +252,35 @@ class Health:
         return known[min(len(known) - 1, int(quantile * len(known)))]
 
     def forgive(self, provider: str) -> None:
-        """Lift the pauses of an instance whose key has changed."""
+        """Lift the pauses of an instance, whose key has changed."""
         with self._lock:
             self._forgiven[provider] = self._forgiven.get(provider, 0) + 1
             for key, record in self._records.items():
                 if key[0] == provider:
                     record.paused_until = 0.0
-                    self._look_again(key, record, 0.0)
+                    self._update_degraded(key, record, 0.0)
 
-    def _look_again(self, key: Key, record: _Record, now: float) -> None:
+    def _update_degraded(self, key: Key, record: _Record, now: float) -> None:
         if record.breaker.open_until is not None or record.paused_until > now:
-            self._troubled.add(key)
+            self._degraded.add(key)
         else:
-            self._troubled.discard(key)
+            self._degraded.discard(key)
 
     def _pause(self, key: Key, error: AttemptError, now: float, policy: RetryPolicy) -> None:
         record = self._record(key)
-        asked = error_retry_after(error)
+        named = error_retry_after(error)
         if isinstance(error, AuthenticationError):
             until, reason = FOREVER, "key rejected"
         elif isinstance(error, QuotaExceededError):
-            until, reason = now + min(max(asked or 0.0, QUOTA_PAUSE), policy.pause_max), "quota used up"
+            until, reason = now + min(max(named or 0.0, QUOTA_PAUSE), policy.pause_max), "quota used up"
         else:
-            until, reason = now + (policy.throttle_backoff if asked is None else min(asked, policy.pause_max)), "rate limited"
-        if until >= record.paused_until:  # what lasts longer stays, with its reason: only a changed key lifts some
+            until, reason = now + (policy.throttle_backoff if named is None else min(named, policy.pause_max)), "rate limited"
+        if until >= record.paused_until:  # the longer pause stays, with its reason
             record.paused_until, record.pause_reason = until, reason
-        self._troubled.add(key)
+        self._degraded.add(key)
 
     def _generation(self, key: Key) -> int:
-        """The key's generation; that of a new breaker when there is no record yet."""
+        """The generation of the key's breaker; without a record, the generation of a new breaker."""
         record = self._records.get(key)
         return record.breaker.generation if record else 0
 
@@ -289,7 +289,7 @@ class Health:
         if record is None:
             record = self._records[key] = _Record(Breaker(self._rules))
             if len(self._records) > self._size:
-                self._troubled.discard(self._records.popitem(last=False)[0])
+                self._degraded.discard(self._records.popitem(last=False)[0])
         else:
             self._records.move_to_end(key)
         return record
@@ -302,7 +302,7 @@ class Health:
 
 
 def error_retry_after(error: AttemptError) -> float | None:
-    """Seconds that the provider asked to be left alone, or `None`."""
+    """The seconds to wait that the provider named, by `Retry-After` for example; `None` without any."""
     return getattr(error, "retry_after", None)
 
 

@@ -1,7 +1,7 @@
 """Foreign exceptions → errors of the tree, in one table.
 
-Third-party classes are named, not imported: the table must not make anyone pay for a library that is not in use.
-The table is read along the exception's own class hierarchy, so that the nearest entry wins.
+The table names third-party classes and does not import them, since the import of an unused library would take time.
+The nearest class in the exception's hierarchy counts.
 """
 
 from __future__ import annotations
@@ -44,25 +44,25 @@ TABLE: Mapping[str, type[ProviderError]] = {
     "urllib3.exceptions.HTTPError": ProviderConnectionError,
     "builtins.OSError": ProviderConnectionError,
 }
-"""Dotted class name → the error that it becomes."""
+"""Dotted class name → the class of error that it is mapped to."""
 
 _CONFIGURATION = frozenset(
     {"requests.exceptions.MissingSchema", "requests.exceptions.InvalidSchema", "requests.exceptions.InvalidURL"}
 )
-"""requests' errors that are about how it was called: the plugin's fault, not the remote's."""
+"""Errors of requests about its arguments, which are the plugin's fault and not the service's."""
 
 
 def map_exception(error: Exception, *, provider: str, model: str) -> AttemptError:
-    """Say what any exception out of a plugin means for the chain.
+    """Map an exception of a plugin to an error of the tree.
 
     Args:
-        error: What the plugin raised.
-        provider: The provider instance that was asked.
+        error: The exception that the plugin raised.
+        provider: The name of the provider instance.
         model: The model's name as it was sent.
 
     Returns:
-        The error itself when it already belongs to the tree (with provider and model filled in), else the mapped
-        one with the original as `__cause__`; a `PluginError` for everything unknown.
+        An error of the tree as it is, with provider and model filled in. Else the mapped error with the exception as its
+        `__cause__`; a `PluginError` for a class that the table does not have.
     """
     if isinstance(error, ProviderError):
         error.provider = error.provider or provider
@@ -86,7 +86,7 @@ def map_exception(error: Exception, *, provider: str, model: str) -> AttemptErro
 def _shown(error: Exception) -> str:
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 -- an exception that cannot even be printed must not end the chain
+    except Exception:  # noqa: BLE001 -- the exception's own `__str__` may raise anything
         return type(error).__name__
 
 

@@ -1,6 +1,6 @@
-"""What follows from a failure, how long to wait, and how much retrying a provider is worth.
+"""The rule for each class of failure, the backoff, and the retry budget.
 
-Pure: the random source and the time are handed in. Rules and numbers are those of the reliability table in the
+Pure: the caller passes the random source and the time. The rules and numbers are those of the reliability table in the
 documentation. Full jitter: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. Retry budget: Google
 SRE book, "Handling Overload".
 """
@@ -30,26 +30,26 @@ from providerhub._values.errors import (
 )
 
 Rng = Callable[[], float]
-"""Gives a number from 0 up to, not including, 1."""
+"""Returns a number from 0 up to, not including, 1."""
 
 LEAVE_BEFORE_DEADLINE = 1.0
-"""Seconds that must be left of the call after a `Retry-After` was waited for; else waiting cannot help."""
+"""Seconds that the call must have left after a `Retry-After`; with fewer the wait cannot help."""
 
 RETRY_AFTER_JITTER = 0.1
-"""Share of a `Retry-After` added at most, so that waiting clients do not come back all at once."""
+"""The largest share of a `Retry-After` that is added to it, so that clients do not all return at the same moment."""
 
 QUOTA_PAUSE = 600.0
-"""Seconds for which a provider whose quota is used up is left alone."""
+"""Seconds of the pause of a provider whose quota is used up."""
 
 
 class Disposition(NamedTuple):
-    """What one class of failure means.
+    """The rule for one class of failure.
 
     Args:
         elsewhere: Whether another provider may answer.
-        larger: Only one with a larger context window may.
-        counts: `"model"` or `"instance"` when the breaker of that scope counts it, `""` when none does.
-        pause: `"model"`, `"instance"` or `""`: what is left alone afterwards.
+        larger: Whether only a candidate with a larger context window may answer.
+        counts: The breaker that counts the failure: `"model"`, `"instance"`, or `""` for none.
+        pause: The scope that pauses afterwards: `"model"`, `"instance"`, or `""` for none.
     """
 
     elsewhere: bool = True
@@ -74,18 +74,11 @@ DISPOSITIONS: Mapping[type[AttemptError], Disposition] = {
     PluginError: Disposition(counts="model"),
     ProviderError: Disposition(counts="model"),
 }
-"""Class of failure → what follows; the nearest class along the error's own hierarchy counts."""
+"""Class of failure → its rule. The nearest class in the error's hierarchy counts."""
 
 
 def disposition(error: AttemptError) -> Disposition:
-    """What a failure means for the chain.
-
-    Args:
-        error: How the attempt ended.
-
-    Returns:
-        The entry of the nearest class. A 403 pauses the model only, since the key may be good for others.
-    """
+    """The rule for a failure, by its nearest class. A 403 pauses the model only, since the key may be valid for other models."""
     found = next(DISPOSITIONS[base] for base in type(error).__mro__ if base in DISPOSITIONS)
     if isinstance(error, AuthenticationError) and error.status == 403:
         return found._replace(pause="model")
@@ -93,13 +86,13 @@ def disposition(error: AttemptError) -> Disposition:
 
 
 def backoff(policy: RetryPolicy, repeat: int, *, throttled: bool, rng: Rng) -> float:
-    """Seconds to wait before the same provider is tried again.
+    """The seconds to wait before a retry at the same provider.
 
     Args:
-        policy: Base and cap.
-        repeat: How many repeats the call has had before, from 0.
-        throttled: The failure was a rate limit that named no time.
-        rng: The random source.
+        policy: The base and the cap of the backoff.
+        repeat: The number of retries that the call has made before, from 0.
+        throttled: Whether the failure was a rate limit without a `Retry-After`.
+        rng: The random source of the jitter.
 
     Returns:
         A draw from `U(0, min(cap, base * 2**repeat))`.
@@ -110,34 +103,33 @@ def backoff(policy: RetryPolicy, repeat: int, *, throttled: bool, rng: Rng) -> f
 
 
 def retry_wait(policy: RetryPolicy, error: AttemptError, repeat: int, *, rng: Rng) -> float | None:
-    """Seconds from the failure until the same provider may be tried again.
+    """The seconds from a failure to a retry at the same provider.
 
     Args:
-        policy: The numbers.
-        error: How its last attempt ended.
-        repeat: How many repeats the call has had before, from 0.
-        rng: The random source.
+        policy: The numbers of the backoff, and the longest `Retry-After`.
+        error: The error of the provider's last attempt.
+        repeat: The number of retries that the call has made before, from 0.
+        rng: The random source of the jitter.
 
     Returns:
-        The seconds, or `None` when it asked for more than the policy waits.
+        The seconds; `None` when the provider's `Retry-After` is longer than the policy allows.
     """
-    asked = getattr(error, "retry_after", None)
-    if asked is None:
+    named = getattr(error, "retry_after", None)
+    if named is None:
         return backoff(policy, repeat, throttled=isinstance(error, RateLimitError), rng=rng)
-    if asked > policy.retry_after_max:
+    if named > policy.retry_after_max:
         return None
-    return float(asked * (1 + RETRY_AFTER_JITTER * rng()))
+    return float(named * (1 + RETRY_AFTER_JITTER * rng()))
 
 
 class RetryBudget:
-    """How many repeats one provider is worth: a bucket of tokens, so that an outage is not made worse.
+    """A token bucket that limits the retries at one provider, so that they do not make an outage worse.
 
-    A repeat costs one token, a success earns a little, and one comes back every `interval` seconds. Not locked: its
-    owner does that.
+    A retry takes one token, a success adds a part of one, and one is added every `interval` seconds. The caller holds a lock.
 
     Args:
-        now: Seconds on any monotonic clock; the same one must be used in every call.
-        rules: Its numbers.
+        now: Seconds on any monotonic clock, the same one in every call.
+        rules: The capacity and the refill of the bucket.
     """
 
     __slots__ = ("_capacity", "_interval", "_per_success", "_tokens", "_updated")
@@ -151,25 +143,25 @@ class RetryBudget:
         self._updated = now
 
     def tokens(self, now: float) -> float:
-        """The tokens there are at a moment, without taking any."""
+        """The number of tokens at a moment. Takes none."""
         return min(self._capacity, self._tokens + max(0.0, now - self._updated) / self._interval)
 
     def take(self, now: float) -> bool:
-        """Take one token, if there is one."""
-        self._settle(now)
+        """Take one token; false when there is none."""
+        self._refill(now)
         if self._tokens < 1.0:
             return False
         self._tokens -= 1.0
         return True
 
     def earn(self, now: float) -> None:
-        """Note a success."""
-        if self._tokens >= self._capacity:  # it cannot grow: nothing to work out, call after call
+        """Add the tokens of one success."""
+        if self._tokens >= self._capacity:  # a short cut, since every call comes here
             self._updated = max(now, self._updated)
             return
-        self._settle(now)
+        self._refill(now)
         self._tokens = min(self._capacity, self._tokens + self._per_success)
 
-    def _settle(self, now: float) -> None:
+    def _refill(self, now: float) -> None:
         self._tokens = self.tokens(now)
         self._updated = max(now, self._updated)

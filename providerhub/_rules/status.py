@@ -1,7 +1,7 @@
-"""What a refused request means: HTTP status, headers and error body → one error of the tree.
+"""HTTP status, headers and body of a refused request → one error of the tree.
 
-The classes and what follows from them are those of the reliability table in the documentation. Vendors reuse status
-codes freely (a used-up quota comes as 429, a missing model as 400), so a code or phrase in the body outranks the status.
+The classes are those of the reliability table in the documentation. Vendors use statuses differently (429 for a used-up quota,
+400 for an unknown model), so a code or a phrase in the body outranks the status.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from providerhub._values.errors import (
 )
 
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 500, 502, 503, 504, 529})
-"""Statuses after which the same provider may be asked once more."""
+"""Statuses after which the same provider may be tried again."""
 
 _BY_CODE: Mapping[str, type[ProviderError]] = {
     "insufficient_quota": QuotaExceededError,
@@ -85,17 +85,17 @@ _BY_STATUS: Mapping[int, type[ProviderError]] = {
 def error_from_status(
     status: int, headers: Mapping[str, str] | None = None, body: bytes | str | Mapping[str, Any] = b""
 ) -> ProviderError:
-    """Turn a refused HTTP request into the error that the retry chain understands.
+    """Map a refused HTTP request to an error for the retry chain.
 
     Args:
-        status: The HTTP status. 200 is for errors that came in a successful answer's body.
-        headers: The answer's headers, in any case.
-        body: The answer's body, or the error object already parsed from it. Its beginning becomes the error's
-            `excerpt`; take keys out before.
+        status: The HTTP status; 200 for an error in the body of a successful answer.
+        headers: The headers of the answer; the case of their names does not matter.
+        body: The body of the answer, or the error object parsed from it. Its beginning becomes the `excerpt` of the error,
+            so remove keys from it before.
 
     Returns:
-        The error, to be raised. `retryable` and `retry_after` follow the body, `x-should-retry`, `retry-after-ms`
-        and `Retry-After` (RFC 9110, section 10.2.3).
+        The error, for the caller to raise. `retryable` and `retry_after` follow the body, `x-should-retry`,
+        `retry-after-ms` and `Retry-After` (RFC 9110, section 10.2.3).
     """
     lowered = {name.lower(): value for name, value in (headers or {}).items()}
     text = body if isinstance(body, str) else _decode(body)
@@ -111,14 +111,14 @@ def error_from_status(
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the provider asks to be left alone.
+    """The seconds that the provider asks the client to wait.
 
     Args:
-        headers: The answer's headers, names in lower case.
+        headers: The headers of the answer, with names in lower case.
 
     Returns:
-        The seconds by `retry-after-ms`, else by `Retry-After` as a number, else as an HTTP date relative to the
-        answer's own `Date` (so that a skewed clock does no harm). `None` for what is absent, negative, infinite or junk.
+        The seconds of `retry-after-ms`, else of `Retry-After`: a number, or an HTTP date relative to the answer's `Date`,
+        so that a wrong local clock does not matter. `None` when the value is absent, negative, infinite or invalid.
     """
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = _number(headers.get(name))
@@ -128,18 +128,18 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _number(text: str | None) -> float | None:
-    # ASCII digits only: float() would take the digits of every script, underscores and words as well.
+    # ASCII digits only: float() also accepts the digits of other scripts, underscores and words.
     return float(text) if text and re.fullmatch(r"\s*\d+(\.\d+)?\s*", text, re.ASCII) else None
 
 
 _NO_DATE = (TypeError, ValueError, OverflowError)
-"""The last of them comes of a zone or a year with more digits than the system counts with."""
+"""The errors of an invalid date. A zone or a year with too many digits raises `OverflowError`."""
 
 
 def _until_date(text: str | None, now: str | None) -> float | None:
     if not text:
         return None
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415 -- slow to import, and hardly ever needed
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 -- slow to import; few services send a date
 
     try:
         until = parsedate_to_datetime(text).timestamp()
@@ -159,20 +159,19 @@ def _decode(body: bytes | Mapping[str, Any]) -> str:
 def _written(value: Any) -> str:
     try:
         text: str = _json().dumps(value, default=str)
-    except (ValueError, RecursionError):  # reading it took fewer levels of the stack than writing it does
+    except (ValueError, RecursionError):  # a nested value that could be parsed may be too deep to write
         return ""
     return text
 
 
 def _json() -> ModuleType:
-    """The standard library's JSON: importing it takes time that only a refused request is worth."""
-    import json  # noqa: PLC0415 -- as the docstring says
+    import json  # noqa: PLC0415 -- slow to import; only a refused request needs it
 
     return json
 
 
 def _code_and_message(body: str | Mapping[str, Any]) -> tuple[str, str]:
-    """The vendor's code and sentence, from the shapes in use: `{"error": {...}}`, `{"error": "…"}`, `{"message": "…"}`."""
+    """The vendor's code and message, from `{"error": {...}}`, `{"error": "…"}` or `{"message": "…"}`."""
     parsed: Any = body
     if isinstance(body, str):
         try:
