@@ -1,7 +1,7 @@
 """Entry points → plugin records, each isolated from the others.
 
-Scanning reads names only; a plugin's module is imported when its metadata is first needed. One plugin that cannot be read,
-imported or understood is recorded with its reason, and the others work.
+The scan reads names only; a plugin's module is imported when its declaration is first needed. A plugin that cannot be read,
+imported or used is recorded with the reason, and the others work.
 """
 
 from __future__ import annotations
@@ -23,27 +23,26 @@ from providerhub._values.errors import ConfigurationError
 from providerhub._values.value import Value
 
 HOOK_GROUP = "providerhub.hooks"
-"""Entry-point group of plugins that observe or rank; always loaded."""
-
+"""The entry-point group of plugins that observe or rank. They are always loaded."""
 
 _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_"))
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class PluginRecord(Value):
-    """What is known of one plugin.
+    """One installed plugin and its state.
 
     Args:
-        name: The provider's name, which is the entry point's.
-        value: The entry point's value, `"module"` or `"module:object"`.
-        distribution: The distribution that brings it; several, separated by commas, in a conflict.
-        version: That distribution's version.
-        state: `"found"` until it is imported; then `"ready"`; or `"blocked"`, `"conflict"`, `"incompatible"`, `"broken"`. The
-            state *not configured* belongs to an instance of a ready plugin.
-        reason: A sentence that says why it is not ready, and what to do.
-        info: What it declares, when it is ready.
-        import_seconds: Seconds that its import took.
-        notes: What is odd about it though it may work, such as functions that look like hooks and are none.
+        name: The provider's name, which is the name of the entry point.
+        value: The value of the entry point, `"module"` or `"module:object"`.
+        distribution: The distribution that contains the plugin; in a conflict all of them, separated by commas.
+        version: The version of this distribution.
+        state: `"found"` until the plugin is imported, then `"ready"`; or `"blocked"`, `"conflict"`, `"incompatible"` or
+            `"broken"`. In `Hub.plugins()` also `"not configured"`.
+        reason: The reason why the plugin is not ready, and the fix; empty when it is ready.
+        info: The plugin's declaration; `None` until the plugin is ready.
+        import_seconds: The seconds that the import took.
+        notes: Warnings about a plugin that may still work, such as a function that looks like a hook but is not a hook.
     """
 
     name: str
@@ -62,8 +61,8 @@ class Malformed(Value):
     """A distribution whose entry points cannot be read.
 
     Args:
-        distribution: Its name, as far as that can be told.
-        reason: What is wrong with it.
+        distribution: The name of the distribution, or its path when its metadata cannot be read.
+        reason: The error that reading its metadata raised.
     """
 
     distribution: str
@@ -71,111 +70,107 @@ class Malformed(Value):
 
 
 class Plugins:
-    """The installed plugins.
+    """The installed plugins. Thread-safe.
 
     Args:
-        settings: Which to look at (`allow`, `block`, `autoload`, `prefer`), already completed from the environment.
+        settings: The hub's settings. `allow`, `block`, `autoload` and `prefer` decide which plugins are used.
 
     Raises:
-        ConfigurationError: `allow`, `block` or `prefer` names what is not installed.
+        ConfigurationError: `allow`, `block` or `prefer` names a plugin that is not installed.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.malformed: list[Malformed] = []
         self._hook_entries: list[tuple[str, str, str]] = []
         self._records: dict[str, PluginRecord] = {}
-        self._lock = threading.RLock()  # re-entrant: a plugin that is being imported may ask for another
+        self._lock = threading.RLock()  # re-entrant: the import of a plugin may load another one
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         if settings.autoload is not False:
-            self._records = _judge(self._scan(), settings)
-        _check_names(settings, self._records)
+            self._records = _records(self._scan(), settings)
+        _refuse_unknown(settings, self._records)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The providers' names, without importing anything."""
+        """The providers' names. Imports no plugin."""
         return tuple(self._records)
 
     def peek(self, name: str) -> PluginRecord | None:
-        """A record as it stands, without importing anything."""
+        """A plugin's record in its present state; `None` when no such plugin is installed. Imports no plugin."""
         return self._records.get(name)
 
     def load(self, name: str) -> PluginRecord:
-        """A record with its metadata; the plugin's light module is imported if it was not yet."""
+        """The record of an installed plugin with its declaration. The first call imports the plugin's light module."""
         record = self._records[name]
         if record.state == "found":
-            with self._lock:  # of two threads at once, the second takes what the first has found
+            with self._lock:  # of two threads, the second takes the record of the first
                 record = self._records[name]
                 if record.state == "found":
                     record = self._records[name] = self._import(record)
         return record
 
     def load_all(self) -> tuple[PluginRecord, ...]:
-        """All records, with their metadata."""
+        """All records with their declarations. Imports every plugin's light module."""
         return tuple(self.load(name) for name in self._records)
 
     @property
     def hook_modules(self) -> tuple[tuple[str, str, str], ...]:
-        """Name, value and distribution of those entries of group `providerhub.hooks` that have not been imported yet."""
+        """Name, value and distribution of the hook plugins that are not imported yet."""
         return tuple(self._hook_entries)
 
     def hooks(self, name: str) -> tuple[Callable[..., Any], ...]:
-        """The implementations of one hook from group `providerhub.hooks`, each taking the hook's keyword arguments."""
+        """All implementations of a hook, which take its keyword arguments. The first call imports the hook plugins."""
         entries, self._hook_entries = self._hook_entries, []
         for entry, value, _ in entries:
             plugin, reason = self._register(entry, value)
-            reason = reason or self._unknown_hooks(plugin)
+            reason = reason or self._useless(plugin)
             if reason:
                 self.malformed.append(Malformed(f"{entry} ({value})", reason))
         caller: pluggy.HookCaller = getattr(self._manager.hook, name)
-        return tuple(_narrow(implementation) for implementation in reversed(caller.get_hookimpls()))
+        return tuple(_with_named_arguments(implementation) for implementation in reversed(caller.get_hookimpls()))
 
     def observe(self, observer: object) -> None:
-        """Register an object of the application whose marked methods are called like those of a hook plugin.
-
-        Args:
-            observer: The object.
+        """Register an object of the application. Its marked methods are called like the functions of a hook plugin.
 
         Raises:
-            ConfigurationError: It has no method marked with `@hookimpl`, or a marked one is not a known hook.
+            ConfigurationError: The object has no method marked with `@hookimpl`, or marks one that is not a hook.
         """
-        reason = self._unknown_hooks(observer)
+        reason = self._useless(observer)
         try:
             if not reason:
                 self._manager.register(observer)
         except (pluggy.PluginValidationError, ValueError) as error:
             reason = str(error)
         if reason:
-            msg = f"the observer {type(observer).__name__} cannot be used: it {reason}"
+            msg = f"observer {type(observer).__name__} cannot be used: {reason}"
             raise ConfigurationError(msg)
 
-    def _unknown_hooks(self, plugin: object) -> str:
-        """Why functions of a hook plugin will never be called; empty when all is well."""
-        odd = self._odd_hooks(plugin)
-        if odd or self._marked(plugin):
-            return "; ".join(odd)
+    def _useless(self, plugin: object) -> str:
+        """The reason why functions of a hook plugin are never called; empty when all of them are."""
+        warnings = self._hook_warnings(plugin)
+        if warnings or self._marked(plugin):
+            return "; ".join(warnings)
         return f"has no function marked with @hookimpl; the known hooks are {', '.join(_HOOKS)}"
 
     def _marked(self, plugin: object) -> list[str]:
         return [name for name in dir(plugin) if self._manager.parse_hookimpl_opts(plugin, name) is not None]
 
-    def _odd_hooks(self, plugin: object) -> tuple[str, ...]:
-        """Functions that are marked as hooks or named like one, and that nobody will call."""
+    def _hook_warnings(self, plugin: object) -> tuple[str, ...]:
+        """A warning for each function that is marked or named as a hook and is never called."""
         marked = self._marked(plugin)
-        named = [
-            name for name in dir(plugin) if name.startswith(f"{hookspecs.PROJECT}_") and callable(getattr(plugin, name, None))
-        ]
-        return tuple(filter(None, (_odd_hook(name, is_marked=name in marked) for name in sorted({*marked, *named}))))
+        prefix = f"{hookspecs.PROJECT}_"
+        named = [name for name in dir(plugin) if name.startswith(prefix) and callable(getattr(plugin, name, None))]
+        return tuple(filter(None, (_hook_warning(name, is_marked=name in marked) for name in sorted({*marked, *named}))))
 
     def _scan(self) -> Iterable[PluginRecord]:
         seen: set[str] = set()
         for distribution in distributions():
             try:
                 text = distribution.read_text("entry_points.txt") or ""
-                if hookspecs.PROJECT not in text:  # most distributions: parsing them all would cost most of the time
+                if hookspecs.PROJECT not in text:  # true of most distributions, and parsing them would take most of the time
                     continue
                 name, version = name_and_version(distribution)
-                if name in seen:  # a second copy further down the path is shadowed by the first
+                if name in seen:  # Python imports the first copy on the path
                     continue
                 seen.add(name)
                 entries = list(entry_points(text))
@@ -196,84 +191,74 @@ class Plugins:
         if reason:
             state = "incompatible" if reason.startswith("incompatible") else "broken"
         elif info is not None and info.api_version != API_VERSION:
-            state = "incompatible"
-            reason = (
-                f"written for interface version {info.api_version}; this core speaks {API_VERSION}: install versions that fit"
-            )
+            state, version = "incompatible", info.api_version
+            reason = f"written for interface version {version}; this core speaks {API_VERSION}: install versions that fit"
         return attrs.evolve(record, state=state, reason=reason, info=info, import_seconds=seconds, notes=notes)
 
     def _info(self, record: PluginRecord) -> tuple[ProviderInfo | None, tuple[str, ...], str]:
-        """What a plugin declares, what is odd about its module, and why it cannot be used."""
+        """A plugin's declaration, the warnings about its module, and the reason why it cannot be used."""
         module, reason = self._register(f"provider:{record.name}", record.value)
         if reason:
             return None, (), reason
-        notes = self._odd_hooks(module)
-        own = [i for i in self._manager.hook.providerhub_provider.get_hookimpls() if i.plugin is module]
-        if own:
-            info, reason = _declared(own[0].function, record)
+        notes = self._hook_warnings(module)
+        found = [i for i in self._manager.hook.providerhub_provider.get_hookimpls() if i.plugin is module]
+        if found:
+            info, reason = _declared(found[0].function, record)
             return info, notes, reason
         hint = "".join(f"; {note}" for note in notes)
         return None, notes, f"{record.value} has no function providerhub_provider marked with @hookimpl{hint}"
 
     def _register(self, name: str, value: str) -> tuple[object, str]:
-        """Import a plugin's module and let pluggy check its hooks; the reason is empty when all is well."""
+        """Import a plugin's module and let pluggy check its hooks. The second value is the reason of a failure, or empty."""
         try:
             plugin = import_object(value)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:
+        except BaseException as error:  # SystemExit, for example
             return None, f"importing {value} raised {type(error).__name__}: {error}"
-        with self._lock:  # pluggy has none: of two threads at once, one found the plugin half registered
+        with self._lock:  # pluggy has no lock: a second thread found the plugin half registered
             try:
                 if not self._manager.is_registered(plugin):
                     self._manager.register(plugin, name)
             except pluggy.PluginValidationError as error:
-                if self._manager.is_registered(plugin):  # older versions of pluggy keep what they refused
+                if self._manager.is_registered(plugin):  # older versions of pluggy keep a plugin that they refuse
                     self._manager.unregister(plugin)
                 return None, f"incompatible: {' '.join(str(error).split())}; it may need a newer providerhub"
-            except Exception as error:
+            except Exception as error:  # the module may have attributes that raise
                 return None, f"{type(error).__name__}: {error}"
         return plugin, ""
 
 
 def _declared(function: Callable[[], object], record: PluginRecord) -> tuple[ProviderInfo | None, str]:
-    """What the hook returns, or what is wrong with it."""
+    """The declaration that the hook returns, or the reason why it cannot be used."""
     try:
         info = function()
     except KeyboardInterrupt:
         raise
-    except BaseException as error:
+    except BaseException as error:  # SystemExit, for example
         return None, f"providerhub_provider() raised {type(error).__name__}: {error}"
     if not isinstance(info, ProviderInfo):
         return None, f"providerhub_provider() must return a ProviderInfo, not {type(info).__name__}"
     if info.name != record.name:
-        return None, f"the entry point is named {record.name!r}, but the provider calls itself {info.name!r}"
+        return None, f"the entry point is named {record.name!r}, but its ProviderInfo {info.name!r}: give both the same name"
     return info, ""
 
 
-def _odd_hook(name: str, *, is_marked: bool) -> str:
-    """Why a function that looks like a hook will not be called; empty when it will be."""
+def _hook_warning(name: str, *, is_marked: bool) -> str:
+    """The reason why a function that looks like a hook is never called; empty when it is called."""
     if name in _HOOKS:
-        return "" if is_marked else f"{name} is not marked with @hookimpl, so that nobody calls it"
-    import difflib  # noqa: PLC0415 -- only ever needed on this error path
+        return "" if is_marked else f"{name} is not marked with @hookimpl, so it is never called"
+    import difflib  # noqa: PLC0415 -- slow to import; only this warning needs it
 
     near = difflib.get_close_matches(name, _HOOKS, n=1, cutoff=0.8)
-    if not (is_marked or near):  # a function of the plugin's own
+    if not (is_marked or near):  # a function for the plugin's own use
         return ""
     hint = f"did you mean {near[0]}?" if near else f"the known hooks are {', '.join(_HOOKS)}"
-    return f"{name} is no hook, so that nobody calls it; {hint}"
+    return f"{name} is not a hook, so it is never called; {hint}"
 
 
 def import_object(reference: str) -> Any:
-    """Import a module, or an object of it.
-
-    Args:
-        reference: `"module"` or `"module:object"`, where the object may be `"name.attribute"`.
-
-    Raises:
-        ImportError: The module cannot be imported. Its own code may raise any other exception.
-        AttributeError: The module has no such object.
-    """
+    """Import `"module"`, `"module:object"` or `"module:object.attribute"`. The module may raise any exception."""
     module, _, attribute = reference.partition(":")
     found: Any = importlib.import_module(module.strip())
     for part in filter(None, attribute.strip().split(".")):
@@ -281,20 +266,21 @@ def import_object(reference: str) -> Any:
     return found
 
 
-def _narrow(implementation: pluggy.HookImpl) -> Callable[..., Any]:
-    """Give an implementation only the arguments that it names, as pluggy itself does."""
+def _with_named_arguments(implementation: pluggy.HookImpl) -> Callable[..., Any]:
+    """Call an implementation with the arguments that it names, as pluggy does."""
     function, names = implementation.function, implementation.argnames
     return lambda **arguments: function(**{name: arguments[name] for name in names})
 
 
-def _judge(found: Iterable[PluginRecord], settings: Settings) -> dict[str, PluginRecord]:
+def _records(found: Iterable[PluginRecord], settings: Settings) -> dict[str, PluginRecord]:
     by_name: dict[str, list[PluginRecord]] = {}
     for record in found:
         by_name.setdefault(record.name, []).append(record)
-    return {name: _settle(name, records, settings) for name, records in sorted(by_name.items())}
+    return {name: _decide(name, records, settings) for name, records in sorted(by_name.items())}
 
 
-def _settle(name: str, records: list[PluginRecord], settings: Settings) -> PluginRecord:
+def _decide(name: str, records: list[PluginRecord], settings: Settings) -> PluginRecord:
+    """The record of a name, from those of all distributions that have a plugin of this name."""
     preferred = [r for r in records if r.distribution == settings.prefer.get(name)]
     record = (preferred or records)[0]
     if settings.allow is not None and name not in settings.allow:
@@ -303,13 +289,13 @@ def _settle(name: str, records: list[PluginRecord], settings: Settings) -> Plugi
         return attrs.evolve(record, state="blocked", reason="blocked by PROVIDERHUB_BLOCK or settings.block")
     if len(records) > 1 and not preferred:
         both = ", ".join(sorted(r.distribution for r in records))
-        how = f"Settings(prefer={{{name!r}: DISTRIBUTION}}), or in the settings file under [prefer]"
-        reason = f"offered by {both}: uninstall one, or say which with {how}"
+        how = f"Settings(prefer={{{name!r}: DISTRIBUTION}}) or under [prefer] in the settings file"
+        reason = f"offered by {both}: uninstall one, or choose one with {how}"
         return attrs.evolve(record, state="conflict", distribution=both, reason=reason)
     return record
 
 
-def _check_names(settings: Settings, records: Mapping[str, PluginRecord]) -> None:
+def _refuse_unknown(settings: Settings, records: Mapping[str, PluginRecord]) -> None:
     for field, label, names in (
         ("allow", "PROVIDERHUB_PLUGINS (allow)", settings.allow),
         ("block", "PROVIDERHUB_BLOCK (block)", settings.block),

@@ -12,12 +12,7 @@ from providerhub._values.capabilities import ModelInfo
 
 
 class Target(NamedTuple):
-    """One model that a call may use.
-
-    Args:
-        model: The model's name, as the caller writes it.
-        provider: The pinned instance; `None` when every instance may answer.
-    """
+    """A model name, and the instance that the call pins it to; `None` allows every instance."""
 
     model: str
     provider: str | None = None
@@ -27,8 +22,8 @@ class Match(NamedTuple):
     """A model entry of an instance that fits a target.
 
     Args:
-        provider: The instance's name.
-        model: The declared entry.
+        provider: The name of the instance.
+        model: The declared entry, which may be a prefix.
         sent: The model's name as it is sent to the provider.
         kind: `"exact"`, `"alias"`, `"prefix"`, or `"any"` for a pinned instance that declares no models.
     """
@@ -43,9 +38,6 @@ class Index:
     """The models of several instances: one dictionary for names and aliases, and one for each length of prefix.
 
     Finding an exact name takes the same time for any number of instances.
-
-    Args:
-        models: Each instance's name with its models.
     """
 
     def __init__(self, models: Iterable[tuple[str, Iterable[ModelInfo]]]) -> None:

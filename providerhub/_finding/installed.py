@@ -1,7 +1,7 @@
-"""The installed distributions, as their metadata lies on the disk.
+"""The installed distributions and their metadata on the disk.
 
-A plain folder of the path, which nearly every one is, is read directly: importing importlib-metadata takes several times as long
-as reading a hundred distributions. Whatever else may hold some (an archive, a finder of another kind) is left to it.
+Nearly every entry of `sys.path` is a folder, which this module reads itself: the import of importlib-metadata takes several times
+as long as the reading of a hundred distributions. Archives and other finders are left to importlib-metadata.
 Sources: "Recording installed projects" and "Entry points specification", packaging.python.org.
 """
 
@@ -14,19 +14,15 @@ from typing import Protocol
 
 _SUFFIXES = (".dist-info", ".egg-info")
 _USUAL_FINDERS = frozenset({"_frozen_importlib_external", "importlib_metadata"})
-"""Modules of the finders that look for distributions in the folders of the path."""
+"""The modules of the finders that look for distributions in the folders of `sys.path`."""
 _ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 class Distribution(Protocol):
-    """One installed distribution; importlib-metadata's have the same method."""
+    """One installed distribution. The distributions of importlib-metadata have the same method."""
 
     def read_text(self, filename: str) -> str | None:
-        """A file of its metadata; `None` when it is not there.
-
-        Args:
-            filename: Such as `"METADATA"`.
-        """
+        """The text of a file of the metadata, such as `"METADATA"`; `None` when there is no such file."""
         ...  # pragma: no cover -- a protocol's method is never run
 
 
@@ -34,54 +30,51 @@ class Folder:
     """A distribution whose metadata is a folder.
 
     Args:
-        place: The folder.
+        path: The path of the folder, such as `".../site-packages/acme-1.0.dist-info"`.
     """
 
-    __slots__ = ("place",)
+    __slots__ = ("path",)
 
-    def __init__(self, place: str) -> None:
-        self.place = place
+    def __init__(self, path: str) -> None:
+        self.path = path
 
     def read_text(self, filename: str) -> str | None:
         """As `Distribution.read_text`."""
         try:
-            with open(os.path.join(self.place, filename), encoding="utf-8") as file:
+            with open(os.path.join(self.path, filename), encoding="utf-8") as file:
                 return file.read()
         except _ABSENT:
             return None
 
 
 def distributions() -> Iterator[Distribution]:
-    """All of them, in the order of the path: of two with one name the first is the one that is imported."""
+    """All distributions in the order of `sys.path`. Of two with the same name, Python imports the first."""
     if not all(map(_is_usual, sys.meta_path)):
-        yield from _left_to_library()
+        yield from _by_library()
         return
-    # Nothing is imported from an entry that is no text either.
-    for place in (entry or os.curdir for entry in sys.path if isinstance(entry, str)):
+    # Python's import skips entries that are not text.
+    for folder in (entry or os.curdir for entry in sys.path if isinstance(entry, str)):
         try:
-            names = os.listdir(place)
+            names = os.listdir(folder)
         except NotADirectoryError:
-            yield from _left_to_library([place])
+            yield from _by_library([folder])
         except OSError:
-            continue  # the path names much that is not there
+            continue  # `sys.path` names many folders that do not exist
         else:
-            is_egg = place.lower().endswith(".egg")
+            is_egg = folder.lower().endswith(".egg")
             for name in names:
                 if name.lower().endswith(_SUFFIXES) or (is_egg and name.lower() == "egg-info"):
-                    yield Folder(os.path.join(place, name))
+                    yield Folder(os.path.join(folder, name))
 
 
 def entry_points(text: str) -> Iterator[tuple[str, str, str]]:
-    """Take `entry_points.txt` apart.
-
-    Args:
-        text: The file.
+    """Parse the text of a file `entry_points.txt`.
 
     Yields:
-        Group, name and value of each entry.
+        The group, the name and the value of each entry.
 
     Raises:
-        ValueError: A line is no entry.
+        ValueError: A line is not of the form `name = value`.
     """
     group = ""
     for line in map(str.strip, text.splitlines()):
@@ -92,21 +85,15 @@ def entry_points(text: str) -> Iterator[tuple[str, str, str]]:
             if not sign:
                 msg = f"{line!r} is not of the form name = value"
                 raise ValueError(msg)
-            # Behind a bracket stand extras, which nobody uses any more.
+            # A bracket begins the extras, which the specification has deprecated.
             yield group, name.strip(), value.partition("[")[0].strip()
 
 
 def name_and_version(distribution: Distribution) -> tuple[str, str]:
-    """Two headers of the core metadata, read without a parser for e-mail.
-
-    Args:
-        distribution: Whose.
-
-    Returns:
-        The name and the version.
+    """A distribution's name and version, from the headers of its core metadata.
 
     Raises:
-        ValueError: There is no name.
+        ValueError: The metadata has no name.
     """
     text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
     headers = text.replace("\r\n", "\n").partition("\n\n")[0]
@@ -118,19 +105,15 @@ def name_and_version(distribution: Distribution) -> tuple[str, str]:
 
 
 def name_of(distribution: Distribution) -> str:
-    """Its name; that of its folder serves where not even the metadata can be read.
-
-    Args:
-        distribution: Whose.
-    """
+    """A distribution's name; the path of its folder when the metadata cannot be read."""
     try:
         return name_and_version(distribution)[0]
     except Exception:
-        return str(getattr(distribution, "place", None) or getattr(distribution, "_path", "unknown"))
+        return str(getattr(distribution, "path", None) or getattr(distribution, "_path", "unknown"))
 
 
-def _left_to_library(path: Sequence[str] | None = None) -> Iterator[Distribution]:
-    import importlib_metadata  # noqa: PLC0415 -- slow to import, and hardly ever needed
+def _by_library(path: Sequence[str] | None = None) -> Iterator[Distribution]:
+    import importlib_metadata  # noqa: PLC0415 -- slow to import, and needed for archives and special finders only
 
     options = {} if path is None else {"path": path}
     yield from importlib_metadata.distributions(**options)

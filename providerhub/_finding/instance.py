@@ -27,13 +27,7 @@ KEY_AGE = 60.0
 
 
 class Instance:
-    """One configured provider.
-
-    Args:
-        config: The user's configuration.
-        info: The plugin's declaration.
-        provider: The provider object, when the application registers one. The application closes it.
-    """
+    """One configured provider. The application closes a provider object that it registers."""
 
     def __init__(self, config: ProviderConfig, info: ProviderInfo, provider: Provider | None = None) -> None:
         self.name = config.name
@@ -86,13 +80,10 @@ class Instance:
         return self._objects.get(loop) if self._registered is None else self._registered
 
     def renew_key(self, on_change: Callable[[], object] = lambda: None) -> bool:
-        """Read the settings and the key again; after a change the next use makes a new provider object.
+        """Read the settings and the key again; true when the key has changed. The next use makes a new provider object.
 
         Args:
             on_change: Called after a change, before another thread's `renew_key` returns.
-
-        Returns:
-            Whether the key has changed.
         """
         with self._renewing:
             config, missing = resolve(self._user_config, self.info, os.environ)
@@ -105,13 +96,10 @@ class Instance:
         return True
 
     def list_models(self, *, again: bool = False) -> bool:
-        """Call the plugin's `discover` function, which asks the service for its models. It is called once.
+        """Ask the service for its models by the plugin's `discover` function, once; true when it listed any.
 
         Args:
-            again: Call it once more; the new list replaces the earlier one.
-
-        Returns:
-            Whether the service listed any model.
+            again: Ask once more; the new list replaces the earlier one.
         """
         if not self.info.discover or self.missing:
             return False

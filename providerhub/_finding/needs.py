@@ -1,4 +1,4 @@
-"""What a request needs of a model, read off the request, and whether a model has it."""
+"""The capabilities and tokens that a request needs, and whether a model has them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any, NamedTuple
 from providerhub._values.capabilities import ModelInfo
 
 BYTES_PER_TOKEN = 2
-"""A cheap upper bound on tokens: one for each two bytes of UTF-8. Vocabularies in use need one for three to four in ordinary
-text of any script, so a conversation that passes by this measure fits; one that does not may still fit, but is not risked."""
+"""Bytes of UTF-8 for each token in the upper bound. The usual vocabularies need a token for three to four bytes of ordinary text
+in any script. A conversation within the bound fits; a longer one may fit, but is not tried."""
 
 TOKENS_PER_MESSAGE = 8
-"""Room for the marks that a chat template puts around a message."""
+"""Tokens that a chat template puts around a message."""
 
 
 class Needs(NamedTuple):
-    """The capabilities that one request cannot do without. Hashable, so that plans can be remembered.
+    """The capabilities that one request needs. Hashable, since plans are remembered by it.
 
     Args:
-        stream: An answer in pieces.
-        tools: Tool calls.
-        images: Reading images.
-        json_schema: An answer held to a JSON schema.
-        prefill: Carrying on from a partial answer.
+        stream: The answer comes in pieces.
+        tools: The request offers tools.
+        images: A message has an image.
+        json_schema: The answer must follow a JSON schema.
+        prefill: The model continues a partial answer.
     """
 
     stream: bool = False
@@ -33,15 +33,15 @@ class Needs(NamedTuple):
     prefill: bool = False
 
     def lacking(self, model: ModelInfo) -> str:
-        """The first needed capability that the model says it lacks, as a `Skip`'s reason; empty when there is none."""
+        """The first needed capability that the model does not have, as the reason of a `Skip`; empty when it has all."""
         for needed, has, reason in self._pairs(model):
-            # Prefill must be declared: where it is unknown, a service would answer anew and the text would be spliced.
+            # Prefill must be declared: a service without it begins a new answer, which would be spliced to the partial one.
             if needed and (has is False or (reason == "no prefill" and not has)):
                 return reason
         return ""
 
     def unknown(self, model: ModelInfo) -> int:
-        """How many needed capabilities the model says nothing about."""
+        """The number of needed capabilities that the model does not declare."""
         return sum(needed and has is None for needed, has, _ in self._pairs(model))
 
     def _pairs(self, model: ModelInfo) -> Iterator[tuple[bool, bool | None, str]]:
@@ -62,7 +62,7 @@ def has_images(messages: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def token_bound(messages: Sequence[Mapping[str, Any]]) -> int:
-    """An upper bound on the tokens of a conversation, images left out; see `BYTES_PER_TOKEN`."""
+    """An upper bound on the tokens of a conversation without its images; see `BYTES_PER_TOKEN`."""
     return sum(TOKENS_PER_MESSAGE + _bytes(m.get("content")) // BYTES_PER_TOKEN for m in messages)
 
 

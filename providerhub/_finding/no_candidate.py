@@ -50,12 +50,7 @@ def _problems(registry: Registry) -> str:
 
 
 def no_candidate(names: tuple[str | Model, ...], skipped: tuple[Skip, ...]) -> ProviderHubError:
-    """The error for a request that leaves no candidate. Its class follows the reasons.
-
-    Args:
-        names: The requested models.
-        skipped: All providers that were left out, each with its reason.
-    """
+    """The error for a request that leaves no candidate. Its class follows the reasons of what was skipped."""
     asked = ", ".join(map(str, names))
     # A plugin whose models are unknown matters only when nothing else explains the failure.
     relevant = [skip for skip in skipped if skip.model] or skipped

@@ -22,10 +22,6 @@ class ProviderObjects:
 
     An object with `astream` serves one event loop, since its connections belong to that loop. Any other object serves all
     loops and threads, with one pool of connections.
-
-    Args:
-        config: The configuration that the factory gets.
-        info: The plugin's declaration, which names the factory.
     """
 
     def __init__(self, config: ProviderConfig, info: ProviderInfo) -> None:
@@ -37,14 +33,7 @@ class ProviderObjects:
         self._has_astream: bool | None = None
 
     def get(self, loop: object | None = None) -> Provider:
-        """An object; the first call makes it.
-
-        Args:
-            loop: The running event loop for asynchronous use; `None` for synchronous use.
-
-        Raises:
-            PluginError: The factory cannot be imported, or fails.
-        """
+        """As `Instance.provider`."""
         with self._lock:
             per_loop = loop is not None and self._has_astream is not False
             found = self._per_loop.get(loop) if per_loop else self._shared
@@ -58,11 +47,7 @@ class ProviderObjects:
             return found
 
     def reconfigure(self, config: ProviderConfig) -> list[Provider]:
-        """Make all further objects from another configuration.
-
-        Returns:
-            The objects made before, for `close_all`.
-        """
+        """Make all further objects from another configuration; return the earlier objects, for `close_all`."""
         with self._lock:
             self._config = config
             return self._take()

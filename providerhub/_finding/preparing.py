@@ -12,12 +12,7 @@ from providerhub._values import Candidate
 
 
 class Preparer:
-    """Brings instances and health records up to date for one plan.
-
-    Args:
-        registry: The instances.
-        health: The health records.
-    """
+    """Brings the models of instances and the pauses of refused keys up to date."""
 
     def __init__(self, registry: Registry, health: Health) -> None:
         self._registry = registry
@@ -26,16 +21,15 @@ class Preparer:
     def list_models(self, targets: Iterable[Target]) -> None:
         """Ask services for their models where no declared model fits a target. Each service is asked once."""
         for target in targets:
-            if all(match.kind == "any" for match in self._registry.find(target)):
-                self._registry.discover(target.provider)
+            if any(match.kind != "any" for match in self._registry.find(target)):
+                continue
+            if target.provider is None:
+                self._registry.discover()
+            else:
+                self._registry.discover_at(target.provider)
 
     def renew_keys(self, candidates: Iterable[Candidate], now: float) -> None:
-        """Read the keys of candidates again that their services refused; a changed key lifts the pause.
-
-        Args:
-            candidates: The candidates of the plan.
-            now: Seconds on the clock of the health records.
-        """
+        """Read the keys that services have refused again; a changed key lifts the pause."""
         for candidate in candidates:
             obstacle = self._health.unavailable(candidate, now)
             if obstacle is not None and obstacle.reason == "key rejected":

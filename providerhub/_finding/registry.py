@@ -20,17 +20,7 @@ INSTALL_HINT = "pip install providerhub-lockchat"
 
 
 class Registry:
-    """All instances of a hub. Thread-safe.
-
-    Only `discover` does I/O, besides the import of plugins' light modules.
-
-    Args:
-        plugins: The installed plugins.
-        settings: The hub's settings.
-
-    Raises:
-        ConfigurationError: The settings name a provider with a slash.
-    """
+    """All instances of a hub. Thread-safe. Only `discover` and `discover_at` do I/O, besides the import of light modules."""
 
     def __init__(self, plugins: Plugins, settings: Settings) -> None:
         self.plugins = plugins
@@ -47,12 +37,7 @@ class Registry:
                 raise ConfigurationError(msg)
 
     def add(self, info: ProviderInfo, provider: Provider, config: ProviderConfig | None = None) -> None:
-        """Register a provider object.
-
-        Args:
-            info: Its declaration.
-            provider: The object.
-            config: Its settings, priority and weight.
+        """Register a provider object with its declaration, and its settings, priority and weight.
 
         Raises:
             AmbiguousProviderError: Another provider has this name.
@@ -75,11 +60,7 @@ class Registry:
         return tuple(sorted({*self._instances, *self._settings.providers, *self.plugins.names}))
 
     def instance(self, name: str) -> Instance | None:
-        """An instance by name; `None` when its plugin is not ready. Imports this plugin alone.
-
-        Raises:
-            ConfigurationError: The settings name a plugin that is not installed.
-        """
+        """An instance by name; `None` when its plugin is not ready. Raises as `record`."""
         found = self._instances.get(name)
         if found is None:
             config = self._settings.providers.get(name) or ProviderConfig()
@@ -136,27 +117,23 @@ class Registry:
             return (Match(instance.name, ModelInfo(target.model), target.model, "any"),)
         return found
 
-    def discover(self, provider: str | None = None, *, again: bool = False) -> bool:
-        """Ask the services that can list their models, each once.
+    def discover(self, *, again: bool = False) -> bool:
+        """Ask the services that can list their models, each once; true when one listed any.
 
         Args:
-            provider: Ask this instance's service alone; `None` asks all.
             again: Also ask the services that were asked before.
-
-        Returns:
-            Whether any service listed a model.
         """
-        if provider is not None:
-            instance = self.instance(provider)
-            if instance is None or not instance.list_models(again=again):
-                return False
-            self._reset_index()
-            return True
         with self._discovering:  # another thread waits here until the index has the new models
             listed = [instance.list_models(again=again) for instance in self.instances()]
             if again or any(listed):
                 self._reset_index()
         return any(listed)
+
+    def discover_at(self, provider: str) -> None:
+        """Ask the service of one instance for its models, once."""
+        instance = self.instance(provider)
+        if instance is not None and instance.list_models():
+            self._reset_index()
 
     def close(self) -> None:
         """Close the provider objects of all instances; the application closes the objects that it registered."""

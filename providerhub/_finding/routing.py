@@ -16,7 +16,7 @@ from providerhub._finding.needs import Needs
 from providerhub._finding.no_candidate import model_not_found, no_candidate, provider_not_found
 from providerhub._finding.preparing import Preparer
 from providerhub._finding.registry import Registry
-from providerhub._finding.strategies import RankedCandidate, Strategies
+from providerhub._finding.strategies import RankedCandidate, Ranking, Strategies
 from providerhub._rules.health import Health
 from providerhub._rules.policy import Rng
 from providerhub._settings.settings import STRATEGIES, Settings
@@ -43,28 +43,15 @@ class Planned(Value):
 
 
 class _Suitable(NamedTuple):
-    """The candidates that a kind of request has, whatever their health.
+    """The candidates of a request regardless of their health, and its plan when all are healthy and no window is known."""
 
-    Args:
-        candidates: The candidates, ordered by rank and name.
-        skipped: The providers that lack what the request needs.
-        usual: The plan when all are healthy and no context window is known.
-    """
-
-    candidates: tuple[RankedCandidate, ...]
+    candidates: Ranking
     skipped: tuple[Skip, ...]
     usual: Planned | None
 
 
 class Router:
-    """Makes plans. Thread-safe: its memory is replaced entry by entry.
-
-    Args:
-        registry: The instances.
-        health: The health records.
-        settings: Aliases and the default strategy.
-        rng: The random source of the strategy `weighted`.
-    """
+    """Makes plans. Thread-safe: its memory is replaced entry by entry."""
 
     def __init__(self, registry: Registry, health: Health, settings: Settings, rng: Rng) -> None:
         self._registry = registry
@@ -137,10 +124,9 @@ class Router:
         known = self._memory.get(key)
         if known is not None and known[0] == self._registry.version:
             return known[1]
-        targets = tuple(map(self._target, names))
-        self._preparer.list_models(targets)
+        self._preparer.list_models(map(self._target, names))
         version = self._registry.version
-        ranked, skipped = self._rank(names, targets, needs)
+        ranked, skipped = self._rank(names, needs)
         candidates = tuple(choice.candidate for choice in ranked)
         has_usual = bool(candidates) and all(candidate.context_window is None for candidate in candidates)
         found = _Suitable(ranked, skipped, Planned(RoutePlan(candidates, skipped)) if has_usual else None)
@@ -150,13 +136,12 @@ class Router:
             self._memory[key] = (version, found)
         return found
 
-    def _rank(
-        self, names: tuple[str | Model, ...], targets: tuple[Target, ...], needs: Needs
-    ) -> tuple[tuple[RankedCandidate, ...], tuple[Skip, ...]]:
+    def _rank(self, names: tuple[str | Model, ...], needs: Needs) -> tuple[Ranking, tuple[Skip, ...]]:
         candidates: dict[tuple[str, str], RankedCandidate] = {}
         skipped: list[Skip] = []
         missing: ModelNotFoundError | None = None
-        for place, (name, target) in enumerate(zip(names, targets, strict=True)):
+        for place, name in enumerate(names):
+            target = self._target(name)
             matches = self._registry.find(target)
             unusable = self._unusable(target, matches)
             skipped += unusable
@@ -164,8 +149,7 @@ class Router:
                 missing = missing or model_not_found(self._registry, str(name))
             for match in matches:
                 instance = self._registry.ready(match.provider)
-                skip = _unsuitable(instance, match, needs)
-                if skip is not None:
+                if skip := _unsuitable(instance, match, needs):
                     skipped.append(skip)
                 else:
                     candidates.setdefault((match.provider, match.sent), _ranked(instance, match, needs, place))
@@ -185,7 +169,7 @@ class Router:
     def _by_health(
         self, names: tuple[str | Model, ...], candidates: Sequence[Candidate], skipped: tuple[Skip, ...], now: float
     ) -> Planned:
-        """The plan of the candidates that are available; without any, of the one that is available again first."""
+        """The plan of the available candidates; when none is available, of the one that is available again first."""
         available: list[Candidate] = []
         unavailable: list[Skip] = []
         soonest: tuple[float, Candidate, Skip] | None = None
@@ -211,14 +195,9 @@ class Router:
 def _ranked(instance: Instance, match: Match, needs: Needs, place: int) -> RankedCandidate:
     model = match.model
     candidate = Candidate(
-        provider=instance.name,
-        model=match.sent,
-        entry=model.name,
-        match=match.kind,
-        context_window=model.context_window,
-        prefill=bool(model.supports_prefill),
-        stream=model.supports_stream is not False,
-    )
+        instance.name, match.sent, model.name, match.kind, context_window=model.context_window,
+        prefill=bool(model.supports_prefill), stream=model.supports_stream is not False,
+    )  # fmt: skip
     longest_first = -len(model.name) if match.kind == "prefix" else 0
     rank = (place, -instance.config.priority, _KINDS[match.kind], longest_first, needs.unknown(model))
     return RankedCandidate(candidate, rank, instance.config.weight, _price(model))

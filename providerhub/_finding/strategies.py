@@ -12,14 +12,7 @@ _MOST_ROTATIONS = 1024
 
 
 class RankedCandidate(NamedTuple):
-    """A candidate with the values that order it.
-
-    Args:
-        candidate: The candidate.
-        rank: A smaller one is tried first; the strategy orders candidates of equal rank.
-        weight: The user's weight of the instance.
-        price: The prices of a million input and a million output tokens together; infinite when one is unknown.
-    """
+    """A candidate with the values that order it. A smaller `rank` is tried first; an unknown `price` is infinite."""
 
     candidate: Candidate
     rank: tuple[int, ...]
@@ -27,37 +20,27 @@ class RankedCandidate(NamedTuple):
     price: float
 
 
-class Strategies:
-    """Orders ranked candidates.
+Ranking = tuple[RankedCandidate, ...]
 
-    Args:
-        health: The latencies, for `fastest`.
-        rng: The random source of `weighted`.
-    """
+
+class Strategies:
+    """Orders candidates of equal rank. A dry run changes no state and draws no random number."""
 
     def __init__(self, health: Health, rng: Rng) -> None:
         self._health = health
         self._rng = rng
         self._turns: dict[Any, int] = {}
 
-    def order(
-        self, candidates: tuple[RankedCandidate, ...], strategy: str, *, stream: bool, dry: bool
-    ) -> tuple[RankedCandidate, ...]:
-        """Order candidates of equal rank by a strategy.
-
-        Args:
-            candidates: The candidates, ordered by rank.
-            strategy: One of `STRATEGIES`.
-            stream: Whether the request streams.
-            dry: Change no state and draw nothing.
-        """
-        if strategy == "priority":  # the order by rank and name
-            return candidates
+    def order(self, candidates: Ranking, strategy: str, *, stream: bool, dry: bool) -> Ranking:
+        """Order candidates, which are sorted by rank already, within each rank."""
         groups: dict[tuple[int, ...], list[RankedCandidate]] = {}
         for ranked in candidates:
             groups.setdefault(ranked.rank, []).append(ranked)
         by_strategy = getattr(self, f"_by_{strategy}")
         return tuple(ranked for group in groups.values() for ranked in by_strategy(group, stream=stream, dry=dry))
+
+    def _by_priority(self, group: list[RankedCandidate], **_: bool) -> list[RankedCandidate]:
+        return group
 
     def _by_round_robin(self, group: list[RankedCandidate], *, dry: bool, **_: bool) -> list[RankedCandidate]:
         key = tuple(str(ranked.candidate) for ranked in group)
@@ -71,11 +54,9 @@ class Strategies:
 
     def _by_weighted(self, group: list[RankedCandidate], *, dry: bool, **_: bool) -> list[RankedCandidate]:
         # Efraimidis and Spirakis, 2006: sorting by u ** (1 / weight) draws without replacement in proportion to the weights.
-        # A dry run shows the most likely first.
         def key(ranked: RankedCandidate) -> float:
-            if dry:
-                return ranked.weight
-            return float(self._rng()) ** (1.0 / ranked.weight) if ranked.weight > 0 else -1.0
+            weight = ranked.weight
+            return weight if dry else (float(self._rng()) ** (1.0 / weight) if weight > 0 else -1.0)
 
         return sorted(group, key=key, reverse=True)
 

@@ -1,4 +1,4 @@
-"""What there is, for whoever looks: each provider instance as a frozen value."""
+"""Each provider instance as a frozen value, for `Hub.instances()` and the command line."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from providerhub._values.value import Value
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class InstanceView(Value):
-    """One provider as it stands: a plugin's default instance, a further configured one, or an object that was registered.
+    """One provider and its state: the default instance of a plugin, a further configured one, or a registered object.
 
     Args:
-        name: The instance's name.
-        plugin: The plugin that serves it; its own name for an object that was registered.
-        distribution: The distribution that brings the plugin; several, separated by commas, in a conflict; empty for an object.
-        version: That distribution's version.
-        state: `"ready"`; else `"not configured"`, `"misconfigured"`, `"not installed"`, or the plugin's state: `"blocked"`,
-            `"conflict"`, `"incompatible"`, `"broken"`.
-        reason: A sentence that says why it is not ready, and what to do.
-        models: What it serves, as declared, configured and listed by the service.
-        config: Its settings, with what the environment says; keys show as `***`. `None` without a ready plugin.
-        settings: What it can be told, as the plugin declares.
-        missing: The environment variables that would set what it lacks.
-        can_list: Whether its service can be asked for its models.
-        list_error: Why the service did not list its models when it was asked.
-        import_seconds: Seconds that the import of the plugin's light module took in this process.
-        notes: What is odd about the plugin though it may work, such as functions that look like hooks and are none.
+        name: The name of the instance.
+        plugin: The name of its plugin; the instance's own name for a registered object.
+        distribution: The distribution that contains the plugin; in a conflict all of them, separated by commas; empty for a
+            registered object.
+        version: The version of this distribution.
+        state: `"ready"`, `"not configured"`, `"misconfigured"` or `"not installed"`; or the state of the plugin: `"blocked"`,
+            `"conflict"`, `"incompatible"` or `"broken"`.
+        reason: The reason why the instance is not ready, and the fix; empty when it is ready.
+        models: The models that the plugin declares, the settings add and the service has listed.
+        config: The configuration, completed from the environment; keys show as `***`. `None` without a ready plugin.
+        settings: The settings that the plugin declares.
+        missing: The environment variables that set the missing settings.
+        can_list: Whether the plugin can ask its service for a list of models.
+        list_error: The error of the last listing of models; empty when there was none.
+        import_seconds: The seconds that the import of the plugin's light module took in this process.
+        notes: Warnings about a plugin that may still work, such as a function that looks like a hook but is not a hook.
     """
 
     name: str
@@ -54,11 +55,7 @@ class InstanceView(Value):
 
 
 def views(registry: Registry) -> tuple[InstanceView, ...]:
-    """Every instance, by name; imports every plugin's light module.
-
-    Args:
-        registry: Who has them.
-    """
+    """All instances, sorted by name. Imports every plugin's light module."""
     return tuple(_view(registry, name) for name in registry.names())
 
 
@@ -69,10 +66,9 @@ def _view(registry: Registry, name: str) -> InstanceView:
     except ConfigurationError as error:
         return InstanceView(name=name, plugin=registry.plugin_of(name), state="not installed", reason=str(error))
     if instance is None:
-        assert record is not None  # noqa: S101 -- without an object there is a plugin
-        return _of_plugin(name, record, state=record.state, reason=record.reason)
-    state, reason = _judged(instance)
-    view = _of_plugin(name, record, state=state, reason=reason)
+        return _of_plugin(name, record)
+    state, reason = _state(instance)
+    view = attrs.evolve(_of_plugin(name, record), state=state, reason=reason)
     return attrs.evolve(
         view,
         models=instance.models,
@@ -84,16 +80,16 @@ def _view(registry: Registry, name: str) -> InstanceView:
     )
 
 
-def _of_plugin(name: str, record: PluginRecord | None, *, state: str, reason: str) -> InstanceView:
-    if record is None:
-        return InstanceView(name=name, plugin=name, state=state, reason=reason)
+def _of_plugin(name: str, record: PluginRecord | None) -> InstanceView:
+    if record is None:  # a registered object
+        return InstanceView(name=name, plugin=name)
     return InstanceView(
         name=name, plugin=record.name, distribution=record.distribution, version=record.version,
-        state=state, reason=reason, import_seconds=record.import_seconds, notes=record.notes,
+        state=record.state, reason=record.reason, import_seconds=record.import_seconds, notes=record.notes,
     )  # fmt: skip
 
 
-def _judged(instance: Instance) -> tuple[str, str]:
+def _state(instance: Instance) -> tuple[str, str]:
     if instance.missing:
         return "not configured", instance.reason
     flaw = _flaw(instance.config)
@@ -101,7 +97,7 @@ def _judged(instance: Instance) -> tuple[str, str]:
 
 
 def _flaw(config: ProviderConfig) -> str:
-    """What can be seen, without its provider, to be wrong with a configuration; empty when nothing is."""
+    """The flaw of a configuration that shows without its provider; empty when there is none."""
     if config.url is not None and (wrong := _flaw_of_address(config.url)):
         return f"the url {wrong}"
     for scheme, address in config.proxies.items():
@@ -113,8 +109,8 @@ def _flaw(config: ProviderConfig) -> str:
 
 
 def _flaw_of_address(address: str) -> str:
-    """What is wrong with an address. It is not repeated: a password may be part of it."""
-    from urllib.parse import urlsplit  # noqa: PLC0415 -- not worth its import to a program that never looks
+    """The flaw of an address, which is not repeated since it may hold a password; empty when there is none."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 -- slow to import; most programs list no instances
 
     try:
         parts = urlsplit(address)
@@ -125,5 +121,5 @@ def _flaw_of_address(address: str) -> str:
         return "holds a blank or a control character; correct it"
     if parts.scheme in {"http", "https"}:
         return "" if parts.hostname else "names no host; correct it"
-    # A plugin may speak over something else, such as unix:/run/service.
+    # A plugin may use another transport, such as unix:/run/service.
     return "" if "://" in address or ":/" in address else "has no scheme; begin it with https:// (or http:// on this machine)"
