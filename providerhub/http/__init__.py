@@ -1,4 +1,4 @@
-"""HTTP for plugin authors: one request at a time, with every phase of the timeout, cancellation, limits and key hygiene handled.
+"""HTTP for plugin authors: requests that obey all timeouts, cancellation and limits, and errors without the key.
 
 >>> from providerhub import CallContext, ProviderConfig, Timeout
 >>> from providerhub.http import HttpClient
@@ -6,21 +6,21 @@
 >>> with FaultServer(http_response(body={"answer": 42})) as server:
 ...     client = HttpClient(ProviderConfig(url=server.url))
 ...     with client.post("/ask", {"question": "?"}, CallContext(Timeout(total=10)), stream=False) as answer:
-...         body = b"".join(answer)  # iterating gives the bytes as they come
+...         body = b"".join(answer)  # iterating yields the bytes as they come
 ...     client.close()
 >>> body
 b'{"answer":42}'
 
-No redirect is followed (a redirect would carry the conversation, and some keys, to another host), nothing is retried, no
-`.netrc`, cookie or proxy variable of the environment is read, and bodies are asked for without compression.
+The client follows no redirect, since a redirect would carry the conversation, and some keys, to another host. It retries nothing.
+It reads no `.netrc`, stores no cookies, and ignores the proxy variables of the environment. It asks for uncompressed bodies.
 """
 
 from providerhub._values.value import publish
-from providerhub.http._address import is_loopback
 from providerhub.http._answer import BODY_LIMIT as BODY_LIMIT
 from providerhub.http._answer import ERROR_BODY_LIMIT as ERROR_BODY_LIMIT
 from providerhub.http._answer import Answer
 from providerhub.http._client import HttpClient
+from providerhub.http._endpoint import is_loopback
 
 __all__ = ["Answer", "HttpClient", "is_loopback"]
 

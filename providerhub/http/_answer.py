@@ -1,4 +1,4 @@
-"""An HTTP answer whose head has come, read under all clocks and limits."""
+"""An HTTP answer whose headers have come. Its body is read under all timeouts and limits."""
 
 from __future__ import annotations
 
@@ -12,96 +12,125 @@ from typing import Any, Self
 from providerhub._rules.mapping import map_exception
 from providerhub._values.errors import CallerError, ProtocolError, ProviderConnectionError, ProviderError, ProviderTimeoutError
 from providerhub._values.provider import CallContext
-from providerhub.http._body import READ_SIZE, Body
-from providerhub.http._phases import Phases
+from providerhub.http._answer_timer import AnswerTimer
+from providerhub.http._connection import ActiveConnection
+from providerhub.http._response import READ_SIZE, Response
 from providerhub.http._watchdog import WATCHDOG
 
 _log = logging.getLogger("providerhub")
 
 ERROR_BODY_LIMIT = 65536
+"""Bytes that are read of the body of a refusal."""
+
 BODY_LIMIT = 64 * 1024 * 1024
-"""Decoded bytes of one answer; more is a protocol error. Guards against compressed bombs and streams without end."""
+"""Default limit of one answer, in decoded bytes. It guards against compressed bombs and streams without end."""
+
+_END_WAIT = 0.02
+"""Seconds to wait for the body's end after the protocol's end mark."""
 
 
 class Answer:
-    """An answer whose headers have come. Iterating yields its body's bytes as they come.
+    """An answer whose headers have come. Iterating yields the body's bytes as they come.
 
-    Use it in a `with` block: leaving it releases the connection, or closes it when the body was not read to its end.
+    Use it in a `with` block. Leaving the block gives the connection back, or closes it if the body was not read to its end.
+
+    Args:
+        call: The call: its timeouts and whether it is cancelled.
+        active: The connection that the answer comes on.
+        timer: The timer of this answer; it runs already.
+        unsubscribe: Removes the connection's `abort` from the call's `on_cancel` callbacks.
+        limit: The most decoded bytes of the body.
+        name: The provider's name, for errors.
+
+    Attributes:
+        status: The HTTP status; 0 before the headers.
+        headers: The headers; their names are looked up without regard to case.
     """
 
-    def __init__(self, call: CallContext, line: Any, guard: Phases, forget: Any, limit: int, *, name: str) -> None:
+    def __init__(
+        self,
+        call: CallContext,
+        active: ActiveConnection,
+        timer: AnswerTimer,
+        unsubscribe: Callable[[], object],
+        limit: int,
+        *,
+        name: str,
+    ) -> None:
         self._name = name
         self._call = call
-        self._line = line
-        self._guard = guard
-        self._forget = forget
+        self._active = active
+        self._timer = timer
+        self._unsubscribe = unsubscribe
         self._limit = limit
         self._raw: Any = None
-        self._body: Body | None = None
+        self._response: Response | None = None
         self._read: Callable[[int], bytes] = _nothing
         self._complete = False
         self.status = 0
         self.headers: Mapping[str, str] = {}
 
     def take(self, response: Any) -> None:
-        """Take over the response that came.
+        """Begin with the response that came.
 
         Args:
             response: urllib3's response, its body unread.
         """
-        self._raw, self._body = response, self._line.body
+        own = self._active.response
+        self._raw, self._response = response, own
         self.status, self.headers = response.status, response.headers
-        # The body is read past urllib3 unless it must decode, which it was asked not to need.
-        plain = self._body is not None and self.headers.get("content-encoding", "identity").strip().lower() in {"", "identity"}
-        self._read = self._body.read1 if plain else partial(response.read1, decode_content=True)
+        # urllib3 reads the body only if it must decode it, although the request asked for no encoding.
+        encoded = self.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}
+        self._read = partial(response.read1, decode_content=True) if own is None or encoded else own.read1
 
     def token(self) -> None:
-        """Say that content has come, and that the consumer has given control back: the token-idle clock starts again."""
-        self._guard.token()
+        """Restart the token-idle timeout. Call this after each yielded piece of content."""
+        self._timer.token()
 
     def __iter__(self) -> Iterator[bytes]:
-        call, guard, line, read, body = self._call, self._guard, self._line, self._read, self._body
-        clock, idle, ahead = call.clock, call.timeout.byte_idle, guard.ahead
-        total = call.deadline + ahead
-        size = 0
         try:
-            # The guard holds all clocks; a timeout of the socket's own would cost another system call for each read.
-            self._read_timeout(None)
-            while True:
-                due = guard.byte_due = clock() + idle
-                guard.move(min(due, guard.token_due) + ahead)
-                data = read(READ_SIZE)
-                if line.ended:
-                    raise guard.ended()  # noqa: TRY301 -- one place below classes every end
-                if not data:
-                    break
-                size += len(data)
-                if size > self._limit:
-                    msg = f"the answer is larger than {self._limit} bytes"
-                    raise ProtocolError(msg)  # noqa: TRY301 -- as above
-                # While the consumer holds what is yielded, only the whole call's clock runs.
-                guard.deadline = total
-                yield data
-                if clock() > guard.token_due and guard.late():
-                    raise guard.ended()  # noqa: TRY301 -- as above
-                if body is not None and body.ended:
-                    break
+            yield from self._reads()
         except Exception as error:
             raise self.classed(error) from error
         self._complete = True
 
+    def _reads(self) -> Iterator[bytes]:
+        call, timer, active, read, response = self._call, self._timer, self._active, self._read, self._response
+        clock, idle, offset = call.clock, call.timeout.byte_idle, timer.offset
+        total = call.deadline + offset
+        size = 0
+        # The timer holds all timeouts; a timeout of the socket's own would cost another system call for each read.
+        self._set_socket_timeout(None)
+        while response is None or not response.ended:
+            due = timer.byte_due = clock() + idle
+            timer.move(min(due, timer.token_due) + offset)
+            data = read(READ_SIZE)
+            if active.aborted:
+                raise timer.error()
+            if not data:
+                break
+            size += len(data)
+            if size > self._limit:
+                msg = f"the answer is larger than {self._limit} bytes"
+                raise ProtocolError(msg)
+            # While the caller holds what is yielded, only the total timeout runs.
+            timer.deadline = total
+            yield data
+            if clock() > timer.token_due and timer.token_is_late():
+                raise timer.error()
+
     def read(self) -> bytes:
-        """The whole body."""
+        """Return the whole body."""
         return b"".join(self)
 
     def peek(self, limit: int) -> bytes:
-        """The body's beginning; failures end it early, since it only explains another failure.
+        """Return the beginning of the body. A failure ends it early instead of raising, since it only explains a refusal.
 
         Args:
-            limit: The most bytes to give.
+            limit: The most bytes to return.
 
         Returns:
-            What came of it.
+            The bytes that came; may be empty.
         """
         found = bytearray()
         try:
@@ -114,33 +143,33 @@ class Answer:
         return bytes(found[:limit])
 
     def finished(self) -> None:
-        """Say that the protocol's own end mark has come, so that the connection can serve again if the body ends here too."""
+        """Call this when the protocol's end mark has come. The connection is kept if the body ends there too."""
         try:
-            self._read_timeout(0.02)
-            self._complete = (self._body is not None and self._body.ended) or not self._read(READ_SIZE)
-        except Exception:  # noqa: BLE001 -- the answer is whole; without a proper end the connection is merely closed
+            self._set_socket_timeout(_END_WAIT)
+            self._complete = (self._response is not None and self._response.ended) or not self._read(READ_SIZE)
+        except Exception:  # noqa: BLE001 -- the answer is whole; a body that does not end properly only closes the connection
             self._complete = False
 
     def classed(self, error: Exception) -> Exception:
-        """The error of the tree that a transport failure means: a clock run out or a cancellation explains it first.
+        """Return the error to raise for a failure of the transport. An expired timeout or a cancellation explains it first.
 
         Args:
-            error: What the transport raised.
+            error: The exception that was caught.
 
         Returns:
-            The error to raise in its place.
+            A `ProviderError`; `error` itself if it is a `ProviderError` or `CallerError` already.
         """
         if isinstance(error, ProviderError | CallerError):
             return error
-        if self._line.ended or self._guard.expired or self._call.cancelled:
-            return self._guard.ended()
+        if self._active.aborted or self._timer.expired or self._call.cancelled:
+            return self._timer.error()
         if self._call.remaining() == 0:
-            return ProviderTimeoutError("the call's total time is over")
+            return ProviderTimeoutError("the call's total timeout expired")
         mapped = map_exception(error, provider=self._name, model="")
         if not self.status and _is_garbage(error):
-            return ProtocolError("what answered does not speak HTTP; check the configured address")
-        if self._line.failure:
-            mapped.args = (self._line.failure,)
+            return ProtocolError("the server does not speak HTTP; check the configured url")
+        if self._active.failure:
+            mapped.args = (self._active.failure,)
         elif isinstance(mapped, ProtocolError):
             if not self.status:
                 return ProviderConnectionError(f"the connection broke before the answer began: {error}")
@@ -151,15 +180,15 @@ class Answer:
         return mapped
 
     def close(self) -> None:
-        """Release the connection. A second call does nothing."""
-        WATCHDOG.release(self._guard)
-        self._forget()
+        """Give the connection back, or close it. A second call does nothing."""
+        WATCHDOG.stop(self._timer)
+        self._unsubscribe()
         raw, self._raw = self._raw, None
         if raw is None:
             return
-        # Whoever ends this call from now on must not end the next one on the same connection.
-        self._line.sock = None
-        if not self._complete or self._line.ended or (self._body is not None and self._body.surplus):
+        # A thread that aborts this call from now on must not abort the next call on the same connection.
+        self._active.sock = None
+        if not self._complete or self._active.aborted or (self._response is not None and self._response.surplus):
             raw.close()
         raw.release_conn()
 
@@ -169,24 +198,24 @@ class Answer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _read_timeout(self, seconds: float | None) -> None:
-        sock = self._line.sock
+    def _set_socket_timeout(self, seconds: float | None) -> None:
+        sock = self._active.sock
         if sock is not None and sock.fileno() >= 0:
             sock.settimeout(seconds)
 
 
 def _nothing(_size: int) -> bytes:
-    """What there is to read before the head has come."""
+    """Reads the body before the headers have come."""
     return b""
 
 
 def _is_garbage(error: BaseException) -> bool:
-    """Whether something other than HTTP answered. The layers below tell a broken connection and a strange banner by one class."""
+    """Return whether the server sent something other than HTTP. One class of http.client stands for this and for a cut."""
     return any(isinstance(link, HTTPException) and not isinstance(link, ConnectionError) for link in chained(error))
 
 
 def chained(error: BaseException | None) -> list[BaseException]:
-    """An error and what led to it. Chains may run in a circle."""
+    """Return an error and the errors that led to it. A chain may be a circle."""
     found: list[BaseException] = []
     while error is not None and error not in found:
         found.append(error)

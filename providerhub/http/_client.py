@@ -1,4 +1,4 @@
-"""One request with every phase of the timeout, cancellation, limits and key hygiene handled."""
+"""Sends one request to a service, under all timeouts and limits, and keeps the key out of errors."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ from providerhub._rules.status import error_from_status
 from providerhub._values import ProviderConfig
 from providerhub._values.errors import EXCERPT_LIMIT, InvalidRequestError, ProtocolError, ProviderError
 from providerhub._values.provider import CallContext
-from providerhub.http._address import checked_bundle, checked_key, checked_proxies, checked_url
 from providerhub.http._answer import BODY_LIMIT, ERROR_BODY_LIMIT, Answer, chained
-from providerhub.http._phases import Phases
-from providerhub.http._transport import Connections, Line, use_line
+from providerhub.http._answer_timer import AnswerTimer
+from providerhub.http._connection import ActiveConnection, set_active
+from providerhub.http._endpoint import checked_bundle, checked_key, checked_proxies, checked_url
+from providerhub.http._transport import Transport
 from providerhub.http._watchdog import WATCHDOG
 
 
 class HttpClient:
-    """Requests to one service. Thread-safe; connections are kept and used again, separately in each process.
+    """Sends requests to one service. Thread-safe. Connections are kept open between calls, separately in each process.
 
     Args:
-        config: The instance's settings: address, key, proxies, certificates.
-        headers: Further headers of every request.
-        key_header: The header that carries the key: as a bearer token in `Authorization`, as it is in any other.
-        body_limit: The most decoded bytes of one answer.
+        config: The instance's configuration. Its url, key, proxies and ca_bundle are used.
+        headers: Headers to add to every request; default none.
+        key_header: The header that carries the key. `"Authorization"`, the default, carries it as a bearer token; any other
+            header carries the key alone.
+        body_limit: The most decoded bytes of one answer; default 64 MiB.
 
     Raises:
-        ConfigurationError: The address is missing or unusable, or a key would travel unencrypted.
+        ConfigurationError: The url is missing or not valid, the key, a proxy or the ca_bundle cannot be used, or the key would be
+            sent unencrypted.
     """
 
     def __init__(
@@ -58,77 +61,80 @@ class HttpClient:
         if self._key and key_header.lower() not in {name.lower() for name in self._headers}:
             self._headers[key_header] = f"Bearer {self._key}" if key_header == "Authorization" else self._key
         self._lock = threading.Lock()
-        self._kept: Connections | None = None
+        self._transport: Transport | None = None
         self._pid = 0
 
     def post(self, path: str, payload: Mapping[str, Any], call: CallContext, *, stream: bool) -> Answer:
-        """Send a request and wait for its headers.
+        """Send a POST request and wait for the headers of the answer.
 
         Args:
-            path: Appended to the configured address.
-            payload: Becomes the JSON body.
-            call: How long there is, and whether the answer is still wanted.
-            stream: Whether the wire answer streams, so that the first-token and token-idle clocks apply.
+            path: Appended to the configured url.
+            payload: Sent as the JSON body.
+            call: The call: its timeouts and whether it is cancelled.
+            stream: Whether the answer is a stream, so that the first-token and token-idle timeouts apply.
 
         Returns:
-            The answer, to be used in a `with` block.
+            The answer. Use it in a `with` block.
 
         Raises:
-            ProviderError: Any refusal or failure, classed; keys are taken out of what it says.
+            ProviderError: The service refused or the exchange failed. The error does not contain the key.
+            InvalidRequestError: `payload` cannot be written as JSON.
         """
         return self._exchange("POST", path, payload, call, stream=stream)
 
     def get(self, path: str, call: CallContext) -> Answer:
-        """Ask for what is there to read, such as the list of models; otherwise as `post` without a stream.
+        """Send a GET request, such as one for the list of models, and wait for the headers of the answer.
 
         Args:
-            path: Appended to the configured address.
-            call: How long there is, and whether the answer is still wanted.
+            path: Appended to the configured url.
+            call: The call: its timeouts and whether it is cancelled.
 
         Returns:
-            The answer, to be used in a `with` block.
+            The answer. Use it in a `with` block.
+
+        Raises:
+            ProviderError: The service refused or the exchange failed. The error does not contain the key.
         """
         return self._exchange("GET", path, None, call, stream=False)
 
     def _exchange(self, method: str, path: str, payload: Mapping[str, Any] | None, call: CallContext, *, stream: bool) -> Answer:
-        # Sockets go by the system's clock, whatever the call goes by.
-        line = Line(time.monotonic() + call.remaining(call.timeout.connect))
+        # Sockets use the system's clock; the call's clock may be a test's.
+        active = ActiveConnection(time.monotonic() + call.remaining(call.timeout.connect))
         phase = call.timeout.first_token if stream else call.timeout.total
-        guard = Phases(call, line.end, stream=stream)
-        forget = call.on_cancel(line.end)
-        answer = Answer(call, line, guard, forget, self._limit, name=self._name)
-        use_line(line)
+        timer = AnswerTimer(call, active.abort, stream=stream)
+        unsubscribe = call.on_cancel(active.abort)
+        answer = Answer(call, active, timer, unsubscribe, self._limit, name=self._name)
+        set_active(active)
         try:
-            WATCHDOG.watch(guard)
+            WATCHDOG.start(timer)
             answer.take(self._send(method, path, payload, call, phase))
-            if not 200 <= answer.status < 300:
-                raise self._refusal(answer)  # noqa: TRY301 -- one place below classes every failure
-        except Exception as error:  # noqa: BLE001 -- whatever the layers below raise is classed and raised on
+            self._refuse_status(answer)
+        except Exception as error:  # noqa: BLE001 -- every exception of the transport is translated and raised again
             answer.close()
             raise self._classed(error, answer) from self._showable(error)
         except BaseException:
             answer.close()
-            line.drop()
+            active.close()
             raise
         finally:
-            use_line(None)
+            set_active(None)
         return answer
 
     def close(self) -> None:
-        """Close the kept connections."""
+        """Close the idle connections. The client can still be used: the next call opens new ones."""
         with self._lock:
-            kept, self._kept = self._kept, None
-        if kept is not None:
-            kept.close()
+            transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
 
     def redact(self, text: str) -> str:
-        """A text without the key, or the beginning of it where the text was cut.
+        """Return a text without the key. A beginning of the key at the text's end is replaced too, since the text may be cut.
 
         Args:
-            text: What may hold the key.
+            text: A text that may contain the key.
 
         Returns:
-            The text, with `***` in the key's place.
+            The text with `***` in place of the key.
         """
         if not self._key:
             return text
@@ -137,10 +143,10 @@ class HttpClient:
         return f"{text[:-cut]}***" if cut else text
 
     def redacted(self, error: ProviderError) -> ProviderError:
-        """The same error without the key: in its message, its excerpt, and what a traceback would show as its cause.
+        """Remove the key from an error: from its message, its excerpt, and the cause that a traceback shows.
 
         Args:
-            error: The error; it is changed.
+            error: The error. It is changed in place.
 
         Returns:
             The same object.
@@ -156,33 +162,33 @@ class HttpClient:
         connect, read = call.remaining(call.timeout.connect), call.remaining(phase)
         while True:
             try:
-                return self._connections().exchange(
-                    method, path, headers, body, connect=max(connect, 0.001), read=max(read, 0.001)
-                )
+                return self._opened().exchange(method, path, headers, body, connect=max(connect, 0.001), read=max(read, 0.001))
             except ClosedPoolError:
-                continue  # another thread has closed them meanwhile: nothing was sent, and new ones are made
+                continue  # another thread has closed the pool; nothing was sent, and the next pool is a new one
 
-    def _connections(self) -> Connections:
+    def _opened(self) -> Transport:
         pid = os.getpid()
-        kept = self._kept
-        if kept is None or self._pid != pid:
+        transport = self._transport
+        if transport is None or self._pid != pid:
             with self._lock:
-                if self._kept is None or self._pid != pid:
-                    # After a fork the parent's sockets are left to the parent: two processes on one connection mix their answers.
-                    self._kept, self._pid = Connections(self._url, verify=self._verify, proxies=self._proxies), pid
-                kept = self._kept
-        return kept
+                if self._transport is None or self._pid != pid:
+                    # A forked child leaves the parent's sockets alone: two processes on one connection would mix their answers.
+                    self._transport, self._pid = Transport(self._url, verify=self._verify, proxies=self._proxies), pid
+                transport = self._transport
+        return transport
 
-    def _refusal(self, answer: Answer) -> ProviderError:
-        if 300 <= answer.status < 400:
-            return ProtocolError(
-                f"HTTP {answer.status}: a redirect, which is not followed; correct the configured address", status=answer.status
-            )
+    def _refuse_status(self, answer: Answer) -> None:
+        status = answer.status
+        if 200 <= status < 300:
+            return
+        if 300 <= status < 400:
+            msg = f"HTTP {status}: a redirect, which is not followed; correct the configured url"
+            raise ProtocolError(msg, status=status)
         body = answer.peek(ERROR_BODY_LIMIT)
-        return error_from_status(answer.status, answer.headers, self.redact(body.decode("utf-8", "replace")))
+        raise error_from_status(status, answer.headers, self.redact(body.decode("utf-8", "replace")))
 
     def _showable(self, error: BaseException | None) -> BaseException | None:
-        """The error, unless it or what led to it repeats the key: a traceback shows all of them."""
+        """Return the error, or `None` if it or an error that led to it contains the key. A traceback shows all of them."""
         return None if any(self.redact(text) != text for text in map(str, chained(error))) else error
 
     def _classed(self, error: Exception, answer: Answer) -> Exception:

@@ -1,7 +1,7 @@
-"""One thread that ends what takes too long: socket timeouts hold for a single read, not for a phase.
+"""One thread that runs timers: a socket's own timeout holds for a single read, not for a phase of many reads.
 
-A guard carries a moment that its owner may move at any time. The thread sleeps until the earliest moment that it knew of, and
-then looks at all guards anew; so moving a guard later, adding one and releasing one cost no lock and no change of threads.
+The owner of a timer may change its deadline at any time. The thread sleeps until the earliest deadline that it knows, then reads
+all deadlines anew. So a later deadline, a new timer and a stopped one need neither a lock nor a thread switch.
 """
 
 from __future__ import annotations
@@ -16,48 +16,52 @@ from collections.abc import Callable
 _log = logging.getLogger("providerhub")
 
 _LONGEST_WAIT = 3600.0
-"""Seconds; the platform refuses to wait for arbitrarily long."""
+"""Seconds. The platform limits how long a wait may be."""
 
 
-class Guard:
-    """Something to be ended at a moment.
+class Timer:
+    """Calls a function at a deadline that can be moved.
 
     Args:
-        deadline: The moment, in monotonic seconds.
-        end: Ends it; called from the watchdog's thread, at most once. It must not block.
+        deadline: When to call it, in seconds of `time.monotonic`.
+        callback: Called in the watchdog's thread, at most once. It must not block.
+
+    Attributes:
+        expired: The deadline has passed, and `callback` is called.
     """
 
-    __slots__ = ("deadline", "end", "expired")
+    __slots__ = ("callback", "deadline", "expired")
 
-    def __init__(self, deadline: float, end: Callable[[], object]) -> None:
+    def __init__(self, deadline: float, callback: Callable[[], object]) -> None:
         self.deadline = deadline
-        self.end = end
+        self.callback = callback
         self.expired = False
 
     def move(self, deadline: float) -> None:
-        """Set another moment. To set a later one, assigning to `deadline` is enough.
+        """Set another deadline. For a later one, assigning `deadline` is enough.
 
         Args:
-            deadline: The moment, in monotonic seconds.
+            deadline: The new deadline, in seconds of `time.monotonic`.
         """
         self.deadline = deadline
         if deadline < WATCHDOG.next_look:
             WATCHDOG.look()
 
-    def due(self, now: float) -> float:  # noqa: ARG002 -- for guards that look closer once their moment has come
-        """The moment that holds; asked by the watchdog's thread.
+    def due(self, _now: float, /) -> float:
+        """Return the deadline that holds. The watchdog's thread calls this; a subclass may put a passed deadline off.
 
         Args:
-            now: What time it is, in monotonic seconds.
+            _now: The time, in seconds of `time.monotonic`.
         """
         return self.deadline
 
 
 class Watchdog:
-    """The thread and its guards; the thread is started when it is first needed, and anew in a forked child.
+    """The thread and its timers. The thread starts when the first timer needs it, and again in a forked child.
 
     Attributes:
-        next_look: The moment at which the thread looks at the guards; whoever sets an earlier deadline calls `look`.
+        next_look: When the thread reads the deadlines next, in seconds of `time.monotonic`. After setting an earlier deadline,
+            call `look`.
     """
 
     def __init__(self) -> None:
@@ -65,41 +69,44 @@ class Watchdog:
         os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
-        # What is entered is the lock itself: whoever Ctrl-C interrupts while entering a `Condition` may leave it locked for ever.
+        # Code enters the lock, not the condition: Ctrl-C while entering a `Condition` may leave it locked for ever.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._guards: set[Guard] = set()
+        self._timers: set[Timer] = set()
         self._thread: threading.Thread | None = None
         self.next_look = math.inf
 
-    def watch(self, guard: Guard) -> None:
-        """Look after a guard until it is released.
+    def start(self, timer: Timer) -> None:
+        """Run a timer until its deadline or until `stop`.
 
         Args:
-            guard: The guard.
-        """
-        # Adding to, removing from and copying a set are atomic. The thread raises `next_look` before it copies, so that a guard
-        # is either in the copy or finds its own moment to be the earlier one.
-        self._guards.add(guard)
-        if guard.deadline < self.next_look:
-            self.look()
-
-    def release(self, guard: Guard) -> None:
-        """Forget a guard. A second call does nothing.
-
-        Args:
-            guard: The guard.
-        """
-        self._guards.discard(guard)
-
-    def look(self) -> None:
-        """Have the thread look at the guards now.
+            timer: The timer.
 
         Raises:
-            OSError: There is none, and none can be started. The next call tries again.
+            OSError: The thread cannot be started. The next call tries again.
+        """
+        # Adding to, removing from and copying a set are atomic. The thread raises `next_look` before it copies the set, so a
+        # timer is either in the copy or sees that its own deadline is the earlier one.
+        self._timers.add(timer)
+        if timer.deadline < self.next_look:
+            self.look()
+
+    def stop(self, timer: Timer) -> None:
+        """Stop a timer. A second call does nothing.
+
+        Args:
+            timer: The timer.
+        """
+        self._timers.discard(timer)
+
+    def look(self) -> None:
+        """Make the thread read the deadlines now.
+
+        Raises:
+            OSError: The thread cannot be started. The next call tries again.
         """
         with self._lock:
-            # One that was interrupted while it was started may never have run.
+            # A thread whose start was interrupted may never have run.
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="providerhub-watchdog", daemon=True)
                 try:
@@ -113,29 +120,29 @@ class Watchdog:
     def _run(self) -> None:
         while True:
             with self._lock:
-                late = self._late()
-            for guard in late:
-                if guard in self._guards:
-                    self._guards.discard(guard)
-                    guard.expired = True
+                expired = self._expired()
+            for timer in expired:
+                if timer in self._timers:
+                    self._timers.discard(timer)
+                    timer.expired = True
                     try:
-                        guard.end()
-                    except Exception:  # noqa: BLE001 -- one that cannot be ended must not leave the others without a watch
-                        _log.warning("ending what took too long raised", exc_info=True)
+                        timer.callback()
+                    except Exception:  # noqa: BLE001 -- a callback that raises must not stop the other timers
+                        _log.warning("the callback of a timeout raised", exc_info=True)
 
-    def _late(self) -> list[Guard]:
-        """The guards whose moment has come; waits for the next moment when there are none."""
+    def _expired(self) -> list[Timer]:
+        """Return the timers whose deadline has passed. Wait for the next deadline if there are none."""
         self.next_look = math.inf
-        guards = list(self._guards)
+        timers = list(self._timers)
         now = time.monotonic()
-        moments = [(guard.due(now), guard) for guard in guards]
-        late = [guard for moment, guard in moments if moment <= now]
-        if not late:
+        moments = [(timer.due(now), timer) for timer in timers]
+        expired = [timer for moment, timer in moments if moment <= now]
+        if not expired:
             self.next_look = min((moment for moment, _ in moments), default=math.inf)
             wait = self.next_look - now
             self._changed.wait(min(wait, _LONGEST_WAIT) if wait < math.inf else None)
-        return late
+        return expired
 
 
 WATCHDOG = Watchdog()
-"""The process's one watchdog."""
+"""The one watchdog of the process."""

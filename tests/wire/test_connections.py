@@ -22,7 +22,7 @@ from providerhub import (
     TLSError,
 )
 from providerhub.http import HttpClient
-from providerhub.http._transport import Line
+from providerhub.http._connection import ActiveConnection
 
 KEY = "canary-key-123"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -191,9 +191,9 @@ def test_what_is_ended_is_not_carried_on_in_clear_text(authority):
     answering.start()
     with far, client_side.wrap_socket(near, server_hostname="acme.example") as secured:
         answering.join()
-        line = Line(0.0)
-        line.sock = secured
-        line.end()
+        active = ActiveConnection(0.0)
+        active.sock = secured
+        active.abort()
         assert secured.version() is not None
 
 

@@ -1,8 +1,8 @@
-"""`http.client`'s response with two short cuts: an ordinary head is taken apart at once, and chunks are taken off many at a time.
+"""`http.client`'s response with two short cuts: it parses an ordinary head at once, and reads many chunks with one call.
 
-A model's answer comes in chunks of a few hundred bytes. The standard library reads each with three calls into the buffered
-stream, and parses each head with the parser for e-mail; together that costs more than everything else that is done to an
-answer. What is out of the ordinary goes the standard library's way. Framing: RFC 9112, sections 6 and 7.
+A model's answer comes in chunks of a few hundred bytes. The standard library reads each chunk with three calls of the buffered
+stream, and parses each head with the parser for e-mail. Together that costs more than all other work on an answer. Anything out
+of the ordinary is read by the standard library. Framing: RFC 9112, sections 6 and 7.
 """
 
 from __future__ import annotations
@@ -14,58 +14,59 @@ from typing import Any, Final
 READ_SIZE: Final = 65536
 
 MAX_SIZE_LINE: Final = 4096
-"""Bytes of a chunk's size line with its extensions."""
+"""The most bytes of a chunk's size line, extensions included."""
 
 MAX_TRAILERS: Final = 65536
-"""Bytes of all trailer fields."""
+"""The most bytes of all trailer fields together."""
 
 _HEAD = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: ([^\r\n]*))?\r\n((?:[!-9;-~]+:[^\r\n\0]*\r\n)+)\r\n")
-# int() refuses some thousands of digits, and so does whoever would print them; no answer has a length of more than these.
+# int() refuses numbers of some thousands of digits; no answer needs more digits than these.
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _SIZE = re.compile(rb"0*[0-9A-Fa-f]{1,16}")
-# No body follows these, whatever their fields say.
+# Answers with these statuses have no body, whatever their fields say.
 _BODILESS = (b"204", b"304")
 _FRAMING = ("content-length", "transfer-encoding", "connection")
 
 
 class ChunkError(HTTPException):
-    """The chunks of an answer are not framed as they must be."""
+    """The chunks of an answer are not framed as RFC 9112 says."""
 
 
-class Body(HTTPResponse):
-    """One answer. `read1` gives what has come, as much as fits one read; no other method reads the body.
+class Response(HTTPResponse):
+    """One response. Only `read1` reads its body.
 
     Attributes:
-        ended: The body was read to its end.
-        surplus: Something stood behind the body's end: the connection must not be used again.
+        ended: The body has been read to its end.
+        surplus: Bytes came after the body's end, so the connection must not be used again.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ended = False
         self.surplus = False
-        # The end of the chunk before belongs to the next size line; with this the first chunk is like any other.
+        # A size line begins with the line break that ends the chunk before it; this one stands before the first chunk.
         self._held = b"\r\n"
-        self._of_chunk = 0  # bytes that are still to come of the chunk begun
+        self._of_chunk = 0  # bytes of the current chunk that have not come yet
         self._broken: ChunkError | None = None
-        self._trailers: bytearray | None = None
+        self._trailers = bytearray()
+        self._in_trailers = False
 
     def begin(self) -> None:
         """Read the head."""
-        if not self._begun_at_once():
+        if not self._parsed_head():
             super().begin()
 
     def read1(self, n: int = -1) -> bytes:
-        """Read what is there, waiting for the first of it.
+        """Wait for bytes and return those that have come.
 
         Args:
-            n: The most bytes to give of a body that is not chunked.
+            n: The most bytes to return of a body that is not chunked; below 0: `READ_SIZE`.
 
         Returns:
-            Bytes; none at the body's end.
+            The bytes; empty at the body's end.
 
         Raises:
-            HTTPException: The body was cut short, or is framed wrongly.
+            HTTPException: The body is cut short or its chunks are not framed correctly.
             OSError: The connection broke.
         """
         if self.fp is None or self.ended:
@@ -84,9 +85,9 @@ class Body(HTTPResponse):
             self._end()
         return data
 
-    def _begun_at_once(self) -> bool:
-        """Take an ordinary head that has come in one piece; false when it is to be read the long way."""
-        # Not consumed: the long way starts from the beginning.
+    def _parsed_head(self) -> bool:
+        """Parse an ordinary head that has come in one piece. Return false if `http.client` has to read it."""
+        # `peek` consumes nothing, so `http.client` can read from the beginning.
         found = _HEAD.match(self.fp.peek(1))
         if found is None:
             return False
@@ -114,7 +115,7 @@ class Body(HTTPResponse):
         return True
 
     def _chunks(self) -> bytes:
-        """The data of as many chunks as came."""
+        """Return the data of all chunks that have come."""
         while True:
             if self._broken is not None:
                 raise self._broken
@@ -129,7 +130,7 @@ class Body(HTTPResponse):
         left, at = self._of_chunk, 0
         if self._held:
             data, self._held = self._held + data, b""
-        if self._trailers is not None:
+        if self._in_trailers:
             self._skip_trailers(data)
             return b""
         found: list[bytes] = []
@@ -148,21 +149,21 @@ class Body(HTTPResponse):
                     break
                 left = _size(data[at + 2 : line_end])
             except ChunkError as error:
-                # What came whole before it is handed over first.
+                # Return the chunks before the broken one first; the next call raises.
                 self._broken = error
                 break
             at = line_end + 2
             if not left:
-                self._trailers = bytearray(b"\r\n")
+                self._in_trailers = True
+                self._trailers += b"\r\n"
                 self._skip_trailers(data[at:])
                 break
         self._of_chunk = left
         return found[0] if len(found) == 1 else b"".join(found)
 
     def _skip_trailers(self, data: bytes) -> None:
-        """Read up to the blank line behind the last chunk; nobody wants the fields before it."""
+        """Read up to the blank line after the last chunk, and drop the fields before it."""
         trailers = self._trailers
-        assert trailers is not None  # noqa: S101 -- set by the last chunk
         trailers += data
         end = trailers.find(b"\r\n\r\n")
         if end >= 0:
@@ -174,15 +175,15 @@ class Body(HTTPResponse):
 
     def _end(self) -> None:
         self.ended = True
-        # As http.client does at the end of a body: the connection may serve again.
+        # http.client does the same at the end of a body: the connection can be used again.
         self._close_conn()  # type: ignore[attr-defined]
 
 
 def _checked_start(data: bytes) -> bytes:
-    """The beginning of a size line.
+    """Return bytes that may begin a size line.
 
     Raises:
-        ChunkError: It is none.
+        ChunkError: They cannot.
     """
     if not b"\r\n".startswith(data[:2]) or len(data) > MAX_SIZE_LINE:
         msg = f"a chunk of the answer is followed by {data[:20]!r}"
@@ -191,14 +192,14 @@ def _checked_start(data: bytes) -> bytes:
 
 
 def _size(line: bytes) -> int:
-    """The number in a size line; extensions are ignored.
+    """Return the size that a size line gives. Extensions are ignored.
 
     Raises:
-        ChunkError: There is none.
+        ChunkError: The line has no valid size.
     """
     if not line.isalnum():
         line = line.partition(b";")[0].strip(b" \t")
-    if _SIZE.fullmatch(line):  # int() would take signs, underscores and a prefix as well
+    if _SIZE.fullmatch(line):  # int() also accepts signs, underscores and the prefix 0x
         return int(line, 16)
     msg = f"a chunk of the answer has the size {line[:20]!r}"
     raise ChunkError(msg)
