@@ -328,7 +328,7 @@ def test_a_ranker_orders_and_one_that_raises_is_not_noticed(site):
     assert out == "two says: Hello\n"
 
 
-def test_what_a_ranker_says_twice_is_tried_once_and_one_that_raises_is_logged_once(site):
+def test_a_candidate_that_a_ranker_repeats_is_tried_once_and_a_ranker_that_raises_is_logged_once(site):
     site.plugin("one", model="shared")
     site.plugin("two", model="shared")
     hook = "from providerhub import hookimpl\n@hookimpl\ndef providerhub_rank(candidates):\n    "
@@ -441,7 +441,7 @@ def test_who_comes_while_the_models_are_asked_for_waits_for_them(site, name):
 
 
 @pytest.mark.parametrize("statement", ["raise RuntimeError('down')", "return None", "return [5]", "return 'text'"])
-def test_a_service_that_cannot_list_its_models_stops_nobody(site, statement):
+def test_a_service_that_cannot_list_its_models_does_not_stop_the_others(site, statement):
     site.plugin("good")
     site.plugin("lister", LISTING)
     site.write("listing.py", f"def models(config):\n    {statement}\n")

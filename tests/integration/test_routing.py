@@ -76,12 +76,12 @@ def test_a_slash_pins_only_where_a_provider_has_that_name(scripted):
     assert _plan(hub, Model("b/m")) == ["a/b/m"]
 
 
-def test_a_pin_to_a_stranger_is_an_error_that_names_those_known(scripted):
+def test_a_pin_to_an_unknown_provider_is_an_error_that_names_the_known_ones(scripted):
     with pytest.raises(ModelNotFoundError, match=r"'z'.*a, b"):
         _hub(scripted, {"a": ["m"], "b": ["m"]}).explain(Model("m", "z"))
 
 
-def test_a_pinned_provider_without_declared_models_is_taken_at_the_callers_word(scripted):
+def test_a_pinned_provider_without_declared_models_matches_every_name(scripted):
     hub = _hub(scripted, {"a": [], "b": ["m"]})
     assert _plan(hub, "a/anything") == ["a/anything"]
     assert _plan(hub, "m") == ["b/m"]
@@ -95,7 +95,7 @@ def test_a_sequence_is_an_order_of_preference(scripted):
 
 
 @pytest.mark.parametrize("model", [[], (), 5, None, [5], b"m"])
-def test_what_is_no_model_is_refused(scripted, model):
+def test_an_invalid_model_is_refused(scripted, model):
     with pytest.raises(InvalidRequestError, match="model"):
         _hub(scripted, {"a": ["m"]}).explain(model)
 
@@ -155,7 +155,7 @@ def test_carrying_on_is_refused_where_it_would_splice(scripted, knobs):
         hub.explain("m", on_interrupt="continue", **knobs)
 
 
-def test_streaming_where_nobody_can_is_an_error_unless_emulated(scripted):
+def test_streaming_without_a_provider_that_streams_is_an_error_unless_emulated(scripted):
     hub = _hub(scripted, {"a": [ModelInfo("m", supports_stream=False)]})
     with pytest.raises(NoCapableProviderError, match="no stream") as caught:
         hub.complete("m", "Hello", stream=True)
@@ -173,7 +173,7 @@ def test_a_window_that_is_too_small_is_left_out(scripted):
     assert _plan(hub, "m", "x", max_tokens=2000) == ["b/m", "c/m"]
 
 
-def test_an_unknown_name_is_told_near_ones(scripted):
+def test_the_error_for_an_unknown_name_names_similar_ones(scripted):
     hub = _hub(scripted, {"a": ["gpt-4", "claude-3"], "b": [ModelInfo("x", aliases=("gpt-4o",))]})
     with pytest.raises(ModelNotFoundError) as caught:
         hub.complete("gpt4", "Hello")
@@ -183,7 +183,7 @@ def test_an_unknown_name_is_told_near_ones(scripted):
     assert isinstance(caught.value, LookupError)
 
 
-def test_without_any_plugin_the_error_says_how_to_install_one():
+def test_without_any_plugin_the_error_names_the_install_command():
     with pytest.raises(ModelNotFoundError, match="pip install providerhub-lockchat"):
         Hub(Settings(autoload=False)).complete("gpt-4", "Hello")
 
@@ -221,7 +221,7 @@ def test_weighted_draws_all_and_never_the_one_of_weight_zero_first(scripted):
 
 def test_fastest_tries_the_unmeasured_first(scripted):
     hub = _hub(scripted, {name: ["m"] for name in "ab"})
-    hub.complete("a/m", "x", stream=True).completion  # noqa: B018 -- reading what came is all it is for
+    hub.complete("a/m", "x", stream=True).completion  # noqa: B018 -- the property is read for its effect
     with hub.complete("a/m", "x", stream=True) as stream:
         list(stream)
     assert _plan(hub, "m", strategy="fastest") == ["b/m", "a/m"]

@@ -110,7 +110,7 @@ def test_how_many_in_a_row_is_a_rule():
         assert _reason(health, at) is None
         _fail(health, at)
         assert _reason(health, at) == "breaker open"
-        _succeed(health, at + 5.0)  # the probe: from here on it counts anew
+        _succeed(health, at + 5.0)  # the probe: from here on the count starts again
         assert _reason(health, at + 5.0) is None
 
 
@@ -253,7 +253,7 @@ def test_a_late_failure_that_does_not_count_leaves_the_probe_alone():
 
 
 @pytest.mark.parametrize("error", [RateLimitError("x"), AuthenticationError("x", status=401), QuotaExceededError("x")])
-def test_what_is_not_the_services_fault_does_not_open_it(error):
+def test_an_error_that_is_not_the_services_fault_does_not_open_the_breaker(error):
     health = _health()
     for n in range(6):
         permit = health.acquire(ONE, n * 10.0, force=True)
@@ -319,7 +319,7 @@ def test_a_late_refusal_of_the_old_key_does_not_pause_the_new_one():
     assert _reason(health, 2.0) == "key rejected"
 
 
-def test_force_goes_through_what_is_open():
+def test_force_passes_an_open_breaker():
     health = _opened()
     permit = health.acquire(ONE, 1.0, force=True)
     health.succeeded(ONE, permit, 1.0, None)
@@ -385,12 +385,12 @@ def test_answers_of_a_forgotten_breaker_do_not_count_for_the_next_one():
     assert _reason(health, 0.0) == "breaker open"
 
 
-def test_a_forgotten_breaker_troubles_nobody():
+def test_a_forgotten_breaker_degrades_nothing():
     health, _ = _forgotten()
     assert health.all_healthy is True
 
 
-def test_what_ends_at_a_forgotten_breaker_leaves_the_next_one_usable():
+def test_a_call_that_ends_at_a_forgotten_breaker_leaves_the_next_one_usable():
     health, permits = _forgotten()
     for _ in range(5):
         _fail(health, 0.0)
@@ -399,7 +399,7 @@ def test_what_ends_at_a_forgotten_breaker_leaves_the_next_one_usable():
     assert health.acquire(ONE, 5.0) is not None
 
 
-def test_what_ends_at_a_forgotten_breaker_does_not_end_the_next_ones_probe():
+def test_a_call_that_ends_at_a_forgotten_breaker_does_not_end_the_next_ones_probe():
     health = _health(size=1)
     for _ in range(5):
         _fail(health, 0.0)
@@ -427,7 +427,7 @@ def test_the_latency_record_gives_quantiles_of_the_latest(stream):
     assert health.latency(ONE, 0.5, stream=not stream) is None
 
 
-def test_the_table_holds_4096_unless_told_otherwise():
+def test_the_table_holds_4096_keys_by_default():
     health = _health()
     for n in range(4100):
         _succeed(health, 0.0, Candidate("acme", f"m{n}", f"m{n}"))

@@ -1,4 +1,4 @@
-"""What is installed is found where it lies: in folders as importlib-metadata finds it, and elsewhere through it."""
+"""Installed distributions are found in folders as importlib-metadata finds them, and elsewhere by importlib-metadata."""
 
 import sys
 import zipfile
@@ -77,7 +77,7 @@ def test_a_finder_of_another_kind(tmp_path, found, monkeypatch):
     assert found() == [_expected("acme")]
 
 
-def test_the_order_is_the_path_s_and_what_is_not_there_is_passed_over(tmp_path, found, monkeypatch):
+def test_the_order_is_that_of_the_path_and_missing_folders_are_skipped(tmp_path, found, monkeypatch):
     for name in ("first", "second", "here"):
         _install(tmp_path / name, name)
     monkeypatch.chdir(tmp_path / "here")
@@ -91,7 +91,7 @@ def test_an_entry_of_the_path_that_is_no_text_is_passed_over_as_imports_do(tmp_p
     assert list(distributions()) == []
 
 
-def test_what_is_no_folder_and_what_has_no_name(tmp_path, monkeypatch):
+def test_a_file_on_the_path_and_metadata_without_a_name(tmp_path, monkeypatch):
     (tmp_path / "old.egg-info").write_text("Name: old\n", encoding="utf-8")
     (tmp_path / "empty.dist-info").mkdir()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
@@ -102,7 +102,7 @@ def test_what_is_no_folder_and_what_has_no_name(tmp_path, monkeypatch):
             name_and_version(distribution)
 
 
-def test_entries_are_read_as_the_specification_says():
+def test_entries_are_parsed_by_the_specification():
     text = "before = ignored\n; a comment\n[ providerhub ]\n# another\n a = b:c [extra]\n\n[other]\nd=e = f\n"
     assert list(entry_points(text)) == [("providerhub", "a", "b:c"), ("other", "d", "e = f")]
     with pytest.raises(ValueError, match="'nonsense' is not of the form name = value"):

@@ -23,7 +23,7 @@ def test_a_backoff_of_zero_is_no_wait():
 
 
 @given(FRACTION, st.floats(0, 30))
-def test_what_was_asked_for_is_waited_with_at_most_a_tenth_more(draw, asked):
+def test_a_retry_after_is_waited_with_at_most_a_tenth_more(draw, asked):
     seconds = retry_wait(RetryPolicy(), ServerError("x", retry_after=asked), 0, rng=lambda: draw)
     assert asked <= seconds <= asked * 1.1 + 1e-9
 
@@ -39,7 +39,7 @@ def test_a_rate_limit_without_a_time_has_the_longer_base():
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.sampled_from(["take", "earn"])), max_size=200))
-def test_the_budget_bounds_what_is_taken(steps):
+def test_the_budget_bounds_the_tokens_taken(steps):
     budget, now, taken, earned = RetryBudget(0.0), 0.0, 0, 0
     for pause, what in steps:
         now += pause
@@ -69,5 +69,5 @@ def test_every_class_has_a_disposition_through_its_nearest_parent():
 
 
 @pytest.mark.parametrize(("status", "pause"), [(None, "instance"), (401, "instance"), (403, "model"), (407, "instance")])
-def test_what_a_refused_key_pauses(status, pause):
+def test_a_refused_key_pauses_the_right_scope(status, pause):
     assert disposition(AuthenticationError("x", status=status)).pause == pause

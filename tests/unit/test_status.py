@@ -1,4 +1,4 @@
-"""Refused requests: status, body and headers → the error that decides what the chain does."""
+"""Refused requests: status, body and headers → the error that decides the next step of the chain."""
 
 import contextlib
 import json
