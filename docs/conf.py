@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: MyST, furo, nitpicky, warnings as errors (tox environment `docs`)."""
+"""Settings of Sphinx: MyST, furo, nitpicky, warnings as errors (tox environment `docs`)."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 napoleon_use_rtype = False
 python_use_unqualified_type_names = True
-# Docstrings are read in terminals and editors first: single backticks mean code there.
+# Most readers see docstrings in terminals and editors, where single backticks mean code.
 default_role = "code"
 
-# Every reference must resolve. Inventories of other projects would need the network, so what lives elsewhere
-# is named here: the standard library as a whole, third-party packages one by one.
+# Every reference must resolve. Inventories of other projects would need the network, so this list names the references to
+# other projects: the standard library as a whole, third-party packages one by one.
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(map(re.escape, sorted(sys.stdlib_module_names)))})(\..*)?"),
-    ("py:class", r"providerhub\.(\w+\.)*_.*"),  # types of our own that only stand in signatures
+    ("py:class", r"providerhub\.(\w+\.)*_.*"),  # our private types, which appear only in signatures
     ("py:.*", r"(attrs?|click|pluggy|pytest|requests|rich|urllib3)(\..*)?"),
 ]
 
-# Imported for annotations only, so that Sphinx sees the bare name.
+# This name is imported for annotations only, so Sphinx sees it without its module.
 nitpick_ignore = [("py:class", "Executor")]
 
-# Furo's own dark style draws the names of modules as if they were links.
+# Furo's default dark style shows the names of modules like links.
 pygments_dark_style = "github-dark"
 maximum_signature_line_length = 100
 

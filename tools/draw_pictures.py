@@ -1,14 +1,14 @@
 """Draw the documentation's pictures from their text: every `docs/pictures/NAME.txt` becomes `docs/pictures/NAME.svg`.
 
     python tools/draw_pictures.py            draw
-    python tools/draw_pictures.py --check    fail when a drawing is not what its text says
+    python tools/draw_pictures.py --check    fail when a drawing does not match its text
 
 A line of the text is one of
 
-    title TEXT                                      what the picture says, for readers who do not see it
-    grid WIDTH HEIGHT GAP_X GAP_Y                   the size of a cell and the room between cells, in pixels
+    title TEXT                                      a description of the picture, for readers who cannot see it
+    grid WIDTH HEIGHT GAP_X GAP_Y                   the size of a cell and the distance between cells, in pixels
     box NAME COLUMN ROW SPAN KIND HEAD | LINE ...   a box; KIND chooses its colour, SPAN is its width in cells
-    edge FROM TO LABEL | LINE                       an arrow from the one's side to the other's; a label is optional
+    edge FROM TO LABEL | LINE                       an arrow from one box to another; the label is optional
     loop NAME LABEL | LINE                          an arrow from a box's left side back to it
 
 The colours follow the reader's light or dark scheme.
@@ -27,7 +27,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 MARGIN = 12
 LINE_HEIGHT = 18
 SHORTENED = 9
-"""Pixels that an arrow's line stops before its end, where the head is."""
+"""Pixels between the end of an arrow's line and its tip, for the head of the arrow."""
 
 STYLE = """
 text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: #1f2430; }
@@ -56,7 +56,7 @@ text { fill: #e6e8ec; }
 
 
 class Grid(NamedTuple):
-    """The size of a cell and the room between cells, in pixels."""
+    """The size of a cell and the distance between cells, in pixels."""
 
     width: int = 200
     height: int = 64
@@ -65,7 +65,7 @@ class Grid(NamedTuple):
 
 
 class Box(NamedTuple):
-    """A box where it stands, in pixels, and what it says."""
+    """The place and size of a box, in pixels, and its text."""
 
     x: int
     y: int
@@ -76,18 +76,18 @@ class Box(NamedTuple):
 
     @property
     def middle(self) -> tuple[int, int]:
-        """Its centre."""
+        """The centre of the box."""
         return self.x + self.width // 2, self.y + self.height // 2
 
 
 class Picture:
-    """What a text describes.
+    """A picture, read from its text.
 
     Args:
         text: The description.
 
     Raises:
-        ValueError: A line begins with a word that nobody knows.
+        ValueError: The first word of a line is unknown.
     """
 
     def __init__(self, text: str) -> None:
@@ -115,7 +115,7 @@ class Picture:
             name, *label = rest.split(maxsplit=1)
             self.arrows.extend(_loop(self.boxes[name], _lines(*label)))
         else:
-            msg = f"nobody knows how to draw {word!r}"
+            msg = f"unknown word {word!r}; use title, grid, box, edge or loop"
             raise ValueError(msg)
 
     def _box(self, column: int, row: int, span: int, kind: str, says: str) -> Box:
@@ -125,7 +125,7 @@ class Picture:
         return Box(x, y, grid.width * span + grid.gap_x * (span - 1), grid.height, kind, _lines(says))
 
     def svg(self) -> str:
-        """The drawing."""
+        """Return the drawing as SVG."""
         width = max(box.x + box.width for box in self.boxes.values()) + MARGIN
         height = max(box.y + box.height for box in self.boxes.values()) + MARGIN
         size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
@@ -155,7 +155,7 @@ def _edge(start: Box, end: Box, label: tuple[str, ...]) -> Iterator[str]:
         x1, x2 = (start.x + start.width, end.x) if forward else (start.x, end.x + end.width)
         yield from _arrow([(x1, y1), (x2, y2)], 1 if forward else -1, 0)
         yield from _label(label, (x1 + x2) // 2, y1 - 7, anchor="middle", upward=True)
-    elif x1 == x2 or start.width != end.width:  # one below the other; the narrower one says where
+    elif x1 == x2 or start.width != end.width:  # one below the other; the arrow is in the middle of the narrower box
         x = x1 if start.width <= end.width else x2
         down = y1 < y2
         y1, y2 = (start.y + start.height, end.y) if down else (start.y, end.y + end.height)
@@ -192,7 +192,7 @@ def _label(lines: tuple[str, ...], x: int, y: int, *, anchor: str, upward: bool 
 
 
 def main() -> int:
-    """Draw all, or tell which is stale."""
+    """Draw all pictures, or name the stale ones."""
     parser = argparse.ArgumentParser(description="Draw the documentation's pictures from their text.")
     parser.add_argument("--check", action="store_true", help="change nothing; fail when a drawing is stale")
     check: bool = parser.parse_args().check
@@ -207,7 +207,7 @@ def main() -> int:
     if check and stale:
         print(f"stale: {', '.join(stale)}; run python tools/draw_pictures.py")
         return 1
-    print("drawn:" if not check else "as their texts say;", ", ".join(stale) or "nothing to do")
+    print("drawn:" if not check else "up to date:", ", ".join(stale) or "nothing to do")
     return 0
 
 

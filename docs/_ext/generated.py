@@ -1,6 +1,6 @@
-"""Parts of the reference that are made from the code when the documentation is built, so that they cannot grow stale.
+"""Make parts of the reference from the code when the documentation is built, so they are always up to date.
 
-A line `<!-- generated: NAME -->` in a page is replaced by what the function of that name in `MAKERS` returns.
+A line `<!-- generated: NAME -->` in a page is replaced by the result of the function with that name in `MAKERS`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from sphinx.pycode import ModuleAnalyzer
 from providerhub.cli import _app
 
 DOCS = Path(__file__).resolve().parent.parent
-TESTS = DOCS.parent / "tests"
+ROOT = DOCS.parent
+TESTS = ROOT / "tests"
 SINCE: dict[str, dict[str, str]] = tomllib.loads((DOCS / "reference" / "since.toml").read_text("utf-8"))
 PLACE = re.compile(r"^<!-- generated: ([\w-]+)((?: \S+)*) -->$", re.MULTILINE)
 FAULT_TEST = re.compile(r"test_fault((?:_(?:and_)?\d+)+)_")
@@ -44,26 +45,26 @@ def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
 
 
 def errors() -> str:
-    """The tree at the top of the module of errors."""
+    """Return the tree at the top of the module of errors."""
     text = inspect.getdoc(importlib.import_module("providerhub._values.errors")) or ""
     tree = re.search(r"^    ProviderHubError\n(?:    .*\n)+", text, re.MULTILINE)
     if tree is None:
-        msg = "the docstring of providerhub._values.errors does not draw the tree"
+        msg = "the docstring of providerhub._values.errors has no drawing of the tree; add it"
         raise ValueError(msg)
     return "```text\n" + inspect.cleandoc(tree[0]) + "\n```"
 
 
 def figures() -> str:
-    """The table of the benchmarks' page, which a run of its own writes."""
+    """Return the table of the benchmarks' page, which `tox -e bench` writes."""
     table = re.search(r"^\|.*?(?=\n\n)", (DOCS / "benchmarks.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
     if table is None:
-        msg = "docs/benchmarks.md holds no table"
+        msg = "docs/benchmarks.md has no table; run tox -e bench"
         raise ValueError(msg)
     return table[0]
 
 
 def since() -> str:
-    """Every public name of every public module, and since when it exists."""
+    """List every public name of every public module, with its first version."""
     parts = []
     for module, names in SINCE.items():
         rows: list[tuple[object, ...]] = [
@@ -74,7 +75,7 @@ def since() -> str:
 
 
 def names(module: str, *chosen: str) -> str:
-    """The documentation of some public names of a module, or of all in the order of the table."""
+    """Document some public names of a module, or all of them in the order of the table."""
     parts = []
     for name in chosen or SINCE[module]:
         value = getattr(importlib.import_module(module), name)
@@ -88,13 +89,13 @@ def names(module: str, *chosen: str) -> str:
 
 
 def data(path: str) -> str:
-    """The documentation of one public name that is neither class nor function."""
+    """Document one public name that is not a class and not a function."""
     module, _, name = path.rpartition(".")
     return "```{eval-rst}\n" + _data(module, name, getattr(importlib.import_module(module), name)) + "```"
 
 
 def _data(module: str, name: str, value: object) -> str:
-    """What stands below a name where it is assigned; Sphinx does not look there for a name that is exported from elsewhere."""
+    """Return the docstring below the assignment of a name; Sphinx does not find it when another module exports the name."""
     homes = [
         home for home in sorted(sys.modules) if home.startswith("providerhub") and vars(sys.modules[home]).get(name) is value
     ]
@@ -105,7 +106,7 @@ def _data(module: str, name: str, value: object) -> str:
 
 
 def cli() -> str:
-    """Every command with its arguments and options."""
+    """List every command with its arguments and options."""
     context = click.Context(_app.app, info_name="providerhub")
     parts = [_options(_app.app, context)]
     for name in _app.app.list_commands(context):
@@ -131,13 +132,13 @@ def _command(command: click.Command, parent: click.Context, name: str, level: st
 
 
 def _prose(text: str) -> str:
-    """Help for a terminal, as Markdown: what click keeps verbatim behind a backspace becomes a block."""
+    """Turn help for a terminal into Markdown. Text after a backspace, which click prints verbatim, becomes a block."""
     paragraphs = []
     for paragraph in inspect.cleandoc(text).split("\n\n"):
         if paragraph.startswith("\b"):
             paragraphs.append("```text\n" + paragraph.removeprefix("\b").strip("\n") + "\n```")
         else:
-            # Within backticks a backslash would show.
+            # Markdown shows a backslash within backticks, so escape only the text between them.
             pieces = re.split(r"(`[^`]*`)", " ".join(paragraph.split()))
             paragraphs.append("".join(p if p.startswith("`") else p.replace("<", "\\<").replace("*", "\\*") for p in pieces))
     return "\n\n".join(paragraphs)
@@ -153,21 +154,21 @@ def _options(command: click.Command, context: click.Context) -> str:
 
 
 def hooks() -> str:
-    """Every hook specification with its entry-point group."""
+    """List every hook specification with its entry-point group."""
     from providerhub import hookspecs  # noqa: PLC0415 -- beside what it documents
 
     parts = []
     for name, function in vars(hookspecs).items():
         if hasattr(function, "providerhub_spec"):
             group = "providerhub" if name == "providerhub_provider" else "providerhub.hooks"
-            first = "; the first that answers decides" if function.providerhub_spec["firstresult"] else ""
+            first = "; the first result that is not `None` is used" if function.providerhub_spec["firstresult"] else ""
             line = f"Entry-point group `{group}`{first}."
             parts.append(f"```{{eval-rst}}\n.. autofunction:: providerhub.hookspecs.{name}\n```\n\n{line}")
     return "\n\n".join(parts)
 
 
 def settings() -> str:
-    """Every key of the settings file, from the table that the code reads; a section for each table of the file."""
+    """List every key of the settings file, from the table that the code reads, with a section for each table of the file."""
     tables: dict[str, list[Any]] = {}
     for key in importlib.import_module("providerhub._settings.table").KEYS:
         table, _, _ = key.path.rpartition(".")
@@ -175,7 +176,7 @@ def settings() -> str:
     parts = []
     for table, keys in tables.items():
         shown = table.replace("providers.*", "providers.NAME").replace(".*", "")
-        parts.append(f"### `[{shown}]`" if table else "### At the top")
+        parts.append(f"### `[{shown}]`" if table else "### Top level")
         rows: list[tuple[object, ...]] = [(f"`{_last(key.path)}`", _prose(key.help) + _details(key)) for key in keys]
         parts.append(_table(("key", "meaning"), rows))
     return "\n\n".join(parts)
@@ -186,60 +187,70 @@ def _last(path: str) -> str:
 
 
 def _details(key: Any) -> str:
-    """The kind of value, the only ones allowed, what holds without it, and the variable that outranks it."""
+    """Return the type of a value or its choices, and its default."""
     choices = f"one of {', '.join(f'`{choice}`' for choice in key.choices)}" if key.choices else f"*{key.kind}*"
     default = f", default `{key.default}`" if key.default else ""
     return f" {choices[0].upper()}{choices[1:]}{default}." if key.choices else f" {choices}{default}."
 
 
+def unreleased() -> str:
+    """Return the changelog fragments, which the next release moves into the changelog."""
+    towncrier = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["towncrier"]
+    parts: list[str] = []
+    for kind, title in ((one["directory"], one["name"]) for one in towncrier["type"]):
+        texts = [path.read_text("utf-8").strip() for path in sorted((DOCS / "changelog").glob(f"*.{kind}.md"))]
+        parts += [f"### {title}", *(f"- {text}".replace("\n", "\n  ") for text in texts)] if texts else []
+    return "\n\n".join(["## Not released yet", *parts] if parts else [])
+
+
 def variables() -> str:
-    """Environment variables that outrank a key of the settings file."""
+    """List the environment variables that replace the value of a key in the settings file."""
     keys = importlib.import_module("providerhub._settings.table").KEYS
     named = {key.env: key for key in reversed(keys) if key.env.startswith("PROVIDERHUB_")}
     rows: list[tuple[object, ...]] = [(f"`{env}`", f"`{key.path}`") for env, key in sorted(named.items())]
-    return _table(("variable", "key that it outranks"), [("`PROVIDERHUB_CONFIG`", "the path of the settings file"), *rows])
+    return _table(("variable", "replaces the key"), [("`PROVIDERHUB_CONFIG`", "the path of the settings file"), *rows])
 
 
 def conformance() -> str:
-    """Every check of the conformance kit, group by group."""
+    """List every check of the conformance kit, group by group."""
     checks = importlib.import_module("providerhub.testing").CHECKS.values()
     parts = [f"{len(checks)} checks, in {len({check.group for check in checks})} groups."]
     for group in dict.fromkeys(check.group for check in checks):
         parts.append(f"## {group.capitalize()}")
         for check in (check for check in checks if check.group == group):
             parts.append(f"### `{check.name}`\n\n{check.means}")
-            parts.append(f"- **What users lose without it:** {check.promise}\n- **How to mend:** {check.fix}")
+            parts.append(f"- **Promise to users:** {check.promise}\n- **Fix:** {check.fix}")
     return "\n\n".join(parts)
 
 
 def plugins() -> str:
-    """The plugins of this repository: each one's README, as a section."""
+    """Return the README of each plugin of this repository, as a section."""
     parts = []
-    for readme in sorted(DOCS.parent.glob("plugins/*/README.md")):
+    for readme in sorted(ROOT.glob("plugins/*/README.md")):
         text = re.sub(r"^(#+ )", r"#\1", readme.read_text("utf-8"), flags=re.MULTILINE)
-        # Links out of the README lead into the repository, not to pages.
+        # A relative link leads into the repository, where there are no pages.
         parts.append(re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]*\)", r"\1", text).strip())
     return "\n\n".join(parts)
 
 
 def fault_tests() -> str:
-    """The sources of the tests that prove the fault matrix, one after the other."""
+    """Return the sources of the tests of the fault matrix, one after the other."""
     parts = []
     for path in sorted({path for found in _fault_tests().values() for path in found}):
-        place = path.relative_to(DOCS.parent).as_posix()
+        place = path.relative_to(ROOT).as_posix()
         parts.append(f"### {path.name}\n\n```{{literalinclude}} ../../{place}\n:language: python\n:class: tests\n```")
-    return "\n\n".join(parts) or "None so far."
+    return "\n\n".join(parts) or "There are no such tests."
 
 
 def with_tests(text: str) -> str:
-    """The fault matrix with a further column: where each row is proven."""
+    """Add a column to the fault matrix: the file that tests each row."""
     tests = _fault_tests()
 
     def proven(row: re.Match[str]) -> str:
         links = (f"[{path.stem.removeprefix('test_')}](#{_slug(path)})" for path in tests.get(int(row[1]), {}))
         return f"{row[0]} {', '.join(links) or '–'} |"
 
-    text = text.replace("| # | fault | expected |\n|---|---|---|", "| # | fault | expected | proven in |\n|---|---|---|---|")
+    text = text.replace("| # | fault | expected |\n|---|---|---|", "| # | fault | expected | tested in |\n|---|---|---|---|")
     return FAULT.sub(proven, text)
 
 
@@ -248,7 +259,7 @@ def _slug(path: Path) -> str:
 
 
 def _fault_tests() -> dict[int, dict[Path, list[str]]]:
-    """Row of the matrix → file → the tests named after the row."""
+    """Map each row of the matrix to the files with its tests, and each file to the names of these tests."""
     found: dict[int, dict[Path, list[str]]] = {}
     for path in sorted((TESTS / "faults").glob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -270,6 +281,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "settings": settings,
     "plugins": plugins,
     "since": since,
+    "unreleased": unreleased,
     "variables": variables,
 }
 
@@ -281,7 +293,7 @@ def _replace(_app: Sphinx, name: str, source: list[str]) -> None:
 
 
 def _prepare(_app: Sphinx, _what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
-    """Say since when a public name exists; let the plural of a name in backticks be one."""
+    """Add the first version of a public name, and allow an `s` for the plural after a name in backticks."""
     lines[:] = [_linked(PLURAL.sub(r"\1\\ ", line)) for line in lines]
     module, _, attribute = name.rpartition(".")
     version = SINCE.get(module, {}).get(attribute)
@@ -305,7 +317,7 @@ def _linked(text: str) -> str:
 
 
 def _public_homes() -> None:
-    """Let every public object say that it lives where users import it from, so that types in signatures link there."""
+    """Set the module of every public class to its import path, so that types in signatures become links."""
     for name, names in SINCE.items():
         module = importlib.import_module(name)
         for attribute in names:
@@ -316,14 +328,14 @@ def _public_homes() -> None:
 
 
 def _fields(_app: Sphinx, _what: str, _name: str, obj: Any, skip: bool, _options: Any) -> bool | None:  # noqa: FBT001 -- Sphinx's signature
-    """A value class's fields stand in its docstring; their slots need no entry of their own."""
+    """Skip the slots of a value class, because its docstring describes the fields."""
     return True if skip or inspect.ismemberdescriptor(obj) or isinstance(obj, attrs.Attribute) else None
 
 
 def _signature(
     _app: Sphinx, _what: str, name: str, obj: Any, _options: Any, signature: str | None, result: str | None
 ) -> tuple[str, str | None] | None:
-    """No constructor where nobody makes the objects by hand; the defaults of a value class as they are."""
+    """Hide the constructor of a class whose objects only the hub creates, and show the real defaults of a value class."""
     if MADE_BY_THE_HUB.match(name):
         return "", ""
     if signature is None or not attrs.has(obj):
@@ -333,20 +345,20 @@ def _signature(
 
 
 def _default(value: object) -> str:
-    """A default that Sphinx can parse and a reader wants to see; else `...`."""
+    """Return the text of a default that is short and that Sphinx can parse, else `...`."""
     text = repr(value)
     readable = not isinstance(value, attrs.Factory) and len(text) <= LONGEST_DEFAULT and "<" not in text  # type: ignore[arg-type]
     return text if readable else "..."
 
 
 def _outdated(app: Sphinx, *_rest: object) -> list[str]:
-    """Pages with generated parts are read again: the code may have changed where they have not."""
+    """List the pages with generated parts. Sphinx reads them again, because the code may have changed."""
     sources = ((name, Path(app.env.doc2path(name))) for name in app.env.found_docs)
     return [name for name, path in sources if PLACE.search(path.read_text("utf-8"))]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Join the build."""
+    """Register the functions of this module with Sphinx."""
     _public_homes()
     app.connect("env-get-outdated", _outdated)
     app.connect("source-read", _replace)

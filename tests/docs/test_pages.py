@@ -1,8 +1,9 @@
-"""What the pages show runs, what they link to exists, and what they leave out has a reason."""
+"""The code of the pages runs, their links lead somewhere, and a block that is not run has a reason."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections import Counter
 
 import pytest
@@ -16,6 +17,10 @@ SOURCE = re.compile(r"<(?:img|a|source)\b[^>]*?\b(?:src|href|srcset)=\"([^\"]+)\
 HEADING = re.compile(r"^#{1,6}[ ]+(.*?)[ ]*#*$", re.MULTILINE)
 TARGET = re.compile(r"^\(([\w-]+)\)=$|\bid=\"([\w-]+)\"|\{#([\w-]+)\}", re.MULTILINE)
 MARKS = {"", "example", "file", "output", "settings", "not run"}
+OWN = re.compile(
+    r"https://(?:github\.com/providerhub/providerhub/(?:blob|tree)|raw\.githubusercontent\.com/providerhub/providerhub)/main/"
+)
+"""The addresses of files of this repository, as a package index needs them."""
 
 
 def _slug(heading):
@@ -43,27 +48,42 @@ def test_what_a_page_shows_runs(page, run_page):
     run_page(page)
 
 
-def test_every_relative_link_leads_somewhere(page):
+def test_every_link_into_the_repository_leads_somewhere(page, root):
     text = page.read_text("utf-8")
     wrong = []
     for link in _links(text):
-        if re.match(r"[a-z][a-z+.-]*:|\{", link):
+        place = OWN.sub("/", link)
+        if re.match(r"[a-z][a-z+.-]*:|\{", place):
             continue
-        name, _, anchor = link.partition("#")
-        target = (page.parent / name).resolve() if name else page
+        name, _, anchor = place.partition("#")
+        target = (root / name[1:] if name.startswith("/") else page.parent / name).resolve() if name else page
         if not target.exists():
-            wrong.append(f"{link}: there is no {target}")
+            wrong.append(f"{link}: {target} does not exist")
         elif anchor and target.suffix == ".md":
             there = _anchors(target.read_text("utf-8"))
             if anchor not in there:
-                wrong.append(f"{link}: {target.name} has no such heading; it has {', '.join(sorted(there))}")
+                wrong.append(f"{link}: {target.name} has no heading with this anchor; it has {', '.join(sorted(there))}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ru.md"])
+def test_a_page_for_a_package_index_has_absolute_links_only(root, name):
+    links = _links((root / name).read_text("utf-8"))
+    assert len(links) > 10
+    assert not [link for link in links if not re.match(r"https:|#", link)]
+
+
+def test_the_addresses_of_the_project_are_those_of_its_links(root):
+    urls = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
+    assert OWN.match(f"{urls['Source']}/blob/main/")
+    for name in ("Documentation", "Changelog"):
+        assert (root / OWN.sub("", urls[name])).is_file()
 
 
 def test_no_code_hides_in_an_indented_block(page):
     prose = CODE.sub("", page.read_text("utf-8"))
     assert not re.findall(r"\n\n    (?![ ]*(?:[-*+]|\d+\.) ).*", prose), (
-        "fence it, and say what language it is, so that it is run"
+        "fence the block and name its language, so that the tests run it"
     )
 
 

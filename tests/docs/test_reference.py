@@ -1,4 +1,4 @@
-"""The reference names what is there: public names and their age, hooks, modules, pictures."""
+"""The reference is complete: public names with their first version, hooks, modules, pictures."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_map_of_the_code_names_every_module_and_no_other(root):
     assert not [name for name in named if not (root / name).exists()]
 
 
-def test_the_pictures_are_what_their_texts_say(root):
+def test_the_pictures_match_their_texts(root):
     command = [sys.executable, str(root / "tools" / "draw_pictures.py"), "--check"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

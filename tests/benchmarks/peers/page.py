@@ -79,7 +79,7 @@ def table(measured: Mapping[str, Figures]) -> list[str]:
 def _target(what: str, figure: float | None, most: float, unit: str) -> str:
     if figure is None:
         return f"- {what}: not measured"
-    return f"- {what}: {figure:.2f}{unit}, at most {most:g}{unit} wanted: {'reached' if figure <= most else 'NOT reached'}"
+    return f"- {what}: {figure:.2f}{unit}, target at most {most:g}{unit}: {'reached' if figure <= most else 'NOT reached'}"
 
 
 def _ratio(one: float | None, other: float | None) -> float | None:
@@ -93,10 +93,15 @@ def targets(measured: Mapping[str, Figures]) -> list[str]:
     for name in (OURS, FAST):
         ours = measured[name]
         lines += [
-            _target(f"{name}: a call, of a session's post by hand", _ratio(middle(ours.calls), middle(base.calls)), 0.7, "×"),
+            _target(
+                f"{name}: time of a call, as a ratio to requests by hand",
+                _ratio(middle(ours.calls), middle(base.calls)),
+                0.7,
+                "×",
+            ),
             *(
                 _target(
-                    f"{name}: processor time per streamed chunk ({frame}), of iter_lines by hand",
+                    f"{name}: processor time per streamed chunk ({frame}), as a ratio to iter_lines by hand",
                     _ratio(middle(ours.chunks[frame]), middle(base.chunks[frame])),
                     1.0,
                     "×",
@@ -104,17 +109,20 @@ def targets(measured: Mapping[str, Figures]) -> list[str]:
                 for frame in ours.chunks
             ),
             _target(
-                f"{name}: process start to the end of the first call", _ratio(middle(ours.whole), middle(base.whole)), 1.2, "×"
+                f"{name}: time from the start of the process to the end of the first call, as a ratio to requests by hand",
+                _ratio(middle(ours.whole), middle(base.whole)),
+                1.2,
+                "×",
             ),
         ]
         memory, by_hand = middle(ours.memory), middle(base.memory)
         lines.append(
-            _target(f"{name}: memory above requests by hand", memory - by_hand if memory and by_hand else None, 5, " MB")
+            _target(f"{name}: memory, more than requests by hand", memory - by_hand if memory and by_hand else None, 5, " MB")
         )
     for title, figures in measured.items():
         for fault, seconds in figures.failover.items():
-            what = f"{title}: what a first deployment that is down ({fault}) adds to a call"
-            lines.append(_target(what, seconds * 1000, 3, " ms") if title == FAST else f"- {what}: {seconds * 1000:.1f} ms")
+            name = f"{title}: added time of a call when the first deployment is down ({fault})"
+            lines.append(_target(name, seconds * 1000, 3, " ms") if title == FAST else f"- {name}: {seconds * 1000:.1f} ms")
     return lines
 
 
@@ -141,8 +149,9 @@ def _machine() -> str:
 PAGE = """\
 # Benchmarks
 
-What a call costs on the client's side, beside other ways to make it. Every figure is a median; in brackets, how many times that
-of *{base}*: a `requests.Session` in a loop with `json.loads`. Use the ratios, which travel better than the figures.
+The benchmarks compare the cost of a call on the client's side with other libraries. Each figure is a median. The figure in
+brackets is the ratio to *{base}*, which is a `requests.Session` in a loop with `json.loads`. Compare the ratios, because the
+absolute figures depend on the machine.
 
 ![Ratios to requests by hand, on a logarithmic scale](benchmarks.svg)
 
@@ -156,27 +165,27 @@ Measured {day} in {minutes:.0f} minutes{quick}; {machine}{load}.
 
 ## Where the start goes
 
-Milliseconds that each package's own modules take to import, up to the end of the first call, as `python -X importtime` tells
-them (which makes all of it slower):
+The table lists the milliseconds that the modules of each package take to import, up to the end of the first call.
+`python -X importtime` measures them, and makes all imports slower:
 
 {imports}
 
-## What is measured
+## Method
 
-- *Ready to call*: from the process's start until the library is imported and its client made. *First call*: the first answer
-  after that.
-- *Call*: one question, one whole answer, over a connection that is kept open.
-- *CPU per chunk*: processor time of the client alone, per content chunk of a streamed answer; framed as HTTP chunks, one for
-  each event, many in one segment; *unframed*: a body that ends with the connection.
-- *RSS*: resident memory after the first call.
-- One server on loopback, in its own process, gives everyone the same bytes. The peers take turns in every round, so that what
-  else the machine does falls on all alike. Each is the latest release in a virtual environment of its own.
+- *Ready to call*: the time from the start of the process until the library is imported and its client exists.
+- *First call*: the time of the first answer after that.
+- *Call*: the time for one question and one whole answer, over an open connection.
+- *CPU per chunk*: the processor time of the client alone, per content chunk of a streamed answer. The body has one HTTP chunk
+  for each event, and many chunks in one TCP segment. *Unframed* is the same for a body that ends with the connection.
+- *RSS*: the resident memory after the first call.
+- One server on loopback, in its own process, sends the same bytes to all libraries. The libraries take turns in every round,
+  so other work of the machine affects all of them equally. Each library is the latest release, in a virtual environment of
+  its own.
 
-## Repeat it
+## Repeat the measurement
 
-`tox -e bench` installs the peers, measures, and writes this page; `tox -e bench -- --quick` takes a few rounds only. The drivers,
-a few lines for each peer, are in `tests/benchmarks/peers`.
-"""
+`tox -e bench` installs the libraries, measures them, and writes this page. `tox -e bench -- --quick` makes only a few rounds.
+The code for each library is a few lines in `tests/benchmarks/peers`."""
 
 
 def page(measured: Mapping[str, Figures], *, seconds: float, quick: bool) -> str:
