@@ -1,13 +1,12 @@
 """Build every folder under `plugins/` into a wheel and install the wheels into the Python that runs this.
 
-The core is on no index, so pip cannot resolve a plugin that depends on it. Hence: third-party dependencies
-first, then the wheels with `--no-deps`, then `pip check`, which proves that nothing is missing.
+The core is not on an index, so pip cannot resolve a plugin that depends on it. So the script installs the third-party
+dependencies first, then the wheels with `--no-deps`. `pip check` then proves that nothing is missing.
 
     python tools/install_plugins.py --cache DIRECTORY [--without FOLDER]
 
-A wheel is kept in DIRECTORY under a digest of its sources, so that one run of tox builds each plugin once. What is to be built is
-built by one pip, with the build backends installed once beside the wheels: an isolated environment for each plugin would take
-most of the time.
+DIRECTORY keeps each wheel under a digest of its sources, so one run of tox builds each plugin once. One pip builds all wheels,
+with the build backends installed once: an isolated environment for each plugin would take most of the time.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = "providerhub"
-# What running the tests leaves behind, and what no wheel contains.
+# Files that tests leave behind, and files that are not part of a wheel.
 LEFT_OUT = re.compile(r"(^|/)(\.[^/]+|__pycache__|build|dist|tests|[^/]+\.egg-info)(/|$)")
 
 

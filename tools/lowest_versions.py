@@ -42,7 +42,7 @@ def lower_bound(requirement: Requirement) -> Version:
     """Read the lower bound of a requirement.
 
     Raises:
-        SystemExit: It has none, so nobody could say with which versions it works.
+        SystemExit: The requirement has no lower bound, so its lowest supported version is unknown.
     """
     bounds = [Version(part.version) for part in requirement.specifier if part.operator in {">=", "==", "~="}]
     if not bounds:
