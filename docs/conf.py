@@ -34,7 +34,7 @@ default_role = "code"
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(map(re.escape, sorted(sys.stdlib_module_names)))})(\..*)?"),
-    ("py:class", r"providerhub\.(\w+\.)*_.*"),  # our private types, which appear only in signatures
+    ("py:class", r"providerhub\w*\.(\w+\.)*_.*"),  # types of our own that only stand in signatures
     ("py:.*", r"(attrs?|click|pluggy|pytest|requests|rich|urllib3)(\..*)?"),
 ]
 

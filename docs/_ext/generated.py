@@ -212,7 +212,7 @@ def variables() -> str:
 
 
 def conformance() -> str:
-    """List every check of the conformance kit, group by group."""
+    """Every check of the conformance kit, group by group."""
     checks = importlib.import_module("providerhub.testing").CHECKS.values()
     parts = [f"{len(checks)} checks, in {len({check.group for check in checks})} groups."]
     for group in dict.fromkeys(check.group for check in checks):
