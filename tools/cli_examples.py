@@ -1,10 +1,10 @@
-"""Run the commands that the reference shows with the Lockchat sandbox, and store their output.
+"""Run the commands that the reference shows, against the Lockchat sandbox, and keep what they print.
 
     python tools/cli_examples.py            write docs/reference/cli-examples/
-    python tools/cli_examples.py --check    fail when a file differs from the output of its commands
+    python tools/cli_examples.py --check    fail where a file is not what its commands print now
 
-The script needs the installed command and all plugins of this repository, as in the tox environment `docs`. It replaces the
-parts that differ from run to run (ports, times, versions).
+Needs the installed script and all plugins of this repository, as the tox environment `docs` has them. What differs from run
+to run (ports, times, versions) is replaced.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ VARYING = (
 
 
 def environment(url: str, folder: str) -> dict[str, str]:
-    """Return an environment without the settings of the current user."""
+    """An environment without the settings of whoever runs this."""
     foreign = re.compile(r"PROVIDERHUB_|LOCKCHAT_|OPENAI_|.*_PROXY$|NO_COLOR|FORCE_COLOR|COLUMNS|COVERAGE_", re.IGNORECASE)
     return {
         **{name: value for name, value in os.environ.items() if not foreign.match(name)},
@@ -79,7 +79,7 @@ def environment(url: str, folder: str) -> dict[str, str]:
 
 
 def run(line: str, folder: str, environ: dict[str, str]) -> str:
-    """Return the output of a line, from both of its streams, and its exit status if that is not zero."""
+    """What a line prints, on both of its streams, and how it ends where that is not well."""
     done = subprocess.run(
         ["/bin/sh", "-c", line], cwd=folder, env=environ, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=60, check=False,

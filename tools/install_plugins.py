@@ -27,7 +27,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = "providerhub"
-# Files that tests leave behind, and files that are not part of a wheel.
+# What running the tests leaves behind, and what no wheel contains.
 LEFT_OUT = re.compile(r"(^|/)(\.[^/]+|__pycache__|build|dist|tests|[^/]+\.egg-info)(/|$)")
 
 
