@@ -1,111 +1,103 @@
-"""`providerhub chat`: the conversation, and what a line in it may be."""
+"""`providerhub chat`."""
 
 from __future__ import annotations
 
 import difflib
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 
-from providerhub import Hub, Message, ProviderHubError, Route, Stream
+from providerhub import Hub, Message, ProviderHubError, Route
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 from providerhub.cli._app import DEBUG
-from providerhub.cli._failures import line as failure_line
+from providerhub.cli._failures import reported
 from providerhub.cli._lines import Lines
 
 INTERRUPTED = " [interrupted]"
-"""Stands behind an answer that was stopped, so that the model knows as well."""
+"""Ends an answer that Ctrl-C stopped, so that the model sees that it is incomplete."""
 
 HELP = """\
-/model [NAME]  ask another model from now on, or show which one is asked
-/route         show how the last answer came, and what would be tried for the next
-/retry         ask a question again that failed or was stopped before an answer
+/model [NAME]  ask another model from now on, or show the current one
+/route         show the attempts of the last answer, and the candidates for the next
+/retry         ask the last question again, if it failed or was stopped before an answer
 /clear         forget the conversation, but not the system message
-/help          show this
-/quit          leave; so does Ctrl-D
-Ctrl-C stops an answer and keeps the conversation. A line that begins with // is sent with one of the two."""
+/help          show this help
+/quit          leave, as Ctrl-D does
+Ctrl-C stops an answer and keeps the conversation. A line that begins with // is sent as a question, with one slash."""
 
 
 class Conversation:
-    """The messages so far, and a model to ask.
+    """The messages so far, and the model to ask.
 
     Args:
-        hub: Whoever answers.
+        hub: Answers the questions.
         model: The model to ask.
-        system: The system message, if there is one.
-        knobs: Keywords of every call.
+        system: The system message, if any.
+        keywords: Keywords of every call.
     """
 
-    def __init__(self, hub: Hub, model: str, system: str | None, knobs: Mapping[str, Any]) -> None:
+    def __init__(self, hub: Hub, model: str, system: str | None, keywords: Mapping[str, Any]) -> None:
         self._hub = hub
         self.model = model
         self._opening = options.opening(system)
-        self._knobs = {"emulate_stream": True, **knobs}  # a model that cannot stream is better heard late than not at all
+        self._keywords = {"emulate_stream": True, **keywords}  # a model that cannot stream answers in one piece
         self._messages: list[Message] = []
         self.unanswered: str | None = None
         self.route: Route | None = None
 
     def clear(self) -> None:
-        """Forget all but the system message."""
+        """Forget everything but the system message."""
         self._messages.clear()
         self.unanswered = self.route = None
 
     def plan(self, model: str) -> str:
-        """What would be tried for the next question.
+        """The candidates for the next question.
 
         Args:
             model: The model to ask.
 
         Raises:
-            CallerError: Nobody can serve it.
+            CallerError: No provider can answer.
         """
-        return str(self._hub.explain(model, self._with("?"), stream=True, **self._knobs))
+        return str(self._hub.explain(model, self._with("?"), stream=True, **self._keywords))
 
     def ask(self, question: str) -> bool:
-        """Ask a question, and write the answer as it comes; it is kept only with an answer.
+        """Ask a question and write the answer as it comes. Both are kept if there is an answer.
 
         Args:
-            question: What the user says.
+            question: The user's message.
 
         Returns:
-            Whether the answer is whole; otherwise Ctrl-C stopped it.
+            Whether the answer is complete; false if Ctrl-C stopped it.
 
         Raises:
-            ProviderHubError: There is no answer, or not all of it.
+            ProviderHubError: There is no answer, or only a part of it.
         """
         self.unanswered, self.route = question, None
-        pieces: list[str] = []
+        heard: list[str] = []
         try:
-            refusal = self._stream(question, pieces)
+            refusal = self._stream(question, heard)
         except KeyboardInterrupt:
-            if any(pieces):
-                self._keep(question, "".join(pieces) + INTERRUPTED)
+            if any(heard):
+                self._keep(question, "".join(heard) + INTERRUPTED)
             return False
         except ProviderHubError as error:
             self.route = error.route
             raise
-        finally:
-            if pieces and not pieces[-1].endswith("\n"):
-                screen.piece("\n")
-        self._keep(question, "".join(pieces) or refusal)
+        self._keep(question, "".join(heard) or refusal)
         return True
 
-    def _stream(self, question: str, pieces: list[str]) -> str:
-        stream: Stream = self._hub.complete(self.model, self._with(question), stream=True, **self._knobs)
-        with stream:
+    def _stream(self, question: str, heard: list[str]) -> str:
+        with self._hub.complete(self.model, self._with(question), stream=True, **self._keywords) as stream:
             try:
-                for text in stream:
-                    pieces.append(text)
-                    screen.piece(text)
+                screen.answer(stream, heard)
             finally:
                 self.route = stream.route
             refusal = stream.completion.refusal or ""
-        if refusal:
-            screen.line(f"The model declined: {refusal}", err=True)
+        screen.refusal(refusal)
         return refusal
 
     def _with(self, question: str) -> list[Message]:
@@ -117,11 +109,11 @@ class Conversation:
 
 
 class Session:
-    """Reads lines until the last: each is a question or a command.
+    """Reads lines until the input ends; each is a question or a command.
 
     Args:
         talk: The conversation.
-        ctx: The command's context.
+        ctx: Click's context of the command.
     """
 
     def __init__(self, talk: Conversation, ctx: click.Context) -> None:
@@ -134,22 +126,22 @@ class Session:
             "/route": self._route,
             "/retry": self._retry,
             "/clear": self._clear,
-            "/help": lambda _: screen.line(HELP, err=True),
+            "/help": lambda _: _note(HELP),
         }
 
     @property
     def interactive(self) -> bool:
-        """Whether a person types the lines."""
+        """Whether the lines come from a terminal."""
         return self._lines.interactive
 
     def run(self) -> None:
-        """Answer until the input ends or says so.
+        """Answer until the input ends, or `/quit`.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C where nobody types, so that nobody could go on.
+            KeyboardInterrupt: Ctrl-C while the lines come from a pipe.
         """
         if self.interactive:
-            screen.line(f"You are talking to {self._talk.model}. /help shows what can be done; Ctrl-D leaves.", err=True)
+            _note(f"You are talking to {self._talk.model}. /help lists the commands; Ctrl-D leaves.")
         going = True
         while going:
             try:
@@ -157,15 +149,15 @@ class Session:
             except KeyboardInterrupt:
                 if not self.interactive:
                     raise
-                screen.line("", err=True)
+                _note("")
             except (ProviderHubError, click.ClickException) as error:
-                self._failed(error)
+                self._fail(error)
 
     def _turn(self) -> bool:
         line = self._lines.read(f"{self._talk.model}> ")
         if line is None:
             if self.interactive:
-                screen.line("", err=True)
+                _note("")
             return False
         text = line.strip()
         if text in {"/quit", "/exit"}:
@@ -182,71 +174,71 @@ class Session:
         if not self.interactive:
             raise KeyboardInterrupt
         if self._talk.unanswered:
-            screen.line("Stopped before an answer; the question is not kept, and /retry asks it again.", err=True)
+            _note("Stopped before an answer; the question is not kept, and /retry asks it again.")
         else:
-            screen.line("Stopped; the conversation goes on with what had come.", err=True)
+            _note("Stopped; the conversation continues with this part of the answer.")
 
     def _command(self, text: str) -> None:
         name, _, rest = text.partition(" ")
         if name not in self._commands:
             near = difflib.get_close_matches(name, [*self._commands, "/quit"], 1)
-            meant = f"did you mean {near[0]}?" if near else "/help lists them"
-            msg = f"there is no command {name}; {meant} (to send it as a question, begin with //)"
-            raise click.ClickException(msg)
+            fix = f"did you mean {near[0]}?" if near else "/help lists the commands"
+            raise click.ClickException(f"unknown command {name}; {fix} (to send the line as a question, begin it with //)")
         self._commands[name](rest.strip())
 
     def _model(self, name: str) -> None:
         if name:
             self._talk.plan(name)
             self._talk.model = name
-        screen.line(f"The model is {self._talk.model}.", err=True)
+        _note(f"The model is {self._talk.model}.")
 
     def _route(self, _rest: str) -> None:
         if self._talk.route:
-            screen.line("The last answer:", err=True)
-            screen.route(self._talk.route, err=True)
-        screen.line("What would be tried for the next:", err=True)
-        for text in self._talk.plan(self._talk.model).splitlines():
-            screen.line(f"  {text}", err=True)
+            _note("The attempts of the last answer:")
+            screen.indented(self._talk.route, err=True)
+        _note("The candidates for the next:")
+        screen.indented(self._talk.plan(self._talk.model), err=True)
 
     def _retry(self, _rest: str) -> None:
         if self._talk.unanswered is None:
-            msg = "no question is waiting: the last one was answered"
-            raise click.ClickException(msg)
+            raise click.ClickException("there is no question to ask again: the last one was answered")
         self._ask(self._talk.unanswered)
 
     def _clear(self, _rest: str) -> None:
         self._talk.clear()
-        screen.line("The conversation is forgotten.", err=True)
+        _note("The conversation is forgotten.")
 
-    def _failed(self, error: ProviderHubError | click.ClickException) -> None:
+    def _fail(self, error: ProviderHubError | click.ClickException) -> None:
         self.failures += 1
-        if self._ctx.meta.get(DEBUG):
-            click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-        text = error.format_message() if isinstance(error, click.ClickException) else failure_line(error)
+        text = reported(error, debug=self._ctx.meta.get(DEBUG, False)).format_message()
         if self._talk.unanswered and isinstance(error, ProviderHubError) and self.interactive:
             text += "; /retry asks again, /model NAME asks another model"
-        screen.line(f"Error: {text}", err=True)
+        _note(f"Error: {text}")
 
     def _offers(self, line: str, word: str) -> Sequence[str]:
         if line.startswith("/model "):
             return options.model_names(self._ctx, self._ctx.command.params[0], word)
-        names = ["/model " if name == "/model" else name for name in (*self._commands, "/quit")]  # it takes a word more
+        names = ["/model " if name == "/model" else name for name in (*self._commands, "/quit")]  # `/model` takes an argument
         return [name for name in names if line.startswith("/") and name.startswith(word)]
+
+
+def _note(text: str) -> None:
+    """Write everything but the answers to standard error."""
+    screen.line(text, err=True)
 
 
 @click.command()
 @options.model
-@options.knobs
+@options.keywords
 @click.pass_context
-def chat(ctx: click.Context, /, *, model: str, system: str | None, **knobs: Any) -> None:
-    """Talk with MODEL: each line is a question, and the model is told what was said before.
+def chat(ctx: click.Context, /, *, model: str, system: str | None, **keywords: Any) -> None:
+    """Talk with a model. Each line is a question; the model sees the whole conversation.
 
-    In a pipe, answers go to standard output and everything else to standard error.
+    Answers go to standard output, everything else to standard error.
     """
     with Hub() as hub:
-        talk = Conversation(hub, model, system, options.given(knobs))
-        talk.plan(model)  # a name that nobody knows is said now, not after the first question has been typed
+        talk = Conversation(hub, model, system, options.given(keywords))
+        talk.plan(model)  # fails for an unknown model before the first question is typed
         session = Session(talk, ctx)
         session.run()
     if session.failures and not session.interactive:

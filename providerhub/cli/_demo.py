@@ -1,4 +1,4 @@
-"""`providerhub demo`: a provider that fails, one that works, and what the retry chain makes of them."""
+"""`providerhub demo`."""
 
 from __future__ import annotations
 
@@ -6,51 +6,38 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
 
-import attrs
 import click
 
 from providerhub import Hub, InstanceView, ProviderConfig, Settings
 from providerhub._finding.registry import INSTALL_HINT
+from providerhub.cli import _plugins as plugins
 from providerhub.cli import _screen as screen
-from providerhub.cli._show import plugin_table
 
 SANDBOX_GROUP = "providerhub.sandbox"
-"""Entry-point group of sandboxes. Each is named as its provider and gives a function like `Serve`."""
+"""Entry-point group of servers that speak a provider's protocol. An entry bears its provider's name and names a `Serve`."""
 
 Serve = Callable[..., AbstractContextManager[str]]
+"""Starts a server on this machine and gives its address; `serve(fault="error")` starts one that fails."""
+
 PROMPT = "Hello! Who are you?"
 
 
-@attrs.frozen
-class Sandbox:
-    """A server on this machine that speaks a provider's protocol.
-
-    Args:
-        plugin: The provider plugin that talks to it.
-        serve: Starts it; `serve(fault="error")` starts one that fails.
-    """
-
-    plugin: str
-    serve: Serve
-
-
-def _sandboxes() -> Iterator[Sandbox]:
-    import importlib_metadata  # noqa: PLC0415 -- slow to import, and wanted by this command only
+def _sandboxes() -> Iterator[tuple[str, Serve]]:
+    """The sandboxes, each with its provider's name."""
+    import importlib_metadata  # noqa: PLC0415 -- slow to import, and only this command needs it
 
     for distribution in importlib_metadata.distributions():
-        # Whatever else is broken on this machine must not stop the demo.
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # a broken distribution must not stop the demo
             for entry in distribution.entry_points.select(group=SANDBOX_GROUP):
-                yield Sandbox(entry.name, entry.load())
+                yield entry.name, entry.load()
 
 
 @contextlib.contextmanager
 def _own_environment(plugin: str) -> Iterator[None]:
-    """Take away what could send the demo elsewhere: the user's addresses, keys, allow-lists and proxies."""
-    names = [name for name in os.environ if name.upper().startswith(("PROVIDERHUB_", f"{plugin.upper()}_"))]
-    names += [name for name in os.environ if name.upper().endswith("_PROXY")]
+    """Remove the variables that could send the demo elsewhere: the user's addresses, keys, allow-lists and proxies."""
+    own = ("PROVIDERHUB_", f"{plugin.upper()}_")
+    names = [name for name in os.environ if name.upper().startswith(own) or name.upper().endswith("_PROXY")]
     kept = {name: os.environ.pop(name) for name in names}
     try:
         yield
@@ -59,57 +46,42 @@ def _own_environment(plugin: str) -> Iterator[None]:
 
 
 def _settings(plugin: str, failing: str, working: str) -> Settings:
-    return Settings(
-        providers={
-            f"{plugin}-down": ProviderConfig(plugin=plugin, url=failing, priority=1),
-            f"{plugin}-demo": ProviderConfig(plugin=plugin, url=working),
-        },
-        # Another plugin might have the model too, and would be asked over the network, at a price.
-        allow=(plugin,), block=(), autoload=True,
-    )  # fmt: skip
+    providers = {
+        f"{plugin}-down": ProviderConfig(plugin=plugin, url=failing, priority=1),
+        f"{plugin}-demo": ProviderConfig(plugin=plugin, url=working),
+    }
+    # Another plugin may have the model too; a call to it would use the network, at a price.
+    return Settings(providers=providers, allow=(plugin,), block=(), autoload=True)
 
 
-def _show_plugins() -> tuple[InstanceView, ...]:
-    with Hub(Settings()) as hub:  # not what the settings file says
+def _shown_plugins() -> tuple[InstanceView, ...]:
+    with Hub(Settings()) as hub:  # without the settings file
         instances = hub.instances()
     screen.heading("Plugins found")
-    plugin_table(instances)
+    plugins.table(instances)
     return instances
 
 
 def _model(instances: tuple[InstanceView, ...], plugin: str) -> str:
     models = next((view.models for view in instances if view.name == plugin), ())
     if not models:
-        msg = f"the plugin {plugin!r} is not ready; `providerhub plugins` says why"
-        raise click.ClickException(msg)
+        raise click.ClickException(f"the plugin {plugin!r} is not ready; `providerhub plugins` shows the reason")
     return models[0].name
-
-
-def _answer(hub: Hub, model: str) -> Any:
-    with hub.complete(model, PROMPT, stream=True) as stream:
-        for text in stream:
-            screen.piece(text)
-        screen.piece("\n")
-        return stream.route
 
 
 @click.command()
 def demo() -> None:
-    """Show a call that fails at one provider and is answered by the next, all on this machine."""
-    sandbox = next(_sandboxes(), None)
-    if sandbox is None:
-        msg = f"the demo needs a provider with a sandbox; try: {INSTALL_HINT}"
-        raise click.ClickException(msg)
-    with (
-        _own_environment(sandbox.plugin),
-        sandbox.serve(fault="error") as failing,
-        sandbox.serve() as working,
-    ):
-        model = _model(_show_plugins(), sandbox.plugin)
-        with Hub(_settings(sandbox.plugin, failing, working)) as hub:
-            screen.heading(f"The plan for {model}: what would be tried, in order, and what is left out")
-            screen.line(str(hub.explain(model, PROMPT, stream=True)))
+    """Show a call that fails at one provider and that the next one answers. Everything runs on this machine."""
+    plugin, serve = next(_sandboxes(), ("", None))
+    if serve is None:
+        raise click.ClickException(f"the demo needs a provider with a sandbox; try: {INSTALL_HINT}")
+    with _own_environment(plugin), serve(fault="error") as failing, serve() as working:
+        model = _model(_shown_plugins(), plugin)
+        with Hub(_settings(plugin, failing, working)) as hub:
+            screen.heading(f"The plan for {model}: the candidates in order, and those left out")
+            screen.line(hub.explain(model, PROMPT, stream=True))
             screen.heading(f"The answer to {PROMPT!r}, as it comes")
-            taken = _answer(hub, model)
+            with hub.complete(model, PROMPT, stream=True) as answer:
+                screen.answer(answer)
     screen.heading("The attempts")
-    screen.route(taken)
+    screen.indented(answer.route)

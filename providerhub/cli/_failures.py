@@ -1,4 +1,4 @@
-"""How an error ends a command: one line that names the fix, and the traceback for whoever asks."""
+"""The one line that reports an error, and its traceback with `--debug`."""
 
 from __future__ import annotations
 
@@ -10,32 +10,36 @@ from providerhub import NoCapableProviderError, ProviderHubError
 from providerhub.cli._screen import one_line
 
 
-def line(error: BaseException) -> str:
-    """What a person reads of an error.
-
-    Args:
-        error: Ours, or a bug's.
-    """
+def _line(error: BaseException) -> str:
     text = one_line(error)
     if not isinstance(error, ProviderHubError):
         return f"{type(error).__name__}: {text}; `--debug` shows the traceback"
     if isinstance(error, NoCapableProviderError) and any(skip.reason == "no stream" for skip in error.route.skipped):
-        return f"{text}; without streaming they can be asked: ask --no-stream, route without --stream"
+        return f"{text}; try without streaming: ask --no-stream, route without --stream"
     return text
 
 
-def as_click(error: Exception, *, debug: bool) -> Exception:
-    """The error that click ends a command with.
+def reported(error: Exception, *, debug: bool) -> click.ClickException:
+    """The error as click prints it.
 
     Args:
-        error: What a command raised.
-        debug: Write its traceback to standard error first.
-
-    Returns:
-        A `click.ClickException`; or the error itself where a reader went away, which click ends quietly.
+        error: Any error.
+        debug: Whether to write its traceback to standard error.
     """
-    if isinstance(error, BrokenPipeError) and not isinstance(error, ProviderHubError):  # a provider's would be a failure
-        return error
     if debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-    return click.ClickException(line(error))
+    return error if isinstance(error, click.ClickException) else click.ClickException(_line(error))
+
+
+def as_click(error: Exception, *, debug: bool) -> Exception:
+    """The error that ends a command.
+
+    Args:
+        error: The error that the command raised.
+        debug: Whether to write its traceback to standard error.
+
+    Returns:
+        A `click.ClickException`; the error itself if the reader of a pipe has gone, which click handles quietly.
+    """
+    is_pipe = isinstance(error, BrokenPipeError) and not isinstance(error, ProviderHubError)  # a provider's is a failure
+    return error if is_pipe else reported(error, debug=debug)

@@ -1,4 +1,4 @@
-"""The lines that a person types, or a pipe brings."""
+"""Lines of input: typed in a terminal, or read from a pipe."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from types import ModuleType
 import click
 
 Complete = Callable[[str, str], Sequence[str]]
-"""From the line so far and the word at its end to what that word may become."""
+"""The line so far and its last word → the completions of that word."""
 
 
 class Lines:
-    """Reads lines: from a terminal with editing and history, from a pipe as they are.
+    """Reads lines, in a terminal with editing, history and completion.
 
     Args:
-        complete: What the tab key offers.
+        complete: Supplies the completions for the tab key.
     """
 
     def __init__(self, complete: Complete) -> None:
         self.interactive = sys.stdin.isatty()
         self._editing = self.interactive and sys.stdout.isatty()
-        self._readline = _readline() if self._editing else None
+        self._encoding = sys.stdin.encoding if self.interactive else "utf-8"
         self._complete = complete
         self._offers: Sequence[str] = ()
+        self._readline = _readline() if self._editing else None
         if self._readline:
             self._readline.set_completer_delims(" ")
             self._readline.set_completer(self._offer)
@@ -36,13 +37,13 @@ class Lines:
         """Wait for a line.
 
         Args:
-            prompt: What a person is shown; a pipe is shown nothing.
+            prompt: The prompt of a terminal; not shown for a pipe.
 
         Returns:
-            The line without its end, or `None` where the input has ended.
+            The line without its end, or `None` at the end of the input.
 
         Raises:
-            click.ClickException: The line is not text in the input's encoding; the next one can be read.
+            click.ClickException: The line cannot be decoded; the next call reads the next line.
             KeyboardInterrupt: Ctrl-C.
         """
         try:
@@ -55,15 +56,11 @@ class Lines:
         except EOFError:
             return None
         except UnicodeDecodeError as error:
-            msg = f"this line is not {self._encoding} text, and was passed over: {error.reason} at byte {error.start + 1}"
-            raise click.ClickException(msg) from None
-
-    @property
-    def _encoding(self) -> str:
-        return sys.stdin.encoding if self.interactive else "utf-8"
+            place = f"{error.reason} at byte {error.start + 1}"
+            raise click.ClickException(f"this line is skipped, because it is not {self._encoding} text: {place}") from None
 
     def _offer(self, word: str, number: int) -> str | None:
-        """Called by readline with 0, 1, 2, ... until there is nothing more to offer."""
+        """Readline calls this with 0, 1, 2, ... until it returns `None`."""
         if number == 0:
             line = self._readline.get_line_buffer() if self._readline else ""
             self._offers = ()
@@ -74,7 +71,7 @@ class Lines:
 
 def _readline() -> ModuleType | None:
     try:
-        import readline  # noqa: PLC0415 -- for a terminal only, and not on every system
+        import readline  # noqa: PLC0415 -- absent on some systems, and only a terminal needs it
     except ImportError:
         return None
     return readline

@@ -1,32 +1,38 @@
-"""The options that the commands which ask a model share."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any, TypeVar
 
 import click
 
-from providerhub import Message
+from providerhub import Hub, Message, ProviderHubError
 from providerhub._calling.keywords import KEYWORDS, Keyword
-from providerhub.cli._app import loaded
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def model_names(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The shell's completion of a model's name; what lists them is imported when it is wanted.
+def model_names(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The shell's completion of a model's name, or of an alias in the settings.
 
     Args:
-        ctx: Click's context.
-        parameter: The option or argument.
-        incomplete: What has been typed so far.
+        incomplete: The beginning of the name.
     """
-    names: list[str] = loaded("providerhub.cli._show:model_names")(ctx, parameter, incomplete)
-    return names
+    try:
+        with Hub() as hub:
+            declared = [model for view in hub.instances() for model in view.models]
+            known = {name for model in declared for name in (model.name, *model.aliases)} | set(hub.settings.aliases)
+    except ProviderHubError:  # a wrong setting must not put an error into the command line
+        return []
+    return sorted(name for name in known if name.startswith(incomplete) and not name.endswith("*"))
 
 
-model = click.option("-m", "--model", required=True, shell_complete=model_names, help="NAME, or PROVIDER/NAME.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+model = click.option(
+    "-m", "--model", required=True, shell_complete=model_names, help="Model to ask: NAME, PROVIDER/NAME or an alias."
+)
 
 
 def _option(name: str, keyword: Keyword) -> Callable[[Command], Command]:
@@ -34,43 +40,28 @@ def _option(name: str, keyword: Keyword) -> Callable[[Command], Command]:
 
     def check(_ctx: click.Context, _parameter: click.Parameter, value: object) -> object:
         if value is not None and not keyword.check.test(value):
-            msg = f"must be {keyword.check.wanted}, not {value!r}"
-            raise click.BadParameter(msg)
+            raise click.BadParameter(f"must be {keyword.check.wanted}, not {value!r}")
         return value
 
     return click.option(f"--{name.replace('_', '-')}", type=keyword.option, callback=check, help=keyword.text)
 
 
-_KNOBS = (
-    click.option("--system", metavar="TEXT", help="The system message: how the model is to behave."),
+_OPTIONS = (
+    click.option("--system", metavar="TEXT", help="System message: how the model should behave."),
     *(_option(name, keyword) for name, keyword in KEYWORDS.items() if keyword.option),
 )
 
 
-def knobs(command: Command) -> Command:
-    """Add the options that become keywords of a call, and `--system`.
-
-    Args:
-        command: The command's function.
-    """
-    for option in reversed(_KNOBS):
-        command = option(command)
-    return command
+def keywords(command: Command) -> Command:
+    """Add `--system` and the options that become keywords of a call."""
+    return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), command)
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
-    """The keywords of a call: what is not given is left to the settings.
-
-    Args:
-        values: The options' values by name.
-    """
+    """The options that have a value; the settings decide the others."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def opening(system: str | None) -> list[Message]:
-    """What a conversation begins with.
-
-    Args:
-        system: The system message, if there is one.
-    """
+    """The messages with which a conversation begins."""
     return [{"role": "system", "content": system}] if system else []

@@ -1,73 +1,50 @@
-"""Answers, errors and routes as JSON, the same in every command."""
+"""Answers, errors, routes and plans as JSON, the same in every command."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
-from providerhub import Completion, ProviderHubError, Route, StreamInterruptedError
+from providerhub import Candidate, Completion, ProviderHubError, Route, Skip, StreamInterruptedError
 from providerhub.cli._screen import one_line
 
 _DIGITS = 4
-"""Of a second's fraction: finer is the machine's noise."""
+"""Decimal places of seconds: smaller differences are noise."""
+_CANDIDATE = attrs.filters.include("provider", "model", "match", "context_window")
 
 
-def completion(answer: Completion) -> dict[str, Any]:
-    """An answer.
+def _plain(_owner: object, _field: object, value: Any) -> Any:
+    if isinstance(value, BaseException):
+        return {"type": type(value).__name__, "message": one_line(value)}
+    return round(value, _DIGITS) if isinstance(value, float) else value
 
-    Args:
-        answer: The answer, whole.
-    """
-    return {
-        "text": answer.text,
-        "reasoning": answer.reasoning,
-        "tool_calls": [attrs.asdict(call) for call in answer.tool_calls],
-        "refusal": answer.refusal,
-        "finish_reason": answer.finish_reason,
-        "usage": attrs.asdict(answer.usage) if answer.usage else None,
-        "provider": answer.provider,
-        "model": answer.model,
-        "route": route(answer.route),
-    }
+
+def record(value: Completion | Route) -> dict[str, Any]:
+    """An answer, or the attempts of a call and the candidates that were left out."""
+    return attrs.asdict(value, value_serializer=_plain)
 
 
 def error(failure: BaseException) -> dict[str, Any]:
-    """An error, with its route where a call was made.
-
-    Args:
-        failure: What was raised.
-    """
-    said: dict[str, Any] = {"type": type(failure).__name__, "message": one_line(failure)}
+    """An error, with the partial answer and the route where it has them."""
+    found: dict[str, Any] = _plain(None, None, failure)
     if isinstance(failure, StreamInterruptedError):
-        said["partial"] = failure.partial
+        found["partial"] = failure.partial
     if isinstance(failure, ProviderHubError):
-        said["route"] = route(failure.route)
-    return said
+        found["route"] = record(failure.route)
+    return found
 
 
-def route(taken: Route) -> dict[str, Any]:
-    """The attempts of a call, and what was left out.
-
-    Args:
-        taken: The route.
-    """
+def plan(candidates: Sequence[Candidate], skipped: Sequence[Skip]) -> dict[str, Any]:
+    """The candidates of a call in order, and those that are left out."""
     return {
-        "attempts": [
-            {
-                "number": a.number,
-                "provider": a.provider,
-                "model": a.model,
-                "outcome": a.outcome,
-                "error": {"type": type(a.error).__name__, "message": one_line(a.error)} if a.error is not None else None,
-                "waited": round(a.waited, _DIGITS),
-                "started": round(a.started, _DIGITS),
-                "duration": round(a.duration, _DIGITS),
-                "first_token": None if a.first_token is None else round(a.first_token, _DIGITS),
-                "notes": list(a.notes),
-            }
-            for a in taken.attempts
-        ],
-        "skipped": [{"provider": s.provider, "model": s.model, "reason": s.reason, "detail": s.detail} for s in taken.skipped],
-        "duration": round(taken.duration, _DIGITS),
+        "candidates": [attrs.asdict(candidate, filter=_CANDIDATE) for candidate in candidates],
+        "skipped": list(map(attrs.asdict, skipped)),
     }
+
+
+def picked(value: object, *names: str) -> dict[str, Any]:
+    """Some attributes of an object, by name; tuples become lists."""
+    found = {name: getattr(value, name) for name in names}
+    return {name: list(item) if isinstance(item, tuple) else item for name, item in found.items()}

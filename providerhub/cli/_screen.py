@@ -1,4 +1,4 @@
-"""What goes to the terminal or the pipe: rich's drawing in the one, plain text in the other."""
+"""The output of the commands: drawn by rich in a terminal, plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -7,63 +7,75 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import click
 
-from providerhub import Route
-
-# C0 and C1 but for newline and tab: a foreign text must not move the cursor or fill the clipboard.
+# C0 and C1 but for newline and tab: a text from a provider must not move the cursor or fill the clipboard.
 _CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10})
 
 
 def is_terminal() -> bool:
-    """Whether a person is looking at standard output."""
+    """Whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 
 def safe(text: str) -> str:
-    """A foreign text without control characters, for a terminal.
-
-    Args:
-        text: What a model, a plugin or an error says.
-    """
+    """Remove the control characters from a text that a model, a plugin or an error supplies."""
     return text.translate(_CONTROLS)
 
 
 def piece(text: str) -> None:
-    """Write a part of an answer at once, without a newline; a pipe gets it unchanged.
-
-    Args:
-        text: The part.
-    """
+    """Write a part of an answer at once, without a newline; a pipe gets it unchanged."""
     sys.stdout.write(safe(text) if is_terminal() else text)
     sys.stdout.flush()
 
 
-def line(text: str, *, err: bool = False) -> None:
-    """Write a line.
+def answer(pieces: Iterable[str], heard: list[str] | None = None) -> None:
+    """Write an answer as it comes, and end it with a newline.
 
     Args:
-        text: The line.
-        err: To standard error.
+        pieces: The answer's text, in pieces.
+        heard: Takes each piece before it is written, so that an interrupted answer is not lost.
     """
-    click.echo(safe(text), err=err)
+    last = "\n"
+    try:
+        for text in pieces:
+            if heard is not None:
+                heard.append(text)
+            last = text[-1:] or last
+            piece(text)
+    finally:
+        if last != "\n":
+            piece("\n")
+
+
+def line(text: object, *, err: bool = False) -> None:
+    """Write a text and a newline to standard output, or with `err` to standard error."""
+    click.echo(safe(str(text)), err=err)
+
+
+def refusal(text: str | None) -> None:
+    """Write to standard error that the model declined, if it did."""
+    if text:
+        line(f"The model declined: {text}", err=True)
+
+
+def indented(text: object, *, err: bool = False) -> None:
+    """Write each line of a route or a plan, indented."""
+    for part in str(text).splitlines():
+        line(f"  {part}", err=err)
 
 
 def _console() -> Any:
-    from rich.console import Console  # noqa: PLC0415 -- slow; a pipe does without
+    from rich.console import Console  # noqa: PLC0415 -- rich is slow to import, and a pipe does not need it
 
     return Console(color_system=None) if os.environ.get("NO_COLOR") else Console()
 
 
 def heading(text: str) -> None:
-    """Write a heading.
-
-    Args:
-        text: One line.
-    """
+    """Write a blank line and a heading."""
     if is_terminal():
         _console().print(f"\n{text}", style="bold", markup=False, highlight=False)
     else:
@@ -81,53 +93,34 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if not is_terminal():
         widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
         for row in (columns, *cells):
-            line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            line("  ".join(map(str.ljust, row, widths)).rstrip())
         return
-    from rich import box, table, text  # noqa: PLC0415 -- slow; a pipe does without
+    from rich import box, table, text  # noqa: PLC0415 -- rich is slow to import, and a pipe does not need it
 
     drawn = table.Table(box=box.SIMPLE_HEAD)
     for column in columns:
         drawn.add_column(column, overflow="fold")  # a reason names its fix, so none of it may be cut off
     for row in cells:
-        drawn.add_row(*map(text.Text, row))  # `Text`: square brackets in a reason are no markup
+        drawn.add_row(*map(text.Text, row))  # `Text`: square brackets in a reason are not markup
     _console().print(drawn)
 
 
 def data(value: Any) -> None:
-    """Write JSON.
-
-    Args:
-        value: What JSON can hold.
-    """
+    """Write a value as JSON."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def one_line(error: BaseException) -> str:
-    """An error as one line.
-
-    Args:
-        error: Its lines are joined.
-    """
-    return safe("; ".join(part.strip() for part in str(error).splitlines() if part.strip())) or type(error).__name__
+    """The error's message on one line; its class's name if the message is empty."""
+    return safe("; ".join(filter(None, map(str.strip, str(error).splitlines())))) or type(error).__name__
 
 
 @contextlib.contextmanager
 def unlogged() -> Iterator[None]:
-    """Keep the library's log off standard error, for commands that say the same in their own words."""
+    """Keep the library's log off standard error, for commands that report the same themselves."""
     log, handler = logging.getLogger("providerhub"), logging.NullHandler()
     log.addHandler(handler)
     try:
         yield
     finally:
         log.removeHandler(handler)
-
-
-def route(taken: Route, *, err: bool = False) -> None:
-    """Write what was tried and what was left out.
-
-    Args:
-        taken: The route of a call.
-        err: To standard error.
-    """
-    for text in str(taken).splitlines():
-        line(f"  {text}", err=err)

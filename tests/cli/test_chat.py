@@ -59,10 +59,10 @@ def test_it_begins_with_a_model_that_somebody_has(cli):
 def test_route_shows_the_last_answer_and_the_next_plan(cli, sandbox):
     sandbox()
     result = cli("chat", "-m", "gpt-4", input="/route\nHello\n/route\n")
-    before, after = result.stderr.split("What would be tried for the next:\n", 1)
+    before, after = result.stderr.split("The candidates for the next:\n", 1)
     assert before == ""
-    assert "The last answer:\n  1. lockchat/gpt-4: ok" in after
-    assert after.endswith("What would be tried for the next:\n  1. lockchat/gpt-4\n")
+    assert "The attempts of the last answer:\n  1. lockchat/gpt-4: ok" in after
+    assert after.endswith("The candidates for the next:\n  1. lockchat/gpt-4\n")
 
 
 @pytest.mark.parametrize("command", ["/quit", " /quit ", "/exit"])
@@ -84,7 +84,7 @@ def test_a_command_that_is_none_names_the_near_one(cli, service):
     result = cli("chat", "-m", "gpt-4", input="/modle gpt-4\n/xyz\n//sent\n")
     near, lost = result.stderr.splitlines()
     assert "did you mean /model?" in near
-    assert "/help lists them" in lost
+    assert "/help lists the commands" in lost
     assert _said(server) == [[("user", "/sent")]]
 
 
@@ -97,7 +97,7 @@ def test_a_failed_question_is_not_kept_and_can_be_asked_again(cli, service):
     failed, none = result.stderr.splitlines()
     assert failed.startswith("Error: ")
     assert "no such thing" in failed
-    assert "no question is waiting" in none
+    assert "there is no question to ask again" in none
     assert _said(server) == [
         [("user", "first")], [("user", "first")], [("user", "first"), ("assistant", "One."), ("user", "second")],
     ]  # fmt: skip
@@ -170,7 +170,7 @@ def test_ctrl_c_stops_an_answer_and_keeps_the_conversation(terminal, service):
     child.send(f"first{ENTER}")
     child.expect_exact("Half an")
     child.sendintr()
-    child.expect_exact("Stopped; the conversation goes on")
+    child.expect_exact("Stopped; the conversation continues")
     child.expect_exact("gpt-4> ")
     server.client_gone()
     child.send(f"second{ENTER}")
