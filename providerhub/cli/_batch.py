@@ -1,4 +1,4 @@
-"""`providerhub batch`: many requests from a file, each sent once, whatever happens in between."""
+"""`providerhub batch`: a run sends each line of a file once, and a later run continues where it stopped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO
@@ -18,31 +18,31 @@ import click
 
 from providerhub import Completion, Hub, InvalidRequestError, Outcome
 from providerhub.cli import _batch_results as results
+from providerhub.cli import _options as options
 from providerhub.cli import _records as records
 from providerhub.cli import _screen as screen
 from providerhub.cli._batch_lines import Job, Line, job, lines
 from providerhub.cli._lock import HeldError, locked
-from providerhub.cli._options import model_names
 from providerhub.cli._progress import Bar
 
 _REPORTED = 20
-"""Bad lines that standard error names one by one; the output has them all."""
+"""The number of bad lines that standard error names; the output names all."""
 
 
 @attrs.define
 class Summary:
-    """What a run has come to.
+    """The counts of a run.
 
     Args:
-        answered: Lines answered by this run.
-        failed: Lines sent by this run that got no answer.
-        bad: Lines that are no request.
-        answered_before: Lines that an earlier run had an answer for.
+        answered: Lines that this run sent and that were answered.
+        failed: Lines that this run sent and that got no answer.
+        bad: Lines that are not a request.
+        answered_before: Lines that were answered in an earlier run.
         failed_before: Lines that failed in an earlier run, and were not sent again.
-        input_tokens: Of this run's answers, as far as providers say.
-        output_tokens: The same.
-        seconds: How long the run took.
-        interrupted: Whether Ctrl-C ended it.
+        input_tokens: Sum over this run's answers, as far as the providers report it.
+        output_tokens: Sum over this run's answers, as far as the providers report it.
+        seconds: Duration of the run.
+        interrupted: Whether Ctrl-C ended the run.
     """
 
     answered: int = 0
@@ -57,14 +57,13 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """130 after Ctrl-C, 1 where a line has no answer, else 0."""
+        """130 after Ctrl-C, 1 if a line has no answer, else 0."""
         return 130 if self.interrupted else int(bool(self.failed or self.bad or self.failed_before))
 
     def __str__(self) -> str:
         parts = [f"{self.answered} answered", f"{self.failed} failed"]
-        parts += [f"{self.bad} bad"] * bool(self.bad)
-        parts += [f"{self.answered_before} answered before"] * bool(self.answered_before)
-        parts += [f"{self.failed_before} failed before"] * bool(self.failed_before)
+        others = {"bad": self.bad, "answered before": self.answered_before, "failed before": self.failed_before}
+        parts += [f"{count} {name}" for name, count in others.items() if count]
         rate = (self.answered + self.failed) / self.seconds if self.seconds else 0.0
         text = f"{', '.join(parts)}; {self.seconds:.1f} s, {rate:.1f}/s"
         if self.input_tokens or self.output_tokens:
@@ -76,16 +75,14 @@ class Batch:
     """One run.
 
     Args:
-        source: The input's name, for messages.
-        model: The model to ask where a line names none.
-        done: What earlier runs have results for.
+        source: The input.
+        done: The results of earlier runs.
         sink: Takes the results.
-        bar: Shows how far it is.
+        bar: Shows the progress.
     """
 
-    def __init__(self, source: str, model: str | None, done: results.Done, sink: results.Appender, bar: Bar) -> None:
-        self._source = _named(source)
-        self._model = model
+    def __init__(self, source: BinaryIO, done: results.Done, sink: results.Appender, bar: Bar) -> None:
+        self._source = source
         self._done = done
         self._sink = sink
         self._bar = bar
@@ -93,142 +90,137 @@ class Batch:
         self._last = 0
         self.summary = Summary()
 
-    def run(self, hub: Hub, source: Iterable[Line], concurrency: int) -> None:
-        """Send what has no result yet.
+    def run(self, hub: Hub, model: str | None, concurrency: int) -> None:
+        """Send the lines that have no result yet.
 
         Args:
-            hub: Whoever answers.
-            source: The input.
-            concurrency: How many calls are under way at once, at most.
+            hub: Answers the requests.
+            model: The model to ask if a line names none.
+            concurrency: Maximum number of calls at once.
 
         Raises:
-            click.ClickException: The input is not what the results are for.
+            click.ClickException: The input has changed since the results were recorded.
             OSError: The output cannot be written.
         """
         start = time.monotonic()
-        with contextlib.closing(hub.complete_many(self._requests(source), concurrency=concurrency)) as outcomes:
+        with contextlib.closing(hub.complete_many(self._requests(model), concurrency=concurrency)) as outcomes:
             for outcome in outcomes:
-                self._finished(outcome)
+                self._finish(outcome)
         self.summary.seconds = time.monotonic() - start
-        if not self.summary.interrupted and self._done.last > self._last:
-            raise _shortened(self._source, self._last, self._done.last)
-
-    def stop(self) -> None:
-        """Send nothing more, and let what is under way come to its end."""
-        self.summary.interrupted = True
+        if not self.summary.interrupted:
+            _check_length(self._source, self._last, self._done)
 
     @property
     def under_way(self) -> int:
-        """Calls that have no result yet."""
+        """The number of calls without a result."""
         return len(self._sent)
 
-    def _requests(self, source: Iterable[Line]) -> Iterator[Mapping[str, Any]]:
+    def _requests(self, model: str | None) -> Iterator[Mapping[str, Any]]:
         number = 0
-        for line in source:
+        for line in lines(self._source):
             if self.summary.interrupted:
                 return
             self._last = line.number
-            if self._has_result(line):
+            status = _checked_status(self._source, line, self._done)
+            self.summary.answered_before += status == results.OK
+            self.summary.failed_before += status == results.FAILED
+            if status:
                 continue
-            asked = job(line, self._model)
-            if asked.request is None:
-                self._bad(asked, asked.problem)
+            made = job(line, model)
+            if made.problem:
+                self._refuse(made, made.problem)
             else:
-                self._sent[number] = asked
+                self._sent[number] = made
                 number += 1
-                yield asked.request
+                yield made.request
 
-    def _has_result(self, line: Line) -> bool:
-        status = _checked(self._source, line, self._done)
-        self.summary.answered_before += status == results.OK
-        self.summary.failed_before += status == results.FAILED
-        return bool(status)
-
-    def _finished(self, outcome: Outcome) -> None:
-        asked = self._sent.pop(outcome.index)
+    def _finish(self, outcome: Outcome) -> None:
+        sent = self._sent.pop(outcome.index)
         if outcome.completion is not None:
-            self._answered(asked, outcome.completion)
+            self._answer(sent, outcome.completion)
         elif isinstance(outcome.error, InvalidRequestError):
-            self._bad(asked, outcome.error)
+            self._refuse(sent, outcome.error)
         else:
             self.summary.failed += 1
-            self._failed(asked, outcome.error)
+            self._write(sent, "failed", {"error": records.error(outcome.error or Exception())})
 
-    def _answered(self, asked: Job, answer: Completion) -> None:
+    def _answer(self, sent: Job, completion: Completion) -> None:
         self.summary.answered += 1
-        if answer.usage:
-            self.summary.input_tokens += answer.usage.input_tokens or 0
-            self.summary.output_tokens += answer.usage.output_tokens or 0
-        self._write(asked, "ok", {"completion": records.completion(answer)})
+        if completion.usage:
+            self.summary.input_tokens += completion.usage.input_tokens or 0
+            self.summary.output_tokens += completion.usage.output_tokens or 0
+        self._write(sent, "ok", {"completion": records.record(completion)})
 
-    def _bad(self, asked: Job, problem: BaseException | None) -> None:
+    def _refuse(self, bad: Job, problem: InvalidRequestError) -> None:
         self.summary.bad += 1
         if self.summary.bad <= _REPORTED:
-            screen.line(f"{self._source}:{asked.number}: {screen.one_line(problem or Exception())}", err=True)
+            screen.line(f"{_name(self._source)}:{bad.line.number}: {screen.one_line(problem)}", err=True)
         elif self.summary.bad == _REPORTED + 1:
-            screen.line(f"{self._source}: more bad lines are named in the output only", err=True)
-        self._failed(asked, problem)
+            screen.line(f"{_name(self._source)}: the output names the other bad lines", err=True)
+        self._write(bad, "failed", {"error": records.error(problem)})
 
-    def _failed(self, asked: Job, error: BaseException | None) -> None:
-        self._write(asked, "failed", {"error": records.error(error or Exception())})
-
-    def _write(self, asked: Job, status: str, rest: Mapping[str, Any]) -> None:
-        self._sink.append(results.record(asked.number, asked.digest, status, {**asked.echo, **rest}))
-        self._bar.advance(self.summary.failed + self.summary.bad)
+    def _write(self, made: Job, status: str, rest: Mapping[str, Any]) -> None:
+        self._sink.append(results.record(made.line.number, made.line.digest, status, {**made.echo, **rest}))
+        self._bar.step(self.summary.failed + self.summary.bad)
 
 
-def _named(source: str) -> str:
-    return "standard input" if source == "-" else source
+def _name(source: BinaryIO) -> str:
+    return "standard input" if source is sys.stdin.buffer else source.name
 
 
-def _checked(source: str, line: Line, done: results.Done) -> int:
+def _checked_status(source: BinaryIO, line: Line, done: results.Done) -> int:
     """The status of a line's result, or 0.
 
     Raises:
-        click.ClickException: The line is another one than its result is for.
+        click.ClickException: The result was recorded for another text.
     """
     status = done.status(line.number)
     if status and not done.fits(line.number, line.digest):
-        how = "name another file as --output, or take its result out of the output"
+        fix = "name another file as --output, or remove its result from the output"
         if status == results.FAILED:
-            how = "--retry-failed sends it again as it is now"
-        msg = f"{source}:{line.number} has changed since its result was recorded; {how}"
-        raise click.ClickException(msg)
+            fix = "--retry-failed sends it again as it is now"
+        raise click.ClickException(f"{_name(source)}:{line.number} has changed since its result was recorded; {fix}")
     return status
 
 
-def _shortened(source: str, last: int, recorded: int) -> click.ClickException:
-    return click.ClickException(
-        f"{source} ends at line {last}, but the output has a result for line {recorded}: the input has changed; "
-        "name another file as --output"
-    )
-
-
-def _count(source: str, file: BinaryIO, done: results.Done) -> int:
-    """Count the lines, and see before anything is sent that they are those that the results are for."""
-    total = last = 0
-    source = _named(source)
-    for line in lines(file):
-        _checked(source, line, done)
-        total, last = total + 1, line.number
+def _check_length(source: BinaryIO, last: int, done: results.Done) -> None:
     if done.last > last:
-        raise _shortened(source, last, done.last)
-    file.seek(0)
+        text = f"{_name(source)} ends at line {last}, but the output has a result for line {done.last}: the input has changed"
+        raise click.ClickException(f"{text}; name another file as --output")
+
+
+def _count(source: BinaryIO, done: results.Done) -> int | None:
+    """Check the lines of a file against the results before anything is sent, and count them; `None` for a pipe."""
+    if not _is_regular(source):
+        return None
+    total = last = 0
+    for line in lines(source):
+        _checked_status(source, line, done)
+        total, last = total + 1, line.number
+    _check_length(source, last, done)
+    source.seek(0)
     return total
+
+
+def _is_regular(file: BinaryIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except OSError:  # an object without a file descriptor
+        return False
 
 
 @contextlib.contextmanager
 def _stopping(batch: Batch, bar: Bar) -> Iterator[None]:
-    """Ctrl-C lets the calls under way finish, since they are paid for; a second one leaves at once."""
+    """On Ctrl-C let the calls under way finish, since they are paid for; on a second one, leave at once."""
     before = signal.getsignal(signal.SIGINT)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         if batch.summary.interrupted:
             bar.stop()
-            os._exit(130)  # the output is whole at any moment; threads that wait for a provider would not let go
-        batch.stop()
+            os._exit(130)  # threads that wait for a provider would delay the exit; the output is whole at any moment
+        batch.summary.interrupted = True
         text = f"Stopping after {batch.under_way} calls that are under way; Ctrl-C again leaves at once, and wastes them.\n"
-        os.write(2, text.encode())  # not by way of a buffer that may be in use
+        os.write(2, text.encode())  # unbuffered: the signal may have interrupted a buffered write
 
     if before is signal.SIG_IGN:  # a background job of a shell without job control
         yield
@@ -241,111 +233,84 @@ def _stopping(batch: Batch, bar: Bar) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _input(source: str) -> Iterator[BinaryIO]:
-    if source == "-":
-        yield sys.stdin.buffer
-        return
-    with Path(source).open("rb") as file:
-        yield file
-
-
-def _is_regular(file: BinaryIO) -> bool:
-    try:
-        return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-    except OSError:  # no file of the system's
-        return False
-
-
-@contextlib.contextmanager
 def _exclusively(path: Path, source: BinaryIO) -> Iterator[None]:
     """Keep other batches from the output.
 
     Raises:
-        click.ClickException: One is at work, or the output cannot be one.
+        click.ClickException: Another batch writes to it, or it cannot be an output.
     """
     if path.exists() and not path.is_file():
-        msg = f"{path} is no file; --output - writes to standard output"
-        raise click.ClickException(msg)
+        raise click.ClickException(f"{path} is not a file; name one as --output, or - for standard output")
     if path.exists() and _is_regular(source) and os.path.samestat(path.stat(), os.fstat(source.fileno())):
-        msg = f"{path} is the input; name another file as --output"
-        raise click.ClickException(msg)
-    lock = path.with_name(f"{path.name}.lock")
+        raise click.ClickException(f"{path} is the input; name another file as --output")
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(locked(lock))
+            held.enter_context(locked(path.with_name(f"{path.name}.lock")))
         except HeldError:
-            msg = f"another batch is writing to {path}; wait for its end, or name another file as --output"
-            raise click.ClickException(msg) from None
-        except OSError as error:  # which would name the lock, of which nobody has heard
-            msg = f"nothing can be written in {path.parent}: {error.strerror}; name another file as --output"
-            raise click.ClickException(msg) from error
+            text = f"another batch is writing to {path}; wait for its end, or name another file as --output"
+            raise click.ClickException(text) from None
+        except OSError as error:  # it names the lock, which the user does not know
+            text = f"cannot write in the folder {path.parent}: {error.strerror}; name another file as --output"
+            raise click.ClickException(text) from error
         yield
 
 
-def _to_file(source: str, path: Path, *, hub: Hub, model: str | None, concurrency: int, retry_failed: bool) -> Summary:
-    with _input(source) as file, _exclusively(path, file):
-        done = results.read(path)
-        again = retry_failed and bool(done.counts[results.FAILED])
-        if again:
-            done.forget_failed()
-        total = _count(source, file, done) if _is_regular(file) else None
-        if again:
-            results.drop_failed(path)
-        with results.appending(path) as sink, Bar(total, sum(done.counts.values())) as bar:
-            return _run(Batch(source, model, done, sink, bar), bar, hub, file, concurrency)
+def _read_results(path: Path, source: BinaryIO, *, retry_failed: bool) -> tuple[results.Done, int | None]:
+    """The results of earlier runs, and the number of lines; with `retry_failed`, without the failed results."""
+    done = results.read(path)
+    again = retry_failed and bool(done.counts[results.FAILED])
+    if again:
+        done.forget_failed()
+    total = _count(source, done)  # before the output is changed
+    if again:
+        results.drop_failed(path)
+    return done, total
 
 
-def _to_standard_output(source: str, *, hub: Hub, model: str | None, concurrency: int) -> Summary:
-    with _input(source) as file:
-        done = results.Done()
-        total = _count(source, file, done) if _is_regular(file) else None
-        with Bar(total, 0) as bar:
-            return _run(Batch(source, model, done, results.to_stream(sys.stdout.buffer), bar), bar, hub, file, concurrency)
-
-
-def _run(batch: Batch, bar: Bar, hub: Hub, file: BinaryIO, concurrency: int) -> Summary:
-    with _stopping(batch, bar):
-        batch.run(hub, lines(file), concurrency)
-    return batch.summary
-
-
-def _tell(summary: Summary, output: str, *, as_json: bool) -> None:
+def _report(summary: Summary, output: str, *, as_json: bool) -> None:
     if as_json:
         screen.data({**attrs.asdict(summary), "seconds": round(summary.seconds, 3), "output": output})
         return
-    screen.line(str(summary), err=True)
+    screen.line(summary, err=True)
     if summary.interrupted:
-        screen.line("Interrupted; the same command goes on where this one stopped.", err=True)
+        screen.line("Interrupted; the same command continues where this one stopped.", err=True)
     elif summary.exit_code and output != "-":
         screen.line(f"The errors are in {output}; --retry-failed sends those lines again.", err=True)
 
 
 @click.command()
-@click.argument("source", metavar="INPUT", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument("source", metavar="INPUT", type=click.File("rb"))
 @click.option(
-    "-o", "--output", required=True, type=click.Path(allow_dash=True), help="Where the results go; - is standard output."
+    "-o", "--output", required=True, type=click.Path(allow_dash=True), help="File for the results; - for standard output."
 )
-@click.option("-m", "--model", shell_complete=model_names, help="For lines that name none.")
-@click.option("--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Calls at once.")
-@click.option("--retry-failed", is_flag=True, help="Send the lines again that failed in an earlier run.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def batch(*, source: str, output: str, model: str | None, concurrency: int, retry_failed: bool, as_json: bool) -> None:
-    """Send the requests of INPUT, one JSON object a line, and write one line for each result as it comes.
+@click.option("-m", "--model", shell_complete=options.model_names, help="Model for the lines that name none.")
+@click.option("--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Maximum number of calls at once.")
+@click.option("--retry-failed", is_flag=True, help="Send again the lines that failed in an earlier run.")
+@options.as_json
+def batch(*, source: BinaryIO, output: str, model: str | None, concurrency: int, retry_failed: bool, as_json: bool) -> None:
+    """Send the requests of INPUT, one JSON object a line, and write each result as a line as soon as it comes.
 
-    A line holds keywords of complete(), such as {"model": "gpt-4", "messages": "Hello"}; an "id" and fields of your own come back
-    with the result. The same command again, after whatever stopped it, sends only what has no result yet. INPUT may be -.
+    A line holds keywords of complete(), such as {"model": "gpt-4", "messages": "Hello"}. Its "id" and your own fields are
+    repeated in the result. After an interruption, the same command sends only the lines without a result. INPUT may be - for
+    standard input. --json prints the summary as JSON.
     """
-    to_pipe = output == "-"
-    if to_pipe and (as_json or retry_failed):
-        msg = f"{'--json' if as_json else '--retry-failed'} needs a file as --output"
-        raise click.UsageError(msg)
-    with Hub() as hub:
+    path = None if output == "-" else Path(output).resolve()
+    if path is None and (as_json or retry_failed):
+        raise click.UsageError(f"{'--json' if as_json else '--retry-failed'} needs a file as --output")
+    with contextlib.ExitStack() as stack:
+        hub = stack.enter_context(Hub())
         if model is not None:
-            hub.explain(model)  # nobody can serve it: said once, not once a line
-        if to_pipe:
-            summary = _to_standard_output(source, hub=hub, model=model, concurrency=concurrency)
+            hub.explain(model)  # reports once, not on each line, that no provider has the model
+        if path is None:
+            done = results.Done()
+            total, sink = _count(source, done), results.Appender(sys.stdout.buffer)
         else:
-            path = Path(output).resolve()
-            summary = _to_file(source, path, hub=hub, model=model, concurrency=concurrency, retry_failed=retry_failed)
-    _tell(summary, output, as_json=as_json)
-    sys.exit(summary.exit_code)
+            stack.enter_context(_exclusively(path, source))
+            done, total = _read_results(path, source, retry_failed=retry_failed)
+            sink = stack.enter_context(results.appending(path))
+        bar = stack.enter_context(Bar(total, sum(done.counts.values())))
+        run = Batch(source, done, sink, bar)
+        with _stopping(run, bar):
+            run.run(hub, model, concurrency)
+    _report(run.summary, output, as_json=as_json)
+    sys.exit(run.summary.exit_code)

@@ -1,4 +1,4 @@
-"""The lines of a batch's input: each a request, or the reason why it is none."""
+"""The lines of a batch's input: each a request, or the reason why it is not one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from providerhub import InvalidRequestError, Model, RetryPolicy, Timeout
 from providerhub._calling import keywords
 
 KEYWORDS = frozenset({"model", "messages", "stream", *keywords.KEYWORDS})
-"""Of `complete`."""
+"""The keywords of `complete`."""
+
+_CLASSES: dict[str, type[Any]] = {"timeout": Timeout, "retry": RetryPolicy}
+"""The keywords whose JSON objects are made into a value class."""
 
 _LIKENESS = 0.8
-"""From here up a field of the user's own is taken for a keyword that is misspelt."""
+"""A field of the user's own that is as similar to a keyword as this is refused as a misspelling; 1 means equal."""
 _BOM = b"\xef\xbb\xbf"
-_DIGEST = 8
-"""Bytes: changes by chance are to be found, not forgeries."""
+_DIGEST_BYTES = 8
+"""Enough to find accidental changes; forgery is not a concern."""
 
 
 @attrs.frozen
@@ -28,8 +31,8 @@ class Line:
     """A line that is not blank.
 
     Args:
-        number: Counts all lines of the input from 1, blank ones too.
-        raw: Its bytes, without the line's end.
+        number: Its number in the input, from 1; blank lines count.
+        raw: Its bytes, without the end of the line.
     """
 
     number: int
@@ -37,35 +40,29 @@ class Line:
 
     @property
     def digest(self) -> str:
-        """Tells this text from another."""
-        return blake2b(self.raw, digest_size=_DIGEST).hexdigest()
+        """A hash of the line's bytes, in 16 hexadecimal digits."""
+        return blake2b(self.raw, digest_size=_DIGEST_BYTES).hexdigest()
 
 
-@attrs.frozen
+@attrs.define
 class Job:
-    """What a line asks for.
+    """The request of a line.
 
     Args:
-        number: The line's.
-        digest: The line's.
-        echo: What the result repeats: the `id`, and fields of the user's own.
-        request: Keywords of `complete`; `None` where there is a problem.
-        problem: Why the line is no request.
+        line: The line.
+        echo: The `id` and the user's own fields, which the result repeats.
+        request: Keywords of `complete`.
+        problem: Why the line is not a request; `None` if it is one.
     """
 
-    number: int
-    digest: str
-    echo: Mapping[str, Any]
-    request: Mapping[str, Any] | None = None
+    line: Line
+    echo: dict[str, Any] = attrs.field(factory=dict)
+    request: Mapping[str, Any] = attrs.field(factory=dict)
     problem: InvalidRequestError | None = None
 
 
 def lines(source: Iterable[bytes]) -> Iterator[Line]:
-    """Number the lines, and leave out the blank ones.
-
-    Args:
-        source: The input, line by line.
-    """
+    """Number the lines, and leave out the blank ones."""
     for number, raw in enumerate(source, 1):
         text = (raw.removeprefix(_BOM) if number == 1 else raw).rstrip(b"\r\n")
         if text.strip():
@@ -77,67 +74,59 @@ def job(line: Line, model: str | None) -> Job:
 
     Args:
         line: The line.
-        model: The model to ask where the line names none.
+        model: The model to ask if the line names none.
     """
-    echo: dict[str, Any] = {}
+    made = Job(line)
     try:
         given = _object(line.raw)
         if "id" in given:
-            echo["id"] = given.pop("id")
+            made.echo["id"] = given.pop("id")
         own = {name: given.pop(name) for name in given.keys() - KEYWORDS}
         if own:
-            echo["fields"] = own
+            made.echo["fields"] = own
             _refuse_misspelt(own)
-        return Job(line.number, line.digest, echo, _request(given, model))
+        made.request = _request(given, model)
     except InvalidRequestError as error:
-        return Job(line.number, line.digest, echo, problem=error)
+        made.problem = error
+    return made
 
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
         value = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
     except UnicodeDecodeError as error:
-        msg = f"not UTF-8 text: {error.reason} at byte {error.start + 1}"
-        raise InvalidRequestError(msg) from None
+        raise InvalidRequestError(f"not UTF-8 text: {error.reason} at byte {error.start + 1}") from None
     except json.JSONDecodeError as error:
-        msg = f"not JSON: {error.msg} at column {error.colno}"
-        raise InvalidRequestError(msg) from None
+        raise InvalidRequestError(f"not JSON: {error.msg} at column {error.colno}") from None
     except (ValueError, RecursionError) as error:
-        msg = f"not JSON that can be read: {error}"
-        raise InvalidRequestError(msg) from None
+        raise InvalidRequestError(f"not readable JSON: {error}") from None
     if not isinstance(value, dict):
-        msg = 'not an object such as {"model": "...", "messages": "..."}'
-        raise InvalidRequestError(msg)
+        raise InvalidRequestError('not an object such as {"model": "...", "messages": "..."}')
     return value
 
 
 def _no_constant(name: str) -> NoReturn:
-    msg = f"{name} is not JSON"
-    raise ValueError(msg)
+    raise ValueError(f"{name} is not JSON")
 
 
 def _refuse_misspelt(own: Iterable[str]) -> None:
     for name in own:
         near = difflib.get_close_matches(name, KEYWORDS, 1, _LIKENESS)
         if near:
-            msg = f"unknown key {name!r}: did you mean {near[0]!r}? A field of your own needs another name"
-            raise InvalidRequestError(msg)
+            raise InvalidRequestError(f"unknown key {name!r}: did you mean {near[0]!r}? Rename it if it is a field of your own")
 
 
 def _request(given: dict[str, Any], model: str | None) -> dict[str, Any]:
     if given.pop("stream", False) is not False:
-        msg = "a batch gives whole answers: leave 'stream' out"
-        raise InvalidRequestError(msg)
+        raise InvalidRequestError("'stream' must be false: a batch records whole answers; leave it out")
     if given.get("model") is None:
-        if model is None:
-            msg = "there is no 'model', here or as --model"
-            raise InvalidRequestError(msg)
         given["model"] = model
+    if given["model"] is None:
+        raise InvalidRequestError("'model' is missing: give one in the line, or for all lines as --model")
     if "messages" not in given:
-        msg = "there is no 'messages'"
-        raise InvalidRequestError(msg)
+        raise InvalidRequestError("'messages' is missing: give a text or a list of messages")
     given["model"] = _models(given["model"])
-    for name, kind in (("timeout", Timeout), ("retry", RetryPolicy)):
+    for name, kind in _CLASSES.items():
         if isinstance(given.get(name), dict):
             given[name] = _made(kind, name, given[name])
     return given
@@ -153,5 +142,4 @@ def _made(kind: type[Any], name: str, values: dict[str, Any]) -> Any:
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:
-        msg = f"{name!r} is wrong: {error}"
-        raise InvalidRequestError(msg) from None
+        raise InvalidRequestError(f"{name!r} is wrong: {error}") from None

@@ -1,4 +1,4 @@
-"""A batch's output: one line for each result, which a later run can go on from whenever the last one was killed."""
+"""A batch's output: one line for each result. A later run continues it, even after a kill in the middle of a write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import re
 import shutil
 import time
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from io import RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,11 +21,11 @@ _START = b'{"line": '
 _HEAD = re.compile(rb'\{"line": (\d+), "input": "([0-9a-f]{16})", "status": "(ok|failed)"')
 _STATUS = {"ok": OK, "failed": FAILED}
 _SYNC_EVERY = 1.0
-"""Seconds. A kill loses nothing that was written; what a power failure may lose is sent again."""
+"""Seconds. A kill loses no result that was written; a power failure may lose the last second, which is sent again."""
 
 
 class Done:
-    """Which lines have a result: five bytes a line, however long the results are."""
+    """The lines that have a result, in five bytes a line."""
 
     def __init__(self) -> None:
         self._status = bytearray()
@@ -37,15 +38,15 @@ class Done:
         return len(self._status) - 1 if any(self.counts.values()) else 0
 
     def add(self, number: int, digest: str, status: int) -> bool:
-        """Note a result.
+        """Record a result.
 
         Args:
-            number: The line's.
-            digest: The line's.
+            number: The line's number.
+            digest: The line's digest.
             status: `OK` or `FAILED`.
 
         Returns:
-            Whether it is the line's first.
+            Whether the line had no result before.
         """
         if self.status(number):
             return False
@@ -59,24 +60,15 @@ class Done:
         return True
 
     def status(self, number: int) -> int:
-        """`OK`, `FAILED`, or 0 where there is no result.
-
-        Args:
-            number: The line's.
-        """
+        """The line's status: `OK`, `FAILED`, or 0 without a result."""
         return self._status[number] if number < len(self._status) else 0
 
     def fits(self, number: int, digest: str) -> bool:
-        """Whether the line is still what its result is for.
-
-        Args:
-            number: The line's.
-            digest: What the line has now.
-        """
+        """Whether the line's result was recorded for this digest."""
         return self._digests[number] == _short(digest)
 
     def forget_failed(self) -> None:
-        """Let the failed lines count as not sent."""
+        """Count the failed lines as lines without a result."""
         self._status = self._status.replace(bytes([FAILED]), b"\0")
         self.counts[FAILED] = 0
 
@@ -86,13 +78,13 @@ def _short(digest: str) -> int:
 
 
 def record(number: int, digest: str, status: str, rest: Mapping[str, Any]) -> bytes:
-    """A result as a line.
+    """A result as a line of the output.
 
     Args:
-        number: The line's.
-        digest: The line's.
+        number: The line's number.
+        digest: The line's digest.
         status: `"ok"` or `"failed"`.
-        rest: What else the result holds.
+        rest: The other fields of the result.
     """
     value = {"line": number, "input": digest, "status": status, **rest}
     try:
@@ -102,30 +94,29 @@ def record(number: int, digest: str, status: str, rest: Mapping[str, Any]) -> by
 
 
 def read(path: Path) -> Done:
-    """Take in the results so far, and mend the end of a file whose writer was killed.
+    """Read the results of earlier runs, and repair the end of a file that a killed run left.
 
     Args:
-        path: The output, which need not exist.
+        path: The output; it need not exist.
 
     Raises:
-        click.ClickException: It holds something else.
+        click.ClickException: The file holds something else, or two results for a line.
     """
     done = Done()
     with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
-        whole = 0
+        size = 0
         for position, raw in enumerate(file, 1):
             found = _found(raw)
             if found is None and not raw.endswith(b"\n") and (raw.startswith(_START) or _START.startswith(raw)):
-                file.truncate(whole)  # killed while writing; the line is sent again
+                file.truncate(size)  # killed in the middle of a result; the line is sent again
                 break
             if found is None:
-                msg = f"{path}:{position} is not a result of a batch; name another file as --output"
-                raise click.ClickException(msg)
+                raise click.ClickException(f"{path}:{position} is not a result of a batch; name another file as --output")
             if not done.add(*found):
-                msg = f"{path}:{position} is a second result for line {found[0]} of the input; remove one of the two"
-                raise click.ClickException(msg)
-            whole += len(raw)
-            if not raw.endswith(b"\n"):  # killed between a result and its line's end
+                text = f"{path}:{position} is a second result for line {found[0]} of the input; remove one of the two"
+                raise click.ClickException(text)
+            size += len(raw)
+            if not raw.endswith(b"\n"):  # killed between a result and the end of its line
                 file.seek(0, os.SEEK_END)
                 file.write(b"\n")
                 break
@@ -133,6 +124,7 @@ def read(path: Path) -> Done:
 
 
 def _found(raw: bytes) -> tuple[int, str, int] | None:
+    """Number, digest and status of a result; `None` if the line is not a result."""
     head = _HEAD.match(raw) if raw.endswith(b"}\n") else None
     if head:
         return int(head[1]), head[2].decode(), _STATUS[head[3].decode()]
@@ -146,11 +138,7 @@ def _found(raw: bytes) -> tuple[int, str, int] | None:
 
 
 def drop_failed(path: Path) -> None:
-    """Take the failed results out, all or none of them, so that each line has one result when it has been sent again.
-
-    Args:
-        path: The output.
-    """
+    """Remove the failed results from the output, all or none, so that a line has one result after it is sent again."""
     fresh = path.with_name(f"{path.name}.tmp")
     with path.open("rb") as old, fresh.open("wb") as new:
         for raw in old:
@@ -164,65 +152,39 @@ def drop_failed(path: Path) -> None:
 
 
 class Appender:
-    """Writes each result at once, as a whole, behind whatever there is.
+    """Writes each result at once and as a whole.
 
     Args:
-        write: Writes bytes and returns how many.
-        sync: Makes sure that a power failure leaves them.
+        file: The output, opened for appending.
+        durable: Whether to flush to the disk every second.
     """
 
-    def __init__(self, write: Callable[[bytes | memoryview], int], sync: Callable[[], None]) -> None:
-        self._write = write
-        self._sync = sync
+    def __init__(self, file: BinaryIO | RawIOBase, *, durable: bool = False) -> None:
+        self._file = file
+        self._durable = durable
         self._synced = time.monotonic()
 
     def append(self, data: bytes) -> None:
         """Write a result.
 
         Args:
-            data: The line, its end included.
+            data: The line, with its end.
 
         Raises:
             OSError: The disk is full, or the reader has gone.
         """
         left = memoryview(data)
         while left:
-            left = left[self._write(left) :]
-        if time.monotonic() - self._synced >= _SYNC_EVERY:
-            self.sync()
-
-    def sync(self) -> None:
-        """Make sure that a power failure leaves what was written."""
-        self._sync()
-        self._synced = time.monotonic()
+            left = left[self._file.write(left) :]
+        self._file.flush()
+        if self._durable and time.monotonic() - self._synced >= _SYNC_EVERY:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
 
 
 @contextlib.contextmanager
 def appending(path: Path) -> Iterator[Appender]:
-    """Open the output.
-
-    Args:
-        path: Where it is; it is made where it is not.
-    """
-    number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        appender = Appender(lambda data: os.write(number, data), lambda: os.fsync(number))
-        yield appender
-        appender.sync()
-    finally:
-        os.close(number)
-
-
-def to_stream(stream: BinaryIO) -> Appender:
-    """Results to a pipe, which cannot be gone on from.
-
-    Args:
-        stream: Standard output.
-    """
-
-    def write(data: bytes | memoryview) -> int:
-        written = stream.write(data)
-        stream.flush()
-        return written
-
-    return Appender(write, stream.flush)
+    """Open the output, and create it if it does not exist."""
+    with path.open("ab", buffering=0) as file:  # unbuffered: a killed process loses nothing
+        yield Appender(file, durable=True)
+        os.fsync(file.fileno())

@@ -1,9 +1,8 @@
-"""A lock between processes that the system releases whatever becomes of its holder."""
+"""A lock between processes; the system releases it when its holder dies."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -28,40 +27,32 @@ class HeldError(Exception):
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock for the length of a `with` block.
+    """Hold a lock in a `with` block.
 
     Args:
-        path: The lock's file, which is removed afterwards; one that a killed process left behind is taken over.
+        path: The lock's file; it is removed afterwards. A file that a killed process left is used again.
 
     Raises:
-        HeldError: Another process holds it.
-        OSError: The file cannot be made or locked.
+        HeldError: Another process holds the lock.
+        OSError: The file cannot be created or locked.
     """
-    number = _taken(path)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # an open file cannot be removed on Windows; the next holder takes it over
-            path.unlink()
-        os.close(number)
-
-
-def _taken(path: Path) -> int:
     while True:
-        number = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            _take(number)
-        except OSError as error:
-            os.close(number)
-            if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+        with path.open("ab") as file:
+            try:
+                _take(file.fileno())
+            except (BlockingIOError, PermissionError):  # from flock, from msvcrt
                 raise HeldError from None
-            raise
-        if _is(number, path):
-            return number
-        os.close(number)  # its last holder removed it after we had opened it
+            if not _is_at(path, file.fileno()):
+                continue  # the last holder removed the file after it was opened here
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # Windows does not remove an open file
+                    path.unlink()
+            return
 
 
-def _is(number: int, path: Path) -> bool:
+def _is_at(path: Path, number: int) -> bool:
     try:
         return os.path.samestat(os.fstat(number), path.stat())
     except FileNotFoundError:

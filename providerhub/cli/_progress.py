@@ -1,14 +1,11 @@
-"""The bar that shows how far a batch is."""
+"""The progress bar of a batch."""
 
 from __future__ import annotations
 
-import os
 import sys
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
 from rich.text import Text
 
 
@@ -17,42 +14,28 @@ class _Rate(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:.1f}/s")
 
 
-class Bar:
-    """A bar with the rate and the time left on standard error, where that is a terminal; otherwise nothing.
+class Bar(Progress):
+    """A bar with the rate and the time left, if standard error is a terminal.
 
     Args:
-        total: The lines to come, or `None` where that is not known.
-        before: The lines that have a result already.
+        total: The number of lines, or `None` if it is unknown.
+        before: The number of lines that have a result from an earlier run.
     """
 
     def __init__(self, total: int | None, before: int) -> None:
-        self._progress: Progress | None = None
-        if sys.stderr.isatty():
-            console = Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")) or None)
-            self._progress = Progress(
-                BarColumn(), MofNCompleteColumn(), _Rate(), TextColumn("left"), TimeRemainingColumn(),
-                TextColumn("{task.fields[failed]}"), console=console,
-            )  # fmt: skip
-            self._task = self._progress.add_task("", total=total, completed=before, failed="")
+        columns = (BarColumn(), MofNCompleteColumn(), _Rate(), "left", TimeRemainingColumn(), "{task.fields[failed]}")
+        super().__init__(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+        self._task = self.add_task("", total=total, completed=before, failed="")
 
-    def advance(self, failed: int) -> None:
-        """One line more has its result.
+    def step(self, failed: int) -> None:
+        """Count a result.
 
         Args:
-            failed: How many have failed.
+            failed: The number of lines that have failed so far.
         """
-        if self._progress:
-            self._progress.update(self._task, advance=1, failed=f"{failed} failed" if failed else "")
+        self.update(self._task, advance=1, failed=f"{failed} failed" if failed else "")
 
     def stop(self) -> None:
         """Leave the terminal as it was."""
-        if self._progress:
-            self._progress.stop()
-
-    def __enter__(self) -> Self:
-        if self._progress:
-            self._progress.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()
+        if not self.disable:  # rich writes an empty line otherwise
+            super().stop()

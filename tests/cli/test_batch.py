@@ -115,10 +115,10 @@ BAD = {
     "not json": "not JSON: Expecting value at column 1",
     '{"messages": NaN}': "NaN is not JSON",
     "[1]": "not an object",
-    "[" * 100_000: "not JSON that can be read",
-    '{"model": "gpt-4"}': "there is no 'messages'",
-    '{"messages": "x"}': "there is no 'model', here or as --model",
-    '{"model": "gpt-4", "messages": "x", "stream": true}': "leave 'stream' out",
+    "[" * 100_000: "not readable JSON",
+    '{"model": "gpt-4"}': "'messages' is missing",
+    '{"messages": "x"}': "'model' is missing: give one in the line, or for all lines as --model",
+    '{"model": "gpt-4", "messages": "x", "stream": true}': "'stream' must be false",
     '{"model": "gpt-4", "messages": "x", "temprature": 1}': "did you mean 'temperature'?",
     '{"model": "gpt-4", "messages": "x", "timeout": {"totl": 1}}': "'timeout' is wrong",
     '{"model": "gpt-4", "messages": "x", "timeout": -1}': "timeout must be",
@@ -276,7 +276,7 @@ def test_a_folder_that_is_not_there_is_named(cli, service, tmp_path):
     absent = tmp_path / "absent"
     result = cli("batch", write(tmp_path / "in.jsonl", {"messages": "one"}), "-o", str(absent / "out.jsonl"), "-m", "gpt-4")
     assert result.exit_code == 1
-    assert f"nothing can be written in {absent}: No such file" in result.stderr
+    assert f"cannot write in the folder {absent}: No such file" in result.stderr
     assert ".lock" not in result.stderr
 
 
@@ -295,10 +295,10 @@ def test_the_input_is_not_the_output(cli, service, tmp_path):
     assert read(tmp_path / "in.jsonl") == [{"messages": "one"}]
 
 
-def test_a_folder_is_no_output(cli, service, tmp_path):
+def test_a_folder_is_not_an_output(cli, service, tmp_path):
     service(answering)
     result = cli("batch", write(tmp_path / "in.jsonl", {"messages": "one"}), "-o", str(tmp_path), "-m", "gpt-4")
-    assert (result.exit_code, "is no file" in result.stderr) == (1, True)
+    assert (result.exit_code, "is not a file" in result.stderr) == (1, True)
 
 
 def test_a_link_is_written_through(run, service, output, tmp_path):
@@ -419,7 +419,7 @@ def test_ctrl_c_records_what_is_under_way_and_sends_nothing_more(script, service
         _, errors = running.communicate(timeout=60)
     assert running.returncode == 130
     assert errors.decode().startswith("3 answered, 0 failed; ")
-    assert b"the same command goes on" in errors
+    assert b"the same command continues" in errors
     assert len(by_line(output)) == 3
     assert len(server.requests) == 3
 
