@@ -64,7 +64,7 @@ VARYING = (
 
 
 def environment(url: str, folder: str) -> dict[str, str]:
-    """An environment without the settings of whoever runs this."""
+    """An environment without the settings of the user."""
     foreign = re.compile(r"PROVIDERHUB_|LOCKCHAT_|OPENAI_|.*_PROXY$|NO_COLOR|FORCE_COLOR|COLUMNS|COVERAGE_", re.IGNORECASE)
     return {
         **{name: value for name, value in os.environ.items() if not foreign.match(name)},

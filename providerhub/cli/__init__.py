@@ -1,4 +1,4 @@
-"""The command line `providerhub`, which the extra `cli` brings the dependencies of."""
+"""The command line `providerhub`; the extra `cli` installs its dependencies."""
 
 from providerhub.cli._main import main
 

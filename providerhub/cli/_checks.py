@@ -1,4 +1,4 @@
-"""What the doctor looks at: the settings, each provider, and what they answer. Each check yields findings and raises nothing."""
+"""The doctor's checks of the settings, the plugins and the providers. A check yields findings."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import difflib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import attrs
 
@@ -27,26 +28,28 @@ from providerhub import (
     RateLimitError,
     RetryPolicy,
     Secret,
+    Setting,
     Settings,
     TLSError,
 )
 from providerhub._finding.discovery import Plugins
+from providerhub._finding.registry import INSTALL_HINT
 from providerhub._settings.file import SettingsFile, read, settings_path
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, KeyringKey
 from providerhub._settings.settings import apply_environment, variable
 from providerhub.cli import _screen as screen
 from providerhub.cli._findings import Finding
-from providerhub.cli._settings import environment_problems, problems
+from providerhub.cli._imports import Import
+from providerhub.cli._settings import environment_problems, is_optional, problems
 
 
-@attrs.frozen
-class Told:
-    """What the settings amount to, with all that is wrong left out.
+class Configuration(NamedTuple):
+    """The settings of this user, without their mistakes.
 
     Args:
-        file: The file's path, or `None` when there is no place for one.
-        settings: What a hub can be made of.
-        findings: What is wrong, or worth knowing.
+        file: The path of the settings file, or `None` if there is none to look for.
+        settings: Settings with which a hub can be made.
+        findings: The mistakes.
     """
 
     file: str | None
@@ -54,27 +57,28 @@ class Told:
     findings: tuple[Finding, ...]
 
 
-def told() -> Told:
-    """Read file and environment, whatever is wrong with them."""
+def configuration() -> Configuration:
+    """Read the settings file and the environment, and leave out the mistakes."""
     found: list[Finding] = []
     try:
         path = settings_path(os.environ)
     except ProviderHubError as error:
         path = None
-        found.append(Finding("error", "settings", screen.one_line(error), "correct the variable, or unset it"))
-    file = read(path, optional=not os.environ.get("PROVIDERHUB_CONFIG")) if path else SettingsFile(path="")
-    found += [Finding("error", "settings", text, "correct that line") for text in problems(file)]
-    found += _file_findings(file) if path else ()
+        found.append(Finding("error", "settings", screen.one_line(error), "correct or unset the variable"))
+    file = read(path, optional=is_optional()) if path else SettingsFile(path="")
+    mistakes = problems(file)
+    found += [Finding("error", "settings", text, "correct that line") for text in mistakes]
+    found += _file(file, is_sound=not mistakes) if path else ()
     wrong = environment_problems()
-    found += [Finding("error", "environment", text, "correct the variable, or unset it") for text in wrong]
+    found += [Finding("error", "environment", text, "correct or unset the variable") for text in wrong]
     environ = {name: value for name, value in os.environ.items() if not any(text.startswith(f"{name} ") for text in wrong)}
     origins = {name: f"{file.path}:{line}" for name, line in file.lines.items()}
     settings, _ = apply_environment(Settings(**file.values, origins=origins), environ, ())
-    return Told(path, _without_uninstalled(settings), tuple(found))
+    return Configuration(path, _installed_only(settings), tuple(found))
 
 
-def _without_uninstalled(settings: Settings) -> Settings:
-    """Settings that name only plugins that are there; the others are told as findings."""
+def _installed_only(settings: Settings) -> Settings:
+    """The settings without the plugins that are not installed; `problems` reports those."""
     known = set(Plugins(Settings(autoload=True, block=())).names)
     return attrs.evolve(
         settings,
@@ -84,43 +88,82 @@ def _without_uninstalled(settings: Settings) -> Settings:
     )
 
 
-def _file_findings(file: SettingsFile) -> Iterator[Finding]:
-    """Whether the file is safe where it lies."""
+def _file(file: SettingsFile, *, is_sound: bool) -> Iterator[Finding]:
+    """Check who may change the settings file."""
     path = Path(file.path)
     try:
         state = path.stat()
     except OSError:
         if not file.problems:
-            yield Finding(
-                "note", "settings", f"there is no settings file at {path}", "none is needed while defaults and variables do"
-            )
+            text = f"there is no settings file at {path}"
+            yield Finding("note", "settings", text, "none is needed while defaults and variables suffice")
         return
     if os.name != "posix" or not stat.S_ISREG(state.st_mode):
         return
     mode = stat.S_IMODE(state.st_mode)
     if mode & stat.S_IWOTH:
-        yield Finding(
-            "error", "settings", f"anybody may change {path} (mode {mode:o}), and so redirect prompts", f"chmod o-w {path}"
-        )
+        text = f"every user may change {path} (mode {mode:o}), and so redirect prompts"
+        yield Finding("error", "settings", text, f"chmod o-w {path}")
     if state.st_uid not in {os.getuid(), 0}:
         text = f"{path} belongs to another user (uid {state.st_uid}), who may change it"
         yield Finding("warning", "settings", text, f"chown {os.getuid()} {path}")
-    if not problems(file):
+    if is_sound:
         yield Finding("ok", "settings", f"{path} has no mistakes (mode {mode:o})")
 
 
+def imported(name: str, distribution: str, went: Import, slow: float, rest: str) -> Iterator[Finding]:
+    """Check the import of a plugin.
+
+    Args:
+        name: The plugin's name.
+        distribution: The distribution that supplies it.
+        went: The import.
+        slow: Seconds from which an import is slow.
+        rest: Continues the remedy of an import that is fatal.
+    """
+    fix = f"uninstall or upgrade {distribution}{rest}"
+    if went.outcome == "timeout":
+        yield Finding("error", name, f"the import of {went.module} did not end within {went.seconds:g} s", fix)
+    elif went.outcome == "ended":
+        yield Finding("error", name, f"the import of {went.module} ended its process with status {went.status}", fix)
+    elif went.seconds >= slow:
+        fix = f"ask the author of {distribution} to move slow imports into the module of the factory"
+        yield Finding("warning", name, f"the import of {went.module} takes {went.seconds:.2f} s", fix)
+    if went.printed:
+        text = f"the import of {went.module} prints to standard output, where answers and JSON go"
+        yield Finding("warning", name, text, f"report it to the author of {distribution}")
+
+
+def any_ready(providers: Iterable[InstanceView]) -> Iterator[Finding]:
+    """Check that a call can be made at all."""
+    states = [view.state for view in providers]
+    if not states:
+        yield Finding("error", "providers", "no usable provider plugin is installed", INSTALL_HINT)
+    elif "ready" not in states:
+        yield Finding("error", "providers", "no provider is ready, so no call can work", "configure one of those above")
+
+
+_FIXES = {
+    "misconfigured": "`providerhub settings show` shows the origin of the value",
+    "broken": "pip install --upgrade --force-reinstall {view.distribution}, or uninstall it",
+    "incompatible": "pip install --upgrade providerhub {view.distribution}",
+    "conflict": "uninstall one of {view.distribution}, or set [prefer] {view.name} in the settings file",
+}
+"""State of a provider → remedy."""
+
+
 def provider(view: InstanceView, settings: Settings, file: str | None) -> Iterator[Finding]:
-    """What can be said of a provider without asking it.
+    """Check a provider without a call.
 
     Args:
         view: The provider.
-        settings: What the hub was told.
-        file: Where the settings file is, or would be.
+        settings: The settings of the hub.
+        file: The path of the settings file.
     """
     about = view.name
     for note in view.notes:
         yield Finding("warning", about, note, f"report it to the author of {view.distribution}")
-    keys = tuple(_keys(view, settings, file))
+    keys = [finding for setting in view.settings for finding in _key(view, setting, settings, file)]
     yield from keys
     if view.state == "ready":
         yield from () if any(finding.level == "error" for finding in keys) else (Finding("ok", about, "ready"),)
@@ -129,43 +172,34 @@ def provider(view: InstanceView, settings: Settings, file: str | None) -> Iterat
         yield Finding("note", about, "it is not configured", f"{view.reason}{where}")
     elif view.state == "blocked":
         yield Finding("note", about, "it is blocked", view.reason)
-    elif view.state != "not installed":  # which the check of the settings has said
-        yield Finding("error", about, f"it is {view.state}: {view.reason}", _FIXES[view.state].format(view=view, file=file))
+    elif view.state != "not installed":  # the check of the settings reports it
+        yield Finding("error", about, f"it is {view.state}: {view.reason}", _FIXES[view.state].format(view=view))
     yield from _options(view, settings)
 
 
-_FIXES = {
-    "misconfigured": "providerhub settings show tells where the value comes from",
-    "broken": "pip install --upgrade --force-reinstall {view.distribution}, or uninstall it",
-    "incompatible": "pip install --upgrade providerhub {view.distribution}",
-    "conflict": "uninstall one of {view.distribution}, or set [prefer] {view.name} in the settings file",
-}
-
-
-def _keys(view: InstanceView, settings: Settings, file: str | None) -> Iterator[Finding]:
-    """Whether those keys can be read that are read later, and whether others can read them too."""
+def _key(view: InstanceView, setting: Setting, settings: Settings, file: str | None) -> Iterator[Finding]:
+    """Check whether a key can be read, and whether other users can read it."""
     given = settings.providers.get(view.name)
-    for setting in view.settings:
-        value = view.config.get(setting.name) if view.config else None
-        source = value.source if isinstance(value, Secret) else None
-        if isinstance(source, CommandKey) and shutil.which(source.command[0]) is None:
-            text = f"{setting.name} comes from {source}, which is not there"
-            yield Finding("error", view.name, text, f"install {source.command[0]}, or give its full path")
-        elif isinstance(source, KeyringKey) and find_spec("keyring") is None:
-            text = f"{setting.name} comes from the {source}, which cannot be read"
-            yield Finding("error", view.name, text, 'pip install "providerhub[keyring]"')
-        elif source is not None:
-            text = f"{setting.name} comes from the {source}, which was not asked"
-            yield Finding("note", view.name, text, "providerhub doctor --network asks it")
-        named = given.get(setting.name) if given is not None else None
-        if value is None and isinstance(named, Secret) and isinstance(named.source, EnvironmentKey):
-            text = f"{setting.name} comes from the {named.source}, which is not set"
-            yield Finding("warning", view.name, text, f"set {named.source.name}")
-        plain = given is not None and isinstance(given.options.get(setting.name), str)
-        if setting.secret and plain and file and _others_may_read(file):
-            env = variable(setting, view.name, view.plugin)
-            text = f"{setting.name} is written out in a file that others may read"
-            yield Finding("error", view.name, text, f"chmod 600 {file}, or set {env} instead")
+    value = view.config.get(setting.name) if view.config else None
+    source = value.source if isinstance(value, Secret) else None
+    if isinstance(source, CommandKey) and shutil.which(source.command[0]) is None:
+        text = f"{setting.name} comes from {source}, which is not installed"
+        yield Finding("error", view.name, text, f"install {source.command[0]}, or give its full path")
+    elif isinstance(source, KeyringKey) and find_spec("keyring") is None:
+        text = f"{setting.name} comes from the {source}, which cannot be read"
+        yield Finding("error", view.name, text, 'pip install "providerhub[keyring]"')
+    elif source is not None:
+        text = f"{setting.name} comes from the {source}, which was not tried"
+        yield Finding("note", view.name, text, "`providerhub doctor --network` tries it")
+    named = given.get(setting.name) if given is not None else None
+    if value is None and isinstance(named, Secret) and isinstance(named.source, EnvironmentKey):
+        text = f"{setting.name} comes from the {named.source}, which is not set"
+        yield Finding("warning", view.name, text, f"set {named.source.name}")
+    plain = given is not None and isinstance(given.options.get(setting.name), str)
+    if setting.secret and plain and file and _others_may_read(file):
+        text = f"{setting.name} is written in a file that other users may read"
+        fix = f"chmod 600 {file}, or set {variable(setting, view.name, view.plugin)} instead"
+        yield Finding("error", view.name, text, fix)
 
 
 def _others_may_read(path: str) -> bool:
@@ -173,49 +207,62 @@ def _others_may_read(path: str) -> bool:
 
 
 def _options(view: InstanceView, settings: Settings) -> Iterator[Finding]:
-    """Options that the plugin does not declare, and probably does not read."""
+    """Report options that the plugin does not declare, and so probably does not read."""
     given = settings.providers.get(view.name)
     declared = [setting.name for setting in view.settings]
     for name in given.options if given is not None and view.config is not None else ():
         if name not in declared:
             near = difflib.get_close_matches(name, declared, n=1)
-            what = f"did you mean {near[0]}?" if near else f"it declares {', '.join(declared) or 'none'}"
+            fix = f"did you mean {near[0]}?" if near else f"it declares {', '.join(declared) or 'none'}"
             origin = settings.origins.get(f"providers.{view.name}.options.{name}", "settings")
-            text = f"{origin}: the plugin does not declare the option {name!r}"
-            yield Finding("warning", view.name, text, what)
+            yield Finding("warning", view.name, f"{origin}: the plugin does not declare the option {name!r}", fix)
 
 
-_HINTS: tuple[tuple[type[Exception], str], ...] = (
-    (AuthenticationError, "check its key: providerhub settings show tells where it comes from"),
-    (QuotaExceededError, "the account is used up: see the provider's billing page"),
-    (RateLimitError, "it works, but asks to be left alone for now: try later"),
-    (TLSError, "for a private authority, set ca_bundle under its [providers] entry"),
-    (ProviderTimeoutError, "check its url and the way there (proxy, firewall), or allow more with --timeout"),
-    (DeadlineExceededError, "check its url and the way there (proxy, firewall), or allow more with --timeout"),
-    (ProviderConnectionError, "check its url and the way there (proxy, firewall)"),
-    (ConfigurationError, "providerhub settings show tells where its values come from"),
-    (ModelNotFoundError, "providerhub models --refresh lists what it has"),
+_WAY = "check its url and the network in between (proxy, firewall)"
+_HINTS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((AuthenticationError,), "check its key: `providerhub settings show` shows the key's origin"),
+    ((QuotaExceededError,), "the account has no quota left: see the provider's billing page"),
+    ((RateLimitError,), "it works, but limits the rate of requests: try later"),
+    ((TLSError,), "for a private authority, set ca_bundle under its [providers] entry"),
+    ((ProviderTimeoutError, DeadlineExceededError), f"{_WAY}, or allow more time with --timeout"),
+    ((ProviderConnectionError,), _WAY),
+    ((ConfigurationError,), "`providerhub settings show` shows the origins of its values"),
+    ((ModelNotFoundError,), "`providerhub models --refresh` lists its models"),
 )
+"""Classes of errors → remedy; the first match counts."""
 
 
-def network(hub: Hub, view: InstanceView, seconds: float) -> Finding:
-    """Ask a provider for a tiny answer.
+def network(settings: Settings, providers: Iterable[InstanceView], seconds: float) -> Iterator[Finding]:
+    """Ask each ready provider for a tiny answer.
 
     Args:
-        hub: Where it is.
-        view: The provider, which is ready.
-        seconds: How long it may take.
+        settings: The settings of the hub.
+        providers: The providers.
+        seconds: Timeout of each answer.
     """
+    ready = [view.name for view in providers if view.state == "ready"]
+    # A configured provider that is not installed would keep the hub from asking the others.
+    configured = {name: config for name, config in settings.providers.items() if name in ready}
+    with screen.unlogged(), Hub(attrs.evolve(settings, providers=configured)) as hub:
+        hub.refresh()
+        for view in hub.instances():
+            if view.name in ready:
+                if view.list_error:
+                    text = f"it could not list its models: {view.list_error}"
+                    yield Finding("warning", view.name, text, "list them under its [providers] entry in the settings file")
+                yield _asked(hub, view, seconds)
+
+
+def _asked(hub: Hub, view: InstanceView, seconds: float) -> Finding:
     name = next((model.name for model in view.models if not model.is_prefix), None)
     if name is None:
         fix = f"list models under [providers.{view.name}] in the settings file"
         return Finding("note", view.name, "it was not asked: it declares no model by its full name", fix)
     try:
-        # One attempt, streaming or not: this is about whether it answers at all.
+        # One attempt: a retry would hide a problem.
         retry = RetryPolicy(attempts=1)
         answer = hub.complete(Model(name, view.name), "Say: ok", max_tokens=16, timeout=seconds, retry=retry)
     except ProviderHubError as error:
-        fix = next((fix for kind, fix in _HINTS if isinstance(error, kind)), "see the provider's own documentation")
+        fix = next((fix for kinds, fix in _HINTS if isinstance(error, kinds)), "see the provider's own documentation")
         return Finding("error", view.name, f"asked for {name}: {screen.one_line(error)}", fix)
-    took = answer.route.attempts[-1].duration
-    return Finding("ok", view.name, f"answered as {name} in {took:.2f} s")
+    return Finding("ok", view.name, f"answered as {name} in {answer.route.attempts[-1].duration:.2f} s")

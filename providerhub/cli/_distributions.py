@@ -1,8 +1,8 @@
-"""The installed distributions as they lie on the disk: which cannot be read, and which are there twice."""
+"""The installed distributions: those with broken metadata, and those installed twice."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,93 +18,94 @@ class Installed(NamedTuple):
     """One distribution.
 
     Args:
-        name: Its name, as it writes it.
+        name: Its name as its metadata has it; without a name, that of its metadata's folder.
         version: Its version.
-        place: The folder of its metadata.
-        groups: Those of our entry-point groups in which it has entries.
-        flaw: What is wrong with its metadata; empty when nothing is.
+        place: The path of its metadata.
+        groups: The entry-point groups of this project in which it has entries.
+        flaw: The mistake in its metadata, if any.
     """
 
     name: str
     version: str
-    place: str
+    place: Path
     groups: tuple[str, ...]
     flaw: str
 
+    @property
+    def concerns_us(self) -> bool:
+        """Whether it is a part or a plugin of this project."""
+        return bool(self.groups) or self.key == hookspecs.PROJECT or self.key.startswith(f"{hookspecs.PROJECT}-")
+
+    @property
+    def key(self) -> str:
+        """The name as package indexes compare it."""
+        return self.name.lower().replace("_", "-").replace(".", "-")
+
 
 def installed() -> tuple[Installed, ...]:
-    """All distributions that this Python sees, in the order in which it does; each is read by itself."""
+    """All distributions, in the order in which Python finds them."""
     import importlib_metadata  # noqa: PLC0415 -- slow to import
 
     return tuple(_read(distribution) for distribution in importlib_metadata.distributions())
 
 
 def _read(distribution: Any) -> Installed:
-    place = str(getattr(distribution, "_path", "an unknown place"))
+    place = Path(str(getattr(distribution, "_path", "an unknown place")))  # it may lie in a zip file
     name, version, groups, flaw = "", "", (), ""
     try:
         name, version = name_and_version(distribution)
-    except Exception as error:  # noqa: BLE001 -- any broken metadata on this machine must not stop the others
+    except Exception as error:  # noqa: BLE001 -- one distribution with broken metadata must not hide the others
         flaw = f"its metadata cannot be used ({type(error).__name__}: {screen.one_line(error)})"
     try:
         _check_lines(distribution.read_text("entry_points.txt") or "")
         entries = [(entry.group, entry.name, entry.module) for entry in distribution.entry_points]
         groups = tuple(sorted({group for group, _, _ in entries if group in GROUPS}))
-    except Exception as error:  # noqa: BLE001 -- the same
+    except Exception as error:  # noqa: BLE001 -- the parser raises several kinds of error
         flaw = f"its entry_points.txt is malformed ({type(error).__name__}: {screen.one_line(error)})"
-    return Installed(name or Path(place).name, version, place, groups, flaw)
+    return Installed(name or place.name, version, place, groups, flaw)
 
 
 def _check_lines(text: str) -> None:
-    """Hold a file to the entry points specification: sections of `name = value`. What reads it passes over what is none.
+    """Check a file against the entry points specification (PyPA), whose parser skips lines that it does not understand.
 
     Raises:
-        ValueError: A line is neither a section's head, an entry in one, a comment nor blank.
+        ValueError: A line is neither the head of a section, an entry in one, a comment nor blank.
     """
     section = False
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if line.startswith("[") and line.endswith("]"):
             section = True
         elif line and not line.startswith(("#", ";")) and not (section and "=" in line and not line.startswith("[")):
-            msg = f"line {number} is neither [group] nor name = value in a group"
-            raise ValueError(msg)
+            raise ValueError(f"line {number} is neither [group] nor name = value in a group")
 
 
-def findings(found: tuple[Installed, ...]) -> Iterator[Finding]:
-    """What is wrong with the distributions.
-
-    Args:
-        found: What `installed()` gave.
-    """
-    by_name: dict[str, list[Installed]] = {}
+def findings(found: Iterable[Installed]) -> Iterator[Finding]:
+    """Report broken metadata and distributions that are installed twice."""
+    copies: dict[str, list[Installed]] = {}
     for item in found:
         if item.flaw:
-            nameless = item.name.endswith((".dist-info", ".egg-info"))  # it goes by its folder, which pip cannot install
-            again = "reinstall what it belongs to" if nameless else f"reinstall it (pip install --force-reinstall {item.name})"
-            fix = f"{again} or remove {item.place}"
-            yield Finding("error" if item.groups or _ours(item.name) else "warning", item.name, item.flaw, fix)
-        by_name.setdefault(_canonical(item.name), []).append(item)
-    for copies in by_name.values():
-        yield from _twice(copies)
+            yield _broken(item)
+        copies.setdefault(item.key, []).append(item)
+    for several in copies.values():
+        yield from _twice(*several)
 
 
-def _twice(copies: list[Installed]) -> Iterator[Finding]:
-    """Two in one folder are what an interrupted upgrade leaves; in two folders the first hides the others."""
-    first, *others = copies
-    same = [item for item in others if Path(item.place).parent == Path(first.place).parent and item.place != first.place]
+def _broken(item: Installed) -> Finding:
+    is_nameless = item.name.endswith((".dist-info", ".egg-info"))
+    fix = "reinstall the package" if is_nameless else f"reinstall it (pip install --force-reinstall {item.name})"
+    return Finding("error" if item.concerns_us else "warning", item.name, item.flaw, f"{fix} or remove {item.place}")
+
+
+def _twice(first: Installed, *others: Installed) -> Iterator[Finding]:
+    """An interrupted upgrade leaves two copies in one folder; in two folders, the first copy hides the others."""
+    others = tuple(item for item in others if item.place != first.place)
+    same = [item for item in others if item.place.parent == first.place.parent]
+    hidden = [item for item in others if item not in same]
     if same:
         versions = " and ".join(item.version or "?" for item in (first, *same))
-        text = f"it is installed twice in {Path(first.place).parent}, as {versions}"
-        yield Finding("warning", first.name, text, f"pip uninstall {first.name}, until it is gone, and install it again")
-    hidden = [item for item in others if item not in same and item.place != first.place]
-    if hidden and any(item.groups or _ours(item.name) for item in copies):
-        text = f"{first.version} in {Path(first.place).parent} hides {hidden[0].version} in {Path(hidden[0].place).parent}"
-        yield Finding("warning", first.name, text, "uninstall the one that is not meant")
-
-
-def _canonical(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")
-
-
-def _ours(name: str) -> bool:
-    return _canonical(name) == hookspecs.PROJECT or _canonical(name).startswith(f"{hookspecs.PROJECT}-")
+        text = f"it is installed twice in {first.place.parent}, as {versions}"
+        fix = f"repeat pip uninstall {first.name} until it is gone, then install it again"
+        yield Finding("warning", first.name, text, fix)
+    if hidden and any(item.concerns_us for item in (first, *others)):
+        text = f"{first.version} in {first.place.parent} hides {hidden[0].version} in {hidden[0].place.parent}"
+        yield Finding("warning", first.name, text, "uninstall the copy that you do not need")

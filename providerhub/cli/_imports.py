@@ -1,4 +1,4 @@
-"""Importing plugins where it can do no harm: each in a process of its own, with a timeout."""
+"""Trial imports of plugins, each in its own process and with a timeout."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import NamedTuple
 _MARK = "providerhub imported it in"
 
 _CUT_OFF = b"Timeout ("
-"""How `faulthandler` begins what it says before it ends a process."""
+"""The first words of `faulthandler` when it ends a process."""
 
 _GRACE = 60.0
-"""Seconds beyond the timeout for the interpreter and the core, whose own start is not what is looked at."""
+"""Seconds beyond the timeout for the start of the interpreter and the core."""
 
-# The timeout begins when the core is loaded, and holds whatever the module does: the watchdog is a thread below Python.
+# The timeout begins when the core is loaded. The watchdog is a thread in C, so the module cannot block it.
 _CODE = f"""
 import sys, time, importlib, faulthandler
 import providerhub; providerhub.hookimpl
@@ -30,18 +30,18 @@ finally:
 """
 
 _AT_ONCE = 4
-"""More would be in each other's way, and make imports look slow."""
+"""More processes would slow each other's imports."""
 
 
 class Import(NamedTuple):
-    """How the import of one module went.
+    """The import of one module.
 
     Args:
-        module: Its name.
-        seconds: How long it took, the core's own import left out; the timeout's length when it was cut off.
-        outcome: `"done"`; `"raised"`, which the hub survives; `"timeout"` or `"ended"` when it ended its process.
-        status: The exit status of its process.
-        printed: Whether it wrote to standard output.
+        module: The module's name.
+        seconds: Duration without the import of the core; the timeout if it was exceeded.
+        outcome: `"done"`; `"raised"`, which a hub survives; `"timeout"`, or `"ended"` if it ended its process.
+        status: Exit status of the process.
+        printed: Whether the module wrote to standard output.
     """
 
     module: str
@@ -49,6 +49,11 @@ class Import(NamedTuple):
     outcome: str
     status: int = 0
     printed: bool = False
+
+    @property
+    def is_fatal(self) -> bool:
+        """Whether the import would block or end this process."""
+        return self.outcome in {"timeout", "ended"}
 
 
 def import_each(values: Iterable[str], timeout: float) -> dict[str, Import]:
@@ -59,21 +64,25 @@ def import_each(values: Iterable[str], timeout: float) -> dict[str, Import]:
         timeout: Seconds for each.
 
     Returns:
-        Value → how it went.
+        Value → its import.
     """
     wanted = sorted(set(values))
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        return dict(zip(wanted, pool.map(lambda value: _import(value, timeout), wanted), strict=True))
+        return dict(zip(wanted, pool.map(lambda value: _import(module_of(value), timeout), wanted), strict=True))
 
 
-def _import(value: str, timeout: float) -> Import:
-    module = value.partition(":")[0].strip()
-    # Files, not pipes: what the module starts in turn could hold a pipe open for ever.
+def module_of(value: str) -> str:
+    """The module that the value of an entry point names."""
+    return value.partition(":")[0].strip()
+
+
+def _import(module: str, timeout: float) -> Import:
+    # Files, not pipes: a process that the module starts could keep a pipe open for ever.
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        # `-P`: a file in the working directory must not stand in for the module.
+        # `-P`: a file in the working directory must not shadow the module.
         command = [sys.executable, "-P", "-c", _CODE, module, str(timeout)]
         try:
-            done = subprocess.run(  # noqa: S603 -- the module is one that the hub would import
+            done = subprocess.run(  # noqa: S603 -- the module is one that every hub would import
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, timeout=timeout + _GRACE, check=False
             )
         except subprocess.TimeoutExpired:
@@ -82,9 +91,7 @@ def _import(value: str, timeout: float) -> Import:
         errors.seek(0)
         was_cut_off = any(line.startswith(_CUT_OFF) for line in errors)
         before, mark, rest = output.read().decode("utf-8", "replace").partition(f"\n{_MARK} ")
-    if not mark and was_cut_off:
-        return Import(module, timeout, "timeout")
     if not mark:
-        return Import(module, 0.0, "ended", done.returncode)
+        return Import(module, timeout, "timeout") if was_cut_off else Import(module, 0.0, "ended", done.returncode)
     outcome = "raised" if done.returncode else "done"
     return Import(module, float(rest.split()[0]), outcome, done.returncode, printed=bool(before.strip()))

@@ -1,41 +1,21 @@
-"""`providerhub settings`: what each setting is, where it came from, and what is wrong with the file."""
+"""`providerhub settings`, and the mistakes in the settings file and the environment."""
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import click
 
-from providerhub import ConfigurationError, Hub, InstanceView, ProviderConfig, Secret, Setting, Settings
+from providerhub import ConfigurationError, Hub, Settings
 from providerhub._finding.discovery import Plugins
 from providerhub._settings.file import SettingsFile, read, settings_path
-from providerhub._settings.secrets import EnvironmentKey
-from providerhub._settings.settings import variable
-from providerhub._settings.table import ANY_NAME, KEYS
+from providerhub._settings.table import KEYS
+from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-DEFAULT = "default"
-
-
-class Row(NamedTuple):
-    """One value.
-
-    Args:
-        name: Its dotted key.
-        value: What it is; of a key only whether it is set.
-        origin: Where it came from.
-    """
-
-    name: str
-    value: Any
-    origin: str
+from providerhub.cli._setting_rows import all_rows, table
 
 
 @click.group()
@@ -45,81 +25,82 @@ def settings() -> None:
 
 @settings.command()
 def path() -> None:
-    """Print where the settings file is looked for."""
+    """Print the path of the settings file."""
     where = settings_path(os.environ)
     if where is None:
-        msg = "there is no configuration folder for this user; name a file with PROVIDERHUB_CONFIG"
-        raise click.ClickException(msg)
+        raise click.ClickException("this user has no configuration folder; name a file with PROVIDERHUB_CONFIG")
     screen.line(where)
-    if not Path(where).exists():
-        screen.line("It is not there; defaults and environment variables hold.", err=True)
+    if not _exists(where):
+        screen.line("The file does not exist; defaults and environment variables apply.", err=True)
 
 
 @settings.command()
-@as_json
+@options.as_json
 def show(*, as_json: bool) -> None:
-    """Show each value and where it came from; of keys, only whether they are set."""
+    """Show each setting, its value and its origin. Keys are shown as set or not set."""
     with Hub() as hub:
-        found = [*general_rows(hub.settings), *provider_rows(hub.settings, hub.instances())]
-    where = settings_path(os.environ)
+        found = all_rows(hub.settings, hub.instances())
     if as_json:
-        there = where is not None and Path(where).exists()
-        screen.data({"file": where, "exists": there, "values": [row._asdict() for row in found]})
+        where = settings_path(os.environ)
+        screen.data({"file": where, "exists": _exists(where), "values": [row._asdict() for row in found]})
     else:
-        screen.table(("setting", "value", "from"), [(row.name, shown(row.value), row.origin) for row in found])
+        table(found)
 
 
 @settings.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
-@as_json
-def check(*, file: Path | None, as_json: bool) -> None:
-    """Check FILE, or the settings file in use, and the environment: each problem on a line."""
-    where = str(file) if file is not None else settings_path(os.environ)
-    found = [] if where is None else problems(read(where, optional=file is None and not os.environ.get("PROVIDERHUB_CONFIG")))
+@click.argument("file", required=False, type=click.Path())
+@options.as_json
+def check(*, file: str | None, as_json: bool) -> None:
+    """Check FILE and the environment, and print each mistake on a line. Without FILE, check the settings file in use."""
+    where = file or settings_path(os.environ)
+    found = problems(read(where, optional=not file and is_optional())) if where else []
     found += environment_problems()
     if as_json:
         screen.data({"file": where, "problems": found})
     else:
-        for problem in found:
-            screen.line(problem)
-        if not found:
-            there = where is not None and Path(where).exists()
-            screen.line(f"{where}: ok" if there else f"There is no settings file ({where}); defaults hold.")
+        sound = f"{where}: ok" if _exists(where) else f"There is no settings file ({where}); defaults apply."
+        screen.line("\n".join(found) or sound)
     if found:
         raise click.exceptions.Exit(1)
 
 
-def problems(file: SettingsFile) -> list[str]:
-    """Every mistake in a file, one line each, with file and line; names of what is not installed are among them.
+def _exists(where: str | None) -> bool:
+    return where is not None and Path(where).exists()
 
-    Args:
-        file: What was read.
-    """
+
+def is_optional() -> bool:
+    """Whether the settings file in use may be missing: a file that PROVIDERHUB_CONFIG names must exist."""
+    return not os.environ.get("PROVIDERHUB_CONFIG")
+
+
+def problems(file: SettingsFile) -> list[str]:
+    """The mistakes in a file, one line each with file and line; plugins that are not installed are mistakes too."""
     found = [(problem.line or 0, file.where(problem)) for problem in file.problems]
-    found += _uninstalled(file)
-    return [text for _, text in sorted(found)]
+    return [text for _, text in sorted([*found, *_uninstalled(file)])]
 
 
 def environment_problems() -> list[str]:
-    """What is wrong with the variables of the environment, one line each."""
-    found = []
-    for name in sorted({key.env for key in KEYS if key.env.startswith("PROVIDERHUB_") and key.env in os.environ}):
-        try:
-            Settings().with_environment({name: os.environ[name]})
-        except ConfigurationError as error:
-            found.append(screen.one_line(error))
-    if not found:
-        try:
-            Plugins(Settings().with_environment(os.environ))
-        except ConfigurationError as error:
-            found.append(screen.one_line(error))
-    return found
+    """The mistakes in the environment's variables, one line each."""
+    names = sorted({key.env for key in KEYS if key.env.startswith("PROVIDERHUB_") and key.env in os.environ})
+    found = list(filter(None, (_problem({name: os.environ[name]}) for name in names)))
+    return found or list(filter(None, [_problem(os.environ, installed=True)]))
+
+
+def _problem(environ: Mapping[str, str], *, installed: bool = False) -> str:
+    """The mistake in some variables; with `installed`, also a plugin that is not installed."""
+    try:
+        completed = Settings().with_environment(environ)
+        if installed:
+            Plugins(completed)
+    except ConfigurationError as error:
+        return screen.one_line(error)
+    return ""
 
 
 def _uninstalled(file: SettingsFile) -> Iterator[tuple[int, str]]:
     try:
         installed = Plugins(Settings(autoload=True, block=())).names
-    except Exception:  # noqa: BLE001 -- whatever is broken there is the doctor's matter
+    except Exception:  # noqa: BLE001 -- the command `doctor` reports a broken distribution
         return
     for name, wanted in _named_plugins(file):
         if wanted not in installed:
@@ -130,7 +111,7 @@ def _uninstalled(file: SettingsFile) -> Iterator[tuple[int, str]]:
 
 
 def _named_plugins(file: SettingsFile) -> Iterator[tuple[str, str]]:
-    """Dotted key, and the plugin that stands there."""
+    """Each key that names a plugin, dotted, and the plugin."""
     for field in ("allow", "block"):
         for number, name in enumerate(file.values.get(field) or ()):
             yield f"{field}.{number}", name
@@ -138,129 +119,3 @@ def _named_plugins(file: SettingsFile) -> Iterator[tuple[str, str]]:
         yield f"prefer.{name}", name
     for name, config in (file.values.get("providers") or {}).items():
         yield (f"providers.{name}.plugin", config.plugin) if config.plugin else (f"providers.{name}", name)
-
-
-def general_rows(settings: Settings) -> Iterator[Row]:
-    """The values that concern no single provider.
-
-    Args:
-        settings: What a hub was told.
-    """
-    for key in KEYS:
-        if ANY_NAME in key.path or key.kind in {"table", "seconds or table"}:
-            continue
-        value: Any = settings
-        for part in key.path.split("."):
-            value = getattr(value, part)
-        whole = key.path.partition(".")[0] if key.path == "timeout.total" else key.path
-        yield Row(key.path, _plain(value), settings.origins.get(key.path) or settings.origins.get(whole, DEFAULT))
-    for table in ("aliases", "prefer"):
-        for name, value in getattr(settings, table).items():
-            dotted = f"{table}.{name}"
-            yield Row(dotted, _plain(value), settings.origins.get(dotted, "argument"))
-
-
-def provider_rows(settings: Settings, instances: Iterable[InstanceView]) -> Iterator[Row]:
-    """The values of each provider, with what the environment says.
-
-    Args:
-        settings: What the hub was told.
-        instances: Its providers.
-    """
-    for view in instances:
-        given = settings.providers.get(view.name) or ProviderConfig()
-        start = f"providers.{view.name}"
-        told = _told(given)
-        declared = {setting.name for setting in view.settings}
-        for name in ("plugin", "priority", "weight", "models", "ca_bundle", "proxies"):
-            origin = settings.origins.get(f"{start}.{name}")
-            if origin:
-                yield Row(f"{start}.{name}", _plain(getattr(given, name)), origin)
-        for setting in view.settings:
-            yield _declared_row(settings, view, given, setting)
-        for name in sorted(told.keys() - declared):
-            # What nobody declares may be a key.
-            value = _masked(told[name]) if name == "url" else "set"
-            yield Row(_dotted(start, name), value, _origin(settings, _dotted(start, name), told[name]))
-
-
-def _told(given: ProviderConfig) -> dict[str, Any]:
-    own = {name: getattr(given, name) for name in ("url", "api_key") if getattr(given, name) is not None}
-    return {**own, **given.options}
-
-
-def _dotted(start: str, name: str) -> str:
-    return f"{start}.{name}" if name in {"url", "api_key"} else f"{start}.options.{name}"
-
-
-def _declared_row(settings: Settings, view: InstanceView, given: ProviderConfig, setting: Setting) -> Row:
-    """One declared setting: the value that counts, and who said it."""
-    name = _dotted(f"providers.{view.name}", setting.name)
-    value = view.config.get(setting.name) if view.config else given.get(setting.name)
-    env = variable(setting, view.name, view.plugin)
-    told = given.get(setting.name)
-    if value is None:
-        origin = f"environment variable {told.source.name} is not set" if _named(told) else f"set {env}"
-        return Row(name, "not set", origin)
-    if os.environ.get(env) and (told is None or given.origin != "argument"):
-        origin = f"environment variable {env}"
-    elif told is not None:
-        origin = _origin(settings, name, told)
-    else:
-        origin = "default of the plugin"
-    return Row(name, "set" if setting.secret or isinstance(value, Secret) else _plain(_masked(value)), origin)
-
-
-def _named(value: object) -> bool:
-    return isinstance(value, Secret) and isinstance(value.source, EnvironmentKey)
-
-
-def _origin(settings: Settings, name: str, value: object) -> str:
-    origin = settings.origins.get(name, "argument")
-    return f"{origin}, {value.source}" if isinstance(value, Secret) and value.source is not None else origin
-
-
-def _masked(value: Any) -> Any:
-    """An address without what may be a password or a key in it."""
-    if not isinstance(value, str) or "://" not in value:
-        return value
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        return "(not an address)"
-    host = f"***@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else parts.netloc
-    return parts._replace(netloc=host, query="***" if parts.query else "", fragment="").geturl()
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON can hold it."""
-    if isinstance(value, frozenset):
-        return sorted(value)
-    if isinstance(value, tuple):
-        return [_model(item) for item in value]
-    if isinstance(value, Mapping):
-        return {name: _masked(item) for name, item in value.items()}
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
-
-
-def _model(item: Any) -> str:
-    provider = getattr(item, "provider", None)
-    name = getattr(item, "name", item)
-    return f"{provider}/{name}" if provider else str(name)
-
-
-def shown(value: Any) -> str:
-    """A value as a person reads it.
-
-    Args:
-        value: As `Row` has it.
-    """
-    if value is None:
-        return "all"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} = {item}" for name, item in value.items())
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -154,7 +154,7 @@ def test_imports_that_are_slow_hang_print_or_end_the_process(site, tmp_path):
     site.plugin("dies", "import os\nos._exit(7)\n")
     site.plugin("prints", "print('welcome')\n" + PLUGIN)
     report = site.doctor("--import-timeout", "3", "--slow", "0")
-    assert "had not ended after 3 s" in _only(report, "hangs", "error")["text"]
+    assert "did not end within 3 s" in _only(report, "hangs", "error")["text"]
     assert "PROVIDERHUB_BLOCK=hangs" in _only(report, "hangs", "error")["fix"]
     assert "ended its process with status 7" in _only(report, "dies", "error")["text"]
     assert any("prints to standard output" in finding["text"] for finding in _about(report, "prints", "warning"))
@@ -169,7 +169,7 @@ def test_a_hook_plugin_that_hangs_is_named_and_does_not_hold_the_doctor_up(site)
     site.module("observer", "import os\nos.read(os.pipe()[0], 1)\n")
     site.distribution("dist-hooks", "[providerhub.hooks]\nwatch = observer\n")
     report = site.doctor("--import-timeout", "3", "--network")
-    assert "had not ended after 3 s" in _only(report, "watch", "error")["text"]
+    assert "did not end within 3 s" in _only(report, "watch", "error")["text"]
     assert "dist-hooks" in _only(report, "watch", "error")["fix"]
     assert _about(report, "fine", "ok")
 
@@ -198,7 +198,7 @@ def test_distributions_that_cannot_be_read(site):
         assert str(site.path) in finding["fix"]
     nameless = _only(report, "nameless-1.0.dist-info", "warning")
     assert "its metadata has no name" in nameless["text"]
-    assert nameless["fix"].startswith("reinstall what it belongs to or remove ")
+    assert nameless["fix"].startswith("reinstall the package or remove ")
     assert "malformed" in _about(report, "dist-ours")[0]["text"]
     assert _about(report, "fine", "ok")
 
@@ -292,14 +292,14 @@ def test_keys_that_cannot_be_read_and_options_that_nobody_reads(site, file):
         api_key = { command = ["true"] }
         """
     report = site.doctor(PROVIDERHUB_CONFIG=file(textwrap.dedent(text)))
-    assert "which is not there" in _only(report, "a", "error")["text"]
+    assert "which is not installed" in _only(report, "a", "error")["text"]
     assert [finding["fix"] for finding in _about(report, "a", "warning")] == [
         "did you mean region?",
         "it declares region, api_key",
     ]
     assert _only(report, "b", "warning")["fix"] == "set NOT_SET_ANYWHERE"
     assert "NOT_SET_ANYWHERE" in _only(report, "b", "note")["fix"]
-    assert _only(report, "c", "note")["fix"] == "providerhub doctor --network asks it"
+    assert _only(report, "c", "note")["fix"] == "`providerhub doctor --network` tries it"
     assert _only(report, "c", "ok")["text"] == "ready"
 
 

@@ -113,7 +113,7 @@ def test_path(cli, file, tmp_path, monkeypatch):
     monkeypatch.setenv("PROVIDERHUB_CONFIG", str(tmp_path / "none.toml"))
     result = cli("settings", "path")
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'none.toml'}\n")
-    assert "not there" in result.stderr
+    assert "does not exist" in result.stderr
     monkeypatch.setenv("PROVIDERHUB_CONFIG", "none.toml")
     assert "absolute path" in cli("settings", "path").stderr
 
