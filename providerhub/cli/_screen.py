@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-# C0 and C1 but for newline and tab: a text from a provider must not move the cursor or fill the clipboard.
+# C0 and C1 without newline and tab: a text from a provider must not move the cursor or fill the clipboard.
 _CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10})
 
 
