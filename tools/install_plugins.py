@@ -28,7 +28,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 CORE = "providerhub"
 # What running the tests leaves behind, and what no wheel contains.
-LEFT_OUT = re.compile(r"(^|/)(\.[^/]+|__pycache__|build|dist|tests|[^/]+\.egg-info)(/|$)")
+LEFT_OUT = re.compile(r"^(\.[^/]+|build|dist|tests)(/|$)|(^|/)(__pycache__|[^/]+\.egg-info)(/|$)")
 
 
 def plugin_folders() -> list[Path]:

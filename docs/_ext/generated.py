@@ -213,7 +213,7 @@ def variables() -> str:
 
 def conformance() -> str:
     """Every check of the conformance kit, group by group."""
-    checks = importlib.import_module("providerhub.testing").CHECKS.values()
+    checks = importlib.import_module("providerhub_conformance").CHECKS.values()
     parts = [f"{len(checks)} checks, in {len({check.group for check in checks})} groups."]
     for group in dict.fromkeys(check.group for check in checks):
         parts.append(f"## {group.capitalize()}")
@@ -323,7 +323,7 @@ def _public_homes() -> None:
         for attribute in names:
             value = getattr(module, attribute, None)
             home = getattr(value, "__module__", "")
-            if inspect.isclass(value) and home.startswith("providerhub._"):
+            if inspect.isclass(value) and home.startswith(("providerhub._", "providerhub_conformance._")):
                 value.__module__ = name
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import click
 
 from providerhub._version import __version__
+from providerhub.cli._extensions import Extension, extensions, loaded
 
 COMMANDS = {
     "ask": ("providerhub.cli._ask:ask", "Ask a model for an answer."),
@@ -19,23 +19,15 @@ COMMANDS = {
     "route": ("providerhub.cli._route:route", "Show what would be tried for a model, and why."),
     "settings": ("providerhub.cli._settings:settings", "Show and check the settings."),
     "doctor": ("providerhub.cli._doctor:doctor", "Find what keeps providers from working, and how to mend it."),
-    "conformance": ("providerhub.cli._conformance:conformance", "Check that an installed plugin keeps its promises."),
-    "new-plugin": ("providerhub.cli._new_plugin:new_plugin", "Write the project of a plugin of your own."),
 }
-"""Each command's `module:function`, and its line in the overview: the order is the overview's."""
+"""The core's commands: `module:function` and the line in the overview, in the overview's order."""
+
+ELSEWHERE = {"conformance": "providerhub-conformance", "new-plugin": "providerhub-conformance"}
+"""Commands of our other distributions, for the error that says what to install."""
 
 FAILURES = "providerhub.cli._failures:as_click"
 DEBUG = "providerhub.debug"
-
-
-def loaded(target: str) -> Any:
-    """Import what only a command that runs needs.
-
-    Args:
-        target: `module:name`.
-    """
-    module, _, name = target.partition(":")
-    return getattr(import_module(module), name)
+ADDED = "providerhub.added"
 
 
 def _remember(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 -- click calls it
@@ -58,35 +50,49 @@ def _with_debug(command: click.Command) -> click.Command:
     return command
 
 
+def _added(ctx: click.Context) -> dict[str, Extension]:
+    """The commands that other distributions add. They are looked for once; the core's names cannot be overridden."""
+    if ADDED not in ctx.meta:
+        ctx.meta[ADDED] = {name: extension for name, extension in extensions().items() if name not in COMMANDS}
+    found: dict[str, Extension] = ctx.meta[ADDED]
+    return found
+
+
 class Lazy(click.Group):
-    """A group that imports a command when it runs, and ends it with one line for an error and none for Ctrl-C."""
+    """A group that imports a command when it runs. An error is printed as one line; Ctrl-C prints nothing."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
-        """The commands' names, in the overview's order.
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the commands' names: the core's in the overview's order, then the added ones.
 
         Args:
             ctx: Click's context.
         """
-        return list(COMMANDS)
+        return [*COMMANDS, *_added(ctx)]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- the same
-        """What the overview and the completion of names need of a command.
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Give a stand-in with the help line, which is all that the overview and the completion of names need.
 
         Args:
             ctx: Click's context.
-            cmd_name: Its name.
+            cmd_name: The command's name.
         """
-        return click.Command(cmd_name, short_help=COMMANDS[cmd_name][1]) if cmd_name in COMMANDS else None
+        if cmd_name in COMMANDS:
+            return click.Command(cmd_name, short_help=COMMANDS[cmd_name][1])
+        return click.Command(cmd_name, short_help=_added(ctx)[cmd_name].line) if cmd_name in _added(ctx) else None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command itself, imported.
+        """Import the command.
 
         Args:
             ctx: Click's context.
             args: The words behind the group's own options.
         """
+        if args[0] in ELSEWHERE and args[0] not in _added(ctx) and not ctx.resilient_parsing:
+            ctx.fail(f"The command {args[0]!r} is in another distribution: pip install {ELSEWHERE[args[0]]}")
         name, command, rest = super().resolve_command(ctx, args)
-        return name, _with_debug(loaded(COMMANDS[name][0])) if name and command else command, rest
+        if name and command:
+            command = _with_debug(loaded(COMMANDS[name][0]) if name in COMMANDS else _added(ctx)[name].command())
+        return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for.

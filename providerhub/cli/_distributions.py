@@ -11,7 +11,7 @@ from providerhub._finding.installed import name_and_version
 from providerhub.cli import _screen as screen
 from providerhub.cli._findings import Finding
 
-GROUPS = (hookspecs.PROJECT, "providerhub.hooks", "providerhub.sandbox")
+GROUPS = (hookspecs.PROJECT, "providerhub.hooks", "providerhub.commands", "providerhub.sandbox")
 
 
 class Installed(NamedTuple):

@@ -1,108 +1,55 @@
-"""For the tests of plugins and of applications: a conformance kit, a server that misbehaves as told, a clock that obeys."""
+"""For the tests of applications and plugins: providers that play scripted answers, and a clock that tests control.
 
-from __future__ import annotations
+The other names, such as `FaultServer` and `ProviderConformance`, come from the distribution `providerhub-conformance` and are
+imported when the first of them is used (PEP 562). Type checkers read `__init__.pyi`.
+"""
+
+from importlib import import_module as _import_module
+from importlib.util import find_spec as _find_spec
 
 from providerhub.testing._clock import FakeClock
-from providerhub.testing._connection import Connection, RecordedRequest
 from providerhub.testing._fake_provider import FakeAsyncProvider, FakeCall, FakeProvider, fake_hub
-from providerhub.testing._fault_process import ServerProcess, Stats, serve_in_process
-from providerhub.testing._fault_server import FaultServer, Scripted, refusing_url, unanswering_url
-from providerhub.testing._scripts import (
-    LAST_CHUNK,
-    chunk,
-    chunked,
-    close_delimited,
-    http_response,
-    openai_chunk,
-    openai_completion,
-    openai_error,
-    openai_stream,
-    response_head,
-    sse,
-)
-from providerhub.testing._steps import (
-    AtConnect,
-    Close,
-    Drip,
-    Gate,
-    Hold,
-    Mark,
-    Pause,
-    Peer,
-    Repeat,
-    Reset,
-    Script,
-    Send,
-    Step,
-    flatten,
-    tls_handshake_hang,
-)
-from providerhub.testing.conformance import (
-    CHECKS,
-    AnthropicWire,
-    Asked,
-    Check,
-    Frames,
-    NoWire,
-    OpenAIChatWire,
-    ProviderConformance,
-    Reply,
-    Report,
-    Result,
-    Wire,
-)
+from providerhub.testing._steps import Gate, Hold, Mark, Pause, Peer
+
+_KIT = "providerhub_conformance"
+_KIT_NAMES = (
+    "CHECKS", "LAST_CHUNK", "AnthropicWire", "Asked", "AtConnect", "Check", "Close", "Connection", "Drip",
+    "FaultServer", "Frames", "NoWire", "OpenAIChatWire", "ProviderConformance", "RecordedRequest", "Repeat", "Reply",
+    "Report", "Reset", "Result", "Script", "Scripted", "Send", "ServerProcess", "Stats", "Step", "Wire", "chunk",
+    "chunked", "close_delimited", "flatten", "http_response", "openai_chunk", "openai_completion", "openai_error",
+    "openai_stream", "refusing_url", "response_head", "serve_in_process", "sse", "tls_handshake_hang",
+    "unanswering_url",
+)  # fmt: skip
 
 __all__ = [
-    "CHECKS",
-    "LAST_CHUNK",
-    "AnthropicWire",
-    "Asked",
-    "AtConnect",
-    "Check",
-    "Close",
-    "Connection",
-    "Drip",
     "FakeAsyncProvider",
     "FakeCall",
     "FakeClock",
     "FakeProvider",
-    "FaultServer",
-    "Frames",
     "Gate",
     "Hold",
     "Mark",
-    "NoWire",
-    "OpenAIChatWire",
     "Pause",
     "Peer",
-    "ProviderConformance",
-    "RecordedRequest",
-    "Repeat",
-    "Reply",
-    "Report",
-    "Reset",
-    "Result",
-    "Script",
-    "Scripted",
-    "Send",
-    "ServerProcess",
-    "Stats",
-    "Step",
-    "Wire",
-    "chunk",
-    "chunked",
-    "close_delimited",
     "fake_hub",
-    "flatten",
-    "http_response",
-    "openai_chunk",
-    "openai_completion",
-    "openai_error",
-    "openai_stream",
-    "refusing_url",
-    "response_head",
-    "serve_in_process",
-    "sse",
-    "tls_handshake_hang",
-    "unanswering_url",
 ]
+if _find_spec(_KIT):  # a star import works without the kit, too
+    __all__ += list(_KIT_NAMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _KIT_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        kit = _import_module(_KIT)  # by name: the kit is a distribution above the core
+    except ModuleNotFoundError as error:
+        if error.name != _KIT:
+            raise
+        msg = f"{__name__}.{name} is in the distribution providerhub-conformance: pip install providerhub-conformance"
+        raise ImportError(msg, name=_KIT) from None
+    value = globals()[name] = getattr(kit, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,30 +1,20 @@
-"""The script language of the fault server: what a server does, step by step, as values.
-
-A script is a step, some bytes (sent as they are), or any nesting of sequences of these. Unless it begins with `AtConnect`
-it is played once a request has been read. A script that ends without `Close`, `Reset` or `Hold` leaves the connection open
-for the next request. Every step pickles and compares, so scripts can be tables of test parameters.
-
-A step of one's own is any object with a method `play(peer)`; the methods of `Peer` are all it may use.
-"""
+"""The steps that a `FakeProvider` and the fault server have in common: marks, gates and silences in a script."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeAlias, Union, runtime_checkable
+from typing import Protocol
 
 import attrs
 
-_BLOCK = 65536
-
 
 class Peer(Protocol):
-    """The server's end of one connection, as a step sees it.
+    """The server's end of one connection, as a step of the fault server sees it.
 
     Every method ends the script at once when the client has gone or the server is being closed.
     """
 
     def send(self, data: bytes) -> None:
-        """Send bytes, waiting as long as the client does not read.
+        """Send bytes. Waits as long as the client does not read.
 
         Args:
             data: The bytes.
@@ -32,139 +22,84 @@ class Peer(Protocol):
         ...
 
     def pause(self, seconds: float) -> None:
-        """Do nothing for a while.
+        """Send nothing for a while.
 
         Args:
-            seconds: How long.
+            seconds: The length of the pause.
         """
         ...
 
     def mark(self, name: str) -> None:
-        """Let the test know that the script has got here; see `FaultServer.reached`.
+        """Record that the script has reached this place; see `FaultServer.reached`.
 
         Args:
-            name: The mark's.
+            name: The mark's name.
         """
         ...
 
     def gate(self, name: str) -> None:
-        """Mark, then wait until the test has called `FaultServer.open` with the name.
+        """Mark, then wait until the test calls `FaultServer.open` with the name.
 
         Args:
-            name: The gate's.
+            name: The gate's name.
         """
         ...
 
     def hold(self) -> None:
-        """Stay silent until the client goes or the server is closed; ends the script."""
+        """Stay silent until the client goes or the server is closed. Ends the script."""
         ...
 
     def close(self) -> None:
-        """Send FIN and wait for the client's; ends the script."""
+        """Send FIN and wait for the client's FIN. Ends the script."""
         ...
 
     def reset(self) -> None:
-        """Send RST; ends the script."""
+        """Send RST. Ends the script."""
         ...
-
-
-@runtime_checkable
-class Step(Protocol):
-    """One thing that a server does."""
-
-    def play(self, peer: Peer) -> None:
-        """Do it.
-
-        Args:
-            peer: The server's end of the connection.
-        """
-        ...
-
-
-Script: TypeAlias = Union[Step, bytes, Iterable["Script"]]  # noqa: UP007 - a recursive alias that Python 3.11 can evaluate
-
-
-@attrs.frozen
-class Send:
-    """Send bytes in one call.
-
-    Attributes:
-        data: What to send.
-    """
-
-    data: bytes
-
-    def play(self, peer: Peer) -> None:
-        """Do it."""
-        peer.send(self.data)
-
-
-@attrs.frozen
-class Drip:
-    """Send bytes in small pieces, each in a segment of its own as far as the kernel allows.
-
-    Attributes:
-        data: What to send.
-        interval: Seconds before each piece but the first; 0 for none.
-        size: Bytes in a piece.
-    """
-
-    data: bytes
-    interval: float = 0.0
-    size: int = attrs.field(default=1, validator=attrs.validators.ge(1))
-
-    def play(self, peer: Peer) -> None:
-        """Do it."""
-        for start in range(0, len(self.data), self.size):
-            if start and self.interval:
-                peer.pause(self.interval)
-            peer.send(self.data[start : start + self.size])
 
 
 @attrs.frozen
 class Pause:
-    """Do nothing for a while. A `Gate` is better wherever a test is to wait for something.
+    """Send nothing for a while. Prefer a `Gate` where a test waits for something.
 
     Attributes:
-        seconds: How long.
+        seconds: The length of the pause.
     """
 
     seconds: float
 
     def play(self, peer: Peer) -> None:
-        """Do it."""
+        """Play the step."""
         peer.pause(self.seconds)
 
 
 @attrs.frozen
 class Mark:
-    """Let the test know that the script has got here (`FaultServer.reached`), and go on.
+    """Record that the script has reached this place, and go on. A test waits for it with `reached`.
 
     Attributes:
-        name: What the test calls this place.
+        name: The mark's name.
     """
 
     name: str
 
     def play(self, peer: Peer) -> None:
-        """Do it."""
+        """Play the step."""
         peer.mark(self.name)
 
 
 @attrs.frozen
 class Gate:
-    """Let the test know that the script has got here, and wait until the test opens the gate (`FaultServer.open`).
-
-    A gate that was opened stays open.
+    """Record that the script has reached this place, and wait until the test opens the gate. An open gate stays open.
 
     Attributes:
-        name: What the test calls this place.
+        name: The gate's name, for `reached` and `open`.
     """
 
     name: str
 
     def play(self, peer: Peer) -> None:
-        """Do it."""
+        """Play the step."""
         peer.gate(self.name)
 
 
@@ -173,97 +108,5 @@ class Hold:
     """Stay silent, with the connection open, until the client goes or the server is closed."""
 
     def play(self, peer: Peer) -> None:
-        """Do it."""
+        """Play the step."""
         peer.hold()
-
-
-@attrs.frozen
-class Close:
-    """Send FIN: the orderly end of a body, or a cut in the middle of one."""
-
-    def play(self, peer: Peer) -> None:
-        """Do it."""
-        peer.close()
-
-
-@attrs.frozen
-class Reset:
-    """Send RST: what a crashed process or an impatient load balancer does."""
-
-    def play(self, peer: Peer) -> None:
-        """Do it."""
-        peer.reset()
-
-
-@attrs.frozen
-class AtConnect:
-    """As a script's first step: play it as soon as a client has connected, before TLS and before any request.
-
-    On a connection that is being used again it means nothing.
-    """
-
-    def play(self, peer: Peer) -> None:
-        """Do nothing: the server looks for it before it plays a script."""
-
-
-def _as_steps(script: Script) -> tuple[Step, ...]:
-    return flatten(script)
-
-
-@attrs.frozen
-class Repeat:
-    """Play a script over and over.
-
-    Attributes:
-        script: What to play; bytes are sent in blocks of a useful size when they are short and repeat for ever.
-        times: How often; `None` for without end, until the client goes or the server is closed.
-    """
-
-    script: tuple[Step, ...] = attrs.field(converter=_as_steps)
-    times: int | None = None
-
-    def play(self, peer: Peer) -> None:
-        """Do it."""
-        steps = self.script
-        if self.times is None and len(steps) == 1 and isinstance(steps[0], Send) and steps[0].data:
-            # Nobody can tell one send from many here, and an endless stream should fill the wire.
-            data = steps[0].data
-            steps = (Send(data * max(1, _BLOCK // len(data))),)
-        played = 0
-        while self.times is None or played < self.times:
-            for step in steps:
-                step.play(peer)
-            played += 1
-
-
-def flatten(script: Script) -> tuple[Step, ...]:
-    """Turn a script of any shape into a tuple of steps.
-
-    Args:
-        script: A step, bytes, or a nesting of sequences of these.
-
-    Returns:
-        The steps in order.
-
-    Raises:
-        TypeError: Something in it is none of these.
-    """
-    return tuple(_steps(script))
-
-
-def _steps(script: Script) -> Iterator[Step]:
-    if isinstance(script, bytes):
-        yield Send(script)
-    elif isinstance(script, Step):
-        yield script
-    elif isinstance(script, Iterable) and not isinstance(script, (str, bytearray)):
-        for part in script:
-            yield from _steps(part)
-    else:
-        msg = f"a script is made of steps and bytes, not {type(script).__name__}: {script!r}"
-        raise TypeError(msg)
-
-
-def tls_handshake_hang() -> tuple[Step, ...]:
-    """Accept, and never answer the client's TLS greeting. For a server with `scheme="https"` and no certificate."""
-    return (AtConnect(), Hold())

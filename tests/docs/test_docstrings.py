@@ -16,6 +16,7 @@ import pytest
 
 import providerhub
 import providerhub.testing
+import providerhub_conformance
 from providerhub._hub import Knobs
 
 SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises):\n((?:[ ]+.*\n|\n)*)", re.MULTILINE)
@@ -144,7 +145,10 @@ def _short(function):
     return len((inspect.getdoc(function) or "").strip().split("\n\n")) == 1
 
 
-@pytest.mark.parametrize("path", sorted(Path(providerhub.__file__).parent.rglob("*.py")), ids=lambda path: path.name)
+SOURCES = [path for one in (providerhub, providerhub_conformance) for path in sorted(Path(one.__file__).parent.rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_examples_in_docstrings_run(path):
     tree = ast.parse(path.read_text("utf-8"))
     finder = doctest.DocTestParser()

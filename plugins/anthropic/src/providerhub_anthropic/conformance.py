@@ -1,6 +1,6 @@
-"""What `providerhub conformance anthropic` runs; needs the core's extra `testing`."""
+"""What `providerhub conformance anthropic` runs; needs `providerhub-conformance`."""
 
-from providerhub.testing.conformance import AnthropicWire, ProviderConformance
+from providerhub_conformance import AnthropicWire, ProviderConformance
 
 
 class AnthropicConformance(ProviderConformance):

@@ -1,6 +1,6 @@
-"""What `providerhub conformance echo` runs; needs the core's extra `testing`."""
+"""What `providerhub conformance echo` runs; needs `providerhub-conformance`."""
 
-from providerhub.testing.conformance import NoWire, ProviderConformance
+from providerhub_conformance import NoWire, ProviderConformance
 
 
 class EchoConformance(ProviderConformance):

@@ -1,6 +1,6 @@
-"""What `providerhub conformance llm` runs, with `llm-echo` beside it; needs the core's extra `testing`."""
+"""What `providerhub conformance llm` runs, with `llm-echo` beside it; needs `providerhub-conformance`."""
 
-from providerhub.testing.conformance import NoWire, ProviderConformance
+from providerhub_conformance import NoWire, ProviderConformance
 
 
 class LlmConformance(ProviderConformance):

@@ -1,6 +1,6 @@
-"""What `providerhub conformance lockchat` runs; needs the core's extra `testing`."""
+"""What `providerhub conformance lockchat` runs; needs `providerhub-conformance`."""
 
-from providerhub.testing.conformance import OpenAIChatWire, ProviderConformance
+from providerhub_conformance import OpenAIChatWire, ProviderConformance
 
 
 class LockchatConformance(ProviderConformance):

@@ -1,7 +1,7 @@
-"""What `providerhub conformance openai` runs; needs the core's extra `testing`."""
+"""What `providerhub conformance openai` runs; needs `providerhub-conformance`."""
 
 from providerhub import ModelInfo
-from providerhub.testing.conformance import OpenAIChatWire, ProviderConformance
+from providerhub_conformance import OpenAIChatWire, ProviderConformance
 
 
 class OpenAIConformance(ProviderConformance):

@@ -1,0 +1,1 @@
+"""The commands `providerhub conformance` and `providerhub new-plugin`."""

@@ -1,0 +1,1 @@
+"""The fault server: scripts of steps, played on raw sockets."""

@@ -1,0 +1,1 @@
+"""The checks, and everything that runs them."""

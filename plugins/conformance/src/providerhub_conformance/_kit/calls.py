@@ -1,0 +1,250 @@
+"""Checks of plain calls: the answer, what is counted, and what the service is asked."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent import futures
+from typing import Any
+
+from providerhub import Completion, Usage
+from providerhub.testing import Gate
+from providerhub_conformance._faults.connection import RecordedRequest
+from providerhub_conformance._faults.steps import Script
+from providerhub_conformance._kit.bench import HELLO, Bench, read_whole
+from providerhub_conformance._kit.check import check
+from providerhub_conformance._kit.clients import settle
+from providerhub_conformance._kit.outcome import expect
+from providerhub_conformance._kit.wire import Reply
+
+GROUP = "calls"
+UNICODE = "naïve – 日本語 🧑‍🚀 \u2028 \u0085 e\u0301 \U0001f1ea\U0001f1fa “x”\t\\n"
+"""Two, three and four bytes, joined signs, and line ends that are none in JSON or in server-sent events."""
+_CALLERS = 6
+
+
+@check(
+    GROUP,
+    requires=("metadata-valid",),
+    wire=False,
+    both=False,
+    fix="Let stream(request, call) yield the answer's text, and Finish where the service marks the end.",
+    promise="providerhub.complete() gives the model's words, all of them, and no others.",
+)
+def basic_call(bench: Bench) -> None:
+    """A plain call gives the text that the service answered, under the provider's and the model's name."""
+    server = bench.service(bench.answering())
+    answer = bench.client(server).complete("Hello")
+    if server is not None:
+        expect(answer.text == "".join(HELLO.text), f"the service said {''.join(HELLO.text)!r}; the caller got {answer.text!r}")
+    expect(answer.text or answer.tool_calls, "the answer is empty")
+    expect(answer.provider == bench.subject.name, f"the answer's provider is {answer.provider!r}")
+
+
+@check(
+    GROUP,
+    wire=False,
+    both=False,
+    fix="Leave astream out unless it works: the core then runs stream() in a thread. An astream is an asynchronous generator.",
+    promise="The same provider serves acomplete() as well.",
+)
+def async_call(bench: Bench) -> None:
+    """Awaited, plain and streaming, it answers as it does synchronously."""
+    from_sync = None
+    server = bench.service(bench.answering())
+    if server is not None:
+        from_sync = "".join(HELLO.text)
+    bench.native = True
+    client = bench.client(server)
+    answers = [client.complete("Hello")]
+    if bench.may_stream:
+        answers.append(read_whole(client))
+    for answer in answers:
+        expect(answer.text, "the answer is empty")
+        expect(from_sync in {None, answer.text}, f"the service said {from_sync!r}; the asynchronous caller got {answer.text!r}")
+    bench.native = False
+
+
+@check(
+    GROUP,
+    wire=False,
+    fix="Encode requests and decode answers as UTF-8, and never split text by str.splitlines() or "
+    "iter_lines(decode_unicode=True).",
+    promise="Text in every script comes through unharmed.",
+)
+def unicode_intact(bench: Bench) -> None:
+    """Text of every kind comes through unharmed, in the question and in the answer, plain and streaming."""
+    server = bench.service(bench.answering(Reply(text=("a", UNICODE, "z"))))
+    client = bench.client(server)
+    answers: list[Any] = [client.complete(UNICODE)]
+    if bench.may_stream:
+        answers.append(read_whole(client, messages=UNICODE))
+    if server is None:
+        return
+    for answer in answers:
+        expect(answer.text == f"a{UNICODE}z", f"the service said {f'a{UNICODE}z'!r}; the caller got {answer.text!r}")
+    asked = bench.asked(server, 0).messages[-1][1]
+    expect(asked == UNICODE, f"the caller said {UNICODE!r}; the service got {asked!r}")
+
+
+@check(
+    GROUP,
+    fix="Yield UsageDelta(Usage(input_tokens=…, output_tokens=…)); where a service sends counts only when asked, ask for them.",
+    promise="What a call cost can be read from its answer.",
+)
+def usage_reported(bench: Bench) -> None:
+    """The token counts that the service reports are in the completion, plain and streaming."""
+    bench.needs_place("usage")
+    server = bench.serve(bench.answering(Reply(text=("Hi",), usage=Usage(input_tokens=11, output_tokens=7))))
+    client = bench.client(server)
+    for way in bench.ways(client):
+        answer = way()
+        usage = answer.usage or Usage()
+        got = (usage.input_tokens, usage.output_tokens)
+        expect(got == (11, 7), f"the service counted 11 and 7 tokens; the completion says {got[0]} and {got[1]}")
+
+
+@check(
+    GROUP,
+    fix="Map the vendor's words to 'stop', 'length', 'tool_calls' and 'content_filter', and pass an unknown one on as it is.",
+    promise="An answer that was cut at max_tokens can be told from a whole one, whoever gave it.",
+)
+def finish_reason_mapped(bench: Bench) -> None:
+    """Every finish reason that the service can give arrives under its common name, plain and streaming."""
+    for reason in bench.wire.finish_reasons:
+        if reason == "tool_calls":  # said with a call of a tool; see claimed-tools
+            continue
+        client = bench.client(bench.serve(bench.answering(Reply(text=("Hi",), finish_reason=reason))))
+        for way in bench.ways(client):
+            got = way().finish_reason
+            expect(got == reason, f"the service finished with what means {reason!r}; the completion says {got!r}")
+
+
+@check(
+    GROUP,
+    both=False,
+    fix="Keep what belongs to one call in local variables of stream(), not on self.",
+    promise="One hub serves all threads of an application; nobody gets another's answer.",
+)
+def calls_isolated(bench: Bench) -> None:
+    """Calls that are under way at once each get their own answer."""
+
+    def echo(request: RecordedRequest) -> Script:
+        asked = bench.wire.asked(request)
+        reply = Reply(text=("for ", asked.messages[-1][1]))
+        answer = bench.streamed(*bench.frames(reply).all) if asked.stream else bench.whole(reply)
+        return [Gate("all"), answer]
+
+    server = bench.serve(echo)
+    hub = bench.hub(server.url + bench.wire.base)
+    clients = [bench.client(None, hub=hub) for _ in range(_CALLERS)]
+    calls: list[futures.Future[Completion]] = [
+        client.start(stream=False, messages=f"caller {number}") for number, client in enumerate(clients)
+    ]
+    try:
+        server.reached("all", times=_CALLERS, timeout=bench.subject.patience)
+    except TimeoutError:
+        bench.fail(f"{_CALLERS} calls were begun at once; only {server.served} reached the service together")
+    server.open("all")
+    for number, call in enumerate(calls):
+        text = settle(call, bench.subject.patience, "one of several calls at once").text
+        expect(text == f"for caller {number}", f"caller {number} got the answer {text!r}")
+
+
+@check(
+    GROUP,
+    fix="Put the conversation, content in parts included, and temperature, max_tokens, stop and seed on the wire where the "
+    "service has a place for them. In a wire of your own, asked() gives a message's text as one str, and carries names "
+    "what has a place.",
+    promise="What the caller asks for is what the service is asked for.",
+)
+def request_carried(bench: Bench) -> None:
+    """The model's name, system prompt, conversation, temperature, max_tokens, stop and seed reach the service as given."""
+    server = bench.serve(bench.answering())
+    messages: list[dict[str, Any]] = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "One?"},
+        {"role": "assistant", "content": "Two."},
+        {"role": "user", "content": [{"type": "text", "text": "Three?"}]},
+    ]
+    knobs: dict[str, Any] = {"temperature": 0.25, "max_tokens": 77, "stop": ["END"], "seed": 4242}
+    sent = {name: value for name, value in knobs.items() if name in bench.wire.carries}
+    bench.client(server).complete(messages, **sent)
+    asked = bench.asked(server)
+    expect(
+        asked.model == bench.subject.sent_name,
+        f"asked for {bench.subject.sent_name!r}; the service was asked for {asked.model!r}",
+    )
+    said = [(m["role"], "Three?" if isinstance(m["content"], list) else m["content"]) for m in messages]
+    got = [(role.replace("developer", "system"), text) for role, text in asked.messages]
+    expect(got == said, f"the conversation {said} reached the service as {got}")
+    for name, value in sent.items():
+        found = getattr(asked, name)
+        found = list(found) if name == "stop" else found
+        expect(found == value, f"{name}={value!r} reached the service as {found!r}")
+
+
+@check(
+    GROUP,
+    fix="Merge request.options into the request's body; do not keep them anywhere.",
+    promise="options={'acme': {…}} reaches acme, for this one call.",
+)
+def options_reach_it(bench: Bench) -> None:
+    """A vendor-specific option reaches the service with the call that names it."""
+    server = bench.serve(bench.answering())
+    bench.client(server).complete("Hello", options={bench.subject.name: {"conformance_option": "on-the-wire"}})
+    body = server.requests[0].raw
+    expect(b"conformance_option" in body and b"on-the-wire" in body, "the option conformance_option did not reach the service")
+
+
+@check(
+    GROUP,
+    requires=("options-reach-it",),
+    fix="Build every request's body anew; do not update a dictionary that lives on the object.",
+    promise="options={'acme': {…}} holds for one call, and no other call notices.",
+)
+def options_not_kept(bench: Bench) -> None:
+    """A vendor-specific option is gone with the next call."""
+    server = bench.serve(bench.answering())
+    client = bench.client(server)
+    client.complete("Hello", options={bench.subject.name: {"conformance_option": "on-the-wire"}})
+    client.complete("Hello")
+    expect(b"conformance_option" not in server.requests[-1].raw, "the option of one call was sent again with the next")
+
+
+@check(
+    GROUP,
+    wire=False,
+    fix="Copy messages before changing them: the list and its dictionaries are the caller's, and the next provider's.",
+    promise="A fallback gets the conversation as the caller wrote it.",
+)
+def messages_untouched(bench: Bench) -> None:
+    """The caller's messages and tools are not changed."""
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    given: dict[str, Any] = {
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+        "options": {bench.subject.name: {"conformance_option": {"a": [1]}}},
+    }
+    if bench.subject.model.supports_tools:
+        given["tools"] = [tool]
+    before = pickle.dumps(given)
+    bench.client(bench.service(bench.answering())).complete(**given)
+    expect(pickle.dumps(given) == before, f"after the call the caller's arguments are {given}")
+
+
+@check(
+    GROUP,
+    wire=False,
+    fix="Yield plain str, int and the event classes, no objects of your own or of an SDK.",
+    promise="Answers can be cached, queued and sent between processes.",
+)
+def result_pickles(bench: Bench) -> None:
+    """A completion survives pickling, as it is after a call with reasoning, usage and a finish reason."""
+    reply = Reply(text=("Hi",), usage=Usage(input_tokens=1, output_tokens=2))
+    client = bench.client(bench.service(bench.answering(reply)))
+    for way in bench.ways(client):
+        answer = way()
+        try:
+            copy = pickle.loads(pickle.dumps(answer))  # noqa: S301 - what was pickled a moment ago
+        except Exception as error:  # noqa: BLE001 - whatever pickling raises
+            bench.fail(f"the completion cannot be pickled: {type(error).__name__}: {error}")
+        expect(copy == answer, f"pickled and read again, {answer!r} became {copy!r}")

@@ -1,0 +1,174 @@
+"""Checks of what a model is said to be able to do, and of what it is said to be unable to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from providerhub import ProviderHubError, ReasoningDelta, TextDelta, ToolCall
+from providerhub_conformance._kit.bench import Bench
+from providerhub_conformance._kit.check import check
+from providerhub_conformance._kit.outcome import NotApplicable, expect
+from providerhub_conformance._kit.wire import Asked, Reply
+
+GROUP = "capabilities"
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Tell the weather.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAAC"
+IMAGE = [
+    {"role": "user", "content": [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": PIXEL}}]},
+]
+SCHEMA = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "city",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+}
+CALLS = (ToolCall("call_1", "get_weather", '{"city": "Öbüdü"}'), ToolCall("call_2", "get_weather", '{"city": "Rome"}'))
+
+_EXTRAS: dict[str, dict[str, Any]] = {
+    "tools": {"tools": [TOOL]},
+    "images": {"messages": IMAGE},
+    "json_schema": {"response_format": SCHEMA},
+}
+
+
+def _carried(asked: Asked, capability: str) -> bool:
+    """Whether a request really asks for a capability."""
+    found = {"tools": "get_weather" in asked.tools, "images": asked.images == 1, "json_schema": asked.json_schema}
+    return found[capability]
+
+
+@check(
+    GROUP,
+    fix="Declare False what the service cannot do. Where it depends, leave it unknown, and put what is asked on the wire or "
+    "raise BadRequestError before sending.",
+    promise="A request is never answered as if a part of it had not been there.",
+)
+def unsupported_refused(bench: Bench) -> None:
+    """What the model is not said to support is refused before any I/O; where that is open, it is sent and not left out."""
+    for capability, knobs in _EXTRAS.items():
+        declared = getattr(bench.subject.model, f"supports_{capability}")
+        if declared:
+            continue
+        server = bench.serve(bench.answering())
+        try:
+            bench.client(server).complete(**knobs)
+        except ProviderHubError:
+            expect(not server.served, f"{capability}: a request that is then refused was sent all the same")
+            continue
+        expect(declared is None, f"{capability}: declared as not supported, and answered")
+        if capability in bench.wire.carries:
+            expect(_carried(bench.asked(server), capability), f"{capability}: not declared, silently left out, and answered")
+
+
+def _claimed(bench: Bench, capability: str) -> None:
+    bench.needs_place(capability)
+    if not getattr(bench.subject.model, f"supports_{capability}"):
+        raise NotApplicable(f"{bench.subject.asked_name} does not claim it")
+
+
+@check(
+    GROUP,
+    fix="Send tools and tool_choice in the service's shape, and yield ToolCallDelta(index, id, name, "
+    "arguments) for what comes back. A wire of your own reads the names that were sent into Asked.tools.",
+    promise="supports_tools=True means that tools work, here as elsewhere.",
+)
+def claimed_tools(bench: Bench) -> None:
+    """Where tools are claimed: they reach the service, and its calls, two at once, come back whole, plain and streaming."""
+    _claimed(bench, "tools")
+    server = bench.serve(bench.answering(Reply(tool_calls=CALLS, finish_reason="tool_calls")))
+    client = bench.client(server)
+    answers: list[Any] = [client.complete(tools=[TOOL])]
+    if bench.may_stream:
+        reading = client.read(tools=[TOOL])
+        reading.rest()
+        answers.append(reading.completion)
+    expect("get_weather" in bench.asked(server, 0).tools, "the tool did not reach the service")
+    for answer in answers:
+        expect(answer.tool_calls == CALLS, f"the service called {CALLS}; the completion has {answer.tool_calls}")
+        expect(answer.finish_reason == "tool_calls", f"the finish reason of a tool call is {answer.finish_reason!r}")
+
+
+@check(
+    GROUP,
+    requires=("claimed-tools",),
+    fix="Translate assistant messages with tool_calls, and messages with role 'tool', into the service's shape. "
+    "A wire of your own reads them back into Asked.tool_calls and Asked.tool_results.",
+    promise="A conversation with tools goes on after the first call.",
+)
+def tool_results_carried(bench: Bench) -> None:
+    """Earlier tool calls and their results reach the service with their identifiers."""
+    _claimed(bench, "tools")
+    server = bench.serve(bench.answering())
+    called = [{"id": c.id, "type": "function", "function": {"name": c.name, "arguments": c.arguments}} for c in CALLS]
+    results = [{"role": "tool", "tool_call_id": c.id, "content": f"sunny {c.id}"} for c in CALLS]
+    messages = [{"role": "user", "content": "Weather?"}, {"role": "assistant", "content": None, "tool_calls": called}, *results]
+    bench.client(server).complete(messages, tools=[TOOL])
+    asked = bench.asked(server)
+    expect(
+        asked.tool_calls == tuple((c.id, c.name) for c in CALLS), f"the earlier calls reached the service as {asked.tool_calls}"
+    )
+    expect(
+        asked.tool_results == tuple((c.id, f"sunny {c.id}") for c in CALLS),
+        f"the results reached the service as {asked.tool_results}",
+    )
+
+
+@check(
+    GROUP,
+    fix="Translate content parts of type image_url, data: URLs included, into the service's shape.",
+    promise="supports_images=True means that the model sees the image.",
+)
+def claimed_images(bench: Bench) -> None:
+    """Where images are claimed: one in the conversation reaches the service, bytes and all."""
+    _claimed(bench, "images")
+    server = bench.serve(bench.answering())
+    bench.client(server).complete(IMAGE)
+    expect(bench.asked(server).images == 1, "the image did not reach the service")
+    expect(PIXEL.rpartition(",")[2].encode() in server.requests[-1].body, "the image's bytes did not reach the service")
+
+
+@check(
+    GROUP,
+    fix="Send response_format in the service's shape, the schema included.",
+    promise="supports_json_schema=True means that the answer is held to the schema.",
+)
+def claimed_json_schema(bench: Bench) -> None:
+    """Where a JSON schema is claimed: it reaches the service."""
+    _claimed(bench, "json_schema")
+    server = bench.serve(bench.answering())
+    bench.client(server).complete(response_format=SCHEMA)
+    expect(bench.asked(server).json_schema, "the schema did not reach the service")
+
+
+@check(
+    GROUP,
+    fix="Yield ReasoningDelta for reasoning, and text for the answer only.",
+    promise="The text of an answer is the answer.",
+)
+def reasoning_apart(bench: Bench) -> None:
+    """Reasoning that the service sends is in `reasoning`, and not in the text, plain and streaming."""
+    bench.needs_place("reasoning")
+    reply = Reply(reasoning=("Let me", " think."), text=("It is", " 4."))
+    client = bench.client(bench.serve(bench.answering(reply)))
+    answers: list[Any] = [way() for way in bench.ways(client)]
+    for answer in answers:
+        expect(answer.text == "It is 4.", f"the text is {answer.text!r} where the service said 'It is 4.' after its reasoning")
+        expect(answer.reasoning == "Let me think.", f"the reasoning is {answer.reasoning!r}")
+    if bench.may_stream:
+        reading = client.read()
+        kinds = [type(event) for event in reading.rest() if isinstance(event, TextDelta | ReasoningDelta)]
+        expect(kinds[0] is ReasoningDelta, "streaming, the reasoning does not come first")

@@ -1,0 +1,26 @@
+"""All checks, in the order of reports: importing the modules that hold them is what fills the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from providerhub_conformance._kit import (  # noqa: F401 - imported for the checks that they add
+    calls,
+    capabilities,
+    declaration,
+    failures,
+    keys,
+    refusals,
+    resources,
+    streaming,
+)
+from providerhub_conformance._kit.check import REGISTERED, Check
+
+GROUPS = ("declaration", "calls", "capabilities", "streaming", "failures", "refusals", "secrets", "resources")
+"""What checks are about, in the order of reports."""
+
+CHECKS: Mapping[str, Check] = MappingProxyType(
+    {check.name: check for group in GROUPS for check in REGISTERED.values() if check.group == group}
+)
+"""Every check by its name, in the order of reports."""

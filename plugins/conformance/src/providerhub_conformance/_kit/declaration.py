@@ -1,0 +1,238 @@
+"""Checks of what a plugin declares, and of what finding and making it costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pluggy
+
+from providerhub import Hub, NoCapableProviderError, ProviderHubError, ProviderInfo, hookspecs
+from providerhub._finding.discovery import import_object
+from providerhub._settings.settings import variable
+from providerhub_conformance._faults.scripts import http_response
+from providerhub_conformance._faults.server import refusing_url
+from providerhub_conformance._kit import probe
+from providerhub_conformance._kit.bench import Bench
+from providerhub_conformance._kit.check import check
+from providerhub_conformance._kit.outcome import CheckFailed, NotApplicable, expect
+
+GROUP = "declaration"
+_CAPABILITIES = ("supports_stream", "supports_tools", "supports_images", "supports_json_schema", "supports_prefill")
+_SECRET_NAMES = ("key", "token", "secret", "password")
+
+
+@check(
+    GROUP,
+    requires=(),
+    wire=False,
+    both=False,
+    fix="In pyproject.toml: [project.entry-points.providerhub] NAME = 'package'; in the package a function providerhub_provider "
+    "marked with @hookimpl that returns ProviderInfo(name=NAME, …). Reinstall after changing it.",
+    promise="Whoever installs the distribution has the provider, and nothing else needs to be done.",
+)
+def entry_point_valid(bench: Bench) -> None:
+    """One installed distribution has an entry point of this name in group `providerhub`, and it leads to a `ProviderInfo`."""
+    record = bench.subject.record
+    if record is None:
+        raise CheckFailed(f"no installed distribution has an entry point {bench.subject.name!r} in group {hookspecs.PROJECT!r}")
+    expect(record.state == "ready", f"{record.state}: {record.reason}")
+    expect(record.version, f"the distribution {record.distribution!r} has no version")
+
+
+@check(
+    GROUP,
+    requires=("entry-point-valid",),
+    wire=False,
+    both=False,
+    fix="Correct the ProviderInfo in providerhub_provider(): every model once, capabilities True, False or "
+    "None, secrets marked as such.",
+    promise="Routing decides on these words alone: a wrong one sends requests to where they cannot be answered.",
+)
+def metadata_valid(bench: Bench) -> None:
+    """The declared models, capabilities, prices and settings make sense, and the factory can be imported."""
+    info = bench.subject.info
+    problems = [*_model_problems(info), *_setting_problems(info)]
+    if not info.factory:
+        problems.append("it names no factory")
+    for reference in filter(None, (info.factory, info.discover)):
+        try:
+            found: object = import_object(reference)
+        except Exception as error:  # noqa: BLE001 - whatever a module raises
+            problems.append(f"{reference!r} cannot be imported: {type(error).__name__}: {error}")
+        else:
+            if not callable(found):
+                problems.append(f"{reference!r} cannot be called")
+    expect(not problems, "; ".join(problems))
+
+
+def _model_problems(info: ProviderInfo) -> list[str]:
+    names = [name for model in info.models for name in (model.name, *model.aliases)]
+    found = [f"the name {name!r} is declared more than once" for name in sorted(set(names)) if names.count(name) > 1]
+    for model in info.models:
+        found += [
+            f"{model.name}: {field} is {getattr(model, field)!r}, not True, False or None"
+            for field in _CAPABILITIES
+            if getattr(model, field) not in (True, False, None)
+        ]
+        found += [
+            f"{model.name}: {field} is {value!r}"
+            for field in ("context_window", "price_in", "price_out")
+            if (value := getattr(model, field)) is not None and not (value > 0 if field == "context_window" else value >= 0)
+        ]
+        if "*" in model.name[:-1]:
+            found.append(f"{model.name}: a * means something at the end only")
+    return found
+
+
+def _setting_problems(info: ProviderInfo) -> list[str]:
+    names = [setting.name for setting in info.settings]
+    found = [f"the setting {name!r} is declared more than once" for name in sorted(set(names)) if names.count(name) > 1]
+    found += [
+        f"the setting {s.name!r} looks like a secret and is not marked secret=True"
+        for s in info.all_settings
+        if not s.secret and s.name.lower().endswith(_SECRET_NAMES)
+    ]
+    found += [
+        f"{s.name}: {s.env!r} is no name for an environment variable" for s in info.settings if s.env and not s.env.isidentifier()
+    ]
+    return found
+
+
+@check(
+    GROUP,
+    requires=("entry-point-valid",),
+    wire=False,
+    both=False,
+    fix="Import SDKs and HTTP libraries in the module that `factory` names, which is imported when the provider is first used.",
+    promise="A program with twenty plugins installed starts as fast as with one.",
+)
+def declared_light(bench: Bench) -> None:
+    """Importing the module behind the entry point imports nothing but the standard library, providerhub and the plugin's own."""
+    found = _imported(bench)
+    assert bench.subject.record is not None  # noqa: S101 - required by the check before
+    module = bench.subject.record.value.partition(":")[0].strip()
+    own = {module.partition(".")[0], *probe.own_packages(bench.subject.record.distribution)}
+    foreign = probe.third_party(found["new"], own | {"providerhub", "pluggy", "attr", "attrs"})
+    expect(not foreign, f"importing {module} also imports {', '.join(foreign)}")
+
+
+@check(
+    GROUP,
+    requires=("entry-point-valid",),
+    wire=False,
+    both=False,
+    fix="Do nothing at import but define: no tables built, no files read, no modules that the declaration does not need.",
+    promise="A program with twenty plugins installed starts as fast as with one.",
+)
+def import_cheap(bench: Bench) -> None:
+    """Importing the module behind the entry point costs less processor time than importing the core did in the same process."""
+    found = _imported(bench)
+    own, core = found["own"], found["core"]
+    expect(own <= core, f"the import took {own * 1000:.0f} ms of processor time; the core's own takes {core * 1000:.0f} ms")
+
+
+def _imported(bench: Bench) -> dict[str, Any]:
+    record = bench.subject.record
+    assert record is not None  # noqa: S101 - required by the check before
+    return probe.imports(record.value.partition(":")[0].strip(), bench.subject.patience)
+
+
+@check(
+    GROUP,
+    requires=("entry-point-valid",),
+    wire=False,
+    both=False,
+    fix="Correct the function's name, or require the version of providerhub that has the hook. Hooks other than "
+    "providerhub_provider belong in a module of their own, in entry-point group providerhub.hooks.",
+    promise="A hook that is misspelt is told at once, and not by something that never happens.",
+)
+def no_unknown_hooks(bench: Bench) -> None:
+    """Every function marked with `@hookimpl` is one that the core calls there."""
+    record = bench.subject.record
+    assert record is not None  # noqa: S101 - required by the check before
+    plugin = import_object(record.value)
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    marked = [name for name in dir(plugin) if manager.parse_hookimpl_opts(plugin, name) is not None]
+    strange = [name for name in marked if name != "providerhub_provider"]
+    expect(not strange, f"{record.value} implements {', '.join(strange)}, which nobody calls there")
+
+
+@check(
+    GROUP,
+    requires=("metadata-valid",),
+    wire=False,
+    both=False,
+    fix="Connect, look names up and start processes when the first request comes, not in create(config) or __init__.",
+    promise="Asking what would be chosen never waits for a network, and a service that is down breaks only the calls to it.",
+)
+def created_without_io(bench: Bench) -> None:
+    """Making the provider object opens no connection, looks no name up and starts no process."""
+    with refusing_url() as url:
+        config = bench.subject.config(url + bench.wire.base)
+        found = probe.creation(bench.subject.info.factory, config, bench.subject.patience)
+    expect(not found["error"], f"{bench.subject.info.factory} raised {found['error']}")
+    expect(not found["events"], f"{bench.subject.info.factory} did I/O: {'; '.join(found['events'])}")
+
+
+@check(
+    GROUP,
+    requires=("metadata-valid",),
+    wire=False,
+    both=False,
+    fix="Declare what is needed: Setting('url', env='ACME_URL', required=True), needs_auth=True; and ask for "
+    "nothing else in create().",
+    promise="Who has forgotten a key reads which variable to set, before anything is sent.",
+)
+def missing_key_named(bench: Bench) -> None:
+    """Without a required setting the provider is left out with its name and variable; with only those it is made."""
+    info, subject = bench.subject.info, bench.subject
+    with refusing_url() as url:
+        address = url + bench.wire.base
+        for setting in info.all_settings:
+            if setting.required and setting.default is None:
+                hub = bench.hub(address, without=frozenset({setting.name}))
+                said = _refused(hub, bench)
+                expect(
+                    setting.name in said and variable(setting, subject.name, subject.name) in said,
+                    f"without {setting.name!r} the caller reads: {said}",
+                )
+        # The address as well: one that is needed and has no default is a required setting.
+        optional = frozenset(s.name for s in info.all_settings if not s.required and s.name not in subject.settings)
+        instance = bench.hub(address, without=optional)._registry.instance(subject.name)  # noqa: SLF001 - the kit is the core's own
+        try:
+            assert instance is not None  # noqa: S101 - it is ready: the entry point is valid
+            instance.provider()
+        except Exception as error:
+            raise CheckFailed(f"with only its required settings it cannot be made: {type(error).__name__}: {error}") from error
+
+
+def _refused(hub: Hub, bench: Bench) -> str:
+    try:
+        plan = hub.explain(bench.subject.target, "Hello")
+    except NoCapableProviderError as error:
+        return str(error)
+    except ProviderHubError as error:
+        return f"{type(error).__name__}: {error}"
+    return f"nothing: it would be tried ({plan})"
+
+
+@check(
+    GROUP,
+    requires=("metadata-valid",),
+    both=False,
+    fix="Let `discover` ask the service with the given config, and return ModelInfo objects or names.",
+    promise="`providerhub models` shows what the account really has.",
+)
+def models_listed(bench: Bench) -> None:
+    """Where the provider can list the service's models, it gives those that the service names."""
+    info = bench.subject.info
+    if not info.discover:
+        raise NotApplicable("it declares no `discover`")
+    names = ("conformance-large", "conformance-small")
+    body = bench.wire.listing(names)
+    if body is None:
+        raise NotApplicable("the wire cannot list models")
+    server = bench.serve(http_response(200, body))
+    found = import_object(info.discover)(bench.subject.config(server.url + bench.wire.base))
+    got = {model if isinstance(model, str) else model.name for model in found}
+    expect(set(names) <= got, f"the service lists {', '.join(names)}; discover gave {sorted(got)}")

@@ -1,0 +1,46 @@
+"""Makes a provider in this process, and says what that did: run by `probe`, as a script, so that nothing else is imported.
+
+Reads a pickled order from standard input; writes one JSON object.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pickle
+import sys
+from typing import Any
+
+WATCHED = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "subprocess.Popen", "os.system")
+"""Audit events (PEP 578) of connections, look-ups and processes."""
+
+
+def main() -> None:
+    """Read the order, make the provider, say what it did."""
+    order = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
+    sys.path[:] = order["path"]
+    events: list[str] = []
+    watching = False
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if watching and event in WATCHED:
+            events.append(f"{event} {arguments[1] if event == 'socket.connect' else arguments[0]!r}")
+
+    error = ""
+    sys.addaudithook(watch)
+    try:
+        config = importlib.import_module("providerhub").ProviderConfig(**order["config"])
+        create = getattr(importlib.import_module(order["module"]), order["attribute"])
+        watching = True
+        create(config)
+    except BaseException as raised:  # noqa: BLE001 - told to the check
+        error = f"{type(raised).__name__}: {raised}"
+    watching = False
+    sys.stdout.write(json.dumps({"events": events, "error": error}) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # what the provider left behind, threads included, must not keep the process
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""What a run has proven, for people, for programs, and as a badge."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from typing import Any
+from xml.sax.saxutils import escape
+
+import attrs
+
+from providerhub import __version__
+from providerhub_conformance._kit.check import Check
+
+OUTCOMES = ("passed", "failed", "blocked", "waived", "not applicable")
+"""How a check can end. *Blocked*: a check that it requires failed, so that it says nothing.
+*Waived*: it failed as its waiver says."""
+
+_GREEN, _YELLOW, _RED = "#4c1", "#dfb317", "#e05d44"
+
+
+@attrs.frozen
+class Result:
+    """How one check ended.
+
+    Args:
+        check: The check.
+        outcome: One of `OUTCOMES`.
+        detail: What was found; for a blocked one the check at fault, for a waived one the reason.
+        seconds: Seconds that it took.
+    """
+
+    check: Check
+    outcome: str
+    detail: str = ""
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        """What an assertion says: what was found, what it means, and what to do."""
+        lines = [f"{self.check.name}: {self.detail}", f"  checked: {self.check.means}"]
+        lines += [f"  to mend: {self.check.fix}", f"  protects: {self.check.promise}"]
+        return "\n".join(lines)
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """What a run has proven of one provider.
+
+    Args:
+        provider: The provider.
+        distribution: What brings it, with its version.
+        model: The model that was asked for.
+        wire: The protocol that was played.
+        results: Every check's, in order.
+    """
+
+    provider: str
+    distribution: str
+    model: str
+    wire: str
+    results: tuple[Result, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return not any(result.outcome in {"failed", "blocked"} for result in self.results)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many checks ended in which way."""
+        found = Counter(result.outcome for result in self.results)
+        return {outcome: found[outcome] for outcome in OUTCOMES}
+
+    @property
+    def summary(self) -> str:
+        """The counts as a line."""
+        return ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items() if count)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON can hold it."""
+        return {
+            "provider": self.provider,
+            "distribution": self.distribution,
+            "model": self.model,
+            "wire": self.wire,
+            "providerhub": __version__,
+            "python": platform.python_version(),
+            "ok": self.ok,
+            "counts": self.counts,
+            "checks": [
+                {
+                    "name": r.check.name,
+                    "group": r.check.group,
+                    "outcome": r.outcome,
+                    "detail": r.detail,
+                    "seconds": round(r.seconds, 4),
+                }
+                for r in self.results
+            ],
+        }
+
+    def badge(self) -> str:
+        """The badge's text: how many of the checks that apply have passed."""
+        counts = self.counts
+        applicable = len(self.results) - counts["not applicable"]
+        text = f"{counts['passed']}/{applicable}"
+        return f"{text}, {counts['waived']} waived" if counts["waived"] else text
+
+    def badge_json(self) -> str:
+        """The badge as shields.io reads it (its "endpoint" schema, version 1)."""
+        value = {
+            "schemaVersion": 1,
+            "label": "providerhub conformance",
+            "message": self.badge(),
+            "color": self._color().lstrip("#"),
+        }
+        return json.dumps(value, indent=2) + "\n"
+
+    def badge_svg(self) -> str:
+        """The badge as a picture."""
+        label, message = "providerhub conformance", self.badge()
+        left, right = 7 * len(label) + 4, 7 * len(message) + 12
+        middle = left + right / 2
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" '
+            f'aria-label="{escape(label)}: {escape(message)}">'
+            f'<rect width="{left}" height="20" fill="#555"/><rect x="{left}" width="{right}" height="20" fill="{self._color()}"/>'
+            '<g fill="#fff" text-anchor="middle" font-family="Verdana,Geneva,DejaVu Sans,sans-serif" font-size="11">'
+            f'<text x="{left / 2}" y="14">{escape(label)}</text><text x="{middle}" y="14">{escape(message)}</text></g></svg>\n'
+        )
+
+    def _color(self) -> str:
+        if not self.ok:
+            return _RED
+        return _YELLOW if self.counts["waived"] else _GREEN

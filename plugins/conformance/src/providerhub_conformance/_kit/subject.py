@@ -1,0 +1,137 @@
+"""What is being tested: an installed provider, with what its author told the kit about it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from providerhub import ConfigurationError, Model, ModelInfo, ProviderConfig, ProviderInfo, Secret, Settings
+from providerhub._finding.discovery import PluginRecord, Plugins
+from providerhub_conformance._kit.outcome import CheckFailed
+from providerhub_conformance._kit.wire import NoWire, Wire
+
+CANARY = "conformance-canary-5e0c1b"
+"""Stands for every key. It is looked for wherever a key must not be."""
+DEFAULT_MODEL = "conformance-model"
+PATIENCE = 10.0
+
+
+@attrs.frozen(kw_only=True)
+class Subject:
+    """One provider under test.
+
+    Args:
+        name: The provider's name.
+        wire: How its service speaks.
+        chosen: The model to ask for: a name, or a `ModelInfo` that also says what it can do; `None` for the first declared.
+        settings: Values of declared settings, where the kit's own would not do.
+        patience: Seconds after which a call is held to hang.
+    """
+
+    name: str
+    wire: Wire
+    chosen: str | ModelInfo | None = None
+    settings: Mapping[str, Any] = attrs.field(factory=dict)
+    patience: float = PATIENCE
+
+    @property
+    def has_wire(self) -> bool:
+        """Whether the service can be played."""
+        return not isinstance(self.wire, NoWire)
+
+    @functools.cached_property
+    def record(self) -> PluginRecord | None:
+        """What discovery finds under the name; `None` for nothing."""
+        try:
+            plugins = Plugins(Settings(allow=frozenset({self.name})).with_environment({}))
+        except ConfigurationError:
+            return None
+        return plugins.load(self.name)
+
+    @property
+    def info(self) -> ProviderInfo:
+        """What the plugin declares.
+
+        Raises:
+            CheckFailed: It declares nothing that can be read.
+        """
+        if self.record is None or self.record.info is None:
+            raise CheckFailed(
+                f"there is no usable provider {self.name!r}: {self.record.reason if self.record else 'not installed'}"
+            )
+        return self.record.info
+
+    @functools.cached_property
+    def declared(self) -> ModelInfo | None:
+        """The declared entry that the chosen model falls under, exact names first."""
+        models = self.info.models
+        if self.chosen is None:
+            return models[0] if models else None
+        name = self.chosen if isinstance(self.chosen, str) else self.chosen.name
+        exact = [m for m in models if name == m.name or name in m.aliases]
+        prefixed = sorted((m for m in models if m.is_prefix and name.startswith(m.name[:-1])), key=lambda m: -len(m.name))
+        return next(iter((*exact, *prefixed)), None)
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model that is asked for, and what it is said to be able to do."""
+        if isinstance(self.chosen, ModelInfo):
+            return self.chosen
+        return self.declared or ModelInfo(self.chosen or DEFAULT_MODEL)
+
+    @property
+    def asked_name(self) -> str:
+        """The model's name as a caller gives it."""
+        name = self.chosen if isinstance(self.chosen, str) else self.model.name
+        return name[:-1] + DEFAULT_MODEL if name.endswith("*") else name
+
+    @property
+    def sent_name(self) -> str:
+        """The model's name as the service must get it."""
+        declared = self.declared
+        return declared.name if declared is not None and self.asked_name in declared.aliases else self.asked_name
+
+    @property
+    def target(self) -> Model:
+        """The model, pinned to the provider."""
+        return Model(self.asked_name, self.name)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values of all secret settings, as the kit sets them."""
+        return tuple(str(self._value(s.name)) for s in self.info.all_settings if s.secret)
+
+    def config(self, url: str | None, *, without: frozenset[str] = frozenset()) -> ProviderConfig:
+        """Set an instance up.
+
+        Args:
+            url: The service's address; `None` for a provider that has none.
+            without: Settings to leave out.
+
+        Returns:
+            Its configuration.
+        """
+        known = {setting.name: setting for setting in self.info.all_settings}
+        values: dict[str, Any] = {}
+        for name, setting in known.items():
+            if name == "url" or name in without:
+                continue
+            if name in self.settings or setting.secret or (setting.required and setting.default is None):
+                values[name] = self._value(name)
+        values |= {name: value for name, value in self.settings.items() if name not in known and name not in without}
+        key = values.pop("api_key", None)
+        address = values.pop("url", None) or (self.settings.get("url", url) if "url" not in without else None)
+        # A `ModelInfo` of the author's stands beside those that the plugin declares; a mere name does where nothing fits.
+        own = isinstance(self.chosen, ModelInfo) and self.declared != self.chosen
+        models = (self.chosen,) if own else () if self.declared is not None else (self.asked_name,)
+        return ProviderConfig(name=self.name, url=address, api_key=key, options=values, models=models)
+
+    def _value(self, name: str) -> Any:
+        given = self.settings.get(name)
+        if isinstance(given, Secret):
+            return given.reveal()
+        secret = any(s.name == name and s.secret for s in self.info.all_settings)
+        return given if given is not None else CANARY if secret else f"conformance-{name}"

@@ -1,0 +1,143 @@
+"""The class that a plugin's author derives from; pytest collects its checks, and so does `providerhub conformance`."""
+
+from __future__ import annotations
+
+import sys
+import unittest
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from providerhub import ModelInfo
+from providerhub_conformance._kit.catalogue import CHECKS
+from providerhub_conformance._kit.check import Check
+from providerhub_conformance._kit.outcome import CheckFailed
+from providerhub_conformance._kit.report import Report
+from providerhub_conformance._kit.session import Session
+from providerhub_conformance._kit.subject import PATIENCE, Subject
+from providerhub_conformance._kit.wire import Wire
+
+OPTIONS = frozenset({"provider", "wire", "model", "settings", "waive", "patience"})
+"""What a subclass may say."""
+
+
+def _sessions_own(cls: type[ProviderConformance]) -> Session:
+    """The class's one session: checks that others require run once."""
+    found = vars(cls).get("_session")
+    if not isinstance(found, Session):
+        found = Session(cls.subject(), cls.waive)
+        cls._session = found
+    return found
+
+
+class ProviderConformance:
+    """Checks that an installed provider keeps the promises that callers rely on, without a network and without a key.
+
+    >>> from providerhub_conformance import OpenAIChatWire, ProviderConformance
+    >>> class TestAcme(ProviderConformance):
+    ...     provider = "acme"
+    ...     wire = OpenAIChatWire()
+    ...     model = "acme-large"
+
+    The kit plays the service on loopback, right and wrong. A check cannot be overridden; one that the provider cannot pass is
+    waived by name with a reason, and must then fail.
+
+    Attributes:
+        provider: The provider's name, which is its entry point's.
+        wire: How its service speaks.
+        model: What to ask for; the first declared model by default. A `ModelInfo` also says what a model that is not declared can
+            do.
+        settings: Values of settings for which the kit's own would not do. The kit sets `url` to its server, and every secret
+            to a canary.
+        waive: Check name → why the provider may fail it.
+        patience: Seconds after which a call is held to hang.
+
+    Raises:
+        TypeError: When a subclass is made: it overrides a check, waives one without a reason or one that there is not, or lacks
+            `provider` or `wire`.
+    """
+
+    provider: ClassVar[str]
+    wire: ClassVar[Wire]
+    model: ClassVar[str | ModelInfo | None] = None
+    settings: ClassVar[Mapping[str, Any]] = {}
+    waive: ClassVar[Mapping[str, str]] = {}
+    patience: ClassVar[float] = PATIENCE
+    _session: ClassVar[Session | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _refuse_overrides(cls)
+        _refuse_waivers(cls.__name__, cls.waive)
+        if not isinstance(getattr(cls, "provider", None), str) or not isinstance(getattr(cls, "wire", None), Wire):
+            raise TypeError(
+                f"{cls.__name__} must say provider = 'its name' and wire = a Wire, such as OpenAIChatWire() or NoWire()"
+            )
+
+    @classmethod
+    def subject(cls) -> Subject:
+        """What is tested."""
+        return Subject(
+            name=cls.provider, wire=cls.wire, chosen=cls.model, settings=cls.settings, patience=cls.patience
+        )  # fmt: skip
+
+    @classmethod
+    def report(cls) -> Report:
+        """Run every check, and say what is proven. Needs no test runner."""
+        session = Session(cls.subject(), cls.waive)
+        results = tuple(session.result(name) for name in CHECKS)
+        record = session.subject.record
+        return Report(
+            provider=cls.provider,
+            distribution=f"{record.distribution} {record.version}".strip() if record else "not installed",
+            model=session.subject.asked_name if record is not None and record.info is not None else "",
+            wire=type(cls.wire).__name__,
+            results=results,
+        )
+
+
+def _refuse_overrides(cls: type[ProviderConformance]) -> None:
+    own = {name for name in vars(ProviderConformance) if name not in OPTIONS and not name.startswith("__")} - {"_session"}
+    for base in cls.__mro__:
+        if base is ProviderConformance:
+            break
+        for name in sorted(own & vars(base).keys()):
+            check = name.removeprefix("test_").replace("_", "-")
+            what = f"overrides the check {check!r}" if check in CHECKS else f"overrides {name!r}, which belongs to the kit"
+            raise TypeError(f"{base.__name__} {what}; waive = {{{check!r}: 'why'}} says that it is expected to fail")
+
+
+def _refuse_waivers(where: str, waive: Mapping[str, str]) -> None:
+    for name, reason in waive.items():
+        if name not in CHECKS:
+            raise TypeError(f"{where} waives {name!r}, and there is no such check; the checks: {', '.join(CHECKS)}")
+        if not isinstance(reason, str) or not reason.strip():
+            raise TypeError(f"{where} waives {name!r} without a reason; say why the provider may fail it")
+
+
+def _method(check: Check) -> Callable[[ProviderConformance], None]:
+    def test(self: ProviderConformance) -> None:
+        result = _sessions_own(type(self)).result(check.name)
+        if result.outcome == "failed":
+            raise CheckFailed(str(result))
+        if result.outcome == "waived":
+            _expected_failure(result.detail)
+        if result.outcome != "passed":
+            shown = f"blocked: {result.detail} fails" if result.outcome == "blocked" else f"not applicable: {result.detail}"
+            raise unittest.SkipTest(shown)
+
+    test.__name__ = check.method
+    test.__qualname__ = f"ProviderConformance.{check.method}"
+    test.__doc__ = check.means
+    return test
+
+
+def _expected_failure(reason: str) -> None:
+    """End a test as an expected failure in pytest, as a skipped one anywhere else."""
+    pytest = sys.modules.get("pytest")
+    if pytest is not None:
+        pytest.xfail(f"waived: {reason}")
+    raise unittest.SkipTest(f"waived: {reason}")
+
+
+for _check in CHECKS.values():
+    setattr(ProviderConformance, _check.method, _method(_check))

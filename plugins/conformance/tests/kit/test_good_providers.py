@@ -1,0 +1,63 @@
+"""Providers that keep every promise pass, and what does not apply to them is said to be so."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from providerhub_conformance import CHECKS
+
+NEVER = {"models-listed", "claimed-json-schema"}
+EXPECTED = {
+    "TestOpenAI": set(),
+    "TestAlias": set(),
+    "TestAsync": set(),
+    "TestAnthropic": NEVER,
+    "TestSilent": {name for name, check in CHECKS.items() if check.group in {"streaming", "secrets"}}
+    | {"claimed-tools", "tool-results-carried", "claimed-images", "claimed-json-schema"}
+    | {"malformed-chunk", "error-event", "endless-line-capped", "stall-timeout"},
+    "TestInside": {name for name, check in CHECKS.items() if check.wire} | {"key-not-in-repr"},
+}
+
+
+def _report(name):
+    import conformance_suites
+
+    return getattr(conformance_suites, name).report()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_passes_with_no_waiver(name):
+    report = _report(name)
+    found = {result.check.name: f"{result.outcome}: {result.detail}" for result in report.results if result.outcome != "passed"}
+    assert {check for check, text in found.items() if text.startswith("not applicable")} == EXPECTED[name], found
+    assert set(found) == EXPECTED[name], found
+    assert report.ok
+
+
+def test_no_wire_is_named_as_what_keeps_a_check_from_applying():
+    details = {result.detail for result in _report("TestInside").results if result.check.wire}
+    assert details == {"no wire"}
+
+
+def test_the_kit_leaves_neither_threads_nor_descriptors_nor_settings_behind(monkeypatch):
+    monkeypatch.setenv("CONFORMANCE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    _report("TestOpenAI")  # what is made once and kept, such as the watchdog, is there now
+    gc.collect()
+    threads, environment = {thread.name for thread in threading.enumerate()}, dict(os.environ)
+    descriptors = _descriptors()
+    assert _report("TestOpenAI").ok
+    gc.collect()
+    assert {thread.name for thread in threading.enumerate()} <= threads
+    assert dict(os.environ) == environment
+    assert _descriptors() <= descriptors
+
+
+def _descriptors():
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.is_dir() else 0

@@ -1,0 +1,99 @@
+"""Commands that other distributions add: entry-point group `providerhub.commands`, a name → `module:command`.
+
+The metadata of the installed distributions is read for the overview. A command is imported when it runs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import click
+
+from providerhub._finding.installed import distributions, entry_points, name_and_version
+
+GROUP = "providerhub.commands"
+
+
+class Extension(NamedTuple):
+    """A command by its entry point.
+
+    Args:
+        name: The command's name.
+        target: The click command, as `module:command`.
+        distributions: The distributions that offer a command of this name. It is unusable when there are several.
+    """
+
+    name: str
+    target: str
+    distributions: tuple[str, ...]
+
+    @property
+    def line(self) -> str:
+        """The command's line in the overview."""
+        return f"Added by {self.distributions[0]}." if len(self.distributions) == 1 else f"Unusable: {self._conflict}."
+
+    @property
+    def _conflict(self) -> str:
+        return f"offered by {' and '.join(self.distributions)}; uninstall one of them"
+
+    def command(self) -> click.Command:
+        """Import the command.
+
+        Returns:
+            The command, or one in its place that fails with the reason why it cannot be used.
+        """
+        if len(self.distributions) > 1:
+            return self._broken(self._conflict, None)
+        try:
+            found = loaded(self.target)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 -- a distribution may raise anything at import, SystemExit included
+            return self._broken(f"importing {self.target} raised {type(error).__name__}: {error}", error)
+        if not isinstance(found, click.Command):
+            return self._broken(f"{self.target} is not a click command, but of type {type(found).__name__}", None)
+        return found
+
+    def _broken(self, reason: str, cause: BaseException | None) -> click.Command:
+        def fail() -> None:
+            from providerhub import PluginError  # noqa: PLC0415 -- the help must not wait for the core
+
+            owner = self.distributions[0]
+            raise PluginError(f"the command {self.name!r} of {owner} cannot be used: {reason}", plugin=owner) from cause
+
+        anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+        return click.Command(self.name, callback=fail, add_help_option=False, context_settings=anything)
+
+
+def loaded(target: str) -> Any:
+    """Import a name.
+
+    Args:
+        target: `module:name`; the name may have dots.
+    """
+    module, _, name = target.partition(":")
+    found: Any = import_module(module.strip())
+    for part in filter(None, name.strip().split(".")):
+        found = getattr(found, part)
+    return found
+
+
+def extensions() -> dict[str, Extension]:
+    """Read which commands the installed distributions add, by name. Broken metadata is left to `providerhub doctor`."""
+    offered: dict[str, dict[str, str]] = {}
+    seen: set[str] = set()
+    for distribution in distributions():
+        try:
+            text = distribution.read_text("entry_points.txt") or ""
+            if GROUP not in text:  # most distributions: parsing them all would cost most of the time
+                continue
+            owner = name_and_version(distribution)[0]
+            entries = [(name, target) for group, name, target in entry_points(text) if group == GROUP]
+        except Exception:  # noqa: BLE001, S112 -- any broken metadata on this machine must not stop the others
+            continue
+        if owner not in seen:  # the first copy on the path shadows the others
+            seen.add(owner)
+            for name, target in entries:
+                offered.setdefault(name, {})[owner] = target
+    return {name: Extension(name, next(iter(by.values())), tuple(sorted(by))) for name, by in sorted(offered.items())}
