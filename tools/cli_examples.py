@@ -1,10 +1,10 @@
-"""Run the commands that the reference shows, against the Lockchat sandbox, and keep what they print.
+"""Run the commands that the reference shows, against the Lockchat sandbox, and write their output to files.
 
     python tools/cli_examples.py            write docs/reference/cli-examples/
-    python tools/cli_examples.py --check    fail where a file is not what its commands print now
+    python tools/cli_examples.py --check    fail if the output differs from a file
 
-Needs the installed script and all plugins of this repository, as the tox environment `docs` has them. What differs from run
-to run (ports, times, versions) is replaced.
+The installed script and all plugins of this repository are needed, as in the tox environment `docs`. Ports, times and versions
+differ from run to run, so they are replaced.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ EXAMPLES = {
     "models": ["providerhub models 'gpt-*'"],
     "route": ["providerhub route gpt-4 --stream", "providerhub route gpt-44"],
 }
-"""Command → what is typed into a shell, in a folder of its own, one line after the other."""
+"""Command → lines for a shell, which run one after the other in a folder of their own."""
 
 FILES = {
     "requests.jsonl": '{"id": "a", "messages": "One"}\nnot json\n{"id": "b", "model": "gpt-3.5-turbo", "messages": "Two"}\n',
@@ -79,7 +79,7 @@ def environment(url: str, folder: str) -> dict[str, str]:
 
 
 def run(line: str, folder: str, environ: dict[str, str]) -> str:
-    """What a line prints, on both of its streams, and how it ends where that is not well."""
+    """A line and its output, standard error included, and its exit code unless that is 0."""
     done = subprocess.run(
         ["/bin/sh", "-c", line], cwd=folder, env=environ, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=60, check=False,
@@ -92,7 +92,7 @@ def run(line: str, folder: str, environ: dict[str, str]) -> str:
 
 
 def example(lines: list[str], url: str) -> str:
-    """A command's examples as Markdown."""
+    """The examples of a command as Markdown."""
     with tempfile.TemporaryDirectory() as folder:
         for name, text in FILES.items():
             (Path(folder) / name).write_text(text, "utf-8")
@@ -102,7 +102,7 @@ def example(lines: list[str], url: str) -> str:
 
 
 def stale(path: Path, fresh: str) -> bool:
-    """Whether a file is not what it should be; the difference is printed."""
+    """Whether a file differs from the present output; print the difference."""
     kept = path.read_text("utf-8") if path.exists() else ""
     sys.stdout.writelines(
         difflib.unified_diff(kept.splitlines(keepends=True), fresh.splitlines(keepends=True), str(path), "printed now")
@@ -117,14 +117,14 @@ def main() -> int:
         The process's exit code.
     """
     parser = argparse.ArgumentParser(description="Run the examples of the command line's reference.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where a file is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is stale")
     check: bool = parser.parse_args().check
     with serve(delay=0.0) as url:
         fresh = {EXAMPLES_DIR / f"{name}.md": example(lines, url) for name, lines in EXAMPLES.items()}
     if check:
         found = [stale(path, text) for path, text in fresh.items()]
         if any(found):
-            print("stale: run `python tools/cli_examples.py` and commit what it writes")
+            print("stale: run `python tools/cli_examples.py` and commit the files that it writes")
         return int(any(found))
     EXAMPLES_DIR.mkdir(parents=True, exist_ok=True)
     for path, text in fresh.items():

@@ -75,10 +75,10 @@ class Batch:
     """One run.
 
     Args:
-        source: The input.
-        done: The results of earlier runs.
-        sink: Takes the results.
-        bar: Shows the progress.
+        source: The input, a file or standard input.
+        done: The results of earlier runs, which are not sent again.
+        sink: Takes each result as a line.
+        bar: Shows the progress in a terminal.
     """
 
     def __init__(self, source: BinaryIO, done: results.Done, sink: results.Appender, bar: Bar) -> None:
@@ -86,7 +86,7 @@ class Batch:
         self._done = done
         self._sink = sink
         self._bar = bar
-        self._sent: dict[int, Job] = {}
+        self.under_way: dict[int, Job] = {}
         self._last = 0
         self.summary = Summary()
 
@@ -94,7 +94,7 @@ class Batch:
         """Send the lines that have no result yet.
 
         Args:
-            hub: Answers the requests.
+            hub: Sends the requests to the providers.
             model: The model to ask if a line names none.
             concurrency: Maximum number of calls at once.
 
@@ -109,11 +109,6 @@ class Batch:
         self.summary.seconds = time.monotonic() - start
         if not self.summary.interrupted:
             _check_length(self._source, self._last, self._done)
-
-    @property
-    def under_way(self) -> int:
-        """The number of calls without a result."""
-        return len(self._sent)
 
     def _requests(self, model: str | None) -> Iterator[Mapping[str, Any]]:
         number = 0
@@ -130,12 +125,12 @@ class Batch:
             if made.problem:
                 self._refuse(made, made.problem)
             else:
-                self._sent[number] = made
+                self.under_way[number] = made
                 number += 1
                 yield made.request
 
     def _finish(self, outcome: Outcome) -> None:
-        sent = self._sent.pop(outcome.index)
+        sent = self.under_way.pop(outcome.index)
         if outcome.completion is not None:
             self._answer(sent, outcome.completion)
         elif isinstance(outcome.error, InvalidRequestError):
@@ -219,7 +214,7 @@ def _stopping(batch: Batch, bar: Bar) -> Iterator[None]:
             bar.stop()
             os._exit(130)  # threads that wait for a provider would delay the exit; the output is whole at any moment
         batch.summary.interrupted = True
-        text = f"Stopping after {batch.under_way} calls that are under way; Ctrl-C again leaves at once, and wastes them.\n"
+        text = f"Stopping after {len(batch.under_way)} calls that are under way; Ctrl-C again leaves at once, and wastes them.\n"
         os.write(2, text.encode())  # unbuffered: the signal may have interrupted a buffered write
 
     if before is signal.SIG_IGN:  # a background job of a shell without job control

@@ -49,9 +49,9 @@ class Job:
     """The request of a line.
 
     Args:
-        line: The line.
+        line: The line of the input.
         echo: The `id` and the user's own fields, which the result repeats.
-        request: Keywords of `complete`.
+        request: Keywords of `complete`; empty if there is a problem.
         problem: Why the line is not a request; `None` if it is one.
     """
 
@@ -70,12 +70,7 @@ def lines(source: Iterable[bytes]) -> Iterator[Line]:
 
 
 def job(line: Line, model: str | None) -> Job:
-    """Read a line.
-
-    Args:
-        line: The line.
-        model: The model to ask if the line names none.
-    """
+    """Read a line; `model` is the model to ask if the line names none."""
     made = Job(line)
     try:
         given = _object(line.raw)

@@ -38,16 +38,7 @@ class Done:
         return len(self._status) - 1 if any(self.counts.values()) else 0
 
     def add(self, number: int, digest: str, status: int) -> bool:
-        """Record a result.
-
-        Args:
-            number: The line's number.
-            digest: The line's digest.
-            status: `OK` or `FAILED`.
-
-        Returns:
-            Whether the line had no result before.
-        """
+        """Record a line's result; false if the line has one already."""
         if self.status(number):
             return False
         missing = number + 1 - len(self._status)
@@ -78,14 +69,7 @@ def _short(digest: str) -> int:
 
 
 def record(number: int, digest: str, status: str, rest: Mapping[str, Any]) -> bytes:
-    """A result as a line of the output.
-
-    Args:
-        number: The line's number.
-        digest: The line's digest.
-        status: `"ok"` or `"failed"`.
-        rest: The other fields of the result.
-    """
+    """A result as a line of the output, with `rest` as its further fields; the status is `"ok"` or `"failed"`."""
     value = {"line": number, "input": digest, "status": status, **rest}
     try:
         return json.dumps(value, ensure_ascii=False).encode() + b"\n"
@@ -94,10 +78,7 @@ def record(number: int, digest: str, status: str, rest: Mapping[str, Any]) -> by
 
 
 def read(path: Path) -> Done:
-    """Read the results of earlier runs, and repair the end of a file that a killed run left.
-
-    Args:
-        path: The output; it need not exist.
+    """Read the results of earlier runs, if any, and repair the end of a file that a killed run left.
 
     Raises:
         click.ClickException: The file holds something else, or two results for a line.
@@ -165,14 +146,7 @@ class Appender:
         self._synced = time.monotonic()
 
     def append(self, data: bytes) -> None:
-        """Write a result.
-
-        Args:
-            data: The line, with its end.
-
-        Raises:
-            OSError: The disk is full, or the reader has gone.
-        """
+        """Write a result, as a line with its end."""
         left = memoryview(data)
         while left:
             left = left[self._file.write(left) :]

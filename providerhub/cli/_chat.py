@@ -13,7 +13,7 @@ from providerhub import Hub, Message, ProviderHubError, Route
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 from providerhub.cli._app import DEBUG
-from providerhub.cli._failures import reported
+from providerhub.cli._failures import as_click
 from providerhub.cli._lines import Lines
 
 INTERRUPTED = " [interrupted]"
@@ -33,7 +33,7 @@ class Conversation:
     """The messages so far, and the model to ask.
 
     Args:
-        hub: Answers the questions.
+        hub: Sends the questions to the providers.
         model: The model to ask.
         system: The system message, if any.
         keywords: Keywords of every call.
@@ -54,21 +54,11 @@ class Conversation:
         self.unanswered = self.route = None
 
     def plan(self, model: str) -> str:
-        """The candidates for the next question.
-
-        Args:
-            model: The model to ask.
-
-        Raises:
-            CallerError: No provider can answer.
-        """
+        """The candidates for the next question; raises `CallerError` if there are none."""
         return str(self._hub.explain(model, self._with("?"), stream=True, **self._keywords))
 
     def ask(self, question: str) -> bool:
         """Ask a question and write the answer as it comes. Both are kept if there is an answer.
-
-        Args:
-            question: The user's message.
 
         Returns:
             Whether the answer is complete; false if Ctrl-C stopped it.
@@ -112,7 +102,7 @@ class Session:
     """Reads lines until the input ends; each is a question or a command.
 
     Args:
-        talk: The conversation.
+        talk: The conversation, which keeps the messages.
         ctx: Click's context of the command.
     """
 
@@ -120,6 +110,7 @@ class Session:
         self._talk = talk
         self._ctx = ctx
         self._lines = Lines(self._offers)
+        self.interactive = self._lines.interactive
         self.failures = 0
         self._commands: dict[str, Callable[[str], None]] = {
             "/model": self._model,
@@ -128,11 +119,6 @@ class Session:
             "/clear": self._clear,
             "/help": lambda _: _note(HELP),
         }
-
-    @property
-    def interactive(self) -> bool:
-        """Whether the lines come from a terminal."""
-        return self._lines.interactive
 
     def run(self) -> None:
         """Answer until the input ends, or `/quit`.
@@ -210,7 +196,7 @@ class Session:
 
     def _fail(self, error: ProviderHubError | click.ClickException) -> None:
         self.failures += 1
-        text = reported(error, debug=self._ctx.meta.get(DEBUG, False)).format_message()
+        text = as_click(error, debug=self._ctx.meta.get(DEBUG, False)).format_message()
         if self._talk.unanswered and isinstance(error, ProviderHubError) and self.interactive:
             text += "; /retry asks again, /model NAME asks another model"
         _note(f"Error: {text}")

@@ -9,29 +9,11 @@ import stat
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 import attrs
 
-from providerhub import (
-    AuthenticationError,
-    ConfigurationError,
-    DeadlineExceededError,
-    Hub,
-    InstanceView,
-    Model,
-    ModelNotFoundError,
-    ProviderConnectionError,
-    ProviderHubError,
-    ProviderTimeoutError,
-    QuotaExceededError,
-    RateLimitError,
-    RetryPolicy,
-    Secret,
-    Setting,
-    Settings,
-    TLSError,
-)
+import providerhub
+from providerhub import Hub, InstanceView, Model, ProviderHubError, RetryPolicy, Secret, Setting, Settings
 from providerhub._finding.discovery import Plugins
 from providerhub._finding.registry import INSTALL_HINT
 from providerhub._settings.file import SettingsFile, read, settings_path
@@ -43,22 +25,12 @@ from providerhub.cli._imports import Import
 from providerhub.cli._settings import environment_problems, is_optional, problems
 
 
-class Configuration(NamedTuple):
-    """The settings of this user, without their mistakes.
+def configuration() -> tuple[str | None, Settings, list[Finding]]:
+    """Read the settings file and the environment, and leave out the mistakes.
 
-    Args:
-        file: The path of the settings file, or `None` if there is none to look for.
-        settings: Settings with which a hub can be made.
-        findings: The mistakes.
+    Returns:
+        The path of the settings file, or `None` without a configuration folder; settings for a hub; the findings.
     """
-
-    file: str | None
-    settings: Settings
-    findings: tuple[Finding, ...]
-
-
-def configuration() -> Configuration:
-    """Read the settings file and the environment, and leave out the mistakes."""
     found: list[Finding] = []
     try:
         path = settings_path(os.environ)
@@ -74,7 +46,7 @@ def configuration() -> Configuration:
     environ = {name: value for name, value in os.environ.items() if not any(text.startswith(f"{name} ") for text in wrong)}
     origins = {name: f"{file.path}:{line}" for name, line in file.lines.items()}
     settings, _ = apply_environment(Settings(**file.values, origins=origins), environ, ())
-    return Configuration(path, _installed_only(settings), tuple(found))
+    return path, _installed_only(settings), found
 
 
 def _installed_only(settings: Settings) -> Settings:
@@ -115,9 +87,9 @@ def imported(name: str, distribution: str, went: Import, slow: float, rest: str)
     """Check the import of a plugin.
 
     Args:
-        name: The plugin's name.
+        name: The name of its entry point.
         distribution: The distribution that supplies it.
-        went: The import.
+        went: The trial import of its module.
         slow: Seconds from which an import is slow.
         rest: Continues the remedy of an import that is fatal.
     """
@@ -156,7 +128,7 @@ def provider(view: InstanceView, settings: Settings, file: str | None) -> Iterat
     """Check a provider without a call.
 
     Args:
-        view: The provider.
+        view: The provider as the hub shows it.
         settings: The settings of the hub.
         file: The path of the settings file.
     """
@@ -220,14 +192,14 @@ def _options(view: InstanceView, settings: Settings) -> Iterator[Finding]:
 
 _WAY = "check its url and the network in between (proxy, firewall)"
 _HINTS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
-    ((AuthenticationError,), "check its key: `providerhub settings show` shows the key's origin"),
-    ((QuotaExceededError,), "the account has no quota left: see the provider's billing page"),
-    ((RateLimitError,), "it works, but limits the rate of requests: try later"),
-    ((TLSError,), "for a private authority, set ca_bundle under its [providers] entry"),
-    ((ProviderTimeoutError, DeadlineExceededError), f"{_WAY}, or allow more time with --timeout"),
-    ((ProviderConnectionError,), _WAY),
-    ((ConfigurationError,), "`providerhub settings show` shows the origins of its values"),
-    ((ModelNotFoundError,), "`providerhub models --refresh` lists its models"),
+    ((providerhub.AuthenticationError,), "check its key: `providerhub settings show` shows the key's origin"),
+    ((providerhub.QuotaExceededError,), "the account has no quota left: see the provider's billing page"),
+    ((providerhub.RateLimitError,), "it works, but limits the rate of requests: try later"),
+    ((providerhub.TLSError,), "for a private authority, set ca_bundle under its [providers] entry"),
+    ((providerhub.ProviderTimeoutError, providerhub.DeadlineExceededError), f"{_WAY}, or allow more time with --timeout"),
+    ((providerhub.ProviderConnectionError,), _WAY),
+    ((providerhub.ConfigurationError,), "`providerhub settings show` shows the origins of its values"),
+    ((providerhub.ModelNotFoundError,), "`providerhub models --refresh` lists its models"),
 )
 """Classes of errors → remedy; the first match counts."""
 
@@ -237,7 +209,7 @@ def network(settings: Settings, providers: Iterable[InstanceView], seconds: floa
 
     Args:
         settings: The settings of the hub.
-        providers: The providers.
+        providers: The providers as the hub shows them.
         seconds: Timeout of each answer.
     """
     ready = [view.name for view in providers if view.state == "ready"]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import click
+import importlib_metadata
 
 from providerhub import Hub, InstanceView, ProviderConfig, Settings
 from providerhub._finding.registry import INSTALL_HINT
@@ -25,8 +26,6 @@ PROMPT = "Hello! Who are you?"
 
 def _sandboxes() -> Iterator[tuple[str, Serve]]:
     """The sandboxes, each with its provider's name."""
-    import importlib_metadata  # noqa: PLC0415 -- slow to import, and only this command needs it
-
     for distribution in importlib_metadata.distributions():
         with contextlib.suppress(Exception):  # a broken distribution must not stop the demo
             for entry in distribution.entry_points.select(group=SANDBOX_GROUP):

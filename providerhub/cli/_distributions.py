@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import importlib_metadata
+
 from providerhub import hookspecs
 from providerhub._finding.installed import name_and_version
 from providerhub.cli import _screen as screen
@@ -19,7 +21,7 @@ class Installed(NamedTuple):
 
     Args:
         name: Its name as its metadata has it; without a name, that of its metadata's folder.
-        version: Its version.
+        version: Its version as its metadata has it.
         place: The path of its metadata.
         groups: The entry-point groups of this project in which it has entries.
         flaw: The mistake in its metadata, if any.
@@ -44,8 +46,6 @@ class Installed(NamedTuple):
 
 def installed() -> tuple[Installed, ...]:
     """All distributions, in the order in which Python finds them."""
-    import importlib_metadata  # noqa: PLC0415 -- slow to import
-
     return tuple(_read(distribution) for distribution in importlib_metadata.distributions())
 
 

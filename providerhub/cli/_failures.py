@@ -19,27 +19,14 @@ def _line(error: BaseException) -> str:
     return text
 
 
-def reported(error: Exception, *, debug: bool) -> click.ClickException:
-    """The error as click prints it.
+def as_click(error: Exception, *, debug: bool) -> click.ClickException:
+    """The error as click prints it; with `debug`, write its traceback to standard error.
 
-    Args:
-        error: Any error.
-        debug: Whether to write its traceback to standard error.
+    Raises:
+        BrokenPipeError: The reader of a pipe has gone; click ends the command quietly.
     """
+    if isinstance(error, BrokenPipeError) and not isinstance(error, ProviderHubError):  # a provider's error is reported
+        raise error
     if debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     return error if isinstance(error, click.ClickException) else click.ClickException(_line(error))
-
-
-def as_click(error: Exception, *, debug: bool) -> Exception:
-    """The error that ends a command.
-
-    Args:
-        error: The error that the command raised.
-        debug: Whether to write its traceback to standard error.
-
-    Returns:
-        A `click.ClickException`; the error itself if the reader of a pipe has gone, which click handles quietly.
-    """
-    is_pipe = isinstance(error, BrokenPipeError) and not isinstance(error, ProviderHubError)  # a provider's is a failure
-    return error if is_pipe else reported(error, debug=debug)

@@ -40,9 +40,9 @@ class Report:
     Args:
         versions: Name → version; for Python also its path.
         findings: All findings, in the order of the checks.
-        providers: The providers.
+        providers: The providers as a hub shows them.
         imports: Value of an entry point → the import of its module.
-        rows: The settings.
+        rows: The settings with their origins.
         file: The path of the settings file, or `None` if the user has no configuration folder.
     """
 
@@ -59,12 +59,7 @@ class Report:
         return all(finding.level != "error" for finding in self.findings)
 
     def add(self, about: str, check: Callable[[], Iterable[Finding]]) -> None:
-        """Run a check; if it raises, that is a finding.
-
-        Args:
-            about: The subject of the check.
-            check: Yields the findings.
-        """
+        """Run a check of the subject `about`; an error that it raises becomes a finding."""
         try:
             self.findings.extend(check())
         except Exception as error:  # noqa: BLE001 -- on a broken machine any check may raise; the others must still run
@@ -89,7 +84,7 @@ class Report:
         screen.heading("Versions")
         screen.table(("name", "version"), list(self.versions.items()))
         screen.heading("Settings that differ from the defaults")
-        setting_rows.table(row for row in self.rows if not row.is_default)
+        setting_rows.table(row for row in self.rows if row.origin != setting_rows.DEFAULT)
         if self.imports:
             screen.heading("Imports, each in its own process")
             rows = [(went.module, went.outcome, f"{went.seconds * 1000:.0f} ms") for went in self.imports.values()]

@@ -37,7 +37,7 @@ class Import(NamedTuple):
     """The import of one module.
 
     Args:
-        module: The module's name.
+        module: The full name of the module.
         seconds: Duration without the import of the core; the timeout if it was exceeded.
         outcome: `"done"`; `"raised"`, which a hub survives; `"timeout"`, or `"ended"` if it ended its process.
         status: Exit status of the process.
@@ -61,7 +61,7 @@ def import_each(values: Iterable[str], timeout: float) -> dict[str, Import]:
 
     Args:
         values: Values of entry points, `"module"` or `"module:object"`.
-        timeout: Seconds for each.
+        timeout: Seconds for each import.
 
     Returns:
         Value → its import.

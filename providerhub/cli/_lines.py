@@ -26,12 +26,19 @@ class Lines:
         self._encoding = sys.stdin.encoding if self.interactive else "utf-8"
         self._complete = complete
         self._offers: Sequence[str] = ()
-        self._readline = _readline() if self._editing else None
-        if self._readline:
-            self._readline.set_completer_delims(" ")
-            self._readline.set_completer(self._offer)
-            libedit = "libedit" in (self._readline.__doc__ or "")
-            self._readline.parse_and_bind("bind ^I rl_complete" if libedit else "tab: complete")
+        self._readline: ModuleType | None = None
+        if self._editing:
+            with contextlib.suppress(ImportError):  # Windows has no readline
+                self._readline = self._prepared()
+
+    def _prepared(self) -> ModuleType:
+        import readline  # noqa: PLC0415 -- it writes to some terminals when it is imported, so not for a pipe
+
+        readline.set_completer_delims(" ")
+        readline.set_completer(self._offer)
+        libedit = "libedit" in (readline.__doc__ or "")
+        readline.parse_and_bind("bind ^I rl_complete" if libedit else "tab: complete")
+        return readline
 
     def read(self, prompt: str) -> str | None:
         """Wait for a line.
@@ -67,11 +74,3 @@ class Lines:
             with contextlib.suppress(Exception):  # readline would print it into the line
                 self._offers = self._complete(line, word)
         return self._offers[number] if number < len(self._offers) else None
-
-
-def _readline() -> ModuleType | None:
-    try:
-        import readline  # noqa: PLC0415 -- absent on some systems, and only a terminal needs it
-    except ImportError:
-        return None
-    return readline

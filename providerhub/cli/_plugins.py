@@ -17,12 +17,7 @@ _FIELDS = ("name", "plugin", "distribution", "version", "state", "reason")
 
 
 def record(view: InstanceView, *more: str) -> dict[str, object]:
-    """A provider as JSON.
-
-    Args:
-        view: The provider.
-        more: Names of further attributes, behind the usual ones.
-    """
+    """A provider as JSON, with `more` attributes than the usual ones."""
     return {**records.picked(view, *_FIELDS, *more), "models": _models(view)}
 
 

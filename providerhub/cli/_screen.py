@@ -16,11 +16,6 @@ import click
 _CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10})
 
 
-def is_terminal() -> bool:
-    """Whether standard output is a terminal."""
-    return sys.stdout.isatty()
-
-
 def safe(text: str) -> str:
     """Remove the control characters from a text that a model, a plugin or an error supplies."""
     return text.translate(_CONTROLS)
@@ -28,7 +23,7 @@ def safe(text: str) -> str:
 
 def piece(text: str) -> None:
     """Write a part of an answer at once, without a newline; a pipe gets it unchanged."""
-    sys.stdout.write(safe(text) if is_terminal() else text)
+    sys.stdout.write(safe(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
 
 
@@ -76,21 +71,16 @@ def _console() -> Any:
 
 def heading(text: str) -> None:
     """Write a blank line and a heading."""
-    if is_terminal():
+    if sys.stdout.isatty():
         _console().print(f"\n{text}", style="bold", markup=False, highlight=False)
     else:
         line(f"\n{text}")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table: drawn in a terminal; in a pipe aligned columns, one row a line.
-
-    Args:
-        columns: The columns' names.
-        rows: One text for each column.
-    """
+    """Write a table: drawn in a terminal; in a pipe aligned columns, one row a line."""
     cells = [[" ".join(safe(cell).split()) for cell in row] for row in rows]
-    if not is_terminal():
+    if not sys.stdout.isatty():
         widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
         for row in (columns, *cells):
             line("  ".join(map(str.ljust, row, widths)).rstrip())

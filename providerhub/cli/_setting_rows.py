@@ -13,14 +13,14 @@ from providerhub._settings.settings import variable
 from providerhub._settings.table import ANY_NAME, KEYS
 from providerhub.cli import _screen as screen
 
-_DEFAULT = "default"
+DEFAULT = "default"
 
 
 class Row(NamedTuple):
     """One setting.
 
     Args:
-        name: Its dotted key.
+        name: Its key in the settings file, dotted.
         value: Its value as JSON; of a key `"set"` or `"not set"`.
         origin: File and line, the environment variable, `"argument"` or `"default"`.
     """
@@ -29,11 +29,6 @@ class Row(NamedTuple):
     value: Any
     origin: str
 
-    @property
-    def is_default(self) -> bool:
-        """Whether the value is the built-in default."""
-        return self.origin == _DEFAULT
-
 
 def table(rows: Iterable[Row]) -> None:
     """Write the rows as a table."""
@@ -41,12 +36,7 @@ def table(rows: Iterable[Row]) -> None:
 
 
 def all_rows(settings: Settings, instances: Iterable[InstanceView]) -> tuple[Row, ...]:
-    """Every setting.
-
-    Args:
-        settings: The settings of a hub.
-        instances: Its providers.
-    """
+    """Every setting of a hub and of its providers."""
     return (*_general(settings), *(row for view in instances for row in _of_provider(settings, view)))
 
 
@@ -58,7 +48,7 @@ def _general(settings: Settings) -> Iterator[Row]:
         for part in key.path.split("."):
             value = getattr(value, part)
         whole = key.path.partition(".")[0] if key.path == "timeout.total" else key.path
-        yield Row(key.path, _json(value), settings.origins.get(key.path) or settings.origins.get(whole, _DEFAULT))
+        yield Row(key.path, _json(value), settings.origins.get(key.path) or settings.origins.get(whole, DEFAULT))
     for field in ("aliases", "prefer"):
         for name, value in getattr(settings, field).items():
             dotted = f"{field}.{name}"
