@@ -281,13 +281,13 @@ def _report(summary: Summary, output: str, *, as_json: bool) -> None:
 @click.option("-m", "--model", shell_complete=options.model_names, help="Model for the lines that name none.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Maximum number of calls at once.")
 @click.option("--retry-failed", is_flag=True, help="Send again the lines that failed in an earlier run.")
-@options.as_json
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def batch(*, source: BinaryIO, output: str, model: str | None, concurrency: int, retry_failed: bool, as_json: bool) -> None:
     """Send the requests of INPUT, one JSON object a line, and write each result as a line as soon as it comes.
 
     A line holds keywords of complete(), such as {"model": "gpt-4", "messages": "Hello"}. Its "id" and your own fields are
     repeated in the result. After an interruption, the same command sends only the lines without a result. INPUT may be - for
-    standard input. --json prints the summary as JSON.
+    standard input.
     """
     path = None if output == "-" else Path(output).resolve()
     if path is None and (as_json or retry_failed):

@@ -83,7 +83,7 @@ class Report:
         """Write the report as tables, errors first."""
         screen.heading("Versions")
         screen.table(("name", "version"), list(self.versions.items()))
-        screen.heading("Settings that differ from the defaults")
+        screen.heading("Settings other than the core's defaults")
         setting_rows.table(row for row in self.rows if row.origin != setting_rows.DEFAULT)
         if self.imports:
             screen.heading("Imports, each in its own process")

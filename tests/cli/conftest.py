@@ -42,7 +42,7 @@ def sandbox(monkeypatch):
 
 @pytest.fixture
 def service(monkeypatch):
-    """A context manager: a service that plays scripts and keeps what it was asked, as the provider `lockchat`."""
+    """A context manager: a service that plays scripts and keeps the requests, configured as the provider `lockchat`."""
 
     def start(*scripts, **how):
         server = FaultServer(*scripts, **how)

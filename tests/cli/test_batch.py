@@ -1,4 +1,4 @@
-"""`providerhub batch`: what it sends, what it records, what it refuses."""
+"""`providerhub batch`: requests, results and refusals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _content(request):
 
 
 def answering(request):
-    """Fails for what asks for it, and answers everything else."""
+    """Fail if the message says so, and answer everything else."""
     text = _content(request)
     if text.startswith(FAILS):
         return http_response(400, {"error": {"message": f"no {text}", "type": "invalid_request_error"}})
@@ -140,7 +140,7 @@ def test_a_bad_line_is_named_and_stops_no_other(run, service, output, line):
     assert asked(server) == ["one"]
 
 
-def test_bytes_that_are_no_text_and_a_byte_order_mark(cli, service, tmp_path, output):
+def test_bytes_that_are_not_text_and_a_byte_order_mark(cli, service, tmp_path, output):
     server = service(answering)
     (tmp_path / "in.jsonl").write_bytes(b'\xef\xbb\xbf{"messages": "one"}\r\n{"messages": "\xff"}\r\n')
     result = cli("batch", str(tmp_path / "in.jsonl"), "-o", str(output), "-m", "gpt-4")
@@ -155,7 +155,7 @@ def test_many_bad_lines_do_not_flood(run, service, output):
     assert len(read(output)) == 50
 
 
-def test_text_that_utf8_has_not_is_recorded_all_the_same(run, service, output):
+def test_text_that_utf8_cannot_hold_is_recorded(run, service, output):
     service(lambda _: http_response(200, b'{"choices":[{"message":{"content":"half \\ud83d"},"finish_reason":"stop"}]}'))
     assert run('{"messages": "one"}').exit_code == 0
     assert by_line(output)[1]["completion"]["text"].startswith("half ")
@@ -171,7 +171,7 @@ def test_a_second_run_sends_only_what_has_no_result(run, service, output):
     assert sorted(by_line(output)) == [1, 2, 3]
 
 
-def test_what_failed_is_sent_again_when_that_is_wanted(run, service, output):
+def test_retry_failed_sends_the_failed_lines_again(run, service, output):
     server = service(answering)
     run({"messages": "one"}, {"messages": "fail"}, "bad")
     output.chmod(0o640)
@@ -237,7 +237,7 @@ def test_only_the_first_bytes_of_a_result_are_there(run, service, output):
 @pytest.mark.parametrize(
     "text", ["my notes", "my notes\n", '{"a": 1}\n', '{"line": "1", "input": "00", "status": "ok"}\n', "[1]\n"]
 )
-def test_a_file_that_is_something_else_is_left_alone(run, service, output, text):
+def test_a_file_without_results_is_not_changed(run, service, output, text):
     server = service(answering)
     output.write_text(text, "utf-8")
     assert "out.jsonl:1 is not a result of a batch" in run({"messages": "one"}).stderr
@@ -335,7 +335,7 @@ def test_from_a_file_to_standard_output(cli, service, tmp_path):
     assert json.loads(result.stdout)["completion"]["text"] == "You said: one"
 
 
-def test_standard_input_is_gone_on_from_too(cli, service, output):
+def test_standard_input_is_continued_too(cli, service, output):
     server = service(answering)
     words = ("batch", "-", "-o", str(output), "-m", "gpt-4")
     assert cli(*words, input='{"messages": "one"}\n').exit_code == 0
@@ -353,7 +353,7 @@ def test_standard_output_is_for_results_only(cli, service, tmp_path, option):
     assert (result.exit_code, f"{option} needs a file" in result.stderr) == (2, True)
 
 
-def test_a_model_that_nobody_has_is_said_once(run, service):
+def test_an_unknown_model_is_reported_once(run, service):
     server = service(answering)
     result = run({"messages": "one"}, {"messages": "two"}, options=("-m", "gpt-5"))
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
@@ -399,7 +399,7 @@ def test_a_huge_input_is_not_held_in_memory(sandbox, tmp_path):
 
 @contextlib.contextmanager
 def started(command):
-    """A process that does not outlive its test, whatever that finds wrong."""
+    """A process that does not outlive its test, even if the test fails."""
     with subprocess.Popen(command, stderr=subprocess.PIPE) as running:
         try:
             yield running

@@ -17,7 +17,7 @@ ROUNDS = 6
 
 
 def _answer(request):
-    """Long enough that a result is no single page of the disk's."""
+    """An answer longer than a page of the disk."""
     text = request.json()["messages"][-1]["content"]
     return (Mark("asked"), *http_response(200, openai_completion(f"{text} {'x' * 30_000}")))
 
@@ -66,7 +66,7 @@ def _tear(output, rng):
 
 
 def _marked(number):
-    """What a run sends bears its number: a request of a killed one may reach the server when the next one has begun."""
+    """An environment whose key bears the run's number: a killed run's request may arrive after the next run has begun."""
     return {**os.environ, "LOCKCHAT_API_KEY": f"run-{number}"}
 
 

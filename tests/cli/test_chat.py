@@ -19,7 +19,7 @@ def _said(server):
     return [[(m["role"], m["content"]) for m in request.json()["messages"]] for request in server.requests]
 
 
-def test_the_model_is_told_what_was_said_before(cli, service):
+def test_the_model_sees_the_conversation(cli, service):
     server = service(openai_stream("One", "."), openai_stream("Two."))
     result = cli("chat", "-m", "gpt-4", "--system", "Count.", "--temperature", "0.1", input="first\n\n  \nsecond")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "One.\nTwo.\n", "")
@@ -42,7 +42,7 @@ def test_another_model_from_now_on(cli, service):
     assert len(_said(server)[1]) == 3
 
 
-def test_a_model_that_nobody_has_leaves_the_old_one(cli, service):
+def test_an_unknown_model_leaves_the_old_one(cli, service):
     server = service(openai_stream("One."))
     result = cli("chat", "-m", "gpt-4", input="/model gpt-5\nfirst\n")
     assert result.exit_code == 1
@@ -50,7 +50,7 @@ def test_a_model_that_nobody_has_leaves_the_old_one(cli, service):
     assert [request.json()["model"] for request in server.requests] == ["gpt-4"]
 
 
-def test_it_begins_with_a_model_that_somebody_has(cli):
+def test_it_does_not_begin_with_an_unknown_model(cli):
     result = cli("chat", "-m", "gpt-5", input="first\n")
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
@@ -79,7 +79,7 @@ def test_help_names_every_command(cli, sandbox):
         assert command in said
 
 
-def test_a_command_that_is_none_names_the_near_one(cli, service):
+def test_an_unknown_command_names_the_nearest(cli, service):
     server = service(openai_stream("One."))
     result = cli("chat", "-m", "gpt-4", input="/modle gpt-4\n/xyz\n//sent\n")
     near, lost = result.stderr.splitlines()
@@ -120,7 +120,7 @@ def test_debug_shows_where_an_error_came_from_and_goes_on(cli, service):
     assert result.stdout == "One.\n"
 
 
-def test_a_line_that_is_no_text_is_passed_over(cli, service):
+def test_a_line_that_is_not_text_is_skipped(cli, service):
     server = service(openai_stream("One."))
     result = cli("chat", "-m", "gpt-4", input=b"\xff\xfe\nfirst\n")
     assert "not utf-8 text" in result.stderr

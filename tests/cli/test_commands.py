@@ -56,7 +56,7 @@ def test_ask_reads_the_prompt_from_standard_input(cli, sandbox):
 
 
 @pytest.mark.parametrize("given", ["", "  \n", b"\xff\xfe"])
-def test_ask_refuses_a_prompt_that_is_none(cli, sandbox, given):
+def test_ask_refuses_an_empty_or_undecodable_prompt(cli, sandbox, given):
     sandbox()
     result = cli("ask", "-m", "gpt-4", "-", input=given)
     assert result.exit_code == 2
@@ -95,7 +95,7 @@ def test_ask_as_json_gives_an_error_as_json_too(cli, sandbox):
     assert said["route"]["attempts"][0]["error"]["type"] == "ProtocolError"
 
 
-def test_ask_tells_a_refusal_on_standard_error(cli, service):
+def test_ask_writes_a_refusal_to_standard_error(cli, service):
     service(chunked(sse(openai_chunk(refusal="I would rather not."), openai_chunk(finish_reason="stop"))))
     result = cli("ask", "-m", "gpt-4", "Hello")
     assert (result.exit_code, result.stdout) == (0, "")
@@ -192,7 +192,7 @@ def test_models_as_table(cli):
     assert rows[0].split()[:2] == ["gpt-3.5-turbo", "lockchat"]
 
 
-def test_models_that_nobody_has(cli):
+def test_models_without_a_match(cli):
     assert "'nothing'" in _error_line(cli("models", "nothing"))
 
 
@@ -207,7 +207,7 @@ def test_route_as_json(cli, sandbox):
     assert [(c["provider"], c["model"]) for c in plan["candidates"]] == [("lockchat", "gpt-4")]
 
 
-def test_route_says_why_nobody_is_left(cli):
+def test_route_says_why_no_candidate_is_left(cli):
     result = cli("route", "gpt-4", "--json")
     plan = json.loads(result.stdout)
     assert "LOCKCHAT_URL" in _error_line(result)
@@ -242,7 +242,7 @@ def test_demo_without_a_sandbox_names_the_installation(cli, monkeypatch):
 
 def test_demo_does_without_the_settings_file(cli, tmp_path, monkeypatch):
     (tmp_path / "providerhub").mkdir()
-    (tmp_path / "providerhub" / "settings.toml").write_text("this is no TOML", "utf-8")
+    (tmp_path / "providerhub" / "settings.toml").write_text("this is not TOML", "utf-8")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("PROVIDERHUB_CONFIG", str(tmp_path / "providerhub" / "settings.toml"))
     result = cli("demo")

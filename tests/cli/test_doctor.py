@@ -1,4 +1,4 @@
-"""`providerhub doctor`: whatever can be broken on a machine, made in a folder of its own, and looked at by the script."""
+"""`providerhub doctor`, on distributions and settings that are broken in every known way."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_what_is_not_configured_names_the_variable_and_is_no_failure(site):
     assert report["healthy"]
 
 
-def test_nobody_ready_is_a_failure(site):
+def test_no_ready_provider_is_a_failure(site):
     finding = _only(site.doctor(PROVIDERHUB_PLUGINS="lockchat"), "providers", "error")
     assert "no call can work" in finding["text"]
     finding = _only(site.doctor(PROVIDERHUB_DISABLE_AUTOLOAD="1"), "providers", "error")
@@ -244,7 +244,7 @@ def test_a_broken_settings_file_and_environment_do_not_stop_it(site, file):
 
 
 @pytest.mark.parametrize("text", ["timeout = [", "\0"])
-def test_a_settings_file_that_is_no_toml(site, file, text):
+def test_a_settings_file_that_is_not_toml(site, file, text):
     site.plugin("fine")
     report = site.doctor(PROVIDERHUB_CONFIG=file(text))
     assert "this is not TOML" in _only(report, "settings", "error")["text"]
@@ -277,7 +277,7 @@ def test_a_settings_file_of_another_user(site, file):
     assert "belongs to another user (uid 12345)" in _only(report, "settings", "warning")["text"]
 
 
-def test_keys_that_cannot_be_read_and_options_that_nobody_reads(site, file):
+def test_unreadable_keys_and_undeclared_options(site, file):
     site.plugin("fine", more=", needs_auth=True, settings=(Setting('region'),)")
     text = """
         [providers.a]
@@ -314,7 +314,7 @@ BAD = {
 }
 
 
-def test_a_bad_address_is_told_before_the_first_call(site, file, process):
+def test_a_bad_address_is_reported_before_the_first_call(site, file, process):
     site.plugin("fine", more=", settings=(Setting('url'),)")
     path = file("\n".join(f"[providers.p{number}]\nplugin = 'fine'\n{setting}" for number, setting in enumerate(BAD)))
     report = site.doctor(PROVIDERHUB_CONFIG=path)
@@ -335,7 +335,7 @@ def test_network_asks_each_configured_provider(site, sandbox):
     assert any(finding["text"].startswith("answered as gpt-4 in") for finding in _about(report, "lockchat", "ok"))
 
 
-def test_network_tells_what_failed_and_what_to_do(site, sandbox, file):
+def test_network_reports_the_failure_and_its_fix(site, sandbox, file):
     sandbox(fault="error")
     path = file("[providers.ghost]\nurl = 'https://x'\n[providers.down]\nplugin = 'lockchat'\nurl = 'http://127.0.0.1:9'\n")
     report = site.doctor("--network", "--timeout", "20", PROVIDERHUB_CONFIG=path)
@@ -345,7 +345,7 @@ def test_network_tells_what_failed_and_what_to_do(site, sandbox, file):
     assert "check its url" in finding["fix"]
 
 
-def test_network_lists_models_where_that_is_all_there_is(site, file):
+def test_network_lists_models_if_the_plugin_declares_none(site, file):
     listing = "\ndef listed(config):\n    return ['m-1']\n\ndef failing(config):\n    raise RuntimeError('no list today')\n"
     nothing = PLUGIN.replace('models=(ModelInfo("{name}-model"),), ', "")
     site.plugin("lists", nothing + listing, more=", discover='plug_lists:listed'")
@@ -356,7 +356,7 @@ def test_network_lists_models_where_that_is_all_there_is(site, file):
     assert "declares no model" in _only(report, "fails", "note")["text"]
 
 
-def test_models_refresh_asks_who_can_list(site, process):
+def test_models_refresh_asks_the_providers_that_can_list(site, process):
     listing = "\ndef listed(config):\n    return ['m-1']\n\ndef failing(config):\n    raise RuntimeError('no list today')\n"
     site.plugin("lists", PLUGIN + listing, more=", discover='plug_lists:listed'")
     environ = {"PYTHONPATH": str(site.path)}

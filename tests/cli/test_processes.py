@@ -83,7 +83,7 @@ def test_a_reader_that_leaves_before_anything_is_written(script, sandbox):
 
 
 def test_a_full_disk_is_one_line(script, sandbox):
-    if not os.path.exists("/dev/full"):  # noqa: PTH110 -- no path of ours
+    if not os.path.exists("/dev/full"):  # noqa: PTH110 -- a device, not a path of this project
         pytest.skip("there is no /dev/full")
     sandbox()
     command = ["sh", "-c", '"$0" ask -m gpt-4 Hello > /dev/full', script]
@@ -99,7 +99,7 @@ def test_ask_in_a_pipe(process, sandbox):
     assert done.stdout.endswith("You said: Hello from a pipe\n")
 
 
-def test_an_answer_that_the_encoding_has_not(process, sandbox):
+def test_an_answer_that_the_encoding_cannot_hold(process, sandbox):
     sandbox()
     done = process("ask", "-m", "gpt-4", "naïve →", env={"PYTHONIOENCODING": "ascii"})
     assert (done.returncode, done.stderr) == (0, "")
@@ -160,7 +160,7 @@ def test_ask_in_a_terminal(terminal, sandbox):
     assert child.exitstatus == 0
 
 
-def test_demo_in_a_pipe_whatever_the_user_has_set(process):
+def test_demo_in_a_pipe_ignores_the_environment(process):
     nowhere = {"LOCKCHAT_URL": "http://127.0.0.1:9", "PROVIDERHUB_BLOCK": "lockchat", "PROVIDERHUB_DISABLE_AUTOLOAD": "1"}
     done = process("demo", env={**nowhere, "HTTP_PROXY": "http://127.0.0.1:9"})
     assert (done.returncode, done.stderr) == (0, "")

@@ -48,7 +48,7 @@ api_key = {{ env = "EU_KEY" }}
 """
 
 
-def test_show_tells_each_value_and_where_it_came_from(cli, file):
+def test_show_has_each_value_and_its_origin(cli, file):
     path = file(FULL)
     values = _values(cli, PROVIDERHUB_STRATEGY="fastest", LOCKCHAT_URL="https://env")
     assert values["timeout.total"] == (60.0, f"{path}:2")
@@ -63,7 +63,7 @@ def test_show_tells_each_value_and_where_it_came_from(cli, file):
     assert values["providers.lockchat-eu.api_key"] == ("not set", "environment variable EU_KEY is not set")
 
 
-def test_show_tells_of_keys_only_whether_they_are_set(cli, file):
+def test_show_never_shows_a_key(cli, file):
     path = file(FULL)
     values = _values(cli, EU_KEY=CANARY)
     assert values["providers.lockchat.api_key"] == ("set", f"{path}:8")
@@ -170,7 +170,7 @@ def test_check_of_another_file_and_as_json(cli, file, tmp_path):
     assert cli("settings", "check", str(tmp_path / "none.toml")).exit_code == 1
 
 
-def test_check_tells_of_variables_that_name_what_is_not_installed(cli):
+def test_check_reports_variables_that_name_an_uninstalled_plugin(cli):
     result = cli("settings", "check", env={"PROVIDERHUB_PLUGINS": "nobody"})
     assert result.exit_code == 1
     assert "environment variable PROVIDERHUB_PLUGINS: allow names 'nobody'" in result.stdout
