@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import click
-import importlib_metadata
 
 from providerhub import Hub, InstanceView, ProviderConfig, Settings
 from providerhub._finding.registry import INSTALL_HINT
 from providerhub.cli import _plugins as plugins
 from providerhub.cli import _screen as screen
+from providerhub.cli._extensions import entries, loaded
 
 SANDBOX_GROUP = "providerhub.sandbox"
 """Entry-point group of servers that speak a provider's protocol. An entry bears its provider's name and names a `Serve`."""
@@ -26,10 +26,9 @@ PROMPT = "Hello! Who are you?"
 
 def _sandboxes() -> Iterator[tuple[str, Serve]]:
     """The sandboxes, each with its provider's name."""
-    for distribution in importlib_metadata.distributions():
+    for _, name, target in entries(SANDBOX_GROUP):
         with contextlib.suppress(Exception):  # a broken distribution must not stop the demo
-            for entry in distribution.entry_points.select(group=SANDBOX_GROUP):
-                yield entry.name, entry.load()
+            yield name, loaded(target)
 
 
 @contextlib.contextmanager

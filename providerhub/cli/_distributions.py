@@ -13,8 +13,6 @@ from providerhub._finding.installed import name_and_version
 from providerhub.cli import _screen as screen
 from providerhub.cli._findings import Finding
 
-GROUPS = (hookspecs.PROJECT, "providerhub.hooks", "providerhub.commands", "providerhub.sandbox")
-
 
 class Installed(NamedTuple):
     """One distribution.
@@ -59,7 +57,7 @@ def _read(distribution: Any) -> Installed:
     try:
         _check_lines(distribution.read_text("entry_points.txt") or "")
         entries = [(entry.group, entry.name, entry.module) for entry in distribution.entry_points]
-        groups = tuple(sorted({group for group, _, _ in entries if group in GROUPS}))
+        groups = tuple(sorted({group for group, _, _ in entries if group.partition(".")[0] == hookspecs.PROJECT}))
     except Exception as error:  # noqa: BLE001 -- the parser raises several kinds of error
         flaw = f"its entry_points.txt is malformed ({type(error).__name__}: {screen.one_line(error)})"
     return Installed(name or place.name, version, place, groups, flaw)

@@ -5,6 +5,7 @@ The metadata of the installed distributions is read for the overview. A command 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -79,21 +80,30 @@ def loaded(target: str) -> Any:
     return found
 
 
-def extensions() -> dict[str, Extension]:
-    """Read which commands the installed distributions add, by name. Broken metadata is left to `providerhub doctor`."""
-    offered: dict[str, dict[str, str]] = {}
+def entries(group: str) -> Iterator[tuple[str, str, str]]:
+    """List the entry points of a group. Broken metadata is left to `providerhub doctor`.
+
+    Yields:
+        The distribution's name, the entry point's name and its target, as `module:name`.
+    """
     seen: set[str] = set()
     for distribution in distributions():
         try:
             text = distribution.read_text("entry_points.txt") or ""
-            if GROUP not in text:  # most distributions: parsing them all would cost most of the time
+            if group not in text:  # most distributions: parsing them all would cost most of the time
                 continue
             owner = name_and_version(distribution)[0]
-            entries = [(name, target) for group, name, target in entry_points(text) if group == GROUP]
+            found = [(name, target) for found_group, name, target in entry_points(text) if found_group == group]
         except Exception:  # noqa: BLE001, S112 -- any broken metadata on this machine must not stop the others
             continue
         if owner not in seen:  # the first copy on the path shadows the others
             seen.add(owner)
-            for name, target in entries:
-                offered.setdefault(name, {})[owner] = target
+            yield from ((owner, name, target) for name, target in found)
+
+
+def extensions() -> dict[str, Extension]:
+    """List the commands that the installed distributions add, by name."""
+    offered: dict[str, dict[str, str]] = {}
+    for owner, name, target in entries(GROUP):
+        offered.setdefault(name, {})[owner] = target
     return {name: Extension(name, next(iter(by.values())), tuple(sorted(by))) for name, by in sorted(offered.items())}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import importlib_metadata
 import pytest
 
 import providerhub
@@ -236,7 +235,7 @@ def test_route_passes_the_needs_on(cli, monkeypatch, option):
 
 
 def test_demo_without_a_sandbox_names_the_installation(cli, monkeypatch):
-    monkeypatch.setattr(importlib_metadata, "distributions", lambda **_: iter(()))
+    monkeypatch.setattr(_demo, "entries", lambda _group: iter(()))
     assert "pip install providerhub-lockchat" in _error_line(cli("demo"))
 
 
