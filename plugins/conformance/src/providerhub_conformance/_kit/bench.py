@@ -205,6 +205,20 @@ class Bench:
         )  # fmt: skip
         return self.enter(Hub(settings))
 
+    def provider(self, hub: Hub) -> Any:
+        """The provider object that a hub calls; made unless it was.
+
+        Args:
+            hub: A hub of this bench.
+
+        Raises:
+            CheckFailed: The provider is not ready.
+        """
+        instance = hub._registry.instance(self.subject.name)  # noqa: SLF001 -- checks must see the very object that is called
+        if instance is None:
+            raise CheckFailed(f"there is no usable provider {self.subject.name!r}")
+        return instance.provider()
+
     def client(self, server: FaultServer | str | None, *, timeout: Timeout | None = None, hub: Hub | None = None) -> Client:
         """Somebody who calls the provider.
 

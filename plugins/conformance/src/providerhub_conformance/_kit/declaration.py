@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import Any
 
 import pluggy
 
 from providerhub import Hub, NoCapableProviderError, ProviderHubError, ProviderInfo, hookspecs
-from providerhub._finding.discovery import import_object
-from providerhub._settings.settings import variable
 from providerhub_conformance._faults.scripts import http_response
 from providerhub_conformance._faults.server import refusing_url
 from providerhub_conformance._kit import probe
@@ -56,7 +55,7 @@ def metadata_valid(bench: Bench) -> None:
         problems.append("it names no factory")
     for reference in filter(None, (info.factory, info.discover)):
         try:
-            found: object = import_object(reference)
+            found: object = _imported_object(reference)
         except Exception as error:  # noqa: BLE001 - whatever a module raises
             problems.append(f"{reference!r} cannot be imported: {type(error).__name__}: {error}")
         else:
@@ -150,7 +149,7 @@ def no_unknown_hooks(bench: Bench) -> None:
     """Every function marked with `@hookimpl` is one that the core calls there."""
     record = bench.subject.record
     assert record is not None  # noqa: S101 - required by the check before
-    plugin = import_object(record.value)
+    plugin = _imported_object(record.value)
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     marked = [name for name in dir(plugin) if manager.parse_hookimpl_opts(plugin, name) is not None]
     strange = [name for name in marked if name != "providerhub_provider"]
@@ -192,18 +191,21 @@ def missing_key_named(bench: Bench) -> None:
             if setting.required and setting.default is None:
                 hub = bench.hub(address, without=frozenset({setting.name}))
                 said = _refused(hub, bench)
-                expect(
-                    setting.name in said and variable(setting, subject.name, subject.name) in said,
-                    f"without {setting.name!r} the caller reads: {said}",
-                )
+                variables = [name for view in hub.instances() if view.name == subject.name for name in view.missing]
+                named = variables and all(name in said for name in (setting.name, *variables))
+                expect(named, f"without {setting.name!r} the caller reads: {said}")
         # The address as well: one that is needed and has no default is a required setting.
         optional = frozenset(s.name for s in info.all_settings if not s.required and s.name not in subject.settings)
-        instance = bench.hub(address, without=optional)._registry.instance(subject.name)  # noqa: SLF001 - the kit is the core's own
+        hub = bench.hub(address, without=optional)
         try:
-            assert instance is not None  # noqa: S101 - it is ready: the entry point is valid
-            instance.provider()
+            bench.provider(hub)
         except Exception as error:
             raise CheckFailed(f"with only its required settings it cannot be made: {type(error).__name__}: {error}") from error
+
+
+def _imported_object(reference: str) -> Any:
+    """Import `module:object`, as an entry point does."""
+    return metadata.EntryPoint(name="", value=reference, group="").load()
 
 
 def _refused(hub: Hub, bench: Bench) -> str:
@@ -233,6 +235,6 @@ def models_listed(bench: Bench) -> None:
     if body is None:
         raise NotApplicable("the wire cannot list models")
     server = bench.serve(http_response(200, body))
-    found = import_object(info.discover)(bench.subject.config(server.url + bench.wire.base))
+    found = _imported_object(info.discover)(bench.subject.config(server.url + bench.wire.base))
     got = {model if isinstance(model, str) else model.name for model in found}
     expect(set(names) <= got, f"the service lists {', '.join(names)}; discover gave {sorted(got)}")

@@ -62,9 +62,7 @@ def key_not_in_repr(bench: Bench) -> None:
     server = bench.service(bench.answering())
     hub = bench.hub(server.url + bench.wire.base if server else None)
     bench.client(server, hub=hub).complete()
-    instance = hub._registry.instance(bench.subject.name)  # noqa: SLF001 - the kit belongs to the core
-    assert instance is not None  # noqa: S101 - it has just answered
-    provider = instance.provider()
+    provider = bench.provider(hub)
     _absent(f"{provider!r} {provider!s}", keys, "the provider's repr")
 
 

@@ -97,20 +97,9 @@ class Session:
         """Whether the provider has an asynchronous side of its own."""
         try:
             with _undisturbed(self.subject), Bench(self.subject) as bench:
-                return has_astream(bench)
+                return callable(getattr(bench.provider(bench.hub("http://127.0.0.1:9")), "astream", None))
         except Exception:  # noqa: BLE001 - what is wrong is said by the checks of making it
             return False
-
-
-def has_astream(bench: Bench) -> bool:
-    """Whether the provider object has an `astream` of its own.
-
-    Args:
-        bench: Whose provider.
-    """
-    hub = bench.hub("http://127.0.0.1:9")
-    instance = hub._registry.instance(bench.subject.name)  # noqa: SLF001 - the kit belongs to the core
-    return instance is not None and callable(getattr(instance.provider(), "astream", None))
 
 
 @contextlib.contextmanager
