@@ -15,6 +15,13 @@ from providerhub.testing import FaultServer
 from providerhub_lockchat.sandbox import serve
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "terminal" in getattr(item, "fixturenames", ()):
+            item.add_marker("once")
+
+
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch, tmp_path_factory):
     nowhere = str(tmp_path_factory.mktemp("home"))

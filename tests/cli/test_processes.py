@@ -168,6 +168,7 @@ def test_demo_in_a_pipe_ignores_the_environment(process):
     _check_demo(done.stdout)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("colour", [True, False])
 def test_demo_in_a_terminal(script, colour):
     pexpect = pytest.importorskip("pexpect", reason="pseudo-terminals are for POSIX")
@@ -183,6 +184,7 @@ def test_demo_in_a_terminal(script, colour):
     _check_demo(child.before)
 
 
+@pytest.mark.once
 def test_an_answer_cannot_steer_the_terminal(script, sandbox):
     pexpect = pytest.importorskip("pexpect", reason="pseudo-terminals are for POSIX")
     sandbox()

@@ -19,6 +19,8 @@ import providerhub.testing
 import providerhub_conformance
 from providerhub._hub import Knobs
 
+pytestmark = pytest.mark.once
+
 SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises):\n((?:[ ]+.*\n|\n)*)", re.MULTILINE)
 ITEM = re.compile(r"^    (\**\w[\w.]*):", re.MULTILINE)
 PACKAGES = [f"providerhub{part}" for part in ("", ".testing", ".wire", ".http", ".openai_provider", ".hookspecs")]

@@ -8,6 +8,8 @@ from collections import Counter
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 CODE = re.compile(r"^([ ]*)(`{3,}).*?^\1\2$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)", re.DOTALL)
 LINK = re.compile(

@@ -13,6 +13,8 @@ import pytest
 
 import providerhub
 
+pytestmark = pytest.mark.once
+
 MODULES = ("providerhub", "providerhub.testing", "providerhub.wire", "providerhub.http", "providerhub.openai_provider")
 
 

@@ -51,6 +51,7 @@ def fresh(tmp_path_factory):
     return Fresh(tmp_path_factory.mktemp("fresh"))
 
 
+@pytest.mark.once
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("wire", PLUGINS)
 def test_builds_installs_and_passes(fresh, tmp_path, wire):

@@ -30,6 +30,11 @@ class Session:
         self._waive = waive
         self._results: dict[str, Result] = {}
 
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """The results so far, in the order in which they came."""
+        return tuple(self._results.values())
+
     def result(self, name: str) -> Result:
         """Give a check's result; runs it, and what it requires, unless that was done.
 
