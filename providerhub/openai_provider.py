@@ -1,4 +1,4 @@
-"""A base class for services that speak the OpenAI chat shape over HTTP."""
+"""A base class for providers of services that speak the OpenAI chat shape over HTTP."""
 
 from __future__ import annotations
 
@@ -12,58 +12,73 @@ from providerhub._values.errors import EmptyAnswerError, ProtocolError, Provider
 from providerhub._values.provider import CallContext, Piece
 from providerhub.http import Answer, HttpClient
 from providerhub.wire import openai_chat
-from providerhub.wire._chunk_reader import ChunkReader, installed
+from providerhub.wire._chunk_reader import ChunkReader, typed_reader
 from providerhub.wire.sse import SSEDecoder, SSELimitError
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
-"""What may stand before the first sign of an answer."""
+"""Characters that may stand before an answer."""
 
 
 class OpenAIChatProvider:
-    """Answers by `POST {url}{path}`. Override what a service does differently.
+    """Answers a request by `POST {url}{path}`. A subclass overrides the parts that its service does differently.
 
     Args:
-        config: The instance's settings.
+        config: The instance's configuration.
 
     Raises:
-        ConfigurationError: The address is missing or unusable.
+        ConfigurationError: The configuration cannot be used; see `HttpClient`.
+
+    Attributes:
+        config: The instance's configuration.
+        http: The client that sends the requests.
     """
 
     path = "/v1/chat/completions"
-    """Appended to the configured address."""
+    """The path, appended to the configured url. `/v1` is left out if the url ends with it."""
 
     def __init__(self, config: ProviderConfig) -> None:
         self.config = config
         self.http = HttpClient(config)
         if (config.url or "").rstrip("/").endswith("/v1"):
-            # Many services give their address with the version at its end.
+            # Many services document their address with the version at its end.
             self.path = self.path.removeprefix("/v1")
 
     def body(self, request: Request) -> dict[str, Any]:
-        """The JSON object to send; override to add what the service wants.
+        """Return the JSON object to send. Override this to add the service's own fields.
 
         Args:
-            request: What is asked.
+            request: The request.
 
         Returns:
-            What becomes the body.
+            The object.
         """
         return openai_chat.request_body(request)
 
     def oddity(self, data: bytes) -> ProviderError | None:
-        """What an event or body that is not JSON means.
+        """Return the error that an event or body means if it is not JSON. Override this for a service that sends such text.
 
         Args:
-            data: The event's data.
+            data: The event's data or the body.
 
         Returns:
-            The error to raise, or `None` for a protocol error.
+            The error to raise; `None`, the default, for a `ProtocolError`.
         """
         del data
         return None
 
     def stream(self, request: Request, call: CallContext) -> Iterator[Piece]:
-        """Answer a request; see `Provider.stream`."""
+        """Answer a request; see `Provider.stream`.
+
+        Args:
+            request: The request.
+            call: The call: its timeouts and whether it is cancelled.
+
+        Yields:
+            The pieces of the answer, as they come.
+
+        Raises:
+            ProviderError: The service refused, or the exchange failed.
+        """
         body = self.body(request)
         with self.http.post(self.path, body, call, stream=request.stream) as answer:
             kind = answer.headers.get("content-type", "").lower()
@@ -73,37 +88,34 @@ class OpenAIChatProvider:
                 else:
                     yield from self.whole(answer.read())
             except ProviderError as error:
-                # Services repeat the key that they refuse, and whatever else they were sent.
+                # Some services repeat the refused key, or other parts of the request, in the error.
                 self.http.redacted(error)
                 raise
 
     def close(self) -> None:
-        """Close the kept connections."""
+        """Close the idle connections."""
         self.http.close()
 
     def reading(self, call: CallContext, kind: str) -> ChatReading:
-        """What reads one streamed answer; for a transport of one's own, such as an asynchronous one.
+        """Make the reader of one streamed answer. A subclass with a transport of its own, such as an asynchronous one, uses it.
 
         Args:
-            call: The call, for its notes.
+            call: The call. The reader adds notes to it.
             kind: The answer's content type, in lower case.
 
         Returns:
-            A reader for this one answer.
+            A new reader.
         """
         return ChatReading(self, call, kind)
 
     def whole(self, data: bytes) -> Iterator[Piece]:
-        """The pieces of an answer that came whole.
+        """Read an answer that is not streamed.
 
         Args:
-            data: Its body.
+            data: The answer's body.
 
-        Yields:
-            The pieces.
-
-        Raises:
-            ProviderError: It is an error, or no answer.
+        Returns:
+            An iterator over the pieces. It raises `ProviderError` if the body is an error or not an answer.
         """
         return openai_chat.answer_pieces(self._parsed(data))
 
@@ -114,7 +126,7 @@ class OpenAIChatProvider:
             for given in reading.pieces(data):
                 yield given
             if given is not None:
-                # Of the pieces of one read only the last can matter to the clock that the next read is held to.
+                # Once for all pieces of a read: the token-idle timeout is checked at the next read.
                 answer.token()
             if reading.done:
                 if not reading.surplus:
@@ -123,15 +135,15 @@ class OpenAIChatProvider:
         yield from reading.end()
 
     def _refuse_error(self, data: bytes) -> None:
-        """Raise the error that the beginning of a whole answer is: at once, since the connection may stay open behind it."""
-        with contextlib.suppress(ProtocolError):  # there is more to come
+        """Raise if the beginning of a whole answer is an error. The service may leave the connection open after it."""
+        with contextlib.suppress(ProtocolError):  # the object is not complete yet
             openai_chat.refuse_error(openai_chat.parse(data))
 
     def _error_event(self, data: bytes) -> ProviderError:
-        """What an event of type `error` says."""
-        told = self._parsed(data)
-        openai_chat.refuse_error(told)
-        return error_from_status(200, {}, told)
+        """Return the error of an event of type `error`."""
+        error = self._parsed(data)
+        openai_chat.refuse_error(error)
+        return error_from_status(200, {}, error)
 
     def _decoded(self, decoder: SSEDecoder, data: bytes) -> list[bytes]:
         try:
@@ -144,25 +156,25 @@ class OpenAIChatProvider:
             call.note(f"the stream came with the content type {kind!r}")
 
     def _refuse_stray(self, line: bytes) -> None:
-        """Raise what can be nothing but an error or a page at once, and not at the connection's end.
+        """Raise at once, not at the connection's end, if a line outside of events is an error or a web page.
 
-        Anything else may be a field of a later standard, which does not keep events from following: what a stream means must
-        not depend on how its bytes were cut.
+        Any other line may be a field of a later standard, with events after it. The meaning of a stream must not depend on how
+        its bytes were cut.
         """
         if line.startswith((b"{", b"<")) or self.oddity(line):
             raise self._stray(line)
 
     def _stray(self, line: bytes) -> ProviderError:
-        """What stands in place of events: a bare error, an error object, or a page."""
+        """Return the error for a line in place of events: a bare error, an error object or a web page."""
         if line.startswith(b"{"):
             openai_chat.refuse_error(self._parsed(line))
-        msg = "the answer is not a stream of events; check the configured address"
+        msg = "the answer is not a stream of events; check the configured url"
         return self.oddity(line) or ProtocolError(msg, excerpt=self.http.redact(line.decode("utf-8", "replace")))
 
     def _unfinished(self, decoder: SSEDecoder, call: CallContext, *, any_event: bool) -> Finish:
         try:
             left = decoder.finish()
-        except SSELimitError as error:  # a broken limit is told late when events came before it
+        except SSELimitError as error:  # `feed` returned the events before the broken limit
             raise ProtocolError(str(error)) from error
         if decoder.done and any_event:
             call.note("the stream ended with [DONE] but gave no finish_reason")
@@ -187,15 +199,15 @@ class OpenAIChatProvider:
 
 
 class ChatReading:
-    """Reads one streamed answer, bytes in and pieces out, without I/O: whatever brings the bytes shares it.
+    """Reads one streamed answer: takes bytes and yields pieces. It does no I/O, so every transport can use it.
 
     Args:
-        provider: Whose answer it is.
-        call: The call, for its notes.
+        provider: The provider that answers.
+        call: The call. The reader adds notes to it.
         kind: The answer's content type, in lower case.
 
     Attributes:
-        surplus: Something came behind the end mark: it is ignored, and the connection must not be used again.
+        surplus: Bytes came after the end mark. They are ignored, and the connection must not be used again.
     """
 
     __slots__ = ("_any_event", "_begun", "_call", "_decoder", "_finished", "_kind", "_provider", "_reader", "_whole", "surplus")
@@ -205,7 +217,7 @@ class ChatReading:
         self._call = call
         self._kind = kind
         self._decoder = SSEDecoder()
-        self._reader = ChunkReader(provider._parsed, typed=installed())  # noqa: SLF001 -- two halves of one class
+        self._reader = ChunkReader(provider._parsed, typed=typed_reader())
         self._finished = self._any_event = False
         self._begun = False
         self._whole: bytearray | None = None
@@ -213,62 +225,62 @@ class ChatReading:
 
     @property
     def done(self) -> bool:
-        """Whether the protocol's end mark has come, so that nothing more need be read."""
+        """Return whether the end mark has come, so that no more bytes need to be read."""
         return self._decoder.done
 
     def pieces(self, data: bytes) -> Iterator[Piece]:
-        """Take the next bytes.
+        """Take the next bytes. Exhaust the iterator before the next call.
 
         Args:
-            data: Bytes as they came.
+            data: Bytes as they came from the transport.
 
         Yields:
-            The pieces that they complete; to be exhausted before more is taken.
+            The pieces that the bytes complete.
 
         Raises:
-            ProviderError: The stream holds an error, or is none.
+            ProviderError: The stream contains an error, or is not a stream of events.
         """
         provider, decoder = self._provider, self._decoder
         if (not self._begun and self._begins_whole(data)) or self._whole is not None:
             self._whole = bytearray() if self._whole is None else self._whole
             self._whole += data
             return
-        short, long = self._reader.short, self._reader.long
-        for event in provider._decoded(decoder, data):  # noqa: SLF001 -- two halves of one class
+        fast, parsed = self._reader.fast, self._reader.parsed
+        for event in provider._decoded(decoder, data):
             if not self._any_event:
                 self._any_event = True
-                provider._note_kind(self._call, self._kind)  # noqa: SLF001 -- as above
+                provider._note_kind(self._call, self._kind)
             if type(event) is not bytes:
-                raise provider._error_event(event)  # noqa: SLF001 -- as above
-            piece = short(event)
+                raise provider._error_event(event)
+            piece = fast(event)
             if piece is not None:
                 yield piece
                 continue
-            for piece in long(event):
+            for piece in parsed(event):
                 self._finished = self._finished or type(piece) is Finish
                 yield piece
         if decoder.stray and not self._any_event:
-            provider._refuse_stray(decoder.stray)  # noqa: SLF001 -- as above
+            provider._refuse_stray(decoder.stray)
         if decoder.done:
             self.surplus = bool(data.partition(b"[DONE]")[2].strip())
 
     def _begins_whole(self, data: bytes) -> bool:
-        """Whether the answer's first sign says that it is one object. What its type says is no guide.
+        """Return whether the answer is one object, although a stream was asked for. Some services do this.
 
-        Asked for a stream, some services answer whole all the same.
+        The first character decides, not the content type, which such services often leave at that of a stream.
         """
         begin = data.lstrip(_BLANK)
         self._begun = bool(begin)
         if begin[:1] != b"{":
             return False
-        self._provider._refuse_error(begin)  # noqa: SLF001 -- two halves of one class
+        self._provider._refuse_error(begin)
         return True
 
     def end(self) -> Iterator[Piece]:
-        """Say that the bytes are at their end.
+        """End the input. Call this after the last bytes.
 
         Yields:
-            The end mark, where the stream gave none but is whole all the same.
+            The pieces of an answer that came as one object; `Finish` if the stream is complete but gave none.
 
         Raises:
             ProviderError: The stream was cut.
@@ -276,4 +288,4 @@ class ChatReading:
         if self._whole is not None:
             yield from self._provider.whole(bytes(self._whole))
         elif not self._finished:
-            yield self._provider._unfinished(self._decoder, self._call, any_event=self._any_event)  # noqa: SLF001 -- as above
+            yield self._provider._unfinished(self._decoder, self._call, any_event=self._any_event)

@@ -53,8 +53,8 @@ class Answer:
         active: ActiveConnection,
         timer: AnswerTimer,
         unsubscribe: Callable[[], object],
-        limit: int,
         *,
+        limit: int,
         name: str,
     ) -> None:
         self._name = name

@@ -103,7 +103,7 @@ class HttpClient:
         phase = call.timeout.first_token if stream else call.timeout.total
         timer = AnswerTimer(call, active.abort, stream=stream)
         unsubscribe = call.on_cancel(active.abort)
-        answer = Answer(call, active, timer, unsubscribe, self._limit, name=self._name)
+        answer = Answer(call, active, timer, unsubscribe, limit=self._limit, name=self._name)
         set_active(active)
         try:
             WATCHDOG.start(timer)

@@ -23,7 +23,7 @@ _HEAD = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: ([^\r\n]*))?\r\n((?:[!-9;-~
 # int() refuses numbers of some thousands of digits; no answer needs more digits than these.
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _SIZE = re.compile(rb"0*[0-9A-Fa-f]{1,16}")
-# Answers with these statuses have no body, whatever their fields say.
+# Answers with these statuses have no body, even if their fields say so.
 _BODILESS = (b"204", b"304")
 _FRAMING = ("content-length", "transfer-encoding", "connection")
 

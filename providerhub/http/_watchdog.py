@@ -1,7 +1,7 @@
 """One thread that runs timers: a socket's own timeout holds for a single read, not for a phase of many reads.
 
-The owner of a timer may change its deadline at any time. The thread sleeps until the earliest deadline that it knows, then reads
-all deadlines anew. So a later deadline, a new timer and a stopped one need neither a lock nor a thread switch.
+The owner of a timer may change its deadline at any time. The thread sleeps until the earliest deadline that it knows, then
+reads all deadlines again. So a later deadline, a new timer and a stopped one need neither a lock nor a thread switch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Wire formats for plugin authors: pure translations between bytes and events, with no I/O and no clock."""
+"""Wire formats for plugin authors: they translate bytes into events, and do no I/O themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the chunks of one streamed answer, the ordinary ones by the shortest way that gives the same."""
+"""Reads the chunks of one streamed answer: ordinary chunks fast, all others by parsing them, with the same result."""
 
 from __future__ import annotations
 
@@ -11,47 +11,49 @@ from providerhub._values.provider import Piece
 from providerhub.wire._template import Template, learned
 from providerhub.wire.openai_chat import ToolCalls, chunk_pieces, only_text, parse
 
-TRIES: Final = 4
-"""How many templates in a row may turn out to be of no use before a stream's chunks are all parsed."""
+MAX_UNUSED: Final = 4
+"""How many templates in a row may match no chunk before the stream makes no more of them."""
 
-Text = Callable[[bytes], str | None]
+TextReader = Callable[[bytes], str | None]
+"""Takes a chunk and returns its text, or `None` if the chunk has to be parsed."""
 
 
-def installed() -> Text | None:
-    """The typed reader of the extra `fast`; `None` where that is not installed."""
+def typed_reader() -> TextReader | None:
+    """Return the reader of the extra `fast`, or `None` if the extra is not installed."""
     try:
-        from providerhub.wire._typed import typed_text  # noqa: PLC0415 -- optional, and nothing to import before it is used
+        from providerhub.wire._typed import typed_text  # noqa: PLC0415 -- needs the extra `fast`
     except ImportError:
         return None
     return typed_text
 
 
 class ChunkReader:
-    """Reads the chunks of one stream. `short` or else `long` gives for each what `openai_chat.chunk_pieces` gives.
+    """Reads the chunks of one stream. For each chunk, call `fast`, and `parsed` if that returns `None`.
 
     Args:
-        parse: Makes an object of a chunk that is read the long way; by default `openai_chat.parse`.
-        typed: Gives the text of an ordinary chunk, or `None`; by default nothing does, and chunks are compared with one another.
+        parse: Parses a chunk into a JSON object; default `openai_chat.parse`.
+        typed: Tried on each chunk that no template matches; default `None`, for none.
     """
 
-    __slots__ = ("_calls", "_parse", "_reasoning", "_template", "_tries", "_typed", "_used")
+    __slots__ = ("_calls", "_parse", "_reasoning", "_template", "_typed", "_unused", "_used")
 
-    def __init__(self, parse: Callable[[bytes], dict[str, Any]] = parse, *, typed: Text | None = None) -> None:
+    def __init__(self, parse: Callable[[bytes], dict[str, Any]] = parse, *, typed: TextReader | None = None) -> None:
         self._parse = parse
         self._calls = ToolCalls()
         self._typed = typed
         self._template: Template | None = None
-        self._reasoning = self._used = False
-        self._tries = TRIES
+        self._reasoning = False  # the template's text is reasoning
+        self._used = False  # the template has matched a chunk
+        self._unused = 0  # templates made since one of them has matched a chunk
 
-    def short(self, payload: bytes) -> Piece | None:
-        """Read a chunk whose meaning is plain.
+    def fast(self, payload: bytes) -> Piece | None:
+        """Read an ordinary chunk without parsing it.
 
         Args:
             payload: The chunk, valid UTF-8.
 
         Returns:
-            The one piece that it gives; `None` when that takes the long way, whatever the chunk is.
+            The only piece of the chunk; `None` if the chunk has to be parsed.
         """
         if self._template is not None:
             text = self._template.text(payload)
@@ -60,37 +62,37 @@ class ChunkReader:
                 return ReasoningDelta(text) if self._reasoning else text
         return (self._typed(payload) or None) if self._typed is not None else None
 
-    def long(self, payload: bytes) -> list[Piece]:
-        """Read any chunk, and learn from it how to read the next ones.
+    def parsed(self, payload: bytes) -> list[Piece]:
+        """Parse any chunk, and make a template of it if it holds one text only.
 
         Args:
             payload: The chunk, valid UTF-8.
 
         Returns:
-            Its pieces.
+            The pieces of the chunk.
 
         Raises:
-            ProviderError: The chunk is an error, or none.
+            ProviderError: The chunk is an error, or not a chunk of this protocol.
         """
         chunk = self._parse(payload)
         text = only_text(chunk)
         pieces: list[Piece] = list(chunk_pieces(chunk, self._calls)) if text is None else [text]
-        if len(pieces) == 1 and self._tries:
+        if len(pieces) == 1 and self._unused < MAX_UNUSED:
             piece = pieces[0]
             if isinstance(piece, str | ReasoningDelta):
                 self._learn(payload, piece)
         return pieces
 
     def _learn(self, payload: bytes, piece: str | ReasoningDelta) -> None:
-        # A stream whose chunks differ in more than their text is not to pay for every one of them.
-        self._tries = TRIES if self._used else self._tries - 1
+        # Making a template costs as much as parsing. A stream whose chunks all differ should not pay for one on each chunk.
+        self._unused = 0 if self._used else self._unused + 1
         self._used = False
         self._reasoning = not isinstance(piece, str)
-        self._template = learned(payload, piece if isinstance(piece, str) else piece.text, _only)
+        self._template = learned(payload, piece if isinstance(piece, str) else piece.text, _only_text)
 
 
-def _only(payload: bytes) -> str | None:
-    """The text that is all a chunk gives."""
+def _only_text(payload: bytes) -> str | None:
+    """Return the text or reasoning of a chunk that gives nothing else."""
     try:
         pieces = list(chunk_pieces(parse(payload)))
     except ProviderError:

@@ -1,7 +1,7 @@
-"""The most frequent chunk as a type, for a parser that skips what nobody reads. Needs the extra `fast`.
+"""The most frequent chunk as a msgspec type: the parser skips all fields that the type does not name. Needs the extra `fast`.
 
-The type says what an ordinary chunk of text may hold. Whatever it does not allow is an error of the parser's, and the chunk
-goes to the general reader: the type never decides what a chunk means, it only recognises the ones whose meaning is plain.
+The type allows a chunk that holds text only. For any other chunk the parser raises, and the general reader reads it. So the type
+never decides the meaning of a chunk; it only recognises chunks whose meaning is plain.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 Nothing = Literal[""] | None
-"""What a field may say that says nothing."""
+"""The values of a field that mean the same as no field."""
 
 
 class _Delta(msgspec.Struct):
@@ -40,13 +40,13 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 
 
 def typed_text(payload: bytes) -> str | None:
-    """The text of a chunk that holds nothing else.
+    """Return the text of a chunk that holds text only.
 
     Args:
         payload: The chunk, valid UTF-8.
 
     Returns:
-        The text; `None` when the chunk holds something else, or is none.
+        The text; `None` if the chunk holds something else or is not valid.
     """
     try:
         return _decode(payload).choices[0].delta.content

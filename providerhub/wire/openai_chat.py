@@ -1,7 +1,7 @@
-"""The OpenAI chat-completions shape: request → JSON object, answer and chunks → pieces.
+"""The OpenAI chat-completions shape: writes a request as a JSON object, and reads answers and chunks as pieces.
 
-Tolerant of what servers that imitate it do: `null` deltas, missing `index`, empty `choices`, extra fields, numeric
-identifiers, errors in a successful answer. Reference: OpenAI API reference, "Chat" and "Chat streaming".
+It accepts the deviations of servers that imitate the shape: `null` deltas, missing `index`, empty `choices`, extra fields,
+numeric identifiers, errors in a successful answer. Reference: OpenAI API reference, "Chat" and "Chat streaming".
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _BESIDE_TEXT = ("reasoning_content", "reasoning", "refusal", "tool_calls", "func
 
 
 def request_body(request: Request) -> dict[str, Any]:
-    """The JSON object that asks for an answer.
+    """Return the JSON object of a request.
 
     Args:
-        request: What is asked. What the caller did not say is left out.
+        request: The request. Fields that are `None` are left out.
 
     Returns:
-        The object; vendor-specific options are merged in last.
+        The object. The request's `options` are merged in last and override other fields.
     """
     body: dict[str, Any] = {"model": request.model, "messages": list(request.messages)}
     for name in ("temperature", "max_tokens", "tools", "tool_choice", "response_format", "seed"):
@@ -42,13 +42,13 @@ def request_body(request: Request) -> dict[str, Any]:
 
 
 def parse(data: bytes) -> dict[str, Any]:
-    """One JSON object.
+    """Parse one JSON object.
 
     Args:
-        data: Its bytes; invalid UTF-8 is replaced.
+        data: The object as bytes. Invalid UTF-8 is replaced by U+FFFD.
 
     Raises:
-        ProtocolError: It is not a JSON object.
+        ProtocolError: The bytes are not a JSON object.
     """
     try:
         found = json.loads(data.decode(errors="replace"))
@@ -61,7 +61,7 @@ def parse(data: bytes) -> dict[str, Any]:
 
 
 def _with_long_numbers(data: bytes) -> Any:
-    """Once more, for whole numbers of more digits than `int` takes: they are valid, and nobody reads them."""
+    """Parse again, with floats for whole numbers that are too long for `int`. Such numbers are valid JSON, and never read."""
     try:
         return json.loads(data.decode(errors="replace"), parse_int=_number)
     except (ValueError, RecursionError):
@@ -76,13 +76,13 @@ def _number(digits: str) -> int | float:
 
 
 def only_text(chunk: Mapping[str, Any]) -> str | None:
-    """The text of a chunk that holds nothing else: a short way past `chunk_pieces` for most of a stream.
+    """Return the text of a chunk that holds text only. For such a chunk this is faster than `chunk_pieces`.
 
     Args:
         chunk: The parsed chunk.
 
     Returns:
-        The text; `None` when there is none, or anything beside it.
+        The text; `None` if the chunk has no text or something beside it.
     """
     try:
         (choice,) = chunk["choices"]
@@ -98,25 +98,25 @@ def only_text(chunk: Mapping[str, Any]) -> str | None:
 
 
 class ToolCalls:
-    """Which call each piece of a tool call belongs to, over a whole stream: not every server says it as it should.
+    """Finds the tool call that each piece of a stream belongs to, for servers that number their calls wrongly too.
 
-    A piece with a name begins a call: another one than the piece before it, when it has no index, or an identifier of its own.
-    Without a name it carries on the call of its index, or the last one.
+    A piece with a name begins a new call if it has no index, or an identifier that differs from the one of its index. A piece
+    without a name continues the call of its index, or the last call.
     """
 
     __slots__ = ("_ids", "_places")
 
     def __init__(self) -> None:
-        self._ids: list[str | None] = []  # by our own numbers
-        self._places: dict[object, int] = {}  # what the server calls an index → our own number
+        self._ids: list[str | None] = []  # identifier of each call, in the order of our numbers
+        self._places: dict[object, int] = {}  # the server's index → our number
 
     def number(self, index: object, identifier: str | None, name: str | None) -> int:
-        """The number of the call that a piece belongs to.
+        """Return the number of the call that a piece belongs to, counted from 0.
 
         Args:
-            index: What the piece says.
-            identifier: The piece's, if it has one.
-            name: The same.
+            index: The piece's `index` as the server wrote it; `None` if it has none.
+            identifier: The piece's `id`; `None` if it has none.
+            name: The name of the function; `None` if the piece has none.
         """
         known = self._ids.index(identifier) if identifier and identifier in self._ids else self._places.get(index)
         if known is None and not name and self._ids:
@@ -131,25 +131,25 @@ class ToolCalls:
         return known
 
     def _is_other(self, known: int, index: object, identifier: str | None) -> bool:
-        """Whether a piece with a name begins another call than the one that its index points to."""
+        """Return whether a piece with a name begins a call other than the one of its index."""
         if identifier:
             return self._ids[known] not in {None, identifier}
         return index is None
 
 
 def chunk_pieces(chunk: Mapping[str, Any], calls: ToolCalls | None = None) -> Iterator[Piece]:
-    """The pieces of one streamed chunk.
+    """Read one streamed chunk.
 
     Args:
         chunk: The parsed chunk.
-        calls: Those of the stream so far; `None` for a chunk by itself.
+        calls: The tool calls of the stream so far; `None` for a chunk that belongs to no stream.
 
     Yields:
-        Text as `str`, everything else as events, `Finish` among them when the chunk gives a reason.
+        The pieces of the chunk: text as `str`, everything else as events. `Finish` is among them if the chunk gives a reason.
 
     Raises:
-        ProviderError: The chunk is an error, classed by its content.
-        ProtocolError: Its shape is not that of a chunk.
+        ProviderError: The chunk is an error. Its class follows from its content.
+        ProtocolError: The chunk does not have the shape of a chunk.
     """
     refuse_error(chunk)
     choices = chunk.get("choices") or ()
@@ -159,7 +159,7 @@ def chunk_pieces(chunk: Mapping[str, Any], calls: ToolCalls | None = None) -> It
         if not isinstance(choice, Mapping):
             raise _shape("choices[0]", choice)
         if choice.get("index") not in _FIRST:
-            # Another answer to the same question, asked for by an option of the vendor's: it must not get into this one.
+            # A further answer to the same request, which an option such as `n` asked for. It must not mix with this one.
             continue
         yield from _delta_pieces(choice.get("delta") or choice.get("message") or {}, calls or ToolCalls())
         reason = choice.get("finish_reason")
@@ -174,7 +174,13 @@ def chunk_pieces(chunk: Mapping[str, Any], calls: ToolCalls | None = None) -> It
 
 
 def answer_pieces(answer: Mapping[str, Any]) -> Iterator[Piece]:
-    """The pieces of a whole answer, as `chunk_pieces`.
+    """Read an answer that is not streamed.
+
+    Args:
+        answer: The parsed answer.
+
+    Yields:
+        The pieces of the answer, as `chunk_pieces` yields them.
 
     Raises:
         ProviderError: The answer is an error, or has no choices.
@@ -186,16 +192,16 @@ def answer_pieces(answer: Mapping[str, Any]) -> Iterator[Piece]:
 
 
 def refuse_error(chunk: Mapping[str, Any]) -> None:
-    """Raise the error that a chunk or answer holds, if it holds one.
+    """Raise if a chunk or answer is an error.
 
     Args:
         chunk: The parsed chunk or answer.
 
     Raises:
-        ProviderError: It does.
+        ProviderError: It is an error. The error's class follows from its content.
     """
     error = chunk.get("error")
-    # Web frameworks say what went wrong in a field of their own, in place of everything else.
+    # Web frameworks write an error as one field, without `error` and `choices`.
     bare = "choices" not in chunk and any(isinstance(chunk.get(name), str) for name in ("message", "detail"))
     if error or bare or chunk.get("object") == "error":
         codes = (error.get("code") if isinstance(error, Mapping) else None, chunk.get("code"), chunk.get("status"))
@@ -217,7 +223,7 @@ def _delta_pieces(delta: Any, calls: ToolCalls) -> Iterator[Piece]:
         raise _shape("tool_calls", called)
     for call in called:
         yield _tool_call(call, calls)
-    if delta.get("function_call"):  # what tool calls were before there could be several
+    if delta.get("function_call"):  # the older form, of one call only
         yield _tool_call({"index": 0, "function": delta["function_call"]}, calls)
 
 

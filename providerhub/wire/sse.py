@@ -1,21 +1,19 @@
-"""Server-sent events: an incremental decoder, bytes in and events out, with no I/O of its own.
+"""Server-sent events: an incremental decoder that takes bytes and returns events, and does no I/O itself.
 
-The rules are those of the WHATWG HTML standard, "Server-sent events", sections "Parsing" and "Interpreting an
-event stream": UTF-8 with invalid bytes replaced by U+FFFD, one leading byte order mark dropped, lines that
-end at LF, CR or CRLF, comments, `field: value` with one leading space removed, several `data` lines joined by
-LF, a blank line that dispatches. Three things differ, because here the stream is an answer and not a
-subscription:
+It follows the WHATWG HTML standard, "Server-sent events", sections "Parsing" and "Interpreting an event stream": UTF-8 with
+invalid bytes replaced by U+FFFD, one leading byte order mark dropped, lines that end at LF, CR or CRLF, comments,
+`field: value` with one leading space removed, several `data` lines joined by LF, a blank line that dispatches. Three rules
+differ, because here the stream is an answer and not a subscription:
 
-- `data: [DONE]` as the first data line of an event ends the stream at once, without its blank line; what
-  follows is ignored.
+- `data: [DONE]` as the first data line of an event ends the stream at once, without a blank line. The decoder ignores the bytes
+  after it.
 - An event whose data is empty is ignored.
 - A line, an event and the whole stream have limits, so that a broken server cannot fill the memory.
 
-One core, two ways to read it: `SSEDecoder.feed` gives the payloads alone, for protocols where only the data
-matters (OpenAI's), and `SSEDecoder.feed_events` gives `ServerSentEvent` objects, for those that name their
-events (Anthropic's). A buffer that looks ordinary (whole events of one `data: ` line each) is taken apart by
-a few calls of `bytes.split` and its like; anything else goes line by line. Both give the same events, and
-both take time in proportion to the input, however it is cut.
+`SSEDecoder.feed` returns payloads, for protocols that use only the data (OpenAI's). `SSEDecoder.feed_events` returns
+`ServerSentEvent` objects, for protocols that name their events (Anthropic's). The decoder splits an ordinary buffer (whole
+events of one `data: ` line each) with a few calls of `bytes.split` and similar methods. It reads any other buffer line by line.
+Both ways give the same events, and take time in proportion to the input, however it is cut.
 """
 
 from __future__ import annotations
@@ -29,34 +27,40 @@ MAX_LINE: Final = 1024 * 1024
 """Default limit of one line, in bytes, its ending not counted."""
 
 MAX_EVENT: Final = 4 * 1024 * 1024
-"""Default limit of one event's data, in bytes, the joining LFs included."""
+"""Default limit of one event's data, in bytes, the LFs between its lines included."""
 
 MAX_STREAM: Final = 64 * 1024 * 1024
-"""Default limit of the whole stream, in bytes, everything counted."""
+"""Default limit of the whole stream, in bytes."""
 
 EXCERPT: Final = 2048
-"""Bytes kept of what was not understood (`SSEDecoder.stray`) or not complete (`SSEDecoder.finish`)."""
+"""The most bytes kept of unknown lines (`SSEDecoder.stray`) and of an incomplete event (`SSEDecoder.finish`)."""
 
 _BOM = b"\xef\xbb\xbf"
 _CR = 0x0D
 _LF = 0x0A
 _COLON = 0x3A
 _PREFIX = b"data: "
-# Work is cut into slices of this many bytes, so that lists of lines stay small whatever the caller feeds.
+# Input is cut into slices of this many bytes, so that lists of lines stay small however much the caller feeds.
 _SLICE = 64 * 1024
-# Below this many bytes, a search for several ordinary events costs more than it saves; above the other, looking first
-# whether it is a single one does.
+# Below this many bytes, searching for several ordinary events costs more than it saves.
 _SMALL = 512
+# Above this many bytes, checking first for a single ordinary event costs more than it saves.
 _SINGLE = 1024
-# More digits than any sensible number of milliseconds has; int() raises when it is given thousands.
+# Lines of an ordinary event: its data and the blank one.
+_ORDINARY_LINES = 2
+# No sensible number of milliseconds has more digits; int() raises for some thousands of them.
 _RETRY_DIGITS = 15
 
 
 class SSELimitError(ValueError):
-    """The stream broke one of the decoder's limits; nothing more can be read from it.
+    """The stream is longer than a limit of the decoder. Nothing more can be read from it.
+
+    Args:
+        limit: The limit: `"line"`, `"event"` or `"stream"`.
+        maximum: Its value in bytes.
 
     Attributes:
-        limit: Which one: `"line"`, `"event"` or `"stream"`.
+        limit: The limit: `"line"`, `"event"` or `"stream"`.
         maximum: Its value in bytes.
     """
 
@@ -67,19 +71,19 @@ class SSELimitError(ValueError):
         self.maximum = maximum
 
     def __str__(self) -> str:
-        """Say which limit it was, with its number."""
+        """Return a sentence that names the limit and its value."""
         return f"server-sent events: a {self.limit} is longer than its limit of {self.maximum:,} bytes"
 
 
 @attrs.frozen
 class ServerSentEvent:
-    """One dispatched event.
+    """One event.
 
     Attributes:
-        data: The payload, valid UTF-8, never empty; several `data` lines are joined by LF.
-        event: The event's type; `"message"` when the stream did not name one.
-        id: The last event id in force when the event was dispatched; `""` when none was ever given.
-        retry: The reconnection time in force, in milliseconds; `None` when none was ever given.
+        data: The payload, valid UTF-8, never empty. Several `data` lines are joined by LF.
+        event: The event's type; `"message"` if the stream names none.
+        id: The last event id that the stream gave before the event's end; `""` if it gave none.
+        retry: The last reconnection time that the stream gave, in milliseconds; `None` if it gave none.
     """
 
     data: bytes
@@ -89,12 +93,12 @@ class ServerSentEvent:
 
     @property
     def text(self) -> str:
-        """The payload as text."""
+        """Return the payload as text."""
         return self.data.decode()
 
 
 class _Sink(Protocol):
-    """Where the core puts what it has dispatched."""
+    """Collects dispatched events."""
 
     def plain(self, payloads: list[bytes], last_id: str, retry: int | None) -> None: ...
 
@@ -102,11 +106,11 @@ class _Sink(Protocol):
 
 
 class ErrorData(bytes):
-    """The data of an event whose type is `error`: what it says is an error, whatever its shape."""
+    """The data of an event of type `error`. It is an error, even if its shape is not that of one."""
 
 
 class _Payloads(list[bytes]):
-    """Keeps the data only."""
+    """Collects the data of events."""
 
     def plain(self, payloads: list[bytes], _last_id: str, _retry: int | None) -> None:
         self += payloads
@@ -116,7 +120,7 @@ class _Payloads(list[bytes]):
 
 
 class _Events(list[ServerSentEvent]):
-    """Keeps everything."""
+    """Collects whole events."""
 
     def plain(self, payloads: list[bytes], last_id: str, retry: int | None) -> None:
         self += [ServerSentEvent(data, "message", last_id, retry) for data in payloads]
@@ -126,7 +130,7 @@ class _Events(list[ServerSentEvent]):
 
 
 def _valid(raw: bytes) -> bytes:
-    """Give the same bytes with invalid UTF-8 replaced by U+FFFD; the very same object when there is none."""
+    """Return the bytes with invalid UTF-8 replaced by U+FFFD; the same object if they are valid."""
     if raw.isascii():
         return raw
     try:
@@ -139,51 +143,32 @@ def _valid(raw: bytes) -> bytes:
 class SSEDecoder:
     """Decodes one stream of server-sent events, fed in pieces of any size.
 
-    `feed` and `feed_events` may be mixed; each returns what was dispatched by the bytes it was given. How the
-    input is cut into pieces makes no difference to the events.
+    `feed` and `feed_events` may be mixed. Each returns the events that its bytes complete. The events do not depend on how the
+    input is cut into pieces.
 
-    When a limit breaks, what was complete before it is still returned; the error comes from the same call if
-    that is nothing, and otherwise from the next one (`finish` included).
+    When the stream breaks a limit, the events that were complete before are still returned. The call raises if there are none;
+    otherwise the next call raises, `finish` included.
 
     Args:
-        max_line: Limit of one line in bytes, its ending not counted; `None` for no limit.
-        max_event: Limit of one event's data in bytes; `None` for no limit.
-        max_stream: Limit of the whole stream in bytes; `None` for no limit.
-        sentinel: The data that ends the stream; it is never returned as a payload. `None` for protocols that
-            have none.
+        max_line: Limit of one line in bytes, its ending not counted; default `MAX_LINE`, at least 1, `None` for no limit.
+        max_event: Limit of one event's data in bytes; default `MAX_EVENT`, at least 1, `None` for no limit.
+        max_stream: Limit of the whole stream in bytes; default `MAX_STREAM`, at least 1, `None` for no limit.
+        sentinel: The data that ends the stream; default `[DONE]`. It is never returned as a payload. `None` for a protocol that
+            has no sentinel.
 
     Attributes:
-        done: The sentinel has come. What follows it is ignored.
-        stray: The first lines that are no comment and no field of the standard, joined by LF, at most
-            `EXCERPT` bytes: servers put bare error messages, HTML or JSON there. The standard ignores such
-            lines, and so do the events.
+        done: The sentinel has come. The decoder ignores all further bytes.
+        stray: The first lines that are neither a comment nor a field of the standard, joined by LF, at most `EXCERPT` bytes.
+            Servers write bare error messages, HTML or JSON there. Events ignore such lines, as the standard does.
 
     Raises:
         ValueError: A limit is below 1.
     """
 
     __slots__ = (
-        "_clean",
-        "_error",
-        "_event",
-        "_finished",
-        "_first",
-        "_head",
-        "_id",
-        "_left",
-        "_max_event",
-        "_max_line",
-        "_max_stream",
-        "_ordinary_max",
-        "_partial",
-        "_rest",
-        "_retry",
-        "_sentinel",
-        "_single_max",
-        "_skip_lf",
-        "done",
-        "stray",
-    )
+        "_clean", "_error", "_event", "_finished", "_first", "_head", "_id", "_left", "_max_event", "_max_line", "_max_stream",
+        "_ordinary_max", "_partial", "_rest", "_retry", "_sentinel", "_single_max", "_skip_lf", "done", "stray",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -196,17 +181,17 @@ class SSEDecoder:
         self._max_line = _checked("max_line", max_line)
         self._max_event = _checked("max_event", max_event)
         self._max_stream = _checked("max_stream", max_stream)
-        # A whole block no longer than this cannot break the limit of a line or of an event.
+        # A block of at most this many bytes cannot break the limit of a line or of an event.
         self._ordinary_max = min(self._max_line, self._max_event)
         self._single_max = min(self._ordinary_max, _SINGLE)
-        self._left = self._max_stream  # bytes that the stream may still bring
+        self._left = self._max_stream  # bytes left of the stream's limit
         self._sentinel = sentinel
         self.done = False
         self.stray = b""
         self._error: SSELimitError | None = None
         self._finished = False
         self._clean = False  # nothing is pending: the next byte starts an event's first line
-        self._head: bytes | None = b""  # perhaps the beginning of a byte order mark; None once settled
+        self._head: bytes | None = b""  # the first bytes, while they may begin a byte order mark; then None
         self._skip_lf = False  # the last byte was a CR: a LF that follows belongs to it
         self._partial = bytearray()  # the beginning of a line
         self._first: bytes | None = None  # the current event's first data line ...
@@ -216,25 +201,24 @@ class SSEDecoder:
         self._retry: int | None = None
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Take the next bytes of the stream.
+        """Take the next bytes of the stream and return payloads.
 
         Args:
-            chunk: Bytes as they came from the transport, decompressed; any number, none included.
+            chunk: Bytes as they came from the transport, decompressed; may be empty.
 
         Returns:
-            The data of each event dispatched, as valid UTF-8, ready for a JSON parser; that of an event of type `error` as
-            `ErrorData`.
+            The data of each event, as valid UTF-8. The data of an event of type `error` is an `ErrorData`.
 
         Raises:
-            SSELimitError: A limit broke, now or in the call before, or earlier still.
+            SSELimitError: The stream has broken a limit, in this call or before.
             RuntimeError: `finish` was called before.
         """
-        # The most frequent case, one ordinary event that came in a piece of its own, without a further call. bytes,
-        # unlike str, are split at CR, LF and CRLF only. A CR at the very end may be half of a CRLF; its LF will then pass
-        # for one more blank line, which changes nothing.
+        # The most frequent case, one ordinary event in a piece of its own, without further calls. bytes, unlike str, are split at
+        # CR, LF and CRLF only. A CR at the end may be half of a CRLF; its LF then counts as one more blank line, which changes
+        # nothing.
         if self._clean and (size := len(chunk)) <= self._single_max and size <= self._left:
             lines = chunk.splitlines()
-            if len(lines) == 2:  # noqa: PLR2004 - a line, a blank line
+            if len(lines) == _ORDINARY_LINES:
                 line, blank = lines
                 if not blank and line.startswith(_PREFIX):
                     payload = line[6:] if line.isascii() else _valid(line[6:])
@@ -248,16 +232,16 @@ class SSEDecoder:
         return out
 
     def feed_events(self, chunk: bytes) -> list[ServerSentEvent]:
-        """Take the next bytes of the stream and return whole events; otherwise like `feed`.
+        """Take the next bytes of the stream and return events with their type, id and reconnection time.
 
         Args:
-            chunk: Bytes as they came from the transport, decompressed; any number, none included.
+            chunk: Bytes as they came from the transport, decompressed; may be empty.
 
         Returns:
-            Each event dispatched.
+            The events that the bytes complete.
 
         Raises:
-            SSELimitError: A limit broke, now or in the call before, or earlier still.
+            SSELimitError: The stream has broken a limit, in this call or before.
             RuntimeError: `finish` was called before.
         """
         out = _Events()
@@ -267,16 +251,13 @@ class SSEDecoder:
         return out
 
     def finish(self) -> bytes:
-        """Say that the input has ended. Nothing undispatched is delivered; a last `[DONE]` still counts.
-
-        May be called again, with the same result.
+        """End the input. An incomplete event is dropped; a last `[DONE]` still counts. A second call returns the same.
 
         Returns:
-            What was left of an incomplete line or event, at most `EXCERPT` bytes, for an error message; empty
-            when the input ended where an event may end.
+            The incomplete line or event, at most `EXCERPT` bytes, for an error message; empty if the input ended between events.
 
         Raises:
-            SSELimitError: A limit broke before.
+            SSELimitError: The stream has broken a limit.
         """
         if self._error is not None:
             raise self._error.with_traceback(None)
@@ -293,29 +274,32 @@ class SSEDecoder:
         return _valid(b"\n".join(part for part in (named, data, line) if part)[:EXCERPT])
 
     def _take(self, chunk: bytes, out: _Sink) -> None:
-        """Decode a piece of any size, up to the limit of the stream."""
+        """Decode a piece of any size, and keep the error if it breaks a limit."""
         if self._finished:
-            message = "feed() after finish(): the decoder was told that the input had ended"
+            message = "feed() after finish(): make a new decoder for a new stream"
             raise RuntimeError(message)
         if self.done or self._error is not None:
             return
-        allowed = chunk[: self._left]
-        self._left -= len(allowed)
         try:
-            for start in range(0, len(allowed), _SLICE):
-                self._take_slice(allowed[start : start + _SLICE], out)
-            if len(allowed) < len(chunk) and not self.done:
-                raise SSELimitError("stream", self._max_stream)  # noqa: TRY301 - one place keeps the error
+            self._take_allowed(chunk, out)
         except SSELimitError as error:
             self._stop()
             self._error = error
         self._clean = self._idle()
 
+    def _take_allowed(self, chunk: bytes, out: _Sink) -> None:
+        allowed = chunk[: self._left]
+        self._left -= len(allowed)
+        for start in range(0, len(allowed), _SLICE):
+            self._take_slice(allowed[start : start + _SLICE], out)
+        if len(allowed) < len(chunk) and not self.done:
+            raise SSELimitError("stream", self._max_stream)
+
     def _take_slice(self, piece: bytes, out: _Sink) -> None:
-        """Decode a slice: the event begun before it by line, then ordinary ones at once, the tail by line."""
+        """Decode a slice: the rest of a begun event by line, then ordinary events at once, then the tail by line."""
         if self._skip_lf or self._head is not None:
             piece = self._past_prefix(piece)
-        # The middle of a long line is not searched for blank lines: looking for two bytes costs far more than for one.
+        # The middle of a long line is not searched for blank lines: a search for two bytes costs far more than one for one byte.
         if len(piece) < _SMALL or (_LF not in piece and _CR not in piece):
             self._by_line(piece, out)
             return
@@ -333,7 +317,7 @@ class SSEDecoder:
             self._by_line(piece[end:], out)
 
     def _past_prefix(self, piece: bytes) -> bytes:
-        """Drop a leading byte order mark, and the LF of a CRLF that was split between reads."""
+        """Drop a leading byte order mark, and the LF of a CRLF that was cut in two."""
         if self._head is not None:
             piece = self._head + piece
             if len(piece) < len(_BOM) and _BOM.startswith(piece):
@@ -348,10 +332,10 @@ class SSEDecoder:
         return piece
 
     def _ordinary(self, block: bytes, blank: bytes) -> list[bytes] | None:
-        """Take apart a block that ends with a blank line, if every event in it is one `data: ` line.
+        """Split a block that ends with a blank line, if each event in it is one `data: ` line; otherwise return `None`.
 
-        With LF only, or CRLF only (`blank` says which), k events hold 2k line ends; so when the line ends
-        counted are the separators found, no payload contains one.
+        With LF only, or CRLF only (see `blank`), k events have 2k line ends. If the count of line ends is 2k, no payload contains
+        a line end.
         """
         if len(block) > self._ordinary_max or not block.startswith(_PREFIX):
             return None
@@ -388,7 +372,7 @@ class SSEDecoder:
             self._skip_lf = piece[-1] == _CR
             piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if _LF not in piece:
-            self._partial += piece  # `split` takes many times as long to find nothing
+            self._partial += piece  # when nothing is found, `in` is many times as fast as `split`
             return []
         lines = piece.split(b"\n")
         tail = lines.pop()
@@ -413,7 +397,7 @@ class SSEDecoder:
         if name == b"event":
             self._event = value
         elif name == b"id":
-            if 0 not in value:  # the standard ignores an id with U+0000
+            if 0 not in value:  # the standard ignores an id that contains U+0000
                 self._id = value.decode(errors="replace")
         elif name == b"retry":
             if value.isdigit() and len(value) <= _RETRY_DIGITS:
@@ -436,7 +420,7 @@ class SSEDecoder:
             raise SSELimitError("event", self._max_event)
 
     def _dispatch(self, out: _Sink) -> None:
-        """Hand over the current event, if it has data, and begin the next one."""
+        """Dispatch the current event if it has data, and begin the next one."""
         data = self._first or b""
         if self._rest:
             data += self._rest
@@ -446,21 +430,21 @@ class SSEDecoder:
         self._begin()
 
     def _begin(self) -> None:
-        """Forget the current event; the last id and the reconnection time stay."""
+        """Reset the current event. The last id and the reconnection time stay."""
         self._first = None
         self._event = b""
         if self._rest:
             self._rest = bytearray()
 
     def _stop(self) -> None:
-        """Let go of everything that is pending: nothing that follows will be read."""
+        """Drop all pending input, since nothing more is read."""
         self._begin()
         self._head = None
         self._skip_lf = False
         self._partial = bytearray()
 
     def _idle(self) -> bool:
-        """Say whether the next byte starts an event's first line."""
+        """Return whether the next byte begins the first line of an event."""
         return not (
             self._partial
             or self._first is not None
@@ -473,7 +457,7 @@ class SSEDecoder:
 
 
 def _checked(name: str, maximum: int | None) -> int:
-    """Check a limit, and turn "none" into a number that no stream reaches."""
+    """Check a limit, and replace `None` by a number that no stream reaches."""
     if maximum is None:
         return sys.maxsize
     if maximum < 1:
@@ -483,14 +467,14 @@ def _checked(name: str, maximum: int | None) -> int:
 
 
 def _behind(index: int, found: bytes, otherwise: int) -> int:
-    """Give the index behind what `find` found, or another when it found nothing."""
+    """Return the index after `found` at `index`; `otherwise` if `find` has returned -1."""
     return otherwise if index < 0 else index + len(found)
 
 
 def _data_value(line: bytes) -> bytes | None:
-    """Give the value of a `data` line; `None` when it is another line."""
+    """Return the value of a `data` line; `None` for any other line."""
     if line.startswith(_PREFIX):
-        return line[6:]  # in one step: to cut a long line twice is to copy it twice
+        return line[6:]  # in one step, since each cut copies a long line
     if line.startswith(b"data:"):
         return line[5:]
     return b"" if line == b"data" else None

@@ -25,7 +25,7 @@ from providerhub import (
     UsageDelta,
 )
 from providerhub.wire import openai_chat
-from providerhub.wire._chunk_reader import ChunkReader, installed
+from providerhub.wire._chunk_reader import ChunkReader, typed_reader
 from providerhub.wire._template import Template
 from providerhub.wire._typed import typed_text
 
@@ -236,8 +236,8 @@ def by_reader(payload, *, typed, before=()):
 def read_one(reader, payload):
     # The decoder of events hands on valid UTF-8 only.
     payload = payload.decode(errors="replace").encode()
-    piece = reader.short(payload)
-    return reader.long(payload) if piece is None else [piece]
+    piece = reader.fast(payload)
+    return reader.parsed(payload) if piece is None else [piece]
 
 
 LEARNT = BEFORE + b"word" + BEHIND
@@ -310,7 +310,7 @@ STREAMS = {
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
 def test_pieces_of_tool_calls_find_their_call(stream):
     reader = ChunkReader()
-    numbers = [reader.long(json.dumps(delta(tool_calls=[piece])).encode())[0].index for piece, _ in stream]
+    numbers = [reader.parsed(json.dumps(delta(tool_calls=[piece])).encode())[0].index for piece, _ in stream]
     assert numbers == [number for _, number in stream]
 
 
@@ -393,45 +393,45 @@ def test_bytes_put_anywhere_into_a_chunk_mean_what_they_mean(insert, place, agai
 
 
 def reads(reader, payload):
-    return reader.short(payload) is not None
+    return reader.fast(payload) is not None
 
 
 def test_chunks_that_differ_in_their_text_only_are_read_the_short_way():
     reader = ChunkReader()
     stream = [written("content", text, "{}", ascii_only=False) for text in ("a", "b\n", "é", "c")]
     assert not reads(reader, stream[0])
-    assert reader.long(stream[0]) == ["a"]
+    assert reader.parsed(stream[0]) == ["a"]
     assert all(reads(reader, payload) for payload in stream[1:])
 
 
 def test_random_padding_does_not_keep_chunks_from_the_short_way():
     reader = ChunkReader()
-    reader.long(PADDED)
-    assert reader.short(PADDED.replace(b"abc", b"other").replace(b"word", b"x")) == "x"
-    assert reader.short(PADDED.replace(b"abc", b'o\\"')) is None
-    assert reader.short(PADDED.replace(b"obfuscation", b"obfuscatioN")) is None
+    reader.parsed(PADDED)
+    assert reader.fast(PADDED.replace(b"abc", b"other").replace(b"word", b"x")) == "x"
+    assert reader.fast(PADDED.replace(b"abc", b'o\\"')) is None
+    assert reader.fast(PADDED.replace(b"obfuscation", b"obfuscatioN")) is None
 
 
 def test_padding_that_cannot_be_told_from_the_rest_counts_as_part_of_it():
     reader = ChunkReader()
     payload = PADDED.replace(b"abc", b'\\"abc')
-    reader.long(payload)
-    assert reader.short(payload.replace(b"word", b"x")) == "x"
-    assert reader.short(payload.replace(b"abc", b"abd")) is None
+    reader.parsed(payload)
+    assert reader.fast(payload.replace(b"word", b"x")) == "x"
+    assert reader.fast(payload.replace(b"abc", b"abd")) is None
 
 
 def test_reasoning_takes_the_short_way_too():
     reader = ChunkReader()
-    reader.long(written("reasoning", "a", "{}", ascii_only=False))
-    assert reader.short(written("reasoning", "b", "{}", ascii_only=False)) == ReasoningDelta("b")
+    reader.parsed(written("reasoning", "a", "{}", ascii_only=False))
+    assert reader.fast(written("reasoning", "b", "{}", ascii_only=False)) == ReasoningDelta("b")
 
 
 def test_a_stream_whose_chunks_all_differ_is_not_learnt_from_for_ever():
     reader = ChunkReader()
     for number in range(8):
-        assert reader.long(json.dumps({"id": number, **delta(content="x")}).encode()) == ["x"]
+        assert reader.parsed(json.dumps({"id": number, **delta(content="x")}).encode()) == ["x"]
     last = json.dumps({"id": 8, **delta(content="x")}).encode()
-    reader.long(last)
+    reader.parsed(last)
     assert not reads(reader, last)
 
 
@@ -439,7 +439,7 @@ def test_a_template_that_was_of_use_makes_room_for_the_next():
     reader = ChunkReader()
     for number in range(12):
         payload = json.dumps({"created": number, **delta(content="x")}).encode()
-        reader.long(payload)
+        reader.parsed(payload)
         assert reads(reader, payload)
 
 
@@ -447,21 +447,21 @@ def test_a_template_that_was_of_use_makes_room_for_the_next():
 def test_a_text_that_does_not_stand_for_itself_teaches_nothing(text):
     reader = ChunkReader()
     payload = written("content", text, "{}", ascii_only=False)
-    assert reader.long(payload) == [text]
+    assert reader.parsed(payload) == [text]
     assert not reads(reader, payload)
 
 
 def test_a_text_that_is_written_otherwise_teaches_nothing():
     reader = ChunkReader()
     payload = written("content", "é", "{}", ascii_only=True)
-    assert reader.long(payload) == ["é"]
+    assert reader.parsed(payload) == ["é"]
     assert not reads(reader, payload)
 
 
 def test_a_text_that_stands_behind_its_own_place_teaches_nothing():
     reader = ChunkReader()
     payload = json.dumps({**delta(content="x"), "system": "x"}).encode()
-    assert reader.long(payload) == ["x"]
+    assert reader.parsed(payload) == ["x"]
     assert not reads(reader, payload)
 
 
@@ -471,6 +471,6 @@ def test_a_template_is_not_fitted_to_what_is_shorter_than_itself():
 
 
 def test_the_typed_reader_is_found_where_it_is_installed(monkeypatch):
-    assert installed() is typed_text
+    assert typed_reader() is typed_text
     monkeypatch.setitem(__import__("sys").modules, "providerhub.wire._typed", None)
-    assert installed() is None
+    assert typed_reader() is None
