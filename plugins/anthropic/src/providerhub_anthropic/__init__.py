@@ -1,10 +1,10 @@
-"""The Anthropic Messages API as a provider for providerhub."""
+"""A provider for the Anthropic Messages API."""
 
 from providerhub import ProviderInfo, Setting, hookimpl
 from providerhub_anthropic._models import MODELS
 
 URL = "https://api.anthropic.com"
-"""The address when none is given."""
+"""The default address."""
 
 __all__ = ["URL", "providerhub_provider"]
 
@@ -18,14 +18,14 @@ def providerhub_provider() -> ProviderInfo:
         factory="providerhub_anthropic.provider:create",
         discover="providerhub_anthropic.provider:discover",
         settings=(
-            Setting("url", env="ANTHROPIC_BASE_URL", default=URL, help="The service's address, without /v1"),
+            Setting("url", env="ANTHROPIC_BASE_URL", default=URL, help="The service's address, with or without /v1"),
             Setting("api_key", env="ANTHROPIC_API_KEY", secret=True, help="Sent as x-api-key"),
             Setting(
                 "max_tokens",
                 default="4096",
-                help="The most tokens of an answer where the caller does not say: the API must be told",
+                help="The most tokens of an answer if the caller gives no max_tokens, since the API requires a number",
             ),
-            Setting("beta", help="Names for the header anthropic-beta, separated by commas"),
+            Setting("beta", help="Value of the header anthropic-beta: names separated by commas"),
         ),
         needs_auth=True,
         description="Claude models by the Anthropic Messages API",

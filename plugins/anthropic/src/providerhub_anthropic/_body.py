@@ -1,4 +1,4 @@
-"""What is asked → the JSON object of the Messages API."""
+"""Writes a request as the JSON object of the Messages API."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _CHOICES: Mapping[str, Mapping[str, Any]] = {"auto": {"type": "auto"}, "none": {
 
 
 def body_of(request: Request, max_tokens: int) -> tuple[dict[str, Any], str]:
-    """Write the JSON object that asks for an answer.
+    """Write a request as a JSON object.
 
     Args:
-        request: What is asked.
-        max_tokens: The most tokens where the request does not say.
+        request: The request.
+        max_tokens: The most tokens of the answer, for a request without `max_tokens`.
 
     Returns:
-        The object, vendor-specific options merged in last (one that is `None` takes a field back), and the white space taken off
-        the end of a partial answer.
+        The object, and the white space that was cut off the end of a partial answer. The request's `options` are merged in last;
+        an option that is `None` removes its field.
 
     Raises:
-        InvalidRequestError: The API has no place for something in it.
+        InvalidRequestError: The API cannot express a part of the request.
     """
     system, talk = _conversation.split(request.messages)
     tail = _conversation.held_back(talk)
@@ -48,7 +48,7 @@ def _max_tokens(request: Request, otherwise: int) -> int:
         return request.max_tokens
     thinking = request.options.get("thinking")
     budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
-    # The budget counts towards the limit, and must be smaller.
+    # The budget counts towards max_tokens and must be smaller.
     return otherwise + budget if isinstance(budget, int) else otherwise
 
 
@@ -59,7 +59,7 @@ def _tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     function = tool.get("function")
     if tool.get("type") != "function" or not isinstance(function, Mapping):
-        return dict(tool)  # one of the service's own
+        return dict(tool)  # a tool that the service runs itself, in the API's own shape
     schema = function.get("parameters") or {"type": "object", "properties": {}}
     found = {"name": function.get("name"), "description": function.get("description"), "input_schema": schema}
     return {name: value for name, value in found.items() if value is not None}
@@ -79,6 +79,6 @@ def _refuse_format(form: Mapping[str, Any] | None) -> None:
     kind = (form or {}).get("type", "text")
     if kind != "text":
         msg = (
-            f"the Messages API cannot be held to response_format {kind!r}; ask for it in words, or offer a tool with that schema"
+            f"the Messages API has no response_format {kind!r}; ask for the format in the prompt, or pass a tool with that schema"
         )
         raise InvalidRequestError(msg)

@@ -1,7 +1,7 @@
-"""A conversation in the OpenAI chat shape → the system prompt and the messages of the Messages API.
+"""Translates a conversation from the OpenAI chat shape into the system prompt and the messages of the Messages API.
 
-The API wants the system prompt apart, user and assistant in turn, tool results as blocks of a user message, and no empty text.
-Reference: Anthropic API reference, "Messages", and "Tool use", "Vision" and "PDF support" in its guides.
+The API requires a separate system prompt, user and assistant in turn, tool results as blocks of a user message, and no empty
+text. Reference: Anthropic API reference, "Messages", and "Tool use", "Vision" and "PDF support" in its guides.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def split(messages: Sequence[Message]) -> tuple[list[Block], list[dict[str, Any]
         The blocks of the system prompt, and the messages.
 
     Raises:
-        InvalidRequestError: It holds what the API has no place for.
+        InvalidRequestError: The API cannot express a part of the conversation.
     """
     system: list[Block] = []
     talk: list[dict[str, Any]] = []
@@ -44,19 +44,19 @@ def split(messages: Sequence[Message]) -> tuple[list[Block], list[dict[str, Any]
         elif blocks:
             talk.append({"role": role, "content": blocks})
     if not talk:
-        msg = "messages hold nothing but a system prompt; the service answers a message of the user's"
+        msg = "messages hold only a system prompt; add a message of the user"
         raise InvalidRequestError(msg)
     return system, talk
 
 
 def held_back(talk: Sequence[dict[str, Any]]) -> str:
-    """Take the white space off the end of a partial answer, which the API refuses there.
+    """Cut the white space off the end of a partial answer, since the API refuses it there.
 
     Args:
-        talk: The messages; the last one is changed.
+        talk: The messages. The last one is changed in place.
 
     Returns:
-        What was taken off, so that it is not written twice.
+        The white space. The answer may begin with it again, and must not repeat it.
     """
     last = talk[-1]
     if last["role"] != "assistant" or last["content"][-1]["type"] != "text":
@@ -79,7 +79,7 @@ def _turn(message: Message, where: str) -> tuple[str, list[Block]]:
     if role == "tool" and message.get("tool_call_id"):
         result = list(_content(message.get("content"), where))
         return "user", [{"type": "tool_result", "tool_use_id": message["tool_call_id"], "content": result}]
-    msg = f"{where}: the Messages API has no place for the role {role!r}" + (" without a tool_call_id" if role == "tool" else "")
+    msg = f"{where}: the Messages API has no role {role!r}" + (" without a tool_call_id" if role == "tool" else "")
     raise InvalidRequestError(msg)
 
 
@@ -89,7 +89,7 @@ def _tool_uses(calls: Iterable[Mapping[str, Any]], where: str) -> Iterator[Block
         try:
             given = json.loads(function.get("arguments") or "{}")
         except ValueError as error:
-            msg = f"{where}['tool_calls'][{place}]: its arguments are not JSON, and the Messages API takes nothing else"
+            msg = f"{where}['tool_calls'][{place}]: the arguments are not JSON, which the Messages API requires"
             raise InvalidRequestError(msg) from error
         yield {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": given}
 
@@ -115,12 +115,12 @@ def _block(part: Mapping[str, Any], where: str) -> Block:
     if kind == "input_audio":
         msg = f"{where}: the Messages API does not take audio"
         raise InvalidRequestError(msg)
-    # Text is written alike in both shapes; any other block is the API's own, such as a thinking block that goes back unchanged.
+    # Text is the same in both shapes. Any other block is one of the API's own, such as a thinking block that goes back unchanged.
     return dict(part)
 
 
 def _marks(part: Mapping[str, Any]) -> Block:
-    """The mark for prompt caching, where the caller has set one."""
+    """Return the mark for prompt caching, if the caller has set one."""
     return {"cache_control": part["cache_control"]} if "cache_control" in part else {}
 
 

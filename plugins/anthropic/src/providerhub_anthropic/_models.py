@@ -1,7 +1,7 @@
-"""What is known of the models, so that routing need not ask.
+"""The declared models, so that routing does not need to ask the service.
 
-From the model overview and the prices in Anthropic's documentation, late 2025; prices are US dollars for a million tokens. What
-came later is covered by `claude-*`.
+The figures are those of Anthropic's model overview and prices, late 2025. Prices are in US dollars for a million tokens.
+`claude-*` covers later models.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from providerhub import ModelInfo
 
 WINDOW = 200_000
-"""Tokens of prompt and answer together, the same for every model listed."""
+"""Tokens of prompt and answer together; the same for all declared models."""
 
 
 def _claude(name: str, price_in: float | None, price_out: float | None, *aliases: str, prefill: bool = True) -> ModelInfo:
@@ -19,7 +19,7 @@ def _claude(name: str, price_in: float | None, price_out: float | None, *aliases
         supports_stream=True,
         supports_tools=True,
         supports_images=True,
-        # The Messages API proper has no such field; betas that add one go by `options` and `beta`.
+        # The Messages API has no such field. A beta that adds one is reached with `options` and the setting `beta`.
         supports_json_schema=False,
         supports_prefill=True if prefill else None,
         context_window=WINDOW,
@@ -38,6 +38,6 @@ MODELS = (
     _claude("claude-3-7-sonnet-20250219", 3.0, 15.0, "claude-3-7-sonnet-latest"),
     _claude("claude-3-5-haiku-20241022", 0.8, 4.0, "claude-3-5-haiku-latest"),
     _claude("claude-3-haiku-20240307", 0.25, 1.25),
-    # Later models; some of them refuse a partial answer at the end, so it is not promised for any.
+    # Later models. Some of them refuse a partial answer at the end, so prefill stays unknown.
     _claude("claude-*", None, None, prefill=False),
 )

@@ -1,7 +1,7 @@
-"""Answers of the Messages API → pieces: a whole one, and the event stream. No I/O.
+"""Reads answers of the Messages API, whole or as an event stream, as pieces. It does no I/O.
 
-Reference: Anthropic API reference, "Messages" and "Streaming messages". Unknown events and blocks are passed over, as the API's
-versioning policy asks of clients.
+Reference: Anthropic API reference, "Messages" and "Streaming messages". Unknown events and blocks are ignored, as the API's
+versioning policy requires of clients.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ REASONS: Mapping[str, str] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-"""The API's stop reasons in the words that callers know; any other is handed on as it is."""
+"""The API's stop reason → finish reason of providerhub. Any other reason is passed on unchanged."""
 
 
 def whole(data: bytes) -> Pieces:
-    """Read an answer that came whole.
+    """Read an answer that is not streamed.
 
     Args:
-        data: Its body.
+        data: The answer's body.
 
     Yields:
-        Its pieces, `Finish` last.
+        The pieces of the answer, `Finish` last.
 
     Raises:
-        ProviderError: It is an error, or no answer.
+        ProviderError: The body is an error, or not an answer.
     """
     answer = parsed(data)
     content = answer.get("content")
@@ -69,14 +69,14 @@ def whole(data: bytes) -> Pieces:
 
 
 def parsed(data: bytes) -> dict[str, Any]:
-    """One JSON object that is no error.
+    """Parse a JSON object, and raise if it is an error.
 
     Args:
-        data: Its bytes.
+        data: The object as bytes.
 
     Raises:
-        ProviderError: It is an error, classed by its type.
-        ProtocolError: It is no JSON object.
+        ProviderError: The object is an error. Its class follows from the error's type.
+        ProtocolError: The bytes are not a JSON object.
     """
     found = openai_chat.parse(data)
     if found.get("type") == "error" or isinstance(found.get("error"), Mapping):
@@ -85,16 +85,16 @@ def parsed(data: bytes) -> dict[str, Any]:
 
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
-"""What may stand before the first sign of an answer."""
+"""Characters that may stand before an answer."""
 
 
 class Reading:
     """Reads one event stream.
 
     Args:
-        call: The call, for its notes.
+        call: The call. The reader adds notes to it.
         kind: The answer's content type, in lower case.
-        tail: White space that a partial answer ended with, which the first text must not repeat.
+        tail: White space that was cut off a partial answer. The first text must not repeat it.
 
     Attributes:
         done: `message_stop` has come.
@@ -104,7 +104,7 @@ class Reading:
         self._call = call
         self._kind = kind
         self._tail = tail
-        # This protocol's end is an event; a `[DONE]` that imitators send behind it is never read.
+        # This protocol ends with an event. Imitators send `[DONE]` after it, which is never read.
         self._decoder = SSEDecoder()
         self._begun = False
         self._signed = False
@@ -117,13 +117,13 @@ class Reading:
         """Take the next bytes.
 
         Args:
-            data: Bytes as they came.
+            data: Bytes as they came from the transport.
 
         Yields:
-            The pieces that they complete.
+            The pieces that the bytes complete.
 
         Raises:
-            ProviderError: The stream holds an error, or is none.
+            ProviderError: The stream contains an error, or is not a stream of events.
         """
         if (not self._signed and self._begins_whole(data)) or self._whole is not None:
             self._whole = bytearray() if self._whole is None else self._whole
@@ -141,21 +141,21 @@ class Reading:
             raise _no_stream(self._decoder.stray)
 
     def _begins_whole(self, data: bytes) -> bool:
-        """Whether the answer is whole. Its first sign tells, what its type says is no guide; a later read may begin with any."""
+        """Return whether the answer is one object, although a stream was asked for. Its first character decides, not its type."""
         begin = data.lstrip(_BLANK)
         self._signed = bool(begin)
         if begin[:1] != b"{":
             return False
-        # An error is told at once: the connection may stay open behind it.
-        with contextlib.suppress(ProtocolError):  # there is more to come
+        # An error is raised at once, since the service may leave the connection open after it.
+        with contextlib.suppress(ProtocolError):  # the object is not complete yet
             parsed(begin)
         return True
 
     def end(self) -> Pieces:
-        """Say that the bytes are at their end, or will be read no further.
+        """End the input. Call this after the last bytes, or after `done`.
 
         Yields:
-            `Finish`.
+            `Finish`; before it, the pieces of an answer that came as one object.
 
         Raises:
             ProviderError: The stream was cut.
@@ -197,7 +197,7 @@ class Reading:
             yield from _usage(event.get("usage"))
         elif kind == "message_stop":
             self.done = True
-        elif kind == "error":  # by its name alone: its data would have been told before
+        elif kind == "error":  # an error by its name only; `parsed` raises for data of type error
             raise error_from_status(200, {}, event)
 
     def _block(self, event: Mapping[str, Any]) -> Pieces:
@@ -229,7 +229,7 @@ class Reading:
 
 
 def _said(block: Mapping[str, Any]) -> Pieces:
-    """What a block, or a piece of one, says in words."""
+    """Read the text or the thinking of a block, or of a piece of one."""
     if block.get("type") == "text":
         yield _text(block, "text")
     elif block.get("type") == "thinking":
@@ -237,7 +237,7 @@ def _said(block: Mapping[str, Any]) -> Pieces:
 
 
 def _usage(usage: Any) -> Pieces:
-    """The counts. The API counts the prompt in three parts, of which the caller knows the sum and what came from the cache."""
+    """Read the token counts. The API counts the prompt in three parts: new, read from the cache, and written to it."""
     if not isinstance(usage, Mapping):
         return
     read, written = usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens")
@@ -287,5 +287,5 @@ def _shape(where: str, value: object) -> ProtocolError:
 
 
 def _no_stream(line: bytes) -> ProtocolError:
-    msg = "the answer is not a stream of events; check the configured address"
+    msg = "the answer is not a stream of events; check the configured url"
     return ProtocolError(msg, excerpt=line.decode("utf-8", "replace"))

@@ -1,10 +1,10 @@
-"""What `providerhub conformance anthropic` runs; needs `providerhub-conformance`."""
+"""The conformance suite that `providerhub conformance anthropic` runs. It needs the package `providerhub-conformance`."""
 
 from providerhub_conformance import AnthropicWire, ProviderConformance
 
 
 class AnthropicConformance(ProviderConformance):
-    """The kit's checks of this provider."""
+    """All checks of the conformance kit, for this provider."""
 
     provider = "anthropic"
     wire = AnthropicWire()

@@ -1,4 +1,4 @@
-"""The provider object: the Messages API over the toolkit's HTTP."""
+"""The provider object. It speaks the Messages API over the toolkit's HTTP."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from providerhub_anthropic._body import body_of
 from providerhub_anthropic._reading import Reading, whole
 
 VERSION = "2023-06-01"
-"""The API's version, which every request must name."""
+"""The API's version. Every request must name it."""
 
-PATIENCE = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
-"""How long the service may take to list its models."""
+LISTING_TIMEOUT = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
+"""The timeouts of the request for the list of models."""
 
-_LISTED = 1000
-"""The most models that one request lists."""
+_PAGE = 1000
+"""Models to ask for in one request; the API's maximum."""
 
 
 class Anthropic:
-    """A service that speaks the Messages API.
+    """A provider for a service that speaks the Messages API.
 
     Args:
-        config: The instance's settings.
+        config: The instance's configuration.
 
     Raises:
-        ConfigurationError: The address, the key or a setting is unusable.
+        ConfigurationError: The url, the key or another setting cannot be used.
     """
 
     def __init__(self, config: ProviderConfig) -> None:
@@ -47,7 +47,19 @@ class Anthropic:
         self._max_tokens = _count(config, "max_tokens", 4096)
 
     def stream(self, request: Request, call: CallContext) -> Iterator[str | Event]:
-        """Answer a request; see `providerhub.Provider.stream`."""
+        """Answer a request; see `providerhub.Provider.stream`.
+
+        Args:
+            request: The request.
+            call: The call: its timeouts and whether it is cancelled.
+
+        Yields:
+            The pieces of the answer, as they come.
+
+        Raises:
+            ProviderError: The service refused, or the exchange failed.
+            InvalidRequestError: The API cannot express a part of the request.
+        """
         body, tail = body_of(request, self._max_tokens)
         if request.seed is not None:
             call.note("the Messages API has no seed; it was left out")
@@ -66,17 +78,24 @@ class Anthropic:
                         break
                 yield from reading.end()
             except ProviderError as error:
-                # A service may repeat the key that it refuses, and whatever else it was sent.
+                # A service may repeat the refused key, or other parts of the request, in the error.
                 self._http.redacted(error)
                 raise
 
     def close(self) -> None:
-        """Close the kept connections."""
+        """Close the idle connections."""
         self._http.close()
 
 
 def create(config: ProviderConfig) -> Anthropic:
-    """Make the provider object of an instance."""
+    """Make the provider object of an instance.
+
+    Args:
+        config: The instance's configuration.
+
+    Raises:
+        ConfigurationError: The url, the key or another setting cannot be used.
+    """
     return Anthropic(config)
 
 
@@ -84,17 +103,17 @@ def discover(config: ProviderConfig) -> list[ModelInfo]:
     """Ask the service for its models.
 
     Args:
-        config: The instance's settings.
+        config: The instance's configuration.
 
     Returns:
-        The models, with what is true of all of them and the context window where the service tells it.
+        The models, with the capabilities that all of them have, and the context window if the service states it.
 
     Raises:
-        ProviderError: The service refused, or its answer is no list of models.
+        ProviderError: The service refused, or its answer is not a list of models.
     """
     client = _client(config)
     try:
-        with client.get(f"{_prefix(config)}/models?limit={_LISTED}", CallContext(PATIENCE)) as answer:
+        with client.get(f"{_prefix(config)}/models?limit={_PAGE}", CallContext(LISTING_TIMEOUT)) as answer:
             entries = _listed(answer.read())
     except ProviderError as error:
         client.redacted(error)
@@ -108,7 +127,7 @@ def discover(config: ProviderConfig) -> list[ModelInfo]:
 def _listed(body: bytes) -> list[Any]:
     entries = openai_chat.parse(body).get("data")
     if not isinstance(entries, list):
-        msg = "the answer is no list of models; check the configured address"
+        msg = "the answer is not a list of models; check the configured url"
         raise ProtocolError(msg, excerpt=body[:500].decode("utf-8", "replace"))
     return entries
 
@@ -127,7 +146,7 @@ def _client(config: ProviderConfig) -> HttpClient:
     headers = {"anthropic-version": VERSION}
     beta = str(config.get("beta") or "").strip()
     if not (beta.isascii() and beta.isprintable()):
-        msg = f"provider {config.name!r}: beta holds characters that no header can carry; set it again"
+        msg = f"provider {config.name!r}: beta has a character that no header can carry; set it again"
         raise ConfigurationError(msg)
     if beta:
         headers["anthropic-beta"] = beta
@@ -135,7 +154,7 @@ def _client(config: ProviderConfig) -> HttpClient:
 
 
 def _prefix(config: ProviderConfig) -> str:
-    """The version, unless the configured address ends in it already."""
+    """Return the path's version, or nothing if the configured url ends with it."""
     return "" if (config.url or "").rstrip("/").endswith("/v1") else "/v1"
 
 
@@ -146,6 +165,6 @@ def _count(config: ProviderConfig, name: str, otherwise: int) -> int:
     except ValueError:
         count = 0
     if count < 1:
-        msg = f"provider {config.name!r}: {name} must be a whole number from 1 up, not {value!r}"
+        msg = f"provider {config.name!r}: {name} must be a whole number of at least 1, not {value!r}"
         raise ConfigurationError(msg)
     return count

@@ -1,4 +1,4 @@
-"""A provider that answers with what it was asked: the README's example with types."""
+"""A provider that repeats the last message: the example of providerhub's README, with types."""
 
 from providerhub import ModelInfo, ProviderInfo, hookimpl
 from providerhub_echo._echo import Echo
@@ -15,5 +15,5 @@ def providerhub_provider() -> ProviderInfo:
         name="echo",
         models=(_MODEL,),
         factory="providerhub_echo:Echo",
-        description="Answers with what it was asked, word by word",
+        description="Answers with the words of the last message",
     )

@@ -1,10 +1,10 @@
-"""What `providerhub conformance echo` runs; needs `providerhub-conformance`."""
+"""The conformance suite that `providerhub conformance echo` runs. It needs the package `providerhub-conformance`."""
 
 from providerhub_conformance import NoWire, ProviderConformance
 
 
 class EchoConformance(ProviderConformance):
-    """The kit's checks of this provider."""
+    """All checks of the conformance kit, for this provider."""
 
     provider = "echo"
     wire = NoWire()

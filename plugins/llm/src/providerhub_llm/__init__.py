@@ -1,4 +1,4 @@
-"""Every model of the `llm` package and of its installed plugins, as a provider for providerhub."""
+"""A provider for all models of the `llm` package and its installed plugins."""
 
 from providerhub import ProviderInfo, Setting, hookimpl
 
@@ -7,13 +7,18 @@ __all__ = ["providerhub_provider"]
 
 @hookimpl
 def providerhub_provider() -> ProviderInfo:
-    """Declare the provider. Its models are asked of `llm`, which takes a while to import, only when they are wanted."""
+    """Declare the provider. It lists its models only when one is looked for, since importing `llm` takes a second or two."""
     return ProviderInfo(
         name="llm",
         factory="providerhub_llm.provider:create",
         discover="providerhub_llm.models:discover",
         settings=(
-            Setting("api_key", env="PROVIDERHUB_LLM_API_KEY", secret=True, help="In place of the keys that llm itself keeps"),
+            Setting(
+                "api_key",
+                env="PROVIDERHUB_LLM_API_KEY",
+                secret=True,
+                help="Used for all models in place of the keys stored by llm",
+            ),
         ),
-        description="Every model of the llm package and its plugins",
+        description="All models of the llm package and its plugins",
     )

@@ -1,4 +1,4 @@
-"""What is asked → a response of llm's, of which nothing has run yet."""
+"""Translates a request into a response of llm that has not run yet."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "stop": ("stop", "stop_sequences"),
     "seed": ("seed",),
 }
-"""Our knob → what llm's plugins call it; each model declares its own options."""
+"""Field of a request → the names that llm's plugins use for it. Each model declares its own options."""
 
 
 def response_of(model: Any, request: Request, call: CallContext, key: str | None) -> Any:
-    """Prepare a response. It runs when it is iterated, and is written to no log: that is a matter of llm's command line.
+    """Prepare a response. It runs when it is iterated. It is not written to llm's log, which llm's command line does.
 
     Args:
-        model: One of llm's models, synchronous or asynchronous.
-        request: What is asked.
-        call: The call, for its notes.
-        key: The key to use in place of llm's own.
+        model: A model of llm, synchronous or asynchronous.
+        request: The request.
+        call: The call. Options that the model does not have become notes on it.
+        key: The key to use in place of the one stored by llm; `None` for llm's.
 
     Returns:
         A `Response` or an `AsyncResponse`.
 
     Raises:
-        InvalidRequestError: llm or the model has no place for something in the request.
+        InvalidRequestError: llm or the model cannot express a part of the request.
     """
     talk = talk_of(request.messages)
     native = isinstance(model, llm.AsyncModel | llm.AsyncKeyModel)
@@ -54,14 +54,14 @@ def response_of(model: Any, request: Request, call: CallContext, key: str | None
         )
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
-        msg = f"{model.model_id} does not take these options: {wrong}"
+        msg = f"{model.model_id} refuses these options: {wrong}"
         raise InvalidRequestError(msg) from None
     except ValueError as error:
         raise InvalidRequestError(str(error)) from error
 
 
 def _past(model: Any, talk: Talk, *, native: bool) -> Iterator[Any]:
-    """The earlier turns as responses, for plugins that read them there."""
+    """Yield the earlier turns as responses, for plugins that read them there."""
     kind = llm.AsyncResponse if native else llm.Response
     for count, turn in enumerate(talk.past):
         answered = {"model": model.model_id, "prompt": {"messages": []}, "messages": [turn.answer.to_dict()]}
@@ -78,21 +78,21 @@ def _past(model: Any, talk: Talk, *, native: bool) -> Iterator[Any]:
         yield response
 
 
-_prompt: Any = llm.Prompt  # its arguments have no types
+_prompt: Any = llm.Prompt  # llm does not annotate its arguments
 
 
 def _tools(request: Request) -> list[Any] | None:
     if not request.tools or request.tool_choice == "none":
         return None
     if request.tool_choice not in {None, "auto"}:
-        msg = f"llm cannot be told which tool to call; tool_choice must be 'auto' or 'none', not {request.tool_choice!r}"
+        msg = f"llm cannot force a tool call; tool_choice must be 'auto' or 'none', not {request.tool_choice!r}"
         raise InvalidRequestError(msg)
     return [_tool(tool.get("function") or {}) for tool in request.tools]
 
 
 def _tool(function: Mapping[str, Any]) -> Any:
     schema = function.get("parameters") or {"type": "object", "properties": {}}
-    # Without an implementation: the call goes back to the caller, and llm runs nothing.
+    # Without an implementation llm runs nothing, and the tool call goes back to the caller.
     return llm.Tool(name=str(function.get("name")), description=function.get("description"), input_schema=dict(schema))
 
 
@@ -103,7 +103,7 @@ def _schema(request: Request) -> dict[str, Any] | None:
         return None
     schema = (form.get("json_schema") or {}).get("schema")
     if kind != "json_schema" or not isinstance(schema, Mapping):
-        msg = f"llm has no response_format {kind!r}; use json_schema with a schema, or the model's own option, if it has one"
+        msg = f"llm has no response_format {kind!r}; use json_schema with a schema, or an option of the model"
         raise InvalidRequestError(msg)
     return dict(schema)
 
@@ -127,6 +127,6 @@ def _options(model: Any, request: Request, call: CallContext) -> Iterator[tuple[
 
 
 def _fitting(stop: Any, annotation: Any) -> Any:
-    """A single text where the model takes one only, and there is only one."""
+    """Return a single text instead of a list of one, for a model whose option is not a list."""
     texts = list(stop)
     return texts[0] if len(texts) == 1 and "list" not in str(annotation).lower() else texts

@@ -1,7 +1,7 @@
-"""A conversation in the OpenAI chat shape → llm's.
+"""Translates a conversation from the OpenAI chat shape into llm's.
 
-llm's plugins read it in two ways: newer ones take `prompt.messages`, older ones the current prompt and the responses of the
-conversation before it. Both are filled in.
+Newer plugins of llm read `prompt.messages`. Older ones read the current prompt and the responses of the conversation before it.
+Both are filled in.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _SYSTEM = frozenset({"system", "developer"})
 
 @attrs.define
 class Turn:
-    """What goes to the model at once, and what it answered.
+    """One turn: the input of the model, and its answer.
 
     Args:
-        texts: What the user says.
-        attachments: Images and files.
-        results: What tools gave.
-        answer: What the model said; `None` for the turn that is to be answered.
+        texts: The user's texts.
+        attachments: Images and files of the user.
+        results: Results of tool calls, as llm's `ToolResult`.
+        answer: The model's answer as a message of llm; `None` for the turn to be answered.
     """
 
     texts: list[str] = attrs.Factory(list)
@@ -43,11 +43,11 @@ class Turn:
 
     @property
     def prompt(self) -> str | None:
-        """The user's text."""
+        """Return the user's texts as one; `None` if there are none."""
         return "\n\n".join(self.texts) or None
 
     def messages(self) -> Iterator[Any]:
-        """The turn as llm's messages, in the order in which llm itself would write them."""
+        """Yield the turn as messages of llm, in the order in which llm writes them."""
         if self.results:
             parts = [ToolResultPart(name=r.name, output=r.output, tool_call_id=r.tool_call_id) for r in self.results]
             yield llm.tool_message(*parts)
@@ -62,9 +62,9 @@ class Talk:
     """A whole conversation.
 
     Args:
-        system: The system prompt, or `None`.
-        past: The turns that have been answered.
-        now: The turn that is to be answered.
+        system: The system prompt; `None` if there is none.
+        past: The turns that have been answered, the earliest first.
+        now: The turn to be answered.
     """
 
     system: str | None
@@ -72,10 +72,10 @@ class Talk:
     now: Turn
 
     def history(self, count: int) -> list[Any]:
-        """The system prompt and the first turns as llm's messages.
+        """Return the system prompt and the first turns as messages of llm.
 
         Args:
-            count: How many turns.
+            count: How many turns to include.
         """
         head = [llm.system(self.system)] if self.system else []
         return [*head, *(message for turn in self.past[:count] for message in turn.messages())]
@@ -88,7 +88,7 @@ def talk_of(messages: Sequence[Message]) -> Talk:
         messages: The conversation in the OpenAI chat shape.
 
     Raises:
-        InvalidRequestError: It holds what llm has no place for.
+        InvalidRequestError: llm cannot express a part of the conversation.
     """
     system: list[str] = []
     past: list[Turn] = []
@@ -109,7 +109,7 @@ def talk_of(messages: Sequence[Message]) -> Talk:
             result = llm.ToolResult(name=names.get(identifier, ""), output=_text(content), tool_call_id=identifier)
             now.results.append(result)
         else:
-            msg = f"{where}: llm has no place for the role {role!r}"
+            msg = f"{where}: llm has no role {role!r}"
             raise InvalidRequestError(msg)
     return Talk("\n\n".join(filter(None, system)) or None, past, now)
 
@@ -137,7 +137,7 @@ def _said(message: Message, names: dict[str, str], where: str) -> Iterator[Part]
         try:
             arguments = json.loads(function.get("arguments") or "{}")
         except ValueError as error:
-            msg = f"{where}['tool_calls'][{place}]: its arguments are not JSON, and llm takes nothing else"
+            msg = f"{where}['tool_calls'][{place}]: the arguments are not JSON, which llm requires"
             raise InvalidRequestError(msg) from error
         yield ToolCallPart(name=name, arguments=arguments, tool_call_id=identifier)
 
@@ -167,7 +167,7 @@ def _from_url(url: str, where: str) -> Any:
     if found:
         return llm.Attachment(type=found[1], content=_decoded(found[2], where))
     if url.startswith(("https://", "http://")):
-        # Guessed by its name; otherwise llm would ask the address for it.
+        # Without a type llm would request the address to learn it, so the type is guessed from the name.
         return llm.Attachment(type=mimetypes.guess_type(urlsplit(url).path)[0], url=url)
     msg = f"{where}: expected an https:// address or a data: URL in base64, not {url[:40]!r}"
     raise InvalidRequestError(msg)
@@ -177,5 +177,5 @@ def _decoded(data: str, where: str) -> bytes:
     try:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
-        msg = f"{where}: its data are not base64: {error}"
+        msg = f"{where}: the data is not base64: {error}"
         raise InvalidRequestError(msg) from error

@@ -1,7 +1,7 @@
-"""What llm's plugins raise → errors of the tree.
+"""Translates the exceptions of llm's plugins into provider errors.
 
-Each plugin brings an SDK of its own, so exceptions are recognised by what the SDKs have in common: a status, a response with
-headers, and names that say timeout or connection.
+Each plugin uses an SDK of its own. The SDKs have some things in common, by which their exceptions are recognised: a status, a
+response with headers, and class names that contain "timeout" or "connection".
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _REFUSED = range(300, 600)
 
 
 def _without_key(text: str) -> ProviderError:
-    # As a 403: only this model is left alone, since every model of llm may have a key of its own.
+    # Status 403 blocks this model only; other models of llm may have keys of their own.
     return AuthenticationError(text, status=403)
 
 
 def _failed(text: str) -> ProviderError:
     found = error_from_status(200, {}, {"error": {"message": text}})
-    found.args = (text,)  # it says nothing of an answer, as there was none
+    found.args = (text,)  # the default message speaks of an answer, and there was none
     return found
 
 
@@ -43,22 +43,22 @@ _TABLE: Mapping[str, Callable[[str], Exception]] = {
     "APIConnectionError": ProviderConnectionError,
     "ConnectionError": ProviderConnectionError,
     "ModelError": _failed,
-    # What a model says of a request that it cannot serve: a kind of attachment, a conversation, an option's value.
+    # A model raises these for a request that it cannot serve: a kind of attachment, a conversation, an option's value.
     "ValueError": BadRequestError,
     "NotImplementedError": BadRequestError,
 }
-"""Name of a class → what makes the error; the nearest along the exception's own hierarchy wins."""
+"""Class name → function that makes the error. The nearest base class of the exception counts."""
 
 
 def mapped(error: Exception, redact: Callable[[str], str]) -> Exception:
-    """Say what a failure means.
+    """Translate an exception.
 
     Args:
-        error: What llm, a plugin of its or an SDK raised.
-        redact: Takes keys out of a text.
+        error: The exception of llm, of one of its plugins or of an SDK.
+        redact: Removes keys from a text.
 
     Returns:
-        The error to raise; the same one where nothing is known of it, so that the plugin is named as the culprit.
+        The error to raise. For an unknown exception it is `error` itself, so that the final error names the plugin.
     """
     if isinstance(error, ProviderError | CallerError):
         return error
@@ -86,10 +86,10 @@ def _headers(error: Any) -> Mapping[str, str]:
 
 
 def _body(error: Any, text: str, redact: Callable[[str], str]) -> str | dict[str, Any]:
-    """What the service said: SDKs keep the parsed body, or at least a code, and otherwise the text has it."""
+    """Return the body of the service's refusal: the one that the SDK keeps, or the text of the exception."""
     body = getattr(error, "body", None)
-    told = body.get("error", body) if isinstance(body, Mapping) else {}
-    if not isinstance(told, Mapping):
+    details = body.get("error", body) if isinstance(body, Mapping) else {}
+    if not isinstance(details, Mapping):
         return text
-    found = {name: redact(str(told[name])) for name in ("code", "type", "message") if told.get(name)}
+    found = {name: redact(str(details[name])) for name in ("code", "type", "message") if details.get(name)}
     return {"error": {"message": text, **found}}

@@ -1,4 +1,4 @@
-"""What llm's models yield → pieces."""
+"""Translates the events of llm's responses into pieces."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from providerhub import Event, Finish, ReasoningDelta, ToolCallDelta, Usage, Usa
 
 
 def piece_of(event: Any) -> str | Event | None:
-    """One event of a response.
+    """Translate one event of a response.
 
     Args:
-        event: llm's `StreamEvent`.
+        event: A `StreamEvent` of llm.
 
     Returns:
-        Its piece; `None` for what callers do not see. Tool calls come at the end, whole, as llm gathers them.
+        The piece; `None` for an event that callers do not see. llm collects tool calls, so they come whole, from `ended`.
     """
     if event.type == "text":
         return str(event.chunk)
@@ -26,22 +26,22 @@ def piece_of(event: Any) -> str | Event | None:
 
 
 def ended(response: Any, calls: Sequence[Any]) -> Iterator[Event]:
-    """What is known when a response is at its end.
+    """Translate the end of a response.
 
     Args:
-        response: The response.
-        calls: The tools that the model wants called.
+        response: The response, read to its end.
+        calls: The tool calls of the response.
 
     Yields:
-        Tool calls, token counts and `Finish`. llm has no word for why an answer ended, so it is the service's own where that is
-        kept, and otherwise what can be seen.
+        Tool calls, token counts and `Finish`. llm has no finish reason. So the reason is the service's if llm has kept it;
+        otherwise `"tool_calls"` or `"stop"`.
     """
     for index, call in enumerate(calls):
         yield ToolCallDelta(index, call.tool_call_id, call.name, json.dumps(call.arguments, ensure_ascii=False))
     if response.input_tokens is not None or response.output_tokens is not None:
         yield UsageDelta(_usage(response))
-    told = response.response_json if isinstance(response.response_json, Mapping) else {}
-    reason = told.get("finish_reason")
+    kept = response.response_json if isinstance(response.response_json, Mapping) else {}
+    reason = kept.get("finish_reason")
     yield Finish(reason if isinstance(reason, str) else "tool_calls" if calls else "stop")
 
 

@@ -1,10 +1,10 @@
-"""What `providerhub conformance llm` runs, with `llm-echo` beside it; needs `providerhub-conformance`."""
+"""The conformance suite that `providerhub conformance llm` runs. It needs `providerhub-conformance` and `llm-echo`."""
 
 from providerhub_conformance import NoWire, ProviderConformance
 
 
 class LlmConformance(ProviderConformance):
-    """The kit's checks of this provider, at the model that `llm-echo` brings."""
+    """All checks of the conformance kit, for the model of `llm-echo`."""
 
     provider = "llm"
     wire = NoWire()

@@ -1,4 +1,4 @@
-"""Which models `llm` has, as providerhub's metadata."""
+"""Lists the models of `llm` as providerhub's `ModelInfo`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ def discover(config: ProviderConfig) -> list[ModelInfo]:
     """List the models of `llm` and its plugins.
 
     Args:
-        config: The instance's settings; nothing of them matters here.
+        config: The instance's configuration; not used.
 
     Returns:
-        One entry a model, with its aliases: an alias that two models have goes to the first.
+        An entry for each model, with its aliases. An alias of two models goes to the first.
     """
     del config
     taken = {entry.model.model_id for entry in llm.get_models_with_aliases()}

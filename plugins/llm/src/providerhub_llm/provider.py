@@ -1,4 +1,4 @@
-"""The provider object: llm's models, synchronous and asynchronous."""
+"""The provider object. It answers with llm's models, synchronous and asynchronous."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from providerhub_llm._pieces import ended, piece_of
 
 
 class Llm:
-    """Every model that `llm` has.
+    """A provider for all models of `llm`.
 
     Args:
-        config: The instance's settings.
+        config: The instance's configuration. Its `api_key` replaces the keys stored by llm.
     """
 
     def __init__(self, config: ProviderConfig) -> None:
@@ -37,7 +37,19 @@ class Llm:
         self._models: dict[str, Any] | None = None
 
     def stream(self, request: Request, call: CallContext) -> Iterator[str | Event]:
-        """Answer a request; see `providerhub.Provider.stream`. A model of llm's cannot be interrupted but between two pieces."""
+        """Answer a request; see `providerhub.Provider.stream`. A model of llm can be interrupted only between two pieces.
+
+        Args:
+            request: The request.
+            call: The call. Options that the model does not have become notes on it.
+
+        Yields:
+            The pieces of the answer, as they come.
+
+        Raises:
+            ProviderError: The model failed.
+            InvalidRequestError: llm or the model cannot express a part of the request.
+        """
         model = self._found(request.model).model
         response = self._prepared(model, request, call)
         events = response.stream_events()
@@ -47,26 +59,34 @@ class Llm:
                 piece = piece_of(event)
                 if piece is not None:
                     yield piece
-        except Exception as error:  # noqa: BLE001 -- whatever a plugin of llm's raises
+        except Exception as error:  # noqa: BLE001 -- a plugin of llm may raise any exception
             failure = self._failure(model, error)
         finally:
             events.close()
         if failure is not None:
-            # Raised here, it carries nothing of what an SDK keeps in its exceptions.
+            # Raised outside of the `except` block: as its context, the SDK's exception might show the request.
             raise failure
         yield from ended(response, response.tool_calls())
 
     async def astream(self, request: Request, call: CallContext) -> AsyncIterator[str | Event]:
-        """As `stream`; a model without an asynchronous side works in a thread."""
+        """Answer a request under asyncio; see `stream`. A model without an asynchronous side runs in a thread.
+
+        Args:
+            request: The request.
+            call: The call: its timeouts and whether it is cancelled.
+
+        Yields:
+            The pieces of the answer, as they come.
+        """
         found = await asyncio.to_thread(self._found, request.model)
-        clocks = _Clocks(call, stream=request.stream)
+        timeouts = _Timeouts(call, stream=request.stream)
         pieces = self._awaited(found.async_model, request, call) if found.async_model else _in_threads(self.stream(request, call))
         try:
-            while (piece := await clocks.next(pieces)) is not None:
+            while (piece := await timeouts.next(pieces)) is not None:
                 yield piece
-                clocks.token()
+                timeouts.token()
         finally:
-            clocks.close()
+            timeouts.close()
             await pieces.aclose()
 
     async def _awaited(self, model: Any, request: Request, call: CallContext) -> AsyncGenerator[str | Event, None]:
@@ -78,7 +98,7 @@ class Llm:
                 piece = piece_of(event)
                 if piece is not None:
                     yield piece
-        except Exception as error:  # noqa: BLE001 -- whatever a plugin of llm's raises
+        except Exception as error:  # noqa: BLE001 -- a plugin of llm may raise any exception
             failure = self._failure(model, error)
         finally:
             await events.aclose()
@@ -90,12 +110,12 @@ class Llm:
     def _found(self, name: str) -> Any:
         with self._lock:
             if self._models is None:
-                # Some plugins ask a service for their models each time, so llm is asked once.
+                # Some plugins ask a service for their models each time, so the list is kept.
                 found = [one for one in llm.get_models_with_aliases() if one.model is not None]
                 self._models = {alias: one for one in found for alias in one.aliases}
                 self._models |= {one.model.model_id: one for one in found}
         if name not in self._models:
-            msg = f"llm has no model {name!r}; `llm models` lists those it has, and `llm install` adds plugins"
+            msg = f"llm has no model {name!r}; `llm models` lists its models, and `llm install` adds plugins"
             raise ModelUnavailableError(msg)
         return self._models[name]
 
@@ -104,7 +124,7 @@ class Llm:
 
     def _failure(self, model: Any, error: Exception) -> Exception:
         keys = {self._key}
-        with contextlib.suppress(Exception):  # it may be the very lack of a key that failed
+        with contextlib.suppress(Exception):  # the failure may be that there is no key
             keys.add(model.get_key(self._key))
         shown = sorted(filter(None, keys), key=len, reverse=True)
 
@@ -117,13 +137,13 @@ class Llm:
 
 
 async def _in_threads(pieces: Iterator[str | Event]) -> AsyncGenerator[str | Event, None]:
-    """A synchronous iterator, each step in a thread; one that is given up ends by itself, at its next piece."""
+    """Iterate with each step in a thread. An iterator that is abandoned ends by itself at its next piece."""
     while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
         yield piece
 
 
-class _Clocks:
-    """The phases of one asynchronous answer: llm's own models know nothing of them."""
+class _Timeouts:
+    """The timeouts of one asynchronous answer, which llm's models do not have."""
 
     def __init__(self, call: CallContext, *, stream: bool) -> None:
         self._call = call
@@ -134,14 +154,17 @@ class _Clocks:
         self._forget = call.on_cancel(self._cancel)
 
     def token(self) -> None:
-        """Say that content has come, and that the consumer has given control back."""
+        """Restart the token-idle timeout. Call this after each yielded piece."""
         self._phase, self._due = "token idle", self._call.clock() + self._call.timeout.token_idle
 
     async def next(self, events: AsyncIterator[Any]) -> Any:
-        """The next event in time; `None` at the end.
+        """Return the next event; `None` at the end.
+
+        Args:
+            events: The iterator of events.
 
         Raises:
-            ProviderTimeoutError: It did not come in time.
+            ProviderTimeoutError: The event did not come in time.
             ProviderConnectionError: The call was cancelled.
         """
         left = self._call.remaining()
@@ -157,17 +180,18 @@ class _Clocks:
                 raise ProviderConnectionError(msg, retryable=False) from None
             if not scope.expired():
                 raise
-            msg = "the call's total time is over" if self._call.remaining() == 0 else f"nothing came in time ({self._phase})"
+            over = self._call.remaining() == 0
+            msg = "the call's total timeout expired" if over else f"no content came in time ({self._phase} timeout)"
             raise ProviderTimeoutError(msg) from error
         finally:
             self._scope = None
 
     def close(self) -> None:
-        """Listen for cancellation no longer."""
+        """Stop listening for a cancellation."""
         self._forget()
 
     def _cancel(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and so is everything in it
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everything in it
             self._loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:
@@ -176,5 +200,9 @@ class _Clocks:
 
 
 def create(config: ProviderConfig) -> Llm:
-    """Make the provider object of an instance."""
+    """Make the provider object of an instance.
+
+    Args:
+        config: The instance's configuration.
+    """
     return Llm(config)

@@ -1,4 +1,4 @@
-"""Lockchat as a provider for providerhub, and the interface of the module that it grew out of."""
+"""A provider for Lockchat, with the names of the original Lockchat module."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from providerhub_lockchat._seed import _create_completion
 model = ["gpt-4", "gpt-3.5-turbo"]
 """The models that the service offers."""
 supports_stream = True
-"""Whether answers come in pieces."""
+"""Whether the service streams answers."""
 needs_auth = False
-"""Whether a key is required. One that is configured is sent all the same."""
+"""Whether the service requires a key. A configured key is sent even so."""
 
 
 @hookimpl
@@ -30,9 +30,9 @@ def providerhub_provider() -> ProviderInfo:
 
 
 def __getattr__(name: str) -> Any:
-    # `url` is read when it is asked for: the environment may be set after the import.
+    # The environment may be set after the import, so `url` is read at each access.
     if name == "url":
-        import os  # noqa: PLC0415 -- only this attribute needs it
+        import os  # noqa: PLC0415 -- keeps the module light; only this attribute needs os
 
         return os.environ.get("LOCKCHAT_URL")
     msg = f"module {__name__!r} has no attribute {name!r}"

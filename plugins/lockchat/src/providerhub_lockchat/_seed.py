@@ -1,4 +1,4 @@
-"""The original module's function, kept for those who called it."""
+"""The function of the original Lockchat module, kept for programs that call it."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ def _create_completion(
     temperature: float = 0.7,
     **kwargs: Any,
 ) -> Generator[str, None, None]:
-    """Answer a conversation at Lockchat, with the retry chain behind it.
+    """Answer a conversation at Lockchat, with providerhub's retries.
 
     Args:
         model: The model's name, such as `"gpt-4"`.
         messages: The conversation in the OpenAI chat shape.
-        stream: Whether to hand tokens on as they come; otherwise the answer is one piece.
-        temperature: Randomness.
-        **kwargs: Sent to the service as they are.
+        stream: Whether to yield tokens as they come; default `False`, for the whole answer as one piece.
+        temperature: Sampling temperature, usually 0 to 2; default 0.7.
+        **kwargs: Further fields of the request, sent to the service unchanged.
 
     Yields:
         The answer's tokens.
 
     Raises:
-        ValueError: The model is not found.
-        providerhub.ProviderHubError: The service could not answer.
+        ValueError: The service does not have the model.
+        providerhub.ProviderHubError: The service did not answer.
     """
     pinned = providerhub.Model(model, provider="lockchat")
     options = {"lockchat": kwargs} if kwargs else None

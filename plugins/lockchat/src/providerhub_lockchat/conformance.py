@@ -1,10 +1,10 @@
-"""What `providerhub conformance lockchat` runs; needs `providerhub-conformance`."""
+"""The conformance suite that `providerhub conformance lockchat` runs. It needs the package `providerhub-conformance`."""
 
 from providerhub_conformance import OpenAIChatWire, ProviderConformance
 
 
 class LockchatConformance(ProviderConformance):
-    """The kit's checks of this provider."""
+    """All checks of the conformance kit, for this provider."""
 
     provider = "lockchat"
     wire = OpenAIChatWire()

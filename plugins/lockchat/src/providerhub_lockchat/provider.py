@@ -1,4 +1,4 @@
-"""The provider object: the OpenAI chat shape, a default temperature, and one quirk."""
+"""The provider object. It speaks the OpenAI chat shape, with a default temperature and one peculiarity of the service."""
 
 from __future__ import annotations
 
@@ -9,26 +9,52 @@ from providerhub import ModelUnavailableError, ProviderConfig, ProviderError, Re
 from providerhub.openai_provider import OpenAIChatProvider
 
 TEMPERATURE = 0.7
-"""What the service is told when the caller says nothing."""
+"""The temperature of a request that does not set one."""
 
 _MISSING = re.compile(rb"^(data:\s*)?The model:? `?[^`\n]{1,200}`? does not exist")
 
 
 class Lockchat(OpenAIChatProvider):
-    """A Lockchat service."""
+    """A provider for a Lockchat service.
+
+    Args:
+        config: The instance's configuration.
+    """
 
     def body(self, request: Request) -> dict[str, Any]:
-        """As the base class, with the temperature and `stream` always said."""
+        """Return the JSON object to send. It always contains `temperature` and `stream`.
+
+        Args:
+            request: The request.
+        """
         return {"temperature": TEMPERATURE, "stream": request.stream, **super().body(request)}
 
     def oddity(self, data: bytes) -> ProviderError | None:
-        """The service may answer 200 and then say, in a bare line, that it lacks the model; it often has it a moment later."""
+        """Recognise the service's message that it lacks a model. It comes as a bare line in an answer with status 200.
+
+        Args:
+            data: The line.
+
+        Returns:
+            A retryable error, since the service often has the model a moment later; `None` for any other line.
+        """
         if _MISSING.match(data):
             return ModelUnavailableError(data.decode("utf-8", "replace")[:300], retryable=True)
         return None
 
     def stream(self, request: Request, call: Any) -> Any:
-        """As the base class; a missing model is worth a second try here, in whatever form it is reported."""
+        """Answer a request; see the base class. An error about a missing model is retryable here, in every form of it.
+
+        Args:
+            request: The request.
+            call: The call: its timeouts and whether it is cancelled.
+
+        Yields:
+            The pieces of the answer, as they come.
+
+        Raises:
+            ProviderError: The service refused, or the exchange failed.
+        """
         try:
             yield from super().stream(request, call)
         except ModelUnavailableError as error:
@@ -37,5 +63,12 @@ class Lockchat(OpenAIChatProvider):
 
 
 def create(config: ProviderConfig) -> Lockchat:
-    """Make the provider object of an instance."""
+    """Make the provider object of an instance.
+
+    Args:
+        config: The instance's configuration.
+
+    Raises:
+        ConfigurationError: The url or the key cannot be used.
+    """
     return Lockchat(config)

@@ -1,4 +1,4 @@
-"""A loopback server that speaks Lockchat's wire, for demonstrations, tests and plugin authors. It invents its answers.
+"""A loopback server that speaks Lockchat's protocol, for demonstrations, tests and plugin authors. Its answers are made up.
 
 python -m providerhub_lockchat.sandbox --port 8080
 LOCKCHAT_URL=http://127.0.0.1:8080 providerhub ask -m gpt-4 Hello
@@ -20,23 +20,27 @@ from typing import Any
 FAULTS: Mapping[str, str] = {
     "error": "answers HTTP 500",
     "rate-limit": "answers HTTP 429 with Retry-After: 1",
-    "model-not-found": "answers 200, then says inside the stream that the model does not exist",
+    "model-not-found": "answers HTTP 200, then writes into the stream that the model does not exist",
     "reset": "resets the connection before any header",
     "cut": "ends the connection in the middle of the answer",
-    "empty": "answers 200 with nothing in it",
+    "empty": "answers HTTP 200 with an empty body",
     "garbage": "answers with a web page",
     "stall": "sends one token and then nothing until the client leaves",
 }
-"""How the sandbox can be told to misbehave."""
+"""The sandbox's faults: name → behaviour."""
 
 CUT_AFTER = 2
-"""The fault `cut` breaks off after the token of this number, from 0."""
+"""The fault `cut` ends the connection after the token with this number, counted from 0."""
 
 MODELS = ("gpt-4", "gpt-3.5-turbo")
 
 
 def reply(messages: list[Mapping[str, Any]]) -> list[str]:
-    """The tokens of the sandbox's answer to a conversation; it says that it is a sandbox."""
+    """Return the tokens of the sandbox's answer. The answer states that it comes from a sandbox.
+
+    Args:
+        messages: The conversation in the OpenAI chat shape.
+    """
     last = next((m.get("content") for m in reversed(messages) if m.get("role") == "user"), "")
     text = f"This is the Lockchat sandbox, not a real model. You said: {last}"
     words = text.split(" ")
@@ -49,7 +53,7 @@ def _usage(tokens: list[str]) -> dict[str, int]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Without it a small write waits for the peer's delayed acknowledgement: 40 ms a token.
+    # With Nagle's algorithm a small write waits for the peer's delayed acknowledgement, which takes 40 ms a token.
     disable_nagle_algorithm = True
     server: _Server
 
@@ -134,9 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _misbehave(self, fault: str) -> None:
         if fault == "error":
-            self._whole(500, {"error": {"message": "the sandbox was told to fail", "type": "server_error"}})
+            self._whole(500, {"error": {"message": "the sandbox runs with the fault 'error'", "type": "server_error"}})
         elif fault == "rate-limit":
-            self._whole(429, {"error": {"message": "the sandbox was told to be busy"}}, ("Retry-After", "1"))
+            self._whole(429, {"error": {"message": "the sandbox runs with the fault 'rate-limit'"}}, ("Retry-After", "1"))
         elif fault == "reset":
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
@@ -181,7 +185,7 @@ class _Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """The address to configure."""
+        """Return the address to configure."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -194,7 +198,7 @@ class _Server(ThreadingHTTPServer):
             super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Pass over a client that leaves early, which is ordinary; anything else is a bug of the sandbox's own."""
+        """Ignore a client that leaves early. Report any other error, since it is a bug of the sandbox."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -210,18 +214,19 @@ class _Server(ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def serve(*, port: int = 0, fault: str | None = None, delay: float = 0.02) -> Iterator[str]:
-    """Run a sandbox on loopback for the length of a `with` block.
+    """Run a sandbox on loopback during a `with` block.
 
     Args:
-        port: Where to listen; 0 takes a free one.
-        fault: One of `FAULTS`, or `None` to behave.
-        delay: Seconds between two tokens.
+        port: The port to listen on; default 0, for a free one.
+        fault: A name of `FAULTS`; default `None`, for correct answers.
+        delay: Seconds between two tokens; default 0.02.
 
     Yields:
         The address to configure, such as `"http://127.0.0.1:43210"`.
 
     Raises:
-        ValueError: There is no such fault.
+        ValueError: `fault` is not a name of `FAULTS`.
+        OSError: The port cannot be listened on.
     """
     server = _Server(port, _known(fault), delay, verbose=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="lockchat-sandbox", daemon=True)
@@ -235,22 +240,22 @@ def serve(*, port: int = 0, fault: str | None = None, delay: float = 0.02) -> It
 
 def _known(fault: str | None) -> str | None:
     if fault is not None and fault not in FAULTS:
-        msg = f"there is no fault {fault!r}; the known ones are {', '.join(FAULTS)}"
+        msg = f"unknown fault {fault!r}; the faults are {', '.join(FAULTS)}"
         raise ValueError(msg)
     return fault
 
 
 def main() -> None:
-    """Serve until interrupted."""
+    """Run the sandbox until Ctrl-C."""
     parser = argparse.ArgumentParser(
-        prog="python -m providerhub_lockchat.sandbox", description="A pretend Lockchat service on loopback."
+        prog="python -m providerhub_lockchat.sandbox", description="A sandbox on loopback that answers like a Lockchat service."
     )
-    parser.add_argument("--port", type=int, default=0, help="where to listen; 0 takes a free port")
-    parser.add_argument("--fault", choices=FAULTS, help="misbehave in this way")
-    parser.add_argument("--delay", type=float, default=0.02, help="seconds between two tokens")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: 0, a free one)")
+    parser.add_argument("--fault", choices=FAULTS, help="how to misbehave (default: not at all)")
+    parser.add_argument("--delay", type=float, default=0.02, help="seconds between two tokens (default: 0.02)")
     asked = parser.parse_args()
     server = _Server(asked.port, asked.fault, asked.delay, verbose=True)
-    print(f"Lockchat sandbox (it invents its answers): export LOCKCHAT_URL={server.url}", flush=True)  # noqa: T201 -- its output
+    print(f"Lockchat sandbox (its answers are made up): export LOCKCHAT_URL={server.url}", flush=True)  # noqa: T201 -- a command
     with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()
     server.server_close()

@@ -1,7 +1,7 @@
-"""What is otherwise than in aiohttp. Imported by the first asynchronous call, as aiohttp is.
+"""Changes to aiohttp's response and connector. The first asynchronous call imports this module and aiohttp.
 
-Each is a step that aiohttp keeps to itself, overridden in the one way that leaves aiohttp's own behaviour where the step should
-have moved: rows 23 and 27 of the fault matrix are the tests that would tell.
+Each class overrides a private step of aiohttp. If a release of aiohttp moves the step, its own behaviour remains, and the tests
+of rows 23 and 27 of the fault matrix fail.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _END_OF_HEAD = b"\r\n\r\n"
 
 
 class Response(ClientResponse):
-    """Holds its connection until it is released or closed.
+    """A response that keeps its connection until it is released or closed.
 
-    aiohttp's own gives it back as soon as the body's end has come, before anybody has read what stands in front of it: whether
-    the connection may serve again is known only then.
+    aiohttp gives the connection back when the body's end has arrived, before the body has been read. Only after reading it is
+    known whether the connection can be used again.
     """
 
     def _response_eof(self) -> None:
@@ -27,7 +27,11 @@ class Response(ClientResponse):
 
 
 class Connector(TCPConnector):
-    """Opens connections that read heads by themselves; its arguments are those of `TCPConnector`."""
+    """A connector whose connections pass the head on by itself.
+
+    Args:
+        **options: The arguments of `TCPConnector`.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -35,7 +39,7 @@ class Connector(TCPConnector):
 
 
 class _Handler(ResponseHandler):
-    """Hands a head over before the body behind it is looked at: a broken chunk in the same read would swallow both."""
+    """Passes a head to the parser before the body of the same read, since a broken chunk in the body would lose the head too."""
 
     _in_head = True
 

@@ -1,4 +1,4 @@
-"""An answer whose headers have come, read asynchronously: the counterpart of `providerhub.http.Answer`, with the same clocks."""
+"""An answer whose headers have come, read under asyncio: the counterpart of `providerhub.http.Answer`, with the same timeouts."""
 
 from __future__ import annotations
 
@@ -15,32 +15,36 @@ from providerhub import (
     ProviderTimeoutError,
 )
 from providerhub_openai._failures import mapped
-from providerhub_openai._guard import Guard
+from providerhub_openai._timer import LoopTimer
 
-_AFTER_THE_END = 0.02
-"""Seconds that the end of the body may come after the protocol's own end mark, so that the connection can serve again."""
+_END_WAIT = 0.02
+"""Seconds to wait for the body's end after the protocol's end mark."""
 
 
 class AsyncAnswer:
-    """An answer under way. Close it in a `finally`: what was not read to its end closes the connection.
+    """An answer that is being read. Close it in a `finally`; that closes the connection if the body was not read to its end.
 
     Args:
-        call: How long there is, and whether the answer is still wanted.
-        guard: Ends the answer when a clock has run out, or when the call is cancelled.
-        forget: Takes the guard back from the call.
-        limit: The most decoded bytes.
-        stream: Whether the clocks of a stream apply.
+        call: The call: its timeouts and whether it is cancelled.
+        timer: Ends the answer when a timeout expires or the call is cancelled. It runs already.
+        unsubscribe: Called once when the answer is closed; removes the timer from the call.
+        limit: The most decoded bytes of the body.
+        stream: Whether the first-token and token-idle timeouts apply.
+
+    Attributes:
+        status: The HTTP status; 0 before the headers.
+        headers: The headers, their names in lower case.
     """
 
     __slots__ = (
-        "_call", "_complete", "_connection_closed", "_content", "_cut", "_forget", "_guard", "_limit", "_phase", "_response",
-        "_size", "_stream", "_token_due", "headers", "status",
+        "_call", "_complete", "_connection_closed", "_content", "_cut", "_limit", "_phase", "_response", "_size", "_stream",
+        "_timer", "_token_due", "_unsubscribe", "headers", "status",
     )  # fmt: skip
 
-    def __init__(self, call: CallContext, guard: Guard, forget: Callable[[], None], limit: int, *, stream: bool) -> None:
+    def __init__(self, call: CallContext, timer: LoopTimer, unsubscribe: Callable[[], None], limit: int, *, stream: bool) -> None:
         self._call = call
-        self._guard = guard
-        self._forget: Callable[[], None] | None = forget
+        self._timer = timer
+        self._unsubscribe: Callable[[], None] | None = unsubscribe
         self._limit = limit
         self._stream = stream
         self._response: Any = None
@@ -55,16 +59,20 @@ class AsyncAnswer:
         self.headers: Mapping[str, str] = {}
 
     def take(self, response: Any) -> None:
-        """Take aiohttp's response over."""
+        """Begin with the response that came.
+
+        Args:
+            response: aiohttp's response, its body unread.
+        """
         self._response, self._content = response, response.content
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
-        self._guard.end_by(response.close)
-        if response.connection is not None:  # the guard has not closed it at once
+        self._timer.set_callback(response.close)
+        if response.connection is not None:  # the timer has not closed it at once
             self._watch(response.connection.protocol.closed)
 
     def _watch(self, closed: Any) -> None:
-        """Have the connection's end end the body: aiohttp forgets to, when what came last was no chunk."""
+        """End the body when the connection ends: aiohttp does not, if the last bytes were not a complete chunk."""
         self._connection_closed = closed
         if closed is None:
             self._lost()
@@ -81,31 +89,31 @@ class AsyncAnswer:
             content.feed_eof()
 
     def token(self) -> None:
-        """Say that content has come, and that the consumer has given control back: the token-idle clock starts again."""
+        """Restart the token-idle timeout. Call this after each yielded piece of content."""
         if self._stream:
             self._phase = "token idle"
             self._token_due = self._call.clock() + self._call.timeout.token_idle
 
     async def next(self) -> bytes:
-        """The body's next bytes, as they come; empty at its end.
+        """Return the body's next bytes as they come; empty at its end.
 
         Raises:
-            ProviderError: A clock ran out, the body is too large, or the connection broke.
+            ProviderError: A timeout expired, the body is larger than the limit, or the connection broke.
         """
-        call, guard = self._call, self._guard
+        call, timer = self._call, self._timer
         now, total = call.clock(), call.deadline
         due = min(self._token_due, total)
-        guard.expired = guard.expired or now > due
-        if guard.over():
+        timer.expired = timer.expired or now > due
+        if timer.is_over():
             raise self._ended()
-        guard.move(min(due, now + call.timeout.byte_idle))
+        timer.move(min(due, now + call.timeout.byte_idle))
         failure: Exception | None = None
         try:
             data: bytes = await self._content.readany()
-        except Exception as error:  # noqa: BLE001 -- whatever the layers below raise is classed
-            # Raised below: aiohttp's errors carry the request's headers, and what is raised here would carry aiohttp's.
+        except Exception as error:  # noqa: BLE001 -- every exception of aiohttp is translated
+            # Raised below, outside of this block: as its context, aiohttp's error would show the request's headers.
             data, failure = self._left(), self.classed(error)
-        if guard.over():
+        if timer.is_over():
             raise self._ended()
         if not data and self._cut:
             failure = failure or ProtocolError("the connection ended before the answer did")
@@ -116,12 +124,12 @@ class AsyncAnswer:
         if self._size > self._limit:
             msg = f"the answer is larger than {self._limit} bytes"
             raise ProtocolError(msg)
-        # While the consumer holds what is returned, only the whole call's clock runs.
-        guard.move(total)
+        # While the caller holds what is returned, only the total timeout runs.
+        timer.move(total)
         return data
 
     def _left(self) -> bytes:
-        """What came whole before a failure, which is told when that has been read; aiohttp would tell it at once."""
+        """Return the bytes that came before a failure. aiohttp would raise and drop them."""
         content = self._content
         failure = content.exception()
         if failure is None:
@@ -132,14 +140,18 @@ class AsyncAnswer:
         return data
 
     async def read(self) -> bytes:
-        """The whole body."""
+        """Return the whole body."""
         found = bytearray()
         while data := await self.next():
             found += data
         return bytes(found)
 
     async def peek(self, limit: int) -> bytes:
-        """The body's beginning, at most `limit` bytes; failures end it early, since it only explains another failure."""
+        """Return the beginning of the body. A failure ends it early instead of raising, since it only explains a refusal.
+
+        Args:
+            limit: The most bytes to return.
+        """
         found = bytearray()
         with contextlib.suppress(ProviderError):
             while len(found) < limit and (data := await self.next()):
@@ -147,21 +159,21 @@ class AsyncAnswer:
         return bytes(found[:limit])
 
     async def finished(self) -> None:
-        """Say that the protocol's own end mark has come, so that the connection can serve again if the body ends here too."""
-        from asyncio import timeout  # noqa: PLC0415 -- slow to import, and imported already by whoever has a running loop
+        """Call this when the protocol's end mark has come. The connection is kept if the body ends there too."""
+        from asyncio import timeout  # noqa: PLC0415 -- slow to import; a caller with a running loop has imported it
 
-        # The answer is whole: without a proper end the connection is merely closed.
+        # The answer is whole; a body that does not end properly only closes the connection.
         with contextlib.suppress(Exception):
-            async with timeout(_AFTER_THE_END):
+            async with timeout(_END_WAIT):
                 self._complete = not await self._content.readany() and not self._cut
 
     def close(self) -> None:
-        """Release the connection; it is closed unless the body was read to its end. A second call does nothing."""
-        forget, self._forget = self._forget, None
-        if forget is None:
+        """Give the connection back, or close it if the body was not read to its end. A second call does nothing."""
+        unsubscribe, self._unsubscribe = self._unsubscribe, None
+        if unsubscribe is None:
             return
-        self._guard.release()
-        forget()
+        self._timer.stop()
+        unsubscribe()
         response, self._response = self._response, None
         if response is not None:
             self._unwatch()
@@ -173,15 +185,22 @@ class AsyncAnswer:
     def _unwatch(self) -> None:
         closed, self._connection_closed = self._connection_closed, None
         if closed is not None and not closed.done():
-            # It lives as long as the connection does, and complains of an exception that nobody has looked at.
+            # The future lives as long as the connection, and asyncio logs its exception unless that is retrieved.
             closed.remove_done_callback(self._lost)
             closed.add_done_callback(_retrieved)
 
     def classed(self, error: Exception) -> Exception:
-        """The error of the tree that a failure means: a clock run out or a cancellation explains it first."""
+        """Return the error to raise for a failure of aiohttp. An expired timeout or a cancellation explains it first.
+
+        Args:
+            error: The exception that was caught.
+
+        Returns:
+            A `ProviderError`; `error` itself if it is a `ProviderError` or `CallerError` already, or unknown.
+        """
         if isinstance(error, ProviderError | CallerError):
             return error
-        if self._guard.over() or self._call.cancelled or self._call.remaining() == 0:
+        if self._timer.is_over() or self._call.cancelled or self._call.remaining() == 0:
             return self._ended()
         return mapped(error, begun=bool(self.status))
 
@@ -190,11 +209,11 @@ class AsyncAnswer:
         if call.cancelled:
             return ProviderConnectionError("the call was cancelled", retryable=False)
         if call.remaining() == 0:
-            return ProviderTimeoutError("the call's total time is over")
+            return ProviderTimeoutError("the call's total timeout expired")
         if call.clock() < self._token_due and self.status:
-            return ProviderTimeoutError(f"no byte for {call.timeout.byte_idle:g} s (byte idle)")
+            return ProviderTimeoutError(f"no byte came for {call.timeout.byte_idle:g} s (byte idle timeout)")
         seconds = call.timeout.first_token if self._phase == "first token" else call.timeout.token_idle
-        return ProviderTimeoutError(f"nothing came for {seconds:g} s ({self._phase})")
+        return ProviderTimeoutError(f"no content came for {seconds:g} s ({self._phase} timeout)")
 
 
 def _retrieved(closed: Any) -> None:

@@ -1,7 +1,7 @@
-"""HTTP under asyncio: one POST at a time, with the phases, limits and key hygiene of `providerhub.http`, over aiohttp.
+"""HTTP under asyncio, over aiohttp, with the timeouts and limits of `providerhub.http`.
 
-aiohttp because it is well kept and its parser is compiled: a streamed piece costs a tenth of what the pure Python clients take.
-It is imported by the first asynchronous call.
+aiohttp is well maintained, and its parser is compiled: a streamed piece costs a tenth of the time that a client in pure Python
+takes. The first asynchronous call imports it.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from typing import TYPE_CHECKING, Any
 from providerhub import CallContext, InvalidRequestError, ProtocolError, ProviderConfig, ProviderError, error_from_status
 from providerhub.http import BODY_LIMIT, ERROR_BODY_LIMIT
 from providerhub_openai._async_answer import AsyncAnswer
-from providerhub_openai._guard import Guard
+from providerhub_openai._timer import LoopTimer
 
-if TYPE_CHECKING:  # slow to import, and imported already by whoever has a running loop
+if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported it
     from asyncio import AbstractEventLoop
 
 _HEAD_LIMIT = 65536
-"""Bytes of one header line."""
+"""The most bytes of one header line."""
 _LARGE = 1024 * 1024
-"""Bytes from which on aiohttp wants a body as a file."""
+"""Bytes. aiohttp warns about a larger body that is not a file."""
 
 
 class _Session:
-    """The connections that one event loop keeps.
+    """The connections that one event loop keeps open between calls.
 
     Args:
         client: aiohttp's session.
-        loop: The loop.
+        loop: The event loop of the session.
 
     Attributes:
-        keeper: Closes them when it is closed.
-        users: How many answers are under way on them.
+        keeper: A generator that closes the session when it is closed itself.
+        users: How many answers are being read on the session.
     """
 
     def __init__(self, client: Any, loop: AbstractEventLoop) -> None:
@@ -46,47 +46,47 @@ class _Session:
         self.users = 0
         self.keeper = self._kept()
         self._loop = loop
-        self._is_given_up = False
+        self._closing = False
 
-    def give_up(self) -> None:
-        """Close them as soon as nobody uses one; in the loop's own thread, as everything here."""
-        self._is_given_up = True
+    def close_when_unused(self) -> None:
+        """Close the session after its last answer. Like all methods, call this in the loop's thread."""
+        self._closing = True
         self._close_unused()
 
-    def left(self) -> None:
-        """One answer is over."""
+    def release(self) -> None:
+        """End the use by one answer."""
         self.users -= 1
         self._close_unused()
 
     def _close_unused(self) -> None:
-        if self._is_given_up and not self.users:
+        if self._closing and not self.users:
             task = self._loop.create_task(self._closed())
-            _closing.add(task)  # a loop holds its tasks weakly
-            task.add_done_callback(_closing.discard)
+            _closing_tasks.add(task)  # a loop refers to its tasks weakly
+            task.add_done_callback(_closing_tasks.discard)
 
     async def _closed(self) -> None:
         await self.keeper.aclose()
 
     async def _kept(self) -> AsyncGenerator[None, None]:
-        """Hold them until the loop ends: a loop closes the generators that are still open in it, and so the connections."""
+        """Keep the session until the loop ends: a loop that ends closes its open generators, and this one closes the session."""
         try:
             yield
         finally:
             await self.client.close()
 
 
-_closing: set[Any] = set()
+_closing_tasks: set[Any] = set()
 
 
 class AsyncClient:
-    """Posts JSON to one service. Connections are kept and used again, separately in each event loop.
+    """Posts JSON to one service. Connections are kept open between calls, separately in each event loop.
 
-    No redirect is followed, nothing is retried, no `.netrc`, cookie or proxy variable of the environment is read, and bodies are
-    asked for without compression.
+    The client follows no redirect and retries nothing. It reads no `.netrc`, stores no cookies, and ignores the proxy variables
+    of the environment. It asks for uncompressed bodies.
 
     Args:
-        config: The instance's settings, which `HttpClient` has found usable.
-        headers: Further headers of every request.
+        config: The instance's configuration, which `HttpClient` has checked.
+        headers: Headers to add to every request.
     """
 
     def __init__(self, config: ProviderConfig, headers: Mapping[str, str]) -> None:
@@ -106,21 +106,22 @@ class AsyncClient:
         self._sessions: weakref.WeakKeyDictionary[AbstractEventLoop, _Session] = weakref.WeakKeyDictionary()
 
     async def post(self, path: str, payload: Mapping[str, Any], call: CallContext, *, stream: bool) -> AsyncAnswer:
-        """Send a request and wait for its headers.
+        """Send a POST request and wait for the headers of the answer.
 
         Args:
-            path: Appended to the configured address.
-            payload: Becomes the JSON body.
-            call: How long there is, and whether the answer is still wanted.
-            stream: Whether the wire answer streams, so that the first-token and token-idle clocks apply.
+            path: Appended to the configured url.
+            payload: Sent as the JSON body.
+            call: The call: its timeouts and whether it is cancelled.
+            stream: Whether the answer is a stream, so that the first-token and token-idle timeouts apply.
 
         Returns:
-            The answer, to be closed by whoever asked.
+            The answer. The caller closes it.
 
         Raises:
-            ProviderError: Any refusal or failure, classed; keys are taken out of what it says.
+            ProviderError: The service refused or the exchange failed.
+            InvalidRequestError: `payload` cannot be written as JSON.
         """
-        import asyncio  # noqa: PLC0415 -- slow to import, and imported already by whoever has a running loop
+        import asyncio  # noqa: PLC0415 -- slow to import; a caller with a running loop has imported it
 
         body = _encoded(payload)
         loop = asyncio.get_running_loop()
@@ -128,22 +129,22 @@ class AsyncClient:
         session.users += 1
         phase = asyncio.timeout(None)
         due = min(call.started + (call.timeout.first_token if stream else call.timeout.total), call.deadline)
-        guard = Guard(loop, call.clock, due, lambda: phase.reschedule(loop.time()))
-        forget = call.on_cancel(guard.cancel)
+        timer = LoopTimer(loop, call.clock, due, lambda: phase.reschedule(loop.time()))
+        unsubscribe = call.on_cancel(timer.cancel)
 
-        def left() -> None:
-            forget()
-            session.left()
+        def closed() -> None:
+            unsubscribe()
+            session.release()
 
-        answer = AsyncAnswer(call, guard, left, BODY_LIMIT, stream=stream)
+        answer = AsyncAnswer(call, timer, closed, BODY_LIMIT, stream=stream)
         failure: Exception | None = None
         try:
             async with phase:
                 answer.take(await self._send(session.client, path, body, call))
             if not 200 <= answer.status < 300:  # noqa: PLR2004 -- an HTTP status is its own name
                 failure = await self._refusal(answer)
-        except Exception as error:  # noqa: BLE001 -- whatever the layers below raise is classed
-            # Raised below: aiohttp's errors carry the request's headers, and what is raised here would carry aiohttp's.
+        except Exception as error:  # noqa: BLE001 -- every exception of aiohttp is translated
+            # Raised below, outside of this block: as its context, aiohttp's error would show the request's headers.
             failure = answer.classed(error)
         except BaseException:
             answer.close()
@@ -154,16 +155,16 @@ class AsyncClient:
         return answer
 
     def close(self) -> None:
-        """Have each event loop close the connections that it keeps, once no answer is under way on one of them."""
+        """Make each event loop close its connections, as soon as no answer uses them."""
         for loop in list(self._sessions):
             session = self._sessions.pop(loop, None)
             if session is not None:
-                with contextlib.suppress(RuntimeError):  # the loop is closed, and has closed them before
-                    loop.call_soon_threadsafe(session.give_up)
+                with contextlib.suppress(RuntimeError):  # the loop is closed, and has closed its connections
+                    loop.call_soon_threadsafe(session.close_when_unused)
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop, and have the others close theirs."""
-        from asyncio import get_running_loop  # noqa: PLC0415 -- slow to import, and imported already by whoever is here
+        """Close the connections of the running event loop, and make other loops close theirs."""
+        from asyncio import get_running_loop  # noqa: PLC0415 -- slow to import; a caller with a running loop has imported it
 
         found = self._sessions.pop(get_running_loop(), None)
         if found is not None:
@@ -172,20 +173,20 @@ class AsyncClient:
 
     async def _session(self, loop: AbstractEventLoop) -> _Session:
         found = self._sessions.get(loop)
-        if found is None or found.client.closed:  # a loop may have closed its generators, and go on
+        if found is None or found.client.closed:  # a loop may close its generators and run again
             found = self._sessions[loop] = _Session(self._opened(), loop)
             await anext(found.keeper)
         return found
 
     def _opened(self) -> Any:
-        import aiohttp  # noqa: PLC0415 -- slow to import; who never awaits does not pay for it
+        import aiohttp  # noqa: PLC0415 -- slow to import; only asynchronous calls need it
 
-        from providerhub_openai._aiohttp import Connector, Response  # noqa: PLC0415 -- the same
+        from providerhub_openai._aiohttp import Connector, Response  # noqa: PLC0415 -- imports aiohttp
 
         if self._tls is None and self._url.startswith("https:"):
-            import ssl  # noqa: PLC0415 -- slow to import
+            import ssl  # noqa: PLC0415 -- slow to import; only https needs it
 
-            import certifi  # noqa: PLC0415 -- the same
+            import certifi  # noqa: PLC0415 -- as above
 
             trusted = self._bundle or certifi.where()
             folder = Path(trusted).is_dir()
@@ -202,7 +203,7 @@ class AsyncClient:
         )
 
     async def _send(self, session: Any, path: str, body: bytes, call: CallContext) -> Any:
-        from aiohttp import ClientTimeout  # noqa: PLC0415 -- slow to import, and imported already for the session
+        from aiohttp import ClientTimeout  # noqa: PLC0415 -- slow to import; the session has imported it
 
         connect = max(call.remaining(call.timeout.connect), 0.001)
         return await session.post(
@@ -216,7 +217,7 @@ class AsyncClient:
     async def _refusal(self, answer: AsyncAnswer) -> ProviderError:
         if 300 <= answer.status < 400:  # noqa: PLR2004 -- an HTTP status is its own name
             return ProtocolError(
-                f"HTTP {answer.status}: a redirect, which is not followed; correct the configured address", status=answer.status
+                f"HTTP {answer.status}: a redirect, which is not followed; correct the configured url", status=answer.status
             )
         body = await answer.peek(ERROR_BODY_LIMIT)
         return error_from_status(answer.status, answer.headers, body)
@@ -231,10 +232,10 @@ def _encoded(payload: Mapping[str, Any]) -> bytes:
 
 
 def _proxy(url: str, proxies: Mapping[str, str]) -> str | None:
-    """The proxy for an address, chosen and completed as in `providerhub.http`."""
+    """Return the proxy for an address, chosen as in `providerhub.http`; `None` for a direct connection."""
     if not proxies:
         return None
-    from requests.utils import select_proxy  # noqa: PLC0415 -- slow to import; needed where there are proxies only
+    from requests.utils import select_proxy  # noqa: PLC0415 -- slow to import; only proxies need it
 
     proxy = select_proxy(url, proxies)
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy

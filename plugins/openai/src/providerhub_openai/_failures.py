@@ -1,6 +1,6 @@
-"""aiohttp's exceptions → errors of the tree, in one table, with sentences of our own: aiohttp's show what was sent.
+"""A table that translates aiohttp's exceptions into provider errors. aiohttp's own messages show parts of the request.
 
-Classes are named, not imported, as in the core's own table: who never awaits does not pay for aiohttp.
+The table names classes and does not import them, so that a program without asynchronous calls does not import aiohttp.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from providerhub import ProtocolError, ProviderConnectionError, ProviderError, P
 
 
 def mapped(error: Exception, *, begun: bool) -> Exception:
-    """Say what a failure of the transport means.
+    """Translate an exception of the transport.
 
     Args:
-        error: What aiohttp or the event loop raised.
+        error: The exception of aiohttp or the event loop.
         begun: Whether the answer's headers had come.
 
     Returns:
-        The error of the tree; the error itself where it is none of the transport's.
+        The provider error; `error` itself if the table does not contain its class.
     """
     for base in type(error).__mro__:
         make = TABLE.get(f"{base.__module__}.{base.__qualname__}")
@@ -45,12 +45,12 @@ def _nameless(error: Any, **_: bool) -> ProviderError:
 
 def _unreachable(error: Any, **_: bool) -> ProviderError:
     reason = error.os_error
-    # The event loop puts words of its own, with the address in them again, in place of the system's.
+    # The event loop replaces the system's text by its own, which contains the address once more.
     return ProviderConnectionError(f"cannot connect to {_host(error)}: {os.strerror(reason.errno) if reason.errno else reason}")
 
 
 def _cut(error: Any, *, begun: bool) -> ProviderError:
-    if isinstance(error.__cause__, OSError) or "ConnectionResetError" in str(error):  # aiohttp tells of a reset in words only
+    if isinstance(error.__cause__, OSError) or "ConnectionResetError" in str(error):  # aiohttp names a reset in its text only
         return _broken(error, begun=begun)
     return ProtocolError("the connection ended before the answer did")
 
@@ -82,4 +82,4 @@ TABLE: Mapping[str, Callable[..., ProviderError]] = {
     f"{_AIOHTTP}ClientConnectionError": _broken,
     "builtins.OSError": _broken,
 }
-"""Dotted class name → what makes the error; the nearest along the exception's own hierarchy wins."""
+"""Dotted class name → function that makes the error. The nearest base class of the exception counts."""

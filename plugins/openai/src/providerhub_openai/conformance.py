@@ -1,11 +1,11 @@
-"""What `providerhub conformance openai` runs; needs `providerhub-conformance`."""
+"""The conformance suite that `providerhub conformance openai` runs. It needs the package `providerhub-conformance`."""
 
 from providerhub import ModelInfo
 from providerhub_conformance import OpenAIChatWire, ProviderConformance
 
 
 class OpenAIConformance(ProviderConformance):
-    """The kit's checks of this provider."""
+    """All checks of the conformance kit, for this provider."""
 
     provider = "openai"
     wire = OpenAIChatWire()

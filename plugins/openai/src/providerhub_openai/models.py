@@ -1,7 +1,7 @@
-"""Which models a service has, and what it says of them.
+"""Lists the models of a service, with the capabilities that the service states.
 
-`GET /models` is OpenAI's; what a model can do is not part of it, so services have added their own fields. Read here: those of
-vLLM (`max_model_len`), OpenRouter (`context_length`, `architecture`, `supported_parameters`, `pricing`), Mistral (`capabilities`,
+OpenAI's `GET /models` has no fields for capabilities, so services have added their own. This module reads the fields of vLLM
+(`max_model_len`), OpenRouter (`context_length`, `architecture`, `supported_parameters`, `pricing`), Mistral (`capabilities`,
 `max_context_length`), Groq (`context_window`) and llama.cpp (`meta.n_ctx_train`).
 """
 
@@ -18,12 +18,12 @@ from providerhub.http import HttpClient
 from providerhub.wire import openai_chat
 from providerhub_openai.provider import HOST, headers, prefix
 
-PATIENCE = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
-"""How long a service may take to list its models."""
+LISTING_TIMEOUT = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
+"""The timeouts of the request for the list of models."""
 
 _CHAT = re.compile(r"^(gpt-|chatgpt-|o\d|ft:gpt-|ft:o\d)")
 _NO_CHAT = re.compile(r"realtime|audio|transcribe|tts|image|instruct|search|codex|deep-research|-pro(-|$)")
-"""OpenAI's models that answer elsewhere than at chat completions, or not in text."""
+"""Models of OpenAI that do not answer at chat completions, or not in text."""
 
 _KNOWN: tuple[tuple[str, int, bool], ...] = (
     ("gpt-5", 400_000, True),
@@ -37,25 +37,25 @@ _KNOWN: tuple[tuple[str, int, bool], ...] = (
     ("o3", 200_000, True),
     ("o4", 200_000, True),
 )
-"""OpenAI's own models, whose listing says nothing but the name: beginning of the name, context window, whether it reads images.
-From the model pages of OpenAI's documentation."""
+"""OpenAI's own models, since its list gives names only: beginning of the name, context window in tokens, whether the model reads
+images. From the model pages of OpenAI's documentation."""
 
 
 def discover(config: ProviderConfig) -> list[ModelInfo]:
     """Ask a service for its models.
 
     Args:
-        config: The instance's settings.
+        config: The instance's configuration.
 
     Returns:
-        Those that may answer a chat, with what the service says of them.
+        The models that can answer a chat, with the capabilities that the service states.
 
     Raises:
-        ProviderError: The service refused, or its answer is no list of models.
+        ProviderError: The service refused, or its answer is not a list of models.
     """
     client = HttpClient(config, headers=headers(config))
     try:
-        with client.get(f"{prefix(config)}/models", CallContext(PATIENCE)) as answer:
+        with client.get(f"{prefix(config)}/models", CallContext(LISTING_TIMEOUT)) as answer:
             listed = list(_listed(answer.read()))
     except ProviderError as error:
         client.redacted(error)
@@ -71,7 +71,7 @@ def _listed(body: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
     found = openai_chat.parse(b'{"data":' + body + b"}" if body.lstrip()[:1] == b"[" else body)
     entries = found.get("data")
     if not isinstance(entries, list):
-        msg = "the answer is no list of models; check the configured address"
+        msg = "the answer is not a list of models; check the configured url"
         raise ProtocolError(msg, excerpt=body[:500].decode("utf-8", "replace"))
     for entry in entries:
         if isinstance(entry, Mapping) and isinstance(entry.get("id"), str) and entry["id"].strip():
@@ -90,12 +90,12 @@ def _openai_model(name: str) -> ModelInfo:
 
 def _model(name: str, entry: Mapping[str, Any]) -> ModelInfo:
     parameters = entry.get("supported_parameters")
-    told = _of(entry, "capabilities")
+    capabilities = _of(entry, "capabilities")
     return ModelInfo(
         name,
         supports_stream=True,
-        supports_tools="tools" in parameters if isinstance(parameters, list) else _flag(told.get("function_calling")),
-        supports_images=_reads_images(entry, told),
+        supports_tools="tools" in parameters if isinstance(parameters, list) else _flag(capabilities.get("function_calling")),
+        supports_images=_reads_images(entry, capabilities),
         supports_json_schema="structured_outputs" in parameters if isinstance(parameters, list) else None,
         context_window=_window(entry),
         price_in=_price(entry, "prompt"),
@@ -103,9 +103,9 @@ def _model(name: str, entry: Mapping[str, Any]) -> ModelInfo:
     )
 
 
-def _reads_images(entry: Mapping[str, Any], told: Mapping[str, Any]) -> bool | None:
+def _reads_images(entry: Mapping[str, Any], capabilities: Mapping[str, Any]) -> bool | None:
     kinds = _of(entry, "architecture").get("input_modalities")
-    return "image" in kinds if isinstance(kinds, list) else _flag(told.get("vision"))
+    return "image" in kinds if isinstance(kinds, list) else _flag(capabilities.get("vision"))
 
 
 def _window(entry: Mapping[str, Any]) -> int | None:
@@ -115,7 +115,7 @@ def _window(entry: Mapping[str, Any]) -> int | None:
 
 
 def _price(entry: Mapping[str, Any], name: str) -> float | None:
-    """The price of a million tokens, from that of one."""
+    """Return the price of a million tokens; the service states that of one token."""
     try:
         price = float(_of(entry, "pricing").get(name) or "nan")
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The provider object: the OpenAI chat shape over HTTP, synchronously by the toolkit and asynchronously over aiohttp."""
+"""The provider object. It speaks the OpenAI chat shape, over the toolkit's HTTP and, under asyncio, over aiohttp."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from providerhub_openai._async_answer import AsyncAnswer
 from providerhub_openai._async_client import AsyncClient
 
 HOST = "api.openai.com"
-"""OpenAI itself; all others only speak alike."""
+"""The host of OpenAI itself. Some fields are sent to this host only."""
 _YES = frozenset({"yes", "true", "on", "1"})
 _NO = frozenset({"no", "false", "off", "0"})
 
 
 class OpenAI(OpenAIChatProvider):
-    """A service that speaks OpenAI's chat completions.
+    """A provider for a service that speaks OpenAI's chat completions.
 
     Args:
-        config: The instance's settings.
+        config: The instance's configuration.
 
     Raises:
-        ConfigurationError: The address, the key or a setting is unusable.
+        ConfigurationError: The url, the key or another setting cannot be used.
     """
 
     def __init__(self, config: ProviderConfig) -> None:
@@ -38,17 +38,32 @@ class OpenAI(OpenAIChatProvider):
         self._stream_usage = _truth(config, "stream_usage")
 
     def body(self, request: Request) -> dict[str, Any]:
-        """The JSON object to send. An option that is `None` takes a field back that would be sent otherwise."""
+        """Return the JSON object to send. An option that is `None` removes its field.
+
+        Args:
+            request: The request.
+        """
         body = super().body(request)
         if request.stream and self._stream_usage:
             body.setdefault("stream_options", {"include_usage": True})
         if self._at_openai and "max_tokens" in body and "max_tokens" not in request.options:
-            # OpenAI's reasoning models refuse the old name, and all of its models know the new one; other servers may not.
+            # OpenAI's reasoning models refuse the old name. All its models know the new one; other servers may not.
             body.setdefault("max_completion_tokens", body.pop("max_tokens"))
         return {name: value for name, value in body.items() if value is not None}
 
     async def astream(self, request: Request, call: CallContext) -> AsyncIterator[str | Event]:
-        """Answer a request; see `providerhub.Provider`. One state machine reads the answer here and in `stream`."""
+        """Answer a request under asyncio; see `providerhub.Provider`. `stream` reads the answer with the same reader.
+
+        Args:
+            request: The request.
+            call: The call: its timeouts and whether it is cancelled.
+
+        Yields:
+            The pieces of the answer, as they come.
+
+        Raises:
+            ProviderError: The service refused, or the exchange failed.
+        """
         answer: AsyncAnswer | None = None
         try:
             answer = await self._client.post(self.path, self.body(request), call, stream=request.stream)
@@ -67,7 +82,7 @@ class OpenAI(OpenAIChatProvider):
             for piece in reading.end():
                 yield piece
         except ProviderError as error:
-            # Services repeat the key that they refuse, and whatever else they were sent.
+            # Some services repeat the refused key, or other parts of the request, in the error.
             self.http.redacted(error)
             raise
         finally:
@@ -75,37 +90,51 @@ class OpenAI(OpenAIChatProvider):
                 answer.close()
 
     def close(self) -> None:
-        """Close the kept connections; those of an event loop are closed in that loop, as soon as it runs."""
+        """Close the idle connections. An event loop closes its own as soon as it runs."""
         super().close()
         self._client.close()
 
     async def aclose(self) -> None:
-        """Close the kept connections, and wait until those of the running event loop are closed."""
+        """Close the idle connections, and wait until those of the running event loop are closed."""
         super().close()
         await self._client.aclose()
 
 
 def create(config: ProviderConfig) -> OpenAI:
-    """Make the provider object of an instance."""
+    """Make the provider object of an instance.
+
+    Args:
+        config: The instance's configuration.
+
+    Raises:
+        ConfigurationError: The url, the key or another setting cannot be used.
+    """
     return OpenAI(config)
 
 
 def prefix(config: ProviderConfig) -> str:
-    """What stands between the configured address and a resource: nothing, or the version where the address is a bare host."""
+    """Return the part between the configured url and a resource: `/v1` if the url has no path, otherwise nothing.
+
+    Args:
+        config: The instance's configuration.
+    """
     return "" if urlsplit(config.url or "").path.strip("/") else "/v1"
 
 
 def headers(config: ProviderConfig) -> dict[str, str]:
-    """The headers that say who is billed.
+    """Return the headers that name the organization and the project to bill.
+
+    Args:
+        config: The instance's configuration.
 
     Raises:
-        ConfigurationError: A value does not fit into a header.
+        ConfigurationError: A value has a character that no header can carry.
     """
     found = {}
     for name, setting in (("OpenAI-Organization", "organization"), ("OpenAI-Project", "project")):
         value = str(config.get(setting) or "").strip()
         if not (value.isascii() and value.isprintable()):
-            msg = f"provider {config.name!r}: {setting} holds characters that no header can carry; set it again"
+            msg = f"provider {config.name!r}: {setting} has a character that no header can carry; set it again"
             raise ConfigurationError(msg)
         if value:
             found[name] = value
