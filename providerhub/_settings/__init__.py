@@ -1,1 +1,1 @@
-"""What a hub is configured with: the argument, the environment, the settings file and the defaults."""
+"""The settings of a hub: arguments, the environment, the settings file and the defaults."""

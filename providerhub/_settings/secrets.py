@@ -1,7 +1,7 @@
-"""Where a key can come from other than a plain text: an environment variable, a command, the system's keyring.
+"""The sources of a key: an environment variable, a command, the system's keyring.
 
-Nothing of what is read here may be seen in an error or in the locals of its traceback: errors are raised from frames that no
-longer hold it, and outside of `except` blocks, so that no exception that holds it hangs on them as context.
+No error may show a key, not even in the local variables of its traceback. So the errors here are raised in frames that do not
+hold the key any more, and outside of `except` blocks, so that no exception with a key becomes their context.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from providerhub._values.errors import ConfigurationError
 
 COMMAND_SECONDS = 10.0
-"""How long a command that prints a key may take, unless the settings say otherwise."""
+"""The default timeout of a command that prints a key."""
 
 
 class _Source:
-    """What sources have in common. Plain, since every start of a program pays for a value class, and few have a settings file."""
+    """Base of the sources. Not a value class: each one takes time at import, and few programs have a settings file."""
 
     __slots__: tuple[str, ...] = ()
 
@@ -35,7 +35,7 @@ class EnvironmentKey(_Source):
     """A key in an environment variable.
 
     Args:
-        name: The variable.
+        name: The name of the variable.
     """
 
     __slots__ = ("name",)
@@ -44,10 +44,10 @@ class EnvironmentKey(_Source):
         self.name = name
 
     def read(self) -> str:
-        """The variable's value.
+        """Return the value of the variable.
 
         Raises:
-            ConfigurationError: It is not set, or empty.
+            ConfigurationError: The variable is not set, or empty.
         """
         if os.environ.get(self.name):
             return os.environ[self.name]
@@ -59,11 +59,11 @@ class EnvironmentKey(_Source):
 
 
 class CommandKey(_Source):
-    """A key that a command prints, as a password manager does. It is run without a shell.
+    """A key that a command prints, such as a password manager. The command runs without a shell.
 
     Args:
         command: The program and its arguments.
-        timeout: Seconds that it may take.
+        timeout: Seconds after which the command is stopped; a positive number, default 10.
     """
 
     __slots__ = ("command", "timeout")
@@ -73,10 +73,10 @@ class CommandKey(_Source):
         self.timeout = timeout
 
     def read(self) -> str:
-        """The first line of what the command prints.
+        """Return the first line that the command prints.
 
         Raises:
-            ConfigurationError: It cannot be run, failed, took too long, or printed nothing. Its output is never told.
+            ConfigurationError: The command cannot be run, failed, took too long, or printed nothing. No message has its output.
         """
         failure, key = _first_line(self.command, self.timeout)
         if not failure:
@@ -86,7 +86,7 @@ class CommandKey(_Source):
         raise ConfigurationError(msg)
 
     def __str__(self) -> str:
-        # Without its arguments: somebody may have put a token there.
+        # Without its arguments: one of them may be a token.
         return f"command {os.path.basename(self.command[0])!r}"
 
 
@@ -94,8 +94,8 @@ class KeyringKey(_Source):
     """A key in the system's keyring, read through the extra `keyring`.
 
     Args:
-        service: The service's name there.
-        username: The user's name there; `None` for whichever the keyring has for the service.
+        service: The name of the service in the keyring.
+        username: The name of the user in the keyring; `None`, the default, for any user that the keyring has for the service.
     """
 
     __slots__ = ("service", "username")
@@ -105,10 +105,10 @@ class KeyringKey(_Source):
         self.username = username
 
     def read(self) -> str:
-        """The password that the keyring has.
+        """Return the password from the keyring.
 
         Raises:
-            ConfigurationError: The extra is missing, the keyring cannot be opened, or has no such entry.
+            ConfigurationError: The extra is not installed, the keyring cannot be opened, or it has no such entry.
         """
         failure, key = _from_keyring(self.service, self.username)
         if not failure:
@@ -122,12 +122,12 @@ class KeyringKey(_Source):
 
 
 def _first_line(command: tuple[str, ...], timeout: float) -> tuple[str, str]:
-    """What went wrong, if anything, and the first line printed."""
-    import subprocess  # noqa: PLC0415 -- slow to import; wanted only where a key comes from a command
+    """Return an error message, empty on success, and the first line that the command printed."""
+    import subprocess  # noqa: PLC0415 -- slow to import, and needed for a command only
 
     try:
-        # Standard error is not shown either: a password manager in trouble may print what it has.
-        child = subprocess.Popen(  # noqa: S603 -- the user's own settings name it, and no shell is between
+        # Standard error is not shown either: a password manager may print secrets when it fails.
+        child = subprocess.Popen(  # noqa: S603 -- the user's own settings name the command, and no shell runs it
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
     except (OSError, ValueError) as error:
@@ -140,7 +140,7 @@ def _first_line(command: tuple[str, ...], timeout: float) -> tuple[str, str]:
             return f"took longer than {timeout:g} s", ""
         except BaseException:
             child.kill()
-            child.wait()  # after Ctrl-C, leaving the `with` would not
+            child.wait()  # after Ctrl-C, the end of the `with` block does not wait
             raise
     if child.returncode:
         return f"ended with exit status {child.returncode}", ""
@@ -152,7 +152,7 @@ def _first_line(command: tuple[str, ...], timeout: float) -> tuple[str, str]:
 
 
 def _from_keyring(service: str, username: str | None) -> tuple[str, str]:
-    """What went wrong, if anything, and the password."""
+    """Return an error message, empty on success, and the password."""
     try:
         keyring: Any = import_module("keyring")
     except ImportError:
@@ -162,7 +162,7 @@ def _from_keyring(service: str, username: str | None) -> tuple[str, str]:
             key = keyring.get_password(service, username)
         else:
             key = getattr(keyring.get_credential(service, None), "password", None)
-    except Exception as error:  # noqa: BLE001 -- a backend may raise anything, and say anything in it
+    except Exception as error:  # noqa: BLE001 -- a backend may raise any exception, with the key in its message
         return f"the keyring answered with {type(error).__name__}; see whether `keyring get` works", ""
     if not key:
         who = username or "USER"

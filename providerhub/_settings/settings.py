@@ -264,7 +264,7 @@ def resolve(config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, st
 
     Args:
         config: The user's configuration. An argument outranks the environment, which outranks a settings file.
-        info: The plugin's declaration.
+        info: The declaration by the plugin, with its settings.
         environ: Environment variables by name, such as `os.environ`.
 
     Returns:

@@ -169,7 +169,7 @@ KEYS = (
         "as the plugin declares, else PROVIDERHUB_<NAME>_<OPTION>",
     ),
 )  # fmt: skip
-"""The reference of the settings file, in the order in which it is documented."""
+"""All keys of the settings file, in the order of the reference."""
 
 
 @cache

@@ -1,6 +1,6 @@
-"""On which line of a TOML text each key stands, which `tomllib` does not tell.
+"""The line of each key of a TOML text. `tomllib` does not return it.
 
-The text is known to be valid TOML 1.0 (`tomllib` has read it), so that this scanner only has to find its way, not to judge.
+`tomllib` has read the text before, so it is valid TOML 1.0, and this scanner does not check it again.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 
 Path = tuple[str | int, ...]
-"""The way to a value: keys, and numbers within arrays."""
+"""The path of a value: keys, and the numbers of items of arrays."""
 
-# Texts, which `re` compiles and keeps when they are first used: few programs have a settings file to read.
+# Texts, not compiled patterns: `re` compiles them at their first use, and few programs have a settings file.
 _BLANK = r"[ \t]*"
 _BETWEEN = r"(?:[ \t\r\n]+|#[^\n]*)*"
 _BARE = r"[A-Za-z0-9_-]+"
@@ -28,11 +28,11 @@ def locate(text: str) -> dict[Path, int]:
     """Find the line of each key and array item.
 
     Args:
-        text: Valid TOML.
+        text: A TOML text that `tomllib` has read without an error.
 
     Returns:
-        The way to each table, value and array item → its line, counted from 1. A table that is never named itself, as `a`
-        in `[a.b]`, has the line on which it is first named.
+        The path of each table, value and array item → its line, counted from 1. A table without a header of its own, such as
+        `a` in `[a.b]`, has the line of its first use.
     """
     return _Scanner(text).scan()
 
@@ -47,10 +47,10 @@ class _Scanner:
         self._counted = 0
         self._found: dict[Path, int] = {}
         self._items: dict[Path, int] = {}
-        """Array of tables → the number of the item that later headers mean."""
+        """Array of tables → the number of the item to which later headers belong."""
 
     def scan(self) -> dict[Path, int]:
-        """The lines of everything."""
+        """Return the line of each path."""
         table: Path = ()
         self._skip(_BETWEEN)
         while self._at < len(self._text):
@@ -87,7 +87,7 @@ class _Scanner:
         self._value(path)
 
     def _key(self) -> list[str]:
-        """The parts of a dotted key; what follows it is next."""
+        """Read a dotted key, and return its parts."""
         parts = []
         while True:
             self._skip(_BLANK)
@@ -155,7 +155,7 @@ class _Scanner:
         self._at = match.end() if match else self._at
 
     def _note(self, path: Path) -> None:
-        """Remember where a way was first named."""
+        """Store the line of the first use of a path."""
         self._line += self._text.count("\n", self._counted, self._at)
         self._counted = self._at
         self._found.setdefault(path, self._line)
@@ -164,6 +164,6 @@ class _Scanner:
 def _unquoted(quoted: str) -> str:
     if "\\" not in quoted:
         return quoted[1:-1]
-    import tomllib  # noqa: PLC0415 -- it has been loaded by whoever read the text
+    import tomllib  # noqa: PLC0415 -- the reader of the text has imported it already
 
     return str(tomllib.loads(f"key = {quoted}")["key"])

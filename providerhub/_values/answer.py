@@ -1,4 +1,4 @@
-"""A whole answer: text, tool calls, counts and the way it came."""
+"""A whole answer: text, tool calls, token counts and route."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from providerhub._values.value import Value
 
 @attrs.frozen(eq=False, repr=False)
 class Usage(Value):
-    """Token counts of one answer; `None` where the provider did not say.
+    """Token counts of one answer. `None` means that the provider did not report the count.
 
     Args:
         input_tokens: Tokens of the prompt.
-        output_tokens: Tokens of the answer, reasoning included where the vendor counts it so.
-        cached_tokens: Tokens of the prompt that were served from the vendor's cache.
-        reasoning_tokens: Tokens spent on reasoning.
+        output_tokens: Tokens of the answer, with the reasoning where the vendor includes it.
+        cached_tokens: Tokens of the prompt that the vendor read from its cache.
+        reasoning_tokens: Tokens of the reasoning.
     """
 
     input_tokens: int | None = None
@@ -26,7 +26,7 @@ class Usage(Value):
 
     @property
     def total_tokens(self) -> int | None:
-        """Prompt and answer together, or `None` unless both are known."""
+        """The sum of `input_tokens` and `output_tokens`; `None` when one of them is unknown."""
         if self.input_tokens is None or self.output_tokens is None:
             return None
         return self.input_tokens + self.output_tokens
@@ -34,12 +34,12 @@ class Usage(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class ToolCall(Value):
-    """A call of a tool that the model asks for.
+    """A tool call that the model asks for.
 
     Args:
-        id: The identifier that the tool's answer must repeat.
-        name: The tool's name.
-        arguments: JSON text exactly as the model wrote it: it may be invalid, so parse it with care.
+        id: The identifier that the tool's result must repeat.
+        name: The name of the tool.
+        arguments: The arguments as JSON text, exactly as the model wrote it. It may be invalid JSON.
     """
 
     id: str
@@ -52,16 +52,16 @@ class Completion(Value):
     """A whole answer. `str(completion)` is its text.
 
     Args:
-        text: The answer's text; empty when the model only called tools or refused.
-        reasoning: The model's reasoning, or `None` where there was none.
-        tool_calls: The calls that the model asks for, in their order.
-        refusal: The model's own words for declining, or `None`.
-        finish_reason: `"stop"`, `"length"`, `"tool_calls"`, `"content_filter"`, the vendor's own word, or
-            `None` where the provider marked the end without a reason.
-        usage: Token counts, or `None` where the provider did not report any.
+        text: The text of the answer; empty when the model only called tools or refused.
+        reasoning: The model's reasoning; `None` when it gave none.
+        tool_calls: The tool calls that the model asks for, in its order.
+        refusal: The model's words of refusal; `None` when it did not refuse.
+        finish_reason: `"stop"`, `"length"`, `"tool_calls"`, `"content_filter"`, another word of the vendor, or `None` when the
+            provider marked the end without a reason.
+        usage: Token counts; `None` when the provider did not report any.
         provider: The provider instance that answered.
-        model: The model's name as it was sent to the provider.
-        route: Every attempt that led here, and what was left out.
+        model: The model's name as the provider received it.
+        route: All attempts of the call, and the candidates that were left out.
     """
 
     text: str = ""

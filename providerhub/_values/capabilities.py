@@ -63,7 +63,7 @@ class ModelInfo(Value):
     """One model, or, with a trailing `*`, all models whose names begin with the same characters.
 
     A capability is `True`, `False` or unknown (`None`, the default). A model that is known to have a capability ranks before
-    one of which it is unknown. A model without it is left out of the requests that need it.
+    a model with an unknown one. A model without it is left out of the requests that need it.
 
     Args:
         name: The name as the provider knows it, or a prefix such as `"acme-tiny/*"`.

@@ -40,7 +40,7 @@ class Check:
         """Refuse a value that does not pass.
 
         Args:
-            value: Any object.
+            value: The value to test; any object.
             name: The name of the argument, field or key, for the message.
             error: The class of the error.
 
@@ -81,7 +81,7 @@ def shape(value: object) -> str:
     """Return the type of a value, and the types of a mapping's items, without the values: one of them may be a key.
 
     Args:
-        value: Any object.
+        value: The refused value; any object.
     """
     if not isinstance(value, Mapping):
         return type(value).__name__

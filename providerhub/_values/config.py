@@ -29,7 +29,7 @@ class Secret:
     """A value that `repr`, `str`, tracebacks and logs never show.
 
     Args:
-        value: The value. Read it with `reveal()` at the moment at which it is sent.
+        value: The value. Read it with `reveal()` just before it is sent.
     """
 
     __slots__ = ("_value", "source")
@@ -108,7 +108,7 @@ class ProviderConfig(Value):
     Args:
         name: The instance's name; the hub fills it in.
         plugin: The plugin that serves this instance; `None`, the default, for the plugin of the same name.
-        url: The service's address.
+        url: The address of the service, such as `"https://api.acme.example"`; not empty.
         api_key: The key; a `str` is wrapped in `Secret`.
         options: Values of the other settings that the plugin declares, by name.
         proxies: The proxy for each scheme, such as `{"https": "http://proxy:3128"}`. Default empty: no proxy is used.

@@ -1,13 +1,13 @@
 """Every error that providerhub raises, as one tree.
 
     ProviderHubError
-    ├─ CallerError                    the caller can mend it; nothing was sent
+    ├─ CallerError                    the caller's mistake; nothing was sent
     │   ├─ InvalidRequestError        (ValueError)
     │   ├─ ConfigurationError
     │   ├─ ModelNotFoundError         (LookupError, ValueError)
     │   ├─ NoCapableProviderError
     │   └─ AmbiguousProviderError
-    ├─ ProviderError                  the remote service's fault, or the way to it
+    ├─ ProviderError                  a failure of the service, or of the connection to it
     │   ├─ ProviderConnectionError    (ConnectionError)
     │   ├─ ProviderTimeoutError       (TimeoutError)
     │   ├─ TLSError
@@ -21,15 +21,15 @@
     │   ├─ ContentPolicyError
     │   ├─ ProtocolError
     │   └─ EmptyAnswerError
-    ├─ PluginError                    the plugin's own fault
-    ├─ StreamInterruptedError         after the first content had been handed over
+    ├─ PluginError                    the plugin's mistake
+    ├─ StreamInterruptedError         the stream broke after its first content
     ├─ DeadlineExceededError          (TimeoutError)
     └─ AllProvidersFailedError        the attempts failed in different ways
 
-Cancellation has no class here: `KeyboardInterrupt`, `asyncio.CancelledError` and their like pass through untouched.
+Cancellation has no class here: `KeyboardInterrupt`, `asyncio.CancelledError` and similar exceptions pass through unchanged.
 
-All of them pickle: what is beyond the message lives in the instance's dictionary, which the default protocol carries.
-None holds a secret.
+All errors pickle. An error is made again from its message, which gives every attribute its default, and then gets the
+attributes of the pickle. No error holds a secret.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from providerhub._values.answer import Completion
 from providerhub._values.route import Attempt, Route
 
 EXCERPT_LIMIT = 500
-"""Characters of a foreign body that an error keeps: enough to recognise it, too few to leak a conversation."""
+"""Characters of a response body that an error keeps: enough to recognise the failure, too few to leak a conversation."""
 
 
 class ProviderHubError(Exception):
-    """The root of the tree.
+    """The base class of all errors of providerhub.
 
     Args:
-        message: What happened, where, and what to do next.
+        message: The failure, its place, and the way to mend it.
 
     Attributes:
-        route: The attempts of the call and what was left out; empty when nothing was tried.
+        route: The attempts of the call and the candidates that were left out; empty when there was no attempt.
     """
 
     def __init__(self, message: str = "") -> None:
@@ -59,40 +59,40 @@ class ProviderHubError(Exception):
 
 
 class CallerError(ProviderHubError):
-    """The call or the set-up is wrong; the caller can mend it. Nothing was sent."""
+    """The call or the configuration has a mistake, which the caller can mend. Nothing was sent."""
 
 
 class InvalidRequestError(CallerError, ValueError):
-    """An argument has the wrong shape or value."""
+    """An argument has a wrong type or value. The message names the argument and the values that it may have."""
 
 
 class ConfigurationError(CallerError):
-    """A setting is missing, unknown or wrong."""
+    """A setting is missing, unknown or wrong. The message names the setting, and its line in the settings file."""
 
 
 class ModelNotFoundError(CallerError, LookupError, ValueError):
-    """No provider has the model: none declares it, or every one that was asked says so."""
+    """No provider has the model: no provider declares it, or every provider that was asked denied it. Check the name."""
 
 
 class NoCapableProviderError(CallerError):
-    """Providers have the model, but each was left out; `route.skipped` says why."""
+    """Providers have the model, but each was left out. `route.skipped` holds the reasons."""
 
 
 class AmbiguousProviderError(CallerError):
-    """Two distributions offer one provider name, and no setting says which is meant."""
+    """Two distributions have a provider of the same name. The setting `prefer` chooses one."""
 
 
 class ProviderError(ProviderHubError):
-    """A provider could not answer.
+    """A provider failed to answer.
 
     Args:
-        message: What happened and what to do next.
-        provider: The provider instance; the chain fills it in where a plugin leaves it out.
-        model: The model's name as it was sent; likewise.
-        status: The HTTP status, where there was one.
-        retryable: Whether the same provider may be tried again for this call; `None` takes the class's default.
-        retry_after: Seconds that the provider asked to be left alone.
-        excerpt: The beginning of the answer's body, cut at 500 characters. Redact keys before handing it over.
+        message: The failure, and the way to mend it.
+        provider: The provider instance. The call fills it in when the plugin does not.
+        model: The model's name as the provider received it. The call fills it in when the plugin does not.
+        status: The HTTP status; `None` when there was no response.
+        retryable: Whether the call may try the same provider again; `None` stands for the default of the class.
+        retry_after: Seconds for which the provider asks for no further requests.
+        excerpt: The beginning of the response body, cut to 500 characters. Remove keys from it first.
     """
 
     retryable_by_default: ClassVar[bool] = False
@@ -118,72 +118,72 @@ class ProviderError(ProviderHubError):
 
 
 class ProviderConnectionError(ProviderError, ConnectionError):
-    """The provider could not be reached, or the connection broke before an answer began."""
+    """The connection failed, or broke before the answer began."""
 
     retryable_by_default = True
 
 
 class ProviderTimeoutError(ProviderError, TimeoutError):
-    """A phase of the call took longer than its timeout."""
+    """A phase of the call took longer than its timeout. `Timeout` sets the phases."""
 
     retryable_by_default = True
 
 
 class TLSError(ProviderError):
-    """The certificate or the handshake is bad. Verification is never switched off; see `ca_bundle` for private authorities."""
+    """The TLS certificate or handshake is invalid. Verification cannot be disabled; `ca_bundle` names private authorities."""
 
 
 class RateLimitError(ProviderError):
-    """Too many requests (429); `retry_after` says for how long, where the provider does."""
+    """Too many requests (429). `retry_after` holds the seconds to wait, when the provider sent them."""
 
     retryable_by_default = True
 
 
 class QuotaExceededError(ProviderError):
-    """The account has no quota or money left (402, or a body that says so)."""
+    """The account has no quota or credit left (402, or a response body to that effect)."""
 
 
 class AuthenticationError(ProviderError, PermissionError):
-    """The key is missing, wrong or not allowed to do this (401, 403)."""
+    """The key is missing, wrong or without the necessary permission (401, 403)."""
 
 
 class ServerError(ProviderError):
-    """The provider's own failure (5xx and its like)."""
+    """The service failed (5xx and similar statuses)."""
 
     retryable_by_default = True
 
 
 class ModelUnavailableError(ProviderError):
-    """The provider says that it does not have the model."""
+    """The provider denies that it has the model."""
 
 
 class BadRequestError(ProviderError):
-    """The provider refused the request as malformed (400, 413, 422): nobody else is asked, since the request is wrong."""
+    """The provider refused the request as malformed (400, 413, 422). No other provider is tried, since the request is wrong."""
 
 
 class ContextLengthError(BadRequestError):
-    """The conversation does not fit the model's context window."""
+    """The conversation does not fit the model's context window. Shorten it, or use another model."""
 
 
 class ContentPolicyError(BadRequestError):
-    """The provider refused the content."""
+    """The provider refused the content of the conversation because of its policy."""
 
 
 class ProtocolError(ProviderError):
-    """The answer does not follow its protocol: garbage, a broken limit, a redirect, an end that is missing."""
+    """The response breaks its protocol: invalid data, too much data, a redirect, or a missing end."""
 
 
 class EmptyAnswerError(ProviderError):
-    """The answer ended with neither content nor an end mark."""
+    """The answer ended without content and without an end mark."""
 
 
 class PluginError(ProviderHubError):
-    """A plugin broke its own contract.
+    """A plugin broke the rules of the plugin interface. Report it to the author of the plugin.
 
     Args:
-        message: What it did.
-        plugin: The provider instance or plugin to blame.
-        model: The model that was asked for, where there was one.
+        message: The plugin's mistake, in one sentence.
+        plugin: The provider instance or plugin that made it.
+        model: The requested model; empty when there was none.
     """
 
     retryable: ClassVar[bool] = False
@@ -195,19 +195,19 @@ class PluginError(ProviderHubError):
 
     @property
     def provider(self) -> str:
-        """The same as `plugin`, so that every failure of an attempt can be asked for its provider."""
+        """The same as `plugin`: every error of an attempt has the attribute `provider`."""
         return self.plugin
 
 
 class StreamInterruptedError(ProviderHubError):
-    """The stream broke after content had been handed over, so another answer would repeat or splice it.
+    """The stream broke after its first content. Another answer would repeat or mix the text, so no other provider was tried.
 
     Args:
-        message: What happened.
-        partial: The text handed over so far.
-        completion: All that had come so far, tool calls and reasoning included.
-        provider: Who was answering.
-        cause: What broke it.
+        message: The failure, in one sentence.
+        partial: The text up to the interruption.
+        completion: Everything up to the interruption, with tool calls and reasoning; `None` when there is nothing.
+        provider: The provider instance that answered.
+        cause: The error that broke the stream.
     """
 
     def __init__(
@@ -227,15 +227,15 @@ class StreamInterruptedError(ProviderHubError):
 
 
 class DeadlineExceededError(ProviderHubError, TimeoutError):
-    """The call's total time is over."""
+    """The call took longer than its total timeout, `Timeout.total`."""
 
 
 class AllProvidersFailedError(ProviderHubError):
-    """Every attempt failed, and not all in the same way. Printed, it has one line for each attempt.
+    """All attempts failed, in different ways. `str(error)` has one line for each attempt.
 
     Args:
-        message: A one-line summary.
-        attempts: Each attempt with its error.
+        message: A summary in one line.
+        attempts: The attempts, each with its error.
     """
 
     def __init__(self, message: str = "", *, attempts: tuple[Attempt, ...] = ()) -> None:
@@ -247,4 +247,4 @@ class AllProvidersFailedError(ProviderHubError):
 
 
 AttemptError = ProviderError | PluginError
-"""What a failed attempt can end in, once foreign exceptions have been mapped."""
+"""The errors of an attempt, after other exceptions have been mapped to them."""

@@ -1,4 +1,4 @@
-"""What a provider yields while it answers, and what `Stream.events()` hands on."""
+"""The events of a streaming answer: a provider yields them, and `Stream.events()` yields them to the caller."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from providerhub._values.value import Value
 
 @attrs.frozen(eq=False, repr=False)
 class TextDelta(Value):
-    """A piece of the answer's text. A plain `str` from a plugin means the same.
+    """A piece of the answer's text. A provider may yield a plain `str` instead.
 
     Args:
-        text: The piece, in the order it was written. An empty one is not content.
+        text: The next characters of the text. An empty text does not count as content.
     """
 
     text: str
@@ -21,10 +21,10 @@ class TextDelta(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class ReasoningDelta(Value):
-    """A piece of the model's reasoning, which is not part of the answer's text.
+    """A piece of the model's reasoning, which does not belong to the answer's text.
 
     Args:
-        text: The piece, in the order it was written.
+        text: The next characters of the reasoning.
     """
 
     text: str
@@ -32,10 +32,10 @@ class ReasoningDelta(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class RefusalDelta(Value):
-    """A piece of the model's own words for declining; it counts as content, since the model has answered.
+    """A piece of the model's refusal. It counts as content, since the model has answered.
 
     Args:
-        text: The piece, in the order it was written.
+        text: The next characters of the refusal.
     """
 
     text: str
@@ -43,13 +43,13 @@ class RefusalDelta(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class ToolCallDelta(Value):
-    """A piece of one tool call; pieces with the same `index` belong together.
+    """A piece of one tool call. Pieces with the same `index` belong to the same call.
 
     Args:
-        index: Which of the parallel calls this piece belongs to, from 0.
-        id: The call's identifier, in its first piece.
-        name: The tool's name, in its first piece.
-        arguments: The next characters of the arguments' JSON text.
+        index: The number of the tool call among the parallel ones; 0 or more, default 0.
+        id: The identifier of the call; only its first piece has one.
+        name: The name of the tool; only the first piece has one.
+        arguments: The next characters of the arguments, which are JSON text.
     """
 
     index: int = 0
@@ -60,10 +60,10 @@ class ToolCallDelta(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class UsageDelta(Value):
-    """Token counts reported so far; a later one replaces the counts that it names.
+    """Token counts so far. The counts of a later event replace those of an earlier one.
 
     Args:
-        usage: The counts.
+        usage: The counts; those that are `None` stay as they were.
     """
 
     usage: Usage
@@ -71,11 +71,11 @@ class UsageDelta(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class Finish(Value):
-    """The provider said that the answer is whole.
+    """The provider marked the end of the answer.
 
     Args:
-        reason: `"stop"`, `"length"`, `"tool_calls"`, `"content_filter"` or the vendor's own word;
-            `None` where the end was marked but no reason given.
+        reason: `"stop"` (the default), `"length"`, `"tool_calls"`, `"content_filter"` or another word of the vendor; `None` when
+            the provider gave no reason.
     """
 
     reason: str | None = "stop"
@@ -83,14 +83,13 @@ class Finish(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class Restarted(Value):
-    """The answer begins anew after an interruption (`on_interrupt="restart"` or `"continue"`).
+    """The answer starts again after an interruption (`on_interrupt="restart"` or `"continue"`).
 
     Args:
-        provider: Who answers from here on.
+        provider: The provider instance that answers from here on.
         model: The model that answers from here on.
-        continued: True when the pieces that follow carry on from those before (prefill); False when all
-            pieces before this event are void.
-        error: What interrupted the pieces before.
+        continued: True when the next pieces continue the earlier ones (prefill). False when the earlier pieces are void.
+        error: The error that interrupted the stream.
     """
 
     provider: str
@@ -100,4 +99,4 @@ class Restarted(Value):
 
 
 Event = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta | UsageDelta | Finish | Restarted
-"""Everything that `Stream.events()` may yield."""
+"""Every type of event that `Stream.events()` yields."""

@@ -1,4 +1,4 @@
-"""The interface that a plugin's provider object implements, and the context that every call hands it."""
+"""The interface of a plugin's provider object, and the context that it gets with every call."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from providerhub._values.request import Request
 _log = logging.getLogger("providerhub")
 
 Piece = str | Event
-"""What a provider may yield: a plain text, or an event."""
+"""A piece of an answer: a plain text, or an event."""
 
 
 class CallContext:
-    """What a provider is told about the call that it serves: how long it has, and whether it is still wanted.
+    """The limits of a call: its timeouts, its deadline, and whether it is cancelled.
 
-    A provider that obeys it can be stopped at any moment; one that ignores it is checked only between pieces.
+    A provider that obeys them can be stopped at any time. A provider that ignores them is stopped between two pieces only.
     `cancel()` and the properties may be used from any thread.
 
     Args:
-        timeout: The phases, in seconds.
-        deadline: The moment, on `clock`, at which the whole call is over.
-        clock: Monotonic seconds.
+        timeout: The timeouts of the phases, in seconds.
+        deadline: The time, on `clock`, at which the whole call ends. By default `timeout.total` seconds from now.
+        clock: A function that returns monotonic seconds. Default `time.monotonic`.
 
     Attributes:
-        waiting_since: The moment, on `clock`, at which the caller began to wait for the next piece; infinite while it holds one
-            and a thread reads ahead. Idle clocks count from there. Minus infinity where it is the caller who runs the provider,
-            and so always waits.
+        waiting_since: The time, on `clock`, at which the caller began to wait for the next piece. Idle timeouts count from then.
+            Infinity while the caller does not wait and a thread reads ahead; minus infinity when the caller runs the provider
+            itself, and so always waits.
     """
 
     __slots__ = ("_callbacks", "_cancelled", "clock", "deadline", "notes", "started", "timeout", "waiting_since")
@@ -49,48 +49,48 @@ class CallContext:
         self._callbacks: list[Callable[[], object]] = []
 
     def remaining(self, phase: float | None = None) -> float:
-        """Seconds that are left of the whole call.
+        """Return the seconds until the deadline of the call.
 
         Args:
-            phase: Seconds of one phase; the answer is then the smaller of the two.
+            phase: The timeout of a phase, in seconds. The result is not larger.
 
         Returns:
-            Seconds, never below zero.
+            Seconds, zero or more.
         """
         left = max(0.0, self.deadline - self.clock())
         return left if phase is None else min(left, phase)
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for the answer any more."""
+        """Whether the call is cancelled: its caller does not wait for the answer any more."""
         return self._cancelled
 
     def on_cancel(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Have something done at the moment of cancellation, such as shutting a socket down.
+        """Register a function that is called when the call is cancelled, for example to shut down a socket.
 
         Args:
-            callback: Called at most once, without arguments, in the cancelling thread; at once when the call is
-                cancelled already. It must not block; what it raises is logged.
+            callback: Called at most once, without arguments, in the thread that cancels; at once when the call is already
+                cancelled. It must not block. An exception from it is logged.
 
         Returns:
-            A function that takes the callback back; call it when the resource is given up.
+            A function that removes the callback. Call it when the resource is released.
         """
-        # No lock: append and remove of a list are atomic, and whoever removes a callback is the one to call it.
+        # No lock: append and pop of a list are atomic, and the thread that pops a callback calls it.
         self._callbacks.append(callback)
         if self._cancelled:
             self._fire()
         return lambda: self._forget(callback)
 
     def note(self, text: str) -> None:
-        """Record an oddity that does not fail the call; it is shown with the attempt.
+        """Record an oddity that does not fail the call. It is shown with the attempt.
 
         Args:
-            text: One sentence, without secrets.
+            text: One sentence without secrets.
         """
         self.notes.append(text)
 
     def cancel(self) -> None:
-        """Say that nobody waits any more. A second call does nothing."""
+        """Cancel the call and run the callbacks. A second call does nothing."""
         self._cancelled = True
         self._fire()
 
@@ -98,11 +98,11 @@ class CallContext:
         while self._callbacks:
             try:
                 callback = self._callbacks.pop()
-            except IndexError:  # pragma: no cover -- another thread took the last one between test and pop
+            except IndexError:  # pragma: no cover -- another thread popped the last one after the test
                 return
             try:
                 callback()
-            except Exception:  # noqa: BLE001 -- the others must still be called, and the canceller has done nothing wrong
+            except Exception:  # noqa: BLE001 -- the other callbacks must run, and the exception is not the caller's fault
                 _log.warning("a callback given to on_cancel raised", exc_info=True)
 
     def _forget(self, callback: Callable[[], object]) -> None:
@@ -112,9 +112,9 @@ class CallContext:
 
 @runtime_checkable
 class Provider(Protocol):
-    """What `create(config)` returns. `stream` may be called concurrently from several threads.
+    """The provider object that `create(config)` returns. Several threads may call `stream` at the same time.
 
-    Optional beside it: `async def astream(request, call)` as an asynchronous generator of the same pieces, `close()`,
+    These methods are optional: `async def astream(request, call)`, an asynchronous generator of the same pieces, `close()`,
     `async aclose()`.
     """
 
@@ -122,22 +122,22 @@ class Provider(Protocol):
         """Answer a request.
 
         Args:
-            request: What is asked. When `request.stream` is false the answer may be yielded in one piece.
-            call: How long there is, and whether the answer is still wanted.
+            request: The request. When `request.stream` is false, the answer may be one piece.
+            call: The timeouts and the cancellation of the call.
 
         Yields:
-            Texts or events, as they come; `Finish` where the service marks the end.
+            Texts or events as they arrive, and `Finish` when the service marks the end.
 
         Raises:
-            ProviderError: The service could not answer; the most fitting subclass decides what the chain does next.
+            ProviderError: The service failed to answer. The subclass decides how the call goes on.
         """
         ...  # pragma: no cover -- a protocol's method is never run
 
 
 @runtime_checkable
 class AsyncProvider(Protocol):
-    """The optional asynchronous side of a provider."""
+    """The optional asynchronous interface of a provider object."""
 
     def astream(self, request: Request, call: CallContext) -> AsyncIterable[Piece]:
-        """As `Provider.stream`, yielding asynchronously."""
+        """Answer a request, as `Provider.stream` does, with an asynchronous generator."""
         ...  # pragma: no cover -- a protocol's method is never run

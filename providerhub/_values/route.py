@@ -1,4 +1,4 @@
-"""The way of one call: what was planned, what was left out and why, what was tried and how it ended."""
+"""The route of one call: the planned candidates, those that were left out, and the attempts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from providerhub._values.value import Value
 
 @attrs.frozen(eq=False, repr=False)
 class Skip(Value):
-    """A candidate that was left out, and why.
+    """A candidate that was left out, with the reason.
 
     Args:
-        provider: The provider instance.
-        model: The model's name as it would have been sent, or `""` when the whole provider is left out.
-        reason: A fixed word: `"no stream"`, `"no tools"`, `"no images"`, `"no json schema"`, `"no prefill"`,
-            `"context window"`, `"not configured"`, `"breaker open"`, `"rate limited"`, `"quota used up"`,
-            `"key rejected"`, `"blocked"`, `"conflict"`, `"incompatible"`, `"broken"` or `"probe under way"`.
-        detail: A sentence that says what would bring the candidate back.
+        provider: The name of the provider instance.
+        model: The model's name as the provider would have received it; `""` when the whole provider was left out.
+        reason: One of `"no stream"`, `"no tools"`, `"no images"`, `"no json schema"`, `"no prefill"`, `"context window"`,
+            `"not configured"`, `"breaker open"`, `"rate limited"`, `"quota used up"`, `"key rejected"`, `"blocked"`,
+            `"conflict"`, `"incompatible"`, `"broken"` and `"probe under way"`.
+        detail: One sentence that says how the candidate becomes available.
     """
 
     provider: str
@@ -32,17 +32,17 @@ class Skip(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class Candidate(Value):
-    """One way to answer: a provider instance and a model of it.
+    """A provider instance and one of its models, which can answer the request.
 
     Args:
-        provider: The provider instance's name.
-        model: The model's name as it is sent to the provider.
-        entry: The declared model entry that matched (`"acme-tiny/*"` for a prefix): health is kept per entry.
-        match: How the asked name was matched: `"exact"`, `"alias"`, `"prefix"` or `"any"` (a pinned
-            provider that declares no models).
-        context_window: Tokens that fit, or `None` when unknown.
-        prefill: Whether the provider carries on from a partial assistant message.
-        stream: Whether it may be asked for pieces; false only where it is known to have none.
+        provider: The name of the provider instance.
+        model: The model's name as the provider receives it.
+        entry: The declared model that matched; for a prefix, `"acme-tiny/*"`. The circuit breaker counts by entry.
+        match: How the requested name matched: `"exact"` (the default), `"alias"`, `"prefix"`, or `"any"` for a pinned provider
+            that declares no models.
+        context_window: The number of tokens that prompt and answer may have together; `None` when unknown.
+        prefill: Whether the model continues a partial assistant message. Default false.
+        stream: Whether the model may be asked to stream; false only when it is known that it cannot.
     """
 
     provider: str
@@ -59,11 +59,11 @@ class Candidate(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class RoutePlan(Value):
-    """What would be tried for a request, in order.
+    """The candidates for a request, in the order in which they would be tried.
 
     Args:
-        candidates: The ways to answer, first choice first. Never empty: a plan without candidates is an error.
-        skipped: What was left out, each with its reason.
+        candidates: The candidates, first choice first; at least one.
+        skipped: The candidates that were left out, each with its reason.
     """
 
     candidates: tuple[Candidate, ...]
@@ -76,19 +76,19 @@ class RoutePlan(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class Attempt(Value):
-    """One try at one provider.
+    """One attempt at one provider.
 
     Args:
-        number: Counts the attempts of one call from 1.
-        provider: The provider instance.
-        model: The model's name as it was sent.
-        outcome: `"ok"`, `"error"`, `"abandoned"` (closed by the caller or a lost race) or `"open"` while it runs.
-        error: What went wrong, or `None`.
-        waited: Seconds of back-off before this attempt.
+        number: The number of the attempt in its call, from 1.
+        provider: The name of the provider instance.
+        model: The model's name as the provider received it.
+        outcome: `"ok"`, `"error"`, `"abandoned"` (closed by the caller, or by a faster attempt), or `"open"` while it runs.
+        error: The error of the attempt; `None` without one.
+        waited: Seconds of backoff before this attempt.
         started: Seconds from the start of the call to the start of this attempt.
-        duration: Seconds that the attempt took.
-        first_token: Seconds from its start to its first content, or `None` when none came.
-        notes: Oddities that did not fail it, such as a wrong content type.
+        duration: Seconds from the start of the attempt to its end.
+        first_token: Seconds from the start of the attempt to its first content; `None` when none came.
+        notes: Oddities that did not fail the attempt, such as a wrong content type.
     """
 
     number: int
@@ -112,18 +112,18 @@ class Attempt(Value):
 
 
 def _one_line(error: BaseException) -> str:
-    """The error's first line: a route is read in a terminal, one line an attempt."""
+    """Return the first line of the error: a printed route has one line per attempt."""
     return next(iter(str(error).splitlines()), "")
 
 
 @attrs.frozen(eq=False, repr=False)
 class Route(Value):
-    """Every attempt of one call, and what was left out.
+    """All attempts of one call, and the candidates that were left out.
 
     Args:
-        attempts: In the order in which they were started.
-        skipped: Candidates left out, each with its reason.
-        duration: Seconds from the call's start until the answer was whole, failed or was abandoned.
+        attempts: The attempts in the order in which they started.
+        skipped: The candidates that were left out, each with its reason.
+        duration: Seconds from the start of the call to the end of the answer, or to its failure or abandonment.
     """
 
     attempts: tuple[Attempt, ...] = ()

@@ -81,7 +81,7 @@ def publish(names: Mapping[str, Any], package: str = "providerhub") -> None:
 
     Args:
         names: The package's namespace. The names in its `__all__` are changed.
-        package: The public module.
+        package: The name of the public module; `"providerhub"` by default.
     """
     for name in names["__all__"]:
         if getattr(names[name], "__module__", "").startswith("providerhub."):
