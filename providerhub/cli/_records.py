@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from providerhub import Candidate, Completion, ProviderHubError, Route, Skip, StreamInterruptedError
+from providerhub import Attempt, Candidate, Completion, ProviderHubError, Route, Skip, StreamInterruptedError
 from providerhub.cli._screen import one_line
 
 _DIGITS = 4
@@ -15,10 +15,11 @@ _DIGITS = 4
 _CANDIDATE = attrs.filters.include("provider", "model", "match", "context_window")
 
 
-def _plain(_owner: object, _field: object, value: Any) -> Any:
+def _plain(owner: object, _field: object, value: Any) -> Any:
     if isinstance(value, BaseException):
         return {"type": type(value).__name__, "message": one_line(value)}
-    return round(value, _DIGITS) if isinstance(value, float) else value
+    is_time = isinstance(value, float) and isinstance(owner, Route | Attempt)
+    return round(value, _DIGITS) if is_time else value
 
 
 def record(value: Completion | Route) -> dict[str, Any]:
