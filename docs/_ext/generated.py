@@ -155,7 +155,7 @@ def _options(command: click.Command, context: click.Context) -> str:
 
 def hooks() -> str:
     """List every hook specification with its entry-point group."""
-    from providerhub import hookspecs  # noqa: PLC0415 -- beside what it documents
+    from providerhub import hookspecs
 
     parts = []
     for name, function in vars(hookspecs).items():

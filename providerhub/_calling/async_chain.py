@@ -81,7 +81,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                             yield found
                         if now() > deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
-                except Exception as error:  # noqa: BLE001 -- any exception of a plugin is mapped
+                except Exception as error:  # any exception of a plugin is mapped
                     if self.closed():  # by another task: the error of its cut connection is not a failure
                         return
                     # A reader of text would not see that the answer begins anew, and nothing is repeated silently.
@@ -107,7 +107,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                         yield event_of(piece)
                         if self._now() > self._deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
-                except Exception as error:  # noqa: BLE001 -- any exception of a plugin is mapped
+                except Exception as error:  # any exception of a plugin is mapped
                     if self.closed():
                         return
                     restarted, head = await self._mend(error, allowed=True)
@@ -152,7 +152,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                     attempt.head.append(piece)
                     if content:
                         return True
-        except Exception as error:  # noqa: BLE001 -- any exception of a plugin is mapped
+        except Exception as error:  # any exception of a plugin is mapped
             return error
         return False
 
@@ -165,7 +165,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         return Pump(partial(_begun, provider, request, attempt.call), loop, attempt.call)
 
     async def _race(self, seconds: float) -> tuple[Attempt, PullResult] | None:
-        import asyncio  # noqa: PLC0415 -- slow to import; a program that has an event loop has imported it
+        import asyncio  # slow to import; a program that has an event loop has imported it
 
         current = self._current
         if current.runner is None:
@@ -198,7 +198,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
 async def _ended(attempt: Attempt, seconds: float | None) -> bool:
     """Wait for the end of an attempt and close it; false when that takes longer than `seconds`."""
     if attempt.runner is not None and not attempt.runner.done():
-        import asyncio  # noqa: PLC0415 -- slow to import; a program that has an event loop has imported it
+        import asyncio  # slow to import; a program that has an event loop has imported it
 
         await asyncio.wait([attempt.runner], timeout=seconds)
         if not attempt.runner.done():
@@ -212,13 +212,13 @@ async def _ended(attempt: Attempt, seconds: float | None) -> bool:
     if close is not None:
         try:
             await close()
-        except Exception:  # noqa: BLE001 -- an error while closing must hide neither the answer nor the first error
+        except Exception:  # an error while closing must hide neither the answer nor the first error
             note_unclosed()
     return True
 
 
 def _running_loop() -> AbstractEventLoop:
-    import asyncio  # noqa: PLC0415 -- slow to import; a program that has an event loop has imported it
+    import asyncio  # slow to import; a program that has an event loop has imported it
 
     return asyncio.get_running_loop()
 

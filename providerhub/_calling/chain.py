@@ -63,7 +63,7 @@ class Chain(Driver[Iterator[Piece], Runner]):
                         if now() > deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                     run_blocking(self._end())
-                except Exception as error:  # noqa: BLE001 -- any exception of a plugin is mapped
+                except Exception as error:  # any exception of a plugin is mapped
                     if self.closed():  # by another thread: the error of its cut connection is not a failure
                         return
                     # A reader of text would not see that the answer begins anew, and nothing is repeated silently.
@@ -85,7 +85,7 @@ class Chain(Driver[Iterator[Piece], Runner]):
                         if self._now() > self._deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                     run_blocking(self._end())
-                except Exception as error:  # noqa: BLE001 -- any exception of a plugin is mapped
+                except Exception as error:  # any exception of a plugin is mapped
                     if self.closed():
                         return
                     restarted, head = run_blocking(self._mend(error, allowed=True))
@@ -111,7 +111,7 @@ class Chain(Driver[Iterator[Piece], Runner]):
                     attempt.head.append(piece)
                     if content:
                         return True
-        except Exception as error:  # noqa: BLE001 -- any exception of a plugin is mapped
+        except Exception as error:  # any exception of a plugin is mapped
             return error
         return False
 

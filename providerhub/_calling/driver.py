@@ -443,7 +443,7 @@ def close_quietly(close: Callable[[], object] | None) -> None:
         return
     try:
         close()
-    except Exception:  # noqa: BLE001 -- as the docstring says
+    except Exception:  # as the docstring says
         note_unclosed()
 
 

@@ -115,7 +115,7 @@ def call_spec(
 
 
 def _unknown(name: str) -> TypeError:
-    import difflib  # noqa: PLC0415 -- only needed on this error path
+    import difflib  # only needed on this error path
 
     near = difflib.get_close_matches(name, KEYWORDS, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"the known ones are {', '.join(('stream', *KEYWORDS))}."

@@ -79,7 +79,11 @@ class Knobs(TypedDict, total=False):
     seed: Annotated[int | None, Keyword(WHOLE, "Asks the vendor for repeatable sampling.", sent=True, option=int)]
     timeout: Annotated[
         float | Timeout | None,
-        Keyword(_SECONDS_OR_TIMEOUT, "Seconds for the whole call. A `Timeout` sets every phase. Default: `timeout` of the settings.", option=float),
+        Keyword(
+            _SECONDS_OR_TIMEOUT,
+            "Seconds for the whole call. A `Timeout` sets every phase. Default: `timeout` of the settings.",
+            option=float,
+        ),
     ]
     retry: Annotated[
         RetryPolicy | None,

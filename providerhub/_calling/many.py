@@ -123,7 +123,7 @@ def _outcomes(
     complete: Complete, requests: Iterator[Mapping[str, Any]], concurrency: int, executor: Executor | None
 ) -> Generator[Outcome, None, None]:
     """Take requests while there is room, and yield outcomes. Every way out cancels the rest and ends the threads."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 -- see above
+    from concurrent.futures import ThreadPoolExecutor  # see above
 
     pool = executor if executor is not None else ThreadPoolExecutor(concurrency, thread_name_prefix="providerhub-many")
     window = _Window(complete, pool)
@@ -151,7 +151,7 @@ class _Window:
     """
 
     def __init__(self, complete: Complete, pool: Executor) -> None:
-        from queue import SimpleQueue  # noqa: PLC0415 -- see above
+        from queue import SimpleQueue  # see above
 
         self._complete = complete
         self._running = Running()
@@ -168,13 +168,13 @@ class _Window:
         """
         try:
             request = next(requests)
-        except Exception as error:  # noqa: BLE001 -- raised again after the outcomes of all requests that were taken
+        except Exception as error:  # raised again after the outcomes of all requests that were taken
             return error
         index, self._taken = self._taken, self._taken + 1
         refusal: Exception | None = None
         try:
             future = self._pool.submit(_call, self._complete, self._running, index, request)
-        except Exception as error:  # noqa: BLE001 -- the same; and this request must not be lost
+        except Exception as error:  # the same; and this request must not be lost
             refusal, future = error, _failed(error)
         self.pending[future] = index
         future.add_done_callback(self._finished.put)
@@ -195,7 +195,7 @@ class _Window:
         error: BaseException | None
         try:
             error = future.exception()
-        except Exception as cancelled:  # noqa: BLE001 -- the executor was shut down before this call began
+        except Exception as cancelled:  # the executor was shut down before this call began
             error = cancelled
         if error is None:
             return Outcome(index, future.result())
@@ -211,7 +211,7 @@ class _Window:
 
 
 def _failed(error: Exception) -> Future[Completion]:
-    from concurrent.futures import Future  # noqa: PLC0415 -- see above
+    from concurrent.futures import Future  # see above
 
     future: Future[Completion] = Future()
     future.set_exception(error)

@@ -49,7 +49,7 @@ class Observers:
         for observer in observers:
             try:
                 observer(**arguments)
-            except (Exception, SystemExit):  # noqa: BLE001 -- an observer cannot make a call fail
+            except (Exception, SystemExit):  # an observer cannot make a call fail
                 if id(observer) not in self._faulty:
                     self._faulty.add(id(observer))
                     _log.warning("an observer raised; further errors of it are not logged", exc_info=True)
@@ -86,7 +86,7 @@ class Rankers:
         try:
             order = ranker(request=request, candidates=candidates) or ()
             return tuple(dict.fromkeys(candidate for candidate in order if candidate in candidates))
-        except (Exception, SystemExit):  # noqa: BLE001 -- a ranker cannot make a call fail
+        except (Exception, SystemExit):  # a ranker cannot make a call fail
             if id(ranker) not in self._faulty:
                 self._faulty.add(id(ranker))
                 _log.warning("a providerhub_rank implementation raised; further errors of it are not logged", exc_info=True)

@@ -97,7 +97,7 @@ class Pump(AsyncIterator[Piece]):
             Whether the thread has ended.
         """
         if not self._finished.done():
-            import asyncio  # noqa: PLC0415 -- slow to import; a program that has an event loop has imported it
+            import asyncio  # slow to import; a program that has an event loop has imported it
 
             await asyncio.wait([self._finished], timeout=seconds)
         if not self._finished.done():
@@ -132,7 +132,7 @@ class Pump(AsyncIterator[Piece]):
             for piece in pieces:
                 if not self._put(piece):
                     break
-        except BaseException as raised:  # noqa: BLE001 -- raised in the reader
+        except BaseException as raised:  # raised in the reader
             error = raised
         finally:
             close_quietly(getattr(pieces, "close", None))

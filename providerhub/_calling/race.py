@@ -46,7 +46,7 @@ class Runner(threading.Thread):
         result: PullResult | BaseException
         try:
             result = self._context.run(self._ask, self._attempt)
-        except BaseException as error:  # noqa: BLE001 -- raised in the thread that waits
+        except BaseException as error:  # raised in the thread that waits
             result = error
         with self._lock:
             self._over = True

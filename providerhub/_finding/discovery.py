@@ -248,7 +248,7 @@ def _hook_warning(name: str, *, is_marked: bool) -> str:
     """The reason why a function that looks like a hook is never called; empty when it is called."""
     if name in _HOOKS:
         return "" if is_marked else f"{name} is not marked with @hookimpl, so it is never called"
-    import difflib  # noqa: PLC0415 -- slow to import; only this warning needs it
+    import difflib  # slow to import; only this warning needs it
 
     near = difflib.get_close_matches(name, _HOOKS, n=1, cutoff=0.8)
     if not (is_marked or near):  # a function for the plugin's own use

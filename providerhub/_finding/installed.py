@@ -113,7 +113,7 @@ def name_of(distribution: Distribution) -> str:
 
 
 def _by_library(path: Sequence[str] | None = None) -> Iterator[Distribution]:
-    import importlib_metadata  # noqa: PLC0415 -- slow to import, and needed for archives and special finders only
+    import importlib_metadata  # slow to import, and needed for archives and special finders only
 
     options = {} if path is None else {"path": path}
     yield from importlib_metadata.distributions(**options)

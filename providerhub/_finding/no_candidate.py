@@ -28,7 +28,7 @@ def provider_not_found(registry: Registry, provider: str) -> ModelNotFoundError:
 
 def model_not_found(registry: Registry, model: str) -> ModelNotFoundError:
     """The error for a name that no instance has; it names similar and known models."""
-    import difflib  # noqa: PLC0415 -- slow to import; only this error needs it
+    import difflib  # slow to import; only this error needs it
 
     if not registry.names():
         return ModelNotFoundError(f"no provider plugin is installed, so model {model!r} is not available; try: {INSTALL_HINT}")

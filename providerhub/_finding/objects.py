@@ -60,7 +60,7 @@ class ProviderObjects:
 
     async def aclose(self) -> None:
         """`close`, awaiting the `aclose()` of the running loop's object where it has one."""
-        import asyncio  # noqa: PLC0415 -- slow to import; a running loop has imported it already
+        import asyncio  # slow to import; a running loop has imported it already
 
         own = self._per_loop.get(asyncio.get_running_loop())
         closer = getattr(own, "aclose", None)

@@ -110,7 +110,7 @@ def _flaw(config: ProviderConfig) -> str:
 
 def _flaw_of_address(address: str) -> str:
     """The flaw of an address, which is not repeated since it may hold a password; empty when there is none."""
-    from urllib.parse import urlsplit  # noqa: PLC0415 -- slow to import; most programs list no instances
+    from urllib.parse import urlsplit  # slow to import; most programs list no instances
 
     try:
         parts = urlsplit(address)

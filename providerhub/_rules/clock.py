@@ -53,6 +53,6 @@ class SystemClock:
         Args:
             seconds: The length of the sleep in seconds, 0 or more.
         """
-        import asyncio  # noqa: PLC0415 -- slow to import; a running loop has imported it already
+        import asyncio  # slow to import; a running loop has imported it already
 
         await asyncio.sleep(min(seconds, LONGEST_SLEEP))

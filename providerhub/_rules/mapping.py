@@ -86,7 +86,7 @@ def map_exception(error: Exception, *, provider: str, model: str) -> AttemptErro
 def _shown(error: Exception) -> str:
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 -- the exception's own `__str__` may raise anything
+    except Exception:  # the exception's own `__str__` may raise anything
         return type(error).__name__
 
 

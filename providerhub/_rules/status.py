@@ -139,7 +139,7 @@ _NO_DATE = (TypeError, ValueError, OverflowError)
 def _until_date(text: str | None, now: str | None) -> float | None:
     if not text:
         return None
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415 -- slow to import; few services send a date
+    from email.utils import parsedate_to_datetime  # slow to import; few services send a date
 
     try:
         until = parsedate_to_datetime(text).timestamp()
@@ -165,7 +165,7 @@ def _written(value: Any) -> str:
 
 
 def _json() -> ModuleType:
-    import json  # noqa: PLC0415 -- slow to import; only a refused request needs it
+    import json  # slow to import; only a refused request needs it
 
     return json
 

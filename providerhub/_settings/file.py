@@ -94,7 +94,7 @@ def settings_path(environ: Mapping[str, str]) -> str | None:
             msg = f"{VARIABLE} must be an absolute path, so that no working directory can redirect prompts, not {named!r}"
             raise ConfigurationError(msg)
         return path
-    from platformdirs import user_config_dir  # noqa: PLC0415 -- not needed when the variable is set
+    from platformdirs import user_config_dir  # not needed when the variable is set
 
     # Without a home directory the path would begin with a bare `~`.
     path = os.path.join(user_config_dir("providerhub", appauthor=False), "settings.toml")
@@ -140,8 +140,8 @@ def _text(path: str, *, optional: bool) -> tuple[str, int, Problem | None]:
 
 def _parsed(text: str) -> tuple[dict[str, Any], dict[Path, int], Problem | None]:
     """Return the data and the lines of its keys, or the problem that keeps the text from being TOML."""
-    import re  # noqa: PLC0415 -- a program without a settings file does not need it
-    import tomllib  # noqa: PLC0415 -- the same
+    import re  # a program without a settings file does not need it
+    import tomllib  # the same
 
     try:
         return tomllib.loads(text), locate(text), None
@@ -346,7 +346,7 @@ def _as_is(value: Any) -> Any:
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint: the most similar name, else the place of this name elsewhere, else the known names."""
-    import difflib  # noqa: PLC0415 -- needed for an error message only
+    import difflib  # needed for an error message only
 
     names = [candidate for candidate in known if candidate != ANY_NAME]
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)

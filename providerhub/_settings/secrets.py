@@ -123,7 +123,7 @@ class KeyringKey(_Source):
 
 def _first_line(command: tuple[str, ...], timeout: float) -> tuple[str, str]:
     """Return an error message, empty on success, and the first line that the command printed."""
-    import subprocess  # noqa: PLC0415 -- slow to import, and needed for a command only
+    import subprocess  # slow to import, and needed for a command only
 
     try:
         # Standard error is not shown either: a password manager may print secrets when it fails.
@@ -162,7 +162,7 @@ def _from_keyring(service: str, username: str | None) -> tuple[str, str]:
             key = keyring.get_password(service, username)
         else:
             key = getattr(keyring.get_credential(service, None), "password", None)
-    except Exception as error:  # noqa: BLE001 -- a backend may raise any exception, with the key in its message
+    except Exception as error:  # a backend may raise any exception, with the key in its message
         return f"the keyring answered with {type(error).__name__}; see whether `keyring get` works", ""
     if not key:
         who = username or "USER"

@@ -164,6 +164,6 @@ class _Scanner:
 def _unquoted(quoted: str) -> str:
     if "\\" not in quoted:
         return quoted[1:-1]
-    import tomllib  # noqa: PLC0415 -- the reader of the text has imported it already
+    import tomllib  # the reader of the text has imported it already
 
     return str(tomllib.loads(f"key = {quoted}")["key"])

@@ -102,7 +102,7 @@ class CallContext:
                 return
             try:
                 callback()
-            except Exception:  # noqa: BLE001 -- the other callbacks must run, and the exception is not the caller's fault
+            except Exception:  # the other callbacks must run, and the exception is not the caller's fault
                 _log.warning("a callback given to on_cancel raised", exc_info=True)
 
     def _forget(self, callback: Callable[[], object]) -> None:

@@ -52,13 +52,13 @@ def _read(distribution: Any) -> Installed:
     name, version, groups, flaw = "", "", (), ""
     try:
         name, version = name_and_version(distribution)
-    except Exception as error:  # noqa: BLE001 -- one distribution with broken metadata must not hide the others
+    except Exception as error:  # one distribution with broken metadata must not hide the others
         flaw = f"its metadata cannot be used ({type(error).__name__}: {screen.one_line(error)})"
     try:
         _check_lines(distribution.read_text("entry_points.txt") or "")
         entries = [(entry.group, entry.name, entry.module) for entry in distribution.entry_points]
         groups = tuple(sorted({group for group, _, _ in entries if group.partition(".")[0] == hookspecs.PROJECT}))
-    except Exception as error:  # noqa: BLE001 -- the parser raises several kinds of error
+    except Exception as error:  # the parser raises several kinds of error
         flaw = f"its entry_points.txt is malformed ({type(error).__name__}: {screen.one_line(error)})"
     return Installed(name or place.name, version, place, groups, flaw)
 

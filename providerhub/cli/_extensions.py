@@ -50,7 +50,7 @@ class Extension(NamedTuple):
             found = loaded(self.target)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 -- a distribution may raise anything at import, SystemExit included
+        except BaseException as error:  # a distribution may raise anything at import, SystemExit included
             return self._broken(f"importing {self.target} raised {type(error).__name__}: {error}", error)
         if not isinstance(found, click.Command):
             return self._broken(f"{self.target} is not a click command, but of type {type(found).__name__}", None)
@@ -58,7 +58,7 @@ class Extension(NamedTuple):
 
     def _broken(self, reason: str, cause: BaseException | None) -> click.Command:
         def fail() -> None:
-            from providerhub import PluginError  # noqa: PLC0415 -- the help must not wait for the core
+            from providerhub import PluginError  # the help must not wait for the core
 
             owner = self.distributions[0]
             raise PluginError(f"the command {self.name!r} of {owner} cannot be used: {reason}", plugin=owner) from cause
@@ -94,7 +94,7 @@ def entries(group: str) -> Iterator[tuple[str, str, str]]:
                 continue
             owner = name_and_version(distribution)[0]
             found = [(name, target) for found_group, name, target in entry_points(text) if found_group == group]
-        except Exception:  # noqa: BLE001, S112 -- any broken metadata on this machine must not stop the others
+        except Exception:  # noqa: S112 -- any broken metadata on this machine must not stop the others
             continue
         if owner not in seen:  # the first copy on the path shadows the others
             seen.add(owner)

@@ -32,7 +32,7 @@ class Lines:
                 self._readline = self._prepared()
 
     def _prepared(self) -> ModuleType:
-        import readline  # noqa: PLC0415 -- it writes to some terminals when it is imported, so not for a pipe
+        import readline  # it writes to some terminals when it is imported, so not for a pipe
 
         readline.set_completer_delims(" ")
         readline.set_completer(self._offer)

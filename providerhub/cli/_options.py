@@ -43,7 +43,9 @@ def _option(name: str, keyword: Keyword) -> Callable[[Command], Command]:
             raise click.BadParameter(f"must be {keyword.check.wanted}, not {value!r}")
         return value
 
-    return click.option(f"--{name.replace('_', '-')}", type=keyword.option, callback=check, help=f"{keyword.text.partition('. ')[0].rstrip('.')}.")
+    return click.option(
+        f"--{name.replace('_', '-')}", type=keyword.option, callback=check, help=f"{keyword.text.partition('. ')[0].rstrip('.')}."
+    )
 
 
 _OPTIONS = (

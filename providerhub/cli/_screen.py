@@ -64,7 +64,7 @@ def indented(text: object, *, err: bool = False) -> None:
 
 
 def _console() -> Any:
-    from rich.console import Console  # noqa: PLC0415 -- rich is slow to import, and a pipe does not need it
+    from rich.console import Console  # rich is slow to import, and a pipe does not need it
 
     return Console(color_system=None) if os.environ.get("NO_COLOR") else Console()
 
@@ -85,7 +85,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in (columns, *cells):
             line("  ".join(map(str.ljust, row, widths)).rstrip())
         return
-    from rich import box, table, text  # noqa: PLC0415 -- rich is slow to import, and a pipe does not need it
+    from rich import box, table, text  # rich is slow to import, and a pipe does not need it
 
     drawn = table.Table(box=box.SIMPLE_HEAD)
     for column in columns:

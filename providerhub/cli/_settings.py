@@ -100,7 +100,7 @@ def _problem(environ: Mapping[str, str], *, installed: bool = False) -> str:
 def _uninstalled(file: SettingsFile) -> Iterator[tuple[int, str]]:
     try:
         installed = Plugins(Settings(autoload=True, block=())).names
-    except Exception:  # noqa: BLE001 -- the command `doctor` reports a broken distribution
+    except Exception:  # the command `doctor` reports a broken distribution
         return
     for name, wanted in _named_plugins(file):
         if wanted not in installed:

@@ -147,7 +147,7 @@ class Answer:
         try:
             self._set_socket_timeout(_END_WAIT)
             self._complete = (self._response is not None and self._response.ended) or not self._read(READ_SIZE)
-        except Exception:  # noqa: BLE001 -- the answer is whole; a body that does not end properly only closes the connection
+        except Exception:  # the answer is whole; a body that does not end properly only closes the connection
             self._complete = False
 
     def classed(self, error: Exception) -> Exception:

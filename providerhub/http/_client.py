@@ -109,7 +109,7 @@ class HttpClient:
             WATCHDOG.start(timer)
             answer.take(self._send(method, path, payload, call, phase))
             self._refuse_status(answer)
-        except Exception as error:  # noqa: BLE001 -- every exception of the transport is translated and raised again
+        except Exception as error:  # every exception of the transport is translated and raised again
             answer.close()
             raise self._classed(error, answer) from self._showable(error)
         except BaseException:

@@ -127,7 +127,7 @@ class Watchdog:
                     timer.expired = True
                     try:
                         timer.callback()
-                    except Exception:  # noqa: BLE001 -- a callback that raises must not stop the other timers
+                    except Exception:  # a callback that raises must not stop the other timers
                         _log.warning("the callback of a timeout raised", exc_info=True)
 
     def _expired(self) -> list[Timer]:

@@ -66,7 +66,7 @@ class FakeClock:
         Raises:
             ValueError: It is negative or not finite.
         """
-        import asyncio  # noqa: PLC0415 - slow to import, and a synchronous test needs none of it
+        import asyncio  # slow to import, and a synchronous test needs none of it
 
         self.sleep(seconds)
         await asyncio.sleep(0)

@@ -265,7 +265,7 @@ class FakeAsyncProvider(FakeProvider):
         Yields:
             What the answer says.
         """
-        import asyncio  # noqa: PLC0415 -- slow to import, and imported already by whoever has a running loop
+        import asyncio  # slow to import, and imported already by whoever has a running loop
 
         loop = asyncio.get_running_loop()
         record = self._record(request, call, native=True)
@@ -328,5 +328,5 @@ def _fresh(error: BaseException) -> BaseException:
     """A copy, so that calls do not write their routes into one error; the error itself where it cannot be copied."""
     try:
         return copy.copy(error)
-    except Exception:  # noqa: BLE001 -- an exception class may ask for any arguments
+    except Exception:  # an exception class may ask for any arguments
         return error

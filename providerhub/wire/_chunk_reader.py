@@ -21,7 +21,7 @@ TextReader = Callable[[bytes], str | None]
 def typed_reader() -> TextReader | None:
     """Return the reader of the extra `fast`, or `None` if the extra is not installed."""
     try:
-        from providerhub.wire._typed import typed_text  # noqa: PLC0415 -- needs the extra `fast`
+        from providerhub.wire._typed import typed_text  # needs the extra `fast`
     except ImportError:
         return None
     return typed_text

@@ -59,7 +59,7 @@ class Llm:
                 piece = piece_of(event)
                 if piece is not None:
                     yield piece
-        except Exception as error:  # noqa: BLE001 -- a plugin of llm may raise any exception
+        except Exception as error:  # a plugin of llm may raise any exception
             failure = self._failure(model, error)
         finally:
             events.close()
@@ -98,7 +98,7 @@ class Llm:
                 piece = piece_of(event)
                 if piece is not None:
                     yield piece
-        except Exception as error:  # noqa: BLE001 -- a plugin of llm may raise any exception
+        except Exception as error:  # a plugin of llm may raise any exception
             failure = self._failure(model, error)
         finally:
             await events.aclose()

@@ -32,7 +32,7 @@ def providerhub_provider() -> ProviderInfo:
 def __getattr__(name: str) -> Any:
     # The environment may be set after the import, so `url` is read at each access.
     if name == "url":
-        import os  # noqa: PLC0415 -- keeps the module light; only this attribute needs os
+        import os  # keeps the module light; only this attribute needs os
 
         return os.environ.get("LOCKCHAT_URL")
     msg = f"module {__name__!r} has no attribute {name!r}"

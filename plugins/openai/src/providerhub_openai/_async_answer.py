@@ -110,7 +110,7 @@ class AsyncAnswer:
         failure: Exception | None = None
         try:
             data: bytes = await self._content.readany()
-        except Exception as error:  # noqa: BLE001 -- every exception of aiohttp is translated
+        except Exception as error:  # every exception of aiohttp is translated
             # Raised below, outside of this block: as its context, aiohttp's error would show the request's headers.
             data, failure = self._left(), self.classed(error)
         if timer.is_over():
@@ -160,7 +160,7 @@ class AsyncAnswer:
 
     async def finished(self) -> None:
         """Call this when the protocol's end mark has come. The connection is kept if the body ends there too."""
-        from asyncio import timeout  # noqa: PLC0415 -- slow to import; a caller with a running loop has imported it
+        from asyncio import timeout  # slow to import; a caller with a running loop has imported it
 
         # The answer is whole; a body that does not end properly only closes the connection.
         with contextlib.suppress(Exception):

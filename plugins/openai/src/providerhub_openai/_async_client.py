@@ -121,7 +121,7 @@ class AsyncClient:
             ProviderError: The service refused or the exchange failed.
             InvalidRequestError: `payload` cannot be written as JSON.
         """
-        import asyncio  # noqa: PLC0415 -- slow to import; a caller with a running loop has imported it
+        import asyncio  # slow to import; a caller with a running loop has imported it
 
         body = _encoded(payload)
         loop = asyncio.get_running_loop()
@@ -143,7 +143,7 @@ class AsyncClient:
                 answer.take(await self._send(session.client, path, body, call))
             if not 200 <= answer.status < 300:  # noqa: PLR2004 -- an HTTP status is its own name
                 failure = await self._refusal(answer)
-        except Exception as error:  # noqa: BLE001 -- every exception of aiohttp is translated
+        except Exception as error:  # every exception of aiohttp is translated
             # Raised below, outside of this block: as its context, aiohttp's error would show the request's headers.
             failure = answer.classed(error)
         except BaseException:
@@ -164,7 +164,7 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop, and make other loops close theirs."""
-        from asyncio import get_running_loop  # noqa: PLC0415 -- slow to import; a caller with a running loop has imported it
+        from asyncio import get_running_loop  # slow to import; a caller with a running loop has imported it
 
         found = self._sessions.pop(get_running_loop(), None)
         if found is not None:
@@ -179,14 +179,14 @@ class AsyncClient:
         return found
 
     def _opened(self) -> Any:
-        import aiohttp  # noqa: PLC0415 -- slow to import; only asynchronous calls need it
+        import aiohttp  # slow to import; only asynchronous calls need it
 
-        from providerhub_openai._aiohttp import Connector, Response  # noqa: PLC0415 -- imports aiohttp
+        from providerhub_openai._aiohttp import Connector, Response  # imports aiohttp
 
         if self._tls is None and self._url.startswith("https:"):
-            import ssl  # noqa: PLC0415 -- slow to import; only https needs it
+            import ssl  # slow to import; only https needs it
 
-            import certifi  # noqa: PLC0415 -- as above
+            import certifi  # as above
 
             trusted = self._bundle or certifi.where()
             folder = Path(trusted).is_dir()
@@ -203,7 +203,7 @@ class AsyncClient:
         )
 
     async def _send(self, session: Any, path: str, body: bytes, call: CallContext) -> Any:
-        from aiohttp import ClientTimeout  # noqa: PLC0415 -- slow to import; the session has imported it
+        from aiohttp import ClientTimeout  # slow to import; the session has imported it
 
         connect = max(call.remaining(call.timeout.connect), 0.001)
         return await session.post(
@@ -235,7 +235,7 @@ def _proxy(url: str, proxies: Mapping[str, str]) -> str | None:
     """Return the proxy for an address, chosen as in `providerhub.http`; `None` for a direct connection."""
     if not proxies:
         return None
-    from requests.utils import select_proxy  # noqa: PLC0415 -- slow to import; only proxies need it
+    from requests.utils import select_proxy  # slow to import; only proxies need it
 
     proxy = select_proxy(url, proxies)
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy

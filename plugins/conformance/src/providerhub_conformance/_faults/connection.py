@@ -21,7 +21,7 @@ _LINGER_ZERO = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
-class ScriptOver(Exception):  # noqa: N818 - a signal, not an error
+class ScriptOver(Exception):  # noqa: N818 -- a signal, not an error
     """Ends a script from within: the client has gone, the server is closing, or a step was the last one."""
 
 
@@ -293,7 +293,7 @@ class Connection:
 def _parse_head(head: bytes) -> tuple[str, str, tuple[tuple[str, str], ...]]:
     first, *rest = head.decode("latin-1").split("\r\n")
     words = first.split(" ")
-    method, target = (words[0], words[1]) if len(words) == 3 else ("", first)  # noqa: PLR2004 - method, target, version
+    method, target = (words[0], words[1]) if len(words) == 3 else ("", first)  # noqa: PLR2004 -- method, target, version
     fields = (line.partition(":") for line in rest)
     return method, target, tuple((name.strip(), value.strip()) for name, _, value in fields)
 

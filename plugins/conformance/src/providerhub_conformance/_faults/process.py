@@ -86,7 +86,7 @@ class ServerProcess:
         return Stats(**self._ask({"stats": True}))
 
     def _ask(self, order: dict[str, object]) -> dict[str, Any]:
-        assert self._child.stdin is not None  # noqa: S101 - it was made with pipes
+        assert self._child.stdin is not None  # noqa: S101 -- it was made with pipes
         self._child.stdin.write(json.dumps(order).encode() + b"\n")
         self._child.stdin.flush()
         return _answer(self._child)
@@ -106,9 +106,9 @@ def serve_in_process(*scripts: Scripted, repeat: bool = True) -> Iterator[Server
     Raises:
         RuntimeError: It did not start.
     """
-    child = subprocess.Popen([sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - ourselves
+    child = subprocess.Popen([sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 -- ourselves
     with child:
-        assert child.stdin is not None  # noqa: S101 - it was made with pipes
+        assert child.stdin is not None  # noqa: S101 -- it was made with pipes
         try:
             pickle.dump((scripts, repeat), child.stdin)
             child.stdin.flush()
@@ -132,9 +132,9 @@ def main() -> None:
     threading.stack_size(_STACK)
     orders = sys.stdin.buffer
     try:
-        scripts, repeat = pickle.load(orders)  # noqa: S301 - from the process that started this one
+        scripts, repeat = pickle.load(orders)  # noqa: S301 -- from the process that started this one
         server = FaultServer(*scripts, repeat=repeat, record=False)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent is to know
+    except Exception as error:  # whatever it is, the parent is to know
         _tell({"error": f"{type(error).__name__}: {error}"})
         return
     with server:
@@ -164,7 +164,7 @@ def _tell(answer: dict[str, object]) -> None:
 
 
 def _answer(child: subprocess.Popen[bytes]) -> dict[str, Any]:
-    assert child.stdout is not None  # noqa: S101 - it was made with pipes
+    assert child.stdout is not None  # noqa: S101 -- it was made with pipes
     line = child.stdout.readline()
     if not line:
         raise RuntimeError("the fault server's process has ended; its own output says why")
@@ -175,7 +175,7 @@ def _answer(child: subprocess.Popen[bytes]) -> dict[str, Any]:
 def _raise_descriptor_limit() -> None:
     """Allow this process as many descriptors as the system lets it have."""
     try:
-        import resource  # noqa: PLC0415 - absent on Windows
+        import resource  # absent on Windows
     except ImportError:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

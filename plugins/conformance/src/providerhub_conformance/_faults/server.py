@@ -255,7 +255,7 @@ class FaultServer:
             self._converse(connection)
         except ScriptOver:
             pass
-        except Exception as error:  # noqa: BLE001 - kept for the test's thread, which raises it
+        except Exception as error:  # kept for the test's thread, which raises it
             self.errors.append(error)
         finally:
             connection.release()

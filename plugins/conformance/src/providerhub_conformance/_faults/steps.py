@@ -32,7 +32,7 @@ class Step(Protocol):
         ...
 
 
-Script: TypeAlias = Union[Step, bytes, Iterable["Script"]]  # noqa: UP007 - a recursive alias that Python 3.11 can evaluate
+Script: TypeAlias = Union[Step, bytes, Iterable["Script"]]  # noqa: UP007 -- a recursive alias that Python 3.11 can evaluate
 
 
 @attrs.frozen

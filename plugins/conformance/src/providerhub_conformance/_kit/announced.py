@@ -46,7 +46,7 @@ def suite_for(provider: str, *, wire: str | None = None, **options: Any) -> type
 
 
 def _announced(provider: str) -> type[ProviderConformance]:
-    import importlib_metadata  # noqa: PLC0415 -- slow to import, as in discovery
+    import importlib_metadata  # slow to import, as in discovery
 
     for entry in importlib_metadata.entry_points(group=GROUP, name=provider):
         return _class(entry.value, ProviderConformance, f"entry point {provider!r} in group {GROUP!r}")

@@ -244,7 +244,7 @@ def result_pickles(bench: Bench) -> None:
     for way in bench.ways(client):
         answer = way()
         try:
-            copy = pickle.loads(pickle.dumps(answer))  # noqa: S301 - what was pickled a moment ago
-        except Exception as error:  # noqa: BLE001 - whatever pickling raises
+            copy = pickle.loads(pickle.dumps(answer))  # noqa: S301 -- what was pickled a moment ago
+        except Exception as error:  # whatever pickling raises
             bench.fail(f"the completion cannot be pickled: {type(error).__name__}: {error}")
         expect(copy == answer, f"pickled and read again, {answer!r} became {copy!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from providerhub_conformance._kit import (  # noqa: F401 - imported for the checks that they add
+from providerhub_conformance._kit import (  # noqa: F401 -- imported for the checks that they add
     calls,
     capabilities,
     declaration,

@@ -140,7 +140,7 @@ class Worker:
         deadline = time.monotonic() + patience
         place, looks = None, 0
         while looks < _LOOKS and time.monotonic() < deadline:
-            frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - the documented way to look at a thread
+            frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 -- the documented way to look at a thread
             found = (id(frame), frame.f_lasti) if frame is not None else None
             # Inside a job, that is; between two of them it stands still as well.
             looks = looks + 1 if found == place and self._busy else 0
@@ -153,7 +153,7 @@ class Worker:
             self._busy = True
             try:
                 result = job()
-            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            except BaseException as error:  # raised where it is waited for
                 self._busy = False
                 future.set_exception(error)
             else:
@@ -195,12 +195,12 @@ class SyncReading:
         """See `Reading`."""
         self.stream.close()
 
-    def cancel(self, pending: futures.Future[Event | None]) -> None:  # noqa: ARG002 - what is pending is this thread's job
+    def cancel(self, pending: futures.Future[Event | None]) -> None:  # noqa: ARG002 -- what is pending is this thread's job
         """Close the stream while another thread waits in it."""
         self.worker.wait_blocked(self.patience)
         self.stream.close()
 
-    def called_off(self, patience: float) -> bool:  # noqa: ARG002 - a thread has nothing that could be kept from it
+    def called_off(self, patience: float) -> bool:  # noqa: ARG002 -- a thread has nothing that could be kept from it
         """See `Reading`."""
         return True
 

@@ -56,7 +56,7 @@ def metadata_valid(bench: Bench) -> None:
     for reference in filter(None, (info.factory, info.discover)):
         try:
             found: object = _imported_object(reference)
-        except Exception as error:  # noqa: BLE001 - whatever a module raises
+        except Exception as error:  # whatever a module raises
             problems.append(f"{reference!r} cannot be imported: {type(error).__name__}: {error}")
         else:
             if not callable(found):
@@ -108,7 +108,7 @@ def _setting_problems(info: ProviderInfo) -> list[str]:
 def declared_light(bench: Bench) -> None:
     """Importing the module behind the entry point imports nothing but the standard library, providerhub and the plugin's own."""
     found = _imported(bench)
-    assert bench.subject.record is not None  # noqa: S101 - required by the check before
+    assert bench.subject.record is not None  # noqa: S101 -- required by the check before
     module = bench.subject.record.value.partition(":")[0].strip()
     own = {module.partition(".")[0], *probe.own_packages(bench.subject.record.distribution)}
     foreign = probe.third_party(found["new"], own | {"providerhub", "pluggy", "attr", "attrs"})
@@ -132,7 +132,7 @@ def import_cheap(bench: Bench) -> None:
 
 def _imported(bench: Bench) -> dict[str, Any]:
     record = bench.subject.record
-    assert record is not None  # noqa: S101 - required by the check before
+    assert record is not None  # noqa: S101 -- required by the check before
     return probe.imports(record.value.partition(":")[0].strip(), bench.subject.patience)
 
 
@@ -148,7 +148,7 @@ def _imported(bench: Bench) -> dict[str, Any]:
 def no_unknown_hooks(bench: Bench) -> None:
     """Every function marked with `@hookimpl` is one that the core calls there."""
     record = bench.subject.record
-    assert record is not None  # noqa: S101 - required by the check before
+    assert record is not None  # noqa: S101 -- required by the check before
     plugin = _imported_object(record.value)
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     marked = [name for name in dir(plugin) if manager.parse_hookimpl_opts(plugin, name) is not None]

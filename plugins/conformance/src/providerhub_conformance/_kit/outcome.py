@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 
-class CheckFailed(AssertionError):  # noqa: N818 - test runners show it as what it is: a failed assertion
+class CheckFailed(AssertionError):  # noqa: N818 -- test runners show it as what it is: a failed assertion
     """The provider broke the promise that a check protects."""
 
 
-class NotApplicable(Exception):  # noqa: N818 - not an error
+class NotApplicable(Exception):  # noqa: N818 -- not an error
     """The check says nothing about this provider; the message says why."""
 
 

@@ -105,7 +105,7 @@ def _revealed(values: Mapping[str, Any]) -> dict[str, Any]:
 def _ask(command: list[str], payload: bytes, patience: float) -> dict[str, Any]:
     begun = time.monotonic()
     try:
-        done = subprocess.run(command, input=payload, capture_output=True, timeout=10 * patience, check=False)  # noqa: S603 - ourselves
+        done = subprocess.run(command, input=payload, capture_output=True, timeout=10 * patience, check=False)  # noqa: S603 -- ourselves
     except subprocess.TimeoutExpired as error:
         raise CheckFailed(f"a process of its own did not end within {time.monotonic() - begun:.0f} s") from error
     lines = done.stdout.decode("utf-8", "replace").splitlines()

@@ -18,7 +18,7 @@ WATCHED = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "sock
 
 def main() -> None:
     """Read the order, make the provider, say what it did."""
-    order = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
+    order = pickle.load(sys.stdin.buffer)  # noqa: S301 -- from the process that started this one
     sys.path[:] = order["path"]
     events: list[str] = []
     watching = False
@@ -34,7 +34,7 @@ def main() -> None:
         create = getattr(importlib.import_module(order["module"]), order["attribute"])
         watching = True
         create(config)
-    except BaseException as raised:  # noqa: BLE001 - told to the check
+    except BaseException as raised:  # told to the check
         error = f"{type(raised).__name__}: {raised}"
     watching = False
     sys.stdout.write(json.dumps({"events": events, "error": error}) + "\n")

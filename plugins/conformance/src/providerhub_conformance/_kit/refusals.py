@@ -32,7 +32,7 @@ def _refused(
         error = bench.fails(way, f"HTTP {status}")
         shown = f"HTTP {status}: raised {type(error).__name__} ({str(error)[:200]}), not {expected.__name__}"
         expect(isinstance(error, expected), shown)
-        assert isinstance(error, ProviderError)  # noqa: S101 - the expected class is one
+        assert isinstance(error, ProviderError)  # noqa: S101 -- the expected class is one
         expect(error.status in {None, status}, f"HTTP {status}: the error says status {error.status}")
         found.append(error)
     return found
@@ -46,7 +46,7 @@ def _refused(
 def rate_limit_mapped(bench: Bench) -> None:
     """429 with `Retry-After: 7` is a `RateLimitError` that says 7 seconds."""
     for error in _refused(bench, 429, RateLimitError, "slow down", **{"Retry-After": "7"}):
-        expect(error.retry_after == 7, f"429 with Retry-After: 7 gives retry_after={error.retry_after}")  # noqa: PLR2004 - as sent
+        expect(error.retry_after == 7, f"429 with Retry-After: 7 gives retry_after={error.retry_after}")  # noqa: PLR2004 -- as sent
 
 
 @check(
@@ -107,7 +107,7 @@ def errors_pickle(bench: Bench) -> None:
 
 def _pickles(bench: Bench, error: ProviderHubError, what: str) -> None:
     try:
-        copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - what was pickled a moment ago
-    except Exception as raised:  # noqa: BLE001 - whatever pickling raises
+        copy = pickle.loads(pickle.dumps(error))  # noqa: S301 -- what was pickled a moment ago
+    except Exception as raised:  # whatever pickling raises
         bench.fail(f"{what}: {type(error).__name__} cannot be pickled: {type(raised).__name__}: {raised}")
     expect(type(copy) is type(error) and str(copy) == str(error), f"{what}: pickled and read again, {error!r} became {copy!r}")

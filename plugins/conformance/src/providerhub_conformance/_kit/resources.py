@@ -36,7 +36,7 @@ def close_idempotent(bench: Bench) -> None:
         for time in ("first", "second"):
             try:
                 close()
-            except Exception as error:  # noqa: BLE001 - whatever it raises
+            except Exception as error:  # whatever it raises
                 bench.fail(f"the {time} close() raised {type(error).__name__}: {error}")
         hub.close()
     expect(client.complete().text, "after the hub was closed, it did not answer again")

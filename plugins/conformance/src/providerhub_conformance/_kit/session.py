@@ -76,7 +76,7 @@ class Session:
             return "not applicable", str(reason)
         except CheckFailed as failure:
             return "failed", str(failure)
-        except Exception as error:  # noqa: BLE001 - closing what the check has used is part of it
+        except Exception as error:  # closing what the check has used is part of it
             return "failed", f"what the check used could not be closed: {type(error).__name__}: {error}"
         return "passed", ""
 
@@ -103,7 +103,7 @@ class Session:
         try:
             with _undisturbed(self.subject), Bench(self.subject) as bench:
                 return callable(getattr(bench.provider(bench.hub("http://127.0.0.1:9")), "astream", None))
-        except Exception:  # noqa: BLE001 - what is wrong is said by the checks of making it
+        except Exception:  # what is wrong is said by the checks of making it
             return False
 
 
