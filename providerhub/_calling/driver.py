@@ -450,9 +450,3 @@ def close_quietly(close: Callable[[], object] | None) -> None:
 def note_unclosed() -> None:
     """Log the error of a provider's `close`. Call it in the `except` clause."""
     _log.debug("closing a provider's stream raised", exc_info=True)
-
-
-__all__ = [
-    "Driver", "PullResult", "RunningAttempt", "StoppedError", "close_quietly", "event_of", "iterator", "note_unclosed", "overdue",
-    "run_blocking", "text_of", "texts_of",
-]  # fmt: skip

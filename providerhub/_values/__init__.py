@@ -55,9 +55,9 @@ __all__ = [
     "ContextLengthError", "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "InvalidRequestError", "Message",
     "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "Options", "PluginError",
     "ProtocolError", "Provider", "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError",
-    "ProviderInfo", "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta", "Request",
-    "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "Skip", "StreamInterruptedError",
-    "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Usage", "UsageDelta",
+    "ProviderInfo", "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta",
+    "Request", "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "Skip",
+    "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Usage", "UsageDelta",
 ]  # fmt: skip
 
 publish(globals())
