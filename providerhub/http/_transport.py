@@ -150,9 +150,9 @@ def _direct(url: str, max_idle: int, *, verify: bool | str) -> _Route:
 
 
 def _proxied(url: str, max_idle: int, *, verify: bool | str, proxies: Mapping[str, str]) -> _Route:
-    from requests import PreparedRequest  # slow to import; only proxies need it
-    from requests.adapters import HTTPAdapter  # as above
-    from requests.utils import select_proxy  # as above
+    from requests import PreparedRequest  # requests is slow to import; only proxies need it
+    from requests.adapters import HTTPAdapter
+    from requests.utils import select_proxy
 
     def prepared(whole: str) -> PreparedRequest:
         request = PreparedRequest()

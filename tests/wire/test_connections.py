@@ -1,4 +1,4 @@
-"""Certificates and proxies, over real sockets: TLS is verified, by whom the settings say, directly and through proxies."""
+"""Certificates and proxies, over real sockets: TLS is verified as the settings say, directly and through proxies."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def other_bundle(tmp_path):
 
 
 class Server:
-    """Answers one request a connection; as a proxy it opens tunnels, and answers what is to be forwarded itself."""
+    """Answers one request for each connection. As a proxy it opens tunnels, and answers forwarded requests itself."""
 
     def __init__(self, context=None):
         self.seen = []
@@ -180,7 +180,7 @@ def test_a_handshake_is_bounded_by_the_first_token_as_well(mute):
     client.close()
 
 
-def test_what_is_ended_is_not_carried_on_in_clear_text(authority):
+def test_an_aborted_connection_does_not_go_on_in_clear_text(authority):
     server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("acme.example").configure_cert(server_side)
     client_side = ssl.create_default_context()
@@ -214,35 +214,35 @@ def test_http_is_forwarded(serve):
     assert proxy.seen[0].startswith("POST http://127.0.0.1:1/v1/chat/completions ")
 
 
-def test_a_proxy_for_another_scheme_is_left_alone(serve):
+def test_a_proxy_for_another_scheme_is_not_used(serve):
     server = serve()
     assert ask(url=f"http://127.0.0.1:{server.port}", proxies={"https": "http://127.0.0.1:1"}) == b"{}"
 
 
-def test_the_environment_s_proxies_are_not_asked(serve, monkeypatch):
+def test_the_environment_s_proxies_are_not_used(serve, monkeypatch):
     server = serve()
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert ask(url=f"http://127.0.0.1:{server.port}") == b"{}"
 
 
-def test_a_proxy_that_is_not_there_is_a_connection_problem(serve, bundle):
+def test_a_proxy_that_does_not_answer_is_a_connection_error(serve, bundle):
     with pytest.raises(ProviderConnectionError):
         ask(url="https://localhost:1", ca_bundle=bundle, proxies={"https": "http://127.0.0.1:1"})
 
 
 @pytest.mark.parametrize("proxy", ["http://", "http://a b", "http://[::1"])
-def test_an_unusable_proxy_is_a_matter_of_configuration(proxy):
+def test_an_invalid_proxy_is_a_configuration_error(proxy):
     with pytest.raises(ConfigurationError, match=r"acme.*proxy for https"):
         HttpClient(ProviderConfig(name="acme", url="https://acme.example", proxies={"https": proxy}))
 
 
 @pytest.mark.parametrize("url", ["http://a b", "http://a..b", "https://x:y"])
-def test_an_unusable_address_is_told_when_the_client_is_made(url):
+def test_an_invalid_url_raises_when_the_client_is_made(url):
     with pytest.raises(ConfigurationError, match="acme"):
         HttpClient(ProviderConfig(name="acme", url=url))
 
 
-def test_requests_is_imported_where_there_are_proxies_only():
+def test_requests_is_imported_only_for_proxies():
     code = "import sys, providerhub.http; sys.exit('requests' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

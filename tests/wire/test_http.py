@@ -1,4 +1,4 @@
-"""What the HTTP toolkit refuses, redacts and explains, over real sockets."""
+"""Refusals, redaction and errors of the HTTP toolkit, over real sockets."""
 
 import contextlib
 import itertools
@@ -32,7 +32,7 @@ def post(client, payload=None, timeout=None):
         return answer.read()
 
 
-def test_a_refused_connection_is_said_in_plain_words(closed_port):
+def test_the_error_for_a_refused_connection_names_the_address(closed_port):
     client = HttpClient(ProviderConfig(name="acme", url=f"http://127.0.0.1:{closed_port}", api_key=CANARY))
     with pytest.raises(
         providerhub.ProviderConnectionError, match=rf"cannot connect to 127.0.0.1:{closed_port}: .*refused"
@@ -42,7 +42,7 @@ def test_a_refused_connection_is_said_in_plain_words(closed_port):
     client.close()
 
 
-def test_a_timeout_of_ages_is_no_error_of_its_own(closed_port):
+def test_a_huge_timeout_raises_no_error_of_its_own(closed_port):
     client = HttpClient(ProviderConfig(name="acme", url=f"http://127.0.0.1:{closed_port}"))
     with pytest.raises(providerhub.ProviderConnectionError):
         post(client, timeout=Timeout(total=1e10))
@@ -62,34 +62,34 @@ def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(key):
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:80", "http://127.0.0.1:99999", "http://[::1"])
-def test_an_unusable_address_is_a_matter_of_configuration(url):
+def test_an_invalid_url_is_a_configuration_error(url):
     with pytest.raises(ConfigurationError, match="acme"):
         HttpClient(ProviderConfig(name="acme", url=url))
 
 
-def test_a_key_goes_in_clear_text_to_this_machine_only():
+def test_a_key_is_sent_unencrypted_to_loopback_only():
     HttpClient(ProviderConfig(name="acme", url="http://localhost:1", api_key=CANARY))
     with pytest.raises(ConfigurationError, match="https"):
         HttpClient(ProviderConfig(name="acme", url="http://acme.example", api_key=CANARY))
 
 
-def test_a_bundle_of_certificates_that_is_not_there_is_named():
+def test_the_error_for_a_missing_ca_bundle_names_its_path():
     with pytest.raises(ConfigurationError, match=r"/no/such/bundle\.pem"):
         HttpClient(ProviderConfig(name="acme", url="https://acme.example", ca_bundle="/no/such/bundle.pem"))
 
 
 @pytest.mark.parametrize("value", [object(), float("nan"), float("inf")])
-def test_what_is_not_json_is_the_caller_s_to_mend(closed_port, value):
+def test_a_payload_that_is_not_json_is_an_invalid_request(closed_port, value):
     client = HttpClient(ProviderConfig(name="acme", url=f"http://127.0.0.1:{closed_port}"))
     with pytest.raises(InvalidRequestError, match="JSON"):
         post(client, {"messages": [value]})
 
 
-def test_an_address_that_ends_in_the_version_is_not_given_it_twice():
+def test_a_url_that_ends_with_the_version_gets_it_once():
     assert OpenAIChatProvider(ProviderConfig(name="acme", url="http://127.0.0.1:1/v1/")).path == "/chat/completions"
 
 
-def test_what_is_there_to_read_is_asked_for_without_a_body():
+def test_a_get_request_has_no_body():
     with FaultServer(http_response(200, {"data": []}), http_response(401, f"no {CANARY}")) as server:
         client = HttpClient(ProviderConfig(name="acme", url=server.url, api_key=CANARY))
         with client.get("/v1/models", CallContext(Timeout(total=5.0))) as answer:
@@ -103,7 +103,7 @@ def test_what_is_there_to_read_is_asked_for_without_a_body():
     assert CANARY not in repr(caught.value)
 
 
-def test_a_key_may_have_a_header_of_its_own():
+def test_a_key_can_be_sent_in_another_header():
     with FaultServer(http_response(200, {})) as server:
         client = HttpClient(ProviderConfig(name="acme", url=server.url, api_key=CANARY), key_header="x-api-key")
         post(client)
@@ -113,7 +113,7 @@ def test_a_key_may_have_a_header_of_its_own():
 
 
 class SlowReader:
-    """Takes one connection and leaves what is sent unread until it is told to read; then answers."""
+    """Accepts one connection, leaves the request unread until `read` is set, then answers."""
 
     def __init__(self):
         self.connected = threading.Event()
@@ -152,7 +152,7 @@ def test_sending_a_large_request_may_take_longer_than_connecting():
     timeout = Timeout(connect=0.2, total=30.0)
     with SlowReader() as server:
         client = HttpClient(ProviderConfig(name="acme", url=server.url))
-        later = threading.Timer(3 * timeout.connect, server.read.set)  # the reader is slow: this is what is tested
+        later = threading.Timer(3 * timeout.connect, server.read.set)  # the slow reader is the subject of the test
         later.start()
         assert post(client, LARGE, timeout) == b"{}"
         client.close()
@@ -160,7 +160,7 @@ def test_sending_a_large_request_may_take_longer_than_connecting():
 
 
 @pytest.mark.parametrize(("stream", "phase"), [(True, "first token"), (False, "total time")])
-def test_sending_is_bounded_all_the_same(stream, phase):
+def test_sending_obeys_the_other_timeouts(stream, phase):
     call = CallContext(Timeout(first_token=0.3 if stream else 30.0, total=30.0 if stream else 0.3))
     with SlowReader() as server:
         client = HttpClient(ProviderConfig(name="acme", url=server.url))
@@ -199,7 +199,7 @@ AGES = Timeout(connect=1e308, first_token=1e308, byte_idle=1e308, token_idle=1e3
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_timeouts_of_ages_hold_for_ages(stream):
+def test_huge_timeouts_do_not_expire(stream):
     with FaultServer(http_response(200, {})) as server:
         client = HttpClient(ProviderConfig(name="acme", url=server.url))
         with client.post("/", {}, CallContext(AGES), stream=stream) as answer:
@@ -208,7 +208,7 @@ def test_timeouts_of_ages_hold_for_ages(stream):
 
 
 @pytest.mark.parametrize("start", [0.0, 1e9])
-def test_a_call_with_a_clock_of_its_own_waits_in_the_system_s_time(start):
+def test_a_call_with_another_clock_waits_in_the_system_s_time(start):
     with FaultServer(http_response(200, {}), Hold(), (*chunked([b"{"], end=False), Hold())) as server:
         client = HttpClient(ProviderConfig(name="acme", url=server.url))
 
@@ -252,7 +252,7 @@ except TimeoutError as error:
 """
 
 
-def test_where_no_thread_can_watch_the_call_says_so_and_the_next_one_tries_again():
+def test_a_watchdog_that_cannot_start_is_an_error_and_the_next_call_tries_again():
     with FaultServer(http_response(200, {}), Hold()) as server:
         done = subprocess.run([sys.executable, "-c", NO_THREAD, server.url], capture_output=True, text=True, check=False)
     assert done.stderr == ""
@@ -271,12 +271,12 @@ def _switching_often():
 
 
 @pytest.mark.usefixtures("_switching_often")
-def test_a_call_does_not_notice_that_another_thread_closes_the_client():
+def test_closing_the_client_in_another_thread_does_not_disturb_a_call():
     def ask_often():
         try:
             for _ in range(50):
                 assert post(client) == b"{}"
-        except BaseException as error:  # told by the thread that asserts
+        except BaseException as error:  # the main thread asserts that there is none
             failures.append(error)
 
     failures = []
@@ -292,7 +292,7 @@ def test_a_call_does_not_notice_that_another_thread_closes_the_client():
 
 
 @pytest.mark.parametrize("size", [b"1" * 5000, b"0x5", b"f" * 17, b"-1", b"1_0"])
-def test_a_size_that_no_chunk_has_is_against_the_protocol(size):
+def test_an_invalid_chunk_size_is_a_protocol_error(size):
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     with FaultServer((Send(head + size + b"\r\nhello\r\n0\r\n\r\n"), Close())) as server:
         client = HttpClient(ProviderConfig(name="acme", url=server.url))
@@ -302,11 +302,11 @@ def test_a_size_that_no_chunk_has_is_against_the_protocol(size):
 
 
 @pytest.mark.parametrize("digits", [30, 4000, 5000])
-def test_a_length_that_no_answer_has_is_no_error_of_the_plugin_s(digits):
+def test_a_huge_content_length_is_not_a_plugin_error(digits):
     head = b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * digits + b"\r\n\r\n{}"
     with FaultServer((Send(head), Close())) as server:
         client = HttpClient(ProviderConfig(name="acme", url=server.url))
-        # The standard library takes what it cannot read for no length at all.
+        # The standard library ignores a length that it cannot parse.
         with contextlib.nullcontext() if digits > 4300 else pytest.raises(providerhub.ProtocolError, match="ended before"):
             assert post(client) == b"{}"
         client.close()

@@ -1,4 +1,4 @@
-"""The OpenAI chat shape: what each request becomes, and what each chunk and answer means, whichever way it is read."""
+"""The OpenAI chat shape: the body of each request, and the pieces of each chunk and answer, by every reader."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ PICTURE = [{"role": "user", "content": [{"type": "text", "text": "?"}, {"type": 
     ],
     ids=lambda value: ",".join(value) or "nothing",
 )
-def test_a_request_says_what_the_caller_said_and_nothing_else(asked, said):
+def test_a_request_contains_only_the_caller_s_fields(asked, said):
     assert openai_chat.request_body(Request(**{"model": "m", "messages": HELLO, **asked})) == {
         "model": "m",
         "messages": HELLO,
@@ -175,7 +175,7 @@ ERRORS = {
     "function call of no known shape": (delta(function_call="f"), ProtocolError),
 }
 
-# What JSON allows, or a parser may, that the two parsers could see differently: raw bytes, and what they mean.
+# Raw bytes that the two parsers could read differently, with the pieces that both must give.
 BEFORE, BEHIND = b'{"choices":[{"delta":{"content":"', b'"}}]}'
 RAW = {
     "plain": (BEFORE + b"x" + BEHIND, ["x"]),
@@ -240,14 +240,14 @@ def read_one(reader, payload):
     return reader.parsed(payload) if piece is None else [piece]
 
 
-LEARNT = BEFORE + b"word" + BEHIND
+LEARNED = BEFORE + b"word" + BEHIND
 PADDED = b'{"choices":[{"delta":{"content":"word"}}],"obfuscation":"abc"}'
 WAYS = {
-    "json": {"typed": None},
-    "json after another": {"typed": None, "before": [LEARNT]},
-    "json after padding": {"typed": None, "before": [PADDED]},
+    "parsed": {"typed": None},
+    "parsed after another": {"typed": None, "before": [LEARNED]},
+    "parsed after padding": {"typed": None, "before": [PADDED]},
     "typed": {"typed": typed_text},
-    "typed after another": {"typed": typed_text, "before": [LEARNT, PADDED]},
+    "typed after another": {"typed": typed_text, "before": [LEARNED, PADDED]},
 }
 
 
@@ -266,7 +266,7 @@ def test_what_odd_json_means(way, payload, expected):
     assert found == expected or issubclass(found, expected)
 
 
-def test_an_error_keeps_an_excerpt_and_no_more():
+def test_an_error_keeps_an_excerpt_of_limited_length():
     with pytest.raises(ProtocolError) as caught:
         openai_chat.parse(b"x" * 5000)
     assert set(caught.value.excerpt) == {"x"}
@@ -348,7 +348,7 @@ def test_what_a_whole_answer_means(answer, expected):
     assert outcome(lambda: list(openai_chat.answer_pieces(answer))) == expected
 
 
-# --- the short ways ----------------------------------------------------------------------------------------------------
+# --- the fast readers --------------------------------------------------------------------------------------------------
 
 TEXTS = st.text(max_size=12) | st.sampled_from(['"', "\\", '"}}]}', "\n", "\ud800", "word", "ProbeOfTheTemplate", '","x":"'])
 FIELDS = st.sampled_from(["content", "reasoning", "reasoning_content", "refusal", "role"])
@@ -371,7 +371,7 @@ def written(field, text, around, *, ascii_only):
 @example(
     chunks=[("content", text, '{"obfuscation": "p", "z": 1}') for text in ("a", "b", "\n", "")], ascii_only=False, typed=None
 )
-def test_a_stream_reads_as_its_chunks_do_one_by_one(chunks, ascii_only, typed):
+def test_a_stream_gives_the_pieces_of_its_parsed_chunks(chunks, ascii_only, typed):
     reader = ChunkReader(typed=typed)
     for field, text, around in chunks:
         payload = written(field, text, around, ascii_only=ascii_only)
@@ -383,8 +383,8 @@ def test_a_stream_reads_as_its_chunks_do_one_by_one(chunks, ascii_only, typed):
 @example(insert=b'"', place=33, again=1, padded=False)
 @example(insert=b'","content":"no', place=33, again=1, padded=False)
 @example(insert=b'"', place=56, again=1, padded=True)
-def test_bytes_put_anywhere_into_a_chunk_mean_what_they_mean(insert, place, again, padded):
-    chunk = PADDED if padded else LEARNT
+def test_a_changed_chunk_gives_the_pieces_of_the_parsed_chunk(insert, place, again, padded):
+    chunk = PADDED if padded else LEARNED
     place %= len(chunk)
     changed = (chunk[:place] + insert + chunk[place + again :]).decode(errors="replace").encode()
     expected = outcome(lambda: list(openai_chat.chunk_pieces(openai_chat.parse(changed))))
@@ -396,7 +396,7 @@ def reads(reader, payload):
     return reader.fast(payload) is not None
 
 
-def test_chunks_that_differ_in_their_text_only_are_read_the_short_way():
+def test_chunks_that_differ_in_their_text_only_are_read_without_parsing():
     reader = ChunkReader()
     stream = [written("content", text, "{}", ascii_only=False) for text in ("a", "b\n", "é", "c")]
     assert not reads(reader, stream[0])
@@ -404,7 +404,7 @@ def test_chunks_that_differ_in_their_text_only_are_read_the_short_way():
     assert all(reads(reader, payload) for payload in stream[1:])
 
 
-def test_random_padding_does_not_keep_chunks_from_the_short_way():
+def test_chunks_with_random_padding_are_read_without_parsing():
     reader = ChunkReader()
     reader.parsed(PADDED)
     assert reader.fast(PADDED.replace(b"abc", b"other").replace(b"word", b"x")) == "x"
@@ -412,7 +412,7 @@ def test_random_padding_does_not_keep_chunks_from_the_short_way():
     assert reader.fast(PADDED.replace(b"obfuscation", b"obfuscatioN")) is None
 
 
-def test_padding_that_cannot_be_told_from_the_rest_counts_as_part_of_it():
+def test_padding_with_escapes_counts_as_part_of_the_template():
     reader = ChunkReader()
     payload = PADDED.replace(b"abc", b'\\"abc')
     reader.parsed(payload)
@@ -420,13 +420,13 @@ def test_padding_that_cannot_be_told_from_the_rest_counts_as_part_of_it():
     assert reader.fast(payload.replace(b"abc", b"abd")) is None
 
 
-def test_reasoning_takes_the_short_way_too():
+def test_chunks_of_reasoning_are_read_without_parsing():
     reader = ChunkReader()
     reader.parsed(written("reasoning", "a", "{}", ascii_only=False))
     assert reader.fast(written("reasoning", "b", "{}", ascii_only=False)) == ReasoningDelta("b")
 
 
-def test_a_stream_whose_chunks_all_differ_is_not_learnt_from_for_ever():
+def test_a_stream_whose_chunks_all_differ_stops_making_templates():
     reader = ChunkReader()
     for number in range(8):
         assert reader.parsed(json.dumps({"id": number, **delta(content="x")}).encode()) == ["x"]
@@ -435,7 +435,7 @@ def test_a_stream_whose_chunks_all_differ_is_not_learnt_from_for_ever():
     assert not reads(reader, last)
 
 
-def test_a_template_that_was_of_use_makes_room_for_the_next():
+def test_a_template_that_matched_is_replaced_by_the_next():
     reader = ChunkReader()
     for number in range(12):
         payload = json.dumps({"created": number, **delta(content="x")}).encode()
@@ -444,33 +444,33 @@ def test_a_template_that_was_of_use_makes_room_for_the_next():
 
 
 @pytest.mark.parametrize("text", ['"', "\\", "\n", "\u2028", "ProbeOfTheTemplate"])
-def test_a_text_that_does_not_stand_for_itself_teaches_nothing(text):
+def test_a_text_with_special_characters_gives_no_template(text):
     reader = ChunkReader()
     payload = written("content", text, "{}", ascii_only=False)
     assert reader.parsed(payload) == [text]
     assert not reads(reader, payload)
 
 
-def test_a_text_that_is_written_otherwise_teaches_nothing():
+def test_a_text_that_is_written_with_escapes_gives_no_template():
     reader = ChunkReader()
     payload = written("content", "é", "{}", ascii_only=True)
     assert reader.parsed(payload) == ["é"]
     assert not reads(reader, payload)
 
 
-def test_a_text_that_stands_behind_its_own_place_teaches_nothing():
+def test_a_text_that_stands_again_after_its_place_gives_no_template():
     reader = ChunkReader()
     payload = json.dumps({**delta(content="x"), "system": "x"}).encode()
     assert reader.parsed(payload) == ["x"]
     assert not reads(reader, payload)
 
 
-def test_a_template_is_not_fitted_to_what_is_shorter_than_itself():
+def test_a_template_does_not_match_a_shorter_chunk():
     assert Template(b'a"', b'"b').text(b'a"b') is None
     assert Template(b'a"', b'"b').text(b'a""b') == ""
 
 
-def test_the_typed_reader_is_found_where_it_is_installed(monkeypatch):
+def test_the_typed_reader_is_found_if_it_is_installed(monkeypatch):
     assert typed_reader() is typed_text
     monkeypatch.setitem(__import__("sys").modules, "providerhub.wire._typed", None)
     assert typed_reader() is None

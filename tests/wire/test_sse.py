@@ -125,7 +125,7 @@ TOKENS = (
     "\u2028".encode(), "\x85".encode(), "é".encode(), b"data: {}\n\n", b"data: 1\n\ndata: 2\n\n", b"data: a\r\n\r\n", b": hi\n\n",
     b"unheard of\n", b"data: {}\n\n" * 60, b"data: {}\r\n\r\n" * 60, b"data: " + b"x" * 1500 + b"\n\n",
 )  # fmt: skip
-# Whole events, among them what only looks like an ordinary one; the long ones reach the paths for long input.
+# Whole events, some of which only look ordinary. The long ones reach the code for long input.
 ORDINARY = b"data: {}\n\n"
 EVENTS = (
     ORDINARY, b"data: x\r\n\r\n", b"data: x\r\r", b"data: \n\n", b"data: \r\n\r\n", b"data: [DONE]\n\n", b"data:[DONE]\r\n",
@@ -147,7 +147,7 @@ CUTS = st.lists(st.integers(0, 10_000), max_size=12)
 @example(raw=BOM + b"data: x\r\n\r\n", cuts=[1, 2, 11, 12])
 @example(raw=b"data: x\n\ndata: \xe2\x80\n\n", cuts=[])
 @example(raw=b"data: a\n\n\n\ndata: b\n\n", cuts=[9])
-def test_any_split_of_any_input_gives_what_the_whole_gives(raw: bytes, cuts: list[int]) -> None:
+def test_every_split_of_an_input_gives_the_same_events(raw: bytes, cuts: list[int]) -> None:
     expected = read_whole(raw)
     assert read(pieces_of(raw, cuts)) == expected
     assert read([raw]) == expected
@@ -172,7 +172,7 @@ LIMITS = st.builds(Limits, line=st.integers(6, 30), event=st.integers(1, 9), str
 @example(pieces=[ORDINARY, b"data: 123456789\n\n"], limits=Limits(event=8))
 @example(pieces=[b"data: [DONE]\n" + b"x" * 50], limits=Limits(stream=20))
 @example(pieces=[b"data: a\n", b"data: [DONE]"], limits=Limits())
-def test_pieces_that_end_where_events_end_give_what_the_whole_gives(pieces: list[bytes], limits: Limits) -> None:
+def test_pieces_that_end_with_events_give_the_same_events(pieces: list[bytes], limits: Limits) -> None:
     raw = b"".join(pieces)
     expected = read_whole(raw, limits)
     assert read(pieces, limits) == expected
@@ -321,7 +321,7 @@ def test_a_sentinel_inside_an_event_is_data() -> None:
     assert not decoder.done
 
 
-def test_without_a_sentinel_it_is_data_like_any_other() -> None:
+def test_without_a_sentinel_done_is_ordinary_data() -> None:
     decoder = SSEDecoder(sentinel=None)
     assert decoder.feed(b"data: [DONE]\n\n") == [b"[DONE]"]
     assert decoder.feed(b"data: [DONE]\n\ndata: a\n\ndata: [DONE]") == [b"[DONE]", b"a"]
@@ -345,14 +345,14 @@ def test_without_a_sentinel_it_is_data_like_any_other() -> None:
         (b"x" * 10_000, b"x" * EXCERPT),
     ],
 )
-def test_finish_says_what_was_left(raw: bytes, left: bytes) -> None:
+def test_finish_returns_the_incomplete_input(raw: bytes, left: bytes) -> None:
     decoder = SSEDecoder()
     assert decoder.feed(raw) == decoder.feed(b"") or raw.startswith(b"data: a")
     assert decoder.finish() == left
     assert decoder.finish() == left
 
 
-def test_feeding_after_the_end_is_refused() -> None:
+def test_feed_after_finish_raises() -> None:
     decoder = SSEDecoder()
     decoder.feed(b"data: a\n\n")
     decoder.finish()
@@ -360,7 +360,7 @@ def test_feeding_after_the_end_is_refused() -> None:
         decoder.feed(b"data: a\n\n")
 
 
-def test_lines_that_are_no_field_are_kept_aside() -> None:
+def test_lines_that_are_not_fields_are_kept_as_stray() -> None:
     decoder = SSEDecoder()
     assert decoder.feed(b"data: a\n\nThe model: `x` does not") == [b"a"]
     assert decoder.stray == b""
@@ -370,7 +370,7 @@ def test_lines_that_are_no_field_are_kept_aside() -> None:
     assert len(decoder.stray) == EXCERPT
 
 
-def test_each_limit_says_which_it_is_and_stays_broken() -> None:
+def test_the_error_of_a_limit_names_it_and_is_raised_again() -> None:
     for knob, limit, raw in (
         ("max_line", "line", b"data: 123456789\n\n"),
         ("max_event", "event", b"data: 123456\ndata: 7890\n\n"),
@@ -387,7 +387,7 @@ def test_each_limit_says_which_it_is_and_stays_broken() -> None:
             decoder.feed_events(b"")
 
 
-def test_what_was_complete_before_a_limit_broke_is_still_delivered() -> None:
+def test_events_before_a_broken_limit_are_returned() -> None:
     decoder = SSEDecoder(max_line=20)
     assert decoder.feed(b"data: a\n\ndata: " + b"x" * 30) == [b"a"]
     with pytest.raises(SSELimitError):

@@ -1,4 +1,4 @@
-"""What the plugin sends, and what it makes of answers, over real sockets."""
+"""The requests that the plugin sends and the answers that it reads, over real sockets."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ def test_without_a_key_the_variable_is_named():
         hub.complete(MODEL, "Hello")
 
 
-def test_the_key_travels_in_its_own_header_and_nowhere_else():
+def test_the_key_is_sent_in_its_own_header_only():
     with FaultServer(whole(SAID)) as server, hub_at(server.url, options={"beta": "a,b"}) as hub:
         assert hub.complete(MODEL, "Hello").text == "Hi"
     request = server.requests[0]
@@ -92,7 +92,7 @@ def test_the_key_travels_in_its_own_header_and_nowhere_else():
 
 
 @pytest.mark.parametrize("end", ["/v1", "/v1/", "/anthropic"])
-def test_an_address_that_ends_in_the_version_is_not_given_it_twice(end):
+def test_a_url_that_ends_with_the_version_gets_it_once(end):
     with FaultServer(whole(SAID)) as server, hub_at(server.url + end) as hub:
         hub.complete(MODEL, "Hello")
     assert server.requests[0].target == ("/anthropic/v1/messages" if "anthropic" in end else "/v1/messages")
@@ -102,7 +102,7 @@ def test_a_text_is_one_message():
     assert sent("Hello") == {**FIXED, "messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]}
 
 
-def test_system_prompts_stand_apart_and_messages_of_one_role_are_one():
+def test_system_prompts_are_separated_and_messages_of_one_role_joined():
     body = sent(
         [
             {"role": "system", "content": "Be brief."},
@@ -191,7 +191,7 @@ def test_the_knobs():
     assert "temperature" not in body
 
 
-def test_a_budget_for_thinking_comes_on_top():
+def test_a_budget_for_thinking_is_added_to_max_tokens():
     thinking = {"type": "enabled", "budget_tokens": 2000}
     assert sent("?", options={"anthropic": {"thinking": thinking}})["max_tokens"] == 6096
     assert sent("?", max_tokens=3000, options={"anthropic": {"thinking": thinking}})["max_tokens"] == 3000
@@ -220,20 +220,20 @@ USER = {"role": "user", "content": "?"}
         ([USER], {"response_format": {"type": "json_object"}}, "json_object"),
     ],
 )
-def test_what_the_service_has_no_place_for_is_refused_before_anything_is_sent(messages, knobs, named):
+def test_a_request_that_the_api_cannot_express_is_refused_before_it_is_sent(messages, knobs, named):
     with FaultServer() as server, hub_at(server.url) as hub:
         with pytest.raises(providerhub.InvalidRequestError, match=named):
             hub.complete(MODEL, messages, **knobs)
         assert server.connected == 0
 
 
-def test_an_answer_held_to_a_schema_is_left_to_others():
+def test_a_request_for_a_json_schema_goes_to_another_provider():
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
     with hub_at("http://127.0.0.1:1") as hub, pytest.raises(NoCapableProviderError, match="no json schema"):
         hub.complete(MODEL, "?", response_format=form)
 
 
-def test_all_that_a_whole_answer_can_hold():
+def test_a_whole_answer_with_every_kind_of_content():
     blocks = (
         {"type": "thinking", "thinking": "hm", "signature": "s"},
         {"type": "redacted_thinking", "data": "x"},
@@ -249,7 +249,7 @@ def test_all_that_a_whole_answer_can_hold():
     assert answer.usage == Usage(18, 7, 10)
 
 
-def test_all_that_a_stream_can_hold():
+def test_a_stream_with_every_kind_of_content():
     tool = {"type": "tool_use", "id": "a", "name": "look", "input": {}}
     events = [
         START,
@@ -300,7 +300,7 @@ def test_asynchronously():
         (None, None),
     ],
 )
-def test_why_an_answer_ended(reason, expected):
+def test_finish_reasons(reason, expected):
     with FaultServer(whole(SAID, stop_reason=reason)) as server, hub_at(server.url) as hub:
         assert hub.complete(MODEL, "?").finish_reason == expected
 
@@ -334,7 +334,7 @@ def test_refusals_are_classed(status, kind, message, expected):
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-def test_overloaded_inside_a_stream_is_another_provider_s_turn():
+def test_overloaded_in_a_stream_makes_another_provider_answer():
     with (
         FaultServer(chunked([START, event("error", error=failure("overloaded_error")["error"])])) as bad,
         FaultServer(stream_of("ok")) as good,
@@ -370,7 +370,7 @@ def test_an_error_inside_a_successful_answer_is_classed_by_its_type(kind, expect
 
 
 @pytest.mark.parametrize("last", [(), STOP[:1], (event("error", error=failure("overloaded_error")["error"]),)])
-def test_what_ends_without_message_stop_was_cut(last):
+def test_a_stream_without_message_stop_was_cut(last):
     with FaultServer(chunked([START, text("par"), *last])) as server, hub_at(server.url) as hub:
         stream = hub.complete(MODEL, "?", stream=True)
         with pytest.raises(providerhub.StreamInterruptedError) as caught:
@@ -390,7 +390,7 @@ def test_what_ends_without_message_stop_was_cut(last):
         event("content_block_delta", index=0, delta=None),
     ],
 )
-def test_what_is_no_stream_is_no_answer(body):
+def test_a_body_that_is_not_a_stream_is_an_error(body):
     script = http_response(200, body, {"Content-Type": "text/event-stream"})
     expected = (providerhub.ProtocolError, providerhub.EmptyAnswerError)
     with FaultServer(script) as server, hub_at(server.url) as hub, pytest.raises(expected):
@@ -398,7 +398,7 @@ def test_what_is_no_stream_is_no_answer(body):
 
 
 @pytest.mark.parametrize("answer", [{}, {"content": "x"}, {"content": [5]}])
-def test_what_is_no_answer_is_a_protocol_error(answer):
+def test_an_invalid_answer_is_a_protocol_error(answer):
     with FaultServer(http_response(200, answer)) as server, hub_at(server.url) as hub, pytest.raises(providerhub.ProtocolError):
         hub.complete(MODEL, "?")
 
@@ -410,14 +410,14 @@ def test_a_whole_answer_where_a_stream_was_asked_for(kind):
         assert list(hub.complete(MODEL, "?", stream=True)) == ["Hi"]
 
 
-def test_a_stream_that_is_labelled_as_json_is_a_stream_all_the_same():
+def test_a_stream_with_the_content_type_of_json_is_read_as_a_stream():
     script = close_delimited([START, text("Hi"), *STOP], headers={"Content-Type": "application/json"})
     with FaultServer(script) as server, hub_at(server.url) as hub, hub.complete(MODEL, "?", stream=True) as stream:
         assert list(stream) == ["Hi"]
         assert "application/json" in stream.route.attempts[0].notes[0]
 
 
-def test_a_stream_is_the_same_wherever_a_read_begins():
+def test_a_stream_does_not_depend_on_where_reads_begin():
     """Also at the first event's brace. Which reads a socket gives is the kernel's affair, so the reader is fed directly."""
     body = b"".join([START, text("a"), text("é"), *STOP])
     for size in (1, 2, 3, 7):
@@ -438,7 +438,7 @@ def test_a_wrong_content_type_is_noted():
     assert "text/plain" in stream.completion.route.attempts[0].notes[0]
 
 
-def test_a_broken_answer_is_carried_on_without_a_seam():
+def test_a_broken_answer_is_continued_without_repeated_space():
     broken = chunked([START, text("Once upon a ")])
     rest = chunked([START, text(" time"), text(" there was"), *STOP])
     with FaultServer(broken, rest) as server:
@@ -453,12 +453,12 @@ def test_a_broken_answer_is_carried_on_without_a_seam():
     assert told == "Once upon a time there was"
 
 
-def test_models_that_do_not_promise_it_are_not_made_to_carry_on():
+def test_models_without_prefill_do_not_continue_an_answer():
     with hub_at("http://127.0.0.1:1") as hub, pytest.raises(NoCapableProviderError, match="no prefill"):
         hub.complete("claude-opus-9", "?", stream=True, on_interrupt="continue")
 
 
-def test_a_refused_key_shows_nowhere(caplog):
+def test_a_refused_key_is_shown_nowhere(caplog):
     refusal = http_response(401, failure("authentication_error", f"invalid x-api-key {CANARY}"))
     with FaultServer(refusal) as server, hub_at(server.url) as hub, pytest.raises(providerhub.AuthenticationError) as caught:
         hub.complete(MODEL, "?")
@@ -478,7 +478,7 @@ def test_the_service_lists_its_models():
     assert server.requests[0].header("x-api-key") == CANARY
 
 
-def test_what_is_no_list_of_models_says_so():
+def test_an_invalid_list_of_models_is_an_error():
     with (
         FaultServer(http_response(200, {"models": CANARY})) as server,
         pytest.raises(providerhub.ProtocolError, match="list") as caught,
@@ -488,7 +488,7 @@ def test_what_is_no_list_of_models_says_so():
 
 
 @pytest.mark.parametrize(("name", "value"), [("max_tokens", "many"), ("max_tokens", 0), ("beta", "a\r\nX-Other: 1")])
-def test_unusable_settings_are_named(name, value):
+def test_the_error_for_an_invalid_setting_names_it(name, value):
     with pytest.raises(providerhub.ConfigurationError, match=name):
         create(ProviderConfig(name="anthropic", url="http://127.0.0.1:1", options={name: value}))
 

@@ -59,12 +59,12 @@ def test_the_last_message_counts_and_its_parts_are_joined(hub):
 
 
 @pytest.mark.parametrize("parts", [[{"type": "image_url", "image_url": {"url": "data:,"}}]])
-def test_what_it_cannot_do_is_left_to_others(hub, parts):
+def test_unsupported_requests_go_to_another_provider(hub, parts):
     with pytest.raises(providerhub.NoCapableProviderError, match="no images"):
         hub.complete("echo-1", [{"role": "user", "content": parts}])
 
 
-def test_nothing_but_tool_calls_has_no_words():
+def test_a_message_of_tool_calls_only_has_no_words():
     provider = providerhub_echo.Echo(providerhub.ProviderConfig(name="echo"))
     request = providerhub.Request("echo-1", [{"role": "assistant", "content": None, "tool_calls": [{}]}])
     assert pieces(provider, request) == [providerhub.Finish("stop")]

@@ -1,4 +1,4 @@
-"""The bridge, with the models that `llm-echo` brings: what goes in, what comes out, and what becomes of errors."""
+"""The bridge, with the models of `llm-echo`: requests, answers and errors."""
 
 import asyncio
 import json
@@ -76,7 +76,7 @@ def ask(request):
 
 
 def told(completion):
-    """What the model says that it was given."""
+    """Return the request as the model repeats it."""
     return json.loads(completion.text)
 
 
@@ -91,7 +91,7 @@ def test_a_model_of_llm_answers(ask, stream):
     assert completion.provider == "llm"
 
 
-def test_a_bare_name_is_found_by_asking_llm(ask):
+def test_a_name_alone_is_found_by_listing_llm_s_models(ask):
     assert ask("echo", "Hello").provider == "llm"
 
 
@@ -100,18 +100,18 @@ def test_an_alias_that_llm_knows_works(ask, tmp_path):
     assert told(ask("llm/parrot", "Hello"))["prompt"] == "Hello"
 
 
-def test_what_is_offered_says_what_it_can():
+def test_listed_models_state_their_capabilities():
     plan = Hub(Settings(allow={"llm"})).explain("llm/echo", "x", stream=True, tools=[TOOL])
     assert str(plan.candidates[0]) == "llm/echo"
 
 
-def test_what_a_model_cannot_is_refused_before_it_is_asked(ask):
+def test_an_unsupported_request_is_refused_before_it_is_sent(ask):
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
     with pytest.raises(NoCapableProviderError, match="llm/echo"):
         ask("llm/echo", "x", response_format=form)
 
 
-def test_a_conversation_goes_in_whole(ask):
+def test_the_whole_conversation_is_passed(ask):
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "One"},
@@ -123,7 +123,7 @@ def test_a_conversation_goes_in_whole(ask):
     assert [attachment["type"] for attachment in said["attachments"]] == ["image/png"]
 
 
-def test_tools_come_and_go(ask):
+def test_tools_and_tool_results_are_passed(ask):
     wanted = json.dumps({"prompt": "x", "tool_calls": [{"name": "add", "arguments": {"a": 1}}]})
     completion = ask("llm/echo", wanted, tools=[TOOL], stream=True)
     (call,) = completion.tool_calls
@@ -143,14 +143,14 @@ def test_tools_come_and_go(ask):
     assert said["tool_results"] == [{"name": "add", "output": "2", "tool_call_id": "c1"}]
 
 
-def test_reasoning_is_told_apart():
+def test_reasoning_is_separate_from_text():
     with Hub(Settings(allow={"llm"})) as hub:
         stream = hub.complete("llm/echo", "x", stream=True, options={"llm": {"thinking": True}})
         assert any(isinstance(event, ReasoningDelta) for event in stream.events())
         assert stream.completion.reasoning.startswith("First I consider")
 
 
-def test_a_knob_that_the_model_lacks_is_noted(ask):
+def test_an_argument_that_the_model_lacks_is_noted(ask):
     completion = ask("llm/echo", "x", temperature=0.5, max_tokens=5)
     assert completion.route.attempts[0].notes == (
         "the model has no option temperature, so it was left out",
@@ -163,25 +163,25 @@ def test_an_option_that_the_model_lacks_is_noted(ask):
     assert completion.route.attempts[0].notes == ("the model has no option no_such_option, so it was left out",)
 
 
-def test_an_option_that_the_model_refuses_is_the_callers(ask):
+def test_an_option_that_the_model_refuses_is_an_invalid_request(ask):
     with pytest.raises(InvalidRequestError, match="example_bool"):
         ask("llm/echo", "x", options={"llm": {"example_bool": "perhaps"}})
 
 
-def test_a_model_that_nobody_has(ask):
+def test_an_unknown_model(ask):
     with pytest.raises(ModelNotFoundError, match="no-such-model"):
         ask("llm/no-such-model", "x")
 
 
-def test_a_missing_key_is_told_with_its_remedy(ask):
+def test_the_error_for_a_missing_key_names_the_command(ask):
     with pytest.raises(AuthenticationError, match="llm keys set echo-needs-key"):
         ask("llm/echo-needs-key", "x")
 
 
-def test_a_key_of_ours_takes_the_place_of_those_that_llm_keeps(ask, caplog):
+def test_a_configured_key_replaces_the_keys_stored_by_llm(ask, caplog):
     config = ProviderConfig(api_key=Secret(CANARY))
     completion = ask("llm/echo-needs-key", "x", config=config)
-    assert told(completion)["key"] == CANARY  # this model repeats it: that is how we know that it was given
+    assert told(completion)["key"] == CANARY  # the model repeats the key that it was given
     assert CANARY not in caplog.text
     assert CANARY not in str(completion.route)
     assert CANARY not in repr(config)
@@ -197,23 +197,23 @@ def test_a_key_of_ours_takes_the_place_of_those_that_llm_keeps(ask, caplog):
         ({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{"}}]}, "not JSON"),
     ],
 )
-def test_what_cannot_be_expressed_is_named(ask, message, expected):
+def test_the_error_names_the_part_that_llm_cannot_express(ask, message, expected):
     with pytest.raises(InvalidRequestError, match=expected):
         ask("llm/echo", [message])
 
 
 @pytest.mark.parametrize("knobs", [{"tools": [TOOL], "tool_choice": "required"}, {"response_format": {"type": "json_object"}}])
-def test_a_knob_that_llm_lacks_is_refused(ask, knobs):
+def test_an_argument_that_llm_lacks_is_refused(ask, knobs):
     with pytest.raises(InvalidRequestError, match="llm"):
         ask("llm/echo", "x", **knobs)
 
 
-def test_tools_are_kept_from_a_model_that_may_not_call_any():
+def test_tool_choice_none_passes_no_tools():
     request = Request("echo", [{"role": "user", "content": "x"}], tools=[TOOL], tool_choice="none")
     assert response_of(llm.get_model("echo"), request, CallContext(Timeout()), None).prompt.tools == []
 
 
-def test_a_conversation_is_there_for_plugins_that_read_it_either_way(ask):
+def test_old_and_new_plugins_of_llm_read_the_conversation(ask):
     call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
     messages = [
         {"role": "system", "content": "Be brief."},
@@ -278,12 +278,12 @@ class Refused(Exception):  # noqa: N818 -- any class with a status
         (ValueError("wrong"), BadRequestError),
     ],
 )
-def test_what_models_raise_is_classed(raised, expected):
+def test_exceptions_of_models_are_translated(raised, expected):
     assert type(mapped(raised, str)) is expected
 
 
 @pytest.mark.parametrize("raised", [RuntimeError("odd"), ServerError("down"), OSError("odd")])
-def test_what_is_understood_already_stays(raised):
+def test_provider_errors_stay_as_they_are(raised):
     assert mapped(raised, str) is raised
 
 
@@ -325,7 +325,7 @@ class Sync(Failing):
 
 
 class Told(llm.Model):
-    """Says what some services say of an answer."""
+    """Adds fields to the answer as some services do."""
 
     model_id = "told"
 
@@ -356,7 +356,7 @@ def extra():
     llm.pm.unregister(plugin)
 
 
-def test_a_key_shows_in_no_error(ask, extra, caplog):
+def test_errors_do_not_contain_the_configured_key(ask, extra, caplog):
     extra(Failing())
     with pytest.raises(StreamInterruptedError) as caught:
         ask("llm/failing", "x", config=ProviderConfig(api_key=CANARY), stream=True)
@@ -365,7 +365,7 @@ def test_a_key_shows_in_no_error(ask, extra, caplog):
     assert "***" in str(caught.value)
 
 
-def test_a_key_of_llm_s_shows_in_no_error(ask, extra, monkeypatch):
+def test_errors_do_not_contain_a_key_of_llm(ask, extra, monkeypatch):
     class Keyed(llm.KeyModel):
         model_id, needs_key, key_env_var = "keyed", "keyed", "SOME_KEY"
 
@@ -381,7 +381,7 @@ def test_a_key_of_llm_s_shows_in_no_error(ask, extra, monkeypatch):
     assert "refused ***" in str(caught.value)
 
 
-def test_what_a_service_says_of_its_answer_is_handed_on(ask, extra):
+def test_the_finish_reason_of_the_service_is_passed_on(ask, extra):
     extra(Told())
     answer = ask("llm/told", "x")
     assert (answer.finish_reason, answer.usage) == ("length", Usage(5, 4, 3, 2))
@@ -391,7 +391,7 @@ def slow_hub(**phases):
     return Hub(Settings(allow={"llm"}, timeout=Timeout(**phases)))
 
 
-def test_a_silent_asynchronous_model_is_given_up(extra):
+def test_a_silent_asynchronous_model_times_out(extra):
     async def ask():
         model = Slow()
         extra(Sync(), model)
@@ -406,7 +406,7 @@ def test_a_silent_asynchronous_model_is_given_up(extra):
 
 
 @pytest.mark.parametrize("how", ["cancel", "close"])
-def test_an_asynchronous_model_that_nobody_wants_any_more_is_closed(extra, how):
+def test_an_abandoned_asynchronous_model_is_closed(extra, how):
     async def ask():
         model = Slow()
         extra(Sync(), model)
@@ -429,7 +429,7 @@ def test_an_asynchronous_model_that_nobody_wants_any_more_is_closed(extra, how):
     asyncio.run(ask())
 
 
-def test_a_model_without_an_asynchronous_side_works_in_a_thread(extra):
+def test_a_model_without_an_asynchronous_side_runs_in_a_thread(extra):
     class Plain(llm.Model):
         model_id, can_stream = "plain", True
 
@@ -444,7 +444,7 @@ def test_a_model_without_an_asynchronous_side_works_in_a_thread(extra):
     assert asyncio.run(ask()) == ["One ", "two"]
 
 
-def test_a_silent_model_without_an_asynchronous_side_is_given_up(extra):
+def test_a_silent_model_without_an_asynchronous_side_times_out(extra):
     go_on = threading.Event()
 
     class Plain(llm.Model):

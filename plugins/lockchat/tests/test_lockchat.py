@@ -53,7 +53,7 @@ def test_tokens_come_one_by_one(url):
 
 @pytest.mark.parametrize("fault", sorted(set(FAULTS) - {"cut", "stall", "model-not-found", "rate-limit"}))
 @pytest.mark.parametrize("stream", [False, True])
-def test_each_fault_is_an_error_of_the_tree(fault, stream):
+def test_each_fault_raises_its_error(fault, stream):
     with serve(fault=fault) as bad, hub_at(bad) as hub, pytest.raises(providerhub.ProviderError) as caught:
         hub.complete("gpt-4", "Hello", stream=stream)
     assert caught.value.route.attempts
@@ -61,7 +61,7 @@ def test_each_fault_is_an_error_of_the_tree(fault, stream):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_model_that_goes_missing_inside_the_answer_is_tried_twice_and_is_then_a_value_error(stream):
+def test_a_model_missing_inside_the_answer_is_tried_twice_and_then_a_value_error(stream):
     with serve(fault="model-not-found") as bad, hub_at(bad) as hub, pytest.raises(ValueError, match="gpt-4") as caught:
         hub.complete("gpt-4", "Hello", stream=stream)
     assert isinstance(caught.value, providerhub.ModelNotFoundError)
@@ -69,7 +69,7 @@ def test_a_model_that_goes_missing_inside_the_answer_is_tried_twice_and_is_then_
 
 
 @pytest.mark.parametrize("fault", ["cut", "stall"])
-def test_what_breaks_midway_keeps_the_partial_text(fault):
+def test_an_interrupted_answer_keeps_its_partial_text(fault):
     with serve(fault=fault, delay=0.0) as bad, hub_at(bad) as hub:
         stream = hub.complete("gpt-4", "Hello", stream=True)
         with pytest.raises(providerhub.StreamInterruptedError) as caught:
@@ -97,7 +97,7 @@ def test_without_an_address_the_variable_is_named(monkeypatch):
         providerhub.Hub().complete("gpt-4", "Hello")
 
 
-def test_a_key_does_not_travel_unencrypted():
+def test_a_key_is_not_sent_unencrypted():
     with hub_at("http://lockchat.example", api_key="canary-key") as hub, pytest.raises(providerhub.ProviderHubError) as caught:
         hub.complete("gpt-4", "Hello")
     assert "https" in str(caught.value)
@@ -129,7 +129,7 @@ def recorder():
         thread.join()
 
 
-def test_what_goes_on_the_wire(recorder):
+def test_the_request_that_is_sent(recorder):
     with hub_at(f"http://127.0.0.1:{recorder.server_port}", api_key="canary-key") as hub:
         hub.complete("gpt-4", "Hello", options={"lockchat": {"top_p": 1}})
     path, headers, body = recorder.seen[0]

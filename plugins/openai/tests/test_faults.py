@@ -75,11 +75,11 @@ SCRIPTS = {
 
 
 SILENT = {"silence", "no event", "comments", "stall", "comments only"}
-"""Only what waits for a clock gets a short one: a machine under load must not turn the others into timeouts."""
+"""Only scenarios that wait for a timeout get a short one: on a busy machine the others must not time out."""
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_every_failure_before_content_is_classed_alike(hub_at, sync_and_async, name):
+def test_every_failure_before_content_raises_the_same_in_both_transports(hub_at, sync_and_async, name):
     found = []
     for ask in sync_and_async:
         with FaultServer(SCRIPTS[name]) as server, hub_at(server.url, timeout=SHORT if name in SILENT else None) as hub:
@@ -106,7 +106,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_every_break_after_content_keeps_the_text_and_is_classed_alike(hub_at, sync_and_async, name):
+def test_every_break_after_content_keeps_the_text_in_both_transports(hub_at, sync_and_async, name):
     found = []
     for ask in sync_and_async:
         with FaultServer(BROKEN[name]) as server, hub_at(server.url, timeout=SHORT if name in SILENT else None) as hub:
@@ -118,7 +118,7 @@ def test_every_break_after_content_keeps_the_text_and_is_classed_alike(hub_at, s
     assert found[0][0] == "Hello"
 
 
-def test_what_cannot_be_connected_to(hub_at, sync_and_async):
+def test_failures_to_connect(hub_at, sync_and_async):
     for ask in sync_and_async:
         with (
             refusing_url() as url,
@@ -151,7 +151,7 @@ def test_a_certificate_is_checked(hub_at, ask, tmp_path):
             assert ask(hub).text == "Hi"
 
 
-def test_a_redirect_s_target_gets_nothing(hub_at, ask):
+def test_a_redirect_is_not_followed(hub_at, ask):
     with FaultServer(openai_stream("Hi")) as target:
         for status in (301, 302, 307, 308):
             script = http_response(status, b"", {"Location": f"{target.url}/v1/chat/completions"})
@@ -238,7 +238,7 @@ def test_a_stream_that_another_task_closes_ends(hub_at):
         asyncio.run(close(hub, server))
 
 
-def test_a_connection_serves_again_in_its_own_loop_only(hub_at):
+def test_a_connection_is_reused_in_its_own_loop_only(hub_at):
     async def ask_twice(hub):
         for _ in range(2):
             async with await hub.acomplete("openai/m", "?", stream=True) as stream:
@@ -252,7 +252,7 @@ def test_a_connection_serves_again_in_its_own_loop_only(hub_at):
             server.client_gone(loops - 1)
 
 
-def test_a_connection_with_something_behind_the_end_mark_does_not_serve_again(hub_at, ask):
+def test_a_connection_with_bytes_after_the_end_mark_is_not_reused(hub_at, ask):
     done = b"data: [DONE]\n\n"
     whole = b"".join([event(openai_chunk("Hi", finish_reason="stop")), done])
     # With the end mark, or after it; the body ends at once.
@@ -264,7 +264,7 @@ def test_a_connection_with_something_behind_the_end_mark_does_not_serve_again(hu
             assert server.connected == 2
 
 
-def test_a_stream_is_one_whatever_its_type_says(hub_at, ask):
+def test_a_stream_is_recognised_without_its_content_type(hub_at, ask):
     script = chunked(sse(HELLO, openai_chunk(finish_reason="stop")), headers={"Content-Type": "application/json"})
     with FaultServer(script) as server, hub_at(server.url) as hub:
         answer = ask(hub)
@@ -272,7 +272,7 @@ def test_a_stream_is_one_whatever_its_type_says(hub_at, ask):
     assert "application/json" in answer.route.attempts[0].notes[0]
 
 
-def test_closing_the_hub_closes_what_a_running_loop_keeps(hub_at):
+def test_closing_the_hub_closes_the_connections_of_a_running_loop(hub_at):
     async def ask_and_close(hub, server):
         await hub.acomplete("openai/m", "?")
         hub.close()
@@ -284,7 +284,7 @@ def test_closing_the_hub_closes_what_a_running_loop_keeps(hub_at):
         asyncio.run(ask_and_close(hub, server))
 
 
-def test_closing_the_hub_lets_an_answer_under_way_come_to_its_end(hub_at):
+def test_closing_the_hub_does_not_cut_a_running_answer(hub_at):
     async def read_on(hub, server):
         async with await hub.acomplete("openai/m", "?", stream=True) as stream:
             tokens = aiter(stream)
@@ -302,7 +302,7 @@ def test_closing_the_hub_lets_an_answer_under_way_come_to_its_end(hub_at):
 
 
 @pytest.mark.parametrize("start", [0.0, 1e9])
-def test_a_call_with_a_clock_of_its_own_waits_in_the_loop_s_time(start):
+def test_a_call_with_another_clock_waits_in_the_loop_s_time(start):
     from providerhub_openai.provider import create
 
     async def use(server):
@@ -351,7 +351,7 @@ def test_many_streams_at_once(hub_at):
         assert asyncio.run(all_of_them(hub)) == [["a", "b"]] * 150
 
 
-def test_the_idle_clocks_stand_while_the_consumer_holds_a_token(hub_at):
+def test_the_idle_timeouts_do_not_run_while_the_caller_holds_a_token(hub_at):
     async def slowly(hub, server):
         async with await hub.acomplete("openai/m", "?", stream=True) as stream:
             tokens = aiter(stream)

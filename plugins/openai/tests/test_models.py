@@ -1,4 +1,4 @@
-"""What services say of their models, each in its own way."""
+"""The lists of models of several services, each with fields of its own."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_the_service_is_asked_with_the_key(path, target):
     assert (request.method, request.target, request.header("authorization")) == ("GET", target, f"Bearer {CANARY}")
 
 
-def test_a_bare_list_will_do_and_what_has_no_name_is_passed_over():
+def test_a_bare_list_is_accepted_and_entries_without_a_name_are_skipped():
     found, _ = listed('[{"id": "a"}, {"id": " "}, {"object": "model"}, 5]')
     assert [model.name for model in found] == ["a"]
 
@@ -58,7 +58,7 @@ def test_a_bare_list_will_do_and_what_has_no_name_is_passed_over():
         ({"context_length": "many", "pricing": {"prompt": "free"}, "architecture": None, "capabilities": []}, {}),
     ],
 )
-def test_what_a_service_says_of_a_model_is_used(entry, expected):
+def test_the_capabilities_that_a_service_states_are_used(entry, expected):
     (found,), _ = listed({"data": [{"id": "a", **entry}]})
     told = {name: getattr(found, name) for name in ModelInfo.__slots__ if hasattr(found, name)}
     silent = {name: getattr(ModelInfo("a", supports_stream=True), name) for name in told if not name.startswith("__")}
@@ -81,7 +81,7 @@ def test_what_a_service_says_of_a_model_is_used(entry, expected):
         ("whisper-1", False),
     ],
 )
-def test_of_openai_s_own_those_that_answer_chats_are_taken(name, answers):
+def test_only_the_chat_models_of_openai_are_listed(name, answers):
     assert _chats(name) is answers
 
 
@@ -89,17 +89,17 @@ def test_of_openai_s_own_those_that_answer_chats_are_taken(name, answers):
     ("name", "window", "images"),
     [("gpt-4.1-mini", 1_047_576, True), ("gpt-4-0613", 8_192, False), ("gpt-4-turbo", 128_000, True), ("gpt-9", None, None)],
 )
-def test_what_is_known_of_openai_s_own(name, window, images):
+def test_the_known_models_of_openai(name, window, images):
     assert _openai_model(name) == ModelInfo(name, supports_stream=True, supports_images=images, context_window=window)
 
 
 @pytest.mark.parametrize("body", ["<html>", {"models": []}, {"data": {}}])
-def test_what_is_no_list_says_so(body):
+def test_an_invalid_list_is_an_error(body):
     with pytest.raises(providerhub.ProtocolError):
         listed(body)
 
 
-def test_a_name_that_nobody_declares_is_looked_for_at_the_service():
+def test_the_service_is_asked_for_an_undeclared_name():
     models = http_response(200, {"data": [{"id": "found"}]})
     answer = http_response(200, {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]})
     with FaultServer(models, answer) as server:
@@ -111,7 +111,7 @@ def test_a_name_that_nobody_declares_is_looked_for_at_the_service():
             assert hub.complete("found", "Hello").provider == "local"
 
 
-def test_a_refused_listing_shows_no_key(caplog):
+def test_the_error_of_a_refused_listing_does_not_contain_the_key(caplog):
     refusal = http_response(401, {"error": {"message": f"wrong key {CANARY}"}})
     with FaultServer(refusal) as server, pytest.raises(providerhub.AuthenticationError) as caught:
         discover(ProviderConfig(name="openai", url=server.url, api_key=CANARY))

@@ -1,4 +1,4 @@
-"""What the plugin sends, and what it makes of answers, over real sockets and both ways."""
+"""The requests that the plugin sends and the answers that it reads, over real sockets, in both transports."""
 
 import json
 import subprocess
@@ -52,7 +52,7 @@ def test_a_key_or_another_address_is_enough(monkeypatch):
         assert own_record(hub).state == "ready"
 
 
-def test_the_environment_tells_where_and_who(hub_at, monkeypatch, ask):
+def test_the_environment_sets_the_url_and_the_billing(hub_at, monkeypatch, ask):
     with FaultServer(STREAM) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
         monkeypatch.setenv("OPENAI_API_KEY", CANARY)
@@ -83,12 +83,12 @@ def test_a_local_server_gets_no_key(hub_at, ask):
         ("https://generativelanguage.googleapis.com/v1beta/openai", ""),
     ],
 )
-def test_a_bare_host_means_its_first_version(url, path):
+def test_a_bare_host_stands_for_its_v1(url, path):
     assert prefix(ProviderConfig(url=url)) == path
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_everything_asked_for_is_sent(hub_at, ask, stream):
+def test_every_field_of_a_request_is_sent(hub_at, ask, stream):
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "?"}, image]}]
     knobs = {"temperature": 0.5, "max_tokens": 9, "stop": ["x"], "seed": 7, "tools": [TOOL], "tool_choice": "auto"}
@@ -101,7 +101,7 @@ def test_everything_asked_for_is_sent(hub_at, ask, stream):
     assert body == expected
 
 
-def test_token_counts_may_be_left_out_of_streams(hub_at, ask):
+def test_stream_usage_can_be_switched_off(hub_at, ask):
     with FaultServer(STREAM, repeat=True) as server:
         with hub_at(server.url, options={"stream_usage": "no"}) as hub:
             ask(hub)
@@ -110,7 +110,7 @@ def test_token_counts_may_be_left_out_of_streams(hub_at, ask):
     assert all("stream_options" not in request.json() for request in server.requests)
 
 
-def test_openai_s_own_models_take_the_new_name_of_max_tokens():
+def test_openai_itself_gets_max_completion_tokens():
     request = providerhub.Request("o3", [{"role": "user", "content": "Hello"}], max_tokens=5)
     ours = create(ProviderConfig(name="openai", url="https://api.openai.com/v1")).body(request)
     assert (ours["max_completion_tokens"], "max_tokens" in ours) == (5, False)
@@ -120,17 +120,17 @@ def test_openai_s_own_models_take_the_new_name_of_max_tokens():
 
 
 @pytest.mark.parametrize("setting", ["organization", "project"])
-def test_what_no_header_can_carry_is_refused(setting):
+def test_a_setting_that_no_header_can_carry_is_refused(setting):
     with pytest.raises(providerhub.ConfigurationError, match=setting):
         create(ProviderConfig(name="openai", url="http://127.0.0.1:1", options={setting: "a\r\nX-Other: 1"}))
 
 
-def test_a_switch_is_yes_or_no():
+def test_stream_usage_is_yes_or_no():
     with pytest.raises(providerhub.ConfigurationError, match="stream_usage"):
         create(ProviderConfig(name="openai", url="http://127.0.0.1:1", options={"stream_usage": "perhaps"}))
 
 
-def test_all_that_a_stream_can_hold(hub_at, ask):
+def test_a_stream_with_every_kind_of_content(hub_at, ask):
     call = {"index": 0, "id": "c1", "function": {"name": "look", "arguments": '{"a":'}}
     rest = {"index": 0, "function": {"arguments": "1}"}}
     usage = {
@@ -159,13 +159,13 @@ def test_a_whole_answer_where_a_stream_was_asked_for(hub_at, ask):
         assert ask(hub).text == "Hi"
 
 
-def test_a_whole_answer_that_is_not_labelled_so(hub_at, ask):
+def test_a_whole_answer_without_a_content_type(hub_at, ask):
     script = http_response(200, openai_completion("Hi"), {"Content-Type": "text/event-stream"})
     with FaultServer(script) as server, hub_at(server.url) as hub:
         assert ask(hub).text == "Hi"
 
 
-def test_an_unlabelled_error_is_told_at_once(hub_at, ask):
+def test_an_error_without_a_content_type_is_raised_at_once(hub_at, ask):
     script = chunked([json.dumps(openai_error("slow down", kind="rate_limit_error")).encode(), Hold()], end=False)
     with FaultServer(script) as server, hub_at(server.url) as hub, pytest.raises(providerhub.RateLimitError):
         ask(hub)
@@ -178,14 +178,14 @@ def test_a_request_of_more_than_a_mebibyte_arrives_whole(hub_at, ask):
 
 
 @pytest.mark.parametrize("value", [object(), float("nan")])
-def test_what_is_not_json_is_the_caller_s_to_mend(hub_at, ask, value):
+def test_a_payload_that_is_not_json_is_an_invalid_request(hub_at, ask, value):
     with FaultServer(STREAM) as server, hub_at(server.url) as hub:
         with pytest.raises(providerhub.InvalidRequestError, match="JSON"):
             ask(hub, options={"openai": {"x": value}})
         assert not server.requests
 
 
-def test_several_instances_keep_to_themselves():
+def test_several_instances_are_separate():
     with (
         FaultServer(http_response(200, openai_completion("one"))) as one,
         FaultServer(http_response(200, openai_completion("two"))) as two,
@@ -202,7 +202,7 @@ def test_several_instances_keep_to_themselves():
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_refused_key_shows_nowhere(hub_at, ask, stream, caplog):
+def test_a_refused_key_is_shown_nowhere(hub_at, ask, stream, caplog):
     body = openai_error(f"Incorrect API key provided: {CANARY}", code="invalid_api_key")
     refusal = http_response(401, body)
     with FaultServer(refusal) as server, hub_at(server.url) as hub, pytest.raises(providerhub.AuthenticationError) as caught:
@@ -229,7 +229,7 @@ print(sorted(declared), "aiohttp" in sys.modules)
 """
 
 
-def test_who_never_awaits_does_not_pay_for_the_asynchronous_client():
+def test_synchronous_calls_do_not_import_aiohttp():
     with FaultServer(WHOLE) as server:
         done = subprocess.run([sys.executable, "-c", LIGHT, server.url], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] False"

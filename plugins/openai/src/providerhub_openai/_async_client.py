@@ -186,7 +186,7 @@ class AsyncClient:
         if self._tls is None and self._url.startswith("https:"):
             import ssl  # slow to import; only https needs it
 
-            import certifi  # as above
+            import certifi
 
             trusted = self._bundle or certifi.where()
             folder = Path(trusted).is_dir()
