@@ -67,18 +67,7 @@ class OpenAIChatProvider:
         return None
 
     def stream(self, request: Request, call: CallContext) -> Iterator[Piece]:
-        """Answer a request; see `Provider.stream`.
-
-        Args:
-            request: The request.
-            call: The call: its timeouts and whether it is cancelled.
-
-        Yields:
-            The pieces of the answer, as they come.
-
-        Raises:
-            ProviderError: The service refused, or the exchange failed.
-        """
+        """Answer a request; see `Provider.stream`."""
         body = self.body(request)
         with self.http.post(self.path, body, call, stream=request.stream) as answer:
             kind = answer.headers.get("content-type", "").lower()
@@ -134,11 +123,6 @@ class OpenAIChatProvider:
                 break
         yield from reading.end()
 
-    def _refuse_error(self, data: bytes) -> None:
-        """Raise if the beginning of a whole answer is an error. The service may leave the connection open after it."""
-        with contextlib.suppress(ProtocolError):  # the object is not complete yet
-            openai_chat.refuse_error(openai_chat.parse(data))
-
     def _error_event(self, data: bytes) -> ProviderError:
         """Return the error of an event of type `error`."""
         error = self._parsed(data)
@@ -150,10 +134,6 @@ class OpenAIChatProvider:
             return decoder.feed(data)
         except SSELimitError as error:
             raise ProtocolError(str(error)) from error
-
-    def _note_kind(self, call: CallContext, kind: str) -> None:
-        if kind and "event-stream" not in kind:
-            call.note(f"the stream came with the content type {kind!r}")
 
     def _refuse_stray(self, line: bytes) -> None:
         """Raise at once, not at the connection's end, if a line outside of events is an error or a web page.
@@ -249,7 +229,8 @@ class ChatReading:
         for event in provider._decoded(decoder, data):
             if not self._any_event:
                 self._any_event = True
-                provider._note_kind(self._call, self._kind)
+                if self._kind and "event-stream" not in self._kind:
+                    self._call.note(f"the stream came with the content type {self._kind!r}")
             if type(event) is not bytes:
                 raise provider._error_event(event)
             piece = fast(event)
@@ -273,7 +254,9 @@ class ChatReading:
         self._begun = bool(begin)
         if begin[:1] != b"{":
             return False
-        self._provider._refuse_error(begin)
+        # An error is raised at once, since the service may leave the connection open after it.
+        with contextlib.suppress(ProtocolError):  # the object is not complete yet
+            openai_chat.refuse_error(openai_chat.parse(begin))
         return True
 
     def end(self) -> Iterator[Piece]:

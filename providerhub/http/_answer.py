@@ -34,13 +34,6 @@ class Answer:
 
     Use it in a `with` block. Leaving the block gives the connection back, or closes it if the body was not read to its end.
 
-    Args:
-        call: The call: its timeouts and whether it is cancelled.
-        active: The connection that the answer comes on.
-        timer: The timer of this answer; it runs already.
-        unsubscribe: Removes the connection's `abort` from the call's `on_cancel` callbacks.
-        limit: The most decoded bytes of the body.
-        name: The provider's name, for errors.
 
     Attributes:
         status: The HTTP status; 0 before the headers.

@@ -70,6 +70,9 @@ class _TLSPool(_PoolMixin, HTTPSConnectionPool):
 
 _POOLS = {"http": _PlainPool, "https": _TLSPool}
 
+_MAX_IDLE = 100
+"""The most connections that a pool keeps open between calls."""
+
 _MAX_TARGETS = 1000
 """How many paths `Transport` remembers in the form that the request line needs."""
 
@@ -79,7 +82,6 @@ class Transport:
 
     Args:
         url: The service's address, without a slash at its end. Paths are appended to it.
-        max_idle: The most connections kept open between calls; default 100.
         verify: `True` verifies certificates against certifi's bundle; a path names a file or folder of certificates instead.
         proxies: Proxy addresses by scheme, in the form that requests accepts; `None` for a direct connection.
 
@@ -87,13 +89,10 @@ class Transport:
         requests.RequestException: The address or the proxy is not valid.
     """
 
-    def __init__(
-        self, url: str, *, max_idle: int = 100, verify: bool | str = True, proxies: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, url: str, *, verify: bool | str = True, proxies: Mapping[str, str] | None = None) -> None:
         self._url = url
         # One pool for all paths: a service may have a path for each model.
-        route = _proxied(url, max_idle, verify=verify, proxies=proxies) if proxies else _direct(url, max_idle, verify=verify)
-        self._pool, self._target_of = route
+        self._pool, self._target_of = _proxied(url, verify=verify, proxies=proxies) if proxies else _direct(url, verify=verify)
         self._targets: dict[str, str] = {}
 
     def exchange(
@@ -113,8 +112,7 @@ class Transport:
             urllib3's response, its body unread.
 
         Raises:
-            urllib3.exceptions.HTTPError: The exchange failed.
-            OSError: The exchange failed.
+            Exception: The exchange failed: an `HTTPError` of urllib3 or an `OSError`.
         """
         return self._pool.urlopen(
             method, self._targets.get(path) or self._target(path), body=body, headers=headers, retries=False, redirect=False,
@@ -139,17 +137,17 @@ _Route = tuple[Any, Callable[[str], str]]
 """A pool, and a function that turns an address into the target of a request that goes through it."""
 
 
-def _direct(url: str, max_idle: int, *, verify: bool | str) -> _Route:
+def _direct(url: str, *, verify: bool | str) -> _Route:
     parts = parse_url(url)
     trusted = certifi.where() if isinstance(verify, bool) else verify
     place = "ca_cert_dir" if os.path.isdir(trusted) else "ca_certs"  # noqa: PTH112 -- importing pathlib would slow the start
     secure: dict[str, Any] = {"cert_reqs": "CERT_REQUIRED", place: trusted} if parts.scheme == "https" else {}
-    manager = PoolManager(num_pools=1, maxsize=max_idle, **secure)
+    manager = PoolManager(num_pools=1, maxsize=_MAX_IDLE, **secure)
     manager.pool_classes_by_scheme = _POOLS
     return manager.connection_from_host(parts.host, parts.port, parts.scheme), lambda whole: parse_url(whole).request_uri
 
 
-def _proxied(url: str, max_idle: int, *, verify: bool | str, proxies: Mapping[str, str]) -> _Route:
+def _proxied(url: str, *, verify: bool | str, proxies: Mapping[str, str]) -> _Route:
     from requests import PreparedRequest  # requests is slow to import; only proxies need it
     from requests.adapters import HTTPAdapter
     from requests.utils import select_proxy
@@ -160,7 +158,7 @@ def _proxied(url: str, max_idle: int, *, verify: bool | str, proxies: Mapping[st
         request.prepare_url(whole, None)
         return request
 
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=max_idle, max_retries=0)
+    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=_MAX_IDLE, max_retries=0)
     proxy = select_proxy(url, proxies)
     if proxy:
         proxy = proxy if "://" in proxy else f"http://{proxy}"  # HTTPAdapter completes it in the same way

@@ -55,10 +55,6 @@ _RETRY_DIGITS = 15
 class SSELimitError(ValueError):
     """The stream is longer than a limit of the decoder. Nothing more can be read from it.
 
-    Args:
-        limit: The limit: `"line"`, `"event"` or `"stream"`.
-        maximum: Its value in bytes.
-
     Attributes:
         limit: The limit: `"line"`, `"event"` or `"stream"`.
         maximum: Its value in bytes.
