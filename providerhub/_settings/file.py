@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -170,7 +171,7 @@ class _Reading:
 
     def __init__(self, path: str, mode: int, lines: dict[Path, int]) -> None:
         self._path = path
-        self._mode = mode if os.name == "posix" else 0
+        self._mode = mode if sys.platform != "win32" else 0
         self._lines = lines
         self._problems: list[Problem] = []
 

@@ -6,6 +6,7 @@ import difflib
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,7 +71,7 @@ def _file(file: SettingsFile, *, is_sound: bool) -> Iterator[Finding]:
             text = f"there is no settings file at {path}"
             yield Finding("note", "settings", text, "none is needed while defaults and variables suffice")
         return
-    if os.name != "posix" or not stat.S_ISREG(state.st_mode):
+    if sys.platform == "win32" or not stat.S_ISREG(state.st_mode):
         return
     mode = stat.S_IMODE(state.st_mode)
     if mode & stat.S_IWOTH:
@@ -175,7 +176,7 @@ def _key(view: InstanceView, setting: Setting, settings: Settings, file: str | N
 
 
 def _others_may_read(path: str) -> bool:
-    return os.name == "posix" and bool(Path(path).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+    return sys.platform != "win32" and bool(Path(path).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 def _options(view: InstanceView, settings: Settings) -> Iterator[Finding]:

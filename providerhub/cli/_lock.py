@@ -37,19 +37,25 @@ def locked(path: Path) -> Iterator[None]:
         OSError: The file cannot be created or locked.
     """
     while True:
-        with path.open("ab") as file:
+        with contextlib.ExitStack() as closed, path.open("ab") as file:
             try:
                 _take(file.fileno())
             except (BlockingIOError, PermissionError):  # from flock, from msvcrt
                 raise HeldError from None
             if not _is_at(path, file.fileno()):
                 continue  # the last holder removed the file after it was opened here
+            if sys.platform == "win32":  # an open file cannot be removed there
+                closed.callback(_remove, path)
             try:
                 yield
             finally:
-                with contextlib.suppress(OSError):  # Windows does not remove an open file
-                    path.unlink()
+                _remove(path)
             return
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _is_at(path: Path, number: int) -> bool:

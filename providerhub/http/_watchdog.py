@@ -66,7 +66,8 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._reset()
-        os.register_at_fork(after_in_child=self._reset)
+        if hasattr(os, "register_at_fork"):  # absent on Windows
+            os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
         # Code enters the lock, not the condition: Ctrl-C while entering a `Condition` may leave it locked for ever.

@@ -34,6 +34,8 @@ CUT_AFTER = 2
 
 MODELS = ("gpt-4", "gpt-3.5-turbo")
 
+_LINGER_ZERO = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
 
 def reply(messages: list[Mapping[str, Any]]) -> list[str]:
     """Return the tokens of the sandbox's answer. The answer states that it comes from a sandbox.
@@ -142,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "rate-limit":
             self._whole(429, {"error": {"message": "the sandbox runs with the fault 'rate-limit'"}}, ("Retry-After", "1"))
         elif fault == "reset":
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
             self.close_connection = True
             self.connection.close()
         else:
