@@ -84,7 +84,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                 except Exception as error:  # any exception of a plugin is mapped
                     if self.closed():  # by another task: the error of its cut connection is not a failure
                         return
-                    # A reader of text would not see that the answer begins anew, and nothing is repeated silently.
+                    # A reader of text would not see that the answer starts again, and nothing is repeated silently.
                     _, head = await self._mend(error, allowed=self._prefill)
                     for first in texts_of(head):
                         yield first

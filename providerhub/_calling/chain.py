@@ -66,7 +66,7 @@ class Chain(Driver[Iterator[Piece], Runner]):
                 except Exception as error:  # any exception of a plugin is mapped
                     if self.closed():  # by another thread: the error of its cut connection is not a failure
                         return
-                    # A reader of text would not see that the answer begins anew, and nothing is repeated silently.
+                    # A reader of text would not see that the answer starts again, and nothing is repeated silently.
                     _, head = run_blocking(self._mend(error, allowed=self._prefill))
                     yield from texts_of(head)
         except BaseException:

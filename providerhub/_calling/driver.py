@@ -1,7 +1,7 @@
 """One call, written once for both drivers: attempts, races, waits, interruptions and reports.
 
-Everything up to the commit point is a coroutine here. What differs between threads and an event loop is five effects: `_ask`,
-`_race`, `_sleep`, `_cut` and `_settle`. In the synchronous driver the effects block and never suspend, so `run_blocking`
+Everything up to the commit point is a coroutine here. Threads and an event loop differ in five effects only: `_ask`, `_race`,
+`_sleep`, `_cut` and `_settle`. In the synchronous driver the effects block and never suspend, so `run_blocking`
 finishes such a coroutine in one step. The loops that hand pieces over exist twice, since a token must not pay for more.
 """
 
@@ -80,7 +80,7 @@ class Driver(Generic[Pieces, Runner]):
         timeout: The phases of the call, in seconds.
         deadline: The moment on `clock` at which the call is over.
         observers: Get each attempt and the route.
-        clock: The hub's clock.
+        clock: Monotonic time and sleeping, as the hub was given it.
         prefill: Whether a broken stream is carried on from its partial text.
     """
 
@@ -206,8 +206,8 @@ class Driver(Generic[Pieces, Runner]):
         """Carry on after an interruption, where the caller opted in.
 
         Args:
-            error: What broke the stream.
-            allowed: Whether the caller would see that the answer begins anew.
+            error: The failure that broke the stream.
+            allowed: Whether the caller would see that the answer starts again.
 
         Returns:
             The event that tells of it, and the first pieces of the new attempt.
@@ -374,7 +374,7 @@ def run_blocking(steps: Coroutine[Any, Any, Result]) -> Result:
     """Finish a coroutine whose effects block and never suspend.
 
     Args:
-        steps: The coroutine.
+        steps: A coroutine of the driver, not yet started.
 
     Returns:
         Its result.

@@ -21,7 +21,7 @@ def handle(
     """Return the value of a hub's `__reduce__`.
 
     Args:
-        make: The hub's class.
+        make: Makes a hub of settings: the hub's class.
         settings: The hub's settings, with the keys given there: the other process needs them.
         objects: The names of provider objects that the application registered.
 
@@ -39,7 +39,7 @@ def in_this_process(make: Callable[[Settings], Any], settings: Settings) -> Any:
     """Return this process's hub of some settings; make it at the first call.
 
     Args:
-        make: The hub's class.
+        make: Makes a hub of settings: the hub's class.
         settings: The settings of the hub.
     """
     # No lock, since a fork could leave it held. Two threads may make a hub each; both then return the first. The process

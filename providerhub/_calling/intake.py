@@ -17,20 +17,20 @@ from providerhub._values.checks import FLAG
 from providerhub._values.errors import InvalidRequestError
 
 ModelSpec = str | Model | Sequence[str | Model]
-"""What may stand for a model: a name, `"provider/name"`, a `Model`, or a sequence of these, tried in order."""
+"""The values of `model`: a name, `"provider/name"`, a `Model`, or a sequence of these, tried in order."""
 
 
 class CallSpec(NamedTuple):
     """One call, checked.
 
     Args:
-        model: The caller's `model`.
+        model: The model or models, as the caller named them.
         request: The request; its model is the first name that the caller gave.
         needs: The capabilities that the request needs.
         timeout: The phases of the call, in seconds.
         retry: Attempts, waits and hedging.
         strategy: The order of equal candidates.
-        on_interrupt: What to do when a stream breaks after its first content.
+        on_interrupt: The reaction when a stream breaks after its first content.
         hedge: Whether a slow attempt may get a second one beside it.
         options: Vendor-specific keywords by provider instance.
     """
@@ -58,7 +58,7 @@ def call_spec(
     """Check every argument before a plan is made.
 
     Args:
-        settings: The defaults.
+        settings: The hub's settings, which hold the defaults.
         registry: Knows the providers that `options` may name.
         model: The model or models, as at `Hub.complete`.
         messages: The conversation, as at `Hub.complete`.

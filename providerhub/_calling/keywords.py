@@ -103,7 +103,7 @@ class Knobs(TypedDict, total=False):
         Literal["raise", "restart", "continue"] | None,
         Keyword(
             one_of(ON_INTERRUPT),
-            """What to do when a stream breaks after its first content: `"raise"`; `"restart"` at the next candidate, shown as
+            """The reaction when a stream breaks after its first content: `"raise"`; `"restart"` at the next candidate, shown as
             `Restarted` by `Stream.events()` (a reader of plain text gets the error, since text cannot show the restart); or
             `"continue"` from the partial text, at models that declare `supports_prefill`. Default: `on_interrupt` of the
             settings.""",

@@ -17,9 +17,9 @@ class Observers:
     """The implementations of the observer hooks. False when there are none.
 
     Args:
-        started: Implementations of `providerhub_attempt_started`.
-        finished: Implementations of `providerhub_attempt_finished`.
-        call_finished: Implementations of `providerhub_call_finished`.
+        started: The implementations of the hook `providerhub_attempt_started`.
+        finished: The implementations of the hook `providerhub_attempt_finished`.
+        call_finished: The implementations of the hook `providerhub_call_finished`.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Rankers:
         """Return the order of the first implementation that has one.
 
         Args:
-            request: The caller's request.
+            request: The request of the call.
             candidates: The candidates of the plan, in the order that routing found.
 
         Returns:

@@ -31,7 +31,7 @@ class Pump(AsyncIterator[Piece]):
     """One thread that reads one iterator. The iterator is made, read and closed in that thread.
 
     Args:
-        begin: Makes the iterator.
+        begin: Makes the iterator, in the new thread.
         loop: The running event loop.
         call: Its `waiting_since` is set while the reader waits.
         limit: The most pieces that wait for the reader.

@@ -26,7 +26,7 @@ class Runner(threading.Thread):
     """The thread of one attempt.
 
     Args:
-        attempt: The attempt.
+        attempt: The attempt to run.
         ask: Asks the provider and pulls.
         ended: Called with the attempt and the result of its pull.
     """
@@ -92,7 +92,7 @@ class Race:
         """Wait for the next attempt to end its pull.
 
         Args:
-            seconds: The longest wait.
+            seconds: The longest time to wait.
 
         Returns:
             The attempt and its result, or `None` when the time is over.

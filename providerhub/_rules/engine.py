@@ -233,7 +233,7 @@ class Engine:
         """Report the first content of a streamed answer: the commit point.
 
         Args:
-            now: The moment.
+            now: The time in seconds.
             number: The number of the attempt; `None` for the only one.
         """
         winner = self._find(number)
@@ -247,7 +247,7 @@ class Engine:
         """Report the end of an open attempt's pieces.
 
         Args:
-            now: The moment.
+            now: The time in seconds.
             empty: Whether there was neither content nor a `Finish` event.
             number: The number of the attempt; `None` for the only one.
         """
@@ -265,8 +265,8 @@ class Engine:
         """Report the failure of an open attempt before the commit point.
 
         Args:
-            error: The failure.
-            now: The moment.
+            error: The failure, mapped to the error tree.
+            now: The time in seconds.
             number: The number of the attempt; `None` for the only one.
         """
         loser = self._find(number)
@@ -296,10 +296,10 @@ class Engine:
         """Report that the stream broke after the commit point.
 
         Args:
-            error: The failure.
-            now: The moment.
+            error: The failure, mapped to the error tree.
+            now: The time in seconds.
             completion: The answer so far.
-            may_restart: Whether the caller would see that the answer begins anew.
+            may_restart: Whether the caller would see that the answer starts again.
 
         Returns:
             `Fail` with `StreamInterruptedError`, or the next attempt's order where the caller opted in.

@@ -81,7 +81,7 @@ class Watchdog:
         """Run a timer until its deadline or until `stop`.
 
         Args:
-            timer: The timer.
+            timer: A timer with its deadline set.
 
         Raises:
             OSError: The thread cannot be started. The next call tries again.
@@ -96,7 +96,7 @@ class Watchdog:
         """Stop a timer. A second call does nothing.
 
         Args:
-            timer: The timer.
+            timer: A timer with its deadline set.
         """
         self._timers.discard(timer)
 
