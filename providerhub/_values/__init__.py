@@ -45,7 +45,8 @@ from providerhub._values.events import (
 )
 from providerhub._values.knobs import BreakerRules, BudgetRules, RetryPolicy, Timeout
 from providerhub._values.provider import CallContext, Provider
-from providerhub._values.request import Message, Model, Options, Request
+from providerhub._values.request import Message, Model, Request
+from providerhub._values.request import Options as Options
 from providerhub._values.route import Attempt, Candidate, Route, RoutePlan, Skip
 from providerhub._values.value import publish
 
@@ -53,7 +54,7 @@ __all__ = [
     "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AuthenticationError", "BadRequestError", "BreakerRules",
     "BudgetRules", "CallContext", "CallerError", "Candidate", "Completion", "ConfigurationError", "ContentPolicyError",
     "ContextLengthError", "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "InvalidRequestError", "Message",
-    "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "Options", "PluginError",
+    "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "PluginError",
     "ProtocolError", "Provider", "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError",
     "ProviderInfo", "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta",
     "Request", "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "Skip",
