@@ -41,7 +41,7 @@ def _debug_option() -> click.Option:
 
 
 def _with_debug(command: click.Command) -> click.Command:
-    """Let `--debug` stand behind the command too, where one adds it after an error; commands of a group included."""
+    """Accept `--debug` behind the command, too, where a user adds it after an error; also in the commands of a group."""
     if not any(parameter.name == "debug" for parameter in command.params):
         command.params.append(_debug_option())
     if isinstance(command, click.Group):
@@ -62,31 +62,17 @@ class Lazy(click.Group):
     """A group that imports a command when it runs. An error is printed as one line; Ctrl-C prints nothing."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List the commands' names: the core's in the overview's order, then the added ones.
-
-        Args:
-            ctx: Click's context.
-        """
+        """List the names of the commands: the core's in the overview's order, then the added ones."""
         return [*COMMANDS, *_added(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Give a stand-in with the help line, which is all that the overview and the completion of names need.
-
-        Args:
-            ctx: Click's context.
-            cmd_name: The command's name.
-        """
+        """Give a stand-in with the help line. The overview and the completion of names need no more."""
         if cmd_name in COMMANDS:
             return click.Command(cmd_name, short_help=COMMANDS[cmd_name][1])
         return click.Command(cmd_name, short_help=_added(ctx)[cmd_name].line) if cmd_name in _added(ctx) else None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        """Import the command.
-
-        Args:
-            ctx: Click's context.
-            args: The words behind the group's own options.
-        """
+        """Import the command that the words behind the group's own options name."""
         if args[0] in ELSEWHERE and args[0] not in _added(ctx) and not ctx.resilient_parsing:
             ctx.fail(f"The command {args[0]!r} is in another distribution: pip install {ELSEWHERE[args[0]]}")
         name, command, rest = super().resolve_command(ctx, args)
@@ -95,14 +81,11 @@ class Lazy(click.Group):
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was asked for.
-
-        Args:
-            ctx: Click's context.
+        """Run the command.
 
         Raises:
-            click.ClickException: The command failed; click prints the line and exits with 1.
-            click.exceptions.Exit: Ctrl-C; the exit code is 130, as a shell gives it.
+            click.ClickException: The command failed. Click prints the line and exits with 1.
+            click.exceptions.Exit: Ctrl-C. The exit code is 130, as in a shell.
         """
         try:
             return super().invoke(ctx)

@@ -20,7 +20,7 @@ class Extension(NamedTuple):
     """A command by its entry point.
 
     Args:
-        name: The command's name.
+        name: The name of the command.
         target: The click command, as `module:command`.
         distributions: The distributions that offer a command of this name. It is unusable when there are several.
     """

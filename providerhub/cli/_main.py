@@ -12,27 +12,27 @@ from importlib.util import find_spec
 NEEDED = ("click", "rich")
 COMPLETE = all(find_spec(name) is not None for name in NEEDED)
 _GARBAGE = 200_000
-"""New objects between two collections; a conversation or a batch gets there, a start does not."""
+"""New objects between two collections: a conversation or a batch reaches it, a start does not."""
 
-# Not inside `main`, where the check of the layers would take no notice of it.
+# At the top, so that the check of the layers sees the import.
 if COMPLETE:
     from providerhub.cli._app import app
 
 
 def main() -> None:
-    """Run the command line, or say which installation brings what it needs.
+    """Run the command line. Without its dependencies, print the command that installs them.
 
     Raises:
-        SystemExit: Always; 0 means success, 1 failure, 2 wrong usage, 130 Ctrl-C.
+        SystemExit: Always. The code is 0 for success, 1 for failure, 2 for wrong usage, 130 for Ctrl-C.
     """
     _open_closed()
-    # Imports make tens of thousands of objects that stay: looking through them again and again only slows the start.
+    # Imports make tens of thousands of objects that stay. Collecting them again and again only slows the start.
     gc.set_threshold(_GARBAGE)
     if not COMPLETE:
         sys.stderr.write('providerhub\'s command line needs: pip install "providerhub[cli]"\n')
         raise SystemExit(1)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # an answer may hold what the terminal's encoding has not
+        if isinstance(stream, io.TextIOWrapper):  # an answer may hold characters that the encoding lacks
             stream.reconfigure(errors="replace")
     try:
         app(prog_name="providerhub")
@@ -43,23 +43,22 @@ def main() -> None:
 
 
 def _open_closed() -> None:
-    """Give a standard stream that the parent closed something to be, lest a socket take its number.
+    """Open the null device for a standard stream that the parent closed, so that no socket takes its number.
 
-    What is read is empty, and errors go nowhere. An answer is not lost silently: standard output is there for reading
-    only, so that writing to it fails as it would on a full disk.
+    Standard output is opened for reading only: writing an answer to it fails, as on a full disk, and is not lost silently.
     """
     for name, number, flags in (("stdin", 0, os.O_RDONLY), ("stdout", 1, os.O_RDONLY), ("stderr", 2, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, flags)  # the lowest number that is free, which is this one
+            os.open(os.devnull, flags)  # takes the lowest free number, which is this one
         if getattr(sys, name) is None:
             stream = io.TextIOWrapper(io.FileIO(number, "r" if name == "stdin" else "w", closefd=False), encoding="utf-8")
             setattr(sys, name, stream)
 
 
 def _let_go() -> None:
-    """Leave nothing to write when the interpreter ends, where a reader that has gone would be a message of its own."""
+    """Flush the output now. When the reader has gone, the interpreter would print a message at its end."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

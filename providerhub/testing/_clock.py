@@ -1,4 +1,4 @@
-"""A clock that moves only when it is told to."""
+"""A clock that tests control."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import threading
 
 
 class FakeClock:
-    """Monotonic seconds under the test's control; sleeping on it takes no time.
+    """A monotonic clock under the test's control. Sleeping on it takes no time.
 
-    Pass the clock itself where a clock is wanted (calling it gives the time), and its methods as `sleep` or as an
-    asynchronous `sleep`. Safe to use from several threads.
+    Pass the clock to `Hub(clock=...)`. Calling the clock gives the time; `sleep` and `asleep` replace `time.sleep` and
+    `asyncio.sleep`. It is safe to use from several threads.
 
     Args:
-        start: The first reading, in seconds. Not zero by default, so that "never" and "at the start" stay apart.
+        start: The first reading, in seconds. The default is not 0, so that "never" and "at the start" differ.
 
     Attributes:
-        sleeps: Every sleep asked for so far, in seconds, in order.
+        sleeps: The length of every sleep so far, in seconds, in order.
     """
 
     def __init__(self, start: float = 1000.0) -> None:
@@ -29,44 +29,44 @@ class FakeClock:
         return self._now
 
     def monotonic(self) -> float:
-        """Give the time, in seconds, under the name that `time` has for it."""
+        """Give the time, in seconds, like `time.monotonic`."""
         return self._now
 
     def advance(self, seconds: float) -> None:
         """Let time pass without a sleep.
 
         Args:
-            seconds: How much; not negative, since this clock is monotonic.
+            seconds: The seconds to add; at least 0.
 
         Raises:
-            ValueError: It is negative or not finite.
+            ValueError: `seconds` is negative or not finite.
         """
         with self._lock:
             self._now += _checked(seconds)
 
     def sleep(self, seconds: float) -> None:
-        """Note a sleep and let its time pass at once.
+        """Record a sleep and let its time pass at once.
 
         Args:
-            seconds: How long; not negative.
+            seconds: The length of the sleep; at least 0.
 
         Raises:
-            ValueError: It is negative or not finite, as `time.sleep` would have it.
+            ValueError: `seconds` is negative or not finite.
         """
         with self._lock:
             self._now += _checked(seconds)
             self.sleeps.append(seconds)
 
     async def asleep(self, seconds: float) -> None:
-        """Note a sleep, let its time pass at once, and let the other tasks of the event loop run.
+        """Record a sleep, let its time pass at once, and let the other tasks of the event loop run.
 
         Args:
-            seconds: How long; not negative.
+            seconds: The length of the sleep; at least 0.
 
         Raises:
-            ValueError: It is negative or not finite.
+            ValueError: `seconds` is negative or not finite.
         """
-        import asyncio  # slow to import, and a synchronous test needs none of it
+        import asyncio  # slow to import, and a synchronous test does not need it
 
         self.sleep(seconds)
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""A provider that answers as told: for tests of what is built on a hub, without a network and without waiting."""
+"""Providers that play scripted answers, for tests of code that calls a hub. They need no network and no waiting."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from providerhub.testing._clock import FakeClock
 from providerhub.testing._steps import Gate, Hold, Mark, Pause
 
 Answer: TypeAlias = Union[str, BaseException, Iterable[Any], Callable[[Request], "Answer"]]  # noqa: UP007 -- recursive
-"""What one call gets.
+"""The answer to one call.
 
-* A text: the whole answer, word by word where a stream is asked for, and `Finish("stop")`.
+* A text: the whole answer, followed by `Finish("stop")`. A stream yields it word by word.
 * An exception: raised before the first piece, each time as a new copy.
-* A sequence, played in order: `Gate`, `Mark`, `Pause` and `Hold` are what they are to the fault server, an exception is
-  raised at its place, and anything else is yielded as it is: texts and events, and what no provider may yield.
-* A function, which is given the `Request` and returns one of these.
+* A sequence, played in order: `Gate`, `Mark`, `Pause` and `Hold` work as in the fault server, an exception is raised at its
+  place, and any other object is yielded as it is, even one that providers must not yield.
+* A function, which is called with the `Request` and returns one of these.
 """
 
 WAIT = 10.0
-"""Seconds that a test waits for a script at most, unless it says otherwise."""
+"""Seconds for which a test waits for a script by default."""
 
 
 @attrs.define(eq=False)
@@ -40,11 +40,11 @@ class FakeCall:
     """One call of a fake provider.
 
     Attributes:
-        request: What was asked.
-        call: What the provider was told; `call.cancelled` shows whether it was given up.
-        native: Whether it came through `astream`.
-        answer: What was to be played.
-        state: `"open"` until its pieces are at an end; then `"ended"`, `"failed"` or, when it was left early, `"closed"`.
+        request: The request of the call.
+        call: The context of the call; `call.cancelled` shows whether the caller cancelled it.
+        native: Whether the call came through `astream`.
+        answer: The answer that the call plays.
+        state: `"open"` while pieces are left; then `"ended"`, `"failed"`, or `"closed"` when the caller stopped early.
     """
 
     request: Request
@@ -55,11 +55,11 @@ class FakeCall:
 
 
 class _Silence(NamedTuple):
-    """A stretch in which nothing comes.
+    """A time without pieces.
 
     Args:
-        seconds: How long at most; `None` for however long it takes.
-        gate: The gate whose opening ends it; `""` for none.
+        seconds: The longest duration; `None` for no limit.
+        gate: The gate whose opening ends the silence; `""` for none.
     """
 
     seconds: float | None
@@ -67,10 +67,10 @@ class _Silence(NamedTuple):
 
 
 class FakeProvider:
-    """Plays one answer for each call, in the order of their coming, and the last one for ever. Thread-safe.
+    """Plays one answer for each call, in order; the last answer is played for all further calls. Thread-safe.
 
-    It obeys its `CallContext` as a real one should: while it waits in a script it ends with an error when the call is
-    cancelled or one of its timeouts is over.
+    The provider obeys its `CallContext` as a real one should: a wait in a script raises an error when the call is cancelled or a
+    timeout ends.
 
     >>> from providerhub import RateLimitError
     >>> from providerhub.testing import FakeProvider
@@ -81,10 +81,10 @@ class FakeProvider:
     ('Hello', 2)
 
     Args:
-        answers: What to play; `"Hello"` when there are none.
+        answers: The answers to play; `"Hello"` by default.
         name: The provider's name in a hub.
-        models: What it serves: names or `ModelInfo`; by default any model's name.
-        clock: The time that a `Pause` or `Hold` lets pass. `None`: `hub()` gives it one; without a hub they take real time.
+        models: The models that it serves, as names or `ModelInfo`; any name by default.
+        clock: The clock that a `Pause` or `Hold` advances. With `None`, `hub()` sets one; without a hub the waits take real time.
 
     Attributes:
         calls: Every call so far, in order, as a `FakeCall`.
@@ -108,16 +108,16 @@ class FakeProvider:
 
     @property
     def requests(self) -> list[Request]:
-        """What was asked, call by call."""
+        """The request of each call, in order."""
         return [call.request for call in self.calls]
 
     def hub(self, *others: FakeProvider, settings: Settings | None = None, clock: FakeClock | None = None) -> Hub:
-        """A hub of this provider; see `fake_hub`.
+        """Make a hub of this provider; see `fake_hub`.
 
         Args:
-            *others: Further providers, asked after this one.
-            settings: As for `fake_hub`.
-            clock: As for `fake_hub`.
+            *others: Further providers. The hub tries them after this one, in order.
+            settings: The hub's settings, as for `fake_hub`.
+            clock: The clock of the hub, as for `fake_hub`.
 
         Returns:
             The hub.
@@ -125,10 +125,10 @@ class FakeProvider:
         return fake_hub(self, *others, settings=settings, clock=clock)
 
     def open(self, name: str) -> None:
-        """Open a gate for all calls that wait at it, and all that come later.
+        """Open a gate for all calls that wait at it and for all later ones.
 
         Args:
-            name: The gate's.
+            name: The name of the gate.
         """
         with self._changed:
             self._opened.add(name)
@@ -137,15 +137,15 @@ class FakeProvider:
             wake()
 
     def reached(self, name: str, *, times: int = 1, timeout: float = WAIT) -> None:
-        """Wait until calls have got to a gate or a mark.
+        """Wait until calls have reached a gate or a mark.
 
         Args:
-            name: The gate's or the mark's.
-            times: How often it must have been reached, by all calls together.
-            timeout: Seconds to wait at most.
+            name: The name of the gate or mark.
+            times: How often all calls together must have reached it.
+            timeout: The longest wait, in seconds.
 
         Raises:
-            TimeoutError: They have not.
+            TimeoutError: The calls did not reach it in time.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._marks.get(name, 0) >= times, timeout):
@@ -153,14 +153,14 @@ class FakeProvider:
                 raise TimeoutError(msg)
 
     def stream(self, request: Request, call: CallContext) -> Generator[Any, None, None]:
-        """Answer; `Provider.stream`.
+        """Play the next answer; see `Provider.stream`.
 
         Args:
-            request: What is asked; kept.
-            call: What is told; kept, and obeyed.
+            request: The request; kept in `calls`.
+            call: The context of the call; kept in `calls`, and obeyed.
 
         Yields:
-            What the answer says.
+            The pieces of the answer.
         """
         record = self._record(request, call, native=False)
         script = self._script(record)
@@ -183,7 +183,7 @@ class FakeProvider:
         return record
 
     def _script(self, record: FakeCall) -> Generator[Any, None, None]:
-        """Pieces to hand over, and silences to sit through."""
+        """The pieces to yield, and the silences to wait for."""
         content = False
         try:
             for part in _parts(record):
@@ -192,7 +192,7 @@ class FakeProvider:
                 elif isinstance(part, Gate | Hold | Pause):
                     yield from self._rest(part, record.call, _patience(record, content=content))
                 elif isinstance(part, BaseException):
-                    raise _fresh(part)  # noqa: TRY301 -- the state is noted below however a script ends
+                    raise _fresh(part)  # noqa: TRY301 -- the handler below records the state of any end
                 else:
                     content = True
                     yield part
@@ -205,11 +205,11 @@ class FakeProvider:
         record.state = "ended"
 
     def _rest(self, step: Gate | Hold | Pause, call: CallContext, patience: float) -> Iterator[_Silence]:
-        """One silence, and how it ends.
+        """Yield one silence, and raise when it ends the call.
 
         Raises:
             ProviderConnectionError: The call was cancelled.
-            ProviderTimeoutError: The call's timeouts do not allow so long a silence.
+            ProviderTimeoutError: The silence is longer than a timeout of the call.
         """
         if isinstance(step, Gate):
             self._mark(step.name)
@@ -236,7 +236,7 @@ class FakeProvider:
 
     @contextlib.contextmanager
     def _armed(self, silence: _Silence, call: CallContext, wake: Callable[[], object]) -> Iterator[None]:
-        """Have a waiter woken when its gate is opened or its call cancelled."""
+        """Wake a waiter when its gate opens or its call is cancelled."""
         entry = (silence.gate, wake)
         with self._changed:
             self._sleepers.append(entry)
@@ -256,16 +256,16 @@ class FakeAsyncProvider(FakeProvider):
     """A `FakeProvider` that awaits: it has `astream` beside `stream`."""
 
     async def astream(self, request: Request, call: CallContext) -> AsyncGenerator[Any, None]:
-        """Answer; `AsyncProvider.astream`.
+        """Play the next answer; see `AsyncProvider.astream`.
 
         Args:
-            request: What is asked; kept.
-            call: What is told; kept, and obeyed.
+            request: The request; kept in `calls`.
+            call: The context of the call; kept in `calls`, and obeyed.
 
         Yields:
-            What the answer says.
+            The pieces of the answer.
         """
-        import asyncio  # slow to import, and imported already by whoever has a running loop
+        import asyncio  # slow to import; a caller with a running loop has imported it
 
         loop = asyncio.get_running_loop()
         record = self._record(request, call, native=True)
@@ -285,13 +285,12 @@ class FakeAsyncProvider(FakeProvider):
 
 
 def fake_hub(*providers: FakeProvider, settings: Settings | None = None, clock: FakeClock | None = None) -> Hub:
-    """A hub of fake providers, whose waits take no time. It looks for no installed plugin unless the settings say so.
+    """Make a hub of fake providers. Its waits take no time. It ignores installed plugins unless `settings` enables them.
 
     Args:
-        providers: Who is asked, in this order. Their names must differ.
-        settings: The hub's settings.
-        clock: The time that the hub and the providers go by; by default the first provider's, else a new one. Each provider
-            that has none gets it as its `clock`.
+        providers: The providers, in the order in which the hub tries them. Their names must differ.
+        settings: The settings of the hub.
+        clock: The clock of the hub and of the providers that have none; by default the first provider's clock, else a new one.
 
     Returns:
         The hub. Close it, or use it in a `with` block.
@@ -308,7 +307,7 @@ def fake_hub(*providers: FakeProvider, settings: Settings | None = None, clock: 
 
 
 def _parts(record: FakeCall) -> Iterable[Any]:
-    """What an answer says, part by part."""
+    """The parts of an answer."""
     answer = record.answer
     while callable(answer):
         answer = answer(record.request)
@@ -318,14 +317,14 @@ def _parts(record: FakeCall) -> Iterable[Any]:
 
 
 def _patience(record: FakeCall, *, content: bool) -> float:
-    """Seconds for which a provider that obeys its `CallContext` stays silent before it gives up."""
+    """Seconds of silence after which a provider that obeys its `CallContext` raises a timeout."""
     timeout = record.call.timeout
     phase = (timeout.token_idle if content else timeout.first_token) if record.request.stream else None
     return record.call.remaining(phase)
 
 
 def _fresh(error: BaseException) -> BaseException:
-    """A copy, so that calls do not write their routes into one error; the error itself where it cannot be copied."""
+    """A copy, so that each call writes its route into an error of its own; the error itself when it cannot be copied."""
     try:
         return copy.copy(error)
     except Exception:  # an exception class may ask for any arguments

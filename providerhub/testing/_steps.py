@@ -17,7 +17,7 @@ class Peer(Protocol):
         """Send bytes. Waits as long as the client does not read.
 
         Args:
-            data: The bytes.
+            data: The bytes to send.
         """
         ...
 
@@ -33,7 +33,7 @@ class Peer(Protocol):
         """Record that the script has reached this place; see `FaultServer.reached`.
 
         Args:
-            name: The mark's name.
+            name: The name of the mark.
         """
         ...
 
@@ -41,7 +41,7 @@ class Peer(Protocol):
         """Mark, then wait until the test calls `FaultServer.open` with the name.
 
         Args:
-            name: The gate's name.
+            name: The name of the gate.
         """
         ...
 

@@ -30,9 +30,9 @@ def _entry_points() -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def installed(tmp_path_factory):
-    """The folder that stands for site-packages."""
+@pytest.fixture(scope="session")
+def site_packages(tmp_path_factory):
+    """A folder with the installed providers."""
     site = tmp_path_factory.mktemp("site")
     folder = site / "providerhub_conformance_tests-1.0.dist-info"
     folder.mkdir()
@@ -43,9 +43,14 @@ def installed(tmp_path_factory):
         shutil.copy(file, site)
     # What an installed distribution says of its files tells the kit which packages are its own.
     (folder / "RECORD").write_text("".join(f"{file.name},,\n" for file in modules), "utf-8")
-    sys.path.insert(0, str(site))
     yield site
-    sys.path.remove(str(site))
     for name in ("bad_providers", "bad_async"):
         if name in sys.modules:
             sys.modules[name].tidy()
+
+
+@pytest.fixture(autouse=True)
+def installed(site_packages, monkeypatch):
+    """The folder on the path, for one test: tests of other folders must not see the bad providers."""
+    monkeypatch.setattr(sys, "path", [str(site_packages), *sys.path])
+    return site_packages

@@ -98,7 +98,7 @@ def test_an_address_that_is_needed_and_not_required_is_found(monkeypatch):
     monkeypatch.setitem(conformance_light.SPECIAL, "missing-key-named", {"settings": settings})
     failed = _failed("bad-missing-key-named", ("missing-key-named", *CONTROLS))
     assert set(failed) == {"missing-key-named"}
-    assert "with only its required settings it cannot be made: ConfigurationError" in failed["missing-key-named"]
+    assert "with its required settings alone it cannot be made: ConfigurationError" in failed["missing-key-named"]
 
 
 @pytest.mark.parametrize("provider", ["bad-redirect-not-followed", "async-bad-redirect-not-followed"])

@@ -66,10 +66,10 @@ def test_model_settings_and_waivers_can_be_given():
     ("words", "said"),
     [
         (("good-openai", "--wire", "fax"), "'fax' cannot be imported"),
-        (("good-openai", "--wire", "json:loads"), "is no subclass of Wire"),
+        (("good-openai", "--wire", "json:loads"), "is not a subclass of Wire"),
         (("good-openai", "--waive", "basic-call= "), "without a reason"),
-        (("good-openai", "--waive", "nonsense=because"), "there is no such check"),
-        (("good-opnai",), "no provider 'good-opnai' is installed; there are: "),
+        (("good-openai", "--waive", "nonsense=because"), "waives the unknown check 'nonsense'"),
+        (("good-opnai",), "no provider 'good-opnai' is installed; installed are: "),
     ],
 )
 def test_a_wrong_option_is_one_line(words, said):

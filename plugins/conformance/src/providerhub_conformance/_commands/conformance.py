@@ -1,4 +1,4 @@
-"""`providerhub conformance`: does an installed provider keep the promises that callers rely on?"""
+"""`providerhub conformance`: run the checks of the kit on an installed provider."""
 
 from __future__ import annotations
 
@@ -16,20 +16,16 @@ from providerhub_conformance._kit.report import Report
 
 
 def provider_names(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The shell's completion of a provider's name.
-
-    Args:
-        incomplete: What has been typed so far.
-    """
+    """Complete the name of a provider in the shell."""
     with Hub() as hub:
         return sorted(record.name for record in hub.plugins() if record.name.startswith(incomplete))
 
 
 def _pairs(_ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Take `NAME=VALUE` apart.
+    """Parse `NAME=VALUE`.
 
     Raises:
-        click.BadParameter: A value has no sign of equality, or no name before it.
+        click.BadParameter: A value has no `=`, or no name before it.
     """
     pairs = dict[str, str]()
     for value in values:
@@ -42,7 +38,7 @@ def _pairs(_ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
 
 
 def _picture(_ctx: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    """Refuse what would be a badge of another kind than its name says.
+    """Check the file name of the badge.
 
     Raises:
         click.BadParameter: The name ends neither in `.svg` nor in `.json`.
@@ -56,15 +52,13 @@ def _picture(_ctx: click.Context, parameter: click.Parameter, path: Path | None)
 @click.command()
 @click.argument("provider", required=False, shell_complete=provider_names)
 @click.option(
-    "--wire", help="How its service speaks: openai, anthropic, none, or module:Class. By default as the plugin announces."
+    "--wire", help="The protocol of the service: openai, anthropic, none, or module:Class. By default the plugin announces it."
 )
-@click.option("--model", help="What to ask for; by default the first model that the plugin declares.")
+@click.option("--model", help="The model to ask for; by default the first model that the plugin declares.")
 @click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE", callback=_pairs, help="A setting that the kit cannot guess."
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", callback=_pairs, help="A value for a setting of the provider."
 )
-@click.option(
-    "--waive", multiple=True, metavar="CHECK=REASON", callback=_pairs, help="A check that is expected to fail, and why."
-)
+@click.option("--waive", multiple=True, metavar="CHECK=REASON", callback=_pairs, help="A check that may fail, and the reason.")
 @click.option(
     "--badge",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -72,9 +66,7 @@ def _picture(_ctx: click.Context, parameter: click.Parameter, path: Path | None)
     help="Write a badge: .svg, or .json for shields.io.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--list", "listing", is_flag=True, help="Only list the checks: what each means and protects, and how to mend a failure."
-)
+@click.option("--list", "listing", is_flag=True, help="Only list the checks, with their meaning and the fix of a failure.")
 def conformance(
     *,
     provider: str | None,
@@ -86,7 +78,7 @@ def conformance(
     as_json: bool,
     listing: bool,
 ) -> None:
-    """Check the installed PROVIDER against a service that is played on this machine. Needs no network and no key.
+    """Check the installed PROVIDER with a service that is played on this machine. Needs no network and no key.
 
     Exit code 1: a check failed.
     """
@@ -97,7 +89,7 @@ def conformance(
         msg = "name a provider, or ask for --list"
         raise click.UsageError(msg)
     suite = suite_for(provider, wire=wire, model=model, settings=settings, waive=waive)
-    # What the provider is made to do wrong on purpose is nothing to warn of.
+    # The provider logs the faults that the kit plays. They are not warnings for the user.
     logging.getLogger().addHandler(logging.NullHandler())
     report = suite.report()
     if badge is not None:

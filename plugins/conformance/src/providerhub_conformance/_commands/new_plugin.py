@@ -1,4 +1,4 @@
-"""`providerhub new-plugin`: a project that builds, installs and passes the conformance kit, to be filled in."""
+"""`providerhub new-plugin`: write a project that builds, installs and passes the conformance kit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import providerhub
 from providerhub.cli import _screen as screen
 
 TEMPLATE = Path(__file__).with_name("template")
-"""Folders `common`, `openai` and `custom`, whose files end in `.tmpl`, and the licences."""
+"""The folders `common`, `openai` and `custom`, whose files end in `.tmpl`, and the licences."""
 SUFFIX = ".tmpl"
 LICENSES = ("Apache-2.0", "MIT", "none")
 PREFIX = "providerhub-"
@@ -26,38 +26,38 @@ _FIELD = re.compile(r"\{\{(\w+)\}\}")
 
 
 def normalised(name: str) -> str:
-    """A provider's name from what was typed: as a package index would write it, without the common prefix.
+    """Normalise the name of a provider like a package index, and remove the common prefix.
 
     Args:
-        name: Such as `acme`, `Acme_AI` or `providerhub-acme`.
+        name: A name such as `acme`, `Acme_AI` or `providerhub-acme`.
 
     Returns:
-        Lower case, with single hyphens.
+        The name in lower case, with single hyphens.
 
     Raises:
-        ValueError: No distribution may be called so.
+        ValueError: The name is not valid for a distribution.
     """
     if not _NAME.fullmatch(name) or not name.isascii() or len(name) > _LONGEST:
-        msg = f"{name!r} is no name for a distribution: letters, digits, and . _ - between them, at most {_LONGEST}"
+        msg = f"{name!r} is not a valid name: use letters, digits, and . _ - between them, at most {_LONGEST} characters"
         raise ValueError(msg)
     found = re.sub(r"[-_.]+", "-", name).lower().removeprefix(PREFIX)
     if found in {"", "providerhub"}:
-        msg = f"{name!r} is the core's own name; name the service"
+        msg = f"{name!r} is the name of the core; use the name of the service"
         raise ValueError(msg)
     return found
 
 
 def project(name: str, *, wire: str, license_name: str = "Apache-2.0", author: str = "") -> Iterator[tuple[str, str]]:
-    """Write a plugin's project.
+    """Make the project of a plugin.
 
     Args:
-        name: The provider's name, normalised.
-        wire: `"openai"` or `"custom"`.
-        license_name: One of `LICENSES`.
-        author: Who; by default the distribution's maintainers.
+        name: The normalised name of the provider.
+        wire: The protocol of the service: `"openai"` or `"custom"`.
+        license_name: The licence, one of `LICENSES`.
+        author: The name of the author; by default the maintainers of the distribution.
 
     Yields:
-        Each file's path inside the project, and its text.
+        The path of each file in the project, and its text.
     """
     fields = _fields(name, license_name, author)
     for part in ("common", wire):
@@ -72,7 +72,7 @@ def project(name: str, *, wire: str, license_name: str = "Apache-2.0", author: s
 def _fields(name: str, license_name: str, author: str) -> dict[str, str]:
     words = name.split("-")
     who = " ".join(author.split()) or f"The {PREFIX}{name} maintainers"
-    told = f'license = "{license_name}"\nlicense-files = ["LICENSE"]\n' if license_name != "none" else ""
+    license_lines = f'license = "{license_name}"\nlicense-files = ["LICENSE"]\n' if license_name != "none" else ""
     title = " ".join(word.capitalize() for word in words)
     package = f"{PREFIX}{name}".replace("-", "_")
     camel = "".join(word.capitalize() for word in words)
@@ -87,7 +87,7 @@ def _fields(name: str, license_name: str, author: str) -> dict[str, str]:
         "author_quoted": json.dumps(who, ensure_ascii=False),  # a JSON string is a TOML string
         "core_version": providerhub.__version__,
         "kit_version": metadata.version("providerhub-conformance"),
-        "license_lines": told,
+        "license_lines": license_lines,
     }
 
 
@@ -98,13 +98,13 @@ def _filled(file: Path, fields: Mapping[str, str]) -> str:
 @click.command("new-plugin")
 @click.argument("name")
 @click.option(
-    "--wire", type=click.Choice(["openai", "custom"]), default="openai", show_default=True, help="What the service speaks."
+    "--wire", type=click.Choice(["openai", "custom"]), default="openai", show_default=True, help="The protocol of the service."
 )
-@click.option("--directory", type=click.Path(path_type=Path), help="The folder to make; by default providerhub-NAME.")
+@click.option("--directory", type=click.Path(path_type=Path), help="The new folder; by default providerhub-NAME.")
 @click.option("--license", "license_name", type=click.Choice(LICENSES), default="Apache-2.0", show_default=True)
-@click.option("--author", default="", help="By default the distribution's maintainers.")
+@click.option("--author", default="", help="By default the maintainers of the distribution.")
 def new_plugin(*, name: str, wire: str, directory: Path | None, license_name: str, author: str) -> None:
-    """Write the project of a plugin for the provider NAME into a new folder. Nothing that exists is touched."""
+    """Write the project of a plugin for the provider NAME into a new folder. Existing files are not changed."""
     try:
         provider = normalised(name)
     except ValueError as error:
@@ -113,7 +113,7 @@ def new_plugin(*, name: str, wire: str, directory: Path | None, license_name: st
     try:
         folder.mkdir(parents=True)
     except FileExistsError as error:
-        msg = f"{folder} exists already; remove it, or name another with --directory"
+        msg = f"{folder} exists already; remove it, or choose another folder with --directory"
         raise click.ClickException(msg) from error
     for path, text in project(provider, wire=wire, license_name=license_name, author=author):
         target = folder / path

@@ -1,4 +1,4 @@
-"""One connection of the fault server: what came in, and the hands with which a script's steps act."""
+"""One connection of the fault server: its requests, and the methods that the steps of a script use."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import attrs
 
 _READ = 65536
 _LINGER_ZERO = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-# poll() knows no limit on descriptors' numbers and, unlike epoll, needs none of its own.
+# poll() accepts any descriptor and, unlike epoll, does not use one itself.
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class ScriptOver(Exception):  # noqa: N818 -- a signal, not an error
-    """Ends a script from within: the client has gone, the server is closing, or a step was the last one."""
+    """Ends a script: the client has gone, the server is closing, or a step was the last one."""
 
 
 class Latch:
-    """An event that a selector can wait for: once set, it stays readable."""
+    """An event that a selector can wait for. It stays readable after it is set."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
@@ -34,18 +34,18 @@ class Latch:
         self.is_set = False
 
     def fileno(self) -> int:
-        """Give the descriptor to wait for."""
+        """Return the descriptor to wait for."""
         return self._reader.fileno()
 
     def set(self) -> None:
-        """Set it, once and for all."""
+        """Set the event. It cannot be reset."""
         with self._lock:
             if not self.is_set:
                 self.is_set = True
                 self._writer.send(b"!")
 
     def release(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         with self._lock:
             self.is_set = True
             self._reader.close()
@@ -54,16 +54,16 @@ class Latch:
 
 @attrs.frozen
 class RecordedRequest:
-    """A request as it came.
+    """A request as the client sent it.
 
     Attributes:
-        method: Its method; `""` when the first line was not that of an HTTP request.
-        target: The request's target as sent, query included.
-        headers: Names (as sent) and values, in order.
-        body: The body, unchunked.
-        raw: Every byte of it.
-        connection: The index of the connection it came on.
-        at: When its last byte had been read, in seconds of `time.monotonic`.
+        method: The HTTP method; `""` when the first line is not that of an HTTP request.
+        target: The target as sent, with its query.
+        headers: The names, as sent, and the values of the headers, in order.
+        body: The body, with its chunks joined.
+        raw: Every byte of the request.
+        connection: The index of its connection.
+        at: The time at which its last byte was read, in seconds of `time.monotonic`.
     """
 
     method: str
@@ -80,22 +80,22 @@ class RecordedRequest:
         return self.target.partition("?")[0]
 
     def header(self, name: str, default: str = "") -> str:
-        """Give a header's first value.
+        """Look a header up.
 
         Args:
-            name: Its name, in any case.
-            default: What to give when there is none.
+            name: The name of the header, in any case.
+            default: The value to return when the header is missing.
 
         Returns:
-            The value.
+            The first value of the header.
         """
         return _find(self.headers, name, default)
 
     def json(self) -> Any:
-        """Parse the body.
+        """Parse the body as JSON.
 
         Returns:
-            The value.
+            The parsed value.
 
         Raises:
             ValueError: The body is not JSON.
@@ -104,7 +104,7 @@ class RecordedRequest:
 
 
 class Host(Protocol):
-    """What a connection needs of the server."""
+    """The methods of the server that a connection uses."""
 
     closing: Latch
 
@@ -116,15 +116,15 @@ class Host(Protocol):
 
 
 class Connection:
-    """A client's connection; also the `Peer` that steps act on.
+    """A client's connection. It is also the `Peer` that steps use.
 
     Attributes:
-        index: Its number, from 0, in the order of acceptance.
-        requests: What was asked on it so far.
-        sent: Bytes sent so far, TLS not counted.
-        gone: How the client left: `"closed"` or `"reset"`; `None` as long as it has not, or when the server ended it first.
-        gone_at: When that was seen, in seconds of `time.monotonic`.
-        tls_error: Why the TLS handshake failed, if it did.
+        index: The number of the connection, from 0, in the order of acceptance.
+        requests: The requests on it so far.
+        sent: The number of bytes sent so far, without TLS.
+        gone: How the client ended it: `"closed"` or `"reset"`; `None` while it is open or when the server ended it first.
+        gone_at: The time at which the server saw that, in seconds of `time.monotonic`.
+        tls_error: The error of the TLS handshake, if it failed.
     """
 
     def __init__(self, index: int, sock: socket.socket, host: Host) -> None:
@@ -140,7 +140,7 @@ class Connection:
         self._host = host
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    # What steps use: the methods of `Peer`.
+    # The methods for steps: `Peer`.
 
     def send(self, data: bytes) -> None:
         """See `Peer.send`."""
@@ -167,7 +167,7 @@ class Connection:
         """See `Peer.hold`."""
         while True:
             self._receive()
-            # Nobody will look at it, and a client may send for ever.
+            # The bytes are never read, and a client may send for ever.
             del self._buffer[:-_READ]
 
     def close(self) -> None:
@@ -175,11 +175,11 @@ class Connection:
         with contextlib.suppress(OSError, ValueError):  # the client may have gone, or TLS never have begun
             if isinstance(self._sock, ssl.SSLSocket):
                 self._sock.settimeout(0)
-                with contextlib.suppress(OSError):  # says goodbye at once, and would then wait for the answer
+                with contextlib.suppress(OSError):  # sends its goodbye, and would then wait for the answer
                     self._sock.unwrap()
                 self._sock.settimeout(None)
             self._sock.shutdown(socket.SHUT_WR)
-        # Closing now could turn into RST if the client has sent anything more, and what was sent would be lost.
+        # Closing now could send RST when the client has sent more, and the client would lose our bytes.
         self.hold()
 
     def reset(self) -> None:
@@ -189,18 +189,18 @@ class Connection:
             self._sock.close()
         raise ScriptOver
 
-    # What the server uses.
+    # The methods for the server.
 
     @property
     def unread(self) -> bytes:
-        """What came and is not part of a whole request."""
+        """The bytes that are not part of a whole request yet."""
         return bytes(self._buffer)
 
     def start_tls(self, context: ssl.SSLContext) -> None:
         """Answer the client's TLS greeting.
 
         Args:
-            context: The server's side: its certificate and key.
+            context: The server-side context, with certificate and key.
         """
         with self._lock:
             self._sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
@@ -211,7 +211,7 @@ class Connection:
             raise self._left(error) from error
 
     def read_request(self) -> RecordedRequest:
-        """Wait for the next request, and take it out of what came."""
+        """Wait for the next request, and take it out of the buffer."""
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             self._receive()
         method, target, headers = _parse_head(bytes(self._buffer[:end]))
@@ -228,7 +228,7 @@ class Connection:
         return RecordedRequest(method, target, headers, body, raw, self.index, time.monotonic())
 
     def interrupt(self) -> None:
-        """Wake whatever waits on this connection; safe from any thread."""
+        """Wake the threads that wait on this connection. Safe from any thread."""
         with self._lock, contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
@@ -238,7 +238,7 @@ class Connection:
             self._sock.close()
 
     def _read_chunks(self, at: int) -> tuple[bytes, int]:
-        """Read a chunked body that begins at an index; give it, and the index behind it."""
+        """Read a chunked body that begins at an index; return the body and the index behind it."""
         body = bytearray()
         while True:
             while (eol := self._buffer.find(b"\r\n", at)) < 0:
@@ -265,7 +265,7 @@ class Connection:
         self._buffer += data
 
     def _wait(self, latch: Latch | None, seconds: float | None) -> None:
-        """Wait for a latch or for time to pass, and notice meanwhile that the client goes or the server closes."""
+        """Wait for a latch or for time to pass; end the script when the client goes or the server closes."""
         deadline = None if seconds is None else time.monotonic() + seconds
         with _Selector() as selector:
             for source in (self._sock, self._host.closing, latch):
@@ -282,7 +282,7 @@ class Connection:
                     self._receive()
 
     def _left(self, error: OSError | None) -> ScriptOver:
-        """Note that the client has gone, unless it was the server that closed."""
+        """Record that the client has gone, unless the server closed first."""
         if not self._host.closing.is_set and self.gone is None:
             self.gone = "reset" if isinstance(error, ConnectionResetError) else "closed"
             self.gone_at = time.monotonic()

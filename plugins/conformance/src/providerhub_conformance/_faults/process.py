@@ -1,4 +1,4 @@
-"""The fault server in a process of its own: it shares neither the interpreter lock nor the descriptors of what it serves."""
+"""The fault server in a separate process, which shares neither the interpreter lock nor the descriptors with its clients."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _START = "from providerhub_conformance._faults.process import main; main()"
 
 @attrs.frozen
 class Stats:
-    """What a server has seen.
+    """Counters of a server.
 
     Attributes:
-        connected: Connections accepted.
-        served: Requests that came.
-        peak: Connections open at once, at most.
-        open: Connections open now.
+        connected: The number of accepted connections.
+        served: The number of requests.
+        peak: The largest number of connections that were open at once.
+        open: The number of connections that are open now.
     """
 
     connected: int
@@ -38,15 +38,15 @@ class Stats:
 
 
 class ServerProcess:
-    """A running child; made by `serve_in_process`.
+    """A running server process; made by `serve_in_process`.
 
     Args:
-        child: The process.
-        url: The server's address, as the child has said it.
+        child: The running process.
+        url: The address that the process printed.
 
     Attributes:
-        url: The server's address.
-        pid: The child's process id.
+        url: The address of the server.
+        pid: The id of the process.
     """
 
     def __init__(self, child: subprocess.Popen[bytes], url: str) -> None:
@@ -58,35 +58,35 @@ class ServerProcess:
         """Open a gate; see `FaultServer.open`.
 
         Args:
-            name: The gate's.
+            name: The name of the gate.
         """
         self._ask({"open": name})
 
     def reached(self, name: str, *, times: int = 1, timeout: float = 10.0) -> None:
-        """Wait until scripts have got to a gate or a mark; see `FaultServer.reached`.
+        """Wait until scripts have reached a gate or a mark; see `FaultServer.reached`.
 
         Args:
-            name: The gate's or the mark's.
-            times: How often it must have been reached, by all connections together.
-            timeout: Seconds to wait at most.
+            name: The name of the gate or mark.
+            times: How often all connections together must have reached it.
+            timeout: The longest wait, in seconds.
 
         Raises:
-            TimeoutError: They have not.
+            TimeoutError: The scripts did not reach it in time.
         """
         answer = self._ask({"reached": name, "times": times, "timeout": timeout})
         if "error" in answer:
             raise TimeoutError(answer["error"])
 
     def stats(self) -> Stats:
-        """Ask what the server has seen.
+        """Ask the server for its counters.
 
         Returns:
-            The figures.
+            The counters.
         """
         return Stats(**self._ask({"stats": True}))
 
     def _ask(self, order: dict[str, object]) -> dict[str, Any]:
-        assert self._child.stdin is not None  # noqa: S101 -- it was made with pipes
+        assert self._child.stdin is not None  # noqa: S101 -- the process was started with pipes
         self._child.stdin.write(json.dumps(order).encode() + b"\n")
         self._child.stdin.flush()
         return _answer(self._child)
@@ -94,21 +94,21 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def serve_in_process(*scripts: Scripted, repeat: bool = True) -> Iterator[ServerProcess]:
-    """Run a fault server in a process of its own. It holds thousands of connections; it keeps no requests.
+    """Run a fault server in a separate process. It can hold thousands of connections. It does not keep requests.
 
     Args:
-        scripts: As for `FaultServer`; they travel by pickle, so that a function must be importable there by its name.
+        scripts: The scripts, as for `FaultServer`. They are pickled, so that the process must be able to import a function.
         repeat: Whether the last script is played again for every further request.
 
     Yields:
         The running server.
 
     Raises:
-        RuntimeError: It did not start.
+        RuntimeError: The process did not start.
     """
-    child = subprocess.Popen([sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 -- ourselves
+    child = subprocess.Popen([sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 -- our own module
     with child:
-        assert child.stdin is not None  # noqa: S101 -- it was made with pipes
+        assert child.stdin is not None  # noqa: S101 -- the process was started with pipes
         try:
             pickle.dump((scripts, repeat), child.stdin)
             child.stdin.flush()
@@ -117,8 +117,8 @@ def serve_in_process(*scripts: Scripted, repeat: bool = True) -> Iterator[Server
                 raise RuntimeError(f"the fault server's process did not start: {answer}")
             yield ServerProcess(child, str(answer["url"]))
         finally:
-            # The end of its input ends it.
-            with contextlib.suppress(OSError):  # it may have died with orders unread
+            # The process ends with its input.
+            with contextlib.suppress(OSError):  # the process may have died with orders unread
                 child.stdin.close()
             try:
                 child.wait(_PATIENCE)
@@ -127,14 +127,14 @@ def serve_in_process(*scripts: Scripted, repeat: bool = True) -> Iterator[Server
 
 
 def main() -> None:
-    """Be the child: read the scripts, serve, and obey one JSON order a line until the input ends."""
+    """Run in the child: read the scripts, serve, and obey one JSON order a line until the input ends."""
     _raise_descriptor_limit()
     threading.stack_size(_STACK)
     orders = sys.stdin.buffer
     try:
         scripts, repeat = pickle.load(orders)  # noqa: S301 -- from the process that started this one
         server = FaultServer(*scripts, repeat=repeat, record=False)
-    except Exception as error:  # whatever it is, the parent is to know
+    except Exception as error:  # the parent reports any error
         _tell({"error": f"{type(error).__name__}: {error}"})
         return
     with server:
@@ -164,16 +164,16 @@ def _tell(answer: dict[str, object]) -> None:
 
 
 def _answer(child: subprocess.Popen[bytes]) -> dict[str, Any]:
-    assert child.stdout is not None  # noqa: S101 -- it was made with pipes
+    assert child.stdout is not None  # noqa: S101 -- the process was started with pipes
     line = child.stdout.readline()
     if not line:
-        raise RuntimeError("the fault server's process has ended; its own output says why")
+        raise RuntimeError("the fault server's process has ended; read its output for the reason")
     answer: dict[str, Any] = json.loads(line)
     return answer
 
 
 def _raise_descriptor_limit() -> None:
-    """Allow this process as many descriptors as the system lets it have."""
+    """Raise the limit of descriptors to the most that the system allows."""
     try:
         import resource  # absent on Windows
     except ImportError:

@@ -1,7 +1,7 @@
-"""Scripts for what HTTP servers and OpenAI-shaped services say, right and wrong.
+"""Scripts for the answers of HTTP servers and OpenAI-shaped services.
 
-The pieces compose: `chunked(sse(openai_chunk("Hel"), Gate("half"), openai_chunk("lo")))` is a whole answer with a gate in the
-middle of its stream.
+The functions can be combined: `chunked(sse(openai_chunk("Hel"), Gate("half"), openai_chunk("lo")))` is a whole answer with a
+gate in the middle of its stream.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def response_head(status: int = 200, headers: Mapping[str, str] | None = None) -
 
     Args:
         status: The HTTP status.
-        headers: The headers, as they are to be.
+        headers: The headers, written as they are.
 
     Returns:
         The bytes, the blank line included.
@@ -39,12 +39,12 @@ def response_head(status: int = 200, headers: Mapping[str, str] | None = None) -
 def http_response(
     status: int = 200, body: bytes | str | Mapping[str, Any] = b"", headers: Mapping[str, str] | None = None
 ) -> tuple[Step, ...]:
-    """A whole answer with its length; the connection stays open.
+    """Script a whole answer with its length. The connection stays open.
 
     Args:
         status: The HTTP status.
         body: Bytes, text (as UTF-8), or an object to be written as JSON.
-        headers: Headers beside, or instead of, `Content-Type: application/json` and `Content-Length`.
+        headers: Headers that add to or replace `Content-Type: application/json` and `Content-Length`.
 
     Returns:
         The script.
@@ -58,7 +58,7 @@ def chunk(data: bytes) -> bytes:
     """Frame bytes as one chunk of a chunked body.
 
     Args:
-        data: The chunk's content; not empty, since an empty chunk ends the body.
+        data: The content of the chunk. It must not be empty, since an empty chunk ends the body.
 
     Returns:
         The framed bytes.
@@ -69,13 +69,13 @@ def chunk(data: bytes) -> bytes:
 def chunked(
     pieces: Iterable[bytes | Step], *, status: int = 200, headers: Mapping[str, str] | None = None, end: bool = True
 ) -> tuple[Step, ...]:
-    """A chunked answer: each piece of bytes in a chunk and a send of its own, steps in between as they are.
+    """Script a chunked answer. Each piece of bytes is sent as one chunk; steps between them are played as they are.
 
     Args:
-        pieces: The body.
+        pieces: The body, as bytes and steps.
         status: The HTTP status.
-        headers: Headers beside, or instead of, `Content-Type: text/event-stream` and `Transfer-Encoding: chunked`.
-        end: Whether the closing zero chunk follows.
+        headers: Headers that add to or replace `Content-Type: text/event-stream` and `Transfer-Encoding: chunked`.
+        end: Whether the closing chunk of size 0 follows.
 
     Returns:
         The script.
@@ -88,12 +88,12 @@ def chunked(
 def close_delimited(
     pieces: Iterable[bytes | Step], *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> tuple[Step, ...]:
-    """An answer without a length, which ends when the connection does.
+    """Script an answer without a length. It ends with the connection.
 
     Args:
-        pieces: The body; bytes are sent piece by piece.
+        pieces: The body, as bytes and steps. Each piece of bytes is sent separately.
         status: The HTTP status.
-        headers: Headers beside, or instead of, `Content-Type: text/event-stream` and `Connection: close`.
+        headers: Headers that add to or replace `Content-Type: text/event-stream` and `Connection: close`.
 
     Returns:
         The script, `Close` included.
@@ -106,12 +106,12 @@ def sse(*data: bytes | str | Mapping[str, Any] | Step, event: str = "", done: bo
     r"""Write server-sent events.
 
     Args:
-        data: The events' data: bytes, text, or objects to be written as JSON; steps stay as they are.
-        event: The type of all of these events; `""` for none.
+        data: The data of the events, as bytes, text, or objects that are written as JSON. Steps stay as they are.
+        event: The type of all these events; `""` for none.
         done: Whether `data: [DONE]` follows.
 
     Returns:
-        One piece for each event, for `chunked` or `close_delimited`; `b"".join()` of it is a body, if there are no steps in it.
+        One piece for each event, for `chunked` or `close_delimited`. Without steps, `b"".join()` of the pieces is a body.
     """
     name = f"event: {event}\n".encode() if event else b""
     pieces: list[bytes | Step] = [
@@ -124,12 +124,12 @@ def sse(*data: bytes | str | Mapping[str, Any] | Step, event: str = "", done: bo
 def openai_chunk(
     text: str | None = None, *, finish_reason: str | None = None, usage: Mapping[str, Any] | None = None, **delta: Any
 ) -> dict[str, Any]:
-    """A chunk of an OpenAI-shaped stream.
+    """Make a chunk of an OpenAI-shaped stream.
 
     Args:
-        text: The delta's content; left out when `None`.
-        finish_reason: Why the answer ended, in the last chunk with a choice.
-        usage: Token counts. With nothing else given, the chunk has no choices, as the last one of the real service.
+        text: The content of the delta; left out when `None`.
+        finish_reason: The reason for the end of the answer, in the last chunk with a choice.
+        usage: Token counts. A chunk with usage alone has no choices, as the last chunk of the real service.
         delta: Further fields of the delta: `role`, `reasoning_content`, `tool_calls`, `refusal`.
 
     Returns:
@@ -138,53 +138,53 @@ def openai_chunk(
     if text is not None:
         delta["content"] = text
     choices = [{"index": 0, "delta": delta, "finish_reason": finish_reason}] if delta or finish_reason or not usage else []
-    told = {"usage": dict(usage)} if usage else {}
-    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices, **told}
+    counts = {"usage": dict(usage)} if usage else {}
+    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices, **counts}
 
 
 def openai_completion(
     text: str | None = "", *, finish_reason: str = "stop", usage: Mapping[str, Any] | None = None, **message: Any
 ) -> dict[str, Any]:
-    """A whole OpenAI-shaped answer.
+    """Make a whole OpenAI-shaped answer.
 
     Args:
-        text: The message's content.
-        finish_reason: Why the answer ended.
-        usage: Token counts.
+        text: The content of the message.
+        finish_reason: The reason for the end of the answer.
+        usage: Token counts; left out when `None`.
         message: Further fields of the message: `tool_calls`, `refusal`, `reasoning_content`.
 
     Returns:
         The answer, for `http_response`.
     """
     choice = {"index": 0, "message": {"role": "assistant", "content": text, **message}, "finish_reason": finish_reason}
-    told = {"usage": dict(usage)} if usage else {}
-    return {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], **told}
+    counts = {"usage": dict(usage)} if usage else {}
+    return {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], **counts}
 
 
 def openai_error(
     message: str, *, kind: str = "invalid_request_error", code: str | None = None, param: str | None = None
 ) -> dict[str, Any]:
-    """An OpenAI-shaped error object.
+    """Make an OpenAI-shaped error object.
 
     Args:
-        message: What the service says.
-        kind: Its `type`.
-        code: Its `code`, such as `model_not_found`.
-        param: The request's field at fault.
+        message: The text of the error.
+        kind: The `type` of the error.
+        code: The `code` of the error, such as `model_not_found`.
+        param: The field of the request that is wrong.
 
     Returns:
-        The object, for `http_response` or, inside a stream, for `sse`.
+        The object, for `http_response`, or for `sse` inside a stream.
     """
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def openai_stream(*texts: str, finish_reason: str | None = "stop", done: bool = True) -> tuple[Step, ...]:
-    """A whole OpenAI-shaped stream, chunked.
+    """Script a whole OpenAI-shaped stream, chunked.
 
     Args:
-        texts: The content deltas.
-        finish_reason: What the last chunk says; `None` for no such chunk.
-        done: Whether `data: [DONE]` ends it.
+        texts: The contents of the deltas, in order.
+        finish_reason: The finish reason of the last chunk; `None` for no such chunk.
+        done: Whether `data: [DONE]` ends the stream.
 
     Returns:
         The script.
@@ -198,5 +198,5 @@ def openai_stream(*texts: str, finish_reason: str | None = "stop", done: bool = 
 def _raw(data: bytes | str | Mapping[str, Any]) -> bytes:
     if isinstance(data, bytes):
         return data
-    # As the real services do: UTF-8 as it is, and no spaces.
+    # As the real services write it: UTF-8 without escapes, and no spaces.
     return (data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))).encode()

@@ -1,4 +1,4 @@
-"""A server on loopback that does what a script says, right or wrong, on a raw socket.
+"""A server on loopback that plays scripts, right and wrong ones, on a raw socket.
 
 >>> from providerhub import Hub, ModelInfo, ProviderConfig, ProviderInfo
 >>> from providerhub.openai_provider import OpenAIChatProvider
@@ -31,33 +31,33 @@ from providerhub_conformance._faults.steps import AtConnect, Script, Step, flatt
 
 HOST = "127.0.0.1"
 TIMEOUT = 10.0
-"""Seconds that a test waits for something the server should see, before it is called a failure."""
+"""Seconds for which a test waits for an event at the server by default."""
 _JOIN = 10.0
 
 Scripted: TypeAlias = Script | Callable[[RecordedRequest], Script]
-"""A script, or a function that gives one for a request."""
+"""A script, or a function that returns one for a request."""
 
 
 class FaultServer:
-    """Plays one script for each request that comes, in the order of their coming, each connection in a thread of its own.
+    """Plays one script for each request, in the order of the requests. Each connection has its own thread.
 
-    A request for which no script is left is answered 500, with a body that says so. Bytes that come while a script plays are
-    kept for the next request. Leaving the `with` block ends every script, closes every socket, joins every thread, and raises
-    whatever a script function raised.
+    When no script is left, the server answers 500 with a body that says so. Bytes that arrive while a script plays are kept for
+    the next request. The end of the `with` block ends every script, closes every socket, joins every thread, and raises the first
+    error of a script function.
 
     Args:
-        scripts: What to play; a function is called with the request. A function given alone answers every request.
+        scripts: The scripts to play. A function is called with the request. A single function answers every request.
         repeat: Whether the last script is played again for every further request.
-        tls: Speak TLS with this server-side context.
+        tls: A server-side context, for TLS.
         scheme: The scheme of `url`; by default `https` with `tls` and `http` without.
-        record: Whether to keep requests and connections; a benchmark does without.
+        record: Whether to keep requests and connections. Benchmarks set it to `False`.
 
     Attributes:
-        connections: Every connection accepted, in order; empty without `record`.
-        connected: How many were accepted.
-        served: How many requests came.
-        peak: How many connections were open at once, at most.
-        errors: What script functions, or steps of one's own, raised.
+        connections: Every accepted connection, in order; empty without `record`.
+        connected: The number of accepted connections.
+        served: The number of requests.
+        peak: The largest number of connections that were open at once.
+        errors: The errors that script functions and custom steps raised.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class FaultServer:
         scheme: str | None = None,
         record: bool = True,
     ) -> None:
-        # Sequences are flattened now, so that a mistake is the constructor's, not a thread's.
+        # Flattened here, so that the constructor raises for a mistake, and not a thread.
         self._scripts = [_settled(script) for script in scripts]
         self._repeat = repeat or (len(scripts) == 1 and not isinstance(self._scripts[0], tuple))
         self._turn = 0
@@ -86,7 +86,7 @@ class FaultServer:
         self.peak = 0
         self.errors: list[Exception] = []
         self._listener = socket.create_server((HOST, 0), backlog=4096)
-        self._listener.settimeout(0)  # a client may go between the selector's word and accept()
+        self._listener.settimeout(0)  # a client may go between select() and accept()
         self.port: int = self._listener.getsockname()[1]
         self._acceptor = threading.Thread(target=self._accept_all, name=f"fault-server-{self.port}", daemon=True)
         self._acceptor.start()
@@ -104,43 +104,43 @@ class FaultServer:
 
     @property
     def received(self) -> bytes:
-        """Every byte that came from any client, whole requests or not, in the order of the connections."""
+        """Every byte that clients sent, in the order of the connections; also those of incomplete requests."""
         with self._changed:
             return b"".join(b"".join(request.raw for request in one.requests) + one.unread for one in self.connections)
 
     def open(self, name: str) -> None:
-        """Open a gate for all who wait at it, and all who come later.
+        """Open a gate for all scripts that wait at it and for all later ones.
 
         Args:
-            name: The gate's.
+            name: The name of the gate.
         """
         self.latch(name).set()
 
     def reached(self, name: str, *, times: int = 1, timeout: float = TIMEOUT) -> None:
-        """Wait until scripts have got to a gate or a mark.
+        """Wait until scripts have reached a gate or a mark.
 
         Args:
-            name: The gate's or the mark's.
-            times: How often it must have been reached, by all connections together.
-            timeout: Seconds to wait at most.
+            name: The name of the gate or mark.
+            times: How often all connections together must have reached it.
+            timeout: The longest wait, in seconds.
 
         Raises:
-            TimeoutError: They have not.
+            TimeoutError: The scripts did not reach it in time.
         """
         self._await(lambda: self._marks.get(name, 0) >= times, f"{name!r} was not reached {times} time(s)", timeout)
 
     def client_gone(self, index: int = 0, *, timeout: float = TIMEOUT) -> str:
-        """Wait until a client has closed its connection. A script notices in every step but a function of one's own.
+        """Wait until a client has closed its connection. Scripts notice it in every step, but not in a script function.
 
         Args:
-            index: The connection's number, from 0.
-            timeout: Seconds to wait at most.
+            index: The number of the connection, from 0.
+            timeout: The longest wait, in seconds.
 
         Returns:
             `"closed"` or `"reset"`.
 
         Raises:
-            TimeoutError: It has not, or there never was such a connection.
+            TimeoutError: The client did not close it in time, or there was no such connection.
         """
         self._await(
             lambda: index < len(self.connections) and self.connections[index].gone is not None,
@@ -150,26 +150,26 @@ class FaultServer:
         return self.connections[index].gone or ""
 
     def wait_connected(self, count: int = 1, *, timeout: float = TIMEOUT) -> None:
-        """Wait until connections were accepted.
+        """Wait until the server has accepted a number of connections.
 
         Args:
-            count: How many, over the server's life.
-            timeout: Seconds to wait at most.
+            count: The number, since the server's start.
+            timeout: The longest wait, in seconds.
 
         Raises:
-            TimeoutError: They were not.
+            TimeoutError: Fewer connections were accepted in time.
         """
         self._await(lambda: self.connected >= count, f"{count} connection(s) did not come", timeout)
 
     def wait_served(self, count: int = 1, *, timeout: float = TIMEOUT) -> None:
-        """Wait until requests have come in whole.
+        """Wait until the server has read a number of whole requests.
 
         Args:
-            count: How many, over the server's life.
-            timeout: Seconds to wait at most.
+            count: The number, since the server's start.
+            timeout: The longest wait, in seconds.
 
         Raises:
-            TimeoutError: They have not.
+            TimeoutError: Fewer requests were read in time.
         """
         self._await(lambda: self.served >= count, f"{count} request(s) did not come", timeout)
 
@@ -177,23 +177,23 @@ class FaultServer:
         """Wait until no connection is open.
 
         Args:
-            timeout: Seconds to wait at most.
+            timeout: The longest wait, in seconds.
 
         Raises:
-            TimeoutError: One still is.
+            TimeoutError: A connection is still open.
         """
         self._await(lambda: not self._live, "a connection is still open", timeout)
 
     @property
     def open_connections(self) -> int:
-        """How many connections are open now."""
+        """The number of connections that are open now."""
         return len(self._live)
 
     def close(self) -> None:
-        """End every script, close every socket and join every thread. May be called again.
+        """End every script, close every socket and join every thread. A second call has no effect.
 
         Raises:
-            RuntimeError: A step of one's own does not end.
+            RuntimeError: A custom step does not end.
         """
         self.closing.set()
         self._acceptor.join(_JOIN)
@@ -210,11 +210,11 @@ class FaultServer:
             latch.release()
 
     def __enter__(self) -> Self:
-        """Give the server, which is running since it was made."""
+        """Return the server. It runs since it was made."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """Close it; raise what a script function raised, unless something is being raised already."""
+        """Close the server. Raise the first error of a script function, unless the block raised one."""
         self.close()
         if error is None and self.errors:
             raise self.errors[0]
@@ -232,7 +232,7 @@ class FaultServer:
                 except OSError as error:
                     if error.errno in {errno.ECONNABORTED, errno.EINTR}:
                         continue
-                    self.errors.append(error)  # out of descriptors, most likely: it would fail again at once
+                    self.errors.append(error)  # probably no descriptor is left: the next call would fail, too
                     return
                 self._start(sock)
 
@@ -250,7 +250,7 @@ class FaultServer:
         thread.start()
 
     def _serve(self, connection: Connection) -> None:
-        """The life of one connection."""
+        """Serve one connection until it ends."""
         try:
             self._converse(connection)
         except ScriptOver:
@@ -276,12 +276,12 @@ class FaultServer:
                     connection.requests.append(request)
                 scripted = self._next()
                 self._changed.notify_all()
-            # The function runs here, without the lock: it may wait, and others go on meanwhile.
+            # The function runs without the lock: it may wait while other connections go on.
             for step in scripted if isinstance(scripted, tuple) else flatten(scripted(request)):
                 step.play(connection)
 
     def _at_connect(self) -> tuple[Step, ...]:
-        """Give the next script if it is to be played at once; else nothing."""
+        """Take the next script if it begins with `AtConnect`."""
         with self._changed:
             place = self._place()
             script = self._scripts[place] if place is not None else ()
@@ -291,7 +291,7 @@ class FaultServer:
             return script
 
     def _next(self) -> tuple[Step, ...] | Callable[[RecordedRequest], Script]:
-        """Give the script for the request that has come."""
+        """Take the script for a new request."""
         place = self._place()
         self._turn += 1
         if place is None:
@@ -301,21 +301,21 @@ class FaultServer:
         return self._scripts[place]
 
     def _place(self) -> int | None:
-        """Give the index of the script whose turn it is."""
+        """Find the index of the next script."""
         if self._turn < len(self._scripts):
             return self._turn
         return len(self._scripts) - 1 if self._repeat and self._scripts else None
 
-    # What connections use: `connection.Host`.
+    # The methods for connections: `connection.Host`.
 
     def latch(self, name: str) -> Latch:
-        """Give the latch behind a gate.
+        """Find or make the latch behind a gate.
 
         Args:
-            name: The gate's.
+            name: The name of the gate.
 
         Returns:
-            The latch, made when it is first asked for.
+            The latch.
         """
         with self._changed:
             if name not in self._gates:
@@ -323,13 +323,13 @@ class FaultServer:
             return self._gates[name]
 
     def mark(self, name: str) -> None:
-        """Note that a script has got to a place."""
+        """Record that a script has reached a mark or a gate."""
         with self._changed:
             self._marks[name] = self._marks.get(name, 0) + 1
             self._changed.notify_all()
 
     def changed(self) -> None:
-        """Let whoever waits look again."""
+        """Wake all threads that wait for a condition."""
         with self._changed:
             self._changed.notify_all()
 
@@ -342,12 +342,12 @@ class FaultServer:
 
 @contextlib.contextmanager
 def refusing_url() -> Iterator[str]:
-    """An address that refuses connections for as long as the `with` block lasts.
+    """Reserve an address that refuses connections until the end of the `with` block.
 
     Yields:
         The address.
     """
-    # Bound but not listening: nobody else gets the port, and the kernel refuses for us.
+    # Bound and not listening: no other process gets the port, and the kernel refuses connections.
     with socket.socket() as sock:
         sock.bind((HOST, 0))
         yield f"http://{HOST}:{sock.getsockname()[1]}"
@@ -355,9 +355,9 @@ def refusing_url() -> Iterator[str]:
 
 @contextlib.contextmanager
 def unanswering_url() -> Iterator[str]:
-    """An address where connecting hangs: a listener that accepts nobody, its queue full.
+    """Reserve an address where connecting hangs: a listener with a full queue that accepts no connection.
 
-    Linux drops what does not fit into the queue, so that a client sees silence; other systems may refuse.
+    Linux drops connections that do not fit into the queue, so that a client sees silence. Other systems may refuse them.
 
     Yields:
         The address.
@@ -367,7 +367,7 @@ def unanswering_url() -> Iterator[str]:
         listener.bind((HOST, 0))
         listener.listen(0)
         waiting: list[socket.socket] = []
-        # A queue of length 0 holds one; a few more are sent after it, so that none of the client's is ever let in.
+        # A queue of length 0 holds one connection. A few more fill it for sure.
         for _ in range(4):
             sock = stack.enter_context(socket.socket())
             sock.settimeout(0)
@@ -377,5 +377,5 @@ def unanswering_url() -> Iterator[str]:
 
 
 def _settled(script: Scripted) -> tuple[Step, ...] | Callable[[RecordedRequest], Script]:
-    """Flatten what can be flattened now."""
+    """Flatten a script; a function is kept as it is."""
     return script if callable(script) and not isinstance(script, Step) else flatten(script)

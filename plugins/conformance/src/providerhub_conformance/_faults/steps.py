@@ -1,10 +1,10 @@
-"""The script language of the fault server: what a server does, step by step, as values.
+"""The script language of the fault server: each step of a server is a value.
 
-A script is a step, some bytes (sent as they are), or any nesting of sequences of these. Unless it begins with `AtConnect`
-it is played once a request has been read. A script that ends without `Close`, `Reset` or `Hold` leaves the connection open
-for the next request. Every step pickles and compares, so scripts can be tables of test parameters.
+A script is a step, bytes (sent as they are), or a nesting of sequences of these. It is played after a request has been read,
+unless it begins with `AtConnect`. A script that ends without `Close`, `Reset` or `Hold` leaves the connection open for the next
+request. Steps can be pickled and compared, so that scripts can be parameters of tests.
 
-A step of one's own is any object with a method `play(peer)`; the methods of `Peer` are all it may use.
+A custom step is any object with a method `play(peer)`. It may use the methods of `Peer` and nothing else.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _BLOCK = 65536
 
 @runtime_checkable
 class Step(Protocol):
-    """One thing that a server does."""
+    """One action of a server."""
 
     def play(self, peer: Peer) -> None:
-        """Do it.
+        """Play the step.
 
         Args:
             peer: The server's end of the connection.
@@ -40,13 +40,13 @@ class Send:
     """Send bytes in one call.
 
     Attributes:
-        data: What to send.
+        data: The bytes to send.
     """
 
     data: bytes
 
     def play(self, peer: Peer) -> None:
-        """Do it."""
+        """Play the step."""
         peer.send(self.data)
 
 
@@ -55,9 +55,9 @@ class Drip:
     """Send bytes in small pieces, each in a segment of its own as far as the kernel allows.
 
     Attributes:
-        data: What to send.
-        interval: Seconds before each piece but the first; 0 for none.
-        size: Bytes in a piece.
+        data: The bytes to send.
+        interval: Seconds before each piece except the first; 0 for no wait.
+        size: The number of bytes in a piece; at least 1.
     """
 
     data: bytes
@@ -65,7 +65,7 @@ class Drip:
     size: int = attrs.field(default=1, validator=attrs.validators.ge(1))
 
     def play(self, peer: Peer) -> None:
-        """Do it."""
+        """Play the step."""
         for start in range(0, len(self.data), self.size):
             if start and self.interval:
                 peer.pause(self.interval)
@@ -74,31 +74,31 @@ class Drip:
 
 @attrs.frozen
 class Close:
-    """Send FIN: the orderly end of a body, or a cut in the middle of one."""
+    """Send FIN. It ends a body in order, or cuts it in the middle."""
 
     def play(self, peer: Peer) -> None:
-        """Do it."""
+        """Play the step."""
         peer.close()
 
 
 @attrs.frozen
 class Reset:
-    """Send RST: what a crashed process or an impatient load balancer does."""
+    """Send RST, as a crashed process or a load balancer does."""
 
     def play(self, peer: Peer) -> None:
-        """Do it."""
+        """Play the step."""
         peer.reset()
 
 
 @attrs.frozen
 class AtConnect:
-    """As a script's first step: play it as soon as a client has connected, before TLS and before any request.
+    """As the first step of a script: play the script when a client connects, before TLS and before any request.
 
-    On a connection that is being used again it means nothing.
+    It has no effect on a connection that is used again.
     """
 
     def play(self, peer: Peer) -> None:
-        """Do nothing: the server looks for it before it plays a script."""
+        """Do nothing. The server looks for this step before it plays a script."""
 
 
 def _as_steps(script: Script) -> tuple[Step, ...]:
@@ -110,18 +110,18 @@ class Repeat:
     """Play a script over and over.
 
     Attributes:
-        script: What to play; bytes are sent in blocks of a useful size when they are short and repeat for ever.
-        times: How often; `None` for without end, until the client goes or the server is closed.
+        script: The script to play. Short bytes that repeat for ever are sent in larger blocks.
+        times: How often to play it; `None` until the client goes or the server is closed.
     """
 
     script: tuple[Step, ...] = attrs.field(converter=_as_steps)
     times: int | None = None
 
     def play(self, peer: Peer) -> None:
-        """Do it."""
+        """Play the step."""
         steps = self.script
         if self.times is None and len(steps) == 1 and isinstance(steps[0], Send) and steps[0].data:
-            # Nobody can tell one send from many here, and an endless stream should fill the wire.
+            # The client cannot tell one send from many, and an endless stream should fill the wire.
             data = steps[0].data
             steps = (Send(data * max(1, _BLOCK // len(data))),)
         played = 0
@@ -141,7 +141,7 @@ def flatten(script: Script) -> tuple[Step, ...]:
         The steps in order.
 
     Raises:
-        TypeError: Something in it is none of these.
+        TypeError: The script has a part of another type.
     """
     return tuple(_steps(script))
 
@@ -160,5 +160,5 @@ def _steps(script: Script) -> Iterator[Step]:
 
 
 def tls_handshake_hang() -> tuple[Step, ...]:
-    """Accept, and never answer the client's TLS greeting. For a server with `scheme="https"` and no certificate."""
+    """Accept connections and never answer the TLS greeting. For a server with `scheme="https"` and no certificate."""
     return (AtConnect(), Hold())

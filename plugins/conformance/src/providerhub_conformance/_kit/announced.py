@@ -1,4 +1,4 @@
-"""Which suite judges an installed provider: the one that its distribution announces, or one that is made for the occasion."""
+"""The suite for an installed provider: the one that its distribution announces, or a suite for one run."""
 
 from __future__ import annotations
 
@@ -14,26 +14,25 @@ from providerhub_conformance._kit.suite import ProviderConformance
 from providerhub_conformance._kit.wire import NoWire, Wire
 
 GROUP = "providerhub.conformance"
-"""Entry-point group: a provider's name → `module:Class`, a subclass of `ProviderConformance` that says how its service speaks."""
+"""Entry-point group: the name of a provider → `module:Class`, a subclass of `ProviderConformance` with its wire."""
 
 WIRES: Mapping[str, type[Wire]] = {"openai": OpenAIChatWire, "anthropic": AnthropicWire, "none": NoWire}
-"""The wires that have a short name."""
+"""The wires with a short name."""
 
 
 def suite_for(provider: str, *, wire: str | None = None, **options: Any) -> type[ProviderConformance]:
-    """Give the suite for an installed provider.
+    """Make the suite for an installed provider.
 
     Args:
-        provider: The provider's name.
-        wire: One of `WIRES`, or `module:Class`; by default what the provider's distribution announces.
-        options: What else a suite may say, such as `model`, `settings` and `waive`; these outrank what is announced.
+        provider: The name of the provider.
+        wire: One of `WIRES`, or `module:Class`; by default the suite that the distribution of the provider announces.
+        options: Further attributes of the suite, such as `model`, `settings` and `waive`. They override the announced ones.
 
     Returns:
-        The class; `report()` runs it.
+        The class. Its `report()` runs the checks.
 
     Raises:
-        ConfigurationError: There is no such provider; the wire is neither given nor announced, or cannot be found; or an option
-            is wrong.
+        ConfigurationError: The provider is not installed, the wire is not announced or cannot be imported, or an option is wrong.
     """
     base = ProviderConformance if wire else _announced(provider)
     own = {name: value for name, value in options.items() if value}
@@ -46,17 +45,17 @@ def suite_for(provider: str, *, wire: str | None = None, **options: Any) -> type
 
 
 def _announced(provider: str) -> type[ProviderConformance]:
-    import importlib_metadata  # slow to import, as in discovery
+    import importlib_metadata  # slow to import, and a test runner does not need it
 
     for entry in importlib_metadata.entry_points(group=GROUP, name=provider):
         return _class(entry.value, ProviderConformance, f"entry point {provider!r} in group {GROUP!r}")
     installed = sorted({entry.name for entry in importlib_metadata.entry_points(group=PROJECT)})
     if provider not in installed:
-        raise ConfigurationError(f"no provider {provider!r} is installed; there are: {', '.join(installed) or 'none'}")
+        raise ConfigurationError(f"no provider {provider!r} is installed; installed are: {', '.join(installed) or 'none'}")
     names = ", ".join(WIRES)
     msg = (
-        f"the distribution of {provider!r} does not announce how its service speaks (entry-point group {GROUP}); "
-        f"say it with --wire: {names}, or module:Class"
+        f"the distribution of {provider!r} does not announce a suite (entry-point group {GROUP}); "
+        f"name the protocol with --wire: {names}, or module:Class"
     )
     raise ConfigurationError(msg)
 
@@ -75,5 +74,5 @@ def _class(reference: str, base: type[Any], what: str) -> type[Any]:
     except Exception as error:
         raise ConfigurationError(f"{what}: {reference!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not isinstance(found, type) or not issubclass(found, base):
-        raise ConfigurationError(f"{what}: {reference!r} is no subclass of {base.__name__}")
+        raise ConfigurationError(f"{what}: {reference!r} is not a subclass of {base.__name__}")
     return found

@@ -1,4 +1,4 @@
-"""The Anthropic Messages protocol, as a server speaks it.
+"""The Anthropic Messages protocol, on the side of the server.
 
 Reference: Anthropic API reference, "Messages", "Streaming messages" and "Errors".
 """
@@ -74,7 +74,7 @@ class AnthropicWire(Wire):
         return _event("error", error={"type": "overloaded_error", "message": message})
 
     def keep_alive(self) -> bytes:
-        """See `Wire.keep_alive`: a ping, which is an event like the others."""
+        """See `Wire.keep_alive`: a ping event."""
         return _event("ping")
 
     def garbage(self) -> bytes:
@@ -125,7 +125,7 @@ def _usage(usage: Usage | None) -> dict[str, Any]:
 
 
 def _block(index: int, start: Mapping[str, Any], deltas: Sequence[Mapping[str, Any]]) -> list[bytes]:
-    """The frames of one content block; each holds one delta, with the block's start and stop beside the first and the last."""
+    """The frames of one content block. Each has one delta; the first has the start of the block, the last its stop."""
     frames = [_event("content_block_delta", index=index, delta=delta) for delta in deltas]
     frames[0] = _event("content_block_start", index=index, content_block=start) + frames[0]
     frames[-1] += _event("content_block_stop", index=index)

@@ -1,4 +1,4 @@
-"""What a check works with: a service that it scripts, a hub with just this provider, and callers of it."""
+"""The tools of a check: a scripted service, a hub with this provider only, and callers."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from providerhub_conformance._kit.wire import Asked, Frames, Reply
 
 T = TypeVar("T")
 HELLO = Reply(text=("Hello", " there", ", friend"))
-"""What the service says when it does not matter what it says."""
+"""The answer of the service in checks that need any answer."""
 ONCE = RetryPolicy(attempts=1, attempts_per_provider=1)
 
 
 class Bench:
-    """All that one run of one check uses; leaving the `with` block gives it back.
+    """The servers, hubs and callers of one run of one check. The end of the `with` block closes them.
 
     Args:
         subject: The provider under test.
-        native: Call through `acomplete`, so that the provider's own `astream` answers.
+        native: Whether to call through `acomplete`, so that the provider's own `astream` answers.
     """
 
     def __init__(self, subject: Subject, *, native: bool = False) -> None:
@@ -51,24 +51,24 @@ class Bench:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        # The servers first: whoever still waits for one then gets an end.
+        # The servers first, so that callers that still wait for them end.
         for server in self.servers:
             with contextlib.suppress(Exception):
                 server.close()
         self._stack.__exit__(kind, error, trace)
         unread = next((raised for server in self.servers for raised in server.errors), None)
         if unread is not None and not isinstance(error, NotApplicable):
-            # A script could not make sense of what it was asked: whatever came of it, this is why.
-            raise CheckFailed(f"the wire cannot make sense of the request: {_named(unread)}") from unread
+            # A script could not read its request. That explains any other failure.
+            raise CheckFailed(f"the wire cannot read the request: {_named(unread)}") from unread
 
     def enter(self, manager: contextlib.AbstractContextManager[T]) -> T:
-        """Use something for as long as the check runs.
+        """Enter a context manager until the end of the check.
 
         Args:
-            manager: What.
+            manager: The context manager.
 
         Returns:
-            What it gives.
+            The value of its `with` statement.
         """
         return self._stack.enter_context(manager)
 
@@ -78,8 +78,8 @@ class Bench:
         """Start a service.
 
         Args:
-            scripts: What it plays, one for each request; the last one for every further request.
-            repeat: Whether the last one is played for every further request.
+            scripts: The scripts, one for each request.
+            repeat: Whether the last script is played again for every further request.
 
         Returns:
             The running server.
@@ -89,13 +89,13 @@ class Bench:
         return server
 
     def service(self, script: Scripted) -> FaultServer | None:
-        """Start a service, for a check that also says something of a provider that has none.
+        """Start a service, in a check that also applies to providers without a wire.
 
         Args:
-            script: What it plays for every request.
+            script: The script for all requests.
 
         Returns:
-            The running server; `None` where there is no wire.
+            The running server; `None` without a wire.
         """
         return self.serve(script) if self.subject.has_wire else None
 
@@ -103,7 +103,7 @@ class Bench:
         """Script a whole answer.
 
         Args:
-            reply: What it says.
+            reply: The content of the answer.
         """
         return http_response(200, self.wire.answer(reply), {"Content-Type": self.wire.answer_type})
 
@@ -111,8 +111,8 @@ class Bench:
         """Script a streamed answer.
 
         Args:
-            parts: Frames, each in a chunk of its own, and steps in between.
-            end: Whether the chunked body ends as it should.
+            parts: Frames and steps. Each frame is one chunk.
+            end: Whether the last chunk, of size 0, follows.
         """
         return chunked(parts, headers={"Content-Type": self.wire.stream_type}, end=end)
 
@@ -120,25 +120,25 @@ class Bench:
         """The frames of a streamed answer.
 
         Args:
-            reply: What it says.
+            reply: The content of the answer.
         """
         return self.wire.stream(reply)
 
     def answering(self, reply: Reply = HELLO) -> Callable[[RecordedRequest], Script]:
-        """Script an answer of the kind that the request asks for.
+        """Script an answer that is streamed or whole, as the request asks.
 
         Args:
-            reply: What it says.
+            reply: The content of the answer.
         """
-        # Written when they are asked for: where there is no wire, nobody asks.
+        # Written when a request arrives, so that it also works without a wire.
         return lambda request: self.streamed(*self.frames(reply).all) if self.wire.asked(request).stream else self.whole(reply)
 
     def by_kind(self, streamed: Script, whole: Script) -> Callable[[RecordedRequest], Script]:
-        """Choose a script by what the request asks for.
+        """Choose between two scripts, as the request asks.
 
         Args:
-            streamed: For one that asks for a stream.
-            whole: For one that does not.
+            streamed: The script for a request that asks for a stream.
+            whole: The script for any other request.
         """
         return lambda request: streamed if self.wire.asked(request).stream else whole
 
@@ -147,25 +147,25 @@ class Bench:
 
         Args:
             status: The HTTP status.
-            headers: Further headers.
-            message: What the service says.
+            headers: Further headers of the answer.
+            message: The message of the service.
         """
         return http_response(
             status, self.wire.refusal(status, message), {"Content-Type": self.wire.answer_type, **(headers or {})}
         )
 
     def asked(self, server: FaultServer, index: int = -1) -> Asked:
-        """What a request asked.
+        """Read a request that a service got.
 
         Args:
-            server: Who got it.
-            index: Which one; the last by default.
+            server: The service.
+            index: The index of the request; the last one by default.
 
         Returns:
-            It, in the kit's words.
+            The content of the request.
 
         Raises:
-            CheckFailed: There is none, or it cannot be read.
+            CheckFailed: There is no request, or the wire cannot read it.
         """
         requests = server.requests
         if not requests:
@@ -174,25 +174,23 @@ class Bench:
             return self.wire.asked(requests[index])
         except Exception as error:
             shown = requests[index].body[:300]
-            raise CheckFailed(
-                f"the request cannot be read as the wire has it ({type(error).__name__}: {error}): {shown!r}"
-            ) from error
+            raise CheckFailed(f"the wire cannot read the request ({type(error).__name__}: {error}): {shown!r}") from error
 
     # The caller.
 
     @property
     def patient(self) -> Timeout:
-        """Phases that no well-behaved call comes near to."""
+        """Timeouts that no good call reaches."""
         seconds = 4 * self.subject.patience
         return Timeout(connect=seconds, first_token=seconds, byte_idle=seconds, token_idle=seconds, total=seconds)
 
     def hub(self, url: str | None, *, without: frozenset[str] = frozenset(), timeout: Timeout | None = None) -> Hub:
-        """Make a hub that has this provider and no other, and tries once.
+        """Make a hub with this provider only and without retries.
 
         Args:
-            url: The service's address.
-            without: Settings to leave out.
-            timeout: The phases; by default long ones.
+            url: The address of the service.
+            without: The names of settings to leave out.
+            timeout: The timeouts of the phases; `patient` by default.
 
         Returns:
             The hub.
@@ -206,29 +204,32 @@ class Bench:
         return self.enter(Hub(settings))
 
     def provider(self, hub: Hub) -> Any:
-        """The provider object that a hub calls; made unless it was.
+        """The provider object that a hub calls. The first use makes it.
 
         Args:
             hub: A hub of this bench.
 
+        Returns:
+            The object.
+
         Raises:
             CheckFailed: The provider is not ready.
         """
-        instance = hub._registry.instance(self.subject.name)  # noqa: SLF001 -- checks must see the very object that is called
+        instance = hub._registry.instance(self.subject.name)  # noqa: SLF001 -- checks need the very object that the hub calls
         if instance is None:
             raise CheckFailed(f"there is no usable provider {self.subject.name!r}")
         return instance.provider()
 
     def client(self, server: FaultServer | str | None, *, timeout: Timeout | None = None, hub: Hub | None = None) -> Client:
-        """Somebody who calls the provider.
+        """Make a caller of the provider.
 
         Args:
-            server: The service, or an address.
-            timeout: The phases; by default long ones.
-            hub: An existing hub in place of a fresh one.
+            server: The service, or its address.
+            timeout: The timeouts of the phases; `patient` by default.
+            hub: An existing hub; a new one by default.
 
         Returns:
-            The caller, for a synchronous or an asynchronous run of the check.
+            The caller. It is synchronous or asynchronous, like the run of the check.
         """
         url = server.url + self.wire.base if isinstance(server, FaultServer) else server
         hub = hub or self.hub(url, timeout=timeout)
@@ -236,32 +237,32 @@ class Bench:
         return self.enter(contextlib.closing(kind(hub, self.subject.target, self.subject.patience)))
 
     def fails(self, call: Callable[[], object], what: str) -> ProviderHubError:
-        """Make a call that must fail, and give what the provider raised.
+        """Make a call that must fail, and return the error of the provider.
 
         Args:
             call: The call.
-            what: What went wrong at the service, for the message.
+            what: The name of the fault at the service, for the message.
 
         Returns:
-            The error of the attempt: behind an interrupted stream, what interrupted it.
+            The error of the attempt. For an interrupted stream it is the cause of the interruption.
 
         Raises:
-            CheckFailed: It did not fail, or not with an error of the tree.
+            CheckFailed: The call did not fail, or its error is not a `ProviderHubError`.
         """
         return root_cause(self.fails_outright(call, what))
 
     def fails_outright(self, call: Callable[[], object], what: str) -> ProviderHubError:
-        """As `fails`, with the error as the caller gets it.
+        """Make a call that must fail, and return the error that the caller gets.
 
         Args:
             call: The call.
-            what: What went wrong at the service.
+            what: The name of the fault at the service, for the message.
 
         Returns:
             The error.
 
         Raises:
-            CheckFailed: It did not fail, or not with an error of the tree.
+            CheckFailed: The call did not fail, or its error is not a `ProviderHubError`.
         """
         try:
             found = call()
@@ -270,14 +271,14 @@ class Bench:
         except ProviderHubError as error:
             return error
         except Exception as error:
-            raise CheckFailed(f"{what}: the call raised {_named(error)}, which is no error of providerhub's") from error
-        raise CheckFailed(f"{what}: the call succeeded all the same, with {_shown(found)}")
+            raise CheckFailed(f"{what}: the call raised {_named(error)}, which is not a ProviderHubError") from error
+        raise CheckFailed(f"{what}: the call succeeded, with {_shown(found)}")
 
     def ways(self, client: Client) -> list[Callable[[], Completion]]:
-        """The ways to make a whole call: plainly, and streaming where the model may.
+        """The ways to make a call: plain, and streaming unless the model declares that it cannot.
 
         Args:
-            client: Who calls.
+            client: The caller.
         """
         ways: list[Callable[[], Completion]] = [client.complete]
         if self.may_stream:
@@ -286,28 +287,28 @@ class Bench:
 
     @property
     def may_stream(self) -> bool:
-        """Whether the model is not known to have no streaming."""
+        """Whether the model may be able to stream."""
         return self.subject.model.supports_stream is not False
 
-    # What does not apply.
+    # Checks that do not apply.
 
     def needs_stream(self) -> None:
-        """Go on only where there is streaming.
+        """Go on only when the model may be able to stream.
 
         Raises:
-            NotApplicable: There is none.
+            NotApplicable: The model declares that it cannot.
         """
         if not self.may_stream:
             raise NotApplicable(f"{self.subject.asked_name} declares that it does not stream")
 
     def needs_place(self, what: str) -> None:
-        """Go on only where the protocol has a place for something.
+        """Go on only when the protocol can carry a feature.
 
         Args:
-            what: One of `Wire.carries`.
+            what: The feature, as in `Wire.carries`.
 
         Raises:
-            NotApplicable: It has none.
+            NotApplicable: The protocol cannot carry it.
         """
         if what not in self.wire.carries:
             raise NotApplicable(f"the wire has no place for {what}")
@@ -316,7 +317,7 @@ class Bench:
         """Fail the check.
 
         Args:
-            otherwise: What was found.
+            otherwise: The finding.
 
         Raises:
             CheckFailed: Always.
@@ -325,11 +326,11 @@ class Bench:
 
 
 def read_whole(client: Client, **knobs: Any) -> Completion:
-    """Call with streaming, read all, and give the whole.
+    """Call with streaming, and read the whole stream.
 
     Args:
-        client: Who calls.
-        knobs: As for `complete`.
+        client: The caller.
+        knobs: Keywords, as for `complete`.
 
     Returns:
         The completion.
@@ -345,13 +346,13 @@ def read_whole(client: Client, **knobs: Any) -> Completion:
 
 
 def root_cause(error: ProviderHubError) -> ProviderHubError:
-    """What the provider itself raised, behind what the chain made of it.
+    """Find the error of the provider in the error of a call.
 
     Args:
-        error: What the caller got.
+        error: The error that the caller got.
 
     Returns:
-        The last attempt's error where there was an attempt, else the error itself.
+        The error of the last attempt; without an attempt, the error itself.
     """
     if isinstance(error, StreamInterruptedError) and error.cause is not None:
         return error.cause

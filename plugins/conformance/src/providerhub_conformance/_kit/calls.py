@@ -1,4 +1,4 @@
-"""Checks of plain calls: the answer, what is counted, and what the service is asked."""
+"""Checks of plain calls: the answer, the usage, and the request that reaches the service."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from providerhub_conformance._kit.wire import Reply
 
 GROUP = "calls"
 UNICODE = "naïve – 日本語 🧑‍🚀 \u2028 \u0085 e\u0301 \U0001f1ea\U0001f1fa “x”\t\\n"
-"""Two, three and four bytes, joined signs, and line ends that are none in JSON or in server-sent events."""
+"""Characters of two, three and four bytes, joined characters, and line ends that JSON and server-sent events do not know."""
 _CALLERS = 6
 
 
@@ -27,11 +27,11 @@ _CALLERS = 6
     requires=("metadata-valid",),
     wire=False,
     both=False,
-    fix="Let stream(request, call) yield the answer's text, and Finish where the service marks the end.",
-    promise="providerhub.complete() gives the model's words, all of them, and no others.",
+    fix="Let stream(request, call) yield the text of the answer, and Finish at the service's end mark.",
+    promise="providerhub.complete() returns all words of the model and adds none.",
 )
 def basic_call(bench: Bench) -> None:
-    """A plain call gives the text that the service answered, under the provider's and the model's name."""
+    """A plain call returns the text of the service, with the names of the provider and the model."""
     server = bench.service(bench.answering())
     answer = bench.client(server).complete("Hello")
     if server is not None:
@@ -44,11 +44,11 @@ def basic_call(bench: Bench) -> None:
     GROUP,
     wire=False,
     both=False,
-    fix="Leave astream out unless it works: the core then runs stream() in a thread. An astream is an asynchronous generator.",
-    promise="The same provider serves acomplete() as well.",
+    fix="Make astream an asynchronous generator, or leave it out: the core then runs stream() in a thread.",
+    promise="The same provider also serves acomplete().",
 )
 def async_call(bench: Bench) -> None:
-    """Awaited, plain and streaming, it answers as it does synchronously."""
+    """An asynchronous call, plain and streaming, returns the same answer as a synchronous one."""
     from_sync = None
     server = bench.service(bench.answering())
     if server is not None:
@@ -69,10 +69,10 @@ def async_call(bench: Bench) -> None:
     wire=False,
     fix="Encode requests and decode answers as UTF-8, and never split text by str.splitlines() or "
     "iter_lines(decode_unicode=True).",
-    promise="Text in every script comes through unharmed.",
+    promise="Text in every script arrives unchanged.",
 )
 def unicode_intact(bench: Bench) -> None:
-    """Text of every kind comes through unharmed, in the question and in the answer, plain and streaming."""
+    """Text in all scripts arrives unchanged, in the question and in the answer, plain and streaming."""
     server = bench.service(bench.answering(Reply(text=("a", UNICODE, "z"))))
     client = bench.client(server)
     answers: list[Any] = [client.complete(UNICODE)]
@@ -88,8 +88,8 @@ def unicode_intact(bench: Bench) -> None:
 
 @check(
     GROUP,
-    fix="Yield UsageDelta(Usage(input_tokens=…, output_tokens=…)); where a service sends counts only when asked, ask for them.",
-    promise="What a call cost can be read from its answer.",
+    fix="Yield UsageDelta(Usage(input_tokens=…, output_tokens=…)). Ask for the counts if the service needs that.",
+    promise="The answer shows what the call cost.",
 )
 def usage_reported(bench: Bench) -> None:
     """The token counts that the service reports are in the completion, plain and streaming."""
@@ -105,28 +105,28 @@ def usage_reported(bench: Bench) -> None:
 
 @check(
     GROUP,
-    fix="Map the vendor's words to 'stop', 'length', 'tool_calls' and 'content_filter', and pass an unknown one on as it is.",
-    promise="An answer that was cut at max_tokens can be told from a whole one, whoever gave it.",
+    fix="Map the vendor's reasons to 'stop', 'length', 'tool_calls' and 'content_filter'. Pass unknown ones on unchanged.",
+    promise="With every provider, callers can tell an answer that was cut at max_tokens from a whole one.",
 )
 def finish_reason_mapped(bench: Bench) -> None:
-    """Every finish reason that the service can give arrives under its common name, plain and streaming."""
+    """Each finish reason of the service arrives under its common name, plain and streaming."""
     for reason in bench.wire.finish_reasons:
-        if reason == "tool_calls":  # said with a call of a tool; see claimed-tools
+        if reason == "tool_calls":  # checked with a tool call; see claimed-tools
             continue
         client = bench.client(bench.serve(bench.answering(Reply(text=("Hi",), finish_reason=reason))))
         for way in bench.ways(client):
             got = way().finish_reason
-            expect(got == reason, f"the service finished with what means {reason!r}; the completion says {got!r}")
+            expect(got == reason, f"the service finished with the reason for {reason!r}; the completion says {got!r}")
 
 
 @check(
     GROUP,
     both=False,
-    fix="Keep what belongs to one call in local variables of stream(), not on self.",
-    promise="One hub serves all threads of an application; nobody gets another's answer.",
+    fix="Keep the state of a call in local variables of stream(), not on self.",
+    promise="One hub serves all threads of an application, and each caller gets its own answer.",
 )
 def calls_isolated(bench: Bench) -> None:
-    """Calls that are under way at once each get their own answer."""
+    """Calls that run at the same time each get their own answer."""
 
     def echo(request: RecordedRequest) -> Script:
         asked = bench.wire.asked(request)
@@ -152,13 +152,12 @@ def calls_isolated(bench: Bench) -> None:
 
 @check(
     GROUP,
-    fix="Put the conversation, content in parts included, and temperature, max_tokens, stop and seed on the wire where the "
-    "service has a place for them. In a wire of your own, asked() gives a message's text as one str, and carries names "
-    "what has a place.",
-    promise="What the caller asks for is what the service is asked for.",
+    fix="Send the conversation, also content in parts, and temperature, max_tokens, stop and seed where the protocol can "
+    "carry them. In a wire of your own, asked() returns the text of a message as one str, and `carries` names the features.",
+    promise="The service gets the request that the caller made.",
 )
 def request_carried(bench: Bench) -> None:
-    """The model's name, system prompt, conversation, temperature, max_tokens, stop and seed reach the service as given."""
+    """The model, system prompt, conversation, temperature, max_tokens, stop and seed reach the service unchanged."""
     server = bench.serve(bench.answering())
     messages: list[dict[str, Any]] = [
         {"role": "system", "content": "Be brief."},
@@ -172,7 +171,7 @@ def request_carried(bench: Bench) -> None:
     asked = bench.asked(server)
     expect(
         asked.model == bench.subject.sent_name,
-        f"asked for {bench.subject.sent_name!r}; the service was asked for {asked.model!r}",
+        f"the caller asked for {bench.subject.sent_name!r}; the service got {asked.model!r}",
     )
     said = [(m["role"], "Three?" if isinstance(m["content"], list) else m["content"]) for m in messages]
     got = [(role.replace("developer", "system"), text) for role, text in asked.messages]
@@ -185,11 +184,11 @@ def request_carried(bench: Bench) -> None:
 
 @check(
     GROUP,
-    fix="Merge request.options into the request's body; do not keep them anywhere.",
-    promise="options={'acme': {…}} reaches acme, for this one call.",
+    fix="Merge request.options into the body of the request. Do not store them.",
+    promise="options={'acme': {…}} reaches acme in this call.",
 )
 def options_reach_it(bench: Bench) -> None:
-    """A vendor-specific option reaches the service with the call that names it."""
+    """A vendor-specific option reaches the service in the call that has it."""
     server = bench.serve(bench.answering())
     bench.client(server).complete("Hello", options={bench.subject.name: {"conformance_option": "on-the-wire"}})
     body = server.requests[0].raw
@@ -199,11 +198,11 @@ def options_reach_it(bench: Bench) -> None:
 @check(
     GROUP,
     requires=("options-reach-it",),
-    fix="Build every request's body anew; do not update a dictionary that lives on the object.",
-    promise="options={'acme': {…}} holds for one call, and no other call notices.",
+    fix="Build a new body for each request. Do not update a dictionary that is kept on the object.",
+    promise="options={'acme': {…}} holds for one call only.",
 )
 def options_not_kept(bench: Bench) -> None:
-    """A vendor-specific option is gone with the next call."""
+    """A vendor-specific option of one call is not sent with the next."""
     server = bench.serve(bench.answering())
     client = bench.client(server)
     client.complete("Hello", options={bench.subject.name: {"conformance_option": "on-the-wire"}})
@@ -214,11 +213,11 @@ def options_not_kept(bench: Bench) -> None:
 @check(
     GROUP,
     wire=False,
-    fix="Copy messages before changing them: the list and its dictionaries are the caller's, and the next provider's.",
+    fix="Copy messages before changing them. The caller and the next provider use the same list and dictionaries.",
     promise="A fallback gets the conversation as the caller wrote it.",
 )
 def messages_untouched(bench: Bench) -> None:
-    """The caller's messages and tools are not changed."""
+    """A call does not change the caller's messages and tools."""
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
     given: dict[str, Any] = {
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
@@ -234,17 +233,17 @@ def messages_untouched(bench: Bench) -> None:
 @check(
     GROUP,
     wire=False,
-    fix="Yield plain str, int and the event classes, no objects of your own or of an SDK.",
+    fix="Yield plain str and the event classes with plain values, not objects of your own or of an SDK.",
     promise="Answers can be cached, queued and sent between processes.",
 )
 def result_pickles(bench: Bench) -> None:
-    """A completion survives pickling, as it is after a call with reasoning, usage and a finish reason."""
+    """A completion with usage and a finish reason can be pickled and read again."""
     reply = Reply(text=("Hi",), usage=Usage(input_tokens=1, output_tokens=2))
     client = bench.client(bench.service(bench.answering(reply)))
     for way in bench.ways(client):
         answer = way()
         try:
-            copy = pickle.loads(pickle.dumps(answer))  # noqa: S301 -- what was pickled a moment ago
-        except Exception as error:  # whatever pickling raises
+            copy = pickle.loads(pickle.dumps(answer))  # noqa: S301 -- pickled on the same line
+        except Exception as error:  # pickling may raise any error
             bench.fail(f"the completion cannot be pickled: {type(error).__name__}: {error}")
         expect(copy == answer, f"pickled and read again, {answer!r} became {copy!r}")

@@ -1,4 +1,4 @@
-"""Checks of what a model is said to be able to do, and of what it is said to be unable to do."""
+"""Checks of the declared capabilities of a model."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ _EXTRAS: dict[str, dict[str, Any]] = {
 
 
 def _carried(asked: Asked, capability: str) -> bool:
-    """Whether a request really asks for a capability."""
+    """Whether a request contains the capability."""
     found = {"tools": "get_weather" in asked.tools, "images": asked.images == 1, "json_schema": asked.json_schema}
     return found[capability]
 
 
 @check(
     GROUP,
-    fix="Declare False what the service cannot do. Where it depends, leave it unknown, and put what is asked on the wire or "
-    "raise BadRequestError before sending.",
-    promise="A request is never answered as if a part of it had not been there.",
+    fix="Declare False for a feature that the service lacks. Leave it unknown where it depends on the model; then send the "
+    "feature, or raise BadRequestError before sending.",
+    promise="A provider never ignores a part of a request.",
 )
 def unsupported_refused(bench: Bench) -> None:
-    """What the model is not said to support is refused before any I/O; where that is open, it is sent and not left out."""
+    """A feature declared as False is refused before any I/O; an undeclared one is refused or sent, and never left out."""
     for capability, knobs in _EXTRAS.items():
         declared = getattr(bench.subject.model, f"supports_{capability}")
         if declared:
@@ -67,7 +67,7 @@ def unsupported_refused(bench: Bench) -> None:
         try:
             bench.client(server).complete(**knobs)
         except ProviderHubError:
-            expect(not server.served, f"{capability}: a request that is then refused was sent all the same")
+            expect(not server.served, f"{capability}: the request was refused after it was sent")
             continue
         expect(declared is None, f"{capability}: declared as not supported, and answered")
         if capability in bench.wire.carries:
@@ -77,17 +77,17 @@ def unsupported_refused(bench: Bench) -> None:
 def _claimed(bench: Bench, capability: str) -> None:
     bench.needs_place(capability)
     if not getattr(bench.subject.model, f"supports_{capability}"):
-        raise NotApplicable(f"{bench.subject.asked_name} does not claim it")
+        raise NotApplicable(f"{bench.subject.asked_name} does not declare it")
 
 
 @check(
     GROUP,
-    fix="Send tools and tool_choice in the service's shape, and yield ToolCallDelta(index, id, name, "
-    "arguments) for what comes back. A wire of your own reads the names that were sent into Asked.tools.",
-    promise="supports_tools=True means that tools work, here as elsewhere.",
+    fix="Send tools and tool_choice in the service's shape, and yield ToolCallDelta(index, id, name, arguments) for the tool "
+    "calls of the answer. A wire of your own reads the names of the sent tools into Asked.tools.",
+    promise="supports_tools=True means that tools work as with other providers.",
 )
 def claimed_tools(bench: Bench) -> None:
-    """Where tools are claimed: they reach the service, and its calls, two at once, come back whole, plain and streaming."""
+    """When tools are declared, they reach the service, and two tool calls arrive whole, plain and streaming."""
     _claimed(bench, "tools")
     server = bench.serve(bench.answering(Reply(tool_calls=CALLS, finish_reason="tool_calls")))
     client = bench.client(server)
@@ -107,7 +107,7 @@ def claimed_tools(bench: Bench) -> None:
     requires=("claimed-tools",),
     fix="Translate assistant messages with tool_calls, and messages with role 'tool', into the service's shape. "
     "A wire of your own reads them back into Asked.tool_calls and Asked.tool_results.",
-    promise="A conversation with tools goes on after the first call.",
+    promise="A conversation with tools can go on after the first tool call.",
 )
 def tool_results_carried(bench: Bench) -> None:
     """Earlier tool calls and their results reach the service with their identifiers."""
@@ -129,11 +129,11 @@ def tool_results_carried(bench: Bench) -> None:
 
 @check(
     GROUP,
-    fix="Translate content parts of type image_url, data: URLs included, into the service's shape.",
-    promise="supports_images=True means that the model sees the image.",
+    fix="Translate content parts of type image_url, also data: URLs, into the service's shape.",
+    promise="supports_images=True means that the model gets the image.",
 )
 def claimed_images(bench: Bench) -> None:
-    """Where images are claimed: one in the conversation reaches the service, bytes and all."""
+    """When images are declared, an image in the conversation reaches the service with its bytes."""
     _claimed(bench, "images")
     server = bench.serve(bench.answering())
     bench.client(server).complete(IMAGE)
@@ -143,11 +143,11 @@ def claimed_images(bench: Bench) -> None:
 
 @check(
     GROUP,
-    fix="Send response_format in the service's shape, the schema included.",
-    promise="supports_json_schema=True means that the answer is held to the schema.",
+    fix="Send response_format with its schema in the service's shape.",
+    promise="supports_json_schema=True means that the answer follows the schema.",
 )
 def claimed_json_schema(bench: Bench) -> None:
-    """Where a JSON schema is claimed: it reaches the service."""
+    """When JSON schemas are declared, the schema reaches the service."""
     _claimed(bench, "json_schema")
     server = bench.serve(bench.answering())
     bench.client(server).complete(response_format=SCHEMA)
@@ -156,11 +156,11 @@ def claimed_json_schema(bench: Bench) -> None:
 
 @check(
     GROUP,
-    fix="Yield ReasoningDelta for reasoning, and text for the answer only.",
-    promise="The text of an answer is the answer.",
+    fix="Yield ReasoningDelta for reasoning, and text only for the answer.",
+    promise="The text of an answer does not contain the reasoning.",
 )
 def reasoning_apart(bench: Bench) -> None:
-    """Reasoning that the service sends is in `reasoning`, and not in the text, plain and streaming."""
+    """The reasoning of the service is in `reasoning` and not in the text, plain and streaming."""
     bench.needs_place("reasoning")
     reply = Reply(reasoning=("Let me", " think."), text=("It is", " 4."))
     client = bench.client(bench.serve(bench.answering(reply)))
@@ -171,4 +171,4 @@ def reasoning_apart(bench: Bench) -> None:
     if bench.may_stream:
         reading = client.read()
         kinds = [type(event) for event in reading.rest() if isinstance(event, TextDelta | ReasoningDelta)]
-        expect(kinds[0] is ReasoningDelta, "streaming, the reasoning does not come first")
+        expect(kinds[0] is ReasoningDelta, "in the stream, the reasoning does not come first")

@@ -1,11 +1,11 @@
-"""All checks, in the order of reports: importing the modules that hold them is what fills the table."""
+"""All checks, in the order of reports. Importing the modules with the checks fills the table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from providerhub_conformance._kit import (  # noqa: F401 -- imported for the checks that they add
+from providerhub_conformance._kit import (  # noqa: F401 -- the import adds the checks
     calls,
     capabilities,
     declaration,
@@ -18,7 +18,7 @@ from providerhub_conformance._kit import (  # noqa: F401 -- imported for the che
 from providerhub_conformance._kit.check import REGISTERED, Check
 
 GROUPS = ("declaration", "calls", "capabilities", "streaming", "failures", "refusals", "secrets", "resources")
-"""What checks are about, in the order of reports."""
+"""The groups of checks, in the order of reports."""
 
 CHECKS: Mapping[str, Check] = MappingProxyType(
     {check.name: check for group in GROUPS for check in REGISTERED.values() if check.group == group}

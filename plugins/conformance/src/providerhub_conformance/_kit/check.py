@@ -1,4 +1,4 @@
-"""A check: what it means, how to mend a failure, which promise it protects; and the table of all of them."""
+"""A check: its meaning, the fix of a failure and the promise behind it; and the table of all checks."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import attrs
 from providerhub_conformance._kit.bench import Bench
 
 Body = Callable[[Bench], None]
-"""What a check does: it returns when all is well, and raises `CheckFailed` or `NotApplicable`."""
+"""The function of a check. It returns when the provider passes; otherwise it raises `CheckFailed` or `NotApplicable`."""
 
 
 @attrs.frozen
 class Check:
-    """One promise that users rely on, as something that can be tried.
+    """A test of one promise to users.
 
     Args:
-        name: Its name, as in reports and waivers.
-        group: What it is about; a heading of reports and of the documentation.
-        means: What it finds out.
-        fix: What to do when it fails.
-        promise: What users lose when it fails.
-        run: Tries it.
-        requires: Checks without which this one says nothing: while one of them fails, it is not tried.
-        wire: Whether it plays the service, so that it needs a `Wire`.
-        both: Whether it is also tried through the provider's own `astream`, where it has one.
+        name: The name of the check, as in reports and waivers.
+        group: The heading of the check in reports and in the documentation.
+        means: The behaviour that the check requires.
+        fix: The change that makes a failed check pass.
+        promise: The property that users lose when the check fails.
+        run: The function that runs the check.
+        requires: The names of checks that must pass first. While one of them fails, this check is blocked.
+        wire: Whether the check plays the service, so that it needs a `Wire`.
+        both: Whether the check is repeated through the provider's own `astream`.
     """
 
     name: str
@@ -41,29 +41,23 @@ class Check:
 
     @property
     def method(self) -> str:
-        """The name of the test method that runs it."""
+        """The name of the test method of the check."""
         return f"test_{self.name.replace('-', '_')}"
 
 
 REGISTERED: dict[str, Check] = {}
-"""Every check by its name, as the modules that hold them are imported; `CHECKS` has them in the order of reports."""
+"""Each check by its name, in the order of imports. `CHECKS` has the order of reports."""
 
 
 def check(
     group: str, *, fix: str, promise: str, requires: tuple[str, ...] = ("basic-call",), wire: bool = True, both: bool = True
 ) -> Callable[[Body], Body]:
-    """Make a function a check; its docstring says what it means, its name is the check's.
+    """Register a function as a check. Its name is the name of the check, its docstring the meaning.
 
-    Args:
-        group: As for `Check`, like the others.
-        fix: The same.
-        promise: The same.
-        requires: The same.
-        wire: The same.
-        both: The same.
+    The arguments are those of `Check`.
 
     Returns:
-        The decorator, which leaves the function as it is.
+        The decorator. It returns the function unchanged.
     """
 
     def decorate(body: Body) -> Body:

@@ -1,6 +1,6 @@
-"""A caller that never hangs: every call runs in a thread or an event loop of its own, and is waited for only so long.
+"""Callers that never hang: each call runs in a separate thread or event loop, and each wait has a limit.
 
-Synchronous and asynchronous calls look the same from here, so that each check is written once.
+Synchronous and asynchronous calls have one interface, so that each check is written once.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def settle(future: futures.Future[T], patience: float, what: str) -> T:
     """Wait for a call.
 
     Args:
-        future: The call.
-        patience: Seconds to wait at most.
-        what: What is waited for, for the message.
+        future: The running call.
+        patience: The longest wait, in seconds.
+        what: The name of the call, for the message.
 
     Returns:
-        What it returned.
+        The result of the call.
 
     Raises:
-        CheckFailed: It did not end.
+        CheckFailed: The call did not end in time.
     """
     # Not `result(timeout)`: the call's own error may be a TimeoutError.
     done, _ = futures.wait([future], patience)
@@ -47,15 +47,15 @@ def settle(future: futures.Future[T], patience: float, what: str) -> T:
 
 
 class Reading(Protocol):
-    """A stream being read."""
+    """A stream that a check reads."""
 
     @property
     def completion(self) -> Completion:
-        """What has come so far."""
+        """The answer so far."""
         ...
 
     def begin_next(self) -> futures.Future[Event | None]:
-        """Ask for the next event, and do not wait; `None` at the end."""
+        """Ask for the next event without waiting; `None` at the end."""
         ...
 
     def next(self) -> Event | None:
@@ -63,27 +63,27 @@ class Reading(Protocol):
         ...
 
     def rest(self) -> list[Event]:
-        """Wait for all that is left."""
+        """Wait for all remaining events."""
         ...
 
     def close(self) -> None:
-        """Close it, from this thread, whatever else is being done with it."""
+        """Close the stream from this thread, also while another thread reads it."""
         ...
 
     def cancel(self, pending: futures.Future[Event | None]) -> None:
-        """Call off a read that is under way, in the way of this kind of caller; does not wait for its end."""
+        """Cancel a running read in the way of this kind of caller, without waiting for its end."""
         ...
 
     def called_off(self, patience: float) -> bool:
-        """Whether a read that was cancelled has ended as one that was; waits for its end."""
+        """Wait for the end of a cancelled read; return whether it ended as cancelled."""
         ...
 
 
 class Client(Protocol):
-    """Somebody who calls."""
+    """A caller of the provider."""
 
     def start(self, *, stream: bool, **knobs: Any) -> futures.Future[Any]:
-        """Begin a call, and do not wait."""
+        """Begin a call without waiting."""
         ...
 
     def complete(self, messages: Any = ..., **knobs: Any) -> Completion:
@@ -91,7 +91,7 @@ class Client(Protocol):
         ...
 
     def read(self, messages: Any = ..., **knobs: Any) -> Reading:
-        """Call with streaming; returns when the first content has come."""
+        """Call with streaming. Returns after the first content."""
         ...
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class Client(Protocol):
 
 
 class Worker:
-    """One daemon thread that works calls off one by one; a provider that hangs cannot keep the process from ending."""
+    """One daemon thread that runs calls one by one. A provider that hangs does not keep the process alive."""
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], futures.Future[Any]] | None] = queue.SimpleQueue()
@@ -110,39 +110,39 @@ class Worker:
         self._thread.start()
 
     def submit(self, job: Callable[[], T]) -> futures.Future[T]:
-        """Have something done.
+        """Run a function in the thread.
 
         Args:
-            job: What.
+            job: The function.
 
         Returns:
-            Its result, in time.
+            The future of its result.
         """
         future: futures.Future[T] = futures.Future()
         self._jobs.put((job, future))
         return future
 
     def close(self, patience: float) -> None:
-        """End it when all is done.
+        """End the thread after its last job.
 
         Args:
-            patience: Seconds to wait for that.
+            patience: The longest wait, in seconds.
         """
         self._jobs.put(None)
         self._thread.join(patience)
 
     def wait_blocked(self, patience: float) -> None:
-        """Wait until the thread stands still: no event tells that somebody waits for a socket.
+        """Wait until the thread stands still. There is no event for a thread that waits for a socket.
 
         Args:
-            patience: Seconds to wait at most.
+            patience: The longest wait, in seconds.
         """
         deadline = time.monotonic() + patience
         place, looks = None, 0
         while looks < _LOOKS and time.monotonic() < deadline:
             frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 -- the documented way to look at a thread
             found = (id(frame), frame.f_lasti) if frame is not None else None
-            # Inside a job, that is; between two of them it stands still as well.
+            # Only inside a job: between two jobs the thread stands still as well.
             looks = looks + 1 if found == place and self._busy else 0
             place = found
             self._pause.wait(_LOOK)
@@ -153,7 +153,7 @@ class Worker:
             self._busy = True
             try:
                 result = job()
-            except BaseException as error:  # raised where it is waited for
+            except BaseException as error:  # raised again in the waiting thread
                 self._busy = False
                 future.set_exception(error)
             else:
@@ -195,12 +195,12 @@ class SyncReading:
         """See `Reading`."""
         self.stream.close()
 
-    def cancel(self, pending: futures.Future[Event | None]) -> None:  # noqa: ARG002 -- what is pending is this thread's job
+    def cancel(self, pending: futures.Future[Event | None]) -> None:  # noqa: ARG002 -- the pending read is the job of the one thread
         """Close the stream while another thread waits in it."""
         self.worker.wait_blocked(self.patience)
         self.stream.close()
 
-    def called_off(self, patience: float) -> bool:  # noqa: ARG002 -- a thread has nothing that could be kept from it
+    def called_off(self, patience: float) -> bool:  # noqa: ARG002 -- a thread cannot be cancelled
         """See `Reading`."""
         return True
 
@@ -209,9 +209,9 @@ class SyncClient:
     """Calls `Hub.complete` from a thread.
 
     Args:
-        hub: Whom to call.
-        model: What to ask for.
-        patience: Seconds to wait for anything.
+        hub: The hub to call.
+        model: The model to ask for.
+        patience: The longest wait for one step, in seconds.
     """
 
     def __init__(self, hub: Hub, model: Model, patience: float) -> None:
@@ -274,14 +274,14 @@ class AsyncReading:
         settle(self.client.submit(self.stream.aclose()), self.patience, "closing the asynchronous stream")
 
     def cancel(self, pending: futures.Future[Event | None]) -> None:
-        """Cancel the task that waits."""
+        """Cancel the waiting task."""
         self.started.wait(self.patience)
-        # The loop runs one thing at a time: once it has run this, the task has come to where it waits.
+        # The loop runs one task at a time: after it has run this one, the other task is waiting.
         settle(self.client.submit(_nothing()), self.patience, "the event loop")
         pending.cancel()
 
     def called_off(self, patience: float) -> bool:
-        """Whether the task was told that it is cancelled; one that goes on in its caller's hands was not."""
+        """Wait for the end of the read; return whether the task raised `CancelledError`."""
         self._ended.wait(patience)
         return self._cancelled
 
@@ -306,12 +306,12 @@ class AsyncReading:
 
 
 class AsyncClient:
-    """Calls `Hub.acomplete` in an event loop of its own, which runs in a thread.
+    """Calls `Hub.acomplete` in an event loop that runs in a separate thread.
 
     Args:
-        hub: Whom to call.
-        model: What to ask for.
-        patience: Seconds to wait for anything.
+        hub: The hub to call.
+        model: The model to ask for.
+        patience: The longest wait for one step, in seconds.
     """
 
     def __init__(self, hub: Hub, model: Model, patience: float) -> None:
@@ -323,13 +323,13 @@ class AsyncClient:
         self._thread.start()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> futures.Future[T]:
-        """Have something awaited in the loop.
+        """Run a coroutine in the loop.
 
         Args:
-            work: What.
+            work: The coroutine.
 
         Returns:
-            Its result, in time.
+            The future of its result.
         """
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
@@ -358,7 +358,7 @@ class AsyncClient:
             self._loop.close()
 
     async def _wind_up(self) -> None:
-        """As `asyncio.run` does at its end."""
+        """End the tasks, like `asyncio.run`."""
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
@@ -373,11 +373,11 @@ async def _nothing() -> None:
 
 
 def settle_quietly(future: futures.Future[Any], patience: float) -> None:
-    """Wait for something whose result does not matter.
+    """Wait for a call and ignore its result.
 
     Args:
-        future: What.
-        patience: Seconds to wait at most.
+        future: The running call.
+        patience: The longest wait, in seconds.
     """
     futures.wait([future], patience)
     if future.done() and not future.cancelled():

@@ -1,4 +1,4 @@
-"""Checks of what a plugin declares, and of what finding and making it costs."""
+"""Checks of a plugin's declaration, and of the cost of its import and its factory."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _SECRET_NAMES = ("key", "token", "secret", "password")
     both=False,
     fix="In pyproject.toml: [project.entry-points.providerhub] NAME = 'package'; in the package a function providerhub_provider "
     "marked with @hookimpl that returns ProviderInfo(name=NAME, …). Reinstall after changing it.",
-    promise="Whoever installs the distribution has the provider, and nothing else needs to be done.",
+    promise="Installing the distribution is enough to have the provider.",
 )
 def entry_point_valid(bench: Bench) -> None:
-    """One installed distribution has an entry point of this name in group `providerhub`, and it leads to a `ProviderInfo`."""
+    """One installed distribution has an entry point of this name in group `providerhub`, and it gives a `ProviderInfo`."""
     record = bench.subject.record
     if record is None:
         raise CheckFailed(f"no installed distribution has an entry point {bench.subject.name!r} in group {hookspecs.PROJECT!r}")
@@ -43,20 +43,20 @@ def entry_point_valid(bench: Bench) -> None:
     requires=("entry-point-valid",),
     wire=False,
     both=False,
-    fix="Correct the ProviderInfo in providerhub_provider(): every model once, capabilities True, False or "
-    "None, secrets marked as such.",
-    promise="Routing decides on these words alone: a wrong one sends requests to where they cannot be answered.",
+    fix="Correct the ProviderInfo in providerhub_provider(): each model once, capabilities True, False or None, secrets with "
+    "secret=True.",
+    promise="Routing uses the declaration alone. A wrong value sends requests to providers that cannot answer them.",
 )
 def metadata_valid(bench: Bench) -> None:
     """The declared models, capabilities, prices and settings make sense, and the factory can be imported."""
     info = bench.subject.info
     problems = [*_model_problems(info), *_setting_problems(info)]
     if not info.factory:
-        problems.append("it names no factory")
+        problems.append("the declaration has no factory")
     for reference in filter(None, (info.factory, info.discover)):
         try:
             found: object = _imported_object(reference)
-        except Exception as error:  # whatever a module raises
+        except Exception as error:  # importing a module may raise any error
             problems.append(f"{reference!r} cannot be imported: {type(error).__name__}: {error}")
         else:
             if not callable(found):
@@ -79,7 +79,7 @@ def _model_problems(info: ProviderInfo) -> list[str]:
             if (value := getattr(model, field)) is not None and not (value > 0 if field == "context_window" else value >= 0)
         ]
         if "*" in model.name[:-1]:
-            found.append(f"{model.name}: a * means something at the end only")
+            found.append(f"{model.name}: a * is allowed at the end only")
     return found
 
 
@@ -92,7 +92,9 @@ def _setting_problems(info: ProviderInfo) -> list[str]:
         if not s.secret and s.name.lower().endswith(_SECRET_NAMES)
     ]
     found += [
-        f"{s.name}: {s.env!r} is no name for an environment variable" for s in info.settings if s.env and not s.env.isidentifier()
+        f"{s.name}: {s.env!r} is not valid as an environment variable"
+        for s in info.settings
+        if s.env and not s.env.isidentifier()
     ]
     return found
 
@@ -102,13 +104,13 @@ def _setting_problems(info: ProviderInfo) -> list[str]:
     requires=("entry-point-valid",),
     wire=False,
     both=False,
-    fix="Import SDKs and HTTP libraries in the module that `factory` names, which is imported when the provider is first used.",
+    fix="Import SDKs and HTTP libraries in the module of `factory`. It is imported when the provider is first used.",
     promise="A program with twenty plugins installed starts as fast as with one.",
 )
 def declared_light(bench: Bench) -> None:
-    """Importing the module behind the entry point imports nothing but the standard library, providerhub and the plugin's own."""
+    """The module of the entry point imports only the standard library, providerhub and the plugin's own modules."""
     found = _imported(bench)
-    assert bench.subject.record is not None  # noqa: S101 -- required by the check before
+    assert bench.subject.record is not None  # noqa: S101 -- a required check has passed
     module = bench.subject.record.value.partition(":")[0].strip()
     own = {module.partition(".")[0], *probe.own_packages(bench.subject.record.distribution)}
     foreign = probe.third_party(found["new"], own | {"providerhub", "pluggy", "attr", "attrs"})
@@ -120,19 +122,19 @@ def declared_light(bench: Bench) -> None:
     requires=("entry-point-valid",),
     wire=False,
     both=False,
-    fix="Do nothing at import but define: no tables built, no files read, no modules that the declaration does not need.",
+    fix="Only define things at import. Do not build tables, read files or import modules that the declaration does not need.",
     promise="A program with twenty plugins installed starts as fast as with one.",
 )
 def import_cheap(bench: Bench) -> None:
-    """Importing the module behind the entry point costs less processor time than importing the core did in the same process."""
+    """The import of the module of the entry point takes less processor time than the import of the core."""
     found = _imported(bench)
     own, core = found["own"], found["core"]
-    expect(own <= core, f"the import took {own * 1000:.0f} ms of processor time; the core's own takes {core * 1000:.0f} ms")
+    expect(own <= core, f"the import took {own * 1000:.0f} ms of processor time; that of the core takes {core * 1000:.0f} ms")
 
 
 def _imported(bench: Bench) -> dict[str, Any]:
     record = bench.subject.record
-    assert record is not None  # noqa: S101 -- required by the check before
+    assert record is not None  # noqa: S101 -- a required check has passed
     return probe.imports(record.value.partition(":")[0].strip(), bench.subject.patience)
 
 
@@ -141,19 +143,19 @@ def _imported(bench: Bench) -> dict[str, Any]:
     requires=("entry-point-valid",),
     wire=False,
     both=False,
-    fix="Correct the function's name, or require the version of providerhub that has the hook. Hooks other than "
-    "providerhub_provider belong in a module of their own, in entry-point group providerhub.hooks.",
-    promise="A hook that is misspelt is told at once, and not by something that never happens.",
+    fix="Correct the name of the function, or require the version of providerhub that has the hook. Put other hooks than "
+    "providerhub_provider into a separate module, in entry-point group providerhub.hooks.",
+    promise="A misspelt hook is reported at once.",
 )
 def no_unknown_hooks(bench: Bench) -> None:
-    """Every function marked with `@hookimpl` is one that the core calls there."""
+    """The core calls each function that is marked with `@hookimpl`."""
     record = bench.subject.record
-    assert record is not None  # noqa: S101 -- required by the check before
+    assert record is not None  # noqa: S101 -- a required check has passed
     plugin = _imported_object(record.value)
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     marked = [name for name in dir(plugin) if manager.parse_hookimpl_opts(plugin, name) is not None]
     strange = [name for name in marked if name != "providerhub_provider"]
-    expect(not strange, f"{record.value} implements {', '.join(strange)}, which nobody calls there")
+    expect(not strange, f"{record.value} implements {', '.join(strange)}, which the core does not call there")
 
 
 @check(
@@ -161,11 +163,11 @@ def no_unknown_hooks(bench: Bench) -> None:
     requires=("metadata-valid",),
     wire=False,
     both=False,
-    fix="Connect, look names up and start processes when the first request comes, not in create(config) or __init__.",
-    promise="Asking what would be chosen never waits for a network, and a service that is down breaks only the calls to it.",
+    fix="Connect, look names up and start processes at the first request, not in create(config) or __init__.",
+    promise="Planning a call never waits for a network, and a service that is down breaks only the calls to it.",
 )
 def created_without_io(bench: Bench) -> None:
-    """Making the provider object opens no connection, looks no name up and starts no process."""
+    """The factory opens no connection, looks no name up and starts no process."""
     with refusing_url() as url:
         config = bench.subject.config(url + bench.wire.base)
         found = probe.creation(bench.subject.info.factory, config, bench.subject.patience)
@@ -178,12 +180,12 @@ def created_without_io(bench: Bench) -> None:
     requires=("metadata-valid",),
     wire=False,
     both=False,
-    fix="Declare what is needed: Setting('url', env='ACME_URL', required=True), needs_auth=True; and ask for "
-    "nothing else in create().",
-    promise="Who has forgotten a key reads which variable to set, before anything is sent.",
+    fix="Declare all settings that the provider needs: Setting('url', env='ACME_URL', required=True), needs_auth=True. "
+    "Do not require other values in create().",
+    promise="A user without a key reads which variable to set, before any request is sent.",
 )
 def missing_key_named(bench: Bench) -> None:
-    """Without a required setting the provider is left out with its name and variable; with only those it is made."""
+    """An error names each missing required setting and its variable; with the required settings alone the factory works."""
     info, subject = bench.subject.info, bench.subject
     with refusing_url() as url:
         address = url + bench.wire.base
@@ -193,14 +195,14 @@ def missing_key_named(bench: Bench) -> None:
                 said = _refused(hub, bench)
                 variables = [name for view in hub.instances() if view.name == subject.name for name in view.missing]
                 named = variables and all(name in said for name in (setting.name, *variables))
-                expect(named, f"without {setting.name!r} the caller reads: {said}")
-        # The address as well: one that is needed and has no default is a required setting.
+                expect(named, f"without {setting.name!r} the caller gets: {said}")
+        # Also without an address: one that is needed and has no default is a required setting.
         optional = frozenset(s.name for s in info.all_settings if not s.required and s.name not in subject.settings)
         hub = bench.hub(address, without=optional)
         try:
             bench.provider(hub)
         except Exception as error:
-            raise CheckFailed(f"with only its required settings it cannot be made: {type(error).__name__}: {error}") from error
+            raise CheckFailed(f"with its required settings alone it cannot be made: {type(error).__name__}: {error}") from error
 
 
 def _imported_object(reference: str) -> Any:
@@ -215,7 +217,7 @@ def _refused(hub: Hub, bench: Bench) -> str:
         return str(error)
     except ProviderHubError as error:
         return f"{type(error).__name__}: {error}"
-    return f"nothing: it would be tried ({plan})"
+    return f"no error: the provider would be tried ({plan})"
 
 
 @check(
@@ -223,10 +225,10 @@ def _refused(hub: Hub, bench: Bench) -> str:
     requires=("metadata-valid",),
     both=False,
     fix="Let `discover` ask the service with the given config, and return ModelInfo objects or names.",
-    promise="`providerhub models` shows what the account really has.",
+    promise="`providerhub models` shows the models that the account has.",
 )
 def models_listed(bench: Bench) -> None:
-    """Where the provider can list the service's models, it gives those that the service names."""
+    """A provider with `discover` returns the models that the service lists."""
     info = bench.subject.info
     if not info.discover:
         raise NotApplicable("it declares no `discover`")

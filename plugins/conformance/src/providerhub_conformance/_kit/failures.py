@@ -1,4 +1,4 @@
-"""Checks of what a provider makes of a connection that fails, and of an answer that is none."""
+"""Checks of broken connections and broken answers."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from providerhub_conformance._kit.outcome import expect
 GROUP = "failures"
 _BROKEN = (ProtocolError, ProviderConnectionError, EmptyAnswerError)
 _SOON = 0.15
-"""Seconds; for timeouts that are to run out."""
+"""Seconds, for timeouts that must end."""
 _FLOOD = 24 * 1024 * 1024
-"""Bytes; more than any line may have, and more than the system's own buffers hold."""
+"""Bytes: more than the limit of a line and the buffers of the system together."""
 
 
 def _is(found: ProviderHubError, expected: tuple[type[BaseException], ...], what: str) -> None:
@@ -41,7 +41,7 @@ def _is(found: ProviderHubError, expected: tuple[type[BaseException], ...], what
 
 
 def _interrupted(bench: Bench, script: Script, what: str, expected: tuple[type[BaseException], ...]) -> None:
-    """Play something that goes wrong after the first piece: the caller must read of an interrupted stream."""
+    """Play a fault after the first piece: the caller must get a `StreamInterruptedError`."""
     found = bench.fails_outright(lambda: read_whole(bench.client(bench.serve(script))), what)
     _is(found, (StreamInterruptedError,), what)
     _is(root_cause(found), expected, what)
@@ -50,11 +50,11 @@ def _interrupted(bench: Bench, script: Script, what: str, expected: tuple[type[B
 @check(
     GROUP,
     wire=True,
-    fix="Let the library's connection error through, or raise ProviderConnectionError.",
-    promise="A service that is down is passed over, and the breaker learns of it.",
+    fix="Do not catch the connection error of the library, or raise ProviderConnectionError.",
+    promise="A call moves on when a service is down, and the breaker counts the failure.",
 )
 def refused(bench: Bench) -> None:
-    """A service that refuses connections gives a connection error."""
+    """A refused connection is a connection error."""
     with refusing_url() as url:
         client = bench.client(url + bench.wire.base)
         for way in bench.ways(client):
@@ -64,11 +64,11 @@ def refused(bench: Bench) -> None:
 
 @check(
     GROUP,
-    fix="Let the library's error through, or raise ProviderConnectionError. Text that has come stays what it was.",
-    promise="A broken connection is never taken for the end of an answer.",
+    fix="Do not catch the error of the library, or raise ProviderConnectionError. Do not change the text before it.",
+    promise="A broken connection is never the end of an answer.",
 )
 def reset(bench: Bench) -> None:
-    """A connection that is reset, before the headers and in mid-stream, is an error."""
+    """A reset before the headers or in the middle of a stream is an error."""
     client = bench.client(bench.serve(Reset()))
     for way in bench.ways(client):
         what = "connection reset before an answer"
@@ -76,19 +76,19 @@ def reset(bench: Bench) -> None:
     if bench.may_stream:
         frames = bench.frames()
         script = bench.streamed(*frames.head, frames.pieces[0], Reset(), end=False)
-        # A reset may overtake what was sent before it: either is an error.
-        what = "connection reset in mid-stream"
+        # A reset may overtake the bytes sent before it. Both cases are errors.
+        what = "connection reset in the middle of a stream"
         _is(bench.fails(lambda: read_whole(bench.client(bench.serve(script))), what), _BROKEN, what)
 
 
 @check(
     GROUP,
     requires=("basic-call", "claimed-stream"),
-    fix="Treat the end of the connection before the protocol's end mark as ProtocolError.",
-    promise="Half an answer is never taken for a whole one.",
+    fix="Raise ProtocolError when the connection ends before the end mark of the protocol.",
+    promise="Half an answer is never returned as a whole one.",
 )
 def truncated_is_error(bench: Bench) -> None:
-    """An answer that ends before its end mark is an error: cut in its chunks, closed early, or shorter than it said."""
+    """An answer that ends before its end mark is an error: cut in a chunk, closed early, or shorter than its length."""
     short = bench.wire.answer(HELLO)
     whole: Script = [
         Send(response_head(200, {"Content-Type": bench.wire.answer_type, "Content-Length": str(len(short))}) + short[:-4]),
@@ -113,29 +113,29 @@ def truncated_is_error(bench: Bench) -> None:
 @check(
     GROUP,
     requires=("basic-call", "claimed-stream"),
-    fix="Raise ProtocolError for an event that cannot be read; never skip it.",
-    promise="A hole in an answer is told, not papered over.",
+    fix="Raise ProtocolError for an event that cannot be parsed. Do not skip it.",
+    promise="An answer with a gap is an error.",
 )
 def malformed_chunk(bench: Bench) -> None:
-    """An event that cannot be read, in the middle of a stream, is an error."""
+    """An event in the middle of a stream that cannot be parsed is an error."""
     bench.needs_stream()
     frames = bench.frames()
     script = bench.streamed(*frames.head, frames.pieces[0], bench.wire.garbage(), *frames.pieces[1:], *frames.tail)
-    _interrupted(bench, script, "an event that cannot be read", (ProtocolError,))
+    _interrupted(bench, script, "an event that cannot be parsed", (ProtocolError,))
 
 
 @check(
     GROUP,
     requires=("basic-call", "claimed-stream"),
-    fix="Look at every event for an error, and raise what error_from_status(200, {}, body) makes of it.",
-    promise="A service that fails in mid-answer is passed over like one that fails before.",
+    fix="Look for an error in each event, and raise the result of error_from_status(200, {}, body).",
+    promise="A call moves on when a service fails in its answer, as when it fails before.",
 )
 def error_event(bench: Bench) -> None:
-    """An error that the service reports inside a successful stream is raised, before the first piece and after it."""
+    """An error event inside a stream with status 200 is raised, before the first piece and after it."""
     bench.needs_stream()
     frames = bench.frames()
     event = bench.wire.error_event("the service is overloaded")
-    # The end mark follows, so that whoever passes over the error takes the rest for an answer.
+    # The end mark follows, so that a provider that skips the error gets a whole answer.
     after = bench.streamed(*frames.head, frames.pieces[0], event, *frames.tail)
     before = (bench.streamed(event), bench.streamed(*frames.head, event, *frames.tail))
     scripts = [
@@ -146,16 +146,16 @@ def error_event(bench: Bench) -> None:
         client = bench.client(bench.serve(script))
         found = bench.fails(lambda client=client: read_whole(client), what)  # type: ignore[misc]
         lost = isinstance(found, EmptyAnswerError | ProtocolError) or not isinstance(found, ProviderError)
-        expect(not lost, f"{what}: raised {type(found).__name__} ({found}); what the service said is lost")
+        expect(not lost, f"{what}: raised {type(found).__name__} ({found}); the message of the service is lost")
 
 
 @check(
     GROUP,
-    fix="Raise ProtocolError for a successful answer that is not the service's protocol: an HTML page, an empty body.",
+    fix="Raise ProtocolError for a 200 that does not follow the protocol, such as an HTML page or an empty body.",
     promise="A proxy's login page is not an answer.",
 )
 def foreign_answer(bench: Bench) -> None:
-    """A 200 with an HTML page, or with nothing, is an error, plain and streaming."""
+    """A 200 with an HTML page or an empty body is an error, plain and streaming."""
     page = http_response(200, "<html><body>Please log in</body></html>", {"Content-Type": "text/html"})
     nothing = http_response(200, b"", {"Content-Type": bench.wire.answer_type})
     for script, what in ((page, "a 200 with an HTML page"), (nothing, "a 200 with an empty body")):
@@ -167,11 +167,11 @@ def foreign_answer(bench: Bench) -> None:
 @check(
     GROUP,
     requires=("basic-call", "claimed-stream"),
-    fix="Give every line and event a limit (1 MiB and 4 MiB in providerhub.wire.sse), and raise ProtocolError beyond.",
+    fix="Limit each line and event (1 MiB and 4 MiB in providerhub.wire.sse), and raise ProtocolError beyond the limit.",
     promise="A broken or hostile server cannot fill the memory.",
 )
 def endless_line_capped(bench: Bench) -> None:
-    """An event without end is given up, long before 24 MiB have come."""
+    """An event without end is an error long before 24 MiB have arrived."""
     bench.needs_stream()
     begin, more = bench.wire.endless()
     framed = _chunk_of(more * (1 << 20))
@@ -196,10 +196,10 @@ def _chunk_of(data: bytes) -> bytes:
     GROUP,
     requires=("basic-call", "claimed-stream"),
     fix="Use call.timeout: first_token until the first content, byte_idle and token_idle between pieces; providerhub.http does.",
-    promise="A service that falls silent is left within the time that the caller set.",
+    promise="The wait for a silent service ends within the caller's timeouts.",
 )
 def stall_timeout(bench: Bench) -> None:
-    """A service that falls silent, before the first piece or after it, is given up when that phase is over."""
+    """Silence before the first piece or after it ends with the timeout of that phase."""
     if not bench.may_stream:
         bench.needs_stream()
     frames = bench.frames()
@@ -209,18 +209,18 @@ def stall_timeout(bench: Bench) -> None:
     _is(found, (ProviderTimeoutError,), what)
     after = attrs.evolve(bench.patient, byte_idle=_SOON, token_idle=_SOON)
     script = bench.streamed(*frames.head, frames.pieces[0], Hold(), end=False)
-    what = "silence in mid-stream"
+    what = "silence in the middle of a stream"
     _is(bench.fails(lambda: read_whole(bench.client(bench.serve(script), timeout=after)), what), (ProviderTimeoutError,), what)
 
 
 @check(
     GROUP,
     requires=("basic-call",),
-    fix="Bound every wait by call.remaining(): it is what is left of the whole call, over all attempts.",
+    fix="Limit each wait by call.remaining(), the time that is left of the whole call over all attempts.",
     promise="timeout=30 means 30 seconds.",
 )
 def deadline_obeyed(bench: Bench) -> None:
-    """A call whose total time is over ends, whatever the phases would still allow."""
+    """A call ends with its total timeout, even when the timeouts of its phases are longer."""
     short = attrs.evolve(bench.patient, total=_SOON)
     what = "the call's total time is over"
     for way in bench.ways(bench.client(bench.serve(Hold()), timeout=short)):
@@ -230,12 +230,12 @@ def deadline_obeyed(bench: Bench) -> None:
 @check(
     GROUP,
     fix="Switch redirects off (allow_redirects=False, follow_redirects=False), and raise ProtocolError.",
-    promise="A conversation and its key go to the address that was configured, and nowhere else.",
+    promise="The conversation and the key go to the configured address only.",
 )
 def redirect_not_followed(bench: Bench) -> None:
-    """A redirect is an error, and nothing reaches its target."""
+    """A redirect is an error, and its target gets no request."""
     for status in (301, 307):
-        # Not by what is asked: a redirect that is followed may come as a GET without a body, which the wire cannot read.
+        # Not `answering`: a followed redirect may arrive as a GET without a body, which the wire cannot read.
         target = bench.serve(bench.whole(HELLO))
         server = bench.serve(http_response(status, b"", {"Location": f"{target.url}/elsewhere"}))
         client = bench.client(server)
@@ -245,33 +245,33 @@ def redirect_not_followed(bench: Bench) -> None:
                 way()
                 error.append(AssertionError())
             expect(not target.connected, f"a redirect ({status}) was followed: its target got {target.served} request(s)")
-            expect(not error, f"a redirect ({status}) was taken for an answer")
+            expect(not error, f"a redirect ({status}) was returned as an answer")
 
 
 def once(bench: Bench, script: Script | Callable[[RecordedRequest], Script], what: str) -> None:
-    """Have a call fail, and count what the service saw.
+    """Make calls fail, and compare the requests at the service with the attempts of the route.
 
     Args:
-        bench: The check's.
-        script: What the service plays, however often it is asked.
-        what: What goes wrong, for the message.
+        bench: The bench of the check.
+        script: The script of the service, for all requests.
+        what: The name of the fault, for the message.
     """
     server = bench.serve(script)
     for number, way in enumerate(bench.ways(bench.client(server)), 1):
         error = bench.fails_outright(way, what)
         attempts = max(1, len(error.route.attempts))
         seen = server.served - (number - 1)
-        expect(seen == attempts, f"{what}: the route tells of {attempts} attempt(s); the service saw {seen}")
+        expect(seen == attempts, f"{what}: the route has {attempts} attempt(s); the service got {seen} request(s)")
 
 
 @check(
     GROUP,
     requires=("basic-call", "reset"),
-    fix="Tell SDKs and transports to retry nothing (max_retries=0): the core decides where the next attempt goes.",
-    promise="One call costs what its route says; nothing is sent twice by two layers.",
+    fix="Switch the retries of SDKs and transports off (max_retries=0). The core makes the next attempt.",
+    promise="The route shows every request that a call has cost.",
 )
 def no_own_retries(bench: Bench) -> None:
-    """After a 503, a 429 and a reset the service has seen exactly the attempts that the route tells of."""
+    """After a 503, a 429 and a reset, the service has got as many requests as the route has attempts."""
     once(bench, bench.refusing(503), "503")
     once(bench, bench.refusing(429, {"Retry-After": "0"}), "429")
     once(bench, Reset(), "a reset")

@@ -1,4 +1,4 @@
-"""Checks that a key goes on the wire and nowhere else. A canary stands for it."""
+"""Checks that the key is sent to the service and is not shown elsewhere. A canary stands for the key."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def _absent(text: str, keys: tuple[str, ...], where: str) -> None:
 @check(
     GROUP,
     both=True,
-    fix="Send config.api_key.reveal() in the header that the service reads.",
-    promise="The key that was configured is the one that is used.",
+    fix="Send config.api_key.reveal() in the header of the service.",
+    promise="The service gets the configured key.",
 )
 def key_used(bench: Bench) -> None:
     """The configured key reaches the service with the request."""
@@ -53,11 +53,11 @@ def key_used(bench: Bench) -> None:
     GROUP,
     wire=False,
     both=False,
-    fix="Keep the Secret as it is, and reveal it where the header is written; give the class a __repr__ that names no values.",
+    fix="Keep the Secret object, and reveal it where the header is written. Do not show values in __repr__.",
     promise=_PROMISE,
 )
 def key_not_in_repr(bench: Bench) -> None:
-    """`repr` and `str` of the provider object, and of what it holds in attributes, do not show the key."""
+    """`repr` and `str` of the provider object and its attributes do not show the key."""
     keys = _keys(bench)
     server = bench.service(bench.answering())
     hub = bench.hub(server.url + bench.wire.base if server else None)
@@ -68,12 +68,11 @@ def key_not_in_repr(bench: Bench) -> None:
 
 @check(
     GROUP,
-    fix="Log no headers, no configuration and no request; where an SDK does at DEBUG, keep the key out of "
-    "what it is given to log.",
+    fix="Do not log headers, configuration or requests. When an SDK logs them at DEBUG, keep the key out of its arguments.",
     promise=_PROMISE,
 )
 def key_not_in_logs(bench: Bench) -> None:
-    """Nothing that is logged, at any level, warned of or printed during calls that succeed and fail shows the key."""
+    """Logs of any level, warnings and output of calls that succeed and fail do not show the key."""
     keys = _keys(bench)
     with _overheard() as heard:
         bench.client(bench.serve(bench.answering())).complete()
@@ -87,11 +86,11 @@ def key_not_in_logs(bench: Bench) -> None:
 
 @check(
     GROUP,
-    fix="Take the key out of foreign text before it becomes a message or an excerpt: text.replace(key, '***').",
+    fix="Remove the key from foreign text before it becomes a message or an excerpt: text.replace(key, '***').",
     promise=_PROMISE,
 )
 def key_not_in_errors(bench: Bench) -> None:
-    """No error's message, excerpt, cause or traceback has the key: of a refusal, or an event, that quotes it, or a reset."""
+    """The message, excerpt, causes and traceback of an error do not show the key, also when the service quotes it."""
     keys = _keys(bench)
     for status in (401, 400, 503):
         client = bench.client(bench.serve(_quoting(bench, status)))
@@ -101,7 +100,7 @@ def key_not_in_errors(bench: Bench) -> None:
     for way in bench.ways(client):
         with contextlib.suppress(ProviderHubError):
             way()
-            continue  # that it succeeds is the finding of the check `reset`
+            continue  # the check `reset` reports that
         _kept_out(bench, way, keys, "a connection that is reset")
     if bench.may_stream:
         frames = bench.frames()
@@ -132,13 +131,13 @@ class _Listener(logging.Handler):
         self._target = target
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep all that a handler could show."""
+        """Keep everything that a handler could show."""
         self._target.write(f"{self.format(record)} {record.args!r} {record.exc_text or ''}\n")
 
 
 @contextlib.contextmanager
 def _overheard() -> Iterator[io.StringIO]:
-    """Everything that is logged anywhere, warned of or printed meanwhile."""
+    """Collect all logs, warnings and output."""
     heard = io.StringIO()
     listener = _Listener(heard)
     root = logging.getLogger()

@@ -1,25 +1,25 @@
-"""How a check ends when it does not simply pass."""
+"""The ways in which a check can end without passing."""
 
 from __future__ import annotations
 
 
-class CheckFailed(AssertionError):  # noqa: N818 -- test runners show it as what it is: a failed assertion
-    """The provider broke the promise that a check protects."""
+class CheckFailed(AssertionError):  # noqa: N818 -- test runners show it as a failed assertion
+    """The provider does not pass a check."""
 
 
 class NotApplicable(Exception):  # noqa: N818 -- not an error
-    """The check says nothing about this provider; the message says why."""
+    """The check does not apply to this provider. The message gives the reason."""
 
 
 def expect(truth: object, otherwise: str) -> None:
-    """Fail the check unless something is so. Unlike `assert`, it is there under `python -O` too.
+    """Fail the check unless a condition holds. Unlike `assert`, it also works under `python -O`.
 
     Args:
-        truth: What must be so.
-        otherwise: What was found instead.
+        truth: The condition.
+        otherwise: The finding when the condition does not hold.
 
     Raises:
-        CheckFailed: It is not.
+        CheckFailed: The condition does not hold.
     """
     if not truth:
         raise CheckFailed(otherwise)

@@ -1,7 +1,7 @@
-"""A look at a plugin from a process of its own: what its light module imports and costs, and what making a provider does.
+"""Observe a plugin in a separate process: the imports and the cost of its light module, and the I/O of its factory.
 
-The process says one JSON object. Only there is it known what the import of one plugin brings, and only there can it be watched
-without a trace.
+The process prints one JSON object. A fresh process shows exactly the modules that the plugin imports, and an audit hook, which
+cannot be removed, ends with it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def imports(module: str, patience: float) -> dict[str, Any]:
     """Import a plugin's light module in a fresh process.
 
     Args:
-        module: Its name.
-        patience: Seconds to wait for the process, ten times over.
+        module: The name of the module.
+        patience: A tenth of the longest wait for the process, in seconds.
 
     Returns:
-        `core` and `own`: processor seconds that the import of the core and that of the module took; `new`: the modules that the
-        latter brought.
+        `core` and `own`: the processor time of importing the core and the module, in seconds; `new`: the modules that the module
+        imported.
     """
     return _imports(module, json.dumps(sys.path), patience)
 
@@ -50,32 +50,32 @@ def _imports(module: str, path: str, patience: float) -> dict[str, Any]:
 
 
 def creation(factory: str, config: ProviderConfig, patience: float) -> dict[str, Any]:
-    """Make a provider in a fresh process, and watch what it does.
+    """Call a factory in a fresh process, and observe its I/O.
 
     Args:
-        factory: `module:function`.
-        config: What to give it.
-        patience: Seconds to wait for the process, ten times over.
+        factory: The factory, as `module:function`.
+        config: The argument of the factory.
+        patience: A tenth of the longest wait for the process, in seconds.
 
     Returns:
-        `events`: names and subjects of network connections, look-ups and processes; `error`: what it raised, or `""`.
+        `events`: the network connections, look-ups and processes; `error`: the error of the factory, or `""`.
     """
     module, _, attribute = factory.partition(":")
     key = config.api_key.reveal() if config.api_key else None
-    told = {"name": config.name, "url": config.url, "api_key": key, "options": _revealed(config.options)}
-    order = {"path": sys.path, "module": module, "attribute": attribute, "config": told}
+    fields = {"name": config.name, "url": config.url, "api_key": key, "options": _revealed(config.options)}
+    order = {"path": sys.path, "module": module, "attribute": attribute, "config": fields}
     return _ask([sys.executable, "-P", str(_CHILD)], pickle.dumps(order), patience)
 
 
 def third_party(modules: list[str], own: set[str]) -> list[str]:
-    """Say which distributions a list of modules comes from.
+    """Find the third-party packages in a list of modules.
 
     Args:
-        modules: Names of modules.
-        own: Top-level packages that do not count.
+        modules: The names of the modules.
+        own: The top-level packages that do not count.
 
     Returns:
-        The names of the top-level packages that are neither the standard library's nor in `own`.
+        The names of the top-level packages that are neither in the standard library nor in `own`.
     """
     tops = {name.partition(".")[0] for name in modules}
     return sorted(
@@ -89,7 +89,7 @@ def own_packages(distribution: str) -> set[str]:
     """The top-level packages of a distribution.
 
     Args:
-        distribution: Its name.
+        distribution: The name of the distribution.
     """
     try:
         files = importlib.metadata.files(distribution) or ()
@@ -105,13 +105,13 @@ def _revealed(values: Mapping[str, Any]) -> dict[str, Any]:
 def _ask(command: list[str], payload: bytes, patience: float) -> dict[str, Any]:
     begun = time.monotonic()
     try:
-        done = subprocess.run(command, input=payload, capture_output=True, timeout=10 * patience, check=False)  # noqa: S603 -- ourselves
+        done = subprocess.run(command, input=payload, capture_output=True, timeout=10 * patience, check=False)  # noqa: S603 -- our own script
     except subprocess.TimeoutExpired as error:
-        raise CheckFailed(f"a process of its own did not end within {time.monotonic() - begun:.0f} s") from error
+        raise CheckFailed(f"the plugin in a separate process did not end within {time.monotonic() - begun:.0f} s") from error
     lines = done.stdout.decode("utf-8", "replace").splitlines()
     try:
         found: dict[str, Any] = json.loads(lines[-1])
     except (IndexError, ValueError):
         last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise CheckFailed(f"in a process of its own it failed: {' '.join(last) or done.returncode}") from None
+        raise CheckFailed(f"the plugin failed in a separate process: {' '.join(last) or done.returncode}") from None
     return found

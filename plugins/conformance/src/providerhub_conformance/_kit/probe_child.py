@@ -1,6 +1,6 @@
-"""Makes a provider in this process, and says what that did: run by `probe`, as a script, so that nothing else is imported.
+"""Call a factory in this process and report its I/O. `probe` runs this file as a script, so that it imports nothing else.
 
-Reads a pickled order from standard input; writes one JSON object.
+It reads a pickled order from standard input, and writes one JSON object.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WATCHED = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "sock
 
 
 def main() -> None:
-    """Read the order, make the provider, say what it did."""
+    """Read the order, call the factory, and write the report."""
     order = pickle.load(sys.stdin.buffer)  # noqa: S301 -- from the process that started this one
     sys.path[:] = order["path"]
     events: list[str] = []
@@ -34,12 +34,12 @@ def main() -> None:
         create = getattr(importlib.import_module(order["module"]), order["attribute"])
         watching = True
         create(config)
-    except BaseException as raised:  # told to the check
+    except BaseException as raised:  # reported to the check
         error = f"{type(raised).__name__}: {raised}"
     watching = False
     sys.stdout.write(json.dumps({"events": events, "error": error}) + "\n")
     sys.stdout.flush()
-    os._exit(0)  # what the provider left behind, threads included, must not keep the process
+    os._exit(0)  # threads that the provider has left must not keep the process alive
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Checks of what a provider makes of a service that says no."""
+"""Checks of the error classes for refused requests."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from providerhub_conformance._kit.check import check
 from providerhub_conformance._kit.outcome import expect
 
 GROUP = "refusals"
-_FIX = "Hand refusals to error_from_status(status, headers, body), or raise {} yourself, with status= set."
+_FIX = "Raise error_from_status(status, headers, body), or {} with status= set."
 
 
 def _refused(
     bench: Bench, status: int, expected: type[ProviderError], message: str = "no", **headers: str
 ) -> list[ProviderError]:
-    """Have the service refuse every way of calling; give the errors, each of the expected class."""
+    """Refuse all ways of calling; return the errors, each of the expected class."""
     script = bench.refusing(status, headers, message)
     client = bench.client(bench.serve(script))
     found: list[ProviderError] = []
@@ -32,7 +32,7 @@ def _refused(
         error = bench.fails(way, f"HTTP {status}")
         shown = f"HTTP {status}: raised {type(error).__name__} ({str(error)[:200]}), not {expected.__name__}"
         expect(isinstance(error, expected), shown)
-        assert isinstance(error, ProviderError)  # noqa: S101 -- the expected class is one
+        assert isinstance(error, ProviderError)  # noqa: S101 -- the expected class is derived from it
         expect(error.status in {None, status}, f"HTTP {status}: the error says status {error.status}")
         found.append(error)
     return found
@@ -41,18 +41,18 @@ def _refused(
 @check(
     GROUP,
     fix=_FIX.format("RateLimitError(retry_after=seconds)"),
-    promise="A service that asks for patience gets it, and the call goes elsewhere meanwhile.",
+    promise="The core waits as long as the service asks, and calls another provider meanwhile.",
 )
 def rate_limit_mapped(bench: Bench) -> None:
-    """429 with `Retry-After: 7` is a `RateLimitError` that says 7 seconds."""
+    """429 with `Retry-After: 7` is a `RateLimitError` with `retry_after=7`."""
     for error in _refused(bench, 429, RateLimitError, "slow down", **{"Retry-After": "7"}):
-        expect(error.retry_after == 7, f"429 with Retry-After: 7 gives retry_after={error.retry_after}")  # noqa: PLR2004 -- as sent
+        expect(error.retry_after == 7, f"429 with Retry-After: 7 gives retry_after={error.retry_after}")  # noqa: PLR2004 -- the value that was sent
 
 
 @check(
     GROUP,
     fix=_FIX.format("ServerError"),
-    promise="The service's own failure moves the call on, and is not taken for the caller's.",
+    promise="A failure of the service moves the call on, and the caller is not blamed.",
 )
 def server_error_mapped(bench: Bench) -> None:
     """500, 502, 503 and 529 are a `ServerError`."""
@@ -63,7 +63,7 @@ def server_error_mapped(bench: Bench) -> None:
 @check(
     GROUP,
     fix=_FIX.format("AuthenticationError"),
-    promise="A key that is refused is told to whoever can change it, and is not tried again and again.",
+    promise="A refused key is reported, and is not tried again and again.",
 )
 def key_refusal_mapped(bench: Bench) -> None:
     """401 and 403 are an `AuthenticationError`."""
@@ -74,7 +74,7 @@ def key_refusal_mapped(bench: Bench) -> None:
 @check(
     GROUP,
     fix=_FIX.format("BadRequestError"),
-    promise="A request that is wrong everywhere is not sent everywhere.",
+    promise="A wrong request is not sent to all providers.",
 )
 def bad_request_mapped(bench: Bench) -> None:
     """400 is a `BadRequestError`."""
@@ -84,7 +84,7 @@ def bad_request_mapped(bench: Bench) -> None:
 @check(
     GROUP,
     fix=_FIX.format("ModelUnavailableError"),
-    promise="A model that one provider lacks is looked for at the next.",
+    promise="When one provider lacks a model, the call tries the next provider.",
 )
 def missing_model_mapped(bench: Bench) -> None:
     """404 for a model is a `ModelUnavailableError`."""
@@ -93,12 +93,12 @@ def missing_model_mapped(bench: Bench) -> None:
 
 @check(
     GROUP,
-    fix="Give error classes of your own an __init__ that can be called with the message alone, and keep no "
-    "response, socket or lock.",
-    promise="Errors cross process boundaries: pools, queues, test runners.",
+    fix="Let the __init__ of your own error classes accept the message alone. Do not keep a response, a socket or a lock "
+    "in an error.",
+    promise="Errors can be sent between processes: pools, queues, test runners.",
 )
 def errors_pickle(bench: Bench) -> None:
-    """What a failed call raises survives pickling, with its route."""
+    """The error of a failed call can be pickled and read again."""
     for status in (429, 400, 503):
         client = bench.client(bench.serve(bench.refusing(status)))
         for way in bench.ways(client):
@@ -107,7 +107,7 @@ def errors_pickle(bench: Bench) -> None:
 
 def _pickles(bench: Bench, error: ProviderHubError, what: str) -> None:
     try:
-        copy = pickle.loads(pickle.dumps(error))  # noqa: S301 -- what was pickled a moment ago
-    except Exception as raised:  # whatever pickling raises
+        copy = pickle.loads(pickle.dumps(error))  # noqa: S301 -- pickled on the same line
+    except Exception as raised:  # pickling may raise any error
         bench.fail(f"{what}: {type(error).__name__} cannot be pickled: {type(raised).__name__}: {raised}")
     expect(type(copy) is type(error) and str(copy) == str(error), f"{what}: pickled and read again, {error!r} became {copy!r}")

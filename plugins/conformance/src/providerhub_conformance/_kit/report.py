@@ -1,4 +1,4 @@
-"""What a run has proven, for people, for programs, and as a badge."""
+"""The result of a run: for people, for programs, and as a badge."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from providerhub import __version__
 from providerhub_conformance._kit.check import Check
 
 OUTCOMES = ("passed", "failed", "blocked", "waived", "not applicable")
-"""How a check can end. *Blocked*: a check that it requires failed, so that it says nothing.
-*Waived*: it failed as its waiver says."""
+"""The ways in which a check can end. *Blocked*: a check that it requires failed. *Waived*: it failed, and has a waiver."""
 
 _GREEN, _YELLOW, _RED = "#4c1", "#dfb317", "#e05d44"
 
 
 @attrs.frozen
 class Result:
-    """How one check ended.
+    """The result of one check.
 
     Args:
-        check: The check.
-        outcome: One of `OUTCOMES`.
-        detail: What was found; for a blocked one the check at fault, for a waived one the reason.
-        seconds: Seconds that it took.
+        check: The check that was run.
+        outcome: `"passed"`, `"failed"`, `"blocked"`, `"waived"` or `"not applicable"`.
+        detail: The finding; for a blocked check the failed check that it requires, for a waived one the reason.
+        seconds: The duration of the check, in seconds.
     """
 
     check: Check
@@ -37,7 +36,7 @@ class Result:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        """What an assertion says: what was found, what it means, and what to do."""
+        """The text of the assertion: the finding, the meaning of the check, and the fix."""
         lines = [f"{self.check.name}: {self.detail}", f"  checked: {self.check.means}"]
         lines += [f"  to mend: {self.check.fix}", f"  protects: {self.check.promise}"]
         return "\n".join(lines)
@@ -45,14 +44,14 @@ class Result:
 
 @attrs.frozen(kw_only=True)
 class Report:
-    """What a run has proven of one provider.
+    """The results of all checks of one provider.
 
     Args:
-        provider: The provider.
-        distribution: What brings it, with its version.
-        model: The model that was asked for.
-        wire: The protocol that was played.
-        results: Every check's, in order.
+        provider: The name of the provider.
+        distribution: The distribution of the plugin, with its version.
+        model: The model that the kit asked for.
+        wire: The class name of the played protocol.
+        results: The result of each check, in order.
     """
 
     provider: str
@@ -63,22 +62,22 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed."""
+        """Whether no check failed."""
         return not any(result.outcome in {"failed", "blocked"} for result in self.results)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many checks ended in which way."""
+        """The number of checks for each outcome."""
         found = Counter(result.outcome for result in self.results)
         return {outcome: found[outcome] for outcome in OUTCOMES}
 
     @property
     def summary(self) -> str:
-        """The counts as a line."""
+        """The counts as one line."""
         return ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items() if count)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON can hold it."""
+        """The report as values for JSON."""
         return {
             "provider": self.provider,
             "distribution": self.distribution,
@@ -101,14 +100,14 @@ class Report:
         }
 
     def badge(self) -> str:
-        """The badge's text: how many of the checks that apply have passed."""
+        """The text of the badge: passed checks of all that apply."""
         counts = self.counts
         applicable = len(self.results) - counts["not applicable"]
         text = f"{counts['passed']}/{applicable}"
         return f"{text}, {counts['waived']} waived" if counts["waived"] else text
 
     def badge_json(self) -> str:
-        """The badge as shields.io reads it (its "endpoint" schema, version 1)."""
+        """The badge for shields.io (its "endpoint" schema, version 1)."""
         value = {
             "schemaVersion": 1,
             "label": "providerhub conformance",
@@ -118,7 +117,7 @@ class Report:
         return json.dumps(value, indent=2) + "\n"
 
     def badge_svg(self) -> str:
-        """The badge as a picture."""
+        """The badge as an SVG picture."""
         label, message = "providerhub conformance", self.badge()
         left, right = 7 * len(label) + 4, 7 * len(message) + 12
         middle = left + right / 2

@@ -1,4 +1,4 @@
-"""Checks of what a provider leaves behind."""
+"""Checks of the threads and connections that a provider leaves."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from providerhub_conformance._kit.outcome import expect
 
 GROUP = "resources"
 _SHARED = ("providerhub-watchdog", "fault-server-", "conformance-", "pydevd")
-"""Names of threads that live on by right."""
+"""The beginnings of the names of threads that may stay."""
 
 
 @check(
     GROUP,
     wire=False,
     both=False,
-    fix="Make close() look whether there is anything left to close.",
-    promise="Hub.close(), `with` and the end of the process may each close, in any order.",
+    fix="Make close() do nothing when everything is closed.",
+    promise="Hub.close(), `with` and the end of the process may close the provider in any order.",
 )
 def close_idempotent(bench: Bench) -> None:
-    """The provider can be closed before it was used, after, and twice; the hub answers again with a fresh one."""
+    """The provider can be closed unused, used, and twice; afterwards the hub answers with a new one."""
     server = bench.service(bench.answering())
     hub = bench.hub(server.url + bench.wire.base if server else None)
     client = bench.client(server, hub=hub)
@@ -36,7 +36,7 @@ def close_idempotent(bench: Bench) -> None:
         for time in ("first", "second"):
             try:
                 close()
-            except Exception as error:  # whatever it raises
+            except Exception as error:  # close() may raise any error
                 bench.fail(f"the {time} close() raised {type(error).__name__}: {error}")
         hub.close()
     expect(client.complete().text, "after the hub was closed, it did not answer again")
@@ -45,11 +45,11 @@ def close_idempotent(bench: Bench) -> None:
 @check(
     GROUP,
     requires=("basic-call", "first-token-early", "reset"),
-    fix="Close sessions and clients in close() (and aclose()); end threads that the provider started.",
-    promise="An application that runs for months does not run out of descriptors.",
+    fix="Close sessions and clients in close() and aclose(). End the threads that the provider started.",
+    promise="An application can run for months without running out of descriptors.",
 )
 def nothing_left(bench: Bench) -> None:
-    """After calls that succeed, fail and are given up, closing the hub closes every connection and ends every thread."""
+    """After calls that succeed, fail and are closed early, closing the hub closes all connections and ends all threads."""
     before = set(threading.enumerate())
     frames = bench.frames()
     answering = bench.serve(bench.answering())

@@ -1,4 +1,4 @@
-"""Runs checks on one provider, each once, those first that others require."""
+"""Runs the checks of one provider, each once and after those that it requires."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
 
 
 class Session:
-    """The results of one provider, as they come.
+    """The results of one provider.
 
     Args:
-        subject: The provider.
-        waive: Check name → why it may fail.
+        subject: The provider under test.
+        waive: The name of a check → the reason why it may fail.
     """
 
     def __init__(self, subject: Subject, waive: Mapping[str, str]) -> None:
@@ -32,14 +32,14 @@ class Session:
 
     @property
     def results(self) -> tuple[Result, ...]:
-        """The results so far, in the order in which they came."""
+        """The results so far, in the order of the runs."""
         return tuple(self._results.values())
 
     def result(self, name: str) -> Result:
-        """Give a check's result; runs it, and what it requires, unless that was done.
+        """The result of a check. The first use runs it and the checks that it requires.
 
         Args:
-            name: The check's.
+            name: The name of the check.
         """
         if name not in self._results:
             self._results[name] = self._judged(REGISTERED[name])
@@ -58,7 +58,7 @@ class Session:
         return self._waivable(check, outcome, detail, time.perf_counter() - start)
 
     def _waivable(self, check: Check, outcome: str, detail: str, seconds: float) -> Result:
-        """The result, with the waiver taken into account, if there is one."""
+        """The result after the waiver, if the check has one."""
         reason = self._waive.get(check.name)
         if reason is None:
             return Result(check, outcome, detail, seconds)
@@ -76,8 +76,8 @@ class Session:
             return "not applicable", str(reason)
         except CheckFailed as failure:
             return "failed", str(failure)
-        except Exception as error:  # closing what the check has used is part of it
-            return "failed", f"what the check used could not be closed: {type(error).__name__}: {error}"
+        except Exception as error:  # closing the bench is a part of the check
+            return "failed", f"after the check, closing failed: {type(error).__name__}: {error}"
         return "passed", ""
 
     def _run(self, check: Check, bench: Bench) -> None:
@@ -94,7 +94,7 @@ class Session:
     def _modes(self, check: Check) -> tuple[bool, ...]:
         if not check.both or not self._native:
             return (False,)
-        # Where the asynchronous side does not work at all, one failure says so.
+        # When the asynchronous side does not work at all, `async-call` alone reports it.
         return (False, True) if self.result("async-call").outcome == "passed" else (False,)
 
     @functools.cached_property
@@ -103,13 +103,13 @@ class Session:
         try:
             with _undisturbed(self.subject), Bench(self.subject) as bench:
                 return callable(getattr(bench.provider(bench.hub("http://127.0.0.1:9")), "astream", None))
-        except Exception:  # what is wrong is said by the checks of making it
+        except Exception:  # the checks of the factory report it
             return False
 
 
 @contextlib.contextmanager
 def _undisturbed(subject: Subject) -> Iterator[None]:
-    """Take out of the environment what would change what the provider does: its own variables, the core's, and proxies."""
+    """Remove the variables of the provider, of the core and of proxies from the environment."""
     record = subject.record
     own = {s.env for s in record.info.all_settings} if record is not None and record.info is not None else set()
     taken = {

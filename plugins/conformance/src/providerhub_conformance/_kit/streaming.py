@@ -1,4 +1,4 @@
-"""Checks of streams while nothing is wrong with the service."""
+"""Checks of streams from a service without faults."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _STREAM = ("basic-call", "claimed-stream")
 @check(
     GROUP,
     wire=False,
-    fix="Ask the service for a stream when request.stream is true, and yield each piece as it comes; or "
+    fix="Ask the service for a stream when request.stream is true, and yield each piece as it arrives; or "
     "declare supports_stream=False.",
     promise="supports_stream=True means that the answer can be read while it is written.",
 )
 def claimed_stream(bench: Bench) -> None:
-    """Where streaming is not ruled out: the service is asked for a stream, and its pieces come as pieces."""
+    """Unless streaming is declared as False, the request asks for a stream, and the caller gets several pieces."""
     bench.needs_stream()
     server = bench.service(bench.answering())
     events = bench.client(server).read().rest()
@@ -39,11 +39,11 @@ def claimed_stream(bench: Bench) -> None:
 @check(
     GROUP,
     requires=_STREAM,
-    fix="Yield inside the loop that reads the connection. Do not gather, and read what is there: not iter_lines(), not read().",
-    promise="The first word is on the screen when the service has sent it.",
+    fix="Yield inside the loop that reads the connection. Do not collect pieces. Do not use iter_lines() or read(), which wait.",
+    promise="The first word is on the screen as soon as the service has sent it.",
 )
 def first_token_early(bench: Bench) -> None:
-    """The first piece is in the caller's hands while the service still holds the second one back."""
+    """The caller gets the first piece before the service sends the second one."""
     bench.needs_stream()
     frames = bench.frames()
     server = bench.serve(bench.streamed(*frames.head, frames.pieces[0], Gate("rest"), *frames.pieces[1:], *frames.tail))
@@ -52,7 +52,7 @@ def first_token_early(bench: Bench) -> None:
         reading = client.read()
         first = _first_text(reading)
     except CheckFailed:
-        bench.fail("the service has sent the first piece and waits; the caller has got nothing yet")
+        bench.fail("the service has sent the first piece, and the caller has not got it")
     finally:
         server.open("rest")
     expect(first == HELLO.text[0], f"the first piece is {first!r}, not {HELLO.text[0]!r}")
@@ -74,11 +74,11 @@ def _text(events: list[Event]) -> str:
     GROUP,
     requires=("basic-call", "claimed-stream"),
     wire=False,
-    fix="Yield each piece exactly as it came: nothing stripped, nothing repeated, nothing added between.",
-    promise="A streamed answer is the same answer.",
+    fix="Yield each piece exactly as it arrived. Do not strip, repeat or add text.",
+    promise="A streamed answer has the same text as a whole one.",
 )
 def pieces_join(bench: Bench) -> None:
-    """The pieces of a stream, joined, are the answer, blanks and line ends at their edges included."""
+    """The joined pieces of a stream are the answer, with the blanks and line ends at their edges."""
     bench.needs_stream()
     pieces = (" Lead", "ing", " ", "\n\n", "twice", "twice", "  trail ", "data: [DONE]", "\n", "end\n")
     server = bench.service(bench.answering(Reply(text=pieces)))
@@ -95,10 +95,10 @@ def pieces_join(bench: Bench) -> None:
     GROUP,
     requires=(*_STREAM, "unicode-intact", "first-token-early"),
     fix="Decode UTF-8 incrementally, and look for the end of an event across reads; providerhub.wire.sse does both.",
-    promise="How the network cuts a stream changes nothing.",
+    promise="The answer does not depend on the way in which the network cuts the stream.",
 )
 def every_byte_split(bench: Bench) -> None:
-    """A stream that comes byte by byte, and one that is cut once, at every place of an event, gives the same text."""
+    """A stream has the same text when it arrives byte by byte, or in two parts cut at any byte of an event."""
     bench.needs_stream()
     reply = Reply(text=("first", "é🧑‍🚀", "ok"))
     frames = bench.frames(reply)
@@ -107,7 +107,7 @@ def every_byte_split(bench: Bench) -> None:
         answer = read_whole(bench.client(bench.serve(bench.streamed(*(body[at : at + 1] for at in range(len(body)))))))
     except CheckFailed:
         raise
-    except Exception as error:  # said with where it happened
+    except Exception as error:  # reported with the place
         bench.fail(f"sent byte by byte, the stream failed: {type(error).__name__}: {error}")
     expect(answer.text == "".join(reply.text), f"sent byte by byte, the text is {answer.text!r}")
     before = b"".join((*frames.head, frames.pieces[0]))
@@ -119,14 +119,14 @@ def every_byte_split(bench: Bench) -> None:
 
 
 def _cut_texts(bench: Bench, cuts: list[tuple[bytes, bytes]]) -> Iterator[str]:
-    """Send streams in two parts each, the second when the caller has the first's piece: so they cannot come as one.
+    """Send each stream in two parts, the second after the caller has the first, so that they cannot arrive as one.
 
     Args:
-        bench: The check's.
+        bench: The bench of the check.
         cuts: The two parts of each stream.
 
     Yields:
-        The text of each, or the error that it ended in.
+        The text of each stream, or the error that ended it.
     """
     scripts = [bench.streamed(first, Gate(f"cut {number}"), second) for number, (first, second) in enumerate(cuts)]
     server = bench.serve(*scripts)
@@ -139,22 +139,22 @@ def _cut_texts(bench: Bench, cuts: list[tuple[bytes, bytes]]) -> Iterator[str]:
             yield text + _text(reading.rest())
         except CheckFailed:
             raise
-        except Exception as error:  # told with the cut
+        except Exception as error:  # reported with the cut
             yield f"{type(error).__name__}: {error}"
 
 
 @check(
     GROUP,
     requires=(*_STREAM, "first-token-early"),
-    fix="Take CR, LF and CRLF as line ends, a CRLF in two reads included; providerhub.wire.sse does. Where a wire of your own "
-    "allows fewer, its newlines says which.",
-    promise="A proxy or another server of the same protocol does not break the plugin.",
+    fix="Accept CR, LF and CRLF as line ends, also a CRLF that arrives in two reads; providerhub.wire.sse does. A wire of "
+    "your own that allows fewer sets `newlines`.",
+    promise="The plugin works behind proxies and with other servers of the same protocol.",
 )
 def newline_variants(bench: Bench) -> None:
-    """Every line end that the protocol allows gives the same text, as the wire has it."""
+    """A stream has the same text with each line end that the protocol allows."""
     bench.needs_stream()
     frames = bench.frames()
-    # Cut before the last byte of an event, so that a CRLF comes in two reads.
+    # Cut before the last byte of an event, so that a CRLF arrives in two reads.
     first = b"".join((*frames.head, *frames.pieces[:2]))
     second = b"".join((*frames.pieces[2:], *frames.tail))
     for newline in bench.wire.newlines:
@@ -169,11 +169,11 @@ def newline_variants(bench: Bench) -> None:
 @check(
     GROUP,
     requires=_STREAM,
-    fix="Pass over comments and pings: they are neither text nor errors. A wire of your own says by keep_alive() what its are.",
-    promise="A model that thinks for long is waited for.",
+    fix="Skip comments and pings. They are neither text nor errors. A wire of your own writes them in keep_alive().",
+    promise="The caller gets the answer of a model that thinks for a long time.",
 )
 def keep_alive_ignored(bench: Bench) -> None:
-    """What the service sends only to keep the stream open changes nothing."""
+    """Comments and pings that keep the stream open do not change the answer."""
     bench.needs_stream()
     beat = bench.wire.keep_alive()
     if not beat:
@@ -184,7 +184,7 @@ def keep_alive_ignored(bench: Bench) -> None:
         answer = read_whole(bench.client(bench.serve(bench.streamed(*beats, beat, *frames.tail))))
     except CheckFailed:
         raise
-    except Exception as error:  # said with what was special
+    except Exception as error:  # reported with the keep-alive
         bench.fail(f"with {beat!r} between the events the stream failed: {type(error).__name__}: {error}")
     expect(answer.text == "".join(HELLO.text), f"with {beat!r} between the events the text is {answer.text!r}")
 
@@ -192,11 +192,11 @@ def keep_alive_ignored(bench: Bench) -> None:
 @check(
     GROUP,
     requires=_STREAM,
-    fix="Stop at the protocol's own end mark; do not wait for the connection's end.",
-    promise="An answer that is whole is handed over, also where a server or a proxy keeps the connection open.",
+    fix="Stop at the end mark of the protocol. Do not wait for the end of the connection.",
+    promise="The caller gets a whole answer even when a server or a proxy keeps the connection open.",
 )
 def ends_at_end_mark(bench: Bench) -> None:
-    """The stream ends with the protocol's end mark, though the service keeps the connection open."""
+    """The stream ends at the end mark of the protocol while the service keeps the connection open."""
     bench.needs_stream()
     server = bench.serve(bench.streamed(*bench.frames().all, Hold(), end=False))
     answer = read_whole(bench.client(server))
@@ -206,11 +206,11 @@ def ends_at_end_mark(bench: Bench) -> None:
 @check(
     GROUP,
     requires=(*_STREAM, "first-token-early"),
-    fix="Hold the connection in a `with` block inside stream(), and let GeneratorExit through.",
-    promise="Closing a stream ends the work at the service, and what it costs.",
+    fix="Hold the connection in a `with` block inside stream(), and do not catch GeneratorExit.",
+    promise="Closing a stream ends the work at the service and its cost.",
 )
 def early_close_frees_socket(bench: Bench) -> None:
-    """When the caller closes a stream between two pieces, the service sees the connection go."""
+    """When the caller closes a stream between two pieces, the connection to the service ends."""
     bench.needs_stream()
     frames = bench.frames()
     server = bench.serve(bench.streamed(*frames.head, frames.pieces[0], Hold(), end=False))
@@ -226,12 +226,12 @@ def early_close_frees_socket(bench: Bench) -> None:
 @check(
     GROUP,
     requires=(*_STREAM, "first-token-early", "early-close-frees-socket"),
-    fix="Register call.on_cancel(shut the socket down) while reading, or read in slices that look at call.cancelled; "
-    "providerhub.http does it. In astream, let CancelledError through.",
-    promise="A call that nobody waits for ends at once, wherever it is.",
+    fix="Register a function that shuts the socket down with call.on_cancel while reading, or read in short steps that check "
+    "call.cancelled; providerhub.http does. In astream, do not catch CancelledError.",
+    promise="A cancelled call ends at once, in every phase.",
 )
 def cancel_reaches_socket(bench: Bench) -> None:
-    """A stream that is cancelled while it waits (from another thread; an asynchronous task) frees its connection."""
+    """A stream that is cancelled while it waits, by another thread or as a task, closes its connection."""
     bench.needs_stream()
     frames = bench.frames()
     server = bench.serve(bench.streamed(*frames.head, frames.pieces[0], Gate("silent"), Hold(), end=False))
@@ -245,5 +245,5 @@ def cancel_reaches_socket(bench: Bench) -> None:
     except TimeoutError:
         bench.fail("the call was cancelled while it waited for the service, and the connection is still open")
     if not reading.called_off(bench.subject.patience):
-        bench.fail("the task was cancelled, and goes on as if the stream had ended: astream keeps CancelledError to itself")
+        bench.fail("the task was cancelled, and the stream ended without an error: astream keeps CancelledError to itself")
     settle_quietly(pending, bench.subject.patience)

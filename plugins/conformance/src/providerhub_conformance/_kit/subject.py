@@ -1,4 +1,4 @@
-"""What is being tested: an installed provider, with what its author told the kit about it."""
+"""The provider under test, with the options of its suite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from providerhub_conformance._kit.outcome import CheckFailed
 from providerhub_conformance._kit.wire import NoWire, Wire
 
 CANARY = "conformance-canary-5e0c1b"
-"""Stands for every key. It is looked for wherever a key must not be."""
+"""The value of each secret. Checks look for it where a key must not be."""
 DEFAULT_MODEL = "conformance-model"
 PATIENCE = 10.0
 
@@ -24,11 +24,11 @@ class Subject:
     """One provider under test.
 
     Args:
-        name: The provider's name.
-        wire: How its service speaks.
-        chosen: The model to ask for: a name, or a `ModelInfo` that also says what it can do; `None` for the first declared.
-        settings: Values of declared settings, where the kit's own would not do.
-        patience: Seconds after which a call is held to hang.
+        name: The name of the provider.
+        wire: The protocol of its service.
+        chosen: The model to ask for: a name, or a `ModelInfo` with its capabilities; `None` for the first declared model.
+        settings: Values of settings, in place of the kit's own values.
+        patience: Seconds after which a call counts as hanging.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Subject:
 
     @property
     def has_wire(self) -> bool:
-        """Whether the service can be played."""
+        """Whether the kit can play the service."""
         return not isinstance(self.wire, NoWire)
 
     @functools.cached_property
     def record(self) -> PluginRecord | None:
-        """What discovery finds under the name; `None` for nothing."""
+        """The record of the plugin; `None` when it is not installed."""
         try:
             plugins = Plugins(Settings(allow=frozenset({self.name})).with_environment({}))
         except ConfigurationError:
@@ -53,10 +53,10 @@ class Subject:
 
     @property
     def info(self) -> ProviderInfo:
-        """What the plugin declares.
+        """The declaration of the plugin.
 
         Raises:
-            CheckFailed: It declares nothing that can be read.
+            CheckFailed: The plugin is not installed or not ready.
         """
         if self.record is None or self.record.info is None:
             raise CheckFailed(
@@ -66,7 +66,7 @@ class Subject:
 
     @functools.cached_property
     def declared(self) -> ModelInfo | None:
-        """The declared entry that the chosen model falls under, exact names first."""
+        """The declared model that matches the chosen name: an exact name first, then the longest prefix."""
         models = self.info.models
         if self.chosen is None:
             return models[0] if models else None
@@ -77,20 +77,20 @@ class Subject:
 
     @property
     def model(self) -> ModelInfo:
-        """The model that is asked for, and what it is said to be able to do."""
+        """The model to ask for, with its capabilities."""
         if isinstance(self.chosen, ModelInfo):
             return self.chosen
         return self.declared or ModelInfo(self.chosen or DEFAULT_MODEL)
 
     @property
     def asked_name(self) -> str:
-        """The model's name as a caller gives it."""
+        """The name of the model as a caller gives it."""
         name = self.chosen if isinstance(self.chosen, str) else self.model.name
         return name[:-1] + DEFAULT_MODEL if name.endswith("*") else name
 
     @property
     def sent_name(self) -> str:
-        """The model's name as the service must get it."""
+        """The name of the model as the service must get it."""
         declared = self.declared
         return declared.name if declared is not None and self.asked_name in declared.aliases else self.asked_name
 
@@ -101,18 +101,18 @@ class Subject:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The values of all secret settings, as the kit sets them."""
+        """The values of all secret settings."""
         return tuple(str(self._value(s.name)) for s in self.info.all_settings if s.secret)
 
     def config(self, url: str | None, *, without: frozenset[str] = frozenset()) -> ProviderConfig:
-        """Set an instance up.
+        """Make the configuration of an instance.
 
         Args:
-            url: The service's address; `None` for a provider that has none.
-            without: Settings to leave out.
+            url: The address of the service; `None` for a provider without a service.
+            without: The names of settings to leave out.
 
         Returns:
-            Its configuration.
+            The configuration.
         """
         known = {setting.name: setting for setting in self.info.all_settings}
         values: dict[str, Any] = {}
@@ -124,7 +124,7 @@ class Subject:
         values |= {name: value for name, value in self.settings.items() if name not in known and name not in without}
         key = values.pop("api_key", None)
         address = values.pop("url", None) or (self.settings.get("url", url) if "url" not in without else None)
-        # A `ModelInfo` of the author's stands beside those that the plugin declares; a mere name does where nothing fits.
+        # A `ModelInfo` of the suite is added to the declared models; a name is added when no declared model matches.
         own = isinstance(self.chosen, ModelInfo) and self.declared != self.chosen
         models = (self.chosen,) if own else () if self.declared is not None else (self.asked_name,)
         return ProviderConfig(name=self.name, url=address, api_key=key, options=values, models=models)

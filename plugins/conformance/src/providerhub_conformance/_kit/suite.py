@@ -1,4 +1,4 @@
-"""The class that a plugin's author derives from; pytest collects its checks, and so does `providerhub conformance`."""
+"""The base class of suites. pytest collects its checks, and `providerhub conformance` runs them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from providerhub_conformance._kit.subject import PATIENCE, Subject
 from providerhub_conformance._kit.wire import Wire
 
 OPTIONS = frozenset({"provider", "wire", "model", "settings", "waive", "patience"})
-"""What a subclass may say."""
+"""The attributes that a subclass may set."""
 
 
 def _sessions_own(cls: type[ProviderConformance]) -> Session:
-    """The class's one session: checks that others require run once."""
+    """The session of a class. It runs each check once, also those that others require."""
     found = vars(cls).get("_session")
     if not isinstance(found, Session):
         found = Session(cls.subject(), cls.waive)
@@ -30,7 +30,7 @@ def _sessions_own(cls: type[ProviderConformance]) -> Session:
 
 
 class ProviderConformance:
-    """Checks that an installed provider keeps the promises that callers rely on, without a network and without a key.
+    """Checks of an installed provider. They need no network and no key.
 
     >>> from providerhub_conformance import OpenAIChatWire, ProviderConformance
     >>> class TestAcme(ProviderConformance):
@@ -38,22 +38,21 @@ class ProviderConformance:
     ...     wire = OpenAIChatWire()
     ...     model = "acme-large"
 
-    The kit plays the service on loopback, right and wrong. A check cannot be overridden; one that the provider cannot pass is
-    waived by name with a reason, and must then fail.
+    The kit plays the service on loopback, right and wrong. A subclass cannot override a check. It can waive a check by name and
+    with a reason; the check must then fail.
 
     Attributes:
-        provider: The provider's name, which is its entry point's.
-        wire: How its service speaks.
-        model: What to ask for; the first declared model by default. A `ModelInfo` also says what a model that is not declared can
-            do.
-        settings: Values of settings for which the kit's own would not do. The kit sets `url` to its server, and every secret
-            to a canary.
-        waive: Check name → why the provider may fail it.
-        patience: Seconds after which a call is held to hang.
+        provider: The name of the provider, which is the name of its entry point.
+        wire: The protocol of its service.
+        model: The model to ask for; the first declared model by default. A `ModelInfo` also gives the capabilities of a model
+            that is not declared.
+        settings: Values of settings, in place of the kit's own values. The kit sets `url` to its server and each secret to a
+            canary.
+        waive: The name of a check → the reason why the provider may fail it.
+        patience: Seconds after which a call counts as hanging.
 
     Raises:
-        TypeError: When a subclass is made: it overrides a check, waives one without a reason or one that there is not, or lacks
-            `provider` or `wire`.
+        TypeError: A subclass overrides a check, waives an unknown check or without a reason, or lacks `provider` or `wire`.
     """
 
     provider: ClassVar[str]
@@ -70,19 +69,19 @@ class ProviderConformance:
         _refuse_waivers(cls.__name__, cls.waive)
         if not isinstance(getattr(cls, "provider", None), str) or not isinstance(getattr(cls, "wire", None), Wire):
             raise TypeError(
-                f"{cls.__name__} must say provider = 'its name' and wire = a Wire, such as OpenAIChatWire() or NoWire()"
+                f"{cls.__name__} must set provider to its name and wire to a Wire, such as OpenAIChatWire() or NoWire()"
             )
 
     @classmethod
     def subject(cls) -> Subject:
-        """What is tested."""
+        """The provider under test."""
         return Subject(
             name=cls.provider, wire=cls.wire, chosen=cls.model, settings=cls.settings, patience=cls.patience
         )  # fmt: skip
 
     @classmethod
     def report(cls) -> Report:
-        """Run every check, and say what is proven. Needs no test runner."""
+        """Run all checks without a test runner."""
         session = Session(cls.subject(), cls.waive)
         results = tuple(session.result(name) for name in CHECKS)
         record = session.subject.record
@@ -103,15 +102,15 @@ def _refuse_overrides(cls: type[ProviderConformance]) -> None:
         for name in sorted(own & vars(base).keys()):
             check = name.removeprefix("test_").replace("_", "-")
             what = f"overrides the check {check!r}" if check in CHECKS else f"overrides {name!r}, which belongs to the kit"
-            raise TypeError(f"{base.__name__} {what}; waive = {{{check!r}: 'why'}} says that it is expected to fail")
+            raise TypeError(f"{base.__name__} {what}; to expect its failure, set waive = {{{check!r}: 'why'}}")
 
 
 def _refuse_waivers(where: str, waive: Mapping[str, str]) -> None:
     for name, reason in waive.items():
         if name not in CHECKS:
-            raise TypeError(f"{where} waives {name!r}, and there is no such check; the checks: {', '.join(CHECKS)}")
+            raise TypeError(f"{where} waives the unknown check {name!r}; the checks are: {', '.join(CHECKS)}")
         if not isinstance(reason, str) or not reason.strip():
-            raise TypeError(f"{where} waives {name!r} without a reason; say why the provider may fail it")
+            raise TypeError(f"{where} waives {name!r} without a reason; give the reason why the provider may fail it")
 
 
 def _method(check: Check) -> Callable[[ProviderConformance], None]:

@@ -1,4 +1,4 @@
-"""What the kit must be told of a service's protocol, so that it can play the service, right and wrong."""
+"""The description of a service's protocol. With it the kit plays the service, right and wrong."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from providerhub import ToolCall, Usage
 from providerhub_conformance._faults.connection import RecordedRequest
 
 REFUSAL_TEXT = "the conformance kit says no"
-"""What a played refusal says, where the kit has no better words."""
+"""The message of a played refusal."""
 
 
 @attrs.frozen(kw_only=True)
 class Reply:
-    """An answer that the kit wants the service to give.
+    """An answer that the played service gives.
 
     Args:
-        text: The pieces of its text; a whole answer joins them.
+        text: The pieces of the text. A whole answer joins them.
         reasoning: The pieces of the model's reasoning, which come before the text.
-        tool_calls: The calls that it asks for.
-        usage: Token counts.
+        tool_calls: The tool calls of the answer.
+        usage: The token counts; `None` for no usage.
         finish_reason: `"stop"`, `"length"`, `"tool_calls"` or `"content_filter"`.
-        model: The model's name.
+        model: The name of the model that answers.
     """
 
     text: tuple[str, ...] = ()
@@ -37,12 +37,12 @@ class Reply:
 
 @attrs.frozen
 class Frames:
-    """A streamed answer as the service sends it, in three parts, so that the kit can cut, delay and garble it.
+    """A streamed answer as the service sends it. Its three parts let the kit cut, delay and garble it.
 
     Args:
-        head: What comes before the first content.
-        pieces: One frame (or more) for each piece of content, in order.
-        tail: What ends it: finish reason, usage, the end mark.
+        head: The frames before the first content.
+        pieces: One frame or more for each piece of content, in order.
+        tail: The frames at the end: finish reason, usage, the end mark.
     """
 
     head: tuple[bytes, ...]
@@ -51,28 +51,28 @@ class Frames:
 
     @property
     def all(self) -> tuple[bytes, ...]:
-        """The whole stream."""
+        """All frames of the stream, in order."""
         return (*self.head, *self.pieces, *self.tail)
 
 
 @attrs.frozen(kw_only=True)
 class Asked:
-    """What a provider's request asks of the service, in the kit's own words.
+    """The content of a provider's request, in terms that all protocols share.
 
     Args:
-        model: The model's name.
-        messages: Role and text of each message, system prompts included, in order.
-        stream: Whether it asks for a stream.
-        temperature: As sent, or `None`; likewise the following.
-        max_tokens: The most tokens.
-        stop: The texts that end the answer.
-        seed: The seed.
-        tools: The names of the tools offered.
-        tool_results: Identifier and text of each tool result in the conversation.
-        tool_calls: Identifier and name of each earlier tool call in the conversation.
-        images: How many images the conversation holds.
-        json_schema: Whether it asks for an answer held to a JSON schema.
-        key: The credential it carries, or `""`.
+        model: The name of the requested model.
+        messages: The role and text of each message, in order, with system prompts.
+        stream: Whether the request asks for a stream.
+        temperature: The temperature as sent; `None` when it was not sent.
+        max_tokens: The limit of tokens; `None` when it was not sent.
+        stop: The texts that end the answer; empty when they were not sent.
+        seed: The seed for sampling; `None` when it was not sent.
+        tools: The names of the offered tools.
+        tool_results: The identifier and text of each tool result in the conversation.
+        tool_calls: The identifier and name of each earlier tool call in the conversation.
+        images: The number of images in the conversation.
+        json_schema: Whether the request asks for an answer that follows a JSON schema.
+        key: The credential of the request, or `""`.
     """
 
     model: str
@@ -91,23 +91,23 @@ class Asked:
 
 
 class Wire:
-    """How a service speaks. Derive from it for a protocol of its own; `OpenAIChatWire` and `AnthropicWire` are ready-made.
+    """The protocol of a service. Derive a class for another protocol; `OpenAIChatWire` and `AnthropicWire` are ready-made.
 
-    The kit serves what these methods give on a loopback socket, whole or broken.
+    The kit serves the bytes that these methods return on a loopback socket, whole or broken.
     """
 
     base: ClassVar[str] = ""
     """Appended to the server's address to make the provider's `url`."""
     answer_type: ClassVar[str] = "application/json"
-    """Content type of a whole answer."""
+    """The content type of a whole answer."""
     stream_type: ClassVar[str] = "text/event-stream"
-    """Content type of a streamed answer."""
+    """The content type of a streamed answer."""
     newlines: ClassVar[tuple[bytes, ...]] = (b"\n", b"\r\n", b"\r")
-    """The line ends that the protocol allows between and within frames; server-sent events allow all three."""
+    """The line ends that the protocol allows in frames and between them. Server-sent events allow all three."""
     carries: ClassVar[frozenset[str]] = frozenset(
         {"temperature", "max_tokens", "stop", "seed", "tools", "images", "json_schema", "usage", "reasoning"}
     )
-    """What the protocol has a place for; checks of anything else are not applicable."""
+    """The features that the protocol can carry. Checks of other features are not applicable."""
     finish_reasons: ClassVar[tuple[str, ...]] = ("stop", "length", "tool_calls", "content_filter")
     """The finish reasons that the service can express."""
 
@@ -115,7 +115,7 @@ class Wire:
         """Write a whole answer.
 
         Args:
-            reply: What it says.
+            reply: The content of the answer.
 
         Returns:
             The body.
@@ -126,10 +126,10 @@ class Wire:
         """Write a streamed answer.
 
         Args:
-            reply: What it says.
+            reply: The content of the answer.
 
         Returns:
-            Its frames.
+            The frames of the answer.
         """
         raise NotImplementedError
 
@@ -137,8 +137,8 @@ class Wire:
         """Write the body of a refused request.
 
         Args:
-            status: The HTTP status that it goes with: 400, 401, 403, 404 (the model is not there), 429, or 5xx.
-            message: What the service says.
+            status: The HTTP status of the refusal: 400, 401, 403, 404 (the model does not exist), 429, or 5xx.
+            message: The message of the service.
 
         Returns:
             The body.
@@ -146,10 +146,10 @@ class Wire:
         raise NotImplementedError
 
     def error_event(self, message: str) -> bytes:
-        """Write the frame by which the service reports a failure of its own inside a stream.
+        """Write the frame that reports a failure of the service inside a stream.
 
         Args:
-            message: What it says.
+            message: The message of the service.
 
         Returns:
             The frame.
@@ -160,43 +160,43 @@ class Wire:
         """Read a request.
 
         Args:
-            request: As it came.
+            request: The request as the provider sent it.
 
         Returns:
-            What it asks.
+            The content of the request.
 
         Raises:
-            Exception: Whatever the reading raises; the check then reports that the request cannot be read.
+            Exception: Any error means that the request cannot be read; the check reports it.
         """
         raise NotImplementedError
 
     def garbage(self) -> bytes:
-        """Write a frame that is framed well, but whose content is none."""
+        """Write a frame whose framing is right and whose content cannot be parsed."""
         return b'data: {"truncated": \n\n'
 
     def keep_alive(self) -> bytes:
-        """Write what the service sends to keep a silent stream open; `b""` where it has nothing of the kind."""
+        """Write the bytes that keep a silent stream open; `b""` when the protocol has none."""
         return b": keep-alive\n\n"
 
     def endless(self) -> tuple[bytes, bytes]:
-        """Write the beginning of a frame that never ends, and what it goes on with for ever."""
+        """Write the beginning of a frame without end, and the bytes that follow for ever."""
         return b"data: ", b"x"
 
     def listing(self, models: Sequence[str]) -> bytes | None:
-        """Write the answer to the question which models there are; `None` where the kit cannot tell.
+        """Write the list of models.
 
         Args:
-            models: Their names.
+            models: The names of the models.
 
         Returns:
-            The body, or `None`.
+            The body; `None` when the kit cannot write it.
         """
         del models
         return None
 
 
 class NoWire(Wire):
-    """For a provider that sends nothing: one that answers in this process, or through a library that cannot be redirected.
+    """For a provider without HTTP requests: it answers in this process, or through a library that cannot be redirected.
 
-    Checks that play the service are reported as not applicable.
+    Checks that play the service are not applicable.
     """
