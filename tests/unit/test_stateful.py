@@ -145,6 +145,7 @@ class HealthMachine(RuleBasedStateMachine):
         self.taken = dict.fromkeys("abc", 0)
         self.answered = dict.fromkeys("abc", 0)
         self.first_budget = {}
+        self.keys_changed = dict.fromkeys("abc", 0)
 
     def keys(self, candidate):
         return (candidate.provider, candidate.entry), (candidate.provider, "")
@@ -172,7 +173,9 @@ class HealthMachine(RuleBasedStateMachine):
         for model in models:
             if model.until is not None:
                 model.probes.add(token)
-        self.permits.append((token, candidate, permit, [model.generation for model in models]))
+        self.permits.append(
+            (token, candidate, permit, [model.generation for model in models], self.keys_changed[candidate.provider])
+        )
 
     @precondition(lambda self: self.permits)
     @rule(data=st.data(), what=st.sampled_from(["ok", "ok", "released", *ERRORS]))
@@ -186,7 +189,7 @@ class HealthMachine(RuleBasedStateMachine):
             self._end(self.permits.pop(), what)
 
     def _end(self, entry, what):
-        token, candidate, permit, generations = entry
+        token, candidate, permit, generations, key_number = entry
         pairs = list(zip(self.keys(candidate), generations, strict=True))
         current = [self.model(key) for key, generation in pairs if self.model(key).generation == generation]
         for model in current:
@@ -208,7 +211,9 @@ class HealthMachine(RuleBasedStateMachine):
                 self.model(counted).known = True
             if counted is not None and self.model(counted) in current:
                 self.model(counted).count(self.now, ok=False, draws=self.draws)
-            if what in PAUSES:
+            # A late refusal of the old key does not pause the new one.
+            late = what in {"401", "403"} and key_number != self.keys_changed[candidate.provider]
+            if what in PAUSES and not late:
                 scope, seconds, reason = PAUSES[what]
                 model = self.model({"model": pairs[0][0], "instance": pairs[1][0]}[scope])
                 model.known = True
@@ -217,6 +222,7 @@ class HealthMachine(RuleBasedStateMachine):
     @rule(provider=st.sampled_from("abc"))
     def a_key_changes(self, provider):
         self.health.forgive(provider)
+        self.keys_changed[provider] += 1
         for key, model in self.models.items():
             if key[0] == provider:
                 model.pause = (0.0, "")
