@@ -16,6 +16,7 @@ from providerhub._values.checks import (
     FLAG,
     MAPPINGS,
     NUMBER,
+    SECONDS,
     TEXT_OR_TEXTS,
     TYPED_MAPPING,
     WHOLE,
@@ -26,10 +27,7 @@ from providerhub._values.checks import (
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_SECONDS_OR_TIMEOUT = Check(
-    "a positive, finite number of seconds or a Timeout",
-    lambda value: isinstance(value, Timeout) or (NUMBER.test(value) and value > 0),
-)
+_SECONDS_OR_TIMEOUT = Check(f"{SECONDS.wanted} or a Timeout", lambda value: isinstance(value, Timeout) or SECONDS.test(value))
 
 
 class Keyword(NamedTuple):

@@ -483,6 +483,3 @@ def _shown(attempt: OpenAttempt) -> Attempt:
 
 def _number(attempt: Attempt) -> int:
     return attempt.number
-
-
-__all__ = ["Done", "Drain", "Engine", "Fail", "Open", "Order", "Pull", "Wait"]

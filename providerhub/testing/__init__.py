@@ -9,12 +9,12 @@ from importlib.util import find_spec as _find_spec
 
 from providerhub.testing._clock import FakeClock
 from providerhub.testing._fake_provider import FakeAsyncProvider, FakeCall, FakeProvider, fake_hub
-from providerhub.testing._steps import Gate, Hold, Mark, Pause, Peer
+from providerhub.testing._steps import Gate, Hold, Mark, Pause
 
 _KIT = "providerhub_conformance"
 _KIT_NAMES = (
     "CHECKS", "LAST_CHUNK", "AnthropicWire", "Asked", "AtConnect", "Check", "Close", "Connection", "Drip",
-    "FaultServer", "Frames", "NoWire", "OpenAIChatWire", "ProviderConformance", "RecordedRequest", "Repeat", "Reply",
+    "FaultServer", "Frames", "NoWire", "OpenAIChatWire", "Peer", "ProviderConformance", "RecordedRequest", "Repeat", "Reply",
     "Report", "Reset", "Result", "Script", "Scripted", "Send", "ServerProcess", "Stats", "Step", "Wire", "chunk",
     "chunked", "close_delimited", "flatten", "http_response", "openai_chunk", "openai_completion", "openai_error",
     "openai_stream", "refusing_url", "response_head", "serve_in_process", "sse", "tls_handshake_hang",
@@ -22,17 +22,8 @@ _KIT_NAMES = (
 )  # fmt: skip
 
 __all__ = [
-    "FakeAsyncProvider",
-    "FakeCall",
-    "FakeClock",
-    "FakeProvider",
-    "Gate",
-    "Hold",
-    "Mark",
-    "Pause",
-    "Peer",
-    "fake_hub",
-]
+    "FakeAsyncProvider", "FakeCall", "FakeClock", "FakeProvider", "Gate", "Hold", "Mark", "Pause", "fake_hub",
+]  # fmt: skip
 if _find_spec(_KIT):  # a star import works without the kit, too
     __all__ += list(_KIT_NAMES)
 

@@ -7,5 +7,4 @@ from providerhub.testing._steps import Gate as Gate
 from providerhub.testing._steps import Hold as Hold
 from providerhub.testing._steps import Mark as Mark
 from providerhub.testing._steps import Pause as Pause
-from providerhub.testing._steps import Peer as Peer
 from providerhub_conformance import *  # noqa: F403 -- all of it, without a second list that could differ

@@ -1,7 +1,8 @@
 """The conformance kit for providers, and a server on loopback that misbehaves as a script says."""
 
-from providerhub.testing import Gate, Hold, Mark, Pause, Peer
+from providerhub.testing import Gate, Hold, Mark, Pause
 from providerhub_conformance._faults.connection import Connection, RecordedRequest
+from providerhub_conformance._faults.peer import Peer
 from providerhub_conformance._faults.process import ServerProcess, Stats, serve_in_process
 from providerhub_conformance._faults.scripts import (
     LAST_CHUNK,

@@ -14,7 +14,8 @@ from typing import Protocol, TypeAlias, Union, runtime_checkable
 
 import attrs
 
-from providerhub.testing import Hold, Peer
+from providerhub.testing import Hold
+from providerhub_conformance._faults.peer import Peer
 
 _BLOCK = 65536
 
