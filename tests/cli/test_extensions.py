@@ -128,3 +128,9 @@ def test_an_unknown_command_is_wrong_usage(cli):
     result = cli("nonsense")
     assert result.exit_code == 2
     assert "No such command 'nonsense'" in result.stderr
+
+
+@pytest.mark.parametrize(("columns", "longest"), [("40", 50), ("60", 58), ("200", 78), ("wide", 78)])
+def test_help_fits_the_terminal_as_other_commands_of_click_do(cli, columns, longest):
+    lines = cli("--help", env={"COLUMNS": columns}).stdout.splitlines()
+    assert longest - 12 < max(map(len, lines)) <= longest
