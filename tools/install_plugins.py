@@ -27,7 +27,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = "providerhub"
-# What running the tests leaves behind, and what no wheel contains.
+# Files that test runs leave, and folders that no wheel contains.
 LEFT_OUT = re.compile(r"^(\.[^/]+|build|dist|tests)(/|$)|(^|/)(__pycache__|[^/]+\.egg-info)(/|$)")
 
 

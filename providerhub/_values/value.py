@@ -84,5 +84,5 @@ def publish(names: Mapping[str, Any], package: str = "providerhub") -> None:
         package: The name of the public module; `"providerhub"` by default.
     """
     for name in names["__all__"]:
-        if getattr(names[name], "__module__", "").startswith("providerhub."):
+        if getattr(names[name], "__module__", "").startswith(f"{package.partition('.')[0]}."):
             names[name].__module__ = package

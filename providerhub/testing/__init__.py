@@ -7,6 +7,7 @@ imported when the first of them is used (PEP 562). Type checkers read `__init__.
 from importlib import import_module as _import_module
 from importlib.util import find_spec as _find_spec
 
+from providerhub._values.value import publish as _publish
 from providerhub.testing._clock import FakeClock
 from providerhub.testing._fake_provider import FakeAsyncProvider, FakeCall, FakeProvider, fake_hub
 from providerhub.testing._steps import Gate, Hold, Mark, Pause
@@ -24,6 +25,7 @@ _KIT_NAMES = (
 __all__ = [
     "FakeAsyncProvider", "FakeCall", "FakeClock", "FakeProvider", "Gate", "Hold", "Mark", "Pause", "fake_hub",
 ]  # fmt: skip
+_publish(globals(), __name__)
 if _find_spec(_KIT):  # a star import works without the kit, too
     __all__ += list(_KIT_NAMES)
 

@@ -1,5 +1,6 @@
 """The conformance kit for providers, and a server on loopback that misbehaves as a script says."""
 
+from providerhub._values.value import publish
 from providerhub.testing import Gate, Hold, Mark, Pause
 from providerhub_conformance._faults.connection import Connection, RecordedRequest
 from providerhub_conformance._faults.peer import Peer
@@ -87,3 +88,5 @@ __all__ = [
     "tls_handshake_hang",
     "unanswering_url",
 ]
+
+publish(globals(), __name__)

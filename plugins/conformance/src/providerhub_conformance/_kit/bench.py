@@ -311,7 +311,7 @@ class Bench:
             NotApplicable: The protocol cannot carry it.
         """
         if what not in self.wire.carries:
-            raise NotApplicable(f"the wire has no place for {what}")
+            raise NotApplicable(f"the wire cannot carry {what}")
 
     def fail(self, otherwise: str) -> NoReturn:
         """Fail the check.
