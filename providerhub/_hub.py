@@ -30,6 +30,7 @@ from providerhub._rules.health import Health
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Completion, Message, ProviderConfig, RoutePlan
 from providerhub._values.capabilities import ProviderInfo
+from providerhub._values.checks import CALLABLE
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.provider import Provider
 
@@ -78,7 +79,9 @@ class Hub:
         self._registry = Registry(self._plugins, self.settings)
         self._health = Health(self._rng, self.settings.breaker, budget=self.settings.budget)
         self._router = Router(self._registry, self._health, self.settings, self._rng)
-        self._rankers = Rankers([*map(_ranker, rankers), *self._plugins.hooks("providerhub_rank")])
+        for ranker in rankers:
+            CALLABLE.check(ranker, "each of rankers", ConfigurationError)
+        self._rankers = Rankers([*rankers, *self._plugins.hooks("providerhub_rank")])
         for observer in observers:
             self._plugins.observe(observer)
         hooks = ("providerhub_attempt_started", "providerhub_attempt_finished", "providerhub_call_finished")
@@ -331,10 +334,3 @@ class Hub:
             return planned
         order = self._rankers.order(request, planned.plan.candidates)
         return attrs.evolve(planned, plan=attrs.evolve(planned.plan, candidates=order))
-
-
-def _ranker(ranker: object) -> Callable[..., Sequence[Candidate] | None]:
-    if not callable(ranker):
-        msg = f"rankers must be callables (request, candidates), not {type(ranker).__name__}"
-        raise ConfigurationError(msg)
-    return ranker

@@ -6,8 +6,7 @@ Only hedged attempts are tasks of their own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from functools import partial
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from providerhub._calling.driver import (
@@ -24,7 +23,7 @@ from providerhub._calling.driver import (
 from providerhub._calling.pump import Pump
 from providerhub._values import Event, Request
 from providerhub._values.errors import PluginError
-from providerhub._values.provider import CallContext, Piece, Provider
+from providerhub._values.provider import CallContext, Piece
 
 if TYPE_CHECKING:  # slow to import; a program that has an event loop has imported it
     from asyncio import AbstractEventLoop, Task
@@ -162,7 +161,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         request = self._request_for(attempt)
         if callable(getattr(provider, "astream", None)):
             return _native(provider, request, attempt.call)
-        return Pump(partial(_begun, provider, request, attempt.call), loop, attempt.call)
+        return Pump(lambda: iterator(provider.stream(request, attempt.call)), loop, attempt.call)
 
     async def _race(self, seconds: float) -> tuple[Attempt, PullResult] | None:
         import asyncio  # slow to import; a program that has an event loop has imported it
@@ -221,10 +220,6 @@ def _running_loop() -> AbstractEventLoop:
     import asyncio  # slow to import; a program that has an event loop has imported it
 
     return asyncio.get_running_loop()
-
-
-def _begun(provider: Provider, request: Request, call: CallContext) -> Iterator[Piece]:
-    return iterator(provider.stream(request, call))
 
 
 def _native(provider: Any, request: Request, call: CallContext) -> AsyncIterator[Piece]:

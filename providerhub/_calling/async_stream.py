@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from providerhub._calling.async_chain import AsyncChain
-from providerhub._values import Completion, Event, Route
+from providerhub._calling.stream import BaseStream
+from providerhub._values import Event
 
 
-class AsyncStream(AsyncIterator[str]):
+class AsyncStream(BaseStream[AsyncChain], AsyncIterator[str]):
     """An answer that comes in pieces. Iterating yields its text; `events()` yields every event.
 
     The first content has come when the call returns a stream, so a failure before it never shows here. Use the stream in an
@@ -18,11 +19,7 @@ class AsyncStream(AsyncIterator[str]):
     time reads it.
     """
 
-    __slots__ = ("_chain", "_reader")
-
-    def __init__(self, chain: AsyncChain) -> None:
-        self._chain = chain
-        self._reader: Any = None  # one of the driver's two async generators
+    __slots__ = ()
 
     def __aiter__(self) -> AsyncIterator[str]:  # noqa: PYI034 -- the driver's generator, so that a token costs no call through this object
         if self._reader is None:
@@ -42,21 +39,9 @@ class AsyncStream(AsyncIterator[str]):
             StreamInterruptedError: The stream broke after its first content.
             RuntimeError: The stream is already read as text, or another event loop runs than the one that began it.
         """
-        if self._reader is not None:
-            msg = "this stream is being read already; call events() before the first piece is taken"
-            raise RuntimeError(msg)
+        self._refuse_second_reader()
         self._reader = self._chain.events()
         return self._reader  # type: ignore[no-any-return]
-
-    @property
-    def completion(self) -> Completion:
-        """The whole answer after the stream's end; before that, the answer so far."""
-        return self._chain.completion
-
-    @property
-    def route(self) -> Route:
-        """Every attempt so far, and the models that were left out."""
-        return self._chain.route
 
     async def aclose(self) -> None:
         """Release the connection and wait for the end of the provider's thread. Unread pieces are lost.

@@ -122,8 +122,6 @@ class Driver(Generic[Pieces, Runner]):
         """The latest attempt; from the commit point on, the attempt whose pieces the caller gets."""
         self.done = False
 
-    # --- the effects ----------------------------------------------------------------------------------------------
-
     async def _ask(self, attempt: RunningAttempt[Pieces, Runner]) -> PullResult:
         """Ask the provider, and pull to the first content of a stream, else to the end of the answer."""
         raise NotImplementedError
@@ -147,8 +145,6 @@ class Driver(Generic[Pieces, Runner]):
     async def _settle(self, *attempts: RunningAttempt[Pieces, Runner]) -> None:
         """Close attempts, by default all, and forget those that have ended."""
         raise NotImplementedError
-
-    # --- up to the commit point -----------------------------------------------------------------------------------
 
     async def _carry_out(self, order: Order) -> None:
         """Carry the engine's orders out, up to the commit point or the end of the call.
@@ -227,7 +223,7 @@ class Driver(Generic[Pieces, Runner]):
     async def _end(self) -> None:
         """The committed stream has come to its end."""
         if not self.done:  # its reader may have closed it; the loop then ends too
-            self._next(self._current, False)  # noqa: FBT003 -- a pull's result
+            self._next(self._current, result=False)
             await self._finish(self.attempt)
 
     async def _finish(self, winner: RunningAttempt[Pieces, Runner] | None) -> None:
@@ -237,8 +233,6 @@ class Driver(Generic[Pieces, Runner]):
         await self._settle()
         if self._watched:
             self._report(last=True)
-
-    # --- steps without I/O ----------------------------------------------------------------------------------------
 
     def closed(self) -> bool:
         """Whether the call has ended, or another thread or task has closed it."""
@@ -283,18 +277,11 @@ class Driver(Generic[Pieces, Runner]):
 
     @property
     def _current(self) -> RunningAttempt[Pieces, Runner]:
-        if self.attempt is None:  # pragma: no cover -- the engine opens an attempt before any other order
-            msg = "no attempt has begun"
-            raise RuntimeError(msg)
-        return self.attempt
+        return self.attempt  # type: ignore[return-value]  # the engine opens an attempt before any other order
 
     def _pieces(self) -> Pieces:
-        """The iterator of the committed attempt."""
-        pieces = self._current.pieces
-        if pieces is None:  # pragma: no cover -- a committed attempt has asked its provider
-            msg = "the attempt has asked no provider"
-            raise RuntimeError(msg)
-        return pieces
+        """The iterator of the committed attempt, which has asked its provider."""
+        return self._current.pieces  # type: ignore[return-value]
 
     def _open(self, order: Open) -> Order:
         """Begin an attempt at the next candidate."""

@@ -4,29 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Generic, Self, TypeVar
 
 from providerhub._calling.chain import Chain
+from providerhub._calling.driver import Driver
 from providerhub._values import Completion, Event, Route
 
+AnyDriver = TypeVar("AnyDriver", bound=Driver[Any, Any])
 
-class Stream(Iterator[str]):
+
+class BaseStream(Generic[AnyDriver]):
+    """The part of `Stream` and `AsyncStream` that does not wait."""
+
+    __slots__ = ("_chain", "_reader")
+
+    def __init__(self, chain: AnyDriver) -> None:
+        self._chain = chain
+        self._reader: Any = None  # one of the driver's two generators
+
+    @property
+    def completion(self) -> Completion:
+        """The whole answer after the stream's end; before that, the answer so far."""
+        return self._chain.completion
+
+    @property
+    def route(self) -> Route:
+        """Every attempt so far, and the models that were left out."""
+        return self._chain.route
+
+    def _refuse_second_reader(self) -> None:
+        if self._reader is not None:
+            msg = "this stream is being read already; call events() before the first piece is taken"
+            raise RuntimeError(msg)
+
+
+class Stream(BaseStream[Chain], Iterator[str]):
     """An answer that comes in pieces. Iterating yields its text; `events()` yields every event.
 
     The first content has come when the call returns a stream, so a failure before it never shows here. Use the stream in a
     `with` block, or call `close()`, unless it is read to its end: that releases the connection.
     """
 
-    __slots__ = ("_chain", "_reader")
-
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
-        self._reader: Iterator[str] | Iterator[Event] | None = None
+    __slots__ = ()
 
     def __iter__(self) -> Iterator[str]:  # noqa: PYI034 -- the driver's generator, so that a token costs no call through this object
         if self._reader is None:
             self._reader = self._chain.texts()
-        return self._reader  # type: ignore[return-value]
+        return self._reader  # type: ignore[no-any-return]
 
     def __next__(self) -> str:
         return next(iter(self))
@@ -42,21 +66,9 @@ class Stream(Iterator[str]):
             StreamInterruptedError: The stream broke after its first content.
             RuntimeError: The stream is already read as text.
         """
-        if self._reader is not None:
-            msg = "this stream is being read already; call events() before the first piece is taken"
-            raise RuntimeError(msg)
+        self._refuse_second_reader()
         self._reader = self._chain.events()
-        return self._reader
-
-    @property
-    def completion(self) -> Completion:
-        """The whole answer after the stream's end; before that, the answer so far."""
-        return self._chain.completion
-
-    @property
-    def route(self) -> Route:
-        """Every attempt so far, and the models that were left out."""
-        return self._chain.route
+        return self._reader  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Release the connection. Unread pieces are lost. A second call does nothing."""

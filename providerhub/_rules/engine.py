@@ -195,7 +195,7 @@ class Engine:
         """The attempts so far, open ones included, in the order in which they began."""
         attempts = self.attempts
         if self._open or self._count > 1:
-            attempts = sorted([*attempts, *map(_shown, self._open)], key=_number)
+            attempts = sorted([*attempts, *map(_shown, self._open)], key=lambda attempt: attempt.number)
         return Route(tuple(attempts), self._skipped, self.duration)
 
     def opening(self, number: int) -> Attempt:
@@ -479,7 +479,3 @@ def _blame(error: AttemptError, candidate: Candidate) -> AttemptError:
 
 def _shown(attempt: OpenAttempt) -> Attempt:
     return attempt.attempt("open", None, 0.0)
-
-
-def _number(attempt: Attempt) -> int:
-    return attempt.number

@@ -156,3 +156,4 @@ MAPPINGS = Check("a list of mappings", lambda value: _list_of(value, Mapping))
 TYPED_MAPPING = Check(
     "a mapping with a text under 'type'", lambda value: isinstance(value, Mapping) and isinstance(value.get("type"), str)
 )
+CALLABLE = Check("a callable", callable, shown=lambda value: type(value).__name__)

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol, runtime_checkable
 
 from providerhub._values.events import Event
@@ -131,13 +131,4 @@ class Provider(Protocol):
         Raises:
             ProviderError: The service failed to answer. The subclass decides how the call goes on.
         """
-        ...  # pragma: no cover -- a protocol's method is never run
-
-
-@runtime_checkable
-class AsyncProvider(Protocol):
-    """The optional asynchronous interface of a provider object."""
-
-    def astream(self, request: Request, call: CallContext) -> AsyncIterable[Piece]:
-        """Answer a request, as `Provider.stream` does, with an asynchronous generator."""
         ...  # pragma: no cover -- a protocol's method is never run

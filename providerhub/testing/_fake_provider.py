@@ -162,8 +162,7 @@ class FakeProvider:
         Yields:
             The pieces of the answer.
         """
-        record = self._record(request, call, native=False)
-        script = self._script(record)
+        script = self._script(self._record(request, call, native=False))
         try:
             for piece in script:
                 if isinstance(piece, _Silence):
@@ -256,7 +255,7 @@ class FakeAsyncProvider(FakeProvider):
     """A `FakeProvider` that awaits: it has `astream` beside `stream`."""
 
     async def astream(self, request: Request, call: CallContext) -> AsyncGenerator[Any, None]:
-        """Play the next answer; see `AsyncProvider.astream`.
+        """Play the next answer, as `stream` does.
 
         Args:
             request: The request; kept in `calls`.
@@ -268,8 +267,7 @@ class FakeAsyncProvider(FakeProvider):
         import asyncio  # slow to import; a caller with a running loop has imported it
 
         loop = asyncio.get_running_loop()
-        record = self._record(request, call, native=True)
-        script = self._script(record)
+        script = self._script(self._record(request, call, native=True))
         try:
             for piece in script:
                 if isinstance(piece, _Silence):

@@ -87,5 +87,5 @@ def test_an_object_that_observes_nothing_is_refused(observer, message):
 
 
 def test_a_ranker_that_cannot_be_called_is_refused():
-    with pytest.raises(ConfigurationError, match="rankers must be callables"):
+    with pytest.raises(ConfigurationError, match="each of rankers must be a callable"):
         Hub(SETTINGS, rankers=[Log()])
