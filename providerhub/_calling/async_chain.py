@@ -7,12 +7,15 @@ Only hedged attempts are tasks of their own.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from types import coroutine
 from typing import TYPE_CHECKING, Any
 
 from providerhub._calling.driver import (
     Driver,
     PullResult,
+    Result,
     RunningAttempt,
+    Steps,
     close_quietly,
     event_of,
     iterator,
@@ -49,7 +52,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         """
         self._loop = _running_loop()
         try:
-            await self._carry_out(self._engine.start(self._now()))
+            await finished(self._carry_out(self._engine.start(self._now())))  # type: ignore[misc]  # mypy loses the result None
         except BaseException:
             await self.aclose(GRACE)
             raise
@@ -84,11 +87,11 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                     if self.closed():  # by another task: the error of its cut connection is not a failure
                         return
                     # A reader of text would not see that the answer starts again, and nothing is repeated silently.
-                    _, head = await self._mend(error, allowed=self._prefill)
+                    _, head = await finished(self._mend(error, allowed=self._prefill))
                     for first in texts_of(head):
                         yield first
                 else:
-                    await self._end()
+                    await finished(self._end())
         except BaseException:
             await self.aclose(GRACE)
             raise
@@ -109,37 +112,32 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                 except Exception as error:  # any exception of a plugin is mapped
                     if self.closed():
                         return
-                    restarted, head = await self._mend(error, allowed=True)
+                    restarted, head = await finished(self._mend(error, allowed=True))
                     yield restarted
                     for first in head:
                         yield event_of(first)
                 else:
-                    await self._end()
+                    await finished(self._end())
         except BaseException:
             await self.aclose(GRACE)
             raise
 
     async def aclose(self, seconds: float | None = None) -> None:
-        """`abandon`, then wait until nothing of the call is running any more.
-
-        Args:
-            seconds: The longest wait for each provider's thread or task; `None` waits for its end.
-        """
+        """`abandon`, then wait until nothing of the call runs, at most `seconds` for each attempt; `None` is no limit."""
         self.abandon()
-        await self._settle(seconds=seconds)
+        await self._settled(seconds)
 
     def _stay(self) -> None:
-        """Refuse another event loop: the first one may have closed what is read here, which would look like its end.
-
-        Raises:
-            RuntimeError: Another event loop runs than the one that began the call.
-        """
+        """Refuse another event loop: the first one may have closed what is read here, which would look like its end."""
         if not self.done and _running_loop() is not self._loop:
             self.abandon()
             msg = "another event loop runs than the one that began this stream; read it in the loop that called acomplete()"
             raise RuntimeError(msg)
 
-    async def _ask(self, attempt: Attempt) -> PullResult:
+    def _ask(self, attempt: Attempt) -> Steps[PullResult]:
+        return self._ask_async(attempt).__await__()
+
+    async def _ask_async(self, attempt: Attempt) -> PullResult:
         add, now, deadline, stream = attempt.assembly.add, self._now, self._deadline, self._request.stream
         try:
             attempt.pieces = self._asked(attempt)
@@ -163,12 +161,15 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
             return _native(provider, request, attempt.call)
         return Pump(lambda: iterator(provider.stream(request, attempt.call)), loop, attempt.call)
 
-    async def _race(self, seconds: float) -> tuple[Attempt, PullResult] | None:
+    def _race(self, seconds: float) -> Steps[tuple[Attempt, PullResult] | None]:
+        return self._race_async(seconds).__await__()
+
+    async def _race_async(self, seconds: float) -> tuple[Attempt, PullResult] | None:
         import asyncio  # slow to import; a program that has an event loop has imported it
 
         current = self._current
         if current.runner is None:
-            current.runner = asyncio.create_task(self._ask(current))
+            current.runner = asyncio.create_task(self._ask_async(current))
         running = {one.runner: one for one in self._attempts if one.runner is not None}
         await asyncio.wait(running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         runner = next((one for one in running if one.done()), None)
@@ -178,8 +179,8 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         first.runner = None
         return first, runner.result()
 
-    async def _sleep(self, seconds: float) -> None:
-        await self._clock.asleep(seconds)
+    def _sleep(self, seconds: float) -> Steps[object]:
+        return self._clock.asleep(seconds).__await__()
 
     def _cut(self, attempt: Attempt) -> None:
         attempt.call.cancel()
@@ -188,7 +189,10 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         if attempt.runner is not None:
             attempt.runner.cancel()
 
-    async def _settle(self, *attempts: Attempt, seconds: float | None = GRACE) -> None:
+    def _settle(self, *attempts: Attempt) -> Steps[None]:
+        return self._settled(GRACE, *attempts).__await__()
+
+    async def _settled(self, seconds: float | None, *attempts: Attempt) -> None:
         for attempt in attempts or tuple(self._attempts):
             if await _ended(attempt, seconds) and attempt in self._attempts:  # another task may have waited as well
                 self._attempts.remove(attempt)
@@ -214,6 +218,12 @@ async def _ended(attempt: Attempt, seconds: float | None) -> bool:
         except Exception:  # an error while closing must hide neither the answer nor the first error
             note_unclosed()
     return True
+
+
+@coroutine
+def finished(steps: Steps[Result]) -> Steps[Result]:
+    """Await steps of the driver."""
+    return (yield from steps)
 
 
 def _running_loop() -> AbstractEventLoop:

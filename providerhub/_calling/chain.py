@@ -8,6 +8,7 @@ from providerhub._calling.driver import (
     Driver,
     PullResult,
     RunningAttempt,
+    Steps,
     close_quietly,
     event_of,
     iterator,
@@ -95,7 +96,8 @@ class Chain(Driver[Iterator[Piece], Runner]):
             self.abandon()
             raise
 
-    async def _ask(self, attempt: Attempt) -> PullResult:
+    def _ask(self, attempt: Attempt) -> Steps[PullResult]:
+        yield from ()
         return self._ask_here(attempt)
 
     def _ask_here(self, attempt: Attempt) -> PullResult:
@@ -115,14 +117,16 @@ class Chain(Driver[Iterator[Piece], Runner]):
             return error
         return False
 
-    async def _race(self, seconds: float) -> tuple[Attempt, PullResult] | None:
+    def _race(self, seconds: float) -> Steps[tuple[Attempt, PullResult] | None]:
+        yield from ()
         if all(attempt.runner is None for attempt in self._attempts):
             self._threads = Race(self._ask_here)
         self._threads.enter(self._current)
         return self._threads.first(seconds)
 
-    async def _sleep(self, seconds: float) -> None:
-        self._clock.sleep(seconds)
+    def _sleep(self, seconds: float) -> Steps[object]:
+        yield from ()
+        return self._clock.sleep(seconds)
 
     def _cut(self, attempt: Attempt) -> None:
         if attempt in self._attempts:
@@ -133,7 +137,8 @@ class Chain(Driver[Iterator[Piece], Runner]):
             attempt.call.cancel()
             close_quietly(getattr(attempt.pieces, "close", None))
 
-    async def _settle(self, *attempts: Attempt) -> None:
+    def _settle(self, *attempts: Attempt) -> Steps[None]:
+        yield from ()
         for attempt in attempts or tuple(self._attempts):
             if attempt in self._attempts:
                 self._attempts.remove(attempt)

@@ -1,14 +1,15 @@
 """One call, written once for both drivers: attempts, races, waits, interruptions and reports.
 
-Everything up to the commit point is a coroutine here. Threads and an event loop differ in five effects only: `_ask`, `_race`,
-`_sleep`, `_cut` and `_settle`. In the synchronous driver the effects block and never suspend, so `run_blocking`
-finishes such a coroutine in one step. The loops that hand pieces over exist twice, since a token must not pay for more.
+Everything up to the commit point is a generator here, whose steps are awaited. Threads and an event loop differ in five effects
+only: `_ask`, `_race`, `_sleep`, `_cut` and `_settle`. The effects of the synchronous driver block and yield nothing, so
+`run_blocking` finishes such a generator in one step. They are not coroutines, since Python warns of a coroutine that Ctrl-C
+interrupted before its first step. The loops that hand pieces over exist twice, since a token must not pay for more.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -34,6 +35,9 @@ Runner = TypeVar("Runner")
 """The thread or task that pulls an attempt in a race."""
 
 Result = TypeVar("Result")
+
+Steps = Generator[Any, Any, Result]
+"""Steps of a call: the awaited futures, and the result at the end."""
 
 
 class RunningAttempt(Generic[Pieces, Runner]):
@@ -122,19 +126,15 @@ class Driver(Generic[Pieces, Runner]):
         """The latest attempt; from the commit point on, the attempt whose pieces the caller gets."""
         self.done = False
 
-    async def _ask(self, attempt: RunningAttempt[Pieces, Runner]) -> PullResult:
+    def _ask(self, attempt: RunningAttempt[Pieces, Runner]) -> Steps[PullResult]:
         """Ask the provider, and pull to the first content of a stream, else to the end of the answer."""
         raise NotImplementedError
 
-    async def _race(self, seconds: float) -> tuple[RunningAttempt[Pieces, Runner], PullResult] | None:
-        """Let the current attempt run beside the others.
-
-        Returns:
-            The first attempt to end its pull, or `None` after `seconds`.
-        """
+    def _race(self, seconds: float) -> Steps[tuple[RunningAttempt[Pieces, Runner], PullResult] | None]:
+        """Let the current attempt run beside the others: the first to end its pull, or `None` after `seconds`."""
         raise NotImplementedError
 
-    async def _sleep(self, seconds: float) -> None:
+    def _sleep(self, seconds: float) -> Steps[object]:
         """Wait before the next attempt."""
         raise NotImplementedError
 
@@ -142,11 +142,11 @@ class Driver(Generic[Pieces, Runner]):
         """Cancel an attempt. Does not wait for its end."""
         raise NotImplementedError
 
-    async def _settle(self, *attempts: RunningAttempt[Pieces, Runner]) -> None:
+    def _settle(self, *attempts: RunningAttempt[Pieces, Runner]) -> Steps[None]:
         """Close attempts, by default all, and forget those that have ended."""
         raise NotImplementedError
 
-    async def _carry_out(self, order: Order) -> None:
+    def _carry_out(self, order: Order) -> Steps[None]:
         """Carry the engine's orders out, up to the commit point or the end of the call.
 
         Raises:
@@ -156,21 +156,21 @@ class Driver(Generic[Pieces, Runner]):
             kind = type(order)
             if kind is Pull:
                 if self._racing or order.hedge_after is not None:  # type: ignore[union-attr]
-                    order = await self._pull_raced(order)  # type: ignore[arg-type]
+                    order = yield from self._pull_raced(order)  # type: ignore[arg-type]
                 else:
                     attempt = self._current
-                    result = await self._ask(attempt)
+                    result = yield from self._ask(attempt)
                     if isinstance(result, Exception):
-                        await self._close_failed(attempt)
+                        yield from self._close_failed(attempt)
                     order = self._next(attempt, result)
             elif kind is Open:
                 order = self._open(order)  # type: ignore[arg-type]
             elif kind is Wait:
-                await self._sleep(order.seconds)  # type: ignore[union-attr]
+                yield from self._sleep(order.seconds)  # type: ignore[union-attr]
                 order = self._engine.waited(self._now())
             else:
                 if kind is not Drain:
-                    await self._finish(self.attempt if kind is Done else None)
+                    yield from self._finish(self.attempt if kind is Done else None)
                 if kind is Fail:
                     raise order.error  # type: ignore[union-attr]
                 self._committed = True
@@ -178,15 +178,15 @@ class Driver(Generic[Pieces, Runner]):
             if self._watched:
                 self._report()
 
-    async def _pull_raced(self, order: Pull) -> Order:
+    def _pull_raced(self, order: Pull) -> Steps[Order]:
         self._racing = True
         left = max(0.0, self._deadline - self._now())
-        first = await self._race(left if order.hedge_after is None else min(left, order.hedge_after))
+        first = yield from self._race(left if order.hedge_after is None else min(left, order.hedge_after))
         if first is None and order.hedge_after is not None:
             return self._engine.hedge_due(self._now())
         attempt, result = first or (self._current, overdue())
         if isinstance(result, Exception):
-            await self._close_failed(attempt)
+            yield from self._close_failed(attempt)
             # The other one of two attempts is the current attempt now.
             self.attempt = next((one for one in self._attempts if one.runner is not None), self.attempt)
         else:
@@ -194,43 +194,36 @@ class Driver(Generic[Pieces, Runner]):
             self._cut_others(attempt)
         return self._next(attempt, result)
 
-    async def _close_failed(self, attempt: RunningAttempt[Pieces, Runner]) -> None:
+    def _close_failed(self, attempt: RunningAttempt[Pieces, Runner]) -> Steps[None]:
         self._cut(attempt)
-        await self._settle(attempt)
+        yield from self._settle(attempt)
 
-    async def _mend(self, error: Exception, *, allowed: bool) -> tuple[Restarted, list[Piece]]:
-        """Carry on after an interruption, where the caller opted in.
-
-        Args:
-            error: The failure that broke the stream.
-            allowed: Whether the caller would see that the answer starts again.
+    def _mend(self, error: Exception, *, allowed: bool) -> Steps[tuple[Restarted, list[Piece]]]:
+        """Carry on after an interruption, where the caller opted in and would see (`allowed`) that the answer starts again.
 
         Returns:
             The event that tells of it, and the first pieces of the new attempt.
-
-        Raises:
-            StreamInterruptedError: The call ends here.
         """
         attempt = self._current
-        await self._close_failed(attempt)
+        yield from self._close_failed(attempt)
         self._engine.note(attempt.call.notes)
         cause = self._mapped(attempt, error)
         allowed = allowed and not self.done  # after a close there is no further attempt
-        await self._carry_out(self._engine.interrupted(cause, self._now(), self.completion, may_restart=allowed))
+        yield from self._carry_out(self._engine.interrupted(cause, self._now(), self.completion, may_restart=allowed))
         attempt = self._current
         return Restarted(attempt.candidate.provider, attempt.candidate.model, self._prefill, cause), attempt.head
 
-    async def _end(self) -> None:
+    def _end(self) -> Steps[None]:
         """The committed stream has come to its end."""
         if not self.done:  # its reader may have closed it; the loop then ends too
             self._next(self._current, result=False)
-            await self._finish(self.attempt)
+            yield from self._finish(self.attempt)
 
-    async def _finish(self, winner: RunningAttempt[Pieces, Runner] | None) -> None:
+    def _finish(self, winner: RunningAttempt[Pieces, Runner] | None) -> Steps[None]:
         self.done = True
         if winner is None or len(self._attempts) > 1:
             self._cut_others(winner)
-        await self._settle()
+        yield from self._settle()
         if self._watched:
             self._report(last=True)
 
@@ -357,20 +350,10 @@ class Driver(Generic[Pieces, Runner]):
             self._observers.call_finished(self._engine.route)
 
 
-def run_blocking(steps: Coroutine[Any, Any, Result]) -> Result:
-    """Finish a coroutine whose effects block and never suspend.
-
-    Args:
-        steps: A coroutine of the driver, not yet started.
-
-    Returns:
-        Its result.
-
-    Raises:
-        RuntimeError: It suspended, which no effect of the synchronous driver does.
-    """
+def run_blocking(steps: Steps[Result]) -> Result:
+    """Finish the steps of a call whose effects block and yield nothing, and return their result."""
     try:
-        steps.send(None)
+        next(steps)
     except StopIteration as end:
         result: Result = end.value
         return result
