@@ -1,6 +1,6 @@
 """Call many language-model providers through one function, with a retry chain that is honest about failure.
 
-What is exported stands in `_exports`, and is imported when the first of its names is asked for (PEP 562): the command line's
+The public names stand in `_exports`, and is imported when the first of its names is asked for (PEP 562): the command line's
 help and completion import this package too, and need none of it. Type checkers read `__init__.pyi`.
 """
 
