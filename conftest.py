@@ -1,9 +1,21 @@
 """What the tests of the core and of the plugins share."""
 
+import os
 import sys
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
+
+if not Path(os.devnull).is_absolute():  # on Windows
+    os.devnull = r"\\.\NUL"  # the same file by a path that may be that of a settings file
+os.environ["PROVIDERHUB_CONFIG"] = os.devnull
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip on Windows what it cannot do."""
+    if item.get_closest_marker("unix") and sys.platform == "win32":
+        pytest.skip("needs what Windows lacks")
 
 
 @pytest.hookimpl(wrapper=True)

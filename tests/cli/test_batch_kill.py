@@ -12,6 +12,8 @@ import pytest
 
 from providerhub.testing import Mark, http_response, openai_completion
 
+pytestmark = pytest.mark.unix
+
 LINES = 60
 ROUNDS = 6
 

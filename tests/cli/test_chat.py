@@ -136,6 +136,7 @@ def test_a_refusal_is_part_of_the_conversation(cli, service):
     assert _said(server)[1][1] == ("assistant", "I would rather not.")
 
 
+@pytest.mark.unix
 def test_ctrl_c_in_a_pipe_ends_it(script, service):
     server = service(HALF)
     command = [script, "chat", "-m", "gpt-4"]

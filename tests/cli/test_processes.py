@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.unix
+
 WITHOUT = """
 import sys
 from importlib.machinery import PathFinder

@@ -203,6 +203,7 @@ def test_a_key_of_the_file_goes_to_the_service_and_nowhere_else(process, sandbox
     assert CANARY not in done.stdout + done.stderr
 
 
+@pytest.mark.unix
 @pytest.mark.parametrize(
     ("words", "closed"),
     [

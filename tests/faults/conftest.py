@@ -111,7 +111,8 @@ def _small_heap():
 
 
 def _descriptors():
-    return {path.name: _target(path) for path in list(Path("/dev/fd").iterdir())}
+    folder = Path("/dev/fd")  # absent on Windows
+    return {path.name: _target(path) for path in list(folder.iterdir())} if folder.exists() else {}
 
 
 def _target(path):

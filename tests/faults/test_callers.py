@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import gc
+import mmap
 import os
-import resource
 import select
 import signal
 import subprocess
@@ -493,6 +493,7 @@ def told_when_interrupted(process):
     return process.stdout.readline()
 
 
+@pytest.mark.unix
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_fault_52_keyboard_interrupt(serve, child, situation):
     server = serve(SITUATIONS[situation], fine)
@@ -533,6 +534,7 @@ say(call())
 """
 
 
+@pytest.mark.unix
 @pytest.mark.parametrize("end", ["chunked", "close"])
 def test_fault_52_interrupts_at_any_moment(serve, child, end):
     """Wherever an interrupt comes, no lock stays locked, and nothing stays open."""
@@ -689,6 +691,7 @@ MANY = [*chunked(sse(EACH[0], done=False), end=False), Gate("all"), *chunked(sse
 @pytest.fixture
 def _room():
     """As many descriptors as the streams need, and small stacks."""
+    resource = pytest.importorskip("resource", reason="absent on Windows")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = STREAMS * 2 + 200
     if hard != resource.RLIM_INFINITY and hard < wanted:
@@ -729,7 +732,7 @@ async def _in_tasks(hub, all_open):
 def _memory():
     """KiB that the process takes up; 0 where the system does not say."""
     told = Path("/proc/self/statm")
-    return int(told.read_text("ascii").split()[1]) * resource.getpagesize() / 1024 if told.exists() else 0.0
+    return int(told.read_text("ascii").split()[1]) * mmap.PAGESIZE / 1024 if told.exists() else 0.0
 
 
 @pytest.mark.usefixtures("_room")

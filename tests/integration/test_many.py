@@ -456,7 +456,7 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to a child process")
+@pytest.mark.unix
 def test_fault_52_keyboard_interrupt_ends_it_and_leaves_no_thread():
     code = textwrap.dedent(INTERRUPTED)
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
 import subprocess
 import sys
@@ -128,6 +127,7 @@ def test_a_command_with_a_null_byte():
         CommandKey(("a\0b",)).read()
 
 
+@pytest.mark.unix
 def test_a_command_that_takes_too_long_is_ended_even_if_its_child_holds_the_pipe():
     code = (
         "import os\n"
@@ -143,7 +143,7 @@ def test_a_command_that_takes_too_long_is_ended_even_if_its_child_holds_the_pipe
         _python(code, timeout=0.5).read()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.unix
 def test_ctrl_c_ends_the_command_too():
     code = "import os, signal; os.kill(os.getppid(), signal.SIGINT); os.read(os.pipe()[0], 1)"
     with pytest.raises(KeyboardInterrupt):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import operator
-import resource
 import socket
 from urllib.parse import urlsplit
 
@@ -57,6 +56,7 @@ def test_what_cannot_be_served_is_said() -> None:
 def test_a_thousand_connections_at_once() -> None:
     """Row 55 rests on it: all are held open together, and all are answered."""
     count = 1000
+    resource = pytest.importorskip("resource", reason="absent on Windows")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
     try:

@@ -49,7 +49,8 @@ ASK = b"POST /v1/x?q=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
 
 
 def descriptors() -> int:
-    return len(list(Path("/dev/fd").iterdir()))
+    folder = Path("/dev/fd")  # absent on Windows
+    return len(list(folder.iterdir())) if folder.exists() else 0
 
 
 @pytest.fixture(autouse=True)
