@@ -20,6 +20,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "terminal" in getattr(item, "fixturenames", ()):
             item.add_marker("once")
+            item.add_marker("unix")
 
 
 @pytest.fixture(autouse=True)

@@ -36,16 +36,10 @@ OS = (
     "seteuid", "setgid", "setpgid", "setsid", "setuid", "statvfs", "sync", "sysconf", "tcgetpgrp", "ttyname", "uname", "wait",
     "wait3", "wait4", "O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK",
 )  # fmt: skip
-SIGNAL = (
-    "alarm", "pause", "pthread_kill", "pthread_sigmask", "setitimer", "siginterrupt", "sigwait",
-)  # fmt: skip
+SIGNAL = ("alarm", "pause", "pthread_kill", "pthread_sigmask", "setitimer", "siginterrupt", "sigwait")
 SIGNALS = {"SIGABRT", "SIGFPE", "SIGILL", "SIGINT", "SIGSEGV", "SIGTERM", "SIG_DFL", "SIG_IGN"}
-SOCKET = (
-    "AF_UNIX", "MSG_DONTWAIT", "MSG_NOSIGNAL", "SO_REUSEPORT", "fromshare",
-)  # fmt: skip
-SELECT = (
-    "devpoll", "epoll", "kqueue", "poll",
-)  # fmt: skip
+SOCKET = ("AF_UNIX", "MSG_DONTWAIT", "MSG_NOSIGNAL", "SO_REUSEPORT")
+SELECT = ("devpoll", "epoll", "kqueue", "poll")
 
 # Third-party modules choose their branches at the first import, and those for Windows do not work here.
 THIRD_PARTY = ("certifi", "click", "keyring", "platformdirs", "pytest", "requests", "rich.console", "rich.progress", "urllib3")
@@ -56,7 +50,7 @@ def take_away() -> None:
     for name in THIRD_PARTY:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    lock = importlib.import_module("fcntl").lockf, importlib.import_module("fcntl")
+    fcntl = importlib.import_module("fcntl")
     for name in MODULES:
         sys.modules[name] = None  # type: ignore[assignment]
     for module, names in ((os, OS), (signal, SIGNAL), (socket, SOCKET), (select, SELECT)):
@@ -68,7 +62,7 @@ def take_away() -> None:
     for name in ("EpollSelector", "PollSelector", "KqueueSelector", "DevpollSelector"):
         with contextlib.suppress(AttributeError):
             delattr(selectors, name)
-    sys.modules["msvcrt"] = _msvcrt(*lock)
+    sys.modules["msvcrt"] = _msvcrt(fcntl)
 
 
 def behave_otherwise() -> None:
@@ -86,13 +80,13 @@ def behave_otherwise() -> None:
     sys.platform = "win32"
 
 
-def _msvcrt(lockf, fcntl) -> types.ModuleType:
+def _msvcrt(fcntl) -> types.ModuleType:
     module = types.ModuleType("msvcrt")
 
-    def locking(number: int, mode: int, count: int) -> None:
+    def locking(number: int, mode: int, _count: int) -> None:
         assert mode == module.LK_NBLCK
         try:
-            lockf(number, fcntl.LOCK_EX | fcntl.LOCK_NB, count)
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise PermissionError(errno.EACCES, "Permission denied") from None
 
