@@ -6,9 +6,16 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+import pytest
+
+import providerhub
+import providerhub_echo
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+README = (CHECKOUT / "README.md").read_text("utf-8")
 EXAMPLES = dict(re.findall(r"<!-- example: ([^>]+) -->\n```\w+\n(.*?)```", README, re.DOTALL))
 ASK = """
 import providerhub
@@ -51,3 +58,37 @@ def test_the_plugin_is_found_after_pip_install_and_answers(tmp_path):
     _run("-m", "pip", "install", "--quiet", *offline, "--target", str(target), str(project))
     text = _run("-W", "error", "-c", ASK, env={**os.environ, "PYTHONPATH": str(target)})
     assert text.splitlines() == ["Hello there ", "Hello |there "]
+
+
+@pytest.fixture
+def shown():
+    """The plugin that the README shows, as a module's names."""
+    names = {}
+    exec(compile(EXAMPLES["plugin providerhub_echo.py"], "README.md", "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("text", ["Hello there", "", "  two\n lines ", "Привет, data: [DONE]", "one"])
+def test_the_plugin_answers_as_the_echo_plugin(shown, text):
+    request = providerhub.Request("echo-1", [{"role": "user", "content": text}])
+    config = providerhub.ProviderConfig(name="echo")
+    one, other = (
+        list(made(config).stream(request, providerhub.CallContext(providerhub.Timeout())))
+        for made in (shown["Echo"], providerhub_echo.Echo)
+    )
+    assert one == other
+
+
+def test_the_plugin_declares_what_the_echo_plugin_declares(shown):
+    one, other = shown["providerhub_provider"](), providerhub_echo.providerhub_provider()
+    assert (one.name, one.factory) == (other.name, other.factory)
+    assert [(model.name, model.supports_stream) for model in one.models] == [
+        (model.name, model.supports_stream) for model in other.models
+    ]
+
+
+def test_the_project_file_is_of_the_same_distribution():
+    one = tomllib.loads(EXAMPLES["plugin pyproject.toml"])["project"]
+    other = tomllib.loads((CHECKOUT / "plugins" / "echo" / "pyproject.toml").read_text("utf-8"))["project"]
+    assert one["name"] == other["name"]
+    assert one["entry-points"]["providerhub"] == other["entry-points"]["providerhub"]
