@@ -32,12 +32,12 @@ LEFT_OUT = re.compile(r"^(\.[^/]+|build|dist|tests)(/|$)|(^|/)(__pycache__|[^/]+
 
 
 def plugin_folders() -> list[Path]:
-    """Give every folder under `plugins/` that is a distribution, in order of name."""
+    """Return each folder under `plugins/` that is a distribution, sorted by name."""
     return sorted(file.parent for file in ROOT.glob("plugins/*/pyproject.toml"))
 
 
 def project_table(folder: Path) -> dict[str, object]:
-    """Read the `[project]` table of a folder's `pyproject.toml`."""
+    """Return the `[project]` table of a folder's `pyproject.toml`."""
     table: dict[str, object] = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
     return table
 
@@ -50,7 +50,7 @@ def source_files(folder: Path) -> Iterator[Path]:
 
 
 def digest(folder: Path) -> str:
-    """Digest names and contents of a plugin's sources."""
+    """Return a digest of the names and contents of a plugin's sources."""
     total = hashlib.sha256()
     for path in source_files(folder):
         total.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
@@ -59,28 +59,28 @@ def digest(folder: Path) -> str:
 
 
 def pip(*arguments: str, path: Path | None = None) -> None:
-    """Run pip of this Python, with a folder to import from as well if one is given.
+    """Run pip of this Python. With `path`, it also imports from that folder.
 
     Raises:
-        subprocess.CalledProcessError: It failed; its own output says why.
+        subprocess.CalledProcessError: pip failed. Its output has the reason.
     """
     environment = {**os.environ, "PYTHONPATH": str(path)} if path else None
     subprocess.run([sys.executable, "-m", "pip", "--quiet", *arguments], check=True, env=environment)
 
 
 def backends(folders: Sequence[Path]) -> list[str]:
-    """List what building the plugins takes."""
+    """Return the requirements for building the plugins."""
     tables = [tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["build-system"] for folder in folders]
     return sorted({requirement for table in tables for requirement in table["requires"]})
 
 
 def kept(folder: Path, cache: Path) -> Path:
-    """Give the folder that holds, or will hold, the wheel of a plugin in its present state."""
+    """Return the folder of the cache for the wheel of a plugin as its sources are now."""
     return cache / f"{folder.name}-{digest(folder)}"
 
 
 def build(folders: Sequence[Path], cache: Path) -> list[Path]:
-    """Give the wheels of plugins, built now unless the cache holds those of the same sources."""
+    """Return the wheels of plugins. Build those whose sources have changed since the cache got them."""
     places = {folder: kept(folder, cache) for folder in folders}
     missing = [folder for folder in folders if not places[folder].is_dir()]
     if missing:
@@ -96,19 +96,19 @@ def build(folders: Sequence[Path], cache: Path) -> list[Path]:
 
 
 def keep(wheel: Path, place: Path) -> None:
-    """Move a wheel into the cache, whole or not at all."""
+    """Move a wheel into the cache in one step, so that no other process sees half of it."""
     alone = wheel.parent / f"{wheel.name}.alone"
     alone.mkdir()
     wheel.rename(alone / wheel.name)
     try:
         alone.rename(place)
-    except OSError:  # another environment, run in parallel, was first
+    except OSError:  # another environment that runs at the same time was first
         if not place.is_dir():
             raise
 
 
 def third_party(folders: Sequence[Path]) -> list[str]:
-    """List what the plugins depend on, the core and the plugins themselves left out."""
+    """Return the dependencies of the plugins without the core and the plugins."""
     tables = [project_table(folder) for folder in folders]
     ours = {canonicalize_name(CORE), *(canonicalize_name(str(table["name"])) for table in tables)}
     found: set[str] = set()
@@ -120,7 +120,7 @@ def third_party(folders: Sequence[Path]) -> list[str]:
 
 
 def main() -> int:
-    """Build, install, check; print what was installed."""
+    """Build, install and check the plugins, and print the names of the wheels."""
     parser = argparse.ArgumentParser(description="Build and install every plugin of this repository.")
     parser.add_argument("--cache", type=Path, required=True, help="folder that keeps the built wheels")
     parser.add_argument("--without", action="append", default=[], metavar="FOLDER", help="a folder under plugins/ to leave out")
@@ -134,7 +134,7 @@ def main() -> int:
     requirements = third_party(folders)
     if requirements:
         pip("install", *requirements)
-    # The version stays the same from run to run while the contents change, hence the force.
+    # pip would keep an installed plugin of the same version, although the contents may have changed.
     pip("install", "--no-deps", "--force-reinstall", *map(str, wheels))
     pip("check")
     print("installed:", ", ".join(wheel.name for wheel in wheels))

@@ -1,8 +1,7 @@
-"""Install the lowest version that each direct run-time dependency of core and plugins declares.
+"""Install the lowest version of each direct run-time dependency that the core and the plugins declare.
 
-The bounds are read from the installed distributions, so that they stand in one place, the `pyproject.toml` of
-each. The extras `cli` and `keyring` are held to their bounds as well. Where two distributions bound the same dependency, the
-higher bound is taken.
+The script reads the bounds from the installed distributions, so each bound stands in one `pyproject.toml` only. It includes the
+extras `cli`, `fast` and `keyring`. If two distributions bound the same dependency, the higher bound applies.
 
     python tools/lowest_versions.py
 """
@@ -22,7 +21,7 @@ EXTRAS = ("", "cli", "fast", "keyring")
 
 
 def our_distributions() -> list[metadata.Distribution]:
-    """Find the installed core and its plugins by the prefix of their names."""
+    """Return the installed core and its plugins, found by the prefix of their names."""
     return [
         distribution
         for distribution in metadata.distributions()
@@ -31,7 +30,7 @@ def our_distributions() -> list[metadata.Distribution]:
 
 
 def is_wanted(requirement: Requirement) -> bool:
-    """Say whether a requirement is of run time, and of someone else's making."""
+    """Return whether a requirement applies at run time and names a third-party distribution."""
     marker = requirement.marker
     applies = marker is None or any(marker.evaluate({"extra": extra}) for extra in EXTRAS)
     name = canonicalize_name(requirement.name)
@@ -39,19 +38,19 @@ def is_wanted(requirement: Requirement) -> bool:
 
 
 def lower_bound(requirement: Requirement) -> Version:
-    """Read the lower bound of a requirement.
+    """Return the lower bound of a requirement.
 
     Raises:
         SystemExit: The requirement has no lower bound, so its lowest supported version is unknown.
     """
     bounds = [Version(part.version) for part in requirement.specifier if part.operator in {">=", "==", "~="}]
     if not bounds:
-        sys.exit(f"{requirement}: no lower bound")
+        sys.exit(f"{requirement} has no lower bound: add one with >= to the pyproject.toml that declares it")
     return max(bounds)
 
 
 def pins() -> dict[str, Version]:
-    """Map each direct dependency to the lowest version that all of our distributions accept."""
+    """Return the lowest version of each direct dependency that all our distributions accept."""
     found: dict[str, Version] = {}
     for distribution in our_distributions():
         for requirement in map(Requirement, distribution.requires or ()):
@@ -62,12 +61,12 @@ def pins() -> dict[str, Version]:
 
 
 def main() -> int:
-    """Install the pins, prove that they go together, and print them."""
+    """Install the lowest versions, check that they are compatible, and print them."""
     wanted = [f"{name}=={version}" for name, version in sorted(pins().items())]
     if not wanted:
-        sys.exit(f"{OURS} is not installed")
+        sys.exit(f"{OURS} is not installed: run this with the Python of a tox environment")
     print("lowest:", ", ".join(wanted))
-    # The newest pytest may want a newer pluggy than the core does; named here, it steps back until it fits.
+    # The newest pytest may require a newer pluggy than the core. As pytest is named here, pip takes one that fits.
     for arguments in (["install", *wanted, "pytest"], ["check"]):
         subprocess.run([sys.executable, "-m", "pip", "--quiet", *arguments], check=True)
     return 0
