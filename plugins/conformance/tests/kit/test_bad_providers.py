@@ -45,7 +45,6 @@ def _failed(provider, checks=CHECKS):
     return failed
 
 
-@pytest.mark.elsewhere
 @pytest.mark.parametrize("check", CHECKS)
 def test_caught_by_the_check_meant_for_it(check):
     assert set(_failed(f"bad-{check}", (check, *CONTROLS))) == {check}
@@ -57,7 +56,6 @@ def test_caught_by_that_check_and_by_no_other(check):
     assert set(_failed(f"bad-{check}")) == {check}
 
 
-@pytest.mark.elsewhere
 @pytest.mark.parametrize("check", ASYNC)
 def test_the_asynchronous_side_is_caught_where_it_alone_is_bad(check):
     failed = _failed(f"async-bad-{check}", (check, *CONTROLS))
