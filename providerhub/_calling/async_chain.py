@@ -123,7 +123,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
             raise
 
     async def aclose(self, seconds: float | None = None) -> None:
-        """`abandon`, then wait until nothing of the call runs, at most `seconds` for each attempt; `None` waits without a limit."""
+        """`abandon`, then wait until nothing of the call runs, at most `seconds` for each attempt (`None`: no limit)."""
         self.abandon()
         await self._settled(seconds)
 
