@@ -20,8 +20,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure no coverage in a test that is marked `once`: it is long, and shorter tests run the same lines."""
-    coverage = sys.modules.get("coverage") if item.get_closest_marker("once") else None
+    """Measure no coverage in a test that is marked `once` or `load`: it is long, and shorter tests run the same lines."""
+    coverage = sys.modules.get("coverage") if {"once", "load"} & {mark.name for mark in item.iter_markers()} else None
     running = coverage and coverage.Coverage.current()
     if not running:
         return (yield)

@@ -735,6 +735,7 @@ def _memory():
     return int(told.read_text("ascii").split()[1]) * mmap.PAGESIZE / 1024 if told.exists() else 0.0
 
 
+@pytest.mark.load
 @pytest.mark.usefixtures("_room")
 def test_fault_55_a_thousand_streams_at_once(way, hub_of, capsys):
     start = _memory()

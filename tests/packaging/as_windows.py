@@ -69,6 +69,7 @@ def behave_otherwise() -> None:
     """Give functions that both systems have the behaviour of Windows."""
     selectors.DefaultSelector = selectors.SelectSelector  # type: ignore[misc,assignment]
     socket.socketpair = _socketpair  # type: ignore[assignment]
+    subprocess._USE_POSIX_SPAWN = False  # type: ignore[attr-defined]
     subprocess.Popen.kill = lambda self: os.kill(self.pid, 9)  # type: ignore[method-assign]
     change_mode = os.chmod
     os.chmod = lambda path, mode, **knobs: change_mode(path, 0o666 if mode & stat.S_IWRITE else 0o444, **knobs)

@@ -53,6 +53,7 @@ def test_what_cannot_be_served_is_said() -> None:
         pass
 
 
+@pytest.mark.load
 def test_a_thousand_connections_at_once() -> None:
     """Row 55 rests on it: all are held open together, and all are answered."""
     count = 1000
