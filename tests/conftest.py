@@ -1,4 +1,4 @@
-"""What several folders of tests share: scripted providers, and made-up distributions that child processes see."""
+"""Fixtures for several folders of tests: scripted providers, and invented distributions that child processes see."""
 
 import os
 import signal
@@ -10,8 +10,8 @@ import pytest
 
 from providerhub import Finish
 
-# A shell without job control starts what runs in the background with Ctrl-C ignored, and whatever that starts inherits it: the
-# tests that press Ctrl-C would wait for ever.
+# A shell without job control starts a background job with Ctrl-C ignored, and its children inherit that. The tests that send
+# Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
