@@ -8,7 +8,7 @@ from providerhub import Setting
 from providerhub_conformance import CHECKS, OpenAIChatWire, ProviderConformance
 from providerhub_conformance._kit.session import Session
 
-PATIENCE = 2.0
+PATIENCE = 3.0
 
 
 def test_every_check_has_a_bad_provider():
