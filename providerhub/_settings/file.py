@@ -182,7 +182,9 @@ class _Reading:
             data: The result of `tomllib.loads`.
         """
         readers: dict[str, Callable[[Any], Any]] = {
-            "timeout": self._timeout,
+            "timeout": lambda value: self._timeout(("timeout",), value),
+            "ca_bundle": self._beside,
+            "proxies": lambda value: self._checked(("proxies",), "proxies", value),
             "retry": lambda value: RetryPolicy(**self._checked(("retry",), "retry", value)),
             "breaker": lambda value: BreakerRules(**self._checked(("breaker",), "breaker", value)),
             "budget": lambda value: BudgetRules(**self._checked(("budget",), "budget", value)),
@@ -230,8 +232,8 @@ class _Reading:
             return True
         return False
 
-    def _timeout(self, value: float | dict[str, Any]) -> Timeout:
-        return Timeout(**(self._checked(("timeout",), "timeout", value) if isinstance(value, dict) else {"total": value}))
+    def _timeout(self, path: Path, value: float | dict[str, Any]) -> Timeout:
+        return Timeout(**(self._checked(path, "timeout", value) if isinstance(value, dict) else {"total": value}))
 
     def _aliases(self, table: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
         aliases: dict[str, tuple[Any, ...]] = {}
@@ -273,7 +275,9 @@ class _Reading:
         readers: dict[str, Callable[[Path, Any], Any]] = {
             "api_key": self._key,
             "models": self._models,
-            "ca_bundle": lambda _path, value: self._beside(value),
+            "model": self._refined,
+            "timeout": self._timeout,
+            **dict.fromkeys(("ca_bundle", "client_cert", "client_key"), lambda _path, value: self._beside(value)),
             "proxies": lambda path, value: self._checked(path, "providers.*.proxies", value),
             "options": self._options,
         }
@@ -296,8 +300,17 @@ class _Reading:
         if not isinstance(item, dict) or not TEXT.test(item.get("name")):
             self._problem(path, f'{_dotted(path[:3])} must hold names, or tables such as {{ name = "acme-1" }}')
             return None
-        rest = {key: value for key, value in item.items() if key != "name"}
-        return ModelInfo(item["name"], **self._checked(path, "providers.*.models.*", rest))
+        return self._model_info(path, item["name"], {key: value for key, value in item.items() if key != "name"})
+
+    def _model_info(self, path: Path, name: str, entries: dict[str, Any]) -> ModelInfo:
+        sound = self._checked(path, "providers.*.model.*", entries)
+        if "timeout" in sound:
+            sound["timeout"] = self._timeout((*path, "timeout"), sound["timeout"])
+        return ModelInfo(name, **sound)
+
+    def _refined(self, path: Path, table: dict[str, Any]) -> dict[str, ModelInfo]:
+        tables = self._checked(path, "providers.*.model", table)
+        return {name: self._model_info((*path, name), name, entries) for name, entries in tables.items() if TEXT.test(name)}
 
     def _options(self, path: Path, table: dict[str, Any]) -> dict[str, Any]:
         options = {}

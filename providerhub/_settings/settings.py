@@ -14,6 +14,7 @@ from providerhub._settings.table import ON_INTERRUPT, STRATEGIES
 from providerhub._values import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout
 from providerhub._values.capabilities import ProviderInfo, Setting
 from providerhub._values.checks import FLAG, NAMES, SECONDS, TEXT, Check, instance_of, mapping_to, one_of
+from providerhub._values.config import PROXIES
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.value import Value
 
@@ -72,6 +73,9 @@ _FIELDS = {
     "emulate_stream": FLAG,
     "autoload": FLAG.or_none,
     "prefer": mapping_to(str, "a mapping of providers' names to distributions"),
+    "ca_bundle": TEXT.or_none,
+    "proxies": PROXIES,
+    "trust_env": FLAG.or_none,
     "origins": mapping_to(str, "a mapping of names to places"),
 }
 """Field → its check."""
@@ -102,6 +106,10 @@ class Settings(Value):
         block: Plugins that are never imported. Environment: `PROVIDERHUB_BLOCK`.
         autoload: Whether installed plugins are loaded. Environment: `PROVIDERHUB_DISABLE_AUTOLOAD`.
         prefer: Provider name → the distribution to use, where two distributions offer the same name.
+        ca_bundle: Path of a PEM file with the certificates to trust, for each provider without a `ca_bundle` of its own.
+        proxies: The proxy for each scheme, for each provider without `proxies` of its own.
+        trust_env: Whether `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and the like apply where `proxies` or `ca_bundle` is not
+            set. Default false. Environment: `PROVIDERHUB_TRUST_ENV`.
         origins: Dotted name → the source of a value: `"file:line"` or an environment variable. Defaults and arguments have no
             entry.
     """
@@ -123,6 +131,9 @@ class Settings(Value):
     autoload: bool | None = None
     prefer: Mapping[str, str] = attrs.field(factory=dict)
     origins: Mapping[str, str] = attrs.field(factory=dict, eq=False, repr=False)
+    ca_bundle: str | None = None
+    proxies: Mapping[str, str] = attrs.field(factory=dict)
+    trust_env: bool | None = None
 
     @aliases.validator
     def _no_circle(self, _attribute: object, aliases: Mapping[str, tuple[Any, ...]]) -> None:
@@ -179,7 +190,7 @@ class Settings(Value):
             environ: Environment variables by name, such as `os.environ`.
 
         Returns:
-            Settings in which `block` and `autoload` are not `None`.
+            Settings in which `block`, `autoload` and `trust_env` are not `None`.
 
         Raises:
             ConfigurationError: A variable has a value of the wrong kind.
@@ -188,6 +199,7 @@ class Settings(Value):
             "allow": self.allow is not None,
             "block": self.block is not None,
             "autoload": self.autoload is not None,
+            "trust_env": self.trust_env is not None,
             "timeout": not self._is_default("timeout"),
             "strategy": not self._is_default("strategy"),
         }
@@ -209,12 +221,19 @@ def _strategy_from(_settings: Settings, text: str) -> str:
     return text
 
 
+def _switch(text: str) -> bool:
+    if text.lower() not in {"1", "true", "0", "false"}:
+        raise ValueError
+    return text.lower() in {"1", "true"}
+
+
 _ENVIRONMENT: dict[str, tuple[str, Callable[[Settings, str], Any], str]] = {
     "timeout": ("PROVIDERHUB_TIMEOUT", _seconds_from, SECONDS.wanted),
     "strategy": ("PROVIDERHUB_STRATEGY", _strategy_from, _FIELDS["strategy"].wanted),
     "allow": ("PROVIDERHUB_PLUGINS", lambda _settings, text: text, "names, separated by commas"),
     "block": ("PROVIDERHUB_BLOCK", lambda _settings, text: text, "names, separated by commas"),
-    "autoload": ("PROVIDERHUB_DISABLE_AUTOLOAD", lambda _settings, text: text == "0", "1 or 0"),
+    "autoload": ("PROVIDERHUB_DISABLE_AUTOLOAD", lambda _settings, text: not _switch(text), "1 or 0"),
+    "trust_env": ("PROVIDERHUB_TRUST_ENV", lambda _settings, text: _switch(text), "1 or 0"),
 }
 """Field → its variable, the function that reads the text (`ValueError` when it cannot), and the words for a valid text."""
 
@@ -228,7 +247,8 @@ def apply_environment(settings: _Settings, environ: Mapping[str, str], given: Co
         given: Names of fields that a caller gave. The environment does not outrank these.
 
     Returns:
-        The settings, with `block` and `autoload` filled in, and an error message about the environment; empty without one.
+        The settings, with `block`, `autoload` and `trust_env` filled in, and an error message about the environment; empty
+        without one.
     """
     changes: dict[str, Any] = {}
     origins = dict(settings.origins)
@@ -241,7 +261,12 @@ def apply_environment(settings: _Settings, environ: Mapping[str, str], given: Co
         except ValueError:
             return settings, f"{env} must be {wanted}, not {text!r}"
         origins["timeout.total" if name == "timeout" else name] = f"environment variable {env}"
-    changes = {"autoload": settings.autoload is not False, "block": settings.block or (), **changes}
+    changes = {
+        "autoload": settings.autoload is not False,
+        "block": settings.block or (),
+        "trust_env": bool(settings.trust_env),
+        **changes,
+    }
     return attrs.evolve(settings, **changes, origins=origins), ""
 
 

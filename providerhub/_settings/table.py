@@ -5,12 +5,15 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
+from providerhub._values.capabilities import WHEN_FULL
 from providerhub._values.checks import (
     COUNT,
     FLAG,
+    HEADERS,
     NAMES,
     NOT_NEGATIVE,
     NUMBER,
+    POSITIVE,
     SECONDS,
     SHARE,
     TEXT,
@@ -51,6 +54,7 @@ class Key(NamedTuple):
 KINDS: dict[str, Check] = {
     "text": TEXT,
     "number": NUMBER,
+    "positive number": POSITIVE,
     "number from 0": NOT_NEGATIVE,
     "number from 0 to 1": SHARE,
     "seconds": SECONDS,
@@ -61,6 +65,7 @@ KINDS: dict[str, Check] = {
         'a program and its arguments, such as ["pass", "show", "acme"]', lambda value: NAMES.test(value) and bool(value)
     ),
     "table": instance_of(dict, "a table"),
+    "headers": HEADERS,
     "seconds or table": Check(f"{SECONDS.wanted}, or a table", lambda value: SECONDS.test(value) or isinstance(value, dict)),
     "models": instance_of((str, list, dict), "a model or a list of models"),
     "models of a provider": instance_of(list, "a list of names and tables"),
@@ -69,16 +74,53 @@ KINDS: dict[str, Check] = {
 }
 """The name of a kind of value, as the reference shows it → its check."""
 
+_PHASES = (
+    Key("connect", "seconds", "5", "Seconds until the connection is open, the TLS handshake included."),
+    Key("first_token", "seconds", "60", "Seconds from the start of a streaming attempt to its first content."),
+    Key("byte_idle", "seconds", "30", "Seconds between two chunks of bytes of the answer."),
+    Key("token_idle", "seconds", "60", "Seconds between two events of a stream."),
+    Key("total", "seconds", "600", "Seconds for the whole call, waits and fallbacks included.", "PROVIDERHUB_TIMEOUT"),
+)
+
+_LIMITS = (
+    Key("timeout", "seconds or table", "", "Seconds for a whole call, or a table of phases, in place of the general `timeout`."),
+    *(Key(f"timeout.{key.path}", key.kind, "", key.help) for key in _PHASES),
+    Key("concurrency", "whole number from 1", "", "The number of calls at the same time. Without this key, no limit."),
+    Key("rpm", "positive number", "", "Requests a minute. Without this key, no limit."),
+    Key("tpm", "positive number", "", "Tokens a minute, prompts and answers together. Without this key, no limit."),
+    Key(
+        "when_full", "text", "",
+        "At a limit, `elsewhere` asks the next candidate at once, `wait` waits. Without this key, a batch waits.", "", WHEN_FULL
+    ),
+    Key("headers", "headers", "{}", "Headers to send with each request, by name."),
+)  # fmt: skip
+"""The keys of a provider, and of a model of a provider."""
+
+_MODEL = (
+    Key("aliases", "names", "[]", "More names for this model."),
+    Key("supports_stream", "flag", "", "Whether it streams its answer. Unknown without this key."),
+    Key("supports_tools", "flag", "", "Whether it calls tools."),
+    Key("supports_images", "flag", "", "Whether it reads images."),
+    Key("supports_json_schema", "flag", "", "Whether it keeps to a JSON schema in its answer."),
+    Key("supports_prefill", "flag", "", "Whether it continues a partial assistant message."),
+    Key("supports_reasoning", "flag", "", "Whether it thinks before it answers, and so may be silent for minutes."),
+    Key("context_window", "whole number from 1", "", "The number of tokens that prompt and answer may have together."),
+    Key("price_in", "number from 0", "", "The price of a million input tokens, in one currency for all models."),
+    Key("price_out", "number from 0", "", "The price of a million output tokens, in the same currency."),
+    *_LIMITS,
+)
+
+
+def _under(path: str, keys: tuple[Key, ...]) -> tuple[Key, ...]:
+    return tuple(key._replace(path=f"{path}.{key.path}") for key in keys)
+
+
 KEYS = (
     Key(
         "timeout", "seconds or table", "600",
         "Seconds for a whole call, or a table of its phases.", "PROVIDERHUB_TIMEOUT"
     ),
-    Key("timeout.connect", "seconds", "5", "Seconds until the connection is open, the TLS handshake included."),
-    Key("timeout.first_token", "seconds", "60", "Seconds from the start of a streaming attempt to its first content."),
-    Key("timeout.byte_idle", "seconds", "30", "Seconds between two chunks of bytes of the answer."),
-    Key("timeout.token_idle", "seconds", "60", "Seconds between two events of a stream."),
-    Key("timeout.total", "seconds", "600", "Seconds for the whole call, waits and fallbacks included.", "PROVIDERHUB_TIMEOUT"),
+    *_under("timeout", _PHASES),
     Key("strategy", "text", '"priority"', "How equal candidates are ordered.", "PROVIDERHUB_STRATEGY", STRATEGIES),
     Key("on_interrupt", "text", '"raise"', "The reaction to a stream that breaks after its first content.", "", ON_INTERRUPT),
     Key("hedge", "flag", "false", "Whether a second provider may be asked while the first is slow."),
@@ -118,6 +160,14 @@ KEYS = (
         "aliases.*", "models", "",
         'A model, `"provider/model"`, `{ name = "...", provider = "..." }`, or a list of these, which are tried in order.',
     ),
+    Key("ca_bundle", "text", "", "A PEM file of certificates to trust; relative to the settings file's folder."),
+    Key("proxies", "table", "", "The proxy for each scheme, for providers without `proxies` of their own."),
+    Key("proxies.*", "text", "", 'A proxy\'s address, by scheme: `https = "http://proxy:3128"`.'),
+    Key(
+        "trust_env", "flag", "false",
+        "Whether `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and the like apply where `proxies` or `ca_bundle` is not set.",
+        "PROVIDERHUB_TRUST_ENV",
+    ),
     Key("prefer", "table", "", "The distribution to use where two have a provider of the same name."),
     Key("prefer.*", "text", "", "The distribution, by the name of the provider."),
     Key("providers", "table", "", "The providers, by name; one plugin may serve several."),
@@ -145,23 +195,17 @@ KEYS = (
         "Models in addition to those that the plugin declares: names or tables."
     ),
     Key("providers.*.models.*.name", "text", "", "The model's name, or the beginning of names with a trailing `*`."),
-    Key("providers.*.models.*.aliases", "names", "[]", "More names for this model."),
-    Key("providers.*.models.*.supports_stream", "flag", "", "Whether it streams its answer. Unknown without this key."),
-    Key("providers.*.models.*.supports_tools", "flag", "", "Whether it calls tools."),
-    Key("providers.*.models.*.supports_images", "flag", "", "Whether it reads images."),
-    Key("providers.*.models.*.supports_json_schema", "flag", "", "Whether it keeps to a JSON schema in its answer."),
-    Key("providers.*.models.*.supports_prefill", "flag", "", "Whether it continues a partial assistant message."),
-    Key(
-        "providers.*.models.*.context_window", "whole number from 1", "",
-        "The number of tokens that prompt and answer may have together."
-    ),
-    Key(
-        "providers.*.models.*.price_in", "number from 0", "",
-        "The price of a million input tokens, in one currency for all models."
-    ),
-    Key("providers.*.models.*.price_out", "number from 0", "", "The price of a million output tokens, in the same currency."),
-    Key("providers.*.ca_bundle", "text", "", "A PEM file of certificates to trust; relative to the settings file's folder."),
-    Key("providers.*.proxies", "table", "", "The proxy for each scheme. Without this table, no proxy is used."),
+    *_under("providers.*.models.*", _MODEL),
+    Key("providers.*.model", "table", "", "Values for single models, by name. They outrank the plugin and the service's list."),
+    Key("providers.*.model.*", "table", "", "One model, or a prefix with a trailing `*`."),
+    *_under("providers.*.model.*", _MODEL),
+    *_under("providers.*", _LIMITS),
+    Key("providers.*.client_cert", "text", "", "A PEM file with the client's certificate; relative to this file's folder."),
+    Key("providers.*.client_key", "text", "", "A PEM file with its key, where `client_cert` does not hold it."),
+    Key("providers.*.allow_http", "flag", "false", "Whether the key may be sent unencrypted to another machine."),
+    Key("providers.*.trust_env", "flag", "", "The general `trust_env`, for this provider."),
+    Key("providers.*.ca_bundle", "text", "", "The general `ca_bundle`, for this provider."),
+    Key("providers.*.proxies", "table", "", "The general `proxies`, for this provider."),
     Key("providers.*.proxies.*", "text", "", 'A proxy\'s address, by scheme: `https = "http://proxy:3128"`.'),
     Key("providers.*.options", "table", "", "Values of the other settings that the plugin declares, by name."),
     Key(

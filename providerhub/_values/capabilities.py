@@ -11,15 +11,28 @@ from providerhub._values.checks import (
     ANY_TEXT,
     COUNT,
     FLAG,
+    HEADERS,
     NAMES,
     NOT_NEGATIVE,
+    POSITIVE,
     PROVIDER_NAME,
     REFERENCE,
     TEXT,
     WHOLE,
     Check,
+    instance_of,
+    one_of,
 )
+from providerhub._values.knobs import Timeout
 from providerhub._values.value import Value
+
+WHEN_FULL = ("elsewhere", "wait")
+"""The ways to treat a call that a limit of its provider holds back."""
+
+RATE = POSITIVE.or_none
+LIMIT = COUNT.or_none
+TIMEOUT = instance_of(Timeout, "a Timeout, such as Timeout(total=30)").or_none
+FULL = one_of(WHEN_FULL).or_none
 
 _FLAG = FLAG.or_none
 _PRICE = NOT_NEGATIVE.or_none
@@ -76,6 +89,14 @@ class ModelInfo(Value):
         context_window: The number of tokens that prompt and answer may have together; 1 or more.
         price_in: The price of a million input tokens, in one currency for all models; zero or more.
         price_out: The price of a million output tokens, in the same currency.
+        supports_reasoning: Whether it thinks before it answers, and so may be silent for minutes.
+        timeout: The timeouts for this model; `None`, the default, for those of the provider.
+        concurrency: The number of calls of this model at the same time; 1 or more. `None`, the default, for no limit of its own.
+        rpm: Requests a minute of this model; a positive number. `None`, the default, for no limit of its own.
+        tpm: Tokens a minute of this model, prompt and answer together; a positive number. `None`, the default, for no limit of
+            its own.
+        when_full: The reaction when a limit is reached: `"elsewhere"` or `"wait"`. `None`, the default, for the provider's.
+        headers: Headers to send with each request for this model, in addition to those of the provider.
     """
 
     name: str = attrs.field(validator=TEXT)
@@ -88,6 +109,16 @@ class ModelInfo(Value):
     context_window: int | None = attrs.field(default=None, kw_only=True, validator=COUNT.or_none)
     price_in: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
     price_out: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
+    supports_reasoning: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
+    timeout: Timeout | None = attrs.field(default=None, kw_only=True, validator=TIMEOUT)
+    concurrency: int | None = attrs.field(default=None, kw_only=True, validator=LIMIT)
+    rpm: float | None = attrs.field(default=None, kw_only=True, validator=RATE)
+    tpm: float | None = attrs.field(default=None, kw_only=True, validator=RATE)
+    when_full: str | None = attrs.field(default=None, kw_only=True, validator=FULL)
+    headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True, validator=HEADERS, repr=False)
+
+    def __hash__(self) -> int:
+        return hash((ModelInfo, self.name, self.aliases))  # headers is a mapping, which has no hash
 
     @property
     def is_prefix(self) -> bool:
@@ -138,6 +169,7 @@ class ProviderInfo(Value):
             called when no declared model matches, and on refresh; its result is cached.
         api_version: The major version of the plugin interface for which the plugin is written. Default 1.
         description: One line for people.
+        slow_start: Whether the first call of a model may take minutes, as at a local server that loads its models. Default false.
     """
 
     name: str = attrs.field(validator=PROVIDER_NAME)
@@ -148,6 +180,7 @@ class ProviderInfo(Value):
     discover: str | None = attrs.field(default=None, validator=REFERENCE.or_none)
     api_version: int = attrs.field(default=API_VERSION, validator=WHOLE)
     description: str = ""
+    slow_start: bool = attrs.field(default=False, validator=FLAG)
 
     @property
     def all_settings(self) -> tuple[Setting, ...]:

@@ -77,6 +77,16 @@ def _reference(value: object) -> bool:
     return isinstance(value, str) and (not value or all(part.strip() for part in value.partition(":")))
 
 
+def _header_name(name: object) -> bool:
+    """RFC 9110, section 5.6.2: a token."""
+    return isinstance(name, str) and bool(name) and name.isascii() and all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name)
+
+
+def _header_value(text: object) -> bool:
+    """Without a line break, which would begin another header."""
+    return isinstance(text, str) and text.isascii() and (not text or text.isprintable())
+
+
 def shape(value: object) -> str:
     """Return the type of a value, and the types of a mapping's items, without the values: one of them may be a key.
 
@@ -135,6 +145,7 @@ def mapping_to(kind: type, wanted: str) -> Check:
 NUMBER = Check("a finite number", _number)
 NOT_NEGATIVE = Check("a finite number, zero or more", lambda value: _number(value) and value >= 0)
 SECONDS = Check("a positive, finite number of seconds", lambda value: _number(value) and value > 0)
+POSITIVE = Check("a positive, finite number", lambda value: _number(value) and value > 0)
 SHARE = Check("a number from 0 to 1", lambda value: _number(value) and 0 <= value <= 1)
 WHOLE = Check("a whole number", _whole)
 COUNT = at_least(1)
@@ -152,6 +163,11 @@ PROVIDER_NAME = Check(
 )
 REFERENCE = Check("'module:function', or empty", _reference)
 MAPPING = mapping_to(object, "a mapping")
+HEADERS = Check(
+    "a mapping of header names to texts of visible ASCII characters, such as {'X-Title': 'my app'}",
+    lambda value: isinstance(value, Mapping) and all(_header_name(name) and _header_value(text) for name, text in value.items()),
+    shape,
+)
 MAPPINGS = Check("a list of mappings", lambda value: _list_of(value, Mapping))
 TYPED_MAPPING = Check(
     "a mapping with a text under 'type'", lambda value: isinstance(value, Mapping) and isinstance(value.get("type"), str)

@@ -7,8 +7,9 @@ from typing import Any, Protocol, Self, final
 
 import attrs
 
-from providerhub._values.capabilities import ModelInfo, as_models
-from providerhub._values.checks import MAPPING, NOT_NEGATIVE, NUMBER, TEXT, Check, mapping_to, shape
+from providerhub._values.capabilities import FULL, LIMIT, RATE, TIMEOUT, ModelInfo, as_models
+from providerhub._values.checks import FLAG, HEADERS, MAPPING, NOT_NEGATIVE, NUMBER, TEXT, Check, mapping_to, shape
+from providerhub._values.knobs import Timeout
 from providerhub._values.value import Value
 
 
@@ -98,7 +99,10 @@ def _secret(value: str | Secret | None) -> Secret | None:
 
 
 _SECRET = Check("a text, a Secret or None", lambda value: value is None or isinstance(value, Secret), shape)
-_PROXIES = mapping_to(str, "a mapping of schemes to addresses, such as {'https': 'http://proxy:3128'}")
+PROXIES = mapping_to(str, "a mapping of schemes to addresses, such as {'https': 'http://proxy:3128'}")
+"""The check of `proxies`, here and in `Settings`."""
+
+_REFINED = mapping_to(ModelInfo, "a mapping of models' names to ModelInfo, such as {'gpt-4o': ModelInfo('gpt-4o', rpm=60)}")
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -119,6 +123,20 @@ class ProviderConfig(Value):
         weight: Its share of the calls under the strategy `weighted`, relative to the others; zero or more, default 1.
         origin: The source of the values: `"argument"`, the default, or the settings file's path. The environment outranks a
             file, and an argument outranks the environment.
+        headers: Headers to send with each request, by name, such as `{"X-Title": "my app"}`. `repr` leaves them out.
+        client_cert: Path of a PEM file with the client's certificate, for a service that asks for one.
+        client_key: Path of a PEM file with the key of `client_cert`; `None`, the default, when `client_cert` holds the key too.
+        timeout: The timeouts of calls to this provider; `None`, the default, for those of the settings.
+        concurrency: The number of calls at the same time; 1 or more. `None`, the default, for no limit.
+        rpm: Requests a minute; a positive number. `None`, the default, for no limit.
+        tpm: Tokens a minute, prompts and answers together; a positive number. `None`, the default, for no limit.
+        when_full: The reaction when a limit is reached: `"elsewhere"` asks the next candidate at once, `"wait"` waits. `None`,
+            the default: `"elsewhere"`, and `"wait"` in a batch.
+        allow_http: Whether the key may be sent unencrypted to another machine. Default false.
+        trust_env: Whether `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and the like apply where `proxies` or `ca_bundle` is not
+            set. `None`, the default, for the value in the settings.
+        model: Values for single models, by name, or by a prefix with a trailing `*`. They outrank the plugin's declaration and
+            the service's list, and add no model.
     """
 
     name: str = ""
@@ -126,12 +144,23 @@ class ProviderConfig(Value):
     url: str | None = attrs.field(default=None, validator=TEXT.or_none)
     api_key: Secret | None = attrs.field(default=None, converter=_secret, validator=_SECRET)
     options: Mapping[str, Any] = attrs.field(factory=dict, validator=MAPPING)
-    proxies: Mapping[str, str] = attrs.field(factory=dict, validator=_PROXIES)
+    proxies: Mapping[str, str] = attrs.field(factory=dict, validator=PROXIES)
     ca_bundle: str | None = attrs.field(default=None, validator=TEXT.or_none)
     models: tuple[ModelInfo, ...] = attrs.field(default=(), converter=as_models)
     priority: int = attrs.field(default=0, validator=NUMBER)
     weight: float = attrs.field(default=1.0, validator=NOT_NEGATIVE)
     origin: str = "argument"
+    headers: Mapping[str, str] = attrs.field(factory=dict, validator=HEADERS, repr=False)
+    client_cert: str | None = attrs.field(default=None, validator=TEXT.or_none)
+    client_key: str | None = attrs.field(default=None, validator=TEXT.or_none)
+    timeout: Timeout | None = attrs.field(default=None, validator=TIMEOUT)
+    concurrency: int | None = attrs.field(default=None, validator=LIMIT)
+    rpm: float | None = attrs.field(default=None, validator=RATE)
+    tpm: float | None = attrs.field(default=None, validator=RATE)
+    when_full: str | None = attrs.field(default=None, validator=FULL)
+    allow_http: bool = attrs.field(default=False, validator=FLAG)
+    trust_env: bool | None = attrs.field(default=None, validator=FLAG.or_none)
+    model: Mapping[str, ModelInfo] = attrs.field(factory=dict, validator=_REFINED)
 
     def get(self, name: str) -> Any:
         """Look up one declared setting.

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from providerhub import InstanceView, ProviderConfig, Secret, Setting, Settings
+import attrs
+
+from providerhub import InstanceView, ModelInfo, ProviderConfig, Secret, Setting, Settings, Timeout
 from providerhub._settings.secrets import EnvironmentKey
 from providerhub._settings.settings import variable
 from providerhub._settings.table import ANY_NAME, KEYS
@@ -32,7 +34,10 @@ class Row(NamedTuple):
 
 def table(rows: Iterable[Row]) -> None:
     """Write the rows as a table."""
-    screen.table(("setting", "value", "from"), [(row.name, _text(row.value), row.origin) for row in rows])
+    screen.table(
+        ("setting", "value", "from"),
+        [(row.name, "all" if row[:2] == ("allow", None) else _text(row.value), row.origin) for row in rows],
+    )
 
 
 def all_rows(settings: Settings, instances: Iterable[InstanceView]) -> tuple[Row, ...]:
@@ -43,25 +48,24 @@ def all_rows(settings: Settings, instances: Iterable[InstanceView]) -> tuple[Row
 def _general(settings: Settings) -> Iterator[Row]:
     for key in KEYS:
         if ANY_NAME in key.path or key.kind in {"table", "seconds or table"}:
-            continue
+            continue  # the phases of the timeout, the aliases and the proxies have rows of their own
         value: Any = settings
         for part in key.path.split("."):
             value = getattr(value, part)
         whole = key.path.partition(".")[0] if key.path == "timeout.total" else key.path
         yield Row(key.path, _json(value), settings.origins.get(key.path) or settings.origins.get(whole, DEFAULT))
-    for field in ("aliases", "prefer"):
+    for field in ("aliases", "prefer", "proxies"):
         for name, value in getattr(settings, field).items():
             dotted = f"{field}.{name}"
-            yield Row(dotted, _json(value), settings.origins.get(dotted, "argument"))
+            yield Row(dotted, _json(_masked(value)), settings.origins.get(dotted, "argument"))
 
 
 def _of_provider(settings: Settings, view: InstanceView) -> Iterator[Row]:
     given = settings.providers.get(view.name) or ProviderConfig()
     start = f"providers.{view.name}"
-    for name in ("plugin", "priority", "weight", "models", "ca_bundle", "proxies"):
-        origin = settings.origins.get(f"{start}.{name}")
-        if origin:
-            yield Row(f"{start}.{name}", _json(getattr(given, name)), origin)
+    yield from _given(settings, start, given)
+    for name, model in given.model.items():
+        yield from _given(settings, f"{start}.model.{name}", model)
     for setting in view.settings:
         yield _declared(settings, view, given, setting)
     values = {**{name: getattr(given, name) for name in ("url", "api_key")}, **given.options}
@@ -70,6 +74,18 @@ def _of_provider(settings: Settings, view: InstanceView) -> Iterator[Row]:
         value = _masked(values[name]) if name == "url" else "set"  # an undeclared setting may be a key
         dotted = _dotted(view, name)
         yield Row(dotted, value, _origin(settings, dotted, values[name]))
+
+
+def _given(settings: Settings, start: str, value: ProviderConfig | ModelInfo) -> Iterator[Row]:
+    """The values of a provider, or of a model, that the settings give."""
+    names = [field.name for field in attrs.fields(type(value)) if field.name not in _SHOWN_ELSEWHERE]
+    for name in names:
+        origin = settings.origins.get(f"{start}.{name}")
+        if origin:
+            yield Row(f"{start}.{name}", _json(getattr(value, name), hidden=name == "headers"), origin)
+
+
+_SHOWN_ELSEWHERE = ("name", "url", "api_key", "options", "origin", "model")
 
 
 def _dotted(view: InstanceView, name: str) -> str:
@@ -111,7 +127,11 @@ def _masked(value: Any) -> Any:
     return parts._replace(netloc=host, query="***" if parts.query else "", fragment="").geturl()
 
 
-def _json(value: Any) -> Any:
+def _json(value: Any, *, hidden: bool = False) -> Any:
+    if isinstance(value, Timeout):
+        return attrs.asdict(value)
+    if hidden:  # a header may hold a key
+        return dict.fromkeys(value, "set")
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, tuple):
@@ -129,7 +149,7 @@ def _model(item: Any) -> str:
 
 def _text(value: Any) -> str:
     if value is None:
-        return "all"  # only `allow` has no value, which means all plugins
+        return "not set"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):

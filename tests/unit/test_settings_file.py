@@ -97,6 +97,50 @@ def test_every_kind_of_value(file):
     assert settings.providers["lockchat-us"].api_key.source == KeyringKey("lockchat", "me")
 
 
+LIMITS = """\
+ca_bundle = "all.pem"
+trust_env = true
+proxies = { https = "http://proxy:3128" }
+[providers.a]
+url = "http://gate.example"
+headers = { X-Title = "my app" }
+client_cert = "client.pem"
+client_key = "/etc/client.key"
+timeout = 30
+concurrency = 4
+rpm = 60
+tpm = 90000.5
+when_full = "wait"
+allow_http = true
+trust_env = false
+[providers.a.model."big/1"]
+supports_reasoning = true
+rpm = 6
+timeout = { first_token = 300 }
+headers = { X-Title = "slow" }
+"""
+
+
+def test_the_limits_and_the_transport_of_a_provider_and_a_model(file):
+    path = file(LIMITS)
+    settings = Settings.load(path, environ={})
+    beside = Path(path).with_name
+    assert (settings.ca_bundle, settings.trust_env, settings.proxies) == (
+        str(beside("all.pem")), True, {"https": "http://proxy:3128"},
+    )  # fmt: skip
+    config = settings.providers["a"]
+    assert (config.headers, config.client_cert, config.client_key) == (
+        {"X-Title": "my app"}, str(beside("client.pem")), "/etc/client.key",
+    )  # fmt: skip
+    assert (config.timeout, config.concurrency, config.rpm, config.tpm) == (Timeout(total=30), 4, 60, 90000.5)
+    assert (config.when_full, config.allow_http, config.trust_env) == ("wait", True, False)
+    assert config.model == {
+        "big/1": ModelInfo("big/1", supports_reasoning=True, rpm=6, timeout=Timeout(first_token=300), headers={"X-Title": "slow"})
+    }
+    assert "my app" not in repr(config)
+    assert "slow" not in repr(config)
+
+
 def test_the_timeout_may_be_one_number(file):
     assert Settings.load(file("timeout = 60"), environ={}).timeout == Timeout(total=60)
 
@@ -121,7 +165,16 @@ WRONG = [
     ("[providers.acme]\nurll = 'x'", 2, "unknown key 'providers.acme.urll'; did you mean 'url'?"),
     ("xyz = 1", 1, "the known ones here are timeout, "),
     ("api_key = 'x'", 1, "it belongs at 'providers.NAME.api_key'"),
-    ("[providers.acme]\ntimeout = 3", 2, "it belongs at 'providers.NAME.api_key.timeout' or 'timeout'"),
+    ("[providers.acme]\nusername = 'x'", 2, "it belongs at 'providers.NAME.api_key.username'"),
+    ("[providers.acme.timeout]\nconect = 3", 2, "unknown key 'providers.acme.timeout.conect'; did you mean 'connect'?"),
+    ("[providers.acme]\nrpm = 0", 2, "providers.acme.rpm must be a positive, finite number, not 0"),
+    ("[providers.acme]\nconcurrency = 1.5", 2, "providers.acme.concurrency must be a whole number, 1 or more, not 1.5"),
+    ("[providers.acme]\nwhen_full = 'elswhere'", 2, "did you mean 'elsewhere'?"),
+    ("[providers.acme]\nheaders = { 'X Title' = 'a' }", 2, "providers.acme.headers must be a mapping of header names to texts"),
+    ('[providers.acme]\nheaders = { X-Title = "a\\nb" }', 2, "providers.acme.headers must be a mapping of header names to texts"),
+    ('[providers.acme.model."a"]\nprice_in = nan', 2, "providers.acme.model.a.price_in must be a finite number, zero or more"),
+    ('[providers.acme.model."a"]\nname = "b"', 2, "unknown key 'providers.acme.model.a.name'"),
+    ('[providers.acme.model."a".timeout]\ntotal = -1', 2, "providers.acme.model.a.timeout.total must be a positive"),
     ("timeout = 'long'", 1, "timeout must be a positive, finite number of seconds, or a table, not a text"),
     ("timeout = -1", 1, "timeout must be a positive, finite number of seconds, or a table, not -1"),
     ("timeout = nan", 1, "timeout must be a positive, finite number of seconds, or a table, not nan"),
