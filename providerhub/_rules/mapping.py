@@ -1,20 +1,28 @@
 """Foreign exceptions → errors of the tree, in one table.
 
 The table names third-party classes and does not import them, since the import of an unused library would take time.
-The nearest class in the exception's hierarchy counts.
+The nearest class in the exception's hierarchy counts. An exception that carries the status of a response is classed by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from providerhub._rules.status import error_from_status
 from providerhub._values.errors import (
     AttemptError,
+    AuthenticationError,
+    ContentPolicyError,
     PluginError,
     ProtocolError,
     ProviderConnectionError,
     ProviderError,
+    ProviderHubError,
     ProviderTimeoutError,
+    ServerError,
+    ShortageError,
     TLSError,
 )
 
@@ -25,6 +33,8 @@ TABLE: Mapping[str, type[ProviderError]] = {
     "socket.herror": ProviderConnectionError,
     "ssl.SSLError": TLSError,
     "http.client.HTTPException": ProtocolError,
+    "asyncio.exceptions.IncompleteReadError": ProtocolError,
+    "asyncio.exceptions.LimitOverrunError": ProtocolError,
     "requests.exceptions.ConnectTimeout": ProviderTimeoutError,
     "requests.exceptions.Timeout": ProviderTimeoutError,
     "requests.exceptions.SSLError": TLSError,
@@ -42,14 +52,81 @@ TABLE: Mapping[str, type[ProviderError]] = {
     "urllib3.exceptions.IncompleteRead": ProtocolError,
     "urllib3.exceptions.InvalidChunkLength": ProtocolError,
     "urllib3.exceptions.HTTPError": ProviderConnectionError,
+    "httpx.TimeoutException": ProviderTimeoutError,
+    "httpx.ProtocolError": ProtocolError,
+    "httpx.DecodingError": ProtocolError,
+    "httpx.TooManyRedirects": ProtocolError,
+    "httpx.SSEError": ProtocolError,
+    "httpx.HTTPError": ProviderConnectionError,
+    "httpcore.TimeoutException": ProviderTimeoutError,
+    "httpcore.ProtocolError": ProtocolError,
+    "httpcore.NetworkError": ProviderConnectionError,
+    "httpcore.ProxyError": ProviderConnectionError,
+    "httpcore.ConnectionNotAvailable": ProviderConnectionError,
+    "aiohttp.client_exceptions.ServerTimeoutError": ProviderTimeoutError,
+    "aiohttp.client_exceptions.ClientSSLError": TLSError,
+    "aiohttp.client_exceptions.ServerFingerprintMismatch": TLSError,
+    "aiohttp.client_exceptions.ClientPayloadError": ProtocolError,
+    "aiohttp.client_exceptions.ClientHttpProxyError": ProviderConnectionError,
+    "aiohttp.client_exceptions.ClientResponseError": ProtocolError,
+    "aiohttp.client_exceptions.RedirectClientError": ProtocolError,
+    "aiohttp.client_exceptions.WSMessageTypeError": ProtocolError,
+    "aiohttp.client_exceptions.ClientError": ProviderConnectionError,
+    "aiohttp.http_exceptions.HttpProcessingError": ProtocolError,
+    "anyio.BrokenResourceError": ProviderConnectionError,
+    "anyio.ClosedResourceError": ProviderConnectionError,
+    "anyio.EndOfStream": ProviderConnectionError,
+    "anyio.IncompleteRead": ProtocolError,
+    "anyio.DelimiterNotFound": ProtocolError,
+    "botocore.exceptions.ConnectTimeoutError": ProviderTimeoutError,
+    "botocore.exceptions.ReadTimeoutError": ProviderTimeoutError,
+    "botocore.exceptions.SSLError": TLSError,
+    "botocore.exceptions.IncompleteReadError": ProtocolError,
+    "botocore.exceptions.ResponseStreamingError": ProtocolError,
+    "botocore.exceptions.ChecksumError": ProtocolError,
+    "botocore.exceptions.ConnectionError": ProviderConnectionError,
+    "botocore.exceptions.HTTPClientError": ProviderConnectionError,
+    "botocore.exceptions.ClientError": ServerError,
+    "botocore.exceptions.CapacityNotAvailableError": ServerError,
+    "botocore.exceptions.NoCredentialsError": AuthenticationError,
+    "botocore.exceptions.PartialCredentialsError": AuthenticationError,
+    "botocore.exceptions.CredentialRetrievalError": AuthenticationError,
+    "botocore.exceptions.UnknownCredentialError": AuthenticationError,
+    "botocore.exceptions.NoAuthTokenError": AuthenticationError,
+    "botocore.exceptions.TokenRetrievalError": AuthenticationError,
+    "botocore.exceptions.SSOError": AuthenticationError,
+    "botocore.exceptions.LoginError": AuthenticationError,
+    "openai.APITimeoutError": ProviderTimeoutError,
+    "openai.APIConnectionError": ProviderConnectionError,
+    "openai.WebSocketConnectionClosedError": ProviderConnectionError,
+    "openai.APIResponseValidationError": ProtocolError,
+    "openai.LengthFinishReasonError": ProtocolError,
+    "openai.ContentFilterFinishReasonError": ContentPolicyError,
+    "openai.APIError": ServerError,
+    "anthropic.APITimeoutError": ProviderTimeoutError,
+    "anthropic.APIConnectionError": ProviderConnectionError,
+    "anthropic.APIResponseValidationError": ProtocolError,
+    "anthropic.APIError": ServerError,
+    "anthropic.RetryableError": ServerError,
+    "anthropic.CredentialsError": AuthenticationError,
+    "anthropic.WorkloadIdentityError": AuthenticationError,
     "builtins.OSError": ProviderConnectionError,
 }
-"""Dotted class name → the class of error that it is mapped to."""
+"""Class name → the class of error that it is mapped to. The name is as `_name` writes it."""
 
-_CONFIGURATION = frozenset(
-    {"requests.exceptions.MissingSchema", "requests.exceptions.InvalidSchema", "requests.exceptions.InvalidURL"}
-)
-"""Errors of requests about its arguments, which are the plugin's fault and not the service's."""
+_CALLED_WRONG = frozenset({
+    "requests.exceptions.MissingSchema", "requests.exceptions.InvalidSchema", "requests.exceptions.InvalidURL",
+    "httpx.UnsupportedProtocol", "httpx.LocalProtocolError", "httpcore.LocalProtocolError",
+    "aiohttp.client_exceptions.InvalidURL", "aiohttp.client_exceptions.NonHttpUrlClientError",
+    "botocore.exceptions.InvalidProxiesConfigError", "anthropic.APIWebhookValidationError",
+})  # fmt: skip
+"""Errors about the arguments of a library, which are the plugin's fault and not the service's."""
+
+_FLAT = {name: name.rstrip("2") for name in ("httpx", "httpx2", "httpcore", "httpcore2", "anyio", "openai", "anthropic")}
+"""Libraries whose classes name the package or one of its private modules, as the release likes; and the library of which each is
+a successor with the same classes."""
+
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def map_exception(error: Exception, *, provider: str, model: str) -> AttemptError:
@@ -72,15 +149,95 @@ def map_exception(error: Exception, *, provider: str, model: str) -> AttemptErro
         error.plugin = error.plugin or provider
         error.model = error.model or model
         return error
-    kind = _kind(type(error))
-    mapped: AttemptError
-    if kind is None:
+    mapped = _mapped(error)
+    if mapped is None:
         message = f"the plugin of {provider!r} raised {_shown(error)}"
         mapped = PluginError(message, plugin=provider, model=model)
     else:
-        mapped = kind(_shown(error), provider=provider, model=model)
+        mapped.args = (_shown(error),)
+        mapped.provider, mapped.model = provider, model
     mapped.__cause__ = error
     return mapped
+
+
+def is_shortage(error: BaseException | None) -> bool:
+    """Return whether an exception says that this process has no file descriptor or thread left.
+
+    Args:
+        error: The exception. The exceptions that led to it count too.
+    """
+    return any(
+        (isinstance(link, OSError) and link.errno in _SHORTAGES)
+        or (isinstance(link, RuntimeError) and "can't start new thread" in str(link))
+        for link in chained(error)
+    )
+
+
+def chained(error: BaseException | None) -> list[BaseException]:
+    """Return an error and the errors that led to it. A chain may be a circle."""
+    found: list[BaseException] = []
+    while error is not None and not any(error is link for link in found):
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _mapped(error: Exception) -> ProviderError | None:
+    """Return an error of the right class, without its message; `None` if the plugin is at fault."""
+    if isinstance(error, ProviderHubError):  # a plugin must not raise the errors of the caller
+        return None
+    if is_shortage(error):
+        return ShortageError()
+    kind = _kind(type(error))
+    if kind is ProviderConnectionError and _is_proxy(error):
+        return kind(retryable=False)
+    # The parser of aiohttp gives its own error the status 400.
+    status = None if _name(type(error.__cause__)).startswith("aiohttp.http_exceptions.") else _status(error)
+    body = _body(error)
+    if status is None and kind is ServerError and body:
+        status = 200  # an error event inside a stream
+    if status is None:
+        return None if kind is None else kind()
+    found = error_from_status(status, _headers(error), body)
+    found.excerpt = ""  # the body of the library's response is not free of keys
+    return found
+
+
+def _is_proxy(error: Exception) -> bool:
+    return _name(type(error)) == "aiohttp.client_exceptions.ClientHttpProxyError"
+
+
+def _status(error: Any) -> int | None:
+    """Return the status of the refusal that a library's exception carries; `None` if it carries none."""
+    response = getattr(error, "response", None)
+    candidates = [getattr(owner, name, None) for owner in (response, error) for name in ("status_code", "status", "code")]
+    candidates.append(_of(_of(response, "ResponseMetadata"), "HTTPStatusCode"))  # botocore
+    return next((status for status in candidates if type(status) is int and 400 <= status < 600), None)
+
+
+def _headers(error: Any) -> dict[str, str]:
+    response = getattr(error, "response", None)
+    for found in (getattr(response, "headers", None), getattr(error, "headers", None)):
+        if hasattr(found, "items"):
+            return {str(name): str(value) for name, value in found.items()}
+    return {str(name): str(value) for name, value in _of(_of(response, "ResponseMetadata"), "HTTPHeaders", {}).items()}
+
+
+def _body(error: Any) -> bytes | Mapping[str, Any]:
+    """Return the body of the refusal, without I/O: a response may have left it unread."""
+    response = getattr(error, "response", None)
+    said = _of(response, "Error")  # botocore
+    if isinstance(said, Mapping):
+        return {"error": {"code": _of(said, "Code", ""), "message": _of(said, "Message", "")}}
+    body = getattr(error, "body", None)  # the SDKs of OpenAI and Anthropic
+    if isinstance(body, Mapping):
+        return body
+    content = getattr(response, "_content", None)  # requests and httpx; both read the body in their property `content`
+    return content if isinstance(content, bytes) else b""
+
+
+def _of(value: Any, name: str, otherwise: Any = None) -> Any:
+    return value.get(name, otherwise) if isinstance(value, Mapping) else otherwise
 
 
 def _shown(error: Exception) -> str:
@@ -91,10 +248,19 @@ def _shown(error: Exception) -> str:
 
 
 def _kind(cls: type[BaseException]) -> type[ProviderError] | None:
-    for base in cls.__mro__:
-        name = f"{base.__module__}.{base.__qualname__}"
-        if name in _CONFIGURATION:
+    for name in _names(cls):
+        if name in _CALLED_WRONG:
             return None
         if name in TABLE:
             return TABLE[name]
     return None
+
+
+def _names(cls: type[BaseException]) -> Iterator[str]:
+    return map(_name, cls.__mro__)
+
+
+def _name(cls: type) -> str:
+    """Return the dotted name of a class as the table writes it."""
+    package = _FLAT.get(cls.__module__.partition(".")[0])
+    return f"{package or cls.__module__}.{cls.__qualname__}"

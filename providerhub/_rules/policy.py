@@ -17,6 +17,7 @@ from providerhub._values.errors import (
     BadRequestError,
     ContextLengthError,
     EmptyAnswerError,
+    ForbiddenError,
     ModelUnavailableError,
     PluginError,
     ProtocolError,
@@ -26,6 +27,7 @@ from providerhub._values.errors import (
     QuotaExceededError,
     RateLimitError,
     ServerError,
+    ShortageError,
     TLSError,
 )
 
@@ -60,11 +62,13 @@ class Disposition(NamedTuple):
 
 DISPOSITIONS: Mapping[type[AttemptError], Disposition] = {
     ProviderConnectionError: Disposition(counts="instance"),
+    ShortageError: Disposition(),
     ProviderTimeoutError: Disposition(counts="model"),
     TLSError: Disposition(counts="instance"),
     RateLimitError: Disposition(pause="model"),
     QuotaExceededError: Disposition(pause="instance"),
     AuthenticationError: Disposition(pause="instance"),
+    ForbiddenError: Disposition(pause="model"),
     ServerError: Disposition(counts="model"),
     ModelUnavailableError: Disposition(),
     ContextLengthError: Disposition(larger=True),

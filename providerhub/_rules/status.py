@@ -18,8 +18,10 @@ from providerhub._values.errors import (
     BadRequestError,
     ContentPolicyError,
     ContextLengthError,
+    ForbiddenError,
     ModelUnavailableError,
     ProtocolError,
+    ProviderConnectionError,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
@@ -40,6 +42,7 @@ _BY_CODE: Mapping[str, type[ProviderError]] = {
     "model_not_found": ModelUnavailableError,
     "rate_limit_exceeded": RateLimitError,
     "rate_limit_error": RateLimitError,
+    "throttlingexception": RateLimitError,
     "overloaded_error": ServerError,
     "api_error": ServerError,
     "server_error": ServerError,
@@ -69,12 +72,26 @@ _BY_PHRASE: tuple[tuple[str, type[ProviderError]], ...] = (
     ),
 )
 
+_ABOUT_KEY = re.compile(
+    r"\b(api|access|secret|subscription|auth\w*|bearer)[ _-]?(key|token)s?\b|\bcredentials?\b|\baccount\b|\bunregistered callers\b"
+    r"|\b(key|token)\b.{0,60}\b(valid|invalid|incorrect|wrong|expired|revoked|disabled|leaked|missing|permissions?)\b"
+    r"|\b(invalid|incorrect|wrong|expired|missing)\b.{0,20}\b(key|token)\b"
+    r"|\b(organi[sz]ation|project|team|user|workspace)\b.{0,40}\b(suspended|disabled|deactivated|blocked|banned|deleted|archived|on hold)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Words of a 403 that is a verdict on the key or the account."""
+
+_ABOUT_MODEL = re.compile(r"model|deployment|engine|no endpoints found", re.IGNORECASE)
+"""Words of a 404 that is about the model and not about the address."""
+
 _BY_STATUS: Mapping[int, type[ProviderError]] = {
     400: BadRequestError,
     401: AuthenticationError,
     402: QuotaExceededError,
     403: AuthenticationError,
     404: ModelUnavailableError,
+    405: ProtocolError,
+    407: ProviderConnectionError,
     410: ModelUnavailableError,
     413: BadRequestError,
     422: BadRequestError,
@@ -83,7 +100,7 @@ _BY_STATUS: Mapping[int, type[ProviderError]] = {
 
 
 def error_from_status(
-    status: int, headers: Mapping[str, str] | None = None, body: bytes | str | Mapping[str, Any] = b""
+    status: int, headers: Mapping[str, str] | None = None, body: bytes | str | Mapping[str, Any] = b"", *, asked: str = ""
 ) -> ProviderError:
     """Map a refused HTTP request to an error for the retry chain.
 
@@ -92,20 +109,24 @@ def error_from_status(
         headers: The headers of the answer; the case of their names does not matter.
         body: The body of the answer, or the error object parsed from it. Its beginning becomes the `excerpt` of the error,
             so remove keys from it before.
+        asked: Method and address of the request, such as `"POST https://api.acme.example/v1/chat"`. The error names them if the
+            address seems to be wrong. Default empty.
 
     Returns:
         The error, for the caller to raise. `retryable` and `retry_after` follow the body, `x-should-retry`,
-        `retry-after-ms` and `Retry-After` (RFC 9110, section 10.2.3).
+        `retry-after-ms`, `Retry-After` (RFC 9110, section 10.2.3) and Google's `RetryInfo` in the body.
     """
     lowered = {name.lower(): value for name, value in (headers or {}).items()}
     text = body if isinstance(body, str) else _decode(body)
-    code, message = _code_and_message(body if isinstance(body, Mapping) else text)
+    parsed = _parsed(body if isinstance(body, Mapping) else text)
+    code, message = _code_and_message(parsed)
     kind = _kind(status, code, message)
+    wait = retry_after(lowered)
     return kind(
-        _sentence(status, message or text),
+        f"{_sentence(status, message or text)}{_hint(kind, status, asked)}",
         status=status,
         retryable=_retryable(kind, status, lowered.get("x-should-retry")),
-        retry_after=retry_after(lowered),
+        retry_after=_retry_info(parsed) if wait is None else wait,
         excerpt=text,
     )
 
@@ -117,14 +138,27 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         headers: The headers of the answer, with names in lower case.
 
     Returns:
-        The seconds of `retry-after-ms`, else of `Retry-After`: a number, or an HTTP date relative to the answer's `Date`,
-        so that a wrong local clock does not matter. `None` when the value is absent, negative, infinite or invalid.
+        The seconds of `retry-after-ms`, unless they are zero; else of `Retry-After`: a number, or an HTTP date relative to the
+        answer's `Date`, so that a wrong local clock does not matter. `None` when the value is absent, negative, infinite or
+        invalid.
     """
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = _number(headers.get(name))
-        if value is not None and math.isfinite(value) and value >= 0:
+        # Azure sends zero milliseconds beside the seconds that it means.
+        if value is not None and math.isfinite(value) and (value > 0 or scale == 1.0):
             return value * scale
     return _until_date(headers.get("retry-after"), headers.get("date"))
+
+
+def _retry_info(parsed: Any) -> float | None:
+    """Return the seconds that Google states in the error's details (google.rpc.RetryInfo), such as `"34.07s"`."""
+    details = parsed.get("details") if isinstance(parsed, Mapping) else None
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, Mapping) and str(detail.get("@type", "")).endswith("google.rpc.RetryInfo"):
+            delay = detail.get("retryDelay")
+            value = _number(delay.removesuffix("s")) if isinstance(delay, str) else None
+            return value if value is not None and math.isfinite(value) else None
+    return None
 
 
 def _number(text: str | None) -> float | None:
@@ -170,16 +204,21 @@ def _json() -> ModuleType:
     return json
 
 
-def _code_and_message(body: str | Mapping[str, Any]) -> tuple[str, str]:
-    """The vendor's code and message, from `{"error": {...}}`, `{"error": "…"}` or `{"message": "…"}`."""
+def _parsed(body: str | Mapping[str, Any]) -> Any:
+    """The error object within `{"error": {...}}` and `[{"error": {...}}]`, or the body itself; a text if it is not JSON."""
     parsed: Any = body
     if isinstance(body, str):
         try:
             parsed = _json().loads(body)
         except (ValueError, RecursionError):
-            return "", body
-    if isinstance(parsed, Mapping):
-        parsed = parsed.get("error") or parsed
+            return body
+    if isinstance(parsed, list) and len(parsed) == 1:  # Google wraps the error in a list
+        parsed = parsed[0]
+    return (parsed.get("error") or parsed) if isinstance(parsed, Mapping) else parsed
+
+
+def _code_and_message(parsed: Any) -> tuple[str, str]:
+    """The vendor's code and message, from `{"error": {...}}`, `{"error": "…"}` or `{"message": "…"}`."""
     if isinstance(parsed, str):
         return "", parsed
     if not isinstance(parsed, Mapping):
@@ -195,20 +234,38 @@ def _kind(status: int, code: str, message: str) -> type[ProviderError]:
         return ServerError
     if code in _BY_CODE:
         return _BY_CODE[code]
-    if status in {401, 402, 403}:
+    if status in {401, 402, 407}:
         return _BY_STATUS[status]
+    if status == 403:
+        return AuthenticationError if _ABOUT_KEY.search(message) and not _is_page(message) else ForbiddenError
     for pattern, kind in _BY_PHRASE:
         if re.search(pattern, message, re.IGNORECASE | re.DOTALL):
             return kind
     if 200 <= status < 300:
         return BadRequestError if code == "invalid_request_error" else ServerError
+    if status == 404 and message and (_is_page(message) or not _ABOUT_MODEL.search(f"{code} {message}")):
+        return ProtocolError
     return _BY_STATUS.get(status, ProtocolError)
+
+
+def _is_page(message: str) -> bool:
+    """Return whether a web server or a firewall wrote the text, in place of the service."""
+    return message.lstrip("\ufeff \t\r\n").startswith("<")
+
+
+def _hint(kind: type[ProviderError], status: int, asked: str) -> str:
+    """The remedy for a refusal whose own text seldom names it."""
+    if status == 407:
+        return "; the proxy refuses the request: check the user name and the password in `proxies`"
+    if kind is ProtocolError and status in {404, 405}:
+        return f"; check the address{f', asked {asked}' if asked else ''}"
+    return ""
 
 
 def _retryable(kind: type[ProviderError], status: int, should_retry: str | None) -> bool | None:
     if should_retry is not None and should_retry.strip().lower() == "false":
         return False
-    if kind is ServerError and status >= 300 and status not in RETRYABLE_STATUSES:
+    if kind is ProviderConnectionError or (kind is ServerError and status >= 300 and status not in RETRYABLE_STATUSES):
         return False
     return None
 

@@ -17,6 +17,7 @@ from providerhub._values.errors import (
     ContextLengthError,
     DeadlineExceededError,
     EmptyAnswerError,
+    ForbiddenError,
     InvalidRequestError,
     ModelNotFoundError,
     ModelUnavailableError,
@@ -30,6 +31,7 @@ from providerhub._values.errors import (
     QuotaExceededError,
     RateLimitError,
     ServerError,
+    ShortageError,
     StreamInterruptedError,
     TLSError,
 )
@@ -53,11 +55,11 @@ from providerhub._values.value import publish
 __all__ = [
     "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AuthenticationError", "BadRequestError", "BreakerRules",
     "BudgetRules", "CallContext", "CallerError", "Candidate", "Completion", "ConfigurationError", "ContentPolicyError",
-    "ContextLengthError", "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "InvalidRequestError", "Message",
+    "ContextLengthError", "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "ForbiddenError", "InvalidRequestError", "Message",
     "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "PluginError",
     "ProtocolError", "Provider", "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError",
     "ProviderInfo", "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta",
-    "Request", "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "Skip",
+    "Request", "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "ShortageError", "Skip",
     "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Usage", "UsageDelta",
 ]  # fmt: skip
 

@@ -9,11 +9,13 @@
     │   └─ AmbiguousProviderError
     ├─ ProviderError                  a failure of the service, or of the connection to it
     │   ├─ ProviderConnectionError    (ConnectionError)
+    │   │   └─ ShortageError          this process has no file descriptor or thread left
     │   ├─ ProviderTimeoutError       (TimeoutError)
     │   ├─ TLSError
     │   ├─ RateLimitError
     │   ├─ QuotaExceededError
     │   ├─ AuthenticationError        (PermissionError)
+    │   │   └─ ForbiddenError         a 403 that is no verdict on the key
     │   ├─ ServerError
     │   ├─ ModelUnavailableError
     │   ├─ BadRequestError
@@ -123,6 +125,13 @@ class ProviderConnectionError(ProviderError, ConnectionError):
     retryable_by_default = True
 
 
+class ShortageError(ProviderConnectionError):
+    """This process has no file descriptor or thread left for the request. The provider is not to blame, and was not asked.
+
+    Raise the limit of open files (`ulimit -n`), or make fewer calls at once.
+    """
+
+
 class ProviderTimeoutError(ProviderError, TimeoutError):
     """A phase of the call took longer than its timeout. `Timeout` sets the phases."""
 
@@ -144,7 +153,19 @@ class QuotaExceededError(ProviderError):
 
 
 class AuthenticationError(ProviderError, PermissionError):
-    """The key is missing, wrong or without the necessary permission (401, 403)."""
+    """The key is missing, wrong or without the necessary permission: 401, or a 403 that speaks of the key or the account.
+
+    Attributes:
+        about_key: Whether the refusal is a verdict on the key or the account. Only `ForbiddenError` has `False`.
+    """
+
+    about_key: ClassVar[bool] = True
+
+
+class ForbiddenError(AuthenticationError):
+    """The service refused the request (403) without a word about the key: a firewall's page, or a feature that is not allowed."""
+
+    about_key: ClassVar[bool] = False
 
 
 class ServerError(ProviderError):

@@ -9,7 +9,7 @@ from http.client import HTTPException, IncompleteRead
 from types import TracebackType
 from typing import Any, Self
 
-from providerhub._rules.mapping import map_exception
+from providerhub._rules.mapping import chained, map_exception
 from providerhub._values.errors import CallerError, ProtocolError, ProviderConnectionError, ProviderError, ProviderTimeoutError
 from providerhub._values.provider import CallContext
 from providerhub.http._answer_timer import AnswerTimer
@@ -84,7 +84,10 @@ class Answer:
         try:
             yield from self._reads()
         except Exception as error:
-            raise self.classed(error) from error
+            found = self.classed(error)
+            if found is error:  # `raise error from error` would make it its own cause
+                raise
+            raise found from error
         self._complete = True
 
     def _reads(self) -> Iterator[bytes]:
@@ -205,12 +208,3 @@ def _nothing(_size: int) -> bytes:
 def _is_garbage(error: BaseException) -> bool:
     """Return whether the server sent something other than HTTP. One class of http.client stands for this and for a cut."""
     return any(isinstance(link, HTTPException) and not isinstance(link, ConnectionError) for link in chained(error))
-
-
-def chained(error: BaseException | None) -> list[BaseException]:
-    """Return an error and the errors that led to it. A chain may be a circle."""
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
-        error = error.__cause__ or error.__context__
-    return found

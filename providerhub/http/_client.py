@@ -11,11 +11,12 @@ from typing import Any
 
 from urllib3.exceptions import ClosedPoolError
 
+from providerhub._rules.mapping import chained
 from providerhub._rules.status import error_from_status
 from providerhub._values import ProviderConfig
 from providerhub._values.errors import EXCERPT_LIMIT, InvalidRequestError, ProtocolError, ProviderError
 from providerhub._values.provider import CallContext
-from providerhub.http._answer import BODY_LIMIT, ERROR_BODY_LIMIT, Answer, chained
+from providerhub.http._answer import BODY_LIMIT, ERROR_BODY_LIMIT, Answer
 from providerhub.http._answer_timer import AnswerTimer
 from providerhub.http._connection import ActiveConnection, set_active
 from providerhub.http._endpoint import checked_bundle, checked_key, checked_proxies, checked_url
@@ -111,7 +112,10 @@ class HttpClient:
             self._refuse_status(answer)
         except Exception as error:  # every exception of the transport is translated and raised again
             answer.close()
-            raise self._classed(error, answer) from self._showable(error)
+            found = self._classed(error, answer)
+            if found is error:  # `raise error from error` would make it its own cause
+                raise
+            raise found from self._showable(error)
         except BaseException:
             answer.close()
             active.close()

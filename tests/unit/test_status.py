@@ -12,8 +12,10 @@ from providerhub import (
     BadRequestError,
     ContentPolicyError,
     ContextLengthError,
+    ForbiddenError,
     ModelUnavailableError,
     ProtocolError,
+    ProviderConnectionError,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
@@ -28,8 +30,10 @@ from providerhub import (
         (400, BadRequestError, False),
         (401, AuthenticationError, False),
         (402, QuotaExceededError, False),
-        (403, AuthenticationError, False),
+        (403, ForbiddenError, False),
         (404, ModelUnavailableError, False),
+        (405, ProtocolError, False),
+        (407, ProviderConnectionError, False),
         (408, ServerError, True),
         (409, ServerError, True),
         (410, ModelUnavailableError, False),
@@ -118,6 +122,8 @@ def test_a_phrase_in_the_body_counts_in_every_shape(message, kind, shape):
         ({"Retry-After": ""}, None),
         ({"Retry-After": "Sun, 06 Nov 1994 08:49:37 +99999999999999999999"}, None),
         ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT", "Date": "Sun, 06 Nov 1994 08:49:37 +99999999999999999999"}, 0.0),
+        ({"Retry-After-Ms": "0", "Retry-After": "1"}, 1.0),
+        ({"Retry-After-Ms": "0"}, None),
         ({"Retry-After-Ms": "nan", "Retry-After": "2"}, 2.0),
         ({"Retry-After-Ms": "-5", "Retry-After": "2"}, 2.0),
         ({"Retry-After-Ms": "junk", "Retry-After": "2"}, 2.0),
@@ -171,3 +177,92 @@ def test_the_excerpt_of_a_long_body_is_capped():
 
 def test_an_error_in_a_successful_answer_does_not_name_its_status():
     assert "200" not in str(error_from_status(200, {}, {"message": "overloaded"}))
+
+
+RETRY_INFO = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.07s"}
+
+
+@pytest.mark.parametrize("wrap", [lambda error: error, lambda error: [error]])
+def test_googles_retry_info_in_the_body_counts_unless_a_header_says_otherwise(wrap):
+    body = json.dumps(wrap({"error": {"code": 429, "message": "slow", "details": [{"@type": "other"}, RETRY_INFO]}}))
+    assert error_from_status(429, {}, body).retry_after == 34.07
+    assert error_from_status(429, {"Retry-After": "2"}, body).retry_after == 2.0
+    assert error_from_status(429, {"Retry-After": "soon"}, body).retry_after == 34.07
+
+
+@pytest.mark.parametrize("delay", ["soon", "-1s", "infs", None, 3, "1e9999s"])
+def test_a_useless_retry_info_is_ignored(delay):
+    assert error_from_status(429, {}, {"error": {"details": [{**RETRY_INFO, "retryDelay": delay}]}}).retry_after is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"error": {"type": "permission_error", "message": "not yours"}},
+        {"error": {"code": 403, "message": "Your API key was reported as leaked. Please use another API key."}},
+        {"error": {"message": "Your account is not active"}},
+        {"message": "The token has expired"},
+        {"error": {"message": "Organization acme has been disabled"}},
+        "invalid key",
+    ],
+)
+def test_a_403_that_speaks_of_the_key_or_the_account_is_a_verdict_on_it(said):
+    error = error_from_status(403, {}, said)
+    assert type(error) is AuthenticationError
+    assert error.about_key
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "Forbidden",
+        "<html><title>Attention Required!</title>Your account token is blocked</html>",
+        " \n<!DOCTYPE html><p>invalid API key</p>",
+        {"message": "Multimodal is not enabled for your organization and model", "code": "multimodal_not_enabled"},
+        {"errors": [{"message": "AiError: Ai: JSON Schema mode is not supported with stream mode.", "code": 5023}]},
+        {"error": {"code": "unsupported_country_region_territory", "message": "Country, region, or territory not supported"}},
+    ],
+)
+def test_any_other_403_is_no_verdict_on_the_key(said):
+    error = error_from_status(403, {}, said)
+    assert type(error) is ForbiddenError
+    assert not error.about_key
+
+
+ASKED = "POST https://api.acme.example/v1/v1/chat/completions"
+
+
+@pytest.mark.parametrize("status", [404, 405])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "404 page not found",
+        "<html><h1>404 Not Found</h1>We are a model company</html>",
+        {"detail": "Not Found"},
+        {"error": {"message": "Unknown request URL: POST /v1/v1", "code": "unknown_url"}},
+    ],
+)
+def test_a_404_without_a_word_of_the_model_is_about_the_address(status, said):
+    error = error_from_status(status, {}, said, asked=ASKED)
+    assert type(error) is ProtocolError
+    assert str(error).endswith(f"; check the address, asked {ASKED}")
+    assert str(error_from_status(status, {}, said)).endswith("; check the address")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"error": {"type": "not_found_error", "message": "model: claude-0"}},
+        {"error": {"message": "No endpoints found for acme/x.", "code": 404}},
+        {"error": {"code": "DeploymentNotFound", "message": "The API deployment for this resource does not exist."}},
+        {"error": "model 'x' not found"},
+    ],
+)
+def test_a_404_that_speaks_of_the_model_is_about_it(said):
+    assert type(error_from_status(404, {}, said, asked=ASKED)) is ModelUnavailableError
+
+
+def test_a_proxy_that_refuses_the_password_is_named():
+    assert "the proxy refuses" in str(error_from_status(407))
+    assert "`proxies`" in str(error_from_status(407))
