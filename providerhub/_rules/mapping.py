@@ -128,6 +128,9 @@ a successor with the same classes."""
 
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE})
 
+_REFUSALS = range(400, 600)
+"""Statuses of a refused request."""
+
 
 def map_exception(error: Exception, *, provider: str, model: str) -> AttemptError:
     """Map an exception of a plugin to an error of the tree.
@@ -149,13 +152,15 @@ def map_exception(error: Exception, *, provider: str, model: str) -> AttemptErro
         error.plugin = error.plugin or provider
         error.model = error.model or model
         return error
-    mapped = _mapped(error)
-    if mapped is None:
+    found = _mapped(error)
+    mapped: AttemptError
+    if found is None:
         message = f"the plugin of {provider!r} raised {_shown(error)}"
         mapped = PluginError(message, plugin=provider, model=model)
     else:
-        mapped.args = (_shown(error),)
-        mapped.provider, mapped.model = provider, model
+        found.args = (_shown(error),)
+        found.provider, found.model = provider, model
+        mapped = found
     mapped.__cause__ = error
     return mapped
 
@@ -212,15 +217,15 @@ def _status(error: Any) -> int | None:
     response = getattr(error, "response", None)
     candidates = [getattr(owner, name, None) for owner in (response, error) for name in ("status_code", "status", "code")]
     candidates.append(_of(_of(response, "ResponseMetadata"), "HTTPStatusCode"))  # botocore
-    return next((status for status in candidates if type(status) is int and 400 <= status < 600), None)
+    return next((status for status in candidates if type(status) is int and status in _REFUSALS), None)
 
 
 def _headers(error: Any) -> dict[str, str]:
     response = getattr(error, "response", None)
     for found in (getattr(response, "headers", None), getattr(error, "headers", None)):
-        if hasattr(found, "items"):
+        if found is not None and hasattr(found, "items"):
             return {str(name): str(value) for name, value in found.items()}
-    return {str(name): str(value) for name, value in _of(_of(response, "ResponseMetadata"), "HTTPHeaders", {}).items()}
+    return dict(_of(_of(response, "ResponseMetadata"), "HTTPHeaders") or {})
 
 
 def _body(error: Any) -> bytes | Mapping[str, Any]:

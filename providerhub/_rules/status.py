@@ -73,16 +73,20 @@ _BY_PHRASE: tuple[tuple[str, type[ProviderError]], ...] = (
 )
 
 _ABOUT_KEY = re.compile(
-    r"\b(api|access|secret|subscription|auth\w*|bearer)[ _-]?(key|token)s?\b|\bcredentials?\b|\baccount\b|\bunregistered callers\b"
+    r"\b(api|access|secret|subscription|auth\w*|bearer)[ _-]?(key|token)s?\b|\b(credentials?|account|unregistered callers)\b"
     r"|\b(key|token)\b.{0,60}\b(valid|invalid|incorrect|wrong|expired|revoked|disabled|leaked|missing|permissions?)\b"
     r"|\b(invalid|incorrect|wrong|expired|missing)\b.{0,20}\b(key|token)\b"
-    r"|\b(organi[sz]ation|project|team|user|workspace)\b.{0,40}\b(suspended|disabled|deactivated|blocked|banned|deleted|archived|on hold)\b",
+    r"|\b(organi[sz]ation|project|team|user|workspace)\b.{0,40}"
+    r"\b(suspended|disabled|deactivated|blocked|banned|deleted|archived|on hold)\b",
     re.IGNORECASE | re.DOTALL,
 )
 """Words of a 403 that is a verdict on the key or the account."""
 
 _ABOUT_MODEL = re.compile(r"model|deployment|engine|no endpoints found", re.IGNORECASE)
 """Words of a 404 that is about the model and not about the address."""
+
+_BLANK = "\ufeff \t\r\n"
+"""Characters that may stand before a page."""
 
 _BY_STATUS: Mapping[int, type[ProviderError]] = {
     400: BadRequestError,
@@ -234,23 +238,19 @@ def _kind(status: int, code: str, message: str) -> type[ProviderError]:
         return ServerError
     if code in _BY_CODE:
         return _BY_CODE[code]
-    if status in {401, 402, 407}:
-        return _BY_STATUS[status]
-    if status == 403:
-        return AuthenticationError if _ABOUT_KEY.search(message) and not _is_page(message) else ForbiddenError
-    for pattern, kind in _BY_PHRASE:
-        if re.search(pattern, message, re.IGNORECASE | re.DOTALL):
-            return kind
-    if 200 <= status < 300:
-        return BadRequestError if code == "invalid_request_error" else ServerError
-    if status == 404 and message and (_is_page(message) or not _ABOUT_MODEL.search(f"{code} {message}")):
+    is_page = message.lstrip(_BLANK).startswith("<")  # written by a web server or a firewall, in place of the service
+    if status == 403 and (is_page or not _ABOUT_KEY.search(message)):
+        return ForbiddenError
+    by_phrase = None if is_page or status in {401, 402, 403, 407} else _by_phrase(message)
+    if by_phrase is None and status == 404 and message and (is_page or not _ABOUT_MODEL.search(f"{code} {message}")):
         return ProtocolError
-    return _BY_STATUS.get(status, ProtocolError)
+    if by_phrase is None and 200 <= status < 300:
+        return BadRequestError if code == "invalid_request_error" else ServerError
+    return by_phrase or _BY_STATUS.get(status, ProtocolError)
 
 
-def _is_page(message: str) -> bool:
-    """Return whether a web server or a firewall wrote the text, in place of the service."""
-    return message.lstrip("\ufeff \t\r\n").startswith("<")
+def _by_phrase(message: str) -> type[ProviderError] | None:
+    return next((kind for pattern, kind in _BY_PHRASE if re.search(pattern, message, re.IGNORECASE | re.DOTALL)), None)
 
 
 def _hint(kind: type[ProviderError], status: int, asked: str) -> str:

@@ -55,12 +55,13 @@ from providerhub._values.value import publish
 __all__ = [
     "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AuthenticationError", "BadRequestError", "BreakerRules",
     "BudgetRules", "CallContext", "CallerError", "Candidate", "Completion", "ConfigurationError", "ContentPolicyError",
-    "ContextLengthError", "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "ForbiddenError", "InvalidRequestError", "Message",
-    "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "PluginError",
-    "ProtocolError", "Provider", "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError",
-    "ProviderInfo", "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta",
-    "Request", "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "ShortageError", "Skip",
-    "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Usage", "UsageDelta",
+    "ContextLengthError", "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "ForbiddenError",
+    "InvalidRequestError", "Message", "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError",
+    "NoCapableProviderError", "PluginError", "ProtocolError", "Provider", "ProviderConfig", "ProviderConnectionError",
+    "ProviderError", "ProviderHubError", "ProviderInfo", "ProviderTimeoutError", "QuotaExceededError", "RateLimitError",
+    "ReasoningDelta", "RefusalDelta", "Request", "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError",
+    "Setting", "ShortageError", "Skip", "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall",
+    "ToolCallDelta", "Usage", "UsageDelta",
 ]  # fmt: skip
 
 publish(globals())

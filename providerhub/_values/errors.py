@@ -15,7 +15,7 @@
     │   ├─ RateLimitError
     │   ├─ QuotaExceededError
     │   ├─ AuthenticationError        (PermissionError)
-    │   │   └─ ForbiddenError         a 403 that is no verdict on the key
+    │   │   └─ ForbiddenError         a 403 that does not speak of the key
     │   ├─ ServerError
     │   ├─ ModelUnavailableError
     │   ├─ BadRequestError

@@ -116,7 +116,7 @@ def _class(name, bases, made):
 RECORDED = list(_recorded())
 
 
-@pytest.mark.parametrize(("cls", "expected"), RECORDED, ids=lambda value: _name(value))
+@pytest.mark.parametrize(("cls", "expected"), RECORDED, ids=_name)
 def test_every_exception_of_a_library_has_its_class(cls, expected):
     assert type(_map(_bare(cls))) is expected
 
