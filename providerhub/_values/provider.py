@@ -6,10 +6,10 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, runtime_checkable
 
-from providerhub._values.events import Event
+from providerhub._values.events import Event, ReasoningDelta, ToolCallDelta
 from providerhub._values.knobs import Timeout
 from providerhub._values.request import Request
 
@@ -29,22 +29,43 @@ class CallContext:
         timeout: The timeouts of the phases, in seconds.
         deadline: The time, on `clock`, at which the whole call ends. By default `timeout.total` seconds from now.
         clock: A function that returns monotonic seconds. Default `time.monotonic`.
+        reasoning: Whether the model may think in silence: the request sets `reasoning`, or the model `supports_reasoning`. Then
+            the idle timeouts do not start at a piece of its reasoning. Default false.
+        headers: Headers to send with this call's request, in addition to those of the provider. Default none.
 
     Attributes:
+        content_at: The time, on `clock`, at which the first content came; of an answer that is not streamed, the first byte that
+            is not white space. `None` before.
+        idles: Whether the idle timeouts hold, since the content that starts them has come.
         waiting_since: The time, on `clock`, at which the caller began to wait for the next piece. Idle timeouts count from then.
             Infinity while the caller does not wait and a thread reads ahead; minus infinity when the caller runs the provider
             itself, and so always waits.
     """
 
-    __slots__ = ("_callbacks", "_cancelled", "clock", "deadline", "notes", "started", "timeout", "waiting_since")
+    __slots__ = (
+        "_callbacks", "_cancelled", "clock", "content_at", "deadline", "headers", "idles", "notes", "reasoning", "started",
+        "timeout", "waiting_since",
+    )  # fmt: skip
 
-    def __init__(self, timeout: Timeout, deadline: float | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        timeout: Timeout,
+        deadline: float | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        reasoning: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.clock = clock
         self.started = clock()
         self.timeout = timeout
         self.deadline = self.started + timeout.total if deadline is None else deadline
         self.notes: list[str] = []
+        self.reasoning = reasoning
+        self.headers = headers or {}
         self.waiting_since = -math.inf
+        self.content_at: float | None = None
+        self.idles = False
         self._cancelled = False
         self._callbacks: list[Callable[[], object]] = []
 
@@ -59,6 +80,21 @@ class CallContext:
         """
         left = max(0.0, self.deadline - self.clock())
         return left if phase is None else min(left, phase)
+
+    def came(self, piece: Piece | None = None) -> bool:
+        """Record what has come from the service. The toolkit calls this for its providers.
+
+        Args:
+            piece: The piece; `None`, the default, for content that is not reasoning. A piece without content counts for nothing.
+
+        Returns:
+            Whether the idle timeouts hold from now on; see `idles`.
+        """
+        if not self.idles and (piece is None or _is_content(piece)):
+            if self.content_at is None:
+                self.content_at = self.clock()
+            self.idles = not (self.reasoning and isinstance(piece, ReasoningDelta))
+        return self.idles
 
     @property
     def cancelled(self) -> bool:
@@ -108,6 +144,10 @@ class CallContext:
     def _forget(self, callback: Callable[[], object]) -> None:
         with contextlib.suppress(ValueError):
             self._callbacks.remove(callback)
+
+
+def _is_content(piece: Piece) -> bool:
+    return bool(piece if isinstance(piece, str) else getattr(piece, "text", "")) or isinstance(piece, ToolCallDelta)
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from providerhub._rules.mapping import chained, map_exception
 from providerhub._values.errors import CallerError, ProtocolError, ProviderConnectionError, ProviderError, ProviderTimeoutError
-from providerhub._values.provider import CallContext
+from providerhub._values.provider import CallContext, Piece
 from providerhub.http._answer_timer import AnswerTimer
 from providerhub.http._connection import ActiveConnection
 from providerhub.http._response import READ_SIZE, Response
@@ -24,6 +24,9 @@ ERROR_BODY_LIMIT = 65536
 
 BODY_LIMIT = 64 * 1024 * 1024
 """Default limit of one answer, in decoded bytes. It guards against compressed bombs and streams without end."""
+
+_BLANK = b" \t\r\n"
+"""White space, which some services send to keep the connection open until the answer is ready."""
 
 _END_WAIT = 0.02
 """Seconds to wait for the body's end after the protocol's end mark."""
@@ -49,7 +52,9 @@ class Answer:
         *,
         limit: int,
         name: str,
+        stream: bool,
     ) -> None:
+        self._is_read_whole = not stream
         self._name = name
         self._call = call
         self._active = active
@@ -76,9 +81,17 @@ class Answer:
         encoded = self.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}
         self._read = partial(response.read1, decode_content=True) if own is None or encoded else own.read1
 
-    def token(self) -> None:
-        """Restart the token-idle timeout. Call this after each yielded piece of content."""
-        self._timer.token()
+    def token(self, piece: Piece | None = None) -> bool:
+        """Restart the token-idle timeout. Call this after each yielded piece.
+
+        Args:
+            piece: The piece that was yielded; `None`, the default, for content that is not reasoning. Until such content has come,
+                a piece without content starts nothing, and reasoning only where the call does not expect it.
+
+        Returns:
+            Whether the idle timeouts hold from now on. Then the piece needs not be given any more.
+        """
+        return self._timer.token(piece)
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -92,13 +105,13 @@ class Answer:
 
     def _reads(self) -> Iterator[bytes]:
         call, timer, active, read, response = self._call, self._timer, self._active, self._read, self._response
-        clock, idle, offset = call.clock, call.timeout.byte_idle, timer.offset
+        clock, offset, is_head = call.clock, timer.offset, self._is_read_whole
         total = call.deadline + offset
         size = 0
         # The timer holds all timeouts; a timeout of the socket's own would cost another system call for each read.
         self._set_socket_timeout(None)
         while response is None or not response.ended:
-            due = timer.byte_due = clock() + idle
+            due = timer.byte_due = clock() + timer.byte_idle
             timer.move(min(due, timer.token_due) + offset)
             data = read(READ_SIZE)
             if active.aborted:
@@ -109,6 +122,8 @@ class Answer:
             if size > self._limit:
                 msg = f"the answer is larger than {self._limit} bytes"
                 raise ProtocolError(msg)
+            if is_head and data.strip(_BLANK):
+                is_head = not timer.token()
             # While the caller holds what is yielded, only the total timeout runs.
             timer.deadline = total
             yield data
@@ -116,7 +131,8 @@ class Answer:
                 raise timer.error()
 
     def read(self) -> bytes:
-        """Return the whole body."""
+        """Return the whole body. Its first byte that is not white space starts the byte-idle timeout."""
+        self._is_read_whole = True
         return b"".join(self)
 
     def peek(self, limit: int) -> bytes:
@@ -129,6 +145,7 @@ class Answer:
             The bytes that came; may be empty.
         """
         found = bytearray()
+        self._timer.byte_idle = self._call.timeout.byte_idle
         try:
             for data in self:
                 found += data
@@ -162,6 +179,8 @@ class Answer:
         if self._call.remaining() == 0:
             return ProviderTimeoutError("the call's total timeout expired")
         mapped = map_exception(error, provider=self._name, model="")
+        if isinstance(mapped, ProviderTimeoutError) and not self._active.failure:
+            return self._timer.error()  # the socket's own timeout was faster; its text does not name the phase
         if not self.status and _is_garbage(error):
             return ProtocolError("the server does not speak HTTP; check the configured url")
         if self._active.failure:

@@ -1,4 +1,4 @@
-"""The timeouts of one answer (first token, token idle, byte idle, total) in one timer."""
+"""The timeouts of one answer (connect, first token or head, token idle, byte idle, total) in one timer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from providerhub._values.errors import ProviderConnectionError, ProviderError, ProviderTimeoutError
-from providerhub._values.provider import CallContext
+from providerhub._values.provider import CallContext, Piece
 from providerhub.http._watchdog import Timer
 
 
@@ -17,31 +17,54 @@ class AnswerTimer(Timer):
     Args:
         call: The call: its timeouts, its deadline, and since when its caller waits.
         callback: Aborts the reading. It must not block.
-        stream: Whether the first-token and token-idle timeouts apply.
+        stream: Whether the answer is a stream. Then the first-token and token-idle timeouts apply, else the head timeout.
 
     Attributes:
-        token_due: When the next content must have come, in seconds of the call's clock; the call's deadline if `stream` is false.
-        byte_due: When the current read must have brought a byte, on the same clock; infinite until the headers have come.
+        token_due: When the next content must have come, in seconds of the call's clock; the call's deadline if no timeout holds.
+        byte_due: When the current read must have brought a byte, on the same clock; infinite while the byte-idle timeout does not
+            hold.
+        byte_idle: The byte-idle timeout in seconds; infinite until it holds.
+        connect_due: When the connect phase ends, in seconds of `time.monotonic`; infinite outside of that phase.
         offset: Seconds from the call's clock, which a test may replace, to `time.monotonic`.
     """
 
-    __slots__ = ("_call", "_phase", "_stream", "byte_due", "offset", "token_due")
+    __slots__ = ("_call", "_first", "_stream", "byte_due", "byte_idle", "connect_due", "offset", "token_due")
 
     def __init__(self, call: CallContext, callback: Callable[[], object], *, stream: bool) -> None:
-        self.token_due = min(call.started + call.timeout.first_token, call.deadline) if stream else call.deadline
-        self.offset = 0.0 if call.clock is time.monotonic else time.monotonic() - call.clock()
-        super().__init__(self.token_due + self.offset, callback)
-        self.byte_due = math.inf
         self._call = call
         self._stream = stream
-        self._phase = "first token"
+        self._first = first_timeout(call, stream=stream)
+        self.token_due = call.deadline if self._first is None else min(call.started + self._first, call.deadline)
+        self.offset = 0.0 if call.clock is time.monotonic else time.monotonic() - call.clock()
+        super().__init__(self.token_due + self.offset, callback)
+        self.byte_due = self.byte_idle = self.connect_due = math.inf
 
-    def token(self) -> None:
-        """Start the token-idle timeout, or start it again."""
-        if self._stream:
-            call = self._call
-            self._phase = "token idle"
-            self.token_due = min(call.clock() + call.timeout.token_idle, call.deadline)
+    def connecting(self, deadline: float | None) -> None:
+        """Begin the connect phase, or end it.
+
+        Args:
+            deadline: When the phase ends, in seconds of `time.monotonic`; `None` when the connection is open.
+        """
+        self.connect_due = math.inf if deadline is None else deadline
+        self.move(min(self.connect_due, self.token_due + self.offset))
+
+    def token(self, piece: Piece | None = None) -> bool:
+        """Note a piece. The token-idle timeout starts, or starts again, if it holds from here on.
+
+        Args:
+            piece: The piece; `None` for content that is not reasoning.
+
+        Returns:
+            Whether the idle timeouts hold.
+        """
+        call = self._call
+        if not (call.idles or call.came(piece)):
+            if call.content_at is not None:  # reasoning has come: no timeout holds until the answer itself begins
+                self.token_due = call.deadline
+            return False
+        self.byte_idle = call.timeout.byte_idle
+        self.token_due = min(call.clock() + call.timeout.token_idle, call.deadline) if self._stream else call.deadline
+        return True
 
     def due(self, now: float, /) -> float:
         """Return the deadline that holds.
@@ -53,7 +76,8 @@ class AnswerTimer(Timer):
         deadline = self.deadline
         if deadline > now:
             return deadline
-        return min(self._token_deadline(), self._extended(self.byte_due, self._call.timeout.byte_idle)) + self.offset
+        content_due = min(self._token_deadline(), self._extended(self.byte_due, self.byte_idle)) + self.offset
+        return min(content_due, self.connect_due)
 
     def token_is_late(self) -> bool:
         """Return whether no content came in time, even if other bytes did."""
@@ -66,19 +90,47 @@ class AnswerTimer(Timer):
         call = self._call
         if call.cancelled:
             return ProviderConnectionError("the call was cancelled", retryable=False)
-        if call.remaining() == 0:
-            return ProviderTimeoutError("the call's total timeout expired")
-        if self.byte_due < math.inf and call.clock() < self._token_deadline():
-            return ProviderTimeoutError(f"no byte came for {call.timeout.byte_idle:g} s (byte idle timeout)")
-        seconds = call.timeout.first_token if self._phase == "first token" else call.timeout.token_idle
-        return ProviderTimeoutError(f"no content came for {seconds:g} s ({self._phase} timeout)")
+        if self.connect_due < math.inf and call.remaining() > 0 and call.clock() < self.token_due:
+            return ProviderTimeoutError("connecting took longer than the connect timeout")
+        is_silent = self.byte_due < math.inf and call.clock() < self._token_deadline()
+        return ProviderTimeoutError(late(call, self._first, stream=self._stream, is_silent=is_silent))
 
     def _token_deadline(self) -> float:
-        if self._phase == "first token":  # the caller has nothing yet, so it holds nothing up
+        if not self._call.idles:  # the caller has nothing yet, so it holds nothing up
             return self.token_due
         return min(self._extended(self.token_due, self._call.timeout.token_idle), self._call.deadline)
 
     def _extended(self, due: float, idle: float) -> float:
         """An idle timeout counts from when the caller began to wait: a thread may read ahead of a slow caller."""
         call = self._call
-        return max(due, min(call.waiting_since, call.clock()) + idle)
+        return due if due == math.inf else max(due, min(call.waiting_since, call.clock()) + idle)
+
+
+def first_timeout(call: CallContext, *, stream: bool) -> float | None:
+    """Return the timeout of the wait for the first content, in seconds; `None` for none.
+
+    Args:
+        call: The call.
+        stream: Whether the answer is a stream.
+    """
+    return call.timeout.first_token if stream else getattr(call.timeout, "head", None)
+
+
+def late(call: CallContext, first: float | None, *, stream: bool, is_silent: bool) -> str:
+    """Return the sentence that names the timeout that expired.
+
+    Args:
+        call: The call.
+        first: The timeout of the wait for the first content, in seconds; `None` for none.
+        stream: Whether the answer is a stream.
+        is_silent: Whether the byte-idle timeout expired.
+    """
+    if call.remaining() == 0:
+        return "the call's total timeout expired"
+    if is_silent:
+        return f"no byte came for {call.timeout.byte_idle:g} s (byte idle timeout)"
+    if call.idles:
+        return f"no content came for {call.timeout.token_idle:g} s (token idle timeout)"
+    if first is None:
+        return "the call's total timeout expired"
+    return f"no content came for {first:g} s ({'first token' if stream else 'head'} timeout)"

@@ -17,7 +17,7 @@ from providerhub._values import ProviderConfig
 from providerhub._values.errors import EXCERPT_LIMIT, InvalidRequestError, ProtocolError, ProviderError
 from providerhub._values.provider import CallContext
 from providerhub.http._answer import BODY_LIMIT, ERROR_BODY_LIMIT, Answer
-from providerhub.http._answer_timer import AnswerTimer
+from providerhub.http._answer_timer import AnswerTimer, first_timeout
 from providerhub.http._connection import ActiveConnection, set_active
 from providerhub.http._endpoint import checked_bundle, checked_key, checked_proxies, checked_url
 from providerhub.http._transport import Transport
@@ -101,14 +101,13 @@ class HttpClient:
     def _exchange(self, method: str, path: str, payload: Mapping[str, Any] | None, call: CallContext, *, stream: bool) -> Answer:
         # Sockets use the system's clock; the call's clock may be a test's.
         active = ActiveConnection(time.monotonic() + call.remaining(call.timeout.connect))
-        phase = call.timeout.first_token if stream else call.timeout.total
-        timer = AnswerTimer(call, active.abort, stream=stream)
+        timer = active.timer = AnswerTimer(call, active.abort, stream=stream)
         unsubscribe = call.on_cancel(active.abort)
-        answer = Answer(call, active, timer, unsubscribe, limit=self._limit, name=self._name)
+        answer = Answer(call, active, timer, unsubscribe, limit=self._limit, name=self._name, stream=stream)
         set_active(active)
         try:
             WATCHDOG.start(timer)
-            answer.take(self._send(method, path, payload, call, phase))
+            answer.take(self._send(method, path, payload, call, first_timeout(call, stream=stream)))
             self._refuse_status(answer)
         except Exception as error:  # every exception of the transport is translated and raised again
             answer.close()
@@ -160,7 +159,7 @@ class HttpClient:
         error.__cause__ = self._showable(error.__cause__)
         return error
 
-    def _send(self, method: str, path: str, payload: Mapping[str, Any] | None, call: CallContext, phase: float) -> Any:
+    def _send(self, method: str, path: str, payload: Mapping[str, Any] | None, call: CallContext, phase: float | None) -> Any:
         body = None if payload is None else _encoded(payload)
         headers = self._headers if body is None else {**self._headers, "Content-Length": str(len(body))}
         connect, read = call.remaining(call.timeout.connect), call.remaining(phase)

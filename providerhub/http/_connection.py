@@ -1,4 +1,4 @@
-"""urllib3's connections, changed so that the connect timeout covers all addresses of a host and any thread can abort a call."""
+"""urllib3's connections, changed so that the connect timeout covers the whole connect phase and any thread can abort a call."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
+from providerhub.http._answer_timer import AnswerTimer
+from providerhub.http._racing import KEEP_ALIVE, Race, addresses_of
 from providerhub.http._response import Response
 
 LONGEST_TIMEOUT = 1e6
@@ -28,13 +30,15 @@ class ActiveConnection:
     Attributes:
         sock: The socket in use; `None` before the connect and after the call.
         response: The response that came on it; `None` before the headers.
+        timer: The timer of the answer; `None` if none watches the call.
         aborted: `abort` was called.
         failure: Why the connect failed, as a sentence for the error; otherwise empty. urllib3's own text is hard to read.
     """
 
-    __slots__ = ("_pid", "aborted", "connect_deadline", "failure", "response", "sock")
+    __slots__ = ("_pid", "aborted", "connect_deadline", "failure", "response", "sock", "timer")
 
     def __init__(self, connect_deadline: float) -> None:
+        self.timer: AnswerTimer | None = None
         self.connect_deadline = connect_deadline
         self.response: Response | None = None
         self.sock: Any = None
@@ -69,36 +73,32 @@ def set_active(active: ActiveConnection | None) -> None:
 
 
 def _connect(connection: Any, host: str, port: int, options: list[tuple[int, int, int]]) -> socket.socket:
-    """Connect to the first address of the host that answers before the connect deadline."""
+    """Connect to the address of the host that answers first, before the connect deadline."""
     active: ActiveConnection = _thread.active
+    place = f"{host}:{port}"
     try:
-        addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        addresses = addresses_of(host, port, active.connect_deadline, lambda: active.aborted)
     except socket.gaierror as error:
         active.failure = f"the name {host!r} cannot be resolved: {error.strerror}"
         raise NameResolutionError(host, connection, error) from error
-    failure: OSError | None = None
-    for family, kind, protocol, _, address in addresses:
-        left = active.connect_deadline - time.monotonic()
-        if left <= 0 or active.aborted:
-            break
-        sock = active.sock = socket.socket(family, kind, protocol)
-        try:
-            for option in options:
-                sock.setsockopt(*option)
-            sock.settimeout(min(left, LONGEST_TIMEOUT))
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        else:
-            return sock
-    if failure is None or isinstance(failure, TimeoutError):
-        msg = f"connecting to {host}:{port} took longer than the connect timeout"
-        active.failure = msg
+    except Exception as error:
+        raise _unreachable(active, connection, place, error) from error
+    with Race([*options, *KEEP_ALIVE]) as race:
+        sock = race.run(addresses, active.connect_deadline, lambda: active.aborted)
+    left = active.connect_deadline - time.monotonic()
+    if sock is not None:
+        active.sock = sock
+        sock.settimeout(min(max(left, 0.001), LONGEST_TIMEOUT))
+        return sock
+    if race.failure is None or left <= 0:
+        msg = active.failure = f"connecting to {place} took longer than the connect timeout"
         raise ConnectTimeoutError(connection, msg)
-    msg = f"cannot connect to {host}:{port}: {failure.strerror or failure}"
-    active.failure = msg
-    raise NewConnectionError(connection, msg) from failure
+    raise _unreachable(active, connection, place, race.failure) from race.failure
+
+
+def _unreachable(active: ActiveConnection, connection: Any, place: str, error: Exception) -> NewConnectionError:
+    msg = active.failure = f"cannot connect to {place}: {getattr(error, 'strerror', None) or error}"
+    return NewConnectionError(connection, msg)
 
 
 class _ReportingMixin:
@@ -162,15 +162,25 @@ class TLSConnection(_ReportingMixin, HTTPSConnection):  # type: ignore[misc]
     _duplicate: socket.socket | None = None
 
     def connect(self) -> None:
+        active: ActiveConnection = _thread.active
+        timer = active.timer
+        if timer is not None:  # a timeout of the socket holds for a single read of a proxy's answer or of the handshake
+            timer.connecting(active.connect_deadline)
         try:
             super().connect()
         finally:
             self._report()
             if self._duplicate is not None:
                 self._duplicate.close()
+        if timer is not None:
+            timer.connecting(None)
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
-        # The handshake takes the descriptor out of this socket object; a duplicate can still shut the connection down.
-        self._duplicate = _thread.active.sock = sock.dup()
+        try:
+            # The handshake takes the descriptor out of this socket object; a duplicate can still shut the connection down.
+            self._duplicate = _thread.active.sock = sock.dup()
+        except OSError:  # no descriptor is left
+            sock.close()
+            raise
         return sock

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import queue
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,10 @@ from urllib3.util import Timeout, parse_url
 from providerhub.http._connection import LONGEST_TIMEOUT, PlainConnection, TLSConnection
 
 
+IDLE_LIMIT = 60.0
+"""Seconds. A connection that was idle for longer is not used again: a gateway on the way may have forgotten it without a word."""
+
+
 class _ConnectionStack:
     """The idle connections of a pool, the latest on top, in place of `queue.LifoQueue`.
 
@@ -27,18 +32,35 @@ class _ConnectionStack:
 
     def __init__(self, maxsize: int) -> None:
         self._maxsize = maxsize
-        self._connections: list[Any] = []
+        self._connections: list[tuple[Any, float]] = []
+        self._cleaned = time.monotonic()
 
     def put(self, connection: Any, **_: Any) -> None:
         if self.full():
             raise queue.Full
-        self._connections.append(connection)
+        now = time.monotonic()
+        self._connections.append((connection, now))
+        if now - self._cleaned > IDLE_LIMIT:
+            self._cleaned = now
+            self._close_older(now - IDLE_LIMIT)
 
     def get(self, **_: Any) -> Any:
         try:
-            return self._connections.pop()
+            connection, since = self._connections.pop()
         except IndexError:
             raise queue.Empty from None
+        if connection is not None and time.monotonic() - since > IDLE_LIMIT:
+            connection.close()  # it opens itself again when it is used
+        return connection
+
+    def _close_older(self, limit: float) -> None:
+        """Close the connections that are idle since before a time. Another thread may take or add some meanwhile."""
+        for entry in [entry for entry in self._connections if entry[0] is not None and entry[1] < limit]:
+            try:
+                self._connections.remove(entry)
+            except ValueError:
+                continue  # another thread has taken it
+            entry[0].close()
 
     def full(self) -> bool:
         return len(self._connections) >= self._maxsize

@@ -1,0 +1,198 @@
+"""Opens a TCP connection to a host with several addresses, within one deadline for the look-up and all connects.
+
+RFC 8305, "Happy Eyeballs": the addresses are tried in turns of the families, each a moment after the one before it, and the first
+to connect wins. So an address that swallows packets costs a moment and not the whole phase.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import os
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+Address = tuple[Any, ...]
+"""One entry of `socket.getaddrinfo`."""
+
+_NEXT_ADDRESS = 0.25
+"""Seconds until the next address is tried beside the earlier ones (RFC 8305, section 8)."""
+
+_LOOK = 0.05
+"""Seconds between two looks whether the call is aborted."""
+
+KEEP_ALIVE: tuple[tuple[int, int, int], ...] = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        # TCP_KEEPALIVE is the name of TCP_KEEPIDLE on macOS.
+        for name, value in (("TCP_KEEPIDLE", 45), ("TCP_KEEPALIVE", 45), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+        if hasattr(socket, name)
+    ),
+)
+"""Socket options. A gateway forgets a silent connection after a minute or more, and a model may think for longer: a probe after
+45 s keeps the way open, and finds a dead one within two minutes."""
+
+
+class _Lookup(threading.Thread):
+    """One look-up in a thread of its own, since the system's function has no timeout. Calls for the same host share it."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(name="providerhub-lookup", daemon=True)
+        self._place = host, port
+        self.done = threading.Event()
+        self.found: list[Address] = []
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self.found = _looked_up(*self._place)
+        except Exception as error:  # a name may also be one that no encoding knows
+            self.error = error
+        finally:
+            _lookups.pop(self._place, None)
+            self.done.set()
+
+
+_lookups: dict[tuple[str, int], _Lookup] = {}
+"""The look-ups that run now. A name server that is silent so keeps one thread for each host, and not one for each call."""
+
+if hasattr(os, "register_at_fork"):  # absent on Windows
+    os.register_at_fork(after_in_child=_lookups.clear)  # their threads run in the parent only
+
+
+def addresses_of(host: str, port: int, deadline: float, aborted: Callable[[], bool]) -> list[Address]:
+    """Look a host up.
+
+    Args:
+        host: A name or an IP address.
+        port: The port to connect to.
+        deadline: When the look-up must end, in seconds of `time.monotonic`.
+        aborted: Returns whether the call is aborted; then the look-up ends early.
+
+    Returns:
+        The addresses, one family after the other in turns; empty at the deadline or after an abort.
+
+    Raises:
+        OSError: The host has no address, or the system cannot look it up now.
+        RuntimeError: No thread can be started.
+    """
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        pass
+    else:
+        return _looked_up(host, port)
+    running = _lookups.get((host, port))
+    if running is None:
+        running = _Lookup(host, port)
+        running.start()
+        _lookups[host, port] = running
+        if running.done.is_set():
+            _lookups.pop((host, port), None)
+    while not running.done.wait(max(0.0, min(_LOOK, deadline - time.monotonic()))):
+        if aborted() or time.monotonic() >= deadline:
+            return []
+    if running.error is not None:
+        raise running.error
+    return running.found
+
+
+def _looked_up(host: str, port: int) -> list[Address]:
+    found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    families = list(dict.fromkeys(entry[0] for entry in found))
+    turns = itertools.zip_longest(*([entry for entry in found if entry[0] == family] for family in families))
+    return [entry for turn in turns for entry in turn if entry is not None]
+
+
+class Race:
+    """Connects to several addresses at once. Use it in a `with` block; the block's end closes all sockets but the winner.
+
+    Args:
+        options: Socket options to set before each connect.
+
+    Attributes:
+        failure: The error of the last address that failed.
+    """
+
+    def __init__(self, options: list[tuple[int, int, int]]) -> None:
+        self._options = options
+        # `poll` needs no descriptor of its own, and knows descriptors of any number.
+        self._selector = selectors.PollSelector() if hasattr(selectors, "PollSelector") else selectors.SelectSelector()
+        self.failure: OSError | None = None
+
+    def run(self, addresses: list[Address], deadline: float, aborted: Callable[[], bool]) -> socket.socket | None:
+        """Return the first socket that connects.
+
+        Args:
+            addresses: The addresses, the preferred one first.
+            deadline: When the race ends, in seconds of `time.monotonic`.
+            aborted: Returns whether the call is aborted; then the race ends early.
+
+        Returns:
+            The connected socket, which does not block; `None` if there is none by the deadline.
+        """
+        left = iter(addresses)
+        # A phase that is short is shared by all addresses.
+        turn = min(_NEXT_ADDRESS, (deadline - time.monotonic()) / max(1, len(addresses)))
+        following = time.monotonic()
+        while not aborted():
+            now = time.monotonic()
+            if now >= deadline:
+                break
+            if now >= following or not self._selector.get_map():
+                entry = next(left, None)
+                if entry is None and not self._selector.get_map():
+                    break
+                following = deadline if entry is None else now + turn
+                winner = None if entry is None else self._begun(entry)
+            else:
+                failed = self.failure
+                winner = self._ready(min(_LOOK, deadline - now, following - now))
+                following = following if self.failure is failed else now  # the turn of one that failed is over
+            if winner is not None:
+                return winner
+        return None
+
+    def __enter__(self) -> Race:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for key in list(self._selector.get_map().values()):
+            key.fileobj.close()  # type: ignore[union-attr]  # always a socket
+        self._selector.close()
+
+    def _begun(self, entry: Address) -> socket.socket | None:
+        """Begin to connect. Return the socket if it is connected already, as a loopback address may be."""
+        sock = None
+        try:
+            sock = socket.socket(*entry[:3])
+            for option in self._options:
+                sock.setsockopt(*option)
+            sock.setblocking(False)
+            sock.connect(entry[4])
+        except BlockingIOError:
+            self._selector.register(sock, selectors.EVENT_WRITE)  # type: ignore[arg-type]  # a socket that connects exists
+        except OSError as error:
+            self.failure = error
+            if sock is not None:
+                sock.close()
+        else:
+            return sock
+        return None
+
+    def _ready(self, seconds: float) -> socket.socket | None:
+        for key, _ in self._selector.select(seconds):
+            sock: socket.socket = key.fileobj  # type: ignore[assignment]  # always a socket
+            self._selector.unregister(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if not code:
+                return sock
+            self.failure = OSError(code, os.strerror(code))
+            sock.close()
+        return None
+
