@@ -39,7 +39,7 @@ class OpenAIChatProvider:
     def __init__(self, config: ProviderConfig) -> None:
         self.config = config
         self.http = HttpClient(config)
-        if (config.url or "").rstrip("/").endswith("/v1"):
+        if (config.url or "").partition("?")[0].rstrip("/").endswith("/v1"):
             # Many services document their address with the version at its end.
             self.path = self.path.removeprefix("/v1")
 
@@ -110,11 +110,13 @@ class OpenAIChatProvider:
 
     def _events(self, answer: Answer, call: CallContext, kind: str) -> Iterator[Piece]:
         reading = self.reading(call, kind)
+        idles = False
         for data in answer:
             given = None
             for given in reading.pieces(data):
                 yield given
-            if given is not None:
+                idles = idles or answer.token(given)
+            if idles and given is not None:
                 # Once for all pieces of a read: the token-idle timeout is checked at the next read.
                 answer.token()
             if reading.done:

@@ -10,7 +10,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from providerhub._rules.mapping import chained, map_exception
-from providerhub._values.errors import CallerError, ProtocolError, ProviderConnectionError, ProviderError, ProviderTimeoutError
+from providerhub._values.errors import (
+    AttemptError,
+    CallerError,
+    ProtocolError,
+    ProviderConnectionError,
+    ProviderError,
+    ProviderTimeoutError,
+)
 from providerhub._values.provider import CallContext, Piece
 from providerhub.http._answer_timer import AnswerTimer
 from providerhub.http._connection import ActiveConnection
@@ -85,11 +92,11 @@ class Answer:
         """Restart the token-idle timeout. Call this after each yielded piece.
 
         Args:
-            piece: The piece that was yielded; `None`, the default, for content that is not reasoning. Until such content has come,
-                a piece without content starts nothing, and reasoning only where the call does not expect it.
+            piece: The piece that was yielded; `None`, the default, for content that is not reasoning. A piece without content does
+                not start the timeout, nor does reasoning where the call expects it.
 
         Returns:
-            Whether the idle timeouts hold from now on. Then the piece needs not be given any more.
+            Whether the idle timeouts hold from now on. Then the piece need not be given any more.
         """
         return self._timer.token(piece)
 
@@ -181,6 +188,10 @@ class Answer:
         mapped = map_exception(error, provider=self._name, model="")
         if isinstance(mapped, ProviderTimeoutError) and not self._active.failure:
             return self._timer.error()  # the socket's own timeout was faster; its text does not name the phase
+        return self._explained(error, mapped)
+
+    def _explained(self, error: Exception, mapped: AttemptError) -> AttemptError:
+        """Say in plain words how the connection failed."""
         if not self.status and _is_garbage(error):
             return ProtocolError("the server does not speak HTTP; check the configured url")
         if self._active.failure:

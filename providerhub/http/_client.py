@@ -19,24 +19,35 @@ from providerhub._values.provider import CallContext
 from providerhub.http._answer import BODY_LIMIT, ERROR_BODY_LIMIT, Answer
 from providerhub.http._answer_timer import AnswerTimer, first_timeout
 from providerhub.http._connection import ActiveConnection, set_active
-from providerhub.http._endpoint import checked_bundle, checked_key, checked_proxies, checked_url
+from providerhub.http._endpoint import (
+    checked_bundle,
+    checked_certificate,
+    checked_key,
+    checked_proxies,
+    checked_url,
+    joined,
+    shown,
+)
 from providerhub.http._transport import Transport
 from providerhub.http._watchdog import WATCHDOG
+
+_Sent = tuple[str, str, dict[str, str], bytes | None]
+"""A request: method, path, headers and body."""
 
 
 class HttpClient:
     """Sends requests to one service. Thread-safe. Connections are kept open between calls, separately in each process.
 
     Args:
-        config: The instance's configuration. Its url, key, proxies and ca_bundle are used.
-        headers: Headers to add to every request; default none.
+        config: The instance's configuration. Its url, key, headers, proxies, ca_bundle and client certificate are used.
+        headers: Headers to add to every request; default none. The headers of `config` outrank them.
         key_header: The header that carries the key. `"Authorization"`, the default, carries it as a bearer token; any other
             header carries the key alone.
         body_limit: The most decoded bytes of one answer; default 64 MiB.
 
     Raises:
-        ConfigurationError: The url is missing or not valid, the key, a proxy or the ca_bundle cannot be used, or the key would be
-            sent unencrypted.
+        ConfigurationError: The url is missing or not valid; the key, a proxy, the ca_bundle or the client certificate cannot be
+            used; or the key would be sent unencrypted.
     """
 
     def __init__(
@@ -51,28 +62,42 @@ class HttpClient:
         self._url = checked_url(config)
         self._key = checked_key(config)
         self._verify: bool | str = checked_bundle(config)
+        self._certificate = checked_certificate(config)
         self._proxies = checked_proxies(config)
         self._limit = body_limit
-        self._headers = {
-            "Content-Type": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "providerhub",
-            **(headers or {}),
-        }
+        own = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "providerhub"}
+        self._headers = merged(own, headers or {}, config.headers)
         if self._key and key_header.lower() not in {name.lower() for name in self._headers}:
             self._headers[key_header] = f"Bearer {self._key}" if key_header == "Authorization" else self._key
         self._lock = threading.Lock()
         self._transport: Transport | None = None
         self._pid = 0
 
-    def post(self, path: str, payload: Mapping[str, Any], call: CallContext, *, stream: bool) -> Answer:
+    def address(self, path: str) -> str:
+        """Return the whole address of a path.
+
+        Args:
+            path: Appended to the configured url, in front of the url's query.
+        """
+        return joined(self._url, path)
+
+    def post(
+        self,
+        path: str,
+        payload: Mapping[str, Any],
+        call: CallContext,
+        *,
+        stream: bool,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Send a POST request and wait for the headers of the answer.
 
         Args:
-            path: Appended to the configured url.
+            path: Appended to the configured url, in front of the url's query.
             payload: Sent as the JSON body.
-            call: The call: its timeouts and whether it is cancelled.
+            call: The call: its timeouts, its headers, and whether it is cancelled.
             stream: Whether the answer is a stream, so that the first-token and token-idle timeouts apply.
+            headers: Headers for this request, which outrank those of the client. Default none.
 
         Returns:
             The answer. Use it in a `with` block.
@@ -81,7 +106,9 @@ class HttpClient:
             ProviderError: The service refused or the exchange failed. The error does not contain the key.
             InvalidRequestError: `payload` cannot be written as JSON.
         """
-        return self._exchange("POST", path, payload, call, stream=stream)
+        body = _encoded(payload)
+        sent = merged(self._headers, call.headers, headers or {}, {"Content-Length": str(len(body))})
+        return self._exchange(("POST", path, sent, body), call, stream=stream)
 
     def get(self, path: str, call: CallContext) -> Answer:
         """Send a GET request, such as one for the list of models, and wait for the headers of the answer.
@@ -96,9 +123,10 @@ class HttpClient:
         Raises:
             ProviderError: The service refused or the exchange failed. The error does not contain the key.
         """
-        return self._exchange("GET", path, None, call, stream=False)
+        sent = merged(self._headers, call.headers) if call.headers else self._headers
+        return self._exchange(("GET", path, sent, None), call, stream=False)
 
-    def _exchange(self, method: str, path: str, payload: Mapping[str, Any] | None, call: CallContext, *, stream: bool) -> Answer:
+    def _exchange(self, request: _Sent, call: CallContext, *, stream: bool) -> Answer:
         # Sockets use the system's clock; the call's clock may be a test's.
         active = ActiveConnection(time.monotonic() + call.remaining(call.timeout.connect))
         timer = active.timer = AnswerTimer(call, active.abort, stream=stream)
@@ -107,8 +135,8 @@ class HttpClient:
         set_active(active)
         try:
             WATCHDOG.start(timer)
-            answer.take(self._send(method, path, payload, call, first_timeout(call, stream=stream)))
-            self._refuse_status(answer)
+            answer.take(self._send(request, call, first_timeout(call, stream=stream)))
+            self._refuse_status(answer, request)
         except Exception as error:  # every exception of the transport is translated and raised again
             answer.close()
             found = self._classed(error, answer)
@@ -159,13 +187,11 @@ class HttpClient:
         error.__cause__ = self._showable(error.__cause__)
         return error
 
-    def _send(self, method: str, path: str, payload: Mapping[str, Any] | None, call: CallContext, phase: float | None) -> Any:
-        body = None if payload is None else _encoded(payload)
-        headers = self._headers if body is None else {**self._headers, "Content-Length": str(len(body))}
+    def _send(self, request: _Sent, call: CallContext, phase: float | None) -> Any:
         connect, read = call.remaining(call.timeout.connect), call.remaining(phase)
         while True:
             try:
-                return self._opened().exchange(method, path, headers, body, connect=max(connect, 0.001), read=max(read, 0.001))
+                return self._opened().exchange(*request, connect=max(connect, 0.001), read=max(read, 0.001))
             except ClosedPoolError:
                 continue  # another thread has closed the pool; nothing was sent, and the next pool is a new one
 
@@ -176,11 +202,14 @@ class HttpClient:
             with self._lock:
                 if self._transport is None or self._pid != pid:
                     # A forked child leaves the parent's sockets alone: two processes on one connection would mix their answers.
-                    self._transport, self._pid = Transport(self._url, verify=self._verify, proxies=self._proxies), pid
+                    self._transport, self._pid = self._made(), pid
                 transport = self._transport
         return transport
 
-    def _refuse_status(self, answer: Answer) -> None:
+    def _made(self) -> Transport:
+        return Transport(self._url, verify=self._verify, proxies=self._proxies, certificate=self._certificate)
+
+    def _refuse_status(self, answer: Answer, request: _Sent) -> None:
         status = answer.status
         if 200 <= status < 300:
             return
@@ -188,7 +217,8 @@ class HttpClient:
             msg = f"HTTP {status}: a redirect, which is not followed; correct the configured url"
             raise ProtocolError(msg, status=status)
         body = answer.peek(ERROR_BODY_LIMIT)
-        raise error_from_status(status, answer.headers, self.redact(body.decode("utf-8", "replace")))
+        asked = f"{request[0]} {shown(self.address(request[1]))}"
+        raise error_from_status(status, answer.headers, self.redact(body.decode("utf-8", "replace")), asked=asked)
 
     def _showable(self, error: BaseException | None) -> BaseException | None:
         """Return the error, or `None` if it or an error that led to it contains the key. A traceback shows all of them."""
@@ -197,6 +227,21 @@ class HttpClient:
     def _classed(self, error: Exception, answer: Answer) -> Exception:
         found = answer.classed(error)
         return self.redacted(found) if isinstance(found, ProviderError) else found
+
+
+def merged(*headers: Mapping[str, str]) -> dict[str, str]:
+    """Return all headers together. A later one replaces an earlier one of the same name, in any case of its letters.
+
+    Args:
+        *headers: Headers by name, those that outrank the others last.
+    """
+    found: dict[str, str] = {}
+    names: dict[str, str] = {}
+    for name, value in (item for some in headers for item in some.items()):
+        found.pop(names.get(name.lower(), ""), None)
+        names[name.lower()] = name
+        found[name] = value
+    return found
 
 
 def _encoded(payload: Mapping[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 from urllib.parse import urlsplit
@@ -42,13 +43,34 @@ def checked_bundle(config: ProviderConfig) -> bool | str:
     return config.ca_bundle or True
 
 
+def checked_certificate(config: ProviderConfig) -> tuple[str, str] | None:
+    """Return the files of the client's certificate and its key; `None` if the client shows no certificate."""
+    if config.client_key and not config.client_cert:
+        msg = f"provider {config.name!r}: client_key is set without client_cert; set both"
+        raise ConfigurationError(msg)
+    if not config.client_cert:
+        return None
+    files = {"client_cert": config.client_cert, "client_key": config.client_key or config.client_cert}
+    for setting, file in files.items():
+        if not os.path.isfile(file):  # noqa: PTH113 -- importing pathlib would slow the start
+            msg = f"provider {config.name!r}: {setting} {file} does not exist; set it to a PEM file"
+            raise ConfigurationError(msg)
+    return files["client_cert"], files["client_key"]
+
+
 def checked_proxies(config: ProviderConfig) -> dict[str, str]:
     for scheme, proxy in config.proxies.items():
-        try:
-            usable = bool(parse_url(proxy if "://" in proxy else f"http://{proxy}").host) and not _has_space(proxy)
-        except ValueError:
-            usable = False
-        if not usable:  # the proxy itself is not shown: it may hold a password
+        kind = ""
+        with contextlib.suppress(ValueError):
+            parts = parse_url(proxy if "://" in proxy else f"http://{proxy}")
+            kind = (parts.scheme or "") if parts.host and not _has_space(proxy) else ""
+        if kind not in {"http", "https", ""}:
+            msg = (
+                f"provider {config.name!r}: the proxy for {scheme} is a {kind} proxy; only http and https proxies are "
+                "supported: set an http proxy, such as one that forwards to it"
+            )
+            raise ConfigurationError(msg)
+        if not kind:  # the proxy itself is not shown: it may hold a password
             msg = f"provider {config.name!r}: the proxy for {scheme} is not a valid address; write it as http://host:port"
             raise ConfigurationError(msg)
     return dict(config.proxies)
@@ -67,10 +89,34 @@ def checked_url(config: ProviderConfig) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or _has_space(parts.netloc):
         msg = f"provider {config.name!r}: the url must begin with https:// or http:// and name a host"
         raise ConfigurationError(msg)
-    if parts.scheme == "http" and config.api_key and not is_loopback(parts.hostname):
-        msg = f"provider {config.name!r}: a key is not sent unencrypted to {parts.hostname}; use https"
+    if parts.fragment:
+        msg = f"provider {config.name!r}: the url has a part after '#', which is never sent; remove it"
         raise ConfigurationError(msg)
-    return config.url.rstrip("/")
+    if parts.scheme == "http" and config.api_key and not config.allow_http and not is_loopback(parts.hostname):
+        msg = f"provider {config.name!r}: a key is not sent unencrypted to {parts.hostname}; use https, or set allow_http"
+        raise ConfigurationError(msg)
+    return joined(config.url, "")
+
+
+def joined(url: str, path: str) -> str:
+    """Append a path to an address. A query of the address stays at the end, before that of the path.
+
+    Args:
+        url: The address.
+        path: The path, with or without a query; empty for the address alone.
+    """
+    base, _, query = url.partition("?")
+    own, _, more = path.partition("?")
+    queries = "&".join(part for part in (query, more) if part)
+    return f"{base.rstrip('/')}{own}{'?' if queries else ''}{queries}"
+
+
+def shown(url: str) -> str:
+    """Return an address for an error message: without its query and its password, which may hold keys."""
+    base = url.partition("?")[0]
+    scheme, separator, rest = base.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}"
 
 
 def _has_space(text: str) -> bool:

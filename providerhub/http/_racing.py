@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 Address = tuple[Any, ...]
 """One entry of `socket.getaddrinfo`."""
@@ -158,7 +158,7 @@ class Race:
                 return winner
         return None
 
-    def __enter__(self) -> Race:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -173,7 +173,7 @@ class Race:
             sock = socket.socket(*entry[:3])
             for option in self._options:
                 sock.setsockopt(*option)
-            sock.setblocking(False)
+            sock.settimeout(0)
             sock.connect(entry[4])
         except BlockingIOError:
             self._selector.register(sock, selectors.EVENT_WRITE)  # type: ignore[arg-type]  # a socket that connects exists
@@ -195,4 +195,3 @@ class Race:
             self.failure = OSError(code, os.strerror(code))
             sock.close()
         return None
-

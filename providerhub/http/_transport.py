@@ -17,7 +17,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Timeout, parse_url
 
 from providerhub.http._connection import LONGEST_TIMEOUT, PlainConnection, TLSConnection
-
+from providerhub.http._endpoint import joined
 
 IDLE_LIMIT = 60.0
 """Seconds. A connection that was idle for longer is not used again: a gateway on the way may have forgotten it without a word."""
@@ -103,18 +103,30 @@ class Transport:
     """The pool of connections to one service.
 
     Args:
-        url: The service's address, without a slash at its end. Paths are appended to it.
+        url: The service's address, without a slash at its end. Paths are appended to it, in front of its query.
         verify: `True` verifies certificates against certifi's bundle; a path names a file or folder of certificates instead.
         proxies: Proxy addresses by scheme, in the form that requests accepts; `None` for a direct connection.
+        certificate: Files of the client's certificate and its key; `None` to show none.
 
     Raises:
         requests.RequestException: The address or the proxy is not valid.
     """
 
-    def __init__(self, url: str, *, verify: bool | str = True, proxies: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        verify: bool | str = True,
+        proxies: Mapping[str, str] | None = None,
+        certificate: tuple[str, str] | None = None,
+    ) -> None:
         self._url = url
         # One pool for all paths: a service may have a path for each model.
-        self._pool, self._target_of = _proxied(url, verify=verify, proxies=proxies) if proxies else _direct(url, verify=verify)
+        self._pool, self._target_of = (
+            _proxied(url, verify=verify, proxies=proxies, certificate=certificate)
+            if proxies
+            else _direct(url, verify=verify, certificate=certificate)
+        )
         self._targets: dict[str, str] = {}
 
     def exchange(
@@ -151,7 +163,7 @@ class Transport:
         """Return the path in the form that the request line needs."""
         if len(self._targets) >= _MAX_TARGETS:
             self._targets.clear()
-        target = self._targets[path] = self._target_of(self._url + path)
+        target = self._targets[path] = self._target_of(joined(self._url, path))
         return target
 
 
@@ -159,17 +171,19 @@ _Route = tuple[Any, Callable[[str], str]]
 """A pool, and a function that turns an address into the target of a request that goes through it."""
 
 
-def _direct(url: str, *, verify: bool | str) -> _Route:
+def _direct(url: str, *, verify: bool | str, certificate: tuple[str, str] | None) -> _Route:
     parts = parse_url(url)
     trusted = certifi.where() if isinstance(verify, bool) else verify
     place = "ca_cert_dir" if os.path.isdir(trusted) else "ca_certs"  # noqa: PTH112 -- importing pathlib would slow the start
     secure: dict[str, Any] = {"cert_reqs": "CERT_REQUIRED", place: trusted} if parts.scheme == "https" else {}
+    if secure and certificate is not None:
+        secure["cert_file"], secure["key_file"] = certificate
     manager = PoolManager(num_pools=1, maxsize=_MAX_IDLE, **secure)
     manager.pool_classes_by_scheme = _POOLS
     return manager.connection_from_host(parts.host, parts.port, parts.scheme), lambda whole: parse_url(whole).request_uri
 
 
-def _proxied(url: str, *, verify: bool | str, proxies: Mapping[str, str]) -> _Route:
+def _proxied(url: str, *, verify: bool | str, proxies: Mapping[str, str], certificate: tuple[str, str] | None) -> _Route:
     from requests import PreparedRequest  # requests is slow to import; only proxies need it
     from requests.adapters import HTTPAdapter
     from requests.utils import select_proxy
@@ -187,5 +201,5 @@ def _proxied(url: str, *, verify: bool | str, proxies: Mapping[str, str]) -> _Ro
         adapter.proxy_manager_for(proxy).pool_classes_by_scheme = _POOLS
     adapter.poolmanager.pool_classes_by_scheme = _POOLS
     pool = adapter.get_connection_with_tls_context(prepared(url), verify, proxies=proxies)
-    adapter.cert_verify(pool, url, verify, None)  # type: ignore[no-untyped-call]
+    adapter.cert_verify(pool, url, verify, certificate)  # type: ignore[no-untyped-call]
     return pool, lambda whole: adapter.request_url(prepared(whole), proxies)

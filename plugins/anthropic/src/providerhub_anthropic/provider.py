@@ -72,7 +72,7 @@ class Anthropic:
                 for data in answer:
                     for piece in reading.pieces(data):
                         yield piece
-                        answer.token()
+                        answer.token(piece)
                     if reading.done:
                         answer.finished()
                         break
@@ -155,7 +155,7 @@ def _client(config: ProviderConfig) -> HttpClient:
 
 def _prefix(config: ProviderConfig) -> str:
     """Return the path's version, or nothing if the configured url ends with it."""
-    return "" if (config.url or "").rstrip("/").endswith("/v1") else "/v1"
+    return "" if (config.url or "").partition("?")[0].rstrip("/").endswith("/v1") else "/v1"
 
 
 def _count(config: ProviderConfig, name: str, otherwise: int) -> int:
