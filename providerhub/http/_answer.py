@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from http.client import HTTPException, IncompleteRead
@@ -34,6 +35,9 @@ BODY_LIMIT = 64 * 1024 * 1024
 
 _BLANK = b" \t\r\n"
 """White space, which some services send to keep the connection open until the answer is ready."""
+
+_REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
+"""The text of `http.client` for a proxy that does not connect to the service."""
 
 _END_WAIT = 0.02
 """Seconds to wait for the body's end after the protocol's end mark."""
@@ -92,8 +96,8 @@ class Answer:
         """Restart the token-idle timeout. Call this after each yielded piece.
 
         Args:
-            piece: The piece that was yielded; `None`, the default, for content that is not reasoning. A piece without content does
-                not start the timeout, nor does reasoning where the call expects it.
+            piece: The piece that was yielded; `None`, the default, for content that is not reasoning. A piece without content
+                does not start the timeout, nor does reasoning where the call expects it.
 
         Returns:
             Whether the idle timeouts hold from now on. Then the piece need not be given any more.
@@ -192,6 +196,12 @@ class Answer:
 
     def _explained(self, error: Exception, mapped: AttemptError) -> AttemptError:
         """Say in plain words how the connection failed."""
+        refused = next((found for link in chained(error) if (found := _REFUSED_TUNNEL.search(str(link)))), None)
+        if refused is not None and not self.status:
+            fix = ": check the user name and the password in `proxies`" if refused[1] == "407" else ""
+            return ProviderConnectionError(
+                f"HTTP {refused[1]}: the proxy refuses the request{fix}", status=int(refused[1]), retryable=False
+            )
         if not self.status and _is_garbage(error):
             return ProtocolError("the server does not speak HTTP; check the configured url")
         if self._active.failure:

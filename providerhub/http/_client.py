@@ -206,19 +206,29 @@ class HttpClient:
                 transport = self._transport
         return transport
 
+    def refusal(self, method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """Return the error for a refused request, without the key. A plugin with a transport of its own uses it too.
+
+        Args:
+            method: The method of the request, such as `"POST"`.
+            path: The path of the request, without the configured url.
+            status: The HTTP status, which is not a success.
+            headers: The headers of the answer.
+            body: The beginning of the answer's body.
+        """
+        if 300 <= status < 400:
+            msg = f"HTTP {status}: a redirect, which is not followed; correct the configured url"
+            return ProtocolError(msg, status=status)
+        asked = f"{method} {shown(self.address(path))}"
+        return error_from_status(status, headers, self.redact(body.decode("utf-8", "replace")), asked=self.redact(asked))
+
     def _made(self) -> Transport:
         return Transport(self._url, verify=self._verify, proxies=self._proxies, certificate=self._certificate)
 
     def _refuse_status(self, answer: Answer, request: _Sent) -> None:
-        status = answer.status
-        if 200 <= status < 300:
-            return
-        if 300 <= status < 400:
-            msg = f"HTTP {status}: a redirect, which is not followed; correct the configured url"
-            raise ProtocolError(msg, status=status)
-        body = answer.peek(ERROR_BODY_LIMIT)
-        asked = f"{request[0]} {shown(self.address(request[1]))}"
-        raise error_from_status(status, answer.headers, self.redact(body.decode("utf-8", "replace")), asked=asked)
+        if not 200 <= answer.status < 300:
+            body = b"" if 300 <= answer.status < 400 else answer.peek(ERROR_BODY_LIMIT)
+            raise self.refusal(request[0], request[1], answer.status, answer.headers, body)
 
     def _showable(self, error: BaseException | None) -> BaseException | None:
         """Return the error, or `None` if it or an error that led to it contains the key. A traceback shows all of them."""

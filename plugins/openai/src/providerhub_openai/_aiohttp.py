@@ -6,6 +6,8 @@ of rows 23 and 27 of the fault matrix fail.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from functools import partial
 from typing import Any
 
@@ -13,6 +15,17 @@ from aiohttp import ClientResponse, TCPConnector
 from aiohttp.client_proto import ResponseHandler
 
 _END_OF_HEAD = b"\r\n\r\n"
+
+_KEEP_ALIVE: tuple[tuple[int, int, int], ...] = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        # TCP_KEEPALIVE is the name of TCP_KEEPIDLE on macOS.
+        for name, value in (("TCP_KEEPIDLE", 45), ("TCP_KEEPALIVE", 45), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+        if hasattr(socket, name)
+    ),
+)
+"""Socket options, as in `providerhub.http`: a gateway forgets a silent connection after a minute or more."""
 
 
 class Response(ClientResponse):
@@ -27,7 +40,7 @@ class Response(ClientResponse):
 
 
 class Connector(TCPConnector):
-    """A connector whose connections pass the head on by itself.
+    """A connector whose connections pass the head on by itself, and are kept alive.
 
     Args:
         **options: The arguments of `TCPConnector`.
@@ -35,13 +48,43 @@ class Connector(TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = partial(_Handler, loop=self._loop)  # type: ignore[assignment]  # a `partial` of a subclass
+        self._transports: set[Any] = set()
+        self._factory = partial(_Handler, self._transports, loop=self._loop)  # type: ignore[assignment]  # a `partial`
+
+    def drop(self) -> None:
+        """Close the sockets. Call this after the event loop has ended: the transports' own `close` needs it."""
+        for transport in tuple(self._transports):
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                transport.abort()
+            # Under TLS, the socket belongs to another transport. Those of uvloop end with their loop, and have no such step.
+            base = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
+            lost = getattr(base, "_call_connection_lost", None)
+            with contextlib.suppress(Exception):
+                if lost is not None:
+                    lost(None)
+        self._transports.clear()
 
 
 class _Handler(ResponseHandler):
     """Passes a head to the parser before the body of the same read, since a broken chunk in the body would lose the head too."""
 
     _in_head = True
+
+    def __init__(self, transports: set[Any], **options: Any) -> None:
+        super().__init__(**options)
+        self._transports = transports
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._transports.add(transport)
+        sock = transport.get_extra_info("socket")
+        for option in _KEEP_ALIVE if sock is not None else ():
+            with contextlib.suppress(OSError):  # a transport without TCP
+                sock.setsockopt(*option)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._transports.discard(self.transport)
+        super().connection_lost(exc)
 
     def set_response_params(self, **options: Any) -> None:
         self._in_head = True

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from providerhub import (
     CallContext,
     CallerError,
+    Event,
     ProtocolError,
     ProviderConnectionError,
     ProviderError,
@@ -16,6 +18,9 @@ from providerhub import (
 )
 from providerhub_openai._failures import mapped
 from providerhub_openai._timer import LoopTimer
+
+_BLANK = b" \t\r\n"
+"""White space, which some services send to keep the connection open until the answer is ready."""
 
 _END_WAIT = 0.02
 """Seconds to wait for the body's end after the protocol's end mark."""
@@ -37,8 +42,8 @@ class AsyncAnswer:
     """
 
     __slots__ = (
-        "_call", "_complete", "_connection_closed", "_content", "_cut", "_limit", "_phase", "_response", "_size", "_stream",
-        "_timer", "_token_due", "_unsubscribe", "headers", "status",
+        "_byte_idle", "_call", "_complete", "_connection_closed", "_content", "_cut", "_first", "_limit", "_response", "_size",
+        "_stream", "_timer", "_token_due", "_unsubscribe", "headers", "status",
     )  # fmt: skip
 
     def __init__(self, call: CallContext, timer: LoopTimer, unsubscribe: Callable[[], None], limit: int, *, stream: bool) -> None:
@@ -53,8 +58,9 @@ class AsyncAnswer:
         self._cut = False
         self._complete = False
         self._size = 0
-        self._token_due = call.started + call.timeout.first_token if stream else call.deadline
-        self._phase = "first token"
+        self._first = first_timeout(call, stream=stream)
+        self._token_due = call.deadline if self._first is None else call.started + self._first
+        self._byte_idle = math.inf
         self.status = 0
         self.headers: Mapping[str, str] = {}
 
@@ -88,11 +94,19 @@ class AsyncAnswer:
             self._cut = True
             content.feed_eof()
 
-    def token(self) -> None:
-        """Restart the token-idle timeout. Call this after each yielded piece of content."""
-        if self._stream:
-            self._phase = "token idle"
-            self._token_due = self._call.clock() + self._call.timeout.token_idle
+    def token(self, piece: str | Event | None = None) -> None:
+        """Restart the token-idle timeout. Call this after each yielded piece.
+
+        Args:
+            piece: The piece that was yielded; `None`, the default, for content that is not reasoning. A piece without content
+                does not start the timeout, nor does reasoning where the call expects it.
+        """
+        call = self._call
+        if call.idles or call.came(piece):
+            self._byte_idle = call.timeout.byte_idle
+            self._token_due = call.clock() + call.timeout.token_idle if self._stream else call.deadline
+        elif call.content_at is not None:  # reasoning has come: no timeout holds until the answer itself begins
+            self._token_due = call.deadline
 
     async def next(self) -> bytes:
         """Return the body's next bytes as they come; empty at its end.
@@ -106,7 +120,7 @@ class AsyncAnswer:
         timer.expired = timer.expired or now > due
         if timer.is_over():
             raise self._ended()
-        timer.move(min(due, now + call.timeout.byte_idle))
+        timer.move(min(due, now + self._byte_idle))
         failure: Exception | None = None
         try:
             data: bytes = await self._content.readany()
@@ -124,6 +138,8 @@ class AsyncAnswer:
         if self._size > self._limit:
             msg = f"the answer is larger than {self._limit} bytes"
             raise ProtocolError(msg)
+        if not self._stream and not call.idles and data.strip(_BLANK):
+            self.token()
         # While the caller holds what is returned, only the total timeout runs.
         timer.move(total)
         return data
@@ -153,6 +169,7 @@ class AsyncAnswer:
             limit: The most bytes to return.
         """
         found = bytearray()
+        self._byte_idle = self._call.timeout.byte_idle
         with contextlib.suppress(ProviderError):
             while len(found) < limit and (data := await self.next()):
                 found += data
@@ -210,10 +227,22 @@ class AsyncAnswer:
             return ProviderConnectionError("the call was cancelled", retryable=False)
         if call.remaining() == 0:
             return ProviderTimeoutError("the call's total timeout expired")
-        if call.clock() < self._token_due and self.status:
+        if self._byte_idle < math.inf and call.clock() < self._token_due:
             return ProviderTimeoutError(f"no byte came for {call.timeout.byte_idle:g} s (byte idle timeout)")
-        seconds = call.timeout.first_token if self._phase == "first token" else call.timeout.token_idle
-        return ProviderTimeoutError(f"no content came for {seconds:g} s ({self._phase} timeout)")
+        if call.idles:
+            return ProviderTimeoutError(f"no content came for {call.timeout.token_idle:g} s (token idle timeout)")
+        phase = "first token" if self._stream else "head"
+        return ProviderTimeoutError(f"no content came for {self._first:g} s ({phase} timeout)")
+
+
+def first_timeout(call: CallContext, *, stream: bool) -> float | None:
+    """Return the timeout of the wait for the first content, in seconds; `None` for none.
+
+    Args:
+        call: The call.
+        stream: Whether the answer is a stream. If it is not, the timeout is that of its first byte that is not white space.
+    """
+    return call.timeout.first_token if stream else getattr(call.timeout, "head", None)
 
 
 def _retrieved(closed: Any) -> None:

@@ -10,14 +10,22 @@ import contextlib
 import io
 import json
 import math
+import sys
 import weakref
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from providerhub import CallContext, InvalidRequestError, ProtocolError, ProviderConfig, ProviderError, error_from_status
-from providerhub.http import BODY_LIMIT, ERROR_BODY_LIMIT
-from providerhub_openai._async_answer import AsyncAnswer
+from providerhub import (
+    CallContext,
+    ConfigurationError,
+    InvalidRequestError,
+    ProviderConfig,
+    ProviderError,
+)
+from providerhub.http import BODY_LIMIT, ERROR_BODY_LIMIT, HttpClient
+from providerhub_openai._async_answer import AsyncAnswer, first_timeout
+from providerhub_openai._session import Session, drop_lost
 from providerhub_openai._timer import LoopTimer
 
 if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported it
@@ -25,57 +33,10 @@ if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported i
 
 _HEAD_LIMIT = 65536
 """The most bytes of one header line."""
+_IDLE_LIMIT = 60.0
+"""Seconds. A connection that was idle for longer is not used again: a gateway on the way may have forgotten it without a word."""
 _LARGE = 1024 * 1024
 """Bytes. aiohttp warns about a larger body that is not a file."""
-
-
-class _Session:
-    """The connections that one event loop keeps open between calls.
-
-    Args:
-        client: aiohttp's session.
-        loop: The event loop of the session.
-
-    Attributes:
-        keeper: A generator that closes the session when it is closed itself.
-        users: How many answers are being read on the session.
-    """
-
-    def __init__(self, client: Any, loop: AbstractEventLoop) -> None:
-        self.client = client
-        self.users = 0
-        self.keeper = self._kept()
-        self._loop = loop
-        self._closing = False
-
-    def close_when_unused(self) -> None:
-        """Close the session after its last answer. Like all methods, call this in the loop's thread."""
-        self._closing = True
-        self._close_unused()
-
-    def release(self) -> None:
-        """End the use by one answer."""
-        self.users -= 1
-        self._close_unused()
-
-    def _close_unused(self) -> None:
-        if self._closing and not self.users:
-            task = self._loop.create_task(self._closed())
-            _closing_tasks.add(task)  # a loop refers to its tasks weakly
-            task.add_done_callback(_closing_tasks.discard)
-
-    async def _closed(self) -> None:
-        await self.keeper.aclose()
-
-    async def _kept(self) -> AsyncGenerator[None, None]:
-        """Keep the session until the loop ends: a loop that ends closes its open generators, and this one closes the session."""
-        try:
-            yield
-        finally:
-            await self.client.close()
-
-
-_closing_tasks: set[Any] = set()
 
 
 class AsyncClient:
@@ -85,34 +46,43 @@ class AsyncClient:
     of the environment. It asks for uncompressed bodies.
 
     Args:
-        config: The instance's configuration, which `HttpClient` has checked.
-        headers: Headers to add to every request.
+        config: The instance's configuration.
+        headers: Headers to add to every request. The headers of `config` outrank them.
+        http: The synchronous client of the same configuration. It has checked it.
     """
 
-    def __init__(self, config: ProviderConfig, headers: Mapping[str, str]) -> None:
-        self._url = (config.url or "").rstrip("/")
-        self._key = config.api_key.reveal().strip() if config.api_key else ""
+    def __init__(self, config: ProviderConfig, headers: Mapping[str, str], http: HttpClient) -> None:
+        self._http = http
         self._bundle = config.ca_bundle
-        self._proxy = _proxy(self._url, config.proxies)
-        self._headers = {
-            "Content-Type": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "providerhub",
-            **headers,
-        }
-        if self._key:
-            self._headers["Authorization"] = f"Bearer {self._key}"
+        self._certificate = config.client_cert, config.client_key
+        self._proxy = _proxy(http.address(""), config.proxies)
+        key = config.api_key.reveal().strip() if config.api_key else ""
+        self._headers = (
+            {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "providerhub"},
+            {"Authorization": f"Bearer {key}"} if key else {},
+            headers,
+            config.headers,
+        )
         self._tls: Any = None
-        self._sessions: weakref.WeakKeyDictionary[AbstractEventLoop, _Session] = weakref.WeakKeyDictionary()
+        self._sessions: weakref.WeakKeyDictionary[AbstractEventLoop, Session] = weakref.WeakKeyDictionary()
 
-    async def post(self, path: str, payload: Mapping[str, Any], call: CallContext, *, stream: bool) -> AsyncAnswer:
+    async def post(
+        self,
+        path: str,
+        payload: Mapping[str, Any],
+        call: CallContext,
+        *,
+        stream: bool,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncAnswer:
         """Send a POST request and wait for the headers of the answer.
 
         Args:
-            path: Appended to the configured url.
+            path: Appended to the configured url, in front of the url's query.
             payload: Sent as the JSON body.
-            call: The call: its timeouts and whether it is cancelled.
+            call: The call: its timeouts, its headers, and whether it is cancelled.
             stream: Whether the answer is a stream, so that the first-token and token-idle timeouts apply.
+            headers: Headers for this request, which outrank those of the client. Default none.
 
         Returns:
             The answer. The caller closes it.
@@ -128,7 +98,8 @@ class AsyncClient:
         session = await self._session(loop)
         session.users += 1
         phase = asyncio.timeout(None)
-        due = min(call.started + (call.timeout.first_token if stream else call.timeout.total), call.deadline)
+        first = first_timeout(call, stream=stream)
+        due = call.deadline if first is None else min(call.started + first, call.deadline)
         timer = LoopTimer(loop, call.clock, due, lambda: phase.reschedule(loop.time()))
         unsubscribe = call.on_cancel(timer.cancel)
 
@@ -140,9 +111,9 @@ class AsyncClient:
         failure: Exception | None = None
         try:
             async with phase:
-                answer.take(await self._send(session.client, path, body, call))
+                answer.take(await self._send(session.client, path, body, call, headers or {}))
             if not 200 <= answer.status < 300:  # noqa: PLR2004 -- an HTTP status is its own name
-                failure = await self._refusal(answer)
+                failure = await self._refusal(answer, path)
         except Exception as error:  # every exception of aiohttp is translated
             # Raised below, outside of this block: as its context, aiohttp's error would show the request's headers.
             failure = answer.classed(error)
@@ -156,6 +127,7 @@ class AsyncClient:
 
     def close(self) -> None:
         """Make each event loop close its connections, as soon as no answer uses them."""
+        drop_lost()
         for loop in list(self._sessions):
             session = self._sessions.pop(loop, None)
             if session is not None:
@@ -171,30 +143,50 @@ class AsyncClient:
             await found.keeper.aclose()
         self.close()
 
-    async def _session(self, loop: AbstractEventLoop) -> _Session:
+    async def _session(self, loop: AbstractEventLoop) -> Session:
         found = self._sessions.get(loop)
-        if found is None or found.client.closed:  # a loop may close its generators and run again
-            found = self._sessions[loop] = _Session(self._opened(), loop)
+        if found is None or found.is_lost or found.client.closed:  # a loop may close its generators and run again
+            drop_lost()
+            await self._prepared(loop)
+            found = self._sessions.get(loop)  # another call may have opened it meanwhile
+        if found is None or found.is_lost or found.client.closed:
+            found = self._sessions[loop] = Session(self._opened(), loop)
             await anext(found.keeper)
         return found
 
+    async def _prepared(self, loop: AbstractEventLoop) -> None:
+        """Import aiohttp and read the certificates beside the event loop, which they would hold up."""
+        needs_tls = self._tls is None and self._http.address("").startswith("https:")
+        if needs_tls or "aiohttp" not in sys.modules:
+            self._tls = await loop.run_in_executor(None, self._context if needs_tls else _imported) or self._tls
+
+    def _context(self) -> Any:
+        _imported()
+        import ssl  # slow to import; only https needs it
+
+        import certifi
+
+        trusted = self._bundle or certifi.where()
+        folder = Path(trusted).is_dir()
+        context = ssl.create_default_context(cafile=None if folder else trusted, capath=trusted if folder else None)
+        certificate, key = self._certificate
+        if certificate is not None:
+            context.load_cert_chain(certificate, key, password=_no_password)
+        return context
+
     def _opened(self) -> Any:
         import aiohttp  # slow to import; only asynchronous calls need it
+        from multidict import CIMultiDict
 
         from providerhub_openai._aiohttp import Connector, Response  # imports aiohttp
 
-        if self._tls is None and self._url.startswith("https:"):
-            import ssl  # slow to import; only https needs it
-
-            import certifi
-
-            trusted = self._bundle or certifi.where()
-            folder = Path(trusted).is_dir()
-            self._tls = ssl.create_default_context(cafile=None if folder else trusted, capath=trusted if folder else None)
+        headers: CIMultiDict[str] = CIMultiDict()
+        for some in self._headers:
+            headers.update(some)
         return aiohttp.ClientSession(
-            connector=Connector(limit=0, ssl=self._tls if self._tls is not None else True),
+            connector=Connector(limit=0, ssl=self._tls if self._tls is not None else True, keepalive_timeout=_IDLE_LIMIT),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=self._headers,
+            headers=headers,
             response_class=Response,
             timeout=aiohttp.ClientTimeout(),
             trust_env=False,
@@ -202,25 +194,26 @@ class AsyncClient:
             max_field_size=_HEAD_LIMIT,
         )
 
-    async def _send(self, session: Any, path: str, body: bytes, call: CallContext) -> Any:
+    async def _send(self, session: Any, path: str, body: bytes, call: CallContext, headers: Mapping[str, str]) -> Any:
         from aiohttp import ClientTimeout  # slow to import; the session has imported it
+        from multidict import CIMultiDict
 
         connect = max(call.remaining(call.timeout.connect), 0.001)
+        own = CIMultiDict(call.headers)
+        own.update(headers)
         return await session.post(
-            self._url + path,
+            self._http.address(path),
             data=body if len(body) < _LARGE else io.BytesIO(body),
+            headers=own,
             allow_redirects=False,
             proxy=self._proxy,
             timeout=ClientTimeout(connect=connect, ceil_threshold=math.inf),
         )
 
-    async def _refusal(self, answer: AsyncAnswer) -> ProviderError:
-        if 300 <= answer.status < 400:  # noqa: PLR2004 -- an HTTP status is its own name
-            return ProtocolError(
-                f"HTTP {answer.status}: a redirect, which is not followed; correct the configured url", status=answer.status
-            )
-        body = await answer.peek(ERROR_BODY_LIMIT)
-        return error_from_status(answer.status, answer.headers, body)
+    async def _refusal(self, answer: AsyncAnswer, path: str) -> ProviderError:
+        is_redirect = 300 <= answer.status < 400  # noqa: PLR2004 -- an HTTP status is its own name
+        body = b"" if is_redirect else await answer.peek(ERROR_BODY_LIMIT)
+        return self._http.refusal("POST", path, answer.status, answer.headers, body)
 
 
 def _encoded(payload: Mapping[str, Any]) -> bytes:
@@ -229,6 +222,16 @@ def _encoded(payload: Mapping[str, Any]) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         msg = f"the request cannot be written as JSON: {error}"
         raise InvalidRequestError(msg) from error
+
+
+def _imported() -> None:
+    """Import aiohttp, which takes some tenths of a second."""
+
+
+def _no_password() -> str:
+    """Refuse a key that is encrypted. OpenSSL would ask for its password at the terminal, and wait."""
+    msg = "the client_key is encrypted; give it without a password"
+    raise ConfigurationError(msg)
 
 
 def _proxy(url: str, proxies: Mapping[str, str]) -> str | None:

@@ -5,11 +5,12 @@ The table names classes and does not import them, so that a program without asyn
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from providerhub import ProtocolError, ProviderConnectionError, ProviderError, ProviderTimeoutError, TLSError
+from providerhub import ProtocolError, ProviderConnectionError, ProviderError, ProviderTimeoutError, ShortageError, TLSError
 
 
 def mapped(error: Exception, *, begun: bool) -> Exception:
@@ -22,6 +23,8 @@ def mapped(error: Exception, *, begun: bool) -> Exception:
     Returns:
         The provider error; `error` itself if the table does not contain its class.
     """
+    if _is_shortage(error):
+        return ShortageError(f"this process has no file descriptor or thread left: {error}")
     for base in type(error).__mro__:
         make = TABLE.get(f"{base.__module__}.{base.__qualname__}")
         if make is not None:
@@ -29,6 +32,19 @@ def mapped(error: Exception, *, begun: bool) -> Exception:
             found.__cause__ = getattr(error, "os_error", None)
             return found
     return error
+
+
+def _is_shortage(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in {errno.EMFILE, errno.ENFILE}
+    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+
+
+def _proxy_refused(error: Any, **_: bool) -> ProviderError:
+    said = f"HTTP {error.status}: the proxy refuses the request"
+    if error.status == 407:  # noqa: PLR2004 -- an HTTP status is its own name
+        said += ": check the user name and the password in `proxies`"
+    return ProviderConnectionError(said, status=error.status, retryable=False)
 
 
 def _insecure(error: Any, **_: bool) -> ProviderError:
@@ -78,6 +94,7 @@ TABLE: Mapping[str, Callable[..., ProviderError]] = {
     f"{_AIOHTTP}ClientConnectorDNSError": _nameless,
     f"{_AIOHTTP}ClientConnectorError": _unreachable,
     f"{_AIOHTTP}ClientPayloadError": _cut,
+    f"{_AIOHTTP}ClientHttpProxyError": _proxy_refused,
     f"{_AIOHTTP}ClientResponseError": _garbage,
     f"{_AIOHTTP}ClientConnectionError": _broken,
     "builtins.OSError": _broken,

@@ -33,7 +33,7 @@ class OpenAI(OpenAIChatProvider):
         self._headers = headers(config)
         self.http = HttpClient(config, headers=self._headers)
         self.path = f"{prefix(config)}/chat/completions"
-        self._client = AsyncClient(config, headers=self._headers)
+        self._client = AsyncClient(config, self._headers, self.http)
         self._at_openai = urlsplit(config.url or "").hostname == HOST
         self._stream_usage = _truth(config, "stream_usage")
 
@@ -76,7 +76,7 @@ class OpenAI(OpenAIChatProvider):
             while not reading.done and (data := await answer.next()):
                 for piece in reading.pieces(data):
                     yield piece
-                    answer.token()
+                    answer.token(piece)
             if reading.done and not reading.surplus:
                 await answer.finished()
             for piece in reading.end():
