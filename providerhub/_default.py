@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import threading
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
@@ -12,24 +13,73 @@ from providerhub._calling.intake import ModelSpec
 from providerhub._calling.keywords import Function, Knobs
 from providerhub._calling.many import Outcome
 from providerhub._calling.stream import Stream
+from providerhub._finding.jobs import Job, Task, arun_all
 from providerhub._hub import Hub
 from providerhub._values import Completion, Message, RoutePlan
+from providerhub._values.errors import ConfigurationError
 
 if TYPE_CHECKING:  # slow to import; most programs need none of it
     from concurrent.futures import Executor
 
 _default: Hub | None = None
 _default_lock = threading.Lock()
+_making = threading.local()
+
+MOST_WAIT = 5.0
+"""Seconds that a thread waits for the hub that another thread makes. That one may wait for a module that this thread imports."""
 
 
 def default_hub() -> Hub:
-    """The hub of the module's functions. The first call makes it from settings file and environment; it closes at exit."""
+    """The hub of the module's functions. The first call makes it from settings file and environment; it closes at exit.
+
+    Raises:
+        ConfigurationError: A plugin uses the default hub while it is imported for that hub.
+    """
+    if _default is None:
+        _refuse_circle()
+        is_alone = _default_lock.acquire(timeout=MOST_WAIT)
+        _making.is_under_way = True
+        try:
+            _make()
+        finally:
+            _making.is_under_way = False
+            if is_alone:
+                _default_lock.release()
+    assert _default is not None  # noqa: S101 -- made above
+    return _default
+
+
+async def adefault_hub() -> Hub:
+    """`default_hub` under asyncio: the event loop goes on while the first call makes the hub.
+
+    Raises:
+        ConfigurationError: As at `default_hub`.
+    """
+    if _default is None:
+        _refuse_circle()
+        # An error is raised by the next line, not in the thread.
+        await arun_all([Job(Task("make the default hub", _try_to_make))], float("inf"))
+    return default_hub()
+
+
+def _try_to_make() -> None:
+    with contextlib.suppress(Exception):
+        default_hub()
+
+
+def _make() -> None:
     global _default  # noqa: PLW0603 -- there is one default hub, and this is where it lives
-    with _default_lock:
-        if _default is None:
-            _default = Hub()
-            atexit.register(_default.close)
-        return _default
+    if _default is None:
+        made = Hub()
+        if _default is None:  # another thread may have stopped waiting for this one
+            _default = made
+            atexit.register(made.close)
+
+
+def _refuse_circle() -> None:
+    if getattr(_making, "is_under_way", False):
+        msg = "a plugin uses the default hub while it is imported for this hub: use the hub in a function of the plugin instead"
+        raise ConfigurationError(msg)
 
 
 def documented_as_method(function: Function) -> Function:
@@ -73,7 +123,7 @@ async def acomplete(
     model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
 ) -> Completion | AsyncStream:
     """`Hub.acomplete` of the default hub."""
-    return await default_hub().acomplete(model, messages, stream=stream, **knobs)
+    return await (await adefault_hub()).acomplete(model, messages, stream=stream, **knobs)
 
 
 @documented_as_method

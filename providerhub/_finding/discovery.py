@@ -16,7 +16,7 @@ import attrs
 import pluggy
 
 import providerhub.hookspecs as hookspecs  # noqa: PLR0402 -- `from` would have the package import all of its exports first
-from providerhub._finding.installed import distributions, entry_points, name_and_version, name_of
+from providerhub._finding.installed import distributions, entry_points, name_and_version, name_of, normalized
 from providerhub._settings.settings import Settings
 from providerhub._values.capabilities import API_VERSION, ProviderInfo
 from providerhub._values.errors import ConfigurationError
@@ -83,7 +83,9 @@ class Plugins:
         self.malformed: list[Malformed] = []
         self._hook_entries: list[tuple[str, str, str]] = []
         self._records: dict[str, PluginRecord] = {}
-        self._lock = threading.RLock()  # re-entrant: the import of a plugin may load another one
+        # Not held while a plugin is imported: its module may belong to another thread, which waits for this lock.
+        self._lock = threading.RLock()
+        self._importing: set[tuple[int, str]] = set()
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         if settings.autoload is not False:
@@ -102,12 +104,26 @@ class Plugins:
     def load(self, name: str) -> PluginRecord:
         """The record of an installed plugin with its declaration. The first call imports the plugin's light module."""
         record = self._records[name]
-        if record.state == "found":
-            with self._lock:  # of two threads, the second takes the record of the first
-                record = self._records[name]
-                if record.state == "found":
-                    record = self._records[name] = self._import(record)
-        return record
+        key = threading.get_ident(), name
+        if record.state != "found":
+            return record
+        if key in self._importing:
+            return attrs.evolve(record, state="broken", reason="it uses the hub while it is imported; use it in a function")
+        self._importing.add(key)
+        try:
+            fresh = self._import(record)
+        finally:
+            self._importing.discard(key)
+        with self._lock:  # of two threads, the second takes the record of the first
+            if self._records[name].state == "found":
+                self._records[name] = fresh
+            return self._records[name]
+
+    def needs_import(self, name: str | None = None) -> bool:
+        """Whether `load` would import the named plugin, or any. A plugin that this thread imports at present does not count."""
+        names = self._records if name is None else (name,)
+        found = [one for one in names if one in self._records and self._records[one].state == "found"]
+        return any((threading.get_ident(), one) not in self._importing for one in found)
 
     def load_all(self) -> tuple[PluginRecord, ...]:
         """All records with their declarations. Imports every plugin's light module."""
@@ -170,9 +186,9 @@ class Plugins:
                 if hookspecs.PROJECT not in text:  # true of most distributions, and parsing them would take most of the time
                     continue
                 name, version = name_and_version(distribution)
-                if name in seen:  # Python imports the first copy on the path
+                if normalized(name) in seen:  # Python imports the first copy on the path
                     continue
-                seen.add(name)
+                seen.add(normalized(name))
                 entries = list(entry_points(text))
             except Exception as error:
                 self.malformed.append(Malformed(name_of(distribution), f"{type(error).__name__}: {error}"))
@@ -281,7 +297,8 @@ def _records(found: Iterable[PluginRecord], settings: Settings) -> dict[str, Plu
 
 def _decide(name: str, records: list[PluginRecord], settings: Settings) -> PluginRecord:
     """The record of a name, from those of all distributions that have a plugin of this name."""
-    preferred = [r for r in records if r.distribution == settings.prefer.get(name)]
+    choice = normalized(settings.prefer.get(name, ""))
+    preferred = [r for r in records if normalized(r.distribution) == choice]
     record = (preferred or records)[0]
     if settings.allow is not None and name not in settings.allow:
         return attrs.evolve(record, state="blocked", reason="not in the allow-list (PROVIDERHUB_PLUGINS or settings.allow)")

@@ -104,6 +104,15 @@ def name_and_version(distribution: Distribution) -> tuple[str, str]:
     return found["name"], found.get("version", "")
 
 
+def normalized(name: str) -> str:
+    """A project's name as packaging tools compare it: `Acme_Tools`, `acme.tools` and `acme--tools` are one project.
+
+    Source: "Names and normalization", packaging.python.org.
+    """
+    words = name.lower().replace("_", "-").replace(".", "-").split("-")
+    return "-".join(filter(None, words))
+
+
 def name_of(distribution: Distribution) -> str:
     """A distribution's name; the path of its folder when the metadata cannot be read."""
     try:

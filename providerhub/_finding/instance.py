@@ -1,6 +1,6 @@
 """One configured provider: its settings, its models and its provider objects.
 
-`list_models` and `renew_key` do I/O; they belong to the preparation of a call. Planning reads attributes alone.
+Planning reads attributes alone. `listing`, `renewal` and `renew_key` belong to the preparation of a call.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from providerhub._finding.discovery import import_object
+from providerhub._finding.jobs import Task
+from providerhub._finding.listing import ModelList
 from providerhub._finding.objects import ProviderObjects
 from providerhub._settings.secrets import EnvironmentKey
 from providerhub._settings.settings import resolve, variable
@@ -22,27 +23,65 @@ from providerhub._values.provider import Provider
 
 _log = logging.getLogger("providerhub")
 
-KEY_AGE = 60.0
+KEY_AGE = 10.0
 """Seconds between two reads of a refused key from its command or keyring."""
+
+KEY_MARGIN = 60.0
+"""Seconds before the end of a key at which it is read again."""
+
+
+def _nothing() -> None:
+    pass
 
 
 class Instance:
-    """One configured provider. The application closes a provider object that it registers."""
+    """One configured provider. The application closes a provider object that it registers.
 
-    def __init__(self, config: ProviderConfig, info: ProviderInfo, provider: Provider | None = None) -> None:
+    Args:
+        config: The user's configuration.
+        info: The declaration of the plugin.
+        provider: The object that the application registered; `None` for the objects of the plugin's factory.
+        on_models: Called when the service has listed other models.
+    """
+
+    def __init__(
+        self,
+        config: ProviderConfig,
+        info: ProviderInfo,
+        provider: Provider | None = None,
+        on_models: Callable[[], object] = _nothing,
+    ) -> None:
         self.name = config.name
         self.info = info
         self._user_config = config
         self._registered = provider
         self._renewing = threading.Lock()
-        self._listing = threading.RLock()  # re-entrant: the function that lists the models may use this hub
         self.config, self.missing = resolve(config, info, os.environ)
         self._objects = ProviderObjects(self.config, info)
         self._declared: tuple[ModelInfo, ...] = (*info.models, *_models(config))
-        self.models = self._declared
-        self._is_listed = False
+        self.list = ModelList(info, lambda: self.config, on_models)
+        """The models that the service lists. Its methods work for every provider; only one that `can_list` is asked."""
+        self._renewal: Task | None = None
         self._renewed_at = -KEY_AGE
-        self.list_error = ""
+
+    @property
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The models that the plugin and the user name, and those that the service has listed."""
+        return (*self._declared, *self.list.models)
+
+    @property
+    def can_list(self) -> bool:
+        """Whether the service can be asked for its models."""
+        return bool(self.info.discover) and not self.missing
+
+    @property
+    def list_error(self) -> str:
+        """The reason why the service gave no new list; empty without one."""
+        return self.list.error
+
+    def declares(self, model: ModelInfo) -> bool:
+        """Whether the plugin or the user names a model of this instance; false when only the service lists it."""
+        return model in self._declared
 
     @property
     def is_object(self) -> bool:
@@ -69,7 +108,7 @@ class Instance:
         return f"set {' and '.join(names)}{''.join(sorted(others))}"
 
     def provider(self, loop: object | None = None) -> Provider:
-        """The provider object; the first call makes it.
+        """The provider object; the first call makes it, which may import the plugin, read a key and so take long.
 
         Args:
             loop: The running event loop for asynchronous use; `None` for synchronous use.
@@ -78,6 +117,14 @@ class Instance:
             PluginError: The factory cannot be imported, or fails.
         """
         return self._objects.get(loop) if self._registered is None else self._registered
+
+    def needs_making(self, loop: object | None = None) -> bool:
+        """Whether `provider` would make the object, which belongs into a thread beside an event loop.
+
+        Args:
+            loop: As at `provider`.
+        """
+        return self._registered is None and self._objects.needs_making(loop)
 
     def renew_key(self, on_change: Callable[[], object] = lambda: None) -> bool:
         """Read the settings and the key again; true when the key has changed. The next use makes a new provider object.
@@ -91,38 +138,50 @@ class Instance:
                 return False
             self.config, self.missing = config, missing
             old = self._objects.reconfigure(config)
+            self.list.forget_failures()
             on_change()
         self._objects.close_all(old)
         return True
 
-    def list_models(self, *, again: bool = False) -> bool:
-        """Ask the service for its models by the plugin's `discover` function, once; true when it listed any.
+    def renewal(self, on_change: Callable[[], object]) -> Task | None:
+        """The task that reads the key again. Callers at the same time get the same one.
 
         Args:
-            again: Ask once more; the new list replaces the earlier one.
+            on_change: Called after a change, before the task ends.
+
+        Returns:
+            `None` when that can bring no other key: the environment has the same one, and no source is to be read yet.
         """
-        if not self.info.discover or self.missing:
-            return False
-        with self._listing:  # another thread waits here, since the list serves its call as well
-            if self._is_listed and not again:
-                return False
-            self._is_listed, self.list_error = True, ""
-            try:
-                # ProviderInfo turns names into ModelInfo and refuses all else, which must not reach the index.
-                found = ProviderInfo(name=self.info.name, models=import_object(self.info.discover)(self.config)).models
-            except Exception as error:
-                self.list_error = f"{self.info.discover} raised {type(error).__name__}: {error}"
-                _log.warning("provider %s could not list its models: %s", self.name, self.list_error)
-                return False
-            self.models = (*self._declared, *found)
-            return bool(found)
+        task = self._renewal
+        if task is not None and not task.ended:
+            return task
+        key = resolve(self._user_config, self.info, os.environ)[0].api_key
+        if key == self.config.api_key and not self._is_readable(key):
+            return None
+        task = self._renewal = Task(f"read the key of {self.name} again", lambda: self.renew_key(on_change))
+        return task
+
+    def key_ends_in(self) -> float:
+        """Seconds until the key of a source ends, as far as its text says so; infinite otherwise."""
+        key = self.config.api_key
+        if key is None or key.source is None or not key._value:  # noqa: SLF001 -- `reveal` would read it
+            return float("inf")
+        return end_of(key.reveal()) - time.time()
+
+    @property
+    def has_unread_key(self) -> bool:
+        """Whether the key has a source that is read later."""
+        key = self.config.api_key
+        return key is not None and key.source is not None and key._value is None  # noqa: SLF001 -- `reveal` would read it
 
     def close(self) -> None:
-        """Close the provider objects made so far."""
+        """Close the provider objects made so far, and cancel a listing under way."""
+        self.list.close()
         self._objects.close()
 
     async def aclose(self) -> None:
         """`close`, awaiting the `aclose()` of the running loop's object where it has one."""
+        self.list.close()
         await self._objects.aclose()
 
     def _variable(self, setting: Setting) -> str:
@@ -132,17 +191,35 @@ class Instance:
             return configured.source.name
         return variable(setting, self.name, self.info.name)
 
+    def _is_readable(self, key: Secret | None) -> bool:
+        return key is not None and key.source is not None and time.monotonic() - self._renewed_at >= KEY_AGE
+
     def _read_again(self, key: Secret | None) -> bool:
         """Read a key again from its command or keyring; true when it has changed."""
-        now = time.monotonic()
-        if key is None or key.source is None or now - self._renewed_at < KEY_AGE:
+        if key is None or not self._is_readable(key):
             return False
-        self._renewed_at = now
+        self._renewed_at = time.monotonic()
         try:
             return key.renew()
         except ConfigurationError as error:
             _log.warning("provider %s: %s", self.name, error)
             return False
+
+
+def end_of(key: str) -> float:
+    """The moment at which a key ends, in seconds of the wall clock: the `exp` of a JSON Web Token (RFC 7519); else infinite."""
+    parts = key.split(".")
+    if len(parts) != 3:  # noqa: PLR2004 -- header, claims, signature
+        return float("inf")
+    import base64  # slow to import; few keys are tokens
+    import json
+
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        end = float(claims["exp"])
+    except Exception:
+        return float("inf")
+    return end if end > 0 else float("inf")
 
 
 def _models(config: ProviderConfig) -> tuple[ModelInfo, ...]:

@@ -7,12 +7,18 @@ from typing import Any, NamedTuple
 
 from providerhub._values.capabilities import ModelInfo
 
-BYTES_PER_TOKEN = 2
-"""Bytes of UTF-8 for each token in the upper bound. The usual vocabularies need a token for three to four bytes of ordinary text
-in any script. A conversation within the bound fits; a longer one may fit, but is not tried."""
+CHARACTERS_PER_TOKEN = 8
+"""Characters for each token in the lower bound. The usual vocabularies need a token for one to six characters of ordinary text in
+any script, on the average. A request above the bound does not fit; one below it may not fit either, and is tried."""
 
-TOKENS_PER_MESSAGE = 8
-"""Tokens that a chat template puts around a message."""
+TOKENS_PER_MESSAGE = 3
+"""Tokens that a chat template puts around a message, at least."""
+
+TOKENS_PER_IMAGE = 64
+"""Tokens of a small image."""
+
+_RUN = "    "
+"""A vocabulary has single tokens for long runs of spaces, so that indentation and tables hardly count."""
 
 
 class Needs(NamedTuple):
@@ -61,14 +67,36 @@ def has_images(messages: Sequence[Mapping[str, Any]]) -> bool:
     return False
 
 
-def token_bound(messages: Sequence[Mapping[str, Any]]) -> int:
-    """An upper bound on the tokens of a conversation without its images; see `BYTES_PER_TOKEN`."""
-    return sum(TOKENS_PER_MESSAGE + _bytes(m.get("content")) // BYTES_PER_TOKEN for m in messages)
+def token_bound(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None) -> int:
+    """A lower bound on the tokens of a conversation, with its images and tool calls; see `CHARACTERS_PER_TOKEN`.
+
+    Args:
+        messages: The conversation.
+        tools: The tools that the request offers.
+    """
+    characters = _characters(tools)
+    images = 0
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, str):
+            characters += _length(content)
+        elif isinstance(content, list | tuple):
+            characters += sum(_length(part["text"]) for part in content if isinstance(part.get("text"), str))
+            images += sum(part.get("type") == "image_url" for part in content)
+        characters += _characters(message.get("tool_calls"))
+    return TOKENS_PER_MESSAGE * len(messages) + TOKENS_PER_IMAGE * images + characters // CHARACTERS_PER_TOKEN
 
 
-def _bytes(content: object) -> int:
-    if isinstance(content, str):
-        return len(content) if content.isascii() else len(content.encode("utf-8", "replace"))
-    if isinstance(content, list | tuple):
-        return sum(_bytes(part.get("text")) for part in content)
+def _length(text: str) -> int:
+    return len(text) - len(_RUN) * text.count(_RUN)
+
+
+def _characters(value: object) -> int:
+    """The characters of all texts and keys in nested lists and mappings."""
+    if isinstance(value, str):
+        return _length(value)
+    if isinstance(value, Mapping):
+        return sum(len(key) + _characters(one) for key, one in value.items() if isinstance(key, str))
+    if isinstance(value, list | tuple):
+        return sum(map(_characters, value))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from providerhub._finding.instance import Instance
 from providerhub._finding.registry import INSTALL_HINT, Registry
 from providerhub._values import Model, Route, Skip
 from providerhub._values.errors import (
@@ -42,11 +43,20 @@ def model_not_found(registry: Registry, model: str) -> ModelNotFoundError:
 
 def _problems(registry: Registry) -> str:
     """The first few reasons why providers are left out; the command `providerhub plugins` shows all."""
-    unlisted = [f"{i.name} could not list its models: {i.list_error}" for i in registry.instances() if i.list_error]
+    unlisted = [*filter(None, map(_unlisted, registry.instances()))]
     problems = [*unlisted, *(f"{record.name} is {record.state}: {record.reason}" for record in registry.unusable())]
     left = len(problems) - _MOST_PROBLEMS
     more = f"; and {left} more, see: providerhub plugins" if left > 0 else ""
     return "".join(f"; {problem}" for problem in problems[:_MOST_PROBLEMS]) + more
+
+
+def _unlisted(instance: Instance) -> str:
+    """The reason why more models of an instance may exist than are known; empty when there is none."""
+    if instance.list_error:
+        return f"{instance.name} could not list its models: {instance.list_error}"
+    if instance.can_list and instance.list.listed_at is None:
+        return f"{instance.name} has not listed its models yet: a call asks it, and so does Hub.refresh()"
+    return ""
 
 
 def no_candidate(names: tuple[str | Model, ...], skipped: tuple[Skip, ...]) -> ProviderHubError:

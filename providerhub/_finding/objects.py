@@ -6,15 +6,20 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from providerhub._finding.discovery import import_object
+from providerhub._finding.jobs import Job, Task, arun_all
 from providerhub._values import ProviderConfig
 from providerhub._values.capabilities import ProviderInfo
 from providerhub._values.errors import ConfigurationError, PluginError
 from providerhub._values.provider import Provider
 
 _log = logging.getLogger("providerhub")
+
+CLOSING_SECONDS = 5.0
+"""Seconds that `aclose` waits for the objects to close."""
 
 
 class ProviderObjects:
@@ -27,24 +32,27 @@ class ProviderObjects:
     def __init__(self, config: ProviderConfig, info: ProviderInfo) -> None:
         self._config = config
         self._info = info
+        self._making = threading.Lock()
+        """Held while an object is made, which may take long."""
         self._lock = threading.Lock()
+        """Held for moments only."""
         self._shared: Provider | None = None
         self._per_loop: weakref.WeakKeyDictionary[Any, Provider] = weakref.WeakKeyDictionary()
         self._has_astream: bool | None = None
 
     def get(self, loop: object | None = None) -> Provider:
         """As `Instance.provider`."""
-        with self._lock:
-            per_loop = loop is not None and self._has_astream is not False
-            found = self._per_loop.get(loop) if per_loop else self._shared
-            if found is None:
-                found = _create(self._config, self._info)
-                self._has_astream = callable(getattr(found, "astream", None))
-                if per_loop and self._has_astream:
-                    self._per_loop[loop] = found
-                else:
-                    self._shared = found
-            return found
+        found = self._find(loop)
+        if found is None:
+            with self._making:
+                found = self._find(loop)
+                while found is None:
+                    found = self._made(loop)
+        return found
+
+    def needs_making(self, loop: object | None = None) -> bool:
+        """Whether `get` would make an object, or wait for another thread that makes one."""
+        return self._find(loop) is None
 
     def reconfigure(self, config: ProviderConfig) -> list[Provider]:
         """Make all further objects from another configuration; return the earlier objects, for `close_all`."""
@@ -62,17 +70,42 @@ class ProviderObjects:
         """`close`, awaiting the `aclose()` of the running loop's object where it has one."""
         import asyncio  # slow to import; a running loop has imported it already
 
-        own = self._per_loop.get(asyncio.get_running_loop())
-        closer = getattr(own, "aclose", None)
         with self._lock:
+            own = self._per_loop.get(asyncio.get_running_loop())
             made = self._take()
-        self.close_all(provider for provider in made if provider is not own or closer is None)
-        # Last, since the task may be cancelled while it awaits.
-        if closer is not None and any(provider is own for provider in made):
+        closer = getattr(own, "aclose", None)
+        shared = [provider for provider in made if provider is not own]
+        closing = Task(f"close the provider {self._config.name}", partial(self.close_all, shared))
+        jobs = [Job(closing)] * bool(shared)
+        for job in jobs:  # first, since the task that awaits here may be cancelled
+            job.task.start()
+        if closer is not None:
+            await self._await_close(closer)
+        elif own is not None:
+            self.close_all([own])  # in this thread, since it belongs to the loop
+        await arun_all(jobs, CLOSING_SECONDS)
+        if jobs and not closing.ended:
+            self._log_slow_close()
+
+    async def _await_close(self, closer: Callable[[], Any]) -> None:
+        import asyncio  # slow to import; a running loop has imported it already
+
+        async def close() -> None:
             try:
                 await closer()
             except Exception:
                 self._log_failed_close()
+
+        # Not `asyncio.timeout`, which waits for an `aclose()` that ignores its cancellation.
+        closing = asyncio.create_task(close())
+        try:
+            _, late = await asyncio.wait([closing], timeout=CLOSING_SECONDS)
+        except BaseException:
+            closing.cancel()
+            raise
+        if late:
+            closing.cancel()
+            self._log_slow_close()
 
     def close_all(self, providers: Iterable[Provider]) -> None:
         """Call `close()` of each object that has one; a failure is logged and does not stop the others."""
@@ -86,6 +119,32 @@ class ProviderObjects:
 
     def _log_failed_close(self) -> None:
         _log.warning("provider %s failed to close", self._config.name, exc_info=True)
+
+    def _log_slow_close(self) -> None:
+        _log.warning("provider %s has not closed within %g s; it is left behind", self._config.name, CLOSING_SECONDS)
+
+    def _find(self, loop: object | None) -> Provider | None:
+        # Without the lock: a dictionary is read at once, and the event loop must not wait here.
+        return self._shared if loop is None or self._has_astream is False else self._per_loop.get(loop)
+
+    def _made(self, loop: object | None) -> Provider | None:
+        """A new object; `None` when the configuration has changed meanwhile. Call this with `_making` held."""
+        config = self._config
+        made = _create(config, self._info)
+        has_astream = callable(getattr(made, "astream", None))
+        with self._lock:
+            is_current = config is self._config
+            ended = [other for other in self._per_loop if getattr(other, "is_closed", bool)()]
+            # An object refers to its loop, usually, so that the weak reference alone would keep both for ever.
+            unused = [self._per_loop.pop(other) for other in ended]
+            if is_current:
+                self._has_astream = has_astream
+                if loop is not None and has_astream:
+                    self._per_loop[loop] = made
+                else:
+                    self._shared = made
+        self.close_all(unused if is_current else [*unused, made])
+        return made if is_current else None
 
     def _take(self) -> list[Provider]:
         """Forget the objects made so far and return them. Call this with the lock held."""

@@ -1,36 +1,291 @@
-"""The I/O that a plan may need, done before the plan is made: listing of models, renewal of refused keys."""
+"""The I/O that a plan may need, done before the plan is made: imports, lists of models, keys.
+
+A call asks `is_prepared`, which costs next to nothing, and only when it is false `prepare` or `aprepare`. One dead service costs
+the others nothing: a call waits for a list only where a model that it names is not known at any ready provider.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any, NamedTuple
 
-from providerhub._finding.index import Target
+from providerhub._finding.index import Match, Target
+from providerhub._finding.instance import KEY_MARGIN, Instance
+from providerhub._finding.jobs import Job, Task, arun_all, run_all
 from providerhub._finding.registry import Registry
+from providerhub._finding.targets import Targets
 from providerhub._rules.health import Health
-from providerhub._values import Candidate
+from providerhub._settings.settings import Settings
+from providerhub._values import Candidate, Model
+from providerhub._values.errors import CallerError, DeadlineExceededError
+
+ModelSpec = str | Model | Sequence[str | Model]
+
+ALONE, BESIDE = 0.9, 0.5
+"""Shares of a call's time that it waits for lists: when they alone can have a model, and when a later model of it is known."""
+
+ALONE_MOST, BESIDE_MOST, LATER_MOST = 30.0, 10.0, 1.0
+"""The most seconds of these waits; and of the wait when only a model after a known one is in question."""
+
+UNREAD_KEY_AGE = 10.0
+"""Seconds until a key that was not read yet is looked at again: only its text says when it ends."""
+
+REFRESH_SECONDS = 30.0
+"""The most seconds that `refresh` takes."""
+
+_MOST_REMEMBERED = 4096
+
+
+class _Quiet(NamedTuple):
+    """What a model's calls need not prepare.
+
+    Args:
+        version: The version of the registry for which this holds.
+        until: The moment on the hub's clock until which it holds.
+        candidates: The candidates whose keys may be refused meanwhile.
+    """
+
+    version: int
+    until: float
+    candidates: tuple[Candidate, ...]
 
 
 class Preparer:
-    """Brings the models of instances and the pauses of refused keys up to date."""
+    """Brings plugins, lists of models and keys up to date. Thread-safe.
 
-    def __init__(self, registry: Registry, health: Health) -> None:
+    Args:
+        registry: The instances.
+        health: Knows the keys that services have refused.
+        settings: Has the aliases.
+    """
+
+    def __init__(self, registry: Registry, health: Health, settings: Settings) -> None:
         self._registry = registry
         self._health = health
+        self._targets = Targets(registry, settings)
+        self._quiet: dict[Any, _Quiet] = {}
+        self._loading: Task | None = None
 
-    def list_models(self, targets: Iterable[Target]) -> None:
-        """Ask services for their models where no declared model fits a target. Each service is asked once."""
-        for target in targets:
-            if any(match.kind != "any" for match in self._registry.find(target)):
-                continue
-            if target.provider is None:
-                self._registry.discover()
-            else:
-                self._registry.discover_at(target.provider)
+    def is_prepared(self, model: ModelSpec, now: float) -> bool:
+        """Whether a call may be planned at once.
 
-    def renew_keys(self, candidates: Iterable[Candidate], now: float) -> None:
-        """Read the keys that services have refused again; a changed key lifts the pause."""
-        for candidate in candidates:
-            obstacle = self._health.unavailable(candidate, now)
-            if obstacle is not None and obstacle.reason == "key rejected":
-                self._registry.ready(candidate.provider).renew_key(partial(self._health.forgive, candidate.provider))
+        Args:
+            model: The model or models of the call.
+            now: Seconds on the hub's clock.
+        """
+        try:
+            known = self._quiet.get(model)
+        except TypeError:
+            known = self._known_of_list(model)
+        if known is None or known[1] <= now or known[0] != self._registry.version:
+            return False
+        return self._health.all_healthy or not any(self._renewals(known.candidates, now))
+
+    def prepare(self, model: ModelSpec, now: float, seconds: float) -> None:
+        """Prepare a call in the calling thread, and in threads beside it.
+
+        Args:
+            model: The model or models of the call.
+            now: Seconds on the hub's clock.
+            seconds: The time that the call has left. Part of it is taken at most; what is late serves later calls.
+        """
+        jobs = self.jobs(model, now)
+        if jobs:
+            run_all(jobs, seconds)
+
+    async def aprepare(self, model: ModelSpec, now: float, seconds: float) -> None:
+        """`prepare` under asyncio. Nothing blocks the event loop: plugins too are imported in a thread.
+
+        Args:
+            model: The model or models of the call.
+            now: Seconds on the hub's clock.
+            seconds: As at `prepare`.
+
+        Raises:
+            DeadlineExceededError: The plugins take longer to import than the call may take.
+        """
+        while (loading := self._imports(model)) is not None:
+            await arun_all([Job(loading)], seconds)
+            if not loading.ended:
+                msg = f"the call's time of {seconds:g} s is over, and the plugins that it needs are still being imported"
+                raise DeadlineExceededError(msg)
+        jobs = self.jobs(model, now)
+        if jobs:
+            await arun_all(jobs, seconds)
+
+    def refresh(self, now: float) -> bool:
+        """Ask all services that can list their models, at once.
+
+        Args:
+            now: Seconds on the hub's clock.
+
+        Returns:
+            Whether a service listed any model.
+        """
+        asked = [instance for instance in self._registry.instances() if instance.can_list]
+        tasks = {instance.name: instance.list.asking(now) for instance in asked}
+        run_all([Job(task) for task in tasks.values() if not task.is_own], REFRESH_SECONDS)
+        return any(instance.list.models and not instance.list_error for instance in asked)
+
+    def renewal(self, provider: str) -> Job | None:
+        """The job that reads a key again which its service has just refused.
+
+        Args:
+            provider: The name of the instance.
+
+        Returns:
+            `None` when that can bring no other key. After the job, a changed key is in force and the pause is lifted.
+        """
+        task = self._registry.ready(provider).renewal(partial(self._health.forgive, provider))
+        return None if task is None or task.is_own else Job(task, ALONE_MOST, ALONE)
+
+    def jobs(self, model: ModelSpec, now: float) -> tuple[Job, ...]:
+        """The jobs of a call, each of which blocks; none in the ordinary case. Imports the light modules of plugins.
+
+        Args:
+            model: The model or models of the call.
+            now: Seconds on the hub's clock.
+        """
+        if self.is_prepared(model, now):
+            return ()
+        try:
+            targets = [self._targets.target(entry.name) for entry in self._targets.entries(model)]
+            version = self._registry.version
+            matches = [self._ready_matches(target) for target in targets]
+        except CallerError:  # planning raises it again, with its reason
+            return ()
+        candidates = tuple(Candidate(m.provider, m.sent, m.model.name) for found in matches for m in found)
+        listing = _Listing(self._registry, self._ready_matches, now)
+        jobs = {job.task: job for job in listing.jobs(targets, matches)}
+        renewals = {job.task: job for job in (*self._renewals(candidates, now), *self._endings(candidates))}
+        found = tuple(job for job in (jobs | renewals).values() if not job.task.is_own)
+        if not found:
+            self._remember(model, _Quiet(version, min(listing.until, self._keys_until(candidates, now)), candidates))
+        return found
+
+    def _known_of_list(self, model: ModelSpec) -> _Quiet | None:
+        try:
+            return self._quiet.get(tuple(model))  # type: ignore[arg-type]
+        except TypeError:  # no model; planning says so
+            return None
+
+    def _remember(self, model: ModelSpec, quiet: _Quiet) -> None:
+        if len(self._quiet) >= _MOST_REMEMBERED:
+            self._quiet.clear()
+        self._quiet[model if isinstance(model, str | Model) else tuple(model)] = quiet
+
+    def _ready_matches(self, target: Target) -> tuple[Match, ...]:
+        return tuple(match for match in self._registry.find(target) if not self._registry.ready(match.provider).missing)
+
+    def _imports(self, model: ModelSpec) -> Task | None:
+        """The task that imports the plugins of a call; `None` when they are imported."""
+        try:
+            targets = [self._targets.target(entry.name) for entry in self._targets.entries(model)]
+            if not self._registry.needs_import(target.provider for target in targets):
+                return None
+        except CallerError:
+            return None
+        task = self._loading
+        if task is None or task.ended:
+            task = self._loading = Task("import the plugins", partial(self._import, targets))
+        return None if task.is_own else task
+
+    def _import(self, targets: Sequence[Target]) -> None:
+        with contextlib.suppress(CallerError):  # planning raises it again, with its reason
+            for target in targets:
+                self._registry.find(target)
+
+    def _renewals(self, candidates: Sequence[Candidate], now: float) -> Iterator[Job]:
+        """The jobs that read refused keys again. Another candidate need not wait for them."""
+        if self._health.all_healthy:
+            return
+        obstacles = {candidate: self._health.unavailable(candidate, now) for candidate in candidates}
+        has_other = not all(obstacles.values())
+        for candidate, obstacle in obstacles.items():
+            if obstacle is not None and obstacle.reason == "key rejected" and (job := self.renewal(candidate.provider)):
+                yield job._replace(longest=0.0) if has_other else job
+
+    def _endings(self, candidates: Sequence[Candidate]) -> Iterator[Job]:
+        """The jobs that read keys again which are near their end; a call waits only for one that has ended."""
+        for instance in self._instances(candidates):
+            left = instance.key_ends_in()
+            if left < KEY_MARGIN and (job := self.renewal(instance.name)):
+                yield job if left <= 0 else job._replace(longest=0.0)
+
+    def _keys_until(self, candidates: Sequence[Candidate], now: float) -> float:
+        instances = self._instances(candidates)
+        ends = [now + max(UNREAD_KEY_AGE, i.key_ends_in() - KEY_MARGIN) for i in instances]
+        return min([*ends, *(now + UNREAD_KEY_AGE for i in instances if i.has_unread_key)], default=float("inf"))
+
+    def _instances(self, candidates: Sequence[Candidate]) -> list[Instance]:
+        return [self._registry.ready(name) for name in dict.fromkeys(candidate.provider for candidate in candidates)]
+
+
+class _Listing:
+    """The lists that one call needs.
+
+    Args:
+        registry: The instances.
+        ready_matches: Returns the matches of a target at ready providers.
+        now: Seconds on the hub's clock.
+    """
+
+    def __init__(self, registry: Registry, ready_matches: Callable[[Target], tuple[Match, ...]], now: float) -> None:
+        self._registry = registry
+        self._ready_matches = ready_matches
+        self._now = now
+        self.until = float("inf")
+        """The moment at which a further list may be needed."""
+
+    def jobs(self, targets: Sequence[Target], matches: Sequence[tuple[Match, ...]]) -> Iterator[Job]:
+        """The jobs, in the order of the targets.
+
+        Args:
+            targets: The models of the call.
+            matches: For each of them, the ready providers that are known to have it.
+        """
+        seen: set[Task] = set()
+        for place, target in enumerate(targets):
+            found = matches[place]
+            tasks = [*self._renewing(found)] if found else [*self._asking(target)]
+            for task in tasks:
+                if task in seen:
+                    continue
+                seen.add(task)
+                if found:
+                    yield Job(task, 0.0)
+                elif any(matches[:place]):
+                    yield Job(task, max(0.0, LATER_MOST - task.age))
+                else:
+                    longest, share = (BESIDE_MOST, BESIDE) if any(matches) else (ALONE_MOST, ALONE)
+                    yield Job(task, longest, share, partial(self._is_known, target))
+
+    def _is_known(self, target: Target) -> bool:
+        return bool(self._ready_matches(target))
+
+    def _asking(self, target: Target) -> Iterator[Task]:
+        """The listings that may bring a model that nobody has."""
+        one = None if target.provider is None else self._registry.instance(target.provider)
+        among = self._registry.instances() if target.provider is None else (one,)
+        for instance in among:
+            if instance is not None and instance.can_list:
+                yield from self._due(instance, is_missing=True)
+
+    def _renewing(self, found: Sequence[Match]) -> Iterator[Task]:
+        """The listings of services whose lists have the model and are old."""
+        for match in found:
+            instance = self._registry.ready(match.provider)
+            if instance.can_list and match.kind != "any" and not instance.declares(match.model):
+                yield from self._due(instance, is_missing=False)
+
+    def _due(self, instance: Instance, *, is_missing: bool) -> Iterator[Task]:
+        known = instance.list
+        known.settle(self._now)
+        due = known.again_at if is_missing else max(known.again_at, known.stale_at)
+        running = known.running() if is_missing else None
+        if running is not None or due <= self._now:
+            yield running or known.asking(self._now)
+        else:
+            self.until = min(self.until, due)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
 import attrs
 
@@ -20,7 +21,7 @@ INSTALL_HINT = "pip install providerhub-lockchat"
 
 
 class Registry:
-    """All instances of a hub. Thread-safe. Only `discover` and `discover_at` do I/O, besides the import of light modules."""
+    """All instances of a hub. Thread-safe. Only `refresh` asks services, besides the import of light modules."""
 
     def __init__(self, plugins: Plugins, settings: Settings) -> None:
         self.plugins = plugins
@@ -28,7 +29,6 @@ class Registry:
         self._instances: dict[str, Instance] = {}
         self._index: Index | None = None
         self._lock = threading.RLock()  # re-entrant: `add` calls `_reset_index`. No plugin's code runs under it.
-        self._discovering = threading.RLock()  # re-entrant: a function that lists models may use this hub
         self.version = 0
         """Grows whenever the instances or their models change."""
         for name in settings.providers:
@@ -43,7 +43,7 @@ class Registry:
             AmbiguousProviderError: Another provider has this name.
         """
         config = attrs.evolve(config or ProviderConfig(), name=info.name)
-        instance = Instance(config, info, provider)
+        instance = Instance(config, info, provider, self._reset_index)
         with self._lock:
             if self.knows(info.name):
                 msg = f"another provider is named {info.name!r}; register this one under another name"
@@ -68,7 +68,8 @@ class Registry:
             if record.info is None or record.state != "ready":
                 return None
             # Of two threads both take the first one's instance: each instance closes its own objects.
-            found = self._instances.setdefault(name, Instance(attrs.evolve(config, name=name), record.info))
+            made = Instance(attrs.evolve(config, name=name), record.info, on_models=self._reset_index)
+            found = self._instances.setdefault(name, made)
         return found
 
     def ready(self, name: str) -> Instance:
@@ -105,8 +106,44 @@ class Registry:
         """The records of plugins that are not ready; their models are unknown."""
         return tuple(record for record in self.plugins.load_all() if record.state != "ready")
 
+    def needs_import(self, names: Iterable[str | None]) -> bool:
+        """Whether `find` would import a plugin's light module.
+
+        Args:
+            names: The instances to which the targets are pinned; `None` stands for all instances.
+        """
+        return any(self.plugins.needs_import(None if name is None else self.plugin_of(name)) for name in names)
+
     def find(self, target: Target) -> tuple[Match, ...]:
-        """The matches of a target, in no particular order. An instance that declares no models matches every pinned name."""
+        """The matches of a target, in no particular order. An instance that declares no models matches every pinned name.
+
+        A list of models that was kept on the disk is read when nothing else fits. No service is asked.
+        """
+        found = self._find(target)
+        if (not found or found[0].kind == "any") and self.read_lists(target.provider):
+            found = self._find(target)
+        return found
+
+    def read_lists(self, provider: str | None = None) -> bool:
+        """Read the kept lists of models of one instance or of all, each once; true when there was one."""
+        one = None if provider is None else self.instance(provider)
+        among = self.instances() if provider is None else (one,)
+        found = [instance.list.read() for instance in among if instance is not None and instance.can_list]
+        return any(found)
+
+    def close(self) -> None:
+        """Close the provider objects of all instances; the application closes the objects that it registered."""
+        for instance in tuple(self._instances.values()):
+            instance.close()
+
+    async def aclose(self) -> None:
+        """`close`, awaiting the `aclose()` of the running loop's objects where they have one."""
+        import asyncio  # slow to import; a running loop has imported it already
+
+        # All at once, so that one slow provider costs the others nothing.
+        await asyncio.gather(*(instance.aclose() for instance in tuple(self._instances.values())))
+
+    def _find(self, target: Target) -> tuple[Match, ...]:
         if target.provider is None:
             return self._current_index().find(target.model)
         instance = self.instance(target.provider)
@@ -117,40 +154,13 @@ class Registry:
             return (Match(instance.name, ModelInfo(target.model), target.model, "any"),)
         return found
 
-    def discover(self, *, again: bool = False) -> bool:
-        """Ask the services that can list their models, each once; true when one listed any.
-
-        Args:
-            again: Also ask the services that were asked before.
-        """
-        with self._discovering:  # another thread waits here until the index has the new models
-            listed = [instance.list_models(again=again) for instance in self.instances()]
-            if again or any(listed):
-                self._reset_index()
-        return any(listed)
-
-    def discover_at(self, provider: str) -> None:
-        """Ask the service of one instance for its models, once."""
-        instance = self.instance(provider)
-        if instance is not None and instance.list_models():
-            self._reset_index()
-
-    def close(self) -> None:
-        """Close the provider objects of all instances; the application closes the objects that it registered."""
-        for instance in tuple(self._instances.values()):
-            instance.close()
-
-    async def aclose(self) -> None:
-        """`close`, awaiting the `aclose()` of the running loop's objects where they have one."""
-        for instance in tuple(self._instances.values()):
-            await instance.aclose()
-
     def _current_index(self) -> Index:
         index = self._index
         if index is None:
             version, index = self.version, Index((instance.name, instance.models) for instance in self.instances())
             with self._lock:
-                if version == self.version:  # else a change came during the build, and the next call builds it again
+                # Else a change came during the build, or a plugin that is imported now built it; the next call builds it again.
+                if version == self.version and not self.plugins.needs_import():
                     self._index = index
         return index
 

@@ -1,11 +1,13 @@
 """(request, instances, health records, settings) → the plan of one call.
 
-The I/O that a plan may need is done by `Preparer` before; the rest of this module sends nothing.
+A plan has no effects: nothing is sent, and no state changes but a strategy's turn. `Preparer` does the I/O that a plan may need
+before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import attrs
@@ -13,10 +15,10 @@ import attrs
 from providerhub._finding.index import Match, Target
 from providerhub._finding.instance import Instance
 from providerhub._finding.needs import Needs
-from providerhub._finding.no_candidate import model_not_found, no_candidate, provider_not_found
-from providerhub._finding.preparing import Preparer
+from providerhub._finding.no_candidate import model_not_found, no_candidate
 from providerhub._finding.registry import Registry
 from providerhub._finding.strategies import RankedCandidate, Ranking, Strategies
+from providerhub._finding.targets import Entry, Targets
 from providerhub._rules.health import Health
 from providerhub._rules.policy import Rng
 from providerhub._settings.settings import STRATEGIES, Settings
@@ -36,17 +38,22 @@ class Planned(Value):
     Args:
         plan: The candidates, and the providers that are left out.
         force: Every candidate is unavailable; the plan holds the one that is available again first.
+        groups: (provider, model) of a candidate → a number that is equal for candidates of the same model, as the caller sees it,
+            and smaller for a model that the caller likes better. Empty when all are of the same model.
     """
 
     plan: RoutePlan
     force: bool = False
+    groups: Mapping[tuple[str, str], int] = MappingProxyType({})
 
 
 class _Suitable(NamedTuple):
     """The candidates of a request regardless of their health, and its plan when all are healthy and no window is known."""
 
+    entries: tuple[Entry, ...]
     candidates: Ranking
     skipped: tuple[Skip, ...]
+    groups: Mapping[tuple[str, str], int]
     usual: Planned | None
 
 
@@ -57,7 +64,7 @@ class Router:
         self._registry = registry
         self._health = health
         self._settings = settings
-        self._preparer = Preparer(registry, health)
+        self._targets = Targets(registry, settings)
         self._strategies = Strategies(health, rng)
         self._memory: dict[Any, tuple[int, _Suitable]] = {}
 
@@ -89,59 +96,39 @@ class Router:
         if strategy not in STRATEGIES:
             msg = f"unknown strategy {strategy!r}; the known ones are {', '.join(STRATEGIES)}"
             raise InvalidRequestError(msg)
-        names = self._names(model)
-        suitable = self._suitable(names, needs)
+        suitable = self._suitable(model, needs)
         if suitable.usual is not None and strategy == "priority" and self._health.all_healthy:
             return suitable.usual
-        ordered = self._strategies.order(suitable.candidates, strategy, stream=needs.stream, dry=dry)
-        candidates, too_long = _within_windows(ordered, tokens)
-        self._preparer.renew_keys(candidates, now)
-        return self._by_health(names, candidates, (*suitable.skipped, *too_long), now)
+        fitting, too_long = _within_windows(suitable.candidates, tokens)
+        ordered = self._strategies.order(fitting, strategy, stream=needs.stream, dry=dry)
+        return self._by_health(suitable, [ranked.candidate for ranked in ordered], too_long, now)
 
-    def _names(self, model: str | Model | Sequence[str | Model]) -> tuple[str | Model, ...]:
-        """The requested models, with the settings' aliases resolved."""
-        if isinstance(model, str):
-            aliases = self._settings.aliases.get(model)
-            # Each name once, at every level: aliases of aliases would double from level to level.
-            return (model,) if aliases is None else tuple(dict.fromkeys(n for a in aliases for n in self._names(a)))
-        if isinstance(model, Model):
-            return (model,)
-        if not isinstance(model, Sequence) or not model or not all(isinstance(item, str | Model) for item in model):
-            msg = f"model must be a name, a Model, or a non-empty sequence of these, not {model!r}"
-            raise InvalidRequestError(msg)
-        return tuple(name for item in model for name in self._names(item))
-
-    def _target(self, name: str | Model) -> Target:
-        if isinstance(name, Model):
-            if name.provider is not None and not self._registry.knows(name.provider):
-                raise provider_not_found(self._registry, name.provider)
-            return Target(name.name, name.provider)
-        first, slash, rest = name.partition("/")
-        return Target(rest, first) if slash and rest and self._registry.knows(first) else Target(name)
-
-    def _suitable(self, names: tuple[str | Model, ...], needs: Needs) -> _Suitable:
-        key = (names, needs)
+    def _suitable(self, model: str | Model | Sequence[str | Model], needs: Needs) -> _Suitable:
+        key = (model if isinstance(model, str | Model) else self._targets.entries(model), needs)
         known = self._memory.get(key)
         if known is not None and known[0] == self._registry.version:
             return known[1]
-        self._preparer.list_models(map(self._target, names))
+        entries = self._targets.entries(model)
         version = self._registry.version
-        ranked, skipped = self._rank(names, needs)
+        ranked, skipped, groups = self._rank(entries, needs)
         candidates = tuple(choice.candidate for choice in ranked)
         has_usual = bool(candidates) and all(candidate.context_window is None for candidate in candidates)
-        found = _Suitable(ranked, skipped, Planned(RoutePlan(candidates, skipped)) if has_usual else None)
+        usual = Planned(RoutePlan(candidates, skipped), groups=groups) if has_usual else None
+        found = _Suitable(entries, ranked, skipped, groups, usual)
         if len(self._memory) >= _MOST_REMEMBERED:
             self._memory.clear()
         if version == self._registry.version:
             self._memory[key] = (version, found)
         return found
 
-    def _rank(self, names: tuple[str | Model, ...], needs: Needs) -> tuple[Ranking, tuple[Skip, ...]]:
+    def _rank(self, entries: tuple[Entry, ...], needs: Needs) -> tuple[Ranking, tuple[Skip, ...], Mapping[tuple[str, str], int]]:
         candidates: dict[tuple[str, str], RankedCandidate] = {}
+        groups: dict[tuple[str, str], int] = {}
         skipped: list[Skip] = []
         missing: ModelNotFoundError | None = None
-        for place, name in enumerate(names):
-            target = self._target(name)
+        sames = [entry.same for entry in entries]
+        for place, (name, same) in enumerate(entries):
+            target = self._targets.target(name)
             matches = self._registry.find(target)
             unusable = self._unusable(target, matches)
             skipped += unusable
@@ -149,13 +136,16 @@ class Router:
                 missing = missing or model_not_found(self._registry, str(name))
             for match in matches:
                 instance = self._registry.ready(match.provider)
+                key = match.provider, match.sent
                 if skip := _unsuitable(instance, match, needs):
                     skipped.append(skip)
-                else:
-                    candidates.setdefault((match.provider, match.sent), _ranked(instance, match, needs, place))
+                elif key not in candidates:
+                    groups[key] = sames.index(same)
+                    candidates[key] = _ranked(instance, match, needs, place, groups[key])
         if not candidates and not skipped and missing is not None:
             raise missing
-        return tuple(sorted(candidates.values(), key=lambda c: (c.rank, c.candidate.provider))), tuple(skipped)
+        ranked = tuple(sorted(candidates.values(), key=_place))
+        return ranked, tuple(skipped), MappingProxyType(groups if len(set(groups.values())) > 1 else {})
 
     def _unusable(self, target: Target, matches: tuple[Match, ...]) -> list[Skip]:
         """The plugins that are not ready and may have the target: the pinned one, or all beside those that match."""
@@ -166,10 +156,9 @@ class Router:
         record = self._registry.record(target.provider)
         return [Skip(target.provider, "", record.state, record.reason)]
 
-    def _by_health(
-        self, names: tuple[str | Model, ...], candidates: Sequence[Candidate], skipped: tuple[Skip, ...], now: float
-    ) -> Planned:
+    def _by_health(self, suitable: _Suitable, candidates: Sequence[Candidate], too_long: list[Skip], now: float) -> Planned:
         """The plan of the available candidates; when none is available, of the one that is available again first."""
+        skipped = (*suitable.skipped, *too_long)
         available: list[Candidate] = []
         unavailable: list[Skip] = []
         soonest: tuple[float, Candidate, Skip] | None = None
@@ -184,23 +173,28 @@ class Router:
             if obstacle.until < (soonest[0] if soonest else float("inf")):
                 soonest = obstacle.until, candidate, skip
         if available:
-            return Planned(RoutePlan(tuple(available), (*skipped, *unavailable)))
+            return Planned(RoutePlan(tuple(available), (*skipped, *unavailable)), groups=suitable.groups)
         if soonest is None:
-            raise no_candidate(names, (*skipped, *unavailable))
+            raise no_candidate(tuple(entry.name for entry in suitable.entries), (*skipped, *unavailable))
         _, candidate, own = soonest
         rest = (*skipped, *(skip for skip in unavailable if skip is not own))
         return Planned(RoutePlan((candidate,), rest), force=True)
 
 
-def _ranked(instance: Instance, match: Match, needs: Needs, place: int) -> RankedCandidate:
+def _ranked(instance: Instance, match: Match, needs: Needs, place: int, group: int) -> RankedCandidate:
     model = match.model
     candidate = Candidate(
         instance.name, match.sent, model.name, match.kind, context_window=model.context_window,
         prefill=bool(model.supports_prefill), stream=model.supports_stream is not False,
     )  # fmt: skip
     longest_first = -len(model.name) if match.kind == "prefix" else 0
-    rank = (place, -instance.config.priority, _KINDS[match.kind], longest_first, needs.unknown(model))
-    return RankedCandidate(candidate, rank, instance.config.weight, _price(model))
+    priority, unknown = -instance.config.priority, needs.unknown(model)
+    rank = (place, priority, _KINDS[match.kind], longest_first, unknown)
+    return RankedCandidate(candidate, rank, (group, priority, unknown), instance.config.weight, _price(model))
+
+
+def _place(ranked: RankedCandidate) -> tuple[tuple[int, ...], str]:
+    return ranked.rank, ranked.candidate.provider
 
 
 def _unsuitable(instance: Instance, match: Match, needs: Needs) -> Skip | None:
@@ -210,20 +204,36 @@ def _unsuitable(instance: Instance, match: Match, needs: Needs) -> Skip | None:
     return Skip(instance.name, match.sent, reason, "declared so by the plugin") if reason else None
 
 
-def _within_windows(ranked: Iterable[RankedCandidate], tokens: Callable[[], int]) -> tuple[list[Candidate], list[Skip]]:
-    bound: int | None = None
-    fitting: list[Candidate] = []
+def _within_windows(ranked: Ranking, tokens: Callable[[], int]) -> tuple[Ranking, list[Skip]]:
+    """The candidates whose windows may hold the request, and the others.
+
+    When the request is too long for one of them, a window known to be large enough comes before an unknown one.
+    """
+    if all(choice.candidate.context_window is None for choice in ranked):
+        return ranked, []
+    bound = tokens()
+    fitting: list[RankedCandidate] = []
     too_long: list[Skip] = []
-    for candidate in (choice.candidate for choice in ranked):
+    for choice in ranked:
+        candidate = choice.candidate
         window = candidate.context_window
-        if window is not None:
-            bound = tokens() if bound is None else bound
-            if bound > window:
-                detail = f"the request needs up to {bound} tokens, the context window has {window}"
-                too_long.append(Skip(candidate.provider, candidate.model, "context window", detail))
-                continue
-        fitting.append(candidate)
-    return fitting, too_long
+        if window is not None and bound > window:
+            detail = f"the request needs at least {bound} tokens, the context window has {window}"
+            too_long.append(Skip(candidate.provider, candidate.model, "context window", detail))
+        else:
+            fitting.append(choice)
+    if not too_long:
+        return ranked, []
+    return tuple(sorted(map(_with_unknown_window, fitting), key=_place)), too_long
+
+
+def _with_unknown_window(choice: RankedCandidate) -> RankedCandidate:
+    """Count an unknown window as one more needed capability that the model does not declare."""
+    if choice.candidate.context_window is not None:
+        return choice
+    *rank, unknown = choice.rank
+    *group, _ = choice.group
+    return choice._replace(rank=(*rank, unknown + 1), group=(*group, unknown + 1))
 
 
 def _price(model: ModelInfo) -> float:

@@ -1,4 +1,4 @@
-"""The order of candidates that are equal in all that ranks them: one method for each strategy of the settings."""
+"""The order of candidates of one group: one method for each strategy of the settings that spreads calls."""
 
 from __future__ import annotations
 
@@ -12,10 +12,20 @@ _MOST_ROTATIONS = 1024
 
 
 class RankedCandidate(NamedTuple):
-    """A candidate with the values that order it. A smaller `rank` is tried first; an unknown `price` is infinite."""
+    """A candidate with the values that order it.
+
+    Args:
+        candidate: The candidate.
+        rank: Its place in the default order; a smaller one is tried first.
+        group: Candidates with the same group are equal for the strategies that spread: the same model for the caller, whether
+            its name matched exactly, as an alias or as a prefix. A smaller group is tried first.
+        weight: The weight of its provider.
+        price: The price of its model; infinite when unknown.
+    """
 
     candidate: Candidate
     rank: tuple[int, ...]
+    group: tuple[int, ...]
     weight: float
     price: float
 
@@ -24,7 +34,7 @@ Ranking = tuple[RankedCandidate, ...]
 
 
 class Strategies:
-    """Orders candidates of equal rank. A dry run changes no state and draws no random number."""
+    """Orders candidates of equal groups. A dry run changes no state and draws no random number."""
 
     def __init__(self, health: Health, rng: Rng) -> None:
         self._health = health
@@ -32,15 +42,14 @@ class Strategies:
         self._turns: dict[Any, int] = {}
 
     def order(self, candidates: Ranking, strategy: str, *, stream: bool, dry: bool) -> Ranking:
-        """Order candidates, which are sorted by rank already, within each rank."""
+        """Order candidates, which are sorted by rank already. The strategy `priority` leaves them so."""
+        if strategy == "priority":
+            return candidates
         groups: dict[tuple[int, ...], list[RankedCandidate]] = {}
         for ranked in candidates:
-            groups.setdefault(ranked.rank, []).append(ranked)
+            groups.setdefault(ranked.group, []).append(ranked)
         by_strategy = getattr(self, f"_by_{strategy}")
-        return tuple(ranked for group in groups.values() for ranked in by_strategy(group, stream=stream, dry=dry))
-
-    def _by_priority(self, group: list[RankedCandidate], **_: bool) -> list[RankedCandidate]:
-        return group
+        return tuple(ranked for group in sorted(groups) for ranked in by_strategy(groups[group], stream=stream, dry=dry))
 
     def _by_round_robin(self, group: list[RankedCandidate], *, dry: bool, **_: bool) -> list[RankedCandidate]:
         key = tuple(str(ranked.candidate) for ranked in group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import attrs
 
@@ -33,7 +34,8 @@ class InstanceView(Value):
         settings: The settings that the plugin declares.
         missing: The environment variables that set the missing settings.
         can_list: Whether the plugin can ask its service for a list of models.
-        list_error: The error of the last listing of models; empty when there was none.
+        list_error: The error of the last listing of models, or the silence of the service; empty when there was none.
+        list_age: Seconds since the service listed its models, in this process or in an earlier one; `None` when it has not.
         import_seconds: The seconds that the import of the plugin's light module took in this process.
         notes: Warnings about a plugin that may still work, such as a function that looks like a hook but is not a hook.
     """
@@ -50,12 +52,14 @@ class InstanceView(Value):
     missing: tuple[str, ...] = ()
     can_list: bool = False
     list_error: str = ""
+    list_age: float | None = None
     import_seconds: float = 0.0
     notes: tuple[str, ...] = ()
 
 
 def views(registry: Registry) -> tuple[InstanceView, ...]:
-    """All instances, sorted by name. Imports every plugin's light module."""
+    """All instances, sorted by name, with the models of lists that are kept on the disk. Imports every plugin's light module."""
+    registry.read_lists()
     return tuple(_view(registry, name) for name in registry.names())
 
 
@@ -77,7 +81,22 @@ def _view(registry: Registry, name: str) -> InstanceView:
         missing=instance.variables,
         can_list=instance.info.discover is not None,
         list_error=instance.list_error,
+        list_age=instance.list.age,
+        notes=(*view.notes, *_stale(instance)),
     )
+
+
+def _stale(instance: Instance) -> Iterator[str]:
+    age = instance.list.age
+    if age is not None and instance.list_error:
+        yield f"its list of models is {_duration(age)} old: {instance.list_error}"
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def _of_plugin(name: str, record: PluginRecord | None) -> InstanceView:

@@ -31,6 +31,7 @@ def _no_settings(monkeypatch, tmp_path_factory):
     for name in [n for n in os.environ if n.startswith(("PROVIDERHUB_", "LOCKCHAT_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PROVIDERHUB_CONFIG", os.devnull)
+    monkeypatch.setenv("PROVIDERHUB_CACHE_DIR", nowhere)
 
 
 @pytest.fixture

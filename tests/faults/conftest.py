@@ -86,11 +86,12 @@ def canary():
 
 
 @pytest.fixture(autouse=True)
-def witness(monkeypatch):
+def witness(monkeypatch, tmp_path_factory):
     """Whatever is said aloud in a test; the canary must not be in it."""
     for name in [name for name in os.environ if name.startswith(("PROVIDERHUB_", "LOCKCHAT_", "OPENAI_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PROVIDERHUB_CONFIG", os.devnull)
+    monkeypatch.setenv("PROVIDERHUB_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
     seen, root = Witness(), logging.getLogger()
     level = root.level
     root.addHandler(seen)

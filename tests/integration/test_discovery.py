@@ -408,8 +408,7 @@ def test_models_are_asked_for_once_and_only_when_nothing_declared_matches(site):
     assert "refused True" in out
 
 
-@pytest.mark.parametrize("name", ["found-model", "lister/found-model"])
-def test_who_comes_while_the_models_are_asked_for_waits_for_them(site, name):
+def test_a_call_that_comes_while_the_models_are_asked_for_waits_for_them(site):
     site.plugin("good")
     site.plugin("lister", LISTING)
     site.write(
@@ -419,7 +418,7 @@ def test_who_comes_while_the_models_are_asked_for_waits_for_them(site, name):
         import providerhub
 
         def second():
-            print(providerhub.complete(NAME, "Hello"))
+            print(providerhub.complete("found-model", "Hello"))
 
         def models(config):
             other.start()
@@ -427,12 +426,12 @@ def test_who_comes_while_the_models_are_asked_for_waits_for_them(site, name):
             return ["found-model"]
 
         other = threading.Thread(target=second)
-        """.replace("NAME", repr(name)),
+        """,
     )
     out = site.run(
-        f"""
+        """
         import providerhub
-        providerhub.complete({name!r}, "Hello")
+        providerhub.complete("found-model", "Hello")
         import listing
         listing.other.join()
         """
@@ -456,6 +455,69 @@ def test_a_service_that_cannot_list_its_models_does_not_stop_the_others(site, st
         """
     )
     assert out.splitlines() == ["good says: Hello", "lister says: Hello"]
+
+
+def test_a_pinned_name_at_a_provider_that_declares_no_model_needs_no_list(site):
+    site.plugin("lister", LISTING)
+    site.write("listing.py", "def models(config):\n    print('asked')\n    return []\n")
+    assert site.run('import providerhub\nprint(providerhub.complete("lister/any-model", "Hello"))') == "lister says: Hello\n"
+
+
+def test_one_project_twice_on_the_path_is_one_project_however_its_name_is_spelt(site):
+    site.plugin("good")
+    site.distribution("Dist_Good", "[providerhub]\ngood = plug_good\n", version="0.9")
+    record = _records(site.run(STATES))["good"]
+    assert (record[0], record[1].lower().replace("_", "-")) == ("ready", "dist-good")
+
+
+def test_prefer_names_a_distribution_in_any_spelling(site):
+    site.plugin("good", distribution="dist-one")
+    site.distribution("dist-two", "[providerhub]\ngood = plug_good\n")
+    code = STATES.replace("Hub()", "Hub(Settings(prefer={'good': 'Dist_Two'}))").replace("import Hub", "import Hub, Settings")
+    assert _records(site.run(code))["good"][:2] == ("ready", "dist-two")
+
+
+def test_a_hook_plugin_that_uses_the_default_hub_while_it_is_imported_is_told_so(site):
+    site.plugin("good")
+    site.write("eager.py", "import providerhub\nproviderhub.explain('good-model')\n")
+    site.distribution("eager", "[providerhub.hooks]\neager = eager\n")
+    out = site.run(
+        ASK.replace("Hub()", "providerhub._default.default_hub()").replace(
+            "import Hub", "import Hub\nimport providerhub._default"
+        )
+    )
+    assert out.startswith("good says: Hello\n")
+    assert "use the hub in a function" in out
+
+
+@pytest.mark.parametrize("call", ["complete", "acomplete"])
+def test_a_hook_plugin_that_catches_the_error_still_observes(site, call):
+    site.plugin("good")
+    site.write(
+        "eager.py",
+        f"""
+        import asyncio, contextlib, providerhub
+        with contextlib.suppress(Exception):
+            found = providerhub.{call}("good-model", "Hello")
+            asyncio.run(found)
+
+        @providerhub.hookimpl
+        def providerhub_call_finished(route):
+            print("observed")
+        """,
+    )
+    site.distribution("eager", "[providerhub.hooks]\neager = eager\n")
+    out = site.run('import providerhub\nprint(providerhub.complete("good-model", "Hello"))')
+    assert out == "observed\ngood says: Hello\n"
+
+
+def test_a_plugin_that_uses_a_hub_while_it_is_imported_is_ready_afterwards(site):
+    site.plugin("good")
+    site.plugin("eager")
+    with (site.path / "plug_eager.py").open("a", encoding="utf-8") as file:
+        file.write("\nimport providerhub\nprint(*providerhub.explain('good-model').candidates)\n")
+    out = site.run('import providerhub\nprint(providerhub.complete("eager-model", "Hello"))')
+    assert out == "good/good-model\neager says: Hello\n"
 
 
 CLOSING = "\nEcho.close = lambda self: print('closed', self.config.name)\n"

@@ -6,7 +6,8 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch):
+def _no_settings_from_outside(monkeypatch, tmp_path_factory):
     for name in [name for name in os.environ if name.startswith("PROVIDERHUB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PROVIDERHUB_CONFIG", os.devnull)
+    monkeypatch.setenv("PROVIDERHUB_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))

@@ -1,0 +1,206 @@
+"""The lists of models that services have given, kept on the disk, so that a shell command need not ask each time.
+
+A file holds the models of one service, as one key sees them: no key, no prompt. Its name is a salted hash of the address, the
+key and the other settings; the random salt is kept beside it. A disk that cannot be read or written is no error.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import attrs
+
+from providerhub._values import ProviderConfig, Secret
+from providerhub._values.capabilities import ModelInfo, ProviderInfo
+from providerhub._values.errors import ConfigurationError
+
+_log = logging.getLogger("providerhub")
+
+VARIABLE = "PROVIDERHUB_CACHE_DIR"
+"""The environment variable that names the folder."""
+
+SIZE_LIMIT = 16 * 1024 * 1024
+"""Bytes; a longer file is not read."""
+
+_FORMAT = 1
+_SALT_BYTES = 32
+_NOT_OF_THE_SERVICE = frozenset({"name", "plugin", "models", "priority", "weight", "origin"})
+"""The fields of a configuration that do not change the list."""
+
+
+class KeptList(NamedTuple):
+    """A list from the disk.
+
+    Args:
+        models: The models.
+        listed_at: The moment of the listing, in seconds of the wall clock.
+    """
+
+    models: tuple[ModelInfo, ...]
+    listed_at: float
+
+
+def read(config: ProviderConfig, info: ProviderInfo) -> KeptList | None:
+    """Return the kept list of a service; `None` without one. A damaged or foreign file counts as none.
+
+    Args:
+        config: The configuration of the instance, completed from the environment.
+        info: The declaration of its plugin.
+
+    Raises:
+        ConfigurationError: `PROVIDERHUB_CACHE_DIR` is a relative path.
+    """
+    folder = _folder()
+    if folder is None:
+        return None
+    try:
+        salt = _own(os.path.join(folder, "salt"))
+        name = _name(config, info, salt)
+        return None if name is None or len(salt) != _SALT_BYTES else _parsed(_own(os.path.join(folder, name)))
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # whatever stands there is not ours
+        _log.debug("the kept list of models of %s is ignored: %s", config.name, error)
+        return None
+
+
+def write(config: ProviderConfig, info: ProviderInfo, kept: KeptList) -> None:
+    """Keep the list of a service that has an address.
+
+    Args:
+        config: The configuration of the instance, completed from the environment.
+        info: The declaration of its plugin.
+        kept: The list.
+    """
+    try:
+        folder = _folder()
+        models = [_plain(model) for model in kept.models]
+        if folder is None or not config.url:
+            return
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        name = _name(config, info, _salt(folder))
+        if name is not None:
+            content = {"format": _FORMAT, "listed_at": kept.listed_at, "models": models}
+            _replace(os.path.join(folder, name), json.dumps(content).encode())
+    except (OSError, TypeError, ValueError, ConfigurationError) as error:
+        _log.debug("the list of models of %s is not kept: %s", config.name, error)
+
+
+def _folder() -> str | None:
+    named = os.environ.get(VARIABLE)
+    if named:
+        path = os.path.expanduser(named)
+        if not os.path.isabs(path):
+            msg = f"{VARIABLE} must be an absolute path, not {named!r}"
+            raise ConfigurationError(msg)
+    else:
+        from platformdirs import user_cache_dir  # not needed when the variable is set
+
+        path = user_cache_dir("providerhub", appauthor=False)
+    # Without a home directory the path would begin with a bare `~`.
+    return os.path.join(path, "models") if os.path.isabs(path) else None
+
+
+def _own(path: str) -> bytes:
+    """Read a file of this user.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It belongs to another user, others may write it, or it is too long.
+    """
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        # Windows has neither owner nor mode there; its folders of a user are closed to others.
+        if sys.platform != "win32" and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
+            msg = "another user may have written it"
+            raise ValueError(msg)
+        if status.st_size > SIZE_LIMIT:
+            msg = f"it is longer than {SIZE_LIMIT} bytes"
+            raise ValueError(msg)
+        return file.read(SIZE_LIMIT)
+
+
+def _salt(folder: str) -> bytes:
+    path = os.path.join(folder, "salt")
+    try:
+        salt = _own(path)
+    except (OSError, ValueError):
+        salt = b""
+    if len(salt) != _SALT_BYTES:
+        _replace(path, os.urandom(_SALT_BYTES))
+        salt = _own(path)  # another process may have been later
+    return salt
+
+
+def _replace(path: str, content: bytes) -> None:
+    """Write a file that only this user can read. Readers see the old content or the new one."""
+    temporary = f"{path}.{os.urandom(8).hex()}"
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+def _name(config: ProviderConfig, info: ProviderInfo, salt: bytes) -> str | None:
+    """The name of the file of a service; `None` when its address or its key has no text to tell it by."""
+    if not config.url:
+        return None
+    fields = (field.name for field in attrs.fields(ProviderConfig) if field.name not in _NOT_OF_THE_SERVICE)
+    texts = [info.discover or "", *(_text(getattr(config, name)) for name in fields)]
+    if None in texts:
+        return None
+    import hashlib  # slow to import; most calls need no list
+
+    return f"{hashlib.blake2b(repr(texts).encode('utf-8', 'replace'), digest_size=16, key=salt).hexdigest()}.json"
+
+
+def _text(value: Any) -> str | None:
+    """A setting as text. A key that is read later is told by its source, which reading it would ask: a command, for example."""
+    if isinstance(value, Mapping):
+        texts = {str(key): _text(one) for key, one in value.items()}
+        return None if None in texts.values() else repr(sorted(texts.items()))
+    if not isinstance(value, Secret):
+        return repr(value)
+    if value.source is None:
+        return value.reveal()
+    slots = getattr(type(value.source), "__slots__", ())
+    return repr([type(value.source).__name__, *(getattr(value.source, name) for name in slots)]) if slots else None
+
+
+def _plain(model: ModelInfo) -> dict[str, Any]:
+    """The fields of a model that are not at their defaults.
+
+    Raises:
+        ValueError: A field is no plain value: headers, for example, may hold a key.
+    """
+    bare = ModelInfo(model.name)
+    fields = {field.name: getattr(model, field.name) for field in attrs.fields(ModelInfo)}
+    fields = {name: value for name, value in fields.items() if name == "name" or value != getattr(bare, name)}
+    for name, value in fields.items():
+        if not isinstance(value, str | int | float | tuple):
+            msg = f"{model.name} has {name}"
+            raise ValueError(msg)  # noqa: TRY004 -- the type is right, and not for the disk
+    return fields
+
+
+def _parsed(content: bytes) -> KeptList:
+    """Parse a file.
+
+    Raises:
+        Exception: It is no list of ours.
+    """
+    found = json.loads(content)
+    if found["format"] != _FORMAT or not 0 <= found["listed_at"] <= time.time() + 60.0:
+        msg = "it is of another format"
+        raise ValueError(msg)
+    return KeptList(tuple(ModelInfo(**entry) for entry in found["models"]), float(found["listed_at"]))

@@ -1,0 +1,165 @@
+"""The models that the service of one instance lists: asked for by the plugin's `discover`, kept on the disk."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from providerhub._finding import kept_lists
+from providerhub._finding.discovery import import_object
+from providerhub._finding.jobs import Task
+from providerhub._finding.kept_lists import KeptList
+from providerhub._values import ProviderConfig, Timeout
+from providerhub._values.capabilities import ModelInfo, ProviderInfo
+from providerhub._values.provider import CallContext
+
+_log = logging.getLogger("providerhub")
+
+TIMEOUT = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
+"""The timeouts of one listing. The call that needs the list may wait for a shorter time."""
+
+AGAIN_FIRST, AGAIN_MOST = 60.0, 600.0
+"""Seconds until a service is asked again: after a list, and after the first failure; and after many failures in a row."""
+
+FRESH, FRESH_ON_LOOPBACK = 86400.0, 60.0
+"""Seconds until a list is renewed although it has the name: a service on this machine changes more often."""
+
+
+class ModelList:
+    """The list of one instance. Thread-safe.
+
+    Args:
+        info: The declaration of the plugin.
+        config: Returns the present configuration of the instance.
+        on_change: Called, in the thread of the listing, when the models have changed.
+    """
+
+    def __init__(self, info: ProviderInfo, config: Callable[[], ProviderConfig], on_change: Callable[[], object]) -> None:
+        self._info = info
+        self._config = config
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._task: Task | None = None
+        self._call: CallContext | None = None
+        self._is_read = False
+        self._age_when_read: float | None = None
+        self._failures = 0
+        self._error = ""
+        self.again_at = -float("inf")
+        """The moment, on the hub's clock, at which a name that nobody has asks the service again."""
+        self.stale_at = float("inf")
+        """The moment, on the hub's clock, at which the list is renewed although it has the name."""
+        self.models: tuple[ModelInfo, ...] = ()
+        self.listed_at: float | None = None
+        """The moment of the listing in seconds of the wall clock; `None` without a list."""
+
+    @property
+    def error(self) -> str:
+        """The reason why there is no new list: the last failure, or the silence of the service; empty without one."""
+        task = self._task
+        if task is not None and not task.ended and task.age:
+            return f"{self._info.discover} has not returned for {task.age:.1f} s"
+        return self._error
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the service listed the models; `None` without a list."""
+        return None if self.listed_at is None else max(0.0, time.time() - self.listed_at)
+
+    def read(self) -> bool:
+        """Take the list from the disk, once; true when there is one. Asks no service."""
+        if self._is_read:
+            return False
+        with self._lock:
+            kept = None if self._is_read or self.listed_at is not None else kept_lists.read(self._config(), self._info)
+            self._is_read = True
+        if kept is None:
+            return False
+        self.listed_at = kept.listed_at
+        self._age_when_read = self.age
+        self._take(kept.models)
+        return True
+
+    def settle(self, now: float) -> None:
+        """Place the age of a list from the disk on the hub's clock."""
+        if self._age_when_read is not None:
+            age, self._age_when_read = self._age_when_read, None
+            self.again_at, self.stale_at = now - age + AGAIN_FIRST, now - age + self._fresh()
+
+    def forget_failures(self) -> None:
+        """Let the service be asked again at once: its key has changed."""
+        self._failures, self.again_at = 0, -float("inf")
+
+    def running(self) -> Task | None:
+        """The task that asks the service at this moment; `None` without one."""
+        task = self._task
+        return None if task is None or task.ended else task
+
+    def asking(self, now: float) -> Task:
+        """The task that asks the service. Callers at the same time get the same one."""
+        with self._lock:
+            task = self.running()
+            if task is None:
+                self.again_at = now + min(AGAIN_MOST, AGAIN_FIRST * 2.0 ** min(self._failures, 10))
+                task = self._task = Task(f"list the models of {self._config().name}", partial(self._ask, now))
+            return task
+
+    def close(self) -> None:
+        """Cancel a listing under way."""
+        call = self._call
+        if call is not None:
+            call.cancel()
+
+    def _ask(self, now: float) -> None:
+        config, call = self._config(), CallContext(TIMEOUT)
+        self._call = call
+        try:
+            found = _discovered(self._info, config, call)
+        except (Exception, SystemExit) as error:  # a module that calls sys.exit() when it is imported is a failure too
+            if call.cancelled:
+                self.forget_failures()
+                return
+            self._failures += 1
+            self._error = f"{self._info.discover} raised {type(error).__name__}: {error}"
+            _log.warning("provider %s could not list its models: %s", config.name, self._error)
+            return
+        finally:
+            self._call = None
+        self._failures, self._error = 0, ""
+        self.listed_at, self._age_when_read = time.time(), None
+        self.stale_at = now + self._fresh()
+        self._take(found)
+        kept_lists.write(config, self._info, KeptList(found, self.listed_at))
+
+    def _take(self, models: tuple[ModelInfo, ...]) -> None:
+        if models != self.models:
+            self.models = models
+            self._on_change()
+
+    def _fresh(self) -> float:
+        from urllib.parse import urlsplit  # slow to import; most calls need no list
+
+        host = urlsplit(self._config().url or "").hostname or "localhost"
+        is_near = host in {"localhost", "::1"} or host.startswith("127.") or host.endswith(".localhost")
+        return FRESH_ON_LOOPBACK if is_near else FRESH
+
+
+def _discovered(info: ProviderInfo, config: ProviderConfig, call: CallContext) -> tuple[ModelInfo, ...]:
+    discover = import_object(info.discover or "")
+    found = discover(config, call=call) if _takes_call(discover) else discover(config)
+    # ProviderInfo turns names into ModelInfo and refuses all else, which must not reach the index.
+    return ProviderInfo(name=info.name, models=found).models
+
+
+def _takes_call(discover: Any) -> bool:
+    """Whether the function has an argument `call`. Plugins of before have none."""
+    import inspect  # slow to import; most calls need no list
+
+    try:
+        return "call" in inspect.signature(discover).parameters
+    except (TypeError, ValueError):
+        return False
