@@ -25,6 +25,9 @@ from providerhub._values.value import Value
 HOOK_GROUP = "providerhub.hooks"
 """The entry-point group of plugins that observe or rank. They are always loaded."""
 
+MOST_WAIT = 30.0
+"""Seconds that a thread waits for a plugin that another thread imports."""
+
 _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_"))
 
 
@@ -83,8 +86,7 @@ class Plugins:
         self.malformed: list[Malformed] = []
         self._hook_entries: list[tuple[str, str, str]] = []
         self._records: dict[str, PluginRecord] = {}
-        # Not held while a plugin is imported: its module may belong to another thread, which waits for this lock.
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # re-entrant: the import of a plugin may load another one
         self._importing: set[tuple[int, str]] = set()
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
@@ -107,17 +109,19 @@ class Plugins:
         key = threading.get_ident(), name
         if record.state != "found":
             return record
-        if key in self._importing:
+        # Of two threads, the second takes the record of the first. It does not wait for ever, since the first may wait for a module
+        # that the second imports.
+        if key in self._importing or not self._lock.acquire(timeout=MOST_WAIT):
             return attrs.evolve(record, state="broken", reason="it uses the hub while it is imported; use it in a function")
         self._importing.add(key)
         try:
-            fresh = self._import(record)
+            record = self._records[name]
+            if record.state == "found":
+                record = self._records[name] = self._import(record)
+            return record
         finally:
             self._importing.discard(key)
-        with self._lock:  # of two threads, the second takes the record of the first
-            if self._records[name].state == "found":
-                self._records[name] = fresh
-            return self._records[name]
+            self._lock.release()
 
     def needs_import(self, name: str | None = None) -> bool:
         """Whether `load` would import the named plugin, or any. A plugin that this thread imports at present does not count."""

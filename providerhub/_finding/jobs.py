@@ -23,10 +23,11 @@ class Task:
 
     Args:
         name: The work in a few words, such as `"list the models of acme"`.
-        work: The function that does it. An exception of it is logged.
+        work: The function that does it. An exception of it is logged; any other `BaseException`, such as `KeyboardInterrupt`,
+            is raised in the callers that wait.
     """
 
-    __slots__ = ("_lock", "_started", "_thread", "_watchers", "_work", "ended", "name")
+    __slots__ = ("_lock", "_started", "_thread", "_watchers", "_work", "ended", "interruption", "name")
 
     def __init__(self, name: str, work: Callable[[], object]) -> None:
         self.name = name
@@ -36,6 +37,7 @@ class Task:
         self._thread: threading.Thread | None = None
         self._watchers: list[Callable[[], object]] = []
         self.ended = False
+        self.interruption: BaseException | None = None
 
     @property
     def age(self) -> float:
@@ -90,12 +92,13 @@ class Task:
             self._work()
         except Exception:
             _log.warning("could not %s", self.name, exc_info=True)
-        finally:
-            with self._lock:
-                self.ended = True
-                watchers, self._watchers = self._watchers, []
-            for watcher in watchers:
-                watcher()
+        except BaseException as error:
+            self.interruption = error
+        with self._lock:
+            self.ended = True
+            watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher()
 
 
 def _never() -> bool:
@@ -172,9 +175,15 @@ class _Wait:
         self._until = {job: now + min(job.longest, seconds * job.share) for job in jobs}
 
     def left(self) -> float:
-        """Seconds until the call goes on although tasks are under way; zero when it goes on now."""
+        """Seconds until the call goes on although tasks are under way; zero when it goes on now.
+
+        Raises:
+            BaseException: A task was interrupted.
+        """
         now = time.monotonic()
         for job, until in self._until.items():
+            if job.task.interruption is not None:
+                raise job.task.interruption
             if until > now + GRACE and job.is_needless():
                 self._until[job] = now + GRACE
         return max((until - now for job, until in self._until.items() if not job.task.ended and until > now), default=0.0)

@@ -59,7 +59,6 @@ class InstanceView(Value):
 
 def views(registry: Registry) -> tuple[InstanceView, ...]:
     """All instances, sorted by name, with the models of lists that are kept on the disk. Imports every plugin's light module."""
-    registry.read_lists()
     return tuple(_view(registry, name) for name in registry.names())
 
 
@@ -71,6 +70,8 @@ def _view(registry: Registry, name: str) -> InstanceView:
         return InstanceView(name=name, plugin=registry.plugin_of(name), state="not installed", reason=str(error))
     if instance is None:
         return _of_plugin(name, record)
+    if instance.can_list:
+        instance.list.read()
     state, reason = _state(instance)
     view = attrs.evolve(_of_plugin(name, record), state=state, reason=reason)
     return attrs.evolve(
