@@ -1,0 +1,252 @@
+"""The queues and counters of turns: a lane for each limited thing, a desk for each provider, a place for each call.
+
+Pure: the caller passes the time, in seconds on one monotonic clock, and holds a lock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from providerhub._rules.limits import MARGIN, MINUTE, NEVER, NO_LIMITS, Limits, Second, Spacing, TokenWindow
+from providerhub._rules.throttle import Starts, Throttle
+
+FIRST_OUTPUT = 1024.0
+"""The output tokens that are reserved for a call without `max_tokens`, while no answer of the model has been counted."""
+
+MANY = 64
+"""The number of answers over which the mean output is taken."""
+
+
+class Full(NamedTuple):
+    """The reason why a call has to wait for its turn.
+
+    Args:
+        reason: `"concurrency"`, `"rpm"`, `"tpm"`, `"rate limited"` or `"others wait"`.
+        until: The time of the turn in seconds, as far as it is known; infinite while it depends on other calls.
+    """
+
+    reason: str
+    until: float
+
+
+def until(full: Full | None) -> float:
+    """The time at which a call may start; long past when nothing is in its way."""
+    return NEVER if full is None else full.until
+
+
+class Back(NamedTuple):
+    """How a call ended.
+
+    Args:
+        sent: Whether the request was sent.
+        used: The tokens that it used, input and output; `None` leaves the reservation.
+        output: The output tokens of a complete answer.
+        now: The time in seconds, as far as the caller knows it.
+    """
+
+    sent: bool
+    used: float | None = None
+    output: float | None = None
+    now: float = NEVER
+
+
+NOT_SENT, UNKNOWN, NOTHING_USED = Back(sent=False), Back(sent=True), Back(sent=True, used=0.0)
+
+
+WAITING, READY, OVER = "waiting", "ready", "over"
+
+
+class Place:
+    """The place of a call in the queue, and later its turn. The caller holds a lock."""
+
+    __slots__ = ("cycle", "desk", "due", "entry", "lane", "number", "seconds", "started", "state", "tokens", "wake")
+
+    def __init__(self, desk: Desk, entry: str, number: int, tokens: float) -> None:
+        self.desk = desk
+        self.entry = entry
+        self.lane = desk.lane(entry)
+        self.number = number
+        self.tokens = tokens
+        self.state = WAITING
+        self.due = math.inf
+        self.wake: Callable[[], object] | None = None
+        self.cycle = 0
+        self.started = 0.0
+        self.seconds: tuple[Second | None, Second | None] = (None, None)
+
+    def begin(self, now: float) -> None:
+        """Give the turn to the call."""
+        self.state = READY
+        self.started = self.due = now
+        self.cycle = self.lane.cycle
+        self.seconds = self.lane.enter(now, self.tokens, self.number), self.desk.whole.enter(now, self.tokens, self.number)
+
+    def end(self, now: float, back: Back) -> None:
+        """Take the turn back. Does nothing when the call has none."""
+        was, self.state = self.state, OVER
+        self.wake = None
+        if was == READY:
+            if back.output is not None:
+                self.lane.note_output(back.output)
+            for lane, second in zip((self.lane, self.desk.whole), self.seconds, strict=True):
+                lane.leave(now, self, second, back)
+
+
+class Lane:
+    """The limits and the calls of one key. The caller holds a lock."""
+
+    __slots__ = ("_spacing", "_tokens", "cycle", "in_use", "limits", "mean_output", "outputs", "starts", "throttle", "waiting")
+
+    def __init__(self, limits: Limits = NO_LIMITS) -> None:
+        self.in_use = 0
+        self.starts = Starts()
+        self.throttle: Throttle | None = None
+        self.cycle = 0
+        self.waiting: deque[Place] = deque()
+        self.mean_output = FIRST_OUTPUT
+        self.outputs = 0
+        self._spacing = Spacing()
+        self._tokens: TokenWindow | None = None
+        self.limits = NO_LIMITS
+        self.set_limits(limits)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Replace the limits."""
+        if limits.tpm != self.limits.tpm:
+            self._tokens = None if limits.tpm is None else TokenWindow(limits.tpm)
+        self.limits = limits
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the lane can be forgotten."""
+        return not (self.in_use or self.waiting or self.limits.any or self.throttle)
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether tokens are limited."""
+        return self._tokens is not None
+
+    def interval(self, now: float) -> float:
+        """Seconds between two calls at the present rate; 0 without a rate."""
+        rate = math.inf if self.limits.rpm is None else MARGIN * self.limits.rpm / MINUTE
+        if self.throttle is not None:
+            rate = min(rate, self.throttle.rate(now) or math.inf)
+        return 1.0 / rate
+
+    def obstacle(self, now: float, tokens: float) -> Full | None:
+        """The limit that lasts longest, or `None` when the call may start."""
+        if self.limits.concurrency is not None and self.in_use >= self.limits.concurrency:
+            return Full("concurrency", math.inf)
+        found: list[Full] = []
+        if self.throttle is not None:
+            found.append(Full("rate limited", self.throttle.due(now)))
+        if self._tokens is not None:
+            found.append(Full("tpm", self._tokens.due(now, tokens)))
+        if self._spacing.due > now and self.interval(now):
+            found.append(Full("rate limited" if self.limits.rpm is None else "rpm", self._spacing.due))
+        longest = max(found, key=until, default=None)
+        return longest if longest is not None and longest.until > now else None
+
+    def head(self) -> Place | None:
+        """The call that has waited longest."""
+        while self.waiting and self.waiting[0].state != WAITING:
+            self.waiting.popleft()
+        return self.waiting[0] if self.waiting else None
+
+    def enter(self, now: float, tokens: float, number: int) -> Second | None:
+        """Count a call that starts. Return where its tokens are counted."""
+        self.in_use += 1
+        self.starts.note(now)
+        if interval := self.interval(now):
+            self._spacing.take(now, interval, number)
+        if self.throttle is not None:
+            self.throttle.began(number, now)
+        return None if self._tokens is None else self._tokens.add(now, tokens)
+
+    def leave(self, now: float, place: Place, second: Second | None, back: Back) -> None:
+        """Count a call that has ended, or that was not sent."""
+        self.in_use -= 1
+        if not back.sent:
+            self._spacing.undo(place.number)
+            self.starts.drop()
+        if self.throttle is not None:
+            self.throttle.decided(place.number, refused=False if back.sent else None)
+        used = back.used if back.sent else 0.0
+        if second is not None and self._tokens is not None and used is not None:
+            self._tokens.correct(now, second, place.tokens, used)
+
+    def note_output(self, tokens: float) -> None:
+        """Learn how long the model's answers are."""
+        self.outputs = min(self.outputs + 1, MANY)
+        self.mean_output += (tokens - self.mean_output) / self.outputs
+
+    def refused(self, now: float, after: float | None, luck: float, *, late: bool, learn: bool) -> float:
+        """Learn from a refusal. Return the end of the pause."""
+        if self.throttle is None:
+            self.throttle = Throttle()
+        if self.throttle.refused(now, after, luck, starts=self.starts, late=late, learn=learn):
+            self.starts = Starts()
+            self.cycle += 1
+        return self.throttle.until
+
+
+class Desk:
+    """One provider instance: its own lane, and the lanes of its models. The caller holds a lock."""
+
+    __slots__ = ("is_limited", "models", "queued", "throttled", "whole")
+
+    def __init__(self) -> None:
+        self.whole = Lane()
+        self.models: dict[str, Lane] = {}
+        self.queued: dict[str, Lane] = {}
+        self.throttled: dict[str, Lane] = {}
+        self.is_limited = False
+
+    def lane(self, entry: str) -> Lane:
+        """The lane of a model, or of the whole instance for the entry `""`."""
+        if not entry:
+            return self.whole
+        lane = self.models.get(entry)
+        if lane is None:
+            lane = self.models[entry] = Lane()
+        return lane
+
+    def lanes(self) -> Iterator[tuple[str, Lane]]:
+        """All lanes with their entries."""
+        yield "", self.whole
+        yield from self.models.items()
+
+    def update(self) -> None:
+        """Note whether calls need turns at all."""
+        self.is_limited = bool(self.throttled) or any(lane.limits.any for _, lane in self.lanes())
+
+    def forget(self, now: float) -> None:
+        """Forget what was learned long ago."""
+        old = [entry for entry, lane in self.throttled.items() if lane.throttle is not None and lane.throttle.is_over(now)]
+        for entry in old:
+            self.throttled.pop(entry).throttle = None
+        if old:
+            self.update()
+
+    def next(self, now: float) -> tuple[Place | None, float]:
+        """The waiting call that comes first among those whose models have room, and the time from which it may start."""
+        first: Place | None = None
+        for entry, lane in tuple(self.queued.items()):
+            head = lane.head()
+            if head is None:
+                del self.queued[entry]
+            elif (first is None or head.number < first.number) and lane.obstacle(now, head.tokens) is None:
+                first = head
+        if first is None:
+            return None, math.inf
+        return first, until(self.whole.obstacle(now, first.tokens))
+
+    def make_room(self, size: int) -> None:
+        """Forget the oldest model that has nothing to remember, when there are too many."""
+        if len(self.models) >= size:
+            idle = next((entry for entry, lane in self.models.items() if lane.is_idle), None)
+            if idle is not None:
+                del self.models[idle]

@@ -1,0 +1,152 @@
+"""The limits that the caller sets for a provider or a model, and the arithmetic that keeps to them.
+
+Pure: the caller passes the time, in seconds on one monotonic clock, and holds a lock. The spacing of calls is the generic cell
+rate algorithm (ITU-T I.371), which is a token bucket with a single number as its state.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal, NamedTuple
+
+MINUTE = 60.0
+NEVER = float("-inf")
+
+MARGIN = 0.95
+"""The share of a rate that is used. A service counts when a call arrives, not when it starts: the rest covers the difference."""
+
+SLACK = 0.05
+"""Seconds by which a call may be early. A late start is made up for, and the burst is at most one call and the rate's 50 ms.
+
+Services that count by the second or two refuse larger bursts: with 3,000 calls a minute, 98 start in 2 s, and 100 would be the
+limit of a service that counts over 2 s. In any 60 s start at most `0.95 * rpm * (60 + 0.05) / 60`, rounded up: never more than
+`rpm`.
+"""
+
+
+class Limits(NamedTuple):
+    """The limits of one provider instance or of one model.
+
+    Args:
+        concurrency: The most calls under way at once; 1 or more. `None`, the default, for no limit.
+        rpm: The most calls that start in a minute; a positive number. `None`, the default, for no limit.
+        tpm: The most tokens in a minute, input and output; a positive number. `None`, the default, for no limit.
+        when_full: `"elsewhere"`, the default, asks the next candidate while a limit is reached; `"wait"` waits for a turn.
+    """
+
+    concurrency: int | None = None
+    rpm: float | None = None
+    tpm: float | None = None
+    when_full: Literal["elsewhere", "wait"] = "elsewhere"
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a limit."""
+        return self.concurrency is not None or self.rpm is not None or self.tpm is not None
+
+
+NO_LIMITS = Limits()
+
+
+class Spacing:
+    """Lets calls start at a rate, evenly spaced."""
+
+    __slots__ = ("_before", "_last", "_next")
+
+    def __init__(self) -> None:
+        self._next = self._before = NEVER
+        self._last = 0
+
+    @property
+    def due(self) -> float:
+        """The time from which the next call may start."""
+        return self._next - SLACK
+
+    def take(self, now: float, interval: float, number: int) -> None:
+        """Count a call that starts.
+
+        Args:
+            now: The time in seconds.
+            interval: Seconds from this call to the next one.
+            number: The number of the call, for `undo`.
+        """
+        self._before, self._last = self._next, number
+        self._next = max(self._next, now) + interval
+
+    def undo(self, number: int) -> None:
+        """Forget a call that was not sent. Does nothing when another call has started since."""
+        if number == self._last:
+            self._next = self._before
+
+
+class Second:
+    """The tokens of the calls that started within one second."""
+
+    __slots__ = ("since", "tokens")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.tokens = 0.0
+
+
+class TokenWindow:
+    """Counts the tokens of the last 60 s, by the second.
+
+    Args:
+        tpm: The most tokens in 60 s.
+    """
+
+    __slots__ = ("_seconds", "_total", "_tpm")
+
+    def __init__(self, tpm: float) -> None:
+        self._tpm = tpm
+        self._seconds: deque[Second] = deque()
+        self._total = 0.0
+
+    def due(self, now: float, tokens: float) -> float:
+        """The time from which a call may start that needs so many tokens; at most the whole `tpm` is asked for."""
+        self._expire(now)
+        excess = self._total + min(tokens, self._tpm) - self._tpm
+        due = NEVER
+        for second in self._seconds:
+            if excess <= 0:
+                break
+            excess -= second.tokens
+            due = _end(second)
+        return due
+
+    def add(self, now: float, tokens: float) -> Second:
+        """Reserve tokens, at most the whole `tpm`. Return the second that holds them, for `correct`."""
+        if not self._seconds or now - self._seconds[-1].since >= 1.0:
+            self._seconds.append(Second(now))
+        second = self._seconds[-1]
+        self._change(second, min(tokens, self._tpm))
+        return second
+
+    def correct(self, now: float, second: Second, reserved: float, used: float) -> None:
+        """Replace the reservation of a call by its usage, when the call is still counted.
+
+        Args:
+            now: The time in seconds.
+            second: The second in which the call started.
+            reserved: The tokens that the call asked for.
+            used: The tokens that it used.
+        """
+        self._expire(now)
+        if self._seconds and second.since >= self._seconds[0].since:
+            self._change(second, used - min(reserved, self._tpm))
+
+    def _change(self, second: Second, tokens: float) -> None:
+        second.tokens += tokens
+        self._total += tokens
+
+    def _expire(self, now: float) -> None:
+        while self._seconds and _end(self._seconds[0]) <= now:
+            self._total -= self._seconds.popleft().tokens
+        if not self._seconds:
+            self._total = 0.0  # no rounding error stays
+
+
+def _end(second: Second) -> float:
+    """The time from which a second is no longer counted: its last moment is 60 s old."""
+    return second.since + 1.0 + MINUTE

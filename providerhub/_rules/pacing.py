@@ -1,0 +1,411 @@
+"""Turns: a call takes one before it asks a provider, waits for it where a limit is reached, and gives it back.
+
+Pure except for one lock, which is never held while a callback runs: the caller passes the time, in seconds on one monotonic
+clock. The limits are those that the caller set (`limits.py`) and those that refusals taught (`throttle.py`), for each model and
+for each whole provider instance; both hold. Waiting calls get their turns first in, first out, for each limit.
+
+    full = pacer.take(candidate, now)             a `Turn`, or `Full` with a reason and a time: ask another candidate
+    turn = pacer.join(candidate, now)             a `Turn` that may have to wait
+    turn.wake = event.set                         called from any thread when `ready` or `due` has changed
+    while not turn.ready:
+        event.wait(min(turn.due, deadline) - clock())
+        event.clear()
+        pacer.look(turn, clock())
+    pacer.accepted(turn, now)                     at the first content
+    pacer.settle(turn, now, tokens, output)       at the end; or `refused` after a 429, or `release` when nothing was sent
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from providerhub._rules.health import Key
+from providerhub._rules.lanes import (
+    NOT_SENT,
+    NOTHING_USED,
+    OVER,
+    READY,
+    UNKNOWN,
+    WAITING,
+    Back,
+    Desk,
+    Full,
+    Lane,
+    Place,
+    until,
+)
+from providerhub._rules.limits import MINUTE, NEVER, Limits
+from providerhub._rules.policy import Rng
+from providerhub._values import Candidate
+
+SPARE = 1.0
+"""Seconds between the times at which waiting calls look again, where the first one of them has a time and no rate is known.
+
+Only the first one has to look. The others do so in case that its event loop is blocked.
+"""
+
+
+class Pace(NamedTuple):
+    """The state of one key.
+
+    Args:
+        limits: The limits that are set.
+        in_use: The calls under way that hold a turn.
+        waiting: The calls that wait for a turn.
+        learned_rpm: The calls a minute that the service accepts; `None` when refusals have not shown it.
+        paused: Seconds until the end of the pause; 0 without a pause.
+    """
+
+    limits: Limits
+    in_use: int
+    waiting: int
+    learned_rpm: float | None
+    paused: float
+
+
+class Turn:
+    """The turn of one call, which it may have to wait for. A turn that is garbage collected is given back."""
+
+    __slots__ = ("_pacer", "place")
+
+    def __init__(self, pacer: Pacer | None, place: Place | None) -> None:
+        self._pacer = pacer
+        self.place = place
+
+    @property
+    def ready(self) -> bool:
+        """Whether the call may start."""
+        return self.place is None or self.place.state == READY
+
+    @property
+    def due(self) -> float:
+        """The time in seconds at which to look again; infinite when `wake` will be called."""
+        return NEVER if self.place is None else self.place.due
+
+    @property
+    def wake(self) -> Callable[[], object] | None:
+        """Called without arguments, in any thread, after `ready` or `due` has changed. Set it, then look at both."""
+        return None if self.place is None else self.place.wake
+
+    @wake.setter
+    def wake(self, callback: Callable[[], object] | None) -> None:
+        if self.place is not None:
+            self.place.wake = callback
+
+    def __del__(self) -> None:
+        place = getattr(self, "place", None)
+        if place is not None and place.state != OVER and self._pacer is not None:
+            self._pacer.give_back(place, UNKNOWN if place.state == READY else NOT_SENT)
+
+
+FREE = Turn(None, None)
+"""The turn of every call at a provider without limits."""
+
+
+class Pacer:
+    """The turns of all providers of one hub. Thread-safe.
+
+    Args:
+        rng: The random source of the jitter that is added to pauses.
+        size: The most models of one provider to remember while they have neither limits nor calls.
+    """
+
+    def __init__(self, rng: Rng, *, size: int = 4096) -> None:
+        self._rng = rng
+        self._size = size
+        self._lock = threading.Lock()
+        self._desks: dict[str, Desk] = {}
+        self._number = 0
+        self._latest = NEVER
+        # Both are filled without the lock: the garbage collector may give a turn back at any line.
+        self._returned: deque[tuple[Place, Back]] = deque()
+        self._woken: deque[Place] = deque()
+
+    # --- limits ---------------------------------------------------------------------------------------------------
+
+    def set_limits(self, key: Key, limits: Limits) -> None:
+        """Set the limits of a model, or of a whole instance (the entry `""`). They hold for calls that start later."""
+        with self._lock:
+            desk = self._desk(key[0])
+            desk.lane(key[1]).set_limits(limits)
+            desk.update()
+            self._pump(desk)
+        self._flush()
+
+    def waits(self, candidate: Candidate) -> bool:
+        """Whether the limits of a candidate say that calls wait instead of going elsewhere."""
+        desk = self._desks.get(candidate.provider)
+        if desk is None or not desk.is_limited:
+            return False
+        model = desk.models.get(candidate.entry, desk.whole).limits
+        return (model if model.any else desk.whole.limits).when_full == "wait"
+
+    def counts_tokens(self, candidate: Candidate) -> bool:
+        """Whether a `tpm` is set, so that `take` and `join` need an estimate."""
+        desk = self._desks.get(candidate.provider)
+        if desk is None or not desk.is_limited:
+            return False
+        return desk.whole.counts_tokens or desk.models.get(candidate.entry, desk.whole).counts_tokens
+
+    # --- taking a turn --------------------------------------------------------------------------------------------
+
+    def take(self, candidate: Candidate, now: float, prompt: int = 0, output: int | None = None) -> Turn | Full:
+        """Take a turn if there is one.
+
+        Args:
+            candidate: The candidate to ask.
+            now: The time in seconds.
+            prompt: An estimate of the input tokens. Default 0. Used only where `counts_tokens`.
+            output: The most output tokens, `max_tokens` of the request. `None`, the default, for the mean of the answers so far.
+
+        Returns:
+            The turn; or `Full` when the call would have to wait.
+        """
+        desk = self._desks.get(candidate.provider)
+        if desk is not None and not desk.is_limited:
+            lane = desk.models.get(candidate.entry)
+            if lane is not None:
+                starts = lane.starts
+                if now - starts.since < 1.0:
+                    starts.count += 1
+                else:
+                    starts.note(now)
+                return FREE
+        return self._enter(candidate, now, prompt, output, stay=False)
+
+    def join(self, candidate: Candidate, now: float, prompt: int = 0, output: int | None = None) -> Turn:
+        """Take a turn, or a place in the queue. The arguments are those of `take`.
+
+        Returns:
+            The turn. While it is not `ready`, call `look` when its `due` is reached or its `wake` was called; or `release` it.
+        """
+        turn = self._enter(candidate, now, prompt, output, stay=True)
+        assert isinstance(turn, Turn)  # noqa: S101 -- for the type checker
+        return turn
+
+    def look(self, turn: Turn, now: float) -> bool:
+        """Look whether a turn is ready; if not, `due` is renewed."""
+        place = turn.place
+        if place is None or place.state != WAITING:
+            return turn.ready
+        with self._lock:
+            self._collect(now)
+            self._pump(place.desk)
+            self._foresee(place)
+        self._flush()
+        return turn.ready
+
+    # --- giving it back -------------------------------------------------------------------------------------------
+
+    def accepted(self, turn: Turn, now: float) -> None:
+        """Report the first content: the service did not refuse the call. Needed only so that others follow earlier."""
+        place = turn.place
+        if place is None or place.lane.throttle is None:
+            return
+        with self._lock:
+            self._collect(now)
+            if place.lane.throttle is not None:
+                place.lane.throttle.decided(place.number, refused=False)
+            self._pump(place.desk)
+        self._flush()
+
+    def settle(self, turn: Turn, now: float, used: float | None = None, output: float | None = None) -> None:
+        """Give the turn of a call back that was sent, however it ended. A second call does nothing.
+
+        Args:
+            turn: The turn.
+            now: The time in seconds.
+            used: The tokens that the call used, input and output. `None`, the default, leaves the reservation.
+            output: The output tokens of a complete answer. `None`, the default, when unknown.
+        """
+        if turn.place is not None:
+            self.give_back(turn.place, Back(sent=True, used=used, output=output, now=now))
+
+    def release(self, turn: Turn) -> None:
+        """Give a turn or a place in the queue back, when nothing was sent. A second call does nothing."""
+        if turn.place is not None:
+            self.give_back(turn.place, NOT_SENT)
+
+    def refused(self, turn: Turn, candidate: Candidate, now: float, after: float | None, *, learn: bool = True) -> float:
+        """Give the turn of a call back that the service refused, and pause the model.
+
+        Args:
+            turn: The turn.
+            candidate: The candidate that was asked.
+            now: The time in seconds.
+            after: The seconds to wait that the service named; `None` when it named none.
+            learn: Whether the refusal tells of a rate, as a 429 does. Default true.
+
+        Returns:
+            The time in seconds at which the next call may be sent.
+        """
+        with self._lock:
+            self._collect(now)
+            desk = self._desk(candidate.provider)
+            lane, place = desk.lane(candidate.entry), turn.place
+            if place is None or place.lane is not lane:
+                late = lane.throttle is not None  # it began before there were turns
+            else:
+                late = lane.throttle is not None and place.cycle < lane.cycle
+                if lane.throttle is not None:
+                    lane.throttle.decided(place.number, refused=True)
+            until = lane.refused(now, after, self._rng(), late=late, learn=learn)
+            desk.throttled[candidate.entry] = lane
+            desk.is_limited = True
+            if place is not None:
+                if lane.throttle is not None and place.state == READY:
+                    lane.throttle.note_delay(now - place.started)
+                place.end(now, NOTHING_USED)
+            self._pump(desk)
+        self._flush()
+        return until
+
+    def forgive(self, provider: str) -> None:
+        """Forget the pauses and rates that refusals of an instance taught."""
+        with self._lock:
+            desk = self._desk(provider)
+            for lane in desk.throttled.values():
+                lane.throttle = None
+            desk.throttled.clear()
+            desk.update()
+            self._pump(desk)
+        self._flush()
+
+    def snapshot(self, now: float) -> Mapping[Key, Pace]:
+        """The state of all keys that have limits, lessons, calls or waiting calls."""
+        with self._lock:
+            self._collect(now)
+            return {
+                (provider, entry): _pace(lane, now)
+                for provider, desk in self._desks.items()
+                for entry, lane in desk.lanes()
+                if not lane.is_idle
+            }
+
+    # --- under the lock -------------------------------------------------------------------------------------------
+
+    def _desk(self, provider: str) -> Desk:
+        desk = self._desks.get(provider)
+        if desk is None:
+            desk = self._desks[provider] = Desk()
+        return desk
+
+    def _enter(self, candidate: Candidate, now: float, prompt: int, output: int | None, *, stay: bool) -> Turn | Full:
+        full: Full | None = None
+        with self._lock:
+            self._collect(now)
+            desk = self._desk(candidate.provider)
+            if candidate.entry not in desk.models:
+                desk.make_room(self._size)
+            lane = desk.lane(candidate.entry)
+            desk.forget(now)
+            if not desk.is_limited and not desk.queued:
+                lane.starts.note(now)
+                return FREE
+            self._number += 1
+            place = Place(desk, candidate.entry, self._number, prompt + (lane.mean_output if output is None else output))
+            lane.waiting.append(place)
+            desk.queued[candidate.entry] = lane
+            self._pump(desk)
+            if place.state == WAITING:
+                self._foresee(place)
+                if not stay:
+                    place.state = OVER
+                    lane.waiting.pop()
+                    full = _reason(place, now)
+        self._flush()
+        return full or Turn(self, place)
+
+    def _pump(self, desk: Desk) -> None:
+        """Give turns to waiting calls while there is room. Tell the first of each model the time at which to look again."""
+        now = self._latest
+        first, due = desk.next(now)
+        while first is not None and due <= now:
+            first.lane.waiting.popleft()
+            first.begin(now)
+            self._woken.append(first)
+            first, due = desk.next(now)
+        for lane in desk.queued.values():
+            head = lane.head()
+            if head is None:
+                continue
+            exact = max(until(lane.obstacle(now, head.tokens)), until(desk.whole.obstacle(now, head.tokens)))
+            if first is not None:
+                exact = max(exact, due)  # the instance is full for a call that came earlier
+            if exact < head.due - 0.001:
+                head.due = exact
+                self._woken.append(head)
+
+    def _foresee(self, place: Place) -> None:
+        """Renew the time at which a waiting call looks again: its turn if the rate stays as it is."""
+        head, now = place.lane.head(), self._latest
+        if place.state != WAITING or head is None:
+            return
+        exact = max(until(lane.obstacle(now, head.tokens)) for lane in (place.lane, place.desk.whole))
+        first, due = place.desk.next(now)
+        place.due = exact if first is None else max(exact, due)
+        if place is not head:
+            interval = max(place.lane.interval(now), place.desk.whole.interval(now))
+            place.due += (place.number - head.number) * (interval or SPARE)
+
+    def _collect(self, now: float = NEVER) -> None:
+        """Take in the turns that were given back."""
+        self._latest = max(self._latest, now)
+        while self._returned:
+            place, back = self._returned.popleft()
+            self._latest = max(self._latest, back.now)
+            place.end(self._latest, back)
+            self._pump(place.desk)
+
+    # --- without the lock -----------------------------------------------------------------------------------------
+
+    def give_back(self, place: Place, back: Back) -> None:
+        """Give a turn back. Never waits, so that the garbage collector may call it in a thread that holds the lock."""
+        self._returned.append((place, back))
+        self._flush()
+
+    def _flush(self) -> None:
+        """Take in what was returned meanwhile, and call the callbacks."""
+        while True:
+            if self._woken:
+                with contextlib.suppress(IndexError):  # another thread was faster
+                    self._wake(self._woken.popleft())
+            elif self._returned and self._lock.acquire(blocking=False):
+                # A thread that holds the lock now comes here afterwards.
+                try:
+                    self._collect()
+                finally:
+                    self._lock.release()
+            else:
+                return
+
+    def _wake(self, place: Place) -> None:
+        wake = place.wake
+        if wake is None:
+            return
+        try:
+            wake()
+        except Exception:  # its event loop is closed, so the call will never look
+            self._returned.append((place, NOT_SENT))
+
+
+def _reason(place: Place, now: float) -> Full:
+    """The reason why a call did not get a turn."""
+    found = [full for lane in (place.lane, place.desk.whole) if (full := lane.obstacle(now, place.tokens)) is not None]
+    return max(found, key=until, default=Full("others wait", place.due))
+
+
+def _pace(lane: Lane, now: float) -> Pace:
+    throttle = lane.throttle
+    rate = throttle.rate(now) if throttle is not None else None
+    return Pace(
+        lane.limits,
+        lane.in_use,
+        sum(place.state == WAITING for place in lane.waiting),
+        None if rate is None else rate * MINUTE,
+        0.0 if throttle is None else max(0.0, throttle.until - now),
+    )

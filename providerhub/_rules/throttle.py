@@ -1,0 +1,195 @@
+"""Lessons from a service's refusals (429): pauses, the first call after a pause, and the rate that the service accepts.
+
+Pure: the caller passes the time, in seconds on one monotonic clock, and holds a lock.
+
+After a refusal nothing is sent until the time that the service named. Then one call goes first. When the service does not refuse
+it, the others follow: at the accepted rate where it is known, and otherwise each call that is not refused lets two more start
+(the slow start of TCP, RFC 5681). The accepted rate is the number of calls that were accepted from some moment to the refusal,
+by the time from that moment to the end of the pause. It rises again slowly, and is forgotten after five minutes without refusal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from providerhub._rules.limits import MARGIN, MINUTE, NEVER
+from providerhub._rules.policy import RETRY_AFTER_JITTER
+
+FIRST_PAUSE, LONGEST_BACKOFF = 1.0, 60.0
+"""Seconds of the pause after a refusal that names no time. It doubles each time that the first call is refused again."""
+
+MEMORY = 300.0
+"""Seconds after the last pause in which the lessons are kept."""
+
+SURE = 4
+"""The number of accepted calls from which a rate is taken seriously."""
+
+STRIKES = 3
+"""The number of pauses after which a rate is taken seriously though fewer calls were accepted."""
+
+PATIENCE, FIRST_PATIENCE, LONGEST_PATIENCE = 10.0, 60.0, 120.0
+"""Seconds before a rate rises: the least, the most after the first pause, and the most."""
+
+GRACE, LONGEST_GRACE = 1.0, 10.0
+"""Seconds after which a call counts as not refused: the least, and the most."""
+
+WIDE_OPEN = 64
+"""The number of calls without verdict from which the slow start is over."""
+
+
+class Starts:
+    """Counts the calls that start, by the second, for the last minute."""
+
+    __slots__ = ("_older", "count", "since")
+
+    def __init__(self) -> None:
+        self.since = NEVER
+        self.count = 0
+        self._older: deque[tuple[float, int]] = deque(maxlen=int(MINUTE))
+
+    def note(self, now: float) -> None:
+        """Count a call that starts."""
+        if now - self.since < 1.0:
+            self.count += 1
+            return
+        if self.count:
+            self._older.append((self.since, self.count))
+        self.since, self.count = now, 1
+
+    def drop(self) -> None:
+        """Take away the latest call: it was refused, or not sent."""
+        if not self.count and self._older:
+            self.since, self.count = self._older.pop()
+        self.count = max(0, self.count - 1)
+
+    def accepted(self, at: float) -> int:
+        """The number of calls in the minute before a moment."""
+        return self.count + sum(count for since, count in self._older if at - since <= MINUTE)
+
+    def rate(self, at: float, until: float, least: int) -> float:
+        """The calls per second that were accepted, with the pause that followed.
+
+        Args:
+            at: The time of the refusal.
+            until: The end of the pause.
+            least: The number that is assumed where fewer calls were counted.
+        """
+        best, total = 0.0, 0
+        for since, count in [(self.since, self.count), *reversed(self._older)]:
+            if at - since > MINUTE:
+                break
+            total += count
+            best = max(best, max(total, least) / (until - since))
+        return best
+
+
+class Throttle:
+    """The state of one model at one provider from a refusal on."""
+
+    __slots__ = (
+        "_at", "_base", "_evidence", "_grace", "_patience", "_rate", "_refusals", "_silent", "_strikes", "_undecided", "_window",
+        "until",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._evidence = Starts()
+        self._refusals = self._strikes = self._silent = 0
+        self._at = self.until = NEVER
+        self._base: float | None = None
+        self._rate: float | None = None
+        self._patience = 0.0
+        self._grace = GRACE
+        self._window: int | None = 1
+        self._undecided: dict[int, float] = {}
+
+    def refused(self, now: float, after: float | None, luck: float, *, starts: Starts, late: bool, learn: bool = True) -> bool:
+        """Record a refusal.
+
+        Args:
+            now: The time in seconds.
+            after: The seconds to wait that the service named; `None` when it named none.
+            luck: A random number from 0 up to 1, for the jitter of the pause.
+            starts: The calls since the last pause, this one included.
+            late: Whether the call began before the last refusal.
+            learn: Whether the refusal tells of a rate.
+
+        Returns:
+            Whether the calls in `starts` are now part of the lesson, so that a new count begins.
+        """
+        fresh = not late and (starts.accepted(now) > 1 or not self._strikes)
+        if late:
+            self._evidence.drop()
+        elif not fresh:
+            self._silent += 1  # the first call after a pause was refused, so the pause goes on
+        else:
+            starts.drop()
+            self._base, self._evidence, self._at = self.rate(now), starts, now
+            self._refusals = self._silent = 0
+            self._strikes += 1
+        self._refusals += 1
+        pause = min(LONGEST_BACKOFF, FIRST_PAUSE * 2.0 ** min(self._silent, 60)) if after is None else after
+        if fresh:
+            self._patience = (
+                min(max(PATIENCE, 5 * pause), FIRST_PATIENCE) if self._strikes == 1 else min(2 * self._patience, LONGEST_PATIENCE)
+            )
+        self.until = max(self.until, now + pause * (1 + RETRY_AFTER_JITTER * luck))
+        self._window, self._undecided = 1, {}
+        if learn:
+            self._learn()
+        return not late
+
+    def note_delay(self, seconds: float) -> None:
+        """Learn how long the service takes to refuse a call."""
+        self._grace = min(max(self._grace, 2 * seconds), LONGEST_GRACE)
+
+    def rate(self, now: float) -> float | None:
+        """The calls per second that the service accepts; `None` when that is not known."""
+        if self._rate is None:
+            return None
+        rising = min(now - self.until, MEMORY) - self._patience
+        return self._rate if rising <= 0 else self._rate * 2.0 ** (rising / (2 * self._patience))
+
+    def is_over(self, now: float) -> bool:
+        """Whether the lessons are too old."""
+        return now >= self.until + MEMORY
+
+    def due(self, now: float) -> float:
+        """The time from which the next call may start, as far as pause and slow start go."""
+        while self._undecided and (first := next(iter(self._undecided.items())))[1] + self._grace <= now:
+            self.decided(first[0], refused=False)
+        if now < self.until:
+            return self.until
+        if self._window is None or len(self._undecided) < self._window:
+            return NEVER
+        return next(iter(self._undecided.values())) + self._grace
+
+    def began(self, number: int, now: float) -> None:
+        """Record the start of a call."""
+        if self._window is not None:
+            self._undecided[number] = now
+
+    def decided(self, number: int, *, refused: bool | None) -> None:
+        """Record that the service refused a call or not; `None` when the call ended before that was known."""
+        if self._undecided.pop(number, None) is None or refused is not False or self._window is None:
+            return
+        self._window += 1
+        if self._rate is not None or self._window > WIDE_OPEN:
+            self._window, self._undecided = None, {}
+
+    @property
+    def spacing(self) -> float:
+        """Seconds between two calls while one of them is waited for."""
+        return self._grace
+
+    def _learn(self) -> None:
+        accepted = self._evidence.accepted(self._at)
+        # Where most calls were refused, the few others say little of a rate.
+        if accepted >= max(SURE, self._refusals):
+            measured = self._evidence.rate(self._at, self.until, SURE)
+        elif accepted and self._strikes >= STRIKES:
+            measured = self._evidence.rate(self._at, self.until, 1)
+        else:
+            self._rate = self._base
+            return
+        self._rate = MARGIN * min(measured, math.inf if self._base is None else self._base)
