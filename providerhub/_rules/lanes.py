@@ -77,6 +77,11 @@ class Place:
         self.started = 0.0
         self.seconds: tuple[Second | None, Second | None] = (None, None)
 
+    def obstacle(self, now: float) -> Full | None:
+        """The limit of the model or the instance that lasts longer, or `None` when the call may start."""
+        own, whole = self.lane.obstacle(now, self.tokens), self.desk.whole.obstacle(now, self.tokens)
+        return own if whole is None or (own is not None and own.until >= whole.until) else whole
+
     def begin(self, now: float) -> None:
         """Give the turn to the call."""
         self.state = READY
@@ -140,15 +145,14 @@ class Lane:
         """The limit that lasts longest, or `None` when the call may start."""
         if self.limits.concurrency is not None and self.in_use >= self.limits.concurrency:
             return Full("concurrency", math.inf)
-        found: list[Full] = []
-        if self.throttle is not None:
-            found.append(Full("rate limited", self.throttle.due(now)))
-        if self._tokens is not None:
-            found.append(Full("tpm", self._tokens.due(now, tokens)))
-        if self._spacing.due > now and self.interval(now):
-            found.append(Full("rate limited" if self.limits.rpm is None else "rpm", self._spacing.due))
-        longest = max(found, key=until, default=None)
-        return longest if longest is not None and longest.until > now else None
+        reason, due = "", now
+        if self.throttle is not None and (time := self.throttle.due(now)) > due:
+            reason, due = "rate limited", time
+        if self._tokens is not None and (time := self._tokens.due(now, tokens)) > due:
+            reason, due = "tpm", time
+        if (time := self._spacing.due) > due and self.interval(now):
+            reason, due = "rate limited" if self.limits.rpm is None else "rpm", time
+        return Full(reason, due) if reason else None
 
     def head(self) -> Place | None:
         """The call that has waited longest."""
@@ -183,10 +187,14 @@ class Lane:
         self.outputs = min(self.outputs + 1, MANY)
         self.mean_output += (tokens - self.mean_output) / self.outputs
 
-    def refused(self, now: float, after: float | None, luck: float, *, late: bool, learn: bool) -> float:
-        """Learn from a refusal. Return the end of the pause."""
+    def refused(self, now: float, after: float | None, luck: float, *, place: Place | None, learn: bool) -> float:
+        """Learn from a refusal of a call, which has a place unless it began without limits. Return the end of the pause."""
+        late = self.throttle is not None and (place is None or place.lane is not self or place.cycle < self.cycle)
         if self.throttle is None:
             self.throttle = Throttle()
+        if place is not None:
+            self.throttle.decided(place.number, refused=True)
+            self.throttle.note_delay(now - place.started)
         if self.throttle.refused(now, after, luck, starts=self.starts, late=late, learn=learn):
             self.starts = Starts()
             self.cycle += 1
@@ -224,12 +232,12 @@ class Desk:
         self.is_limited = bool(self.throttled) or any(lane.limits.any for _, lane in self.lanes())
 
     def forget(self, now: float) -> None:
-        """Forget what was learned long ago."""
-        old = [entry for entry, lane in self.throttled.items() if lane.throttle is not None and lane.throttle.is_over(now)]
-        for entry in old:
-            self.throttled.pop(entry).throttle = None
-        if old:
-            self.update()
+        """Forget what was learned long ago. A rate that calls wait for goes on rising instead: all at once would be refused."""
+        for entry, lane in tuple(self.throttled.items()):
+            if lane.throttle is not None and lane.throttle.is_over(now) and lane.head() is None:
+                del self.throttled[entry]
+                lane.throttle = None
+                self.update()
 
     def next(self, now: float) -> tuple[Place | None, float]:
         """The waiting call that comes first among those whose models have room, and the time from which it may start."""

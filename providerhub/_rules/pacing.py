@@ -195,7 +195,8 @@ class Pacer:
         with self._lock:
             self._collect(now)
             self._pump(place.desk)
-            self._foresee(place)
+            if place.state == WAITING:
+                self._foresee(place)
         self._flush()
         return turn.ready
 
@@ -204,12 +205,11 @@ class Pacer:
     def accepted(self, turn: Turn, now: float) -> None:
         """Report the first content: the service did not refuse the call. Needed only so that others follow earlier."""
         place = turn.place
-        if place is None or place.lane.throttle is None:
+        if place is None or (throttle := place.lane.throttle) is None:
             return
         with self._lock:
             self._collect(now)
-            if place.lane.throttle is not None:
-                place.lane.throttle.decided(place.number, refused=False)
+            throttle.decided(place.number, refused=False)
             self._pump(place.desk)
         self._flush()
 
@@ -246,23 +246,15 @@ class Pacer:
         with self._lock:
             self._collect(now)
             desk = self._desk(candidate.provider)
-            lane, place = desk.lane(candidate.entry), turn.place
-            if place is None or place.lane is not lane:
-                late = lane.throttle is not None  # it began before there were turns
-            else:
-                late = lane.throttle is not None and place.cycle < lane.cycle
-                if lane.throttle is not None:
-                    lane.throttle.decided(place.number, refused=True)
-            until = lane.refused(now, after, self._rng(), late=late, learn=learn)
+            lane = desk.lane(candidate.entry)
+            end = lane.refused(now, after, self._rng(), place=turn.place, learn=learn)
             desk.throttled[candidate.entry] = lane
             desk.is_limited = True
-            if place is not None:
-                if lane.throttle is not None and place.state == READY:
-                    lane.throttle.note_delay(now - place.started)
-                place.end(now, NOTHING_USED)
+            if turn.place is not None:
+                turn.place.end(now, NOTHING_USED)
             self._pump(desk)
         self._flush()
-        return until
+        return end
 
     def forgive(self, provider: str) -> None:
         """Forget the pauses and rates that refusals of an instance taught."""
@@ -295,7 +287,6 @@ class Pacer:
         return desk
 
     def _enter(self, candidate: Candidate, now: float, prompt: int, output: int | None, *, stay: bool) -> Turn | Full:
-        full: Full | None = None
         with self._lock:
             self._collect(now)
             desk = self._desk(candidate.provider)
@@ -303,22 +294,33 @@ class Pacer:
                 desk.make_room(self._size)
             lane = desk.lane(candidate.entry)
             desk.forget(now)
-            if not desk.is_limited and not desk.queued:
+            turn: Turn | Full = FREE
+            if desk.is_limited:
+                self._number += 1
+                place = Place(desk, candidate.entry, self._number, prompt + (lane.mean_output if output is None else output))
+                turn = self._place(place, lane, now, stay=stay) or Turn(self, place)
+            else:
                 lane.starts.note(now)
-                return FREE
-            self._number += 1
-            place = Place(desk, candidate.entry, self._number, prompt + (lane.mean_output if output is None else output))
-            lane.waiting.append(place)
-            desk.queued[candidate.entry] = lane
-            self._pump(desk)
-            if place.state == WAITING:
-                self._foresee(place)
-                if not stay:
-                    place.state = OVER
-                    lane.waiting.pop()
-                    full = _reason(place, now)
         self._flush()
-        return full or Turn(self, place)
+        return turn
+
+    def _place(self, place: Place, lane: Lane, now: float, *, stay: bool) -> Full | None:
+        """Give a turn to a call, or a place in the queue. Return the reason why it has neither."""
+        desk = place.desk
+        if not desk.queued and place.obstacle(now) is None:
+            place.begin(now)  # the same as below, in less time
+            return None
+        lane.waiting.append(place)
+        desk.queued[place.entry] = lane
+        self._pump(desk)
+        if place.state != WAITING:
+            return None
+        self._foresee(place)
+        if stay:
+            return None
+        place.state = OVER
+        lane.waiting.pop()
+        return place.obstacle(now) or Full("others wait", place.due)
 
     def _pump(self, desk: Desk) -> None:
         """Give turns to waiting calls while there is room. Tell the first of each model the time at which to look again."""
@@ -330,10 +332,8 @@ class Pacer:
             self._woken.append(first)
             first, due = desk.next(now)
         for lane in desk.queued.values():
-            head = lane.head()
-            if head is None:
-                continue
-            exact = max(until(lane.obstacle(now, head.tokens)), until(desk.whole.obstacle(now, head.tokens)))
+            head = lane.waiting[0]
+            exact = until(head.obstacle(now))
             if first is not None:
                 exact = max(exact, due)  # the instance is full for a call that came earlier
             if exact < head.due - 0.001:
@@ -342,10 +342,8 @@ class Pacer:
 
     def _foresee(self, place: Place) -> None:
         """Renew the time at which a waiting call looks again: its turn if the rate stays as it is."""
-        head, now = place.lane.head(), self._latest
-        if place.state != WAITING or head is None:
-            return
-        exact = max(until(lane.obstacle(now, head.tokens)) for lane in (place.lane, place.desk.whole))
+        head, now = place.lane.head() or place, self._latest
+        exact = until(head.obstacle(now))
         first, due = place.desk.next(now)
         place.due = exact if first is None else max(exact, due)
         if place is not head:
@@ -391,12 +389,6 @@ class Pacer:
             wake()
         except Exception:  # its event loop is closed, so the call will never look
             self._returned.append((place, NOT_SENT))
-
-
-def _reason(place: Place, now: float) -> Full:
-    """The reason why a call did not get a turn."""
-    found = [full for lane in (place.lane, place.desk.whole) if (full := lane.obstacle(now, place.tokens)) is not None]
-    return max(found, key=until, default=Full("others wait", place.due))
 
 
 def _pace(lane: Lane, now: float) -> Pace:

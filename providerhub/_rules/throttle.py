@@ -147,8 +147,8 @@ class Throttle:
         """The calls per second that the service accepts; `None` when that is not known."""
         if self._rate is None:
             return None
-        rising = min(now - self.until, MEMORY) - self._patience
-        return self._rate if rising <= 0 else self._rate * 2.0 ** (rising / (2 * self._patience))
+        rising = now - self.until - self._patience
+        return self._rate if rising <= 0 else self._rate * 2.0 ** min(rising / (2 * self._patience), 60)
 
     def is_over(self, now: float) -> bool:
         """Whether the lessons are too old."""
@@ -176,11 +176,6 @@ class Throttle:
         self._window += 1
         if self._rate is not None or self._window > WIDE_OPEN:
             self._window, self._undecided = None, {}
-
-    @property
-    def spacing(self) -> float:
-        """Seconds between two calls while one of them is waited for."""
-        return self._grace
 
     def _learn(self) -> None:
         accepted = self._evidence.accepted(self._at)

@@ -87,6 +87,8 @@ class World:
         self.pacer = Pacer(self.rng.random)
         self.pacer.set_limits(("acme", ""), limits)
         self.now = 0.0
+        self.seconds = 0.0
+        """The time of the last answer."""
         self.answered = self.refused = self.looks = self.wakes = 0
         self.refusals: list[float] = []
         self.starts: list[float] = []
@@ -126,6 +128,7 @@ class World:
             yield math.exp(self.rng.uniform(math.log(0.005), math.log(self.slowest)))
             self.pacer.settle(turn, self.now)
             self.answered += 1
+            self.seconds = self.now
             return True
         yield self.rng.uniform(0.001, 0.05)
         self.pacer.refused(turn, MODEL, self.now, after)
@@ -179,7 +182,7 @@ def table(seed: int) -> str:
             for slowest in (0.05, 0.5, 2.0):
                 rows = 30 if name == "3 a minute" else 500
                 world = World(service(), workers=workers, slowest=slowest, seed=seed, rows=rows).run()
-                counts = [str(world.answered), str(world.refused), f"{world.share:.1%}", f"{world.now:.1f}"]
+                counts = [str(world.answered), str(world.refused), f"{world.share:.1%}", f"{world.seconds:.1f}"]
                 lines.append([name, str(workers), f"{slowest} s", *counts])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)

@@ -70,6 +70,10 @@ def test_limits_of_another_provider_do_not_matter():
     pacer = _pacer(concurrency=1)
     assert isinstance(pacer.take(ONE, 0.0), Turn)
     assert pacer.take(OTHER, 0.0) is pacer.take(OTHER, 0.0) is FREE
+    assert pacer.take(Candidate("beta", "n", "n"), 0.0) is FREE
+    pacer.refused(FREE, OTHER, 0.0, 9.0)
+    assert pacer.take(Candidate("beta", "n", "n"), 0.0).ready
+    assert pacer.take(OTHER, 0.0) == Full("rate limited", 9.0)
 
 
 # --- concurrency --------------------------------------------------------------------------------------------------------
