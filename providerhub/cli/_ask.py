@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -12,18 +13,30 @@ from providerhub.cli import _options as options
 from providerhub.cli import _records as records
 from providerhub.cli import _screen as screen
 
+_UNDECODED = re.compile("[\ud800-\udfff]")
+"""Bytes of an argument that Python could not decode; no service accepts them."""
+
 
 def _prompt(given: str | None) -> str:
-    """The argument, or the text of standard input."""
+    """The argument, the text of standard input, or both with a blank line between them."""
     if given is None and sys.stdin.isatty():
         raise click.UsageError("there is no PROMPT; give one as an argument, or pipe one in")
+    parts = [] if given in {None, "-"} else [str(given)]
+    if not parts or not sys.stdin.isatty():
+        parts.append(_piped())
+    text = "\n\n".join(part for part in parts if part.strip())
+    if not text:
+        raise click.UsageError("the prompt is empty; give a text")
+    if _UNDECODED.search(text):
+        raise click.UsageError("the prompt is not valid text in the encoding of the locale; pipe it in as UTF-8")
+    return text
+
+
+def _piped() -> str:
     try:
-        text = sys.stdin.buffer.read().decode("utf-8") if given in {None, "-"} else str(given)
+        return sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise click.UsageError(f"standard input is not UTF-8 text: {error}") from None
-    if not text.strip():
-        raise click.UsageError("the prompt is empty; give a text")
-    return text
 
 
 def _answered(hub: Hub, call: dict[str, Any], *, stream: bool, as_json: bool) -> Completion:
@@ -49,7 +62,10 @@ def _answered(hub: Hub, call: dict[str, Any], *, stream: bool, as_json: bool) ->
 @click.option("--trace", is_flag=True, help="Print the attempts to standard error afterwards.")
 @click.argument("prompt", required=False)
 def ask(*, model: str, system: str | None, stream: bool, as_json: bool, trace: bool, prompt: str | None, **keywords: Any) -> None:
-    """Ask a model for an answer to PROMPT. Without PROMPT, or with -, read the prompt from standard input."""
+    """Ask a model for an answer to PROMPT. A text from a pipe is appended to PROMPT, after a blank line.
+
+    Without PROMPT, or with -, the prompt is the text of standard input. Inside a loop that reads lines, add < /dev/null.
+    """
     messages = [*options.opening(system), {"role": "user", "content": _prompt(prompt)}]
     call = {"model": model, "messages": messages, **options.given(keywords)}
     with Hub() as hub:

@@ -155,7 +155,7 @@ class Batch:
         self._write(bad, "failed", {"error": records.error(problem)})
 
     def _write(self, made: Job, status: str, rest: Mapping[str, Any]) -> None:
-        self._sink.append(results.record(made.line.number, made.line.digest, status, {**made.echo, **rest}))
+        self._sink.append(results.record(made.line.number, made.line.digest, status, {**made.echo, **rest}, model=made.model))
         self._bar.step(self.summary.failed + self.summary.bad)
 
 
@@ -250,12 +250,28 @@ def _exclusively(path: Path, source: BinaryIO) -> Iterator[None]:
         yield
 
 
-def _read_results(path: Path, source: BinaryIO, *, retry_failed: bool) -> tuple[results.Done, int | None]:
+def _check_model(path: Path, model: str | None, done: results.Done) -> None:
+    """Refuse to mix the answers of two models in one output.
+
+    Raises:
+        click.UsageError: A result was made with another `--model`.
+    """
+    for status, name in (("answers", done.models.get(results.OK)), ("failures", done.models.get(results.FAILED))):
+        if name is not None and name != model:
+            given = f"--model is {model} now" if model else "there is no --model now"
+            fix = f"add --model {name} to continue, or name another file as --output"
+            if status == "failures":
+                fix += ", or send them again with --retry-failed"
+            raise click.UsageError(f"{path} has {status} of --model {name}, and {given}; {fix}")
+
+
+def _read_results(path: Path, source: BinaryIO, model: str | None, *, retry_failed: bool) -> tuple[results.Done, int | None]:
     """The results of earlier runs, and the number of lines; with `retry_failed`, without the failed results."""
     done = results.read(path)
     again = retry_failed and bool(done.counts[results.FAILED])
     if again:
         done.forget_failed()
+    _check_model(path, model, done)
     total = _count(source, done)  # before the output is changed
     if again:
         results.drop_failed(path)
@@ -301,7 +317,7 @@ def batch(*, source: BinaryIO, output: str, model: str | None, concurrency: int,
             total, sink = _count(source, done), results.Appender(sys.stdout.buffer)
         else:
             stack.enter_context(_exclusively(path, source))
-            done, total = _read_results(path, source, retry_failed=retry_failed)
+            done, total = _read_results(path, source, model, retry_failed=retry_failed)
             sink = stack.enter_context(results.appending(path))
         bar = stack.enter_context(Bar(total, sum(done.counts.values())))
         run = Batch(source, done, sink, bar)

@@ -53,12 +53,14 @@ class Job:
         echo: The `id` and the user's own fields, which the result repeats.
         request: Keywords of `complete`; empty if there is a problem.
         problem: Why the line is not a request; `None` if it is one.
+        model: The run's `--model`, where the line names no model.
     """
 
     line: Line
     echo: dict[str, Any] = attrs.field(factory=dict)
     request: Mapping[str, Any] = attrs.field(factory=dict)
     problem: InvalidRequestError | None = None
+    model: str | None = None
 
 
 def lines(source: Iterable[bytes]) -> Iterator[Line]:
@@ -80,6 +82,7 @@ def job(line: Line, model: str | None) -> Job:
         if own:
             made.echo["fields"] = own
             _refuse_misspelt(own)
+        made.model = model if given.get("model") is None else None
         made.request = _request(given, model)
     except InvalidRequestError as error:
         made.problem = error

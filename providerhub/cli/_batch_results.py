@@ -12,22 +12,45 @@ from array import array
 from collections.abc import Iterator, Mapping
 from io import RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import click
 
 OK, FAILED = 1, 2
 _START = b'{"line": '
-_HEAD = re.compile(rb'\{"line": (\d+), "input": "([0-9a-f]{16})", "status": "(ok|failed)"')
+_HEAD = re.compile(
+    rb'\{"line": (\d+), "input": "([0-9a-f]{16})", "status": "(ok|failed)"(?:, "default_model": ("(?:[^"\\]|\\.)*"))?'
+)
 _STATUS = {"ok": OK, "failed": FAILED}
 _SYNC_EVERY = 1.0
 """Seconds. A kill loses no result that was written; a power failure may lose the last second, which is sent again."""
 
 
+class Found(NamedTuple):
+    """The beginning of a result.
+
+    Args:
+        number: The line's number in the input.
+        digest: The hash of the line.
+        status: `OK` or `FAILED`.
+        model: The run's `--model`, where the line named no model; `None` where it named one, or in an old output.
+    """
+
+    number: int
+    digest: str
+    status: int
+    model: str | None
+
+
 class Done:
-    """The lines that have a result, in five bytes a line."""
+    """The lines that have a result, in five bytes a line.
+
+    Attributes:
+        models: For each status, a `--model` with which such a result was made. An output has one, unless it was edited.
+    """
 
     def __init__(self) -> None:
+        self.models: dict[int, str] = {}
         self._status = bytearray()
         self._digests = array("I")
         self.counts = {OK: 0, FAILED: 0}
@@ -37,8 +60,9 @@ class Done:
         """The highest number of a line that has a result, or 0."""
         return len(self._status) - 1 if any(self.counts.values()) else 0
 
-    def add(self, number: int, digest: str, status: int) -> bool:
+    def add(self, found: Found) -> bool:
         """Record a line's result; false if the line has one already."""
+        number, digest, status, model = found
         if self.status(number):
             return False
         missing = number + 1 - len(self._status)
@@ -48,6 +72,8 @@ class Done:
         self._status[number] = status
         self._digests[number] = _short(digest)
         self.counts[status] += 1
+        if model is not None:
+            self.models.setdefault(status, model)
         return True
 
     def status(self, number: int) -> int:
@@ -62,15 +88,24 @@ class Done:
         """Count the failed lines as lines without a result."""
         self._status = self._status.replace(bytes([FAILED]), b"\0")
         self.counts[FAILED] = 0
+        self.models.pop(FAILED, None)
 
 
 def _short(digest: str) -> int:
     return int(digest[:8], 16)
 
 
-def record(number: int, digest: str, status: str, rest: Mapping[str, Any]) -> bytes:
-    """A result as a line of the output, with `rest` as its further fields; the status is `"ok"` or `"failed"`."""
-    value = {"line": number, "input": digest, "status": status, **rest}
+def record(number: int, digest: str, status: str, rest: Mapping[str, Any], *, model: str | None = None) -> bytes:
+    """A result as a line of the output.
+
+    Args:
+        number: The line's number in the input.
+        digest: The hash of the line.
+        status: `"ok"` or `"failed"`.
+        rest: Further fields.
+        model: The run's `--model`, where the line names no model.
+    """
+    value = {"line": number, "input": digest, "status": status, **({"default_model": model} if model is not None else {}), **rest}
     try:
         return json.dumps(value, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold and UTF-8 cannot
@@ -93,8 +128,8 @@ def read(path: Path) -> Done:
                 break
             if found is None:
                 raise click.ClickException(f"{path}:{position} is not a result of a batch; name another file as --output")
-            if not done.add(*found):
-                text = f"{path}:{position} is a second result for line {found[0]} of the input; remove one of the two"
+            if not done.add(found):
+                text = f"{path}:{position} is a second result for line {found.number} of the input; remove one of the two"
                 raise click.ClickException(text)
             size += len(raw)
             if not raw.endswith(b"\n"):  # killed between a result and the end of its line
@@ -104,18 +139,19 @@ def read(path: Path) -> Done:
     return done
 
 
-def _found(raw: bytes) -> tuple[int, str, int] | None:
-    """Number, digest and status of a result; `None` if the line is not a result."""
+def _found(raw: bytes) -> Found | None:
+    """The beginning of a result; `None` if the line is not a result."""
     head = _HEAD.match(raw) if raw.endswith(b"}\n") else None
     if head:
-        return int(head[1]), head[2].decode(), _STATUS[head[3].decode()]
+        model = json.loads(head[4]) if head[4] else None
+        return Found(int(head[1]), head[2].decode(), _STATUS[head[3].decode()], model)
     try:  # reformatted by another program, or the last line
         value = json.loads(raw)
-        number, digest, status = value["line"], value["input"], _STATUS[value["status"]]
-        _short(digest)
+        found = Found(value["line"], value["input"], _STATUS[value["status"]], value.get("default_model"))
+        _short(found.digest)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return (number, digest, status) if isinstance(number, int) and number > 0 else None
+    return found if isinstance(found.number, int) and found.number > 0 else None
 
 
 def drop_failed(path: Path) -> None:
@@ -124,7 +160,7 @@ def drop_failed(path: Path) -> None:
     with path.open("rb") as old, fresh.open("wb") as new:
         for raw in old:
             found = _found(raw)
-            if found is None or found[2] != FAILED:
+            if found is None or found.status != FAILED:
                 new.write(raw)
         new.flush()
         os.fsync(new.fileno())

@@ -23,7 +23,8 @@ def main() -> None:
     """Run the command line. Without its dependencies, print the command that installs them.
 
     Raises:
-        SystemExit: Always. The code is 0 for success, 1 for failure, 2 for wrong usage, 130 for Ctrl-C.
+        SystemExit: Always. The code is 0 for success, 1 for failure, 2 for wrong usage, 130 for Ctrl-C, 143 for a batch that
+            SIGTERM ended.
     """
     _open_closed()
     # Imports make tens of thousands of objects that stay. Collecting them again and again only slows the start.
@@ -31,15 +32,21 @@ def main() -> None:
     if not COMPLETE:
         sys.stderr.write('providerhub\'s command line needs: pip install "providerhub[cli]"\n')
         raise SystemExit(1)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # an answer may hold characters that the encoding lacks
-            stream.reconfigure(errors="replace")
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        _set_encoding(stream)
     try:
         app(prog_name="providerhub")
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     finally:
         _let_go()
+
+
+def _set_encoding(stream: object) -> None:
+    """Use UTF-8 in pipes and files in every locale. A terminal keeps its encoding; "?" stands for characters that it lacks."""
+    if isinstance(stream, io.TextIOWrapper):
+        encoding = None if stream.isatty() else "utf-8"
+        stream.reconfigure(encoding=encoding, errors=stream.errors if stream is sys.stdin else "replace")
 
 
 def _open_closed() -> None:

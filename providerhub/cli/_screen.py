@@ -96,8 +96,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def data(value: Any) -> None:
-    """Write a value as JSON."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    """Write a value as JSON. Characters that the output's encoding lacks are escaped, so that none is lost."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:  # half of a surrogate pair, or a terminal that is not UTF-8
+        text = json.dumps(value, indent=2)
+    click.echo(text)
 
 
 def one_line(error: BaseException) -> str:

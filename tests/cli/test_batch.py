@@ -194,6 +194,38 @@ def test_nothing_failed_so_nothing_is_sent_again(run, service, output):
     assert output.read_bytes() == before
 
 
+def test_another_model_is_refused_when_a_batch_is_continued(run, service, output):
+    server = service(answering)
+    run({"messages": "one"}, {"messages": "two", "model": "gpt-3.5-turbo"})
+    before = output.read_bytes()
+    for options, named in (("-m", "gpt-3.5-turbo"), "--model is gpt-3.5-turbo now"), ((), "there is no --model now"):
+        result = run({"messages": "one"}, {"messages": "two", "model": "gpt-3.5-turbo"}, {"messages": "three"}, options=options)
+        assert result.exit_code == 2
+        assert "has answers of --model gpt-4" in result.stderr
+        assert named in result.stderr
+    assert output.read_bytes() == before
+    assert asked(server) == ["one", "two"]
+
+
+def test_lines_that_name_their_model_continue_with_any(run, service, output):
+    service(answering)
+    line = {"messages": "one", "model": "gpt-4"}
+    run(line, options=("-m", "gpt-3.5-turbo"))
+    assert run(line, {"messages": "two"}).exit_code == 0
+    assert "default_model" not in by_line(output)[1]
+    assert by_line(output)[2]["default_model"] == "gpt-4"
+
+
+def test_failures_may_be_sent_again_to_another_model(run, service, output):
+    service(answering)
+    run({"messages": "fail"})
+    refused = run({"messages": "fail"}, options=("-m", "gpt-3.5-turbo"))
+    assert (refused.exit_code, "--retry-failed" in refused.stderr) == (2, True)
+    service(lambda _: http_response(200, openai_completion("better")))
+    assert run({"messages": "fail"}, options=("-m", "gpt-3.5-turbo", "--retry-failed")).exit_code == 0
+    assert by_line(output)[1]["default_model"] == "gpt-3.5-turbo"
+
+
 @pytest.mark.parametrize(
     ("line", "fix"), [({"messages": "other"}, "name another file as --output"), ({"messages": "fail not"}, "--retry-failed")]
 )

@@ -10,7 +10,7 @@ import providerhub
 from providerhub import Hub, ModelInfo, ProviderInfo
 from providerhub.cli import _demo
 from providerhub.cli._app import COMMANDS
-from providerhub.testing import chunked, openai_chunk, openai_stream, sse
+from providerhub.testing import chunked, http_response, openai_chunk, openai_completion, openai_stream, sse
 
 
 def _error_line(result):
@@ -52,6 +52,27 @@ def test_ask(cli, sandbox, how):
 def test_ask_reads_the_prompt_from_standard_input(cli, sandbox):
     sandbox()
     assert "grüße" in cli("ask", "-m", "gpt-4", "-", input="grüße").stdout
+
+
+def _said(server):
+    return server.requests[-1].json()["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("piped", "sent"), [("", "Say"), (" \n", "Say"), ("a file\n", "Say\n\na file\n"), (b"\xef\xbb\xbfmark", "Say\n\nmark")]
+)
+def test_ask_joins_the_prompt_and_a_text_from_a_pipe(cli, service, piped, sent):
+    server = service(lambda _: http_response(200, openai_completion("fine")))
+    assert cli("ask", "-m", "gpt-4", "--no-stream", "Say", input=piped).exit_code == 0
+    assert _said(server) == sent
+
+
+@pytest.mark.parametrize(("prompt", "piped"), [("Say", b"\xff"), ("\udcff", "")])
+def test_ask_refuses_a_text_that_cannot_be_decoded(cli, sandbox, prompt, piped):
+    sandbox()
+    result = cli("ask", "-m", "gpt-4", prompt, input=piped)
+    assert result.exit_code == 2
+    assert "UTF-8" in result.stderr
 
 
 @pytest.mark.parametrize("given", ["", "  \n", b"\xff\xfe"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 
 import pytest
+
+from providerhub.testing import http_response, openai_completion
 
 pytestmark = pytest.mark.unix
 
@@ -101,11 +104,32 @@ def test_ask_in_a_pipe(process, sandbox):
     assert done.stdout.endswith("You said: Hello from a pipe\n")
 
 
-def test_an_answer_that_the_encoding_cannot_hold(process, sandbox):
+ENCODINGS = [{"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}]
+
+
+@pytest.mark.parametrize("env", ENCODINGS, ids=range(len(ENCODINGS)))
+def test_a_pipe_gets_utf_8_whatever_the_locale(process, sandbox, env):
     sandbox()
-    done = process("ask", "-m", "gpt-4", "naïve →", env={"PYTHONIOENCODING": "ascii"})
+    done = process("ask", "-m", "gpt-4", "-", env=env, input="naïve → 你好")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "na?ve ?" in done.stdout
+    assert done.stdout.endswith("You said: naïve → 你好\n")
+    done = process("ask", "-m", "gpt-4", "-", "--json", env=env, input="naïve → 你好")
+    assert json.loads(done.stdout)["text"].endswith("You said: naïve → 你好")
+
+
+def test_json_in_a_terminal_of_another_encoding_loses_nothing(terminal, sandbox):
+    sandbox()
+    child = terminal("ask", "-m", "gpt-4", "--json", "h\u00e9", PYTHONIOENCODING="ascii", PYTHONUTF8="1")
+    child.expect_exact("You said: h\\u00e9")
+    child.wait()
+    assert child.exitstatus == 0
+
+
+def test_a_prompt_and_a_file_are_joined(process, service):
+    server = service(lambda _: http_response(200, openai_completion("short")))
+    done = process("ask", "-m", "gpt-4", "--no-stream", "Summarise", input="line one\nline two\n")
+    assert (done.returncode, done.stdout) == (0, "short\n")
+    assert server.requests[0].json()["messages"] == [{"role": "user", "content": "Summarise\n\nline one\nline two\n"}]
 
 
 def test_ask_fails_in_one_line(process, sandbox):
