@@ -256,7 +256,14 @@ def merged(*headers: Mapping[str, str]) -> dict[str, str]:
 
 def _encoded(payload: Mapping[str, Any]) -> bytes:
     try:
-        return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+        text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        try:
+            return text.encode()
+        except UnicodeEncodeError:  # the halves of a surrogate pair may have come in two pieces of an answer
+            return text.encode("utf-16", "surrogatepass").decode("utf-16").encode()
+    except UnicodeDecodeError:
+        msg = "the request holds half of a surrogate pair, which UTF-8 cannot hold; remove it from the text"
+        raise InvalidRequestError(msg) from None
     except (TypeError, ValueError, RecursionError) as error:
         msg = f"the request cannot be written as JSON: {error}"
         raise InvalidRequestError(msg) from error

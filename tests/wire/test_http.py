@@ -78,6 +78,18 @@ def test_the_error_for_a_missing_ca_bundle_names_its_path():
         HttpClient(ProviderConfig(name="acme", url="https://acme.example", ca_bundle="/no/such/bundle.pem"))
 
 
+def test_half_of_a_surrogate_pair_is_refused_and_a_whole_pair_is_sent(closed_port):
+    client = HttpClient(ProviderConfig(name="acme", url=f"http://127.0.0.1:{closed_port}"))
+    with pytest.raises(InvalidRequestError, match="half of a surrogate pair"):
+        post(client, {"text": "a\ud83d b"})
+    client.close()
+    with FaultServer(http_response(200, {})) as server:
+        client = HttpClient(ProviderConfig(name="acme", url=server.url))
+        post(client, {"text": "a\ud83d\ude00"})
+        client.close()
+        assert server.requests[0].json() == {"text": "a\U0001f600"}
+
+
 @pytest.mark.parametrize("value", [object(), float("nan"), float("inf")])
 def test_a_payload_that_is_not_json_is_an_invalid_request(closed_port, value):
     client = HttpClient(ProviderConfig(name="acme", url=f"http://127.0.0.1:{closed_port}"))
