@@ -5,13 +5,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import threading
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.intake import ModelSpec
 from providerhub._calling.keywords import Function, Knobs
-from providerhub._calling.many import Outcome
+from providerhub._calling.many_call import PASSES
+from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.stream import Stream
 from providerhub._finding.jobs import Job, Task, arun_all
 from providerhub._hub import Hub
@@ -136,7 +137,15 @@ def explain(
 
 @documented_as_method
 def complete_many(
-    requests: Iterable[Mapping[str, Any]], *, concurrency: int = 8, executor: Executor | None = None
+    requests: Iterable[Mapping[str, Any]], *, concurrency: int = 8, executor: Executor | None = None, passes: int = PASSES
 ) -> Generator[Outcome, None, None]:
     """`Hub.complete_many` of the default hub."""
-    return default_hub().complete_many(requests, concurrency=concurrency, executor=executor)
+    return default_hub().complete_many(requests, concurrency=concurrency, executor=executor, passes=passes)
+
+
+@documented_as_method
+def acomplete_many(
+    requests: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]], *, concurrency: int = 8, passes: int = PASSES
+) -> AsyncGenerator[Outcome, None]:
+    """`Hub.acomplete_many` of the default hub."""
+    return default_hub().acomplete_many(requests, concurrency=concurrency, passes=passes)

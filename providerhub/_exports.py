@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 
 from providerhub import _values
 from providerhub._calling.async_stream import AsyncStream
-from providerhub._calling.many import Outcome
+from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.stream import Stream
-from providerhub._default import acomplete, complete, complete_many, explain
+from providerhub._default import acomplete, acomplete_many, complete, complete_many, explain
 from providerhub._finding.views import InstanceView
 from providerhub._hub import Hub
 from providerhub._rules.status import error_from_status
@@ -18,8 +18,8 @@ from providerhub._version import __version__
 from providerhub.hookspecs import hookimpl
 
 __all__ = [
-    "AsyncStream", "Hub", "InstanceView", "Outcome", "Settings", "Stream", "__version__", "acomplete", "complete",
-    "complete_many", "error_from_status", "explain", "hookimpl",
+    "AsyncStream", "Hub", "InstanceView", "Outcome", "Settings", "Stream", "__version__", "acomplete", "acomplete_many",
+    "complete", "complete_many", "error_from_status", "explain", "hookimpl",
 ]  # fmt: skip
 __all__ += _values.__all__
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
@@ -16,7 +16,10 @@ from providerhub._calling.chain import Chain
 from providerhub._calling.handle import handle
 from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
 from providerhub._calling.keywords import Knobs, documented
-from providerhub._calling.many import Outcome, Running, complete_many_by
+from providerhub._calling.many import Many
+from providerhub._calling.many_async import AsyncMany
+from providerhub._calling.many_call import PASSES, Running, check_many
+from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.observers import Observers, Rankers
 from providerhub._calling.stream import Stream
 from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
@@ -188,34 +191,83 @@ class Hub:
         return AsyncStream(chain) if stream else chain.completion
 
     def complete_many(
-        self, requests: Iterable[Mapping[str, Any]], *, concurrency: int = 8, executor: Executor | None = None
+        self,
+        requests: Iterable[Mapping[str, Any]],
+        *,
+        concurrency: int = 8,
+        executor: Executor | None = None,
+        passes: int = PASSES,
     ) -> Generator[Outcome, None, None]:
         """Make many calls at once. Each outcome is yielded as soon as its call has ended, in any order.
 
-        An error of one call, a malformed request included, becomes that request's outcome and stops no other call. The
-        caller's own thread takes requests from the input, between two outcomes. An exception that the input raises is raised
-        here after the outcomes of all requests that were taken; so is the refusal of an executor that takes no more work.
+        An error of one call, a malformed request included, becomes that request's outcome and stops no other call. A request
+        whose failure may pass (a rate limit, a timeout, a failed connection, a failing server) is first tried again after the
+        end of the input, or while the input gives nothing; see `passes`. An exception that the input raises is raised here
+        after the outcomes of all requests that were taken; so is the refusal of an executor that takes no more work.
+
+        While every candidate of a request is paused, the request is not sent, and does not fail; its timeout begins when it is
+        sent. When a provider refuses its key again after the pause, has no quota left or asks for more than 10 minutes, the
+        error is raised here, once, after the outcomes of the calls under way. Requests without an outcome were not answered.
+
+        A list or tuple is read by the caller's own thread. Any other input is read in one thread of its own, so that outcomes
+        are yielded while the input blocks; make a list of an input that is bound to a thread, such as a cursor of sqlite3. The
+        input and the calls see copies of the caller's `contextvars`; in other processes there are none.
 
         Leaving early (`close()`, a `break` that drops the last reference, an exception such as `KeyboardInterrupt`) cancels
         the calls that have not begun, and the running ones as far as their providers obey `CallContext`. The method waits for
-        its own threads. Work in other processes goes on.
+        its own threads, but not for an input that blocks. Work in other processes goes on.
 
         Args:
             requests: One mapping of `complete`'s arguments for each call, such as `{"model": ..., "messages": ...}`; `stream`
                 is refused.
-            concurrency: The largest number of requests that are taken from the input and whose outcomes are not yet yielded;
-                1 or more.
+            concurrency: The most calls at once; 1 or more, default 8. No further request is taken from the input while as many
+                are under way or have outcomes that are not yet yielded. A request that waits for a further try does not count.
             executor: Any `concurrent.futures.Executor`; it stays open. Default: `concurrency` threads, which end with the last
                 outcome. Each process of a process pool makes one hub from this hub's settings, keys included; breakers,
                 budgets and connections are not shared.
+            passes: The most further tries of a request whose failure may pass; 0 or more, default 3. Each one follows a
+                random, growing backoff, and may use all `RetryPolicy.attempts` at one provider. At most 10,000 requests wait
+                in memory, further ones in a temporary file.
 
         Yields:
             One `Outcome` for each request; its `index` is the request's place in the input, from 0.
 
         Raises:
             InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
+            ProviderError: The providers refuse further requests, as said above.
         """
-        return complete_many_by(self._stoppable, requests, concurrency=concurrency, executor=executor)
+        return self._many(requests, concurrency=concurrency, executor=executor, passes=passes).outcomes()
+
+    def acomplete_many(
+        self,
+        requests: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+        *,
+        concurrency: int = 8,
+        passes: int = PASSES,
+    ) -> AsyncGenerator[Outcome, None]:
+        """`complete_many` in the running event loop: `async for outcome in hub.acomplete_many(requests)`.
+
+        Each call is a task. An async iterable is read in one task of its own; a list or tuple at once; any other iterable in a
+        thread. To leave early, use `async with contextlib.aclosing(...)`: its end cancels the tasks and waits for them.
+
+        Args:
+            requests: One mapping of `acomplete`'s arguments for each call, as an iterable or async iterable.
+            concurrency: The most calls at once; 1 or more, default 8.
+            passes: The most further tries of a request whose failure may pass; 0 or more, default 3.
+
+        Returns:
+            An async generator of one `Outcome` for each request.
+
+        Raises:
+            InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
+            ProviderError: The providers refuse further requests, as at `complete_many`.
+        """
+        check_many(requests, concurrency=concurrency, passes=passes, also=(AsyncIterable,))
+        many = AsyncMany(
+            self.acomplete, self._holds, requests,
+            concurrency=concurrency, passes=passes, retry=self.settings.retry, clock=self._clock, rng=self._rng,
+        )  # fmt: skip
+        return many.outcomes()
 
     @documented
     def explain(
@@ -284,6 +336,18 @@ class Hub:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the hub as its settings, keys included. Each process makes one hub of equal settings."""
         return handle(type(self), self.settings, self._objects)
+
+    def _many(self, items: Iterable[Any], *, concurrency: int, passes: int, executor: Executor | None = None, **how: Any) -> Many:
+        """The calls of `complete_many`, which the command line also stops and gives further items."""
+        check_many(items, concurrency=concurrency, passes=passes, executor=executor)
+        return Many(
+            self._stoppable, self._holds, items, concurrency=concurrency, executor=executor, passes=passes,
+            retry=self.settings.retry, clock=self._clock, rng=self._rng, **how,
+        )  # fmt: skip
+
+    def _holds(self, model: ModelSpec, messages: str | Sequence[Message], **knobs: Unpack[Knobs]) -> float | None:  # noqa: ARG002 -- a stub until the planner knows
+        """The seconds for which every candidate is paused; `None` when one may be tried now."""
+        return None
 
     def _stoppable(self, running: Running, /, **knobs: Any) -> Completion:
         """`complete`, which `running.stop()` can end from another thread."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import stat
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO
@@ -16,7 +19,9 @@ from typing import Any, BinaryIO
 import attrs
 import click
 
-from providerhub import Completion, Hub, InvalidRequestError, Outcome
+from providerhub import Completion, Hub, InvalidRequestError, Outcome, ProviderHubError
+from providerhub._calling.many import Many
+from providerhub._calling.many_call import PASSES
 from providerhub.cli import _batch_results as results
 from providerhub.cli import _options as options
 from providerhub.cli import _records as records
@@ -42,7 +47,8 @@ class Summary:
         input_tokens: Sum over this run's answers, as far as the providers report it.
         output_tokens: Sum over this run's answers, as far as the providers report it.
         seconds: Duration of the run.
-        interrupted: Whether Ctrl-C ended the run.
+        interrupted: Whether Ctrl-C or SIGTERM ended the run.
+        signal: The number of the signal that ended the run, or 0.
     """
 
     answered: int = 0
@@ -54,11 +60,12 @@ class Summary:
     output_tokens: int = 0
     seconds: float = 0.0
     interrupted: bool = False
+    signal: int = 0
 
     @property
     def exit_code(self) -> int:
-        """130 after Ctrl-C, 1 if a line has no answer, else 0."""
-        return 130 if self.interrupted else int(bool(self.failed or self.bad or self.failed_before))
+        """130 after Ctrl-C, 143 after SIGTERM, 1 if a line has no answer, else 0."""
+        return 128 + self.signal if self.interrupted else int(bool(self.failed or self.bad or self.failed_before))
 
     def __str__(self) -> str:
         parts = [f"{self.answered} answered", f"{self.failed} failed"]
@@ -71,6 +78,33 @@ class Summary:
         return text
 
 
+class Reader(io.BufferedReader):
+    """The input, with a file descriptor of its own. A thread that reads it may be blocked when the run is over."""
+
+    is_blocked = False
+
+    def let_go(self) -> None:
+        """Close the input, unless closing it would wait for a thread that reads."""
+        if not self.is_blocked:
+            self.close()
+
+
+@contextlib.contextmanager
+def _reading(source: BinaryIO) -> Iterator[Reader]:
+    """Read the source through a file of our own: click closes its file, and Python standard input, also while they are read."""
+    try:
+        raw: io.RawIOBase = io.FileIO(os.dup(source.fileno()), "r")
+        raw.name = "standard input" if source is sys.stdin.buffer else source.name  # type: ignore[attr-defined]
+    except OSError:  # an object without a file descriptor
+        raw = io.BytesIO(source.read())  # type: ignore[assignment]
+        raw.name = "standard input"  # type: ignore[attr-defined]
+    reader = Reader(raw)
+    try:
+        yield reader
+    finally:
+        reader.let_go()
+
+
 class Batch:
     """One run.
 
@@ -81,37 +115,61 @@ class Batch:
         bar: Shows the progress in a terminal.
     """
 
-    def __init__(self, source: BinaryIO, done: results.Done, sink: results.Appender, bar: Bar) -> None:
+    def __init__(self, source: Reader, done: results.Done, sink: results.Appender, bar: Bar) -> None:
         self._source = source
         self._done = done
         self._sink = sink
         self._bar = bar
-        self.under_way: dict[int, Job] = {}
+        self._many: Many | None = None
+        self._lock = threading.Lock()  # the lines are read in a thread, which refuses the bad ones
         self._last = 0
         self.summary = Summary()
 
-    def run(self, hub: Hub, model: str | None, concurrency: int) -> None:
+    def run(self, hub: Hub, model: str | None, *, concurrency: int, passes: int, folder: str | None) -> None:
         """Send the lines that have no result yet.
 
         Args:
             hub: Sends the requests to the providers.
             model: The model to ask if a line names none.
             concurrency: Maximum number of calls at once.
+            passes: Maximum number of further tries of a line whose failure may pass.
+            folder: The folder of the file for the lines that wait for a further try; `None` for the system's.
 
         Raises:
             click.ClickException: The input has changed since the results were recorded.
+            ProviderHubError: The providers refuse further requests.
             OSError: The output cannot be written.
         """
         start = time.monotonic()
-        with contextlib.closing(hub.complete_many(self._requests(model), concurrency=concurrency)) as outcomes:
-            for outcome in outcomes:
-                self._finish(outcome)
-        self.summary.seconds = time.monotonic() - start
+        many = self._many = hub._many(  # noqa: SLF001 -- it can be drained, and keeps the jobs; an application needs neither
+            self._jobs(model), concurrency=concurrency, passes=passes, request=attrgetter("request"), folder=folder
+        )
+        if self.summary.interrupted:
+            many.drain()
+        try:
+            with contextlib.closing(many.pairs()) as pairs:
+                for made, outcome in pairs:
+                    with self._lock:
+                        self._finish(made, outcome)
+        finally:
+            self._source.is_blocked = many.is_blocked
+            self.summary.seconds = time.monotonic() - start
         if not self.summary.interrupted:
             _check_length(self._source, self._last, self._done)
 
-    def _requests(self, model: str | None) -> Iterator[Mapping[str, Any]]:
-        number = 0
+    def stop(self, number: int) -> int:
+        """Send nothing more, because of a signal.
+
+        Returns:
+            The number of calls under way, which `run` waits for.
+        """
+        self.summary.signal, self.summary.interrupted = number, True
+        if self._many is None:
+            return 0
+        self._many.drain()
+        return self._many.under_way
+
+    def _jobs(self, model: str | None) -> Iterator[Job]:
         for line in lines(self._source):
             if self.summary.interrupted:
                 return
@@ -123,14 +181,12 @@ class Batch:
                 continue
             made = job(line, model)
             if made.problem:
-                self._refuse(made, made.problem)
+                with self._lock:
+                    self._refuse(made, made.problem)
             else:
-                self.under_way[number] = made
-                number += 1
-                yield made.request
+                yield made
 
-    def _finish(self, outcome: Outcome) -> None:
-        sent = self.under_way.pop(outcome.index)
+    def _finish(self, sent: Job, outcome: Outcome) -> None:
         if outcome.completion is not None:
             self._answer(sent, outcome.completion)
         elif isinstance(outcome.error, InvalidRequestError):
@@ -160,7 +216,7 @@ class Batch:
 
 
 def _name(source: BinaryIO) -> str:
-    return "standard input" if source is sys.stdin.buffer else source.name
+    return getattr(source, "name", "standard input")
 
 
 def _checked_status(source: BinaryIO, line: Line, done: results.Done) -> int:
@@ -206,25 +262,24 @@ def _is_regular(file: BinaryIO) -> bool:
 
 @contextlib.contextmanager
 def _stopping(batch: Batch, bar: Bar) -> Iterator[None]:
-    """On Ctrl-C let the calls under way finish, since they are paid for; on a second one, leave at once."""
-    before = signal.getsignal(signal.SIGINT)
+    """On Ctrl-C or SIGTERM let the calls under way finish, since they are paid for; on a second one, leave at once."""
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
         if batch.summary.interrupted:
             bar.stop()
-            os._exit(130)  # threads that wait for a provider would delay the exit; the output is whole at any moment
-        batch.summary.interrupted = True
-        text = f"Stopping after {len(batch.under_way)} calls that are under way; Ctrl-C again leaves at once, and wastes them.\n"
+            os._exit(128 + number)  # threads that wait for a provider would delay the exit; the output is whole at any moment
+        text = f"Stopping after {batch.stop(number)} calls that are under way; Ctrl-C again leaves at once, and wastes them.\n"
         os.write(2, text.encode())  # unbuffered: the signal may have interrupted a buffered write
 
-    if before is signal.SIG_IGN:  # a background job of a shell without job control
-        yield
-        return
-    signal.signal(signal.SIGINT, stop)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = [number for number, handler in before.items() if handler is not signal.SIG_IGN]  # as in a background job
+    for number in ours:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in ours:
+            signal.signal(number, before[number])
 
 
 @contextlib.contextmanager
@@ -280,7 +335,8 @@ def _read_results(path: Path, source: BinaryIO, model: str | None, *, retry_fail
 
 def _report(summary: Summary, output: str, *, as_json: bool) -> None:
     if as_json:
-        screen.data({**attrs.asdict(summary), "seconds": round(summary.seconds, 3), "output": output})
+        counts = attrs.asdict(summary, filter=attrs.filters.exclude("signal"))
+        screen.data({**counts, "seconds": round(summary.seconds, 3), "output": output})
         return
     screen.line(summary, err=True)
     if summary.interrupted:
@@ -296,9 +352,18 @@ def _report(summary: Summary, output: str, *, as_json: bool) -> None:
 )
 @click.option("-m", "--model", shell_complete=options.model_names, help="Model for the lines that name none.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Maximum number of calls at once.")
+@click.option(
+    "--passes",
+    type=click.IntRange(min=0),
+    default=PASSES,
+    show_default=True,
+    help="Maximum number of further tries of a line whose failure may pass, such as a rate limit.",
+)
 @click.option("--retry-failed", is_flag=True, help="Send again the lines that failed in an earlier run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def batch(*, source: BinaryIO, output: str, model: str | None, concurrency: int, retry_failed: bool, as_json: bool) -> None:
+def batch(
+    *, source: BinaryIO, output: str, model: str | None, concurrency: int, passes: int, retry_failed: bool, as_json: bool
+) -> None:
     """Send the requests of INPUT, one JSON object a line, and write each result as a line as soon as it comes.
 
     A line holds keywords of complete(), such as {"model": "gpt-4", "messages": "Hello"}. Its "id" and your own fields are
@@ -309,19 +374,27 @@ def batch(*, source: BinaryIO, output: str, model: str | None, concurrency: int,
     if path is None and (as_json or retry_failed):
         raise click.UsageError(f"{'--json' if as_json else '--retry-failed'} needs a file as --output")
     with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(_reading(source))
         hub = stack.enter_context(Hub())
         if model is not None:
             hub.explain(model)  # reports once, not on each line, that no provider has the model
         if path is None:
             done = results.Done()
-            total, sink = _count(source, done), results.Appender(sys.stdout.buffer)
+            total, sink = _count(reader, done), results.Appender(sys.stdout.buffer)
         else:
-            stack.enter_context(_exclusively(path, source))
-            done, total = _read_results(path, source, model, retry_failed=retry_failed)
+            stack.enter_context(_exclusively(path, reader))
+            done, total = _read_results(path, reader, model, retry_failed=retry_failed)
             sink = stack.enter_context(results.appending(path))
         bar = stack.enter_context(Bar(total, sum(done.counts.values())))
-        run = Batch(source, done, sink, bar)
+        run = Batch(reader, done, sink, bar)
+        refusal: ProviderHubError | None = None
         with _stopping(run, bar):
-            run.run(hub, model, concurrency)
+            try:
+                run.run(hub, model, concurrency=concurrency, passes=passes, folder=None if path is None else str(path.parent))
+            except ProviderHubError as error:
+                refusal = error
     _report(run.summary, output, as_json=as_json)
+    if refusal is not None:
+        text = "the lines without a result were not answered; mend the cause, and run the same command to continue"
+        raise click.ClickException(f"{screen.one_line(refusal)}; {text}") from refusal
     sys.exit(run.summary.exit_code)

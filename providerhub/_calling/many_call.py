@@ -1,0 +1,201 @@
+"""One call among many: its checks, its further tries, and the way to give it up from another thread."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+from providerhub._calling.many_gates import causes, may_pass
+from providerhub._rules.policy import backoff
+from providerhub._values import Completion, RetryPolicy
+from providerhub._values.checks import COUNT, at_least
+from providerhub._values.errors import (
+    DeadlineExceededError,
+    InvalidRequestError,
+    ProviderHubError,
+    ProviderTimeoutError,
+    RateLimitError,
+)
+
+_PASSES = at_least(0)
+PASSES = 3
+"""The default of `passes`."""
+
+_MOST_REPEATING = 60.0
+"""Seconds after which a further try makes no new call."""
+
+Complete = Callable[..., Completion]
+"""`Hub.complete` without a stream; its first argument is a `Running`."""
+
+
+class Stoppable(Protocol):
+    """A call under way."""
+
+    def stop(self) -> None:
+        """Give the call up. May be called from any thread."""
+        ...  # pragma: no cover -- a protocol's method is never run
+
+
+class Running:
+    """The calls under way in this process, so that they can be given up. It pickles as an empty one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: set[Stoppable] = set()
+        self._over = threading.Event()
+
+    def __reduce__(self) -> tuple[type[Running], tuple[()]]:
+        return Running, ()
+
+    @contextlib.contextmanager
+    def holding(self, call: Stoppable) -> Iterator[None]:
+        """Keep a call while it runs."""
+        with self._lock:
+            self._calls.add(call)
+        if self._over.is_set():
+            call.stop()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._calls.discard(call)
+
+    def stop(self) -> None:
+        """Give up all calls, and every call that begins later."""
+        self._over.set()
+        with self._lock:
+            calls = tuple(self._calls)
+        for call in calls:
+            call.stop()
+
+    def sleep(self, seconds: float) -> bool:
+        """Wait; false when `stop` ended the wait."""
+        return not self._over.wait(seconds)
+
+
+class InContext:
+    """Calls a function in a context. It pickles without the context, which no other process can have.
+
+    Args:
+        context: The context; `None` for the one that there is.
+    """
+
+    def __init__(self, context: contextvars.Context | None = None) -> None:
+        self._context = context
+
+    def __reduce__(self) -> tuple[type[InContext], tuple[()]]:
+        return InContext, ()
+
+    def __call__(self, function: Callable[..., Completion], *arguments: Any) -> Completion:
+        return function(*arguments) if self._context is None else self._context.run(function, *arguments)
+
+
+def check_many(requests: object, *, concurrency: int, passes: int, executor: object = None, also: tuple[type, ...] = ()) -> None:
+    """Check the arguments of `Hub.complete_many`.
+
+    Args:
+        requests: One mapping of `complete`'s arguments for each call.
+        concurrency: The most calls at once; 1 or more.
+        passes: The most further tries; 0 or more.
+        executor: Makes the calls.
+        also: Further classes of inputs than iterables.
+
+    Raises:
+        InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
+    """
+    COUNT.check(concurrency, "concurrency", InvalidRequestError)
+    _PASSES.check(passes, "passes", InvalidRequestError)
+    if isinstance(requests, Mapping | str | bytes) or not isinstance(requests, (Iterable, *also)):
+        msg = f"requests must be an iterable of mappings such as {{'model': ..., 'messages': ...}}, not {type(requests).__name__}"
+        raise InvalidRequestError(msg)
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        msg = f"executor must be a concurrent.futures.Executor, not {type(executor).__name__}"
+        raise InvalidRequestError(msg)
+
+
+def complete_request(
+    complete: Complete, running: Running, index: int, request: Mapping[str, Any], again: RetryPolicy | None
+) -> Completion:
+    """Make one call, in a thread or process of the executor.
+
+    Args:
+        complete: Makes one call.
+        running: Keeps the call while it runs.
+        index: The request's place in the input.
+        request: The mapping of `complete`'s arguments.
+        again: The policy of a further try; `None` for the first one.
+
+    Raises:
+        InvalidRequestError: The request is not a mapping of `complete`'s arguments, or asks for a stream.
+        Exception: The exception that `complete` raises.
+    """
+    arguments = checked_request(index, request)
+    repeats = Repeats(again)
+    while True:
+        try:
+            return complete(running, **arguments)
+        except Exception as error:
+            seconds = repeats.after(error)
+            if seconds is None or not running.sleep(seconds):
+                raise
+
+
+def checked_request(index: int, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Check one request.
+
+    Args:
+        index: The request's place in the input.
+        request: The mapping of `complete`'s arguments.
+
+    Returns:
+        The arguments of `complete`.
+
+    Raises:
+        InvalidRequestError: The request is not a mapping of `complete`'s arguments, or asks for a stream.
+    """
+    if not isinstance(request, Mapping) or not all(isinstance(name, str) for name in request):
+        msg = f"requests[{index}] must be a mapping such as {{'model': ..., 'messages': ...}}, not {type(request).__name__}"
+        raise InvalidRequestError(msg)
+    missing = [name for name in ("model", "messages") if name not in request]
+    if missing:
+        msg = f"requests[{index}] lacks {' and '.join(map(repr, missing))}"
+        raise InvalidRequestError(msg)
+    if request.get("stream", False) is not False:
+        msg = f"requests[{index}] asks for a stream; many calls give whole answers only, so leave 'stream' out"
+        raise InvalidRequestError(msg)
+    return {name: value for name, value in request.items() if name != "stream"}
+
+
+class Repeats:
+    """The calls of one further try of a request.
+
+    A further try may use all attempts of the policy at one provider, whether or not the retry budget has a token: it has waited
+    at the end of the queue, and at 30% of failing attempts one attempt for each try would lose a row in a hundred.
+
+    Args:
+        policy: The policy of the request; `None` for its first try, which is one call.
+    """
+
+    def __init__(self, policy: RetryPolicy | None) -> None:
+        self._policy = policy
+        self._made = 0
+        self._end = time.monotonic() + _MOST_REPEATING
+
+    def after(self, error: Exception) -> float | None:
+        """The seconds to wait before the next call; `None` when the try has failed.
+
+        Args:
+            error: The error of the latest call.
+        """
+        self._made += max(1, len(error.route.attempts)) if isinstance(error, ProviderHubError) else 1
+        policy = self._policy
+        if policy is None or self._made >= policy.attempts or not may_pass(error) or time.monotonic() > self._end:
+            return None
+        if any(isinstance(cause, RateLimitError | DeadlineExceededError | ProviderTimeoutError) for cause in causes(error)):
+            return None
+        return backoff(policy, self._made - 1, throttled=False, rng=random.random)

@@ -1,0 +1,145 @@
+"""The pauses of many calls: a model whose providers are paused gets no row, and afterwards one row goes first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from providerhub._calling.many_rows import Row
+from providerhub._values.errors import (
+    AllProvidersFailedError,
+    AuthenticationError,
+    DeadlineExceededError,
+    QuotaExceededError,
+    RateLimitError,
+)
+
+LONGEST_PAUSE = 600.0
+"""Seconds. Many calls do not wait for a longer pause that a provider states; they stop."""
+
+UNKNOWN = float("inf")
+
+Holds = Callable[..., float | None]
+"""The arguments of a call → seconds until any candidate may be tried again; `None` when one may be tried now."""
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """The errors of the attempts of a failed call; the error itself when there is one class only."""
+    if isinstance(error, AllProvidersFailedError):
+        return [attempt.error for attempt in error.attempts if attempt.error is not None] or [error]
+    return [error]
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same request may succeed later: rate limits, timeouts, failures of the connection or the server."""
+    return any(isinstance(cause, DeadlineExceededError) or getattr(cause, "retryable", False) for cause in causes(error))
+
+
+def _all(error: Exception, *kinds: type[Exception]) -> bool:
+    return all(isinstance(cause, kinds) for cause in causes(error))
+
+
+class Gate:
+    """One model's pause.
+
+    Attributes:
+        until: The end of the pause as far as it is known, in seconds.
+        probe: The index of the row that is sent first after the pause; `None` before.
+        refused: The refusal of a key or a quota; `None` for another pause.
+        shut: The error for which the rows of the model are sent no more; `None` while the pause may end.
+    """
+
+    __slots__ = ("probe", "refused", "shut", "until")
+
+    def __init__(self) -> None:
+        self.until = 0.0
+        self.probe: int | None = None
+        self.refused: Exception | None = None
+        self.shut: Exception | None = None
+
+
+class Gates:
+    """The pauses of the models that are asked; a model that is not paused has no gate.
+
+    Args:
+        holds: Returns the seconds for which every candidate of a request is paused.
+    """
+
+    def __init__(self, holds: Holds) -> None:
+        self._holds = holds
+        self._gates: dict[str, Gate] = {}
+
+    @property
+    def error(self) -> Exception | None:
+        """An error for which rows are sent no more; `None` when there is none."""
+        return next((gate.shut for gate in self._gates.values() if gate.shut is not None), None)
+
+    def delay(self, row: Row, now: float) -> float | None:
+        """The seconds for which a row must not be sent: infinite while a probe is under way, `None` for a row to send now."""
+        key = _model(row)
+        gate = self._gates.get(key)
+        if gate is not None:
+            if gate.shut is not None or gate.probe is not None:
+                return UNKNOWN
+            if gate.until > now:
+                return gate.until - now
+        seconds = self._held(row)
+        if seconds is None or seconds <= 0:
+            return None
+        gate = self._gates.setdefault(key, Gate())
+        gate.until = now + seconds
+        if seconds > LONGEST_PAUSE:
+            msg = f"every provider of {key} is paused for {seconds:.0f} s more; run the rest of the requests after that"
+            gate.shut = gate.refused or RateLimitError(msg, retry_after=seconds)
+            return UNKNOWN
+        return seconds
+
+    def _held(self, row: Row) -> float | None:
+        request = row.request
+        if not isinstance(request, Mapping):
+            return None
+        try:
+            return self._holds(**{name: value for name, value in request.items() if name != "stream"})
+        except Exception:  # the call itself will report it
+            return None
+
+    def sent(self, row: Row) -> None:
+        """Record that a row is sent: the first one after a pause is the probe."""
+        gate = self._gates.get(_model(row))
+        if gate is not None:
+            gate.probe = row.index
+
+    def ended(self, row: Row) -> None:
+        """Record an answer, or an error that is no refusal: the pause of the probe's model is over."""
+        key = _model(row)
+        gate = self._gates.get(key)
+        if gate is not None and gate.probe == row.index:
+            del self._gates[key]
+
+    def refused(self, row: Row, error: Exception, now: float) -> bool:
+        """Record an error.
+
+        Returns:
+            Whether the row is to be held back until the refusal of the key or the quota is over.
+        """
+        if _all(error, AuthenticationError, QuotaExceededError):
+            gate = self._gates.setdefault(_model(row), Gate())
+            if gate.probe == row.index or _all(error, QuotaExceededError):
+                gate.shut = gate.shut or error
+            gate.refused, gate.probe = error, None
+            return True
+        self.ended(row)
+        named = [getattr(cause, "retry_after", None) for cause in causes(error)]
+        if _all(error, RateLimitError) and all(named):
+            seconds = min(filter(None, named))
+            gate = self._gates.setdefault(_model(row), Gate())
+            gate.until = max(gate.until, now + seconds)
+            if seconds > LONGEST_PAUSE:
+                gate.shut = gate.shut or error
+                return True
+        return False
+
+
+def _model(row: Row) -> str:
+    model: Any = row.request.get("model") if isinstance(row.request, Mapping) else None
+    return model if isinstance(model, str) else repr(model)

@@ -1,0 +1,41 @@
+"""How one of many calls ended."""
+
+from __future__ import annotations
+
+import attrs
+
+from providerhub._values import Completion
+from providerhub._values.value import Value
+
+
+@attrs.frozen(eq=False, repr=False)
+class Outcome(Value):
+    """How one of many calls ended.
+
+    Args:
+        index: The request's place in the input, from 0.
+        completion: The answer; `None` when the call failed.
+        error: The exception of the call; `None` when it succeeded.
+
+    Raises:
+        ValueError: Both are given, or neither.
+    """
+
+    index: int
+    completion: Completion | None = None
+    error: Exception | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if (self.completion is None) is (self.error is None):
+            msg = "an outcome has either a completion or an error"
+            raise ValueError(msg)
+
+    def unwrap(self) -> Completion:
+        """Return the answer.
+
+        Raises:
+            Exception: The exception of the call, when it failed.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.completion  # type: ignore[return-value]  # one of the two is there

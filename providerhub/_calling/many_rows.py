@@ -1,0 +1,124 @@
+"""The requests of many calls, and those among them that wait for a further try."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from typing import IO, Any
+
+import attrs
+
+IN_MEMORY = 10_000
+"""The most waiting rows in memory. Further rows wait in a file."""
+
+
+@attrs.define(eq=False)
+class Row:
+    """One item of the input.
+
+    Args:
+        index: The item's place in the input, from 0.
+        item: The item: a request, or an object that holds one.
+        request: The mapping of `complete`'s arguments.
+        tries: The number of further tries that have been decided on.
+        free: The number of tries after a rate limit that were not counted.
+        seen: The number of answers at the row's last rate limit.
+        error: The error of the latest try.
+    """
+
+    index: int
+    item: Any
+    request: Any
+    tries: int = 0
+    free: int = 0
+    seen: int = -1
+    error: Exception | None = None
+
+    @property
+    def again(self) -> bool:
+        """Whether the row has been sent before."""
+        return self.error is not None
+
+
+class WaitingRows:
+    """Rows that wait for a further try, by the time at which they may be sent.
+
+    Args:
+        folder: The folder of the file for the rows beyond the limit; `None` for the system's folder of temporary files. The file
+            has no name, so that it vanishes with the process.
+        limit: The most rows in memory.
+    """
+
+    def __init__(self, folder: str | None = None, limit: int = IN_MEMORY) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._numbers = itertools.count()
+        self._rows: list[tuple[float, int, Row]] = []
+        self._file: IO[bytes] | None = None
+        self._stored = 0
+        self._read = 0
+
+    def __len__(self) -> int:
+        return len(self._rows) + self._stored
+
+    @property
+    def due(self) -> float | None:
+        """The time at which the first row may be sent; `None` when no row waits."""
+        if not self._rows and self._stored:
+            self._load()
+        return self._rows[0][0] if self._rows else None
+
+    def put(self, row: Row, due: float) -> None:
+        """Let a row wait until a time. A row that cannot be written to the file stays in memory."""
+        if len(self._rows) < self._limit or not self._store(row, due):
+            heapq.heappush(self._rows, (due, next(self._numbers), row))
+
+    def pop(self) -> Row:
+        """Take the first row. There must be one."""
+        return heapq.heappop(self._rows)[2]
+
+    def close(self) -> None:
+        """Forget the rows, and remove the file."""
+        self._rows.clear()
+        self._stored = 0
+        if self._file is not None:
+            self._file.close()
+
+    def _store(self, row: Row, due: float) -> bool:
+        import pickle  # slow to import, and few programs need it
+
+        try:
+            data = pickle.dumps((due, row))
+            pickle.loads(data)  # noqa: S301 -- our own bytes; some objects can be written and not read
+        except Exception:  # any object may be in a request
+            return False
+        size = 0
+        try:
+            if self._file is None:
+                import tempfile  # slow to import, and few programs need it
+
+                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 -- `close` closes it
+            size = self._file.seek(0, 2)
+            self._file.write(data)
+            self._file.flush()
+        except OSError:  # no folder that can be written to, or a full disk
+            if self._file is not None:
+                self._file.truncate(size)
+            return False
+        self._stored += 1
+        return True
+
+    def _load(self) -> None:
+        """Move the first rows of the file into memory."""
+        import pickle  # see above
+
+        assert self._file is not None  # noqa: S101 -- rows are stored in it
+        self._file.seek(self._read)
+        for _ in range(min(self._stored, self._limit)):
+            due, row = pickle.load(self._file)  # noqa: S301 -- a file without a name, which nobody else can write
+            heapq.heappush(self._rows, (due, next(self._numbers), row))
+            self._stored -= 1
+        self._read = self._file.tell()
+        if not self._stored:
+            self._file.truncate(0)
+            self._read = 0

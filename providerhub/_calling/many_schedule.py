@@ -1,0 +1,240 @@
+"""Which of many requests is sent next. Decides only: it has no clock, no threads and does no I/O.
+
+A driver reports each event, and asks for the next order. Every time is in seconds on the hub's clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from providerhub._calling.many_gates import Gates, may_pass
+from providerhub._calling.many_outcome import Outcome
+from providerhub._calling.many_rows import Row, WaitingRows
+from providerhub._rules.policy import Rng
+from providerhub._values import Completion, RetryPolicy
+from providerhub._values.errors import RateLimitError
+
+IDLE = 0.1
+"""Seconds without an item after which the input counts as idle."""
+
+FREE = 20
+"""The most tries of a row after a rate limit that are not counted, since other rows were answered meanwhile."""
+
+_LONGEST = 60.0
+_GROWTH = 4.0
+
+
+class Send(NamedTuple):
+    """Make a row's call, then report `finished`."""
+
+    row: Row
+
+
+class Ask(NamedTuple):
+    """Ask the input for one item, then report `taken` or `ended`. Do not wait for it."""
+
+
+class Give(NamedTuple):
+    """Yield an outcome."""
+
+    item: Any
+    outcome: Outcome
+
+
+class Rest(NamedTuple):
+    """Wait for an event, at most for some seconds; `None` for as long as it takes."""
+
+    seconds: float | None
+
+
+class Over(NamedTuple):
+    """End, with an error or without one."""
+
+    error: Exception | None
+
+
+Order = Send | Ask | Give | Rest | Over
+
+
+class Schedule:
+    """The state of many calls.
+
+    Args:
+        gates: The pauses of the models.
+        concurrency: The most calls at once; 1 or more.
+        passes: The most further tries of a row whose failure may pass; 0 or more.
+        retry: The base of the backoff.
+        rng: Returns random numbers from 0 up to 1, which spread the backoff.
+        waiting: The rows that wait for a further try.
+        request: Returns the mapping of an item of the input.
+    """
+
+    def __init__(
+        self,
+        gates: Gates,
+        *,
+        concurrency: int,
+        passes: int,
+        retry: RetryPolicy,
+        rng: Rng,
+        waiting: WaitingRows,
+        request: Callable[[Any], Any],
+    ) -> None:
+        self._gates = gates
+        self._concurrency = concurrency
+        self._passes = passes
+        self._retry = retry
+        self._rng = rng
+        self._waiting = waiting
+        self._request = request
+        self._taken = itertools.count()
+        self._order = itertools.count()
+        self._held: list[tuple[float, int, Row]] = []
+        self._outcomes: deque[Give] = deque()
+        self._asked: float | None = None
+        self._open = True
+        self._error: Exception | None = None
+        self._answers = 0
+        self._draining = False
+        self.running: dict[int, Row] = {}
+
+    def next(self, now: float) -> Order:
+        """The next order."""
+        if self._outcomes:
+            return self._outcomes.popleft()
+        if self._draining:
+            return Rest(None) if self.running else Over(None)
+        row = self._sendable(now) if len(self.running) < self._concurrency else None
+        if row is not None:
+            self.running[row.index] = row
+            self._gates.sent(row)
+            return Send(row)
+        if self._open and self._asked is None and self._room:
+            self._asked = now
+            return Ask()
+        return self._rest(now)
+
+    def taken(self, item: Any, now: float) -> None:
+        """Report an item of the input."""
+        self._asked = None
+        if not self._draining:
+            self._hold(Row(next(self._taken), item, self._request(item)), now)
+
+    def ended(self, error: Exception | None = None) -> None:
+        """Report the end of the input.
+
+        Args:
+            error: The exception that the input raised; it is raised at the end.
+        """
+        self._asked, self._open = None, False
+        self._error = self._error or error
+
+    def answered(self, index: int, completion: Completion) -> None:
+        """Report an answer."""
+        row = self.running.pop(index)
+        self._answers += 1
+        self._gates.ended(row)
+        self._wake()
+        self._outcomes.append(Give(row.item, Outcome(index, completion)))
+
+    def failed(self, index: int, error: Exception, now: float) -> None:
+        """Report the error of a call."""
+        row = self.running.pop(index)
+        held = self._gates.refused(row, error, now)
+        self._wake()
+        row.error = error
+        if held:
+            self._hold(row, now)
+        elif may_pass(error) and (self._draining or self._tries_again(row, error)):
+            self._waiting.put(row, now + self._backoff(row))
+        else:
+            self._outcomes.append(Give(row.item, Outcome(index, error=error)))
+
+    def refused(self, index: int, error: Exception) -> None:
+        """Report that a call cannot be made, nor any further one: the waiting rows keep the errors that they have."""
+        row = self.running.pop(index)
+        row.error = row.error or error
+        self.ended(error)
+        rows = [row, *(held for *_, held in self._held)]
+        self._held.clear()
+        while self._waiting.due is not None:
+            rows.append(self._waiting.pop())
+        self._outcomes.extend(Give(one.item, Outcome(one.index, error=one.error or error)) for one in rows)
+
+    def drain(self) -> None:
+        """Send nothing more. The outcomes of the calls under way are still given out, unless the failure may pass."""
+        self._draining = True
+
+    def policy(self, row: Row) -> RetryPolicy | None:
+        """The retry policy of a further try; `None` for a first one."""
+        return self._policy(row) if row.again else None
+
+    @property
+    def _room(self) -> bool:
+        return len(self.running) + len(self._held) < self._concurrency
+
+    def _sendable(self, now: float) -> Row | None:
+        """Take the first row that may be sent now."""
+        while self._held and self._held[0][0] <= now:
+            row = heapq.heappop(self._held)[2]
+            if self._may_go(row, now):
+                return row
+        if self._open and (self._asked is None or now < self._asked + IDLE):
+            return None
+        while self._room and (due := self._waiting.due) is not None and due <= now:
+            row = self._waiting.pop()
+            if self._may_go(row, now):
+                return row
+        return None
+
+    def _may_go(self, row: Row, now: float) -> bool:
+        delay = self._gates.delay(row, now)
+        if delay is not None:
+            self._hold(row, now + delay)
+        return delay is None
+
+    def _hold(self, row: Row, due: float) -> None:
+        heapq.heappush(self._held, (due, next(self._order), row))
+
+    def _wake(self) -> None:
+        """Ask the gates again for the rows that are held back."""
+        if self._held:
+            self._held = [(0.0, order, row) for _, order, row in self._held]
+            heapq.heapify(self._held)
+
+    def _rest(self, now: float) -> Rest | Over:
+        moments = [due for due, *_ in self._held[:1] if due != float("inf")]
+        idle = now if self._asked is None else self._asked + IDLE
+        if self._room and (due := self._waiting.due) is not None:
+            moments.append(max(due, idle))
+        if len(self.running) < self._concurrency and self._asked is not None and self._gates.error is not None and idle > now:
+            moments.append(idle)
+        if moments:
+            return Rest(max(0.0, min(moments) - now))
+        stuck = bool(self._held) and not self.running
+        if self.running or (self._asked is not None and not stuck):
+            return Rest(None)
+        return Over(self._gates.error if stuck else self._error)
+
+    def _tries_again(self, row: Row, error: Exception) -> bool:
+        if not self._passes:
+            return False
+        if isinstance(error, RateLimitError) and row.seen < self._answers and row.free < FREE:
+            row.seen = self._answers
+            row.free += 1
+        else:
+            row.tries += 1
+        return row.tries <= self._passes
+
+    def _policy(self, row: Row) -> RetryPolicy:
+        own = row.request.get("retry") if isinstance(row.request, Mapping) else None
+        return own if isinstance(own, RetryPolicy) else self._retry
+
+    def _backoff(self, row: Row) -> float:
+        """Seconds before a further try: they grow with each one, and half of them is random."""
+        longest = min(_LONGEST, 2 * self._policy(row).backoff * _GROWTH ** (max(1, row.tries) - 1))
+        return longest / 2 * (1 + self._rng())
