@@ -110,7 +110,7 @@ class Gates:
             gate.probe = row.index
 
     def ended(self, row: Row) -> None:
-        """Record an answer, or an error that is no refusal: the pause of the probe's model is over."""
+        """Record an answer, or an error of another kind than a refusal: the pause of the probe's model is over."""
         key = _model(row)
         gate = self._gates.get(key)
         if gate is not None and gate.probe == row.index:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
+from bisect import insort
 from typing import IO, Any
 
 import attrs
@@ -71,11 +71,11 @@ class WaitingRows:
     def put(self, row: Row, due: float) -> None:
         """Let a row wait until a time. A row that cannot be written to the file stays in memory."""
         if len(self._rows) < self._limit or not self._store(row, due):
-            heapq.heappush(self._rows, (due, next(self._numbers), row))
+            insort(self._rows, (due, next(self._numbers), row))
 
     def pop(self) -> Row:
         """Take the first row. There must be one."""
-        return heapq.heappop(self._rows)[2]
+        return self._rows.pop(0)[2]
 
     def close(self) -> None:
         """Forget the rows, and remove the file."""
@@ -115,8 +115,8 @@ class WaitingRows:
         assert self._file is not None  # noqa: S101 -- rows are stored in it
         self._file.seek(self._read)
         for _ in range(min(self._stored, self._limit)):
-            due, row = pickle.load(self._file)  # noqa: S301 -- a file without a name, which nobody else can write
-            heapq.heappush(self._rows, (due, next(self._numbers), row))
+            due, row = pickle.load(self._file)  # noqa: S301 -- a file without a name, which no other program can write
+            insort(self._rows, (due, next(self._numbers), row))
             self._stored -= 1
         self._read = self._file.tell()
         if not self._stored:

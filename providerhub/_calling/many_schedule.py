@@ -5,8 +5,8 @@ A driver reports each event, and asks for the next order. Every time is in secon
 
 from __future__ import annotations
 
-import heapq
 import itertools
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -180,7 +180,7 @@ class Schedule:
     def _sendable(self, now: float) -> Row | None:
         """Take the first row that may be sent now."""
         while self._held and self._held[0][0] <= now:
-            row = heapq.heappop(self._held)[2]
+            row = self._held.pop(0)[2]
             if self._may_go(row, now):
                 return row
         if self._open and (self._asked is None or now < self._asked + IDLE):
@@ -198,13 +198,12 @@ class Schedule:
         return delay is None
 
     def _hold(self, row: Row, due: float) -> None:
-        heapq.heappush(self._held, (due, next(self._order), row))
+        insort(self._held, (due, next(self._order), row))
 
     def _wake(self) -> None:
         """Ask the gates again for the rows that are held back."""
         if self._held:
-            self._held = [(0.0, order, row) for _, order, row in self._held]
-            heapq.heapify(self._held)
+            self._held = sorted((0.0, order, row) for _, order, row in self._held)
 
     def _rest(self, now: float) -> Rest | Over:
         moments = [due for due, *_ in self._held[:1] if due != float("inf")]
