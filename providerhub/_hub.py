@@ -34,7 +34,7 @@ from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Completion, Message, ProviderConfig, RoutePlan
 from providerhub._values.capabilities import ProviderInfo
 from providerhub._values.checks import CALLABLE
-from providerhub._values.errors import ConfigurationError
+from providerhub._values.errors import ConfigurationError, ProviderHubError
 from providerhub._values.provider import Provider
 
 if TYPE_CHECKING:  # slow to import; most programs need none of it
@@ -382,11 +382,22 @@ class Hub:
         engine = Engine(
             planned.plan, spec.retry, self._health, deadline=deadline, rng=self._rng, now=now, stream=stream,
             on_interrupt=spec.on_interrupt, hedge=spec.hedge, force=planned.force,
+            slow_model=spec.request.reasoning not in {None, "none"},
+            first_token=spec.timeout.first_token if stream else spec.timeout.head,
         )  # fmt: skip
         return driver(
             engine, self._registry, spec.request, spec.options, timeout=spec.timeout, deadline=deadline,
-            observers=self._observers, clock=self._clock, prefill=spec.needs.prefill,
+            observers=self._observers, clock=self._clock, prefill=spec.on_interrupt == "continue",
+            replan=lambda: self._replan(spec), forgive=self._health.forgive,
         )  # fmt: skip
+
+    def _replan(self, spec: CallSpec) -> RoutePlan | None:
+        """The plan after a wait; `None` when no candidate is left."""
+        try:
+            planned = self._plan(spec, self._clock.monotonic(), dry=True)
+        except ProviderHubError:
+            return None
+        return None if planned.force else planned.plan
 
     def _plan(self, spec: CallSpec, now: float, *, dry: bool = False) -> Planned:
         request = spec.request

@@ -6,7 +6,7 @@ Only hedged attempts are tasks of their own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,13 @@ from providerhub._calling.driver import (
 )
 from providerhub._calling.pump import Pump
 from providerhub._values import Event, Request
-from providerhub._values.errors import PluginError
+from providerhub._values.errors import PluginError, ProviderConnectionError
 from providerhub._values.provider import CallContext, Piece
 
 if TYPE_CHECKING:  # slow to import; a program that has an event loop has imported it
-    from asyncio import AbstractEventLoop, Task
+    from asyncio import AbstractEventLoop, Future, Task
 
-    PullTask = Task[PullResult]
+    PullTask = Future[PullResult]
 
 GRACE = 0.1
 """Seconds that a failed or cancelled call waits for a provider's thread; one that ignores its `CallContext` may take longer."""
@@ -42,7 +42,7 @@ Attempt = RunningAttempt[AsyncIterator[Piece], "PullTask"]
 class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
     """One call under way; its arguments are those of `Driver`."""
 
-    __slots__ = ("_loop",)
+    __slots__ = ("_loop", "_supervisor")
 
     async def run(self) -> None:
         """Go on until the answer is whole (no streaming) or its first content is there.
@@ -51,6 +51,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
             ProviderHubError: The call has failed.
         """
         self._loop = _running_loop()
+        self._supervisor: Task[None] | None = None
         try:
             await finished(self._carry_out(self._engine.start(self._now())))  # type: ignore[misc]  # mypy loses the result None
         except BaseException:
@@ -134,11 +135,40 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
             msg = "another event loop runs than the one that began this stream; read it in the loop that called acomplete()"
             raise RuntimeError(msg)
 
-    def _ask(self, attempt: Attempt) -> Steps[PullResult]:
-        return self._ask_async(attempt).__await__()
+    def _ask(self, attempt: Attempt, slow_after: float | None) -> Steps[PullResult | None]:
+        return self._ask_watched(attempt, slow_after).__await__()
+
+    async def _ask_watched(self, attempt: Attempt, slow_after: float | None) -> PullResult | None:
+        left = max(0.0, self._deadline - self._now())
+        if slow_after is None or slow_after >= left:
+            timer = self._loop.call_later(left, self._cut_late, attempt)
+        else:
+            timer = self._loop.call_later(slow_after, self._take_over, attempt)
+        try:
+            result = await self._ask_async(attempt)
+        finally:
+            timer.cancel()
+        if self._supervisor is None:
+            return result
+        attempt.runner.set_result(result)  # type: ignore[union-attr]  # the future that `_take_over` made
+        await self._supervisor
+        self._supervisor = None
+        return None
+
+    def _take_over(self, attempt: Attempt) -> None:
+        """Let a task carry the call on beside its first attempt, which the caller's own task pulls."""
+        attempt.runner = self._loop.create_future()
+        self._supervisor = self._loop.create_task(_finished(self._supervise()))
+
+    def _cut_late(self, attempt: Attempt) -> None:
+        """End an attempt whose provider ignores the deadline."""
+        attempt.is_late = True
+        self._cut(attempt)
 
     async def _ask_async(self, attempt: Attempt) -> PullResult:
         add, now, deadline, stream = attempt.assembly.add, self._now, self._deadline, self._request.stream
+        task = attempt.task = _current_task()
+        cancelling = task.cancelling()
         try:
             attempt.pieces = self._asked(attempt)
             async for piece in attempt.pieces:
@@ -149,9 +179,33 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                     attempt.head.append(piece)
                     if content:
                         return True
+            if task.cancelling() > cancelling:  # the provider ended on the cancellation, so this is no end of the answer
+                raise _cancelled()  # noqa: TRY301 -- handled as a cancellation that came through
         except Exception as error:  # any exception of a plugin is mapped
-            return error
+            return overdue() if attempt.is_late else error
+        except BaseException as error:
+            return self._own(error, attempt, cancelling)
+        finally:
+            attempt.task = None
         return False
+
+    def _own(self, error: BaseException, attempt: Attempt, cancelling: int) -> Exception:
+        """The failure that a CancelledError of an attempt means.
+
+        Raises:
+            BaseException: The caller's task was cancelled, or the exception is another one.
+        """
+        task = _current_task()
+        if not isinstance(error, _cancelled()):
+            raise error
+        if attempt.is_cut:
+            attempt.is_cut = False
+            if task.uncancel() > cancelling:
+                raise error
+            return overdue() if attempt.is_late else ProviderConnectionError("the attempt was cut", retryable=False)
+        if task.cancelling() > cancelling:
+            raise error
+        return PluginError("the provider let a CancelledError out although the call was not cancelled")
 
     def _asked(self, attempt: Attempt) -> AsyncIterator[Piece]:
         loop = self._loop
@@ -182,12 +236,22 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
     def _sleep(self, seconds: float) -> Steps[object]:
         return self._clock.asleep(seconds).__await__()
 
+    def _beside(self, work: Callable[[], Result]) -> Steps[Result]:
+        return self._loop.run_in_executor(None, work).__await__()
+
+    def abandon(self) -> None:
+        """Give the call up: release the connection and leave the breaker as it is. A second call does nothing."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+        super().abandon()
+
     def _cut(self, attempt: Attempt) -> None:
         attempt.call.cancel()
         if isinstance(attempt.pieces, Pump):
             attempt.pieces.stop()
-        if attempt.runner is not None:
-            attempt.runner.cancel()
+        elif attempt.task is not None and not attempt.is_cut:
+            attempt.is_cut = True
+            attempt.task.cancel()
 
     def _settle(self, *attempts: Attempt) -> Steps[None]:
         return self._settled(GRACE, *attempts).__await__()
@@ -224,6 +288,22 @@ async def _ended(attempt: Attempt, seconds: float | None) -> bool:
 def finished(steps: Steps[Result]) -> Steps[Result]:
     """Await steps of the driver."""
     return (yield from steps)
+
+
+async def _finished(steps: Steps[Result]) -> Result:
+    return await finished(steps)
+
+
+def _current_task() -> Task[Any]:
+    import asyncio  # slow to import; a program that has an event loop has imported it
+
+    return asyncio.current_task()  # type: ignore[return-value]  # a coroutine that runs has a task
+
+
+def _cancelled() -> type[BaseException]:
+    import asyncio  # slow to import; a program that has an event loop has imported it
+
+    return asyncio.CancelledError
 
 
 def _running_loop() -> AbstractEventLoop:

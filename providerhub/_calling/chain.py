@@ -1,12 +1,13 @@
-"""The synchronous driver: it works in the caller's own thread. Only a hedged attempt has a thread of its own."""
+"""The synchronous driver: it works in the caller's own thread. Further attempts beside a slow one have threads of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from providerhub._calling.driver import (
     Driver,
     PullResult,
+    Result,
     RunningAttempt,
     Steps,
     close_quietly,
@@ -16,14 +17,14 @@ from providerhub._calling.driver import (
     run_blocking,
     texts_of,
 )
-from providerhub._calling.race import Race, Runner
+from providerhub._calling.race import AnyRunner, Race, Supervisor
 from providerhub._values import Event
 from providerhub._values.provider import Piece
 
-Attempt = RunningAttempt[Iterator[Piece], Runner]
+Attempt = RunningAttempt[Iterator[Piece], AnyRunner]
 
 
-class Chain(Driver[Iterator[Piece], Runner]):
+class Chain(Driver[Iterator[Piece], AnyRunner]):
     """One call under way; its arguments are those of `Driver`."""
 
     __slots__ = ("_threads",)
@@ -96,9 +97,36 @@ class Chain(Driver[Iterator[Piece], Runner]):
             self.abandon()
             raise
 
-    def _ask(self, attempt: Attempt) -> Steps[PullResult]:
+    def _ask(self, attempt: Attempt, slow_after: float | None) -> Steps[PullResult | None]:
         yield from ()
-        return self._ask_here(attempt)
+        if slow_after is None:
+            return self._ask_here(attempt)
+        supervisor = Supervisor(attempt, slow_after, self._take_over)
+        result: PullResult | BaseException
+        try:
+            result = self._ask_here(attempt)
+        except BaseException as error:
+            result = error
+        if supervisor.is_needless():
+            if isinstance(result, bool | Exception):
+                return result
+            raise result
+        self._threads.end((attempt, result))
+        try:
+            supervisor.wait()
+        except BaseException as error:
+            if not supervisor.is_over():  # Ctrl-C while this thread waited
+                self.stop()
+                self._threads.end((attempt, error))
+                supervisor.settle()
+            raise
+        return None
+
+    def _take_over(self, supervisor: Supervisor) -> None:
+        """Begin a race in which the caller's thread pulls the first attempt. Called in the supervisor's thread."""
+        self._threads = Race(self._ask_here)
+        self._current.runner = supervisor
+        run_blocking(self._supervise())
 
     def _ask_here(self, attempt: Attempt) -> PullResult:
         add, now, deadline, stream = attempt.assembly.add, self._now, self._deadline, self._request.stream
@@ -119,14 +147,19 @@ class Chain(Driver[Iterator[Piece], Runner]):
 
     def _race(self, seconds: float) -> Steps[tuple[Attempt, PullResult] | None]:
         yield from ()
-        if all(attempt.runner is None for attempt in self._attempts):
-            self._threads = Race(self._ask_here)
         self._threads.enter(self._current)
-        return self._threads.first(seconds)
+        while True:
+            first = self._threads.first(seconds)
+            if first is None or first[0] in self._attempts:  # the end of an attempt that was cut is no news
+                return first
 
     def _sleep(self, seconds: float) -> Steps[object]:
         yield from ()
         return self._clock.sleep(seconds)
+
+    def _beside(self, work: Callable[[], Result]) -> Steps[Result]:
+        yield from ()
+        return work()
 
     def _cut(self, attempt: Attempt) -> None:
         if attempt in self._attempts:

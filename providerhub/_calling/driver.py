@@ -19,10 +19,11 @@ from providerhub._calling.observers import Observers
 from providerhub._finding.instance import Instance
 from providerhub._finding.registry import Registry
 from providerhub._rules.clock import Clock
-from providerhub._rules.engine import Done, Drain, Engine, Fail, Open, Order, Pull, Wait
+from providerhub._rules.engine import Engine
 from providerhub._rules.mapping import map_exception
+from providerhub._rules.orders import Cut, Done, Drain, Fail, Open, Order, Pull, Renew, Wait
 from providerhub._rules.policy import disposition
-from providerhub._values import Candidate, Completion, Event, Options, Request, Restarted, Route, TextDelta, Timeout
+from providerhub._values import Candidate, Completion, Event, Options, Request, Restarted, Route, RoutePlan, TextDelta, Timeout
 from providerhub._values.errors import AttemptError, AuthenticationError, PluginError, ProviderTimeoutError
 from providerhub._values.provider import CallContext, Piece
 
@@ -50,7 +51,7 @@ class RunningAttempt(Generic[Pieces, Runner]):
         assembly: Gathers the attempt's pieces.
     """
 
-    __slots__ = ("assembly", "call", "candidate", "head", "number", "pieces", "runner")
+    __slots__ = ("assembly", "call", "candidate", "head", "is_cut", "is_late", "number", "pieces", "runner", "task")
 
     def __init__(self, candidate: Candidate, number: int, call: CallContext, assembly: Assembly) -> None:
         self.candidate = candidate
@@ -63,6 +64,9 @@ class RunningAttempt(Generic[Pieces, Runner]):
         """The provider's iterator, once the provider has been asked."""
         self.runner: Runner | None = None
         """The thread or task that pulls the attempt, while it has one of its own."""
+        self.task: Any = None
+        """The asyncio task that pulls the attempt, while it does."""
+        self.is_cut = self.is_late = False
 
 
 PullResult = bool | Exception
@@ -86,11 +90,31 @@ class Driver(Generic[Pieces, Runner]):
         observers: Get each attempt and the route.
         clock: Monotonic time and sleeping, as the hub was given it.
         prefill: Whether a broken stream is carried on from its partial text.
+        replan: Makes the plan again after a wait, or returns `None` when no candidate is left.
+        forgive: Lifts the pauses of a provider whose key has changed.
     """
 
     __slots__ = (
-        "_attempts", "_clock", "_committed", "_deadline", "_engine", "_now", "_observers", "_options", "_prefill", "_racing",
-        "_registry", "_reported", "_request", "_stopped", "_timeout", "_watched", "attempt", "done",
+        "_attempts",
+        "_clock",
+        "_committed",
+        "_deadline",
+        "_engine",
+        "_forgive",
+        "_now",
+        "_observers",
+        "_options",
+        "_prefill",
+        "_racing",
+        "_registry",
+        "_replan",
+        "_reported",
+        "_request",
+        "_stopped",
+        "_timeout",
+        "_watched",
+        "attempt",
+        "done",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +129,8 @@ class Driver(Generic[Pieces, Runner]):
         observers: Observers,
         clock: Clock,
         prefill: bool = False,
+        replan: Callable[[], RoutePlan | None] | None = None,
+        forgive: Callable[[str], object] | None = None,
     ) -> None:
         self._engine = engine
         self._registry = registry
@@ -117,6 +143,8 @@ class Driver(Generic[Pieces, Runner]):
         self._clock = clock
         self._now = clock.monotonic
         self._prefill = prefill
+        self._replan = replan
+        self._forgive = forgive
         self._attempts: list[RunningAttempt[Pieces, Runner]] = []
         self._racing = False
         self._committed = False
@@ -126,8 +154,12 @@ class Driver(Generic[Pieces, Runner]):
         """The latest attempt; from the commit point on, the attempt whose pieces the caller gets."""
         self.done = False
 
-    def _ask(self, attempt: RunningAttempt[Pieces, Runner]) -> Steps[PullResult]:
-        """Ask the provider, and pull to the first content of a stream, else to the end of the answer."""
+    def _ask(self, attempt: RunningAttempt[Pieces, Runner], slow_after: float | None) -> Steps[PullResult | None]:
+        """Ask the provider, and pull to the first content of a stream, else to the end of the answer.
+
+        After `slow_after` seconds `_supervise` begins in a thread or task of its own, and the result of this pull is one of the
+        race's. Returns `None` when the supervisor has brought the call to its commit point or its end.
+        """
         raise NotImplementedError
 
     def _race(self, seconds: float) -> Steps[tuple[RunningAttempt[Pieces, Runner], PullResult] | None]:
@@ -136,6 +168,10 @@ class Driver(Generic[Pieces, Runner]):
 
     def _sleep(self, seconds: float) -> Steps[object]:
         """Wait before the next attempt."""
+        raise NotImplementedError
+
+    def _beside(self, work: Callable[[], Result]) -> Steps[Result]:
+        """Do blocking work: in this thread, or beside the event loop."""
         raise NotImplementedError
 
     def _cut(self, attempt: RunningAttempt[Pieces, Runner]) -> None:
@@ -155,19 +191,20 @@ class Driver(Generic[Pieces, Runner]):
         while True:
             kind = type(order)
             if kind is Pull:
-                if self._racing or order.hedge_after is not None:  # type: ignore[union-attr]
+                if self._racing:
                     order = yield from self._pull_raced(order)  # type: ignore[arg-type]
                 else:
                     attempt = self._current
-                    result = yield from self._ask(attempt)
+                    result = yield from self._ask(attempt, order.slow_after)  # type: ignore[union-attr]
+                    if result is None:
+                        return
                     if isinstance(result, Exception):
                         yield from self._close_failed(attempt)
                     order = self._next(attempt, result)
             elif kind is Open:
                 order = self._open(order)  # type: ignore[arg-type]
-            elif kind is Wait:
-                yield from self._sleep(order.seconds)  # type: ignore[union-attr]
-                order = self._engine.waited(self._now())
+            elif isinstance(order, Wait | Cut | Renew):
+                order = yield from self._pause(order)
             else:
                 if kind is not Drain:
                     yield from self._finish(self.attempt if kind is Done else None)
@@ -178,12 +215,29 @@ class Driver(Generic[Pieces, Runner]):
             if self._watched:
                 self._report()
 
-    def _pull_raced(self, order: Pull) -> Steps[Order]:
+    def _supervise(self) -> Steps[None]:
+        """Carry the call on beside its first attempt, which is slow."""
         self._racing = True
+        yield from self._carry_out(self._engine.slow(self._now()))
+
+    def _pause(self, order: Wait | Cut | Renew) -> Steps[Order]:
+        if isinstance(order, Cut):
+            attempt = next(one for one in self._attempts if one.number == order.number)
+            yield from self._close_failed(attempt)
+            return self._next(attempt, order.error)
+        if isinstance(order, Renew):
+            changed = yield from self._beside(lambda: self._renew(order.candidate))
+            return self._engine.renewed(self._now(), changed=changed)
+        yield from self._sleep(order.seconds)
+        if self._stopped:
+            raise StoppedError
+        return self._engine.waited(self._now(), self._replan() if self._replan is not None else None)
+
+    def _pull_raced(self, order: Pull) -> Steps[Order]:
         left = max(0.0, self._deadline - self._now())
-        first = yield from self._race(left if order.hedge_after is None else min(left, order.hedge_after))
-        if first is None and order.hedge_after is not None:
-            return self._engine.hedge_due(self._now())
+        first = yield from self._race(left if order.slow_after is None else min(left, order.slow_after))
+        if first is None and order.slow_after is not None and self._now() < self._deadline:
+            return self._engine.slow(self._now())
         attempt, result = first or (self._current, overdue())
         if isinstance(result, Exception):
             yield from self._close_failed(attempt)
@@ -288,7 +342,11 @@ class Driver(Generic[Pieces, Runner]):
         self._attempts.append(attempt)
         if self._watched:
             self._observers.attempt_started(self._engine.opening(order.number))
-        return self._engine.opened()
+        return self._engine.opened(self._now())
+
+    def _renew(self, candidate: Candidate) -> bool:
+        forgive = self._forgive or (lambda _provider: None)
+        return self._instance(candidate).renew_key(lambda: forgive(candidate.provider))
 
     def _instance(self, candidate: Candidate) -> Instance:
         return self._registry.ready(candidate.provider)

@@ -103,7 +103,6 @@ def call_spec(
             bool(request.tools),
             has_images(conversation),
             form == "json_schema",
-            on_interrupt == "continue",
         ),
         _timeout(steers.get("timeout"), settings),
         steers.get("retry", settings.retry),

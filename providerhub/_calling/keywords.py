@@ -25,6 +25,11 @@ from providerhub._values.checks import (
     one_of,
 )
 
+REASONING = Check(
+    "one of none, minimal, low, medium, high, or a number of tokens, 1 or more",
+    lambda value: value in {"none", "minimal", "low", "medium", "high"} if isinstance(value, str) else COUNT.test(value),
+)
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _SECONDS_OR_TIMEOUT = Check(f"{SECONDS.wanted} or a Timeout", lambda value: isinstance(value, Timeout) or SECONDS.test(value))
@@ -75,6 +80,15 @@ class Knobs(TypedDict, total=False):
         ),
     ]
     seed: Annotated[int | None, Keyword(WHOLE, "Asks the vendor for repeatable sampling.", sent=True, option=int)]
+    reasoning: Annotated[
+        str | int | None,
+        Keyword(
+            REASONING,
+            """How much the model thinks before it answers: `"none"`, `"minimal"`, `"low"`, `"medium"`, `"high"`, or a number of
+            tokens. Where it is set, a long silence before the answer is not a fault.""",
+            sent=True,
+        ),
+    ]
     timeout: Annotated[
         float | Timeout | None,
         Keyword(

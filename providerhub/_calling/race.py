@@ -1,6 +1,7 @@
-"""Attempts of one call in threads of their own, so that the caller can wait for the first that ends its pull.
+"""Attempts of one call side by side, in threads.
 
-Only hedged calls come here. Any other call is pulled in the caller's own thread.
+The first attempt runs in the caller's own thread. When it has had no content for its share of the time, a supervisor's thread
+begins, and carries the call on: it asks the next candidate in one more thread, and waits for the first that has content.
 """
 
 from __future__ import annotations
@@ -8,22 +9,27 @@ from __future__ import annotations
 import contextvars
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 
 from providerhub._calling.driver import PullResult, RunningAttempt, close_quietly
 from providerhub._rules.clock import LONGEST_SLEEP
 from providerhub._values.provider import Piece
+from providerhub._watchdog import WATCHDOG, Timer
 
 _numbers = itertools.count(1)
 
-Racer = RunningAttempt[Iterator[Piece], "Runner"]
+GRACE = 1.0
+"""Seconds that an interrupted call waits for its supervisor's thread."""
+
+Racer = RunningAttempt[Iterator[Piece], "AnyRunner"]
 Ask = Callable[[Racer], PullResult]
 Ended = tuple[Racer, PullResult | BaseException]
 
 
 class Runner(threading.Thread):
-    """The thread of one attempt.
+    """The thread of one further attempt.
 
     Args:
         attempt: The attempt to run.
@@ -32,7 +38,7 @@ class Runner(threading.Thread):
     """
 
     def __init__(self, attempt: Racer, ask: Ask, ended: Callable[[Ended], object]) -> None:
-        super().__init__(name=f"providerhub-hedge-{next(_numbers)}", daemon=True)
+        super().__init__(name=f"providerhub-beside-{next(_numbers)}", daemon=True)
         self._attempt = attempt
         self._ask = ask
         self._ended = ended
@@ -66,6 +72,92 @@ class Runner(threading.Thread):
             close_quietly(getattr(self._attempt.pieces, "close", None))
 
 
+class Supervisor(Timer):
+    """Carries a call on beside its first attempt, if that attempt is slow. Until then it is a timer, and no thread.
+
+    Args:
+        attempt: The first attempt, which the caller's thread pulls.
+        seconds: The seconds after which the attempt is slow.
+        take_over: Carries the call on; called in a thread of its own.
+    """
+
+    __slots__ = ("_attempt", "_begun", "_context", "_dropped", "_error", "_lock", "_over", "_take_over")
+
+    def __init__(self, attempt: Racer, seconds: float, take_over: Callable[[Supervisor], None]) -> None:
+        super().__init__(time.monotonic() + seconds, self._begin)
+        self._attempt = attempt
+        self._take_over = take_over
+        self._context = contextvars.copy_context()
+        self._lock = threading.Lock()
+        self._begun = self._dropped = False
+        self._error: BaseException | None = None
+        self._over: threading.Event | None = None
+        WATCHDOG.start(self)
+
+    def is_needless(self) -> bool:
+        """End the timer, in the caller's thread, when the first attempt has ended its pull.
+
+        Returns:
+            Whether the attempt was fast enough. Otherwise report its result to the race, and `wait`.
+        """
+        WATCHDOG.stop(self)
+        with self._lock:
+            begun, self._begun = self._begun, True
+        return not begun
+
+    def wait(self) -> None:
+        """Wait, in the caller's thread, until the call is at its commit point or its end.
+
+        Raises:
+            BaseException: The call has failed.
+        """
+        assert self._over is not None  # noqa: S101 -- set when the supervisor began
+        self._over.wait()
+        if self._dropped:
+            close_quietly(getattr(self._attempt.pieces, "close", None))
+        if self._error is not None:
+            raise self._error
+
+    def is_over(self) -> bool:
+        """Whether the supervisor's thread has done its work."""
+        return self._over is not None and self._over.is_set()
+
+    def settle(self) -> None:
+        """Wait a moment for the end of a supervisor that was stopped."""
+        if self._over is not None:
+            self._over.wait(GRACE)
+
+    def drop(self) -> None:
+        """Cancel the first attempt. The caller's thread closes it."""
+        self._dropped = True
+        self._attempt.call.cancel()
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._begun:
+                return
+            thread = threading.Thread(target=self._run, name=f"providerhub-supervisor-{next(_numbers)}", daemon=True)
+            self._over = threading.Event()
+            try:
+                thread.start()
+            except RuntimeError:  # no thread is to be had: the attempt goes on alone
+                return
+            self._begun = True
+
+    def _run(self) -> None:
+        try:
+            self._context.run(self._take_over, self)
+        except BaseException as error:  # raised in the caller's thread
+            self._error = error
+        finally:
+            assert self._over is not None  # noqa: S101 -- set before the thread began
+            self._over.set()
+
+
+AnyRunner = Runner | Supervisor
+"""The thread that pulls an attempt: one of its own, or the caller's."""
+
+
 class Race:
     """The attempts of one call that run side by side.
 
@@ -78,15 +170,19 @@ class Race:
         self._ends: SimpleQueue[Ended] = SimpleQueue()
 
     def enter(self, attempt: Racer) -> None:
-        """Start an attempt's thread. A second call for the same attempt does nothing."""
+        """Start an attempt's thread. Does nothing for an attempt that has one."""
         if attempt.runner is None:
-            runner = Runner(attempt, self._ask, self._ends.put)
+            runner = Runner(attempt, self._ask, self.end)
             try:
                 runner.start()
             except RuntimeError as error:
-                self._ends.put((attempt, OSError(f"no thread can be started for the attempt: {error}")))
+                self.end((attempt, OSError(f"no thread can be started for the attempt: {error}")))
             else:
                 attempt.runner = runner
+
+    def end(self, ended: Ended) -> None:
+        """Report that an attempt has ended its pull."""
+        self._ends.put(ended)
 
     def first(self, seconds: float) -> tuple[Racer, PullResult] | None:
         """Wait for the next attempt to end its pull.

@@ -185,7 +185,8 @@ def _ranked(instance: Instance, match: Match, needs: Needs, place: int, group: i
     model = match.model
     candidate = Candidate(
         instance.name, match.sent, model.name, match.kind, context_window=model.context_window,
-        prefill=bool(model.supports_prefill), stream=model.supports_stream is not False,
+        prefill=bool(model.supports_prefill), stream=model.supports_stream is not False, group=place,
+        slow=bool(model.supports_reasoning) or instance.info.slow_start,
     )  # fmt: skip
     longest_first = -len(model.name) if match.kind == "prefix" else 0
     priority, unknown = -instance.config.priority, needs.unknown(model)

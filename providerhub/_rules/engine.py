@@ -3,124 +3,38 @@
 The engine does no I/O, has no clock and never sleeps. Every method takes `now`, in seconds on one monotonic clock. A driver
 carries the orders out, synchronously or asynchronously:
 
-    start → Open → opened → Pull → content | ended | failed | hedge_due
-                                     │        │       │        └→ Open (a second attempt beside the first), Pull
-                                     │        │       └→ Open (another provider, at once), Wait (then Open), Pull, Fail
+    start → Open → opened → Pull → content | ended | failed | slow
+                                     │        │       │        └→ Open (the next candidate, beside), Cut (then failed), Pull
+                                     │        │       └→ Open (another candidate, at once), Renew, Wait, Pull, Fail
                                      │        └→ Done
                                      └→ Drain (the commit point) → ended | interrupted
 
-A call that does not stream is a stream with one event: its `Pull` ends once, when the answer is whole. With hedging two
-attempts may be open at once. Each report then names its attempt, and the first attempt to have content wins.
+A call that does not stream is a stream with one event: its `Pull` ends once, when the answer is whole. Several attempts may be
+open at once: an attempt without content for its share of the time is joined by the next candidate, and with hedging earlier.
+Each report then names its attempt, and the first attempt to have content wins.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
-import attrs
-
-from providerhub._rules.health import Health, Permit, error_retry_after
-from providerhub._rules.policy import LEAVE_BEFORE_DEADLINE, Rng, disposition, retry_wait
+from providerhub._rules.endings import blame, exhausted, last_error, late
+from providerhub._rules.health import Health, error_retry_after
+from providerhub._rules.orders import DONE, DRAIN, PULL, Cut, Fail, Open, OpenAttempt, Order, Pull, Renew, Wait
+from providerhub._rules.policy import FREE_WAITS, LEAVE_BEFORE_DEADLINE, Rng, disposition, is_free_wait, retry_wait, share
 from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip
 from providerhub._values.errors import (
-    AllProvidersFailedError,
     AttemptError,
-    CallerError,
-    DeadlineExceededError,
+    AuthenticationError,
     EmptyAnswerError,
-    ModelNotFoundError,
-    ModelUnavailableError,
     PluginError,
     ProviderError,
     ProviderHubError,
+    ProviderTimeoutError,
     RateLimitError,
     StreamInterruptedError,
 )
-from providerhub._values.value import Value
-
-
-@attrs.frozen(eq=False, repr=False)
-class Open(Value):
-    """Begin an attempt: make the provider's iterator.
-
-    Args:
-        candidate: The provider and model to ask.
-        number: The attempt's number in the call, from 1.
-    """
-
-    candidate: Candidate
-    number: int
-
-
-@attrs.frozen(eq=False, repr=False)
-class Pull(Value):
-    """Pull from the open attempts: to the first content, or to the end when the call does not stream.
-
-    Args:
-        hedge_after: Seconds without content after which to report `hedge_due`; `None` waits for the end of the pull.
-    """
-
-    hedge_after: float | None = None
-
-
-@attrs.frozen(eq=False, repr=False)
-class Wait(Value):
-    """Sleep, then report `waited`.
-
-    Args:
-        seconds: The length of the wait.
-    """
-
-    seconds: float
-
-
-@attrs.frozen(eq=False, repr=False)
-class Drain(Value):
-    """Commit: hand all pieces of the open attempt to the caller. The engine is not asked again before their end."""
-
-
-@attrs.frozen(eq=False, repr=False)
-class Done(Value):
-    """The call has its answer."""
-
-
-@attrs.frozen(eq=False, repr=False)
-class Fail(Value):
-    """The call has failed.
-
-    Args:
-        error: The error to raise. Its route is filled in.
-    """
-
-    error: ProviderHubError
-
-
-Order = Open | Pull | Wait | Drain | Done | Fail
-
-PULL, DRAIN, DONE = Pull(), Drain(), Done()
-
-
-class OpenAttempt:
-    """An attempt under way."""
-
-    __slots__ = ("candidate", "first_token", "notes", "number", "permit", "started", "waited")
-
-    def __init__(self, number: int, candidate: Candidate, permit: Permit, started: float, waited: float) -> None:
-        self.number = number
-        self.candidate = candidate
-        self.permit = permit
-        self.started = started
-        self.waited = waited
-        self.first_token: float | None = None
-        self.notes: tuple[str, ...] = ()
-
-    def attempt(self, outcome: str, error: BaseException | None, duration: float) -> Attempt:
-        """The attempt as a route shows it."""
-        candidate = self.candidate
-        return Attempt(
-            self.number, candidate.provider, candidate.model, outcome, error, self.waited, self.started, duration,
-            self.first_token, self.notes,
-        )  # fmt: skip
 
 
 class _Failure(NamedTuple):
@@ -129,6 +43,7 @@ class _Failure(NamedTuple):
     candidate: Candidate
     error: AttemptError
     at: float
+    number: int
 
 
 class Engine:
@@ -143,14 +58,16 @@ class Engine:
         now: The moment at which the call begins.
         stream: Whether the caller wants a stream.
         on_interrupt: `"raise"`, `"restart"` or `"continue"`.
-        hedge: Whether a slow first attempt may get a second one beside it.
+        hedge: Whether a slow first attempt may get a second one beside it earlier than after its share.
         force: Whether to try the plan's first candidate even while its breaker is open.
+        slow_model: Whether the request asks for reasoning, so that every model is slow to begin.
+        first_token: Seconds that a silent attempt has at most, for the count of stalls; `None` for no such limit.
     """
 
     __slots__ = (
-        "_again", "_count", "_deadline", "_force", "_fresh", "_health", "_hedge", "_interruption", "_larger_than", "_last",
-        "_next", "_on_interrupt", "_open", "_policy", "_repeats", "_rng", "_skipped", "_start", "_stream", "_waited",
-        "attempts", "duration",
+        "_again", "_count", "_deadline", "_first_token", "_force", "_free_waits", "_fresh", "_health", "_hedge",
+        "_interruption", "_larger_than", "_last", "_limit", "_next", "_on_interrupt", "_open", "_policy", "_renewed", "_repeats",
+        "_rng", "_skipped", "_slow_model", "_start", "_stream", "_uncharged", "_waited", "attempts", "duration",
     )  # fmt: skip
 
     def __init__(
@@ -166,6 +83,8 @@ class Engine:
         on_interrupt: str = "raise",
         hedge: bool = False,
         force: bool = False,
+        slow_model: bool = False,
+        first_token: float | None = None,
     ) -> None:
         self._policy = policy
         self._health = health
@@ -176,16 +95,22 @@ class Engine:
         self._on_interrupt = on_interrupt
         self._hedge = hedge
         self._force = force
+        self._slow_model = slow_model
+        self._first_token = first_token
         self._skipped: tuple[Skip, ...] = plan.skipped
         self._fresh: list[Candidate] = list(plan.candidates[::-1])
+        self._limit = max(policy.attempts, len(self._fresh))
         self._again: list[_Failure] = []
         self._open: list[OpenAttempt] = []
         self._count = 0
+        self._uncharged: set[int] = set()
         self._last: Candidate = plan.candidates[0]
         self._next: Candidate | None = None
         self._interruption: StreamInterruptedError | None = None
         self._larger_than: int | None = None
+        self._renewed: set[str] = set()
         self._repeats = 0
+        self._free_waits = 0
         self._waited = 0.0
         self.attempts: list[Attempt] = []
         self.duration = 0.0
@@ -195,39 +120,48 @@ class Engine:
         """The attempts so far, open ones included, in the order in which they began."""
         attempts = self.attempts
         if self._open or self._count > 1:
-            attempts = sorted([*attempts, *map(_shown, self._open)], key=lambda attempt: attempt.number)
+            shown = (attempt.shown() for attempt in self._open)
+            attempts = sorted([*attempts, *shown], key=lambda attempt: attempt.number)
         return Route(tuple(attempts), self._skipped, self.duration)
 
     def opening(self, number: int) -> Attempt:
         """The attempt that has just begun, as observers get it."""
-        return _shown(self._find(number))
+        return self._find(number).shown()
 
     def start(self, now: float) -> Order:
         """Begin the call."""
         return self._try_next(now, None)
 
-    def opened(self) -> Order:
+    def opened(self, now: float) -> Order:
         """Report that the provider has been asked."""
-        if not self._hedge or not self._rival():
+        if not self._fresh or not self._rival(elsewhere=False):
             return PULL
-        delay = self._health.latency(
-            self._open[0].candidate, self._policy.hedge_quantile, stream=self._stream, samples=self._policy.hedge_samples
-        )
-        return PULL if delay is None else Pull(delay)
+        newest = self._open[-1]
+        newest.share = self._share(newest.candidate, now)
+        if newest.share < self._deadline - now:
+            newest.slow_at = now + newest.share
+        if self._hedge and len(self._open) == 1 and self._rival(elsewhere=True):
+            usual = self._usual(newest.candidate, self._policy.hedge_quantile)
+            if usual is not None:
+                newest.slow_at = min(newest.slow_at, now + usual)
+        return self._pull(now)
 
-    def hedge_due(self, now: float) -> Order:
-        """Report that the open attempt was silent for the seconds that its `Pull` named.
+    def slow(self, now: float) -> Order:
+        """Report that an open attempt was silent for the seconds that its `Pull` named.
 
         Returns:
-            `Open` for one more attempt at another provider, beside the first; or `Pull` where there is no other provider.
+            `Open` for the next candidate beside it, `Cut` where the policy wants no two attempts, or `Pull`.
         """
-        self._hedge = False
-        if now < self._deadline:
-            rival = self._rival()
-            if rival is not None and self._health.take_budget(rival.provider, now):
-                self._fresh.remove(rival)
-                return self._begin(rival, now) or PULL
-        return PULL
+        attempt = min(self._open, key=lambda one: one.slow_at)
+        hedged = self._hedge and now < self._start + attempt.started + attempt.share
+        attempt.slow_at = math.inf
+        if not hedged and not self._policy.beside:
+            msg = f"no content came for {attempt.share:g} s, this attempt's share of the time"
+            return Cut(attempt.number, ProviderTimeoutError(msg, retryable=False))
+        if hedged:
+            self._hedge = False
+            attempt.slow_at = self._start + attempt.started + attempt.share  # until then it is not slow, only hedged
+        return self._join(now, elsewhere=hedged) or self._pull(now)
 
     def content(self, now: float, number: int | None = None) -> Order:
         """Report the first content of a streamed answer: the commit point.
@@ -240,6 +174,7 @@ class Engine:
         self._last = winner.candidate
         if winner.first_token is None:
             winner.first_token = now - self._start - winner.started
+        self._health.began(winner.permit, now)
         self._drop_others(winner, now)
         return DRAIN
 
@@ -270,27 +205,59 @@ class Engine:
             number: The number of the attempt; `None` for the only one.
         """
         loser = self._find(number)
-        error = _blame(error, loser.candidate)
+        error = blame(error, loser.candidate)
         if now >= self._deadline:
-            self._health.released(loser.permit)
-            self._close(loser, now, "error", error)
+            self._drop(loser, now, error)
             return self._late(now, error)
         self._note_failure(loser, error, now)
-        what = disposition(error)
-        if not what.elsewhere and not what.larger:
+        rule = disposition(error)
+        elsewhere = rule.elsewhere or isinstance(error, self._policy.also_on)
+        if not elsewhere and not rule.larger:
             return self._fail(error, now)
-        if what.larger:
+        if rule.larger and not isinstance(error, self._policy.also_on):
             self._larger_than = max(self._larger_than or 0, loser.candidate.context_window or 0)
         elif error.retryable:
-            self._again.append(_Failure(loser.candidate, error, now))
-        return PULL if self._open else self._try_next(now, error)
+            self._again.append(_Failure(loser.candidate, error, now, loser.number))
+        if self._open:
+            # The others have had their share: the candidate that was to help them failed, so the next one is asked at once.
+            waiting = all(attempt.slow_at == math.inf for attempt in self._open)
+            return (self._join(now, elsewhere=False) if waiting else None) or self._pull(now)
+        if isinstance(error, AuthenticationError) and error.about_key and loser.candidate.provider not in self._renewed:
+            self._renewed.add(loser.candidate.provider)
+            return Renew(loser.candidate)
+        return self._try_next(now, error)
 
-    def waited(self, now: float) -> Order:
-        """Report the end of a wait."""
-        candidate = self._next
-        if now >= self._deadline or candidate is None:
-            return self._late(now, self._last_error())
-        return self._begin(candidate, now, force=True) or self._exhausted(now)
+    def renewed(self, now: float, *, changed: bool) -> Order:
+        """Report whether another key was found for the provider that has refused its key.
+
+        Args:
+            now: The time in seconds.
+            changed: Whether the key is another one. The same candidate is then asked at once.
+        """
+        if changed and now < self._deadline and (order := self._begin(self._last, now, force=True)):
+            return order
+        return self._try_next(now, last_error(self.attempts))
+
+    def waited(self, now: float, plan: RoutePlan | None = None) -> Order:
+        """Report the end of a wait, with the plan as it is now.
+
+        Args:
+            now: The time in seconds.
+            plan: The new plan; `None` when no candidate is in it.
+        """
+        chosen = self._next
+        if now >= self._deadline or chosen is None:
+            return self._late(now, last_error(self.attempts))
+        if plan is not None:
+            tried = {(attempt.provider, attempt.model) for attempt in self.attempts}
+            fresh = [c for c in plan.candidates if c == chosen or (c.provider, c.model) not in tried]
+            if chosen in fresh:
+                before = fresh[: fresh.index(chosen)]
+                self._fresh = [c for c in fresh if c != chosen][::-1]
+                if before and (order := self._begin(before[0], now)):
+                    self._fresh.remove(before[0])
+                    return order
+        return self._begin(chosen, now, force=True) or self._exhausted(now)
 
     def interrupted(self, error: AttemptError, now: float, completion: Completion, *, may_restart: bool = True) -> Order:
         """Report that the stream broke after the commit point.
@@ -305,30 +272,32 @@ class Engine:
             `Fail` with `StreamInterruptedError`, or the next attempt's order where the caller opted in.
         """
         broken = self._last
-        error = _blame(error, broken)
+        error = blame(error, broken)
         for attempt in tuple(self._open):  # none, when another thread closed the stream while it was read
             self._note_failure(attempt, error, now)
-        interruption = StreamInterruptedError(
+        cause = error if now < self._deadline else late(self.attempts, self._deadline - self._start, error)
+        self._interruption = StreamInterruptedError(
             f"{broken} broke off after {len(completion.text)} characters: {error}",
             partial=completion.text,
             completion=completion,
             provider=broken.provider,
-            cause=error if now < self._deadline else self._late(now, error).error,
+            cause=cause,
         )
-        interruption.__cause__ = error
-        if self._on_interrupt != "raise" and may_restart:
-            if error.retryable:
-                self._again.append(_Failure(broken, error, now))
-            self._hedge = False
-            order = self._try_next(now, error)
-            if not isinstance(order, Fail):
-                self._interruption = interruption
-                return order
-        return self._fail(interruption, now)
+        self._interruption.__cause__ = error
+        if self._on_interrupt == "raise" or not may_restart:
+            return self._fail(self._interruption, now)
+        if error.retryable:
+            self._again.append(_Failure(broken, error, now, self._count))
+        if self._on_interrupt == "continue":
+            self._keep_those_that_continue()
+        self._hedge = False
+        return self._try_next(now, error)
 
     def abandoned(self, now: float) -> None:
         """Report that the caller gave the call up. No record changes."""
-        self._drop_others(None, now)
+        for attempt in tuple(self._open):
+            self._health.released(attempt.permit)
+            self._close(attempt, now, "abandoned")
 
     def note(self, notes: list[str], number: int | None = None) -> None:
         """Keep a provider's notes with an open attempt."""
@@ -336,62 +305,126 @@ class Engine:
             self._find(number).notes = tuple(notes)
 
     def _find(self, number: int | None) -> OpenAttempt:
-        """The open attempt with that number. Without hedging there is only one."""
+        """The open attempt with that number; the only one for `None`."""
         attempts = self._open
-        if len(attempts) == 1 or attempts[0].number == number:
-            return attempts[0]
-        return attempts[1]
+        return attempts[0] if len(attempts) == 1 else next(attempt for attempt in attempts if attempt.number == number)
 
-    def _rival(self) -> Candidate | None:
-        """The next candidate at another provider, which may be asked beside the open attempt."""
-        if self._count >= self._policy.attempts or self._larger_than is not None or not self._open:
+    def _pull(self, now: float) -> Pull:
+        slow_at = min(attempt.slow_at for attempt in self._open)
+        return PULL if slow_at == math.inf else Pull(max(0.0, slow_at - now))
+
+    def _usual(self, candidate: Candidate, quantile: float) -> float | None:
+        return self._health.latency(candidate, quantile, stream=self._stream, samples=self._policy.hedge_samples)
+
+    def _share(self, candidate: Candidate, now: float) -> float:
+        """Seconds without content after which the attempt is joined."""
+        slow = self._slow_model or candidate.slow
+        usual = None if slow else self._usual(candidate, self._policy.hedge_quantile)
+        return share(self._policy, self._deadline - now, usual, slow=slow)
+
+    def _rival(self, *, elsewhere: bool) -> Candidate | None:
+        """The next candidate, which may be asked beside the open attempts; with `elsewhere`, at another provider."""
+        if self._charged >= self._limit or self._larger_than is not None or not self._open:
             return None
-        asked = self._open[0].candidate.provider
-        return next((c for c in reversed(self._fresh) if c.provider != asked and not self._used_up(c)), None)
+        asked = {attempt.candidate.provider for attempt in self._open} if elsewhere else ()
+        return next((c for c in reversed(self._fresh) if c.provider not in asked and not self._is_used_up(c)), None)
 
-    def _used_up(self, candidate: Candidate) -> bool:
-        used = sum(attempt.provider == candidate.provider for attempt in self.attempts)
+    def _join(self, now: float, *, elsewhere: bool) -> Order | None:
+        """Ask one more candidate beside the open attempts. It costs a token of its provider's retry budget."""
+        rival = self._rival(elsewhere=elsewhere) if now < self._deadline else None
+        if rival is None or not self._health.take_budget(rival.provider, now):
+            return None
+        self._fresh.remove(rival)
+        return self._begin(rival, now)
+
+    @property
+    def _charged(self) -> int:
+        """The number of attempts that count: those before a free wait do not."""
+        return self._count - len(self._uncharged)
+
+    def _is_used_up(self, candidate: Candidate) -> bool:
+        used = sum(
+            (attempt.provider, attempt.model) == (candidate.provider, candidate.model)
+            for attempt in self.attempts
+            if attempt.number not in self._uncharged
+        )
         return used >= self._policy.attempts_per_provider
 
     def _try_next(self, now: float, error: AttemptError | None) -> Order:
         if now >= self._deadline:
             return self._late(now, error)
-        while self._fresh and self._count < self._policy.attempts:
+        if error is not None and (order := self._be_patient(now)):
+            return order
+        while self._fresh and self._charged < self._limit:
             candidate = self._fresh.pop()
-            if self._larger_than is not None and (candidate.context_window or 0) <= self._larger_than:
-                self._skip(candidate, "context window", f"a window known to be larger than {self._larger_than} tokens is needed")
-            elif self.attempts and self._used_up(candidate):
-                self._skip(candidate, "attempts used up", f"{self._policy.attempts_per_provider} at one provider in one call")
-            else:
-                order = self._begin(candidate, now, force=self._force)
-                if order is not None:
-                    return order
+            if self._is_too_small(candidate):
+                self._skip(candidate, "context window", f"a window larger than {self._larger_than} tokens is needed")
+            elif self.attempts and self._is_used_up(candidate):
+                self._skip(candidate, "attempts used up", f"{self._policy.attempts_per_provider} at one model in one call")
+            elif order := self._begin(candidate, now, force=self._force):
+                return order
         # All candidates became unavailable since the plan was made. One is tried all the same, as the router does.
         if not self._count and (order := self._begin(self._last, now, force=True)):
             return order
         return self._repeat(now) or self._exhausted(now)
 
-    def _repeat(self, now: float) -> Order | None:
-        """Try a provider again after all others have been tried; rate-limited ones last."""
-        if self._count >= self._policy.attempts or self._larger_than is not None:
+    def _is_too_small(self, candidate: Candidate) -> bool:
+        window = candidate.context_window
+        return self._larger_than is not None and window is not None and window <= self._larger_than
+
+    def _be_patient(self, now: float) -> Order | None:
+        """Before the next model, which the caller likes less, ask a provider of the same model once more."""
+        if not self._fresh or self._fresh[-1].group == self._last.group or self._larger_than is not None:
             return None
-        for failure in sorted(self._again, key=lambda f: isinstance(f.error, RateLimitError)):
+        if self._charged + len(self._fresh) >= self._limit:  # every untried candidate must still get its turn
+            return None
+        failures = [
+            failure
+            for failure in self._again
+            if failure.candidate.group == self._last.group and not isinstance(failure.error, ProviderTimeoutError)
+        ]
+        return self._repeat(now, failures, most=self._policy.patience)
+
+    def _repeat(self, now: float, failures: list[_Failure] | None = None, *, most: float = math.inf) -> Order | None:
+        """Try a provider again; rate-limited ones last.
+
+        Args:
+            now: The time in seconds.
+            failures: The failures to choose from; all by default.
+            most: The longest wait, in seconds.
+        """
+        if self._larger_than is not None:
+            return None
+        for failure in sorted(self._again if failures is None else failures, key=lambda f: isinstance(f.error, RateLimitError)):
+            seconds = self._wait_of(failure, now)
+            if seconds is None or seconds > most:
+                continue
+            if is_free_wait(failure.error) and self._free_waits < FREE_WAITS:
+                self._free_waits += 1
+                self._uncharged.add(failure.number)
+            elif (
+                self._charged >= self._limit
+                or self._is_used_up(failure.candidate)
+                or not self._health.take_budget(failure.candidate.provider, now)
+            ):
+                continue
+            else:
+                self._repeats += 1
             self._again.remove(failure)
-            if self._used_up(failure.candidate):
-                continue
-            wait = retry_wait(self._policy, failure.error, self._repeats, rng=self._rng)
-            if wait is None:
-                continue
-            # A wait that the service named counts from the failure; our own backoff counts from now.
-            asked = error_retry_after(failure.error) is not None
-            seconds = max(0.0, failure.at + wait - now) if asked else wait
-            margin = LEAVE_BEFORE_DEADLINE if asked else 0.0
-            if now + seconds + margin > self._deadline or not self._health.take_budget(failure.candidate.provider, now):
-                continue
-            self._repeats += 1
             self._next, self._waited = failure.candidate, seconds
             return Wait(seconds)
         return None
+
+    def _wait_of(self, failure: _Failure, now: float) -> float | None:
+        """Seconds until the candidate may be tried again; `None` when that is too late."""
+        wait = retry_wait(self._policy, failure.error, self._repeats, rng=self._rng)
+        if wait is None:
+            return None
+        # A wait that the service named counts from the failure; our own backoff counts from now.
+        named = error_retry_after(failure.error) is not None
+        seconds = max(0.0, failure.at + wait - now) if named else wait
+        margin = LEAVE_BEFORE_DEADLINE if named else 0.0
+        return None if now + seconds + margin > self._deadline else seconds
 
     def _begin(self, candidate: Candidate, now: float, *, force: bool = False) -> Order | None:
         permit = self._health.acquire(candidate, now, force=force)
@@ -404,6 +437,14 @@ class Engine:
         self._waited = 0.0
         return Open(candidate, self._count)
 
+    def _keep_those_that_continue(self) -> None:
+        """After an interruption, only models that continue a partial answer can be asked."""
+        for candidate in self._fresh:
+            if not candidate.prefill:
+                self._skip(candidate, "no prefill", "it would answer anew, and the text would be spliced")
+        self._fresh = [candidate for candidate in self._fresh if candidate.prefill]
+        self._again = [failure for failure in self._again if failure.candidate.prefill]
+
     def _skip(self, candidate: Candidate, reason: str, detail: str) -> None:
         self._skipped += (Skip(candidate.provider, candidate.model, reason, detail),)
 
@@ -412,11 +453,19 @@ class Engine:
         self._close(attempt, now, "error", error)
 
     def _drop_others(self, winner: OpenAttempt | None, now: float) -> None:
-        """Give up every open attempt but one. No record changes."""
+        """Give up every open attempt but one. A long silence of an attempt counts as a failure."""
         for attempt in tuple(self._open):
             if attempt is not winner:
-                self._health.released(attempt.permit)
-                self._close(attempt, now, "abandoned")
+                self._drop(attempt, now)
+
+    def _drop(self, attempt: OpenAttempt, now: float, error: AttemptError | None = None) -> None:
+        """End an attempt that lost a race or came to the deadline; it counts if it was silent for long."""
+        if attempt.first_token is None:
+            silent = now - self._start - attempt.started
+            self._health.silent(attempt.candidate, attempt.permit, now, silent, self._first_token, stream=self._stream)
+        else:
+            self._health.released(attempt.permit)
+        self._close(attempt, now, "abandoned" if error is None else "error", error)
 
     def _close(self, attempt: OpenAttempt, now: float, outcome: str, error: BaseException | None = None) -> None:
         self.duration = now - self._start
@@ -426,56 +475,18 @@ class Engine:
             return
         self.attempts.append(attempt.attempt(outcome, error, self.duration - attempt.started))
 
-    def _last_error(self) -> AttemptError | None:
-        return next((a.error for a in reversed(self.attempts) if a.error is not None), None)  # type: ignore[return-value]
-
     def _late(self, now: float, cause: AttemptError | None) -> Fail:
-        seconds = self._deadline - self._start
-        tried = f"; the last attempt failed: {cause}" if cause is not None else ""
-        error = DeadlineExceededError(
-            f"the call's total time of {seconds:g} s is over after {len(self.attempts)} attempts{tried}"
-        )
-        error.__cause__ = cause
-        return self._fail(error, now)
+        return self._fail(late(self.attempts, self._deadline - self._start, cause), now)
 
     def _exhausted(self, now: float) -> Fail:
-        errors = [a.error for a in self.attempts]
-        last = self._last_error()
-        assert last is not None  # noqa: S101 -- at least one candidate is always tried
-        if len({type(error) for error in errors}) > 1:
-            count = len({a.provider for a in self.attempts})
-            message = f"{len(errors)} attempts at {count} provider{'s' * (count > 1)} failed"
-            return self._fail(AllProvidersFailedError(message, attempts=tuple(self.attempts)), now)
-        if isinstance(last, PluginError) and isinstance(last.__cause__, CallerError):
-            # The plugin found its settings wrong. The caller can mend that, so the error is raised as it is.
-            return self._fail(last.__cause__, now)
-        if isinstance(last, ModelUnavailableError):
-            missing = ModelNotFoundError(f"{self._last}: the provider does not have the model: {last}")
-            missing.__cause__ = last
-            return self._fail(missing, now)
-        return self._fail(last, now)
+        return self._fail(exhausted(self.attempts, self._last), now)
 
     def _fail(self, error: ProviderHubError, now: float) -> Fail:
         self._drop_others(None, now)
         self.duration = now - self._start
         # The caller has part of the answer already, so the interruption is the error, also when a later attempt failed.
         error = self._interruption or error
-        if isinstance(error, ProviderError | PluginError) and error.provider not in str(error):
+        if isinstance(error, ProviderError | PluginError) and not str(error).startswith(f"{error.provider}/"):
             error.args = (f"{error.provider}/{error.model}: {error}",)
         error.route = self.route
         return Fail(error)
-
-
-def _blame(error: AttemptError, candidate: Candidate) -> AttemptError:
-    """Fill in the provider and model of an error, where the plugin did not."""
-    if not error.provider:
-        if isinstance(error, ProviderHubError) and hasattr(error, "plugin"):
-            error.plugin = candidate.provider
-        else:
-            error.provider = candidate.provider
-    error.model = error.model or candidate.model
-    return error
-
-
-def _shown(attempt: OpenAttempt) -> Attempt:
-    return attempt.attempt("open", None, 0.0)

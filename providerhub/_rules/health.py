@@ -6,29 +6,38 @@ Nygard, "Release It!", with the numbers of the reliability table in the document
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from providerhub._rules.policy import QUOTA_PAUSE, RetryBudget, Rng, disposition
 from providerhub._values import BreakerRules, BudgetRules, Candidate, RetryPolicy
-from providerhub._values.errors import AttemptError, AuthenticationError, QuotaExceededError
+from providerhub._values.errors import AttemptError, AuthenticationError, ProviderTimeoutError, QuotaExceededError
 
 Key = tuple[str, str]
 """(provider instance, declared model entry). The entry `""` means the whole instance."""
 
-FOREVER = float("inf")
+KEY_PAUSE = 10.0
+"""Seconds of the first pause of a refused key. It doubles with each refusal, up to `RetryPolicy.pause_max`."""
+
+SHORT_STALL = 2.0
+"""Seconds of silence below which an attempt that lost a race never counts."""
+
+_log = logging.getLogger("providerhub")
 
 
 class Breaker:
     """A circuit breaker: closed, open, or half-open with one probe under way. The caller holds a lock."""
 
-    __slots__ = ("_in_a_row", "_outcomes", "_rules", "generation", "open_for", "open_until", "probing")
+    __slots__ = ("_in_a_row", "_outcomes", "_rules", "_silences", "generation", "open_for", "open_until", "probing")
 
     def __init__(self, rules: BreakerRules) -> None:
         self._rules = rules
         self._outcomes: deque[tuple[float, bool]] = deque()
         self._in_a_row = 0
+        self._silences = 0
         self.generation = 0
         self.open_for = 0.0
         self.open_until: float | None = None
@@ -44,11 +53,20 @@ class Breaker:
         # A call of a forgotten breaker may have the same generation, and must not make the count negative.
         self.probing = max(0, self.probing - 1)
 
-    def record(self, now: float, *, ok: bool, rng: Rng) -> None:
-        """Count a finished call of the present generation."""
+    def close(self) -> None:
+        """Close the breaker and forget what was counted. Results of running calls are dropped."""
+        self.open_until = None
+        self.open_for = 0.0
+        self._outcomes.clear()
+        self._in_a_row = self._silences = self.probing = 0
+        self.generation += 1
+
+    def record(self, now: float, *, ok: bool, rng: Rng, slow: bool = False) -> None:
+        """Count a finished call of the present generation; `slow` means that it failed by a timeout."""
         if self.open_until is not None:
-            self._record_probe(now, self.open_until, ok=ok, rng=rng)
+            self._record_probe(now, self.open_until, ok=ok, rng=rng, slow=slow)
             return
+        self._silences = 0
         self._outcomes.append((now, ok))
         while self._outcomes and self._outcomes[0][0] <= now - self._rules.window:
             self._outcomes.popleft()
@@ -56,22 +74,37 @@ class Breaker:
         if not ok and self._is_limit_reached():
             self._open(now, self._rules.open_first, rng)
 
+    def record_silence(self, now: float, *, counts: bool, rng: Rng) -> None:
+        """Count an attempt without content that lost a race or came to its deadline.
+
+        Args:
+            now: Seconds on the caller's clock.
+            counts: Whether it was silent for long enough to be a failure by itself. Otherwise several in a row are one.
+            rng: The random source of the jitter.
+        """
+        silences = self._silences + 1
+        if counts or silences >= self._rules.in_a_row:
+            self.record(now, ok=False, rng=rng, slow=True)
+            if not counts and self.open_until is None:
+                self._open(now, self._rules.open_first, rng)
+        else:
+            self.release()
+        self._silences = silences if self.open_until is None else 0
+
     def _is_limit_reached(self) -> bool:
         if self._in_a_row >= self._rules.in_a_row:
             return True
         failed = sum(not ok for _, ok in self._outcomes)
         return len(self._outcomes) >= self._rules.calls and failed >= self._rules.share * len(self._outcomes)
 
-    def _record_probe(self, now: float, due: float, *, ok: bool, rng: Rng) -> None:
+    def _record_probe(self, now: float, due: float, *, ok: bool, rng: Rng, slow: bool) -> None:
         if ok:
-            self.open_until = None
-            self._outcomes.clear()
-            self._in_a_row = 0
-            self.generation += 1
+            self.close()
         elif now < due:
             self.release()  # a forced call without an alternative; only a probe that is due makes the outage longer
         else:
-            self._open(now, min(self._rules.open_most, self.open_for * 2), rng)
+            most = self._rules.open_most_slow if slow else self._rules.open_most
+            self._open(now, min(most, self.open_for * 2), rng)
 
     def _open(self, now: float, seconds: float, rng: Rng) -> None:
         # Equal jitter: half of the time is fixed and half is random, so that many clients do not probe at the same moment.
@@ -84,12 +117,16 @@ class Breaker:
 class _Record:
     """The breaker, the pause and the latencies of one key."""
 
-    __slots__ = ("breaker", "first_tokens", "pause_reason", "paused_until", "wholes")
+    __slots__ = ("breaker", "first_tokens", "pause_for", "pause_reason", "paused_until", "probing", "wholes")
 
     def __init__(self, breaker: Breaker) -> None:
         self.breaker = breaker
         self.paused_until = 0.0
         self.pause_reason = ""
+        self.pause_for = 0.0
+        """Seconds of the pause of a refused key, which doubles with each refusal; 0 when the key was accepted last."""
+        self.probing = False
+        """Whether a call is under way that probes a key after its pause."""
         self.first_tokens: deque[float] = deque(maxlen=64)
         self.wholes: deque[float] = deque(maxlen=64)
 
@@ -100,10 +137,12 @@ class Permit(NamedTuple):
     Args:
         generations: The key and the breaker's generation at the start of the attempt, for the model and for its instance.
         forgiven: The number of times that the instance was forgiven before the attempt.
+        probes: The keys whose pause is over, and which this attempt probes.
     """
 
     generations: tuple[tuple[Key, int], ...]
     forgiven: int = 0
+    probes: tuple[Key, ...] = ()
 
 
 class Unavailable(NamedTuple):
@@ -111,11 +150,21 @@ class Unavailable(NamedTuple):
 
     Args:
         reason: The reason that the `Skip` of the candidate gets.
-        until: The time when it may be tried, on the caller's clock; infinite when only another key helps.
+        until: The time when it may be tried, on the caller's clock.
     """
 
     reason: str
     until: float
+
+    @property
+    def is_breaker(self) -> bool:
+        """Whether a breaker is in the way. Without another candidate, the one that closes soonest is tried all the same."""
+        return self.reason in {"breaker open", "probe under way"}
+
+    @property
+    def is_wait(self) -> bool:
+        """Whether the end of the pause is worth waiting for: a rate limit, and no refused key or used-up quota."""
+        return self.reason == "rate limited"
 
 
 class Health:
@@ -160,7 +209,7 @@ class Health:
         return max(found, key=lambda obstacle: obstacle.until, default=None)
 
     def acquire(self, candidate: Candidate, now: float, *, force: bool = False) -> Permit | None:
-        """Take a permit for an attempt. Give it back by `succeeded`, `failed` or `released`.
+        """Take a permit for an attempt. Give it back by `succeeded`, `failed`, `silent` or `released`.
 
         Args:
             candidate: The candidate to try.
@@ -175,12 +224,24 @@ class Health:
             generations = (model, self._generation(model)), (instance, self._generation(instance))
             permit = Permit(generations, self._forgiven.get(candidate.provider, 0))
             if self._degraded:
-                records = [self._records[key] for key, _ in permit.generations if key in self._records]
-                if not force and any(_obstacle(record, now) for record in records):
+                records = {key: self._records[key] for key, _ in permit.generations if key in self._records}
+                if not force and any(_obstacle(record, now) for record in records.values()):
                     return None
-                for record in records:
+                for record in records.values():
                     record.breaker.enter()
+                probes = tuple(key for key, record in records.items() if record.pause_for and not record.probing)
+                for key in probes:
+                    records[key].probing = True
+                permit = permit._replace(probes=probes)
             return permit
+
+    def began(self, permit: Permit, now: float) -> None:
+        """Record the first content of a stream: a probe has succeeded, and others may follow before the stream's end."""
+        if self._degraded:
+            with self._lock:
+                for key, record in self._current(permit):
+                    if key in self._degraded:
+                        self._count(key, record, now, ok=True)
 
     def succeeded(self, candidate: Candidate, permit: Permit, now: float, seconds: float | None, *, stream: bool = True) -> None:
         """Record an attempt that answered.
@@ -194,12 +255,8 @@ class Health:
         """
         with self._lock:
             record = self._record(permit.generations[0][0])
-            for key, generation in permit.generations:
-                known = self._records.get(key)
-                if known is not None and generation == known.breaker.generation:
-                    known.breaker.record(now, ok=True, rng=self._rng)
-                    if key in self._degraded:
-                        self._update_degraded(key, known, now)
+            for key, known in self._current(permit):
+                self._count(key, known, now, ok=True)
             if seconds is not None:
                 (record.first_tokens if stream else record.wholes).append(seconds)
             self._budget(candidate.provider, now).earn(now)
@@ -210,25 +267,83 @@ class Health:
         model, instance = _keys(candidate)
         counted = {"model": model, "instance": instance}.get(rule.counts)
         with self._lock:
-            for key, generation in permit.generations:
+            if counted is not None:
+                self._record(counted)
+            for key, record in self._current(permit):
                 if key == counted:
-                    record = self._record(key)
-                    if generation == record.breaker.generation:
-                        record.breaker.record(now, ok=False, rng=self._rng)
-                        self._update_degraded(key, record, now)
-                elif (known := self._records.get(key)) is not None and known.breaker.generation == generation:
-                    known.breaker.release()
+                    self._count(key, record, now, ok=False, slow=isinstance(error, ProviderTimeoutError))
+                else:
+                    record.breaker.release()
             late = isinstance(error, AuthenticationError) and permit.forgiven != self._forgiven.get(candidate.provider, 0)
             if (rule.pause or error_retry_after(error)) and not late:  # a late refusal of the old key does not pause the new one
                 self._pause(instance if rule.pause == "instance" else model, error, now, policy)
 
+    def silent(
+        self, candidate: Candidate, permit: Permit, now: float, seconds: float, first_token: float | None, *, stream: bool
+    ) -> None:
+        """Record an attempt without content that lost a race or came to its deadline.
+
+        It counts as a failure when it was silent for the shortest of `BreakerRules.stall`, `first_token`, and twice the model's
+        usual time but not under 1 s.
+
+        Args:
+            candidate: The candidate that was silent.
+            permit: The permit of the attempt.
+            now: Seconds on the caller's clock.
+            seconds: The seconds of silence.
+            first_token: The call's own limit for it; `None` without one.
+            stream: Whether the attempt streamed.
+        """
+        usual = self.latency(candidate, 0.95, stream=stream, samples=5)
+        limits = (self._rules.stall, first_token, None if usual is None else max(1.0, 2 * usual))
+        counts = seconds >= min(limit for limit in limits if limit is not None)
+        if not counts and seconds < SHORT_STALL:
+            self.released(permit)
+            return
+        with self._lock:
+            model = self._record(permit.generations[0][0])
+            for key, record in self._current(permit):
+                if record is model:
+                    self._changed(key, record, now, lambda: model.breaker.record_silence(now, counts=counts, rng=self._rng))
+                else:
+                    record.breaker.release()
+
     def released(self, permit: Permit) -> None:
         """Give a permit back without counting: the attempt was cancelled or abandoned, or the caller made a mistake."""
         with self._lock:
-            for key, generation in permit.generations:
-                record = self._records.get(key)
-                if record is not None and record.breaker.generation == generation:
-                    record.breaker.release()
+            for _, record in self._current(permit):
+                record.breaker.release()
+
+    def _current(self, permit: Permit) -> list[tuple[Key, _Record]]:
+        """The records that the end of an attempt concerns. Ends the attempt's probes."""
+        for key in permit.probes:
+            if key in self._records:
+                self._records[key].probing = False
+        return [
+            (key, record)
+            for key, generation in permit.generations
+            if (record := self._records.get(key)) is not None and record.breaker.generation == generation
+        ]
+
+    def _count(self, key: Key, record: _Record, now: float, *, ok: bool, slow: bool = False) -> None:
+        if ok and not self._degraded:  # the usual case, in which every call comes here
+            record.breaker.record(now, ok=True, rng=self._rng)
+            return
+        if ok:
+            record.pause_for = 0.0
+        self._changed(key, record, now, lambda: record.breaker.record(now, ok=ok, rng=self._rng, slow=slow))
+
+    def _changed(self, key: Key, record: _Record, now: float, change: Callable[[], None]) -> None:
+        """Change a breaker, and log when it opens or closes."""
+        was_open = record.breaker.open_until is not None
+        change()
+        until = record.breaker.open_until
+        name = "/".join(filter(None, key))
+        if until is not None and not was_open:
+            _log.warning("%s keeps failing: it is left out for %.0f s (breaker open)", name, until - now)
+        elif until is None and was_open:
+            _log.warning("%s answers again (breaker closed)", name)
+        self._update_degraded(key, record, now)
 
     def take_budget(self, provider: str, now: float) -> bool:
         """Take one token of a provider's retry budget; false when there is none."""
@@ -251,17 +366,25 @@ class Health:
             return None
         return known[min(len(known) - 1, int(quantile * len(known)))]
 
-    def forgive(self, provider: str) -> None:
-        """Lift the pauses of an instance, whose key has changed."""
+    def forgive(self, provider: str, *, breakers: bool = False) -> None:
+        """Lift the pauses of an instance, such as one whose key has changed.
+
+        Args:
+            provider: The name of the instance.
+            breakers: Close its breakers too.
+        """
         with self._lock:
             self._forgiven[provider] = self._forgiven.get(provider, 0) + 1
             for key, record in self._records.items():
                 if key[0] == provider:
-                    record.paused_until = 0.0
+                    record.paused_until = record.pause_for = 0.0
+                    record.probing = False
+                    if breakers:
+                        record.breaker.close()
                     self._update_degraded(key, record, 0.0)
 
     def _update_degraded(self, key: Key, record: _Record, now: float) -> None:
-        if record.breaker.open_until is not None or record.paused_until > now:
+        if record.breaker.open_until is not None or record.paused_until > now or record.pause_for:
             self._degraded.add(key)
         else:
             self._degraded.discard(key)
@@ -270,9 +393,11 @@ class Health:
         record = self._record(key)
         named = error_retry_after(error)
         if isinstance(error, AuthenticationError):
-            until, reason = FOREVER, "key rejected"
+            record.pause_for = min(max(KEY_PAUSE, record.pause_for * 2), policy.pause_max)
+            until, reason = now + record.pause_for, "key rejected" if error.about_key else "forbidden"
         elif isinstance(error, QuotaExceededError):
-            until, reason = now + min(max(named or 0.0, QUOTA_PAUSE), policy.pause_max), "quota used up"
+            record.pause_for = min(max(named or 0.0, QUOTA_PAUSE), policy.pause_max)
+            until, reason = now + record.pause_for, "quota used up"
         else:
             until, reason = now + (policy.throttle_backoff if named is None else min(named, policy.pause_max)), "rate limited"
         if until >= record.paused_until:  # the longer pause stays, with its reason
@@ -314,6 +439,8 @@ def _obstacle(record: _Record, now: float) -> Unavailable | None:
     if record.paused_until > now:
         return Unavailable(record.pause_reason, record.paused_until)
     until = record.breaker.open_until
+    if record.probing:
+        return Unavailable("probe under way", now)
     if until is None:
         return None
     if until > now:

@@ -40,6 +40,15 @@ LEAVE_BEFORE_DEADLINE = 1.0
 RETRY_AFTER_JITTER = 0.1
 """The largest share of a `Retry-After` that is added to it, so that clients do not all return at the same moment."""
 
+FREE_WAITS = 20
+"""The most waits of one call for a rate limit that cost neither an attempt nor a token of the retry budget."""
+
+FREE_WAIT = 1.0
+"""Seconds: the shortest stated wait that is free. A service that names shorter ones could otherwise be asked without end."""
+
+LONGEST_SHARE = 60.0
+"""Seconds without content after which an attempt at a model of usual speed is joined by the next candidate, at the latest."""
+
 QUOTA_PAUSE = 600.0
 """Seconds of the pause of a provider whose quota is used up."""
 
@@ -121,9 +130,33 @@ def retry_wait(policy: RetryPolicy, error: AttemptError, repeat: int, *, rng: Rn
     named = getattr(error, "retry_after", None)
     if named is None:
         return backoff(policy, repeat, throttled=isinstance(error, RateLimitError), rng=rng)
-    if named > policy.retry_after_max:
+    if policy.retry_after_max is not None and named > policy.retry_after_max:
         return None
     return float(named * (1 + RETRY_AFTER_JITTER * rng()))
+
+
+def is_free_wait(error: AttemptError) -> bool:
+    """Whether waiting for the end of this failure costs neither an attempt nor a token of the retry budget."""
+    return isinstance(error, RateLimitError) and (getattr(error, "retry_after", None) or 0.0) >= FREE_WAIT
+
+
+def share(policy: RetryPolicy, remaining: float, usual: float | None, *, slow: bool) -> float:
+    """The seconds without content after which an attempt is joined by the next candidate.
+
+    Args:
+        policy: `beside_after` replaces the rule.
+        remaining: Seconds to the call's deadline.
+        usual: The model's 95th percentile of the time to the first content, in seconds; `None` when unknown.
+        slow: Whether a long silence is usual for the model or the request.
+    """
+    if policy.beside_after is not None:
+        return policy.beside_after
+    half = remaining / 2
+    seconds = half if slow else min(LONGEST_SHARE, half)
+    if usual is not None:
+        seconds = max(seconds, 2 * usual)
+    # The next candidate needs time too: at least 1 s, or half of a short rest.
+    return max(0.0, min(seconds, remaining - 1.0 if remaining >= 2.0 else half))
 
 
 class RetryBudget:

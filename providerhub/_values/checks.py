@@ -173,3 +173,8 @@ TYPED_MAPPING = Check(
     "a mapping with a text under 'type'", lambda value: isinstance(value, Mapping) and isinstance(value.get("type"), str)
 )
 CALLABLE = Check("a callable", callable, shown=lambda value: type(value).__name__)
+
+ERROR_CLASSES = Check(
+    "a tuple of exception classes",
+    lambda value: isinstance(value, tuple) and all(isinstance(item, type) and issubclass(item, Exception) for item in value),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from providerhub._values.checks import COUNT, NOT_NEGATIVE, SECONDS, SHARE
+from providerhub._values.checks import COUNT, ERROR_CLASSES, FLAG, NOT_NEGATIVE, SECONDS, SHARE
 from providerhub._values.value import Value
 
 
@@ -14,17 +14,22 @@ class Timeout(Value):
 
     Args:
         connect: Seconds until the connection is open: all addresses of the host and the TLS handshake. Default 5.
-        first_token: Seconds from the start of an attempt to its first content, the upload of the request included. Default 60.
-            It applies to streaming requests; for others `total` alone limits the upload and the wait for the response headers.
-        byte_idle: Seconds between two chunks of bytes, after the first byte of the body. Default 30. Comments count as bytes.
-        token_idle: Seconds between two events of a streaming response, without the caller's own time. Default 60.
+        first_token: Seconds from the start of a streaming attempt to its first content, the upload of the request included.
+            Default `None`: `total` alone ends it, since reasoning models are silent for minutes. An attempt that is slow is
+            joined by the next candidate anyway, see `RetryPolicy.beside_after`.
+        head: The same for a whole answer: seconds until the first byte of its body. Default `None`.
+        byte_idle: Seconds between two chunks of bytes, after the first content that is not reasoning. Default 60. Comments and
+            pings count as bytes.
+        token_idle: Seconds between two events of a streaming response, after the first content that is not reasoning and
+            without the caller's own time. Default 120.
         total: Seconds for the whole call: attempts, waits, fallbacks, and the caller's time while it reads a stream. Default 600.
     """
 
     connect: float = attrs.field(default=5.0, validator=SECONDS)
-    first_token: float = attrs.field(default=60.0, validator=SECONDS)
-    byte_idle: float = attrs.field(default=30.0, validator=SECONDS)
-    token_idle: float = attrs.field(default=60.0, validator=SECONDS)
+    first_token: float | None = attrs.field(default=None, validator=SECONDS.or_none)
+    head: float | None = attrs.field(default=None, validator=SECONDS.or_none)
+    byte_idle: float = attrs.field(default=60.0, validator=SECONDS)
+    token_idle: float = attrs.field(default=120.0, validator=SECONDS)
     total: float = attrs.field(default=600.0, validator=SECONDS)
 
 
@@ -33,13 +38,23 @@ class RetryPolicy(Value):
     """How many attempts a call makes, and how long it waits between them.
 
     Args:
-        attempts: The maximum number of attempts of one call, at all providers together; 1 or more, default 4.
-        attempts_per_provider: The maximum number of attempts at one provider; 1 or more, default 2.
+        attempts: The maximum number of attempts of one call, 1 or more, default 4. A plan with more candidates may try each
+            of them once.
+        attempts_per_provider: The maximum number of attempts at one provider and model; 1 or more, default 2.
+        patience: Seconds, default 2.5. Before a call goes on to the next *model* of a sequence, it tries the same provider once
+            more, if the failure was not a timeout and the wait is not longer than this. 0 goes on at once.
+        beside: Whether an attempt without content for its share of the time gets the next candidate asked beside it (the
+            default). False ends the slow attempt instead, for those who never want to pay for two answers.
+        beside_after: Seconds without content after which that happens. Default `None`: the smaller of 60 s and half of the
+            remaining time, and not less than twice the model's usual time.
+        also_on: Classes of errors that let a call go on to the next candidate though they usually end it, such as
+            `(ContentPolicyError,)`. Default: none.
         backoff: Seconds, default 0.5. The wait before the same provider is tried again is a random number of seconds from
             `U(0, min(backoff_max, backoff * 2**n))`, where n counts the repeats of the call from 0 (full jitter).
         backoff_max: Seconds, default 8: the upper limit of that range.
         throttle_backoff: Seconds, default 1: used in place of `backoff` after a rate limit without a `Retry-After`.
-        retry_after_max: Seconds, default 30. The call does not wait for a `Retry-After` that is longer.
+        retry_after_max: Seconds. The call does not wait for a `Retry-After` that is longer. Default `None`: it waits for every
+            one that ends at least 1 s before the deadline.
         pause_max: Seconds, default 600: the longest time for which a provider is paused because of its `Retry-After`.
         hedge_quantile: A number from 0 to 1, default 0.95. With hedging, a second attempt starts when the first one has
             taken longer than this quantile of the model's past times to first content (without streaming: to the whole answer).
@@ -48,10 +63,14 @@ class RetryPolicy(Value):
 
     attempts: int = attrs.field(default=4, validator=COUNT)
     attempts_per_provider: int = attrs.field(default=2, validator=COUNT)
+    patience: float = attrs.field(default=2.5, validator=NOT_NEGATIVE)
+    beside: bool = attrs.field(default=True, validator=FLAG)
+    beside_after: float | None = attrs.field(default=None, validator=SECONDS.or_none)
+    also_on: tuple[type[Exception], ...] = attrs.field(default=(), validator=ERROR_CLASSES)
     backoff: float = attrs.field(default=0.5, validator=NOT_NEGATIVE)
     backoff_max: float = attrs.field(default=8.0, validator=NOT_NEGATIVE)
     throttle_backoff: float = attrs.field(default=1.0, validator=NOT_NEGATIVE)
-    retry_after_max: float = attrs.field(default=30.0, validator=NOT_NEGATIVE)
+    retry_after_max: float | None = attrs.field(default=None, validator=NOT_NEGATIVE.or_none)
     pause_max: float = attrs.field(default=600.0, validator=NOT_NEGATIVE)
     hedge_quantile: float = attrs.field(default=0.95, validator=SHARE)
     hedge_samples: int = attrs.field(default=20, validator=COUNT)
@@ -68,7 +87,10 @@ class BreakerRules(Value):
         in_a_row: The breaker also opens after this number of consecutive failures; 1 or more, default 5.
         open_first: Seconds for which the breaker is open at first, default 5. They double with each failed probe. Half of the
             time is random.
-        open_most: Seconds, default 300: the upper limit of that time.
+        open_most: Seconds, default 20: the upper limit of that time, where the probe failed quickly.
+        open_most_slow: Seconds, default 300: the upper limit where the probe timed out, since such a probe costs a caller time.
+        stall: Seconds, default 10. An attempt that lost a race or came to its deadline, without content for this time, counts
+            as a failure. Attempts of 2 s or more count after `in_a_row` of them without an answer.
     """
 
     window: float = attrs.field(default=30.0, validator=SECONDS)
@@ -76,7 +98,9 @@ class BreakerRules(Value):
     share: float = attrs.field(default=0.5, validator=SHARE)
     in_a_row: int = attrs.field(default=5, validator=COUNT)
     open_first: float = attrs.field(default=5.0, validator=SECONDS)
-    open_most: float = attrs.field(default=300.0, validator=SECONDS)
+    open_most: float = attrs.field(default=20.0, validator=SECONDS)
+    open_most_slow: float = attrs.field(default=300.0, validator=SECONDS)
+    stall: float = attrs.field(default=10.0, validator=SECONDS)
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)

@@ -48,6 +48,7 @@ class Request(Value):
         tool_choice: `"auto"`, `"none"`, `"required"`, or the OpenAI shape that names one tool.
         response_format: The OpenAI shape: `{"type": "json_object"}` or `{"type": "json_schema", ...}`.
         seed: A whole number with which the vendor makes its sampling repeatable.
+        reasoning: How much to think before the answer: `"none"`, `"minimal"`, `"low"`, `"medium"`, `"high"`, or tokens.
         options: Vendor-specific keywords for this provider.
     """
 
@@ -61,4 +62,5 @@ class Request(Value):
     tool_choice: str | Mapping[str, Any] | None = None
     response_format: Mapping[str, Any] | None = None
     seed: int | None = None
+    reasoning: str | int | None = None
     options: Mapping[str, Any] = attrs.field(factory=dict)  # a read-only view would not pickle

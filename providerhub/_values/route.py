@@ -43,6 +43,9 @@ class Candidate(Value):
         context_window: The number of tokens that prompt and answer may have together; `None` when unknown.
         prefill: Whether the model continues a partial assistant message. Default false.
         stream: Whether the model may be asked to stream; false only when it is known that it cannot.
+        group: The number of the model in the request's sequence, from 0. Candidates of one group serve the same model, which
+            the caller likes better than the models of later groups.
+        slow: Whether a long silence before the answer is usual: a model that reasons, or a local server that loads its models.
     """
 
     provider: str
@@ -52,6 +55,8 @@ class Candidate(Value):
     context_window: int | None = None
     prefill: bool = False
     stream: bool = True
+    group: int = 0
+    slow: bool = False
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.model}"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from providerhub._values.errors import ProviderConnectionError, ProviderError, ProviderTimeoutError
 from providerhub._values.provider import CallContext, Piece
-from providerhub.http._watchdog import Timer
+from providerhub._watchdog import Timer
 
 
 class AnswerTimer(Timer):

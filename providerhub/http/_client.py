@@ -29,7 +29,7 @@ from providerhub.http._endpoint import (
     shown,
 )
 from providerhub.http._transport import Transport
-from providerhub.http._watchdog import WATCHDOG
+from providerhub._watchdog import WATCHDOG
 
 _Sent = tuple[str, str, dict[str, str], bytes | None]
 """A request: method, path, headers and body."""

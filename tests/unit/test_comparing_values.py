@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from providerhub import Attempt, Candidate, ProviderConfig, Restarted, Route, Settings, Skip, TextDelta, Timeout, Usage
-from providerhub._rules.engine import PULL, Done, Drain
+from providerhub._rules.orders import PULL, Done, Drain
 
 
 def test_values_of_one_class_with_equal_fields_are_equal_and_serve_as_keys():

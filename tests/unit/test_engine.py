@@ -27,8 +27,9 @@ from providerhub import (
     StreamInterruptedError,
     TLSError,
 )
-from providerhub._rules.engine import Done, Drain, Engine, Fail, Open, Pull, Wait
+from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
+from providerhub._rules.orders import Done, Drain, Fail, Open, Pull, Wait
 
 OK, EMPTY = "ok", "empty"
 
@@ -65,7 +66,7 @@ class Play:
         self.log.append(name)
         script = self.scripts[name]
         outcome = script.pop(0) if len(script) > 1 else script[0]
-        assert isinstance(self.engine.opened(), Pull)
+        assert isinstance(self.engine.opened(self.now), Pull)
         self.now += self.took
         if outcome == "content":
             return self.engine.content(self.now)

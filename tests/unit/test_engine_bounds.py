@@ -19,8 +19,9 @@ from providerhub import (
     ServerError,
     TLSError,
 )
-from providerhub._rules.engine import Done, Drain, Engine, Fail, Open, Pull, Wait
+from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
+from providerhub._rules.orders import Done, Drain, Fail, Open, Pull, Wait
 
 
 def _c(provider, model="m", **knobs):
@@ -70,8 +71,8 @@ def test_a_call_that_fails_says_how_long_it_took():
 def _hedged(*names, **knobs):
     timed = Timed(*names, hedge=True, policy=RetryPolicy(hedge_samples=1), **knobs)
     timed.health.succeeded(_c(names[0]), timed.health.acquire(_c(names[0]), 1000.0), 1000.0, 2.0, stream=False)
-    assert timed.engine.opened() == Pull(2.0)
-    return timed, timed.engine.hedge_due(1002.0)
+    assert timed.engine.opened(1000.0) == Pull(2.0)
+    return timed, timed.engine.slow(1002.0)
 
 
 @pytest.mark.parametrize("names", ["ab", "ba"])
@@ -125,7 +126,7 @@ def test_what_fails_when_the_time_is_over_is_not_held_against_anybody(now, count
 @pytest.mark.parametrize("now", [1100.0, 1101.0])
 def test_no_second_attempt_is_begun_when_the_time_is_over(now):
     timed = Timed("a", "b", hedge=True)
-    assert timed.engine.hedge_due(now) == Pull()
+    assert timed.engine.slow(now) == Pull()
     assert len(timed.engine.route.attempts) == 1
 
 
@@ -244,14 +245,14 @@ def test_a_backoff_may_last_until_the_deadline(deadline, order):
 def test_there_is_no_second_attempt_beside_the_first_unless_asked_for():
     timed = Timed("a", "b", policy=RetryPolicy(hedge_samples=1))
     timed.health.succeeded(_c("a"), timed.health.acquire(_c("a"), 1000.0), 1000.0, 2.0, stream=False)
-    assert timed.engine.opened() == Pull()
+    assert timed.engine.opened(1000.0) == Pull()
 
 
 def test_a_rival_whose_breaker_is_open_is_not_asked():
     timed = Timed("a", "b", hedge=True)
     for _ in range(5):
         timed.health.failed(_c("b"), timed.health.acquire(_c("b"), 1000.0), 1000.0, _five(), RetryPolicy())
-    assert timed.engine.hedge_due(1001.0) == Pull()
+    assert timed.engine.slow(1001.0) == Pull()
     assert [attempt.provider for attempt in timed.engine.route.attempts] == ["a"]
 
 
@@ -264,10 +265,10 @@ def test_what_carries_on_a_broken_stream_is_not_hedged():
     policy = RetryPolicy(hedge_samples=1)
     timed = Timed("a", "b", "c", hedge=True, stream=True, on_interrupt="restart", policy=policy)
     _measured(timed, _c("a"), _c("b"), stream=True)
-    assert timed.engine.opened() == Pull(2.0)
+    assert timed.engine.opened(1000.0) == Pull(2.0)
     timed.engine.content(1001.0)
     assert isinstance(timed.engine.interrupted(_five(), 1002.0, Completion(text="Hel")), Open)
-    assert timed.engine.opened() == Pull()
+    assert timed.engine.opened(1000.0) == Pull()
 
 
 def test_when_a_larger_window_is_needed_nobody_else_is_asked_beside():
@@ -275,4 +276,4 @@ def test_when_a_larger_window_is_needed_nobody_else_is_asked_beside():
     timed = Timed(hedge=True, policy=RetryPolicy(hedge_samples=1), candidates=candidates)
     _measured(timed, *candidates)
     assert isinstance(timed.engine.failed(ContextLengthError("x"), 1001.0), Open)
-    assert timed.engine.opened() == Pull()
+    assert timed.engine.opened(1000.0) == Pull()

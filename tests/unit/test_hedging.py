@@ -3,8 +3,9 @@
 import pytest
 
 from providerhub import Candidate, ContextLengthError, RetryPolicy, RoutePlan, ServerError
-from providerhub._rules.engine import Done, Drain, Engine, Fail, Open, Pull, Wait
+from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
+from providerhub._rules.orders import Done, Drain, Fail, Open, Pull, Wait
 
 POLICY = RetryPolicy(hedge_samples=4)
 
@@ -30,18 +31,18 @@ def _engine(health, *names, hedge=True, stream=False, policy=POLICY, deadline=60
 
 
 def test_it_is_due_after_the_95th_percentile_of_what_the_model_took():
-    assert _engine(_health("a", times=[n / 100 for n in range(1, 41)]), "a", "b").opened() == Pull(0.39)
+    assert _engine(_health("a", times=[n / 100 for n in range(1, 41)]), "a", "b").opened(0.0) == Pull(0.39)
 
 
 @pytest.mark.parametrize(("quantile", "expected"), [(0.0, 0.1), (0.5, 0.3), (1.0, 0.4)])
 def test_the_quantile_can_be_turned(quantile, expected):
     policy = RetryPolicy(hedge_samples=4, hedge_quantile=quantile)
-    assert _engine(_health("a"), "a", "b", policy=policy).opened() == Pull(expected)
+    assert _engine(_health("a"), "a", "b", policy=policy).opened(0.0) == Pull(expected)
 
 
 def test_streams_and_whole_answers_are_measured_apart():
-    assert _engine(_health("a", stream=True), "a", "b").opened() == Pull()
-    assert _engine(_health("a", stream=True), "a", "b", stream=True).opened() == Pull(0.4)
+    assert _engine(_health("a", stream=True), "a", "b").opened(0.0) == Pull()
+    assert _engine(_health("a", stream=True), "a", "b", stream=True).opened(0.0) == Pull(0.4)
 
 
 @pytest.mark.parametrize(
@@ -56,14 +57,14 @@ def test_streams_and_whole_answers_are_measured_apart():
 )
 def test_there_is_none(knobs):
     names = knobs.pop("names", ("a", "b"))
-    assert _engine(_health("a"), *names, **knobs).opened() == Pull()
+    assert _engine(_health("a"), *names, **knobs).opened(0.0) == Pull()
 
 
 def test_another_model_of_the_same_provider_is_no_rival():
     candidates = (Candidate("a", "m", "m"), Candidate("a", "n", "n"), Candidate("b", "m", "m"))
     engine = _engine(_health("a"), candidates=candidates)
-    assert engine.opened() == Pull(0.4)
-    order = engine.hedge_due(0.4)
+    assert engine.opened(0.0) == Pull(0.4)
+    order = engine.slow(0.4)
     assert isinstance(order, Open)
     assert str(order.candidate) == "b/m"
 
@@ -73,16 +74,16 @@ def test_it_costs_a_token_of_the_rivals_budget_and_there_is_one_only():
     while health.take_budget("b", 0.0):
         pass
     engine = _engine(health, "a", "b", "c")
-    assert engine.opened() == Pull(0.4)
-    assert engine.hedge_due(0.4) == Pull()
-    assert engine.opened() == Pull()
+    assert engine.opened(0.0) == Pull(0.4)
+    assert engine.slow(0.4) == Pull()
+    assert engine.opened(0.0) == Pull()
 
 
 def test_the_loser_counts_neither_way():
     health = _health("a")
     engine = _engine(health, "a", "b", stream=True)
-    engine.opened()
-    order = engine.hedge_due(0.4)
+    engine.opened(0.0)
+    order = engine.slow(0.4)
     assert isinstance(engine.content(0.5, order.number), Drain)
     assert [(a.provider, a.outcome, a.first_token) for a in engine.route.attempts] == [
         ("a", "abandoned", None),
@@ -95,41 +96,41 @@ def test_the_loser_counts_neither_way():
 
 def test_a_failed_one_leaves_the_other_alone_and_both_failed_go_on():
     engine = _engine(_health("a"), "a", "b", "c")
-    engine.opened()
-    second = engine.hedge_due(0.4)
+    engine.opened(0.0)
+    second = engine.slow(0.4)
     assert engine.failed(ServerError("x"), 0.5, 1) == Pull()
     order = engine.failed(ServerError("x"), 0.6, second.number)
     assert isinstance(order, Open)
     assert order.candidate.provider == "c"
-    assert engine.opened() == Pull()
+    assert engine.opened(0.0) == Pull()
 
 
 def test_a_failed_hedge_is_repeated_like_any_other():
     engine = _engine(_health("a"), "a", "b")
-    engine.opened()
-    second = engine.hedge_due(0.4)
+    engine.opened(0.0)
+    second = engine.slow(0.4)
     engine.failed(ServerError("x"), 0.5, second.number)
     assert isinstance(engine.failed(ServerError("x"), 0.6, 1), Wait)
 
 
 def test_a_window_that_was_too_small_is_not_hedged():
     engine = _engine(_health("a", "b"), candidates=_candidates("a", "b", "c", context_window=10))
-    engine.opened()
-    second = engine.hedge_due(0.4)
+    engine.opened(0.0)
+    second = engine.slow(0.4)
     assert engine.failed(ContextLengthError("x"), 0.5, 1) == Pull()
     assert isinstance(engine.failed(ContextLengthError("x"), 0.5, second.number), Fail)
 
 
 def test_none_is_begun_when_the_time_is_over():
     engine = _engine(_health("a"), "a", "b", deadline=0.4)
-    engine.opened()
-    assert engine.hedge_due(0.4) == Pull()
+    engine.opened(0.0)
+    assert engine.slow(0.4) == Pull()
 
 
 def test_giving_the_call_up_gives_up_both():
     engine = _engine(_health("a"), "a", "b")
-    engine.opened()
-    engine.hedge_due(0.4)
+    engine.opened(0.0)
+    engine.slow(0.4)
     assert [a.outcome for a in engine.route.attempts] == ["open", "open"]
     engine.abandoned(0.5)
     assert [a.outcome for a in engine.route.attempts] == ["abandoned", "abandoned"]

@@ -18,6 +18,7 @@ VALUES = {
     "tools": [{"type": "function", "function": {"name": "f"}}],
     "tool_choice": "auto",
     "response_format": {"type": "json_object"},
+    "reasoning": "low",
     "seed": 3,
 }
 """A value for each keyword that a provider gets."""

@@ -31,8 +31,9 @@ from providerhub import (
     StreamInterruptedError,
     TLSError,
 )
-from providerhub._rules.engine import Done, Drain, Engine, Fail, Open, Pull, Wait
+from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
+from providerhub._rules.orders import Done, Drain, Fail, Open, Pull, Wait
 
 POLICY = RetryPolicy()
 CANDIDATES = [Candidate(p, m, m, context_window=w) for p in ("a", "b", "c") for m, w in (("m", None), ("n", 1000))]
@@ -350,7 +351,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.drain(call, what)
         elif what == "slow" and order.hedge_after is not None:
             self.now += order.hedge_after
-            self.follow(call, engine.hedge_due(self.now))
+            self.follow(call, engine.slow(self.now))
         else:
             number = data.draw(st.sampled_from(call.under_way), label="attempt")
             self.follow(call, self.land(call, number, what))
@@ -394,7 +395,7 @@ class EngineMachine(RuleBasedStateMachine):
         """Carry out what needs nobody, and check every order."""
         while isinstance(order, Open):
             self.check_opening(call, order)
-            order = call.engine.opened()
+            order = call.engine.opened(self.now)
         call.order = order
         if isinstance(order, Wait):
             assert order.seconds >= 0

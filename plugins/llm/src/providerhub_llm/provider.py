@@ -148,7 +148,7 @@ class _Timeouts:
     def __init__(self, call: CallContext, *, stream: bool) -> None:
         self._call = call
         self._stream = stream
-        self._phase, self._due = "first token", call.started + call.timeout.first_token
+        self._phase, self._due = "first token", call.started + (call.timeout.first_token or call.timeout.total)
         self._scope: asyncio.Timeout | None = None
         self._loop = asyncio.get_running_loop()
         self._forget = call.on_cancel(self._cancel)
