@@ -13,6 +13,7 @@ import attrs
 from providerhub._calling.async_chain import AsyncChain
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.chain import Chain
+from providerhub._calling.driver import Hooks
 from providerhub._calling.handle import handle
 from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
 from providerhub._calling.keywords import Knobs, documented
@@ -24,15 +25,18 @@ from providerhub._calling.observers import Observers, Rankers
 from providerhub._calling.stream import Stream
 from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
 from providerhub._finding.needs import token_bound
+from providerhub._finding.preparing import Preparer
 from providerhub._finding.registry import Registry
 from providerhub._finding.routing import Planned, Router
 from providerhub._finding.views import InstanceView, views
 from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
+from providerhub._rules.limits import Limits
+from providerhub._rules.pacing import Pacer
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Completion, Message, ProviderConfig, RoutePlan
-from providerhub._values.capabilities import ProviderInfo
+from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.checks import CALLABLE
 from providerhub._values.errors import ConfigurationError, ProviderHubError
 from providerhub._values.provider import Provider
@@ -82,6 +86,10 @@ class Hub:
         self._registry = Registry(self._plugins, self.settings)
         self._health = Health(self._rng, self.settings.breaker, budget=self.settings.budget)
         self._router = Router(self._registry, self._health, self.settings, self._rng)
+        self._preparer = Preparer(self._registry, self._health, self.settings)
+        self._pacer = Pacer(self._rng)
+        for name, config in self.settings.providers.items():
+            self._set_limits(name, config)
         for ranker in rankers:
             CALLABLE.check(ranker, "each of rankers", ConfigurationError)
         self._rankers = Rankers([*rankers, *self._plugins.hooks("providerhub_rank")])
@@ -113,6 +121,8 @@ class Hub:
             msg = f"register a ProviderInfo, and an object with a method stream(request, call), not {type(wrong).__name__}"
             raise ConfigurationError(msg)
         self._registry.add(info, provider, config)
+        if config is not None:
+            self._set_limits(info.name, config)
         self._objects.append(info.name)
 
     @overload
@@ -149,7 +159,10 @@ class Hub:
             AllProvidersFailedError: The attempts failed with different classes of errors.
             DeadlineExceededError: The total time of the call is over.
         """
-        chain = self._chain(Chain, model, messages, stream=stream, **knobs)
+        spec, now = self._spec(model, messages, stream=stream, **knobs), self._clock.monotonic()
+        if not self._preparer.is_prepared(spec.model, now):
+            self._preparer.prepare(spec.model, now, spec.timeout.total)
+        chain = self._chain(Chain, spec, now)
         chain.run()
         return Stream(chain) if stream else chain.completion
 
@@ -186,7 +199,10 @@ class Hub:
         Raises:
             ProviderHubError: The same errors as `complete`.
         """
-        chain = self._chain(AsyncChain, model, messages, stream=stream, **knobs)
+        spec, now = self._spec(model, messages, stream=stream, **knobs), self._clock.monotonic()
+        if not self._preparer.is_prepared(spec.model, now):
+            await self._preparer.aprepare(spec.model, now, spec.timeout.total)
+        chain = self._chain(AsyncChain, spec, now)
         await chain.run()
         return AsyncStream(chain) if stream else chain.completion
 
@@ -264,7 +280,7 @@ class Hub:
         """
         check_many(requests, concurrency=concurrency, passes=passes, also=(AsyncIterable,))
         many = AsyncMany(
-            self.acomplete, self._holds, requests,
+            self._patiently, self._holds, requests,
             concurrency=concurrency, passes=passes, retry=self.settings.retry, clock=self._clock, rng=self._rng,
         )  # fmt: skip
         return many.outcomes()
@@ -303,7 +319,7 @@ class Hub:
         Returns:
             Whether a service listed any model.
         """
-        return self._registry.discover(again=True)
+        return self._preparer.refresh(self._clock.monotonic())
 
     def malformed(self) -> tuple[Malformed, ...]:
         """The distributions and hook plugins that could not be read, each with the reason."""
@@ -345,15 +361,37 @@ class Hub:
             retry=self.settings.retry, clock=self._clock, rng=self._rng, **how,
         )  # fmt: skip
 
-    def _holds(self, model: ModelSpec, messages: str | Sequence[Message], **knobs: Unpack[Knobs]) -> float | None:  # noqa: ARG002 -- a stub until the planner knows
+    def _holds(self, model: ModelSpec, messages: str | Sequence[Message], **knobs: Unpack[Knobs]) -> float | None:
         """The seconds for which every candidate is paused; `None` when one may be tried now."""
-        return None
+        spec = self._spec(model, messages, stream=False, **knobs)
+        return self._router.hold(spec.model, spec.needs, now=self._clock.monotonic())
+
+    def _set_limits(self, name: str, config: ProviderConfig) -> None:
+        limits: dict[str, ProviderConfig | ModelInfo] = {"": config}
+        limits |= {model.name: model for model in config.models if isinstance(model, ModelInfo)}
+        for entry, values in limits.items():
+            when_full: Any = values.when_full or config.when_full or "elsewhere"
+            found = Limits(values.concurrency, values.rpm, values.tpm, when_full)
+            if found.any:
+                self._pacer.set_limits((name, entry), found)
 
     def _stoppable(self, running: Running, /, **knobs: Any) -> Completion:
-        """`complete`, which `running.stop()` can end from another thread."""
-        chain = self._chain(Chain, stream=False, **knobs)
+        """`complete` as one of many calls: `running.stop()` can end it from another thread."""
+        spec, now = self._spec(stream=False, **knobs), self._clock.monotonic()
+        if not self._preparer.is_prepared(spec.model, now):
+            self._preparer.prepare(spec.model, now, spec.timeout.total)
+        chain = self._chain(Chain, spec, now, patient=True)
         with running.holding(chain):
             chain.run()
+        return chain.completion
+
+    async def _patiently(self, **knobs: Any) -> Completion:
+        """`acomplete` as one of many calls."""
+        spec, now = self._spec(stream=False, **knobs), self._clock.monotonic()
+        if not self._preparer.is_prepared(spec.model, now):
+            await self._preparer.aprepare(spec.model, now, spec.timeout.total)
+        chain = self._chain(AsyncChain, spec, now, patient=True)
+        await chain.run()
         return chain.completion
 
     def _shown(self, record: PluginRecord) -> PluginRecord:
@@ -365,30 +403,34 @@ class Hub:
     def _spec(self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]) -> CallSpec:
         return call_spec(self.settings, self._registry, model, messages, stream=stream, **knobs)
 
-    def _chain(
-        self,
-        driver: type[AnyChain],
-        model: ModelSpec,
-        messages: str | Sequence[Message],
-        *,
-        stream: bool,
-        **knobs: Unpack[Knobs],
-    ) -> AnyChain:
-        """Check the arguments and make the plan."""
-        spec = self._spec(model, messages, stream=stream, **knobs)
-        now = self._clock.monotonic()
-        deadline = now + spec.timeout.total
-        planned = self._plan(spec, now)
+    def _chain(self, driver: type[AnyChain], spec: CallSpec, now: float, *, patient: bool = False) -> AnyChain:
+        """Make the plan of a call.
+
+        Args:
+            driver: The class of the driver.
+            spec: The call.
+            now: The moment at which the call began, before anything was prepared.
+            patient: Whether the call waits for a turn rather than go to another model.
+        """
+        request, timeout = spec.request, spec.timeout
+        deadline = now + timeout.total
+        planned = self._plan(spec, self._clock.monotonic())
+
+        def tokens() -> tuple[int, int | None]:
+            return token_bound(request.messages), request.max_tokens
+
+        def hooks() -> Hooks:
+            return Hooks(self._pacer, lambda: self._replan(spec), self._preparer.renewal, self._health.key_changes, tokens)
+
         engine = Engine(
-            planned.plan, spec.retry, self._health, deadline=deadline, rng=self._rng, now=now, stream=stream,
+            planned.plan, spec.retry, self._health, deadline=deadline, rng=self._rng, now=now, stream=request.stream,
             on_interrupt=spec.on_interrupt, hedge=spec.hedge, force=planned.force,
-            slow_model=spec.request.reasoning not in {None, "none"},
-            first_token=spec.timeout.first_token if stream else spec.timeout.head,
+            slow_model=request.reasoning not in {None, "none"}, pacer=self._pacer, patient=patient, tokens=tokens,
+            first_token=timeout.first_token if request.stream else timeout.head,
         )  # fmt: skip
         return driver(
-            engine, self._registry, spec.request, spec.options, timeout=spec.timeout, deadline=deadline,
-            observers=self._observers, clock=self._clock, prefill=spec.on_interrupt == "continue",
-            replan=lambda: self._replan(spec), forgive=self._health.forgive,
+            engine, self._registry, request, spec.options, timeout=timeout, deadline=deadline,
+            observers=self._observers, clock=self._clock, prefill=spec.on_interrupt == "continue", hooks=hooks,
         )  # fmt: skip
 
     def _replan(self, spec: CallSpec) -> RoutePlan | None:

@@ -25,14 +25,14 @@ _EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, UsageDelta, F
 class Assembly:
     """Gathers the pieces of one attempt. A driver may append a piece that is a non-empty `str` to `text` directly."""
 
-    __slots__ = ("_reasoning", "_refusal", "_tools", "_usage", "content", "finish", "text")
+    __slots__ = ("_reasoning", "_refusal", "_tools", "content", "finish", "text", "usage")
 
     def __init__(self) -> None:
         self.text: list[str] = []
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
         self._tools: dict[int, tuple[list[str], list[str]]] = {}
-        self._usage: Usage | None = None
+        self.usage: Usage | None = None
         self.finish: Finish | None = None
         self.content = False
 
@@ -77,7 +77,7 @@ class Assembly:
         )
         return Completion(
             "".join(self.text), "".join(self._reasoning) or None, tools or (), "".join(self._refusal) or None,
-            self.finish.reason if self.finish else None, self._usage, provider, model, route,
+            self.finish.reason if self.finish else None, self.usage, provider, model, route,
         )  # fmt: skip
 
     def _add_other(self, piece: object) -> bool:
@@ -91,7 +91,7 @@ class Assembly:
             return bool(piece.id or piece.name or piece.arguments)
         if isinstance(piece, UsageDelta):
             known = {k: v for k, v in attrs.asdict(piece.usage).items() if v is not None}
-            self._usage = attrs.evolve(self._usage or Usage(), **known)
+            self.usage = attrs.evolve(self.usage or Usage(), **known)
         elif isinstance(piece, Finish):
             self.finish = piece
         else:

@@ -6,7 +6,9 @@ Only hedged attempts are tasks of their own.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import contextlib
+import math
+from collections.abc import AsyncIterator
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from providerhub._calling.driver import (
     PullResult,
     Result,
     RunningAttempt,
+    Signal,
     Steps,
     close_quietly,
     event_of,
@@ -24,6 +27,8 @@ from providerhub._calling.driver import (
     texts_of,
 )
 from providerhub._calling.pump import Pump
+from providerhub._finding.jobs import Job, arun_all
+from providerhub._rules.clock import LONGEST_SLEEP, Clock, SystemClock
 from providerhub._values import Event, Request
 from providerhub._values.errors import PluginError, ProviderConnectionError
 from providerhub._values.provider import CallContext, Piece
@@ -233,11 +238,15 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         first.runner = None
         return first, runner.result()
 
-    def _sleep(self, seconds: float) -> Steps[object]:
-        return self._clock.asleep(seconds).__await__()
+    def _new_signal(self) -> AsyncSignal:
+        return AsyncSignal(self._loop)
 
-    def _beside(self, work: Callable[[], Result]) -> Steps[Result]:
-        return self._loop.run_in_executor(None, work).__await__()
+    def _doze(self, signal: Signal, seconds: float) -> Steps[None]:
+        assert isinstance(signal, AsyncSignal)  # noqa: S101 -- made above
+        return signal.wait(seconds, self._clock).__await__()
+
+    def _do(self, job: Job, seconds: float) -> Steps[None]:
+        return arun_all([job], seconds).__await__()
 
     def abandon(self) -> None:
         """Give the call up: release the connection and leave the breaker as it is. A second call does nothing."""
@@ -260,6 +269,43 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         for attempt in attempts or tuple(self._attempts):
             if await _ended(attempt, seconds) and attempt in self._attempts:  # another task may have waited as well
                 self._attempts.remove(attempt)
+
+
+class AsyncSignal:
+    """A flag that a task waits for, and that any thread may set.
+
+    Args:
+        loop: The event loop of the task.
+    """
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        import asyncio  # slow to import; a program that has an event loop has imported it
+
+        self._loop = loop
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """Set the flag. Raises RuntimeError when the event loop is closed."""
+        self._loop.call_soon_threadsafe(self._event.set)
+
+    def clear(self) -> None:
+        """Take the flag down."""
+        self._event.clear()
+
+    async def wait(self, seconds: float, clock: Clock) -> None:
+        """Wait until the flag is set.
+
+        Args:
+            seconds: The longest time to wait.
+            clock: The hub's clock.
+        """
+        import asyncio  # slow to import; a program that has an event loop has imported it
+
+        if seconds < math.inf and not isinstance(clock, SystemClock):
+            await clock.asleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._event.wait(), min(seconds, LONGEST_SLEEP))
 
 
 async def _ended(attempt: Attempt, seconds: float | None) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+import threading
+from collections.abc import Iterator
 
 from providerhub._calling.driver import (
     Driver,
     PullResult,
-    Result,
     RunningAttempt,
+    Signal,
     Steps,
     close_quietly,
     event_of,
@@ -18,6 +20,8 @@ from providerhub._calling.driver import (
     texts_of,
 )
 from providerhub._calling.race import AnyRunner, Race, Supervisor
+from providerhub._finding.jobs import AGAIN, Job, run_all
+from providerhub._rules.clock import LONGEST_SLEEP, SystemClock
 from providerhub._values import Event
 from providerhub._values.provider import Piece
 
@@ -153,13 +157,22 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
             if first is None or first[0] in self._attempts:  # the end of an attempt that was cut is no news
                 return first
 
-    def _sleep(self, seconds: float) -> Steps[object]:
-        yield from ()
-        return self._clock.sleep(seconds)
+    def _new_signal(self) -> threading.Event:
+        return threading.Event()
 
-    def _beside(self, work: Callable[[], Result]) -> Steps[Result]:
+    def _doze(self, signal: Signal, seconds: float) -> Steps[None]:
         yield from ()
-        return work()
+        assert isinstance(signal, threading.Event)  # noqa: S101 -- made above
+        if isinstance(self._clock, SystemClock):
+            signal.wait(min(seconds, LONGEST_SLEEP))
+        elif seconds < math.inf:
+            self._clock.sleep(seconds)
+        else:  # the time of a test stands still until another thread gives its turn back
+            signal.wait(AGAIN)
+
+    def _do(self, job: Job, seconds: float) -> Steps[None]:
+        yield from ()
+        run_all([job], seconds)
 
     def _cut(self, attempt: Attempt) -> None:
         if attempt in self._attempts:

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import attrs
 
 from providerhub._calling.assembly import Assembly
 from providerhub._calling.observers import Observers
 from providerhub._finding.instance import Instance
+from providerhub._finding.jobs import Job
 from providerhub._finding.registry import Registry
 from providerhub._rules.clock import Clock
 from providerhub._rules.engine import Engine
 from providerhub._rules.mapping import map_exception
-from providerhub._rules.orders import Cut, Done, Drain, Fail, Open, Order, Pull, Renew, Wait
+from providerhub._rules.orders import Cut, Done, Drain, Fail, Open, Order, Pull, Queue, Renew, Wait
+from providerhub._rules.pacing import Pacer, Turn
 from providerhub._rules.policy import disposition
 from providerhub._values import Candidate, Completion, Event, Options, Request, Restarted, Route, RoutePlan, TextDelta, Timeout
 from providerhub._values.errors import AttemptError, AuthenticationError, PluginError, ProviderTimeoutError
@@ -73,6 +75,34 @@ PullResult = bool | Exception
 """How a pull ended: true at the first content of a stream, false at the end, else the exception."""
 
 
+class Signal(Protocol):
+    """A flag that other threads may set."""
+
+    def set(self) -> None:
+        """Set the flag."""
+
+    def clear(self) -> None:
+        """Take the flag down."""
+
+
+class Hooks(NamedTuple):
+    """The functions of the hub for a call that waits.
+
+    Args:
+        pacer: Gives the turns at providers with limits.
+        replan: Makes the plan again after a wait, or returns `None` when no candidate is left.
+        renewal: The job that reads a provider's key again, or `None`.
+        key_changes: The number of times that a provider's key has changed.
+        tokens: Returns an estimate of the input tokens, and the most output tokens (`None` when unknown).
+    """
+
+    pacer: Pacer
+    replan: Callable[[], RoutePlan | None]
+    renewal: Callable[[str], Job | None]
+    key_changes: Callable[[str], int]
+    tokens: Callable[[], tuple[int, int | None]]
+
+
 class StoppedError(Exception):
     """Another thread gave the call up. The thread that made the call ends with this error, which reaches no caller."""
 
@@ -90,31 +120,12 @@ class Driver(Generic[Pieces, Runner]):
         observers: Get each attempt and the route.
         clock: Monotonic time and sleeping, as the hub was given it.
         prefill: Whether a broken stream is carried on from its partial text.
-        replan: Makes the plan again after a wait, or returns `None` when no candidate is left.
-        forgive: Lifts the pauses of a provider whose key has changed.
+        hooks: Returns the functions of the hub for a call that waits.
     """
 
     __slots__ = (
-        "_attempts",
-        "_clock",
-        "_committed",
-        "_deadline",
-        "_engine",
-        "_forgive",
-        "_now",
-        "_observers",
-        "_options",
-        "_prefill",
-        "_racing",
-        "_registry",
-        "_replan",
-        "_reported",
-        "_request",
-        "_stopped",
-        "_timeout",
-        "_watched",
-        "attempt",
-        "done",
+        "_attempts", "_clock", "_committed", "_deadline", "_engine", "_hooks", "_now", "_observers", "_options", "_prefill",
+        "_racing", "_registry", "_reported", "_request", "_signal", "_stopped", "_timeout", "_watched", "attempt", "done",
     )  # fmt: skip
 
     def __init__(
@@ -129,8 +140,7 @@ class Driver(Generic[Pieces, Runner]):
         observers: Observers,
         clock: Clock,
         prefill: bool = False,
-        replan: Callable[[], RoutePlan | None] | None = None,
-        forgive: Callable[[str], object] | None = None,
+        hooks: Callable[[], Hooks],
     ) -> None:
         self._engine = engine
         self._registry = registry
@@ -143,8 +153,8 @@ class Driver(Generic[Pieces, Runner]):
         self._clock = clock
         self._now = clock.monotonic
         self._prefill = prefill
-        self._replan = replan
-        self._forgive = forgive
+        self._hooks = hooks
+        self._signal: Signal | None = None
         self._attempts: list[RunningAttempt[Pieces, Runner]] = []
         self._racing = False
         self._committed = False
@@ -166,12 +176,16 @@ class Driver(Generic[Pieces, Runner]):
         """Let the current attempt run beside the others: the first to end its pull, or `None` after `seconds`."""
         raise NotImplementedError
 
-    def _sleep(self, seconds: float) -> Steps[object]:
-        """Wait before the next attempt."""
+    def _new_signal(self) -> Signal:
+        """Make a flag that other threads may set, to end a `_doze`."""
         raise NotImplementedError
 
-    def _beside(self, work: Callable[[], Result]) -> Steps[Result]:
-        """Do blocking work: in this thread, or beside the event loop."""
+    def _doze(self, signal: Signal, seconds: float) -> Steps[None]:
+        """Wait until the signal is set, at most for some seconds."""
+        raise NotImplementedError
+
+    def _do(self, job: Job, seconds: float) -> Steps[None]:
+        """Let a job be done in a thread, and wait for its end, at most for some seconds."""
         raise NotImplementedError
 
     def _cut(self, attempt: RunningAttempt[Pieces, Runner]) -> None:
@@ -203,35 +217,80 @@ class Driver(Generic[Pieces, Runner]):
                     order = self._next(attempt, result)
             elif kind is Open:
                 order = self._open(order)  # type: ignore[arg-type]
-            elif isinstance(order, Wait | Cut | Renew):
+            elif isinstance(order, Wait | Queue | Cut | Renew):
                 order = yield from self._pause(order)
             else:
-                if kind is not Drain:
-                    yield from self._finish(self.attempt if kind is Done else None)
-                if kind is Fail:
-                    raise order.error  # type: ignore[union-attr]
-                self._committed = True
+                yield from self._arrive(order)
                 return
             if self._watched:
                 self._report()
+
+    def _arrive(self, order: Order) -> Steps[None]:
+        """The commit point, or the end of the call."""
+        if not isinstance(order, Drain):
+            yield from self._finish(self.attempt if isinstance(order, Done) else None)
+        if isinstance(order, Fail):
+            raise order.error
+        self._committed = True
 
     def _supervise(self) -> Steps[None]:
         """Carry the call on beside its first attempt, which is slow."""
         self._racing = True
         yield from self._carry_out(self._engine.slow(self._now()))
 
-    def _pause(self, order: Wait | Cut | Renew) -> Steps[Order]:
+    def _pause(self, order: Wait | Queue | Cut | Renew) -> Steps[Order]:
+        """Carry out an order that takes time and asks no provider."""
         if isinstance(order, Cut):
             attempt = next(one for one in self._attempts if one.number == order.number)
             yield from self._close_failed(attempt)
             return self._next(attempt, order.error)
         if isinstance(order, Renew):
-            changed = yield from self._beside(lambda: self._renew(order.candidate))
+            changed = yield from self._renew(order.candidate.provider)
             return self._engine.renewed(self._now(), changed=changed)
-        yield from self._sleep(order.seconds)
+        self._signal = signal = self._new_signal()
+        if isinstance(order, Queue):
+            candidate, turn = yield from self._take_turn(order.candidates, signal)
+            return self._engine.turn(self._now(), candidate, turn)
+        if not self._stopped:
+            yield from self._doze(signal, order.seconds)
         if self._stopped:
             raise StoppedError
-        return self._engine.waited(self._now(), self._replan() if self._replan is not None else None)
+        return self._engine.waited(self._now(), self._hooks().replan())
+
+    def _renew(self, provider: str) -> Steps[bool]:
+        """Read a refused key again; true when it has changed."""
+        hooks = self._hooks()
+        job, before = hooks.renewal(provider), hooks.key_changes(provider)
+        if job is not None:
+            yield from self._do(job, max(0.0, self._deadline - self._now()))
+        return hooks.key_changes(provider) != before
+
+    def _take_turn(self, candidates: tuple[Candidate, ...], signal: Signal) -> Steps[tuple[Candidate | None, Turn | None]]:
+        """Wait for the first turn at any of some candidates. Other calls wait there too: first in, first out."""
+        hooks, now = self._hooks(), self._now
+        pacer, tokens = hooks.pacer, hooks.tokens
+        turns: dict[Candidate, Turn] = {}
+        chosen: Candidate | None = None
+        try:
+            for candidate in candidates:
+                estimate = tokens() if pacer.counts_tokens(candidate) else ()
+                turns[candidate] = turn = pacer.join(candidate, now(), *estimate)
+                turn.wake = signal.set
+            while True:
+                chosen = next((candidate for candidate, turn in turns.items() if turn.ready), None)
+                left = self._deadline - now()
+                if self._stopped:
+                    raise StoppedError
+                if chosen is not None or left <= 0:
+                    return chosen, None if chosen is None else turns[chosen]
+                yield from self._doze(signal, max(0.0, min(left, min(turn.due for turn in turns.values()) - now())))
+                signal.clear()
+                for turn in turns.values():
+                    pacer.look(turn, now())
+        finally:
+            for candidate, turn in turns.items():
+                if candidate is not chosen:
+                    pacer.release(turn)
 
     def _pull_raced(self, order: Pull) -> Steps[Order]:
         left = max(0.0, self._deadline - self._now())
@@ -301,9 +360,11 @@ class Driver(Generic[Pieces, Runner]):
     def stop(self) -> None:
         """Give the call up from another thread. The call then ends with `StoppedError`, and nothing is counted.
 
-        A provider that obeys its `CallContext` ends at once, another provider at its end. A wait before a repeat goes on.
+        A provider that obeys its `CallContext` ends at once, another provider at its end. A wait ends at once.
         """
         self._stopped = True
+        if self._signal is not None:
+            self._signal.set()
         for attempt in tuple(self._attempts):
             attempt.call.cancel()
 
@@ -344,10 +405,6 @@ class Driver(Generic[Pieces, Runner]):
             self._observers.attempt_started(self._engine.opening(order.number))
         return self._engine.opened(self._now())
 
-    def _renew(self, candidate: Candidate) -> bool:
-        forgive = self._forgive or (lambda _provider: None)
-        return self._instance(candidate).renew_key(lambda: forgive(candidate.provider))
-
     def _instance(self, candidate: Candidate) -> Instance:
         return self._registry.ready(candidate.provider)
 
@@ -372,7 +429,9 @@ class Driver(Generic[Pieces, Runner]):
         if result is True:
             return self._engine.content(self._now(), attempt.number)
         if result is False:
-            return self._engine.ended(self._now(), empty=attempt.assembly.empty, number=attempt.number)
+            return self._engine.ended(
+                self._now(), empty=attempt.assembly.empty, number=attempt.number, usage=attempt.assembly.usage
+            )
         return self._engine.failed(self._mapped(attempt, result), self._now(), attempt.number)
 
     def _cut_others(self, winner: RunningAttempt[Pieces, Runner] | None) -> None:

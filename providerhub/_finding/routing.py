@@ -103,6 +103,23 @@ class Router:
         ordered = self._strategies.order(fitting, strategy, stream=needs.stream, dry=dry)
         return self._by_health(suitable, [ranked.candidate for ranked in ordered], too_long, now)
 
+    def hold(self, model: str | Model | Sequence[str | Model], needs: Needs, *, now: float) -> float | None:
+        """The seconds for which every candidate is paused: a refused key, a used-up quota, or a rate limit.
+
+        Args:
+            model: As for `plan`.
+            needs: The capabilities that the request needs.
+            now: Seconds on the clock of the health records.
+
+        Returns:
+            `None` when a candidate may be tried now, or when there is none.
+        """
+        if self._health.all_healthy:
+            return None
+        obstacles = [self._health.unavailable(ranked.candidate, now) for ranked in self._suitable(model, needs).candidates]
+        waits = [obstacle.until - now for obstacle in obstacles if obstacle is not None and not obstacle.is_breaker]
+        return min(waits) if waits and len(waits) == len(obstacles) else None
+
     def _suitable(self, model: str | Model | Sequence[str | Model], needs: Needs) -> _Suitable:
         key = (model if isinstance(model, str | Model) else self._targets.entries(model), needs)
         known = self._memory.get(key)
@@ -161,17 +178,18 @@ class Router:
         skipped = (*suitable.skipped, *too_long)
         available: list[Candidate] = []
         unavailable: list[Skip] = []
-        soonest: tuple[float, Candidate, Skip] | None = None
+        soonest: tuple[tuple[bool, float], Candidate, Skip] | None = None
         for candidate in candidates:
             obstacle = self._health.unavailable(candidate, now)
             if obstacle is None:
                 available.append(candidate)
                 continue
-            again = "until its key changes" if obstacle.until == float("inf") else f"for {obstacle.until - now:.1f} s more"
-            skip = Skip(candidate.provider, candidate.model, obstacle.reason, again)
+            skip = Skip(candidate.provider, candidate.model, obstacle.reason, f"for {obstacle.until - now:.1f} s more")
             unavailable.append(skip)
-            if obstacle.until < (soonest[0] if soonest else float("inf")):
-                soonest = obstacle.until, candidate, skip
+            # An open breaker is tried before a rate limit is waited for; a refused key or a used-up quota is neither.
+            rank = (not obstacle.is_breaker, obstacle.until)
+            if (obstacle.is_breaker or obstacle.is_wait) and (soonest is None or rank < soonest[0]):
+                soonest = rank, candidate, skip
         if available:
             return Planned(RoutePlan(tuple(available), (*skipped, *unavailable)), groups=suitable.groups)
         if soonest is None:
@@ -185,8 +203,8 @@ def _ranked(instance: Instance, match: Match, needs: Needs, place: int, group: i
     model = match.model
     candidate = Candidate(
         instance.name, match.sent, model.name, match.kind, context_window=model.context_window,
-        prefill=bool(model.supports_prefill), stream=model.supports_stream is not False, group=place,
-        slow=bool(model.supports_reasoning) or instance.info.slow_start,
+        prefill=bool(model.supports_prefill), stream=model.supports_stream is not False, group=group,
+        priority=instance.config.priority, slow=bool(model.supports_reasoning) or instance.info.slow_start,
     )  # fmt: skip
     longest_first = -len(model.name) if match.kind == "prefix" else 0
     priority, unknown = -instance.config.priority, needs.unknown(model)

@@ -17,13 +17,16 @@ Each report then names its attempt, and the first attempt to have content wins.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 from providerhub._rules.endings import blame, exhausted, last_error, late
 from providerhub._rules.health import Health, error_retry_after
-from providerhub._rules.orders import DONE, DRAIN, PULL, Cut, Fail, Open, OpenAttempt, Order, Pull, Renew, Wait
+from providerhub._rules.lanes import Full
+from providerhub._rules.orders import DONE, DRAIN, PULL, Cut, Fail, Open, OpenAttempt, Order, Pull, Queue, Renew, Wait
+from providerhub._rules.pacing import Pacer, Turn
 from providerhub._rules.policy import FREE_WAITS, LEAVE_BEFORE_DEADLINE, Rng, disposition, is_free_wait, retry_wait, share
-from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip
+from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip, Usage
 from providerhub._values.errors import (
     AttemptError,
     AuthenticationError,
@@ -33,8 +36,12 @@ from providerhub._values.errors import (
     ProviderHubError,
     ProviderTimeoutError,
     RateLimitError,
+    ShortageError,
     StreamInterruptedError,
 )
+
+SHORTAGE_FIRST, SHORTAGE_MOST = 0.05, 1.0
+"""Seconds of the first and of the longest wait for a file descriptor or a thread."""
 
 
 class _Failure(NamedTuple):
@@ -62,12 +69,16 @@ class Engine:
         force: Whether to try the plan's first candidate even while its breaker is open.
         slow_model: Whether the request asks for reasoning, so that every model is slow to begin.
         first_token: Seconds that a silent attempt has at most, for the count of stalls; `None` for no such limit.
+        pacer: Gives the turns at providers with limits; a new one by default.
+        patient: Whether the call waits for a turn rather than go to another model or to a lower priority, as a batch does.
+        tokens: Returns an estimate of the input tokens, and the most output tokens (`None` when unknown).
     """
 
     __slots__ = (
-        "_again", "_count", "_deadline", "_first_token", "_force", "_free_waits", "_fresh", "_health", "_hedge",
-        "_interruption", "_larger_than", "_last", "_limit", "_next", "_on_interrupt", "_open", "_policy", "_renewed", "_repeats",
-        "_rng", "_skipped", "_slow_model", "_start", "_stream", "_uncharged", "_waited", "attempts", "duration",
+        "_again", "_count", "_deadline", "_first_token", "_force", "_free_waits", "_fresh", "_full", "_health", "_hedge",
+        "_interruption", "_larger_than", "_last", "_limit", "_next", "_on_interrupt", "_open", "_pacer", "_patient", "_policy",
+        "_renewed", "_repeats", "_rng", "_shortages", "_skipped", "_slow_model", "_start", "_stream", "_tokens", "_uncharged",
+        "_waited", "attempts", "duration",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +96,9 @@ class Engine:
         force: bool = False,
         slow_model: bool = False,
         first_token: float | None = None,
+        pacer: Pacer | None = None,
+        patient: bool = False,
+        tokens: Callable[[], tuple[int, int | None]] = lambda: (0, None),
     ) -> None:
         self._policy = policy
         self._health = health
@@ -97,6 +111,11 @@ class Engine:
         self._force = force
         self._slow_model = slow_model
         self._first_token = first_token
+        self._pacer = pacer or Pacer(rng)
+        self._patient = patient
+        self._tokens = tokens
+        self._full: dict[Candidate, Full] = {}
+        self._shortages = 0
         self._skipped: tuple[Skip, ...] = plan.skipped
         self._fresh: list[Candidate] = list(plan.candidates[::-1])
         self._limit = max(policy.attempts, len(self._fresh))
@@ -175,23 +194,25 @@ class Engine:
         if winner.first_token is None:
             winner.first_token = now - self._start - winner.started
         self._health.began(winner.permit, now)
+        self._pacer.accepted(winner.turn, now)
         self._drop_others(winner, now)
         return DRAIN
 
-    def ended(self, now: float, *, empty: bool, number: int | None = None) -> Order:
+    def ended(self, now: float, *, empty: bool, number: int | None = None, usage: Usage | None = None) -> Order:
         """Report the end of an open attempt's pieces.
 
         Args:
             now: The time in seconds.
             empty: Whether there was neither content nor a `Finish` event.
             number: The number of the attempt; `None` for the only one.
+            usage: The tokens that the service counted; `None` when it did not say.
         """
         if empty:
             return self.failed(EmptyAnswerError("the answer had neither content nor an end mark"), now, number)
         winner = self._find(number)
         seconds = winner.first_token if self._stream else now - self._start - winner.started
         self._health.succeeded(winner.candidate, winner.permit, now, seconds, stream=self._stream)
-        self._close(winner, now, "ok")
+        self._close(winner, now, "ok", usage=usage)
         if self._open:
             self._drop_others(None, now)
         return DONE
@@ -209,6 +230,8 @@ class Engine:
         if now >= self._deadline:
             self._drop(loser, now, error)
             return self._late(now, error)
+        if isinstance(error, ShortageError):
+            return self._wait_out_shortage(loser, error, now)
         self._note_failure(loser, error, now)
         rule = disposition(error)
         elsewhere = rule.elsewhere or isinstance(error, self._policy.also_on)
@@ -363,10 +386,34 @@ class Engine:
                 self._skip(candidate, "attempts used up", f"{self._policy.attempts_per_provider} at one model in one call")
             elif order := self._begin(candidate, now, force=self._force):
                 return order
+            elif candidate in self._full and (self._patient or self._pacer.waits(candidate)):
+                self._keep_equals(candidate)
+        if order := self._queue():
+            return order
         # All candidates became unavailable since the plan was made. One is tried all the same, as the router does.
-        if not self._count and (order := self._begin(self._last, now, force=True)):
+        if not self._count and not self._full and (order := self._begin(self._last, now, force=True)):
             return order
         return self._repeat(now) or self._exhausted(now)
+
+    def _keep_equals(self, full: Candidate) -> None:
+        """Wait for a turn at a candidate, unless one of the same model and priority is free."""
+        self._fresh = [c for c in self._fresh if (c.group, c.priority) == (full.group, full.priority)]
+
+    def _queue(self) -> Order | None:
+        """Wait for a turn at the candidates whose limits are reached, as far as it comes in time."""
+        latest = self._deadline - LEAVE_BEFORE_DEADLINE
+        due = tuple(c for c, full in self._full.items() if full.until <= latest or full.until == math.inf)
+        if not due or self._open:
+            return None
+        self._full.clear()
+        return Queue(due)
+
+    def turn(self, now: float, candidate: Candidate | None = None, turn: Turn | None = None) -> Order:
+        """Report the turn at a candidate of a `Queue`; `None` when none came before the deadline."""
+        if candidate is None or turn is None or now >= self._deadline:
+            return self._late(now, last_error(self.attempts))
+        self._fresh = [c for c in self._fresh if c != candidate]
+        return self._begin(candidate, now, force=True, turn=turn) or self._exhausted(now)
 
     def _is_too_small(self, candidate: Candidate) -> bool:
         window = candidate.context_window
@@ -411,7 +458,10 @@ class Engine:
             else:
                 self._repeats += 1
             self._again.remove(failure)
-            self._next, self._waited = failure.candidate, seconds
+            self._waited = seconds
+            if isinstance(failure.error, RateLimitError):  # other calls wait there too: first in, first out
+                return Queue((failure.candidate,))
+            self._next = failure.candidate
             return Wait(seconds)
         return None
 
@@ -426,14 +476,22 @@ class Engine:
         margin = LEAVE_BEFORE_DEADLINE if named else 0.0
         return None if now + seconds + margin > self._deadline else seconds
 
-    def _begin(self, candidate: Candidate, now: float, *, force: bool = False) -> Order | None:
+    def _begin(self, candidate: Candidate, now: float, *, force: bool = False, turn: Turn | None = None) -> Order | None:
+        if turn is None:
+            tokens = self._tokens() if self._pacer.counts_tokens(candidate) else ()
+            taken = self._pacer.take(candidate, now, *tokens)
+            if isinstance(taken, Full):
+                self._full[candidate] = taken
+                return None
+            turn = taken
         permit = self._health.acquire(candidate, now, force=force)
         if permit is None:
+            self._pacer.release(turn)
             self._skip(candidate, "breaker open", "since the plan was made")
             return None
         self._count += 1
         self._last = candidate
-        self._open.append(OpenAttempt(self._count, candidate, permit, now - self._start, self._waited))
+        self._open.append(OpenAttempt(self._count, candidate, permit, turn, started=now - self._start, waited=self._waited))
         self._waited = 0.0
         return Open(candidate, self._count)
 
@@ -450,6 +508,8 @@ class Engine:
 
     def _note_failure(self, attempt: OpenAttempt, error: AttemptError, now: float) -> None:
         self._health.failed(attempt.candidate, attempt.permit, now, error, self._policy)
+        if isinstance(error, RateLimitError):
+            self._pacer.refused(attempt.turn, attempt.candidate, now, error_retry_after(error))
         self._close(attempt, now, "error", error)
 
     def _drop_others(self, winner: OpenAttempt | None, now: float) -> None:
@@ -467,8 +527,26 @@ class Engine:
             self._health.released(attempt.permit)
         self._close(attempt, now, "abandoned" if error is None else "error", error)
 
-    def _close(self, attempt: OpenAttempt, now: float, outcome: str, error: BaseException | None = None) -> None:
+    def _wait_out_shortage(self, attempt: OpenAttempt, error: ShortageError, now: float) -> Order:
+        """This process lacks a descriptor or a thread. The call waits; the provider is not to blame."""
+        self._health.released(attempt.permit)
+        self._uncharged.add(attempt.number)
+        self._close(attempt, now, "error", error)
+        if self._open:
+            return self._pull(now)
+        seconds = min(SHORTAGE_MOST, SHORTAGE_FIRST * 2.0 ** min(self._shortages, 10)) * (0.5 + self._rng() / 2)
+        self._shortages += 1
+        if now + seconds > self._deadline:
+            return self._late(now, error)
+        self._next, self._waited = attempt.candidate, seconds
+        return Wait(seconds)
+
+    def _close(
+        self, attempt: OpenAttempt, now: float, outcome: str, error: BaseException | None = None, usage: Usage | None = None
+    ) -> None:
         self.duration = now - self._start
+        used = None if usage is None else (usage.input_tokens or 0) + (usage.output_tokens or 0)
+        self._pacer.settle(attempt.turn, now, used, None if usage is None else usage.output_tokens)
         try:
             self._open.remove(attempt)
         except ValueError:  # another thread closed the stream at this moment
@@ -479,6 +557,12 @@ class Engine:
         return self._fail(late(self.attempts, self._deadline - self._start, cause), now)
 
     def _exhausted(self, now: float) -> Fail:
+        for candidate, full in self._full.items():
+            self._skip(candidate, full.reason, f"for {full.until - now:.1f} s more")
+            if not any(attempt.error for attempt in self.attempts):
+                msg = f"no turn in time ({full.reason}): the next one is in {full.until - now:.0f} s"
+                error = RateLimitError(msg, provider=candidate.provider, model=candidate.model, retry_after=full.until - now)
+                return self._fail(error, now)
         return self._fail(exhausted(self.attempts, self._last), now)
 
     def _fail(self, error: ProviderHubError, now: float) -> Fail:

@@ -383,6 +383,10 @@ class Health:
                         record.breaker.close()
                     self._update_degraded(key, record, 0.0)
 
+    def key_changes(self, provider: str) -> int:
+        """The number of times that the pauses of an instance were lifted, as after a change of its key."""
+        return self._forgiven.get(provider, 0)
+
     def _update_degraded(self, key: Key, record: _Record, now: float) -> None:
         if record.breaker.open_until is not None or record.paused_until > now or record.pause_for:
             self._degraded.add(key)

@@ -7,6 +7,7 @@ import math
 import attrs
 
 from providerhub._rules.health import Permit
+from providerhub._rules.pacing import Turn
 from providerhub._values import Attempt, Candidate
 from providerhub._values.errors import AttemptError, ProviderHubError
 from providerhub._values.value import Value
@@ -45,6 +46,17 @@ class Wait(Value):
     """
 
     seconds: float
+
+
+@attrs.frozen(eq=False, repr=False)
+class Queue(Value):
+    """Wait for a turn at any of some candidates, in the order of arrival, then report `turn`. It costs no attempt.
+
+    Args:
+        candidates: The candidates whose limits are reached, or which asked to be left alone for a time.
+    """
+
+    candidates: tuple[Candidate, ...]
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -92,7 +104,7 @@ class Fail(Value):
     error: ProviderHubError
 
 
-Order = Open | Pull | Wait | Cut | Renew | Drain | Done | Fail
+Order = Open | Pull | Wait | Queue | Cut | Renew | Drain | Done | Fail
 
 PULL, DRAIN, DONE = Pull(), Drain(), Done()
 
@@ -100,12 +112,13 @@ PULL, DRAIN, DONE = Pull(), Drain(), Done()
 class OpenAttempt:
     """An attempt under way. All times are seconds on the engine's clock; `started` counts from the start of the call."""
 
-    __slots__ = ("candidate", "first_token", "notes", "number", "permit", "share", "slow_at", "started", "waited")
+    __slots__ = ("candidate", "first_token", "notes", "number", "permit", "share", "slow_at", "started", "turn", "waited")
 
-    def __init__(self, number: int, candidate: Candidate, permit: Permit, started: float, waited: float) -> None:
+    def __init__(self, number: int, candidate: Candidate, permit: Permit, turn: Turn, *, started: float, waited: float) -> None:
         self.number = number
         self.candidate = candidate
         self.permit = permit
+        self.turn = turn
         self.started = started
         self.waited = waited
         self.first_token: float | None = None

@@ -45,6 +45,7 @@ class Candidate(Value):
         stream: Whether the model may be asked to stream; false only when it is known that it cannot.
         group: The number of the model in the request's sequence, from 0. Candidates of one group serve the same model, which
             the caller likes better than the models of later groups.
+        priority: The provider's priority in the settings; a higher one is tried first.
         slow: Whether a long silence before the answer is usual: a model that reasons, or a local server that loads its models.
     """
 
@@ -56,6 +57,7 @@ class Candidate(Value):
     prefill: bool = False
     stream: bool = True
     group: int = 0
+    priority: int = 0
     slow: bool = False
 
     def __str__(self) -> str:

@@ -20,10 +20,10 @@ from providerhub._values.errors import (
     ProviderTimeoutError,
 )
 from providerhub._values.provider import CallContext, Piece
+from providerhub._watchdog import WATCHDOG
 from providerhub.http._answer_timer import AnswerTimer
 from providerhub.http._connection import ActiveConnection
 from providerhub.http._response import READ_SIZE, Response
-from providerhub._watchdog import WATCHDOG
 
 _log = logging.getLogger("providerhub")
 

@@ -16,6 +16,7 @@ from providerhub._rules.status import error_from_status
 from providerhub._values import ProviderConfig
 from providerhub._values.errors import EXCERPT_LIMIT, InvalidRequestError, ProtocolError, ProviderError
 from providerhub._values.provider import CallContext
+from providerhub._watchdog import WATCHDOG
 from providerhub.http._answer import BODY_LIMIT, ERROR_BODY_LIMIT, Answer
 from providerhub.http._answer_timer import AnswerTimer, first_timeout
 from providerhub.http._connection import ActiveConnection, set_active
@@ -29,7 +30,6 @@ from providerhub.http._endpoint import (
     shown,
 )
 from providerhub.http._transport import Transport
-from providerhub._watchdog import WATCHDOG
 
 _Sent = tuple[str, str, dict[str, str], bytes | None]
 """A request: method, path, headers and body."""
