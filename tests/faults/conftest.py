@@ -493,7 +493,7 @@ class Row:
 
 def _lax(timeout):
     """Phases in which the good provider answers also on a machine that others load; what never comes in them does not care."""
-    short = {name: value for name, value in attrs.asdict(timeout).items() if value < 1}
+    short = {name: value for name, value in attrs.asdict(timeout).items() if value is not None and value < 1}
     return attrs.evolve(timeout, **{name: 4 * value for name, value in short.items()})
 
 
