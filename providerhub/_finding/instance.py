@@ -14,10 +14,10 @@ from collections.abc import Callable
 from providerhub._finding.jobs import Task
 from providerhub._finding.listing import ModelList
 from providerhub._finding.objects import ProviderObjects
-from providerhub._settings.secrets import EnvironmentKey
-from providerhub._settings.settings import resolve, variable
+from providerhub._settings.limits import refined
+from providerhub._settings.settings import instruction, resolve, variable_in_use
 from providerhub._values import ProviderConfig, Secret
-from providerhub._values.capabilities import ModelInfo, ProviderInfo, Setting
+from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.provider import Provider
 
@@ -42,6 +42,7 @@ class Instance:
         info: The declaration of the plugin.
         provider: The object that the application registered; `None` for the objects of the plugin's factory.
         on_models: Called when the service has listed other models.
+        flaw: A mistake in the user's configuration; empty without one.
     """
 
     def __init__(
@@ -50,15 +51,18 @@ class Instance:
         info: ProviderInfo,
         provider: Provider | None = None,
         on_models: Callable[[], object] = _nothing,
+        flaw: str = "",
     ) -> None:
         self.name = config.name
         self.info = info
+        self.flaw = flaw
+        """A mistake in the user's configuration that makes every use an error; empty without one."""
         self._user_config = config
         self._registered = provider
         self._renewing = threading.Lock()
         self.config, self.missing = resolve(config, info, os.environ)
         self._objects = ProviderObjects(self.config, info)
-        self._declared: tuple[ModelInfo, ...] = (*info.models, *_models(config))
+        self._declared: tuple[ModelInfo, ...] = refined((*info.models, *_models(config)), config)
         self.list = ModelList(info, lambda: self.config, on_models)
         """The models that the service lists. Its methods work for every provider; only one that `can_list` is asked."""
         self._renewal: Task | None = None
@@ -67,7 +71,7 @@ class Instance:
     @property
     def models(self) -> tuple[ModelInfo, ...]:
         """The models that the plugin and the user name, and those that the service has listed."""
-        return (*self._declared, *self.list.models)
+        return (*self._declared, *refined(self.list.models, self.config))
 
     @property
     def can_list(self) -> bool:
@@ -96,16 +100,12 @@ class Instance:
     @property
     def variables(self) -> tuple[str, ...]:
         """The environment variables that set the missing settings."""
-        return tuple(map(self._variable, self.missing))
+        return tuple(variable_in_use(setting, self._user_config, self.info.name) for setting in self.missing)
 
     @property
     def reason(self) -> str:
         """The settings that the instance needs before it can be used, as an instruction; empty when none is missing."""
-        if not self.missing:
-            return ""
-        names = [f"{s.name} (environment variable {self._variable(s)})" for s in self.missing]
-        others = {f", or another {s.required_unless}" for s in self.missing if s.required_unless}
-        return f"set {' and '.join(names)}{''.join(sorted(others))}"
+        return instruction(self._user_config, self.config, self.info.name, self.missing)
 
     def provider(self, loop: object | None = None) -> Provider:
         """The provider object; the first call makes it, which may import the plugin, read a key and so take long.
@@ -183,13 +183,6 @@ class Instance:
         """`close`, awaiting the `aclose()` of the running loop's object where it has one."""
         self.list.close()
         await self._objects.aclose()
-
-    def _variable(self, setting: Setting) -> str:
-        """The variable that the settings file names for a setting, else the setting's own."""
-        configured = self._user_config.get(setting.name)
-        if isinstance(configured, Secret) and isinstance(configured.source, EnvironmentKey):
-            return configured.source.name
-        return variable(setting, self.name, self.info.name)
 
     def _is_readable(self, key: Secret | None) -> bool:
         return key is not None and key.source is not None and time.monotonic() - self._renewed_at >= KEY_AGE

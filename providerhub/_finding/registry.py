@@ -10,7 +10,9 @@ import attrs
 from providerhub._finding.discovery import PluginRecord, Plugins
 from providerhub._finding.index import Index, Match, Target
 from providerhub._finding.instance import Instance
-from providerhub._settings.settings import Settings
+from providerhub._settings.limits import refined_one
+from providerhub._settings.options import option_flaw
+from providerhub._settings.settings import Settings, configured
 from providerhub._values import ProviderConfig
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.errors import AmbiguousProviderError, ConfigurationError
@@ -60,15 +62,27 @@ class Registry:
         return tuple(sorted({*self._instances, *self._settings.providers, *self.plugins.names}))
 
     def instance(self, name: str) -> Instance | None:
-        """An instance by name; `None` when its plugin is not ready. Raises as `record`."""
+        """An instance by name; `None` when its plugin is not ready.
+
+        Raises:
+            ConfigurationError: The settings name a plugin that is not installed, or an option that it does not declare.
+        """
+        found = self.instance_with_flaw(name)
+        if found is not None and found.flaw:
+            raise ConfigurationError(found.flaw)
+        return found
+
+    def instance_with_flaw(self, name: str) -> Instance | None:
+        """`instance`, also one with options that the plugin does not declare. Raises as `record`."""
         found = self._instances.get(name)
         if found is None:
-            config = self._settings.providers.get(name) or ProviderConfig()
             record = self.record(name)
             if record.info is None or record.state != "ready":
                 return None
+            config, origins = configured(self._settings, name), self._settings.origins
             # Of two threads both take the first one's instance: each instance closes its own objects.
-            made = Instance(attrs.evolve(config, name=name), record.info, on_models=self._reset_index)
+            flaw = option_flaw(config, record.info, origins)
+            made = Instance(config, record.info, on_models=self._reset_index, flaw=flaw)
             found = self._instances.setdefault(name, made)
         return found
 
@@ -151,7 +165,7 @@ class Registry:
             return ()
         found = Index([(instance.name, instance.models)]).find(target.model)
         if not found and not instance.declares_models:
-            return (Match(instance.name, ModelInfo(target.model), target.model, "any"),)
+            return (Match(instance.name, refined_one(ModelInfo(target.model), instance.config), target.model, "any"),)
         return found
 
     def _current_index(self) -> Index:

@@ -10,6 +10,7 @@ import attrs
 from providerhub._finding.discovery import PluginRecord
 from providerhub._finding.instance import Instance
 from providerhub._finding.registry import Registry
+from providerhub._settings.address import flaws
 from providerhub._values import ProviderConfig
 from providerhub._values.capabilities import ModelInfo, Setting
 from providerhub._values.errors import ConfigurationError
@@ -64,7 +65,7 @@ def views(registry: Registry) -> tuple[InstanceView, ...]:
 
 def _view(registry: Registry, name: str) -> InstanceView:
     try:
-        instance = registry.instance(name)
+        instance = registry.instance_with_flaw(name)
         record = registry.record(name) if instance is None or not instance.is_object else None
     except ConfigurationError as error:
         return InstanceView(name=name, plugin=registry.plugin_of(name), state="not installed", reason=str(error))
@@ -112,7 +113,7 @@ def _of_plugin(name: str, record: PluginRecord | None) -> InstanceView:
 def _state(instance: Instance) -> tuple[str, str]:
     if instance.missing:
         return "not configured", instance.reason
-    flaw = _flaw(instance.config)
+    flaw = instance.flaw or _flaw(instance.config)
     return ("misconfigured", flaw) if flaw else ("ready", "")
 
 
@@ -120,6 +121,8 @@ def _flaw(config: ProviderConfig) -> str:
     """The flaw of a configuration that shows without its provider; empty when there is none."""
     if config.url is not None and (wrong := _flaw_of_address(config.url)):
         return f"the url {wrong}"
+    for name, wrong in flaws(config):
+        return f"{name} {wrong}"
     for scheme, address in config.proxies.items():
         if wrong := _flaw_of_address(address):
             return f"the proxy for {scheme} {wrong}"

@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from providerhub._settings.secrets import COMMAND_SECONDS, CommandKey, EnvironmentKey, KeyringKey
+import attrs
+
+from providerhub._settings.address import flaws, proxy_flaws
+from providerhub._settings.secrets import COMMAND_SECONDS, CommandKey, EnvironmentKey, FileKey, KeyringKey
 from providerhub._settings.table import ANY_NAME, KEYS, KINDS, Key, below
 from providerhub._settings.toml_lines import Path, locate
 from providerhub._values import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout
@@ -26,7 +29,7 @@ VARIABLE = "PROVIDERHUB_CONFIG"
 SIZE_LIMIT = 1024 * 1024
 """Bytes; a longer file is not read."""
 
-_SOURCES = ("env", "command", "keyring")
+_SOURCES = ("env", "file", "command", "keyring")
 """The keys of a table that stands for an API key. Such a table has exactly one of them."""
 
 
@@ -184,7 +187,7 @@ class _Reading:
         readers: dict[str, Callable[[Any], Any]] = {
             "timeout": lambda value: self._timeout(("timeout",), value),
             "ca_bundle": self._beside,
-            "proxies": lambda value: self._checked(("proxies",), "proxies", value),
+            "proxies": self._proxies,
             "retry": lambda value: RetryPolicy(**self._checked(("retry",), "retry", value)),
             "breaker": lambda value: BreakerRules(**self._checked(("breaker",), "breaker", value)),
             "budget": lambda value: BudgetRules(**self._checked(("budget",), "budget", value)),
@@ -283,7 +286,25 @@ class _Reading:
         }
         sound = self._checked(path, "providers.*", entries)
         values = {name: readers[name]((*path, name), value) if name in readers else value for name, value in sound.items()}
-        return ProviderConfig(name=str(path[1]), origin=self._path, **values)
+        return self._without_flaws(path, ProviderConfig(name=str(path[1]), origin=self._path, **values))
+
+    def _without_flaws(self, path: Path, config: ProviderConfig) -> ProviderConfig:
+        """Turn each flaw of a configuration into a problem, and leave the value out."""
+        for name, flaw in tuple(flaws(config)):
+            field, _, part = name.partition(".")
+            here: Path = (*path, *filter(None, (field, part)))
+            self._problem(here, f"{_dotted(here)} {flaw}")
+            rest: Any = {key: value for key, value in config.proxies.items() if key != part} if part else None
+            config = attrs.evolve(config, **{field: rest})
+        return config
+
+    def _proxies(self, proxies: dict[str, Any]) -> dict[str, Any]:
+        """Check the proxies for all providers."""
+        proxies = self._checked(("proxies",), "proxies", proxies)
+        wrong = dict(proxy_flaws(proxies))
+        for name, flaw in wrong.items():
+            self._problem(("proxies", name), f"proxies.{name} {flaw}")
+        return {name: address for name, address in proxies.items() if name not in wrong}
 
     def _beside(self, path: str) -> str:
         """Make a path absolute. A relative one starts in the file's folder, never in the working directory."""
@@ -315,7 +336,9 @@ class _Reading:
     def _options(self, path: Path, table: dict[str, Any]) -> dict[str, Any]:
         options = {}
         for name, value in table.items():
-            is_source = isinstance(value, dict) and any(key in value for key in _SOURCES)
+            # A table with `file` and more may be the plugin's own.
+            named = {source for source in _SOURCES if isinstance(value, dict) and source in value}
+            is_source = bool(named) and (named != {"file"} or len(value) == 1)
             options[name] = self._source((*path, name), value) if is_source else value
         return options
 
@@ -349,6 +372,8 @@ class _Reading:
             return None
         if "env" in sound:
             return Secret.later(EnvironmentKey(sound["env"]))
+        if "file" in sound:
+            return Secret.later(FileKey(self._beside(sound["file"]), f"{self._path}:{self._lines.get((*path, 'file'), 1)}"))
         if "command" in sound:
             return Secret.later(CommandKey(tuple(sound["command"]), sound.get("timeout", COMMAND_SECONDS)))
         return Secret.later(KeyringKey(sound["keyring"], sound.get("username")))

@@ -1,4 +1,4 @@
-"""The sources of a key: an environment variable, a command, the system's keyring.
+"""The sources of a key: an environment variable, a file, a command, the system's keyring.
 
 No error may show a key, not even in the local variables of its traceback. So the errors here are raised in frames that do not
 hold the key any more, and outside of `except` blocks, so that no exception with a key becomes their context.
@@ -14,6 +14,18 @@ from providerhub._values.errors import ConfigurationError
 
 COMMAND_SECONDS = 10.0
 """The default timeout of a command that prints a key."""
+
+_FILE_LIMIT = 65536
+"""Bytes; a longer file is no key."""
+
+
+def is_quoted(text: object) -> bool:
+    """Whether a text begins and ends with the same quotation mark.
+
+    Args:
+        text: The value; anything but a text is not quoted.
+    """
+    return isinstance(text, str) and len(text.strip()) > 1 and text.strip()[0] == text.strip()[-1] and text.strip()[0] in "\"'"
 
 
 class _Source:
@@ -56,6 +68,42 @@ class EnvironmentKey(_Source):
 
     def __str__(self) -> str:
         return f"environment variable {self.name}"
+
+
+class FileKey(_Source):
+    """A key in a file of its own, such as a secret that a container gets.
+
+    Args:
+        path: The path of the file.
+        named_at: The place of the path in the settings, `"file:line"`, for messages; empty for none.
+    """
+
+    __slots__ = ("named_at", "path")
+
+    def __init__(self, path: str, named_at: str = "") -> None:
+        self.path = path
+        self.named_at = named_at
+
+    def read(self) -> str:
+        """Return the text of the file, without the line breaks at its end.
+
+        Raises:
+            ConfigurationError: The file is missing, unreadable, too large or empty, or holds no UTF-8 text.
+        """
+        failure, key = _from_file(self.path)
+        if not failure:
+            return key
+        del key
+        where = f"{self.named_at}: " if self.named_at else ""
+        msg = f"{where}the key file {self.path} {failure}"
+        raise ConfigurationError(msg)
+
+    def flaw(self) -> str:
+        """Return the reason why the file gives no key; empty when it gives one."""
+        return _from_file(self.path)[0]
+
+    def __str__(self) -> str:
+        return f"file {self.path}"
 
 
 class CommandKey(_Source):
@@ -121,6 +169,23 @@ class KeyringKey(_Source):
         return f"keyring, service {self.service!r}" + (f", user {self.username!r}" if self.username else "")
 
 
+def _from_file(path: str) -> tuple[str, str]:
+    """Return an error message, empty on success, and the content of a file."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_FILE_LIMIT + 1)
+        key = content.decode("utf-8-sig").rstrip("\r\n")
+    except OSError as error:
+        return f"cannot be read ({error.strerror or type(error).__name__}); correct the path, or its permissions", ""
+    except UnicodeDecodeError:
+        return "holds no UTF-8 text; is it the right file?", ""
+    if len(content) > _FILE_LIMIT:
+        return f"is larger than {_FILE_LIMIT} bytes; is it the right file?", ""
+    if is_quoted(key):
+        return "holds quotation marks around the key, which would be sent with it; remove them", ""
+    return ("", key) if key.strip() else ("is empty; write the key into it", "")
+
+
 def _first_line(command: tuple[str, ...], timeout: float) -> tuple[str, str]:
     """Return an error message, empty on success, and the first line that the command printed."""
     import subprocess  # slow to import, and needed for a command only
@@ -144,11 +209,13 @@ def _first_line(command: tuple[str, ...], timeout: float) -> tuple[str, str]:
             raise
     if child.returncode:
         return f"ended with exit status {child.returncode}", ""
-    key = printed.partition(b"\n")[0].strip()
     try:
-        return ("", key.decode()) if key else ("printed an empty first line", "")
+        key = printed.partition(b"\n")[0].strip().decode()
     except UnicodeDecodeError:
         return "printed what is not UTF-8 text", ""
+    if is_quoted(key):
+        return "printed the key in quotation marks, which would be sent with it", ""
+    return ("", key) if key else ("printed an empty first line", "")
 
 
 def _from_keyring(service: str, username: str | None) -> tuple[str, str]:

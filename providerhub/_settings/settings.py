@@ -8,8 +8,10 @@ from typing import Any, Self, TypeVar
 
 import attrs
 
+from providerhub._settings.address import flaws, proxy_flaws
+from providerhub._settings.environment import with_environment
 from providerhub._settings.file import VARIABLE, circle_of, read, settings_path
-from providerhub._settings.secrets import EnvironmentKey
+from providerhub._settings.secrets import EnvironmentKey, is_quoted
 from providerhub._settings.table import ON_INTERRUPT, STRATEGIES
 from providerhub._values import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout
 from providerhub._values.capabilities import ProviderInfo, Setting
@@ -18,7 +20,17 @@ from providerhub._values.config import PROXIES
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.value import Value
 
-__all__ = ["ON_INTERRUPT", "STRATEGIES", "Settings", "apply_environment", "resolve", "variable"]
+__all__ = [
+    "ON_INTERRUPT",
+    "STRATEGIES",
+    "Settings",
+    "apply_environment",
+    "configured",
+    "instruction",
+    "resolve",
+    "variable",
+    "variable_in_use",
+]
 
 
 _Settings = TypeVar("_Settings", bound="Settings")
@@ -145,6 +157,11 @@ class Settings(Value):
     def __attrs_post_init__(self) -> None:
         for name, check in _FIELDS.items():
             check.check(getattr(self, name), name, ConfigurationError)
+        wrong = [(f"proxies.{name}", f"proxies.{name} {flaw}") for name, flaw in proxy_flaws(self.proxies)]
+        for name, config in self.providers.items():
+            wrong += [(f"providers.{name}.{field}", f"provider {name!r}: {field} {flaw}") for field, flaw in flaws(config)]
+        for name, message in wrong:
+            raise ConfigurationError(f"{self.origins[name]}: {message}" if name in self.origins else message)
 
     def __getstate__(self) -> dict[str, Any]:
         # The environment outranks these two defaults. A pickle must not turn them into values that were given.
@@ -284,6 +301,21 @@ def variable(setting: Setting, instance: str, plugin: str) -> str:
     return f"PROVIDERHUB_{middle.upper()}"
 
 
+def configured(settings: Settings, name: str) -> ProviderConfig:
+    """Return the user's configuration of an instance, completed by the settings for all providers.
+
+    Args:
+        settings: The settings of the hub.
+        name: The name of the instance, which the settings need not hold.
+    """
+    config = settings.providers.get(name) or ProviderConfig()
+    trusted = settings.trust_env if config.trust_env is None else config.trust_env
+    return attrs.evolve(
+        config, name=name, trust_env=trusted,
+        proxies=config.proxies or settings.proxies, ca_bundle=config.ca_bundle or settings.ca_bundle,
+    )  # fmt: skip
+
+
 def resolve(config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, str]) -> tuple[ProviderConfig, tuple[Setting, ...]]:
     """Give every declared setting its value.
 
@@ -293,14 +325,61 @@ def resolve(config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, st
         environ: Environment variables by name, such as `os.environ`.
 
     Returns:
-        The configuration that `create` gets, and the required settings without a value.
+        The configuration that `create` gets, and the settings that the user still has to set: the required ones without a value,
+        those that name a variable that is not set, and those with a value in quotation marks.
     """
+    unset = [name for name, value in _given(config).items() if _is_variable(value) and not environ.get(value.source.name)]
     config = _settled(config, environ)
     values = {s.name: _value(s, config, info, environ) for s in info.all_settings}
-    missing = tuple(s for s in info.all_settings if not values[s.name] and _required(s, info, values))
+    missing = [s for s in info.all_settings if s.name in unset or (not values[s.name] and _required(s, info, values))]
+    missing += [Setting(name, secret=True) for name in unset if name not in values]
+    missing += [s for s in info.all_settings if s not in missing and is_quoted(_text(values[s.name]))]
     options = {**config.options, **{k: v for k, v in values.items() if k not in {"url", "api_key"} and v is not None}}
     own = {name: values[name] for name in ("url", "api_key") if values.get(name) is not None}
-    return attrs.evolve(config, options=options, **own), missing
+    return with_environment(attrs.evolve(config, options=options, **own)), tuple(missing)
+
+
+def variable_in_use(setting: Setting, config: ProviderConfig, plugin: str) -> str:
+    """Name the environment variable that sets a setting: the one that the user's settings name, else its own.
+
+    Args:
+        setting: A setting of the instance.
+        config: The user's configuration of the instance.
+        plugin: The plugin's name.
+    """
+    given = config.get(setting.name)
+    return str(given.source.name) if _is_variable(given) else variable(setting, config.name, plugin)
+
+
+def instruction(config: ProviderConfig, completed: ProviderConfig, plugin: str, missing: Collection[Setting]) -> str:
+    """Say what the user has to set before an instance can be used.
+
+    Args:
+        config: The user's configuration of the instance.
+        completed: The configuration that `resolve` returned.
+        plugin: The plugin's name.
+        missing: The settings that `resolve` returned.
+
+    Returns:
+        An instruction; empty without missing settings.
+    """
+    quoted = [s for s in missing if is_quoted(_text(completed.get(s.name)))]
+    parts = [f"{variable_in_use(s, config, plugin)} is in quotation marks: write it without them" for s in quoted]
+    unset = [s for s in missing if s not in quoted]
+    if unset:
+        names = [f"{s.name} (environment variable {variable_in_use(s, config, plugin)})" for s in unset]
+        others = {f", or another {s.required_unless}" for s in unset if s.required_unless and config.get(s.name) is None}
+        parts.append(f"set {' and '.join(names)}{''.join(sorted(others))}")
+    return "; ".join(parts)
+
+
+def _given(config: ProviderConfig) -> dict[str, Any]:
+    return {"api_key": config.api_key, **config.options}
+
+
+def _text(value: object) -> object:
+    """Return the text of a secret that needs no reading; any other value as it is."""
+    return value.reveal() if isinstance(value, Secret) and value.source is None else value
 
 
 def _required(setting: Setting, info: ProviderInfo, values: Mapping[str, Any]) -> bool:

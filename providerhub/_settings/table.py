@@ -176,11 +176,13 @@ KEYS = (
     Key("providers.*.url", "text", "", "The service's address.", "as the plugin declares, else PROVIDERHUB_<NAME>_URL"),
     Key(
         "providers.*.api_key", "key", "",
-        'The key: `{ env = "VARIABLE" }`, `{ command = ["pass", "show", "acme"] }`, `{ keyring = "SERVICE", username = "USER" }`,'
+        'The key: `{ env = "VARIABLE" }`, `{ file = "PATH" }`, `{ command = ["pass", "show", "acme"] }`,'
+        ' `{ keyring = "SERVICE", username = "USER" }`,'
         " or a text, if only you can read the file.",
         "as the plugin declares, else PROVIDERHUB_<NAME>_API_KEY",
     ),
     Key("providers.*.api_key.env", "text", "", "The environment variable that holds the key."),
+    Key("providers.*.api_key.file", "text", "", "A file that holds the key; relative to this file's folder."),
     Key("providers.*.api_key.command", "command", "", "A program and its arguments; the first line that it prints is the key."),
     Key("providers.*.api_key.timeout", "seconds", "10", "Seconds that the command may take."),
     Key("providers.*.api_key.keyring", "text", "", "The service's name in the system's keyring. It needs the extra `keyring`."),

@@ -170,6 +170,8 @@ class ProviderInfo(Value):
         api_version: The major version of the plugin interface for which the plugin is written. Default 1.
         description: One line for people.
         slow_start: Whether the first call of a model may take minutes, as at a local server that loads its models. Default false.
+        any_option: Whether the provider takes options that `settings` does not declare. Default false: where `settings` has an
+            entry, another option is an error.
     """
 
     name: str = attrs.field(validator=PROVIDER_NAME)
@@ -181,6 +183,7 @@ class ProviderInfo(Value):
     api_version: int = attrs.field(default=API_VERSION, validator=WHOLE)
     description: str = ""
     slow_start: bool = attrs.field(default=False, validator=FLAG)
+    any_option: bool = attrs.field(default=False, validator=FLAG)
 
     @property
     def all_settings(self) -> tuple[Setting, ...]:

@@ -23,7 +23,7 @@ from providerhub._settings.settings import apply_environment, variable
 from providerhub.cli import _screen as screen
 from providerhub.cli._findings import Finding
 from providerhub.cli._imports import Import
-from providerhub.cli._settings import environment_problems, is_optional, problems
+from providerhub.cli._settings import declared_only, environment_problems, is_optional, problems
 
 
 def configuration() -> tuple[str | None, Settings, list[Finding]]:
@@ -47,7 +47,7 @@ def configuration() -> tuple[str | None, Settings, list[Finding]]:
     environ = {name: value for name, value in os.environ.items() if not any(text.startswith(f"{name} ") for text in wrong)}
     origins = {name: f"{file.path}:{line}" for name, line in file.lines.items()}
     settings, _ = apply_environment(Settings(**file.values, origins=origins), environ, ())
-    return path, _installed_only(settings), found
+    return path, _installed_only(declared_only(settings, file)), found
 
 
 def _installed_only(settings: Settings) -> Settings:

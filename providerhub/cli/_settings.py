@@ -7,11 +7,14 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import attrs
 import click
 
-from providerhub import ConfigurationError, Hub, Settings
+from providerhub import ConfigurationError, Hub, ProviderConfig, ProviderInfo, Secret, Settings
 from providerhub._finding.discovery import Plugins
 from providerhub._settings.file import SettingsFile, read, settings_path
+from providerhub._settings.options import undeclared
+from providerhub._settings.secrets import FileKey
 from providerhub._settings.table import KEYS
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
@@ -76,7 +79,7 @@ def is_optional() -> bool:
 def problems(file: SettingsFile) -> list[str]:
     """The mistakes in a file, one line each with file and line; plugins that are not installed are mistakes too."""
     found = [(problem.line or 0, file.where(problem)) for problem in file.problems]
-    return [text for _, text in sorted([*found, *_uninstalled(file)])]
+    return [text for _, text in sorted([*found, *_uninstalled(file), *_undeclared(file), *_unreadable(file)])]
 
 
 def environment_problems() -> list[str]:
@@ -108,6 +111,51 @@ def _uninstalled(file: SettingsFile) -> Iterator[tuple[int, str]]:
             near = difflib.get_close_matches(wanted, installed, n=1)
             rest = f"did you mean {near[0]!r}?" if near else f"installed plugins: {', '.join(installed) or 'none'}"
             yield line, f"{file.path}:{line}: {name} names the plugin {wanted!r}, which is not installed; {rest}"
+
+
+def _undeclared(file: SettingsFile) -> Iterator[tuple[int, str]]:
+    """Options that the plugins do not declare."""
+    for name, config, info in _declarations(file):
+        for option, text in undeclared(config, info).items():
+            line = file.lines.get(f"providers.{name}.options.{option}", 1)
+            yield line, f"{file.path}:{line}: {text}"
+
+
+def declared_only(settings: Settings, file: SettingsFile) -> Settings:
+    """The settings without the options that plugins do not declare; `problems` reports those."""
+    providers = dict(settings.providers)
+    for name, config, info in _declarations(file):
+        wrong = undeclared(config, info)
+        kept = {option: value for option, value in config.options.items() if option not in wrong}
+        providers[name] = attrs.evolve(config, options=kept)
+    return attrs.evolve(settings, providers=providers)
+
+
+def _declarations(file: SettingsFile) -> Iterator[tuple[str, ProviderConfig, ProviderInfo]]:
+    """Each provider that has options, with its plugin's declaration."""
+    configured = {name: config for name, config in (file.values.get("providers") or {}).items() if config.options}
+    if not configured:
+        return
+    try:
+        plugins = Plugins(Settings(autoload=True, block=()))
+    except Exception:  # the command `doctor` reports a broken distribution
+        return
+    for name, config in configured.items():
+        plugin = config.plugin or name
+        info = plugins.load(plugin).info if plugins.peek(plugin) is not None else None
+        if info is not None:
+            yield name, config, info
+
+
+def _unreadable(file: SettingsFile) -> Iterator[tuple[int, str]]:
+    """Files that should hold a key, and do not."""
+    for name, config in (file.values.get("providers") or {}).items():
+        for field, value in {"api_key": config.api_key, **config.options}.items():
+            source = value.source if isinstance(value, Secret) else None
+            if isinstance(source, FileKey) and (flaw := source.flaw()):
+                start = f"providers.{name}.{field}"
+                line = file.lines.get(f"{start}.file", file.lines.get(start, 1))
+                yield line, f"{file.path}:{line}: {source} {flaw}"
 
 
 def _named_plugins(file: SettingsFile) -> Iterator[tuple[str, str]]:

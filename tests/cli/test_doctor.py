@@ -295,9 +295,9 @@ def test_unreadable_keys_and_undeclared_options(site, file):
         """
     report = site.doctor(PROVIDERHUB_CONFIG=file(textwrap.dedent(text)))
     assert "which is not installed" in _only(report, "a", "error")["text"]
-    assert [finding["fix"] for finding in _about(report, "a", "warning")] == [
-        "did you mean region?",
-        "it declares region, api_key",
+    assert [finding["text"].partition(": ")[2] for finding in _about(report, "settings", "error")] == [
+        "provider 'a': the plugin 'fine' has no option 'else'; its options are region",
+        "provider 'a': the plugin 'fine' has no option 'regoin'; did you mean 'region'?",
     ]
     assert _only(report, "b", "warning")["fix"] == "set NOT_SET_ANYWHERE"
     assert "NOT_SET_ANYWHERE" in _only(report, "b", "note")["fix"]

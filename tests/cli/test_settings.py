@@ -136,7 +136,8 @@ def test_a_user_without_a_home_has_no_usual_path(cli, monkeypatch):
 
 
 def test_check_of_a_right_file(cli, file):
-    path = file(FULL.replace('"lockchat"]', '"lockchat"]\nblock = []'))
+    lines = FULL.replace('"lockchat"]', '"lockchat"]\nblock = []').splitlines(keepends=True)
+    path = file("".join(line for line in lines if not line.startswith("options")))
     result = cli("settings", "check")
     assert (result.exit_code, result.output) == (0, f"{path}: ok\n")
 

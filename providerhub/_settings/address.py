@@ -1,0 +1,109 @@
+"""Mistakes in addresses and keys that show without a connection.
+
+The functions return a text, and never the value: it may hold a key or a password.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from providerhub._settings.secrets import is_quoted
+from providerhub._values import ProviderConfig
+
+_TARGETS = ("http", "https", "all")
+"""The schemes for which a proxy may be named; also "https://host" for one host alone."""
+
+_PROXIES = ("http", "https", "socks5", "socks5h", "socks4", "socks4a")
+"""The schemes of proxies."""
+
+QUOTED = "is in quotation marks, which would be sent with it; write it without them (`docker --env-file` keeps them)"
+
+
+def flaws(config: ProviderConfig) -> Iterator[tuple[str, str]]:
+    """Find mistakes in the values of a configuration. Nothing is read or connected for that.
+
+    Args:
+        config: The configuration, as the user gave it or completed.
+
+    Yields:
+        The dotted name of a field, and the text that follows it in a message.
+    """
+    if config.api_key is not None and config.api_key.source is None and is_quoted(config.api_key.reveal()):
+        yield "api_key", QUOTED
+    if config.url and (flaw := _flaw_of_url(config.url)):
+        yield "url", flaw
+    if config.client_key and not config.client_cert:
+        yield "client_key", "is of no use without client_cert; set client_cert too"
+    for name, flaw in proxy_flaws(config.proxies):
+        yield f"proxies.{name}", flaw
+
+
+def proxy_flaws(proxies: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Find mistakes in proxies.
+
+    Args:
+        proxies: The address of the proxy for each scheme.
+
+    Yields:
+        The scheme, and the text that follows it in a message.
+    """
+    for target, address in proxies.items():
+        scheme = target.partition("://")[0]
+        if scheme not in _TARGETS:
+            yield target, f"names no scheme of a service{_near(scheme, _TARGETS)}"
+        elif flaw := _flaw_of_proxy(address):
+            yield target, flaw
+
+
+def endpoint_flaw(url: str, path: str) -> str:
+    """Tell that an address is a whole endpoint: it ends with the path that a provider appends to it.
+
+    Args:
+        url: The address in the configuration.
+        path: The path that the provider appends, such as `/v1/chat/completions`.
+
+    Returns:
+        The text that follows the name of the setting in a message; empty for a base address.
+    """
+    from urllib.parse import urlsplit  # slow to import; a provider's transport has done so
+
+    whole = urlsplit(url).path.rstrip("/")
+    ending = path.rstrip("/").removeprefix("/v1") or path
+    if not ending.strip("/") or not whole.endswith(ending):
+        return ""
+    return f"ends with {ending}, which the provider appends itself; remove {ending} from its end"
+
+
+def _flaw_of_url(url: str) -> str:
+    if is_quoted(url):
+        return QUOTED
+    if "#" in url:
+        return "holds a #, and the part behind it would not be sent; remove that part"
+    return ""
+
+
+def _flaw_of_proxy(address: str) -> str:
+    if is_quoted(address):
+        return QUOTED
+    scheme, mark, _ = address.partition("://")
+    if not mark:
+        return ""  # an address without a scheme is that of an HTTP proxy
+    if scheme.lower() not in _PROXIES:
+        return f"has an unknown scheme{_near(scheme, _PROXIES)}"
+    if scheme.lower().startswith("socks") and not _has_socks():
+        return "is a SOCKS proxy, which needs: pip install pysocks; HTTP proxies (http://host:port) need nothing more"
+    return ""
+
+
+def _has_socks() -> bool:
+    from importlib.util import find_spec  # only SOCKS proxies need it
+
+    return find_spec("socks") is not None
+
+
+def _near(name: str, known: tuple[str, ...]) -> str:
+    """Return a hint: the most similar name, else all of them. The name itself is not shown: it may be part of a password."""
+    import difflib  # needed for an error message only
+
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; the known ones are {', '.join(known)}"

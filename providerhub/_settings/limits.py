@@ -1,0 +1,143 @@
+"""The values in force for one model of one instance: the user's values over the plugin's declaration and the service's list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import attrs
+
+from providerhub._values import ModelInfo, ProviderConfig, Timeout
+
+
+class Limits(NamedTuple):
+    """The limits of one model of one instance. A limit of the provider and one of the model both hold.
+
+    Args:
+        provider: The limits of the instance, for all its models together: `concurrency`, `rpm`, `tpm`.
+        model: The limits of the model alone.
+        when_full: `"elsewhere"`, `"wait"`, or `None` when neither the model nor the provider sets it.
+    """
+
+    provider: tuple[int | None, float | None, float | None]
+    model: tuple[int | None, float | None, float | None]
+    when_full: str | None
+
+    @property
+    def any(self) -> bool:
+        """Whether any limit is set."""
+        return any(value is not None for value in (*self.provider, *self.model))
+
+
+def limits_of(config: ProviderConfig, model: ModelInfo) -> Limits:
+    """Return the limits of a model.
+
+    Args:
+        config: The configuration of the instance.
+        model: The model's entry, after `refined`.
+    """
+    return Limits(
+        (config.concurrency, config.rpm, config.tpm),
+        (model.concurrency, model.rpm, model.tpm),
+        model.when_full or config.when_full,
+    )
+
+
+def headers_of(config: ProviderConfig, model: ModelInfo) -> dict[str, str]:
+    """Return the headers to send for a model. A header of the model replaces the provider's one, in any case of its letters.
+
+    Args:
+        config: The configuration of the instance.
+        model: The model's entry, after `refined`.
+    """
+    own = {name.lower() for name in model.headers}
+    return {**{name: text for name, text in config.headers.items() if name.lower() not in own}, **model.headers}
+
+
+def timeout_of(general: Timeout, config: ProviderConfig, model: ModelInfo, call: Timeout | None = None) -> Timeout:
+    """Return the timeouts of an attempt, phase by phase: the call's value, else the model's, the provider's, the general one.
+
+    Args:
+        general: The `timeout` of the settings.
+        config: The configuration of the instance.
+        model: The model's entry, after `refined`.
+        call: The timeouts that the caller gave for this call; `None`, the default, for none.
+    """
+    own = [timeout for timeout in (config.timeout, model.timeout, call) if timeout is not None]
+    return attrs.evolve(general, **{name: value for timeout in own for name, value in given(timeout).items()}) if own else general
+
+
+def given(timeout: Timeout) -> dict[str, Any]:
+    """Return the phases that a caller gave. A phase with its default value was not given.
+
+    Args:
+        timeout: The timeouts.
+    """
+    # By identity: a caller who gives a number that equals the default has another object.
+    values = ((field, getattr(timeout, field.name)) for field in attrs.fields(Timeout))
+    return {field.name: value for field, value in values if value is not field.default}
+
+
+def refined(models: Iterable[ModelInfo], config: ProviderConfig) -> tuple[ModelInfo, ...]:
+    """Apply the user's values to the models of an instance.
+
+    Args:
+        models: The models that the plugin declares, the settings add and the service lists.
+        config: The configuration of the instance: `models` and `model` hold the user's values.
+
+    Returns:
+        One entry for each name. An entry of `config.model` that a declared prefix covers has an entry of its own.
+    """
+    own = {model.name: model for model in config.models}
+    if not own and not config.model:
+        return tuple(models)
+    found: dict[str, ModelInfo] = {}
+    for model in models:
+        if model.name not in found:
+            found[model.name] = merged(model, own[model.name]) if model.name in own else model
+    for name in config.model:
+        prefixes = [entry for entry in found.values() if entry.name != name and covers(entry, name)]
+        if name not in found and prefixes:
+            found[name] = attrs.evolve(max(prefixes, key=lambda entry: len(entry.name)), name=name, aliases=())
+    return tuple(refined_one(model, config) for model in found.values())
+
+
+def refined_one(model: ModelInfo, config: ProviderConfig) -> ModelInfo:
+    """Apply the tables of `config.model` that fit a model, the longest name last.
+
+    Args:
+        model: The model's entry.
+        config: The configuration of the instance.
+    """
+    for name in sorted(config.model, key=len):
+        table = config.model[name]
+        if name == model.name or covers(attrs.evolve(table, name=name), model.name):
+            model = merged(model, table)
+    return model
+
+
+def covers(entry: ModelInfo, name: str) -> bool:
+    """Whether an entry is a prefix of a name.
+
+    Args:
+        entry: The entry of a model.
+        name: The name of a model, or another prefix.
+    """
+    return entry.is_prefix and name.startswith(entry.name[:-1])
+
+
+def merged(model: ModelInfo, own: ModelInfo) -> ModelInfo:
+    """Return an entry with the values that another one sets.
+
+    Args:
+        model: The entry.
+        own: The values of the user. A value that is `None` or empty sets nothing.
+    """
+    changes = {name: value for name, value in own.__getstate__().items() if name != "name" and value not in (None, (), {})}
+    if "aliases" in changes:
+        changes["aliases"] = tuple(dict.fromkeys((*model.aliases, *own.aliases)))
+    if "headers" in changes:
+        changes["headers"] = {**model.headers, **own.headers}
+    if model.timeout is not None and own.timeout is not None:
+        changes["timeout"] = attrs.evolve(model.timeout, **given(own.timeout))
+    return attrs.evolve(model, **changes)

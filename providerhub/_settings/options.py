@@ -1,0 +1,58 @@
+"""Options that a plugin does not declare.
+
+A plugin that declares settings declares its options with them, and another option is a mistake. A plugin without any declared
+setting, and one with `any_option`, may read every option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from providerhub._values import ProviderConfig
+from providerhub._values.capabilities import ProviderInfo
+
+
+def undeclared(config: ProviderConfig, info: ProviderInfo) -> dict[str, str]:
+    """Find the options that a plugin does not declare.
+
+    Args:
+        config: The user's configuration of the instance.
+        info: The declaration of the plugin.
+
+    Returns:
+        The name of each undeclared option, and a message about it.
+    """
+    if not info.settings or info.any_option or not config.options:
+        return {}
+    declared = [setting.name for setting in info.all_settings if setting.name not in {"url", "api_key"}]
+    return {
+        name: f"provider {config.name!r}: the plugin {info.name!r} has no option {name!r}{_hint(name, declared)}"
+        for name in config.options
+        if name not in declared
+    }
+
+
+def option_flaw(config: ProviderConfig, info: ProviderInfo, origins: Mapping[str, str]) -> str:
+    """Describe the first option that a plugin does not declare, with its place in the settings.
+
+    Args:
+        config: The user's configuration of the instance.
+        info: The declaration of the plugin.
+        origins: The `origins` of the settings, which have the line of each option.
+
+    Returns:
+        A message; empty without such an option.
+    """
+    for name, message in undeclared(config, info).items():
+        origin = origins.get(f"providers.{config.name}.options.{name}")
+        return f"{origin}: {message}" if origin else message
+    return ""
+
+
+def _hint(name: str, declared: list[str]) -> str:
+    import difflib  # needed for an error message only
+
+    if name in {"url", "api_key", *ProviderConfig.__annotations__}:
+        return f"; {name} is a key of the provider itself, so write it outside of options"
+    near = difflib.get_close_matches(name, declared, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; its options are {', '.join(declared) or 'none'}"
