@@ -78,6 +78,9 @@ class HttpClient:
 
         Args:
             path: Appended to the configured url, in front of the url's query.
+
+        Returns:
+            The configured url with the path.
         """
         return joined(self._url, path)
 
@@ -215,6 +218,9 @@ class HttpClient:
             status: The HTTP status, which is not a success.
             headers: The headers of the answer.
             body: The beginning of the answer's body.
+
+        Returns:
+            The error to raise. Its class follows from the status and the body.
         """
         if 300 <= status < 400:
             msg = f"HTTP {status}: a redirect, which is not followed; correct the configured url"

@@ -172,6 +172,8 @@ class TLSConnection(_ReportingMixin, HTTPSConnection):  # type: ignore[misc]
             self._report()
             if self._duplicate is not None:
                 self._duplicate.close()
+        if active.aborted:  # a socket that was shut down before the handshake passes for one that needs none
+            raise ConnectTimeoutError(self, "the call was aborted while it connected")
         if timer is not None:
             timer.connecting(None)
 

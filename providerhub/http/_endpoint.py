@@ -52,8 +52,14 @@ def checked_certificate(config: ProviderConfig) -> tuple[str, str] | None:
         return None
     files = {"client_cert": config.client_cert, "client_key": config.client_key or config.client_cert}
     for setting, file in files.items():
-        if not os.path.isfile(file):  # noqa: PTH113 -- importing pathlib would slow the start
-            msg = f"provider {config.name!r}: {setting} {file} does not exist; set it to a PEM file"
+        try:
+            with open(file, encoding="utf-8", errors="replace") as opened:  # noqa: PTH123 -- pathlib would slow the start
+                is_locked = "ENCRYPTED" in opened.read()
+        except OSError as error:
+            msg = f"provider {config.name!r}: {setting} {file} cannot be read ({error.strerror}); set it to a PEM file"
+            raise ConfigurationError(msg) from error
+        if is_locked:  # OpenSSL would ask for the password at the terminal, and wait
+            msg = f"provider {config.name!r}: {setting} {file} is encrypted; set it to a file without a password"
             raise ConfigurationError(msg)
     return files["client_cert"], files["client_key"]
 

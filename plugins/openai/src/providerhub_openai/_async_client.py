@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from providerhub import (
     CallContext,
-    ConfigurationError,
     InvalidRequestError,
     ProviderConfig,
     ProviderError,
@@ -171,7 +170,7 @@ class AsyncClient:
         context = ssl.create_default_context(cafile=None if folder else trusted, capath=trusted if folder else None)
         certificate, key = self._certificate
         if certificate is not None:
-            context.load_cert_chain(certificate, key, password=_no_password)
+            context.load_cert_chain(certificate, key)
         return context
 
     def _opened(self) -> Any:
@@ -226,12 +225,6 @@ def _encoded(payload: Mapping[str, Any]) -> bytes:
 
 def _imported() -> None:
     """Import aiohttp, which takes some tenths of a second."""
-
-
-def _no_password() -> str:
-    """Refuse a key that is encrypted. OpenSSL would ask for its password at the terminal, and wait."""
-    msg = "the client_key is encrypted; give it without a password"
-    raise ConfigurationError(msg)
 
 
 def _proxy(url: str, proxies: Mapping[str, str]) -> str | None:
