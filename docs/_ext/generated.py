@@ -208,7 +208,11 @@ def variables() -> str:
     keys = importlib.import_module("providerhub._settings.table").KEYS
     named = {key.env: key for key in reversed(keys) if key.env.startswith("PROVIDERHUB_")}
     rows: list[tuple[object, ...]] = [(f"`{env}`", f"`{key.path}`") for env, key in sorted(named.items())]
-    return _table(("variable", "replaces the key"), [("`PROVIDERHUB_CONFIG`", "the path of the settings file"), *rows])
+    paths = [
+        ("`PROVIDERHUB_CONFIG`", "the path of the settings file"),
+        ("`PROVIDERHUB_CACHE_DIR`", "the folder of kept lists of models"),
+    ]
+    return _table(("variable", "replaces the key"), [*paths, *rows])
 
 
 def conformance() -> str:

@@ -109,8 +109,8 @@ class Plugins:
         key = threading.get_ident(), name
         if record.state != "found":
             return record
-        # Of two threads, the second takes the record of the first. It waits for a time only: the first may wait for a module
-        # that the second imports.
+        # Of two threads, the second takes the record of the first. It waits for a limited time, since the first thread may wait
+        # for a module that the second one imports.
         if key in self._importing or not self._lock.acquire(timeout=MOST_WAIT):
             return attrs.evolve(record, state="broken", reason="it uses the hub while it is imported; use it in a function")
         self._importing.add(key)

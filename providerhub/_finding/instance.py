@@ -27,7 +27,7 @@ KEY_AGE = 10.0
 """Seconds between two reads of a refused key from its command or keyring."""
 
 KEY_MARGIN = 60.0
-"""Seconds before the end of a key at which it is read again."""
+"""A key is read again this many seconds before its end."""
 
 
 def _nothing() -> None:

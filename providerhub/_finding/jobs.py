@@ -125,7 +125,7 @@ def run_all(jobs: Sequence[Job], seconds: float) -> None:
     """Do jobs at once, each in a thread, and wait. A task that takes longer goes on by itself.
 
     Args:
-        jobs: The jobs.
+        jobs: The jobs, whose tasks may have begun already.
         seconds: The time that all of them may take.
     """
     ended = threading.Semaphore(0)
@@ -142,7 +142,7 @@ async def arun_all(jobs: Sequence[Job], seconds: float) -> None:
     """`run_all` under asyncio: the event loop goes on meanwhile.
 
     Args:
-        jobs: The jobs.
+        jobs: The jobs, whose tasks may have begun already.
         seconds: The time that all of them may take.
     """
     import asyncio  # slow to import; a running loop has imported it already

@@ -1,7 +1,7 @@
 """The lists of models that services have given, kept on the disk, so that a shell command need not ask each time.
 
 A file holds the models of one service, as one key sees them: no key, no prompt. Its name is a salted hash of the address, the
-key and the other settings; the random salt is kept beside it. A disk that cannot be read or written is no error.
+key and the other settings; the random salt is kept beside it. A disk that cannot be read or written causes no error.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -38,7 +37,7 @@ class KeptList(NamedTuple):
     """A list from the disk.
 
     Args:
-        models: The models.
+        models: The models as `discover` returned them.
         listed_at: The moment of the listing, in seconds of the wall clock.
     """
 
@@ -65,7 +64,7 @@ def read(config: ProviderConfig, info: ProviderInfo) -> KeptList | None:
         return None if name is None or len(salt) != _SALT_BYTES else _parsed(_own(os.path.join(folder, name)))
     except FileNotFoundError:
         return None
-    except Exception as error:  # whatever stands there is not ours
+    except Exception as error:  # the file may hold anything
         _log.debug("the kept list of models of %s is ignored: %s", config.name, error)
         return None
 
@@ -76,7 +75,7 @@ def write(config: ProviderConfig, info: ProviderInfo, kept: KeptList) -> None:
     Args:
         config: The configuration of the instance, completed from the environment.
         info: The declaration of its plugin.
-        kept: The list.
+        kept: The list, with the moment of the listing.
     """
     try:
         folder = _folder()
@@ -116,8 +115,9 @@ def _own(path: str) -> bytes:
     """
     with open(path, "rb") as file:
         status = os.fstat(file.fileno())
-        # Windows has neither owner nor mode there; its folders of a user are closed to others.
-        if sys.platform != "win32" and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
+        # Windows has no such function; the folders of a user are closed to others there.
+        user = getattr(os, "geteuid", None)
+        if user is not None and (status.st_uid != user() or status.st_mode & 0o022):
             msg = "another user may have written it"
             raise ValueError(msg)
         if status.st_size > SIZE_LIMIT:
@@ -165,7 +165,7 @@ def _name(config: ProviderConfig, info: ProviderInfo, salt: bytes) -> str | None
 
 
 def _text(value: Any) -> str | None:
-    """A setting as text. A key that is read later is told by its source, which reading it would ask: a command, for example."""
+    """A setting as text. A key with a source stands for itself by its source: reading it might run a command."""
     if isinstance(value, Mapping):
         texts = {str(key): _text(one) for key, one in value.items()}
         return None if None in texts.values() else repr(sorted(texts.items()))
@@ -181,7 +181,7 @@ def _plain(model: ModelInfo) -> dict[str, Any]:
     """The fields of a model that are not at their defaults.
 
     Raises:
-        ValueError: A field is no plain value: headers, for example, may hold a key.
+        ValueError: A field is not a plain value: headers, for example, may hold a key.
     """
     bare = ModelInfo(model.name)
     fields = {field.name: getattr(model, field.name) for field in attrs.fields(ModelInfo)}
@@ -197,7 +197,7 @@ def _parsed(content: bytes) -> KeptList:
     """Parse a file.
 
     Raises:
-        Exception: It is no list of ours.
+        Exception: The file does not hold a list.
     """
     found = json.loads(content)
     if found["format"] != _FORMAT or not 0 <= found["listed_at"] <= time.time() + 60.0:

@@ -50,9 +50,9 @@ class ModelList:
         self._failures = 0
         self._error = ""
         self.again_at = -float("inf")
-        """The moment, on the hub's clock, at which a name that nobody has asks the service again."""
+        """The moment, on the hub's clock, from which a name without any provider asks the service again."""
         self.stale_at = float("inf")
-        """The moment, on the hub's clock, at which the list is renewed although it has the name."""
+        """The moment, on the hub's clock, from which the list is renewed although it has the name."""
         self.models: tuple[ModelInfo, ...] = ()
         self.listed_at: float | None = None
         """The moment of the listing in seconds of the wall clock; `None` without a list."""

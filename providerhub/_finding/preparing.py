@@ -6,7 +6,6 @@ the others nothing: a call waits for a list only where a model that it names is 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -39,7 +38,7 @@ _MOST_REMEMBERED = 4096
 
 
 class _Quiet(NamedTuple):
-    """What a model's calls need not prepare.
+    """The proof that the calls of a model have nothing to prepare.
 
     Args:
         version: The version of the registry for which this holds.
@@ -56,7 +55,7 @@ class Preparer:
     """Brings plugins, lists of models and keys up to date. Thread-safe.
 
     Args:
-        registry: The instances.
+        registry: All instances of the hub.
         health: Knows the keys that services have refused.
         settings: Has the aliases.
     """
@@ -182,20 +181,15 @@ class Preparer:
     def _imports(self, model: ModelSpec) -> Task | None:
         """The task that imports the plugins of a call; `None` when they are imported."""
         try:
-            targets = [self._targets.target(entry.name) for entry in self._targets.entries(model)]
-            if not self._registry.needs_import(target.provider for target in targets):
-                return None
-        except CallerError:
+            names = {self._targets.target(entry.name).provider for entry in self._targets.entries(model)}
+        except CallerError:  # planning raises it again, with its reason
+            return None
+        if not self._registry.needs_import(names):
             return None
         task = self._loading
         if task is None or task.ended:
-            task = self._loading = Task("import the plugins", partial(self._import, targets))
+            task = self._loading = Task("import the plugins", partial(self._registry.import_plugins, names))
         return None if task.is_own else task
-
-    def _import(self, targets: Sequence[Target]) -> None:
-        with contextlib.suppress(CallerError):  # planning raises it again, with its reason
-            for target in targets:
-                self._registry.find(target)
 
     def _renewals(self, candidates: Sequence[Candidate], now: float) -> Iterator[Job]:
         """The jobs that read refused keys again. Another candidate need not wait for them."""
@@ -227,7 +221,7 @@ class _Listing:
     """The lists that one call needs.
 
     Args:
-        registry: The instances.
+        registry: All instances of the hub.
         ready_matches: Returns the matches of a target at ready providers.
         now: Seconds on the hub's clock.
     """
@@ -266,7 +260,7 @@ class _Listing:
         return bool(self._ready_matches(target))
 
     def _asking(self, target: Target) -> Iterator[Task]:
-        """The listings that may bring a model that nobody has."""
+        """The listings that may bring a model without any known provider."""
         one = None if target.provider is None else self._registry.instance(target.provider)
         among = self._registry.instances() if target.provider is None else (one,)
         for instance in among:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import attrs
 
@@ -127,6 +127,16 @@ class Registry:
             names: The instances to which the targets are pinned; `None` stands for all instances.
         """
         return any(self.plugins.needs_import(None if name is None else self.plugin_of(name)) for name in names)
+
+    def import_plugins(self, names: Collection[str | None]) -> None:
+        """Import the light modules that `find` needs.
+
+        Args:
+            names: As at `needs_import`.
+        """
+        plugins = {name for name in map(self.plugin_of, filter(None, names)) if self.plugins.peek(name)}
+        for name in self.plugins.names if None in names else plugins:
+            self.plugins.load(name)
 
     def find(self, target: Target) -> tuple[Match, ...]:
         """The matches of a target, in no particular order. An instance that declares no models matches every pinned name.

@@ -15,7 +15,7 @@ class RankedCandidate(NamedTuple):
     """A candidate with the values that order it.
 
     Args:
-        candidate: The candidate.
+        candidate: The candidate as the plan holds it.
         rank: Its place in the default order; a smaller one is tried first.
         group: Candidates with the same group are equal for the strategies that spread: the same model for the caller, whether
             its name matched exactly, as an alias or as a prefix. A smaller group is tried first.

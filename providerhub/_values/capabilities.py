@@ -162,11 +162,13 @@ class ProviderInfo(Value):
         name: The provider's name, the same as the name of its entry point. It holds no slash.
         models: Names and `ModelInfo`. It may be empty when the user's settings or `discover` list the models.
         factory: `"module:function"`, imported when the provider is first used. The function takes the `ProviderConfig`,
-            returns the provider object, and does no I/O. It may be empty for providers that are registered as objects.
+            returns the provider object, and does no I/O. It may run in a thread without a running event loop. Empty for providers
+            that are registered as objects.
         settings: The settings that the provider reads.
         needs_auth: Whether the provider needs a key; then the setting `api_key` is required. Default false.
-        discover: `"module:function"`. The function takes the `ProviderConfig`, asks the service and returns `ModelInfo`. It is
-            called when no declared model matches, and on refresh; its result is cached.
+        discover: `"module:function"`. The function takes the `ProviderConfig`, asks the service and returns `ModelInfo`. If it
+            has an argument `call`, it also gets a `CallContext` with the timeouts and the cancellation. It runs in a thread, when
+            no known model matches and on refresh. The list of a service with an address is kept on the disk.
         api_version: The major version of the plugin interface for which the plugin is written. Default 1.
         description: One line for people.
         slow_start: Whether the first call of a model may take minutes, as at a local server that loads its models. Default false.

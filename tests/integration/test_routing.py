@@ -17,6 +17,7 @@ from providerhub import (
     ServerError,
     Settings,
 )
+from providerhub._finding.needs import Needs
 
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 IMAGE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]
@@ -173,6 +174,37 @@ def test_a_window_that_is_too_small_is_left_out(scripted):
     assert _plan(hub, "m", "x", max_tokens=2000) == ["b/m", "c/m"]
 
 
+def test_the_estimate_is_a_lower_bound_that_leaves_out_no_request_that_fits(scripted):
+    hub = _hub(scripted, {"a": [ModelInfo("m", context_window=8192)]})
+    english = "The quick brown fox jumps over the lazy dog. " * 800  # some 8,000 tokens
+    table = "x" + " " * 100_000
+    assert _plan(hub, "m", english) == _plan(hub, "m", table) == ["a/m"]
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "x" * 10_000}}
+
+
+@pytest.mark.parametrize(
+    ("messages", "knobs"),
+    [
+        ("x", {"tools": [{"type": "function", "function": {"name": "f", "description": "x" * 10_000}}]}),
+        ([{"role": "user", "content": IMAGE[0]["content"] * 20}], {}),
+        ([{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [CALL]}], {}),
+        ([{"role": "user", "content": "x"}] * 400, {}),
+    ],
+)
+def test_the_estimate_counts_tools_images_tool_calls_and_messages(scripted, messages, knobs):
+    hub = _hub(scripted, {"a": [ModelInfo("m", context_window=1000)], "b": ["m"]})
+    assert _plan(hub, "m", messages, **knobs) == ["b/m"]
+
+
+def test_an_unknown_window_comes_after_one_that_is_known_to_be_large_enough(scripted):
+    models = {"a": ["m"], "b": [ModelInfo("m", context_window=1000)], "c": [ModelInfo("m", context_window=100_000)]}
+    hub = _hub(scripted, models)
+    assert _plan(hub, "m", "x") == ["a/m", "b/m", "c/m"]
+    assert _plan(hub, "m", "x" * 10_000) == ["c/m", "a/m"]
+
+
 def test_the_error_for_an_unknown_name_names_similar_ones(scripted):
     hub = _hub(scripted, {"a": ["gpt-4", "claude-3"], "b": [ModelInfo("x", aliases=("gpt-4o",))]})
     with pytest.raises(ModelNotFoundError) as caught:
@@ -201,6 +233,60 @@ def test_the_default_order_is_the_same_on_every_run(scripted):
 def test_round_robin_takes_turns(scripted):
     hub = _hub(scripted, {name: ["m"] for name in "abc"}, Settings(autoload=False, strategy="round_robin"))
     assert [hub.complete("m", "x").provider for _ in range(6)] == list("abcabc")
+
+
+SPREAD = {"a": ["gpt-4o"], "b": [ModelInfo("dep-4o", aliases=("gpt-4o",))], "c": ["gpt-*"]}
+
+
+def _asked(hub, model, strategy, calls=60):
+    return {str(hub.complete(model, "x", strategy=strategy).provider) for _ in range(calls)}
+
+
+@pytest.mark.parametrize("strategy", ["weighted", "round_robin"])
+def test_exact_name_alias_and_prefix_are_equal_for_strategies_that_spread(scripted, strategy):
+    hub = _hub(scripted, SPREAD)
+    assert _asked(hub, "gpt-4o", strategy) == {"a", "b", "c"}
+    assert _plan(hub, "gpt-4o") == ["a/gpt-4o", "b/dep-4o", "c/gpt-4o"]
+
+
+@pytest.mark.parametrize("strategy", ["weighted", "round_robin"])
+@pytest.mark.parametrize("model", ["fast", ["a/gpt-4o", "c/gpt-4o", Model("gpt-4o", "b")], ["fast", "a/x"]])
+def test_strategies_spread_over_the_names_of_one_model(scripted, strategy, model):
+    settings = Settings(autoload=False, aliases={"fast": ["a/gpt-4o", "b/dep-4o", "gpt-4o"]})
+    hub = _hub(scripted, {**SPREAD, "d": ["x"]}, settings)
+    assert _asked(hub, model, strategy) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("strategy", ["weighted", "round_robin", "cheapest", "fastest"])
+def test_strategies_do_not_spread_over_models_that_the_caller_likes_less(scripted, strategy):
+    hub = _hub(scripted, {"a": ["m"], "b": [ModelInfo("n", price_in=0, price_out=0)]})
+    assert _asked(hub, ["m", "n"], strategy, 10) == {"a"}
+
+
+def test_cheapest_compares_the_names_of_one_alias(scripted):
+    models = {"a": [ModelInfo("big", price_in=5, price_out=5)], "b": [ModelInfo("small", price_in=1, price_out=1)]}
+    hub = _hub(scripted, models, Settings(autoload=False, aliases={"any": ["big", "small"]}))
+    assert _plan(hub, "any", strategy="cheapest") == ["b/small", "a/big"]
+    assert _plan(hub, "any") == ["a/big", "b/small"]
+
+
+def test_a_plan_knows_which_candidates_are_the_same_model(scripted):
+    hub = _hub(
+        scripted, {"a": ["m", "n"], "b": ["m"], "c": ["other"]}, Settings(autoload=False, aliases={"best": ["m", "c/other"]})
+    )
+
+    def groups(model):
+        return dict(hub._router.plan(model, Needs(), now=0.0, tokens=lambda: 1).groups)
+
+    assert groups("m") == groups("best") == groups(["a/m", "b/m"]) == {}
+    assert groups(["a/m", "n", "b/m"]) == {("a", "m"): 0, ("b", "m"): 0, ("a", "n"): 1}
+    assert groups(["best", "n"]) == {("a", "m"): 0, ("b", "m"): 0, ("c", "other"): 0, ("a", "n"): 2}
+
+
+def test_aliases_of_aliases_are_resolved_once_each(scripted):
+    aliases = {f"level{n}": [f"level{n + 1}", f"other{n + 1}"] for n in range(60)}
+    aliases |= {f"other{n}": [f"level{n + 1}", f"other{n + 1}"] for n in range(1, 60)} | {"level60": ["m"], "other60": ["m"]}
+    assert _plan(_hub(scripted, {"a": ["m"]}, Settings(autoload=False, aliases=aliases)), "level0") == ["a/m"]
 
 
 def test_cheapest_knows_prices_and_puts_unknown_ones_last(scripted):

@@ -99,11 +99,12 @@ def create(config: ProviderConfig) -> Anthropic:
     return Anthropic(config)
 
 
-def discover(config: ProviderConfig) -> list[ModelInfo]:
+def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo]:
     """Ask the service for its models.
 
     Args:
         config: The instance's configuration.
+        call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT`.
 
     Returns:
         The models, with the capabilities that all of them have, and the context window if the service states it.
@@ -113,7 +114,7 @@ def discover(config: ProviderConfig) -> list[ModelInfo]:
     """
     client = _client(config)
     try:
-        with client.get(f"{_prefix(config)}/models?limit={_PAGE}", CallContext(LISTING_TIMEOUT)) as answer:
+        with client.get(f"{_prefix(config)}/models?limit={_PAGE}", call or CallContext(LISTING_TIMEOUT)) as answer:
             entries = _listed(answer.read())
     except ProviderError as error:
         client.redacted(error)

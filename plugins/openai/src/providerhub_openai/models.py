@@ -41,11 +41,12 @@ _KNOWN: tuple[tuple[str, int, bool], ...] = (
 images. From the model pages of OpenAI's documentation."""
 
 
-def discover(config: ProviderConfig) -> list[ModelInfo]:
+def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo]:
     """Ask a service for its models.
 
     Args:
         config: The instance's configuration.
+        call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT`.
 
     Returns:
         The models that can answer a chat, with the capabilities that the service states.
@@ -55,7 +56,7 @@ def discover(config: ProviderConfig) -> list[ModelInfo]:
     """
     client = HttpClient(config, headers=headers(config))
     try:
-        with client.get(f"{prefix(config)}/models", CallContext(LISTING_TIMEOUT)) as answer:
+        with client.get(f"{prefix(config)}/models", call or CallContext(LISTING_TIMEOUT)) as answer:
             listed = list(_listed(answer.read()))
     except ProviderError as error:
         client.redacted(error)

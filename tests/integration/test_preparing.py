@@ -1,0 +1,653 @@
+"""The I/O before a plan: lists of models, keys, imports. It blocks no event loop, and takes no longer than the call may."""
+
+import asyncio
+import base64
+import json
+import os
+import stat
+import sys
+import threading
+import time
+import types
+
+import pytest
+
+from providerhub import (
+    AuthenticationError,
+    Finish,
+    Hub,
+    ModelInfo,
+    ModelNotFoundError,
+    ProviderConfig,
+    ProviderInfo,
+    RetryPolicy,
+    Secret,
+    Settings,
+)
+from providerhub._finding.jobs import Job, Task, arun_all, run_all
+from providerhub._finding.listing import TIMEOUT
+from providerhub.testing import FakeClock
+from providerhub_conformance import FaultServer, Hold, http_response, openai_completion
+
+CANARY = "sk-canary-0123456789"
+NO_WAIT = RetryPolicy(backoff=0, throttle_backoff=0)
+
+
+@pytest.fixture(autouse=True)
+def _no_key(monkeypatch):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def serve():
+    """`serve("m", "n")`: a service that lists these models; `serve(None)`: one that never answers its list."""
+    servers = []
+
+    def begin(*models):
+        def script(request):
+            if not request.target.endswith("/models"):
+                return (http_response(200, openai_completion("fine")),)
+            if begin.down:
+                return (http_response(500, {"error": {"message": "down"}}),)
+            if models == (None,):
+                return (Hold(),)
+            return (http_response(200, {"data": [{"id": name} for name in begin.names or models]}),)
+
+        server = FaultServer(script, repeat=True).__enter__()
+        servers.append(server)
+        return server
+
+    begin.down, begin.names = False, ()
+    yield begin
+    for server in servers:
+        server.__exit__(None, None, None)
+
+
+@pytest.fixture
+def make_hub():
+    """`make_hub(a=server, b=ProviderConfig(...))`: instances of the plugin `openai`."""
+    hubs = []
+
+    def make(clock=None, aliases=None, **providers):
+        configs = {
+            name: ProviderConfig(plugin="openai", url=one.url) if isinstance(one, FaultServer) else one
+            for name, one in providers.items()
+        }
+        settings = Settings(providers=configs, allow={"openai"}, aliases=aliases or {}, retry=NO_WAIT)
+        hubs.append(Hub(settings, clock=clock))
+        return hubs[-1]
+
+    yield make
+    for hub in hubs:
+        hub.close()
+
+
+def _lists(server):
+    return sum(request.target.endswith("/models") for request in server.requests)
+
+
+def _config(server, *models):
+    return ProviderConfig(plugin="openai", url=server.url, models=models)
+
+
+def _ask(hub, way, *args, **knobs):
+    return hub.complete(*args, **knobs) if way == "complete" else asyncio.run(hub.acomplete(*args, **knobs))
+
+
+WAYS = pytest.mark.parametrize("way", ["complete", "acomplete"])
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+@WAYS
+@pytest.mark.parametrize("name", ["m", "a/m", ["m", "b/n"]])
+def test_fault_70_a_declared_name_waits_for_no_list(serve, make_hub, way, name):
+    silent = serve(None)
+    hub = make_hub(a=_config(serve(), "m"), b=_config(silent, "n"), c=silent)
+    assert _ask(hub, way, name, "Hello").text == "fine"
+    assert _lists(silent) == 0
+
+
+@WAYS
+def test_fault_70_a_listed_name_waits_for_no_other_list(serve, make_hub, way):
+    silent = serve(None)
+    hub = make_hub(a=serve("m"), b=silent, c=silent)
+    assert _ask(hub, way, "m", "Hello").provider == "a"
+
+
+@WAYS
+def test_fault_70_a_name_that_only_a_silent_list_may_have_ends_inside_the_deadline(serve, make_hub, way):
+    hub = make_hub(quick=serve("m"), silent=serve(None))
+    with pytest.raises(ModelNotFoundError, match=r"silent could not list its models: .* has not returned"):
+        _ask(hub, way, "absent", "Hello", timeout=1)
+
+
+@WAYS
+def test_fault_70_a_list_that_is_refused_names_the_reason(serve, make_hub, way):
+    serve.down = True
+    with pytest.raises(ModelNotFoundError, match=r"a could not list its models: .*HTTP 500"):
+        _ask(make_hub(a=serve()), way, "m", "Hello")
+
+
+def test_fault_70_an_empty_list_is_no_failure(serve, make_hub):
+    hub = make_hub(a=serve())
+    with pytest.raises(ModelNotFoundError) as caught:
+        hub.complete("m", "Hello")
+    assert "could not" not in str(caught.value)
+
+
+@WAYS
+def test_a_pinned_name_asks_for_no_list(serve, make_hub, way):
+    silent = serve(None)
+    assert _ask(make_hub(a=silent), way, "a/m", "Hello").text == "fine"
+    assert _lists(silent) == 0
+
+
+def test_the_first_choice_is_asked_for_although_a_later_one_is_known(serve, make_hub):
+    hub = make_hub(a=_config(serve(), "lesser"), b=serve("liked"))
+    assert hub.complete(["liked", "lesser"], "Hello").provider == "b"
+    assert [str(c) for c in hub.explain(["lesser", "liked"]).candidates] == ["a/lesser", "b/liked"]
+
+
+def test_a_silent_list_of_the_first_choice_leaves_time_for_the_known_one(serve, make_hub):
+    hub = make_hub(a=_config(serve(), "lesser"), b=serve(None))
+    assert hub.complete(["liked", "lesser"], "Hello", timeout=1).provider == "a"
+
+
+def test_a_list_that_could_not_be_had_is_tried_again_after_a_while(serve, make_hub):
+    server, clock = serve("m"), FakeClock()
+    hub = make_hub(clock, a=server)
+    serve.down = True
+    for asked, seconds in ((1, 59), (1, 1), (2, 119), (2, 1)):
+        with pytest.raises(ModelNotFoundError):
+            hub.complete("m", "Hello")
+        assert _lists(server) == asked
+        clock.advance(seconds)
+    serve.down = False
+    assert hub.complete("m", "Hello").text == "fine"
+
+
+def test_a_name_found_nowhere_renews_the_lists_at_most_once_a_minute(serve, make_hub):
+    server, clock = serve("m"), FakeClock()
+    hub = make_hub(clock, a=server)
+    hub.complete("m", "Hello")
+    for _ in range(3):
+        with pytest.raises(ModelNotFoundError):
+            hub.complete("new", "Hello")
+    assert _lists(server) == 1
+    serve.names = ("m", "new")
+    clock.advance(60)
+    assert hub.complete("new", "Hello").text == "fine"
+    assert _lists(server) == 2
+
+
+def test_an_old_list_of_a_service_on_this_machine_is_renewed_beside_the_call(serve, make_hub):
+    server, clock = serve("m"), FakeClock()
+    hub = make_hub(clock, a=server)
+    hub.complete("m", "Hello")
+    clock.advance(59)
+    hub.complete("m", "Hello")
+    assert _lists(server) == 1
+    serve.names = ("m", "new")
+    clock.advance(1)
+    hub.complete("m", "Hello")
+    hub.refresh()  # waits for the listing under way, or begins another one
+    assert _lists(server) >= 2
+    assert [str(c) for c in hub.explain("new").candidates] == ["a/new"]
+
+
+def test_explain_sends_nothing_and_says_which_lists_are_missing(serve, make_hub):
+    server = serve("m")
+    hub = make_hub(a=server)
+    with pytest.raises(ModelNotFoundError, match="a has not listed its models yet"):
+        hub.explain("m")
+    assert server.connected == 0
+    hub.complete("m", "Hello")
+    before = server.served
+    assert [str(candidate) for candidate in hub.explain("m").candidates] == ["a/m"]
+    assert server.served == before
+
+
+def test_many_calls_at_once_share_one_listing(serve, make_hub):
+    server = serve("m")
+    hub = make_hub(a=server)
+    outcomes = list(hub.complete_many([{"model": "m", "messages": "Hello"}] * 20, concurrency=20))
+    assert all(outcome.error is None for outcome in outcomes)
+    assert _lists(server) == 1
+
+
+def test_closing_the_hub_ends_a_listing(serve, make_hub):
+    server = serve(None)
+    hub = make_hub(a=server)
+    with pytest.raises(ModelNotFoundError):
+        hub.complete("m", "Hello", timeout=0.2)
+    hub.close()
+    server.client_gone()
+
+
+# --- functions `discover` -----------------------------------------------------------------------------------------------
+
+
+class Fine:
+    def stream(self, request, call):
+        yield "fine"
+        yield Finish("stop")
+
+
+@pytest.fixture
+def lister(monkeypatch):
+    """`lister(function)`: a hub with a registered provider `p` whose `discover` is this function."""
+
+    def make(discover, **options):
+        module = types.ModuleType("listing_module")
+        module.discover = discover
+        monkeypatch.setitem(sys.modules, "listing_module", module)
+        info = ProviderInfo(name="p", models=(ModelInfo("declared"),), discover="listing_module:discover")
+        return Hub(Settings(autoload=False), providers=[(info, Fine())], **options)
+
+    return make
+
+
+def test_the_event_loop_goes_on_while_a_service_lists_its_models(lister):
+    may_go_on = threading.Event()
+
+    def discover(config):
+        assert may_go_on.wait(20)  # the event loop sets it
+        return ["late"]
+
+    async def main():
+        call = asyncio.create_task(lister(discover).acomplete("late", "Hello"))
+        await asyncio.sleep(0)
+        may_go_on.set()
+        return await call
+
+    assert asyncio.run(main()).text == "fine"
+
+
+@WAYS
+def test_a_discover_function_without_deadline_does_not_outlast_the_call(lister, way):
+    may_end = threading.Event()
+    with pytest.raises(ModelNotFoundError, match="p could not list its models"):
+        _ask(lister(lambda config: may_end.wait() and []), way, "late", "Hello", timeout=0.3)
+    may_end.set()
+
+
+def test_a_late_list_serves_later_calls(lister):
+    may_end = threading.Event()
+    hub = lister(lambda config: may_end.wait() and ["late"])
+    with pytest.raises(ModelNotFoundError):
+        hub.complete("late", "Hello", timeout=0.2)
+    may_end.set()
+    assert hub.complete("late", "Hello").text == "fine"
+
+
+def test_a_discover_function_that_takes_the_context_gets_it(lister):
+    seen = []
+    hub = lister(lambda config, call: seen.append(call) or ["late"])
+    assert hub.complete("late", "Hello").text == "fine"
+    assert seen[0].timeout == TIMEOUT
+
+
+def test_a_discover_function_may_use_the_hub(lister):
+    def discover(config):
+        with pytest.raises(ModelNotFoundError):
+            hub.complete("late", "Hello")
+        return [hub.complete("declared", "Hello").text]
+
+    hub = lister(discover)
+    assert hub.complete("fine", "Hello").text == "fine"
+
+
+def test_without_a_thread_the_caller_lists_the_models_itself(lister, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    hub = lister(lambda config: ["late"])
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert hub.complete("late", "Hello").text == "fine"
+
+
+def test_without_a_thread_a_task_under_asyncio_waits_for_one(monkeypatch):
+    start, refused = threading.Thread.start, []
+
+    def hesitate(thread):
+        if not refused:
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", hesitate)
+    done = []
+    asyncio.run(arun_all([Job(Task("work", lambda: done.append(1)))], 10))
+    assert (len(refused), done) == (1, [1])
+
+
+def test_an_exception_of_a_task_is_logged_and_an_interruption_raised(caplog):
+    run_all([Job(Task("fail", lambda: 1 / 0))], 10)
+    assert "could not fail" in caplog.text
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all([Job(Task("stop", interrupt))], 10)
+
+
+# --- kept lists ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """The folder of the kept lists."""
+    return tmp_path / "cache" / "models"
+
+
+def _files(folder):
+    return sorted(folder.glob("*.json"))
+
+
+def test_a_list_is_kept_for_the_next_process(serve, make_hub, kept):
+    server = serve("m")
+    make_hub(a=server).complete("m", "Hello")
+    hub = make_hub(a=server)
+    assert [str(c) for c in hub.explain("m").candidates] == ["a/m"]
+    assert hub.complete("m", "Hello").text == "fine"
+    assert _lists(server) == 1
+    assert hub.instances()[0].list_age < 60
+
+
+def test_a_kept_list_holds_no_key_and_is_for_this_user_alone(serve, make_hub, kept):
+    server = serve("m")
+    make_hub(a=ProviderConfig(plugin="openai", url=server.url, api_key=CANARY)).complete("m", "Hello")
+    (file,) = _files(kept)
+    content = file.read_text() + file.name + (kept / "salt").read_bytes().hex()
+    assert CANARY not in content
+    assert server.url not in content
+    if os.name == "posix":
+        assert {stat.S_IMODE(path.stat().st_mode) for path in kept.iterdir()} == {0o600}
+    assert len(list(kept.iterdir())) == 2
+
+
+def test_another_key_or_address_has_a_list_of_its_own(serve, make_hub, kept):
+    server, other = serve("m"), serve("n")
+    make_hub(a=ProviderConfig(plugin="openai", url=server.url, api_key=CANARY)).complete("m", "Hello")
+    for one in (server, ProviderConfig(plugin="openai", url=server.url, api_key="other"), other):
+        with pytest.raises(ModelNotFoundError):
+            make_hub(a=one).explain("m")
+    assert make_hub(b=ProviderConfig(plugin="openai", url=server.url, api_key=CANARY)).explain("m").candidates
+
+
+def test_a_key_that_a_command_prints_is_not_read_for_its_list(serve, make_hub, kept):
+    class Source:
+        __slots__ = ("asked",)
+
+        def __init__(self):
+            self.asked = 0
+
+        def read(self):
+            raise AssertionError("read for a plan")
+
+    server = serve("m")
+    hub = make_hub(a=ProviderConfig(plugin="openai", url=server.url, api_key=Secret.later(Source())))
+    with pytest.raises(ModelNotFoundError, match="has not listed"):
+        hub.explain("m")
+
+
+def test_an_old_list_is_used_while_the_service_is_down(serve, make_hub, kept):
+    server = serve("m")
+    make_hub(a=server).complete("m", "Hello")
+    (file,) = _files(kept)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "listed_at": time.time() - 3 * 86400}))
+    serve.down = True
+    hub = make_hub(a=server)
+    assert hub.complete("m", "Hello").text == "fine"
+    assert hub.refresh() is False
+    view = hub.instances()[0]
+    assert [model.name for model in view.models] == ["m"]
+    assert any("3 days old" in note for note in view.notes)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"\xff", b'{"format": 2, "listed_at": 1, "models": []}',
+     b'{"format": 1, "listed_at": 1e300, "models": []}', b'{"format": 1, "listed_at": 1, "models": [{"name": ""}]}',
+     b'{"format": 1, "listed_at": 1, "models": [{"name": "m", "later": 1}]}', b"[" * 100_000],
+)  # fmt: skip
+def test_a_damaged_file_is_ignored_and_written_anew(serve, make_hub, kept, content):
+    server = serve("m")
+    make_hub(a=server).complete("m", "Hello")
+    (file,) = _files(kept)
+    file.write_bytes(content)
+    assert make_hub(a=server).complete("m", "Hello").text == "fine"
+    assert _lists(server) == 2
+    assert json.loads(file.read_text())["models"] == [{"name": "m", "supports_stream": True}]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such modes")
+def test_a_file_that_others_may_write_is_ignored(serve, make_hub, kept):
+    server = serve("m")
+    make_hub(a=server).complete("m", "Hello")
+    _files(kept)[0].chmod(0o666)
+    with pytest.raises(ModelNotFoundError):
+        make_hub(a=server).explain("m")
+
+
+def test_a_damaged_salt_is_made_anew(serve, make_hub, kept):
+    server = serve("m")
+    make_hub(a=server).complete("m", "Hello")
+    (kept / "salt").write_bytes(b"short")
+    for _ in range(2):
+        assert make_hub(a=server).complete("m", "Hello").text == "fine"
+    assert _lists(server) == 2
+
+
+def test_a_disk_that_cannot_be_written_is_no_error(serve, make_hub, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("PROVIDERHUB_CACHE_DIR", str(tmp_path / "file"))
+    assert make_hub(a=serve("m")).complete("m", "Hello").text == "fine"
+
+
+def test_a_failing_write_leaves_no_file_behind(serve, make_hub, kept, monkeypatch):
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    assert make_hub(a=serve("m")).complete("m", "Hello").text == "fine"
+    assert list(kept.iterdir()) == []
+
+
+def test_a_relative_folder_is_refused(serve, make_hub, monkeypatch):
+    monkeypatch.setenv("PROVIDERHUB_CACHE_DIR", "here")
+    with pytest.raises(Exception, match="PROVIDERHUB_CACHE_DIR must be an absolute path, not 'here'"):
+        make_hub(a=serve("m")).explain("m")
+
+
+def test_by_default_the_lists_are_in_the_users_cache_folder(serve, make_hub, tmp_path, monkeypatch):
+    monkeypatch.delenv("PROVIDERHUB_CACHE_DIR")
+    for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    make_hub(a=serve("m")).complete("m", "Hello")
+    assert list((tmp_path / "home").rglob("salt"))
+
+
+# --- keys ---------------------------------------------------------------------------------------------------------------
+
+
+class Source:
+    """A key source that gives one key after the other."""
+
+    __slots__ = ("gate", "keys")
+
+    def __init__(self, *keys, gate=None):
+        self.keys, self.gate = list(keys), gate
+
+    def read(self):
+        assert self.gate is None or self.gate.wait(20)
+        return self.keys.pop(0) if len(self.keys) > 1 else self.keys[0]
+
+
+class Keyed:
+    """A provider that refuses every key but one."""
+
+    def __init__(self, name, config, good):
+        self.name, self.config, self.good = name, config, good
+
+    def stream(self, request, call):
+        if self.config.api_key.reveal() != self.good:
+            raise AuthenticationError("no", status=401)
+        yield "fine"
+        yield Finish("stop")
+
+
+def _keyed(source, *names):
+    config = ProviderConfig(api_key=Secret.later(source))
+    hub = Hub(Settings(autoload=False, retry=NO_WAIT))
+    for name in names:
+        info = ProviderInfo(name=name, models=("m",), needs_auth=True)
+        hub.register(info, Keyed(name, config, "good" if name == "a" else "first"), config=config)
+    return hub
+
+
+@WAYS
+def test_a_refused_key_is_read_again_before_the_plan(way):
+    hub = _keyed(Source("bad", "good"), "a")
+    with pytest.raises(AuthenticationError):
+        _ask(hub, way, "m", "Hello")
+    assert _ask(hub, way, "m", "Hello").text == "fine"
+
+
+def test_the_event_loop_goes_on_while_a_key_is_read_again():
+    gate = threading.Event()
+    gate.set()
+    hub = _keyed(Source("bad", "good", gate=gate), "a")
+
+    async def main():
+        with pytest.raises(AuthenticationError):
+            await hub.acomplete("m", "Hello")
+        gate.clear()
+        call = asyncio.create_task(hub.acomplete("m", "Hello"))
+        await asyncio.sleep(0)
+        gate.set()
+        return await call
+
+    assert asyncio.run(main()).text == "fine"
+
+
+def test_explain_reads_no_key_and_lifts_no_pause(monkeypatch):
+    monkeypatch.setenv("ACME_API_KEY", "bad")
+    hub = Hub(Settings(autoload=False))
+    closed = []
+    provider = Fine()
+    provider.close = lambda: closed.append(1)
+    refuse = [AuthenticationError("no", status=401)]
+
+    def stream(request, call):
+        if refuse:
+            raise refuse.pop()
+        yield "fine"
+
+    provider.stream = stream
+    hub.register(ProviderInfo(name="acme", models=("m",), needs_auth=True), provider)
+    with pytest.raises(AuthenticationError):
+        hub.complete("m", "Hello")
+    monkeypatch.setenv("ACME_API_KEY", "good")
+    for _ in range(2):
+        with pytest.raises(AuthenticationError):
+            hub.explain("m")
+    assert hub.complete("m", "Hello").text == "fine"
+
+
+def _token(seconds):
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": time.time() + seconds}).encode()).decode().rstrip("=")
+    return f"e30.{claims}.c2ln"
+
+
+@pytest.mark.parametrize(("seconds", "jobs"), [(3600, 0), (30, 1), (-5, 1)])
+def test_a_token_near_its_end_is_read_again(seconds, jobs):
+    hub = _keyed(Source(_token(seconds), "good"), "a")
+    with pytest.raises(AuthenticationError):
+        hub.complete("a/m", "Hello")
+    hub._health.forgive("a")
+    found = hub._preparer.jobs("m", 1e9)
+    assert [job.longest > 0 for job in found] == [seconds < 0] * jobs
+
+
+@pytest.mark.parametrize("key", ["a.b.c", "e30.e30.x", "e30.W10.x", "plain", ""])
+def test_a_key_that_is_no_token_has_no_end(key):
+    source = Source(key)
+    hub = _keyed(source, "a")
+    with pytest.raises(AuthenticationError):
+        hub.complete("m", "Hello")
+    assert hub._registry.ready("a").key_ends_in() == float("inf")
+
+
+# --- nothing to prepare, and plugins ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["m", ["m", "m"], "best"])
+def test_in_the_ordinary_case_there_is_nothing_to_do(model):
+    hub = Hub(Settings(autoload=False, aliases={"best": ["m"]}), providers=[(ProviderInfo(name="a", models=("m",)), Fine())])
+    hub.complete(model, "Hello")
+    assert hub._preparer.is_prepared(model, 0.0)
+    assert hub._preparer.jobs(model, 0.0) == ()
+
+
+@pytest.mark.parametrize("model", [5, None, [], [5], [["m"]], {"m": 1}])
+def test_no_model_is_left_to_the_plan(model):
+    hub = Hub(Settings(autoload=False))
+    assert hub._preparer.jobs(model, 0.0) == ()
+
+
+def test_the_event_loop_goes_on_while_a_plugin_is_imported(site):
+    site.plugin("slow")
+    with (site.path / "plug_slow.py").open("a", encoding="utf-8") as file:
+        file.write("\nimport builtins\nassert builtins.may_go_on.wait(20)\n")
+    out = site.run(
+        """
+        import asyncio, builtins, threading, providerhub
+        builtins.may_go_on = threading.Event()
+        async def main():
+            call = asyncio.create_task(providerhub.acomplete("slow-model", "Hello"))
+            await asyncio.sleep(0.01)
+            builtins.may_go_on.set()
+            print(await call)
+        asyncio.run(main())
+        """
+    )
+    assert out == "slow says: Hello\n"
+
+
+def test_a_plugin_that_is_imported_for_longer_than_the_call_may_take_ends_the_call(site):
+    site.plugin("slow")
+    with (site.path / "plug_slow.py").open("a", encoding="utf-8") as file:
+        file.write("\nimport builtins\nbuiltins.may_go_on.wait(20)\n")
+    out = site.run(
+        """
+        import asyncio, builtins, threading, providerhub
+        builtins.may_go_on = threading.Event()
+        try:
+            asyncio.run(providerhub.acomplete("slow-model", "Hello", timeout=0.3))
+        except providerhub.DeadlineExceededError as error:
+            print(error)
+        builtins.may_go_on.set()
+        """
+    )
+    assert "still being imported" in out
+
+
+def test_a_call_of_a_plugin_that_is_not_installed_is_left_to_the_plan(site):
+    out = site.run(
+        """
+        import asyncio
+        from providerhub import ConfigurationError, Hub, ProviderConfig, Settings
+        hub = Hub(Settings(providers={"mine": ProviderConfig(plugin="absent")}))
+        for name in ("mine/m", "m"):
+            try:
+                asyncio.run(hub.acomplete(name, "Hello"))
+            except ConfigurationError as error:
+                print("'absent'" in str(error))
+        """
+    )
+    assert out == "True\nTrue\n"
