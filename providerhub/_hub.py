@@ -368,7 +368,7 @@ class Hub:
 
     def _set_limits(self, name: str, config: ProviderConfig) -> None:
         limits: dict[str, ProviderConfig | ModelInfo] = {"": config}
-        limits |= {model.name: model for model in config.models if isinstance(model, ModelInfo)}
+        limits |= {model.name: model for model in config.models if isinstance(model, ModelInfo)} | dict(config.model)
         for entry, values in limits.items():
             when_full: Any = values.when_full or config.when_full or "elsewhere"
             found = Limits(values.concurrency, values.rpm, values.tpm, when_full)
@@ -429,7 +429,8 @@ class Hub:
             first_token=timeout.first_token if request.stream else timeout.head,
         )  # fmt: skip
         return driver(
-            engine, self._registry, request, spec.options, timeout=timeout, deadline=deadline,
+            engine, self._registry, request, spec.options, timeout=timeout,
+            explicit_timeout=spec.explicit_timeout, deadline=deadline,
             observers=self._observers, clock=self._clock, prefill=spec.on_interrupt == "continue", hooks=hooks,
         )  # fmt: skip
 

@@ -25,6 +25,7 @@ from providerhub._rules.mapping import map_exception
 from providerhub._rules.orders import Cut, Done, Drain, Fail, Open, Order, Pull, Queue, Renew, Wait
 from providerhub._rules.pacing import Pacer, Turn
 from providerhub._rules.policy import disposition
+from providerhub._settings.limits import timeout_of
 from providerhub._values import Candidate, Completion, Event, Options, Request, Restarted, Route, RoutePlan, TextDelta, Timeout
 from providerhub._values.errors import AttemptError, AuthenticationError, PluginError, ProviderTimeoutError
 from providerhub._values.provider import CallContext, Piece
@@ -116,6 +117,7 @@ class Driver(Generic[Pieces, Runner]):
         request: The caller's request. Model, options and `stream` are filled in for each candidate.
         options: Vendor-specific keywords by provider instance.
         timeout: The phases of the call, in seconds.
+        explicit_timeout: The phases that the caller gave, which outrank those of a provider; `None` for none.
         deadline: The moment on `clock` at which the call is over.
         observers: Get each attempt and the route.
         clock: Monotonic time and sleeping, as the hub was given it.
@@ -124,7 +126,7 @@ class Driver(Generic[Pieces, Runner]):
     """
 
     __slots__ = (
-        "_attempts", "_clock", "_committed", "_deadline", "_engine", "_hooks", "_now", "_observers", "_options", "_prefill",
+        "_attempts", "_clock", "_committed", "_deadline", "_engine", "_explicit_timeout", "_hooks", "_now", "_observers", "_options", "_prefill",
         "_racing", "_registry", "_reported", "_request", "_signal", "_stopped", "_timeout", "_watched", "attempt", "done",
     )  # fmt: skip
 
@@ -136,6 +138,7 @@ class Driver(Generic[Pieces, Runner]):
         options: Mapping[str, Options],
         *,
         timeout: Timeout,
+        explicit_timeout: Timeout | None = None,
         deadline: float,
         observers: Observers,
         clock: Clock,
@@ -147,6 +150,7 @@ class Driver(Generic[Pieces, Runner]):
         self._request = request
         self._options = options
         self._timeout = timeout
+        self._explicit_timeout = explicit_timeout
         self._deadline = deadline
         self._observers = observers
         self._watched = bool(observers)
@@ -398,7 +402,9 @@ class Driver(Generic[Pieces, Runner]):
         last = self.attempt
         # A stream that is carried on from its partial text goes on in the same assembly.
         assembly = last.assembly if self._prefill and self._committed and last is not None else Assembly()
-        call = CallContext(self._timeout, self._deadline, clock=self._now)
+        own = order.candidate.timeout
+        timeout = self._timeout if own is None else timeout_of(self._timeout, own, self._explicit_timeout)
+        call = CallContext(timeout, self._deadline, clock=self._now)
         attempt = self.attempt = RunningAttempt(order.candidate, order.number, call, assembly)
         self._attempts.append(attempt)
         if self._watched:

@@ -28,6 +28,7 @@ class CallSpec(NamedTuple):
         request: The request; its model is the first name that the caller gave.
         needs: The capabilities that the request needs.
         timeout: The phases of the call, in seconds.
+        explicit_timeout: The phases that the caller gave; `None` for none.
         retry: Attempts, waits and hedging.
         strategy: The order of equal candidates.
         on_interrupt: The reaction when a stream breaks after its first content.
@@ -39,6 +40,7 @@ class CallSpec(NamedTuple):
     request: Request
     needs: Needs
     timeout: Timeout
+    explicit_timeout: Timeout | None
     retry: RetryPolicy
     strategy: str
     on_interrupt: str
@@ -104,7 +106,7 @@ def call_spec(
             has_images(conversation),
             form == "json_schema",
         ),
-        _timeout(steers.get("timeout"), settings),
+        *_timeouts(steers.get("timeout"), settings),
         steers.get("retry", settings.retry),
         steers.get("strategy", settings.strategy),
         on_interrupt,
@@ -129,10 +131,12 @@ def _normal(sent: dict[str, Any]) -> dict[str, Any]:
     return {**sent, "stop": (stop,)} if isinstance(stop, str) else sent
 
 
-def _timeout(given: float | Timeout | None, settings: Settings) -> Timeout:
+def _timeouts(given: float | Timeout | None, settings: Settings) -> tuple[Timeout, Timeout | None]:
     if given is None:
-        return settings.timeout
-    return given if isinstance(given, Timeout) else attrs.evolve(settings.timeout, total=given)
+        return settings.timeout, None
+    if isinstance(given, Timeout):
+        return given, given
+    return attrs.evolve(settings.timeout, total=given), None
 
 
 def _first(model: ModelSpec) -> str:

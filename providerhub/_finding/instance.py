@@ -11,14 +11,14 @@ import threading
 import time
 from collections.abc import Callable
 
-from providerhub._finding.jobs import Task
+from providerhub._finding.jobs import Job, Task, arun_all
 from providerhub._finding.listing import ModelList
 from providerhub._finding.objects import ProviderObjects
 from providerhub._settings.limits import refined
 from providerhub._settings.settings import instruction, resolve, variable_in_use
 from providerhub._values import ProviderConfig, Secret
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
-from providerhub._values.errors import ConfigurationError
+from providerhub._values.errors import ConfigurationError, ProviderTimeoutError
 from providerhub._values.provider import Provider
 
 _log = logging.getLogger("providerhub")
@@ -117,6 +117,35 @@ class Instance:
             PluginError: The factory cannot be imported, or fails.
         """
         return self._objects.get(loop) if self._registered is None else self._registered
+
+    async def aprovider(self, loop: object, seconds: float) -> Provider:
+        """`provider` under asyncio: a thread makes the object, while the event loop goes on.
+
+        Args:
+            loop: The running event loop.
+            seconds: The time that this may take.
+
+        Raises:
+            PluginError: As at `provider`.
+            ProviderTimeoutError: It takes longer. The thread goes on, and its object serves later calls.
+        """
+        if not self.needs_making(loop):
+            return self.provider(loop)
+        found: list[Provider | Exception] = []
+
+        def make() -> None:
+            try:
+                found.append(self.provider(loop))
+            except Exception as error:  # raised below, in the task that awaits
+                found.append(error)
+
+        await arun_all([Job(Task(f"make the provider {self.name}", make))], seconds)
+        if not found:
+            msg = f"the provider object was not made within {seconds:g} s; the plugin or its key takes too long to load"
+            raise ProviderTimeoutError(msg, provider=self.name)
+        if isinstance(found[0], Exception):
+            raise found[0]
+        return found[0]
 
     def needs_making(self, loop: object | None = None) -> bool:
         """Whether `provider` would make the object, which belongs into a thread beside an event loop.

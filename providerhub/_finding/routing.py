@@ -21,6 +21,7 @@ from providerhub._finding.strategies import RankedCandidate, Ranking, Strategies
 from providerhub._finding.targets import Entry, Targets
 from providerhub._rules.health import Health
 from providerhub._rules.policy import Rng
+from providerhub._settings.limits import own_timeout
 from providerhub._settings.settings import STRATEGIES, Settings
 from providerhub._values import Candidate, Model, RoutePlan, Skip
 from providerhub._values.capabilities import ModelInfo
@@ -205,6 +206,7 @@ def _ranked(instance: Instance, match: Match, needs: Needs, place: int, group: i
         instance.name, match.sent, model.name, match.kind, context_window=model.context_window,
         prefill=bool(model.supports_prefill), stream=model.supports_stream is not False, group=group,
         priority=instance.config.priority, slow=bool(model.supports_reasoning) or instance.info.slow_start,
+        timeout=own_timeout(instance.config, model),
     )  # fmt: skip
     longest_first = -len(model.name) if match.kind == "prefix" else 0
     priority, unknown = -instance.config.priority, needs.unknown(model)

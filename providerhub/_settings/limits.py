@@ -54,17 +54,26 @@ def headers_of(config: ProviderConfig, model: ModelInfo) -> dict[str, str]:
     return {**{name: text for name, text in config.headers.items() if name.lower() not in own}, **model.headers}
 
 
-def timeout_of(general: Timeout, config: ProviderConfig, model: ModelInfo, call: Timeout | None = None) -> Timeout:
-    """Return the timeouts of an attempt, phase by phase: the call's value, else the model's, the provider's, the general one.
+def own_timeout(config: ProviderConfig, model: ModelInfo) -> Timeout | None:
+    """Return the timeouts that are set for a model or its provider; `None` without any. The model's phases come first.
 
     Args:
-        general: The `timeout` of the settings.
         config: The configuration of the instance.
         model: The model's entry, after `refined`.
-        call: The timeouts that the caller gave for this call; `None`, the default, for none.
     """
-    own = [timeout for timeout in (config.timeout, model.timeout, call) if timeout is not None]
-    return attrs.evolve(general, **{name: value for timeout in own for name, value in given(timeout).items()}) if own else general
+    own = [timeout for timeout in (config.timeout, model.timeout) if timeout is not None]
+    return attrs.evolve(own[0], **given(own[-1])) if own else None
+
+
+def timeout_of(call: Timeout, own: Timeout, explicit: Timeout | None) -> Timeout:
+    """Return the timeouts of an attempt, phase by phase: the call's own value, else the model's or provider's, else the general one.
+
+    Args:
+        call: The timeouts of the call, the general ones included.
+        own: The timeouts of the model or its provider, from `own_timeout`.
+        explicit: The timeouts that the caller gave for this call; `None` for none.
+    """
+    return attrs.evolve(call, **given(own)) if explicit is None else attrs.evolve(call, **{**given(own), **given(explicit)})
 
 
 def given(timeout: Timeout) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from providerhub._values.knobs import Timeout
 from providerhub._values.value import Value
 
 
@@ -46,6 +47,7 @@ class Candidate(Value):
         group: The number of the model in the request's sequence, from 0. Candidates of one group serve the same model, which
             the caller likes better than the models of later groups.
         priority: The provider's priority in the settings; a higher one is tried first.
+        timeout: The timeouts that the settings or the plugin have for the provider or the model; `None` without any.
         slow: Whether a long silence before the answer is usual: a model that reasons, or a local server that loads its models.
     """
 
@@ -57,8 +59,9 @@ class Candidate(Value):
     prefill: bool = False
     stream: bool = True
     group: int = 0
-    priority: int = 0
+    priority: float = 0
     slow: bool = False
+    timeout: Timeout | None = None
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.model}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gc
 import json
 import os
 import stat
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 import types
+import weakref
 
 import pytest
 
@@ -18,14 +20,19 @@ from providerhub import (
     Hub,
     ModelInfo,
     ModelNotFoundError,
+    PluginError,
     ProviderConfig,
     ProviderInfo,
+    ProviderTimeoutError,
     RetryPolicy,
     Secret,
     Settings,
 )
+from providerhub._finding import kept_lists, objects, preparing
+from providerhub._finding.instance import Instance
 from providerhub._finding.jobs import Job, Task, arun_all, run_all
 from providerhub._finding.listing import TIMEOUT
+from providerhub._settings.secrets import CommandKey
 from providerhub.testing import FakeClock
 from providerhub_conformance import FaultServer, Hold, http_response, openai_completion
 
@@ -154,6 +161,15 @@ def test_the_first_choice_is_asked_for_although_a_later_one_is_known(serve, make
 def test_a_silent_list_of_the_first_choice_leaves_time_for_the_known_one(serve, make_hub):
     hub = make_hub(a=_config(serve(), "lesser"), b=serve(None))
     assert hub.complete(["liked", "lesser"], "Hello", timeout=1).provider == "a"
+
+
+def test_a_silent_list_of_a_later_choice_delays_few_calls_and_little(serve, make_hub, monkeypatch):
+    monkeypatch.setattr(preparing, "LATER_MOST", 0.2)
+    silent = serve(None)
+    hub = make_hub(a=_config(serve(), "m"), b=silent)
+    for _ in range(3):
+        assert hub.complete(["m", "later", "latest"], "Hello").provider == "a"
+    assert _lists(silent) == 1
 
 
 def test_a_list_that_could_not_be_had_is_tried_again_after_a_while(serve, make_hub):
@@ -324,6 +340,26 @@ def test_without_a_thread_a_task_under_asyncio_waits_for_one(monkeypatch):
     assert (len(refused), done) == (1, [1])
 
 
+def test_a_task_that_has_ended_is_not_done_again():
+    done = []
+    task = Task("work", lambda: done.append(1))
+    task.run()
+    task.run()
+    assert task.start()
+    task.watch(lambda: done.append(2))
+    assert done == [1, 2]
+
+
+def test_a_function_without_a_signature_gets_the_configuration_alone(lister):
+    class Odd:
+        __signature__ = "none"
+
+        def __call__(self, config):
+            return ["late"]
+
+    assert lister(Odd()).complete("late", "Hello").text == "fine"
+
+
 def test_an_exception_of_a_task_is_logged_and_an_interruption_raised(caplog):
     run_all([Job(Task("fail", lambda: 1 / 0))], 10)
     assert "could not fail" in caplog.text
@@ -447,6 +483,53 @@ def test_a_disk_that_cannot_be_written_is_no_error(serve, make_hub, tmp_path, mo
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("PROVIDERHUB_CACHE_DIR", str(tmp_path / "file"))
     assert make_hub(a=serve("m")).complete("m", "Hello").text == "fine"
+
+
+def test_without_a_home_no_list_is_kept(serve, make_hub, monkeypatch):
+    monkeypatch.delenv("PROVIDERHUB_CACHE_DIR")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_, **__: "~/.cache/providerhub")
+    server = serve("m")
+    for asked in (1, 2):
+        assert make_hub(a=server).complete("m", "Hello").text == "fine"
+        assert _lists(server) == asked
+
+
+def test_a_list_that_is_too_long_is_ignored(serve, make_hub, kept, monkeypatch):
+    server = serve("m")
+    make_hub(a=server).complete("m", "Hello")
+    monkeypatch.setattr(kept_lists, "SIZE_LIMIT", 10)
+    with pytest.raises(ModelNotFoundError):
+        make_hub(a=server).explain("m")
+
+
+class Unknown:
+    def read(self):
+        return "key"
+
+
+@pytest.mark.parametrize(
+    ("config", "is_kept"),
+    [
+        (ProviderConfig(), False),
+        (ProviderConfig(url="http://x", api_key=Secret.later(Unknown())), False),
+        (ProviderConfig(url="http://x", options={"password": Secret.later(Unknown())}), False),
+        (ProviderConfig(url="http://x", api_key=Secret.later(CommandKey(("pass", "show", "x")))), True),
+        (ProviderConfig(url="http://x", options={"password": Secret("x"), "project": "p"}), True),
+    ],
+)
+def test_only_a_list_with_an_address_and_a_known_key_is_kept(kept, config, is_kept):
+    info = ProviderInfo(name="acme", discover="acme:discover")
+    list_ = kept_lists.KeptList((ModelInfo("m", aliases=("n",), context_window=5),), time.time())
+    kept_lists.write(config, info, list_)
+    assert (kept_lists.read(config, info) == list_) is is_kept
+
+
+def test_a_model_with_a_value_that_is_not_plain_is_not_kept(kept):
+    info = ProviderInfo(name="acme", discover="acme:discover")
+    model = ModelInfo("m")
+    object.__setattr__(model, "price_in", Secret(CANARY))
+    kept_lists.write(ProviderConfig(url="http://x"), info, kept_lists.KeptList((model,), time.time()))
+    assert not kept.exists()
 
 
 def test_a_failing_write_leaves_no_file_behind(serve, make_hub, kept, monkeypatch):
@@ -594,10 +677,20 @@ def test_in_the_ordinary_case_there_is_nothing_to_do(model):
     assert hub._preparer.jobs(model, 0.0) == ()
 
 
+def test_the_memory_is_bounded(monkeypatch):
+    monkeypatch.setattr(preparing, "_MOST_REMEMBERED", 2)
+    hub = Hub(Settings(autoload=False), providers=[(ProviderInfo(name="a", models=("*",)), Fine())])
+    for name in ("m", "n", "o"):
+        hub.complete(name, "Hello")
+    assert hub._preparer.is_prepared("o", 0.0)
+    assert not hub._preparer.is_prepared("m", 0.0)
+
+
 @pytest.mark.parametrize("model", [5, None, [], [5], [["m"]], {"m": 1}])
 def test_no_model_is_left_to_the_plan(model):
     hub = Hub(Settings(autoload=False))
     assert hub._preparer.jobs(model, 0.0) == ()
+    asyncio.run(hub._preparer.aprepare(model, 0.0, 1.0))
 
 
 def test_the_event_loop_goes_on_while_a_plugin_is_imported(site):
@@ -651,3 +744,227 @@ def test_a_call_of_a_plugin_that_is_not_installed_is_left_to_the_plan(site):
         """
     )
     assert out == "True\nTrue\n"
+
+
+# --- provider objects ---------------------------------------------------------------------------------------------------
+
+
+class Native:
+    """A provider whose objects belong to an event loop. Its factory is `made_here:create`."""
+
+    def __init__(self, config):
+        self.config, self.loop = config, None
+
+    def stream(self, request, call):
+        yield "fine"
+
+    async def astream(self, request, call):
+        self.loop = asyncio.get_running_loop()  # as the clients of asyncio do
+        yield "fine"
+
+
+@pytest.fixture
+def instance(monkeypatch):
+    """`instance(kind)`: an instance whose factory makes objects of this class."""
+
+    def make(kind):
+        module = types.ModuleType("made_here")
+        module.create = kind
+        monkeypatch.setitem(sys.modules, "made_here", module)
+        return Instance(ProviderConfig(name="p"), ProviderInfo(name="p", factory="made_here:create"))
+
+    return make
+
+
+def test_an_object_is_made_once_for_a_loop_and_once_for_threads(instance):
+    one = instance(Native)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        assert one.needs_making(loop)
+        made = await one.aprovider(loop, 10)
+        assert not one.needs_making(loop)
+        assert one.provider(loop) is await one.aprovider(loop, 10) is made
+        return made
+
+    assert one.needs_making()
+    assert asyncio.run(main()) is not one.provider()
+    assert not one.needs_making()
+
+
+def test_an_object_that_cannot_be_made_under_asyncio_is_tried_once(instance):
+    tried = []
+
+    def create(config):
+        tried.append(config)
+        raise ValueError("no")
+
+    one = instance(create)
+
+    async def main():
+        await one.aprovider(asyncio.get_running_loop(), 10)
+
+    with pytest.raises(PluginError, match="ValueError: no"):
+        asyncio.run(main())
+    assert len(tried) == 1
+
+
+def test_the_event_loop_goes_on_while_an_object_is_made(instance):
+    may_go_on = threading.Event()
+
+    def create(config):
+        assert may_go_on.wait(20)
+        return Native(config)
+
+    one = instance(create)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        with pytest.raises(ProviderTimeoutError, match=r"within 0\.05 s"):
+            await one.aprovider(loop, 0.05)
+        making = asyncio.create_task(one.aprovider(loop, 10))
+        await asyncio.sleep(0)
+        may_go_on.set()
+        assert (await making).config.name == "p"
+
+    asyncio.run(main())
+
+
+def test_a_loop_may_ask_while_a_thread_makes_an_object(instance):
+    may_go_on = threading.Event()
+
+    def create(config):
+        assert may_go_on.wait(20)
+        return Native(config)
+
+    one = instance(create)
+    making = threading.Thread(target=one.provider)
+    making.start()
+    assert one.needs_making()
+    one.close()
+    may_go_on.set()
+    making.join()
+    assert not one.needs_making()
+
+
+def test_an_object_of_a_key_that_changed_meanwhile_is_closed_and_made_anew(instance, monkeypatch):
+    monkeypatch.setenv("P_API_KEY", "old")
+    closed = []
+
+    class Closing(Native):
+        def __init__(self, config):
+            super().__init__(config)
+            if config.api_key.reveal() == "old":
+                monkeypatch.setenv("P_API_KEY", "new")
+                one.renew_key()
+
+        def close(self):
+            closed.append(self.config.api_key.reveal())
+
+    instance(Closing)
+    one = Instance(ProviderConfig(name="p"), ProviderInfo(name="p", factory="made_here:create", needs_auth=True))
+    assert one.provider().config.api_key.reveal() == "new"
+    assert closed == ["old"]
+
+
+def test_objects_of_ended_loops_are_let_go(instance):
+    one = instance(Native)
+
+    alive = []
+
+    async def use():
+        provider = one.provider(asyncio.get_running_loop())
+        alive.append(weakref.ref(provider))
+        return [piece async for piece in provider.astream(None, None)]
+
+    for _ in range(5):
+        asyncio.run(use())
+    gc.collect()
+    assert sum(provider() is not None for provider in alive) <= 1
+
+
+@pytest.mark.parametrize("method", ["close", "aclose"])
+def test_closing_under_asyncio_waits_for_a_provider_for_a_limited_time(instance, monkeypatch, caplog, method):
+    monkeypatch.setattr(objects, "CLOSING_SECONDS", 0.05)
+    may_end = threading.Event()
+
+    class Slow(Native):
+        if method == "close":
+            astream = None
+
+            def close(self):
+                assert may_end.wait(20)
+        else:
+
+            async def aclose(self):
+                while not may_end.is_set():
+                    try:
+                        await asyncio.sleep(20)
+                    except asyncio.CancelledError:
+                        may_end.set()
+
+    one = instance(Slow)
+
+    async def main():
+        one.provider(asyncio.get_running_loop())
+        await one.aclose()
+
+    asyncio.run(main())
+    may_end.set()
+    assert "provider p has not closed within 0.05 s" in caplog.text
+
+
+def test_an_object_of_this_loop_without_aclose_is_closed_in_its_thread(instance):
+    threads = []
+
+    class Closing(Native):
+        def close(self):
+            threads.append(threading.current_thread())
+
+    one = instance(Closing)
+
+    async def main():
+        one.provider(asyncio.get_running_loop())
+        await one.aclose()
+
+    asyncio.run(main())
+    assert threads == [threading.current_thread()]
+
+
+def test_a_failure_to_close_under_asyncio_is_logged(instance, caplog):
+    class Failing(Native):
+        async def aclose(self):
+            raise RuntimeError("no")
+
+    one = instance(Failing)
+
+    async def main():
+        one.provider(asyncio.get_running_loop())
+        await one.aclose()
+
+    asyncio.run(main())
+    assert "provider p failed to close" in caplog.text
+
+
+def test_a_cancelled_close_cancels_the_providers(instance):
+    cancelled = []
+
+    class Slow(Native):
+        async def aclose(self):
+            try:
+                await asyncio.sleep(20)
+            except asyncio.CancelledError:
+                cancelled.append(self)
+                raise
+
+    one = instance(Slow)
+
+    async def main():
+        one.provider(asyncio.get_running_loop())
+        closing = asyncio.create_task(one.aclose())
+        await asyncio.sleep(0.01)
+        closing.cancel()
+        await asyncio.wait([closing])
+
+    asyncio.run(main())
+    assert len(cancelled) == 1
