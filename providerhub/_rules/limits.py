@@ -7,7 +7,7 @@ rate algorithm (ITU-T I.371), which is a token bucket with a single number as it
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 MINUTE = 60.0
 NEVER = float("-inf")
@@ -31,13 +31,14 @@ class Limits(NamedTuple):
         concurrency: The most calls under way at once; 1 or more. `None`, the default, for no limit.
         rpm: The most calls that start in a minute; a positive number. `None`, the default, for no limit.
         tpm: The most tokens in a minute, input and output; a positive number. `None`, the default, for no limit.
-        when_full: `"elsewhere"`, the default, asks the next candidate while a limit is reached; `"wait"` waits for a turn.
+        when_full: `"elsewhere"` asks the next candidate while a limit is reached, `"wait"` waits for a turn. `None`, the
+            default: as the instance says, or else as the kind of call does.
     """
 
     concurrency: int | None = None
     rpm: float | None = None
     tpm: float | None = None
-    when_full: Literal["elsewhere", "wait"] = "elsewhere"
+    when_full: str | None = None
 
     @property
     def any(self) -> bool:

@@ -128,21 +128,27 @@ class Pacer:
     # --- limits ---------------------------------------------------------------------------------------------------
 
     def set_limits(self, key: Key, limits: Limits) -> None:
-        """Set the limits of a model, or of a whole instance (the entry `""`). They hold for calls that start later."""
+        """Set the limits of a model, or of a whole instance (the entry `""`). They hold for calls that start later.
+
+        Args:
+            key: The provider instance and the declared model entry.
+            limits: The limits. The same ones again change nothing.
+        """
         with self._lock:
             desk = self._desk(key[0])
+            if limits == desk.lane(key[1]).limits:
+                return
             desk.lane(key[1]).set_limits(limits)
             desk.update()
             self._pump(desk)
         self._flush()
 
-    def waits(self, candidate: Candidate) -> bool:
-        """Whether the limits of a candidate say that calls wait instead of going elsewhere."""
+    def when_full(self, candidate: Candidate) -> str | None:
+        """The reaction that is set for a candidate whose limit is reached: the model's, else the instance's, else `None`."""
         desk = self._desks.get(candidate.provider)
-        if desk is None or not desk.is_limited:
-            return False
-        model = desk.models.get(candidate.entry, desk.whole).limits
-        return (model if model.any else desk.whole.limits).when_full == "wait"
+        if desk is None:
+            return None
+        return desk.models.get(candidate.entry, desk.whole).limits.when_full or desk.whole.limits.when_full
 
     def counts_tokens(self, candidate: Candidate) -> bool:
         """Whether a `tpm` is set, so that `take` and `join` need an estimate."""

@@ -10,12 +10,16 @@ behaves: `/chunks=1000,frame=each/v1/chat/completions`.
 - `shape`: `same`: chunks differ in their text only, as OpenAI's own do, and most others'; `varied`: in an identifier of their own
   as well, so that none can be read by comparing it with the one before.
 - `status`: answers with this status and an error in place of an answer.
+- `window=100x2`: takes 100 requests in each 2 s, from the first request on, and refuses the others (429, `Retry-After: 2`).
+- `bucket=20`: takes 20 requests a second, and as many at once after a rest; refuses the others (429, `Retry-After: 1`).
+- `run`: a name, which gives a limit a count of its own. The path `/run=a/refused` answers with the number of refusals so far.
 
 Every request of every peer gets the same bytes, made before.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import json
@@ -23,6 +27,7 @@ import os
 import socket
 import sys
 import threading
+import time
 
 SEGMENT = 16 * 1024
 IDENTITY = {"id": "chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG", "created": 1741570283, "model": "gpt-4"}
@@ -79,10 +84,41 @@ def streamed(count: int, frame: str, shape: str) -> tuple[bytes, ...]:
     return (head("text/event-stream", *fields), *parts)
 
 
-def refused(status: int) -> bytes:
+def refused(status: int, *fields: str) -> bytes:
     """An error."""
     body = b'{"error": {"message": "the server had an error", "type": "server_error", "param": null, "code": null}}'
-    return head("application/json", f"Content-Length: {len(body)}", status=status) + body
+    if status == 429:
+        body = b'{"error": {"message": "Rate limit reached", "type": "requests", "param": null, "code": "rate_limit_exceeded"}}'
+    return head("application/json", f"Content-Length: {len(body)}", *fields, status=status) + body
+
+
+class Limit:
+    """A limit of requests, by window or by bucket."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.since, self.count = -1e9, 0.0
+        self.refused = 0
+
+    def asked(self, how: dict[str, str]) -> int:
+        """The seconds to wait that the service names; 0 where it answers."""
+        with self.lock:
+            now = time.monotonic()
+            if "window" in how:
+                calls, seconds = map(int, how["window"].split("x"))
+                if now - self.since >= seconds:
+                    self.since, self.count = now, float(calls)
+            else:
+                rate, seconds = float(how["bucket"]), 1
+                self.since, self.count = now, min(rate, self.count + (now - self.since) * rate)
+            if self.count >= 1:
+                self.count -= 1
+                return 0
+            self.refused += 1
+            return seconds
+
+
+LIMITS: collections.defaultdict[str, Limit] = collections.defaultdict(Limit)
 
 
 def asked(path: str) -> dict[str, str]:
@@ -110,6 +146,13 @@ def answer(connection: socket.socket, path: str, body: bytes) -> bool:
     how = asked(path)
     if "status" in how:
         connection.sendall(refused(int(how["status"])))
+        return True
+    if path.endswith("/refused"):
+        count = b"%d" % LIMITS[how["run"]].refused
+        connection.sendall(head("text/plain", f"Content-Length: {len(count)}") + count)
+        return True
+    if ("window" in how or "bucket" in how) and (seconds := LIMITS[how.get("run", "")].asked(how)):
+        connection.sendall(refused(429, f"Retry-After: {seconds}"))
         return True
     if b'"stream":true' not in body.replace(b" ", b""):
         connection.sendall(whole())

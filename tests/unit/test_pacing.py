@@ -62,7 +62,7 @@ def test_without_limits_every_call_gets_the_same_turn():
     pacer.accepted(FREE, 6.0)
     assert pacer.look(FREE, 6.0)
     assert pacer.snapshot(6.0) == {}
-    assert not pacer.waits(ONE)
+    assert pacer.when_full(ONE) is None
     assert not pacer.counts_tokens(ONE)
 
 
@@ -241,11 +241,18 @@ def test_a_wider_limit_lets_waiting_calls_go():
     pacer.settle(held, 1.0)
 
 
-def test_the_word_of_the_model_decides_whether_a_call_waits():
-    pacer = _pacer(concurrency=1, when_full="wait", model=Limits(concurrency=1))
-    assert not pacer.waits(ONE)
-    assert pacer.waits(SIBLING)
-    assert not pacer.waits(OTHER)
+def test_the_word_of_the_model_goes_before_that_of_its_instance():
+    pacer = _pacer(when_full="wait", model=Limits(concurrency=1, when_full="elsewhere"))
+    assert [pacer.when_full(candidate) for candidate in (ONE, SIBLING, OTHER)] == ["elsewhere", "wait", None]
+
+
+def test_the_same_limits_again_keep_what_was_counted():
+    pacer = _pacer(tpm=100)
+    assert pacer.take(ONE, 0.0, 100, 0).ready
+    pacer.set_limits(("acme", ""), Limits(tpm=100))
+    assert pacer.take(ONE, 0.0, 100, 0).reason == "tpm"
+    pacer.set_limits(("acme", ""), Limits(tpm=200))
+    assert pacer.take(ONE, 0.0, 100, 0).ready
 
 
 # --- rpm ----------------------------------------------------------------------------------------------------------------

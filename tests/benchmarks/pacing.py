@@ -1,0 +1,81 @@
+"""What pacing costs a call, and what it saves: a batch at services that refuse what comes too fast.
+
+Run by hand, or by `tox -e bench`: `python pacing.py`. The cost is the processor time of a turn where no limit is set. Then 500
+rows go, 8 at once, to a service that takes 100 requests in each 2 s, and to one that takes 20 a second; first without any limit
+configured, then with `rpm`. The services run in a process of their own and count their refusals. The whole takes a good minute.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from pathlib import Path
+
+from providerhub import Candidate, Hub, ProviderConfig, RetryPolicy, Settings
+from providerhub._rules.pacing import Pacer
+
+ROWS = 500
+WORKERS = 8
+SERVICES = {"100 per 2 s": ("window=100x2", 3000), "20 a second": ("bucket=20", 1200)}
+LONGEST = 120.0
+TARGET_SHARE = 0.05
+TARGET_TURN = 1.0
+TURNS = 100_000
+
+
+def turn() -> bool:
+    """Print what a turn costs where no limit is set, and nothing was learned."""
+    pacer, candidate = Pacer(lambda: 0.0), Candidate("acme", "m", "m")
+    best = float("inf")
+    for _ in range(7):
+        start = time.process_time()
+        for _ in range(TURNS):
+            pacer.settle(pacer.take(candidate, 0.0), 0.0)  # type: ignore[arg-type]
+        best = min(best, (time.process_time() - start) / TURNS * 1e6)
+    reached = best <= TARGET_TURN
+    print(f"a turn without limits: {best:.2f} µs; target at most {TARGET_TURN:g} µs: {'reached' if reached else 'NOT reached'}")
+    return reached
+
+
+def batch(port: int, name: str, *, configured: bool) -> bool:
+    """Send the rows, and print how many were lost and how many requests were refused."""
+    kind, rpm = SERVICES[name]
+    run = f"run={kind.partition('=')[0]}{configured:d}"
+    address = f"http://127.0.0.1:{port}"
+    config = ProviderConfig(url=f"{address}/{kind},{run}/v1", models=["m"], **({"rpm": rpm} if configured else {}))  # type: ignore[arg-type]
+    start, errors = time.monotonic(), Counter[str]()
+    with Hub(Settings(providers={"openai": config}, retry=RetryPolicy())) as hub:
+        rows = ({"model": "m", "messages": f"question {number}", "timeout": LONGEST} for number in range(ROWS))
+        for outcome in hub.complete_many(rows, concurrency=WORKERS):
+            if outcome.error is not None:
+                errors[type(outcome.error).__name__] += 1
+    seconds = time.monotonic() - start
+    with urllib.request.urlopen(f"{address}/{run}/refused", timeout=10) as answer:
+        refused = int(answer.read())
+    lost = errors.total()
+    share = refused / max(1, refused + ROWS - lost)
+    reached = not lost and share <= (0.0 if configured else TARGET_SHARE)
+    how = f"rpm {rpm}" if configured else "no limit configured"
+    print(
+        f"{ROWS} rows at {name}, {how}: {lost} lost {dict(errors) or ''}, {refused} refused ({share:.1%}), {seconds:.1f} s: "
+        f"{'reached' if reached else 'NOT reached'}"
+    )
+    return reached
+
+
+def batches() -> list[bool]:
+    """Run all batches, each at a fresh limit of one server."""
+    command = [sys.executable, Path(__file__).resolve().parent / "loopback.py"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        port = int(server.stdout.readline())  # type: ignore[union-attr]
+        results = [batch(port, name, configured=configured) for name in SERVICES for configured in (False, True)]
+        server.stdin.close()  # type: ignore[union-attr]
+    return results
+
+
+if __name__ == "__main__":
+    results = [turn(), *batches()]
+    sys.exit(0 if all(results) else 1)
