@@ -370,7 +370,7 @@ class Hub:
         limits: dict[str, ProviderConfig | ModelInfo] = {"": config}
         limits |= {model.name: model for model in config.models if isinstance(model, ModelInfo)} | dict(config.model)
         for entry, values in limits.items():
-            when_full: Any = values.when_full or config.when_full or "elsewhere"
+            when_full: Any = values.when_full or config.when_full
             found = Limits(values.concurrency, values.rpm, values.tpm, when_full)
             if found.any:
                 self._pacer.set_limits((name, entry), found)

@@ -175,7 +175,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         task = attempt.task = _current_task()
         cancelling = task.cancelling()
         try:
-            attempt.pieces = self._asked(attempt)
+            attempt.pieces = await self._asked(attempt)
             async for piece in attempt.pieces:
                 content = add(piece)
                 if now() > deadline:
@@ -212,9 +212,12 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
             raise error
         return PluginError("the provider let a CancelledError out although the call was not cancelled")
 
-    def _asked(self, attempt: Attempt) -> AsyncIterator[Piece]:
-        loop = self._loop
-        provider = self._instance(attempt.candidate).provider(loop)
+    async def _asked(self, attempt: Attempt) -> AsyncIterator[Piece]:
+        loop, instance = self._loop, self._instance(attempt.candidate)
+        if instance.needs_making(loop):
+            provider = await instance.aprovider(loop, max(0.0, self._deadline - self._now()))
+        else:
+            provider = instance.provider(loop)
         request = self._request_for(attempt)
         if callable(getattr(provider, "astream", None)):
             return _native(provider, request, attempt.call)

@@ -117,7 +117,7 @@ class Driver(Generic[Pieces, Runner]):
         request: The caller's request. Model, options and `stream` are filled in for each candidate.
         options: Vendor-specific keywords by provider instance.
         timeout: The phases of the call, in seconds.
-        explicit_timeout: The phases that the caller gave, which outrank those of a provider; `None` for none.
+        explicit_timeout: The phases that the caller gave, which outrank a provider's; `None` for none.
         deadline: The moment on `clock` at which the call is over.
         observers: Get each attempt and the route.
         clock: Monotonic time and sleeping, as the hub was given it.
@@ -126,8 +126,8 @@ class Driver(Generic[Pieces, Runner]):
     """
 
     __slots__ = (
-        "_attempts", "_clock", "_committed", "_deadline", "_engine", "_explicit_timeout", "_hooks", "_now", "_observers", "_options", "_prefill",
-        "_racing", "_registry", "_reported", "_request", "_signal", "_stopped", "_timeout", "_watched", "attempt", "done",
+        "_attempts", "_clock", "_committed", "_deadline", "_engine", "_explicit_timeout", "_hooks", "_now", "_observers",
+        "_options", "_prefill", "_racing", "_registry", "_reported", "_request", "_signal", "_stopped", "_timeout", "_watched", "attempt", "done",
     )  # fmt: skip
 
     def __init__(

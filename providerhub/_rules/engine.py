@@ -386,7 +386,7 @@ class Engine:
                 self._skip(candidate, "attempts used up", f"{self._policy.attempts_per_provider} at one model in one call")
             elif order := self._begin(candidate, now, force=self._force):
                 return order
-            elif candidate in self._full and (self._patient or self._pacer.waits(candidate)):
+            elif candidate in self._full and self._waits(candidate):
                 self._keep_equals(candidate)
         if order := self._queue():
             return order
@@ -394,6 +394,10 @@ class Engine:
         if not self._count and not self._full and (order := self._begin(self._last, now, force=True)):
             return order
         return self._repeat(now) or self._exhausted(now)
+
+    def _waits(self, candidate: Candidate) -> bool:
+        when_full = self._pacer.when_full(candidate)
+        return self._patient if when_full is None else when_full == "wait"
 
     def _keep_equals(self, full: Candidate) -> None:
         """Wait for a turn at a candidate, unless one of the same model and priority is free."""

@@ -66,7 +66,7 @@ def own_timeout(config: ProviderConfig, model: ModelInfo) -> Timeout | None:
 
 
 def timeout_of(call: Timeout, own: Timeout, explicit: Timeout | None) -> Timeout:
-    """Return the timeouts of an attempt, phase by phase: the call's own value, else the model's or provider's, else the general one.
+    """Return the timeouts of an attempt, phase by phase: the caller's value, else the provider's, else the general one.
 
     Args:
         call: The timeouts of the call, the general ones included.
