@@ -127,7 +127,8 @@ class Driver(Generic[Pieces, Runner]):
 
     __slots__ = (
         "_attempts", "_clock", "_committed", "_deadline", "_engine", "_explicit_timeout", "_hooks", "_now", "_observers",
-        "_options", "_prefill", "_racing", "_registry", "_reported", "_request", "_signal", "_stopped", "_timeout", "_watched", "attempt", "done",
+        "_options", "_prefill", "_racing", "_registry", "_reported", "_request", "_signal", "_stopped", "_timeout",
+        "_watched", "attempt", "done",
     )  # fmt: skip
 
     def __init__(

@@ -14,7 +14,7 @@ _TARGETS = ("http", "https", "all")
 """The schemes for which a proxy may be named; also "https://host" for one host alone."""
 
 _PROXIES = ("http", "https", "socks5", "socks5h", "socks4", "socks4a")
-"""The schemes of proxies."""
+"""The schemes of proxies. `providerhub.http` refuses SOCKS; a plugin with a transport of its own may speak it."""
 
 QUOTED = "is in quotation marks, which would be sent with it; write it without them (`docker --env-file` keeps them)"
 
@@ -55,25 +55,6 @@ def proxy_flaws(proxies: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield target, flaw
 
 
-def endpoint_flaw(url: str, path: str) -> str:
-    """Tell that an address is a whole endpoint: it ends with the path that a provider appends to it.
-
-    Args:
-        url: The address in the configuration.
-        path: The path that the provider appends, such as `/v1/chat/completions`.
-
-    Returns:
-        The text that follows the name of the setting in a message; empty for a base address.
-    """
-    from urllib.parse import urlsplit  # slow to import; a provider's transport has done so
-
-    whole = urlsplit(url).path.rstrip("/")
-    ending = path.rstrip("/").removeprefix("/v1") or path
-    if not ending.strip("/") or not whole.endswith(ending):
-        return ""
-    return f"ends with {ending}, which the provider appends itself; remove {ending} from its end"
-
-
 def _flaw_of_url(url: str) -> str:
     if is_quoted(url):
         return QUOTED
@@ -90,15 +71,7 @@ def _flaw_of_proxy(address: str) -> str:
         return ""  # an address without a scheme is that of an HTTP proxy
     if scheme.lower() not in _PROXIES:
         return f"has an unknown scheme{_near(scheme, _PROXIES)}"
-    if scheme.lower().startswith("socks") and not _has_socks():
-        return "is a SOCKS proxy, which needs: pip install pysocks; HTTP proxies (http://host:port) need nothing more"
     return ""
-
-
-def _has_socks() -> bool:
-    from importlib.util import find_spec  # only SOCKS proxies need it
-
-    return find_spec("socks") is not None
 
 
 def _near(name: str, known: tuple[str, ...]) -> str:

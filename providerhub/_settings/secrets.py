@@ -16,7 +16,7 @@ COMMAND_SECONDS = 10.0
 """The default timeout of a command that prints a key."""
 
 _FILE_LIMIT = 65536
-"""Bytes; a longer file is no key."""
+"""Bytes; a longer file does not hold a key."""
 
 
 def is_quoted(text: object) -> bool:

@@ -17,8 +17,9 @@ import providerhub
 from providerhub import Hub, InstanceView, Model, ProviderHubError, RetryPolicy, Secret, Setting, Settings
 from providerhub._finding.discovery import Plugins
 from providerhub._finding.registry import INSTALL_HINT
+from providerhub._settings.environment import unused_environment
 from providerhub._settings.file import SettingsFile, read, settings_path
-from providerhub._settings.secrets import CommandKey, EnvironmentKey, KeyringKey
+from providerhub._settings.secrets import CommandKey, EnvironmentKey, FileKey, KeyringKey
 from providerhub._settings.settings import apply_environment, variable
 from providerhub.cli import _screen as screen
 from providerhub.cli._findings import Finding
@@ -148,6 +149,8 @@ def provider(view: InstanceView, settings: Settings, file: str | None) -> Iterat
     elif view.state != "not installed":  # the check of the settings reports it
         yield Finding("error", about, f"it is {view.state}: {view.reason}", _FIXES[view.state].format(view=view))
     yield from _options(view, settings)
+    if view.config is not None and (unused := unused_environment(view.config)):
+        yield Finding("note", about, *unused.split(": ", 1))
 
 
 def _key(view: InstanceView, setting: Setting, settings: Settings, file: str | None) -> Iterator[Finding]:
@@ -161,6 +164,11 @@ def _key(view: InstanceView, setting: Setting, settings: Settings, file: str | N
     elif isinstance(source, KeyringKey) and find_spec("keyring") is None:
         text = f"{setting.name} comes from the {source}, which cannot be read"
         yield Finding("error", view.name, text, 'pip install "providerhub[keyring]"')
+    elif isinstance(source, FileKey):
+        if flaw := source.flaw():
+            yield Finding(
+                "error", view.name, f"{setting.name} comes from the {source}, which {flaw}", "correct that file or its path"
+            )
     elif source is not None:
         text = f"{setting.name} comes from the {source}, which was not tried"
         yield Finding("note", view.name, text, "`providerhub doctor --network` tries it")

@@ -305,6 +305,24 @@ def test_unreadable_keys_and_undeclared_options(site, file):
     assert _only(report, "c", "ok")["text"] == "ready"
 
 
+def test_variables_that_do_not_apply_and_a_key_file(site, file, tmp_path):
+    site.plugin("fine", more=", settings=(Setting('api_key', secret=True),)")
+    text = f"""
+        [providers.a]
+        plugin = "fine"
+        url = "https://acme.example"
+        api_key = {{ file = "{tmp_path / "nothing"}" }}
+        """
+    unset = dict.fromkeys(
+        ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR", "https_proxy", "NO_PROXY"), ""
+    )
+    report = site.doctor(PROVIDERHUB_CONFIG=file(textwrap.dedent(text)), **unset, HTTPS_PROXY="http://proxy:1")
+    assert _only(report, "a", "note")["text"] == "HTTPS_PROXY is set but not used"
+    assert _only(report, "a", "note")["fix"] == "set trust_env = true, or proxies, for provider 'a'"
+    assert "nothing, which cannot be read" in _only(report, "a", "error")["text"]
+    assert "nothing cannot be read" in _only(report, "settings", "error")["text"]
+
+
 BAD = {
     "url = 'localhost:8080'": "the url has no scheme",
     "url = 'https://'": "the url names no host",

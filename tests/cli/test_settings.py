@@ -77,6 +77,38 @@ def test_show_never_shows_a_key(cli, file):
         assert CANARY not in result.output, words
 
 
+def test_show_has_the_limits_and_headers_of_a_provider_and_a_model(cli, file):
+    path = file(f"""
+trust_env = true
+proxies = {{ all = "http://u:{CANARY}@proxy:1" }}
+[providers.lockchat]
+headers = {{ X-Key = "{CANARY}" }}
+timeout = 30
+rpm = 60
+[providers.lockchat.model."gpt-4"]
+concurrency = 2
+""")
+    values = _values(cli)
+    assert values["trust_env"] == (True, f"{path}:2")
+    assert values["ca_bundle"] == (None, "default")
+    assert values["proxies.all"] == ("http://***@proxy:1", f"{path}:3")
+    assert values["providers.lockchat.headers"] == ({"X-Key": "set"}, f"{path}:5")
+    assert values["providers.lockchat.timeout"][0]["total"] == 30
+    assert values["providers.lockchat.rpm"] == (60, f"{path}:7")
+    assert values["providers.lockchat.model.gpt-4.concurrency"] == (2, f"{path}:9")
+    shown = cli("settings", "show").output
+    assert CANARY not in shown
+    assert "not set" in next(line for line in shown.splitlines() if line.startswith("ca_bundle"))
+
+
+def test_check_reads_key_files(cli, file):
+    path = file("[providers.lockchat]\napi_key = { file = 'nothing' }\n")
+    result = cli("settings", "check")
+    assert result.exit_code == 1
+    assert result.output.startswith(f"{path}:2: file ")
+    assert "cannot be read (No such file or directory)" in result.output
+
+
 def test_show_runs_no_command(cli, file, tmp_path):
     mark = tmp_path / "ran"
     file(f"[providers.lockchat]\nurl = 'https://x'\napi_key = {{ command = ['touch', '{mark}'] }}\n")

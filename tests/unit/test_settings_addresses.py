@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from providerhub import ConfigurationError, Hub, Model, ProviderConfig, ProviderInfo, Setting, Settings
-from providerhub._settings.address import endpoint_flaw
 from providerhub._settings.environment import unused_environment
 from providerhub._settings.options import undeclared
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, FileKey
@@ -62,32 +61,11 @@ def test_the_same_in_a_file_has_its_line(tmp_path):
 
 
 @pytest.mark.parametrize("url", ["https://h/base?api-version=1", "unix:/run/service", "https://u:p@h:1/v1/", "http://[::1]:8080"])
-@pytest.mark.parametrize("proxies", [{}, {"https": "proxy:3128"}, {"https://h": "http://p:1"}, {"all": "HTTP://p:1"}])
+@pytest.mark.parametrize(
+    "proxies", [{}, {"https": "proxy:3128"}, {"https://h": "http://p:1"}, {"all": "HTTP://p:1"}, {"https": "socks5h://p:1"}]
+)
 def test_a_right_address_passes(url, proxies):
     assert Settings(providers={"acme": ProviderConfig(url=url, proxies=proxies)}).providers["acme"].url == url
-
-
-def test_a_socks_proxy_needs_its_library(monkeypatch):
-    monkeypatch.setitem(sys.modules, "socks", None)
-    monkeypatch.setattr("providerhub._settings.address._has_socks", lambda: False)
-    assert "is a SOCKS proxy, which needs: pip install pysocks; HTTP proxies" in _refused(proxies={"https": "socks5://p:1"})
-    monkeypatch.setattr("providerhub._settings.address._has_socks", lambda: True)
-    Settings(providers={"acme": ProviderConfig(proxies={"https": "socks5h://p:1"})})
-
-
-@pytest.mark.parametrize(
-    ("url", "path", "is_endpoint"),
-    [
-        ("https://h/v1/chat/completions", "/v1/chat/completions", True),
-        ("https://h/v1/chat/completions/?x=1", "/chat/completions", True),
-        ("https://h/v1/messages", "/v1/messages", True),
-        ("https://h/v1", "/v1/chat/completions", False),
-        ("https://h/chat", "/v1/chat/completions", False),
-        ("https://h", "", False),
-    ],
-)
-def test_a_whole_endpoint_is_told_from_a_base_address(url, path, is_endpoint):
-    assert bool(endpoint_flaw(url, path)) is is_endpoint
 
 
 # --- options
