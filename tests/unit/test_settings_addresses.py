@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 
 import pytest
 
 from providerhub import ConfigurationError, Hub, Model, ProviderConfig, ProviderInfo, Setting, Settings
 from providerhub._settings.environment import unused_environment
-from providerhub._settings.options import undeclared
+from providerhub._settings.options import option_flaw, undeclared
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, FileKey
 from providerhub._settings.settings import configured, resolve
 from providerhub._values import Secret
@@ -38,6 +39,7 @@ def _refused(**fields):
         ({"proxies": {"https": "htp://u:canary@proxy:1"}}, "proxies.https has an unknown scheme; did you mean 'http'?"),
         ({"proxies": {"https": "sock5://proxy:1"}}, "did you mean 'socks5'?"),
         ({"proxies": {"all": "zzz://proxy:1"}}, "the known ones are http, https, socks5"),
+        ({"proxies": {"https": '"http://u:canary@p:1"'}}, "proxies.https is in quotation marks"),
         ({"api_key": '"canary"'}, "api_key is in quotation marks"),
         ({"api_key": "'canary'"}, "write it without them"),
         ({"url": '"https://acme.example"'}, "url is in quotation marks"),
@@ -90,6 +92,49 @@ def test_a_plugin_may_take_any_option():
     assert undeclared(config, ProviderInfo(name="a", needs_auth=True)) == {}
     assert undeclared(config, ProviderInfo(name="a", settings=(Setting("region"),), any_option=True)) == {}
     assert undeclared(ProviderConfig(options={"region": 1}), INFO) == {}
+
+
+def test_the_message_has_the_place_of_the_option():
+    config = ProviderConfig(name="a", options={"regoin": 1})
+    origins = {"providers.a.options.regoin": "settings.toml:3"}
+    assert option_flaw(config, INFO, origins).startswith(
+        "settings.toml:3: provider 'a': the plugin 'acme' has no option 'regoin'"
+    )
+    assert option_flaw(config, INFO, {}).startswith("provider 'a': ")
+    assert option_flaw(ProviderConfig(name="a"), INFO, origins) == ""
+
+
+def test_a_call_with_an_undeclared_option_is_refused_and_the_view_names_it(site):
+    code = """
+        from providerhub import *
+        def asked(config, model):
+            hub = Hub(Settings(providers={"a": config}))
+            try:
+                print(hub.complete(model, "Hi").text)
+            except ConfigurationError as error:
+                print(error)
+            print([(view.state, view.reason[:12]) for view in hub.instances() if view.name == "a"])
+        asked(ProviderConfig(plugin="strict", options={"regoin": 1}), Model("strict-model", "a"))
+        asked(ProviderConfig(plugin="strict", options={"regoin": 1}), "strict-model")
+        """
+    plugin = """
+        from providerhub import ProviderInfo, Setting, hookimpl
+        @hookimpl
+        def providerhub_provider():
+            return ProviderInfo(
+                name="strict", models=("strict-model",), factory="plug_strict_heavy:create", settings=(Setting("region"),)
+            )
+        """
+    site.plugin("strict", textwrap.dedent(plugin))
+    said = "provider 'a': the plugin 'strict' has no option 'regoin'; did you mean 'region'?"
+    assert site.run(code).splitlines() == [said, "[('misconfigured', \"provider 'a'\")]"] * 2
+
+
+def test_a_useless_part_of_an_address_shows_in_the_view():
+    with Hub(Settings(autoload=False)) as hub:
+        hub.register(ProviderInfo(name="a"), Echo(), config=ProviderConfig(url="https://acme.example#x"))
+        (view,) = hub.instances()
+    assert (view.state, view.reason.partition(",")[0]) == ("misconfigured", "url holds a #")
 
 
 # --- keys
