@@ -13,6 +13,7 @@ import pytest
 import providerhub
 from providerhub import CallContext, ConfigurationError, InvalidRequestError, ProviderConfig, Timeout
 from providerhub.http import HttpClient
+from providerhub.http._watchdog import WATCHDOG
 from providerhub.openai_provider import OpenAIChatProvider
 from providerhub.testing import Close, FakeClock, FaultServer, Hold, Send, chunked, http_response
 
@@ -241,6 +242,7 @@ NO_THREAD = """
 import sys, threading
 from providerhub import CallContext, ProviderConfig, ProviderConnectionError, Timeout
 from providerhub.http import HttpClient
+from providerhub.http._watchdog import WATCHDOG
 real, left = threading.Thread.start, [1]
 def start(thread):
     if thread.name == "providerhub-watchdog" and left:
@@ -321,4 +323,30 @@ def test_a_huge_content_length_is_not_a_plugin_error(digits):
         # The standard library ignores a length that it cannot parse.
         with contextlib.nullcontext() if digits > 4300 else pytest.raises(providerhub.ProtocolError, match="ended before"):
             assert post(client) == b"{}"
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "stream", "words"),
+    [
+        ({"first_token": 0.1}, True, r"no content came for 0\.1 s \(first token timeout\)"),
+        ({"total": 0.1}, False, "total timeout"),
+    ],
+)
+def test_a_timeout_of_the_socket_itself_names_its_phase(monkeypatch, timeouts, stream, words):
+    monkeypatch.setattr(WATCHDOG, "start", lambda timer: None)  # as when the watchdog's thread comes late
+    with FaultServer(Hold()) as server:
+        client = HttpClient(ProviderConfig(name="acme", url=server.url))
+        with pytest.raises(providerhub.ProviderTimeoutError, match=words):
+            client.post("/", {}, CallContext(Timeout(**timeouts)), stream=stream)
+        client.close()
+
+
+def test_no_refusal_is_its_own_cause():
+    with FaultServer(http_response(500, "no"), http_response(200, b"x" * 9), repeat=True) as server:
+        client = HttpClient(ProviderConfig(name="acme", url=server.url), body_limit=5)
+        for kind in (providerhub.ServerError, providerhub.ProtocolError):
+            with pytest.raises(kind) as caught:
+                post(client)
+            assert caught.value.__cause__ is not caught.value
         client.close()

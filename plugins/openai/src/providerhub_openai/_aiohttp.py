@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientResponse, TCPConnector
+from aiohttp import ClientResponse, TCPConnector, ThreadedResolver
 from aiohttp.client_proto import ResponseHandler
+
+if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported it
+    from asyncio import AbstractEventLoop, Future
 
 _END_OF_HEAD = b"\r\n\r\n"
 
@@ -47,7 +51,8 @@ class Connector(TCPConnector):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        resolver = ThreadedResolver(_Lookups())  # type: ignore[arg-type]  # it needs two methods of a loop
+        super().__init__(**options, resolver=resolver)
         self._transports: set[Any] = set()
         self._factory = partial(_Handler, self._transports, loop=self._loop)  # type: ignore[assignment]  # a `partial`
 
@@ -63,6 +68,40 @@ class Connector(TCPConnector):
                 if lost is not None:
                     lost(None)
         self._transports.clear()
+
+
+class _Lookups:
+    """The part of an event loop that a resolver uses, with a thread for each look-up.
+
+    The system's function has no timeout. In the loop's own threads a look-up that hangs would hold up the other work for them, and
+    the end of the loop.
+    """
+
+    async def getaddrinfo(self, *place: Any, **options: Any) -> Any:
+        from asyncio import get_running_loop  # slow to import; a caller with a running loop has imported it
+
+        loop = get_running_loop()
+        found: Future[Any] = loop.create_future()
+        look = partial(_look_up, loop, found, partial(socket.getaddrinfo, *place, **options))
+        threading.Thread(target=look, name="providerhub-lookup", daemon=True).start()
+        return await found
+
+    async def getnameinfo(self, *place: Any) -> Any:
+        return socket.getnameinfo(*place)  # of a numeric address, which needs no look-up
+
+
+def _look_up(loop: AbstractEventLoop, found: Future[Any], look: Any) -> None:
+    try:
+        answer, failure = look(), None
+    except Exception as error:
+        answer, failure = None, error
+
+    def tell() -> None:
+        if not found.done():  # the call may have ended before
+            found.set_result(answer) if failure is None else found.set_exception(failure)
+
+    with contextlib.suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(tell)
 
 
 class _Handler(ResponseHandler):
