@@ -258,7 +258,7 @@ def _hint(kind: type[ProviderError], status: int, asked: str) -> str:
     if status == 407:
         return "; the proxy refuses the request: check the user name and the password in `proxies`"
     if kind is ProtocolError and status in {404, 405}:
-        return f"; check the address{f', asked {asked}' if asked else ''}"
+        return f"; check the address{f'; asked {asked}' if asked else ''}"
     return ""
 
 

@@ -13,8 +13,19 @@ from urllib3.exceptions import ClosedPoolError
 
 from providerhub._rules.mapping import chained
 from providerhub._rules.status import error_from_status
+from providerhub._settings.address import endpoint_flaw
+from providerhub._settings.environment import unused_environment
 from providerhub._values import ProviderConfig
-from providerhub._values.errors import EXCERPT_LIMIT, InvalidRequestError, ProtocolError, ProviderError
+from providerhub._values.errors import (
+    EXCERPT_LIMIT,
+    InvalidRequestError,
+    ProtocolError,
+    ProviderConnectionError,
+    ProviderError,
+    ProviderTimeoutError,
+    ShortageError,
+    TLSError,
+)
 from providerhub._values.provider import CallContext
 from providerhub._watchdog import WATCHDOG
 from providerhub.http._answer import BODY_LIMIT, ERROR_BODY_LIMIT, Answer
@@ -58,6 +69,7 @@ class HttpClient:
         key_header: str = "Authorization",
         body_limit: int = BODY_LIMIT,
     ) -> None:
+        self._config = config
         self._name = config.name
         self._url = checked_url(config)
         self._key = checked_key(config)
@@ -179,6 +191,9 @@ class HttpClient:
     def redacted(self, error: ProviderError) -> ProviderError:
         """Remove the key from an error: from its message, its excerpt, and the cause that a traceback shows.
 
+        The error of a connection also gets the names of the environment's variables that are set and would change the connection,
+        but are not used.
+
         Args:
             error: The error. It is changed in place.
 
@@ -186,6 +201,8 @@ class HttpClient:
             The same object.
         """
         error.args = tuple(self.redact(str(part)) for part in error.args)
+        if _is_of_connection(error) and (hint := unused_environment(self._config)) and hint not in str(error):
+            error.args = (f"{error}; {hint}",)
         error.excerpt = self.redact(error.excerpt)[:EXCERPT_LIMIT]
         error.__cause__ = self._showable(error.__cause__)
         return error
@@ -226,7 +243,10 @@ class HttpClient:
             msg = f"HTTP {status}: a redirect, which is not followed; correct the configured url"
             return ProtocolError(msg, status=status)
         asked = f"{method} {shown(self.address(path))}"
-        return error_from_status(status, headers, self.redact(body.decode("utf-8", "replace")), asked=self.redact(asked))
+        error = error_from_status(status, headers, self.redact(body.decode("utf-8", "replace")), asked=self.redact(asked))
+        if isinstance(error, ProtocolError) and (flaw := endpoint_flaw(self._url, path)):
+            error.args = (f"{error}; the url {flaw}",)
+        return error
 
     def _made(self) -> Transport:
         return Transport(self._url, verify=self._verify, proxies=self._proxies, certificate=self._certificate)
@@ -243,6 +263,12 @@ class HttpClient:
     def _classed(self, error: Exception, answer: Answer) -> Exception:
         found = answer.classed(error)
         return self.redacted(found) if isinstance(found, ProviderError) else found
+
+
+def _is_of_connection(error: ProviderError) -> bool:
+    if isinstance(error, ProviderTimeoutError):
+        return "connect timeout" in str(error)
+    return isinstance(error, ProviderConnectionError | TLSError) and not isinstance(error, ShortageError) and error.status is None
 
 
 def merged(*headers: Mapping[str, str]) -> dict[str, str]:

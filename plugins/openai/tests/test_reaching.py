@@ -84,9 +84,14 @@ def test_a_key_goes_unencrypted_to_another_machine_only_with_leave(ask):
         ask(url="http://name.invalid", api_key=KEY, allow_http=True)
 
 
-def _mutual(authority):
+def _server(authority):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+def _mutual(authority):
+    context = _server(authority)
     authority.configure_trust(context)
     context.verify_mode = ssl.CERT_REQUIRED
     return context
@@ -173,6 +178,39 @@ def test_the_error_for_a_wrong_address_names_what_was_asked(ask):
         url = f"{server.url}/v1/chat/completions?key={KEY}"
         with pytest.raises(providerhub.ProtocolError) as caught:
             ask(url=url, api_key=KEY)
-    assert str(caught.value).endswith(f"; check the address, asked POST {server.url}/v1/chat/completions/chat/completions")
+    asked = f"{server.url}/v1/chat/completions/chat/completions"
+    assert f"404 page not found; check the address; asked POST {asked}; the url ends with /chat/completions" in str(caught.value)
     assert KEY not in str(caught.value)
     assert caught.value.__cause__ is not caught.value
+
+
+@pytest.fixture
+def _no_variables(monkeypatch):
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.usefixtures("_no_variables")
+def test_the_error_of_a_connection_names_a_proxy_that_is_not_used(ask, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    with pytest.raises(
+        ProviderConnectionError, match=r"cannot be resolved.*; HTTPS_PROXY is set but not used.*proxies"
+    ) as caught:
+        ask(url="https://name.invalid")
+    assert str(caught.value).count("is set but not used") == 1
+
+
+@pytest.mark.usefixtures("_no_variables")
+def test_the_error_of_a_certificate_names_a_bundle_that_is_not_used(ask, authority, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/company.pem")
+    with FaultServer(Hold(), tls=_server(authority)) as server, pytest.raises(TLSError, match=r"SSL_CERT_FILE.*ca_bundle"):
+        ask(url=server.url)
+
+
+@pytest.mark.usefixtures("_no_variables")
+def test_no_other_error_names_them(ask, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    with FaultServer(http_response(500, "no")) as server, pytest.raises(providerhub.ServerError) as caught:
+        ask(url=server.url)
+    assert "HTTP_PROXY" not in str(caught.value)

@@ -73,8 +73,8 @@ class Connector(TCPConnector):
 class _Lookups:
     """The part of an event loop that a resolver uses, with a thread for each look-up.
 
-    The system's function has no timeout. In the loop's own threads a look-up that hangs would hold up the other work for them, and
-    the end of the loop.
+    The system's function has no timeout. In the loop's own threads a look-up that hangs would hold up their other work, and the
+    end of the loop.
     """
 
     async def getaddrinfo(self, *place: Any, **options: Any) -> Any:
