@@ -122,7 +122,8 @@ class HttpClient:
             InvalidRequestError: `payload` cannot be written as JSON.
         """
         body = _encoded(payload)
-        sent = merged(self._headers, call.headers, headers or {}, {"Content-Length": str(len(body))})
+        sent = merged(self._headers, call.headers, headers or {}) if call.headers or headers else dict(self._headers)
+        sent["Content-Length"] = str(len(body))
         return self._exchange(("POST", path, sent, body), call, stream=stream)
 
     def get(self, path: str, call: CallContext) -> Answer:
