@@ -24,7 +24,8 @@ def mapped(error: Exception, *, begun: bool) -> Exception:
         The provider error; `error` itself if the table does not contain its class.
     """
     if _is_shortage(error):
-        return ShortageError(f"this process has no file descriptor or thread left: {error}")
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        return ShortageError(f"cannot connect to {_host(error)}: {reason}")
     for base in type(error).__mro__:
         make = TABLE.get(f"{base.__module__}.{base.__qualname__}")
         if make is not None:
