@@ -403,10 +403,14 @@ class Driver(Generic[Pieces, Runner]):
         last = self.attempt
         # A stream that is carried on from its partial text goes on in the same assembly.
         assembly = last.assembly if self._prefill and self._committed and last is not None else Assembly()
-        own = order.candidate.timeout
+        candidate = order.candidate
+        own = candidate.timeout
         timeout = self._timeout if own is None else timeout_of(self._timeout, own, self._explicit_timeout)
-        call = CallContext(timeout, self._deadline, clock=self._now)
-        attempt = self.attempt = RunningAttempt(order.candidate, order.number, call, assembly)
+        call = CallContext(
+            timeout, self._deadline, clock=self._now, headers=dict(candidate.headers) if candidate.headers else None,
+            reasoning=candidate.reasoning or self._request.reasoning not in {None, "none"},
+        )  # fmt: skip
+        attempt = self.attempt = RunningAttempt(candidate, order.number, call, assembly)
         self._attempts.append(attempt)
         if self._watched:
             self._observers.attempt_started(self._engine.opening(order.number))

@@ -134,7 +134,7 @@ class Supervisor(Timer):
 
     def _begin(self) -> None:
         with self._lock:
-            if self._begun:
+            if self._begun or self._attempt.call.content_at is not None:  # a whole answer is on its way
                 return
             thread = threading.Thread(target=self._run, name=f"providerhub-supervisor-{next(_numbers)}", daemon=True)
             self._over = threading.Event()

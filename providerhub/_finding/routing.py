@@ -206,7 +206,8 @@ def _ranked(instance: Instance, match: Match, needs: Needs, place: int, group: i
         instance.name, match.sent, model.name, match.kind, context_window=model.context_window,
         prefill=bool(model.supports_prefill), stream=model.supports_stream is not False, group=group,
         priority=instance.config.priority, slow=bool(model.supports_reasoning) or instance.info.slow_start,
-        timeout=own_timeout(instance.config, model),
+        reasoning=bool(model.supports_reasoning), timeout=own_timeout(instance.config, model),
+        headers=tuple(model.headers.items()),
     )  # fmt: skip
     longest_first = -len(model.name) if match.kind == "prefix" else 0
     priority, unknown = -instance.config.priority, needs.unknown(model)

@@ -55,6 +55,25 @@ def proxy_flaws(proxies: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield target, flaw
 
 
+def endpoint_flaw(url: str, path: str) -> str:
+    """Tell that an address is a whole endpoint: it ends with the path that a provider appends to it.
+
+    Args:
+        url: The address in the configuration.
+        path: The path that the provider appends, such as `/v1/chat/completions`.
+
+    Returns:
+        The text that follows the name of the setting in a message; empty for a base address.
+    """
+    from urllib.parse import urlsplit  # slow to import; a provider's transport has done so
+
+    whole = urlsplit(url).path.rstrip("/")
+    ending = path.rstrip("/").removeprefix("/v1") or path
+    if not ending.strip("/") or not whole.endswith(ending):
+        return ""
+    return f"ends with {ending}, which the provider appends itself; remove {ending} from its end"
+
+
 def _flaw_of_url(url: str) -> str:
     if is_quoted(url):
         return QUOTED

@@ -47,7 +47,9 @@ class Candidate(Value):
         group: The number of the model in the request's sequence, from 0. Candidates of one group serve the same model, which
             the caller likes better than the models of later groups.
         priority: The provider's priority in the settings; a higher one is tried first.
+        reasoning: Whether the model is known to reason before it answers.
         timeout: The timeouts that the settings or the plugin have for the provider or the model; `None` without any.
+        headers: HTTP headers that the settings have for the model, as pairs of name and value.
         slow: Whether a long silence before the answer is usual: a model that reasons, or a local server that loads its models.
     """
 
@@ -61,7 +63,9 @@ class Candidate(Value):
     group: int = 0
     priority: float = 0
     slow: bool = False
+    reasoning: bool = False
     timeout: Timeout | None = None
+    headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.model}"

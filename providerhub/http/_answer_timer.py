@@ -113,7 +113,7 @@ def first_timeout(call: CallContext, *, stream: bool) -> float | None:
         call: The call.
         stream: Whether the answer is a stream.
     """
-    return call.timeout.first_token if stream else getattr(call.timeout, "head", None)
+    return call.timeout.first_token if stream else call.timeout.head
 
 
 def late(call: CallContext, first: float | None, *, stream: bool, is_silent: bool) -> str:

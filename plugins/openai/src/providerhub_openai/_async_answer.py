@@ -242,7 +242,7 @@ def first_timeout(call: CallContext, *, stream: bool) -> float | None:
         call: The call.
         stream: Whether the answer is a stream. If it is not, the timeout is that of its first byte that is not white space.
     """
-    return call.timeout.first_token if stream else getattr(call.timeout, "head", None)
+    return call.timeout.first_token if stream else call.timeout.head
 
 
 def _retrieved(closed: Any) -> None:
