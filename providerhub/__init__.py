@@ -28,3 +28,8 @@ def __dir__() -> list[str]:
 
 def _unknown(name: str) -> str:
     return f"module {__name__!r} has no attribute {name!r}"
+
+
+def _packed() -> None:
+    """Never called: the makers of frozen applications find modules by their import statements."""
+    import providerhub._exports  # noqa: F401 -- see above

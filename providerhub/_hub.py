@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 import attrs
 
-from providerhub._calling.async_chain import AsyncChain
+from providerhub._calling.async_chain import AsyncChain, running_loop
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.chain import Chain
 from providerhub._calling.driver import Hooks
@@ -199,6 +199,7 @@ class Hub:
         Raises:
             ProviderHubError: The same errors as `complete`.
         """
+        running_loop()
         spec, now = self._spec(model, messages, stream=stream, **knobs), self._clock.monotonic()
         if not self._preparer.is_prepared(spec.model, now):
             await self._preparer.aprepare(spec.model, now, spec.timeout.total)

@@ -55,7 +55,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         Raises:
             ProviderHubError: The call has failed.
         """
-        self._loop = _running_loop()
+        self._loop = running_loop()
         self._supervisor: Task[None] | None = None
         try:
             await finished(self._carry_out(self._engine.start(self._now())))  # type: ignore[misc]  # mypy loses the result None
@@ -135,7 +135,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
 
     def _stay(self) -> None:
         """Refuse another event loop: the first one may have closed what is read here, which would look like its end."""
-        if not self.done and _running_loop() is not self._loop:
+        if not self.done and running_loop() is not self._loop:
             self.abandon()
             msg = "another event loop runs than the one that began this stream; read it in the loop that called acomplete()"
             raise RuntimeError(msg)
@@ -358,10 +358,19 @@ def _cancelled() -> type[BaseException]:
     return asyncio.CancelledError
 
 
-def _running_loop() -> AbstractEventLoop:
+def running_loop() -> AbstractEventLoop:
+    """The running event loop.
+
+    Raises:
+        RuntimeError: There is none, as under trio.
+    """
     import asyncio  # slow to import; a program that has an event loop has imported it
 
-    return asyncio.get_running_loop()
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        msg = "acomplete() needs a running asyncio event loop; under another library, such as trio, run complete() in a thread"
+        raise RuntimeError(msg) from None
 
 
 def _native(provider: Any, request: Request, call: CallContext) -> AsyncIterator[Piece]:

@@ -20,6 +20,20 @@ ModelSpec = str | Model | Sequence[str | Model]
 """The values of `model`: a name, `"provider/name"`, a `Model`, or a sequence of these, tried in order."""
 
 
+NOT_OPTIONS = {
+    "api_key": "set the key of the provider in the settings, as in ProviderConfig(api_key=...)",
+    "api_base": "set the url of the provider in the settings, as in ProviderConfig(url=...)",
+    "base_url": "set the url of the provider in the settings, as in ProviderConfig(url=...)",
+    "timeout": "use the keyword timeout of the call",
+    "max_retries": "use the keyword retry of the call",
+    "extra_headers": "set the headers of the provider in the settings, as in ProviderConfig(headers=...)",
+    "default_headers": "set the headers of the provider in the settings, as in ProviderConfig(headers=...)",
+    "http_client": "set proxies and certificates of the provider in the settings",
+    "ssl_verify": "set ca_bundle of the provider in the settings",
+}
+"""Arguments of other libraries that are not fields of a request, and the place of each here."""
+
+
 class CallSpec(NamedTuple):
     """One call, checked.
 
@@ -96,6 +110,9 @@ def call_spec(
         if not registry.knows(provider):
             known = ", ".join(registry.names()) or "none"
             msg = f"options are keyed by provider, as in {{'acme': {{...}}}}, and {provider!r} is not one; providers: {known}"
+            raise InvalidRequestError(msg)
+        for name in NOT_OPTIONS.keys() & options[provider].keys():
+            msg = f"options[{provider!r}][{name!r}] would become a field of the request's body; {NOT_OPTIONS[name]}"
             raise InvalidRequestError(msg)
     return CallSpec(
         model,
