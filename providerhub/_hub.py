@@ -34,8 +34,9 @@ from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
 from providerhub._rules.limits import Limits
 from providerhub._rules.pacing import Pacer
+from providerhub._rules.report import health_records
 from providerhub._settings.settings import Settings
-from providerhub._values import Candidate, Completion, Message, ProviderConfig, RoutePlan
+from providerhub._values import Candidate, Completion, HealthRecord, Message, ProviderConfig, RoutePlan
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.checks import CALLABLE
 from providerhub._values.errors import ConfigurationError, ProviderHubError
@@ -326,6 +327,28 @@ class Hub:
         """The distributions and hook plugins that could not be read, each with the reason."""
         return tuple(self._plugins.malformed)
 
+    def health(self) -> tuple[HealthRecord, ...]:
+        """The health of each provider and model that was asked or has limits, sorted by name. Sends nothing."""
+        return health_records(self._health, self._pacer, self._clock.monotonic())
+
+    def forgive(self, name: str) -> None:
+        """Let the next calls ask a provider again at once, such as after the end of its outage or a change of its account.
+
+        Pauses are lifted, breakers close, and rates that refusals taught are forgotten. Limits of the settings stay.
+
+        Args:
+            name: The name of the provider instance, as in `instances()`.
+
+        Raises:
+            ConfigurationError: There is no provider of this name.
+        """
+        if name not in self._registry.names():
+            known = ", ".join(self._registry.names()) or "none"
+            msg = f"cannot forgive {name!r}: there is no provider of this name; the providers are: {known}"
+            raise ConfigurationError(msg)
+        self._health.forgive(name, breakers=True)
+        self._pacer.forgive(name)
+
     def close(self) -> None:
         """Close the provider objects that the hub made. The hub may be used again; it then makes new ones.
 
@@ -364,6 +387,8 @@ class Hub:
 
     def _holds(self, model: ModelSpec, messages: str | Sequence[Message], **knobs: Unpack[Knobs]) -> float | None:
         """The seconds for which every candidate is paused; `None` when one may be tried now."""
+        if self._health.all_healthy:  # the usual case, in which each of many requests comes here
+            return None
         spec = self._spec(model, messages, stream=False, **knobs)
         return self._router.hold(spec.model, spec.needs, now=self._clock.monotonic())
 

@@ -26,7 +26,19 @@ from providerhub._rules.orders import Cut, Done, Drain, Fail, Open, Order, Pull,
 from providerhub._rules.pacing import Pacer, Turn
 from providerhub._rules.policy import disposition
 from providerhub._settings.limits import timeout_of
-from providerhub._values import Candidate, Completion, Event, Options, Request, Restarted, Route, RoutePlan, TextDelta, Timeout
+from providerhub._values import (
+    Attempt,
+    Candidate,
+    Completion,
+    Event,
+    Options,
+    Request,
+    Restarted,
+    Route,
+    RoutePlan,
+    TextDelta,
+    Timeout,
+)
 from providerhub._values.errors import AttemptError, AuthenticationError, PluginError, ProviderTimeoutError
 from providerhub._values.provider import CallContext, Piece
 
@@ -342,8 +354,18 @@ class Driver(Generic[Pieces, Runner]):
         if winner is None or len(self._attempts) > 1:
             self._cut_others(winner)
         yield from self._settle()
+        if winner is not None and winner.number > 1:
+            self._tell_fallback(winner)
         if self._watched:
             self._report(last=True)
+
+    def _tell_fallback(self, winner: RunningAttempt[Pieces, Runner]) -> None:
+        """Log that the answer did not come from the first attempt, and the reasons."""
+        if not _log.isEnabledFor(logging.INFO):
+            return
+        others = [attempt for attempt in self._engine.attempts if attempt.number != winner.number]
+        reasons = "; ".join(f"{one.provider}/{one.model}: {_ending(one)}" for one in others)
+        _log.info("%s answered in attempt %d (%s)", winner.candidate, winner.number, reasons)
 
     def closed(self) -> bool:
         """Whether the call has ended, or another thread or task has closed it."""
@@ -476,6 +498,11 @@ class Driver(Generic[Pieces, Runner]):
         self._reported = len(self._engine.attempts)
         if last:
             self._observers.call_finished(self._engine.route)
+
+
+def _ending(attempt: Attempt) -> str:
+    """The class of an attempt's error, else its outcome."""
+    return type(attempt.error).__name__ if attempt.error else attempt.outcome
 
 
 def run_blocking(steps: Steps[Result]) -> Result:

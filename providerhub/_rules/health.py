@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from providerhub._rules.policy import QUOTA_PAUSE, RetryBudget, Rng, disposition
-from providerhub._values import BreakerRules, BudgetRules, Candidate, RetryPolicy
+from providerhub._values import BreakerRules, BudgetRules, Candidate, HealthRecord, RetryPolicy
 from providerhub._values.errors import AttemptError, AuthenticationError, ProviderTimeoutError, QuotaExceededError
 
 Key = tuple[str, str]
@@ -361,10 +361,32 @@ class Health:
         """
         with self._lock:
             record = self._records.get(_keys(candidate)[0])
-            known = sorted(record.first_tokens if stream else record.wholes) if record else []
-        if len(known) < samples:
-            return None
-        return known[min(len(known) - 1, int(quantile * len(known)))]
+            known = list(record.first_tokens if stream else record.wholes) if record else []
+        return None if len(known) < samples else _quantile(known, quantile)
+
+    def records(self, now: float) -> dict[Key, HealthRecord]:
+        """The records of all keys as values."""
+        with self._lock:
+            return {key: self._shown(key, record, now) for key, record in self._records.items()}
+
+    def _shown(self, key: Key, record: _Record, now: float) -> HealthRecord:
+        until = record.breaker.open_until
+        is_paused = record.paused_until > now
+        return HealthRecord(
+            provider=key[0],
+            model=key[1],
+            state="closed" if until is None else "open" if until > now else "half-open",
+            retry_in=max(0.0, record.paused_until - now, 0.0 if until is None else until - now),
+            pause=record.pause_reason if is_paused else "",
+            first_token=_quantile(record.first_tokens, 0.5),
+            whole=_quantile(record.wholes, 0.5),
+            budget=self.budget(key[0], now),
+        )
+
+    def budget(self, provider: str, now: float) -> float | None:
+        """The tokens of a provider's retry budget; `None` before its first use. Takes none."""
+        budget = self._budgets.get(provider)
+        return None if budget is None else budget.tokens(now)
 
     def forgive(self, provider: str, *, breakers: bool = False) -> None:
         """Lift the pauses of an instance, such as one whose key has changed.
@@ -433,6 +455,11 @@ class Health:
 def error_retry_after(error: AttemptError) -> float | None:
     """The seconds to wait that the provider named, by `Retry-After` for example; `None` without any."""
     return getattr(error, "retry_after", None)
+
+
+def _quantile(known: Collection[float], quantile: float) -> float | None:
+    """A quantile of some numbers; `None` without any."""
+    return sorted(known)[min(len(known) - 1, int(quantile * len(known)))] if known else None
 
 
 def _keys(candidate: Candidate) -> tuple[Key, Key]:

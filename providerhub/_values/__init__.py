@@ -45,6 +45,7 @@ from providerhub._values.events import (
     ToolCallDelta,
     UsageDelta,
 )
+from providerhub._values.health import HealthRecord
 from providerhub._values.knobs import BreakerRules, BudgetRules, RetryPolicy, Timeout
 from providerhub._values.provider import CallContext, Provider
 from providerhub._values.request import Message, Model, Request
@@ -56,7 +57,7 @@ __all__ = [
     "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AuthenticationError", "BadRequestError", "BreakerRules",
     "BudgetRules", "CallContext", "CallerError", "Candidate", "Completion", "ConfigurationError", "ContentPolicyError",
     "ContextLengthError", "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "ForbiddenError",
-    "InvalidRequestError", "Message", "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError",
+    "HealthRecord", "InvalidRequestError", "Message", "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError",
     "NoCapableProviderError", "PluginError", "ProtocolError", "Provider", "ProviderConfig", "ProviderConnectionError",
     "ProviderError", "ProviderHubError", "ProviderInfo", "ProviderTimeoutError", "QuotaExceededError", "RateLimitError",
     "ReasoningDelta", "RefusalDelta", "Request", "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError",

@@ -46,6 +46,10 @@ VALUES = {
     "Candidate": CANDIDATE,
     "Completion": COMPLETION,
     "Finish": ph.Finish("length"),
+    "HealthRecord": ph.HealthRecord(
+        provider="acme", model="tiny", state="open", retry_in=3.5, first_token=0.4, whole=2.0, budget=9.5, rpm=60, in_use=1,
+        learned_rpm=42.0,
+    ),
     "InstanceView": ph.InstanceView(name="acme", plugin="acme", models=(MODEL,), settings=(SETTING,)),
     "Model": ph.Model("meta/x", "acme"),
     "ModelInfo": MODEL,
