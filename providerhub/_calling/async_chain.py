@@ -187,7 +187,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                     attempt.head.append(piece)
                     if content:
                         return True
-            if task.cancelling() > cancelling:  # the provider ended on the cancellation, so this is no end of the answer
+            if task.cancelling() > cancelling:  # the provider ended on the cancellation, so the answer has not ended
                 raise _cancelled()  # noqa: TRY301 -- handled as a cancellation that came through
         except Exception as error:  # any exception of a plugin is mapped
             return overdue() if attempt.is_late else error
@@ -303,7 +303,7 @@ class AsyncSignal:
 
         Args:
             seconds: The longest time to wait.
-            clock: The hub's clock.
+            clock: Gives the time and sleeps, as the hub was given it.
         """
         import asyncio  # slow to import; a program that has an event loop has imported it
 

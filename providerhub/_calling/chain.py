@@ -154,7 +154,7 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
         self._threads.enter(self._current)
         while True:
             first = self._threads.first(seconds)
-            if first is None or first[0] in self._attempts:  # the end of an attempt that was cut is no news
+            if first is None or first[0] in self._attempts:  # an attempt that was cut ends too, and is not the first
                 return first
 
     def _new_signal(self) -> threading.Event:

@@ -32,7 +32,7 @@ class Many:
         executor: Makes the calls; `None` for threads that end with the last outcome.
         passes: The most further tries of a request whose failure may pass.
         retry: The policy of requests that name none.
-        clock: The hub's clock.
+        clock: Gives the time and sleeps, as the hub was given it.
         rng: Returns random numbers from 0 up to 1, which spread the backoff.
         request: Returns the request of an item.
         folder: The folder of the file for the waiting rows; `None` for the system's.

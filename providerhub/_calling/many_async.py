@@ -27,13 +27,13 @@ class AsyncMany:
     """Many calls under way, each in a task of its own.
 
     Args:
-        complete: Makes one call.
+        complete: Makes one call; it returns an awaitable.
         holds: Returns the seconds for which every candidate of a request is paused.
-        requests: The input.
+        requests: The input, one mapping for each call.
         concurrency: The most calls at once.
         passes: The most further tries of a request whose failure may pass.
         retry: The policy of requests that name none.
-        clock: The hub's clock.
+        clock: Gives the time and sleeps, as the hub was given it.
         rng: Returns random numbers from 0 up to 1, which spread the backoff.
     """
 
@@ -166,7 +166,7 @@ class TaskInput:
     """An async iterable, which is read in one task, one item for each `ask`.
 
     Args:
-        items: The async iterable.
+        items: The async iterable that is read, one item at each `ask`.
         put: Called with each answer.
         context: The context of the caller; the iterable sees a copy.
     """

@@ -102,7 +102,7 @@ def check_many(requests: object, *, concurrency: int, passes: int, executor: obj
         requests: One mapping of `complete`'s arguments for each call.
         concurrency: The most calls at once; 1 or more.
         passes: The most further tries; 0 or more.
-        executor: Makes the calls.
+        executor: The pool that makes the calls; `None` for threads.
         also: Further classes of inputs than iterables.
 
     Raises:
@@ -124,7 +124,7 @@ def complete_request(
     """Make one call, in a thread or process of the executor.
 
     Args:
-        complete: Makes one call.
+        complete: Makes one call, with `running` as its first argument.
         running: Keeps the call while it runs.
         index: The request's place in the input.
         request: The mapping of `complete`'s arguments.

@@ -28,7 +28,7 @@ class ReadyInput:
     """A list or tuple, which never blocks.
 
     Args:
-        items: The items.
+        items: The list or tuple that is read.
         put: Called with each answer.
     """
 
@@ -49,7 +49,7 @@ class ThreadInput:
     """Any other iterable, which is read in a thread of its own, one item for each `ask`.
 
     Args:
-        items: The iterable.
+        items: The iterable that a thread reads.
         put: Called with each answer, in the thread.
         context: The context of the caller; the iterable sees a copy.
         grace: Seconds that `stop` waits for an input that is giving an item at that moment.

@@ -38,7 +38,7 @@ class Instance:
     """One configured provider. The application closes a provider object that it registers.
 
     Args:
-        config: The user's configuration.
+        config: The configuration of the user for this instance.
         info: The declaration of the plugin.
         provider: The object that the application registered; `None` for the objects of the plugin's factory.
         on_models: Called when the service has listed other models.
@@ -151,7 +151,7 @@ class Instance:
         """Whether `provider` would make the object, which belongs into a thread beside an event loop.
 
         Args:
-            loop: As at `provider`.
+            loop: The running event loop, as at `provider`; `None` without one.
         """
         return self._registered is None and self._objects.needs_making(loop)
 

@@ -109,7 +109,7 @@ class Job(NamedTuple):
     """A task that one call starts, and the time that this call may wait for it.
 
     Args:
-        task: The work.
+        task: The work, done in a thread of its own.
         longest: Seconds that the call waits at most; zero starts the task and does not wait.
         share: The part of the call's time that the wait may take; from 0 to 1.
         is_needless: Returns whether the call can go on without this task by now. It is asked whenever another task has ended.

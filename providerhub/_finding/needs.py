@@ -71,7 +71,7 @@ def token_bound(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[s
     """A lower bound on the tokens of a conversation, with its images and tool calls; see `CHARACTERS_PER_TOKEN`.
 
     Args:
-        messages: The conversation.
+        messages: The conversation in the OpenAI chat shape.
         tools: The tools that the request offers.
     """
     characters = _characters(tools)

@@ -57,7 +57,7 @@ class Preparer:
     Args:
         registry: All instances of the hub.
         health: Knows the keys that services have refused.
-        settings: Has the aliases.
+        settings: Names the aliases and the models.
     """
 
     def __init__(self, registry: Registry, health: Health, settings: Settings) -> None:
@@ -100,7 +100,7 @@ class Preparer:
         Args:
             model: The model or models of the call.
             now: Seconds on the hub's clock.
-            seconds: As at `prepare`.
+            seconds: The most that the call waits, as at `prepare`.
 
         Raises:
             DeadlineExceededError: The plugins take longer to import than the call may take.

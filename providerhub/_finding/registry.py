@@ -132,7 +132,7 @@ class Registry:
         """Import the light modules that `find` needs.
 
         Args:
-            names: As at `needs_import`.
+            names: The instances to which targets are pinned, as at `needs_import`.
         """
         plugins = {name for name in map(self.plugin_of, filter(None, names)) if self.plugins.peek(name)}
         for name in self.plugins.names if None in names else plugins:

@@ -108,7 +108,7 @@ class Router:
         """The seconds for which every candidate is paused: a refused key, a used-up quota, or a rate limit.
 
         Args:
-            model: As for `plan`.
+            model: The model or models of the request, as for `plan`.
             needs: The capabilities that the request needs.
             now: Seconds on the clock of the health records.
 

@@ -31,7 +31,7 @@ class Targets:
 
     Args:
         registry: Knows the names of providers.
-        settings: Has the aliases.
+        settings: Names the aliases of models.
     """
 
     def __init__(self, registry: Registry, settings: Settings) -> None:

@@ -503,7 +503,7 @@ class Engine:
         """After an interruption, only models that continue a partial answer can be asked."""
         for candidate in self._fresh:
             if not candidate.prefill:
-                self._skip(candidate, "no prefill", "it would answer anew, and the text would be spliced")
+                self._skip(candidate, "no prefill", "it would answer again from the start, and the text would be spliced")
         self._fresh = [candidate for candidate in self._fresh if candidate.prefill]
         self._again = [failure for failure in self._again if failure.candidate.prefill]
 

@@ -64,8 +64,8 @@ class Cut(Value):
     """End an open attempt that is too slow, and report its failure.
 
     Args:
-        number: The attempt's number.
-        error: The failure.
+        number: The number of the attempt in its call, from 1.
+        error: The error of the attempt that is ended.
     """
 
     number: int

@@ -223,7 +223,7 @@ class Pacer:
         """Give the turn of a call back that was sent, however it ended. A second call does nothing.
 
         Args:
-            turn: The turn.
+            turn: The turn that the call holds.
             now: The time in seconds.
             used: The tokens that the call used, input and output. `None`, the default, leaves the reservation.
             output: The output tokens of a complete answer. `None`, the default, when unknown.
@@ -240,7 +240,7 @@ class Pacer:
         """Give the turn of a call back that the service refused, and pause the model.
 
         Args:
-            turn: The turn.
+            turn: The turn that the call holds.
             candidate: The candidate that was asked.
             now: The time in seconds.
             after: The seconds to wait that the service named; `None` when it named none.
