@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from providerhub._values import Attempt, Candidate
+from providerhub._values import Attempt, Candidate, Completion
 from providerhub._values.errors import (
     AllProvidersFailedError,
     AttemptError,
@@ -13,7 +13,10 @@ from providerhub._values.errors import (
     ModelNotFoundError,
     ModelUnavailableError,
     PluginError,
+    ProviderError,
     ProviderHubError,
+    RateLimitError,
+    StreamInterruptedError,
 )
 
 
@@ -67,4 +70,43 @@ def blame(error: AttemptError, candidate: Candidate) -> AttemptError:
         else:
             error.provider = candidate.provider
     error.model = error.model or candidate.model
+    return error
+
+
+def broken_off(broken: Candidate, completion: Completion, error: AttemptError, cause: ProviderHubError) -> StreamInterruptedError:
+    """The error of a stream that broke after its first content.
+
+    Args:
+        broken: The candidate whose stream broke.
+        completion: The answer so far.
+        error: The failure.
+        cause: The failure as the caller gets it, such as that the call's time is over.
+    """
+    interruption = StreamInterruptedError(
+        f"{broken} broke off after {len(completion.text)} characters: {error}",
+        partial=completion.text,
+        completion=completion,
+        provider=broken.provider,
+        cause=cause,
+    )
+    interruption.__cause__ = error
+    return interruption
+
+
+def no_turn(candidate: Candidate, reason: str, seconds: float) -> RateLimitError:
+    """The error of a call that got no turn at a provider with limits.
+
+    Args:
+        candidate: The candidate whose limit is reached.
+        reason: The limit.
+        seconds: Seconds until the next turn.
+    """
+    msg = f"no turn in time ({reason}): the next one is in {seconds:.0f} s"
+    return RateLimitError(msg, provider=candidate.provider, model=candidate.model, retry_after=seconds)
+
+
+def located(error: ProviderHubError) -> ProviderHubError:
+    """Let the message of an error begin with the provider and model that it comes from."""
+    if isinstance(error, ProviderError | PluginError) and not str(error).startswith(f"{error.provider}/"):
+        error.args = (f"{error.provider}/{error.model}: {error}",)
     return error

@@ -18,39 +18,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
-from providerhub._rules.endings import blame, exhausted, last_error, late
+from providerhub._rules.endings import blame, broken_off, exhausted, last_error, late, located, no_turn
 from providerhub._rules.health import Health, error_retry_after
 from providerhub._rules.lanes import Full
 from providerhub._rules.orders import DONE, DRAIN, PULL, Cut, Fail, Open, OpenAttempt, Order, Pull, Queue, Renew, Wait
 from providerhub._rules.pacing import Pacer, Turn
-from providerhub._rules.policy import FREE_WAITS, LEAVE_BEFORE_DEADLINE, Rng, disposition, is_free_wait, retry_wait, share
+from providerhub._rules.policy import LEAVE_BEFORE_DEADLINE, Rng, disposition, share, shortage_wait
+from providerhub._rules.retrying import Failure, Retries
 from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip, Usage
 from providerhub._values.errors import (
     AttemptError,
     AuthenticationError,
     EmptyAnswerError,
-    PluginError,
-    ProviderError,
     ProviderHubError,
     ProviderTimeoutError,
     RateLimitError,
     ShortageError,
     StreamInterruptedError,
 )
-
-SHORTAGE_FIRST, SHORTAGE_MOST = 0.05, 1.0
-"""Seconds of the first and of the longest wait for a file descriptor or a thread."""
-
-
-class _Failure(NamedTuple):
-    """A candidate whose attempt failed and that may be tried again."""
-
-    candidate: Candidate
-    error: AttemptError
-    at: float
-    number: int
 
 
 class Engine:
@@ -75,10 +61,9 @@ class Engine:
     """
 
     __slots__ = (
-        "_again", "_count", "_deadline", "_first_token", "_force", "_free_waits", "_fresh", "_full", "_health", "_hedge",
-        "_interruption", "_larger_than", "_last", "_limit", "_next", "_on_interrupt", "_open", "_pacer", "_patient", "_policy",
-        "_renewed", "_repeats", "_rng", "_shortages", "_skipped", "_slow_model", "_start", "_stream", "_tokens", "_uncharged",
-        "_waited", "attempts", "duration",
+        "_deadline", "_first_token", "_force", "_fresh", "_full", "_health", "_hedge", "_interruption", "_larger_than", "_last",
+        "_next", "_on_interrupt", "_open", "_pacer", "_patient", "_policy", "_renewed", "_retries", "_rng", "_shortages",
+        "_skipped", "_slow_model", "_start", "_stream", "_tokens", "_waited", "attempts", "duration",
     )  # fmt: skip
 
     def __init__(
@@ -118,27 +103,23 @@ class Engine:
         self._shortages = 0
         self._skipped: tuple[Skip, ...] = plan.skipped
         self._fresh: list[Candidate] = list(plan.candidates[::-1])
-        self._limit = max(policy.attempts, len(self._fresh))
-        self._again: list[_Failure] = []
         self._open: list[OpenAttempt] = []
-        self._count = 0
-        self._uncharged: set[int] = set()
         self._last: Candidate = plan.candidates[0]
         self._next: Candidate | None = None
         self._interruption: StreamInterruptedError | None = None
         self._larger_than: int | None = None
         self._renewed: set[str] = set()
-        self._repeats = 0
-        self._free_waits = 0
         self._waited = 0.0
         self.attempts: list[Attempt] = []
+        limit = max(policy.attempts, len(self._fresh))
+        self._retries = Retries(policy, health, self.attempts, deadline=deadline, rng=rng, limit=limit)
         self.duration = 0.0
 
     @property
     def route(self) -> Route:
         """The attempts so far, open ones included, in the order in which they began."""
         attempts = self.attempts
-        if self._open or self._count > 1:
+        if self._open or self._retries.count > 1:
             shown = (attempt.shown() for attempt in self._open)
             attempts = sorted([*attempts, *shown], key=lambda attempt: attempt.number)
         return Route(tuple(attempts), self._skipped, self.duration)
@@ -239,8 +220,8 @@ class Engine:
             return self._fail(error, now)
         if rule.larger and not isinstance(error, self._policy.also_on):
             self._larger_than = max(self._larger_than or 0, loser.candidate.context_window or 0)
-        elif error.retryable:
-            self._again.append(_Failure(loser.candidate, error, now, loser.number))
+        else:
+            self._retries.note(loser.candidate, error, now, loser.number)
         if self._open:
             # The others have had their share: the candidate that was to help them failed, so the next one is asked at once.
             waiting = all(attempt.slow_at == math.inf for attempt in self._open)
@@ -299,18 +280,10 @@ class Engine:
         for attempt in tuple(self._open):  # none, when another thread closed the stream while it was read
             self._note_failure(attempt, error, now)
         cause = error if now < self._deadline else late(self.attempts, self._deadline - self._start, error)
-        self._interruption = StreamInterruptedError(
-            f"{broken} broke off after {len(completion.text)} characters: {error}",
-            partial=completion.text,
-            completion=completion,
-            provider=broken.provider,
-            cause=cause,
-        )
-        self._interruption.__cause__ = error
+        self._interruption = broken_off(broken, completion, error, cause)
         if self._on_interrupt == "raise" or not may_restart:
             return self._fail(self._interruption, now)
-        if error.retryable:
-            self._again.append(_Failure(broken, error, now, self._count))
+        self._retries.note(broken, error, now, self._retries.count)
         if self._on_interrupt == "continue":
             self._keep_those_that_continue()
         self._hedge = False
@@ -347,10 +320,10 @@ class Engine:
 
     def _rival(self, *, elsewhere: bool) -> Candidate | None:
         """The next candidate, which may be asked beside the open attempts; with `elsewhere`, at another provider."""
-        if self._charged >= self._limit or self._larger_than is not None or not self._open:
+        if self._retries.left <= 0 or self._larger_than is not None or not self._open:
             return None
         asked = {attempt.candidate.provider for attempt in self._open} if elsewhere else ()
-        return next((c for c in reversed(self._fresh) if c.provider not in asked and not self._is_used_up(c)), None)
+        return next((c for c in reversed(self._fresh) if c.provider not in asked and not self._retries.is_used_up(c)), None)
 
     def _join(self, now: float, *, elsewhere: bool) -> Order | None:
         """Ask one more candidate beside the open attempts. It costs a token of its provider's retry budget."""
@@ -360,29 +333,16 @@ class Engine:
         self._fresh.remove(rival)
         return self._begin(rival, now)
 
-    @property
-    def _charged(self) -> int:
-        """The number of attempts that count: those before a free wait do not."""
-        return self._count - len(self._uncharged)
-
-    def _is_used_up(self, candidate: Candidate) -> bool:
-        used = sum(
-            (attempt.provider, attempt.model) == (candidate.provider, candidate.model)
-            for attempt in self.attempts
-            if attempt.number not in self._uncharged
-        )
-        return used >= self._policy.attempts_per_provider
-
     def _try_next(self, now: float, error: AttemptError | None) -> Order:
         if now >= self._deadline:
             return self._late(now, error)
         if error is not None and (order := self._be_patient(now)):
             return order
-        while self._fresh and self._charged < self._limit:
+        while self._fresh and self._retries.left > 0:
             candidate = self._fresh.pop()
             if self._is_too_small(candidate):
                 self._skip(candidate, "context window", f"a window larger than {self._larger_than} tokens is needed")
-            elif self.attempts and self._is_used_up(candidate):
+            elif self.attempts and self._retries.is_used_up(candidate):
                 self._skip(candidate, "attempts used up", f"{self._policy.attempts_per_provider} at one model in one call")
             elif order := self._begin(candidate, now, force=self._force):
                 return order
@@ -391,7 +351,7 @@ class Engine:
         if order := self._queue():
             return order
         # All candidates became unavailable since the plan was made. One is tried all the same, as the router does.
-        if not self._count and not self._full and (order := self._begin(self._last, now, force=True)):
+        if not self._retries.count and not self._full and (order := self._begin(self._last, now, force=True)):
             return order
         return self._repeat(now) or self._exhausted(now)
 
@@ -427,58 +387,22 @@ class Engine:
         """Before the next model, which the caller likes less, ask a provider of the same model once more."""
         if not self._fresh or self._fresh[-1].group == self._last.group or self._larger_than is not None:
             return None
-        if self._charged + len(self._fresh) >= self._limit:  # every untried candidate must still get its turn
+        if self._retries.left <= len(self._fresh):  # every untried candidate must still get its turn
             return None
-        failures = [
-            failure
-            for failure in self._again
-            if failure.candidate.group == self._last.group and not isinstance(failure.error, ProviderTimeoutError)
-        ]
-        return self._repeat(now, failures, most=self._policy.patience)
+        return self._again(self._retries.before_next_model(now, self._last.group))
 
-    def _repeat(self, now: float, failures: list[_Failure] | None = None, *, most: float = math.inf) -> Order | None:
-        """Try a provider again; rate-limited ones last.
+    def _repeat(self, now: float) -> Order | None:
+        """Try a provider again."""
+        return None if self._larger_than is not None else self._again(self._retries.choose(now))
 
-        Args:
-            now: The time in seconds.
-            failures: The failures to choose from; all by default.
-            most: The longest wait, in seconds.
-        """
-        if self._larger_than is not None:
+    def _again(self, chosen: tuple[Failure, float] | None) -> Order | None:
+        if chosen is None:
             return None
-        for failure in sorted(self._again if failures is None else failures, key=lambda f: isinstance(f.error, RateLimitError)):
-            seconds = self._wait_of(failure, now)
-            if seconds is None or seconds > most:
-                continue
-            if is_free_wait(failure.error) and self._free_waits < FREE_WAITS:
-                self._free_waits += 1
-                self._uncharged.add(failure.number)
-            elif (
-                self._charged >= self._limit
-                or self._is_used_up(failure.candidate)
-                or not self._health.take_budget(failure.candidate.provider, now)
-            ):
-                continue
-            else:
-                self._repeats += 1
-            self._again.remove(failure)
-            self._waited = seconds
-            if isinstance(failure.error, RateLimitError):  # other calls wait there too: first in, first out
-                return Queue((failure.candidate,))
-            self._next = failure.candidate
-            return Wait(seconds)
-        return None
-
-    def _wait_of(self, failure: _Failure, now: float) -> float | None:
-        """Seconds until the candidate may be tried again; `None` when that is too late."""
-        wait = retry_wait(self._policy, failure.error, self._repeats, rng=self._rng)
-        if wait is None:
-            return None
-        # A wait that the service named counts from the failure; our own backoff counts from now.
-        named = error_retry_after(failure.error) is not None
-        seconds = max(0.0, failure.at + wait - now) if named else wait
-        margin = LEAVE_BEFORE_DEADLINE if named else 0.0
-        return None if now + seconds + margin > self._deadline else seconds
+        failure, self._waited = chosen
+        if isinstance(failure.error, RateLimitError):  # other calls wait there too: first in, first out
+            return Queue((failure.candidate,))
+        self._next = failure.candidate
+        return Wait(self._waited)
 
     def _begin(self, candidate: Candidate, now: float, *, force: bool = False, turn: Turn | None = None) -> Order | None:
         if turn is None:
@@ -493,11 +417,11 @@ class Engine:
             self._pacer.release(turn)
             self._skip(candidate, "breaker open", "since the plan was made")
             return None
-        self._count += 1
+        number = self._retries.begin()
         self._last = candidate
-        self._open.append(OpenAttempt(self._count, candidate, permit, turn, started=now - self._start, waited=self._waited))
+        self._open.append(OpenAttempt(number, candidate, permit, turn, started=now - self._start, waited=self._waited))
         self._waited = 0.0
-        return Open(candidate, self._count)
+        return Open(candidate, number)
 
     def _keep_those_that_continue(self) -> None:
         """After an interruption, only models that continue a partial answer can be asked."""
@@ -505,7 +429,7 @@ class Engine:
             if not candidate.prefill:
                 self._skip(candidate, "no prefill", "it would answer again from the start, and the text would be spliced")
         self._fresh = [candidate for candidate in self._fresh if candidate.prefill]
-        self._again = [failure for failure in self._again if failure.candidate.prefill]
+        self._retries.keep_those_that_continue()
 
     def _skip(self, candidate: Candidate, reason: str, detail: str) -> None:
         self._skipped += (Skip(candidate.provider, candidate.model, reason, detail),)
@@ -534,11 +458,11 @@ class Engine:
     def _wait_out_shortage(self, attempt: OpenAttempt, error: ShortageError, now: float) -> Order:
         """This process lacks a descriptor or a thread. The call waits; the provider is not to blame."""
         self._health.released(attempt.permit)
-        self._uncharged.add(attempt.number)
+        self._retries.forgive(attempt.number)
         self._close(attempt, now, "error", error)
         if self._open:
             return self._pull(now)
-        seconds = min(SHORTAGE_MOST, SHORTAGE_FIRST * 2.0 ** min(self._shortages, 10)) * (0.5 + self._rng() / 2)
+        seconds = shortage_wait(self._shortages, self._rng)
         self._shortages += 1
         if now + seconds > self._deadline:
             return self._late(now, error)
@@ -564,17 +488,13 @@ class Engine:
         for candidate, full in self._full.items():
             self._skip(candidate, full.reason, f"for {full.until - now:.1f} s more")
             if not any(attempt.error for attempt in self.attempts):
-                msg = f"no turn in time ({full.reason}): the next one is in {full.until - now:.0f} s"
-                error = RateLimitError(msg, provider=candidate.provider, model=candidate.model, retry_after=full.until - now)
-                return self._fail(error, now)
+                return self._fail(no_turn(candidate, full.reason, full.until - now), now)
         return self._fail(exhausted(self.attempts, self._last), now)
 
     def _fail(self, error: ProviderHubError, now: float) -> Fail:
         self._drop_others(None, now)
         self.duration = now - self._start
         # The caller has part of the answer already, so the interruption is the error, also when a later attempt failed.
-        error = self._interruption or error
-        if isinstance(error, ProviderError | PluginError) and not str(error).startswith(f"{error.provider}/"):
-            error.args = (f"{error.provider}/{error.model}: {error}",)
+        error = located(self._interruption or error)
         error.route = self.route
         return Fail(error)

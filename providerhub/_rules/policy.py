@@ -46,6 +46,9 @@ FREE_WAITS = 20
 FREE_WAIT = 1.0
 """Seconds: the shortest stated wait that is free. A service that names shorter ones could otherwise be asked without end."""
 
+SHORTAGE_FIRST, SHORTAGE_MOST = 0.05, 1.0
+"""Seconds of the first and of the longest wait for a file descriptor or a thread."""
+
 LONGEST_SHARE = 60.0
 """Seconds without content after which an attempt at a model of usual speed is joined by the next candidate, at the latest."""
 
@@ -138,6 +141,16 @@ def retry_wait(policy: RetryPolicy, error: AttemptError, repeat: int, *, rng: Rn
 def is_free_wait(error: AttemptError) -> bool:
     """Whether waiting for the end of this failure costs neither an attempt nor a token of the retry budget."""
     return isinstance(error, RateLimitError) and (getattr(error, "retry_after", None) or 0.0) >= FREE_WAIT
+
+
+def shortage_wait(repeat: int, rng: Rng) -> float:
+    """The seconds to wait for a file descriptor or a thread.
+
+    Args:
+        repeat: The number of such waits that the call has made before, from 0.
+        rng: The random source of the jitter.
+    """
+    return min(SHORTAGE_MOST, SHORTAGE_FIRST * 2.0 ** min(repeat, 10)) * (0.5 + rng() / 2)
 
 
 def share(policy: RetryPolicy, remaining: float, usual: float | None, *, slow: bool) -> float:

@@ -18,7 +18,7 @@ from providerhub._settings.address import flaws, proxy_flaws
 from providerhub._settings.secrets import COMMAND_SECONDS, CommandKey, EnvironmentKey, FileKey, KeyringKey
 from providerhub._settings.table import ANY_NAME, KEYS, KINDS, Key, below
 from providerhub._settings.toml_lines import Path, locate
-from providerhub._values import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout
+from providerhub._values import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout, errors
 from providerhub._values.capabilities import ModelInfo
 from providerhub._values.checks import PROVIDER_NAME, TEXT, one_of
 from providerhub._values.errors import ConfigurationError
@@ -159,6 +159,14 @@ def _parsed(text: str) -> tuple[dict[str, Any], dict[Path, int], Problem | None]
 _WORDS = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a table"}
 
 
+_CONVERTED: dict[str, Callable[[Any], Any]] = {
+    "seconds or none": lambda value: None if value == "none" else value,
+    "number from 0 or none": lambda value: None if value == "none" else value,
+    "error classes": lambda names: tuple(getattr(errors, name) for name in names),
+}
+"""The kinds of values that TOML cannot hold as they are → the conversion."""
+
+
 def _dotted(path: Iterable[str | int]) -> str:
     return ".".join(map(str, path))
 
@@ -217,7 +225,7 @@ class _Reading:
             if key is None:
                 self._problem(here, f"unknown key {_dotted(here)!r}{_nearest(name, known)}")
             elif self._fits(here, key, value):
-                sound[name] = value
+                sound[name] = _CONVERTED.get(key.kind, _as_is)(value)
         return sound
 
     def _fits(self, path: Path, key: Key, value: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
+from providerhub._values import errors
 from providerhub._values.capabilities import WHEN_FULL
 from providerhub._values.checks import (
     COUNT,
@@ -30,6 +31,9 @@ ON_INTERRUPT = ("raise", "restart", "continue")
 ANY_NAME = "*"
 """The part of a `Key.path` that stands for a name of the user's own."""
 
+NONE = '"none"'
+"""The text, as TOML, that stands for `None`: TOML has no such value."""
+
 
 class Key(NamedTuple):
     """One key of the settings file.
@@ -51,16 +55,31 @@ class Key(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
+def _or_none(check: Check) -> Check:
+    return Check(f'{check.wanted}, or "none"', lambda value: value == "none" or check.test(value), check.shown)
+
+
+def _is_error_class(name: str) -> bool:
+    found = getattr(errors, name, None)
+    return isinstance(found, type) and issubclass(found, errors.ProviderHubError)
+
+
 KINDS: dict[str, Check] = {
     "text": TEXT,
     "number": NUMBER,
     "positive number": POSITIVE,
     "number from 0": NOT_NEGATIVE,
     "number from 0 to 1": SHARE,
+    "number from 0 or none": _or_none(NOT_NEGATIVE),
     "seconds": SECONDS,
+    "seconds or none": _or_none(SECONDS),
     "whole number from 1": COUNT,
     "flag": FLAG,
     "names": Check('a list of names, such as ["acme"]', NAMES.test),
+    "error classes": Check(
+        'a list of names of error classes, such as ["ContentPolicyError"]',
+        lambda value: NAMES.test(value) and all(map(_is_error_class, value)),
+    ),
     "command": Check(
         'a program and its arguments, such as ["pass", "show", "acme"]', lambda value: NAMES.test(value) and bool(value)
     ),
@@ -76,9 +95,10 @@ KINDS: dict[str, Check] = {
 
 _PHASES = (
     Key("connect", "seconds", "5", "Seconds until the connection is open, the TLS handshake included."),
-    Key("first_token", "seconds", "60", "Seconds from the start of a streaming attempt to its first content."),
-    Key("byte_idle", "seconds", "30", "Seconds between two chunks of bytes of the answer."),
-    Key("token_idle", "seconds", "60", "Seconds between two events of a stream."),
+    Key("first_token", "seconds or none", NONE, "Seconds from the start of a streaming attempt to its first content."),
+    Key("head", "seconds or none", NONE, "Seconds from the start of an attempt to the first byte of a whole answer."),
+    Key("byte_idle", "seconds", "60", "Seconds between two chunks of bytes, after the first content that is not reasoning."),
+    Key("token_idle", "seconds", "120", "Seconds between two events of a stream, after the first content that is not reasoning."),
     Key("total", "seconds", "600", "Seconds for the whole call, waits and fallbacks included.", "PROVIDERHUB_TIMEOUT"),
 )
 
@@ -132,12 +152,37 @@ KEYS = (
         "PROVIDERHUB_DISABLE_AUTOLOAD",
     ),
     Key("retry", "table", "", "The number of attempts of a call, and the waits between them."),
-    Key("retry.attempts", "whole number from 1", "4", "The maximum number of attempts of one call, at all providers together."),
-    Key("retry.attempts_per_provider", "whole number from 1", "2", "The maximum number of attempts of one call at one provider."),
+    Key(
+        "retry.attempts", "whole number from 1", "4",
+        "The maximum number of attempts of one call; with more candidates than that, each is tried once."
+    ),
+    Key(
+        "retry.attempts_per_provider", "whole number from 1", "2",
+        "The maximum number of attempts of one call at one provider and model."
+    ),
+    Key(
+        "retry.patience", "number from 0", "2.5",
+        "Seconds: the longest wait for a repeat at the same provider before the next model of a sequence; 0 for no repeat."
+    ),
+    Key(
+        "retry.beside", "flag", "true",
+        "Whether a slow attempt gets the next candidate asked beside it. With false, the slow attempt ends instead."
+    ),
+    Key(
+        "retry.beside_after", "seconds or none", NONE,
+        "Seconds without content after which an attempt is slow. With `none`, it depends on the time left, at most 60."
+    ),
+    Key(
+        "retry.also_on", "error classes", "[]",
+        'Errors that let a call go on to the next candidate though they usually end it, such as `"ContentPolicyError"`.'
+    ),
     Key("retry.backoff", "number from 0", "0.5", "Seconds: the longest first wait before the same provider is tried again."),
     Key("retry.backoff_max", "number from 0", "8", "Seconds: the limit of that wait, which doubles each time."),
     Key("retry.throttle_backoff", "number from 0", "1", "Seconds: replaces `backoff` after a 429 without `Retry-After`."),
-    Key("retry.retry_after_max", "number from 0", "30", "Seconds: a call does not wait for a longer `Retry-After`."),
+    Key(
+        "retry.retry_after_max", "number from 0 or none", NONE,
+        "Seconds: a call does not wait for a longer `Retry-After`. With `none`, the deadline alone is the limit."
+    ),
     Key("retry.pause_max", "number from 0", "600", "Seconds: the longest pause of a provider because of its `Retry-After`."),
     Key("retry.hedge_quantile", "number from 0 to 1", "0.95", "Hedging starts after this quantile of past times."),
     Key("retry.hedge_samples", "whole number from 1", "20", "The number of past times below which there is no hedging."),
@@ -150,7 +195,9 @@ KEYS = (
         "breaker.open_first", "seconds", "5",
         "Seconds for which the breaker is open at first; they double with each failed probe."
     ),
-    Key("breaker.open_most", "seconds", "300", "Seconds: the upper limit of that time."),
+    Key("breaker.open_most", "seconds", "20", "Seconds: the upper limit of that time, where the probe failed quickly."),
+    Key("breaker.open_most_slow", "seconds", "300", "Seconds: the upper limit of that time, where the probe timed out."),
+    Key("breaker.stall", "seconds", "10", "Seconds of silence after which an attempt that lost a race counts as a failure."),
     Key("budget", "table", "", "The retry budget of one provider, shared by all calls."),
     Key("budget.capacity", "number from 0", "10", "The maximum number of repeats in a row; 0 for none."),
     Key("budget.per_success", "number from 0", "0.1", "Repeats that each success adds."),

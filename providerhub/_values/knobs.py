@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from providerhub._values.checks import COUNT, ERROR_CLASSES, FLAG, NOT_NEGATIVE, SECONDS, SHARE
@@ -31,6 +33,10 @@ class Timeout(Value):
     byte_idle: float = attrs.field(default=60.0, validator=SECONDS)
     token_idle: float = attrs.field(default=120.0, validator=SECONDS)
     total: float = attrs.field(default=600.0, validator=SECONDS)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A phase that was given differs from a default by its identity, which a pickle would lose.
+        return {field.name: value for field in attrs.fields(Timeout) if (value := getattr(self, field.name)) is not field.default}
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)

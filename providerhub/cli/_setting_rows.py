@@ -143,7 +143,7 @@ def _json(value: Any, *, hidden: bool = False) -> Any:
 
 def _model(item: Any) -> str:
     provider = getattr(item, "provider", None)
-    name = getattr(item, "name", item)
+    name = item.__name__ if isinstance(item, type) else getattr(item, "name", item)
     return f"{provider}/{name}" if provider else str(name)
 
 

@@ -15,6 +15,7 @@ import pytest
 import providerhub
 from providerhub import Finish, ProviderHubError, Request, Secret, ServerError, Settings, Timeout
 from providerhub._rules.engine import PULL
+from providerhub._settings.limits import given
 from providerhub._values.value import Value
 
 FOLDER = Path(__file__).with_name("pickles")
@@ -68,7 +69,7 @@ OPTIONAL = [
 def test_a_field_that_is_added_later_has_its_default_in_an_older_pickle(name, field):
     value = OBJECTS[name]
     state = value.__getstate__()
-    del state[field.name]
+    state.pop(field.name, None)  # a `Timeout` has in its state only what was given
     old = object.__new__(type(value))
     old.__setstate__(state)
     default = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default
@@ -106,6 +107,13 @@ def test_the_environment_outranks_the_defaults_of_settings_from_a_pickle():
     assert (again.timeout, again.strategy) == (Timeout(total=7), "fastest")
     again = pickle.loads(pickle.dumps(Settings(timeout=Timeout(), strategy="priority"))).with_environment(environ)
     assert (again.timeout, again.strategy) == (Timeout(), "priority")
+
+
+@pytest.mark.parametrize("again", [lambda value: pickle.loads(pickle.dumps(value)), copy.copy, copy.deepcopy])
+def test_a_timeout_from_a_pickle_still_tells_what_was_given_from_the_defaults(again):
+    assert given(again(Timeout())) == {}
+    assert given(again(Timeout(connect=float("5"), first_token=3))) == {"connect": 5.0, "first_token": 3}
+    assert again(Timeout(first_token=3)) == Timeout(first_token=3)
 
 
 def test_a_value_without_fields_pickles():

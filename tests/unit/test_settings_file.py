@@ -12,7 +12,18 @@ import attrs
 import platformdirs
 import pytest
 
-from providerhub import ConfigurationError, Model, ModelInfo, ProviderConfig, RetryPolicy, Secret, Settings, Timeout
+from providerhub import (
+    BadRequestError,
+    ConfigurationError,
+    ContentPolicyError,
+    Model,
+    ModelInfo,
+    ProviderConfig,
+    RetryPolicy,
+    Secret,
+    Settings,
+    Timeout,
+)
 from providerhub._settings.file import SettingsFile, circle_of, read, settings_path
 from providerhub._settings.secrets import CommandKey, KeyringKey
 from providerhub._settings.table import KEYS, KINDS, below
@@ -143,6 +154,45 @@ def test_the_limits_and_the_transport_of_a_provider_and_a_model(file):
 
 def test_the_timeout_may_be_one_number(file):
     assert Settings.load(file("timeout = 60"), environ={}).timeout == Timeout(total=60)
+
+
+def test_none_is_written_as_a_text_and_errors_by_name(file):
+    text = """
+timeout = { first_token = "none", head = 30 }
+[retry]
+beside_after = "none"
+retry_after_max = "none"
+also_on = ["ContentPolicyError", "BadRequestError"]
+beside = false
+patience = 0
+[breaker]
+open_most_slow = 60
+stall = 5
+[providers.acme.timeout]
+head = "none"
+first_token = 5
+"""
+    settings = Settings.load(file(text), environ={})
+    assert settings.timeout == Timeout(head=30)
+    assert settings.retry == RetryPolicy(also_on=(ContentPolicyError, BadRequestError), beside=False, patience=0)
+    assert settings.breaker == BreakerRules(open_most_slow=60, stall=5)
+    assert settings.providers["acme"].timeout == Timeout(first_token=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("timeout.head = 0", 'timeout.head must be a positive, finite number of seconds, or "none", not 0'),
+        ('timeout.total = "none"', "timeout.total must be a positive, finite number of seconds, not a text"),
+        ('retry.beside_after = "never"', 'or "none", not a text'),
+        ('retry.also_on = ["Contents"]', 'a list of names of error classes, such as ["ContentPolicyError"], not a list'),
+        ('retry.also_on = ["annotations"]', "a list of names of error classes"),
+    ],
+)
+def test_a_wrong_none_or_error_class_is_told(file, text, said):
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.load(file(text), environ={})
+    assert said in str(caught.value)
 
 
 def test_origins_tell_file_and_line(file):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import pickle
 
+import attrs
 import pytest
 
 from providerhub import Hub, Model, ModelInfo, ProviderConfig, ProviderInfo, Settings, Timeout
-from providerhub._settings.limits import given, headers_of, limits_of, refined, refined_one, timeout_of
+from providerhub._settings.limits import given, headers_of, limits_of, own_timeout, refined, refined_one, timeout_of
 
 M = ModelInfo("m")
 
 
 def _timeout(general=None, config=None, model=None, call=None):
-    return timeout_of(general or Timeout(), ProviderConfig(timeout=config), ModelInfo("m", timeout=model), call)
+    general = general or Timeout()
+    own = own_timeout(ProviderConfig(timeout=config), ModelInfo("m", timeout=model))
+    of_call = general if call is None else attrs.evolve(general, **given(call))
+    return of_call if own is None else timeout_of(of_call, own, call)
 
 
 def test_each_phase_has_the_value_of_the_call_else_of_the_model_the_provider_the_settings():

@@ -7,8 +7,10 @@ import pytest
 
 from providerhub import (
     Attempt,
+    BreakerRules,
     Candidate,
     Completion,
+    ContentPolicyError,
     Model,
     ModelInfo,
     ProviderConfig,
@@ -26,11 +28,19 @@ from providerhub import (
 CANARY = "sk-canary-1234567890"
 
 
-@pytest.mark.parametrize("field", ["connect", "first_token", "byte_idle", "token_idle", "total"])
-@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "5", True, None])
+@pytest.mark.parametrize("field", ["connect", "first_token", "head", "byte_idle", "token_idle", "total"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "5", True])
 def test_a_timeout_refuses_what_is_no_time(field, value):
     with pytest.raises(ValueError, match=field):
         Timeout(**{field: value})
+
+
+def test_only_two_phases_may_be_without_a_time():
+    timeout = Timeout(first_token=None, head=None)
+    assert (timeout.first_token, timeout.head) == (None, None)
+    for field in ("connect", "byte_idle", "token_idle", "total"):
+        with pytest.raises(ValueError, match=field):
+            Timeout(**{field: None})
 
 
 @pytest.mark.parametrize("value", [0.001, 5, 1e6])
@@ -45,18 +55,47 @@ def test_a_retry_policy_refuses_bad_counts(field, value):
         RetryPolicy(**{field: value})
 
 
-@pytest.mark.parametrize("field", ["backoff", "backoff_max", "throttle_backoff", "retry_after_max", "pause_max"])
-@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), True, "2", None])
+SECONDS_OF_A_RETRY = ["backoff", "backoff_max", "throttle_backoff", "retry_after_max", "pause_max", "patience", "beside_after"]
+
+
+@pytest.mark.parametrize("field", SECONDS_OF_A_RETRY)
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf"), True, "2"])
 def test_a_retry_policy_refuses_bad_seconds(field, value):
     with pytest.raises(ValueError, match=field):
         RetryPolicy(**{field: value})
 
 
+@pytest.mark.parametrize("field", SECONDS_OF_A_RETRY)
+def test_two_knobs_of_a_retry_policy_may_be_none(field):
+    if field in {"retry_after_max", "beside_after"}:
+        assert getattr(RetryPolicy(**{field: None}), field) is None
+        return
+    with pytest.raises(ValueError, match=field):
+        RetryPolicy(**{field: None})
+
+
+@pytest.mark.parametrize("value", [None, [ContentPolicyError], ContentPolicyError, ("ContentPolicyError",), (1,), (int,)])
+def test_a_retry_policy_goes_on_after_classes_of_errors_only(value):
+    with pytest.raises(ValueError, match="also_on must be a tuple of exception classes"):
+        RetryPolicy(also_on=value)
+    assert RetryPolicy(also_on=(ContentPolicyError,)).also_on == (ContentPolicyError,)
+
+
+@pytest.mark.parametrize("field", ["open_most_slow", "stall"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), "5", True, None])
+def test_the_rules_of_a_breaker_refuse_bad_seconds(field, value):
+    with pytest.raises(ValueError, match=field):
+        BreakerRules(**{field: value})
+
+
 def test_the_documented_defaults():
-    timeout, retry = Timeout(), RetryPolicy()
-    assert (timeout.connect, timeout.first_token, timeout.byte_idle, timeout.token_idle, timeout.total) == (5, 60, 30, 60, 600)
+    timeout, retry, breaker = Timeout(), RetryPolicy(), BreakerRules()
+    assert (timeout.connect, timeout.first_token, timeout.head) == (5, None, None)
+    assert (timeout.byte_idle, timeout.token_idle, timeout.total) == (60, 120, 600)
     assert (retry.attempts, retry.attempts_per_provider, retry.backoff, retry.backoff_max) == (4, 2, 0.5, 8)
-    assert (retry.throttle_backoff, retry.retry_after_max, retry.pause_max) == (1, 30, 600)
+    assert (retry.throttle_backoff, retry.retry_after_max, retry.pause_max) == (1, None, 600)
+    assert (retry.patience, retry.beside, retry.beside_after, retry.also_on) == (2.5, True, None, ())
+    assert (breaker.open_first, breaker.open_most, breaker.open_most_slow, breaker.stall) == (5, 20, 300, 10)
 
 
 def test_values_are_frozen():

@@ -38,6 +38,10 @@ CONFIG = ph.ProviderConfig(
     proxies={"https": "http://proxy:3128"}, ca_bundle="/etc/ca.pem", models=("tiny", MODEL), priority=2, weight=0.5,
     origin="file",
 )  # fmt: skip
+# The file holds the defaults of its time: a pickle is read as it was written.
+OLD_TIMEOUT = ph.Timeout(connect=5, first_token=60, byte_idle=30, token_idle=60, total=30)
+OLD_RETRY = ph.RetryPolicy(attempts=2, retry_after_max=30)
+OLD_BREAKER = ph.BreakerRules(calls=2, open_most=300)
 
 VALUES = {
     "Attempt": ATTEMPT,
@@ -81,8 +85,8 @@ VALUES = {
             "c": ph.ProviderConfig(api_key=ph.Secret.later(CommandKey(("pass", "show", "c"), 5.0))),
             "d": ph.ProviderConfig(api_key=ph.Secret.later(KeyringKey("d", "me"))),
         },
-        aliases={"fast": "m", "best": ["a", ph.Model("y/z")]}, timeout=ph.Timeout(total=30), retry=ph.RetryPolicy(attempts=2),
-        breaker=ph.BreakerRules(calls=2), budget=ph.BudgetRules(capacity=1), strategy="fastest", on_interrupt="restart",
+        aliases={"fast": "m", "best": ["a", ph.Model("y/z")]}, timeout=OLD_TIMEOUT, retry=OLD_RETRY, breaker=OLD_BREAKER,
+        budget=ph.BudgetRules(capacity=1), strategy="fastest", on_interrupt="restart",
         hedge=True, emulate_stream=True, allow="acme", block=["beta"], autoload=False, prefer={"acme": "acme-official"},
         origins={"hedge": "settings.toml:3"},
     ),

@@ -1,0 +1,132 @@
+"""The repeats of one call: which failed candidate is tried again, after how many seconds, and what that costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from providerhub._rules.health import Health, error_retry_after
+from providerhub._rules.policy import FREE_WAITS, LEAVE_BEFORE_DEADLINE, Rng, is_free_wait, retry_wait
+from providerhub._values import Attempt, Candidate, RetryPolicy
+from providerhub._values.errors import AttemptError, ProviderTimeoutError, RateLimitError
+
+
+class Failure(NamedTuple):
+    """A candidate whose attempt failed and that may be tried again."""
+
+    candidate: Candidate
+    error: AttemptError
+    at: float
+    number: int
+
+
+class Retries:
+    """The attempts of one call that count, and the failures after which a candidate may be tried again.
+
+    Args:
+        policy: The limits of attempts and waits.
+        health: The health records, which hold the retry budgets.
+        attempts: The attempts that have ended. The engine adds to this list.
+        deadline: The moment at which the call is over.
+        rng: The random source of the waits' jitter.
+        limit: The maximum number of attempts.
+    """
+
+    __slots__ = ("_again", "_attempts", "_deadline", "_free_waits", "_health", "_limit", "_policy", "_repeats", "_rng",
+                 "_uncharged", "count")  # fmt: skip
+
+    def __init__(
+        self, policy: RetryPolicy, health: Health, attempts: list[Attempt], *, deadline: float, rng: Rng, limit: int
+    ) -> None:
+        self._policy = policy
+        self._health = health
+        self._attempts = attempts
+        self._deadline = deadline
+        self._rng = rng
+        self._limit = limit
+        self._again: list[Failure] = []
+        self._uncharged: set[int] = set()
+        self._repeats = 0
+        self._free_waits = 0
+        self.count = 0
+        """The number of attempts that have begun."""
+
+    @property
+    def left(self) -> int:
+        """The number of attempts that may still begin. Those before a free wait do not count."""
+        return self._limit - (self.count - len(self._uncharged))
+
+    def begin(self) -> int:
+        """Count one more attempt, and return its number."""
+        self.count += 1
+        return self.count
+
+    def is_used_up(self, candidate: Candidate) -> bool:
+        """Whether a provider's model has had all attempts that one call may make there."""
+        used = sum(
+            (attempt.provider, attempt.model) == (candidate.provider, candidate.model)
+            for attempt in self._attempts
+            if attempt.number not in self._uncharged
+        )
+        return used >= self._policy.attempts_per_provider
+
+    def forgive(self, number: int) -> None:
+        """Do not count an attempt, which failed for a reason of this process."""
+        self._uncharged.add(number)
+
+    def note(self, candidate: Candidate, error: AttemptError, now: float, number: int) -> None:
+        """Remember a failure that may pass."""
+        if error.retryable:
+            self._again.append(Failure(candidate, error, now, number))
+
+    def keep_those_that_continue(self) -> None:
+        """Forget the candidates that cannot continue a partial answer."""
+        self._again = [failure for failure in self._again if failure.candidate.prefill]
+
+    def before_next_model(self, now: float, group: int) -> tuple[Failure, float] | None:
+        """Choose a failed candidate of one model, before a call goes on to the next model.
+
+        Args:
+            now: The time in seconds.
+            group: The `Candidate.group` of the model.
+        """
+        failures = [f for f in self._again if f.candidate.group == group and not isinstance(f.error, ProviderTimeoutError)]
+        return self._choose(now, failures, most=self._policy.patience)
+
+    def choose(self, now: float) -> tuple[Failure, float] | None:
+        """Choose the candidate to try again, and the seconds to wait before; `None` without any. Rate-limited ones come last."""
+        return self._choose(now, self._again)
+
+    def _choose(self, now: float, failures: Iterable[Failure], *, most: float = math.inf) -> tuple[Failure, float] | None:
+        for failure in sorted(failures, key=lambda failure: isinstance(failure.error, RateLimitError)):
+            seconds = self._wait_of(failure, now)
+            if seconds is None or seconds > most or not self._pay(failure, now):
+                continue
+            self._again.remove(failure)
+            return failure, seconds
+        return None
+
+    def _pay(self, failure: Failure, now: float) -> bool:
+        """Count a repeat and take its token from the retry budget; false when that is not possible. Some waits are free."""
+        if is_free_wait(failure.error) and self._free_waits < FREE_WAITS:
+            self._free_waits += 1
+            self._uncharged.add(failure.number)
+            return True
+        if self.left <= 0 or self.is_used_up(failure.candidate):
+            return False
+        if not self._health.take_budget(failure.candidate.provider, now):
+            return False
+        self._repeats += 1
+        return True
+
+    def _wait_of(self, failure: Failure, now: float) -> float | None:
+        """Seconds until the candidate may be tried again; `None` when that is too late."""
+        wait = retry_wait(self._policy, failure.error, self._repeats, rng=self._rng)
+        if wait is None:
+            return None
+        # A wait that the service named counts from the failure; our own backoff counts from now.
+        named = error_retry_after(failure.error) is not None
+        seconds = max(0.0, failure.at + wait - now) if named else wait
+        margin = LEAVE_BEFORE_DEADLINE if named else 0.0
+        return None if now + seconds + margin > self._deadline else seconds
