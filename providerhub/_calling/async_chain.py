@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -73,15 +73,19 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
             StreamInterruptedError: The stream broke.
             RuntimeError: Another event loop runs than the one that began the call.
         """
-        self._stay()
+        current_task, cancelled = self._stay()
         now, deadline = self._now, self._deadline
+        timer = self._loop.call_later(max(0.0, deadline - now()), self._cut_current)
         try:
             for first in texts_of(self._current.head):
                 yield first
             while not self.done:
-                text = self._current.assembly.text
+                attempt = self._current
+                text = attempt.assembly.text
+                attempt.task = current_task()
                 try:
                     async for piece in self._pieces():
+                        attempt.task = None  # the consumer's time begins, in which nothing of this is cancelled
                         found = piece if type(piece) is str else self._added(piece)
                         if found:
                             if found is piece:
@@ -89,56 +93,80 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                             yield found
                         if now() > deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
-                except Exception as error:  # any exception of a plugin is mapped
+                        attempt.task = current_task()
+                except (Exception, cancelled) as error:  # any exception of a plugin is mapped
                     if self.closed():  # by another task: the error of its cut connection is not a failure
                         return
                     # A reader of text would not see that the answer starts again, and nothing is repeated silently.
-                    _, head = await finished(self._mend(error, allowed=self._prefill))
+                    _, head = await finished(self._mend(self._own(error, attempt, 0), allowed=self._prefill))
                     for first in texts_of(head):
                         yield first
                 else:
+                    attempt.task = None
                     await finished(self._end())
         except BaseException:
             await self.aclose(GRACE)
             raise
+        finally:
+            timer.cancel()
 
     async def events(self) -> AsyncIterator[Event]:
         """Hand the committed stream over as events; otherwise the same as `texts`."""
-        self._stay()
+        current_task, cancelled = self._stay()
+        timer = self._loop.call_later(max(0.0, self._deadline - self._now()), self._cut_current)
         try:
             for first in self._current.head:
                 yield event_of(first)
             while not self.done:
+                attempt = self._current
+                attempt.task = current_task()
                 try:
                     async for piece in self._pieces():
-                        self._current.assembly.add(piece)
+                        attempt.task = None
+                        attempt.assembly.add(piece)
                         yield event_of(piece)
                         if self._now() > self._deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
-                except Exception as error:  # any exception of a plugin is mapped
+                        attempt.task = current_task()
+                except (Exception, cancelled) as error:  # any exception of a plugin is mapped
                     if self.closed():
                         return
-                    restarted, head = await finished(self._mend(error, allowed=True))
+                    restarted, head = await finished(self._mend(self._own(error, attempt, 0), allowed=True))
                     yield restarted
                     for first in head:
                         yield event_of(first)
                 else:
+                    attempt.task = None
                     await finished(self._end())
         except BaseException:
             await self.aclose(GRACE)
             raise
+        finally:
+            timer.cancel()
 
     async def aclose(self, seconds: float | None = None) -> None:
         """`abandon`, then wait until nothing of the call runs, at most `seconds` for each attempt (`None`: no limit)."""
         self.abandon()
         await self._settled(seconds)
 
-    def _stay(self) -> None:
-        """Refuse another event loop: the first one may have closed what is read here, which would look like its end."""
+    def _stay(self) -> tuple[Callable[[], Task[Any] | None], type[BaseException]]:
+        """Refuse another event loop: the first one may have closed what is read here, which would look like its end.
+
+        Returns:
+            Two names of asyncio that a reader needs for each piece.
+        """
+        import asyncio  # slow to import; a program that has an event loop has imported it
+
         if not self.done and running_loop() is not self._loop:
             self.abandon()
             msg = "another event loop runs than the one that began this stream; read it in the loop that called acomplete()"
             raise RuntimeError(msg)
+        return asyncio.current_task, asyncio.CancelledError
+
+    def _cut_current(self) -> None:
+        """End a committed stream whose provider ignores the deadline."""
+        if not self.done:
+            self._cut_late(self._current)
 
     def _ask(self, attempt: Attempt, slow_after: float | None) -> Steps[PullResult | None]:
         return self._ask_watched(attempt, slow_after).__await__()
@@ -189,21 +217,22 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                         return True
             if task.cancelling() > cancelling:  # the provider ended on the cancellation, so the answer has not ended
                 raise _cancelled()  # noqa: TRY301 -- handled as a cancellation that came through
-        except Exception as error:  # any exception of a plugin is mapped
-            return overdue() if attempt.is_late else error
-        except BaseException as error:
+        except BaseException as error:  # any exception of a plugin is mapped
             return self._own(error, attempt, cancelling)
         finally:
             attempt.task = None
         return False
 
     def _own(self, error: BaseException, attempt: Attempt, cancelling: int) -> Exception:
-        """The failure that a CancelledError of an attempt means.
+        """The failure of an attempt that an exception means.
 
         Raises:
             BaseException: The caller's task was cancelled, or the exception is another one.
         """
+        attempt.task = None  # nothing is awaited here any more
         task = _current_task()
+        if isinstance(error, Exception):
+            return overdue() if attempt.is_late else error
         if not isinstance(error, _cancelled()):
             raise error
         if attempt.is_cut:
