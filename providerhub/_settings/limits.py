@@ -80,7 +80,7 @@ def given(timeout: Timeout) -> dict[str, Any]:
     """Return the phases that a caller gave. A phase with its default value was not given.
 
     Args:
-        timeout: The timeouts.
+        timeout: The timeouts of a call.
     """
     # By identity: a caller who gives a number that equals the default has another object.
     values = ((field, getattr(timeout, field.name)) for field in attrs.fields(Timeout))
@@ -115,7 +115,7 @@ def refined_one(model: ModelInfo, config: ProviderConfig) -> ModelInfo:
     """Apply the tables of `config.model` that fit a model, the longest name last.
 
     Args:
-        model: The model's entry.
+        model: The entry that the plugin declares.
         config: The configuration of the instance.
     """
     for name in sorted(config.model, key=len):
@@ -139,7 +139,7 @@ def merged(model: ModelInfo, own: ModelInfo) -> ModelInfo:
     """Return an entry with the values that another one sets.
 
     Args:
-        model: The entry.
+        model: The entry to change.
         own: The values of the user. A value that is `None` or empty sets nothing.
     """
     changes = {name: value for name, value in own.__getstate__().items() if name != "name" and value not in (None, (), {})}

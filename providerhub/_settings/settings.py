@@ -293,7 +293,7 @@ def variable(setting: Setting, instance: str, plugin: str) -> str:
     Args:
         setting: A setting that the plugin declares.
         instance: The name of the provider instance.
-        plugin: The plugin's name. Only the instance of the same name uses the variable that the plugin declares.
+        plugin: The name of the plugin. Only the instance of the same name uses the variable that the plugin declares.
     """
     if instance == plugin and setting.env:
         return setting.env
@@ -345,7 +345,7 @@ def variable_in_use(setting: Setting, config: ProviderConfig, plugin: str) -> st
     Args:
         setting: A setting of the instance.
         config: The user's configuration of the instance.
-        plugin: The plugin's name.
+        plugin: The name of the plugin.
     """
     given = config.get(setting.name)
     return str(given.source.name) if _is_variable(given) else variable(setting, config.name, plugin)
@@ -357,7 +357,7 @@ def instruction(config: ProviderConfig, completed: ProviderConfig, plugin: str, 
     Args:
         config: The user's configuration of the instance.
         completed: The configuration that `resolve` returned.
-        plugin: The plugin's name.
+        plugin: The name of the plugin.
         missing: The settings that `resolve` returned.
 
     Returns:

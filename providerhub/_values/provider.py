@@ -98,7 +98,7 @@ class CallContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the call is cancelled: its caller does not wait for the answer any more."""
+        """Whether the call is cancelled. Its caller then does not wait for the answer any more."""
         return self._cancelled
 
     def on_cancel(self, callback: Callable[[], object]) -> Callable[[], None]:

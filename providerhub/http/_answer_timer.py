@@ -110,7 +110,7 @@ def first_timeout(call: CallContext, *, stream: bool) -> float | None:
     """Return the timeout of the wait for the first content, in seconds; `None` for none.
 
     Args:
-        call: The call.
+        call: The call under way.
         stream: Whether the answer is a stream.
     """
     return call.timeout.first_token if stream else call.timeout.head
@@ -120,7 +120,7 @@ def late(call: CallContext, first: float | None, *, stream: bool, is_silent: boo
     """Return the sentence that names the timeout that expired.
 
     Args:
-        call: The call.
+        call: The call under way.
         first: The timeout of the wait for the first content, in seconds; `None` for none.
         stream: Whether the answer is a stream.
         is_silent: Whether the byte-idle timeout expired.
