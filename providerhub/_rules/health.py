@@ -255,8 +255,14 @@ class Health:
         """
         with self._lock:
             record = self._record(permit.generations[0][0])
-            for key, known in self._current(permit):
-                self._count(key, known, now, ok=True)
+            if self._degraded:
+                for key, known in self._current(permit):
+                    self._count(key, known, now, ok=True)
+            else:  # the usual case, in which every call comes here
+                for key, generation in permit.generations:
+                    healthy = self._records.get(key)
+                    if healthy is not None and healthy.breaker.generation == generation:
+                        healthy.breaker.record(now, ok=True, rng=self._rng)
             if seconds is not None:
                 (record.first_tokens if stream else record.wholes).append(seconds)
             self._budget(candidate.provider, now).earn(now)
@@ -326,9 +332,6 @@ class Health:
         ]
 
     def _count(self, key: Key, record: _Record, now: float, *, ok: bool, slow: bool = False) -> None:
-        if ok and not self._degraded:  # the usual case, in which every call comes here
-            record.breaker.record(now, ok=True, rng=self._rng)
-            return
         if ok:
             record.pause_for = 0.0
         self._changed(key, record, now, lambda: record.breaker.record(now, ok=ok, rng=self._rng, slow=slow))
