@@ -21,11 +21,11 @@ from collections.abc import Callable
 
 from providerhub._rules.endings import blame, broken_off, exhausted, last_error, late, located, no_turn
 from providerhub._rules.health import Health, error_retry_after
-from providerhub._rules.lanes import Full
 from providerhub._rules.orders import DONE, DRAIN, PULL, Cut, Fail, Open, OpenAttempt, Order, Pull, Queue, Renew, Wait
 from providerhub._rules.pacing import Pacer, Turn
-from providerhub._rules.policy import LEAVE_BEFORE_DEADLINE, Rng, disposition, share, shortage_wait
+from providerhub._rules.policy import Rng, disposition, share, shortage_wait
 from providerhub._rules.retrying import Failure, Retries
+from providerhub._rules.turns import Turns
 from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip, Usage
 from providerhub._values.errors import (
     AttemptError,
@@ -61,9 +61,9 @@ class Engine:
     """
 
     __slots__ = (
-        "_deadline", "_first_token", "_force", "_fresh", "_full", "_health", "_hedge", "_interruption", "_larger_than", "_last",
-        "_next", "_on_interrupt", "_open", "_pacer", "_patient", "_policy", "_renewed", "_retries", "_rng", "_shortages",
-        "_skipped", "_slow_model", "_start", "_stream", "_tokens", "_waited", "attempts", "duration",
+        "_deadline", "_first_token", "_force", "_fresh", "_health", "_hedge", "_interruption", "_larger_than", "_last", "_later",
+        "_next", "_on_interrupt", "_open", "_pacer", "_policy", "_queued_at", "_renewed", "_retries", "_rng", "_shortages",
+        "_skipped", "_slow_model", "_start", "_stream", "_turns", "_waited", "attempts", "duration",
     )  # fmt: skip
 
     def __init__(
@@ -97,19 +97,18 @@ class Engine:
         self._slow_model = slow_model
         self._first_token = first_token
         self._pacer = pacer or Pacer(rng)
-        self._patient = patient
-        self._tokens = tokens
-        self._full: dict[Candidate, Full] = {}
+        self._turns = Turns(self._pacer, deadline=deadline, patient=patient, tokens=tokens)
         self._shortages = 0
         self._skipped: tuple[Skip, ...] = plan.skipped
         self._fresh: list[Candidate] = list(plan.candidates[::-1])
+        self._later: list[Candidate] = []
         self._open: list[OpenAttempt] = []
         self._last: Candidate = plan.candidates[0]
         self._next: Candidate | None = None
         self._interruption: StreamInterruptedError | None = None
         self._larger_than: int | None = None
         self._renewed: set[str] = set()
-        self._waited = 0.0
+        self._queued_at = self._waited = 0.0
         self.attempts: list[Attempt] = []
         limit = max(policy.attempts, len(self._fresh))
         self._retries = Retries(policy, health, self.attempts, deadline=deadline, rng=rng, limit=limit)
@@ -228,6 +227,7 @@ class Engine:
             return (self._join(now, elsewhere=False) if waiting else None) or self._pull(now)
         if isinstance(error, AuthenticationError) and error.about_key and loser.candidate.provider not in self._renewed:
             self._renewed.add(loser.candidate.provider)
+            self._next = loser.candidate
             return Renew(loser.candidate)
         return self._try_next(now, error)
 
@@ -238,7 +238,8 @@ class Engine:
             now: The time in seconds.
             changed: Whether the key is another one. The same candidate is then asked at once.
         """
-        if changed and now < self._deadline and (order := self._begin(self._last, now, force=True)):
+        refused = self._next
+        if changed and refused and now < self._deadline and (order := self._begin(refused, now, force=True)):
             return order
         return self._try_next(now, last_error(self.attempts))
 
@@ -261,7 +262,7 @@ class Engine:
                 if before and (order := self._begin(before[0], now)):
                     self._fresh.remove(before[0])
                     return order
-        return self._begin(chosen, now, force=True) or self._exhausted(now)
+        return self._begin(chosen, now, force=True) or self._try_next(now, None)
 
     def interrupted(self, error: AttemptError, now: float, completion: Completion, *, may_restart: bool = True) -> Order:
         """Report that the stream broke after the commit point.
@@ -327,11 +328,16 @@ class Engine:
 
     def _join(self, now: float, *, elsewhere: bool) -> Order | None:
         """Ask one more candidate beside the open attempts. It costs a token of its provider's retry budget."""
-        rival = self._rival(elsewhere=elsewhere) if now < self._deadline else None
-        if rival is None or not self._health.take_budget(rival.provider, now):
-            return None
-        self._fresh.remove(rival)
-        return self._begin(rival, now)
+        order: Order | None = None
+        without_budget = []
+        while order is None and now < self._deadline and (rival := self._rival(elsewhere=elsewhere)):
+            self._fresh.remove(rival)
+            if self._health.take_budget(rival.provider, now):
+                order = self._begin(rival, now)
+            else:
+                without_budget.append(rival)
+        self._fresh += without_budget[::-1]  # once the open attempts have failed, a first attempt there costs no token
+        return order
 
     def _try_next(self, now: float, error: AttemptError | None) -> Order:
         if now >= self._deadline:
@@ -346,37 +352,27 @@ class Engine:
                 self._skip(candidate, "attempts used up", f"{self._policy.attempts_per_provider} at one model in one call")
             elif order := self._begin(candidate, now, force=self._force):
                 return order
-            elif candidate in self._full and self._waits(candidate):
+            elif self._turns.is_awaited(candidate):
                 self._keep_equals(candidate)
-        if order := self._queue():
-            return order
+        if not self._open and (full := self._turns.in_time()):
+            return self._queue(full, now)
         # All candidates became unavailable since the plan was made. One is tried all the same, as the router does.
-        if not self._retries.count and not self._full and (order := self._begin(self._last, now, force=True)):
+        if not self._retries.count and not self._turns.full and (order := self._begin(self._last, now, force=True)):
             return order
         return self._repeat(now) or self._exhausted(now)
 
-    def _waits(self, candidate: Candidate) -> bool:
-        when_full = self._pacer.when_full(candidate)
-        return self._patient if when_full is None else when_full == "wait"
-
     def _keep_equals(self, full: Candidate) -> None:
         """Wait for a turn at a candidate, unless one of the same model and priority is free."""
-        self._fresh = [c for c in self._fresh if (c.group, c.priority) == (full.group, full.priority)]
-
-    def _queue(self) -> Order | None:
-        """Wait for a turn at the candidates whose limits are reached, as far as it comes in time."""
-        latest = self._deadline - LEAVE_BEFORE_DEADLINE
-        due = tuple(c for c, full in self._full.items() if full.until <= latest or full.until == math.inf)
-        if not due or self._open:
-            return None
-        self._full.clear()
-        return Queue(due)
+        equal = [c for c in self._fresh if (c.group, c.priority) == (full.group, full.priority)]
+        self._later = [c for c in self._fresh if c not in equal] + self._later
+        self._fresh = equal
 
     def turn(self, now: float, candidate: Candidate | None = None, turn: Turn | None = None) -> Order:
         """Report the turn at a candidate of a `Queue`; `None` when none came before the deadline."""
         if candidate is None or turn is None or now >= self._deadline:
             return self._late(now, last_error(self.attempts))
-        self._fresh = [c for c in self._fresh if c != candidate]
+        self._fresh = [c for c in (*self._later, *self._fresh) if c != candidate]
+        self._later, self._waited = [], now - self._queued_at
         return self._begin(candidate, now, force=True, turn=turn) or self._exhausted(now)
 
     def _is_too_small(self, candidate: Candidate) -> bool:
@@ -389,29 +385,29 @@ class Engine:
             return None
         if self._retries.left <= len(self._fresh):  # every untried candidate must still get its turn
             return None
-        return self._again(self._retries.before_next_model(now, self._last.group))
+        return self._again(self._retries.before_next_model(now, self._last.group), now)
 
     def _repeat(self, now: float) -> Order | None:
         """Try a provider again."""
-        return None if self._larger_than is not None else self._again(self._retries.choose(now))
+        return None if self._larger_than is not None else self._again(self._retries.choose(now), now)
 
-    def _again(self, chosen: tuple[Failure, float] | None) -> Order | None:
+    def _again(self, chosen: tuple[Failure, float] | None, now: float) -> Order | None:
         if chosen is None:
             return None
         failure, self._waited = chosen
         if isinstance(failure.error, RateLimitError):  # other calls wait there too: first in, first out
-            return Queue((failure.candidate,))
+            return self._queue((failure.candidate,), now)
         self._next = failure.candidate
         return Wait(self._waited)
 
+    def _queue(self, candidates: tuple[Candidate, ...], now: float) -> Queue:
+        self._queued_at = now
+        return Queue(candidates)
+
     def _begin(self, candidate: Candidate, now: float, *, force: bool = False, turn: Turn | None = None) -> Order | None:
+        turn = turn or self._turns.take(candidate, now)
         if turn is None:
-            tokens = self._tokens() if self._pacer.counts_tokens(candidate) else ()
-            taken = self._pacer.take(candidate, now, *tokens)
-            if isinstance(taken, Full):
-                self._full[candidate] = taken
-                return None
-            turn = taken
+            return None
         permit = self._health.acquire(candidate, now, force=force)
         if permit is None:
             self._pacer.release(turn)
@@ -485,7 +481,7 @@ class Engine:
         return self._fail(late(self.attempts, self._deadline - self._start, cause), now)
 
     def _exhausted(self, now: float) -> Fail:
-        for candidate, full in self._full.items():
+        for candidate, full in self._turns.full.items():
             self._skip(candidate, full.reason, f"for {full.until - now:.1f} s more")
             if not any(attempt.error for attempt in self.attempts):
                 return self._fail(no_turn(candidate, full.reason, full.until - now), now)

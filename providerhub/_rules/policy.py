@@ -94,11 +94,8 @@ DISPOSITIONS: Mapping[type[AttemptError], Disposition] = {
 
 
 def disposition(error: AttemptError) -> Disposition:
-    """The rule for a failure, by its nearest class. A 403 pauses the model only, since the key may be valid for other models."""
-    found = next(DISPOSITIONS[base] for base in type(error).__mro__ if base in DISPOSITIONS)
-    if isinstance(error, AuthenticationError) and error.status == 403:
-        return found._replace(pause="model")
-    return found
+    """The rule for a failure, by its nearest class."""
+    return next(DISPOSITIONS[base] for base in type(error).__mro__ if base in DISPOSITIONS)
 
 
 def backoff(policy: RetryPolicy, repeat: int, *, throttled: bool, rng: Rng) -> float:

@@ -29,7 +29,8 @@ from providerhub import (
 )
 from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
-from providerhub._rules.orders import Done, Drain, Fail, Open, Pull, Wait
+from providerhub._rules.orders import Done, Drain, Fail, Open, Pull, Queue, Renew, Wait
+from providerhub._rules.pacing import Pacer
 
 OK, EMPTY = "ok", "empty"
 
@@ -41,12 +42,15 @@ def _c(provider, model="m", **knobs):
 class Play:
     """Carries an engine's orders out against scripts: provider name → what its attempts end in, the last one for ever."""
 
-    def __init__(self, scripts, *candidates, draw=0.5, total=600.0, took=0.0, health=None, policy=None, **knobs):
+    def __init__(self, scripts, *candidates, draw=0.5, total=600.0, took=0.0, health=None, policy=None, new_key=False, **knobs):
         self.scripts = {name: list(script) for name, script in scripts.items()}
         self.now, self.took = 0.0, took
         self.log = []
         self.health = health or Health(lambda: 1.0)
+        self.new_key, self.plan = new_key, None
         plan = RoutePlan(candidates or tuple(map(_c, scripts)))
+        self.total, self.keys = total, []
+        self.pacer = knobs.setdefault("pacer", Pacer(lambda: draw))
         knobs = {"stream": False, "deadline": total, "rng": lambda: draw, "now": 0.0} | knobs
         self.engine = Engine(plan, policy or RetryPolicy(), self.health, **knobs)
         self.order = self.engine.start(0.0)
@@ -60,7 +64,12 @@ class Play:
         if isinstance(self.order, Wait):
             self.log.append(self.order.seconds)
             self.now += self.order.seconds
-            return self.engine.waited(self.now)
+            return self.engine.waited(self.now, self.plan)
+        if isinstance(self.order, Queue):
+            return self._take_turn(self.order.candidates)
+        if isinstance(self.order, Renew):
+            self.keys.append(self.order.candidate.provider)
+            return self.engine.renewed(self.now, changed=self.new_key)
         assert isinstance(self.order, Open)
         name = self.order.candidate.provider
         self.log.append(name)
@@ -73,6 +82,19 @@ class Play:
         if isinstance(outcome, str):
             return self.engine.ended(self.now, empty=outcome == EMPTY)
         return self.engine.failed(outcome, self.now)
+
+    def _take_turn(self, candidates):
+        began, turns = self.now, {candidate: self.pacer.join(candidate, self.now) for candidate in candidates}
+        while not (ready := [candidate for candidate, turn in turns.items() if turn.ready]):
+            due = min(turn.due for turn in turns.values())
+            if due > self.total:
+                self.now = self.total
+                return self.engine.turn(self.now)
+            self.now = due
+            for turn in turns.values():
+                self.pacer.look(turn, self.now)
+        self.log.append(self.now - began)
+        return self.engine.turn(self.now, ready[0], turns[ready[0]])
 
     def interrupt(self, error, text="Hel", **knobs):
         self.order = self.engine.interrupted(error, self.now, Completion(text=text), **knobs)
@@ -114,10 +136,15 @@ def test_the_same_one_again_only_when_nobody_else_is_left_and_after_a_backoff():
     assert play.engine.route.attempts[-1].waited == 0.25
 
 
-def test_at_most_two_at_a_provider_and_four_in_a_call():
+def test_at_most_two_at_a_provider_and_four_in_a_call_or_one_for_each_candidate():
     assert Play({"a": [_five()]}).run().tried == ["a", "a"]
     assert Play({"a": [_five()], "b": [_five()], "c": [_five()]}).run().tried == ["a", "b", "c", "a"]
-    assert Play({name: [_five()] for name in "abcdef"}).run().tried == list("abcd")
+    assert Play({name: [_five()] for name in "abcdef"}).run().tried == list("abcdef")
+
+
+def test_two_models_of_a_provider_have_two_attempts_each():
+    play = Play({"a": [_five()]}, _c("a"), _c("a", "n", group=1), policy=RetryPolicy(backoff=0)).run()
+    assert [(a.model) for a in play.engine.route.attempts] == ["m", "m", "n", "n"]
 
 
 def test_the_limits_can_be_turned():
@@ -166,22 +193,22 @@ def test_a_wrong_request_stops_the_chain(error):
     assert play.error.route.attempts[0].error is error
 
 
-def test_context_length_goes_on_to_a_larger_window_only():
+def test_context_length_goes_on_to_a_larger_or_unknown_window_only():
     sizes = {"a": 8_000, "b": 8_000, "c": None, "d": 128_000}
     candidates = [_c(name, context_window=size) for name, size in sizes.items()]
-    scripts = {"a": [ContextLengthError("x")], "b": [OK], "c": [OK], "d": [OK]}
+    scripts = {"a": [ContextLengthError("x")], "b": [OK], "c": [ContextLengthError("x")], "d": [OK]}
     play = Play(scripts, *candidates).run()
-    assert play.tried == ["a", "d"]
-    assert [(s.provider, s.reason) for s in play.engine.route.skipped] == [("b", "context window"), ("c", "context window")]
-    play = Play(scripts, *candidates[:3]).run()
+    assert play.tried == ["a", "c", "d"]
+    assert [(s.provider, s.reason) for s in play.engine.route.skipped] == [("b", "context window")]
+    play = Play(scripts, *candidates[:2]).run()
     assert play.tried == ["a"]
     assert isinstance(play.error, ContextLengthError)
 
 
-def test_context_length_at_an_unknown_window_goes_on_to_a_known_one_only():
+def test_context_length_at_an_unknown_window_goes_on_to_any_other():
     scripts = {"a": [ContextLengthError("x")], "b": [OK], "c": [OK]}
     play = Play(scripts, _c("a"), _c("b"), _c("c", context_window=128_000)).run()
-    assert play.tried == ["a", "c"]
+    assert play.tried == ["a", "b"]
 
 
 def test_a_rate_limit_moves_on_at_once():
@@ -232,7 +259,7 @@ def test_the_deadline_ends_the_chain_with_the_last_failure_as_cause():
     assert isinstance(play.error, DeadlineExceededError)
     assert isinstance(play.error, TimeoutError)
     assert play.error.__cause__ is failure
-    assert play.health.unavailable(_c("a"), 10.0) is None
+    assert play.health.unavailable(_c("a"), 10.0) is None  # one failure alone opens no breaker
 
 
 def test_a_used_up_budget_stops_repeats_but_not_alternatives():
@@ -328,7 +355,8 @@ def test_an_interruption_that_nobody_would_see_is_raised(after):
 
 @pytest.mark.parametrize("after", ["restart", "continue"])
 def test_an_interruption_moves_on_where_that_was_asked_for(after):
-    play = Play({"a": ["content"], "b": ["content"]}, stream=True, on_interrupt=after).run()
+    candidates = [_c("a"), _c("b", prefill=True)]
+    play = Play({"a": ["content"], "b": ["content"]}, *candidates, stream=True, on_interrupt=after).run()
     play.interrupt(ProviderConnectionError("reset")).run()
     assert play.tried == ["a", "b"]
     assert isinstance(play.order, Drain)

@@ -21,7 +21,8 @@ from providerhub import (
 )
 from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
-from providerhub._rules.orders import Done, Drain, Fail, Open, Pull, Wait
+from providerhub._rules.orders import Done, Drain, Fail, Open, Pull, Queue, Wait
+from providerhub._rules.pacing import Pacer
 
 
 def _c(provider, model="m", **knobs):
@@ -113,12 +114,22 @@ def test_nothing_is_begun_at_the_deadline_or_after_it(now):
     assert isinstance(interruption.cause, DeadlineExceededError)
 
 
-@pytest.mark.parametrize(("now", "counted"), [(1099.9, True), (1100.0, False), (1101.0, False)])
-def test_what_fails_when_the_time_is_over_is_not_held_against_anybody(now, counted):
+@pytest.mark.parametrize(
+    ("began", "now", "counted"),
+    [
+        (1099.0, 1099.9, True),  # a failure before the deadline counts
+        (1099.0, 1100.0, False),  # at the deadline only a long silence does
+        (1098.1, 1100.0, False),
+        (1098.0, 1100.0, True),  # of five times 2 s
+        (1090.0, 1100.0, True),
+        (1000.0, 1101.0, True),
+    ],
+)
+def test_a_failure_when_the_time_is_over_counts_if_it_was_silent_for_long(began, now, counted):
     health = Health(lambda: 1.0)
     for _ in range(5):
-        engine = Engine(RoutePlan((_c("a"),)), RetryPolicy(), health, deadline=1100.0, rng=float, now=1000.0, stream=False)
-        engine.start(1000.0)
+        engine = Engine(RoutePlan((_c("a"),)), RetryPolicy(), health, deadline=1100.0, rng=float, now=began, stream=False)
+        engine.start(began)
         engine.failed(_five(), now)
     assert (health.unavailable(_c("a"), now) is not None) is counted
 
@@ -130,7 +141,7 @@ def test_no_second_attempt_is_begun_when_the_time_is_over(now):
     assert len(timed.engine.route.attempts) == 1
 
 
-@pytest.mark.parametrize(("deadline", "order"), [(1011.0, Wait), (1010.9, Fail)])
+@pytest.mark.parametrize(("deadline", "order"), [(1011.0, Queue), (1010.9, Fail)])
 def test_a_time_that_was_asked_for_must_end_a_second_before_the_deadline(deadline, order):
     timed = Timed("a", deadline=deadline, rng=lambda: 0.0)
     assert isinstance(timed.engine.failed(RateLimitError("x", retry_after=10), 1000.0), order)
@@ -198,9 +209,12 @@ def test_a_plugin_that_finds_its_settings_wanting_is_the_callers_to_mend():
 
 def test_of_those_that_failed_the_next_one_that_may_be_repeated_is():
     def again(*failures, **knobs):
-        timed = Timed(*(provider for provider, _ in failures), policy=RetryPolicy(attempts=9), **knobs)
+        policy = RetryPolicy(attempts=9, retry_after_max=30)
+        timed = Timed(*(provider for provider, _ in failures), policy=policy, **knobs)
         for _, error in failures:
             order = timed.engine.failed(error, 1000.0)
+        if isinstance(order, Queue):
+            return order.candidates[0].provider
         assert isinstance(order, Wait)
         return timed.engine.waited(1000.0 + order.seconds).candidate.provider
 
@@ -219,22 +233,32 @@ def test_one_whose_budget_is_spent_is_passed_over():
 
 
 def test_one_that_had_its_two_attempts_is_passed_over():
-    plan = RoutePlan((_c("a"), _c("a", "n"), _c("b")))
-    engine = Engine(plan, RetryPolicy(), Health(lambda: 1.0), deadline=1100.0, rng=float, now=1000.0, stream=False)
-    engine.start(1000.0)
-    for _ in range(3):
+    engine = Timed("a", "b", policy=RetryPolicy(attempts=9)).engine
+    asked = []
+    order = engine.failed(_five(), 1000.0)
+    while not isinstance(order, Fail):
+        asked.append(order.candidate.provider)
         order = engine.failed(_five(), 1000.0)
-    assert isinstance(order, Wait)
-    assert engine.waited(1000.0).candidate == _c("b")
+        if isinstance(order, Wait):
+            order = engine.waited(1000.0)
+    assert asked == ["b", "a", "b"]
 
 
 def test_a_time_that_was_asked_for_runs_while_others_are_tried():
-    timed = Timed("a", "b", rng=lambda: 0.0)
-    timed.engine.failed(RateLimitError("x", retry_after=4), 1000.0)
-    assert timed.engine.failed(TLSError("x"), 1003.5) == Wait(0.5)
-    timed = Timed("a", "b", rng=lambda: 0.0)
-    timed.engine.failed(RateLimitError("x", retry_after=4), 1000.0)
-    assert timed.engine.failed(TLSError("x"), 1009.0) == Wait(0)
+    def waited(failed):
+        pacer = Pacer(lambda: 0.0)
+        timed = Timed("a", "b", rng=lambda: 0.0, pacer=pacer)
+        timed.engine.failed(RateLimitError("x", retry_after=4), 1000.0)
+        assert timed.engine.failed(TLSError("x"), failed) == Queue((_c("a"),))
+        turn = pacer.join(_c("a"), failed)
+        now = max(failed, turn.due)
+        assert pacer.look(turn, now)
+        assert isinstance(timed.engine.turn(now, _c("a"), turn), Open)
+        timed.engine.ended(now + 1, empty=False)
+        return timed.engine.route.attempts[-1].waited
+
+    assert waited(1003.5) == 0.5
+    assert waited(1009.0) == 0
 
 
 @pytest.mark.parametrize(("deadline", "order"), [(1000.25, Wait), (1000.2, Fail)])
@@ -242,10 +266,10 @@ def test_a_backoff_may_last_until_the_deadline(deadline, order):
     assert isinstance(Timed("a", deadline=deadline).engine.failed(_five(), 1000.0), order)
 
 
-def test_there_is_no_second_attempt_beside_the_first_unless_asked_for():
+def test_there_is_no_second_attempt_before_the_share_unless_hedging_was_asked_for():
     timed = Timed("a", "b", policy=RetryPolicy(hedge_samples=1))
     timed.health.succeeded(_c("a"), timed.health.acquire(_c("a"), 1000.0), 1000.0, 2.0, stream=False)
-    assert timed.engine.opened(1000.0) == Pull()
+    assert timed.engine.opened(1000.0) == Pull(50.0)
 
 
 def test_a_rival_whose_breaker_is_open_is_not_asked():
@@ -268,7 +292,7 @@ def test_what_carries_on_a_broken_stream_is_not_hedged():
     assert timed.engine.opened(1000.0) == Pull(2.0)
     timed.engine.content(1001.0)
     assert isinstance(timed.engine.interrupted(_five(), 1002.0, Completion(text="Hel")), Open)
-    assert timed.engine.opened(1000.0) == Pull()
+    assert timed.engine.opened(1002.0) == Pull(49.0)  # its share
 
 
 def test_when_a_larger_window_is_needed_nobody_else_is_asked_beside():

@@ -7,8 +7,10 @@ from providerhub import (
     BreakerRules,
     BudgetRules,
     Candidate,
+    ForbiddenError,
     ModelUnavailableError,
     ProviderConnectionError,
+    ProviderTimeoutError,
     QuotaExceededError,
     RateLimitError,
     RetryPolicy,
@@ -129,8 +131,9 @@ def test_results_that_come_after_the_closing_probe_are_late_too():
     [
         (RateLimitError("x", retry_after=20), RateLimitError("x", retry_after=2), "rate limited", 20.0),
         (RateLimitError("x", retry_after=2), RateLimitError("x", retry_after=20), "rate limited", 20.0),
-        (AuthenticationError("x", status=403), RateLimitError("x"), "key rejected", float("inf")),
-        (AuthenticationError("x", status=401), QuotaExceededError("x"), "key rejected", float("inf")),
+        (ForbiddenError("x", status=403), RateLimitError("x"), "forbidden", 10.0),
+        (AuthenticationError("x", status=401), RateLimitError("x"), "key rejected", 10.0),
+        (AuthenticationError("x", status=401), QuotaExceededError("x"), "quota used up", 600.0),
     ],
 )
 def test_the_longer_of_two_pauses_stays_with_its_reason(first, second, reason, until):
@@ -205,7 +208,7 @@ def test_a_failed_probe_doubles_the_time_up_to_the_cap():
     for _ in range(9):
         now += seconds
         _fail(health, now)
-        seconds = min(300.0, seconds * 2)
+        seconds = min(20.0, seconds * 2)
         assert health.unavailable(ONE, now).until == pytest.approx(now + seconds)
 
 
@@ -269,8 +272,9 @@ def test_an_error_that_is_not_the_services_fault_does_not_open_the_breaker(error
         (RateLimitError("x"), "rate limited", 1.0, None),
         (ServerError("x", retry_after=7), "rate limited", 7.0, None),
         (QuotaExceededError("x"), "quota used up", 600.0, "quota used up"),
-        (AuthenticationError("x", status=401), "key rejected", float("inf"), "key rejected"),
-        (AuthenticationError("x", status=403), "key rejected", float("inf"), None),
+        (AuthenticationError("x", status=401), "key rejected", 10.0, "key rejected"),
+        (AuthenticationError("x", status=403), "key rejected", 10.0, "key rejected"),
+        (ForbiddenError("x", status=403), "forbidden", 10.0, None),
     ],
 )
 def test_pauses(error, reason, until, sibling):
@@ -444,3 +448,160 @@ def test_the_budget_is_per_provider():
     assert sum(health.take_budget("acme", 0.0) for _ in range(20)) == 10
     assert health.take_budget("beta", 0.0)
     assert health.take_budget("acme", 10.0)
+
+
+# --- refused keys and used-up quotas ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "pauses"),
+    [
+        (AuthenticationError("x", status=401), "key rejected", (10, 20, 40, 80, 160, 320, 600, 600)),
+        (ForbiddenError("x", status=403), "forbidden", (10, 20, 40, 80, 160, 320, 600, 600)),
+        (QuotaExceededError("x"), "quota used up", (600, 600)),
+    ],
+)
+def test_a_pause_ends_with_one_probe_whose_failure_makes_it_longer(error, reason, pauses):
+    health, now = _health(), 0.0
+    for seconds in pauses:
+        _fail(health, now, error)
+        assert health.unavailable(ONE, now) == (reason, now + seconds)
+        assert not health.unavailable(ONE, now).is_wait
+        now += seconds
+        assert _reason(health, now) is None
+        probe = health.acquire(ONE, now)
+        assert health.acquire(ONE, now) is None
+        assert _reason(health, now) == "probe under way"
+        health.released(probe)  # the probe was cancelled: another call is the probe
+        assert _reason(health, now) is None
+
+
+def test_an_answer_to_the_probe_ends_the_pause_for_good():
+    health = _health()
+    for now in (0.0, 10.0):
+        _fail(health, now, AuthenticationError("x", status=401))
+    probe = health.acquire(ONE, 30.0)
+    health.began(probe, 31.0)
+    assert _reason(health, 31.0) is None
+    assert health.acquire(ONE, 31.0) is not None
+    health.succeeded(ONE, probe, 32.0, 1.0)
+    assert health.all_healthy
+    _fail(health, 33.0, AuthenticationError("x", status=401))
+    assert health.unavailable(ONE, 33.0).until == 43.0
+
+
+def test_other_failures_of_the_probe_leave_the_next_call_to_probe():
+    health = _health()
+    _fail(health, 0.0, AuthenticationError("x", status=401))
+    _fail(health, 10.0, ServerError("x"))
+    assert _reason(health, 10.0) is None
+    probe = health.acquire(SIBLING, 10.0)  # another model of the instance
+    assert health.acquire(ONE, 10.0) is None
+    health.failed(SIBLING, probe, 11.0, AuthenticationError("x", status=401), POLICY)
+    assert health.unavailable(ONE, 11.0) == ("key rejected", 31.0)
+
+
+def test_a_changed_key_ends_the_doubling():
+    health = _health()
+    for now in (0.0, 10.0):
+        _fail(health, now, AuthenticationError("x", status=401))
+    health.forgive("acme")
+    assert health.key_changes("acme") == 1
+    _fail(health, 11.0, AuthenticationError("x", status=401))
+    assert health.unavailable(ONE, 11.0).until == 21.0
+
+
+# --- silences -----------------------------------------------------------------------------------------------------------
+
+
+def _silent(health, now, seconds, first_token=None, *, stream=True):
+    permit = health.acquire(ONE, now, force=True)
+    health.silent(ONE, permit, now, seconds, first_token, stream=stream)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "knobs", "counts"),
+    [
+        (10.0, {}, True),
+        (9.9, {}, False),
+        (4.9, {"stall": 5}, False),
+        (5.0, {"stall": 5}, True),
+        (3.0, {"first_token": 3.0}, True),
+        (2.9, {"first_token": 3.0}, False),
+        (0.3, {"first_token": 0.3}, True),
+        (3.0, {"usual": 1.5}, True),
+        (2.9, {"usual": 1.5}, False),
+        (1.0, {"usual": 0.1}, True),
+        (0.9, {"usual": 0.1}, False),
+    ],
+)
+def test_a_silence_counts_from_the_shortest_of_three_times(seconds, knobs, counts):
+    health = _health(rules=BreakerRules(in_a_row=100, calls=6, share=0.01, stall=knobs.get("stall", 10.0)))
+    for _ in range(5):
+        _succeed(health, 0.0, first=knobs.get("usual"))
+    _silent(health, 0.0, seconds, knobs.get("first_token"))
+    assert (_reason(health, 0.0) == "breaker open") is counts
+
+
+def test_five_silences_of_two_seconds_in_a_row_count_too():
+    health = _health()
+    for _ in range(4):
+        _silent(health, 0.0, 2.0)
+    _succeed(health, 0.0)
+    for _ in range(4):
+        _silent(health, 0.0, 2.0)
+    assert _reason(health, 0.0) is None
+    _silent(health, 0.0, 2.0)
+    assert _reason(health, 0.0) == "breaker open"
+
+
+def test_a_caller_with_little_time_opens_no_breaker():
+    health = _health()
+    for _ in range(100):
+        _silent(health, 0.0, 1.99)
+    assert _reason(health, 0.0) is None
+    assert health.all_healthy
+
+
+def test_a_breaker_that_silences_opened_is_open_for_longer_after_each_silent_probe():
+    health, now, seconds = _health(), 0.0, 5.0
+    for _ in range(5):
+        _silent(health, now, 10.0)
+    for _ in range(8):
+        assert health.unavailable(ONE, now).until == pytest.approx(now + seconds)
+        now += seconds
+        _silent(health, now, 10.0)
+        seconds = min(300.0, seconds * 2)
+    _fail(health, now + seconds)  # a probe that fails quickly
+    assert health.unavailable(ONE, now + seconds).until == pytest.approx(now + seconds + 20.0)
+
+
+def test_a_probe_that_timed_out_counts_as_slow():
+    health = _health(rules=BreakerRules(open_most=20, open_most_slow=40))
+    now = 0.0
+    for _ in range(5):
+        _fail(health, now)
+    for seconds in (5.0, 10.0, 20.0, 40.0, 40.0):
+        now += seconds
+        _fail(health, now, ProviderTimeoutError("x"))
+    assert health.unavailable(ONE, now).until == now + 40.0
+
+
+def test_a_probe_closes_the_breaker_at_its_first_content():
+    health = _opened()
+    probe = health.acquire(ONE, 5.0)
+    health.began(probe, 6.0)
+    assert _reason(health, 6.0) is None
+    assert health.all_healthy
+    health.succeeded(ONE, probe, 9.0, 1.0)
+    assert health.latency(ONE, 0.5) == 1.0
+
+
+def test_the_first_content_of_a_call_that_is_no_probe_changes_nothing():
+    health = _health()
+    permit = health.acquire(ONE, 0.0)
+    for _ in range(4):
+        _fail(health, 0.0)
+    health.began(permit, 0.0)
+    _fail(health, 0.0)
+    assert _reason(health, 0.0) == "breaker open"

@@ -41,23 +41,23 @@ def test_the_quantile_can_be_turned(quantile, expected):
 
 
 def test_streams_and_whole_answers_are_measured_apart():
-    assert _engine(_health("a", stream=True), "a", "b").opened(0.0) == Pull()
+    assert _engine(_health("a", stream=True), "a", "b").opened(0.0) == Pull(60.0)  # its share, without hedging
     assert _engine(_health("a", stream=True), "a", "b", stream=True).opened(0.0) == Pull(0.4)
 
 
 @pytest.mark.parametrize(
-    "knobs",
+    ("knobs", "order"),
     [
-        {"hedge": False},
-        {"names": ("a",)},
-        {"policy": RetryPolicy(hedge_samples=5)},
-        {"policy": RetryPolicy(hedge_samples=4, attempts=1)},
+        ({"hedge": False}, Pull(60.0)),
+        ({"names": ("a",)}, Pull()),
+        ({"policy": RetryPolicy(hedge_samples=5)}, Pull(60.0)),
+        ({"policy": RetryPolicy(hedge_samples=4, attempts=1)}, Pull(0.4)),  # each candidate may be asked once
     ],
-    ids=["not asked for", "nobody else", "too little is known", "no attempt left"],
+    ids=["not asked for", "no other candidate", "too little is known", "one attempt"],
 )
-def test_there_is_none(knobs):
+def test_there_is_none_before_the_share_is_over(knobs, order):
     names = knobs.pop("names", ("a", "b"))
-    assert _engine(_health("a"), *names, **knobs).opened(0.0) == Pull()
+    assert _engine(_health("a"), *names, **knobs).opened(0.0) == order
 
 
 def test_another_model_of_the_same_provider_is_no_rival():
@@ -73,10 +73,19 @@ def test_it_costs_a_token_of_the_rivals_budget_and_there_is_one_only():
     health = _health("a")
     while health.take_budget("b", 0.0):
         pass
-    engine = _engine(health, "a", "b", "c")
+    engine = _engine(health, "a", "b")
     assert engine.opened(0.0) == Pull(0.4)
-    assert engine.slow(0.4) == Pull()
-    assert engine.opened(0.0) == Pull()
+    assert engine.slow(0.4) == Pull(pytest.approx(59.6))  # the rest of the share
+    assert engine.slow(60.0).candidate.provider == "b"  # the budget has come back meanwhile
+    health = _health("a")
+    while health.take_budget("b", 0.0):
+        pass
+    engine = _engine(health, "a", "b", "c")
+    engine.opened(0.0)
+    assert engine.slow(0.4).candidate.provider == "c"
+    assert engine.opened(0.4) == Pull(pytest.approx(59.6))  # there is one hedge only; `a` is slow after its share
+    assert engine.failed(ServerError("x"), 0.5, 1) == Pull(pytest.approx(59.9))
+    assert engine.failed(ServerError("x"), 0.6, 2).candidate.provider == "b"  # a first attempt, alone, costs no token
 
 
 def test_the_loser_counts_neither_way():
@@ -98,11 +107,12 @@ def test_a_failed_one_leaves_the_other_alone_and_both_failed_go_on():
     engine = _engine(_health("a"), "a", "b", "c")
     engine.opened(0.0)
     second = engine.slow(0.4)
-    assert engine.failed(ServerError("x"), 0.5, 1) == Pull()
+    assert engine.opened(0.4) == Pull(pytest.approx(59.6))
+    assert engine.failed(ServerError("x"), 0.5, 1) == Pull(pytest.approx(59.9))
     order = engine.failed(ServerError("x"), 0.6, second.number)
     assert isinstance(order, Open)
     assert order.candidate.provider == "c"
-    assert engine.opened(0.0) == Pull()
+    assert engine.opened(0.6) == Pull()
 
 
 def test_a_failed_hedge_is_repeated_like_any_other():

@@ -4,8 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providerhub import AuthenticationError, RateLimitError, RetryPolicy, ServerError
-from providerhub._rules.policy import DISPOSITIONS, RetryBudget, backoff, disposition, retry_wait
+from providerhub import AuthenticationError, ForbiddenError, RateLimitError, RetryPolicy, ServerError
+from providerhub._rules.policy import (
+    DISPOSITIONS,
+    RetryBudget,
+    backoff,
+    disposition,
+    is_free_wait,
+    retry_wait,
+    share,
+    shortage_wait,
+)
 
 FRACTION = st.floats(0, 1, exclude_max=True)
 
@@ -29,8 +38,9 @@ def test_a_retry_after_is_waited_with_at_most_a_tenth_more(draw, asked):
 
 
 def test_too_long_a_time_is_not_waited_for():
-    assert retry_wait(RetryPolicy(), RateLimitError("x", retry_after=30.01), 0, rng=lambda: 0.5) is None
+    assert retry_wait(RetryPolicy(retry_after_max=30), RateLimitError("x", retry_after=30.01), 0, rng=lambda: 0.5) is None
     assert retry_wait(RetryPolicy(retry_after_max=60), RateLimitError("x", retry_after=31), 0, rng=lambda: 0) == 31
+    assert retry_wait(RetryPolicy(), RateLimitError("x", retry_after=500), 0, rng=lambda: 0) == 500
 
 
 def test_a_rate_limit_without_a_time_has_the_longer_base():
@@ -68,6 +78,47 @@ def test_every_class_has_a_disposition_through_its_nearest_parent():
     assert disposition(OwnError("x")) == DISPOSITIONS[ServerError]
 
 
-@pytest.mark.parametrize(("status", "pause"), [(None, "instance"), (401, "instance"), (403, "model"), (407, "instance")])
-def test_a_refused_key_pauses_the_right_scope(status, pause):
-    assert disposition(AuthenticationError("x", status=status)).pause == pause
+@pytest.mark.parametrize("status", [None, 401, 403, 407])
+def test_a_refused_key_pauses_the_instance_and_any_other_403_the_model(status):
+    assert disposition(AuthenticationError("x", status=status)).pause == "instance"
+    assert disposition(ForbiddenError("x", status=403)).pause == "model"
+
+
+@pytest.mark.parametrize(
+    ("remaining", "usual", "slow", "expected"),
+    [
+        (600.0, None, False, 60.0),
+        (600.0, None, True, 300.0),
+        (100.0, None, False, 50.0),
+        (600.0, 25.0, False, 60.0),
+        (600.0, 45.0, False, 90.0),
+        (100.0, 60.0, False, 99.0),  # the next candidate gets 1 s at least
+        (2.0, 60.0, False, 1.0),
+        (1.0, 60.0, False, 0.5),
+        (1.0, None, False, 0.5),
+        (-1.0, None, False, 0.0),
+    ],
+)
+def test_the_share_of_an_attempt(remaining, usual, slow, expected):
+    assert share(RetryPolicy(), remaining, usual, slow=slow) == expected
+    assert share(RetryPolicy(beside_after=7), remaining, usual, slow=slow) == 7
+
+
+@pytest.mark.parametrize(
+    ("error", "free"),
+    [
+        (RateLimitError("x", retry_after=1), True),
+        (RateLimitError("x", retry_after=0.99), False),
+        (RateLimitError("x", retry_after=0), False),
+        (RateLimitError("x"), False),
+        (ServerError("x", retry_after=5), False),
+    ],
+)
+def test_only_a_stated_wait_of_a_rate_limit_is_free(error, free):
+    assert is_free_wait(error) is free
+
+
+@given(FRACTION, st.integers(0, 5000))
+def test_a_wait_for_a_descriptor_is_short(draw, repeat):
+    most = min(1.0, 0.05 * 2.0 ** min(repeat, 10))
+    assert most / 2 <= shortage_wait(repeat, lambda: draw) <= most
