@@ -25,7 +25,7 @@ from providerhub._rules.mapping import map_exception
 from providerhub._rules.orders import Cut, Done, Drain, Fail, Open, Order, Pull, Queue, Renew, Wait
 from providerhub._rules.pacing import Pacer, Turn
 from providerhub._rules.policy import disposition
-from providerhub._settings.limits import timeout_of
+from providerhub._settings.refined import timeout_of
 from providerhub._values import (
     Attempt,
     Candidate,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from providerhub._finding.jobs import Job, Task, arun_all
 from providerhub._finding.listing import ModelList
 from providerhub._finding.objects import ProviderObjects
-from providerhub._settings.limits import refined
+from providerhub._settings.refined import refined
 from providerhub._settings.settings import instruction, resolve, variable_in_use
 from providerhub._values import ProviderConfig, Secret
 from providerhub._values.capabilities import ModelInfo, ProviderInfo

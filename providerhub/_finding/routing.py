@@ -21,7 +21,7 @@ from providerhub._finding.strategies import RankedCandidate, Ranking, Strategies
 from providerhub._finding.targets import Entry, Targets
 from providerhub._rules.health import Health
 from providerhub._rules.policy import Rng
-from providerhub._settings.limits import own_timeout
+from providerhub._settings.refined import own_timeout
 from providerhub._settings.settings import STRATEGIES, Settings
 from providerhub._values import Candidate, Model, RoutePlan, Skip
 from providerhub._values.capabilities import ModelInfo

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from providerhub import Hub, Model, ModelInfo, ProviderConfig, ProviderInfo, Settings, Timeout
-from providerhub._settings.limits import given, headers_of, limits_of, own_timeout, refined, refined_one, timeout_of
+from providerhub._settings.refined import given, own_timeout, refined, refined_one, timeout_of
 
 M = ModelInfo("m")
 
@@ -34,20 +34,6 @@ def test_a_given_value_counts_although_it_equals_the_default():
     assert _timeout(Timeout(total=5), Timeout(total=float(str(default)))).total == default
     assert given(Timeout()) == {}
     assert given(Timeout(total=float(str(default)))) == {"total": default}
-
-
-def test_the_limits_of_provider_and_model_are_separate():
-    config = ProviderConfig(concurrency=4, rpm=60, when_full="wait")
-    limits = limits_of(config, ModelInfo("m", rpm=6, tpm=1000))
-    assert (limits.provider, limits.model, limits.when_full, limits.any) == ((4, 60, None), (None, 6, 1000), "wait", True)
-    assert limits_of(config, ModelInfo("m", when_full="elsewhere")).when_full == "elsewhere"
-    assert limits_of(ProviderConfig(when_full="wait"), M).any is False
-
-
-def test_a_header_of_the_model_replaces_that_of_the_provider():
-    config = ProviderConfig(headers={"X-Title": "all", "X-Team": "blue"})
-    assert headers_of(config, ModelInfo("m", headers={"x-title": "one"})) == {"X-Team": "blue", "x-title": "one"}
-    assert headers_of(config, M) == config.headers
 
 
 DECLARED = (

@@ -3,55 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
 
 from providerhub._values import ModelInfo, ProviderConfig, Timeout
-
-
-class Limits(NamedTuple):
-    """The limits of one model of one instance. A limit of the provider and one of the model both hold.
-
-    Args:
-        provider: The limits of the instance, for all its models together: `concurrency`, `rpm`, `tpm`.
-        model: The limits of the model alone.
-        when_full: `"elsewhere"`, `"wait"`, or `None` when neither the model nor the provider sets it.
-    """
-
-    provider: tuple[int | None, float | None, float | None]
-    model: tuple[int | None, float | None, float | None]
-    when_full: str | None
-
-    @property
-    def any(self) -> bool:
-        """Whether any limit is set."""
-        return any(value is not None for value in (*self.provider, *self.model))
-
-
-def limits_of(config: ProviderConfig, model: ModelInfo) -> Limits:
-    """Return the limits of a model.
-
-    Args:
-        config: The configuration of the instance.
-        model: The model's entry, after `refined`.
-    """
-    return Limits(
-        (config.concurrency, config.rpm, config.tpm),
-        (model.concurrency, model.rpm, model.tpm),
-        model.when_full or config.when_full,
-    )
-
-
-def headers_of(config: ProviderConfig, model: ModelInfo) -> dict[str, str]:
-    """Return the headers to send for a model. A header of the model replaces the provider's one, in any case of its letters.
-
-    Args:
-        config: The configuration of the instance.
-        model: The model's entry, after `refined`.
-    """
-    own = {name.lower() for name in model.headers}
-    return {**{name: text for name, text in config.headers.items() if name.lower() not in own}, **model.headers}
 
 
 def own_timeout(config: ProviderConfig, model: ModelInfo) -> Timeout | None:
