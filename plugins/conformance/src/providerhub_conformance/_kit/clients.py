@@ -80,7 +80,13 @@ class Reading(Protocol):
 
 
 class Client(Protocol):
-    """A caller of the provider."""
+    """A caller of the provider.
+
+    Attributes:
+        hub: The hub that it calls.
+    """
+
+    hub: Hub
 
     def start(self, *, stream: bool, **knobs: Any) -> futures.Future[Any]:
         """Begin a call without waiting."""
@@ -215,14 +221,14 @@ class SyncClient:
     """
 
     def __init__(self, hub: Hub, model: Model, patience: float) -> None:
-        self._hub = hub
+        self.hub = hub
         self._model = model
         self._patience = patience
         self._worker = Worker()
 
     def start(self, *, stream: bool, messages: Any = "Hello", **knobs: Any) -> futures.Future[Any]:
         """See `Client`."""
-        return self._worker.submit(lambda: self._hub.complete(self._model, messages, stream=stream, **knobs))
+        return self._worker.submit(lambda: self.hub.complete(self._model, messages, stream=stream, **knobs))
 
     def complete(self, messages: Any = "Hello", **knobs: Any) -> Completion:
         """See `Client`."""
@@ -315,7 +321,7 @@ class AsyncClient:
     """
 
     def __init__(self, hub: Hub, model: Model, patience: float) -> None:
-        self._hub = hub
+        self.hub = hub
         self._model = model
         self._patience = patience
         self._loop = asyncio.new_event_loop()
@@ -335,7 +341,7 @@ class AsyncClient:
 
     def start(self, *, stream: bool, messages: Any = "Hello", **knobs: Any) -> futures.Future[Any]:
         """See `Client`."""
-        return self.submit(self._hub.acomplete(self._model, messages, stream=stream, **knobs))
+        return self.submit(self.hub.acomplete(self._model, messages, stream=stream, **knobs))
 
     def complete(self, messages: Any = "Hello", **knobs: Any) -> Completion:
         """See `Client`."""
@@ -363,7 +369,7 @@ class AsyncClient:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._hub.aclose()
+        await self.hub.aclose()
         await self._loop.shutdown_asyncgens()
         await self._loop.shutdown_default_executor()
 
