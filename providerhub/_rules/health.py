@@ -240,7 +240,7 @@ class Health:
         if self._degraded:
             with self._lock:
                 for key, record in self._current(permit):
-                    if key in self._degraded:
+                    if record.breaker.open_until is not None or record.pause_for:
                         self._count(key, record, now, ok=True)
 
     def succeeded(self, candidate: Candidate, permit: Permit, now: float, seconds: float | None, *, stream: bool = True) -> None:
@@ -323,7 +323,7 @@ class Health:
     def _current(self, permit: Permit) -> list[tuple[Key, _Record]]:
         """The records that the end of an attempt concerns. Ends the attempt's probes."""
         for key in permit.probes:
-            if key in self._records:
+            if key in self._records and permit.forgiven == self._forgiven.get(key[0], 0):  # not a probe of an earlier key
                 self._records[key].probing = False
         return [
             (key, record)

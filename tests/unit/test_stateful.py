@@ -4,7 +4,6 @@ The first machine compares `Health` with a plain model of those rules, the secon
 engines that share one `Health`, and looks only at what is promised.
 """
 
-import math
 import os
 
 import pytest
@@ -18,6 +17,7 @@ from providerhub import (
     Candidate,
     Completion,
     ContextLengthError,
+    ForbiddenError,
     ModelUnavailableError,
     PluginError,
     ProtocolError,
@@ -28,15 +28,21 @@ from providerhub import (
     RetryPolicy,
     RoutePlan,
     ServerError,
+    ShortageError,
     StreamInterruptedError,
     TLSError,
 )
 from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
-from providerhub._rules.orders import Done, Drain, Fail, Open, Pull, Wait
+from providerhub._rules.orders import Cut, Done, Drain, Fail, Open, Pull, Queue, Renew, Wait
+from providerhub._rules.pacing import Limits, Pacer
 
 POLICY = RetryPolicy()
-CANDIDATES = [Candidate(p, m, m, context_window=w) for p in ("a", "b", "c") for m, w in (("m", None), ("n", 1000))]
+CANDIDATES = [
+    Candidate(provider, model, model, context_window=window, group=group, prefill=provider != "c")
+    for provider in ("a", "b", "c")
+    for group, (model, window) in enumerate((("m", None), ("n", 1000)))
+]
 STEPS = st.sampled_from([0.0, 0.1, 1.0, 2.5, 5.0, 9.99, 10.0, 29.9, 30.0, 150.0, 300.0, 600.0])
 
 ERRORS = {
@@ -52,7 +58,8 @@ ERRORS = {
     "rate, wait long": (lambda: RateLimitError("x", retry_after=86400), ""),
     "quota": (lambda: QuotaExceededError("x"), ""),
     "401": (lambda: AuthenticationError("x", status=401), ""),
-    "403": (lambda: AuthenticationError("x", status=403), ""),
+    "forbidden": (lambda: ForbiddenError("x", status=403), ""),
+    "shortage": (lambda: ShortageError("x"), ""),
     "no model": (lambda: ModelUnavailableError("x"), ""),
     "no model, again": (lambda: ModelUnavailableError("x", retryable=True), ""),
     "bad request": (lambda: BadRequestError("x"), ""),
@@ -66,10 +73,15 @@ PAUSES = {
     "rate, wait": ("model", 20.0, "rate limited"),
     "rate, wait long": ("model", 600.0, "rate limited"),
     "quota": ("instance", 600.0, "quota used up"),
-    "401": ("instance", math.inf, "key rejected"),
-    "403": ("model", math.inf, "key rejected"),
+    "401": ("instance", None, "key rejected"),
+    "forbidden": ("model", None, "forbidden"),
 }
-"""What is left alone after an error, for how many seconds, and why."""
+"""The scope that pauses after an error, the seconds (`None`: they double from 10 to 600), and the reason."""
+
+PROBED = {"key rejected", "forbidden", "quota used up"}
+"""The pauses after which one call goes first."""
+
+SILENCES = {"silent for 1 s": 1.0, "silent for 2 s": 2.0, "silent for 9.9 s": 9.9, "silent for 10 s": 10.0}
 
 
 class Draws:
@@ -98,25 +110,49 @@ class Model:
         self.opened = self.until = None
         self.probes = set()
         self.pause = (0.0, "")
+        self.pause_for = 0.0
+        self.key_probe = None
+        self.silences = 0
         self.known = False
 
     def obstacle(self, now):
         if self.pause[0] > now:
             return self.pause[::-1]
+        if self.key_probe is not None:
+            return "probe under way", now
         if self.until is None:
             return None
         if self.until > now:
             return "breaker open", self.until
         return ("probe under way", now) if self.probes else None
 
-    def count(self, now, *, ok, draws):
+    def refuse(self, now, seconds, reason):
+        self.known = True
+        if seconds is None:
+            seconds = min(600.0, max(10.0, 2 * self.pause_for))
+        if reason in PROBED:
+            self.pause_for = seconds
+        self.pause = max((now + seconds, reason), self.pause, key=lambda pause: pause[0])
+
+    def keep_silent(self, now, *, long, draws):
+        silences = self.silences + 1
+        if long or silences >= 5:
+            self.count(now, ok=False, draws=draws, slow=True)
+            if self.until is None and not long:
+                self._open(now, 5.0, draws)
+        self.silences = silences if self.until is None else 0
+
+    def count(self, now, *, ok, draws, slow=False):
+        if ok:
+            self.pause_for = 0.0
         if self.until is not None:
             if ok:
-                self.until, self.open_for, self.outcomes = None, 0.0, []
+                self.until, self.open_for, self.outcomes, self.silences = None, 0.0, [], 0
                 self._turn()
             elif now >= self.until:  # before that it was forced, and says nothing new
-                self._open(now, min(300.0, 2 * self.open_for), draws)
+                self._open(now, min(300.0 if slow else 20.0, 2 * self.open_for), draws)
             return
+        self.silences = 0
         self.outcomes.append((now, ok))
         recent = [good for at, good in self.outcomes if at > now - 30.0]
         row = next((n for n, (_, good) in enumerate(reversed(self.outcomes)) if good), len(self.outcomes))
@@ -174,51 +210,81 @@ class HealthMachine(RuleBasedStateMachine):
         for model in models:
             if model.until is not None:
                 model.probes.add(token)
+            if model.pause_for and model.key_probe is None:
+                model.key_probe = token
         self.permits.append(
             (token, candidate, permit, [model.generation for model in models], self.keys_changed[candidate.provider])
         )
 
     @precondition(lambda self: self.permits)
-    @rule(data=st.data(), what=st.sampled_from(["ok", "ok", "released", *ERRORS]))
+    @rule(data=st.data(), what=st.sampled_from(["ok", "ok", "released", *SILENCES, *ERRORS]))
     def one_ends(self, data, what):
         self._end(self.permits.pop(data.draw(st.integers(0, len(self.permits) - 1))), what)
 
     @precondition(lambda self: self.permits)
-    @rule(what=st.sampled_from(["ok", "server", "connection", "released"]))
+    @rule(data=st.data())
+    def one_begins_to_answer(self, data):
+        token, candidate, permit, generations, _ = data.draw(st.sampled_from(self.permits))
+        self.health.began(permit, self.now)
+        for key, generation in zip(self.keys(candidate), generations, strict=True):
+            model = self.model(key)
+            self._end_probe(model, token)
+            if model.generation == generation and (model.until is not None or model.pause_for):
+                model.probes.discard(token)
+                model.count(self.now, ok=True, draws=self.draws)
+
+    def _end_probe(self, model, token):
+        if model.key_probe is token:
+            model.key_probe = None
+
+    @precondition(lambda self: self.permits)
+    @rule(what=st.sampled_from(["ok", "server", "timeout", "connection", "released", "silent for 2 s", "silent for 10 s"]))
     def all_end(self, what):
         while self.permits:
             self._end(self.permits.pop(), what)
 
     def _end(self, entry, what):
         token, candidate, permit, generations, key_number = entry
-        pairs = list(zip(self.keys(candidate), generations, strict=True))
-        current = [self.model(key) for key, generation in pairs if self.model(key).generation == generation]
+        models = [self.model(key) for key in self.keys(candidate)]
+        current = [model for model, generation in zip(models, generations, strict=True) if model.generation == generation]
+        for model in models:
+            self._end_probe(model, token)
         for model in current:
             model.probes.discard(token)
         if what == "released":
             self.health.released(permit)
+        elif what in SILENCES:
+            self.health.silent(candidate, permit, self.now, SILENCES[what], None, stream=True)
+            self._note_silence(models[0], current, SILENCES[what])
         elif what == "ok":
             self.health.succeeded(candidate, permit, self.now, None)
             self.answered[candidate.provider] += 1
-            self.model(pairs[0][0]).known = True
+            models[0].known = True
             for model in current:
                 if model.known:  # an instance has no record until something happens to it; what went well before is forgotten
                     model.count(self.now, ok=True, draws=self.draws)
         else:
-            make, counts = ERRORS[what]
-            self.health.failed(candidate, permit, self.now, make(), POLICY)
-            counted = {"model": pairs[0][0], "instance": pairs[1][0]}.get(counts)
-            if counted is not None:
-                self.model(counted).known = True
-            if counted is not None and self.model(counted) in current:
-                self.model(counted).count(self.now, ok=False, draws=self.draws)
+            self.health.failed(candidate, permit, self.now, ERRORS[what][0](), POLICY)
             # A late refusal of the old key does not pause the new one.
-            late = what in {"401", "403"} and key_number != self.keys_changed[candidate.provider]
-            if what in PAUSES and not late:
-                scope, seconds, reason = PAUSES[what]
-                model = self.model({"model": pairs[0][0], "instance": pairs[1][0]}[scope])
-                model.known = True
-                model.pause = max(model.pause, (self.now + seconds, reason), key=lambda pause: pause[0])
+            late = what in {"401", "forbidden"} and key_number != self.keys_changed[candidate.provider]
+            self._note_failure(models, current, what, late=late)
+
+    def _note_silence(self, model, current, seconds):
+        if seconds >= 2:
+            model.known = True
+            if model in current:
+                model.keep_silent(self.now, long=seconds >= 10, draws=self.draws)
+
+    def _note_failure(self, models, current, what, *, late):
+        scopes = dict(zip(("model", "instance"), models, strict=True))
+        counted = scopes.get(ERRORS[what][1])
+        if counted is not None:
+            counted.known = True
+            if counted in current:
+                counted.count(self.now, ok=False, draws=self.draws, slow=what == "timeout")
+        if what in PAUSES and not late:
+            scope, seconds, reason = PAUSES[what]
+            scopes[scope].refuse(self.now, seconds, reason)
 
     @rule(provider=st.sampled_from("abc"))
     def a_key_changes(self, provider):
@@ -226,7 +292,7 @@ class HealthMachine(RuleBasedStateMachine):
         self.keys_changed[provider] += 1
         for key, model in self.models.items():
             if key[0] == provider:
-                model.pause = (0.0, "")
+                model.pause, model.pause_for, model.key_probe = (0.0, ""), 0.0, None
 
     @rule(provider=st.sampled_from("abc"), times=st.sampled_from([1, 12]))
     def retries_are_paid_for(self, provider, times):
@@ -277,6 +343,11 @@ class Ledger(Health):
         self.out.remove(id(permit))
         super().failed(candidate, permit, *args, **knobs)
 
+    def silent(self, candidate, permit, *args, **knobs):
+        super().silent(candidate, permit, *args, **knobs)
+        if id(permit) in self.out:  # a short silence is released
+            self.out.remove(id(permit))
+
     def released(self, permit):
         self.out.remove(id(permit))
         super().released(permit)
@@ -291,20 +362,29 @@ class Call:
         self.candidates = candidates
         self.stream = stream
         self.opened = []
+        self.free = set()
+        """The numbers of attempts that do not count: a stated wait of a rate limit, or a shortage, came after them."""
         self.under_way = []
         self.committed = False
         self.over = False
         self.order = None
-        self.waited = None
+        self.turns = {}
+        self.has_waited = False
+        self.renewed = None
+
+    def charged(self, candidate=None):
+        """The number of attempts that count, in all or at one candidate."""
+        return sum(number not in self.free and candidate in {None, asked} for number, asked in enumerate(self.opened, start=1))
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """Several calls at once, each with its own engine, all with one health record."""
+    """Several calls at once, each with its own engine, all with one health record and one pacer."""
 
     @initialize(draw=st.floats(0, 1, exclude_max=True))
     def begin(self, draw):
         self.draw = draw
         self.health = Ledger(lambda: draw)
+        self.pacer = Pacer(lambda: draw)
         self.now = self.start = 1000.0
         self.calls = []
         self.repeats = dict.fromkeys("abc", 0)
@@ -315,13 +395,16 @@ class EngineMachine(RuleBasedStateMachine):
         total=st.sampled_from([0.5, 5.0, 60.0, 600.0]),
         stream=st.booleans(),
         hedge=st.booleans(),
-        after=st.sampled_from(["raise", "restart"]),
+        after=st.sampled_from(["raise", "restart", "continue"]),
+        beside=st.booleans(),
+        patient=st.booleans(),
     )
-    def a_call(self, candidates, total, stream, hedge, after):
+    def a_call(self, candidates, total, stream, hedge, after, beside, patient):
+        candidates = sorted(candidates, key=lambda candidate: candidate.group)
         ready = [c for c in candidates if self.health.unavailable(c, self.now) is None]
         engine = Engine(
             RoutePlan(tuple(ready or candidates[:1])),
-            RetryPolicy(hedge_samples=1),
+            RetryPolicy(hedge_samples=1, beside=beside),
             self.health,
             deadline=self.now + total,
             rng=lambda: self.draw,
@@ -330,38 +413,69 @@ class EngineMachine(RuleBasedStateMachine):
             on_interrupt=after,
             hedge=hedge,
             force=not ready,
+            pacer=self.pacer,
+            patient=patient,
         )
         call = Call(engine, self.now, total, ready or candidates[:1], stream=stream)
         self.calls.append(call)
         self.follow(call, engine.start(self.now))
+
+    @rule(provider=st.sampled_from("abc"), concurrency=st.sampled_from([None, 1, 2]))
+    def a_limit_is_set(self, provider, concurrency):
+        self.pacer.set_limits((provider, ""), Limits(concurrency=concurrency))
 
     @rule(seconds=STEPS)
     def time_passes(self, seconds):
         self.now += seconds
 
     @precondition(lambda self: any(not call.over for call in self.calls))
-    @rule(data=st.data(), what=st.sampled_from(["answer", "content", "empty", "slow", *ERRORS]))
+    @rule(data=st.data(), what=st.sampled_from(["answer", "content", "empty", "slow", "slow", *ERRORS]))
     def something_happens(self, data, what):
         call = data.draw(st.sampled_from([call for call in self.calls if not call.over]), label="call")
         engine, order = call.engine, call.order
         if isinstance(order, Wait):
             self.now += order.seconds
             self.follow(call, engine.waited(self.now))
+        elif isinstance(order, Queue):
+            self.take_turn(call)
         elif isinstance(order, Drain):
             self.drain(call, what)
-        elif what == "slow" and order.hedge_after is not None:
-            self.now += order.hedge_after
+        elif what == "slow" and order.slow_after is not None:
+            self.now += order.slow_after
             self.follow(call, engine.slow(self.now))
         else:
             number = data.draw(st.sampled_from(call.under_way), label="attempt")
             self.follow(call, self.land(call, number, what))
+
+    def take_turn(self, call):
+        """Look for a turn at the time that the pacer names, or at the deadline."""
+        due = min(turn.due for turn in call.turns.values())
+        self.now = max(self.now, min(due, call.deadline))
+        ready = [candidate for candidate, turn in call.turns.items() if self.pacer.look(turn, self.now)]
+        if not ready and self.now < call.deadline:
+            return
+        chosen = ready[0] if ready else None
+        turn = call.turns.pop(chosen, None)
+        self.leave_queue(call)
+        order = call.engine.turn(self.now, chosen, turn)
+        if turn is not None and not isinstance(order, Open):
+            self.pacer.release(turn)
+        self.follow(call, order)
+
+    def leave_queue(self, call):
+        for turn in call.turns.values():
+            self.pacer.release(turn)
+        call.turns = {}
 
     def land(self, call, number, what):
         engine = call.engine
         provider = call.opened[number - 1].provider
         if what in ERRORS:
             call.under_way.remove(number)
-            return engine.failed(ERRORS[what][0](), self.now, number)
+            error = ERRORS[what][0]()
+            if isinstance(error, ShortageError):
+                call.free.add(number)
+            return engine.failed(error, self.now, number)
         if what == "empty":
             call.under_way.remove(number)
             return engine.ended(self.now, empty=True, number=number)
@@ -385,23 +499,35 @@ class EngineMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: any(not call.over for call in self.calls))
     @rule(data=st.data())
-    def nobody_waits_any_more(self, data):
+    def the_caller_gives_up(self, data):
         call = data.draw(st.sampled_from([call for call in self.calls if not call.over]), label="call")
+        self.leave_queue(call)
         call.engine.abandoned(self.now)
         call.under_way.clear()
         call.over = True
 
     def follow(self, call, order):
-        """Carry out what needs nobody, and check every order."""
-        while isinstance(order, Open):
-            self.check_opening(call, order)
-            order = call.engine.opened(self.now)
+        """Carry out the orders that take no time, and check every order."""
+        while isinstance(order, Open | Cut | Renew):
+            if isinstance(order, Open):
+                self.check_opening(call, order)
+                order = call.engine.opened(self.now)
+            elif isinstance(order, Cut):
+                call.under_way.remove(order.number)
+                order = call.engine.failed(order.error, self.now, order.number)
+            else:
+                assert call.under_way == []
+                call.renewed = order.candidate
+                order = call.engine.renewed(self.now, changed=self.draw < 0.5)
         call.order = order
+        if isinstance(order, Wait | Queue):
+            assert call.under_way == []
+            call.has_waited = True
         if isinstance(order, Wait):
             assert order.seconds >= 0
             assert self.now + order.seconds <= call.deadline
-            assert call.under_way == []
-            call.waited = order.seconds
+        elif isinstance(order, Queue):
+            call.turns = {candidate: self.pacer.join(candidate, self.now) for candidate in order.candidates}
         elif isinstance(order, Fail):
             call.over = True
             assert isinstance(order.error, StreamInterruptedError) or not call.committed
@@ -417,20 +543,27 @@ class EngineMachine(RuleBasedStateMachine):
     def check_opening(self, call, order):
         candidate = order.candidate
         assert self.now < call.deadline
-        assert order.number == len(call.opened) + 1 <= 4
-        assert sum(c.provider == candidate.provider for c in call.opened) < 2
+        assert order.number == len(call.opened) + 1
         assert candidate in call.candidates
-        if candidate in call.opened:  # again: only after a wait, and when everybody else has had a turn
-            assert call.waited is not None
+        renewed, call.renewed = call.renewed == candidate, None
+        is_free = renewed
+        if candidate in call.opened and not renewed:  # again: only after a wait
+            assert call.has_waited
+            assert call.under_way == []
+            last = max(number for number, asked in enumerate(call.opened, start=1) if asked == candidate)
+            error = next(a.error for a in call.engine.attempts if a.number == last)
+            if isinstance(error, RateLimitError) and (error.retry_after or 0) >= 1:
+                call.free.add(last)
+            is_free = last in call.free
+        if not is_free and (candidate in call.opened or call.under_way):  # again, or beside another one
             self.repeats[candidate.provider] += 1
-        else:
-            assert call.waited is None
-            if call.under_way:  # hedged
-                self.repeats[candidate.provider] += 1
-        call.waited = None
+        call.has_waited = False
         call.opened.append(candidate)
         call.under_way.append(order.number)
-        assert len({call.opened[n - 1].provider for n in call.under_way}) == len(call.under_way) <= 2
+        renewals = 1 if any(isinstance(a.error, AuthenticationError) for a in call.engine.attempts) else 0
+        assert call.charged(candidate) <= 2 + renewals
+        assert call.charged() <= max(4, len(call.candidates)) + 3 * renewals
+        assert len({call.opened[n - 1] for n in call.under_way}) == len(call.under_way)
 
     def check_route(self, call):
         attempts = call.engine.route.attempts
@@ -438,6 +571,14 @@ class EngineMachine(RuleBasedStateMachine):
         assert [a.number for a in attempts] == list(range(1, len(attempts) + 1))
         assert all(a.outcome in {"ok", "error", "abandoned"} for a in attempts)
         assert sum(a.waited for a in attempts) <= self.now - call.start + 1e-6
+
+    @invariant()
+    def a_limit_of_ours_is_kept(self):
+        for (provider, entry), pace in self.pacer.snapshot(self.now).items():
+            if not entry:
+                asked = sum(call.opened[n - 1].provider == provider for call in self.calls for n in call.under_way)
+                ready = sum(turn.ready and c.provider == provider for call in self.calls for c, turn in call.turns.items())
+                assert pace.in_use <= asked + ready
 
     @invariant()
     def every_permit_is_out_for_an_attempt_under_way(self):
