@@ -13,7 +13,7 @@ import pytest
 import providerhub
 from providerhub import CallContext, ConfigurationError, InvalidRequestError, ProviderConfig, Timeout
 from providerhub.http import HttpClient
-from providerhub.http._watchdog import WATCHDOG
+from providerhub._watchdog import WATCHDOG
 from providerhub.openai_provider import OpenAIChatProvider
 from providerhub.testing import Close, FakeClock, FaultServer, Hold, Send, chunked, http_response
 
@@ -242,7 +242,7 @@ NO_THREAD = """
 import sys, threading
 from providerhub import CallContext, ProviderConfig, ProviderConnectionError, Timeout
 from providerhub.http import HttpClient
-from providerhub.http._watchdog import WATCHDOG
+from providerhub._watchdog import WATCHDOG
 real, left = threading.Thread.start, [1]
 def start(thread):
     if thread.name == "providerhub-watchdog" and left:
