@@ -24,7 +24,6 @@ from providerhub._rules.engine import Engine
 from providerhub._rules.mapping import map_exception
 from providerhub._rules.orders import Cut, Done, Drain, Fail, Open, Order, Pull, Queue, Renew, Wait
 from providerhub._rules.pacing import Pacer, Turn
-from providerhub._rules.policy import disposition
 from providerhub._settings.refined import timeout_of
 from providerhub._values import (
     Attempt,
@@ -480,14 +479,11 @@ class Driver(Generic[Pieces, Runner]):
         candidate = attempt.candidate
         mapped = map_exception(error, provider=candidate.provider, model=candidate.model)
         if isinstance(mapped, AuthenticationError):
-            # After a 403 the key may be good for other models.
-            what = f"{candidate.model} is" if disposition(mapped).pause == "model" else "it is"
-            _log.warning(
-                "provider %s refused its key (status %s); %s left alone until the key changes",
-                candidate.provider,
-                mapped.status,
-                what,
-            )
+            if mapped.about_key:
+                what, left = "its key", "it is left alone for a while, or until the key changes"
+            else:
+                what, left = "a request", f"{candidate.model} is left alone for a while"
+            _log.warning("provider %s refused %s (status %s); %s", candidate.provider, what, mapped.status, left)
         return mapped
 
     def _report(self, *, last: bool = False) -> None:

@@ -433,7 +433,8 @@ class Engine:
     def _note_failure(self, attempt: OpenAttempt, error: AttemptError, now: float) -> None:
         self._health.failed(attempt.candidate, attempt.permit, now, error, self._policy)
         if isinstance(error, RateLimitError):
-            self._pacer.refused(attempt.turn, attempt.candidate, now, error_retry_after(error))
+            first = self._policy.throttle_backoff
+            self._pacer.refused(attempt.turn, attempt.candidate, now, error_retry_after(error), first=first)
         self._close(attempt, now, "error", error)
 
     def _drop_others(self, winner: OpenAttempt | None, now: float) -> None:

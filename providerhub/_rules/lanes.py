@@ -187,7 +187,7 @@ class Lane:
         self.outputs = min(self.outputs + 1, MANY)
         self.mean_output += (tokens - self.mean_output) / self.outputs
 
-    def refused(self, now: float, after: float | None, luck: float, *, place: Place | None, learn: bool) -> float:
+    def refused(self, now: float, after: float | None, luck: float, *, place: Place | None, learn: bool, first: float) -> float:
         """Learn from a refusal of a call, which has a place unless it began without limits. Return the end of the pause."""
         late = self.throttle is not None and (place is None or place.lane is not self or place.cycle < self.cycle)
         if self.throttle is None:
@@ -195,7 +195,7 @@ class Lane:
         if place is not None:
             self.throttle.decided(place.number, refused=True)
             self.throttle.note_delay(now - place.started)
-        if self.throttle.refused(now, after, luck, starts=self.starts, late=late, learn=learn):
+        if self.throttle.refused(now, after, luck, starts=self.starts, late=late, learn=learn, first=first):
             self.starts = Starts()
             self.cycle += 1
         return self.throttle.until

@@ -40,6 +40,7 @@ from providerhub._rules.lanes import (
 )
 from providerhub._rules.limits import MINUTE, NEVER, Limits
 from providerhub._rules.policy import Rng
+from providerhub._rules.throttle import FIRST_PAUSE
 from providerhub._values import Candidate
 
 SPARE = 1.0
@@ -236,7 +237,16 @@ class Pacer:
         if turn.place is not None:
             self.give_back(turn.place, NOT_SENT)
 
-    def refused(self, turn: Turn, candidate: Candidate, now: float, after: float | None, *, learn: bool = True) -> float:
+    def refused(
+        self,
+        turn: Turn,
+        candidate: Candidate,
+        now: float,
+        after: float | None,
+        *,
+        learn: bool = True,
+        first: float = FIRST_PAUSE,
+    ) -> float:
         """Give the turn of a call back that the service refused, and pause the model.
 
         Args:
@@ -245,6 +255,7 @@ class Pacer:
             now: The time in seconds.
             after: The seconds to wait that the service named; `None` when it named none.
             learn: Whether the refusal tells of a rate, as a 429 does. Default true.
+            first: The seconds of the first pause where the service named none; default 1. It doubles while the refusals go on.
 
         Returns:
             The time in seconds at which the next call may be sent.
@@ -253,7 +264,7 @@ class Pacer:
             self._collect(now)
             desk = self._desk(candidate.provider)
             lane = desk.lane(candidate.entry)
-            end = lane.refused(now, after, self._rng(), place=turn.place, learn=learn)
+            end = lane.refused(now, after, self._rng(), place=turn.place, learn=learn, first=first)
             desk.throttled[candidate.entry] = lane
             desk.is_limited = True
             if turn.place is not None:

@@ -103,7 +103,17 @@ class Throttle:
         self._window: int | None = 1
         self._undecided: dict[int, float] = {}
 
-    def refused(self, now: float, after: float | None, luck: float, *, starts: Starts, late: bool, learn: bool = True) -> bool:
+    def refused(
+        self,
+        now: float,
+        after: float | None,
+        luck: float,
+        *,
+        starts: Starts,
+        late: bool,
+        learn: bool = True,
+        first: float = FIRST_PAUSE,
+    ) -> bool:
         """Record a refusal.
 
         Args:
@@ -113,6 +123,7 @@ class Throttle:
             starts: The calls since the last pause, this one included.
             late: Whether the call began before the last refusal.
             learn: Whether the refusal tells of a rate.
+            first: The seconds of the first pause where the service named none; default 1. It doubles while the refusals go on.
 
         Returns:
             Whether the calls in `starts` are now part of the lesson, so that a new count begins.
@@ -128,7 +139,7 @@ class Throttle:
             self._refusals = self._silent = 0
             self._strikes += 1
         self._refusals += 1
-        pause = min(LONGEST_BACKOFF, FIRST_PAUSE * 2.0 ** min(self._silent, 60)) if after is None else after
+        pause = min(LONGEST_BACKOFF, first * 2.0 ** min(self._silent, 60)) if after is None else after
         if fresh:
             self._patience = (
                 min(max(PATIENCE, 5 * pause), FIRST_PATIENCE) if self._strikes == 1 else min(2 * self._patience, LONGEST_PATIENCE)

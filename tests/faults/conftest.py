@@ -37,6 +37,8 @@ WATCHDOG = "providerhub-watchdog"
 BACKOFF = 0.02
 QUICK = RetryPolicy(backoff=BACKOFF, throttle_backoff=BACKOFF)
 """Waits that a test can afford; everything else as by default."""
+SHORT_SHARE = attrs.evolve(QUICK, beside_after=0.05)
+"""A silent attempt is joined by the next candidate soon."""
 PATIENT = Timeout(connect=10, first_token=20, byte_idle=20, token_idle=20, total=60)
 """Phases that no fault here outlasts, unless a test says otherwise."""
 FAILURES_TO_OPEN = 5
@@ -144,7 +146,7 @@ def _nothing_leaks(witness):
 
 # --- the ways to call ------------------------------------------------------------------------------------------------
 
-NATIVE_ROWS = {*range(1, 52), *range(76, 79), 82}
+NATIVE_ROWS = {*range(1, 52), *range(66, 80), *range(81, 85)}
 """What happens on the wire, and to its reader: tried also through a plugin with a transport of its own under asyncio."""
 LOCKCHAT_S_OWN = {
     "test_fault_15_what_is_left_alone": "of the models that Lockchat declares",
@@ -456,13 +458,23 @@ class Row:
         return found
 
     def out_of_time(self, fault, *, stream=True, **hub):
-        """The whole call's time is over: X, and it is not the provider that is blamed."""
-        good = self._serve(_fine)
-        made = self._hub_of(a=fault, b=good, **hub)
-        found = self._way.fails(made, DeadlineExceededError, stream=stream)
-        assert [attempt.provider for attempt in found.route.attempts] == ["a"]
-        assert good.served == 0
+        """The whole call's time is over, and there is no candidate left: X. Gives the error."""
+        found = self._way.fails(self._hub_of(a=fault, **hub), DeadlineExceededError, stream=stream)
+        assert [(attempt.provider, attempt.outcome) for attempt in found.route.attempts] == [("a", "error")]
         return found
+
+    def joined(self, fault, *, stream=True, **hub):
+        """N beside it at the share: the first attempt goes on, and the second one is first to have content. Gives the hub."""
+        made = self._hub_of(a=fault, b=self._serve(_fine), retry=SHORT_SHARE, **hub)
+        answer = self._way.answer(made, stream=stream)
+        assert (answer.text, answer.provider) == ("fine", "b")
+        first, second = answer.route.attempts
+        assert [(one.provider, one.outcome, one.error) for one in (first, second)] == [
+            ("a", "abandoned", None),
+            ("b", "ok", None),
+        ]
+        assert first.started + first.duration >= second.started
+        return made
 
     def candidates(self, hub):
         """Who would be tried now."""
