@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from providerhub._rules.status import error_from_status
-from providerhub._values import Finish, ProviderConfig, Request
+from providerhub._values import Finish, ProviderConfig, Request, Timeout
 from providerhub._values.errors import EmptyAnswerError, ProtocolError, ProviderError
 from providerhub._values.provider import CallContext, Piece
 from providerhub.http import Answer, HttpClient
@@ -17,6 +18,9 @@ from providerhub.wire.sse import SSEDecoder, SSELimitError
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 """Characters that may stand before an answer."""
+
+_EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""The beginnings of a stream of events."""
 
 
 class OpenAIChatProvider:
@@ -106,7 +110,15 @@ class OpenAIChatProvider:
         Returns:
             An iterator over the pieces. It raises `ProviderError` if the body is an error or not an answer.
         """
+        if data.lstrip(_BLANK).startswith(_EVENT_STARTS):  # some gateways stream although a whole answer was asked for
+            return self._streamed(data)
         return openai_chat.answer_pieces(self._parsed(data))
+
+    def _streamed(self, data: bytes) -> Iterator[Piece]:
+        """Read a whole body that holds a stream of events."""
+        reading = self.reading(CallContext(Timeout(), math.inf), "text/event-stream")
+        yield from reading.pieces(data)
+        yield from reading.end()
 
     def _events(self, answer: Answer, call: CallContext, kind: str) -> Iterator[Piece]:
         reading = self.reading(call, kind)

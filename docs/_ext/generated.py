@@ -27,13 +27,13 @@ ROOT = DOCS.parent
 TESTS = ROOT / "tests"
 SINCE: dict[str, dict[str, str]] = tomllib.loads((DOCS / "reference" / "since.toml").read_text("utf-8"))
 PLACE = re.compile(r"^<!-- generated: ([\w-]+)((?: \S+)*) -->$", re.MULTILINE)
-FAULT_TEST = re.compile(r"test_fault((?:_(?:and_)?\d+)+)_")
+FAULT_TEST = re.compile(r"test_fault((?:_(?:and_)?\d+a?)+)_")
 PLURAL = re.compile(r"(`[^`\n]+`)(?=s\b)")
 NAME = re.compile(r"(?<![:`\w])`([A-Za-z]\w*(?:\.[a-z]\w*)?)(\(\))?`(?!`)")
 ATTRS_DEFAULT = re.compile(r"attr_dict\['(\w+)'\]\.default")
 LONGEST_DEFAULT = 30
 MADE_BY_THE_HUB = re.compile(r"providerhub\.(Stream|AsyncStream|http\.Answer|testing\.Connection)$")
-FAULT = re.compile(r"^\|\s*(\d+)\s*\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
+FAULT = re.compile(r"^\|\s*(\d+a?)\s*\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
 
 
 def _row(*cells: object) -> str:
@@ -251,7 +251,7 @@ def with_tests(text: str) -> str:
     tests = _fault_tests()
 
     def proven(row: re.Match[str]) -> str:
-        links = (f"[{path.stem.removeprefix('test_')}](#{_slug(path)})" for path in tests.get(int(row[1]), {}))
+        links = (f"[{path.stem.removeprefix('test_')}](#{_slug(path)})" for path in tests.get(row[1], {}))
         return f"{row[0]} {', '.join(links) or '–'} |"
 
     text = text.replace("| # | fault | expected |\n|---|---|---|", "| # | fault | expected | tested in |\n|---|---|---|---|")
@@ -262,14 +262,14 @@ def _slug(path: Path) -> str:
     return path.name.replace(".", "").lower()
 
 
-def _fault_tests() -> dict[int, dict[Path, list[str]]]:
+def _fault_tests() -> dict[str, dict[Path, list[str]]]:
     """Map each row of the matrix to the files with its tests, and each file to the names of these tests."""
-    found: dict[int, dict[Path, list[str]]] = {}
-    for path in sorted((TESTS / "faults").glob("test_*.py")):
+    found: dict[str, dict[Path, list[str]]] = {}
+    for path in (*sorted((TESTS / "faults").glob("test_*.py")), TESTS / "integration" / "test_preparing.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             name = FAULT_TEST.match(node.name) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else None
-            for number in re.findall(r"\d+", name[1]) if name else ():
-                found.setdefault(int(number), {}).setdefault(path, []).append(name.string if name else "")
+            for number in re.findall(r"\d+a?", name[1]) if name else ():
+                found.setdefault(number.lstrip("0"), {}).setdefault(path, []).append(name.string if name else "")
     return found
 
 

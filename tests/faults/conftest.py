@@ -9,6 +9,9 @@ import gc
 import logging
 import os
 import pickle
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 import traceback
@@ -382,6 +385,76 @@ def hub_of(request, witness):
     for hub in hubs:
         witness.note(hub, hub.settings, *hub.settings.providers.values())
         hub.close()
+
+
+CHILD = """
+import asyncio, os, signal, stat, sys, time
+from providerhub import Hub, Settings
+
+def say(*words):
+    print(*words, flush=True)
+
+class Loud:
+    monotonic = staticmethod(time.monotonic)
+
+    def sleep(self, seconds):
+        say("waiting")
+        time.sleep(seconds)
+
+    async def asleep(self, seconds):
+        say("waiting")
+        await asyncio.sleep(seconds)
+
+def sockets():
+    found = 0
+    for name in os.listdir("/dev/fd"):
+        try:
+            found += stat.S_ISSOCK(os.fstat(int(name)).st_mode)
+        except OSError:
+            pass
+    return found
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+hub = Hub(clock=Loud())
+way, streaming, url = sys.argv[1], sys.argv[2] == "stream", sys.argv[3]
+
+def complete():
+    answer = hub.complete("gpt-4", "Hello", stream=streaming)
+    return "".join(answer) if streaming else answer.text
+
+async def acomplete():
+    answer = await hub.acomplete("gpt-4", "Hello", stream=streaming)
+    return "".join([text async for text in answer]) if streaming else answer.text
+
+def call():
+    return complete() if way == "complete" else asyncio.run(acomplete())
+"""
+
+
+@pytest.fixture
+def child(way, canary):
+    """`child(code, url, *words)` runs in a Python of its own, behind `CHILD`; gives the process."""
+    started = []
+
+    def start(code, url, *words):
+        # Python 3.12 and later warn of every fork beside threads; what is tested here is that ours survives one.
+        python = [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning"]
+        process = subprocess.Popen(
+            [*python, "-c", CHILD + textwrap.dedent(code), way.name, *words],
+            env={**os.environ, "LOCKCHAT_URL": url, "LOCKCHAT_API_KEY": canary},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        said, complaints = process.communicate()
+        assert canary not in said + complaints
 
 
 # --- what a row says -------------------------------------------------------------------------------------------------

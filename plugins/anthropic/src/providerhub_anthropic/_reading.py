@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from providerhub import (
     Finish,
     ProtocolError,
     ReasoningDelta,
+    Timeout,
     ToolCallDelta,
     Usage,
     UsageDelta,
@@ -51,6 +53,11 @@ def whole(data: bytes) -> Pieces:
     Raises:
         ProviderError: The body is an error, or not an answer.
     """
+    if data.lstrip(_BLANK).startswith(_EVENT_STARTS):  # some gateways stream although a whole answer was asked for
+        reading = Reading(CallContext(Timeout(), math.inf), "text/event-stream")
+        yield from reading.pieces(data)
+        yield from reading.end()
+        return
     answer = parsed(data)
     content = answer.get("content")
     if not isinstance(content, list):
@@ -86,6 +93,9 @@ def parsed(data: bytes) -> dict[str, Any]:
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 """Characters that may stand before an answer."""
+
+_EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""The beginnings of a stream of events."""
 
 
 class Reading:
