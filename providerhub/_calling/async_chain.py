@@ -24,6 +24,7 @@ from providerhub._calling.driver import (
     iterator,
     note_unclosed,
     overdue,
+    stray_cancellation,
     texts_of,
 )
 from providerhub._calling.pump import Pump
@@ -63,7 +64,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
             await self.aclose(GRACE)
             raise
 
-    async def texts(self) -> AsyncIterator[str]:  # noqa: C901 -- a token must not pay for calls that would only divide it
+    async def texts(self) -> AsyncIterator[str]:  # noqa: C901, PLR0912 -- a token must not pay for calls that would only divide it
         """Hand the committed stream over as text.
 
         Yields:
@@ -242,7 +243,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
             return overdue() if attempt.is_late else ProviderConnectionError("the attempt was cut", retryable=False)
         if task.cancelling() > cancelling:
             raise error
-        return PluginError("the provider let a CancelledError out although the call was not cancelled")
+        return stray_cancellation()
 
     async def _asked(self, attempt: Attempt) -> AsyncIterator[Piece]:
         loop, instance = self._loop, self._instance(attempt.candidate)

@@ -14,9 +14,11 @@ from providerhub._calling.driver import (
     Steps,
     close_quietly,
     event_of,
+    is_cancellation,
     iterator,
     overdue,
     run_blocking,
+    stray_cancellation,
     texts_of,
 )
 from providerhub._calling.race import AnyRunner, Race, Supervisor
@@ -147,6 +149,10 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
                         return True
         except Exception as error:  # any exception of a plugin is mapped
             return error
+        except BaseException as error:
+            if is_cancellation(error):  # nothing here cancels a thread, so the provider made it
+                return stray_cancellation()
+            raise
         return False
 
     def _race(self, seconds: float) -> Steps[tuple[Attempt, PullResult] | None]:

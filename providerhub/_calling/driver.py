@@ -9,6 +9,7 @@ interrupted before its first step. The loops that hand pieces over exist twice, 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -419,7 +420,7 @@ class Driver(Generic[Pieces, Runner]):
 
     def _open(self, order: Open) -> Order:
         """Begin an attempt at the next candidate."""
-        if self._stopped:
+        if self._stopped or self.done:
             raise StoppedError
         last = self.attempt
         # A stream that is carried on from its partial text goes on in the same assembly.
@@ -454,7 +455,7 @@ class Driver(Generic[Pieces, Runner]):
 
     def _next(self, attempt: RunningAttempt[Pieces, Runner], result: PullResult) -> Order:
         """The engine's order after a pull. A failed attempt has been closed by then."""
-        if self._stopped:
+        if self._stopped or self.done:
             raise StoppedError
         if attempt.call.notes:
             self._engine.note(attempt.call.notes, attempt.number)
@@ -552,6 +553,17 @@ def event_of(piece: Piece) -> Event:
 def overdue() -> ProviderTimeoutError:
     """The error of a call whose total time is over."""
     return ProviderTimeoutError("the call's total time is over", retryable=False)
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether an exception is asyncio's `CancelledError`."""
+    asyncio = sys.modules.get("asyncio")  # slow to import; without it there is no such exception
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
+
+
+def stray_cancellation() -> PluginError:
+    """The error of a provider that raised `CancelledError` although the call was not cancelled."""
+    return PluginError("the provider let a CancelledError out although the call was not cancelled")
 
 
 def close_quietly(close: Callable[[], object] | None) -> None:

@@ -75,7 +75,7 @@ class Answer:
         self._raw: Any = None
         self._response: Response | None = None
         self._read: Callable[[int], bytes] = _nothing
-        self._complete = False
+        self._complete = self._is_encoded = False
         self.status = 0
         self.headers: Mapping[str, str] = {}
 
@@ -91,6 +91,7 @@ class Answer:
         # urllib3 reads the body only if it must decode it, although the request asked for no encoding.
         encoded = self.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}
         self._read = partial(response.read1, decode_content=True) if own is None or encoded else own.read1
+        self._is_encoded = encoded
 
     def token(self, piece: Piece | None = None) -> bool:
         """Restart the token-idle timeout. Call this after each yielded piece.
@@ -121,7 +122,8 @@ class Answer:
         size = 0
         # The timer holds all timeouts; a timeout of the socket's own would cost another system call for each read.
         self._set_socket_timeout(None)
-        while response is None or not response.ended:
+        # A decoder may still hold a part of the body when its last byte has been read.
+        while self._is_encoded or response is None or not response.ended:
             due = timer.byte_due = clock() + timer.byte_idle
             timer.move(min(due, timer.token_due) + offset)
             data = read(READ_SIZE)
