@@ -12,8 +12,8 @@ import pytest
 
 import providerhub
 from providerhub import CallContext, ConfigurationError, InvalidRequestError, ProviderConfig, Timeout
-from providerhub.http import HttpClient
 from providerhub._watchdog import WATCHDOG
+from providerhub.http import HttpClient
 from providerhub.openai_provider import OpenAIChatProvider
 from providerhub.testing import Close, FakeClock, FaultServer, Hold, Send, chunked, http_response
 
