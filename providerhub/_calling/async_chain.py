@@ -95,6 +95,8 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                         if now() > deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                         attempt.task = current_task()
+                    if attempt.is_late:  # a provider's thread was stopped, which looks like its end
+                        raise overdue()  # noqa: TRY301 -- as above
                 except (Exception, cancelled) as error:  # any exception of a plugin is mapped
                     if self.closed():  # by another task: the error of its cut connection is not a failure
                         return
@@ -129,6 +131,8 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                         if self._now() > self._deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                         attempt.task = current_task()
+                    if attempt.is_late:  # a provider's thread was stopped, which looks like its end
+                        raise overdue()  # noqa: TRY301 -- as above
                 except (Exception, cancelled) as error:  # any exception of a plugin is mapped
                     if self.closed():
                         return
@@ -216,6 +220,8 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                     attempt.head.append(piece)
                     if content:
                         return True
+            if attempt.is_late:
+                return overdue()
             if task.cancelling() > cancelling:  # the provider ended on the cancellation, so the answer has not ended
                 raise _cancelled()  # noqa: TRY301 -- handled as a cancellation that came through
         except BaseException as error:  # any exception of a plugin is mapped
