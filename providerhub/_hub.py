@@ -443,7 +443,7 @@ class Hub:
         planned = self._plan(spec, self._clock.monotonic())
 
         def tokens() -> tuple[int, int | None]:
-            return token_bound(request.messages), request.max_tokens
+            return token_bound(request.messages, request.tools), request.max_tokens
 
         def hooks() -> Hooks:
             return Hooks(self._pacer, lambda: self._replan(spec), self._preparer.renewal, self._health.key_changes, tokens)
@@ -472,7 +472,7 @@ class Hub:
         request = spec.request
         planned = self._router.plan(
             spec.model, spec.needs, now=now, strategy=spec.strategy, dry=dry,
-            tokens=lambda: token_bound(request.messages) + (request.max_tokens or 0),
+            tokens=lambda: token_bound(request.messages, request.tools) + (request.max_tokens or 0),
         )  # fmt: skip
         if not self._rankers:
             return planned

@@ -594,17 +594,31 @@ def _keyed(source, *names):
 
 
 @WAYS
+def test_a_refused_key_is_read_again_at_once(way):
+    answer = _ask(_keyed(Source("bad", "good"), "a"), way, "m", "Hello")
+    assert answer.text == "fine"
+    assert [attempt.outcome for attempt in answer.route.attempts] == ["error", "ok"]
+
+
+@pytest.fixture
+def _keys_readable_at_any_time(monkeypatch):
+    monkeypatch.setattr("providerhub._finding.instance.KEY_AGE", 0.0)
+
+
+@pytest.mark.usefixtures("_keys_readable_at_any_time")
+@WAYS
 def test_a_refused_key_is_read_again_before_the_plan(way):
-    hub = _keyed(Source("bad", "good"), "a")
+    hub = _keyed(Source("bad", "bad", "good"), "a")
     with pytest.raises(AuthenticationError):
         _ask(hub, way, "m", "Hello")
     assert _ask(hub, way, "m", "Hello").text == "fine"
 
 
+@pytest.mark.usefixtures("_keys_readable_at_any_time")
 def test_the_event_loop_goes_on_while_a_key_is_read_again():
     gate = threading.Event()
     gate.set()
-    hub = _keyed(Source("bad", "good", gate=gate), "a")
+    hub = _keyed(Source("bad", "bad", "good", gate=gate), "a")
 
     async def main():
         with pytest.raises(AuthenticationError):
@@ -647,9 +661,11 @@ def _token(seconds):
     return f"e30.{claims}.c2ln"
 
 
+@pytest.mark.usefixtures("_keys_readable_at_any_time")
 @pytest.mark.parametrize(("seconds", "jobs"), [(3600, 0), (30, 1), (-5, 1)])
 def test_a_token_near_its_end_is_read_again(seconds, jobs):
-    hub = _keyed(Source(_token(seconds), "good"), "a")
+    token = _token(seconds)
+    hub = _keyed(Source(token, token, "good"), "a")
     with pytest.raises(AuthenticationError):
         hub.complete("a/m", "Hello")
     hub._health.forgive("a")

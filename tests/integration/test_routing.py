@@ -143,10 +143,10 @@ def test_the_parts_of_a_message_may_stand_in_a_tuple(scripted):
     assert set(_skips(hub, "m", **knobs)) == {"a", "b"}
 
 
-def test_prefill_must_be_declared(scripted):
+def test_carrying_on_leaves_no_provider_out_before_a_break(scripted):
     hub = _hub(scripted, {"a": ["m"], "b": [ModelInfo("m", supports_prefill=True)]})
-    assert _plan(hub, "m", on_interrupt="continue") == ["b/m"]
-    assert _skips(hub, "m", on_interrupt="continue") == {"a": "no prefill"}
+    assert _plan(hub, "m", on_interrupt="continue") == ["a/m", "b/m"]
+    assert _skips(hub, "m", on_interrupt="continue") == {}
 
 
 @pytest.mark.parametrize("knobs", [{"tools": TOOLS}, {"response_format": SCHEMA}, {"response_format": {"type": "json_object"}}])

@@ -69,6 +69,8 @@ def test_whatever_is_imported_is_declared() -> None:
     found, undeclared = set(), set()
     for file in sorted(package.rglob("*.py")):
         place = file.relative_to(package)
+        if place.parts[0] == "_pyinstaller":  # PyInstaller alone imports its hook
+            continue
         declared = everywhere | EXTRAS.get(place.parts[0], set())
         for name in set(_imported(file)) - sys.stdlib_module_names - {"providerhub"}:
             distributions = set(map(canonicalize_name, owners.get(name, ())))

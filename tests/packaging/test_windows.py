@@ -27,7 +27,7 @@ for distribution in metadata.distributions():
 for package in sorted(packages):
     print(package)
     for found in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
-        if not found.name.endswith("__main__"):
+        if not found.name.endswith(("__main__", ".hook-providerhub")):  # PyInstaller alone imports its hook
             importlib.import_module(found.name)
 """
 
