@@ -178,7 +178,7 @@ KEYS = (
     ),
     Key("retry.backoff", "number from 0", "0.5", "Seconds: the longest first wait before the same provider is tried again."),
     Key("retry.backoff_max", "number from 0", "8", "Seconds: the limit of that wait, which doubles each time."),
-    Key("retry.throttle_backoff", "number from 0", "1", "Seconds: replaces `backoff` after a 429 without `Retry-After`."),
+    Key("retry.throttle_backoff", "number from 0", "1", "Seconds: the first pause after a 429 without `Retry-After`."),
     Key(
         "retry.retry_after_max", "number from 0 or none", NONE,
         "Seconds: a call does not wait for a longer `Retry-After`. With `none`, the deadline alone is the limit."

@@ -58,7 +58,8 @@ class RetryPolicy(Value):
         backoff: Seconds, default 0.5. The wait before the same provider is tried again is a random number of seconds from
             `U(0, min(backoff_max, backoff * 2**n))`, where n counts the repeats of the call from 0 (full jitter).
         backoff_max: Seconds, default 8: the upper limit of that range.
-        throttle_backoff: Seconds, default 1: used in place of `backoff` after a rate limit without a `Retry-After`.
+        throttle_backoff: Seconds, default 1: the first pause of a model after a rate limit without a `Retry-After`. It doubles
+            each time that the next call is refused again, up to 60 s.
         retry_after_max: Seconds. The call does not wait for a `Retry-After` that is longer. Default `None`: it waits for every
             one that ends at least 1 s before the deadline.
         pause_max: Seconds, default 600: the longest time for which a provider is paused because of its `Retry-After`.

@@ -481,6 +481,18 @@ def test_a_refusal_without_a_time_pauses_for_a_second_and_longer_each_time():
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
+@pytest.mark.parametrize(("first", "pauses"), [(0.0, [0, 0, 0]), (0.25, [0.25, 0.5, 1]), (50.0, [50, 60, 60])])
+def test_the_policy_sets_the_first_pause_after_a_refusal_without_a_time(first, pauses):
+    pacer = _pacer()
+    now, seen = 0.0, []
+    for _ in pauses:
+        turn = pacer.join(ONE, now)
+        assert pacer.look(turn, now)
+        seen.append(pacer.refused(turn, ONE, now, None, first=first) - now)
+        now += seen[-1]
+    assert seen == pauses
+
+
 def test_a_pause_has_jitter():
     pacer = Pacer(lambda: 0.5)
     assert pacer.refused(pacer.take(ONE, 0.0), ONE, 0.0, 20.0) == 21.0
