@@ -5,6 +5,7 @@ import pytest
 from providerhub import (
     AuthenticationError,
     Candidate,
+    Finish,
     Hub,
     InvalidRequestError,
     Model,
@@ -12,6 +13,7 @@ from providerhub import (
     ModelNotFoundError,
     NoCapableProviderError,
     ProviderConfig,
+    ProviderConnectionError,
     ProviderInfo,
     RetryPolicy,
     ServerError,
@@ -143,10 +145,30 @@ def test_the_parts_of_a_message_may_stand_in_a_tuple(scripted):
     assert set(_skips(hub, "m", **knobs)) == {"a", "b"}
 
 
-def test_carrying_on_leaves_no_provider_out_before_a_break(scripted):
-    hub = _hub(scripted, {"a": ["m"], "b": [ModelInfo("m", supports_prefill=True)]})
-    assert _plan(hub, "m", on_interrupt="continue") == ["a/m", "b/m"]
-    assert _skips(hub, "m", on_interrupt="continue") == {}
+def test_only_a_model_that_declares_prefill_continues_a_broken_stream(scripted):
+    models = {"a": ["m"], "b": ["m"], "c": [ModelInfo("m", supports_prefill=True)]}
+    hub = _hub(scripted, models)
+    assert _plan(hub, "m", on_interrupt="continue") == ["a/m", "b/m", "c/m"]  # before the first content, each may answer
+
+    class Broken:
+        def stream(self, request, call):
+            yield "Hel"
+            raise ProviderConnectionError("reset")
+
+    class Continues:
+        def stream(self, request, call):
+            assert request.messages[-1] == {"role": "assistant", "content": "Hel"}
+            yield "lo"
+            yield Finish("stop")
+
+    hub = Hub(Settings(autoload=False))
+    for (name, entries), provider in zip(models.items(), (Broken(), Broken(), Continues()), strict=True):
+        hub.register(ProviderInfo(name=name, models=tuple(entries)), provider)
+    with hub.complete("m", "Hello", stream=True, on_interrupt="continue") as stream:
+        assert "".join(stream) == "Hello"
+    route = stream.completion.route
+    assert [attempt.provider for attempt in route.attempts] == ["a", "c"]
+    assert {skip.provider: skip.reason for skip in route.skipped} == {"b": "no prefill"}
 
 
 @pytest.mark.parametrize("knobs", [{"tools": TOOLS}, {"response_format": SCHEMA}, {"response_format": {"type": "json_object"}}])
