@@ -64,7 +64,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
             await self.aclose(GRACE)
             raise
 
-    async def texts(self) -> AsyncIterator[str]:  # noqa: C901 -- a token must not pay for calls that would only divide it
+    async def texts(self) -> AsyncIterator[str]:  # noqa: C901, PLR0912 -- a token must not pay for calls that would only divide it
         """Hand the committed stream over as text.
 
         Yields:
@@ -113,7 +113,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         finally:
             timer.cancel()
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncIterator[Event]:  # noqa: C901 -- as above
         """Hand the committed stream over as events; otherwise the same as `texts`."""
         current_task, cancelled = self._stay()
         timer = self._loop.call_later(max(0.0, self._deadline - self._now()), self._cut_current)
