@@ -12,6 +12,7 @@ from providerhub import (
     ContextLengthError,
     DeadlineExceededError,
     EmptyAnswerError,
+    ForbiddenError,
     ModelNotFoundError,
     ModelUnavailableError,
     PluginError,
@@ -23,6 +24,7 @@ from providerhub import (
     RetryPolicy,
     RoutePlan,
     ServerError,
+    ShortageError,
     Skip,
     StreamInterruptedError,
     TLSError,
@@ -30,7 +32,7 @@ from providerhub import (
 from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
 from providerhub._rules.orders import Done, Drain, Fail, Open, Pull, Queue, Renew, Wait
-from providerhub._rules.pacing import Pacer
+from providerhub._rules.pacing import Limits, Pacer
 
 OK, EMPTY = "ok", "empty"
 
@@ -421,4 +423,264 @@ def test_an_interruption_past_the_deadline_says_so():
     play.interrupt(ProviderTimeoutError("late"))
     assert isinstance(play.error, StreamInterruptedError)
     assert isinstance(play.error.cause, DeadlineExceededError)
+    assert play.tried == ["a"]
+
+
+# --- patience -----------------------------------------------------------------------------------------------------------
+
+LIKED, LESSER = _c("a"), _c("b", "n", group=1)
+
+
+def test_before_the_next_model_the_same_provider_is_asked_once_more():
+    play = Play({"a": [_five(), OK], "b": [OK]}, LIKED, LESSER).run()
+    assert play.log == ["a", 0.25, "a"]
+
+
+def test_the_other_providers_of_the_model_come_first():
+    play = Play({"a": [_five(), OK], "b": [_five()], "c": [OK]}, LIKED, _c("b"), _c("c", "n", group=1)).run()
+    assert play.log == ["a", "b", 0.25, "a"]
+
+
+@pytest.mark.parametrize(
+    ("error", "log"),
+    [
+        (ProviderTimeoutError("x"), ["a", "b"]),
+        (TLSError("x"), ["a", "b"]),
+        (ServerError("x", retry_after=2), ["a", pytest.approx(2.1), "a", "b"]),
+        (RateLimitError("x", retry_after=2), ["a", pytest.approx(2.1), "a", pytest.approx(2.1), "a"]),
+        (ServerError("x", retry_after=2.4), ["a", "b"]),  # 2.52 s with the jitter
+        (RateLimitError("x", retry_after=30), ["a", "b"]),
+    ],
+    ids=str,
+)
+def test_patience_has_an_end(error, log):
+    play = Play({"a": [error], "b": [OK]}, LIKED, LESSER).run()
+    assert play.log[: len(log)] == log
+
+
+def test_patience_can_be_switched_off_or_made_longer():
+    assert Play({"a": [_five()], "b": [OK]}, LIKED, LESSER, policy=RetryPolicy(patience=0)).run().log == ["a", "b"]
+    policy = RetryPolicy(patience=40)
+    play = Play({"a": [ServerError("x", retry_after=30), OK], "b": [OK]}, LIKED, LESSER, policy=policy).run()
+    assert play.log == ["a", 31.5, "a"]
+
+
+def test_every_candidate_that_was_not_tried_keeps_its_turn():
+    candidates = [_c(name, f"m{n}", group=n) for n, name in enumerate("abcd")]
+    play = Play({name: [_five()] for name in "abcd"}, *candidates, policy=RetryPolicy(attempts=5)).run()
+    assert play.tried == ["a", "a", "b", "c", "d"]
+    assert Play({name: [_five()] for name in "abcd"}, *candidates).run().tried == ["a", "b", "c", "d"]
+
+
+# --- rate limits --------------------------------------------------------------------------------------------------------
+
+
+def test_a_stated_wait_costs_neither_an_attempt_nor_budget_at_most_twenty_times():
+    play = Play({"a": [RateLimitError("x", retry_after=1)]}).run()
+    assert len(play.tried) == 22  # after the twenty free waits one more attempt, as after any failure
+    assert isinstance(play.error, RateLimitError)
+    assert play.health.take_budget("a", 0.0)
+
+
+def test_an_unstated_wait_costs_both():
+    play = Play({"a": [RateLimitError("x")]}).run()
+    assert play.tried == ["a", "a"]
+    assert sum(play.health.take_budget("a", 0.0) for _ in range(20)) == 9
+
+
+def test_a_wait_of_any_length_that_ends_before_the_deadline_is_waited_for():
+    play = Play({"a": [RateLimitError("x", retry_after=500), OK]}).run()
+    assert play.log == ["a", 525, "a"]
+    assert play.engine.route.attempts[1].waited == 525
+    policy = RetryPolicy(retry_after_max=499)
+    assert Play({"a": [RateLimitError("x", retry_after=500), OK]}, policy=policy).run().log == ["a"]
+
+
+# --- refused keys -------------------------------------------------------------------------------------------------------
+
+
+def test_with_another_key_the_same_provider_is_asked_at_once():
+    play = Play({"a": [AuthenticationError("x", status=401), OK], "b": [OK]}, new_key=True).run()
+    assert (play.log, play.keys) == (["a", "a"], ["a"])
+
+
+def test_a_key_is_read_again_once_in_a_call():
+    play = Play({"a": [AuthenticationError("x", status=401)], "b": [OK]}, new_key=True).run()
+    assert (play.log, play.keys) == (["a", "a", "b"], ["a"])
+
+
+def test_without_another_key_the_next_provider_is_asked():
+    play = Play({"a": [AuthenticationError("x", status=401)], "b": [OK]}).run()
+    assert (play.log, play.keys) == (["a", "b"], ["a"])
+
+
+def test_a_refusal_that_is_not_about_the_key_reads_no_key():
+    play = Play({"a": [ForbiddenError("x", status=403)], "b": [OK]}, new_key=True).run()
+    assert (play.log, play.keys) == (["a", "b"], [])
+
+
+def test_the_candidate_whose_key_was_refused_is_asked_again_although_another_one_was_asked_later():
+    play = Play({"a": [OK], "b": [OK]}, policy=RetryPolicy(beside_after=5))
+    engine = play.engine
+    assert engine.opened(0.0) == Pull(5.0)
+    assert isinstance(engine.slow(5.0), Open)
+    engine.opened(5.0)
+    engine.failed(_five(), 6.0, 2)
+    play.order = engine.failed(AuthenticationError("x", status=401), 7.0, 1)
+    assert play.order.candidate == _c("a")
+    assert engine.renewed(8.0, changed=True).candidate == _c("a")
+
+
+def test_a_key_that_came_too_late_helps_no_more():
+    play = Play({"a": [AuthenticationError("x", status=401)]}, total=5.0)
+    play.order = play._step()
+    assert isinstance(play.engine.renewed(5.0, changed=True).error, DeadlineExceededError)
+
+
+# --- limits of our own --------------------------------------------------------------------------------------------------
+
+
+def _limited(**limits):
+    pacer = Pacer(lambda: 0.5)
+    pacer.set_limits(("a", ""), Limits(**{"concurrency": 1} | limits))
+    held = pacer.take(_c("a"), 0.0)
+    return pacer, held
+
+
+def test_where_a_limit_is_reached_the_next_candidate_is_asked_at_once():
+    pacer, _held = _limited()
+    assert Play({"a": [OK], "b": [OK]}, pacer=pacer).run().log == ["b"]
+
+
+@pytest.mark.parametrize(("limits", "knobs"), [({"when_full": "wait"}, {}), ({}, {"patient": True})])
+def test_a_call_waits_for_its_turn_rather_than_ask_a_lesser_model(limits, knobs):
+    pacer, held = _limited(**limits)
+    play = Play({"a": [OK], "b": [OK]}, LIKED, LESSER, pacer=pacer, **knobs)
+    assert play.order == Queue((LIKED,))
+    turn = pacer.join(LIKED, 0.0)
+    pacer.settle(held, 7.0)
+    assert turn.ready
+    assert play.engine.turn(7.0, LIKED, turn).candidate == LIKED
+    play.engine.ended(8.0, empty=False)
+    assert [(a.provider, a.waited, a.started) for a in play.engine.route.attempts] == [("a", 7, 7)]
+
+
+def test_after_its_turn_a_call_goes_on_to_the_others():
+    pacer, held = _limited(when_full="wait")
+    play = Play({"a": [TLSError("x")], "b": [OK]}, LIKED, LESSER, pacer=pacer)
+    pacer.settle(held, 0.0)
+    assert play.run().tried == ["a", "b"]
+
+
+def test_an_equal_candidate_is_asked_rather_than_waited():
+    pacer, _held = _limited(when_full="wait")
+    assert Play({"a": [OK], "b": [OK]}, pacer=pacer).run().log == ["b"]
+
+
+def test_a_wait_for_a_turn_costs_no_attempt():
+    pacer, held = _limited()
+    play = Play({"a": [_five()]}, pacer=pacer)
+    assert play.order == Queue((_c("a"),))
+    pacer.settle(held, 0.0)
+    assert play.run().tried == ["a", "a"]
+
+
+def test_a_turn_that_did_not_come_ends_the_call_at_its_deadline():
+    pacer, _held = _limited()
+    play = Play({"a": [OK]}, pacer=pacer, total=5.0).run()
+    assert isinstance(play.error, DeadlineExceededError)
+    assert play.error.route.attempts == ()
+
+
+def test_a_turn_that_is_known_to_come_too_late_is_not_waited_for():
+    pacer = Pacer(lambda: 0.5)
+    pacer.set_limits(("a", ""), Limits(rpm=1))
+    pacer.settle(pacer.take(_c("a"), 0.0), 0.0)
+    play = Play({"a": [OK]}, pacer=pacer, total=5.0)
+    assert isinstance(play.error, RateLimitError)
+    assert play.error.retry_after > 50
+    assert "no turn in time" in str(play.error)
+
+
+def test_after_a_backoff_a_full_provider_is_waited_for():
+    pacer = Pacer(lambda: 0.5)
+    pacer.set_limits(("a", ""), Limits(concurrency=1))
+    play = Play({"a": [_five(), OK]}, pacer=pacer)
+    play.order = play._step()
+    assert isinstance(play.order, Wait)
+    held = pacer.take(_c("a"), 0.1)
+    assert play.engine.waited(0.25) == Queue((_c("a"),))
+    pacer.settle(held, 0.5)
+
+
+# --- shortages ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_shortage_is_waited_out_and_blames_no_provider():
+    shortages = [ShortageError("no descriptor")] * 30
+    play = Play({"a": [*shortages, OK], "b": [OK]}).run()
+    assert set(play.tried) == {"a"}
+    assert play.waits[:5] == pytest.approx([0.0375, 0.075, 0.15, 0.3, 0.6])
+    assert set(play.waits[5:]) == {0.75}
+    assert isinstance(play.order, Done)
+    assert play.health.all_healthy
+    assert sum(play.health.take_budget("a", 0.0) for _ in range(20)) == 10
+
+
+def test_a_shortage_ends_with_the_time_of_the_call():
+    play = Play({"a": [ShortageError("no descriptor")]}, total=5.0).run()
+    assert isinstance(play.error, DeadlineExceededError)
+    assert isinstance(play.error.__cause__, ShortageError)
+    assert play.now <= 5.0
+
+
+# --- plans made again ---------------------------------------------------------------------------------------------------
+
+
+def test_after_a_wait_a_better_candidate_of_the_new_plan_is_asked():
+    play = Play({"a": [_five(), OK]})
+    play.order = play._step()
+    order = play.engine.waited(0.25, _plan("new", "a", "later"))
+    assert order.candidate == _c("new")
+    assert play.engine.failed(TLSError("x"), 1.0).candidate == _c("later")
+
+
+def _plan(*names):
+    return RoutePlan(tuple(map(_c, names)))
+
+
+# --- more failures that go on, and interruptions ------------------------------------------------------------------------
+
+
+def test_a_policy_may_go_on_after_more_classes():
+    refused = ContentPolicyError("x")
+    policy = RetryPolicy(also_on=(ContentPolicyError,))
+    assert Play({"a": [refused], "b": [OK]}, policy=policy).run().tried == ["a", "b"]
+    assert Play({"a": [refused], "b": [OK]}).run().tried == ["a"]
+
+
+@pytest.mark.parametrize("after", ["restart", "continue"])
+def test_a_second_interruption_is_the_one_that_is_raised(after):
+    candidates = [_c("a", prefill=True), _c("b", prefill=True)]
+    play = Play({"a": ["content"], "b": ["content"]}, *candidates, stream=True, on_interrupt=after).run()
+    play.interrupt(ProtocolError("first")).run()
+    second = ProtocolError("second")
+    play.interrupt(second, text="Hello, wor").run()
+    assert isinstance(play.error, StreamInterruptedError)
+    assert play.error.cause is second
+    assert (play.error.partial, play.error.provider) == ("Hello, wor", "b")
+
+
+def test_after_an_interruption_only_a_model_that_continues_is_asked():
+    candidates = [_c("a"), _c("b"), _c("c", prefill=True)]
+    scripts = {name: ["content"] for name in "abc"}
+    play = Play(scripts, *candidates, stream=True, on_interrupt="continue").run()
+    assert play.tried == ["a"]
+    play.interrupt(ProviderConnectionError("reset")).run()
+    assert play.tried == ["a", "c"]
+    assert isinstance(play.order, Drain)
+    assert [(s.provider, s.reason) for s in play.engine.route.skipped] == [("b", "no prefill")]
+    play = Play(scripts, *candidates[:2], stream=True, on_interrupt="continue").run()
+    play.interrupt(ProviderConnectionError("reset")).run()
+    assert isinstance(play.order, Fail)
     assert play.tried == ["a"]
