@@ -239,8 +239,10 @@ class Engine:
             changed: Whether the key is another one. The same candidate is then asked at once.
         """
         refused = self._next
-        if changed and refused and now < self._deadline and (order := self._begin(refused, now, force=True)):
-            return order
+        if changed and refused and now < self._deadline:
+            self._retries.forgive(self.attempts[-1].number)  # the others must still get their turn
+            if order := self._begin(refused, now, force=True):
+                return order
         return self._try_next(now, last_error(self.attempts))
 
     def waited(self, now: float, plan: RoutePlan | None = None) -> Order:

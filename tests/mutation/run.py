@@ -1,4 +1,4 @@
-"""Mutation testing of the chain's decisions: `python run.py [--modules policy health engine] [--seconds 3600]`.
+"""Mutation testing of the chain's decisions: `python run.py [--modules policy health engine retrying turns] [--seconds 3600]`.
 
 Each mutant is one small change that cosmic-ray's operators make to a module. A forked child puts it in the module's place and
 runs the unit tests of these modules; a mutant that they do not notice has survived. `survivors.md` beside this file lists the
@@ -24,8 +24,11 @@ from typing import NamedTuple
 
 HERE = Path(__file__).parent
 UNIT = HERE.parent / "unit"
-TESTS = [str(UNIT / f"test_{name}.py") for name in ("policy", "health", "engine", "engine_bounds", "hedging", "stateful")]
-MODULES = ("policy", "health", "engine")
+TESTS = [
+    str(UNIT / f"test_{name}.py")
+    for name in ("policy", "health", "engine", "engine_beside", "engine_bounds", "hedging", "stateful")
+]
+MODULES = ("policy", "health", "engine", "retrying", "turns")
 KNOWN = HERE / "survivors.md"
 ENTRY = re.compile(r"^- `(?P<module>\w+)` `(?P<before>.*)` → `(?P<after>.*)`$")
 

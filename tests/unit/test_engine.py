@@ -509,6 +509,11 @@ def test_a_key_is_read_again_once_in_a_call():
     assert (play.log, play.keys) == (["a", "a", "b"], ["a"])
 
 
+def test_attempts_with_another_key_take_no_turn_from_the_others():
+    refused = {name: [AuthenticationError("x", status=401), TLSError("x")] for name in "abcde"}
+    assert Play(refused, new_key=True).run().tried == list("aabbccddee")
+
+
 def test_without_another_key_the_next_provider_is_asked():
     play = Play({"a": [AuthenticationError("x", status=401)], "b": [OK]}).run()
     assert (play.log, play.keys) == (["a", "b"], ["a"])
