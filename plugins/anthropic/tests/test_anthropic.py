@@ -454,8 +454,12 @@ def test_a_broken_answer_is_continued_without_repeated_space():
 
 
 def test_models_without_prefill_do_not_continue_an_answer():
-    with hub_at("http://127.0.0.1:1") as hub, pytest.raises(NoCapableProviderError, match="no prefill"):
-        hub.complete("claude-opus-9", "?", stream=True, on_interrupt="continue")
+    broken = chunked([START, text("Once upon a ")])
+    with FaultServer(broken) as server, hub_at(server.url) as hub:
+        stream = hub.complete("claude-opus-9", "?", stream=True, on_interrupt="continue")
+        with pytest.raises(providerhub.StreamInterruptedError):
+            "".join(stream)
+        assert server.served == 1
 
 
 def test_a_refused_key_is_shown_nowhere(caplog):
