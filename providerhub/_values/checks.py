@@ -175,6 +175,6 @@ TYPED_MAPPING = Check(
 CALLABLE = Check("a callable", callable, shown=lambda value: type(value).__name__)
 
 ERROR_CLASSES = Check(
-    "a tuple of exception classes",
+    "a tuple or list of exception classes",
     lambda value: isinstance(value, tuple) and all(isinstance(item, type) and issubclass(item, Exception) for item in value),
 )

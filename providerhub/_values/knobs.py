@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -39,6 +40,11 @@ class Timeout(Value):
         return {field.name: value for field in attrs.fields(Timeout) if (value := getattr(self, field.name)) is not field.default}
 
 
+def _classes(classes: Sequence[type[Exception]]) -> tuple[type[Exception], ...]:
+    """Make a tuple of a list, as `isinstance` needs it; anything else is for the validator."""
+    return tuple(classes) if isinstance(classes, list) else classes  # type: ignore[return-value]
+
+
 @attrs.frozen(eq=False, repr=False, kw_only=True)
 class RetryPolicy(Value):
     """How many attempts a call makes, and how long it waits between them.
@@ -73,7 +79,7 @@ class RetryPolicy(Value):
     patience: float = attrs.field(default=2.5, validator=NOT_NEGATIVE)
     beside: bool = attrs.field(default=True, validator=FLAG)
     beside_after: float | None = attrs.field(default=None, validator=SECONDS.or_none)
-    also_on: tuple[type[Exception], ...] = attrs.field(default=(), validator=ERROR_CLASSES)
+    also_on: tuple[type[Exception], ...] = attrs.field(default=(), converter=_classes, validator=ERROR_CLASSES)
     backoff: float = attrs.field(default=0.5, validator=NOT_NEGATIVE)
     backoff_max: float = attrs.field(default=8.0, validator=NOT_NEGATIVE)
     throttle_backoff: float = attrs.field(default=1.0, validator=NOT_NEGATIVE)
