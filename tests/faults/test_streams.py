@@ -15,6 +15,7 @@ from providerhub import (
     ProviderConnectionError,
     ProviderTimeoutError,
     QuotaExceededError,
+    RetryPolicy,
     ServerError,
     StreamInterruptedError,
     Timeout,
@@ -424,8 +425,8 @@ def test_fault_33_byte_by_byte_until_the_total_is_over(row, serve, stream):
 
 
 def test_fault_33_byte_by_byte_until_the_total_is_over_in_mid_stream(row, hub_of, serve, good):
-    hub = hub_of(a=serve(close_delimited([*events(*HELLO), DRIP])), b=good)
-    error = row.interrupted(hub, DeadlineExceededError, "Hello", timeout=0.5)
+    hub = hub_of(a=serve(close_delimited([*events(*HELLO), DRIP])), b=good, retry=RetryPolicy(beside_after=60))
+    error = row.interrupted(hub, DeadlineExceededError, "Hello", timeout=1)
     assert [attempt.provider for attempt in error.route.attempts] == ["a"]
 
 
