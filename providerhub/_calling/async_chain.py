@@ -19,6 +19,7 @@ from providerhub._calling.driver import (
     RunningAttempt,
     Signal,
     Steps,
+    StoppedError,
     close_quietly,
     event_of,
     iterator,
@@ -107,6 +108,8 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                 else:
                     attempt.task = None
                     await finished(self._end())
+        except StoppedError:  # closed by another task while it waited
+            return
         except BaseException:
             await self.aclose(GRACE)
             raise
@@ -143,6 +146,8 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                 else:
                     attempt.task = None
                     await finished(self._end())
+        except StoppedError:  # closed by another task while it waited
+            return
         except BaseException:
             await self.aclose(GRACE)
             raise

@@ -12,6 +12,7 @@ from providerhub._calling.driver import (
     RunningAttempt,
     Signal,
     Steps,
+    StoppedError,
     close_quietly,
     event_of,
     is_cancellation,
@@ -77,6 +78,8 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
                     # A reader of text would not see that the answer starts again, and nothing is repeated silently.
                     _, head = run_blocking(self._mend(error, allowed=self._prefill))
                     yield from texts_of(head)
+        except StoppedError:  # closed by another thread while it waited
+            return
         except BaseException:
             self.abandon()
             raise
@@ -99,6 +102,8 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
                     restarted, head = run_blocking(self._mend(error, allowed=True))
                     yield restarted
                     yield from map(event_of, head)
+        except StoppedError:  # closed by another thread while it waited
+            return
         except BaseException:
             self.abandon()
             raise

@@ -8,6 +8,7 @@ interrupted before its first step. The loops that hand pieces over exist twice, 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -268,9 +269,9 @@ class Driver(Generic[Pieces, Runner]):
         if isinstance(order, Queue):
             candidate, turn = yield from self._take_turn(order.candidates, signal)
             return self._engine.turn(self._now(), candidate, turn)
-        if not self._stopped:
+        if not self._stopped and not self.done:
             yield from self._doze(signal, order.seconds)
-        if self._stopped:
+        if self._stopped or self.done:
             raise StoppedError
         return self._engine.waited(self._now(), self._hooks().replan())
 
@@ -296,7 +297,7 @@ class Driver(Generic[Pieces, Runner]):
             while True:
                 chosen = next((candidate for candidate, turn in turns.items() if turn.ready), None)
                 left = self._deadline - now()
-                if self._stopped:
+                if self._stopped or self.done:
                     raise StoppedError
                 if chosen is not None or left <= 0:
                     return chosen, None if chosen is None else turns[chosen]
@@ -400,6 +401,9 @@ class Driver(Generic[Pieces, Runner]):
         if self.done:
             return
         self.done = True
+        if self._signal is not None:  # a reader in another thread or task may wait before it goes on after a break
+            with contextlib.suppress(RuntimeError):  # its event loop is closed
+                self._signal.set()
         # The engine comes first: a reader in another thread wakes up as soon as its attempt is cut.
         self._engine.abandoned(self._now())
         self._cut_others(None)

@@ -360,25 +360,40 @@ def hub_of(request, witness):
     """`hub_of(a=url, b=server)`: a hub with an instance of the installed plugin that the way is tried with (Lockchat, where
     there is only one) for each, in that order of priority.
 
-    Each has the model `m`, and the canary for its key. `windows` gives context windows by instance.
+    Each has the model `m`, those in `more`, and the canary for its key. `windows` gives context windows by instance, `model`
+    and `config` further fields of the model and of the instance, `settings` of the settings.
     """
     hubs = []
     plugin = request.getfixturevalue("way").plugin if "way" in request.fixturenames else "lockchat"
 
-    def make(*, retry=QUICK, timeout=PATIENT, windows=None, config=None, clock=None, **places):
+    def make(
+        *,
+        retry=QUICK,
+        timeout=PATIENT,
+        windows=None,
+        config=None,
+        clock=None,
+        plugin=plugin,
+        more=(),
+        model=None,
+        settings=None,
+        **places,
+    ):
         providers = {
             name: ProviderConfig(
                 plugin=plugin,
                 url=getattr(place, "url", place),
-                api_key=CANARY,
                 priority=-turn,
-                models=(ModelInfo("m", supports_stream=True, context_window=(windows or {}).get(name)),),
-                **(config or {}),
+                models=(
+                    ModelInfo("m", supports_stream=True, context_window=(windows or {}).get(name), **(model or {})),
+                    *map(ModelInfo, more),
+                ),
+                **{"api_key": CANARY, **(config or {})},
             )
             for turn, (name, place) in enumerate(places.items())
         }
-        settings = Settings(providers=providers, allow={plugin}, retry=retry, timeout=timeout)
-        hubs.append(Hub(settings, clock=clock))
+        made = Settings(providers=providers, allow={plugin}, retry=retry, timeout=timeout, **(settings or {}))
+        hubs.append(Hub(made, clock=clock))
         return hubs[-1]
 
     yield make

@@ -116,6 +116,7 @@ class Reading:
         self._tail = tail
         # This protocol ends with an event. Imitators send `[DONE]` after it, which is never read.
         self._decoder = SSEDecoder()
+        self._id: Any = None
         self._begun = False
         self._signed = False
         self._whole: bytearray | None = None
@@ -201,7 +202,7 @@ class Reading:
         elif kind == "content_block_start":
             yield from self._block(event)
         elif kind == "message_start":
-            yield from _usage(_of(event, "message").get("usage"))
+            yield from self._start(_of(event, "message"))
         elif kind == "message_delta":
             self._reason = _of(event, "delta").get("stop_reason") or self._reason
             yield from _usage(event.get("usage"))
@@ -209,6 +210,14 @@ class Reading:
             self.done = True
         elif kind == "error":  # an error by its name only; `parsed` raises for data of type error
             raise error_from_status(200, {}, event)
+
+    def _start(self, message: Mapping[str, Any]) -> Pieces:
+        name = message.get("id")
+        if self._id is not None and name != self._id:
+            msg = f"a second message ({name!r}) began in the stream of the message {self._id!r}; their texts would be mixed"
+            raise ProtocolError(msg)
+        self._id = name
+        yield from _usage(message.get("usage"))
 
     def _block(self, event: Mapping[str, Any]) -> Pieces:
         block = _of(event, "content_block")
