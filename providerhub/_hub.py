@@ -12,8 +12,8 @@ import attrs
 
 from providerhub._calling.async_chain import AsyncChain, running_loop
 from providerhub._calling.async_stream import AsyncStream
+from providerhub._calling.attempt import Hooks
 from providerhub._calling.chain import Chain
-from providerhub._calling.driver import Hooks
 from providerhub._calling.handle import handle
 from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
 from providerhub._calling.keywords import Knobs, documented

@@ -12,22 +12,9 @@ from collections.abc import AsyncIterator, Callable
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
-from providerhub._calling.driver import (
-    Driver,
-    PullResult,
-    Result,
-    RunningAttempt,
-    Signal,
-    Steps,
-    StoppedError,
-    close_quietly,
-    event_of,
-    iterator,
-    note_unclosed,
-    overdue,
-    stray_cancellation,
-    texts_of,
-)
+from providerhub._calling.attempt import PullResult, RunningAttempt, Signal, StoppedError
+from providerhub._calling.driver import Driver, Result, Steps
+from providerhub._calling.pieces import close_quietly, event_of, iterator, note_unclosed, overdue, stray_cancellation, texts_of
 from providerhub._calling.pump import Pump
 from providerhub._finding.jobs import Job, arun_all
 from providerhub._rules.clock import LONGEST_SLEEP, Clock, SystemClock

@@ -6,22 +6,9 @@ import math
 import threading
 from collections.abc import Iterator
 
-from providerhub._calling.driver import (
-    Driver,
-    PullResult,
-    RunningAttempt,
-    Signal,
-    Steps,
-    StoppedError,
-    close_quietly,
-    event_of,
-    is_cancellation,
-    iterator,
-    overdue,
-    run_blocking,
-    stray_cancellation,
-    texts_of,
-)
+from providerhub._calling.attempt import PullResult, RunningAttempt, Signal, StoppedError
+from providerhub._calling.driver import Driver, Steps, run_blocking
+from providerhub._calling.pieces import close_quietly, event_of, is_cancellation, iterator, overdue, stray_cancellation, texts_of
 from providerhub._calling.race import AnyRunner, Race, Supervisor
 from providerhub._finding.jobs import AGAIN, Job, run_all
 from providerhub._rules.clock import LONGEST_SLEEP, SystemClock

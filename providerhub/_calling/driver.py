@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
-from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Generic, TypeVar
 
 import attrs
 
 from providerhub._calling.assembly import Assembly
+from providerhub._calling.attempt import Hooks, Pieces, PullResult, Runner, RunningAttempt, Signal, StoppedError
 from providerhub._calling.observers import Observers
+from providerhub._calling.pieces import overdue, text_of
 from providerhub._finding.instance import Instance
 from providerhub._finding.jobs import Job
 from providerhub._finding.registry import Registry
@@ -25,100 +26,27 @@ from providerhub._rules.clock import Clock
 from providerhub._rules.engine import Engine
 from providerhub._rules.mapping import map_exception
 from providerhub._rules.orders import Cut, Done, Drain, Fail, Open, Order, Pull, Queue, Renew, Wait
-from providerhub._rules.pacing import Pacer, Turn
+from providerhub._rules.pacing import Turn
 from providerhub._settings.refined import timeout_of
 from providerhub._values import (
     Attempt,
     Candidate,
     Completion,
-    Event,
     Options,
     Request,
     Restarted,
     Route,
-    RoutePlan,
-    TextDelta,
     Timeout,
 )
-from providerhub._values.errors import AttemptError, AuthenticationError, PluginError, ProviderTimeoutError
+from providerhub._values.errors import AttemptError, AuthenticationError
 from providerhub._values.provider import CallContext, Piece
 
 _log = logging.getLogger("providerhub")
-
-Pieces = TypeVar("Pieces")
-"""A provider's iterator, synchronous or asynchronous."""
-
-Runner = TypeVar("Runner")
-"""The thread or task that pulls an attempt in a race."""
 
 Result = TypeVar("Result")
 
 Steps = Generator[Any, Any, Result]
 """Steps of a call: the awaited futures, and the result at the end."""
-
-
-class RunningAttempt(Generic[Pieces, Runner]):
-    """One attempt under way, as a driver sees it.
-
-    Args:
-        candidate: The provider and model that are asked.
-        number: The attempt's number in the call, from 1.
-        call: The context that the provider gets.
-        assembly: Gathers the attempt's pieces.
-    """
-
-    __slots__ = ("assembly", "call", "candidate", "head", "is_cut", "is_late", "number", "pieces", "runner", "task")
-
-    def __init__(self, candidate: Candidate, number: int, call: CallContext, assembly: Assembly) -> None:
-        self.candidate = candidate
-        self.number = number
-        self.call = call
-        self.assembly = assembly
-        self.head: list[Piece] = []
-        """The pieces that came before the commit point."""
-        self.pieces: Pieces | None = None
-        """The provider's iterator, once the provider has been asked."""
-        self.runner: Runner | None = None
-        """The thread or task that pulls the attempt, while it has one of its own."""
-        self.task: Any = None
-        """The asyncio task that pulls the attempt, while it does."""
-        self.is_cut = self.is_late = False
-
-
-PullResult = bool | Exception
-"""How a pull ended: true at the first content of a stream, false at the end, else the exception."""
-
-
-class Signal(Protocol):
-    """A flag that other threads may set."""
-
-    def set(self) -> None:
-        """Set the flag."""
-
-    def clear(self) -> None:
-        """Take the flag down."""
-
-
-class Hooks(NamedTuple):
-    """The functions of the hub for a call that waits.
-
-    Args:
-        pacer: Gives the turns at providers with limits.
-        replan: Makes the plan again after a wait, or returns `None` when no candidate is left.
-        renewal: The job that reads a provider's key again, or `None`.
-        key_changes: The number of times that a provider's key has changed.
-        tokens: Returns an estimate of the input tokens, and the most output tokens (`None` when unknown).
-    """
-
-    pacer: Pacer
-    replan: Callable[[], RoutePlan | None]
-    renewal: Callable[[str], Job | None]
-    key_changes: Callable[[str], int]
-    tokens: Callable[[], tuple[int, int | None]]
-
-
-class StoppedError(Exception):
-    """Another thread gave the call up. The thread that made the call ends with this error, which reaches no caller."""
 
 
 class Driver(Generic[Pieces, Runner]):
@@ -516,74 +444,3 @@ def run_blocking(steps: Steps[Result]) -> Result:
     steps.close()
     msg = "a step of the synchronous driver suspended"
     raise RuntimeError(msg)
-
-
-def iterator(pieces: object) -> Iterator[Piece]:
-    """Make an iterator of what `stream()` returned.
-
-    Args:
-        pieces: The value that the plugin returned.
-
-    Raises:
-        PluginError: It is not iterable, or is a text, which would be taken apart into characters.
-    """
-    if isinstance(pieces, str | bytes):
-        msg = f"stream() returned {type(pieces).__name__}; it must return an iterable of pieces, such as a generator"
-        raise PluginError(msg)
-    try:
-        return iter(pieces)  # type: ignore[call-overload, no-any-return]
-    except TypeError as error:
-        msg = f"stream() returned {type(pieces).__name__}, which is not iterable; make it a generator"
-        raise PluginError(msg) from error
-
-
-def text_of(piece: Piece) -> str:
-    """The text of a piece; empty where the piece has none."""
-    if isinstance(piece, str):
-        return piece
-    return piece.text if type(piece) is TextDelta else ""
-
-
-def texts_of(pieces: list[Piece]) -> Iterator[str]:
-    """The non-empty texts of some pieces."""
-    return filter(None, map(text_of, pieces))
-
-
-def event_of(piece: Piece) -> Event:
-    """A piece as an event."""
-    return TextDelta(piece) if isinstance(piece, str) else piece
-
-
-def overdue() -> ProviderTimeoutError:
-    """The error of a call whose total time is over."""
-    return ProviderTimeoutError("the call's total time is over", retryable=False)
-
-
-def is_cancellation(error: BaseException) -> bool:
-    """Whether an exception is asyncio's `CancelledError`."""
-    asyncio = sys.modules.get("asyncio")  # slow to import; without it there is no such exception
-    return asyncio is not None and isinstance(error, asyncio.CancelledError)
-
-
-def stray_cancellation() -> PluginError:
-    """The error of a provider that raised `CancelledError` although the call was not cancelled."""
-    return PluginError("the provider let a CancelledError out although the call was not cancelled")
-
-
-def close_quietly(close: Callable[[], object] | None) -> None:
-    """Call a provider's `close`. An error of it is logged, so that it hides neither the answer nor the first error.
-
-    Args:
-        close: The method; `None` does nothing.
-    """
-    if close is None:
-        return
-    try:
-        close()
-    except Exception:  # as the docstring says
-        note_unclosed()
-
-
-def note_unclosed() -> None:
-    """Log the error of a provider's `close`. Call it in the `except` clause."""
-    _log.debug("closing a provider's stream raised", exc_info=True)

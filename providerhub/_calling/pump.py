@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Self
 
-from providerhub._calling.driver import close_quietly
+from providerhub._calling.pieces import close_quietly
 from providerhub._values.provider import CallContext, Piece
 
 if TYPE_CHECKING:  # slow to import; a program that has an event loop has imported it

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 
-from providerhub._calling.driver import PullResult, RunningAttempt, close_quietly
+from providerhub._calling.attempt import PullResult, RunningAttempt
+from providerhub._calling.pieces import close_quietly
 from providerhub._rules.clock import LONGEST_SLEEP
 from providerhub._values.provider import Piece
 from providerhub._watchdog import WATCHDOG, Timer

@@ -24,7 +24,7 @@ from providerhub import (
     ServerError,
     Settings,
 )
-from providerhub._calling.driver import StoppedError
+from providerhub._calling.attempt import StoppedError
 from providerhub.testing import FakeProvider, Hold, Mark
 from providerhub_lockchat.sandbox import serve
 

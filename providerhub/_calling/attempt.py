@@ -1,0 +1,82 @@
+"""One attempt under way, and the hub's functions for a call that waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from providerhub._calling.assembly import Assembly
+from providerhub._finding.jobs import Job
+from providerhub._rules.pacing import Pacer
+from providerhub._values import Candidate, RoutePlan
+from providerhub._values.provider import CallContext, Piece
+
+Pieces = TypeVar("Pieces")
+"""A provider's iterator, synchronous or asynchronous."""
+
+Runner = TypeVar("Runner")
+"""The thread or task that pulls an attempt in a race."""
+
+
+class RunningAttempt(Generic[Pieces, Runner]):
+    """One attempt under way, as a driver sees it.
+
+    Args:
+        candidate: The provider and model that are asked.
+        number: The attempt's number in the call, from 1.
+        call: The context that the provider gets.
+        assembly: Gathers the attempt's pieces.
+    """
+
+    __slots__ = ("assembly", "call", "candidate", "head", "is_cut", "is_late", "number", "pieces", "runner", "task")
+
+    def __init__(self, candidate: Candidate, number: int, call: CallContext, assembly: Assembly) -> None:
+        self.candidate = candidate
+        self.number = number
+        self.call = call
+        self.assembly = assembly
+        self.head: list[Piece] = []
+        """The pieces that came before the commit point."""
+        self.pieces: Pieces | None = None
+        """The provider's iterator, once the provider has been asked."""
+        self.runner: Runner | None = None
+        """The thread or task that pulls the attempt, while it has one of its own."""
+        self.task: Any = None
+        """The asyncio task that pulls the attempt, while it does."""
+        self.is_cut = self.is_late = False
+
+
+PullResult = bool | Exception
+"""How a pull ended: true at the first content of a stream, false at the end, else the exception."""
+
+
+class Signal(Protocol):
+    """A flag that other threads may set."""
+
+    def set(self) -> None:
+        """Set the flag."""
+
+    def clear(self) -> None:
+        """Take the flag down."""
+
+
+class Hooks(NamedTuple):
+    """The functions of the hub for a call that waits.
+
+    Args:
+        pacer: Gives the turns at providers with limits.
+        replan: Makes the plan again after a wait, or returns `None` when no candidate is left.
+        renewal: The job that reads a provider's key again, or `None`.
+        key_changes: The number of times that a provider's key has changed.
+        tokens: Returns an estimate of the input tokens, and the most output tokens (`None` when unknown).
+    """
+
+    pacer: Pacer
+    replan: Callable[[], RoutePlan | None]
+    renewal: Callable[[str], Job | None]
+    key_changes: Callable[[str], int]
+    tokens: Callable[[], tuple[int, int | None]]
+
+
+class StoppedError(Exception):
+    """Another thread gave the call up. The thread that made the call ends with this error, which reaches no caller."""

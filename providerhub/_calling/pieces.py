@@ -1,0 +1,84 @@
+"""The pieces that a provider yields, and the closing of its iterator."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+
+from providerhub._values import Event, TextDelta
+from providerhub._values.errors import PluginError, ProviderTimeoutError
+from providerhub._values.provider import Piece
+
+_log = logging.getLogger("providerhub")
+
+
+def iterator(pieces: object) -> Iterator[Piece]:
+    """Make an iterator of what `stream()` returned.
+
+    Args:
+        pieces: The value that the plugin returned.
+
+    Raises:
+        PluginError: It is not iterable, or is a text, which would be taken apart into characters.
+    """
+    if isinstance(pieces, str | bytes):
+        msg = f"stream() returned {type(pieces).__name__}; it must return an iterable of pieces, such as a generator"
+        raise PluginError(msg)
+    try:
+        return iter(pieces)  # type: ignore[call-overload, no-any-return]
+    except TypeError as error:
+        msg = f"stream() returned {type(pieces).__name__}, which is not iterable; make it a generator"
+        raise PluginError(msg) from error
+
+
+def text_of(piece: Piece) -> str:
+    """The text of a piece; empty where the piece has none."""
+    if isinstance(piece, str):
+        return piece
+    return piece.text if type(piece) is TextDelta else ""
+
+
+def texts_of(pieces: list[Piece]) -> Iterator[str]:
+    """The non-empty texts of some pieces."""
+    return filter(None, map(text_of, pieces))
+
+
+def event_of(piece: Piece) -> Event:
+    """A piece as an event."""
+    return TextDelta(piece) if isinstance(piece, str) else piece
+
+
+def overdue() -> ProviderTimeoutError:
+    """The error of a call whose total time is over."""
+    return ProviderTimeoutError("the call's total time is over", retryable=False)
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether an exception is asyncio's `CancelledError`."""
+    asyncio = sys.modules.get("asyncio")  # slow to import; without it there is no such exception
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
+
+
+def stray_cancellation() -> PluginError:
+    """The error of a provider that raised `CancelledError` although the call was not cancelled."""
+    return PluginError("the provider let a CancelledError out although the call was not cancelled")
+
+
+def close_quietly(close: Callable[[], object] | None) -> None:
+    """Call a provider's `close`. An error of it is logged, so that it hides neither the answer nor the first error.
+
+    Args:
+        close: The method; `None` does nothing.
+    """
+    if close is None:
+        return
+    try:
+        close()
+    except Exception:  # as the docstring says
+        note_unclosed()
+
+
+def note_unclosed() -> None:
+    """Log the error of a provider's `close`. Call it in the `except` clause."""
+    _log.debug("closing a provider's stream raised", exc_info=True)
