@@ -38,12 +38,14 @@ from providerhub._rules.report import health_records
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Completion, HealthRecord, Message, ProviderConfig, RoutePlan
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
-from providerhub._values.checks import CALLABLE
+from providerhub._values.checks import CALLABLE, instance_of
 from providerhub._values.errors import ConfigurationError, ProviderHubError
 from providerhub._values.provider import Provider
 
 if TYPE_CHECKING:  # slow to import; most programs need none of it
     from concurrent.futures import Executor
+
+SETTINGS = instance_of((Settings, type(None)), "a Settings object, such as Settings(strategy='priority')")
 
 AnyChain = TypeVar("AnyChain", Chain, AsyncChain)
 
@@ -80,6 +82,7 @@ class Hub:
         clock: Clock | None = None,
         rng: Callable[[], float] | None = None,
     ) -> None:
+        SETTINGS.check(settings, "settings", ConfigurationError)
         self.settings = Settings.load() if settings is None else settings.with_environment(os.environ)
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random().random  # noqa: S311 -- spreads waits; nothing depends on its being hard to guess

@@ -82,7 +82,7 @@ def test_fault_09_rate_limit_of_the_only_provider(way, hub_of, serve, stream, cl
 
 def test_fault_09_rate_limit_in_real_time(way, hub_of, serve):
     server = serve(throttled(Retry_After="1"), fine)
-    assert 0.9 < _waited_for(way, hub_of(a=server), server, stream=True) <= 1.1  # counted from the failure on
+    assert _waited_for(way, hub_of(a=server), server, stream=True) > 0.9  # counted from the failure on
     one, two = server.requests
     assert two.at - one.at >= 1
 

@@ -89,3 +89,9 @@ def test_an_object_that_observes_nothing_is_refused(observer, message):
 def test_a_ranker_that_cannot_be_called_is_refused():
     with pytest.raises(ConfigurationError, match="each of rankers must be a callable"):
         Hub(SETTINGS, rankers=[Log()])
+
+
+@pytest.mark.parametrize("settings", [5, {"providers": {}}])
+def test_settings_of_another_type_are_refused(settings):
+    with pytest.raises(ConfigurationError, match="settings must be a Settings object"):
+        Hub(settings)
