@@ -372,10 +372,18 @@ class Engine:
     def turn(self, now: float, candidate: Candidate | None = None, turn: Turn | None = None) -> Order:
         """Report the turn at a candidate of a `Queue`; `None` when none came before the deadline."""
         if candidate is None or turn is None or now >= self._deadline:
-            return self._late(now, last_error(self.attempts))
+            return self._late_for_turns(now)
         self._fresh = [c for c in (*self._later, *self._fresh) if c != candidate]
         self._later, self._waited = [], now - self._queued_at
         return self._begin(candidate, now, force=True, turn=turn) or self._exhausted(now)
+
+    def _late_for_turns(self, now: float) -> Fail:
+        """No turn came before the deadline: the error and the route name the limits that were reached."""
+        error = late(self.attempts, self._deadline - self._start, last_error(self.attempts))
+        for candidate, full in self._turns.awaited.items():
+            self._skip(candidate, full.reason, "no turn came before the deadline")
+            error.args = (f"{error}; it waited for a turn at {candidate} ({full.reason})",)
+        return self._fail(error, now)
 
     def _is_too_small(self, candidate: Candidate) -> bool:
         window = candidate.context_window

@@ -21,7 +21,7 @@ class Turns:
         tokens: Returns an estimate of the input tokens, and the most output tokens (`None` when unknown).
     """
 
-    __slots__ = ("_deadline", "_pacer", "_patient", "_tokens", "full")
+    __slots__ = ("_deadline", "_pacer", "_patient", "_tokens", "awaited", "full")
 
     def __init__(self, pacer: Pacer, *, deadline: float, patient: bool, tokens: Callable[[], tuple[int, int | None]]) -> None:
         self._pacer = pacer
@@ -30,6 +30,8 @@ class Turns:
         self._tokens = tokens
         self.full: dict[Candidate, Full] = {}
         """The candidates whose limits were reached, and the time of the next turn there."""
+        self.awaited: dict[Candidate, Full] = {}
+        """The candidates at which the call waited last."""
 
     def take(self, candidate: Candidate, now: float) -> Turn | None:
         """Take a turn; `None` when the candidate's limit is reached."""
@@ -50,5 +52,6 @@ class Turns:
         latest = self._deadline - LEAVE_BEFORE_DEADLINE
         due = tuple(c for c, full in self.full.items() if full.until <= latest or full.until == math.inf)
         if due:
+            self.awaited = {candidate: self.full[candidate] for candidate in due}
             self.full.clear()
         return due
