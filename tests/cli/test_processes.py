@@ -141,7 +141,7 @@ def test_ask_fails_in_one_line(process, sandbox):
 
 def _begun(script, sandbox, **how):
     sandbox(**how)
-    # A signal that comes in the instant before a blocking read is seen after it (CPython), so the silence of the service is bounded.
+    # CPython sees a signal that comes in the instant before a blocking read after it, so the silence is bounded here.
     command = [script, "ask", "-m", "gpt-4", "--timeout", "30", "Hello " * 2000]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert os.read(running.stdout.fileno(), 4) == b"This"
