@@ -6,8 +6,7 @@ before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import attrs
@@ -39,13 +38,10 @@ class Planned(Value):
     Args:
         plan: The candidates, and the providers that are left out.
         force: Every candidate is unavailable; the plan holds the one that is available again first.
-        groups: (provider, model) of a candidate → a number that is equal for candidates of the same model, as the caller sees it,
-            and smaller for a model that the caller likes better. Empty when all are of the same model.
     """
 
     plan: RoutePlan
     force: bool = False
-    groups: Mapping[tuple[str, str], int] = MappingProxyType({})
 
 
 class _Suitable(NamedTuple):
@@ -54,7 +50,6 @@ class _Suitable(NamedTuple):
     entries: tuple[Entry, ...]
     candidates: Ranking
     skipped: tuple[Skip, ...]
-    groups: Mapping[tuple[str, str], int]
     usual: Planned | None
 
 
@@ -128,20 +123,19 @@ class Router:
             return known[1]
         entries = self._targets.entries(model)
         version = self._registry.version
-        ranked, skipped, groups = self._rank(entries, needs)
+        ranked, skipped = self._rank(entries, needs)
         candidates = tuple(choice.candidate for choice in ranked)
         has_usual = bool(candidates) and all(candidate.context_window is None for candidate in candidates)
-        usual = Planned(RoutePlan(candidates, skipped), groups=groups) if has_usual else None
-        found = _Suitable(entries, ranked, skipped, groups, usual)
+        usual = Planned(RoutePlan(candidates, skipped)) if has_usual else None
+        found = _Suitable(entries, ranked, skipped, usual)
         if len(self._memory) >= _MOST_REMEMBERED:
             self._memory.clear()
         if version == self._registry.version:
             self._memory[key] = (version, found)
         return found
 
-    def _rank(self, entries: tuple[Entry, ...], needs: Needs) -> tuple[Ranking, tuple[Skip, ...], Mapping[tuple[str, str], int]]:
+    def _rank(self, entries: tuple[Entry, ...], needs: Needs) -> tuple[Ranking, tuple[Skip, ...]]:
         candidates: dict[tuple[str, str], RankedCandidate] = {}
-        groups: dict[tuple[str, str], int] = {}
         skipped: list[Skip] = []
         missing: ModelNotFoundError | None = None
         sames = [entry.same for entry in entries]
@@ -158,12 +152,10 @@ class Router:
                 if skip := _unsuitable(instance, match, needs):
                     skipped.append(skip)
                 elif key not in candidates:
-                    groups[key] = sames.index(same)
-                    candidates[key] = _ranked(instance, match, needs, place, groups[key])
+                    candidates[key] = _ranked(instance, match, needs, place, sames.index(same))
         if not candidates and not skipped and missing is not None:
             raise missing
-        ranked = tuple(sorted(candidates.values(), key=_place))
-        return ranked, tuple(skipped), MappingProxyType(groups if len(set(groups.values())) > 1 else {})
+        return tuple(sorted(candidates.values(), key=_place)), tuple(skipped)
 
     def _unusable(self, target: Target, matches: tuple[Match, ...]) -> list[Skip]:
         """The plugins that are not ready and may have the target: the pinned one, or all beside those that match."""
@@ -192,7 +184,7 @@ class Router:
             if (obstacle.is_breaker or obstacle.is_wait) and (soonest is None or rank < soonest[0]):
                 soonest = rank, candidate, skip
         if available:
-            return Planned(RoutePlan(tuple(available), (*skipped, *unavailable)), groups=suitable.groups)
+            return Planned(RoutePlan(tuple(available), (*skipped, *unavailable)))
         if soonest is None:
             raise no_candidate(tuple(entry.name for entry in suitable.entries), (*skipped, *unavailable))
         _, candidate, own = soonest

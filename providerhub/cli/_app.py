@@ -16,10 +16,10 @@ COMMANDS = {
     "batch": ("providerhub.cli._batch:batch", "Send many requests from a file; goes on after a kill."),
     "demo": ("providerhub.cli._demo:demo", "Watch a call fail at one provider and be answered by the next."),
     "plugins": ("providerhub.cli._plugins:plugins", "List the installed plugins with their state."),
-    "models": ("providerhub.cli._models:models", "List the models, and who serves them."),
+    "models": ("providerhub.cli._models:models", "List the models and their providers."),
     "route": ("providerhub.cli._route:route", "Show what would be tried for a model, and why."),
     "settings": ("providerhub.cli._settings:settings", "Show and check the settings."),
-    "doctor": ("providerhub.cli._doctor:doctor", "Find what keeps providers from working, and how to mend it."),
+    "doctor": ("providerhub.cli._doctor:doctor", "Find the mistakes that keep providers from working."),
 }
 """The core's commands: `module:function` and the line in the overview, in the overview's order."""
 

@@ -50,7 +50,7 @@ SCRIPTS = {
     "context": http_response(400, openai_error("too long", code="context_length_exceeded")),
     "401": http_response(401, openai_error(f"wrong key {CANARY}")),
     "404": http_response(404, openai_error("no such model", code="model_not_found")),
-    "429": http_response(429, openai_error("slow down"), {"Retry-After": "700"}),  # after the deadline, so nobody waits
+    "429": http_response(429, openai_error("slow down"), {"Retry-After": "700"}),  # after the deadline, so no call waits
     "quota": http_response(429, openai_error("no money", code="insufficient_quota")),
     "500": http_response(500, openai_error("oops")),
     "302": http_response(302, b"", {"Location": "http://127.0.0.1:1/"}),
