@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from providerhub._values import (
+    Citation,
     Completion,
+    Detail,
     Finish,
+    Media,
     ReasoningDelta,
     RefusalDelta,
     Route,
     TextDelta,
     ToolCall,
     ToolCallDelta,
+    Turn,
     Usage,
     UsageDelta,
 )
 from providerhub._values.errors import PluginError
 from providerhub._values.provider import Piece
 
-_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, UsageDelta, Finish)
+_EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, Citation, Media, UsageDelta, Detail, Turn, Finish)
 
 
 class Assembly:
     """Gathers the pieces of one attempt. A driver may append a piece that is a non-empty `str` to `text` directly."""
 
-    __slots__ = ("_reasoning", "_refusal", "_tools", "content", "finish", "text", "usage")
+    __slots__ = ("_beside", "_media", "_reasoning", "_refusal", "_tools", "content", "finish", "text", "usage")
 
     def __init__(self) -> None:
         self.text: list[str] = []
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
-        self._tools: dict[int, tuple[list[str], list[str]]] = {}
+        self._tools: dict[int, _Call] = {}
+        self._media: list[Media] = []
+        self._beside: dict[str, Any] | None = None
+        """The fields of the completion that few answers have; `None` until one of them comes."""
         self.usage: Usage | None = None
         self.finish: Finish | None = None
         self.content = False
@@ -72,33 +81,99 @@ class Assembly:
 
     def completion(self, provider: str, model: str, route: Route) -> Completion:
         """The answer so far."""
-        tools = self._tools and tuple(
-            ToolCall(i, name, "".join(pieces)) for _, ((i, name), pieces) in sorted(self._tools.items())
-        )
-        return Completion(
-            "".join(self.text), "".join(self._reasoning) or None, tools or (), "".join(self._refusal) or None,
-            self.finish.reason if self.finish else None, self.usage, provider, model, route,
+        tools = self._called() if self._tools else ()
+        reason = said = None
+        if self.finish:
+            reason, said = self.finish.reason, self.finish.said
+            if tools and reason == "stop":  # one word for one thing, since the loops of callers branch on it
+                reason, said = "tool_calls", said or reason
+        found = Completion(
+            "".join(self.text), "".join(self._reasoning) or None, tools, "".join(self._refusal) or None,
+            reason, self.usage, provider, model, route, said,
         )  # fmt: skip
+        if self._beside is None and not self._media:
+            return found
+        return attrs.evolve(found, media=tuple(self._media), **(self._beside or {}))
+
+    def _called(self) -> tuple[ToolCall, ...]:
+        """The tool calls, each with an identifier of its own and with arguments."""
+        taken: set[str] = set()
+        for _, call in sorted(self._tools.items()):
+            if not call.id or call.id in taken:
+                call.id = _new_id()
+            taken.add(call.id)
+        return tuple(
+            ToolCall(call.id, call.name, "".join(call.arguments) or ("{}" if call.type == "function" else ""), call.type)
+            for _, call in sorted(self._tools.items())
+        )
 
     def _add_other(self, piece: object) -> bool:
-        if isinstance(piece, ToolCallDelta):
-            if not isinstance(piece.index, int):
-                raise _wrong(piece, "index", "an int")
-            head, parts = self._tools.setdefault(piece.index, (["", ""], []))
-            head[0] = piece.id or head[0]
-            head[1] = piece.name or head[1]
-            parts.append(_text(piece, "arguments"))
-            return bool(piece.id or piece.name or piece.arguments)
-        if isinstance(piece, UsageDelta):
-            known = {k: v for k, v in attrs.asdict(piece.usage).items() if v is not None}
-            self.usage = attrs.evolve(self.usage or Usage(), **known)
-        elif isinstance(piece, Finish):
-            self.finish = piece
+        kind = type(piece)
+        if kind is ToolCallDelta:
+            return self._add_call(piece)  # type: ignore[arg-type]
+        if kind is UsageDelta:
+            self.usage = (self.usage or Usage()).updated(piece.usage)  # type: ignore[attr-defined]
+        elif kind is Finish:
+            self.finish = piece  # type: ignore[assignment]
+        elif kind is Media:
+            return self._add_media(piece)  # type: ignore[arg-type]
+        elif kind in _BESIDE:
+            self._add_beside(piece)
         else:
             names = ", ".join(kind.__name__ for kind in _EVENTS)
             msg = f"the plugin yielded {type(piece).__name__}; it may yield str or one of {names}"
             raise PluginError(msg)
         return False
+
+    def _add_call(self, piece: ToolCallDelta) -> bool:
+        if not isinstance(piece.index, int):
+            raise _wrong(piece, "index", "an int")
+        call = self._tools.setdefault(piece.index, _Call())
+        call.id = piece.id or call.id
+        call.name = piece.name or call.name
+        call.type = piece.type
+        call.arguments.append(_text(piece, "arguments"))
+        return bool(piece.id or piece.name or piece.arguments)
+
+    def _add_media(self, piece: Media) -> bool:
+        last = self._media[-1] if self._media else None
+        if last is not None and piece.id is not None and (last.id, last.kind) == (piece.id, piece.kind):
+            self._media[-1] = last.joined(piece)
+        else:
+            self._media.append(piece)
+        return bool(piece.base64 or piece.url)
+
+    def _add_beside(self, piece: object) -> None:
+        beside = self._beside = self._beside or {"citations": (), "details": {}}
+        if isinstance(piece, Citation):
+            beside["citations"] += (piece,)
+        elif isinstance(piece, Turn):
+            beside["turn"] = piece
+        elif isinstance(piece, Detail):
+            known = beside["details"].get(piece.name)
+            both = isinstance(known, list) and isinstance(piece.value, list)
+            beside["details"][piece.name] = [*known, *piece.value] if both else piece.value
+
+
+_BESIDE = {Citation, Turn, Detail}
+
+
+class _Call:
+    """One tool call, as far as it has come."""
+
+    __slots__ = ("arguments", "id", "name", "type")
+
+    def __init__(self) -> None:
+        self.id = self.name = ""
+        self.type = "function"
+        self.arguments: list[str] = []
+
+
+def _new_id() -> str:
+    """Make an identifier for a call that has none, or that of another call. No two calls of a conversation get the same one."""
+    import secrets  # few services need it
+
+    return f"call_{secrets.token_hex(12)}"
 
 
 def _text(piece: object, field: str) -> str:

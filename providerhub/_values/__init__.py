@@ -3,7 +3,7 @@
 All names here are public: users import them from `providerhub`.
 """
 
-from providerhub._values.answer import Completion, ToolCall, Usage
+from providerhub._values.answer import Citation, Completion, Media, ToolCall, Turn, Usage
 from providerhub._values.capabilities import ModelInfo, ProviderInfo, Setting
 from providerhub._values.config import ProviderConfig, Secret
 from providerhub._values.errors import (
@@ -36,6 +36,7 @@ from providerhub._values.errors import (
     TLSError,
 )
 from providerhub._values.events import (
+    Detail,
     Event,
     Finish,
     ReasoningDelta,
@@ -54,15 +55,15 @@ from providerhub._values.route import Attempt, Candidate, Route, RoutePlan, Skip
 from providerhub._values.value import publish
 
 __all__ = [
-    "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AuthenticationError", "BadRequestError", "BreakerRules",
-    "BudgetRules", "CallContext", "CallerError", "Candidate", "Completion", "ConfigurationError", "ContentPolicyError",
-    "ContextLengthError", "DeadlineExceededError", "EmptyAnswerError", "Event", "Finish", "ForbiddenError",
-    "HealthRecord", "InvalidRequestError", "Message", "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError",
-    "NoCapableProviderError", "PluginError", "ProtocolError", "Provider", "ProviderConfig", "ProviderConnectionError",
-    "ProviderError", "ProviderHubError", "ProviderInfo", "ProviderTimeoutError", "QuotaExceededError", "RateLimitError",
-    "ReasoningDelta", "RefusalDelta", "Request", "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError",
-    "Setting", "ShortageError", "Skip", "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall",
-    "ToolCallDelta", "Usage", "UsageDelta",
+    "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AuthenticationError", "BadRequestError",
+    "BreakerRules", "BudgetRules", "CallContext", "CallerError", "Candidate", "Citation", "Completion",
+    "ConfigurationError", "ContentPolicyError", "ContextLengthError", "DeadlineExceededError", "Detail", "EmptyAnswerError",
+    "Event", "Finish", "ForbiddenError", "HealthRecord", "InvalidRequestError", "Media", "Message", "Model", "ModelInfo",
+    "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "PluginError", "ProtocolError", "Provider",
+    "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError", "ProviderInfo",
+    "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta", "Request",
+    "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "ShortageError", "Skip",
+    "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Turn", "Usage", "UsageDelta",
 ]  # fmt: skip
 
 publish(globals())

@@ -1,6 +1,10 @@
-"""A whole answer: text, tool calls, token counts and route."""
+"""A whole answer: text, tool calls, media, citations, token counts and route."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -12,24 +16,62 @@ from providerhub._values.value import Value
 class Usage(Value):
     """Token counts of one answer. `None` means that the provider did not report the count.
 
+    Every provider counts alike, as OpenTelemetry's conventions for generative AI say: `input_tokens` include the tokens that
+    were read from a cache and those that were written to it, and `output_tokens` include the reasoning.
+
     Args:
-        input_tokens: Tokens of the prompt.
-        output_tokens: Tokens of the answer, with the reasoning where the vendor includes it.
+        input_tokens: Tokens of the prompt, cached ones included.
+        output_tokens: Tokens of the answer, the reasoning included.
         cached_tokens: Tokens of the prompt that the vendor read from its cache.
         reasoning_tokens: Tokens of the reasoning.
+        cache_write_tokens: Tokens of the prompt that the vendor wrote to its cache.
+        input_audio_tokens: Tokens of the prompt that are audio.
+        output_audio_tokens: Tokens of the answer that are audio.
+        input_image_tokens: Tokens of the prompt that are images.
+        output_image_tokens: Tokens of the answer that are images.
+        stated_total: The sum as the service states it, which may hold tokens that no other count has.
+        cost: The price of the answer as the service states it, in the service's currency (mostly US dollars).
+        others: Every count as the service wrote it, by its name there; the names of nested counts are joined by dots.
     """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    input_audio_tokens: int | None = None
+    output_audio_tokens: int | None = None
+    input_image_tokens: int | None = None
+    output_image_tokens: int | None = None
+    stated_total: int | None = None
+    cost: float | None = None
+    others: Mapping[str, Any] = attrs.field(factory=dict)
 
     @property
     def total_tokens(self) -> int | None:
-        """The sum of `input_tokens` and `output_tokens`; `None` when one of them is unknown."""
+        """The sum as the service states it, else of `input_tokens` and `output_tokens`; `None` when one of them is unknown."""
+        if self.stated_total is not None:
+            return self.stated_total
         if self.input_tokens is None or self.output_tokens is None:
             return None
         return self.input_tokens + self.output_tokens
+
+    def updated(self, later: Usage) -> Usage:
+        """Replace each count by that of a later event.
+
+        Args:
+            later: The later counts; those that are `None` change nothing.
+
+        Returns:
+            The counts of both.
+        """
+        changes = {name: value for name in _COUNTS if (value := getattr(later, name)) is not None}
+        if later.others:
+            changes["others"] = {**self.others, **later.others}
+        return attrs.evolve(self, **changes)
+
+
+_COUNTS = tuple(field.name for field in attrs.fields(Usage) if field.name != "others")
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -39,29 +81,129 @@ class ToolCall(Value):
     Args:
         id: The identifier that the tool's result must repeat.
         name: The name of the tool.
-        arguments: The arguments as JSON text, exactly as the model wrote it. It may be invalid JSON.
+        arguments: The arguments as the model wrote them: JSON text, which may be invalid; of a custom tool, its free text.
+        type: `"function"` (the default), or `"custom"` for a tool whose input is free text.
     """
 
     id: str
     name: str
     arguments: str
+    type: str = "function"
+
+
+@attrs.frozen(eq=False, repr=False)
+class Citation(Value):
+    """A source of the answer. A provider yields it as an event, and `Completion.citations` holds them all.
+
+    Args:
+        url: The address of the source.
+        title: The title of the source.
+        text: The words of the source that are quoted.
+        start: The first character of the answer's text that rests on the source, counted from 0.
+        end: The character behind the last one.
+        source: Everything else that the service says of the source, such as the number of a document and the place in it.
+    """
+
+    url: str | None = None
+    title: str | None = None
+    text: str | None = None
+    start: int | None = None
+    end: int | None = None
+    source: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(eq=False, repr=False)
+class Media(Value):
+    """An image, a sound or another file that the model made. A provider yields it as an event; `Completion.media` holds them all.
+
+    Args:
+        kind: `"image"`, `"audio"`, `"video"` or `"file"`.
+        type: The media type, such as `"image/png"`; `None` when the service does not say.
+        base64: The bytes as base64 text; empty when there is only a `url`.
+        url: The address from which the bytes can be had; `None` when they are in `base64`.
+        id: The service's identifier. Pieces of one medium have the same `id` and `kind`, and follow each other.
+    """
+
+    kind: str
+    type: str | None = None
+    base64: str = attrs.field(default="", repr=False)
+    url: str | None = None
+    id: str | None = None
+
+    @property
+    def data(self) -> bytes:
+        """The bytes; empty when there is only a `url`.
+
+        Raises:
+            ValueError: The service sent something that is not base64.
+        """
+        from binascii import Error, a2b_base64  # only an answer with media needs it
+
+        try:
+            return a2b_base64(self.base64)
+        except Error as error:
+            raise ValueError(f"the {self.kind} is not valid base64: {error}") from error
+
+    def joined(self, later: Media) -> Media:
+        """Append a later piece of the same medium.
+
+        Args:
+            later: The next piece.
+
+        Returns:
+            The medium as far as it has come.
+        """
+        from binascii import b2a_base64
+
+        whole = self.base64 + later.base64
+        if self.base64.endswith("="):  # pieces that were encoded one by one
+            whole = b2a_base64(self.data + later.data, newline=False).decode()
+        return attrs.evolve(self, base64=whole, type=self.type or later.type, url=later.url or self.url)
+
+
+@attrs.frozen(eq=False, repr=False)
+class Turn(Value):
+    """The assistant's turn in the vendor's own form, to go back with the next request. Only the plugin that wrote it reads it.
+
+    It keeps signatures, encrypted reasoning and results of the vendor's own tools in their order. A provider yields
+    `Turn(content)` once, at the end; a later one replaces an earlier one. The hub adds where it comes from.
+
+    Args:
+        content: The vendor's form. It must be JSON: mappings, lists, texts, numbers.
+        plugin: The distribution of the plugin.
+        name: The name of its entry point.
+        host: The host that answered; `""` for a provider without an address.
+    """
+
+    content: Any = attrs.field(repr=False)
+    plugin: str = ""
+    name: str = ""
+    host: str = ""
 
 
 @attrs.frozen(eq=False, repr=False)
 class Completion(Value):
-    """A whole answer. `str(completion)` is its text.
+    """A whole answer. `str(completion)` is its text, with a mark at the end when the answer was cut by `max_tokens`.
 
     Args:
         text: The text of the answer; empty when the model only called tools or refused.
         reasoning: The model's reasoning; `None` when it gave none.
         tool_calls: The tool calls that the model asks for, in its order.
         refusal: The model's words of refusal; `None` when it did not refuse.
-        finish_reason: `"stop"`, `"length"`, `"tool_calls"`, `"content_filter"`, another word of the vendor, or `None` when the
-            provider marked the end without a reason.
+        finish_reason: `"stop"`, `"length"`, `"tool_calls"`, `"content_filter"`, `"pause"` (the turn can be carried on: append
+            `message` to the conversation and ask again), another word of the vendor, or `None` when the provider marked the end
+            without a reason.
         usage: Token counts; `None` when the provider did not report any.
         provider: The provider instance that answered.
         model: The model's name as the provider received it.
         route: All attempts of the call, and the candidates that were left out.
+        finish_said: The vendor's own word for `finish_reason`; `None` when it is the same.
+        citations: The sources that the service names.
+        media: The images, sounds and files that the model made.
+        turn: The assistant's turn in the vendor's own form; `None` when `message` says all of it.
+        parsed: The object that `response_format=SomeClass` asked for; `None` without one, and for a cut answer, a refusal or
+            tool calls.
+        details: Everything else that the service says beside the answer, by name; the same thing has the same name at every vendor.
     """
 
     text: str = ""
@@ -73,6 +215,125 @@ class Completion(Value):
     provider: str = ""
     model: str = ""
     route: Route = Route()
+    finish_said: str | None = None
+    citations: tuple[Citation, ...] = ()
+    media: tuple[Media, ...] = ()
+    turn: Turn | None = None
+    parsed: Any = None
+    details: Mapping[str, Any] = attrs.field(factory=dict)
 
     def __str__(self) -> str:
-        return self.text
+        return f"{self.text} […cut: finish_reason is 'length']" if self.finish_reason == "length" else self.text
+
+    @property
+    def id(self) -> str | None:
+        """The service's identifier of the answer."""
+        return self.details.get("id")
+
+    @property
+    def served_model(self) -> str | None:
+        """The model that answered, as the service names it."""
+        return self.details.get("model")
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's identifier of the HTTP request, for a question to its support."""
+        return self.details.get("request_id")
+
+    @property
+    def logprobs(self) -> Sequence[Mapping[str, Any]] | None:
+        """The log probabilities of the tokens, as the service wrote them; `None` when the request did not ask for them."""
+        return self.details.get("logprobs")
+
+    @property
+    def stop_sequence(self) -> str | None:
+        """The text of `stop` that ended the answer; `None` when the service does not say."""
+        return self.details.get("stop_sequence")
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The assistant's turn as a message in the OpenAI chat shape, to be appended to the conversation. It is JSON.
+
+        Its key `turn` holds the vendor's own form, where there is one. It goes back only to the host that wrote it; every other
+        provider gets the message without it.
+        """
+        message = self.message_plain
+        if self.turn is not None:
+            message["turn"] = {**attrs.asdict(self.turn, recurse=False), "of": message_digest(message)}
+        return message
+
+    @property
+    def message_plain(self) -> dict[str, Any]:
+        """`message` without the vendor's own form."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text or None}
+        if self.refusal:
+            message["refusal"] = self.refusal
+        if self.tool_calls:
+            message["tool_calls"] = [_called(call) for call in self.tool_calls]
+        elif not self.text and not self.refusal:
+            message["content"] = ""
+        return message
+
+    def tool_result(self, call: ToolCall | str, content: Any, *, is_error: bool = False) -> dict[str, Any]:
+        """Make the message that gives a tool's result back to the model.
+
+        Args:
+            call: The tool call, or its `id`.
+            content: The result: a text, a list of content parts (texts, images), or another value, which is sent as JSON.
+            is_error: Whether the tool failed. Default false. Vendors that have no word for it get the content alone.
+
+        Returns:
+            The message, in the OpenAI chat shape.
+
+        Raises:
+            ValueError: The completion has no such call.
+            TypeError: The value is not JSON.
+        """
+        identifier = call if isinstance(call, str) else call.id
+        known = [one.id for one in self.tool_calls]
+        if identifier not in known:
+            raise ValueError(f"the answer has no tool call {identifier!r}; its calls: {', '.join(map(repr, known)) or 'none'}")
+        if not isinstance(content, str) and not _are_parts(content):
+            content = json.dumps(content, ensure_ascii=False)
+        message = {"role": "tool", "tool_call_id": identifier, "content": content}
+        return {**message, "is_error": True} if is_error else message
+
+
+def _called(call: ToolCall) -> dict[str, Any]:
+    said = {"name": call.name, "input" if call.type == "custom" else "arguments": call.arguments}
+    return {"id": call.id, "type": call.type, call.type: said}
+
+
+def _are_parts(content: Any) -> bool:
+    return (
+        isinstance(content, list | tuple)
+        and bool(content)
+        and all(isinstance(part, Mapping) and isinstance(part.get("type"), str) for part in content)
+    )
+
+
+def message_digest(message: Mapping[str, Any]) -> str:
+    """Return a digest of what an assistant's message says: its text, and names, identifiers and parsed arguments of its calls.
+
+    The vendor's form beside a message is void when the caller has edited one of these.
+
+    Args:
+        message: The message.
+    """
+    import hashlib  # only a conversation with turns needs it
+
+    content = message.get("content")
+    if isinstance(content, list | tuple):
+        content = "".join(part["text"] for part in content if isinstance(part, Mapping) and isinstance(part.get("text"), str))
+    calls = [[call.get("id"), *_said(call)] for call in message.get("tool_calls") or () if isinstance(call, Mapping)]
+    said = json.dumps([content or "", message.get("refusal") or "", calls], sort_keys=True)
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _said(call: Mapping[str, Any]) -> tuple[Any, Any]:
+    function = call.get(call.get("type") or "function") or {}
+    arguments = function.get("arguments", function.get("input"))
+    try:
+        return function.get("name"), json.loads(arguments or "{}")
+    except (TypeError, ValueError):
+        return function.get("name"), arguments

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
-from providerhub._values.answer import Usage
+from providerhub._values.answer import Citation, Media, Turn, Usage
 from providerhub._values.value import Value
 
 
@@ -50,12 +52,14 @@ class ToolCallDelta(Value):
         id: The identifier of the call; only its first piece has one.
         name: The name of the tool; only the first piece has one.
         arguments: The next characters of the arguments, which are JSON text.
+        type: `"function"` (the default), or `"custom"` for a tool whose input is free text.
     """
 
     index: int = 0
     id: str | None = None
     name: str | None = None
     arguments: str = ""
+    type: str = "function"
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -74,11 +78,30 @@ class Finish(Value):
     """The provider marked the end of the answer.
 
     Args:
-        reason: `"stop"` (the default), `"length"`, `"tool_calls"`, `"content_filter"` or another word of the vendor; `None` when
-            the provider gave no reason.
+        reason: `"stop"` (the default), `"length"`, `"tool_calls"`, `"content_filter"`, `"pause"` (the turn can be carried on) or
+            another word of the vendor; `None` when the provider gave no reason.
+        said: The vendor's own word; `None`, the default, when it is `reason`.
     """
 
     reason: str | None = "stop"
+    said: str | None = None
+
+
+@attrs.frozen(eq=False, repr=False)
+class Detail(Value):
+    """Something that the service says beside the answer. `Completion.details` holds the values by name.
+
+    The same thing has the same name at every vendor: `"id"`, `"model"` (the model that answered), `"request_id"`, `"created"`,
+    `"logprobs"` (a list), `"stop_sequence"`, `"fingerprint"`, `"tier"`, `"safety"`, `"grounding"`, `"timings"`, `"served_by"`,
+    `"refusal"`, `"choices"` (further answers to the same request).
+
+    Args:
+        name: The name.
+        value: JSON. Of two lists with one name, the later one is appended; any other later value replaces the earlier one.
+    """
+
+    name: str
+    value: Any
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -98,5 +121,7 @@ class Restarted(Value):
     error: BaseException
 
 
-Event = TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta | UsageDelta | Finish | Restarted
+Event = (
+    TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta | Citation | Media | UsageDelta | Detail | Turn | Finish | Restarted
+)
 """Every type of event that `Stream.events()` yields."""

@@ -46,7 +46,7 @@ def test_an_answer_is_put_together(scripted, make_hub):
     ]  # fmt: skip
     answer = make_hub(a=scripted(script)).complete("m", "Hello")
     assert (answer.text, str(answer), answer.reasoning) == ("Hello", "Hello", "hm")
-    assert answer.tool_calls == (ToolCall("1", "f", '{"a": 1}'), ToolCall("2", "g", ""))
+    assert answer.tool_calls == (ToolCall("1", "f", '{"a": 1}'), ToolCall("2", "g", "{}"))
     assert answer.usage == Usage(input_tokens=3, output_tokens=4)
     assert (answer.finish_reason, answer.refusal, answer.provider, answer.model) == ("tool_calls", None, "a", "m")
     assert [(a.provider, a.outcome) for a in answer.route.attempts] == [("a", "ok")]
