@@ -203,7 +203,7 @@ class Completion(Value):
         turn: The assistant's turn in the vendor's own form; `None` when `message` says all of it.
         parsed: The object that `response_format=SomeClass` asked for; `None` without one, and for a cut answer, a refusal or
             tool calls.
-        details: Everything else that the service says beside the answer, by name; the same thing has the same name at every vendor.
+        details: All that the service says beside the answer, by name; the same thing has the same name at every vendor.
     """
 
     text: str = ""
