@@ -187,9 +187,6 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
 
     def _take_over(self, attempt: Attempt) -> None:
         """Let a task carry the call on beside its first attempt, which the caller's own task pulls."""
-        if attempt.call.content_at is not None:  # a whole answer is on its way
-            self._loop.call_later(max(0.0, self._deadline - self._now()), self._cut_late, attempt)
-            return
         attempt.runner = self._loop.create_future()
         self._supervisor = self._loop.create_task(_finished(self._supervise()))
 

@@ -120,10 +120,9 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
             raise
         return None
 
-    def _take_over(self, supervisor: Supervisor) -> None:
+    def _take_over(self) -> None:
         """Begin a race in which the caller's thread pulls the first attempt. Called in the supervisor's thread."""
         self._threads = Race(self._ask_here)
-        self._current.runner = supervisor
         run_blocking(self._supervise())
 
     def _ask_here(self, attempt: Attempt) -> PullResult:

@@ -182,7 +182,12 @@ class Driver(Generic[Pieces, Runner]):
     def _supervise(self) -> Steps[None]:
         """Carry the call on beside its first attempt, which is slow."""
         self._racing = True
-        yield from self._carry_out(self._engine.slow(self._now()))
+        yield from self._carry_out(self._slow())
+
+    def _slow(self) -> Order:
+        """Report to the engine that the time has passed after which an attempt is slow."""
+        answering = [attempt.number for attempt in self._attempts if attempt.call.content_at is not None]
+        return self._engine.slow(self._now(), answering)
 
     def _pause(self, order: Wait | Queue | Cut | Renew) -> Steps[Order]:
         """Carry out an order that takes time and asks no provider."""
@@ -242,7 +247,7 @@ class Driver(Generic[Pieces, Runner]):
         left = max(0.0, self._deadline - self._now())
         first = yield from self._race(left if order.slow_after is None else min(left, order.slow_after))
         if first is None and order.slow_after is not None and self._now() < self._deadline:
-            return self._engine.slow(self._now())
+            return self._slow()
         attempt, result = first or (self._current, overdue())
         if isinstance(result, Exception):
             yield from self._close_failed(attempt)

@@ -6,6 +6,7 @@ begins, and carries the call on: it asks the next candidate in one more thread, 
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import itertools
 import threading
@@ -76,23 +77,21 @@ class Runner(threading.Thread):
 class Supervisor(Timer):
     """Carries a call on beside its first attempt, if that attempt is slow. Until then it is a timer, and no thread.
 
+    Every call that has another candidate makes one, so it is light: no lock, and no cycle of references.
+
     Args:
         attempt: The first attempt, which the caller's thread pulls.
         seconds: The seconds after which the attempt is slow.
         take_over: Carries the call on; called in a thread of its own.
     """
 
-    __slots__ = ("_attempt", "_begun", "_context", "_dropped", "_error", "_lock", "_over", "_take_over")
+    __slots__ = ("_attempt", "_context", "_dropped", "_error", "_over", "_undecided")
 
-    def __init__(self, attempt: Racer, seconds: float, take_over: Callable[[Supervisor], None]) -> None:
-        super().__init__(time.monotonic() + seconds, self._begin)
+    def __init__(self, attempt: Racer, seconds: float, take_over: Callable[[], None]) -> None:
+        super().__init__(time.monotonic() + seconds, take_over)
         self._attempt = attempt
-        self._take_over = take_over
         self._context = contextvars.copy_context()
-        self._lock = threading.Lock()
-        self._begun = self._dropped = False
-        self._error: BaseException | None = None
-        self._over: threading.Event | None = None
+        self._undecided = [True]
         WATCHDOG.start(self)
 
     def is_needless(self) -> bool:
@@ -102,9 +101,7 @@ class Supervisor(Timer):
             Whether the attempt was fast enough. Otherwise report its result to the race, and `wait`.
         """
         WATCHDOG.stop(self)
-        with self._lock:
-            begun, self._begun = self._begun, True
-        return not begun
+        return self._decide()
 
     def wait(self) -> None:
         """Wait, in the caller's thread, until the call is at its commit point or its end.
@@ -112,7 +109,6 @@ class Supervisor(Timer):
         Raises:
             BaseException: The call has failed.
         """
-        assert self._over is not None  # noqa: S101 -- set when the supervisor began
         self._over.wait()
         if self._dropped:
             close_quietly(getattr(self._attempt.pieces, "close", None))
@@ -121,37 +117,42 @@ class Supervisor(Timer):
 
     def is_over(self) -> bool:
         """Whether the supervisor's thread has done its work."""
-        return self._over is not None and self._over.is_set()
+        return self._over.is_set()
 
     def settle(self) -> None:
         """Wait a moment for the end of a supervisor that was stopped."""
-        if self._over is not None:
-            self._over.wait(GRACE)
+        self._over.wait(GRACE)
 
     def drop(self) -> None:
         """Cancel the first attempt. The caller's thread closes it."""
         self._dropped = True
         self._attempt.call.cancel()
 
-    def _begin(self) -> None:
-        with self._lock:
-            if self._begun or self._attempt.call.content_at is not None:  # a whole answer is on its way
-                return
+    def fire(self) -> None:
+        """Begin the thread, unless a whole answer is on its way. Without a thread the attempt goes on alone."""
+        if self._attempt.call.content_at is None:
             thread = threading.Thread(target=self._run, name=f"providerhub-supervisor-{next(_numbers)}", daemon=True)
-            self._over = threading.Event()
-            try:
+            with contextlib.suppress(RuntimeError):
                 thread.start()
-            except RuntimeError:  # no thread is to be had: the attempt goes on alone
-                return
-            self._begun = True
+
+    def _decide(self) -> bool:
+        """Let the calling thread carry the call on, unless the other one does. Taking an item from a list is atomic."""
+        try:
+            return self._undecided.pop()
+        except IndexError:
+            return False
 
     def _run(self) -> None:
+        self._over, self._dropped = threading.Event(), False
+        self._error: BaseException | None = None
+        if not self._decide():
+            return
+        self._attempt.runner = self
         try:
-            self._context.run(self._take_over, self)
+            self._context.run(self.callback)
         except BaseException as error:  # raised in the caller's thread
             self._error = error
         finally:
-            assert self._over is not None  # noqa: S101 -- set before the thread began
             self._over.set()
 
 

@@ -17,7 +17,7 @@ Each report then names its attempt, and the first attempt to have content wins.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from providerhub._rules.endings import blame, broken_off, exhausted, last_error, late, located, no_turn
 from providerhub._rules.health import Health, error_retry_after
@@ -133,34 +133,45 @@ class Engine:
 
     def opened(self, now: float) -> Order:
         """Report that the provider has been asked."""
-        if not self._fresh or not self._rival(elsewhere=False):
+        if not self._fresh or (self.attempts and not self._rival(elsewhere=False)):
             return PULL
         newest = self._open[-1]
-        newest.share = self._share(newest.candidate, now)
+        # The least that the share can be: what the model usually takes is looked up only once that has passed.
+        newest.share = self._share(newest, None)
         if newest.share < self._deadline - now:
             newest.slow_at = now + newest.share
         if self._hedge and len(self._open) == 1 and self._rival(elsewhere=True):
-            usual = self._usual(newest.candidate, self._policy.hedge_quantile)
+            usual = self._usual(newest.candidate)
             if usual is not None:
-                newest.slow_at = min(newest.slow_at, now + usual)
+                newest.share = self._share(newest, usual)
+                newest.slow_at = min(now + newest.share, now + usual)
         return self._pull(now)
 
-    def slow(self, now: float) -> Order:
+    def slow(self, now: float, answering: Container[int] = ()) -> Order:
         """Report that an open attempt was silent for the seconds that its `Pull` named.
+
+        Args:
+            now: The time in seconds.
+            answering: The numbers of the attempts whose whole answers have begun to come. These are not slow any more.
 
         Returns:
             `Open` for the next candidate beside it, `Cut` where the policy wants no two attempts, or `Pull`.
         """
         attempt = min(self._open, key=lambda one: one.slow_at)
-        hedged = self._hedge and now < self._start + attempt.started + attempt.share
         attempt.slow_at = math.inf
-        if not hedged and not self._policy.beside:
+        if attempt.number in answering or now >= self._deadline:
+            return self._pull(now)
+        began = self._start + attempt.started
+        hedged = self._hedge and now < began + attempt.share
+        shortest, attempt.share = attempt.share, self._share(attempt, self._usual(attempt.candidate))
+        if hedged or attempt.share > shortest:
+            attempt.slow_at = began + attempt.share  # until then it is hedged, or not slow at all
+            self._hedge = self._hedge and not hedged
+            return (self._join(now, elsewhere=True) if hedged else None) or self._pull(now)
+        if not self._policy.beside and self._rival(elsewhere=False):
             msg = f"no content came for {attempt.share:g} s, this attempt's share of the time"
             return Cut(attempt.number, ProviderTimeoutError(msg, retryable=False))
-        if hedged:
-            self._hedge = False
-            attempt.slow_at = self._start + attempt.started + attempt.share  # until then it is not slow, only hedged
-        return self._join(now, elsewhere=hedged) or self._pull(now)
+        return self._join(now, elsewhere=False) or self._pull(now)
 
     def content(self, now: float, number: int | None = None) -> Order:
         """Report the first content of a streamed answer: the commit point.
@@ -309,17 +320,18 @@ class Engine:
         return attempts[0] if len(attempts) == 1 else next(attempt for attempt in attempts if attempt.number == number)
 
     def _pull(self, now: float) -> Pull:
-        slow_at = min(attempt.slow_at for attempt in self._open)
+        slow_at = min([attempt.slow_at for attempt in self._open])
         return PULL if slow_at == math.inf else Pull(max(0.0, slow_at - now))
 
-    def _usual(self, candidate: Candidate, quantile: float) -> float | None:
-        return self._health.latency(candidate, quantile, stream=self._stream, samples=self._policy.hedge_samples)
+    def _usual(self, candidate: Candidate) -> float | None:
+        policy = self._policy
+        return self._health.latency(candidate, policy.hedge_quantile, stream=self._stream, samples=policy.hedge_samples)
 
-    def _share(self, candidate: Candidate, now: float) -> float:
+    def _share(self, attempt: OpenAttempt, usual: float | None) -> float:
         """Seconds without content after which the attempt is joined."""
-        slow = self._slow_model or candidate.slow
-        usual = None if slow else self._usual(candidate, self._policy.hedge_quantile)
-        return share(self._policy, self._deadline - now, usual, slow=slow)
+        slow = self._slow_model or attempt.candidate.slow
+        left = self._deadline - self._start - attempt.started
+        return share(self._policy, left, None if slow else usual, slow=slow)
 
     def _rival(self, *, elsewhere: bool) -> Candidate | None:
         """The next candidate, which may be asked beside the open attempts; with `elsewhere`, at another provider."""

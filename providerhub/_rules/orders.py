@@ -123,8 +123,7 @@ class OpenAttempt:
         self.waited = waited
         self.first_token: float | None = None
         self.notes: tuple[str, ...] = ()
-        self.share = math.inf
-        self.slow_at = math.inf
+        self.share = self.slow_at = math.inf
 
     def attempt(self, outcome: str, error: BaseException | None, duration: float) -> Attempt:
         """The attempt as a route shows it."""

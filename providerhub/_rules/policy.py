@@ -162,11 +162,10 @@ def share(policy: RetryPolicy, remaining: float, usual: float | None, *, slow: b
     if policy.beside_after is not None:
         return policy.beside_after
     half = remaining / 2
-    seconds = half if slow else min(LONGEST_SHARE, half)
-    if usual is not None:
-        seconds = max(seconds, 2 * usual)
-    # The next candidate needs time too: at least 1 s, or half of a short rest.
-    return max(0.0, min(seconds, remaining - 1.0 if remaining >= 2.0 else half))
+    if remaining < 2.0:  # the next candidate needs time too: at least 1 s, or half of a short rest
+        return half if half > 0.0 else 0.0  # noqa: FURB136 -- every call of several candidates comes here
+    seconds = half if slow or half < LONGEST_SHARE else LONGEST_SHARE
+    return seconds if usual is None else min(max(seconds, 2 * usual), remaining - 1.0)
 
 
 class RetryBudget:

@@ -58,7 +58,10 @@ def test_twice_the_usual_time_of_the_model_is_the_least():
     health = Health(lambda: 1.0)
     for _ in range(20):
         health.succeeded(_c("a"), health.acquire(_c("a"), 0.0), 0.0, 45.0)
-    assert _engine("a", "b", deadline=600.0, health=health).opened(0.0) == Pull(90.0)
+    engine = _engine("a", "b", deadline=600.0, health=health)
+    assert engine.opened(0.0) == Pull(60.0)  # what is usual is looked up only then, since it costs time
+    assert engine.slow(60.0) == Pull(30.0)
+    assert engine.slow(90.0).candidate == _c("b")
     assert _engine("a", "b", deadline=600.0, health=health, stream=False).opened(0.0) == Pull(60.0)
     assert _engine(_c("a", slow=True), "b", deadline=100.0, health=health).opened(0.0) == Pull(50.0)
 

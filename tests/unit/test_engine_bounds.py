@@ -275,8 +275,10 @@ def test_there_is_no_second_attempt_before_the_share_unless_hedging_was_asked_fo
 def test_a_rival_whose_breaker_is_open_is_not_asked():
     timed = Timed("a", "b", hedge=True)
     for _ in range(5):
-        timed.health.failed(_c("b"), timed.health.acquire(_c("b"), 1000.0), 1000.0, _five(), RetryPolicy())
-    assert timed.engine.slow(1001.0) == Pull()
+        timed.health.failed(_c("b"), timed.health.acquire(_c("b"), 1000.0), 1049.0, _five(), RetryPolicy())
+    timed.engine.opened(1000.0)
+    assert timed.engine.slow(1001.0) == Pull(49.0)  # the rest of its share
+    assert timed.engine.slow(1050.0) == Pull()
     assert [attempt.provider for attempt in timed.engine.route.attempts] == ["a"]
 
 
