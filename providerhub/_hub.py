@@ -12,7 +12,7 @@ import attrs
 
 from providerhub._calling.async_chain import AsyncChain, running_loop
 from providerhub._calling.async_stream import AsyncStream
-from providerhub._calling.attempt import Hooks
+from providerhub._calling.attempt import Services
 from providerhub._calling.chain import Chain
 from providerhub._calling.handle import handle
 from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
@@ -24,7 +24,6 @@ from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.observers import Observers, Rankers
 from providerhub._calling.stream import Stream
 from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
-from providerhub._finding.needs import token_bound
 from providerhub._finding.preparing import Preparer
 from providerhub._finding.registry import Registry
 from providerhub._finding.routing import Planned, Router
@@ -100,7 +99,10 @@ class Hub:
         for observer in observers:
             self._plugins.observe(observer)
         hooks = ("providerhub_attempt_started", "providerhub_attempt_finished", "providerhub_call_finished")
-        self._observers = Observers(*map(self._plugins.hooks, hooks))
+        self._services = Services(
+            self._registry, Observers(*map(self._plugins.hooks, hooks)) or None, self._clock, self._pacer, self._replan,
+            self._preparer.renewal, self._health.key_changes,
+        )  # fmt: skip
         self._objects: list[str] = []
         for pair in providers:
             if not isinstance(pair, Sequence) or len(pair) != 2:  # noqa: PLR2004 -- a pair
@@ -444,24 +446,13 @@ class Hub:
         request, timeout = spec.request, spec.timeout
         deadline = now + timeout.total
         planned = self._plan(spec, self._clock.monotonic())
-
-        def tokens() -> tuple[int, int | None]:
-            return token_bound(request.messages, request.tools), request.max_tokens
-
-        def hooks() -> Hooks:
-            return Hooks(self._pacer, lambda: self._replan(spec), self._preparer.renewal, self._health.key_changes, tokens)
-
         engine = Engine(
             planned.plan, spec.retry, self._health, deadline=deadline, rng=self._rng, now=now, stream=request.stream,
             on_interrupt=spec.on_interrupt, hedge=spec.hedge, force=planned.force,
-            slow_model=request.reasoning not in {None, "none"}, pacer=self._pacer, patient=patient, tokens=tokens,
+            slow_model=request.reasoning not in {None, "none"}, pacer=self._pacer, patient=patient, tokens=spec.tokens,
             first_token=timeout.first_token if request.stream else timeout.head,
         )  # fmt: skip
-        return driver(
-            engine, self._registry, request, spec.options, timeout=timeout,
-            explicit_timeout=spec.explicit_timeout, deadline=deadline,
-            observers=self._observers, clock=self._clock, prefill=spec.on_interrupt == "continue", hooks=hooks,
-        )  # fmt: skip
+        return driver(engine, spec, deadline, self._services)
 
     def _replan(self, spec: CallSpec) -> RoutePlan | None:
         """The plan after a wait; `None` when no candidate is left."""
@@ -475,7 +466,7 @@ class Hub:
         request = spec.request
         planned = self._router.plan(
             spec.model, spec.needs, now=now, strategy=spec.strategy, dry=dry,
-            tokens=lambda: token_bound(request.messages, request.tools) + (request.max_tokens or 0),
+            tokens=spec.tokens,
         )  # fmt: skip
         if not self._rankers:
             return planned

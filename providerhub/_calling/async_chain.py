@@ -13,7 +13,7 @@ from types import coroutine
 from typing import TYPE_CHECKING, Any
 
 from providerhub._calling.attempt import PullResult, RunningAttempt, Signal, StoppedError
-from providerhub._calling.driver import Driver, Result, Steps
+from providerhub._calling.driver import Driver, Effect, Result, Steps
 from providerhub._calling.pieces import close_quietly, event_of, iterator, note_unclosed, overdue, stray_cancellation, texts_of
 from providerhub._calling.pump import Pump
 from providerhub._finding.jobs import Job, arun_all
@@ -36,7 +36,7 @@ Attempt = RunningAttempt[AsyncIterator[Piece], "PullTask"]
 class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
     """One call under way; its arguments are those of `Driver`."""
 
-    __slots__ = ("_loop", "_supervisor")
+    _supervisor: Task[None] | None = None
 
     async def run(self) -> None:
         """Go on until the answer is whole (no streaming) or its first content is there.
@@ -45,7 +45,6 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
             ProviderHubError: The call has failed.
         """
         self._loop = running_loop()
-        self._supervisor: Task[None] | None = None
         try:
             await finished(self._carry_out(self._engine.start(self._now())))  # type: ignore[misc]  # mypy loses the result None
         except BaseException:
@@ -89,7 +88,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                     if self.closed():  # by another task: the error of its cut connection is not a failure
                         return
                     # A reader of text would not see that the answer starts again, and nothing is repeated silently.
-                    _, head = await finished(self._mend(self._own(error, attempt, 0), allowed=self._prefill))
+                    _, head = await finished(self._mend(self._own(error, attempt, 0), allowed=self._spec.continues))
                     for first in texts_of(head):
                         yield first
                 else:
@@ -165,10 +164,10 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         if not self.done:
             self._cut_late(self._current)
 
-    def _ask(self, attempt: Attempt, slow_after: float | None) -> Steps[PullResult | None]:
+    def _ask(self, attempt: Attempt, slow_after: float | None) -> Effect:
         return self._ask_watched(attempt, slow_after).__await__()
 
-    async def _ask_watched(self, attempt: Attempt, slow_after: float | None) -> PullResult | None:
+    async def _ask_watched(self, attempt: Attempt, slow_after: float | None) -> None:
         left = max(0.0, self._deadline - self._now())
         if slow_after is None or slow_after >= left:
             timer = self._loop.call_later(left, self._cut_late, attempt)
@@ -179,11 +178,11 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         finally:
             timer.cancel()
         if self._supervisor is None:
-            return result
+            attempt.result = result
+            return
         attempt.runner.set_result(result)  # type: ignore[union-attr]  # the future that `_take_over` made
         await self._supervisor
         self._supervisor = None
-        return None
 
     def _take_over(self, attempt: Attempt) -> None:
         """Let a task carry the call on beside its first attempt, which the caller's own task pulls."""
@@ -274,7 +273,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
 
     def _doze(self, signal: Signal, seconds: float) -> Steps[None]:
         assert isinstance(signal, AsyncSignal)  # noqa: S101 -- made above
-        return signal.wait(seconds, self._clock).__await__()
+        return signal.wait(seconds, self._services.clock).__await__()
 
     def _do(self, job: Job, seconds: float) -> Steps[None]:
         return arun_all([job], seconds).__await__()
@@ -293,7 +292,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
             attempt.is_cut = True
             attempt.task.cancel()
 
-    def _settle(self, *attempts: Attempt) -> Steps[None]:
+    def _settle(self, *attempts: Attempt) -> Effect:
         return self._settled(GRACE, *attempts).__await__()
 
     async def _settled(self, seconds: float | None, *attempts: Attempt) -> None:

@@ -1,4 +1,4 @@
-"""One attempt under way, and the hub's functions for a call that waits."""
+"""One attempt under way, and the parts of a hub that its calls use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from providerhub._calling.assembly import Assembly
+from providerhub._calling.intake import CallSpec
+from providerhub._calling.observers import Observers
 from providerhub._finding.jobs import Job
+from providerhub._finding.registry import Registry
+from providerhub._rules.clock import Clock
 from providerhub._rules.pacing import Pacer
 from providerhub._values import Candidate, RoutePlan
 from providerhub._values.provider import CallContext, Piece
@@ -16,6 +20,10 @@ Pieces = TypeVar("Pieces")
 
 Runner = TypeVar("Runner")
 """The thread or task that pulls an attempt in a race."""
+
+
+PullResult = bool | Exception
+"""How a pull ended: true at the first content of a stream, false at the end, else the exception."""
 
 
 class RunningAttempt(Generic[Pieces, Runner]):
@@ -28,7 +36,15 @@ class RunningAttempt(Generic[Pieces, Runner]):
         assembly: Gathers the attempt's pieces.
     """
 
-    __slots__ = ("assembly", "call", "candidate", "head", "is_cut", "is_late", "number", "pieces", "runner", "task")
+    result: PullResult | None = None
+    """How the latest pull ended; `None` when another thread or task has carried the call on."""
+    pieces: Pieces | None = None
+    """The provider's iterator, once the provider has been asked."""
+    runner: Runner | None = None
+    """The thread or task that pulls the attempt, while it has one of its own."""
+    task: Any = None
+    """The asyncio task that pulls the attempt, while it does."""
+    is_cut = is_late = False
 
     def __init__(self, candidate: Candidate, number: int, call: CallContext, assembly: Assembly) -> None:
         self.candidate = candidate
@@ -37,17 +53,6 @@ class RunningAttempt(Generic[Pieces, Runner]):
         self.assembly = assembly
         self.head: list[Piece] = []
         """The pieces that came before the commit point."""
-        self.pieces: Pieces | None = None
-        """The provider's iterator, once the provider has been asked."""
-        self.runner: Runner | None = None
-        """The thread or task that pulls the attempt, while it has one of its own."""
-        self.task: Any = None
-        """The asyncio task that pulls the attempt, while it does."""
-        self.is_cut = self.is_late = False
-
-
-PullResult = bool | Exception
-"""How a pull ended: true at the first content of a stream, false at the end, else the exception."""
 
 
 class Signal(Protocol):
@@ -60,22 +65,26 @@ class Signal(Protocol):
         """Take the flag down."""
 
 
-class Hooks(NamedTuple):
-    """The functions of the hub for a call that waits.
+class Services(NamedTuple):
+    """The parts of a hub that its calls use.
 
     Args:
+        registry: Gives the provider objects.
+        observers: Get each attempt and the route; `None` when there are none.
+        clock: Monotonic time and sleeping, as the hub was given it.
         pacer: Gives the turns at providers with limits.
-        replan: Makes the plan again after a wait, or returns `None` when no candidate is left.
+        replan: Makes a call's plan again after a wait, or returns `None` when no candidate is left.
         renewal: The job that reads a provider's key again, or `None`.
         key_changes: The number of times that a provider's key has changed.
-        tokens: Returns an estimate of the input tokens, and the most output tokens (`None` when unknown).
     """
 
+    registry: Registry
+    observers: Observers | None
+    clock: Clock
     pacer: Pacer
-    replan: Callable[[], RoutePlan | None]
+    replan: Callable[[CallSpec], RoutePlan | None]
     renewal: Callable[[str], Job | None]
     key_changes: Callable[[str], int]
-    tokens: Callable[[], tuple[int, int | None]]
 
 
 class StoppedError(Exception):

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 from providerhub._calling.attempt import PullResult, RunningAttempt, Signal, StoppedError
-from providerhub._calling.driver import Driver, Steps, run_blocking
+from providerhub._calling.driver import Driver, Effect, Steps, run_blocking
 from providerhub._calling.pieces import close_quietly, event_of, is_cancellation, iterator, overdue, stray_cancellation, texts_of
 from providerhub._calling.race import AnyRunner, Race, Supervisor
 from providerhub._finding.jobs import AGAIN, Job, run_all
@@ -20,8 +20,6 @@ Attempt = RunningAttempt[Iterator[Piece], AnyRunner]
 
 class Chain(Driver[Iterator[Piece], AnyRunner]):
     """One call under way; its arguments are those of `Driver`."""
-
-    __slots__ = ("_threads",)
 
     def run(self) -> None:
         """Go on until the answer is whole (no streaming) or its first content is there.
@@ -63,7 +61,7 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
                     if self.closed():  # by another thread: the error of its cut connection is not a failure
                         return
                     # A reader of text would not see that the answer starts again, and nothing is repeated silently.
-                    _, head = run_blocking(self._mend(error, allowed=self._prefill))
+                    _, head = run_blocking(self._mend(error, allowed=self._spec.continues))
                     yield from texts_of(head)
         except StoppedError:  # closed by another thread while it waited
             return
@@ -95,10 +93,11 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
             self.abandon()
             raise
 
-    def _ask(self, attempt: Attempt, slow_after: float | None) -> Steps[PullResult | None]:
-        yield from ()
-        if slow_after is None:
-            return self._ask_here(attempt)
+    def _ask(self, attempt: Attempt, slow_after: float | None) -> Effect:
+        attempt.result = self._ask_here(attempt) if slow_after is None else self._ask_supervised(attempt, slow_after)
+        return ()
+
+    def _ask_supervised(self, attempt: Attempt, slow_after: float) -> PullResult | None:
         supervisor = Supervisor(attempt, slow_after, self._take_over)
         result: PullResult | BaseException
         try:
@@ -160,10 +159,11 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
     def _doze(self, signal: Signal, seconds: float) -> Steps[None]:
         yield from ()
         assert isinstance(signal, threading.Event)  # noqa: S101 -- made above
-        if isinstance(self._clock, SystemClock):
+        clock = self._services.clock
+        if isinstance(clock, SystemClock):
             signal.wait(min(seconds, LONGEST_SLEEP))
         elif seconds < math.inf:
-            self._clock.sleep(seconds)
+            clock.sleep(seconds)
         else:  # the time of a test stands still until another thread gives its turn back
             signal.wait(AGAIN)
 
@@ -180,9 +180,9 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
             attempt.call.cancel()
             close_quietly(getattr(attempt.pieces, "close", None))
 
-    def _settle(self, *attempts: Attempt) -> Steps[None]:
-        yield from ()
+    def _settle(self, *attempts: Attempt) -> Effect:
         for attempt in attempts or tuple(self._attempts):
             if attempt in self._attempts:
                 self._attempts.remove(attempt)
                 close_quietly(getattr(attempt.pieces, "close", None))
+        return ()

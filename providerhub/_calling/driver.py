@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Iterable
 from typing import Any, Generic, TypeVar
 
 import attrs
 
 from providerhub._calling.assembly import Assembly
-from providerhub._calling.attempt import Hooks, Pieces, PullResult, Runner, RunningAttempt, Signal, StoppedError
-from providerhub._calling.observers import Observers
+from providerhub._calling.attempt import Pieces, PullResult, Runner, RunningAttempt, Services, Signal, StoppedError
+from providerhub._calling.intake import CallSpec
 from providerhub._calling.pieces import overdue, text_of
 from providerhub._finding.instance import Instance
 from providerhub._finding.jobs import Job
-from providerhub._finding.registry import Registry
-from providerhub._rules.clock import Clock
 from providerhub._rules.engine import Engine
 from providerhub._rules.mapping import map_exception
 from providerhub._rules.orders import Cut, Done, Drain, Fail, Open, Order, Pull, Queue, Renew, Wait
@@ -32,11 +30,9 @@ from providerhub._values import (
     Attempt,
     Candidate,
     Completion,
-    Options,
     Request,
     Restarted,
     Route,
-    Timeout,
 )
 from providerhub._values.errors import AttemptError, AuthenticationError
 from providerhub._values.provider import CallContext, Piece
@@ -48,73 +44,43 @@ Result = TypeVar("Result")
 Steps = Generator[Any, Any, Result]
 """Steps of a call: the awaited futures, and the result at the end."""
 
+Effect = Iterable[Any]
+"""Steps without a result. An effect that blocks has none: it returns an empty tuple, in a third of the time of a generator."""
+
 
 class Driver(Generic[Pieces, Runner]):
     """One call under way. A subclass supplies the effects.
 
     Args:
         engine: Decides what comes next.
-        registry: Gives the provider objects.
-        request: The caller's request. Model, options and `stream` are filled in for each candidate.
-        options: Vendor-specific keywords by provider instance.
-        timeout: The phases of the call, in seconds.
-        explicit_timeout: The phases that the caller gave, which outrank a provider's; `None` for none.
-        deadline: The moment on `clock` at which the call is over.
-        observers: Get each attempt and the route.
-        clock: Monotonic time and sleeping, as the hub was given it.
-        prefill: Whether a broken stream is carried on from its partial text.
-        hooks: Returns the functions of the hub for a call that waits.
+        spec: The call. Model, options and `stream` of its request are filled in for each candidate.
+        deadline: The moment on the hub's clock at which the call is over.
+        services: The parts of the hub that the call uses.
     """
 
-    __slots__ = (
-        "_attempts", "_clock", "_committed", "_deadline", "_engine", "_explicit_timeout", "_hooks", "_now", "_observers",
-        "_options", "_prefill", "_racing", "_registry", "_reported", "_request", "_signal", "_stopped", "_timeout",
-        "_watched", "attempt", "done",
-    )  # fmt: skip
+    attempt: RunningAttempt[Pieces, Runner] | None = None
+    """The latest attempt; from the commit point on, the attempt whose pieces the caller gets."""
+    done = True  # until `__init__` is over, which Ctrl-C may interrupt
+    _signal: Signal | None = None
+    _racing = _committed = _stopped = False
+    _reported = 0
 
-    def __init__(
-        self,
-        engine: Engine,
-        registry: Registry,
-        request: Request,
-        options: Mapping[str, Options],
-        *,
-        timeout: Timeout,
-        explicit_timeout: Timeout | None = None,
-        deadline: float,
-        observers: Observers,
-        clock: Clock,
-        prefill: bool = False,
-        hooks: Callable[[], Hooks],
-    ) -> None:
+    def __init__(self, engine: Engine, spec: CallSpec, deadline: float, services: Services) -> None:
         self._engine = engine
-        self._registry = registry
-        self._request = request
-        self._options = options
-        self._timeout = timeout
-        self._explicit_timeout = explicit_timeout
+        self._spec = spec
+        self._request = spec.request
         self._deadline = deadline
-        self._observers = observers
-        self._watched = bool(observers)
-        self._clock = clock
-        self._now = clock.monotonic
-        self._prefill = prefill
-        self._hooks = hooks
-        self._signal: Signal | None = None
+        self._services = services
+        self._observers = services.observers
+        self._now = services.clock.monotonic
         self._attempts: list[RunningAttempt[Pieces, Runner]] = []
-        self._racing = False
-        self._committed = False
-        self._reported = 0
-        self._stopped = False
-        self.attempt: RunningAttempt[Pieces, Runner] | None = None
-        """The latest attempt; from the commit point on, the attempt whose pieces the caller gets."""
         self.done = False
 
-    def _ask(self, attempt: RunningAttempt[Pieces, Runner], slow_after: float | None) -> Steps[PullResult | None]:
-        """Ask the provider, and pull to the first content of a stream, else to the end of the answer.
+    def _ask(self, attempt: RunningAttempt[Pieces, Runner], slow_after: float | None) -> Effect:
+        """Ask the provider, and pull to the first content of a stream, else to the end of the answer; set `attempt.result`.
 
         After `slow_after` seconds `_supervise` begins in a thread or task of its own, and the result of this pull is one of the
-        race's. Returns `None` when the supervisor has brought the call to its commit point or its end.
+        race's. The result is `None` when the supervisor has brought the call to its commit point or its end.
         """
         raise NotImplementedError
 
@@ -138,11 +104,11 @@ class Driver(Generic[Pieces, Runner]):
         """Cancel an attempt. Does not wait for its end."""
         raise NotImplementedError
 
-    def _settle(self, *attempts: RunningAttempt[Pieces, Runner]) -> Steps[None]:
+    def _settle(self, *attempts: RunningAttempt[Pieces, Runner]) -> Effect:
         """Close attempts, by default all, and forget those that have ended."""
         raise NotImplementedError
 
-    def _carry_out(self, order: Order) -> Steps[None]:
+    def _carry_out(self, order: Order) -> Steps[None]:  # noqa: C901 -- a call must not pay for functions that would divide it
         """Carry the engine's orders out, up to the commit point or the end of the call.
 
         Raises:
@@ -155,7 +121,8 @@ class Driver(Generic[Pieces, Runner]):
                     order = yield from self._pull_raced(order)  # type: ignore[arg-type]
                 else:
                     attempt = self._current
-                    result = yield from self._ask(attempt, order.slow_after)  # type: ignore[union-attr]
+                    yield from self._ask(attempt, order.slow_after)  # type: ignore[union-attr]
+                    result = attempt.result
                     if result is None:
                         return
                     if isinstance(result, Exception):
@@ -166,18 +133,14 @@ class Driver(Generic[Pieces, Runner]):
             elif isinstance(order, Wait | Queue | Cut | Renew):
                 order = yield from self._pause(order)
             else:
-                yield from self._arrive(order)
+                if kind is not Drain:
+                    yield from self._finish(won=kind is Done)
+                if isinstance(order, Fail):
+                    raise order.error
+                self._committed = True
                 return
-            if self._watched:
+            if self._observers:
                 self._report()
-
-    def _arrive(self, order: Order) -> Steps[None]:
-        """The commit point, or the end of the call."""
-        if not isinstance(order, Drain):
-            yield from self._finish(self.attempt if isinstance(order, Done) else None)
-        if isinstance(order, Fail):
-            raise order.error
-        self._committed = True
 
     def _supervise(self) -> Steps[None]:
         """Carry the call on beside its first attempt, which is slow."""
@@ -206,26 +169,24 @@ class Driver(Generic[Pieces, Runner]):
             yield from self._doze(signal, order.seconds)
         if self._stopped or self.done:
             raise StoppedError
-        return self._engine.waited(self._now(), self._hooks().replan())
+        return self._engine.waited(self._now(), self._services.replan(self._spec))
 
     def _renew(self, provider: str) -> Steps[bool]:
         """Read a refused key again; true when it has changed."""
-        hooks = self._hooks()
-        job, before = hooks.renewal(provider), hooks.key_changes(provider)
+        services = self._services
+        job, before = services.renewal(provider), services.key_changes(provider)
         if job is not None:
             yield from self._do(job, max(0.0, self._deadline - self._now()))
-        return hooks.key_changes(provider) != before
+        return services.key_changes(provider) != before
 
     def _take_turn(self, candidates: tuple[Candidate, ...], signal: Signal) -> Steps[tuple[Candidate | None, Turn | None]]:
         """Wait for the first turn at any of some candidates. Other calls wait there too: first in, first out."""
-        hooks, now = self._hooks(), self._now
-        pacer, tokens = hooks.pacer, hooks.tokens
+        pacer, now = self._services.pacer, self._now
         turns: dict[Candidate, Turn] = {}
         chosen: Candidate | None = None
         try:
             for candidate in candidates:
-                estimate = tokens() if pacer.counts_tokens(candidate) else ()
-                turns[candidate] = turn = pacer.join(candidate, now(), *estimate)
+                turns[candidate] = turn = pacer.join(candidate, now(), self._spec.tokens)
                 turn.wake = signal.set
             while True:
                 chosen = next((candidate for candidate, turn in turns.items() if turn.ready), None)
@@ -275,22 +236,23 @@ class Driver(Generic[Pieces, Runner]):
         allowed = allowed and not self.done  # after a close there is no further attempt
         yield from self._carry_out(self._engine.interrupted(cause, self._now(), self.completion, may_restart=allowed))
         attempt = self._current
-        return Restarted(attempt.candidate.provider, attempt.candidate.model, self._prefill, cause), attempt.head
+        return Restarted(attempt.candidate.provider, attempt.candidate.model, self._spec.continues, cause), attempt.head
 
     def _end(self) -> Steps[None]:
         """The committed stream has come to its end."""
         if not self.done:  # its reader may have closed it; the loop then ends too
             self._next(self._current, result=False)
-            yield from self._finish(self.attempt)
+            yield from self._finish(won=True)
 
-    def _finish(self, winner: RunningAttempt[Pieces, Runner] | None) -> Steps[None]:
+    def _finish(self, *, won: bool) -> Steps[None]:
         self.done = True
+        winner = self.attempt if won else None
         if winner is None or len(self._attempts) > 1:
             self._cut_others(winner)
         yield from self._settle()
         if winner is not None and winner.number > 1:
             self._tell_fallback(winner)
-        if self._watched:
+        if self._observers:
             self._report(last=True)
 
     def _tell_fallback(self, winner: RunningAttempt[Pieces, Runner]) -> None:
@@ -344,7 +306,7 @@ class Driver(Generic[Pieces, Runner]):
 
     def __del__(self) -> None:
         # A stream that was made and never read has no generator whose end would release the connection.
-        if not getattr(self, "done", True):  # missing where __init__ was interrupted
+        if not self.done:
             self.abandon()
 
     @property
@@ -361,27 +323,28 @@ class Driver(Generic[Pieces, Runner]):
             raise StoppedError
         last = self.attempt
         # A stream that is carried on from its partial text goes on in the same assembly.
-        assembly = last.assembly if self._prefill and self._committed and last is not None else Assembly()
+        assembly = last.assembly if self._spec.continues and self._committed and last is not None else Assembly()
         candidate = order.candidate
         own = candidate.timeout
-        timeout = self._timeout if own is None else timeout_of(self._timeout, own, self._explicit_timeout)
+        spec = self._spec
+        timeout = spec.timeout if own is None else timeout_of(spec.timeout, own, spec.explicit_timeout)
         call = CallContext(
             timeout, self._deadline, clock=self._now, headers=dict(candidate.headers) if candidate.headers else None,
             reasoning=candidate.reasoning or self._request.reasoning not in {None, "none"},
         )  # fmt: skip
         attempt = self.attempt = RunningAttempt(candidate, order.number, call, assembly)
         self._attempts.append(attempt)
-        if self._watched:
+        if self._observers:
             self._observers.attempt_started(self._engine.opening(order.number))
         return self._engine.opened(self._now())
 
     def _instance(self, candidate: Candidate) -> Instance:
-        return self._registry.ready(candidate.provider)
+        return self._services.registry.ready(candidate.provider)
 
     def _request_for(self, attempt: RunningAttempt[Pieces, Runner]) -> Request:
         """The request as one candidate gets it: its own model name and options, and the partial text of a broken stream."""
         request, candidate = self._request, attempt.candidate
-        options = self._options.get(candidate.provider) if self._options else None
+        options = self._spec.options.get(candidate.provider)
         stream = request.stream and candidate.stream
         if not self._committed and not options and candidate.model == request.model and stream == request.stream:
             return request
@@ -425,13 +388,14 @@ class Driver(Generic[Pieces, Runner]):
         return mapped
 
     def _report(self, *, last: bool = False) -> None:
-        if not self._watched:
+        observers = self._observers
+        if observers is None:
             return
         for attempt in self._engine.attempts[self._reported :]:
-            self._observers.attempt_finished(attempt)
+            observers.attempt_finished(attempt)
         self._reported = len(self._engine.attempts)
         if last:
-            self._observers.call_finished(self._engine.route)
+            observers.call_finished(self._engine.route)
 
 
 def _ending(attempt: Attempt) -> str:

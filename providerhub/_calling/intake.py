@@ -9,7 +9,7 @@ import attrs
 
 from providerhub._calling.keywords import KEYWORDS, Knobs
 from providerhub._calling.messages import checked
-from providerhub._finding.needs import Needs, has_images
+from providerhub._finding.needs import Needs, has_images, token_bound
 from providerhub._finding.registry import Registry
 from providerhub._settings.settings import Settings
 from providerhub._values import Message, Model, Options, Request, RetryPolicy, Timeout
@@ -60,6 +60,15 @@ class CallSpec(NamedTuple):
     on_interrupt: str
     hedge: bool
     options: Mapping[str, Options]
+
+    @property
+    def continues(self) -> bool:
+        """Whether a broken stream is carried on from its partial text."""
+        return self.on_interrupt == "continue"
+
+    def tokens(self) -> tuple[int, int | None]:
+        """An estimate of the input tokens, and the most output tokens; `None` when unknown."""
+        return token_bound(self.request.messages, self.request.tools), self.request.max_tokens
 
 
 def call_spec(

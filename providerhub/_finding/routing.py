@@ -70,7 +70,7 @@ class Router:
         needs: Needs,
         *,
         now: float,
-        tokens: Callable[[], int],
+        tokens: Callable[[], tuple[int, int | None]],
         strategy: str | None = None,
         dry: bool = False,
     ) -> Planned:
@@ -80,7 +80,8 @@ class Router:
             model: A name, a `Model`, or a sequence of these, in order of preference.
             needs: The capabilities that the request needs.
             now: Seconds on the clock of the health records.
-            tokens: Returns an upper bound on the request's tokens; called only when a candidate has a known window.
+            tokens: Returns an estimate of the input tokens, and the most output tokens (`None` when unknown); called only when
+                a candidate has a known window.
             strategy: One of `STRATEGIES`; `None` takes the settings' one.
             dry: Change no state of the strategy.
 
@@ -218,14 +219,15 @@ def _unsuitable(instance: Instance, match: Match, needs: Needs) -> Skip | None:
     return Skip(instance.name, match.sent, reason, "declared so by the plugin") if reason else None
 
 
-def _within_windows(ranked: Ranking, tokens: Callable[[], int]) -> tuple[Ranking, list[Skip]]:
+def _within_windows(ranked: Ranking, tokens: Callable[[], tuple[int, int | None]]) -> tuple[Ranking, list[Skip]]:
     """The candidates whose windows may hold the request, and the others.
 
     When the request is too long for one of them, a window known to be large enough comes before an unknown one.
     """
     if all(choice.candidate.context_window is None for choice in ranked):
         return ranked, []
-    bound = tokens()
+    prompt, output = tokens()
+    bound = prompt + (output or 0)
     fitting: list[RankedCandidate] = []
     too_long: list[Skip] = []
     for choice in ranked:

@@ -17,12 +17,13 @@ Each report then names its attempt, and the first attempt to have content wins.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container
+from collections.abc import Container, Sequence
 
 from providerhub._rules.endings import blame, broken_off, exhausted, last_error, late, located, no_turn
 from providerhub._rules.health import Health, error_retry_after
+from providerhub._rules.lanes import Full
 from providerhub._rules.orders import DONE, DRAIN, PULL, Cut, Fail, Open, OpenAttempt, Order, Pull, Queue, Renew, Wait
-from providerhub._rules.pacing import Pacer, Turn
+from providerhub._rules.pacing import FREE, Pacer, Tokens, Turn, no_tokens
 from providerhub._rules.policy import Rng, disposition, share, shortage_wait
 from providerhub._rules.retrying import Failure, Retries
 from providerhub._rules.turns import Turns
@@ -57,14 +58,17 @@ class Engine:
         first_token: Seconds that a silent attempt has at most, for the count of stalls; `None` for no such limit.
         pacer: Gives the turns at providers with limits; a new one by default.
         patient: Whether the call waits for a turn rather than go to another model or to a lower priority, as a batch does.
-        tokens: Returns an estimate of the input tokens, and the most output tokens (`None` when unknown).
+        tokens: Estimates the tokens of the call; used only where a provider has a `tpm`.
     """
 
-    __slots__ = (
-        "_deadline", "_first_token", "_force", "_fresh", "_health", "_hedge", "_interruption", "_larger_than", "_last", "_later",
-        "_next", "_on_interrupt", "_open", "_pacer", "_policy", "_queued_at", "_renewed", "_retries", "_rng", "_shortages",
-        "_skipped", "_slow_model", "_start", "_stream", "_turns", "_waited", "attempts", "duration",
-    )  # fmt: skip
+    # Every call makes an engine, and few calls need these fields: the defaults are on the class.
+    _shortages = 0
+    _next: Candidate | None = None
+    _later: Sequence[Candidate] = ()
+    _interruption: StreamInterruptedError | None = None
+    _larger_than: int | None = None
+    _renewed: frozenset[str] = frozenset()
+    _queued_at = _waited = duration = 0.0
 
     def __init__(
         self,
@@ -83,7 +87,7 @@ class Engine:
         first_token: float | None = None,
         pacer: Pacer | None = None,
         patient: bool = False,
-        tokens: Callable[[], tuple[int, int | None]] = lambda: (0, None),
+        tokens: Tokens = no_tokens,
     ) -> None:
         self._policy = policy
         self._health = health
@@ -97,22 +101,15 @@ class Engine:
         self._slow_model = slow_model
         self._first_token = first_token
         self._pacer = pacer or Pacer(rng)
-        self._turns = Turns(self._pacer, deadline=deadline, patient=patient, tokens=tokens)
-        self._shortages = 0
+        self._tokens = tokens
+        self._turns = Turns(self._pacer, deadline, patient=patient)
         self._skipped: tuple[Skip, ...] = plan.skipped
         self._fresh: list[Candidate] = list(plan.candidates[::-1])
-        self._later: list[Candidate] = []
         self._open: list[OpenAttempt] = []
         self._last: Candidate = plan.candidates[0]
-        self._next: Candidate | None = None
-        self._interruption: StreamInterruptedError | None = None
-        self._larger_than: int | None = None
-        self._renewed: set[str] = set()
-        self._queued_at = self._waited = 0.0
         self.attempts: list[Attempt] = []
         limit = max(policy.attempts, len(self._fresh))
         self._retries = Retries(policy, health, self.attempts, deadline=deadline, rng=rng, limit=limit)
-        self.duration = 0.0
 
     @property
     def route(self) -> Route:
@@ -237,7 +234,7 @@ class Engine:
             waiting = all(attempt.slow_at == math.inf for attempt in self._open)
             return (self._join(now, elsewhere=False) if waiting else None) or self._pull(now)
         if isinstance(error, AuthenticationError) and error.about_key and loser.candidate.provider not in self._renewed:
-            self._renewed.add(loser.candidate.provider)
+            self._renewed |= {loser.candidate.provider}
             self._next = loser.candidate
             return Renew(loser.candidate)
         return self._try_next(now, error)
@@ -378,7 +375,7 @@ class Engine:
     def _keep_equals(self, full: Candidate) -> None:
         """Wait for a turn at a candidate, unless one of the same model and priority is free."""
         equal = [c for c in self._fresh if (c.group, c.priority) == (full.group, full.priority)]
-        self._later = [c for c in self._fresh if c not in equal] + self._later
+        self._later = [*(c for c in self._fresh if c not in equal), *self._later]
         self._fresh = equal
 
     def turn(self, now: float, candidate: Candidate | None = None, turn: Turn | None = None) -> Order:
@@ -386,7 +383,7 @@ class Engine:
         if candidate is None or turn is None or now >= self._deadline:
             return self._late_for_turns(now)
         self._fresh = [c for c in (*self._later, *self._fresh) if c != candidate]
-        self._later, self._waited = [], now - self._queued_at
+        self._later, self._waited = (), now - self._queued_at
         return self._begin(candidate, now, force=True, turn=turn) or self._exhausted(now)
 
     def _late_for_turns(self, now: float) -> Fail:
@@ -427,9 +424,12 @@ class Engine:
         return Queue(candidates)
 
     def _begin(self, candidate: Candidate, now: float, *, force: bool = False, turn: Turn | None = None) -> Order | None:
-        turn = turn or self._turns.take(candidate, now)
         if turn is None:
-            return None
+            taken = self._pacer.take(candidate, now, self._tokens)
+            if isinstance(taken, Full):
+                self._turns.full[candidate] = taken
+                return None
+            turn = taken
         permit = self._health.acquire(candidate, now, force=force)
         if permit is None:
             self._pacer.release(turn)
@@ -492,8 +492,9 @@ class Engine:
         self, attempt: OpenAttempt, now: float, outcome: str, error: BaseException | None = None, usage: Usage | None = None
     ) -> None:
         self.duration = now - self._start
-        used = None if usage is None else (usage.input_tokens or 0) + (usage.output_tokens or 0)
-        self._pacer.settle(attempt.turn, now, used, None if usage is None else usage.output_tokens)
+        if attempt.turn is not FREE:
+            used = None if usage is None else (usage.input_tokens or 0) + (usage.output_tokens or 0)
+            self._pacer.settle(attempt.turn, now, used, None if usage is None else usage.output_tokens)
         try:
             self._open.remove(attempt)
         except ValueError:  # another thread closed the stream at this moment

@@ -189,6 +189,8 @@ class Health:
         self._records: OrderedDict[Key, _Record] = OrderedDict()
         self._budgets: dict[str, RetryBudget] = {}
         self._degraded: set[Key] = set()
+        self._permits: dict[Key, Permit] = {}
+        """The permits of models while all is healthy. Emptied whenever a generation or the number of pardons changes."""
         self._forgiven: dict[str, int] = {}
 
     @property
@@ -219,6 +221,8 @@ class Health:
         Returns:
             The permit; `None` when the candidate must not be tried now.
         """
+        if not self._degraded and (known := self._permits.get((candidate.provider, candidate.entry))) is not None:
+            return known
         model, instance = _keys(candidate)
         with self._lock:
             generations = (model, self._generation(model)), (instance, self._generation(instance))
@@ -232,7 +236,9 @@ class Health:
                 probes = tuple(key for key, record in records.items() if record.pause_for and not record.probing)
                 for key in probes:
                     records[key].probing = True
-                permit = permit._replace(probes=probes)
+                return permit._replace(probes=probes)
+            if len(self._permits) < self._size:
+                self._permits[model] = permit
             return permit
 
     def began(self, permit: Permit, now: float) -> None:
@@ -400,6 +406,7 @@ class Health:
         """
         with self._lock:
             self._forgiven[provider] = self._forgiven.get(provider, 0) + 1
+            self._permits.clear()
             for key, record in self._records.items():
                 if key[0] == provider:
                     record.paused_until = record.pause_for = 0.0
@@ -413,6 +420,7 @@ class Health:
         return self._forgiven.get(provider, 0)
 
     def _update_degraded(self, key: Key, record: _Record, now: float) -> None:
+        self._permits.clear()
         if record.breaker.open_until is not None or record.paused_until > now or record.pause_for:
             self._degraded.add(key)
         else:
@@ -444,6 +452,7 @@ class Health:
             record = self._records[key] = _Record(Breaker(self._rules))
             if len(self._records) > self._size:
                 self._degraded.discard(self._records.popitem(last=False)[0])
+                self._permits.clear()
         else:
             self._records.move_to_end(key)
         return record

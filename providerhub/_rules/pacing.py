@@ -106,6 +106,14 @@ class Turn:
 FREE = Turn(None, None)
 """The turn of every call at a provider without limits."""
 
+Tokens = Callable[[], tuple[int, int | None]]
+"""Returns an estimate of a call's input tokens, and the most output tokens (`None` when unknown)."""
+
+
+def no_tokens() -> tuple[int, int | None]:
+    """The `Tokens` of a call about which nothing is known."""
+    return 0, None
+
 
 class Pacer:
     """The turns of all providers of one hub. Thread-safe.
@@ -151,23 +159,15 @@ class Pacer:
             return None
         return desk.models.get(candidate.entry, desk.whole).limits.when_full or desk.whole.limits.when_full
 
-    def counts_tokens(self, candidate: Candidate) -> bool:
-        """Whether a `tpm` is set, so that `take` and `join` need an estimate."""
-        desk = self._desks.get(candidate.provider)
-        if desk is None or not desk.is_limited:
-            return False
-        return desk.whole.counts_tokens or desk.models.get(candidate.entry, desk.whole).counts_tokens
-
     # --- taking a turn --------------------------------------------------------------------------------------------
 
-    def take(self, candidate: Candidate, now: float, prompt: int = 0, output: int | None = None) -> Turn | Full:
+    def take(self, candidate: Candidate, now: float, tokens: Tokens = no_tokens) -> Turn | Full:
         """Take a turn if there is one.
 
         Args:
             candidate: The candidate to ask.
             now: The time in seconds.
-            prompt: An estimate of the input tokens. Default 0. Used only where `counts_tokens`.
-            output: The most output tokens, `max_tokens` of the request. `None`, the default, for the mean of the answers so far.
+            tokens: Called only where a `tpm` is set. Without the most output tokens, the mean of the answers so far counts.
 
         Returns:
             The turn; or `Full` when the call would have to wait.
@@ -182,15 +182,15 @@ class Pacer:
                 else:
                     starts.note(now)
                 return FREE
-        return self._enter(candidate, now, prompt, output, stay=False)
+        return self._enter(candidate, now, tokens, stay=False)
 
-    def join(self, candidate: Candidate, now: float, prompt: int = 0, output: int | None = None) -> Turn:
+    def join(self, candidate: Candidate, now: float, tokens: Tokens = no_tokens) -> Turn:
         """Take a turn, or a place in the queue. The arguments are those of `take`.
 
         Returns:
             The turn. While it is not `ready`, call `look` when its `due` is reached or its `wake` was called; or `release` it.
         """
-        turn = self._enter(candidate, now, prompt, output, stay=True)
+        turn = self._enter(candidate, now, tokens, stay=True)
         assert isinstance(turn, Turn)  # noqa: S101 -- for the type checker
         return turn
 
@@ -303,7 +303,10 @@ class Pacer:
             desk = self._desks[provider] = Desk()
         return desk
 
-    def _enter(self, candidate: Candidate, now: float, prompt: int, output: int | None, *, stay: bool) -> Turn | Full:
+    def _enter(self, candidate: Candidate, now: float, tokens: Tokens, *, stay: bool) -> Turn | Full:
+        known = self._desks.get(candidate.provider)
+        counts = known and (known.whole.counts_tokens or known.models.get(candidate.entry, known.whole).counts_tokens)
+        prompt, output = tokens() if counts else (0, None)
         with self._lock:
             self._collect(now)
             desk = self._desk(candidate.provider)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from providerhub._rules.lanes import Full
-from providerhub._rules.pacing import Pacer, Turn
+from providerhub._rules.pacing import Pacer
 from providerhub._rules.policy import LEAVE_BEFORE_DEADLINE
 from providerhub._values import Candidate
 
@@ -18,29 +17,18 @@ class Turns:
         pacer: Gives the turns.
         deadline: The moment at which the call is over.
         patient: Whether the call waits for a turn where the settings say nothing.
-        tokens: Returns an estimate of the input tokens, and the most output tokens (`None` when unknown).
     """
 
-    __slots__ = ("_deadline", "_pacer", "_patient", "_tokens", "awaited", "full")
+    __slots__ = ("_deadline", "_pacer", "_patient", "awaited", "full")
 
-    def __init__(self, pacer: Pacer, *, deadline: float, patient: bool, tokens: Callable[[], tuple[int, int | None]]) -> None:
+    def __init__(self, pacer: Pacer, deadline: float, *, patient: bool) -> None:
         self._pacer = pacer
         self._deadline = deadline
         self._patient = patient
-        self._tokens = tokens
         self.full: dict[Candidate, Full] = {}
         """The candidates whose limits were reached, and the time of the next turn there."""
         self.awaited: dict[Candidate, Full] = {}
         """The candidates at which the call waited last."""
-
-    def take(self, candidate: Candidate, now: float) -> Turn | None:
-        """Take a turn; `None` when the candidate's limit is reached."""
-        tokens = self._tokens() if self._pacer.counts_tokens(candidate) else ()
-        taken = self._pacer.take(candidate, now, *tokens)
-        if isinstance(taken, Full):
-            self.full[candidate] = taken
-            return None
-        return taken
 
     def is_awaited(self, candidate: Candidate) -> bool:
         """Whether the call waits for a turn at this candidate rather than go to another model or to a lower priority."""

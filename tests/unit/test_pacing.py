@@ -63,7 +63,7 @@ def test_without_limits_every_call_gets_the_same_turn():
     assert pacer.look(FREE, 6.0)
     assert pacer.snapshot(6.0) == {}
     assert pacer.when_full(ONE) is None
-    assert not pacer.counts_tokens(ONE)
+    assert pacer.take(ONE, 6.0, pytest.fail) is FREE  # no estimate is made, which takes time for a long conversation
 
 
 def test_limits_of_another_provider_do_not_matter():
@@ -123,10 +123,10 @@ def test_waiting_calls_are_woken_in_their_order_and_only_as_many_as_there_is_roo
 
 def test_a_newcomer_does_not_overtake_one_that_waits():
     pacer = _pacer(model=Limits(tpm=100))
-    held = pacer.take(ONE, 0.0, 60, 0)
-    large = pacer.join(ONE, 0.0, 60, 0)
+    held = pacer.take(ONE, 0.0, lambda: (60, 0))
+    large = pacer.join(ONE, 0.0, lambda: (60, 0))
     assert not large.ready
-    full = pacer.take(ONE, 0.0, 10, 0)
+    full = pacer.take(ONE, 0.0, lambda: (10, 0))
     assert full.reason == "others wait"
     assert full.until >= large.due == 61.0
     pacer.settle(held, 1.0, used=0)
@@ -248,11 +248,11 @@ def test_the_word_of_the_model_goes_before_that_of_its_instance():
 
 def test_the_same_limits_again_keep_what_was_counted():
     pacer = _pacer(tpm=100)
-    assert pacer.take(ONE, 0.0, 100, 0).ready
+    assert pacer.take(ONE, 0.0, lambda: (100, 0)).ready
     pacer.set_limits(("acme", ""), Limits(tpm=100))
-    assert pacer.take(ONE, 0.0, 100, 0).reason == "tpm"
+    assert pacer.take(ONE, 0.0, lambda: (100, 0)).reason == "tpm"
     pacer.set_limits(("acme", ""), Limits(tpm=200))
-    assert pacer.take(ONE, 0.0, 100, 0).ready
+    assert pacer.take(ONE, 0.0, lambda: (100, 0)).ready
 
 
 # --- rpm ----------------------------------------------------------------------------------------------------------------
@@ -345,59 +345,58 @@ def test_a_turn_that_was_not_used_costs_no_time():
 
 def test_tokens_are_reserved_and_the_usage_settles_them():
     pacer = _pacer(tpm=1000)
-    assert pacer.counts_tokens(ONE)
-    first = pacer.take(ONE, 0.0, 100, 700)
-    full = pacer.take(ONE, 0.5, 100, 200)
+    first = pacer.take(ONE, 0.0, lambda: (100, 700))
+    full = pacer.take(ONE, 0.5, lambda: (100, 200))
     assert full == Full("tpm", 61.0)
     pacer.settle(first, 1.0, used=150, output=50)
-    second = pacer.take(ONE, 1.0, 100, 700)
+    second = pacer.take(ONE, 1.0, lambda: (100, 700))
     assert second.ready
-    assert pacer.take(ONE, 1.0, 100, 0).reason == "tpm"
+    assert pacer.take(ONE, 1.0, lambda: (100, 0)).reason == "tpm"
     pacer.settle(second, 2.0)  # the usage is not known: the reservation stays
-    assert pacer.take(ONE, 2.0, 100, 0).reason == "tpm"
-    assert pacer.take(ONE, 61.0, 100, 100).ready
+    assert pacer.take(ONE, 2.0, lambda: (100, 0)).reason == "tpm"
+    assert pacer.take(ONE, 61.0, lambda: (100, 100)).ready
 
 
 def test_a_call_that_needs_more_than_the_whole_gets_the_whole():
     pacer = _pacer(tpm=1000)
-    turn = pacer.take(ONE, 0.0, 5000, 5000)
+    turn = pacer.take(ONE, 0.0, lambda: (5000, 5000))
     assert turn.ready
-    assert pacer.take(ONE, 0.0, 1, 0).until == 61.0
+    assert pacer.take(ONE, 0.0, lambda: (1, 0)).until == 61.0
     pacer.settle(turn, 1.0, used=900)
-    assert pacer.take(ONE, 1.0, 100, 0).ready
+    assert pacer.take(ONE, 1.0, lambda: (100, 0)).ready
 
 
 def test_the_mean_output_is_reserved_without_a_limit_of_it():
     pacer = _pacer(tpm=1100)
     turn = pacer.take(ONE, 0.0)  # 1,024
-    assert pacer.take(ONE, 0.0, 77, 0).reason == "tpm"
+    assert pacer.take(ONE, 0.0, lambda: (77, 0)).reason == "tpm"
     pacer.settle(turn, 0.0, used=100, output=100)
     turns = [pacer.take(ONE, 1.0) for _ in range(10)]
     assert all(turn.ready for turn in turns)
-    assert pacer.take(ONE, 1.0, 0, 1).reason == "tpm"
+    assert pacer.take(ONE, 1.0, lambda: (0, 1)).reason == "tpm"
     for turn in turns:
         pacer.settle(turn, 2.0, used=0, output=200)
     assert pacer.snapshot(2.0)["acme", ""].in_use == 0
-    assert pacer.take(ONE, 2.0, 0, 1000).ready
+    assert pacer.take(ONE, 2.0, lambda: (0, 1000)).ready
 
 
 def test_a_call_that_was_refused_or_not_sent_uses_no_tokens():
     pacer = _pacer(tpm=1000)
-    pacer.release(pacer.take(ONE, 0.0, 1000, 0))
-    turn = pacer.take(ONE, 0.0, 1000, 0)
+    pacer.release(pacer.take(ONE, 0.0, lambda: (1000, 0)))
+    turn = pacer.take(ONE, 0.0, lambda: (1000, 0))
     pacer.refused(turn, ONE, 0.0, 0.1)
-    assert pacer.take(ONE, 1.0, 1000, 0).ready
+    assert pacer.take(ONE, 1.0, lambda: (1000, 0)).ready
 
 
 def test_a_usage_that_comes_after_its_minute_is_ignored():
     pacer = _pacer(tpm=1000)
-    old = pacer.take(ONE, 0.0, 1000, 0)
-    new = pacer.take(ONE, 61.0, 1000, 0)
+    old = pacer.take(ONE, 0.0, lambda: (1000, 0))
+    new = pacer.take(ONE, 61.0, lambda: (1000, 0))
     pacer.settle(old, 100.0, used=0)
-    assert pacer.take(ONE, 100.0, 1, 0).reason == "tpm"
+    assert pacer.take(ONE, 100.0, lambda: (1, 0)).reason == "tpm"
     pacer.settle(new, 100.0)
-    pacer.settle(pacer.take(ONE, 122.0, 500, 0), 300.0, used=0)
-    assert pacer.take(ONE, 300.0, 1000, 0).ready
+    pacer.settle(pacer.take(ONE, 122.0, lambda: (500, 0)), 300.0, used=0)
+    assert pacer.take(ONE, 300.0, lambda: (1000, 0)).ready
 
 
 # --- refusals -----------------------------------------------------------------------------------------------------------
@@ -760,8 +759,8 @@ class Turns(RuleBasedStateMachine):
     def come(self, candidate, tokens, stay):
         earlier = len(self.waiting[candidate])
         if stay:
-            turn = self.pacer.join(candidate, self.now, tokens, 0)
-        elif isinstance(turn := self.pacer.take(candidate, self.now, tokens, 0), Full):
+            turn = self.pacer.join(candidate, self.now, lambda: (tokens, 0))
+        elif isinstance(turn := self.pacer.take(candidate, self.now, lambda: (tokens, 0)), Full):
             self._started()
             return
         if turn is FREE:
