@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+from providerhub._values.checks import WHOLE
 from providerhub._values.errors import (
     AuthenticationError,
     BadRequestError,
@@ -119,7 +120,11 @@ def error_from_status(
     Returns:
         The error, for the caller to raise. `retryable` and `retry_after` follow the body, `x-should-retry`,
         `retry-after-ms`, `Retry-After` (RFC 9110, section 10.2.3) and Google's `RetryInfo` in the body.
+
+    Raises:
+        TypeError: `status` is not a whole number.
     """
+    WHOLE.check(status, "status", TypeError)
     lowered = {name.lower(): value for name, value in (headers or {}).items()}
     text = body if isinstance(body, str) else _decode(body)
     parsed = _parsed(body if isinstance(body, Mapping) else text)

@@ -7,7 +7,7 @@ import copy
 import functools
 import re
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, Union
 
 import attrs
@@ -16,7 +16,8 @@ from providerhub._hub import Hub
 from providerhub._settings.settings import Settings
 from providerhub._values import Finish, ProviderConfig, Request
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
-from providerhub._values.errors import ProviderConnectionError, ProviderTimeoutError
+from providerhub._values.checks import Check
+from providerhub._values.errors import PluginError, ProviderConnectionError, ProviderTimeoutError
 from providerhub._values.provider import CallContext
 from providerhub.testing._clock import FakeClock
 from providerhub.testing._steps import Gate, Hold, Mark, Pause
@@ -24,7 +25,8 @@ from providerhub.testing._steps import Gate, Hold, Mark, Pause
 Answer: TypeAlias = Union[str, BaseException, Iterable[Any], Callable[[Request], "Answer"]]  # noqa: UP007 -- recursive
 """The answer to one call.
 
-* A text: the whole answer, followed by `Finish("stop")`. A stream yields it word by word.
+* A text: the whole answer, followed by `Finish("stop")`. A stream yields it word by word. The empty text is an empty answer,
+  without an end mark, which a hub refuses with `EmptyAnswerError`.
 * An exception: raised before the first piece, each time as a new copy.
 * A sequence, played in order: `Gate`, `Mark`, `Pause` and `Hold` work as in the fault server, an exception is raised at its
   place, and any other object is yielded as it is, even one that providers must not yield.
@@ -32,7 +34,20 @@ Answer: TypeAlias = Union[str, BaseException, Iterable[Any], Callable[[Request],
 """
 
 WAIT = 10.0
-"""Seconds for which a test waits for a script by default."""
+"""Seconds for which a test waits for a script by default, and a call on a fake clock for the opening of a gate."""
+
+_MODELS = Check(
+    "a list of names or ModelInfo(...)",
+    lambda models: isinstance(models, list | tuple) and all(isinstance(model, str | ModelInfo) for model in models),
+)
+_ANSWER = Check(
+    "a text, an exception, a sequence of pieces and steps, or a function of the request",
+    lambda answer: (
+        isinstance(answer, str | BaseException)
+        or (isinstance(answer, Iterable) and not isinstance(answer, bytes | Mapping))
+        or (callable(answer) and not isinstance(answer, type))
+    ),
+)
 
 
 @attrs.define(eq=False)
@@ -70,7 +85,7 @@ class FakeProvider:
     """Plays one answer for each call, in order; the last answer is played for all further calls. Thread-safe.
 
     The provider obeys its `CallContext` as a real one should: a wait in a script raises an error when the call is cancelled or a
-    timeout ends.
+    timeout ends. On a fake clock, a gate that stays closed for 10 s of real time raises `PluginError`.
 
     >>> from providerhub import RateLimitError
     >>> from providerhub.testing import FakeProvider
@@ -85,9 +100,13 @@ class FakeProvider:
         name: The provider's name in a hub.
         models: The models that it serves, as names or `ModelInfo`; any name by default.
         clock: The clock that a `Pause` or `Hold` advances. With `None`, `hub()` sets one; without a hub the waits take real time.
+        config: The configuration for `hub()`, such as `ProviderConfig(rpm=60, concurrency=2)`. `hub()` replaces the priority.
 
     Attributes:
         calls: Every call so far, in order, as a `FakeCall`.
+
+    Raises:
+        TypeError: An answer or `models` has the wrong type.
     """
 
     def __init__(
@@ -96,9 +115,14 @@ class FakeProvider:
         name: str = "fake",
         models: Sequence[str | ModelInfo] = (ModelInfo("*"),),
         clock: FakeClock | None = None,
+        config: ProviderConfig | None = None,
     ) -> None:
-        self.info = ProviderInfo(name=name, models=tuple(ModelInfo(m) if isinstance(m, str) else m for m in models))
+        for number, answer in enumerate(answers, 1):
+            _ANSWER.check(answer, f"answer {number}", TypeError)
+        _MODELS.check(models, "models", TypeError)
+        self.info = ProviderInfo(name=name, models=models)
         self.clock = clock
+        self.config = config or ProviderConfig()
         self.calls: list[FakeCall] = []
         self._answers = answers or ("Hello",)
         self._changed = threading.Condition()
@@ -209,11 +233,18 @@ class FakeProvider:
         Raises:
             ProviderConnectionError: The call was cancelled.
             ProviderTimeoutError: The silence is longer than a timeout of the call.
+            PluginError: A gate stays closed, on a fake clock.
         """
         if isinstance(step, Gate):
             self._mark(step.name)
-            yield _Silence(patience if self.clock is None else None, step.name)
+            yield _Silence(patience if self.clock is None else WAIT, step.name)
             late = step.name not in self._opened
+            if late and self.clock is not None and not call.cancelled:
+                msg = (
+                    f"the gate {step.name!r} stayed closed for {WAIT:g} s: call open({step.name!r}) of the fake provider before "
+                    "the call, or in another thread or task"
+                )
+                raise PluginError(msg)
         else:
             seconds = min(patience, step.seconds if isinstance(step, Pause) else patience)
             late = seconds >= patience
@@ -300,7 +331,7 @@ def fake_hub(*providers: FakeProvider, settings: Settings | None = None, clock: 
     hub = Hub(settings or Settings(autoload=False), clock=clock)
     for place, provider in enumerate(providers):
         provider.clock = provider.clock or clock
-        hub.register(provider.info, provider, config=ProviderConfig(priority=-place))
+        hub.register(provider.info, provider, config=attrs.evolve(provider.config, priority=-place))
     return hub
 
 
@@ -309,8 +340,10 @@ def _parts(record: FakeCall) -> Iterable[Any]:
     answer = record.answer
     while callable(answer):
         answer = answer(record.request)
+        _ANSWER.check(answer, "the answer of the function", TypeError)
     if isinstance(answer, str):
-        return (*(re.findall(r"\s*\S+\s*", answer) if record.request.stream else [answer]), Finish("stop"))
+        pieces = re.findall(r"\s*\S+\s*|\s+", answer) if record.request.stream else [answer]
+        return (*pieces, Finish("stop")) if answer else ()
     return (answer,) if isinstance(answer, BaseException) else answer
 
 

@@ -10,10 +10,12 @@ import providerhub
 from providerhub import (
     AmbiguousProviderError,
     DeadlineExceededError,
+    EmptyAnswerError,
     Finish,
     Hub,
     ModelInfo,
     PluginError,
+    ProviderConfig,
     ProviderConnectionError,
     ProviderInfo,
     ProviderTimeoutError,
@@ -25,7 +27,9 @@ from providerhub import (
     TextDelta,
     ToolCallDelta,
 )
-from providerhub.testing import FakeAsyncProvider, FakeClock, FakeProvider, Gate, Hold, Mark, Pause, fake_hub
+from providerhub.testing import FakeAsyncProvider, FakeClock, FakeProvider, Gate, Hold, Mark, Pause, _fake_provider, fake_hub
+
+ONCE = Settings(autoload=False, retry=RetryPolicy(attempts=1))
 
 
 @pytest.fixture(params=[FakeProvider, FakeAsyncProvider])
@@ -64,6 +68,37 @@ def test_a_text_is_streamed_word_by_word():
     assert "".join(pieces) == text
     assert len(pieces) == 4
     assert stream.completion.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_empty_text_is_an_empty_answer(kind, stream):
+    with pytest.raises(EmptyAnswerError):
+        kind("").hub(settings=ONCE).complete("m", "?", stream=stream)
+    answer = kind(" ").hub().complete("m", "?", stream=stream)
+    assert (list(answer) if stream else answer.text) == ([" "] if stream else " ")
+
+
+@pytest.mark.parametrize("answer", [3, None, b"bytes", {"text": "x"}, ServerError])
+def test_an_answer_of_a_wrong_type(answer):
+    with pytest.raises(TypeError, match="answer 2 must be a text"):
+        FakeProvider("fine", answer)
+    with pytest.raises(PluginError, match="the answer of the function must be a text"):
+        FakeProvider(lambda request: answer).hub().complete("m", "?")
+
+
+@pytest.mark.parametrize("models", ["abc", [3], {"m": 1}, 5])
+def test_models_of_a_wrong_type(models):
+    with pytest.raises(TypeError, match="models must be a list of names"):
+        FakeProvider(models=models)
+
+
+def test_limits_are_part_of_the_configuration():
+    clock = FakeClock()
+    paced = FakeProvider(name="paced", config=ProviderConfig(rpm=1, when_full="elsewhere"))
+    hub = paced.hub(FakeProvider(name="other"), clock=clock)
+    assert [hub.complete("m", "?").provider for _ in range(3)] == ["paced", "other", "other"]
+    clock.advance(64)  # a call starts each 60 s / 0.95
+    assert hub.complete("m", "?").provider == "paced"
 
 
 def test_events_and_functions():
@@ -133,7 +168,7 @@ def test_several_are_asked_in_their_order():
 
 def test_models_and_settings_are_those_given():
     provider = FakeProvider(ServerError("down"), models=["m", ModelInfo("n", supports_stream=False)])
-    hub = provider.hub(settings=Settings(autoload=False, retry=RetryPolicy(attempts=1)))
+    hub = provider.hub(settings=ONCE)
     with pytest.raises(ServerError):
         hub.complete("m", "?")
     assert len(provider.calls) == 1
@@ -152,6 +187,14 @@ def test_a_gate_holds_a_stream_until_it_is_opened(kind):
     assert list(stream) == ["lo"]
     opener.join()
     assert provider.hub(clock=FakeClock()).complete("m", "?").text == "Hello"  # it stays open
+
+
+@pytest.mark.parametrize("ask", ["complete", "acomplete"])
+def test_a_gate_that_stays_closed_ends_the_call(kind, ask, monkeypatch):
+    monkeypatch.setattr(_fake_provider, "WAIT", 0.01)
+    hub = kind(["x", Gate("middle")]).hub()
+    with pytest.raises(PluginError, match=r"the gate 'middle' stayed closed for 0.01 s: call open\('middle'\)"):
+        hub.complete("m", "?") if ask == "complete" else asyncio.run(hub.acomplete("m", "?"))
 
 
 def test_a_gate_that_is_never_reached():
@@ -191,7 +234,7 @@ def test_a_pause_moves_the_clock_and_nothing_waits(kind, stream):
 def test_a_silence_ends_when_the_calls_timeouts_say_so(script, timeout, seconds):
     clock = FakeClock()
     start = clock()
-    hub = FakeProvider(script).hub(settings=Settings(autoload=False, retry=RetryPolicy(attempts=1)), clock=clock)
+    hub = FakeProvider(script).hub(settings=ONCE, clock=clock)
     with pytest.raises((ProviderTimeoutError, DeadlineExceededError, StreamInterruptedError)):
         list(hub.complete("m", "?", stream=True, timeout=timeout))
     assert clock() - start == seconds

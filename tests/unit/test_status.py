@@ -59,6 +59,12 @@ def test_the_status_table(status, kind, retryable):
     assert str(status) in str(error)
 
 
+@pytest.mark.parametrize("status", ["500", None, 500.0, True])
+def test_a_status_of_a_wrong_type(status):
+    with pytest.raises(TypeError, match="status must be a whole number, not"):
+        error_from_status(status)
+
+
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [
