@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
 import pytest
+import requests
 
 import providerhub
 import providerhub_lockchat
@@ -75,6 +76,31 @@ def test_an_interrupted_answer_keeps_its_partial_text(fault):
         with pytest.raises(providerhub.StreamInterruptedError) as caught:
             list(stream)
     assert caught.value.partial.startswith("This")
+
+
+@pytest.mark.parametrize(
+    ("fault", "kinds"),
+    [
+        ("cut", (providerhub.ProtocolError, providerhub.ProviderConnectionError)),
+        ("stall", providerhub.DeadlineExceededError),
+    ],
+)
+def test_an_answer_in_one_piece_breaks_off_too(fault, kinds):
+    with serve(fault=fault) as bad, hub_at(bad) as hub, pytest.raises(kinds):
+        hub.complete("gpt-4", "Hello", timeout=0.5)
+
+
+def test_an_address_with_a_query(url):
+    with hub_at(f"{url}?api-version=1") as hub:
+        assert hub.complete("gpt-4", "Hello").text.endswith("Hello")
+
+
+@pytest.mark.parametrize("path", ["/v1/models?limit=1", "/v1/other"])
+def test_each_answer_says_that_it_comes_from_a_sandbox(url, path):
+    with requests.get(url + path, timeout=10) as answer:
+        assert answer.headers["Server"] == "Lockchat-sandbox"
+        assert answer.status_code == (200 if "?" in path else 404)
+        assert "?" in path or "Lockchat sandbox" in answer.text
 
 
 def test_another_provider_answers_in_its_place(url):

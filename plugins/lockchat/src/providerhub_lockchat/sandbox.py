@@ -25,12 +25,12 @@ FAULTS: Mapping[str, str] = {
     "cut": "ends the connection in the middle of the answer",
     "empty": "answers HTTP 200 with an empty body",
     "garbage": "answers with a web page",
-    "stall": "sends one token and then nothing until the client leaves",
+    "stall": "sends the beginning of the answer and then nothing until the client leaves",
 }
 """The sandbox's faults: name → behaviour."""
 
 CUT_AFTER = 2
-"""The fault `cut` ends the connection after the token with this number, counted from 0."""
+"""In a stream, the fault `cut` ends the connection after the token with this number, counted from 0."""
 
 MODELS = ("gpt-4", "gpt-3.5-turbo")
 
@@ -59,18 +59,27 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: _Server
 
+    def version_string(self) -> str:
+        """Return the value of the header `Server`."""
+        return "Lockchat-sandbox"
+
+    @property
+    def _path(self) -> str:
+        """The path of the request, without its query."""
+        return self.path.partition("?")[0]
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self.server.fault
-        if self.path != "/v1/chat/completions":
-            self._whole(404, {"error": {"message": f"no such path: {self.path}; POST to /v1/chat/completions"}})
+        if self._path != "/v1/chat/completions":
+            self._whole(404, {"error": {"message": f"the Lockchat sandbox has no {self._path}; POST to /v1/chat/completions"}})
         elif fault in {"error", "rate-limit", "reset", "empty", "garbage"}:
             self._misbehave(fault)
         else:
             self._answer(body)
 
     def do_GET(self) -> None:
-        if self.path == "/v1/models":
+        if self._path == "/v1/models":
             self._whole(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
         else:
             self._whole(404, {"error": {"message": "this is the Lockchat sandbox; POST to /v1/chat/completions"}})
@@ -97,7 +106,12 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             message = {"role": "assistant", "content": "".join(tokens)}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            self._whole(200, {"object": "chat.completion", "model": model, "choices": [choice], "usage": _usage(tokens)})
+            answer = {"object": "chat.completion", "model": model, "choices": [choice], "usage": _usage(tokens)}
+            if self.server.fault in {"cut", "stall"}:
+                self._send(200, json.dumps(answer).encode(), "application/json", half=True)
+                self._break_off()
+            else:
+                self._whole(200, answer)
 
     def _stream(self, model: str, tokens: list[str], *, missing: bool) -> None:
         self.send_response(200)
@@ -110,7 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         for number, token in enumerate(tokens):
             self._event({"choices": [{"index": 0, "delta": {"content": token}, "finish_reason": None}]})
-            if self._broken(number):
+            if self.server.fault == "stall" or (self.server.fault == "cut" and number == CUT_AFTER):
+                self._break_off()
                 return
             if self.server.stopping.wait(self.server.delay):
                 return
@@ -118,16 +133,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._chunk(b"data: [DONE]\n\n")
         self._chunk(b"")
 
-    def _broken(self, number: int) -> bool:
-        if self.server.fault == "cut" and number == CUT_AFTER:
-            self.close_connection = True
-            return True
-        if self.server.fault == "stall":
-            while not self.server.stopping.wait(0.05) and not self._client_left():
-                pass
-            self.close_connection = True
-            return True
-        return False
+    def _break_off(self) -> None:
+        """End the connection in the middle of an answer: at once, or for the fault `stall` when the client has left."""
+        while self.server.fault == "stall" and not self.server.stopping.wait(0.05) and not self._client_left():
+            pass
+        self.close_connection = True
 
     def _client_left(self) -> bool:
         self.connection.settimeout(0.01)
@@ -157,14 +167,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _whole(self, status: int, answer: Mapping[str, Any], *headers: tuple[str, str]) -> None:
         self._send(status, json.dumps(answer).encode(), "application/json", *headers)
 
-    def _send(self, status: int, body: bytes, kind: str, *headers: tuple[str, str]) -> None:
+    def _send(self, status: int, body: bytes, kind: str, *headers: tuple[str, str], half: bool = False) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         for name, value in headers:
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body[: len(body) // 2] if half else body)
 
     def _event(self, data: Mapping[str, Any]) -> None:
         self._chunk(b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n")
