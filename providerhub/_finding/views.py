@@ -119,30 +119,8 @@ def _state(instance: Instance) -> tuple[str, str]:
 
 def _flaw(config: ProviderConfig) -> str:
     """The flaw of a configuration that shows without its provider; empty when there is none."""
-    if config.url is not None and (wrong := _flaw_of_address(config.url)):
-        return f"the url {wrong}"
-    for name, wrong in flaws(config):
+    for name, wrong in flaws(config, endpoints=True):
         return f"{name} {wrong}"
-    for scheme, address in config.proxies.items():
-        if wrong := _flaw_of_address(address):
-            return f"the proxy for {scheme} {wrong}"
     if config.ca_bundle and not os.path.exists(config.ca_bundle):
         return f"there is no ca_bundle at {config.ca_bundle}; correct the path"
     return ""
-
-
-def _flaw_of_address(address: str) -> str:
-    """The flaw of an address, which is not repeated since it may hold a password; empty when there is none."""
-    from urllib.parse import urlsplit  # slow to import; most programs list no instances
-
-    try:
-        parts = urlsplit(address)
-        _ = parts.port
-    except ValueError as error:
-        return f"cannot be used: {error}; correct it"
-    if not address.isprintable() or " " in address.strip() or address != address.strip():
-        return "holds a blank or a control character; correct it"
-    if parts.scheme in {"http", "https"}:
-        return "" if parts.hostname else "names no host; correct it"
-    # A plugin may use another transport, such as unix:/run/service.
-    return "" if "://" in address or ":/" in address else "has no scheme; begin it with https:// (or http:// on this machine)"

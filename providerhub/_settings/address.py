@@ -19,18 +19,24 @@ _PROXIES = ("http", "https", "socks5", "socks5h", "socks4", "socks4a")
 QUOTED = "is in quotation marks, which would be sent with it; write it without them (`docker --env-file` keeps them)"
 
 
-def flaws(config: ProviderConfig) -> Iterator[tuple[str, str]]:
+_ENDPOINTS = ("/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses")
+"""Paths of whole endpoints, which a provider appends to the address of its service."""
+
+
+def flaws(config: ProviderConfig, *, endpoints: bool = False) -> Iterator[tuple[str, str]]:
     """Find mistakes in the values of a configuration. Nothing is read or connected for that.
 
     Args:
         config: The configuration, as the user gave it or completed.
+        endpoints: Whether a whole endpoint as `url` is a mistake. Default false: the error of a call tells what it asked.
 
     Yields:
         The dotted name of a field, and the text that follows it in a message.
     """
     if config.api_key is not None and config.api_key.source is None and is_quoted(config.api_key.reveal()):
         yield "api_key", QUOTED
-    if config.url and (flaw := _flaw_of_url(config.url)):
+    endings = _ENDPOINTS if endpoints else ()
+    if config.url and (flaw := url_flaw(config.url) or next(filter(None, (endpoint_flaw(config.url, e) for e in endings)), "")):
         yield "url", flaw
     if config.client_key and not config.client_cert:
         yield "client_key", "is of no use without client_cert; set client_cert too"
@@ -74,23 +80,47 @@ def endpoint_flaw(url: str, path: str) -> str:
     return f"ends with {ending}, which the provider appends itself; remove {ending} from its end"
 
 
-def _flaw_of_url(url: str) -> str:
+def url_flaw(url: str) -> str:
+    """Find a mistake in an address. A plugin with a transport of its own may take any scheme, such as `unix:/run/service`.
+
+    Args:
+        url: The address of a service, or of a proxy.
+
+    Returns:
+        The text that follows the name of the setting in a message; empty for an address that may work.
+    """
     if is_quoted(url):
         return QUOTED
     if "#" in url:
         return "holds a #, and the part behind it would not be sent; remove that part"
+    if not url.isprintable() or " " in url:
+        return "holds a blank or a control character; remove it, or write %20 for a blank in a path"
+    return _flaw_of_parts(url)
+
+
+def _flaw_of_parts(url: str) -> str:
+    from urllib.parse import urlsplit  # slow to import; a provider's transport needs it too
+
+    try:
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")
+        is_wrong = parts.port == 0
+    except ValueError:  # its text may show a part of a password
+        parts, is_wrong = urlsplit(""), True
+    if is_wrong:
+        return "has a wrong host or port; write a port as a number from 1 to 65535, and an IPv6 address in brackets"
+    if not parts.scheme or not (parts.netloc or ":/" in url):
+        return "has no scheme; begin it with https:// (or http:// on this machine)"
+    if parts.scheme in {"http", "https"} and not parts.hostname:
+        return f"names no host; write it as {parts.scheme}://host"
     return ""
 
 
 def _flaw_of_proxy(address: str) -> str:
-    if is_quoted(address):
-        return QUOTED
     scheme, mark, _ = address.partition("://")
-    if not mark:
-        return ""  # an address without a scheme is that of an HTTP proxy
-    if scheme.lower() not in _PROXIES:
+    if mark and not is_quoted(address) and scheme.lower() not in _PROXIES:
         return f"has an unknown scheme{_near(scheme, _PROXIES)}"
-    return ""
+    return url_flaw(address if mark else f"http://{address}")  # an address without a scheme is that of an HTTP proxy
 
 
 def _near(name: str, known: tuple[str, ...]) -> str:

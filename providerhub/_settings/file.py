@@ -298,7 +298,7 @@ class _Reading:
 
     def _without_flaws(self, path: Path, config: ProviderConfig) -> ProviderConfig:
         """Turn each flaw of a configuration into a problem, and leave the value out."""
-        for name, flaw in tuple(flaws(config)):
+        for name, flaw in tuple(flaws(config, endpoints=True)):
             field, _, part = name.partition(".")
             here: Path = (*path, *filter(None, (field, part)))
             self._problem(here, f"{_dotted(here)} {flaw}")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import os
 from urllib.parse import urlsplit
 
-from urllib3.util import parse_url
-
+from providerhub._settings.address import proxy_flaws, url_flaw
 from providerhub._values import ProviderConfig
 from providerhub._values.errors import ConfigurationError
 
@@ -65,19 +63,16 @@ def checked_certificate(config: ProviderConfig) -> tuple[str, str] | None:
 
 
 def checked_proxies(config: ProviderConfig) -> dict[str, str]:
-    for scheme, proxy in config.proxies.items():
-        kind = ""
-        with contextlib.suppress(ValueError):
-            parts = parse_url(proxy if "://" in proxy else f"http://{proxy}")
-            kind = (parts.scheme or "") if parts.host and not _has_space(proxy) else ""
-        if kind not in {"http", "https", ""}:
+    for name, flaw in proxy_flaws(config.proxies):
+        msg = f"provider {config.name!r}: proxies.{name} {flaw}"
+        raise ConfigurationError(msg)
+    for name, proxy in config.proxies.items():
+        kind, mark, _ = proxy.lower().partition("://")
+        if mark and kind not in {"http", "https"}:
             msg = (
-                f"provider {config.name!r}: the proxy for {scheme} is a {kind} proxy; only http and https proxies are "
-                "supported: set an http proxy, such as one that forwards to it"
+                f"provider {config.name!r}: proxies.{name} is a {kind} proxy; only http and https proxies are supported: "
+                "set an http proxy, such as one that forwards to it"
             )
-            raise ConfigurationError(msg)
-        if not kind:  # the proxy itself is not shown: it may hold a password
-            msg = f"provider {config.name!r}: the proxy for {scheme} is not a valid address; write it as http://host:port"
             raise ConfigurationError(msg)
     return dict(config.proxies)
 
@@ -86,19 +81,14 @@ def checked_url(config: ProviderConfig) -> str:
     if not config.url:
         msg = f"provider {config.name!r} has no url; set it"
         raise ConfigurationError(msg)
-    try:
-        parts = urlsplit(config.url)
-        _ = parts.port, parse_url(config.url), (parts.hostname or "").encode("idna")
-    except ValueError as error:
-        msg = f"provider {config.name!r}: the url is not valid: {error}"
-        raise ConfigurationError(msg) from error
-    if parts.scheme not in {"http", "https"} or not parts.hostname or _has_space(parts.netloc):
-        msg = f"provider {config.name!r}: the url must begin with https:// or http:// and name a host"
+    if flaw := url_flaw(config.url):
+        msg = f"provider {config.name!r}: url {flaw}"
         raise ConfigurationError(msg)
-    if parts.fragment:
-        msg = f"provider {config.name!r}: the url has a part after '#', which is never sent; remove it"
+    parts = urlsplit(config.url)
+    if parts.scheme not in {"http", "https"}:
+        msg = f"provider {config.name!r}: url must begin with https:// or http://, not {parts.scheme}:"
         raise ConfigurationError(msg)
-    if parts.scheme == "http" and config.api_key and not config.allow_http and not is_loopback(parts.hostname):
+    if parts.scheme == "http" and config.api_key and not config.allow_http and not is_loopback(parts.hostname or ""):
         msg = f"provider {config.name!r}: a key is not sent unencrypted to {parts.hostname}; use https, or set allow_http"
         raise ConfigurationError(msg)
     return joined(config.url, "")
@@ -123,8 +113,3 @@ def shown(url: str) -> str:
     scheme, separator, rest = base.partition("://")
     place, slash, path = rest.partition("/")
     return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}"
-
-
-def _has_space(text: str) -> bool:
-    """Older versions of urllib3 accept a space as part of a host name."""
-    return any(char.isspace() for char in text)

@@ -324,26 +324,41 @@ def test_variables_that_do_not_apply_and_a_key_file(site, file, tmp_path):
 
 
 BAD = {
-    "url = 'localhost:8080'": "the url has no scheme",
-    "url = 'https://'": "the url names no host",
-    "url = 'https://a b'": "the url holds a blank",
-    "url = 'https://host:99999'": "the url cannot be used",
-    "url = 'https://[x'": "the url cannot be used",
-    "proxies = { https = 'proxy' }": "the proxy for https has no scheme",
-    "ca_bundle = 'nowhere.pem'": "there is no ca_bundle at ",
+    "localhost:8080": "has no scheme",
+    "http//x": "has no scheme",
+    "https://": "names no host",
+    "https://a b": "holds a blank",
+    "https://host:99999": "has a wrong host or port",
+    "https://[x": "has a wrong host or port",
+    "https://host/v1/chat/completions": "ends with /chat/completions",
 }
 
 
-def test_a_bad_address_is_reported_before_the_first_call(site, file, process):
+def test_a_bad_address_in_the_file_is_reported_with_its_line(site, file, process):
     site.plugin("fine", more=", settings=(Setting('url'),)")
-    path = file("\n".join(f"[providers.p{number}]\nplugin = 'fine'\n{setting}" for number, setting in enumerate(BAD)))
-    report = site.doctor(PROVIDERHUB_CONFIG=path)
-    shown = process("plugins", "--json", env={"PROVIDERHUB_CONFIG": path, "PYTHONPATH": str(site.path)})
+    path = file("\n".join(f"[providers.p{number}]\nplugin = 'fine'\nurl = '{url}'" for number, url in enumerate(BAD)))
+    told = [f"{path}:{3 * number + 3}: providers.p{number}.url {said}" for number, said in enumerate(BAD.values())]
+    environment = {"PROVIDERHUB_CONFIG": path, "PYTHONPATH": str(site.path)}
+    checked = process("settings", "check", "--json", env=environment)
+    reported = [finding["text"] for finding in _about(site.doctor(PROVIDERHUB_CONFIG=path), "settings", "error")]
+    for found in (json.loads(checked.stdout)["problems"], reported):
+        assert [text[: len(start)] for text, start in zip(found, told, strict=True)] == told
+    explained = process("route", "any-model", env=environment)
+    assert explained.returncode == 1
+    assert "".join(told[0].split()) in "".join(explained.stderr.split())  # the terminal breaks the line
+
+
+def test_a_bad_address_in_the_environment_is_reported_before_the_first_call(site, file, process):
+    site.plugin("fine", more=", settings=(Setting('url'),)")
+    path = file("".join(f"[providers.p{number}]\nplugin = 'fine'\n" for number in range(len(BAD))))
+    environment = {f"PROVIDERHUB_P{number}_URL": url for number, url in enumerate(BAD)}
+    report = site.doctor(PROVIDERHUB_CONFIG=path, **environment)
+    shown = process("plugins", "--json", env={"PROVIDERHUB_CONFIG": path, "PYTHONPATH": str(site.path), **environment})
     views = {view["name"]: view for view in json.loads(shown.stdout)["plugins"]}
     for number, said in enumerate(BAD.values()):
-        assert f"it is misconfigured: {said}" in _only(report, f"p{number}", "error")["text"]
+        assert f"it is misconfigured: url {said}" in _only(report, f"p{number}", "error")["text"]
         view = views[f"p{number}"]
-        assert (view["state"], view["reason"].startswith(said)) == ("misconfigured", True)
+        assert (view["state"], view["reason"].startswith(f"url {said}")) == ("misconfigured", True)
 
 
 # --- the network, which is a sandbox

@@ -176,7 +176,8 @@ def test_check_of_a_right_file(cli, file):
 
 def test_check_prints_each_problem_on_a_line(cli, file):
     path = file(
-        "timout = 60\nstrategy = 'luck'\n[providers.lockchatt]\nurl = 'x'\nweight = -1\n[providers.a]\nplugin = 'lokchat'\n"
+        "timout = 60\nstrategy = 'luck'\n"
+        "[providers.lockchatt]\nurl = 'https://x'\nweight = -1\n[providers.a]\nplugin = 'lokchat'\n"
     )
     result = cli("settings", "check", env={"PROVIDERHUB_TIMEOUT": "soon"})
     assert result.exit_code == 1

@@ -47,11 +47,12 @@ def test_what_it_lacks_and_which_variable_sets_it(monkeypatch):
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        (ProviderConfig(url="localhost:80"), "the url has no scheme"),
-        (ProviderConfig(url="https://x\ny"), "the url holds a blank or a control character"),
-        (ProviderConfig(url="https:///x"), "the url names no host"),
-        (ProviderConfig(url="https://x:y"), "the url cannot be used"),
-        (ProviderConfig(url="https://x", proxies={"https": "proxy:1"}), "the proxy for https has no scheme"),
+        (ProviderConfig(url="localhost:80"), "url has no scheme"),
+        (ProviderConfig(url="https://x\ny"), "url holds a blank or a control character"),
+        (ProviderConfig(url="https:///x"), "url names no host"),
+        (ProviderConfig(url="https://x:y"), "url has a wrong host or port"),
+        (ProviderConfig(url="https://x", proxies={"https": "proxy:x"}), "proxies.https has a wrong host or port"),
+        (ProviderConfig(url="https://x/v1/messages"), "url ends with /messages, which the provider appends itself"),
         (ProviderConfig(url="https://x", ca_bundle="/nowhere"), "there is no ca_bundle at /nowhere"),
     ],
 )

@@ -233,7 +233,7 @@ def test_a_proxy_that_does_not_answer_is_a_connection_error(serve, bundle):
 
 @pytest.mark.parametrize("proxy", ["http://", "http://a b", "http://[::1"])
 def test_an_invalid_proxy_is_a_configuration_error(proxy):
-    with pytest.raises(ConfigurationError, match=r"acme.*proxy for https"):
+    with pytest.raises(ConfigurationError, match=r"acme.*proxies\.https"):
         HttpClient(ProviderConfig(name="acme", url="https://acme.example", proxies={"https": proxy}))
 
 
