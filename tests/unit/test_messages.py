@@ -27,6 +27,10 @@ GOOD = {"role": "user", "content": "Hello"}
         ([{"role": "user", "content": [{"type": "text", "text": "x"}, "y"]}], ["messages[0]['content'][1]", "type"]),
         ([{"role": "user", "content": [{"text": "x"}]}], ["messages[0]['content'][0]", "type"]),
         ([{"role": "assistant", "content": None}], ["messages[0]['content']"]),
+        ([{"role": "user", "contents": "x"}], ["did you mean the key 'content' in place of 'contents'?"]),
+        ([{"rol": "user", "content": "x"}], ["did you mean the key 'role' in place of 'rol'?"]),
+        ([{"role": "assistant", "tool_call": []}], ["did you mean the key 'tool_calls' in place of 'tool_call'?"]),
+        ([{"role": "user", "content": [{"typ": "text"}]}], ["did you mean the key 'type' in place of 'typ'?"]),
     ],
 )
 def test_the_place_and_the_key_are_named(messages, named):
