@@ -235,7 +235,7 @@ class _Reading:
             # A number is shown only for a key that takes numbers: any other value may be an API key in the wrong place.
             is_shown = isinstance(value, int | float) and check.test(1)
             shown = str(value).lower() if is_shown else _WORDS.get(type(value), "a date or time")
-            self._problem(path, f"{_dotted(path)} must be {check.wanted}, not {shown}")
+            self._problem(path, f"{_dotted(path)} must be {check.wanted}, not {shown}{_other_key(path, value)}")
         elif key.choices and not choices.test(value):
             near = _nearest(str(value), key.choices)
             self._problem(path, f"{_dotted(path)} must be {choices.wanted}, not {value!r}{near}")
@@ -338,6 +338,10 @@ class _Reading:
         return ModelInfo(name, **sound)
 
     def _refined(self, path: Path, table: dict[str, Any]) -> dict[str, ModelInfo]:
+        for name in [name for name, entries in table.items() if isinstance(entries, dict) and _unquoted(entries)]:
+            whole = ".".join((name, *_unquoted(table[name])))
+            self._problem((*path, name), f'a model\'s name with a dot needs quotation marks: [{_dotted(path)}."{whole}"]')
+            table = {other: entries for other, entries in table.items() if other != name}
         tables = self._checked(path, "providers.*.model", table)
         return {name: self._model_info((*path, name), name, entries) for name, entries in tables.items() if TEXT.test(name)}
 
@@ -389,6 +393,23 @@ class _Reading:
 
 def _as_is(value: Any) -> Any:
     return value
+
+
+def _unquoted(entries: dict[str, Any]) -> list[str]:
+    """The rest of a model's name that TOML has split at its dots; empty when the table is a model's."""
+    for name, value in entries.items():
+        if isinstance(value, dict) and name not in below("providers.*.model.*"):
+            return [name, *_unquoted(value)]
+    return []
+
+
+def _other_key(path: Path, value: object) -> str:
+    """A hint at the key that is easily mistaken for this one."""
+    if path[0] == "providers" and path[2:] == ("models",) and isinstance(value, dict):
+        return f'; the values of one model belong in [providers.{path[1]}.model."NAME"]'
+    if path[0] == "providers" and path[2:] == ("model",) and isinstance(value, str | list):
+        return '; a list of models is written models = ["NAME"]'
+    return ""
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
