@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import attrs
 
@@ -11,7 +11,9 @@ from providerhub._finding.discovery import PluginRecord
 from providerhub._finding.instance import Instance
 from providerhub._finding.registry import Registry
 from providerhub._settings.address import flaws
-from providerhub._values import ProviderConfig
+from providerhub._settings.refined import covers
+from providerhub._settings.settings import Settings
+from providerhub._values import Model, ProviderConfig
 from providerhub._values.capabilities import ModelInfo, Setting
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.value import Value
@@ -61,6 +63,51 @@ class InstanceView(Value):
 def views(registry: Registry) -> tuple[InstanceView, ...]:
     """All instances, sorted by name, with the models of lists that are kept on the disk. Imports every plugin's light module."""
     return tuple(_view(registry, name) for name in registry.names())
+
+
+def unknown_models(settings: Settings, providers: Iterable[InstanceView]) -> Iterator[tuple[str, str, str]]:
+    """Find the models that the settings name and no provider has, as far as the providers' models are known.
+
+    Args:
+        settings: The settings of a hub.
+        providers: All instances of this hub.
+
+    Yields:
+        The dotted name of the setting, the instance (or `"settings"`), and a message with the most similar known model.
+    """
+    known = {view.name: view.models for view in providers if view.models and (view.list_age is not None or not view.can_list)}
+    others = [view for view in providers if view.name not in known and view.state in {"ready", "not configured"}]
+    for provider, config in settings.providers.items():
+        for name in config.model if provider in known else ():
+            if not _has(known[provider], name):
+                yield f"providers.{provider}.model.{name}", provider, _no_such(provider, name, known[provider])
+    for alias, targets in settings.aliases.items():
+        for target in targets:
+            model = target if isinstance(target, Model) else Model(target)
+            first, slash, rest = model.name.partition("/")
+            if model.provider is None and slash and any(view.name == first for view in providers):
+                model = Model(rest, first)
+            among = list(known) if model.provider is None else [model.provider]
+            is_known = model.provider in known if model.provider is not None else not others
+            if is_known and target not in settings.aliases and not any(_has(known[name], model.name) for name in among):
+                models = [one for name in among for one in known[name]]
+                yield f"aliases.{alias}", "settings", f"the alias {alias!r}: {_no_such(model.provider, model.name, models)}"
+
+
+def _has(models: Iterable[ModelInfo], name: str) -> bool:
+    start = name[:-1] if name.endswith("*") else None
+    return any(
+        name in {one.name, *one.aliases} or covers(one, name) or (start is not None and one.name.startswith(start))
+        for one in models
+    )
+
+
+def _no_such(provider: str | None, name: str, models: Iterable[ModelInfo]) -> str:
+    import difflib  # needed for a warning only
+
+    near = difflib.get_close_matches(name, [one.name for one in models], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "; `providerhub models` lists the known ones"
+    return f"{provider or 'no provider'} has {'no' if provider else 'the'} model {name!r}{hint}"
 
 
 def _view(registry: Registry, name: str) -> InstanceView:

@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,11 +17,13 @@ import providerhub
 from providerhub import Hub, InstanceView, Model, ProviderHubError, RetryPolicy, Secret, Setting, Settings
 from providerhub._finding.discovery import Plugins
 from providerhub._finding.registry import INSTALL_HINT
+from providerhub._finding.views import unknown_models
 from providerhub._settings.environment import unused_environment
 from providerhub._settings.file import SettingsFile, read, settings_path
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, FileKey, KeyringKey
 from providerhub._settings.settings import apply_environment, variable
 from providerhub.cli import _screen as screen
+from providerhub.cli._extensions import extensions
 from providerhub.cli._findings import Finding
 from providerhub.cli._imports import Import
 from providerhub.cli._settings import declared_only, environment_problems, is_optional, problems
@@ -197,6 +199,27 @@ def _options(view: InstanceView, settings: Settings) -> Iterator[Finding]:
             fix = f"did you mean {near[0]}?" if near else f"it declares {', '.join(declared) or 'none'}"
             origin = settings.origins.get(f"providers.{view.name}.options.{name}", "settings")
             yield Finding("warning", view.name, f"{origin}: the plugin does not declare the option {name!r}", fix)
+
+
+def models(settings: Settings, providers: Sequence[InstanceView]) -> Iterator[Finding]:
+    """Report the models of the settings that no provider has.
+
+    Args:
+        settings: The settings of the hub.
+        providers: The providers as the hub shows them.
+    """
+    for key, about, text in unknown_models(settings, providers):
+        origin = settings.origins.get(key, "settings")
+        yield Finding("warning", about, f"{origin}: {text}", "correct the name, or `providerhub models --refresh`")
+
+
+def commands() -> Iterator[Finding]:
+    """Report the commands that several distributions offer, so that none of them can be used."""
+    for extension in extensions().values():
+        if len(extension.distributions) > 1:
+            both = " and ".join(extension.distributions)
+            text = f"the command {extension.name!r} is offered by {both}, so it cannot be used"
+            yield Finding("error", extension.name, text, f"uninstall one of {both}")
 
 
 _WAY = "check its url and the network in between (proxy, firewall)"

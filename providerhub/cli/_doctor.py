@@ -50,6 +50,8 @@ def doctor(*, network: bool, timeout: float, import_timeout: float, slow: float,
     report.rows = all_rows(settings, report.providers)
     for view in report.providers:
         report.add(view.name, lambda view=view: checks.provider(view, settings, report.file))  # type: ignore[misc]
+    report.add("models", lambda: checks.models(settings, report.providers))
+    report.add("commands", checks.commands)
     report.add("providers", lambda: checks.any_ready(report.providers))
     if network and usable is not None:
         report.add("network", lambda: checks.network(usable, report.providers, timeout))

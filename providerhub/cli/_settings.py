@@ -12,6 +12,7 @@ import click
 
 from providerhub import ConfigurationError, Hub, ProviderConfig, ProviderInfo, Secret, Settings
 from providerhub._finding.discovery import Plugins
+from providerhub._finding.views import unknown_models
 from providerhub._settings.file import SettingsFile, read, settings_path
 from providerhub._settings.options import undeclared
 from providerhub._settings.secrets import FileKey
@@ -54,17 +55,30 @@ def show(*, as_json: bool) -> None:
 @click.argument("file", required=False, type=click.Path())
 @options.as_json
 def check(*, file: str | None, as_json: bool) -> None:
-    """Check FILE and the environment, and print each mistake on a line. Without FILE, check the settings file in use."""
+    """Check FILE and the environment, and print each mistake on a line. Without FILE, check the settings file in use.
+
+    A model's name that no provider is known to have is a warning.
+    """
     where = file or settings_path(os.environ)
     found = problems(read(where, optional=not file and is_optional())) if where else []
     found += environment_problems()
+    warnings = [] if found or not where else _unknown_models(where)
     if as_json:
-        screen.data({"file": where, "problems": found})
+        screen.data({"file": where, "problems": found, "warnings": warnings})
     else:
+        for warning in warnings:
+            screen.line(f"warning: {warning}", err=True)
         sound = f"{where}: ok" if _exists(where) else f"There is no settings file ({where}); defaults apply."
         screen.line("\n".join(found) or sound)
     if found:
         raise click.exceptions.Exit(1)
+
+
+def _unknown_models(where: str) -> list[str]:
+    """The models in a file that no provider has, one line each. No service is asked."""
+    with Hub(Settings.load(where) if Path(where).exists() else None) as hub:
+        named = unknown_models(hub.settings, hub.instances())
+        return [f"{hub.settings.origins.get(key, where)}: {text}" for key, _, text in named]
 
 
 def _exists(where: str | None) -> bool:

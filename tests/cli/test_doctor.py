@@ -98,6 +98,21 @@ def test_what_is_not_configured_names_the_variable_and_is_no_failure(site):
     assert report["healthy"]
 
 
+def test_a_misspelt_model_is_a_warning(site, tmp_path):
+    site.plugin("fine")
+    file = tmp_path / "settings.toml"
+    file.write_text('[providers.fine.model."fine-modl"]\nrpm = 1\n', encoding="utf-8")
+    finding = _only(site.doctor(PROVIDERHUB_CONFIG=str(file)), "fine", "warning")
+    assert finding["text"] == f"{file}:1: fine has no model 'fine-modl'; did you mean 'fine-model'?"
+
+
+def test_a_command_that_two_distributions_offer_is_a_failure(site):
+    for name in ("one", "two"):
+        site.distribution(name, "[providerhub.commands]\nextra = absent:command\n")
+    finding = _only(site.doctor(), "extra", "error")
+    assert finding["text"] == "the command 'extra' is offered by one and two, so it cannot be used"
+
+
 def test_no_ready_provider_is_a_failure(site):
     finding = _only(site.doctor(PROVIDERHUB_PLUGINS="lockchat"), "providers", "error")
     assert "no call can work" in finding["text"]

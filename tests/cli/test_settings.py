@@ -109,6 +109,36 @@ def test_check_reads_key_files(cli, file):
     assert "cannot be read (No such file or directory)" in result.output
 
 
+MISSPELT = """
+[aliases]
+fast = "lockchat/gpt-5-turbo"
+same = "fast"
+other = "elsewhere"
+[providers.lockchat]
+url = "http://127.0.0.1:1"
+[providers.lockchat.model."gpt-44"]
+rpm = 5
+[providers.lockchat.model."gpt-*"]
+rpm = 5
+"""
+
+
+def test_a_misspelt_model_is_a_warning(cli, file, monkeypatch):
+    monkeypatch.setenv("PROVIDERHUB_PLUGINS", "lockchat")
+    path = file(MISSPELT)
+    result = cli("settings", "check")
+    assert result.exit_code == 0
+    lines = result.stderr.splitlines()
+    assert lines == [
+        f"warning: {path}:8: lockchat has no model 'gpt-44'; did you mean 'gpt-4'?",
+        f"warning: {path}:3: the alias 'fast': lockchat has no model 'gpt-5-turbo'; did you mean 'gpt-3.5-turbo'?",
+        f"warning: {path}:5: the alias 'other': no provider has the model 'elsewhere'; `providerhub models` lists the known ones",
+    ]
+    assert json.loads(cli("settings", "check", "--json").stdout)["warnings"] == [line[9:] for line in lines]
+    monkeypatch.setenv("PROVIDERHUB_PLUGINS", "lockchat,openai")  # whose models are not known
+    assert len(cli("settings", "check").stderr.splitlines()) == 2
+
+
 def test_show_runs_no_command(cli, file, tmp_path):
     mark = tmp_path / "ran"
     file(f"[providers.lockchat]\nurl = 'https://x'\napi_key = {{ command = ['touch', '{mark}'] }}\n")
@@ -195,6 +225,7 @@ def test_check_of_another_file_and_as_json(cli, file, tmp_path):
     assert json.loads(cli("settings", "check", str(other), "--json").stdout) == {
         "file": str(other),
         "problems": [f"{other}:4: this is not TOML: Invalid value"],
+        "warnings": [],
     }
     other.write_text("allow = ['nobody']\nblock = ['nobody']\nprefer = { nobody = 'x' }\n")
     result = cli("settings", "check", str(other))
