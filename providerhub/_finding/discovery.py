@@ -7,6 +7,7 @@ imported or used is recorded with the reason, and the others work.
 from __future__ import annotations
 
 import importlib
+import inspect
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -156,19 +157,24 @@ class Plugins:
             ConfigurationError: The object has no method marked with `@hookimpl`, or marks one that is not a hook.
         """
         reason = self._useless(observer)
-        try:
-            if not reason:
-                self._manager.register(observer)
-        except (pluggy.PluginValidationError, ValueError) as error:
-            reason = str(error)
+        if not reason and self._manager.is_registered(observer):
+            reason = "it is given twice"
+        if not reason:
+            _, reason = self._registered(observer, None)
         if reason:
             msg = f"observer {type(observer).__name__} cannot be used: {reason}"
             raise ConfigurationError(msg)
 
     def _useless(self, plugin: object) -> str:
-        """The reason why functions of a hook plugin are never called; empty when all of them are."""
+        """The reason why functions of a hook plugin are never called, or called in vain; empty when all of them work."""
+        marked = self._marked(plugin)
+        if marked and isinstance(plugin, type):
+            return f"it is a class, so its methods would have no self; give an object: {plugin.__name__}()"
+        for name in marked:
+            if inspect.iscoroutinefunction(getattr(plugin, name)) or inspect.isasyncgenfunction(getattr(plugin, name)):
+                return f"{name} is an async function, and nothing awaits a hook; make it an ordinary function"
         warnings = self._hook_warnings(plugin)
-        if warnings or self._marked(plugin):
+        if warnings or marked:
             return "; ".join(warnings)
         return f"has no function marked with @hookimpl; the known hooks are {', '.join(_HOOKS)}"
 
@@ -236,6 +242,10 @@ class Plugins:
             raise
         except BaseException as error:  # SystemExit, for example
             return None, f"importing {value} raised {type(error).__name__}: {error}"
+        return self._registered(plugin, name)
+
+    def _registered(self, plugin: object, name: str | None) -> tuple[object, str]:
+        """Let pluggy check the hooks of a plugin. The second value is the reason of a failure, or empty."""
         with self._lock:  # pluggy has no lock: a second thread found the plugin half registered
             try:
                 if not self._manager.is_registered(plugin):
@@ -243,10 +253,19 @@ class Plugins:
             except pluggy.PluginValidationError as error:
                 if self._manager.is_registered(plugin):  # older versions of pluggy keep a plugin that they refuse
                     self._manager.unregister(plugin)
-                return None, f"incompatible: {' '.join(str(error).split())}; it may need a newer providerhub"
+                return None, self._unknown_arguments(plugin) or f"incompatible: {' '.join(str(error).split())}"
             except Exception as error:  # the module may have attributes that raise
                 return None, f"{type(error).__name__}: {error}"
         return plugin, ""
+
+    def _unknown_arguments(self, plugin: object) -> str:
+        """The reason why a hook cannot be called: it takes an argument that the hook does not have; else empty."""
+        for name in filter(_HOOKS.__contains__, self._marked(plugin)):
+            known = inspect.signature(getattr(hookspecs, name)).parameters
+            for wrong in inspect.signature(getattr(plugin, name)).parameters.keys() - known:
+                hint = f"it may take {', '.join(known) or 'none'}; or a newer providerhub is needed"
+                return f"incompatible: the hook {name} has no argument {wrong!r}; {hint}"
+        return ""
 
 
 def _declared(function: Callable[[], object], record: PluginRecord) -> tuple[ProviderInfo | None, str]:

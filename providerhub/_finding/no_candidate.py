@@ -28,17 +28,34 @@ def provider_not_found(registry: Registry, provider: str) -> ModelNotFoundError:
 
 
 def model_not_found(registry: Registry, model: str) -> ModelNotFoundError:
-    """The error for a name that no instance has; it names similar and known models."""
-    import difflib  # slow to import; only this error needs it
-
+    """The error for a name that no instance has; it names the providers that may have it, similar and known models."""
     if not registry.names():
         return ModelNotFoundError(f"no provider plugin is installed, so model {model!r} is not available; try: {INSTALL_HINT}")
     known = sorted({name for i in registry.instances() for m in i.models for name in (m.name, *m.aliases)})
-    near = difflib.get_close_matches(model, known, n=3, cutoff=0.5)
+    first, slash, rest = model.partition("/")
+    pin = f"; {first!r} is not an installed provider (installed: {', '.join(registry.names())})" if slash and rest else ""
+    near = _near(model, known) or _near(rest, known)
+    if near and near[0].lower() == model.lower():
+        return ModelNotFoundError(f"no provider has the model {model!r}; did you mean {near[0]!r}?")
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
     more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
     shown = ", ".join(known[:_MOST_MODELS]) or "none"
-    return ModelNotFoundError(f"no provider has the model {model!r}{hint} Known models: {shown}{more}{_problems(registry)}")
+    said = f"no provider has the model {model!r}{_unconfigured(registry)}{pin}{hint} Known models: {shown}{more}"
+    return ModelNotFoundError(f"{said}{_problems(registry)}")
+
+
+def _near(model: str, known: list[str]) -> list[str]:
+    """The known names that are most like a model's; one that differs in capital letters alone comes first."""
+    import difflib  # slow to import; only this error needs it
+
+    by_lower = {name.lower(): name for name in known}
+    return [by_lower[name] for name in difflib.get_close_matches(model.lower(), by_lower, n=3, cutoff=0.5)]
+
+
+def _unconfigured(registry: Registry) -> str:
+    """The providers whose models are not known because a setting is missing: one of them may have the model."""
+    may = [i for i in registry.instances() if i.missing and i.info.discover and not i.declares_models]
+    return "".join(f"; {i.name} may have it, and is installed but not configured: {i.reason}" for i in may[:_MOST_PROBLEMS])
 
 
 def _problems(registry: Registry) -> str:

@@ -108,11 +108,14 @@ class Registry:
         """
         plugin = self.plugin_of(name)
         if self.plugins.peek(plugin) is None:
-            known = ", ".join(self.plugins.names) or f"none; try {INSTALL_HINT}"
+            names = self.plugins.names
+            known = f"; installed plugins: {', '.join(names)}" if names else f"; no plugin is installed, try: {INSTALL_HINT}"
             origins = self._settings.origins
             origin = origins.get(f"providers.{name}.plugin") or origins.get(f"providers.{name}")
             where = f"{origin}: " if origin else ""
-            msg = f"{where}provider {name!r} needs plugin {plugin!r}, which is not installed; installed plugins: {known}"
+            example = names[0] if names else "acme"
+            fix = f': name the plugin with plugin = "{example}" in [providers.{name}]' if plugin == name else ""
+            msg = f"{where}provider {name!r} needs plugin {plugin!r}, which is not installed{fix}{known}"
             raise ConfigurationError(msg)
         return self.plugins.load(plugin)
 

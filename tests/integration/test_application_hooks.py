@@ -77,18 +77,54 @@ class WrongArgument:
         pass
 
 
+class Awaited:
+    @hookimpl
+    async def providerhub_call_finished(self, route):
+        pass
+
+
+class Iterated:
+    @hookimpl
+    async def providerhub_attempt_started(self, attempt):
+        yield
+
+
 @pytest.mark.parametrize(
     ("observer", "message"),
-    [(print, "no function marked with @hookimpl"), (Misspelt(), "providerhub_call_ended"), (WrongArgument(), "answer")],
+    [
+        (print, "no function marked with @hookimpl"),
+        (Misspelt(), "providerhub_call_ended"),
+        (WrongArgument(), r"^observer WrongArgument cannot be used: .* has no argument 'answer'; it may take .*route.*$"),
+        (Log, r"it is a class, so its methods would have no self; give an object: Log\(\)"),
+        (Awaited(), "providerhub_call_finished is an async function, and nothing awaits a hook"),
+        (Iterated(), "providerhub_attempt_started is an async function"),
+    ],
 )
 def test_an_object_that_observes_nothing_is_refused(observer, message):
     with pytest.raises(ConfigurationError, match=message):
         Hub(SETTINGS, observers=[observer])
 
 
-def test_a_ranker_that_cannot_be_called_is_refused():
-    with pytest.raises(ConfigurationError, match="each of rankers must be a callable"):
-        Hub(SETTINGS, rankers=[Log()])
+def test_an_observer_is_given_once():
+    log = Log()
+    with pytest.raises(ConfigurationError, match="it is given twice"):
+        Hub(SETTINGS, observers=[log, log])
+
+
+async def _awaited(request, candidates):
+    return candidates
+
+
+@pytest.mark.parametrize("ranker", [Log(), _awaited])
+def test_a_ranker_that_cannot_be_called_is_refused(ranker):
+    with pytest.raises(ConfigurationError, match="each of rankers must be a callable that is not async"):
+        Hub(SETTINGS, rankers=[ranker])
+
+
+@pytest.mark.parametrize("name", ["rankers", "observers", "providers"])
+def test_what_is_no_list_is_refused(name):
+    with pytest.raises(ConfigurationError, match=f"{name} must be a list, not int"):
+        Hub(SETTINGS, **{name: 3})
 
 
 @pytest.mark.parametrize("settings", [5, {"providers": {}}])

@@ -533,7 +533,7 @@ def test_the_default_hub_closes_its_providers_at_exit(site):
     assert out.splitlines() == ["good says: Hello", "closed good"]
 
 
-def test_a_hub_closes_all_providers_although_one_fails_at_it_and_may_be_used_again(site):
+def test_a_hub_closes_all_providers_although_one_fails_at_it(site):
     site.plugin("bad")
     site.plugin("good")
     for name, code in {"bad": "\nEcho.close = lambda self: 1 / 0\n", "good": CLOSING}.items():
@@ -545,7 +545,54 @@ def test_a_hub_closes_all_providers_although_one_fails_at_it_and_may_be_used_aga
         with Hub() as hub:
             for name in ("bad", "good"):
                 print(hub.complete(f"{name}-model", "Hello"))
-        print(hub.complete("good-model", "again"))
         """
     )
-    assert out.splitlines() == ["bad says: Hello", "good says: Hello", "closed good", "good says: again"]
+    assert out.splitlines() == ["bad says: Hello", "good says: Hello", "closed good"]
+
+
+def test_an_instance_without_a_plugin_names_the_key_and_the_installed_plugins(site):
+    site.plugin("good")
+    out = site.run(
+        """
+        from providerhub import ConfigurationError, Hub, ProviderConfig, Settings
+        for plugin in (None, "goood"):
+            try:
+                Hub(Settings(providers={"eu": ProviderConfig(plugin=plugin)})).complete("eu/m", "Hello")
+            except ConfigurationError as error:
+                print(error)
+        """
+    )
+    first, second = out.splitlines()
+    assert 'name the plugin with plugin = "' in first
+    assert "[providers.eu]" in first
+    assert "plugin 'goood', which is not installed; " in second
+    assert all("installed plugins: " in line and "good" in line for line in (first, second))
+
+
+def test_an_unconfigured_provider_that_may_have_the_model_is_named_first(site):
+    site.plugin(
+        "lister",
+        """
+        from providerhub import ProviderInfo, hookimpl
+        @hookimpl
+        def providerhub_provider():
+            return ProviderInfo(name="lister", factory="absent:create", discover="absent:list", needs_auth=True)
+        """,
+    )
+    site.plugin("good")
+    out = site.run(
+        """
+        from providerhub import Hub, ModelNotFoundError
+        for name in ("good-modl", "nowhere/good-model", "GOOD-model"):
+            try:
+                Hub().complete(name, "Hello")
+            except ModelNotFoundError as error:
+                print(error)
+        """
+    )
+    similar, pinned, capital = out.splitlines()
+    assert "lister may have it, and is installed but not configured: set api_key (environment variable LISTER_API_KEY)" in similar
+    assert similar.index("lister may have it") < similar.index("did you mean 'good-model'")
+    assert "'nowhere' is not an installed provider (installed: " in pinned
+    assert "did you mean 'good-model'" in pinned
+    assert capital == "no provider has the model 'GOOD-model'; did you mean 'good-model'?"

@@ -89,7 +89,7 @@ def test_everything_at_once():
 
     def closes(number):
         for _ in range(30):
-            hub.close()
+            hub._registry.close()
 
     jobs = (calls, calls, registers, registers, looks, closes)
     at_once(*(lambda job=job, n=n: job(n) for n, job in enumerate(jobs * 2)))
