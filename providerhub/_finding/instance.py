@@ -5,6 +5,7 @@ Planning reads attributes alone. `listing`, `renewal` and `renew_key` belong to 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -60,7 +61,7 @@ class Instance:
         self._user_config = config
         self._registered = provider
         self._renewing = threading.Lock()
-        self.config, self.missing = resolve(config, info, os.environ)
+        self._configure()
         self._objects = ProviderObjects(self.config, info)
         self._declared: tuple[ModelInfo, ...] = refined((*info.models, *_models(config)), config)
         self.list = ModelList(info, lambda: self.config, on_models)
@@ -119,7 +120,7 @@ class Instance:
         return self._objects.get(loop) if self._registered is None else self._registered
 
     async def aprovider(self, loop: object, seconds: float) -> Provider:
-        """`provider` under asyncio: a thread makes the object, while the event loop goes on.
+        """`provider` under asyncio: a thread makes the object and reads the keys, while the event loop goes on.
 
         Args:
             loop: The running event loop.
@@ -136,6 +137,9 @@ class Instance:
         def make() -> None:
             try:
                 found.append(self.provider(loop))
+                for secret in self._unread():
+                    with contextlib.suppress(ConfigurationError):  # the provider raises it, where it reads the key
+                        secret.reveal()
             except Exception as error:  # raised below, in the task that awaits
                 found.append(error)
 
@@ -148,12 +152,12 @@ class Instance:
         return found[0]
 
     def needs_making(self, loop: object | None = None) -> bool:
-        """Whether `provider` would make the object, which belongs into a thread beside an event loop.
+        """Whether the object is not made or a key is not read, which belongs into a thread beside an event loop.
 
         Args:
             loop: The running event loop, as at `provider`; `None` without one.
         """
-        return self._registered is None and self._objects.needs_making(loop)
+        return bool(self._unread()) or (self._registered is None and self._objects.needs_making(loop))
 
     def renew_key(self, on_change: Callable[[], object] = lambda: None) -> bool:
         """Read the settings and the key again; true when the key has changed. The next use makes a new provider object.
@@ -162,11 +166,11 @@ class Instance:
             on_change: Called after a change, before another thread's `renew_key` returns.
         """
         with self._renewing:
-            config, missing = resolve(self._user_config, self.info, os.environ)
-            if config.api_key == self.config.api_key and not self._read_again(config.api_key):
+            key = resolve(self._user_config, self.info, os.environ)[0].api_key
+            if key == self.config.api_key and not self._read_again(key):
                 return False
-            self.config, self.missing = config, missing
-            old = self._objects.reconfigure(config)
+            self._configure()
+            old = self._objects.reconfigure(self.config)
             self.list.forget_failures()
             on_change()
         self._objects.close_all(old)
@@ -200,8 +204,16 @@ class Instance:
     @property
     def has_unread_key(self) -> bool:
         """Whether the key has a source that is read later."""
-        key = self.config.api_key
-        return key is not None and key.source is not None and key._value is None  # noqa: SLF001 -- `reveal` would read it
+        return self.config.api_key in self._unread()
+
+    def _unread(self) -> list[Secret]:
+        """The keys that have a source and are read later."""
+        return [key for key in self._keys if key._value is None]  # noqa: SLF001 -- `reveal` would read it
+
+    def _configure(self) -> None:
+        self.config, self.missing = resolve(self._user_config, self.info, os.environ)
+        secrets = (value for value in (self.config.api_key, *self.config.options.values()) if isinstance(value, Secret))
+        self._keys = tuple(secret for secret in secrets if secret.source is not None)
 
     def close(self) -> None:
         """Close the provider objects made so far, and cancel a listing under way."""

@@ -730,6 +730,136 @@ def test_the_event_loop_goes_on_while_a_plugin_is_imported(site):
     assert out == "slow says: Hello\n"
 
 
+BLOCKING = """
+import asyncio, os, sys, threading, time, types, builtins
+
+class Ticker:
+    # Counts the turns of the event loop, every 10 ms. Work that blocks waits until the loop has gone on beside it.
+    def __init__(self):
+        self.ticks, self.seen = 0, []
+        self.changed = threading.Condition()
+
+    async def run(self):
+        while True:
+            await asyncio.sleep(0.01)
+            with self.changed:
+                self.ticks += 1
+                self.changed.notify_all()
+
+    def block(self, name):
+        with self.changed:
+            goal = self.ticks + 3
+            goes_on = self.changed.wait_for(lambda: self.ticks >= goal, 20)
+        self.seen.append(name if goes_on else f"{name} stopped the event loop")
+
+ticker = builtins.ticker = Ticker()
+keyring = sys.modules["keyring"] = types.ModuleType("keyring")
+keyring.get_password = lambda service, user: ticker.block("keyring") or "good"
+from providerhub._settings import secrets
+for name in ("_first_line", "_from_file"):
+    def read(*arguments, name=name, real=getattr(secrets, name)):
+        ticker.block(name)
+        return real(*arguments)
+    setattr(secrets, name, read)
+import providerhub
+
+async def main():
+    ticking = asyncio.create_task(ticker.run())
+    for model in ("slow-model", "by-command/x", "by-file/x", "by-keyring/x", "listed"):
+        print(model, await providerhub.acomplete(model, "Hello"))
+    ticking.cancel()
+
+asyncio.run(main())
+print(*ticker.seen, sep="\\n")
+"""
+
+BLOCKING_PLUGIN = """
+import builtins
+from providerhub import ModelInfo, ProviderInfo, hookimpl
+builtins.ticker.block("import of the plugin")
+
+@hookimpl
+def providerhub_provider():
+    return ProviderInfo(
+        name="slow", models=(ModelInfo("slow-model"), "x"), factory="plug_slow_parts:create", discover="plug_slow_parts:discover"
+    )
+"""
+
+BLOCKING_PARTS = """
+import builtins
+from providerhub import AuthenticationError, Finish, hookimpl
+builtins.ticker.block("import of the factory")
+
+def discover(config):
+    builtins.ticker.block(f"list of {config.name}")
+    return ["listed"]
+
+class Slow:
+    def __init__(self, config):
+        builtins.ticker.block(f"factory of {config.name}")
+        self.config = config
+
+    def stream(self, request, call):
+        yield "never"
+
+    async def astream(self, request, call):
+        for secret in self.config.options.values():
+            assert secret.reveal() == "good"
+        if self.config.api_key and self.config.api_key.reveal() == "bad":  # just before it is sent
+            raise AuthenticationError("no", status=401)
+        yield "fine"
+        yield Finish("stop")
+
+create = Slow
+
+@hookimpl
+def providerhub_call_finished(route):
+    pass
+"""
+
+BLOCKING_OBSERVER = """
+import builtins
+from providerhub import hookimpl
+builtins.ticker.block("import of the observer")
+
+@hookimpl
+def providerhub_call_finished(route):
+    pass
+"""
+
+
+def test_nothing_of_a_first_call_stops_the_event_loop(site):
+    site.plugin("slow", BLOCKING_PLUGIN)
+    site.write("plug_slow_parts.py", BLOCKING_PARTS)
+    site.write("slow_observer.py", BLOCKING_OBSERVER)
+    site.distribution("observer", "[providerhub.hooks]\nslow = slow_observer\n")
+    site.write("key.txt", "good")
+    # The command prints another key when it is asked again, after a 401.
+    site.write("key.py", "import pathlib\nf = pathlib.Path('asked')\nprint('good' if f.exists() else 'bad')\nf.touch()\n")
+    site.write(
+        "settings.toml",
+        f"""
+        [providers.by-command]
+        plugin = "slow"
+        api_key = {{ command = {json.dumps([sys.executable, "key.py"])} }}
+        [providers.by-file]
+        plugin = "slow"
+        api_key = {{ file = "key.txt" }}
+        options = {{ token = {{ file = "key.txt" }} }}
+        [providers.by-keyring]
+        plugin = "slow"
+        api_key = {{ keyring = "service", username = "me" }}
+        """,
+    )
+    (site.path / "settings.toml").chmod(0o600)
+    out = site.run(BLOCKING, PROVIDERHUB_CONFIG=str(site.path / "settings.toml"), PROVIDERHUB_PLUGINS="slow").splitlines()
+    assert out[:5] == [f"{model} fine" for model in ("slow-model", "by-command/x", "by-file/x", "by-keyring/x", "listed")]
+    assert [line for line in out if "stopped" in line] == []
+    names = ("import of the observer", "import of the plugin", "import of the factory", "_from_file", "keyring")
+    assert {*names, "factory of by-command", "list of slow"} <= {*out}
+    assert (out.count("_first_line"), out.count("_from_file")) == (2, 2)
+
+
 def test_a_plugin_that_is_imported_for_longer_than_the_call_may_take_ends_the_call(site):
     site.plugin("slow")
     with (site.path / "plug_slow.py").open("a", encoding="utf-8") as file:
