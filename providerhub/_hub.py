@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping, Sequence
+from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
@@ -26,24 +27,26 @@ from providerhub._calling.stream import Stream
 from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
 from providerhub._finding.preparing import Preparer
 from providerhub._finding.registry import Registry
-from providerhub._finding.routing import Planned, Router
+from providerhub._finding.routing import Planned, Router, set_limits
 from providerhub._finding.views import InstanceView, views
 from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
-from providerhub._rules.limits import Limits
+from providerhub._rules.lanes import Full
 from providerhub._rules.pacing import Pacer
 from providerhub._rules.report import health_records
 from providerhub._settings.settings import Settings
-from providerhub._values import Candidate, Completion, HealthRecord, Message, ProviderConfig, RoutePlan
+from providerhub._values import Candidate, Completion, HealthRecord, Message, ProviderConfig, RoutePlan, Skip
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
-from providerhub._values.checks import CALLABLE, instance_of
+from providerhub._values.checks import Check, instance_of, shape
 from providerhub._values.errors import ConfigurationError, ProviderHubError
 from providerhub._values.provider import Provider
 
 if TYPE_CHECKING:  # slow to import; most programs need none of it
     from concurrent.futures import Executor
 
+LIST = instance_of(Sequence, "a list")
+RANKER = Check("a callable that is not async", lambda value: callable(value) and not iscoroutinefunction(value), shape)
 SETTINGS = instance_of((Settings, type(None)), "a Settings object, such as Settings(strategy='priority')")
 
 AnyChain = TypeVar("AnyChain", Chain, AsyncChain)
@@ -88,13 +91,16 @@ class Hub:
         self._plugins = Plugins(self.settings)
         self._registry = Registry(self._plugins, self.settings)
         self._health = Health(self._rng, self.settings.breaker, budget=self.settings.budget)
-        self._router = Router(self._registry, self._health, self.settings, self._rng)
-        self._preparer = Preparer(self._registry, self._health, self.settings)
         self._pacer = Pacer(self._rng)
+        self._router = Router(self._registry, self._health, self.settings, self._rng, self._pacer)
+        self._preparer = Preparer(self._registry, self._health, self.settings)
+        self._is_closed = False
         for name, config in self.settings.providers.items():
             self._set_limits(name, config)
+        for name, items in (("rankers", rankers), ("observers", observers), ("providers", providers)):
+            LIST.check(items, name, ConfigurationError)
         for ranker in rankers:
-            CALLABLE.check(ranker, "each of rankers", ConfigurationError)
+            RANKER.check(ranker, "each of rankers", ConfigurationError)
         self._rankers = Rankers([*rankers, *self._plugins.hooks("providerhub_rank")])
         for observer in observers:
             self._plugins.observe(observer)
@@ -310,7 +316,10 @@ class Hub:
         Raises:
             CallerError: The same errors as `complete` raises before it sends anything.
         """
-        return self._plan(self._spec(model, messages, stream=stream, **knobs), self._clock.monotonic(), dry=True).plan
+        now = self._clock.monotonic()
+        plan = self._plan(self._spec(model, messages, stream=stream, **knobs), now, dry=True).plan
+        full = [(c, o) for c in plan.candidates if not plan.waits and (o := self._pacer.obstacle(c, now))]
+        return attrs.evolve(plan, waits=tuple(_wait(c, o, now) for c, o in full)) if full else plan
 
     def plugins(self) -> tuple[PluginRecord, ...]:
         """Every installed plugin with its state. A plugin that lacks a required setting is shown as *not configured*."""
@@ -355,15 +364,17 @@ class Hub:
         self._pacer.forgive(name)
 
     def close(self) -> None:
-        """Close the provider objects that the hub made. The hub may be used again; it then makes new ones.
+        """Close the provider objects that the hub made. A later call raises `RuntimeError`; calls under way may fail.
 
         The caller closes the objects that it registered. After calls in an event loop, `await hub.aclose()` in that loop also
         closes the connections that only awaiting can close.
         """
+        self._is_closed = True
         self._registry.close()
 
     async def aclose(self) -> None:
         """`close`, in an event loop: `aclose()` of this loop's provider objects is awaited where they have one."""
+        self._is_closed = True
         await self._registry.aclose()
 
     async def __aenter__(self) -> Self:
@@ -398,13 +409,11 @@ class Hub:
         return self._router.hold(spec.model, spec.needs, now=self._clock.monotonic())
 
     def _set_limits(self, name: str, config: ProviderConfig) -> None:
-        limits: dict[str, ProviderConfig | ModelInfo] = {"": config}
-        limits |= {model.name: model for model in config.models if isinstance(model, ModelInfo)} | dict(config.model)
-        for entry, values in limits.items():
-            when_full: Any = values.when_full or config.when_full
-            found = Limits(values.concurrency, values.rpm, values.tpm, when_full)
-            if found.any:
-                self._pacer.set_limits((name, entry), found)
+        """Set the limits that the settings name, so that `health()` shows them; the plan sets those of plugins' models."""
+        entries: dict[str, ProviderConfig | ModelInfo] = {"": config}
+        entries |= {model.name: model for model in config.models if isinstance(model, ModelInfo)} | dict(config.model)
+        for entry, values in entries.items():
+            set_limits(self._pacer, (name, entry), values, config.when_full)
 
     def _stoppable(self, running: Running, /, **knobs: Any) -> Completion:
         """`complete` as one of many calls: `running.stop()` can end it from another thread."""
@@ -432,6 +441,9 @@ class Hub:
         return attrs.evolve(record, state="not configured", reason=instance.reason)
 
     def _spec(self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]) -> CallSpec:
+        if self._is_closed:
+            msg = "this hub is closed: call it before close(), or inside the `with` block; or make another Hub"
+            raise RuntimeError(msg)
         return call_spec(self.settings, self._registry, model, messages, stream=stream, **knobs)
 
     def _chain(self, driver: type[AnyChain], spec: CallSpec, now: float, *, patient: bool = False) -> AnyChain:
@@ -472,3 +484,8 @@ class Hub:
             return planned
         order = self._rankers.order(request, planned.plan.candidates)
         return attrs.evolve(planned, plan=attrs.evolve(planned.plan, candidates=order))
+
+
+def _wait(candidate: Candidate, full: Full, now: float) -> Skip:
+    length = f"for {full.until - now:.1f} s more" if full.until < float("inf") else "until another call ends"
+    return Skip(candidate.provider, candidate.model, full.reason, length)

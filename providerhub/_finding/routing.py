@@ -19,12 +19,14 @@ from providerhub._finding.registry import Registry
 from providerhub._finding.strategies import RankedCandidate, Ranking, Strategies
 from providerhub._finding.targets import Entry, Targets
 from providerhub._rules.health import Health
+from providerhub._rules.limits import Limits
+from providerhub._rules.pacing import Pacer
 from providerhub._rules.policy import Rng
 from providerhub._settings.refined import own_timeout
-from providerhub._settings.settings import STRATEGIES, Settings
-from providerhub._values import Candidate, Model, RoutePlan, Skip
+from providerhub._settings.settings import Settings
+from providerhub._values import Candidate, Model, ProviderConfig, RoutePlan, Skip
 from providerhub._values.capabilities import ModelInfo
-from providerhub._values.errors import InvalidRequestError, ModelNotFoundError
+from providerhub._values.errors import ModelNotFoundError
 from providerhub._values.value import Value
 
 _KINDS = {"exact": 0, "alias": 1, "prefix": 2, "any": 3}
@@ -56,9 +58,10 @@ class _Suitable(NamedTuple):
 class Router:
     """Makes plans. Thread-safe: its memory is replaced entry by entry."""
 
-    def __init__(self, registry: Registry, health: Health, settings: Settings, rng: Rng) -> None:
+    def __init__(self, registry: Registry, health: Health, settings: Settings, rng: Rng, pacer: Pacer) -> None:
         self._registry = registry
         self._health = health
+        self._pacer = pacer
         self._settings = settings
         self._targets = Targets(registry, settings)
         self._strategies = Strategies(health, rng)
@@ -90,9 +93,6 @@ class Router:
             AuthenticationError: Every candidate that could be tried has rejected its key before.
         """
         strategy = self._settings.strategy if strategy is None else strategy
-        if strategy not in STRATEGIES:
-            msg = f"unknown strategy {strategy!r}; the known ones are {', '.join(STRATEGIES)}"
-            raise InvalidRequestError(msg)
         suitable = self._suitable(model, needs)
         if suitable.usual is not None and strategy == "priority" and self._health.all_healthy:
             return suitable.usual
@@ -153,6 +153,7 @@ class Router:
                 if skip := _unsuitable(instance, match, needs):
                     skipped.append(skip)
                 elif key not in candidates:
+                    set_limits(self._pacer, (match.provider, match.model.name), match.model, instance.config.when_full)
                     candidates[key] = _ranked(instance, match, needs, place, sames.index(same))
         if not candidates and not skipped and missing is not None:
             raise missing
@@ -190,7 +191,21 @@ class Router:
             raise no_candidate(tuple(entry.name for entry in suitable.entries), (*skipped, *unavailable))
         _, candidate, own = soonest
         rest = (*skipped, *(skip for skip in unavailable if skip is not own))
-        return Planned(RoutePlan((candidate,), rest), force=True)
+        return Planned(RoutePlan((candidate,), rest, (own,)), force=True)
+
+
+def set_limits(pacer: Pacer, key: tuple[str, str], values: ProviderConfig | ModelInfo, when_full: str | None) -> None:
+    """Set the limits of an instance or of one of its models, where there are any.
+
+    Args:
+        pacer: The turns of the hub.
+        key: The name of the instance, and of the model's entry; `""` for the whole instance.
+        values: Their `concurrency`, `rpm`, `tpm` and `when_full` count.
+        when_full: The reaction to a full limit where `values` have none.
+    """
+    found = Limits(values.concurrency, values.rpm, values.tpm, values.when_full or when_full)
+    if found.any:
+        pacer.set_limits(key, found)
 
 
 def _ranked(instance: Instance, match: Match, needs: Needs, place: int, group: int) -> RankedCandidate:

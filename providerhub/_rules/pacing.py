@@ -194,6 +194,21 @@ class Pacer:
         assert isinstance(turn, Turn)  # noqa: S101 -- for the type checker
         return turn
 
+    def obstacle(self, candidate: Candidate, now: float) -> Full | None:
+        """The limit that a call would meet now, or `None`. Changes nothing.
+
+        Args:
+            candidate: The candidate that would be asked.
+            now: The time in seconds.
+        """
+        with self._lock:
+            desk = self._desks.get(candidate.provider)
+            if desk is None or not desk.is_limited:
+                return None
+            lane = desk.models.get(candidate.entry, desk.whole)
+            found = [full for one in (lane, desk.whole) if (full := one.obstacle(now, lane.mean_output)) is not None]
+        return max(found, key=lambda full: full.until, default=None)
+
     def look(self, turn: Turn, now: float) -> bool:
         """Look whether a turn is ready; if not, `due` is renewed."""
         place = turn.place

@@ -78,13 +78,17 @@ class RoutePlan(Value):
     Args:
         candidates: The candidates, first choice first; at least one.
         skipped: The candidates that were left out, each with its reason.
+        waits: The candidates that cannot be asked at this moment, each with its reason and the length of the wait. Only
+            `Hub.explain` fills it in; a call asks another candidate first, or waits.
     """
 
     candidates: tuple[Candidate, ...]
     skipped: tuple[Skip, ...] = ()
+    waits: tuple[Skip, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{n}. {candidate}" for n, candidate in enumerate(self.candidates, 1)]
+        waits = {(wait.provider, wait.model): wait for wait in self.waits}
+        lines = [f"{n}. {waits.get((c.provider, c.model), c)}" for n, c in enumerate(self.candidates, 1)]
         return "\n".join(lines + [f"-  {skip}" for skip in self.skipped])
 
 

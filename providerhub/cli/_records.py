@@ -37,11 +37,12 @@ def error(failure: BaseException) -> dict[str, Any]:
     return found
 
 
-def plan(candidates: Sequence[Candidate], skipped: Sequence[Skip]) -> dict[str, Any]:
-    """The candidates of a call in order, and those that are left out."""
+def plan(candidates: Sequence[Candidate], skipped: Sequence[Skip], waits: Sequence[Skip] = ()) -> dict[str, Any]:
+    """The candidates of a call in order, those that are left out, and those for which a call would wait."""
     return {
         "candidates": [attrs.asdict(candidate, filter=_CANDIDATE) for candidate in candidates],
         "skipped": list(map(attrs.asdict, skipped)),
+        "waits": list(map(attrs.asdict, waits)),
     }
 
 

@@ -32,6 +32,6 @@ def route(*, model: str, stream: bool, tools: bool, image: bool, as_json: bool) 
                 screen.data({**records.plan((), error.route.skipped), "error": screen.one_line(error)})
             raise
     if as_json:
-        screen.data(records.plan(plan.candidates, plan.skipped))
+        screen.data(records.plan(plan.candidates, plan.skipped, plan.waits))
     else:
         screen.line(plan)

@@ -1,10 +1,11 @@
 """Limits of a provider: a call waits for its turn, goes elsewhere, or says which limit it met."""
 
 import asyncio
+import re
 
 import pytest
 
-from providerhub import DeadlineExceededError, Finish, Hub, ModelInfo, ProviderConfig, ProviderInfo, Settings
+from providerhub import DeadlineExceededError, Finish, Hub, ModelInfo, ProviderConfig, ProviderInfo, RateLimitError, Settings
 
 
 class Talker:
@@ -50,3 +51,39 @@ def test_a_provider_that_waits_gives_the_turn_when_the_stream_ends():
         return await waiting
 
     assert asyncio.run(main()).provider == "a"
+
+
+@pytest.mark.parametrize("limits", [{"rpm": 1}, {"concurrency": 1}])
+@pytest.mark.parametrize("name", ["m", "m*"])
+def test_the_limits_of_a_registered_model_hold_and_explain_shows_them(limits, name):
+    hub = Hub(Settings(autoload=False), providers=[(ProviderInfo(name="a", models=(ModelInfo(name, **limits),)), Talker())])
+    assert hub.explain("m").waits == ()
+    with hub.complete("m", "x", stream=True):
+        plan = hub.explain("m")
+        assert [(wait.provider, wait.reason) for wait in plan.waits] == [("a", next(iter(limits)))]
+        assert str(plan).startswith(f"1. a/m: {next(iter(limits))} (")
+        assert hub.explain("m") == plan or "rpm" in limits
+        with pytest.raises((DeadlineExceededError, RateLimitError), match=next(iter(limits))):
+            hub.complete("m", "x", timeout=0.05)
+
+
+def test_explain_shows_the_length_of_a_pause_that_a_provider_stated():
+    class Busy:
+        def stream(self, request, call):
+            raise RateLimitError("slow down", retry_after=300)
+
+    hub = Hub(Settings(autoload=False), providers=[(ProviderInfo(name="a", models=("m",)), Busy())])
+    with pytest.raises(RateLimitError):
+        hub.complete("m", "x", timeout=5)
+    (wait,) = hub.explain("m").waits
+    assert wait.reason == "rate limited"
+    assert re.fullmatch(r"for [23]\d\d\.\d s more", wait.detail)
+    assert str(hub.explain("m")).startswith("1. a/m: rate limited (for ")
+
+
+@pytest.mark.parametrize("ask", ["complete", "explain"])
+def test_a_closed_hub_says_so(ask):
+    with _hub("a") as hub:
+        hub.complete("m", "x")
+    with pytest.raises(RuntimeError, match="this hub is closed"):
+        getattr(hub, ask)("m", "x")
