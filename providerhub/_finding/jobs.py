@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:  # slow to import; most calls need no task
+    from concurrent.futures import Future
 
 _log = logging.getLogger("providerhub")
 
@@ -27,17 +29,25 @@ class Task:
             is raised in the callers that wait.
     """
 
-    __slots__ = ("_lock", "_started", "_thread", "_watchers", "_work", "ended", "interruption", "name")
+    __slots__ = ("_lock", "_started", "_thread", "_work", "done", "interruption", "name")
 
     def __init__(self, name: str, work: Callable[[], object]) -> None:
+        from concurrent.futures import Future  # slow to import; most calls need no task
+
         self.name = name
         self._work = work
         self._lock = threading.Lock()
         self._started = 0.0
         self._thread: threading.Thread | None = None
-        self._watchers: list[Callable[[], object]] = []
-        self.ended = False
+        self.done: Future[None] = Future()
+        """Has the result `None` when the work has ended, in any way."""
+        self.done.set_running_or_notify_cancel()  # so that a cancelled call does not cancel it for the others
         self.interruption: BaseException | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the work has ended."""
+        return self.done.done()
 
     @property
     def age(self) -> float:
@@ -74,19 +84,6 @@ class Task:
             self._thread, self._started = threading.current_thread(), time.monotonic()
         self._run()
 
-    def watch(self, watcher: Callable[[], object]) -> None:
-        """Have a function called at the end of the work, from any thread; at once when the work has ended."""
-        with self._lock:
-            if not self.ended:
-                self._watchers.append(watcher)
-                return
-        watcher()
-
-    def unwatch(self, watcher: Callable[[], object]) -> None:
-        """Take a function of `watch` back."""
-        with self._lock, contextlib.suppress(ValueError):
-            self._watchers.remove(watcher)
-
     def _run(self) -> None:
         try:
             self._work()
@@ -94,11 +91,7 @@ class Task:
             _log.warning("could not %s", self.name, exc_info=True)
         except BaseException as error:
             self.interruption = error
-        with self._lock:
-            self.ended = True
-            watchers, self._watchers = self._watchers, []
-        for watcher in watchers:
-            watcher()
+        self.done.set_result(None)
 
 
 def _never() -> bool:
@@ -128,14 +121,14 @@ def run_all(jobs: Sequence[Job], seconds: float) -> None:
         jobs: The jobs, whose tasks may have begun already.
         seconds: The time that all of them may take.
     """
-    ended = threading.Semaphore(0)
+    from concurrent import futures  # as above
+
     wait = _Wait(jobs, seconds)
-    with _watched(jobs, ended.release):
-        for job in jobs:
-            if not job.task.start() and job.longest > 0:
-                job.task.run()
-        while left := wait.left():
-            ended.acquire(timeout=min(left, threading.TIMEOUT_MAX))
+    for job in jobs:
+        if not job.task.start() and job.longest > 0:
+            job.task.run()
+    while left := wait.left():
+        futures.wait(_pending(jobs), min(left, threading.TIMEOUT_MAX), futures.FIRST_COMPLETED)
 
 
 async def arun_all(jobs: Sequence[Job], seconds: float) -> None:
@@ -147,24 +140,24 @@ async def arun_all(jobs: Sequence[Job], seconds: float) -> None:
     """
     import asyncio  # slow to import; a running loop has imported it already
 
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-
-    def wake() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop may have ended
-            loop.call_soon_threadsafe(ended.set)
-
     wait = _Wait(jobs, seconds)
-    with _watched(jobs, wake):
-        while True:
-            ended.clear()
-            started = [job.task.start() for job in jobs]
-            left = wait.left()
-            if not left:
-                return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left if all(started) else min(left, AGAIN)):
-                    await ended.wait()
+    while True:
+        started = [job.task.start() for job in jobs]
+        left = wait.left()
+        if not left:
+            return
+        if not (pending := [asyncio.wrap_future(done) for done in _pending(jobs)]):
+            continue
+        seconds = left if all(started) else min(left, AGAIN)
+        try:
+            await asyncio.wait(pending, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for future in pending:
+                future.cancel()  # the loop may have ended when the task ends
+
+
+def _pending(jobs: Sequence[Job]) -> list[Future[None]]:
+    return [job.task.done for job in jobs if not job.task.ended]
 
 
 class _Wait:
@@ -187,14 +180,3 @@ class _Wait:
             if until > now + GRACE and job.is_needless():
                 self._until[job] = now + GRACE
         return max((until - now for job, until in self._until.items() if not job.task.ended and until > now), default=0.0)
-
-
-@contextlib.contextmanager
-def _watched(jobs: Sequence[Job], watcher: Callable[[], object]) -> Iterator[None]:
-    for job in jobs:
-        job.task.watch(watcher)
-    try:
-        yield
-    finally:
-        for job in jobs:
-            job.task.unwatch(watcher)
