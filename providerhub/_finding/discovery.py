@@ -6,7 +6,6 @@ imported or used is recorded with the reason, and the others work.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import threading
 import time
@@ -17,7 +16,7 @@ import attrs
 import pluggy
 
 import providerhub.hookspecs as hookspecs  # noqa: PLR0402 -- `from` would have the package import all of its exports first
-from providerhub._finding.installed import distributions, entry_points, name_and_version, name_of, normalized
+from providerhub._finding.installed import Distribution, import_object, name_of, normalized, offered
 from providerhub._settings.settings import Settings
 from providerhub._values.capabilities import API_VERSION, ProviderInfo
 from providerhub._values.errors import ConfigurationError
@@ -189,25 +188,14 @@ class Plugins:
         return tuple(filter(None, (_hook_warning(name, is_marked=name in marked) for name in sorted({*marked, *named}))))
 
     def _scan(self) -> Iterable[PluginRecord]:
-        seen: set[str] = set()
-        for distribution in distributions():
-            try:
-                text = distribution.read_text("entry_points.txt") or ""
-                if hookspecs.PROJECT not in text:  # true of most distributions, and parsing them would take most of the time
-                    continue
-                name, version = name_and_version(distribution)
-                if normalized(name) in seen:  # Python imports the first copy on the path
-                    continue
-                seen.add(normalized(name))
-                entries = list(entry_points(text))
-            except Exception as error:
-                self.malformed.append(Malformed(name_of(distribution), f"{type(error).__name__}: {error}"))
-                continue
-            for group, entry, value in entries:
-                if group == HOOK_GROUP:
-                    self._hook_entries.append((entry, value, name))
-                elif group == hookspecs.PROJECT:
-                    yield PluginRecord(name=entry, value=value, distribution=name, version=version)
+        for found in offered(hookspecs.PROJECT, self._note_malformed):
+            if found.group == HOOK_GROUP:
+                self._hook_entries.append((found.name, found.value, found.distribution))
+            elif found.group == hookspecs.PROJECT:
+                yield PluginRecord(name=found.name, value=found.value, distribution=found.distribution, version=found.version)
+
+    def _note_malformed(self, distribution: Distribution, error: Exception) -> None:
+        self.malformed.append(Malformed(name_of(distribution), f"{type(error).__name__}: {error}"))
 
     def _import(self, record: PluginRecord) -> PluginRecord:
         start = time.perf_counter()
@@ -296,15 +284,6 @@ def _hook_warning(name: str, *, is_marked: bool) -> str:
     return f"{name} is not a hook, so it is never called; {hint}"
 
 
-def import_object(reference: str) -> Any:
-    """Import `"module"`, `"module:object"` or `"module:object.attribute"`. The module may raise any exception."""
-    module, _, attribute = reference.partition(":")
-    found: Any = importlib.import_module(module.strip())
-    for part in filter(None, attribute.strip().split(".")):
-        found = getattr(found, part)
-    return found
-
-
 def _with_named_arguments(implementation: pluggy.HookImpl) -> Callable[..., Any]:
     """Call an implementation with the arguments that it names, as pluggy does."""
     function, names = implementation.function, implementation.argnames
@@ -336,15 +315,10 @@ def _decide(name: str, records: list[PluginRecord], settings: Settings) -> Plugi
 
 
 def _refuse_unknown(settings: Settings, records: Mapping[str, PluginRecord]) -> None:
-    for field, label, names in (
-        ("allow", "PROVIDERHUB_PLUGINS (allow)", settings.allow),
-        ("block", "PROVIDERHUB_BLOCK (block)", settings.block),
-        ("prefer", "prefer", settings.prefer),
-    ):
-        for name in sorted(names or ()):
-            if name not in records and settings.autoload is not False:
-                origin = settings.origins.get(f"{field}.{name}") or settings.origins.get(field)
-                where = f"{origin}: {field}" if origin else label
-                known = ", ".join(records) or "none"
-                msg = f"{where} names {name!r}, which is not installed; installed plugins: {known}"
-                raise ConfigurationError(msg)
+    labels = {"allow": "PROVIDERHUB_PLUGINS (allow)", "block": "PROVIDERHUB_BLOCK (block)", "prefer": "prefer"}
+    for field, label in labels.items() if settings.autoload is not False else ():
+        for name in sorted(set(getattr(settings, field) or ()) - set(records)):
+            origin = settings.origins.get(f"{field}.{name}") or settings.origins.get(field)
+            where = f"{origin}: {field}" if origin else label
+            msg = f"{where} names {name!r}, which is not installed; installed plugins: {', '.join(records) or 'none'}"
+            raise ConfigurationError(msg)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple, Protocol
 
 _SUFFIXES = (".dist-info", ".egg-info")
 _USUAL_FINDERS = frozenset({"_frozen_importlib_external", "importlib_metadata"})
@@ -45,6 +46,57 @@ class Folder:
                 return file.read()
         except _ABSENT:
             return None
+
+
+class EntryPoint(NamedTuple):
+    """One entry point of an installed distribution.
+
+    Args:
+        group: Its group, such as `"providerhub.hooks"`.
+        name: Its name.
+        value: Its value, `"module"` or `"module:object"`.
+        distribution: The name of the distribution.
+        version: The version of the distribution.
+    """
+
+    group: str
+    name: str
+    value: str
+    distribution: str
+    version: str
+
+
+def offered(word: str, broken: Callable[[Distribution, Exception], object]) -> Iterator[EntryPoint]:
+    """All entry points of the distributions that name a word in their entry points. Of two copies, Python imports the first.
+
+    Args:
+        word: A part of the groups to find; most distributions do not have it, and parsing them all would take most of the time.
+        broken: Called with a distribution whose metadata cannot be read, and the error.
+    """
+    seen: set[str] = set()
+    for distribution in distributions():
+        try:
+            text = distribution.read_text("entry_points.txt") or ""
+            if word not in text:
+                continue
+            name, version = name_and_version(distribution)
+            if normalized(name) in seen:
+                continue
+            seen.add(normalized(name))
+            found = [EntryPoint(*entry, name, version) for entry in entry_points(text)]
+        except Exception as error:
+            broken(distribution, error)
+            continue
+        yield from found
+
+
+def import_object(reference: str) -> Any:
+    """Import `"module"`, `"module:object"` or `"module:object.attribute"`. The module may raise any exception."""
+    module, _, attribute = reference.partition(":")
+    found: Any = import_module(module.strip())
+    for part in filter(None, attribute.strip().split(".")):
+        found = getattr(found, part)
+    return found
 
 
 def distributions() -> Iterator[Distribution]:

@@ -79,11 +79,6 @@ class Instance:
         """Whether the service can be asked for its models."""
         return bool(self.info.discover) and not self.missing
 
-    @property
-    def list_error(self) -> str:
-        """The reason why the service gave no new list; empty without one."""
-        return self.list.error
-
     def declares(self, model: ModelInfo) -> bool:
         """Whether the plugin or the user names a model of this instance; false when only the service lists it."""
         return model in self._declared

@@ -56,12 +56,9 @@ def read(config: ProviderConfig, info: ProviderInfo) -> KeptList | None:
         ConfigurationError: `PROVIDERHUB_CACHE_DIR` is a relative path.
     """
     folder = _folder()
-    if folder is None:
-        return None
     try:
-        salt = _own(os.path.join(folder, "salt"))
-        name = _name(config, info, salt)
-        return None if name is None or len(salt) != _SALT_BYTES else _parsed(_own(os.path.join(folder, name)))
+        path = folder and _path(folder, config, info, _own(os.path.join(folder, "salt")))
+        return _parsed(_own(path)) if path else None
     except FileNotFoundError:
         return None
     except Exception as error:  # the file may hold anything
@@ -79,14 +76,9 @@ def write(config: ProviderConfig, info: ProviderInfo, kept: KeptList) -> None:
     """
     try:
         folder = _folder()
-        models = [_plain(model) for model in kept.models]
-        if folder is None or not config.url:
-            return
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        name = _name(config, info, _salt(folder))
-        if name is not None:
-            content = {"format": _FORMAT, "listed_at": kept.listed_at, "models": models}
-            _replace(os.path.join(folder, name), json.dumps(content).encode())
+        content = {"format": _FORMAT, "listed_at": kept.listed_at, "models": [_plain(model) for model in kept.models]}
+        if folder and config.url and (path := _path(folder, config, info, _salt(folder))):
+            _replace(path, json.dumps(content).encode())
     except (OSError, TypeError, ValueError, ConfigurationError) as error:
         _log.debug("the list of models of %s is not kept: %s", config.name, error)
 
@@ -133,6 +125,7 @@ def _salt(folder: str) -> bytes:
     except (OSError, ValueError):
         salt = b""
     if len(salt) != _SALT_BYTES:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
         _replace(path, os.urandom(_SALT_BYTES))
         salt = _own(path)  # another process may have been later
     return salt
@@ -151,17 +144,16 @@ def _replace(path: str, content: bytes) -> None:
         raise
 
 
-def _name(config: ProviderConfig, info: ProviderInfo, salt: bytes) -> str | None:
-    """The name of the file of a service; `None` when its address or its key has no text to tell it by."""
-    if not config.url:
-        return None
+def _path(folder: str, config: ProviderConfig, info: ProviderInfo, salt: bytes) -> str | None:
+    """The path of the file of a service; `None` when its address or its key has no text to tell it by."""
     fields = (field.name for field in attrs.fields(ProviderConfig) if field.name not in _NOT_OF_THE_SERVICE)
     texts = [info.discover or "", *(_text(getattr(config, name)) for name in fields)]
-    if None in texts:
+    if None in texts or not config.url or len(salt) != _SALT_BYTES:
         return None
     import hashlib  # slow to import; most calls need no list
 
-    return f"{hashlib.blake2b(repr(texts).encode('utf-8', 'replace'), digest_size=16, key=salt).hexdigest()}.json"
+    name = hashlib.blake2b(repr(texts).encode("utf-8", "replace"), digest_size=16, key=salt).hexdigest()
+    return os.path.join(folder, f"{name}.json")
 
 
 def _text(value: Any) -> str | None:
@@ -183,9 +175,8 @@ def _plain(model: ModelInfo) -> dict[str, Any]:
     Raises:
         ValueError: A field is not a plain value: headers, for example, may hold a key.
     """
-    bare = ModelInfo(model.name)
-    fields = {field.name: getattr(model, field.name) for field in attrs.fields(ModelInfo)}
-    fields = {name: value for name, value in fields.items() if name == "name" or value != getattr(bare, name)}
+    bare = ModelInfo(model.name).__getstate__()
+    fields = {name: value for name, value in model.__getstate__().items() if name == "name" or value != bare[name]}
     for name, value in fields.items():
         if not isinstance(value, str | int | float | tuple):
             msg = f"{model.name} has {name}"

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from providerhub._finding import kept_lists
-from providerhub._finding.discovery import import_object
+from providerhub._finding.installed import import_object
 from providerhub._finding.jobs import Task
 from providerhub._finding.kept_lists import KeptList
 from providerhub._values import ProviderConfig, Timeout

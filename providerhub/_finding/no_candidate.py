@@ -69,8 +69,8 @@ def _problems(registry: Registry) -> str:
 
 def _unlisted(instance: Instance) -> str:
     """The reason why more models of an instance may exist than are known; empty when there is none."""
-    if instance.list_error:
-        return f"{instance.name} could not list its models: {instance.list_error}"
+    if instance.list.error:
+        return f"{instance.name} could not list its models: {instance.list.error}"
     if instance.can_list and instance.list.listed_at is None:
         return f"{instance.name} has not listed its models yet: a call asks it, and so does Hub.refresh()"
     return ""

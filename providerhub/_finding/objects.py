@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from providerhub._finding.discovery import import_object
+from providerhub._finding.installed import import_object
 from providerhub._finding.jobs import Job, Task, arun_all
 from providerhub._values import ProviderConfig
 from providerhub._values.capabilities import ProviderInfo
@@ -73,39 +73,31 @@ class ProviderObjects:
         with self._lock:
             own = self._per_loop.get(asyncio.get_running_loop())
             made = self._take()
-        closer = getattr(own, "aclose", None)
-        shared = [provider for provider in made if provider is not own]
-        closing = Task(f"close the provider {self._config.name}", partial(self.close_all, shared))
-        jobs = [Job(closing)] * bool(shared)
+        others = [provider for provider in made if provider is not own]
+        jobs = [Job(Task(f"close the provider {self._config.name}", partial(self.close_all, others)))] * bool(others)
         for job in jobs:  # first, since the task that awaits here may be cancelled
             job.task.start()
-        if closer is not None:
-            await self._await_close(closer)
-        elif own is not None:
-            self.close_all([own])  # in this thread, since it belongs to the loop
-        await arun_all(jobs, CLOSING_SECONDS)
-        if jobs and not closing.ended:
-            self._log_slow_close()
+        closing = [asyncio.create_task(one) for one in (self._close_own(own), arun_all(jobs, CLOSING_SECONDS))]
+        # Not `asyncio.timeout`, which waits for an `aclose()` that ignores its cancellation.
+        try:
+            _, late = await asyncio.wait(closing, timeout=CLOSING_SECONDS)
+        finally:
+            for task in closing:
+                task.cancel()
+        if late or not all(job.task.ended for job in jobs):
+            seconds = CLOSING_SECONDS
+            _log.warning("provider %s has not closed within %g s; it is left behind", self._config.name, seconds)
 
-    async def _await_close(self, closer: Callable[[], Any]) -> None:
-        import asyncio  # slow to import; a running loop has imported it already
-
-        async def close() -> None:
+    async def _close_own(self, own: Provider | None) -> None:
+        """Close the object of the running loop, in this thread since it belongs to the loop."""
+        closer = getattr(own, "aclose", None)
+        if own is not None and closer is None:
+            self.close_all([own])
+        elif closer is not None:
             try:
                 await closer()
             except Exception:
                 self._log_failed_close()
-
-        # Not `asyncio.timeout`, which waits for an `aclose()` that ignores its cancellation.
-        closing = asyncio.create_task(close())
-        try:
-            _, late = await asyncio.wait([closing], timeout=CLOSING_SECONDS)
-        except BaseException:
-            closing.cancel()
-            raise
-        if late:
-            closing.cancel()
-            self._log_slow_close()
 
     def close_all(self, providers: Iterable[Provider]) -> None:
         """Call `close()` of each object that has one; a failure is logged and does not stop the others."""
@@ -119,9 +111,6 @@ class ProviderObjects:
 
     def _log_failed_close(self) -> None:
         _log.warning("provider %s failed to close", self._config.name, exc_info=True)
-
-    def _log_slow_close(self) -> None:
-        _log.warning("provider %s has not closed within %g s; it is left behind", self._config.name, CLOSING_SECONDS)
 
     def _find(self, loop: object | None) -> Provider | None:
         # Without the lock: a dictionary is read at once, and the event loop must not wait here.

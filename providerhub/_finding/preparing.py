@@ -126,7 +126,7 @@ class Preparer:
         asked = [instance for instance in self._registry.instances() if instance.can_list]
         tasks = {instance.name: instance.list.asking(now) for instance in asked}
         run_all([Job(task) for task in tasks.values() if not task.is_own], REFRESH_SECONDS)
-        return any(instance.list.models and not instance.list_error for instance in asked)
+        return any(instance.list.models and not instance.list.error for instance in asked)
 
     def renewal(self, provider: str) -> Job | None:
         """The job that reads a key again which its service has just refused.

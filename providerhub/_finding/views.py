@@ -129,7 +129,7 @@ def _view(registry: Registry, name: str) -> InstanceView:
         settings=instance.info.all_settings,
         missing=instance.variables,
         can_list=instance.info.discover is not None,
-        list_error=instance.list_error,
+        list_error=instance.list.error,
         list_age=instance.list.age,
         notes=(*view.notes, *_stale(instance)),
     )
@@ -137,8 +137,8 @@ def _view(registry: Registry, name: str) -> InstanceView:
 
 def _stale(instance: Instance) -> Iterator[str]:
     age = instance.list.age
-    if age is not None and instance.list_error:
-        yield f"its list of models is {_duration(age)} old: {instance.list_error}"
+    if age is not None and instance.list.error:
+        yield f"its list of models is {_duration(age)} old: {instance.list.error}"
 
 
 def _duration(seconds: float) -> str:

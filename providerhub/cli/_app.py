@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from providerhub._finding.installed import import_object
 from providerhub._version import __version__
-from providerhub.cli._extensions import Extension, extensions, loaded
+from providerhub.cli._extensions import Extension, extensions
 
 COMMANDS = {
     "ask": ("providerhub.cli._ask:ask", "Ask a model for an answer."),
@@ -94,7 +95,7 @@ class Lazy(click.Group):
             ctx.fail(f"The command {args[0]!r} is in another distribution: pip install {ELSEWHERE[args[0]]}")
         name, command, rest = super().resolve_command(ctx, args)
         if name and command:
-            command = _with_debug(loaded(COMMANDS[name][0]) if name in COMMANDS else _added(ctx)[name].command())
+            command = _with_debug(import_object(COMMANDS[name][0]) if name in COMMANDS else _added(ctx)[name].command())
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -111,7 +112,7 @@ class Lazy(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
-            raise loaded(FAILURES)(error, debug=ctx.meta.get(DEBUG, False)) from error
+            raise import_object(FAILURES)(error, debug=ctx.meta.get(DEBUG, False)) from error
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,10 +10,11 @@ from contextlib import AbstractContextManager
 import click
 
 from providerhub import Hub, InstanceView, ProviderConfig, Settings
+from providerhub._finding.installed import import_object
 from providerhub._finding.registry import INSTALL_HINT
 from providerhub.cli import _plugins as plugins
 from providerhub.cli import _screen as screen
-from providerhub.cli._extensions import entries, loaded
+from providerhub.cli._extensions import entries
 
 SANDBOX_GROUP = "providerhub.sandbox"
 """Entry-point group of servers that speak a provider's protocol. An entry bears its provider's name and names a `Serve`."""
@@ -28,7 +29,7 @@ def _sandboxes() -> Iterator[tuple[str, Serve]]:
     """The sandboxes, each with its provider's name."""
     for _, name, target in entries(SANDBOX_GROUP):
         with contextlib.suppress(Exception):  # a broken distribution must not stop the demo
-            yield name, loaded(target)
+            yield name, import_object(target)
 
 
 @contextlib.contextmanager

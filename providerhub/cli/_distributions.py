@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import importlib_metadata
 
 from providerhub import hookspecs
-from providerhub._finding.installed import name_and_version
+from providerhub._finding.installed import name_and_version, normalized
 from providerhub.cli import _screen as screen
 from providerhub.cli._findings import Finding
 
@@ -39,7 +39,7 @@ class Installed(NamedTuple):
     @property
     def key(self) -> str:
         """The name as package indexes compare it."""
-        return self.name.lower().replace("_", "-").replace(".", "-")
+        return normalized(self.name)
 
 
 def installed() -> tuple[Installed, ...]:

@@ -6,12 +6,11 @@ The metadata of the installed distributions is read for the overview. A command 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 
-from providerhub._finding.installed import distributions, entry_points, name_and_version
+from providerhub._finding.installed import import_object, offered
 
 GROUP = "providerhub.commands"
 
@@ -47,7 +46,7 @@ class Extension(NamedTuple):
         if len(self.distributions) > 1:
             return self._broken(self._conflict, None)
         try:
-            found = loaded(self.target)
+            found = import_object(self.target)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a distribution may raise anything at import, SystemExit included
@@ -67,38 +66,14 @@ class Extension(NamedTuple):
         return click.Command(self.name, callback=fail, add_help_option=False, context_settings=anything)
 
 
-def loaded(target: str) -> Any:
-    """Import a name.
-
-    Args:
-        target: `module:name`; the name may have dots.
-    """
-    module, _, name = target.partition(":")
-    found: Any = import_module(module.strip())
-    for part in filter(None, name.strip().split(".")):
-        found = getattr(found, part)
-    return found
-
-
 def entries(group: str) -> Iterator[tuple[str, str, str]]:
     """List the entry points of a group. Broken metadata is left to `providerhub doctor`.
 
     Yields:
         The distribution's name, the entry point's name and its target, as `module:name`.
     """
-    seen: set[str] = set()
-    for distribution in distributions():
-        try:
-            text = distribution.read_text("entry_points.txt") or ""
-            if group not in text:  # most distributions: parsing them all would cost most of the time
-                continue
-            owner = name_and_version(distribution)[0]
-            found = [(name, target) for found_group, name, target in entry_points(text) if found_group == group]
-        except Exception:  # noqa: S112 -- any broken metadata on this machine must not stop the others
-            continue
-        if owner not in seen:  # the first copy on the path shadows the others
-            seen.add(owner)
-            yield from ((owner, name, target) for name, target in found)
+    found = offered(group, lambda _distribution, _error: None)
+    return ((entry.distribution, entry.name, entry.value) for entry in found if entry.group == group)
 
 
 def extensions() -> dict[str, Extension]:
