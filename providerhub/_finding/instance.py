@@ -197,9 +197,9 @@ class Instance:
         return end_of(key.reveal()) - time.time()
 
     @property
-    def has_unread_key(self) -> bool:
-        """Whether the key has a source that is read later."""
-        return self.config.api_key in self._unread()
+    def reads_keys(self) -> bool:
+        """Whether a key has a source, such as a command."""
+        return bool(self._keys)
 
     def _unread(self) -> list[Secret]:
         """The keys that have a source and are read later."""

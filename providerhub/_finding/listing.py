@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 import time
@@ -49,10 +50,8 @@ class ModelList:
         self._age_when_read: float | None = None
         self._failures = 0
         self._error = ""
-        self.again_at = -float("inf")
-        """The moment, on the hub's clock, from which a name without any provider asks the service again."""
-        self.stale_at = float("inf")
-        """The moment, on the hub's clock, from which the list is renewed although it has the name."""
+        # The moments, on the hub's clock, from which the service is asked for a name without any provider, and for any name.
+        self._again_at, self._stale_at = -float("inf"), float("inf")
         self.models: tuple[ModelInfo, ...] = ()
         self.listed_at: float | None = None
         """The moment of the listing in seconds of the wall clock; `None` without a list."""
@@ -60,8 +59,8 @@ class ModelList:
     @property
     def error(self) -> str:
         """The reason why there is no new list: the last failure, or the silence of the service; empty without one."""
-        task = self._task
-        if task is not None and not task.ended and task.age:
+        task = self._running()
+        if task is not None and task.age:
             return f"{self._info.discover} has not returned for {task.age:.1f} s"
         return self._error
 
@@ -84,27 +83,34 @@ class ModelList:
         self._take(kept.models)
         return True
 
-    def settle(self, now: float) -> None:
-        """Place the age of a list from the disk on the hub's clock."""
-        if self._age_when_read is not None:
+    def due(self, now: float, *, is_missing: bool) -> tuple[Task | None, float]:
+        """The task that asks the service at this moment, and the moment from which the service should be asked.
+
+        Args:
+            now: Seconds on the hub's clock.
+            is_missing: Whether a name without any provider is looked for, which may wait for the task.
+        """
+        if self._age_when_read is not None:  # place the age of a list from the disk on the hub's clock
             age, self._age_when_read = self._age_when_read, None
-            self.again_at, self.stale_at = now - age + AGAIN_FIRST, now - age + self._fresh()
+            self._again_at, self._stale_at = now - age + AGAIN_FIRST, now - age + self._fresh()
+        if is_missing:
+            return self._running(), self._again_at
+        return None, max(self._again_at, self._stale_at)
 
     def forget_failures(self) -> None:
         """Let the service be asked again at once: its key has changed."""
-        self._failures, self.again_at = 0, -float("inf")
+        self._failures, self._again_at = 0, -float("inf")
 
-    def running(self) -> Task | None:
-        """The task that asks the service at this moment; `None` without one."""
+    def _running(self) -> Task | None:
         task = self._task
         return None if task is None or task.ended else task
 
     def asking(self, now: float) -> Task:
         """The task that asks the service. Callers at the same time get the same one."""
         with self._lock:
-            task = self.running()
+            task = self._running()
             if task is None:
-                self.again_at = now + min(AGAIN_MOST, AGAIN_FIRST * 2.0 ** min(self._failures, 10))
+                self._again_at = now + min(AGAIN_MOST, AGAIN_FIRST * 2.0 ** min(self._failures, 10))
                 task = self._task = Task(f"list the models of {self._config().name}", partial(self._ask, now))
             return task
 
@@ -131,7 +137,7 @@ class ModelList:
             self._call = None
         self._failures, self._error = 0, ""
         self.listed_at, self._age_when_read = time.time(), None
-        self.stale_at = now + self._fresh()
+        self._stale_at = now + self._fresh()
         self._take(found)
         kept_lists.write(config, self._info, KeptList(found, self.listed_at))
 
@@ -157,8 +163,6 @@ def _discovered(info: ProviderInfo, config: ProviderConfig, call: CallContext) -
 
 def _takes_call(discover: Any) -> bool:
     """Whether the function has an argument `call`. Plugins of before have none."""
-    import inspect  # slow to import; most calls need no list
-
     try:
         return "call" in inspect.signature(discover).parameters
     except (TypeError, ValueError):

@@ -6,7 +6,7 @@ the others nothing: a call waits for a list only where a model that it names is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -28,8 +28,8 @@ ALONE, BESIDE = 0.9, 0.5
 ALONE_MOST, BESIDE_MOST, LATER_MOST = 30.0, 10.0, 1.0
 """The most seconds of these waits; and of the wait when only a model after a known one is in question."""
 
-UNREAD_KEY_AGE = 10.0
-"""Seconds until a key that was not read yet is looked at again: only its text says when it ends."""
+KEY_LOOK = 10.0
+"""Seconds until a key that has a source is looked at again: only its text says when it ends."""
 
 REFRESH_SECONDS = 30.0
 """The most seconds that `refresh` takes."""
@@ -75,10 +75,10 @@ class Preparer:
             now: Seconds on the hub's clock.
         """
         try:
-            known = self._quiet.get(model)
-        except TypeError:
-            known = self._known_of_list(model)
-        if known is None or known[1] <= now or known[0] != self._registry.version:
+            known = self._quiet.get(model if type(model) is str else _key(model))
+        except TypeError:  # no model; planning says so
+            return False
+        if known is None or known.until <= now or known.version != self._registry.version:
             return False
         return self._health.all_healthy or not any(self._renewals(known.candidates, now))
 
@@ -156,24 +156,15 @@ class Preparer:
         except CallerError:  # planning raises it again, with its reason
             return ()
         candidates = tuple(Candidate(m.provider, m.sent, m.model.name) for found in matches for m in found)
-        listing = _Listing(self._registry, self._ready_matches, now)
-        jobs = {job.task: job for job in listing.jobs(targets, matches)}
-        renewals = {job.task: job for job in (*self._renewals(candidates, now), *self._endings(candidates))}
-        found = tuple(job for job in (jobs | renewals).values() if not job.task.is_own)
+        later = [float("inf")]
+        jobs = self._listings(targets, matches, now, later)
+        jobs |= {job.task: job for job in (*self._renewals(candidates, now), *self._endings(candidates, now, later))}
+        found = tuple(job for job in jobs.values() if not job.task.is_own)
         if not found:
-            self._remember(model, _Quiet(version, min(listing.until, self._keys_until(candidates, now)), candidates))
+            if len(self._quiet) >= _MOST_REMEMBERED:
+                self._quiet.clear()
+            self._quiet[_key(model)] = _Quiet(version, min(later), candidates)
         return found
-
-    def _known_of_list(self, model: ModelSpec) -> _Quiet | None:
-        try:
-            return self._quiet.get(tuple(model))  # type: ignore[arg-type]
-        except TypeError:  # no model; planning says so
-            return None
-
-    def _remember(self, model: ModelSpec, quiet: _Quiet) -> None:
-        if len(self._quiet) >= _MOST_REMEMBERED:
-            self._quiet.clear()
-        self._quiet[model if isinstance(model, str | Model) else tuple(model)] = quiet
 
     def _ready_matches(self, target: Target) -> tuple[Match, ...]:
         return tuple(match for match in self._registry.find(target) if not self._registry.ready(match.provider).missing)
@@ -201,85 +192,59 @@ class Preparer:
             if obstacle is not None and obstacle.reason == "key rejected" and (job := self.renewal(candidate.provider)):
                 yield job._replace(longest=0.0) if has_other else job
 
-    def _endings(self, candidates: Sequence[Candidate]) -> Iterator[Job]:
+    def _endings(self, candidates: Sequence[Candidate], now: float, later: list[float]) -> Iterator[Job]:
         """The jobs that read keys again which are near their end; a call waits only for one that has ended."""
-        for instance in self._instances(candidates):
+        for name in {candidate.provider for candidate in candidates}:
+            instance = self._registry.ready(name)
             left = instance.key_ends_in()
-            if left < KEY_MARGIN and (job := self.renewal(instance.name)):
+            if left < KEY_MARGIN and (job := self.renewal(name)):
                 yield job if left <= 0 else job._replace(longest=0.0)
+            if instance.reads_keys:
+                later.append(now + KEY_LOOK)
 
-    def _keys_until(self, candidates: Sequence[Candidate], now: float) -> float:
-        instances = self._instances(candidates)
-        ends = [now + max(UNREAD_KEY_AGE, i.key_ends_in() - KEY_MARGIN) for i in instances]
-        return min([*ends, *(now + UNREAD_KEY_AGE for i in instances if i.has_unread_key)], default=float("inf"))
-
-    def _instances(self, candidates: Sequence[Candidate]) -> list[Instance]:
-        return [self._registry.ready(name) for name in dict.fromkeys(candidate.provider for candidate in candidates)]
-
-
-class _Listing:
-    """The lists that one call needs.
-
-    Args:
-        registry: All instances of the hub.
-        ready_matches: Returns the matches of a target at ready providers.
-        now: Seconds on the hub's clock.
-    """
-
-    def __init__(self, registry: Registry, ready_matches: Callable[[Target], tuple[Match, ...]], now: float) -> None:
-        self._registry = registry
-        self._ready_matches = ready_matches
-        self._now = now
-        self.until = float("inf")
-        """The moment at which a further list may be needed."""
-
-    def jobs(self, targets: Sequence[Target], matches: Sequence[tuple[Match, ...]]) -> Iterator[Job]:
-        """The jobs, in the order of the targets.
+    def _listings(
+        self, targets: Sequence[Target], matches: Sequence[tuple[Match, ...]], now: float, later: list[float]
+    ) -> dict[Task, Job]:
+        """The jobs that ask services for their lists, in the order of the targets.
 
         Args:
             targets: The models of the call.
             matches: For each of them, the ready providers that are known to have it.
+            now: Seconds on the hub's clock.
+            later: Gets the moments at which a further list may be needed.
         """
-        seen: set[Task] = set()
-        for place, target in enumerate(targets):
-            found = matches[place]
-            tasks = [*self._renewing(found)] if found else [*self._asking(target)]
-            for task in tasks:
-                if task in seen:
+        jobs: dict[Task, Job] = {}
+        for place, (target, found) in enumerate(zip(targets, matches, strict=True)):
+            for instance in self._with_old_lists(found) if found else self._that_may_have(target):
+                known = instance.list
+                running, due = known.due(now, is_missing=not found)
+                if running is None and due > now:
+                    later.append(due)
                     continue
-                seen.add(task)
+                task = running or known.asking(now)
                 if found:
-                    yield Job(task, 0.0)
+                    job = Job(task, 0.0)
                 elif any(matches[:place]):
-                    yield Job(task, max(0.0, LATER_MOST - task.age))
+                    job = Job(task, max(0.0, LATER_MOST - task.age))
                 else:
                     longest, share = (BESIDE_MOST, BESIDE) if any(matches) else (ALONE_MOST, ALONE)
-                    yield Job(task, longest, share, partial(self._is_known, target))
+                    job = Job(task, longest, share, partial(self._is_known, target))
+                jobs.setdefault(task, job)
+        return jobs
 
     def _is_known(self, target: Target) -> bool:
         return bool(self._ready_matches(target))
 
-    def _asking(self, target: Target) -> Iterator[Task]:
-        """The listings that may bring a model without any known provider."""
-        one = None if target.provider is None else self._registry.instance(target.provider)
-        among = self._registry.instances() if target.provider is None else (one,)
-        for instance in among:
-            if instance is not None and instance.can_list:
-                yield from self._due(instance, is_missing=True)
+    def _that_may_have(self, target: Target) -> list[Instance]:
+        """The instances whose lists may bring a model without any known provider."""
+        among = self._registry.instances() if target.provider is None else (self._registry.instance(target.provider),)
+        return [instance for instance in among if instance is not None and instance.can_list]
 
-    def _renewing(self, found: Sequence[Match]) -> Iterator[Task]:
-        """The listings of services whose lists have the model and are old."""
-        for match in found:
-            instance = self._registry.ready(match.provider)
-            if instance.can_list and match.kind != "any" and not instance.declares(match.model):
-                yield from self._due(instance, is_missing=False)
+    def _with_old_lists(self, found: Sequence[Match]) -> list[Instance]:
+        """The instances that have a model because their services list it."""
+        pairs = [(self._registry.ready(match.provider), match) for match in found if match.kind != "any"]
+        return [instance for instance, match in pairs if instance.can_list and not instance.declares(match.model)]
 
-    def _due(self, instance: Instance, *, is_missing: bool) -> Iterator[Task]:
-        known = instance.list
-        known.settle(self._now)
-        due = known.again_at if is_missing else max(known.again_at, known.stale_at)
-        running = known.running() if is_missing else None
-        if running is not None or due <= self._now:
-            yield running or known.asking(self._now)
-        else:
-            self.until = min(self.until, due)
+
+def _key(model: ModelSpec) -> Any:
+    return model if isinstance(model, str | Model) else tuple(model)
