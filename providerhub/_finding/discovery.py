@@ -28,6 +28,9 @@ HOOK_GROUP = "providerhub.hooks"
 MOST_WAIT = 30.0
 """Seconds that a thread waits for a plugin that another thread imports."""
 
+_INCOMPATIBLE = "incompatible: "
+"""The beginning of a reason that another version of the core or of the plugin would mend."""
+
 _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_"))
 
 
@@ -161,6 +164,7 @@ class Plugins:
         if not reason:
             _, reason = self._registered(observer, None)
         if reason:
+            reason = reason.removeprefix(_INCOMPATIBLE)
             msg = f"observer {type(observer).__name__} cannot be used: {reason}"
             raise ConfigurationError(msg)
 
@@ -201,12 +205,8 @@ class Plugins:
         start = time.perf_counter()
         info, notes, reason = self._info(record)
         seconds = time.perf_counter() - start
-        state = "ready"
-        if reason:
-            state = "incompatible" if reason.startswith("incompatible") else "broken"
-        elif info is not None and info.api_version != API_VERSION:
-            state, version = "incompatible", info.api_version
-            reason = f"written for interface version {version}; this core speaks {API_VERSION}: install versions that fit"
+        state = "ready" if not reason else "incompatible" if reason.startswith(_INCOMPATIBLE) else "broken"
+        reason = reason.removeprefix(_INCOMPATIBLE)
         return attrs.evolve(record, state=state, reason=reason, info=info, import_seconds=seconds, notes=notes)
 
     def _info(self, record: PluginRecord) -> tuple[ProviderInfo | None, tuple[str, ...], str]:
@@ -215,10 +215,9 @@ class Plugins:
         if reason:
             return None, (), reason
         notes = self._hook_warnings(module)
-        found = [i for i in self._manager.hook.providerhub_provider.get_hookimpls() if i.plugin is module]
-        if found:
-            info, reason = _declared(found[0].function, record)
-            return info, notes, reason
+        for implementation in self._manager.hook.providerhub_provider.get_hookimpls():
+            if implementation.plugin is module:
+                return _declared(implementation.function, record, notes)
         hint = "".join(f"; {note}" for note in notes)
         return None, notes, f"{record.value} has no function providerhub_provider marked with @hookimpl{hint}"
 
@@ -241,7 +240,7 @@ class Plugins:
             except pluggy.PluginValidationError as error:
                 if self._manager.is_registered(plugin):  # older versions of pluggy keep a plugin that they refuse
                     self._manager.unregister(plugin)
-                return None, self._unknown_arguments(plugin) or f"incompatible: {' '.join(str(error).split())}"
+                return None, self._unknown_arguments(plugin) or f"{_INCOMPATIBLE}{' '.join(str(error).split())}"
             except Exception as error:  # the module may have attributes that raise
                 return None, f"{type(error).__name__}: {error}"
         return plugin, ""
@@ -252,23 +251,29 @@ class Plugins:
             known = inspect.signature(getattr(hookspecs, name)).parameters
             for wrong in inspect.signature(getattr(plugin, name)).parameters.keys() - known:
                 hint = f"it may take {', '.join(known) or 'none'}; or a newer providerhub is needed"
-                return f"incompatible: the hook {name} has no argument {wrong!r}; {hint}"
+                return f"{_INCOMPATIBLE}the hook {name} has no argument {wrong!r}; {hint}"
         return ""
 
 
-def _declared(function: Callable[[], object], record: PluginRecord) -> tuple[ProviderInfo | None, str]:
+def _declared(
+    function: Callable[[], object], record: PluginRecord, notes: tuple[str, ...]
+) -> tuple[ProviderInfo | None, tuple[str, ...], str]:
     """The declaration that the hook returns, or the reason why it cannot be used."""
     try:
         info = function()
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, for example
-        return None, f"providerhub_provider() raised {type(error).__name__}: {error}"
+        return None, notes, f"providerhub_provider() raised {type(error).__name__}: {error}"
     if not isinstance(info, ProviderInfo):
-        return None, f"providerhub_provider() must return a ProviderInfo, not {type(info).__name__}"
+        return None, notes, f"providerhub_provider() must return a ProviderInfo, not {type(info).__name__}"
+    reason = ""
     if info.name != record.name:
-        return None, f"the entry point is named {record.name!r}, but its ProviderInfo {info.name!r}: give both the same name"
-    return info, ""
+        reason = f"the entry point is named {record.name!r}, but its ProviderInfo {info.name!r}: give both the same name"
+    elif info.api_version != API_VERSION:
+        spoken = f"this core speaks {API_VERSION}: install versions that fit"
+        reason = f"{_INCOMPATIBLE}written for interface version {info.api_version}; {spoken}"
+    return info, notes, reason
 
 
 def _hook_warning(name: str, *, is_marked: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from providerhub._values.capabilities import ModelInfo
@@ -40,22 +40,18 @@ class Needs(NamedTuple):
 
     def lacking(self, model: ModelInfo) -> str:
         """The first needed capability that the model does not have, as the reason of a `Skip`; empty when it has all."""
-        for needed, has, reason in self._pairs(model):
+        for name, has in self._needed(model):
             # Prefill must be declared: a service without it begins a new answer, which would be spliced to the partial one.
-            if needed and (has is False or (reason == "no prefill" and not has)):
-                return reason
+            if has is False or (name == "prefill" and not has):
+                return f"no {name.replace('_', ' ')}"
         return ""
 
     def unknown(self, model: ModelInfo) -> int:
         """The number of needed capabilities that the model does not declare."""
-        return sum(needed and has is None for needed, has, _ in self._pairs(model))
+        return sum(has is None for _, has in self._needed(model))
 
-    def _pairs(self, model: ModelInfo) -> Iterator[tuple[bool, bool | None, str]]:
-        yield self.stream, model.supports_stream, "no stream"
-        yield self.tools, model.supports_tools, "no tools"
-        yield self.images, model.supports_images, "no images"
-        yield self.json_schema, model.supports_json_schema, "no json schema"
-        yield self.prefill, model.supports_prefill, "no prefill"
+    def _needed(self, model: ModelInfo) -> list[tuple[str, bool | None]]:
+        return [(name, getattr(model, f"supports_{name}")) for name, needed in zip(self._fields, self, strict=True) if needed]
 
 
 def has_images(messages: Sequence[Mapping[str, Any]]) -> bool:

@@ -243,28 +243,14 @@ def _within_windows(ranked: Ranking, tokens: Callable[[], tuple[int, int | None]
         return ranked, []
     prompt, output = tokens()
     bound = prompt + (output or 0)
-    fitting: list[RankedCandidate] = []
-    too_long: list[Skip] = []
-    for choice in ranked:
-        candidate = choice.candidate
-        window = candidate.context_window
-        if window is not None and bound > window:
-            detail = f"the request needs at least {bound} tokens, the context window has {window}"
-            too_long.append(Skip(candidate.provider, candidate.model, "context window", detail))
-        else:
-            fitting.append(choice)
-    if not too_long:
+    small = [choice.candidate for choice in ranked if bound > (choice.candidate.context_window or float("inf"))]
+    if not small:
         return ranked, []
-    return tuple(sorted(map(_with_unknown_window, fitting), key=_place)), too_long
-
-
-def _with_unknown_window(choice: RankedCandidate) -> RankedCandidate:
-    """Count an unknown window as one more needed capability that the model does not declare."""
-    if choice.candidate.context_window is not None:
-        return choice
-    *rank, unknown = choice.rank
-    *group, _ = choice.group
-    return choice._replace(rank=(*rank, unknown + 1), group=(*group, unknown + 1))
+    # An unknown window counts as one more needed capability that the model does not declare.
+    fitting = [choice.less_sure(choice.candidate.context_window is None) for choice in ranked if choice.candidate not in small]
+    needed = f"the request needs at least {bound} tokens, the context window has"
+    skips = [Skip(one.provider, one.model, "context window", f"{needed} {one.context_window}") for one in small]
+    return tuple(sorted(fitting, key=_place)), skips
 
 
 def _price(model: ModelInfo) -> float:

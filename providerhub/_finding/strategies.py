@@ -29,6 +29,12 @@ class RankedCandidate(NamedTuple):
     weight: float
     price: float
 
+    def less_sure(self, unknown: int) -> RankedCandidate:
+        """The candidate with some more capabilities that its model does not declare: the last number of `rank` and `group`."""
+        *rank, known = self.rank
+        *group, _ = self.group
+        return self._replace(rank=(*rank, known + unknown), group=(*group, known + unknown))
+
 
 Ranking = tuple[RankedCandidate, ...]
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from providerhub._finding.discovery import PluginRecord
 from providerhub._finding.instance import Instance
 from providerhub._finding.registry import Registry
 from providerhub._settings.address import flaws
@@ -116,23 +115,19 @@ def _view(registry: Registry, name: str) -> InstanceView:
         record = registry.record(name) if instance is None or not instance.is_object else None
     except ConfigurationError as error:
         return InstanceView(name=name, plugin=registry.plugin_of(name), state="not installed", reason=str(error))
-    if instance is None:
-        return _of_plugin(name, record)
-    if instance.can_list:
-        instance.list.read()
-    state, reason = _state(instance)
-    view = attrs.evolve(_of_plugin(name, record), state=state, reason=reason)
-    return attrs.evolve(
-        view,
-        models=instance.models,
-        config=instance.config,
-        settings=instance.info.all_settings,
-        missing=instance.variables,
-        can_list=instance.info.discover is not None,
-        list_error=instance.list.error,
-        list_age=instance.list.age,
-        notes=(*view.notes, *_stale(instance)),
-    )
+    fields = ("distribution", "version", "state", "reason", "import_seconds", "notes") if record is not None else ()
+    shown = {field: getattr(record, field) for field in fields}
+    if instance is not None:
+        if instance.can_list:
+            instance.list.read()
+        state, reason = _state(instance)
+        shown |= {
+            "state": state, "reason": reason, "models": instance.models, "config": instance.config,
+            "settings": instance.info.all_settings, "missing": instance.variables, "can_list": instance.info.discover is not None,
+            "list_error": instance.list.error, "list_age": instance.list.age,
+            "notes": (*shown.get("notes", ()), *_stale(instance)),
+        }  # fmt: skip
+    return InstanceView(name=name, plugin=name if record is None else record.name, **shown)
 
 
 def _stale(instance: Instance) -> Iterator[str]:
@@ -146,15 +141,6 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size:.0f} {unit}"
     return f"{seconds:.0f} seconds"
-
-
-def _of_plugin(name: str, record: PluginRecord | None) -> InstanceView:
-    if record is None:  # a registered object
-        return InstanceView(name=name, plugin=name)
-    return InstanceView(
-        name=name, plugin=record.name, distribution=record.distribution, version=record.version,
-        state=record.state, reason=record.reason, import_seconds=record.import_seconds, notes=record.notes,
-    )  # fmt: skip
 
 
 def _state(instance: Instance) -> tuple[str, str]:
