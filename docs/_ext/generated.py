@@ -177,9 +177,17 @@ def settings() -> str:
     for table, keys in tables.items():
         shown = table.replace("providers.*", "providers.NAME").replace(".*", "")
         parts.append(f"### `[{shown}]`" if table else "### Top level")
-        rows: list[tuple[object, ...]] = [(f"`{_last(key.path)}`", _prose(key.help) + _details(key)) for key in keys]
+        rows: list[tuple[object, ...]] = [(f"`{_last(key.path)}`", _prose(_meaning(key.path)) + _details(key)) for key in keys]
         parts.append(_table(("key", "meaning"), rows))
     return "\n\n".join(parts)
+
+
+def _meaning(path: str) -> str:
+    """Return the sentence about a key of the settings file."""
+    meanings: dict[str, str] = tomllib.loads((DOCS / "reference" / "keys.toml").read_text("utf-8"))
+    last = _last(path)
+    places = (path, path.replace(".models.*.", ".model.*."), f"providers.*.{last}", f"timeout.{last}")
+    return next(meanings[place] for place in places if place in meanings)
 
 
 def _last(path: str) -> str:

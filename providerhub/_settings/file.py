@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -112,59 +112,55 @@ def read(path: str, *, optional: bool = False) -> SettingsFile:
         path: The path of the file.
         optional: Whether the file may be missing. Default false.
     """
-    text, mode, problem = _text(path, optional=optional)
-    if problem is not None:
-        return SettingsFile(path=path, problems=(problem,))
-    if not text.strip():
-        return SettingsFile(path=path)
-    data, lines, problem = _parsed(text)
-    if problem is not None:
-        return SettingsFile(path=path, problems=(problem,))
-    return _Reading(path, mode, lines).settings(data)
+    try:
+        text, mode = _text(path, optional=optional)
+        return _parsed(path, text, mode) if text.strip() else SettingsFile(path=path)
+    except _UnreadableError as error:
+        return SettingsFile(path=path, problems=(Problem(*error.args),))
 
 
-def _text(path: str, *, optional: bool) -> tuple[str, int, Problem | None]:
-    """Return the file's text and mode, or the problem that keeps it from being read."""
+class _UnreadableError(Exception):
+    """The mistake that keeps a file from being read; its arguments are those of `Problem`."""
+
+
+def _text(path: str, *, optional: bool) -> tuple[str, int]:
+    """Return the file's text and mode."""
     try:
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             raw = file.read(SIZE_LIMIT + 1)
     except OSError as error:
         if optional and isinstance(error, FileNotFoundError | NotADirectoryError):
-            return "", 0, None
-        return "", 0, Problem(None, f"the settings file cannot be read: {error.strerror or type(error).__name__}")
+            return "", 0
+        said = f"the settings file cannot be read: {error.strerror or type(error).__name__}"
+        raise _UnreadableError(None, said) from error
     if len(raw) > SIZE_LIMIT:
-        return "", 0, Problem(None, f"the settings file is larger than {SIZE_LIMIT} bytes; is it the right file?")
+        raise _UnreadableError(None, f"the settings file is larger than {SIZE_LIMIT} bytes; is it the right file?")
     try:
-        return raw.decode("utf-8-sig"), mode, None
+        return raw.decode("utf-8-sig"), mode
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        return "", 0, Problem(line, "the settings file is not UTF-8 text; save it as UTF-8")
+        raise _UnreadableError(line, "the settings file is not UTF-8 text; save it as UTF-8") from error
 
 
-def _parsed(text: str) -> tuple[dict[str, Any], dict[Path, int], Problem | None]:
-    """Return the data and the lines of its keys, or the problem that keeps the text from being TOML."""
+def _parsed(path: str, text: str, mode: int) -> SettingsFile:
     import re  # a program without a settings file does not need it
     import tomllib  # the same
 
     try:
-        return tomllib.loads(text), locate(text), None
+        data, lines = tomllib.loads(text), locate(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
         line = int(found.group(1) or text.count("\n") + 1) if found else None
         said = str(error)[: found.start()] if found else type(error).__name__
-        return {}, {}, Problem(line, f"this is not TOML: {said}")
+        raise _UnreadableError(line, f"this is not TOML: {said}") from error
+    return _Reading(path, mode, lines).settings(data)
 
 
 _WORDS = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a table"}
 
-
-_CONVERTED: dict[str, Callable[[Any], Any]] = {
-    "seconds or none": lambda value: None if value == "none" else value,
-    "number from 0 or none": lambda value: None if value == "none" else value,
-    "error classes": lambda names: tuple(getattr(errors, name) for name in names),
-}
-"""The kinds of values that TOML cannot hold as they are → the conversion."""
+_WRONG = object()
+"""Stands for a value that became a problem and is left out."""
 
 
 def _dotted(path: Iterable[str | int]) -> str:
@@ -192,31 +188,18 @@ class _Reading:
         Args:
             data: The result of `tomllib.loads`.
         """
-        readers: dict[str, Callable[[Any], Any]] = {
-            "timeout": lambda value: self._timeout(("timeout",), value),
-            "ca_bundle": self._beside,
-            "proxies": self._proxies,
-            "retry": lambda value: RetryPolicy(**self._checked(("retry",), "retry", value)),
-            "breaker": lambda value: BreakerRules(**self._checked(("breaker",), "breaker", value)),
-            "budget": lambda value: BudgetRules(**self._checked(("budget",), "budget", value)),
-            "aliases": self._aliases,
-            "prefer": lambda value: self._checked(("prefer",), "prefer", value),
-            "providers": self._providers,
-        }
-        values = {name: readers.get(name, _as_is)(value) for name, value in self._checked((), "", data).items()}
-        return SettingsFile(
-            path=self._path,
-            values=values,
-            lines={_dotted(path): line for path, line in self._lines.items()},
-            problems=tuple(sorted(self._problems, key=lambda problem: problem.line or 0)),
-        )
+        values = self.table((), "", data)
+        problems = tuple(sorted(self._problems, key=lambda problem: problem.line or 0))
+        return SettingsFile(self._path, values, {_dotted(path): line for path, line in self._lines.items()}, problems)
 
-    def _problem(self, path: Path, text: str) -> None:
-        line = next((self._lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self._lines), None)
-        self._problems.append(Problem(line, text))
+    def table(self, path: Path, pattern: str, table: dict[str, Any]) -> dict[str, Any]:
+        """Convert the entries of a table that are known and right; each of the others becomes a problem.
 
-    def _checked(self, path: Path, pattern: str, table: dict[str, Any]) -> dict[str, Any]:
-        """Return the entries of a table that are known and of the right kind; each of the others becomes a problem."""
+        Args:
+            path: The path of the table.
+            pattern: The same as a `Key.path`.
+            table: The entries.
+        """
         known = below(pattern)
         sound = {}
         for name, value in table.items():
@@ -224,9 +207,14 @@ class _Reading:
             key = known.get(name) or known.get(ANY_NAME)
             if key is None:
                 self._problem(here, f"unknown key {_dotted(here)!r}{_nearest(name, known)}")
-            elif self._fits(here, key, value):
-                sound[name] = _CONVERTED.get(key.kind, _as_is)(value)
+            elif self._fits(here, key, value) and (read := self._read(here, key, value)) is not _WRONG:
+                sound[name] = read
         return sound
+
+    def _problem(self, path: Path, text: str) -> object:
+        line = next((self._lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self._lines), None)
+        self._problems.append(Problem(line, text))
+        return _WRONG
 
     def _fits(self, path: Path, key: Key, value: object) -> bool:
         check = KINDS[key.kind]
@@ -243,118 +231,84 @@ class _Reading:
             return True
         return False
 
-    def _timeout(self, path: Path, value: float | dict[str, Any]) -> Timeout:
-        return Timeout(**(self._checked(path, "timeout", value) if isinstance(value, dict) else {"total": value}))
+    def _read(self, path: Path, key: Key, value: Any) -> Any:
+        reader = _READERS.get(key.path) or _READERS.get(key.kind)
+        if reader is not None:
+            return reader(self, path, value)
+        return self.table(path, key.path, value) if key.kind == "table" else value
 
-    def _aliases(self, table: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
-        aliases: dict[str, tuple[Any, ...]] = {}
-        for name, value in self._checked(("aliases",), "aliases", table).items():
-            path: Path = ("aliases", name)
-            items = value if isinstance(value, list) else [value]
-            found = [self._target((*path, number), item) for number, item in enumerate(items)]
-            aliases[name] = tuple(item for item in found if item is not None)
-            if not items:
-                self._problem(path, f"{_dotted(path)} must name a model")
-        circle = circle_of(aliases)
-        if circle:
-            self._problem(("aliases", circle[0]), f"aliases go in a circle: {' → '.join(circle)}")
-            return {}
-        return aliases
+    def timeout(self, path: Path, value: float | dict[str, Any]) -> Timeout:
+        return Timeout(**(self.table(path, "timeout", value) if isinstance(value, dict) else {"total": value}))
 
-    def _target(self, path: Path, item: Any) -> str | Model | None:
+    def aliases(self, path: Path, table: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+        aliases = self.table(path, "aliases", table)
+        if not (circle := circle_of(aliases)):
+            return aliases
+        self._problem((*path, circle[0]), f"aliases go in a circle: {' → '.join(circle)}")
+        return {}
+
+    def targets(self, path: Path, value: Any) -> tuple[Any, ...]:
+        items = value if isinstance(value, list) else [value]
+        if not items:
+            self._problem(path, f"{_dotted(path)} must name a model")
+        found = (self._target((*path, number), item) for number, item in enumerate(items))
+        return tuple(item for item in found if item is not _WRONG)
+
+    def _target(self, path: Path, item: Any) -> object:
         """Convert one model of an alias."""
         if isinstance(item, dict) and {"name"} <= set(item) <= {"name", "provider"} and all(map(TEXT.test, item.values())):
             return Model(**item)
         if isinstance(item, str) and TEXT.test(item):
             return item
-        self._problem(
-            path, f'{_dotted(path[:2])} must hold models: "name", "provider/name" or {{ name = "...", provider = "..." }}'
-        )
-        return None
+        wanted = 'must hold models: "name", "provider/name" or { name = "...", provider = "..." }'
+        return self._problem(path, f"{_dotted(path[:2])} {wanted}")
 
-    def _providers(self, table: dict[str, Any]) -> dict[str, ProviderConfig]:
-        providers = {}
-        for name, entries in self._checked(("providers",), "providers", table).items():
-            path: Path = ("providers", name)
-            if not PROVIDER_NAME.test(name):
-                self._problem(path, f"a provider's name must be {PROVIDER_NAME.wanted}, not {name!r}")
-            else:
-                providers[name] = self._provider(path, entries)
-        return providers
-
-    def _provider(self, path: Path, entries: dict[str, Any]) -> ProviderConfig:
-        readers: dict[str, Callable[[Path, Any], Any]] = {
-            "api_key": self._key,
-            "models": self._models,
-            "model": self._refined,
-            "timeout": self._timeout,
-            **dict.fromkeys(("ca_bundle", "client_cert", "client_key"), lambda _path, value: self._beside(value)),
-            "proxies": lambda path, value: self._checked(path, "providers.*.proxies", value),
-            "options": self._options,
-        }
-        sound = self._checked(path, "providers.*", entries)
-        values = {name: readers[name]((*path, name), value) if name in readers else value for name, value in sound.items()}
-        return self._without_flaws(path, ProviderConfig(name=str(path[1]), origin=self._path, **values))
-
-    def _without_flaws(self, path: Path, config: ProviderConfig) -> ProviderConfig:
-        """Turn each flaw of a configuration into a problem, and leave the value out."""
-        for name, flaw in tuple(flaws(config, endpoints=True)):
-            field, _, part = name.partition(".")
-            here: Path = (*path, *filter(None, (field, part)))
-            self._problem(here, f"{_dotted(here)} {flaw}")
-            rest: Any = {key: value for key, value in config.proxies.items() if key != part} if part else None
-            config = attrs.evolve(config, **{field: rest})
+    def provider(self, path: Path, entries: dict[str, Any]) -> object:
+        name = str(path[1])
+        if not PROVIDER_NAME.test(name):
+            return self._problem(path, f"a provider's name must be {PROVIDER_NAME.wanted}, not {name!r}")
+        config = ProviderConfig(name=name, origin=self._path, **self.table(path, "providers.*", entries))
+        for field, flaw in tuple(flaws(config, endpoints=True)):
+            self._problem((*path, field), f"{_dotted((*path, field))} {flaw}")
+            config = attrs.evolve(config, **{field: None})  # type: ignore[arg-type]  # each such field may be None
         return config
 
-    def _proxies(self, proxies: dict[str, Any]) -> dict[str, Any]:
-        """Check the proxies for all providers."""
-        proxies = self._checked(("proxies",), "proxies", proxies)
-        wrong = dict(proxy_flaws(proxies))
-        for name, flaw in wrong.items():
-            self._problem(("proxies", name), f"proxies.{name} {flaw}")
-        return {name: address for name, address in proxies.items() if name not in wrong}
+    def proxies(self, path: Path, table: dict[str, Any]) -> dict[str, Any]:
+        proxies = self.table(path, "proxies", table)
+        for name, flaw in tuple(proxy_flaws(proxies)):
+            self._problem((*path, name), f"{_dotted((*path, name))} {flaw}")
+            del proxies[name]
+        return proxies
 
-    def _beside(self, path: str) -> str:
+    def beside(self, _path: Path, value: str) -> str:
         """Make a path absolute. A relative one starts in the file's folder, never in the working directory."""
-        folder = os.path.dirname(os.path.abspath(self._path))
-        return os.path.join(folder, os.path.expanduser(path))
+        return os.path.join(os.path.dirname(os.path.abspath(self._path)), os.path.expanduser(value))
 
-    def _models(self, path: Path, items: list[Any]) -> tuple[ModelInfo, ...]:
-        found = [self._model((*path, number), item) for number, item in enumerate(items)]
-        return tuple(model for model in found if model is not None)
+    def models(self, path: Path, items: list[Any]) -> tuple[Any, ...]:
+        found = (self._model((*path, number), item) for number, item in enumerate(items))
+        return tuple(model for model in found if model is not _WRONG)
 
-    def _model(self, path: Path, item: Any) -> ModelInfo | None:
+    def _model(self, path: Path, item: Any) -> object:
         if TEXT.test(item):
             return ModelInfo(item)
-        if not isinstance(item, dict) or not TEXT.test(item.get("name")):
-            self._problem(path, f'{_dotted(path[:3])} must hold names, or tables such as {{ name = "acme-1" }}')
-            return None
-        return self._model_info(path, item["name"], {key: value for key, value in item.items() if key != "name"})
+        if isinstance(item, dict) and TEXT.test(item.get("name")):
+            return ModelInfo(**self.table(path, "providers.*.models.*", item))
+        return self._problem(path, f'{_dotted(path[:3])} must hold names, or tables such as {{ name = "acme-1" }}')
 
-    def _model_info(self, path: Path, name: str, entries: dict[str, Any]) -> ModelInfo:
-        sound = self._checked(path, "providers.*.model.*", entries)
-        if "timeout" in sound:
-            sound["timeout"] = self._timeout((*path, "timeout"), sound["timeout"])
-        return ModelInfo(name, **sound)
+    def model(self, path: Path, entries: dict[str, Any]) -> object:
+        if not TEXT.test(path[-1]):
+            return self._problem(path, f"{_dotted(path[:3])} must have names of models as keys, not {path[-1]!r}")
+        if rest := _unquoted(entries):
+            name = ".".join((str(path[-1]), *rest))
+            return self._problem(path, f'a model\'s name with a dot needs quotation marks: [{_dotted(path[:3])}."{name}"]')
+        return ModelInfo(str(path[-1]), **self.table(path, "providers.*.model.*", entries))
 
-    def _refined(self, path: Path, table: dict[str, Any]) -> dict[str, ModelInfo]:
-        for name in [name for name, entries in table.items() if isinstance(entries, dict) and _unquoted(entries)]:
-            whole = ".".join((name, *_unquoted(table[name])))
-            self._problem((*path, name), f'a model\'s name with a dot needs quotation marks: [{_dotted(path)}."{whole}"]')
-            table = {other: entries for other, entries in table.items() if other != name}
-        tables = self._checked(path, "providers.*.model", table)
-        return {name: self._model_info((*path, name), name, entries) for name, entries in tables.items() if TEXT.test(name)}
+    def option(self, path: Path, value: Any) -> Any:
+        # A table with `file` and more may be the plugin's own.
+        named = {source for source in _SOURCES if isinstance(value, dict) and source in value}
+        return self._source(path, value) if named and (named != {"file"} or len(value) == 1) else value
 
-    def _options(self, path: Path, table: dict[str, Any]) -> dict[str, Any]:
-        options = {}
-        for name, value in table.items():
-            # A table with `file` and more may be the plugin's own.
-            named = {source for source in _SOURCES if isinstance(value, dict) and source in value}
-            is_source = bool(named) and (named != {"file"} or len(value) == 1)
-            options[name] = self._source((*path, name), value) if is_source else value
-        return options
-
-    def _key(self, path: Path, value: str | dict[str, Any]) -> Secret | None:
+    def key(self, path: Path, value: str | dict[str, Any]) -> Secret | None:
         if isinstance(value, dict):
             return self._source(path, value)
         if not value.strip():
@@ -371,9 +325,8 @@ class _Reading:
     def _source(self, path: Path, table: dict[str, Any]) -> Secret | None:
         """Make the secret for a table that names the place of a key."""
         before = len(self._problems)
-        sound = self._checked(path, "providers.*.api_key", table)
-        named = [name for name in _SOURCES if name in table]
-        if len(named) != 1:
+        sound = self.table(path, "providers.*.api_key", table)
+        if len([name for name in _SOURCES if name in table]) != 1:
             self._problem(path, f"{_dotted(path)} must have exactly one of {', '.join(_SOURCES)}")
         for name, owner in (("timeout", "command"), ("username", "keyring")):
             if name in table and owner not in table:
@@ -385,14 +338,36 @@ class _Reading:
         if "env" in sound:
             return Secret.later(EnvironmentKey(sound["env"]))
         if "file" in sound:
-            return Secret.later(FileKey(self._beside(sound["file"]), f"{self._path}:{self._lines.get((*path, 'file'), 1)}"))
+            return Secret.later(FileKey(sound["file"], f"{self._path}:{self._lines.get((*path, 'file'), 1)}"))
         if "command" in sound:
             return Secret.later(CommandKey(tuple(sound["command"]), sound.get("timeout", COMMAND_SECONDS)))
         return Secret.later(KeyringKey(sound["keyring"], sound.get("username")))
 
 
-def _as_is(value: Any) -> Any:
-    return value
+def _none(_reading: _Reading, _path: Path, value: Any) -> Any:
+    return None if value == "none" else value
+
+
+_READERS: dict[str, Callable[[_Reading, Path, Any], Any]] = {
+    "seconds or none": _none,
+    "number from 0 or none": _none,
+    "error classes": lambda _reading, _path, names: tuple(getattr(errors, name) for name in names),
+    "seconds or table": _Reading.timeout,
+    "models": _Reading.targets,
+    "key": _Reading.key,
+    "option": _Reading.option,
+    "retry": lambda reading, path, table: RetryPolicy(**reading.table(path, "retry", table)),
+    "breaker": lambda reading, path, table: BreakerRules(**reading.table(path, "breaker", table)),
+    "budget": lambda reading, path, table: BudgetRules(**reading.table(path, "budget", table)),
+    "aliases": _Reading.aliases,
+    **dict.fromkeys(("proxies", "providers.*.proxies"), _Reading.proxies),
+    **dict.fromkeys(("ca_bundle", "providers.*.ca_bundle", "providers.*.api_key.file"), _Reading.beside),
+    **dict.fromkeys(("providers.*.client_cert", "providers.*.client_key"), _Reading.beside),
+    "providers.*": _Reading.provider,
+    "providers.*.models": _Reading.models,
+    "providers.*.model.*": _Reading.model,
+}
+"""`Key.path`, or a kind of value → the method that converts it. Any other value is taken as it is."""
 
 
 def _unquoted(entries: dict[str, Any]) -> list[str]:
@@ -439,21 +414,15 @@ def circle_of(aliases: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
     Returns:
         The names along one circle, the first one again at the end; empty without a circle.
     """
-    done: set[str] = set()
-    for start in aliases:
-        way = [(start, _names_in(aliases, start))]
-        while way:
-            target = next(way[-1][1], None)
-            if target is None:
-                done.add(way.pop()[0])
-                continue
-            walked = [name for name, _ in way]
-            if target in walked:
-                return (*walked[walked.index(target) :], target)
-            if target not in done:
-                way.append((target, _names_in(aliases, target)))
+    if not aliases:
+        return ()
+    from graphlib import CycleError, TopologicalSorter  # few programs have aliases
+
+    names = {
+        name: [target for target in targets if isinstance(target, str) and target in aliases] for name, targets in aliases.items()
+    }
+    try:
+        TopologicalSorter(names).prepare()
+    except CycleError as error:
+        return tuple(reversed(error.args[1]))
     return ()
-
-
-def _names_in(aliases: Mapping[str, tuple[Any, ...]], name: str) -> Iterator[str]:
-    return (target for target in aliases.get(name, ()) if isinstance(target, str) and target in aliases)

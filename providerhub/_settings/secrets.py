@@ -32,6 +32,7 @@ class _Source:
     """Base of the sources. Not a value class: each one takes time at import, and few programs have a settings file."""
 
     __slots__: tuple[str, ...] = ()
+    message = "the key could not be read: {source} {failure}"
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
@@ -42,6 +43,26 @@ class _Source:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
 
+    def _find(self) -> tuple[str, str]:
+        """Return an error message, empty on success, and the key."""
+        raise NotImplementedError
+
+    def read(self) -> str:
+        """Return the key.
+
+        Raises:
+            ConfigurationError: The source has no key, or none that can be sent. No message has the output of a command.
+        """
+        failure, key = self._find()
+        if not failure:
+            return key
+        del key
+        raise ConfigurationError(self.message.format(source=self, failure=failure))
+
+    def flaw(self) -> str:
+        """Return the reason why the source gives no key; empty when it gives one."""
+        return self._find()[0]
+
 
 class EnvironmentKey(_Source):
     """A key in an environment variable.
@@ -51,27 +72,20 @@ class EnvironmentKey(_Source):
     """
 
     __slots__ = ("name",)
+    message = "the {source}, which should hold a key, {failure}"
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def read(self) -> str:
-        """Return the value of the variable.
-
-        Raises:
-            ConfigurationError: The variable is not set, or empty.
-        """
-        if os.environ.get(self.name):
-            return os.environ[self.name]
-        msg = f"the environment variable {self.name}, which should hold a key, is not set"
-        raise ConfigurationError(msg)
+    def _find(self) -> tuple[str, str]:
+        return ("", os.environ[self.name]) if os.environ.get(self.name) else ("is not set", "")
 
     def __str__(self) -> str:
         return f"environment variable {self.name}"
 
 
 class FileKey(_Source):
-    """A key in a file of its own, such as a secret that a container gets.
+    """A key in a file of its own, such as a secret that a container gets. Line breaks at its end are left out.
 
     Args:
         path: The path of the file.
@@ -79,35 +93,38 @@ class FileKey(_Source):
     """
 
     __slots__ = ("named_at", "path")
+    message = "{source.where}the key {source} {failure}"
 
     def __init__(self, path: str, named_at: str = "") -> None:
         self.path = path
         self.named_at = named_at
 
-    def read(self) -> str:
-        """Return the text of the file, without the line breaks at its end.
+    @property
+    def where(self) -> str:
+        """The beginning of a message."""
+        return f"{self.named_at}: " if self.named_at else ""
 
-        Raises:
-            ConfigurationError: The file is missing, unreadable, too large or empty, or holds no UTF-8 text.
-        """
-        failure, key = _from_file(self.path)
-        if not failure:
-            return key
-        del key
-        where = f"{self.named_at}: " if self.named_at else ""
-        msg = f"{where}the key file {self.path} {failure}"
-        raise ConfigurationError(msg)
-
-    def flaw(self) -> str:
-        """Return the reason why the file gives no key; empty when it gives one."""
-        return _from_file(self.path)[0]
+    def _find(self) -> tuple[str, str]:
+        try:
+            with open(self.path, "rb") as file:
+                content = file.read(_FILE_LIMIT + 1)
+            key = content.decode("utf-8-sig").rstrip("\r\n")
+        except OSError as error:
+            return f"cannot be read ({error.strerror or type(error).__name__}); correct the path, or its permissions", ""
+        except UnicodeDecodeError:
+            return "holds no UTF-8 text; is it the right file?", ""
+        if len(content) > _FILE_LIMIT:
+            return f"is larger than {_FILE_LIMIT} bytes; is it the right file?", ""
+        if is_quoted(key):
+            return "holds quotation marks around the key, which would be sent with it; remove them", ""
+        return ("", key) if key.strip() else ("is empty; write the key into it", "")
 
     def __str__(self) -> str:
         return f"file {self.path}"
 
 
 class CommandKey(_Source):
-    """A key that a command prints, such as a password manager. The command runs without a shell.
+    """A key that a command prints in its first line, such as a password manager. The command runs without a shell.
 
     Args:
         command: The program and its arguments.
@@ -115,23 +132,41 @@ class CommandKey(_Source):
     """
 
     __slots__ = ("command", "timeout")
+    message = f"{_Source.message}; run it by hand to see why"
 
     def __init__(self, command: tuple[str, ...], timeout: float = COMMAND_SECONDS) -> None:
         self.command = command
         self.timeout = timeout
 
-    def read(self) -> str:
-        """Return the first line that the command prints.
+    def _find(self) -> tuple[str, str]:
+        import subprocess  # slow to import, and needed for a command only
 
-        Raises:
-            ConfigurationError: The command cannot be run, failed, took too long, or printed nothing. No message has its output.
-        """
-        failure, key = _first_line(self.command, self.timeout)
-        if not failure:
-            return key
-        del key
-        msg = f"the key could not be read: {self} {failure}; run it by hand to see why"
-        raise ConfigurationError(msg)
+        try:
+            # Standard error is not shown either: a password manager may print secrets when it fails.
+            child = subprocess.Popen(  # noqa: S603 -- the user's own settings name the command, and no shell runs it
+                self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        except (OSError, ValueError) as error:
+            return f"cannot be run ({getattr(error, 'strerror', None) or type(error).__name__})", ""
+        with child:
+            try:
+                printed = child.communicate(timeout=self.timeout)[0]
+            except subprocess.TimeoutExpired:
+                child.kill()
+                return f"took longer than {self.timeout:g} s", ""
+            except BaseException:
+                child.kill()
+                child.wait()  # after Ctrl-C, the end of the `with` block does not wait
+                raise
+        if child.returncode:
+            return f"ended with exit status {child.returncode}", ""
+        try:
+            key = printed.partition(b"\n")[0].strip().decode()
+        except UnicodeDecodeError:
+            return "printed what is not UTF-8 text", ""
+        if is_quoted(key):
+            return "printed the key in quotation marks, which would be sent with it", ""
+        return ("", key) if key else ("printed an empty first line", "")
 
     def __str__(self) -> str:
         # Without its arguments: one of them may be a token.
@@ -147,91 +182,27 @@ class KeyringKey(_Source):
     """
 
     __slots__ = ("service", "username")
+    message = "the key could not be read from the {source}: {failure}"
 
     def __init__(self, service: str, username: str | None = None) -> None:
         self.service = service
         self.username = username
 
-    def read(self) -> str:
-        """Return the password from the keyring.
-
-        Raises:
-            ConfigurationError: The extra is not installed, the keyring cannot be opened, or it has no such entry.
-        """
-        failure, key = _from_keyring(self.service, self.username)
-        if not failure:
-            return key
-        del key
-        msg = f"the key could not be read from the {self}: {failure}"
-        raise ConfigurationError(msg)
+    def _find(self) -> tuple[str, str]:
+        try:
+            keyring: Any = import_module("keyring")
+        except ImportError:
+            return 'it needs: pip install "providerhub[keyring]"', ""
+        try:
+            if self.username is not None:
+                key = keyring.get_password(self.service, self.username)
+            else:
+                key = getattr(keyring.get_credential(self.service, None), "password", None)
+        except Exception as error:  # a backend may raise any exception, with the key in its message
+            return f"the keyring answered with {type(error).__name__}; see whether `keyring get` works", ""
+        if not key:
+            return f"there is no such entry; make it with: keyring set {self.service} {self.username or 'USER'}", ""
+        return "", str(key)
 
     def __str__(self) -> str:
         return f"keyring, service {self.service!r}" + (f", user {self.username!r}" if self.username else "")
-
-
-def _from_file(path: str) -> tuple[str, str]:
-    """Return an error message, empty on success, and the content of a file."""
-    try:
-        with open(path, "rb") as file:
-            content = file.read(_FILE_LIMIT + 1)
-        key = content.decode("utf-8-sig").rstrip("\r\n")
-    except OSError as error:
-        return f"cannot be read ({error.strerror or type(error).__name__}); correct the path, or its permissions", ""
-    except UnicodeDecodeError:
-        return "holds no UTF-8 text; is it the right file?", ""
-    if len(content) > _FILE_LIMIT:
-        return f"is larger than {_FILE_LIMIT} bytes; is it the right file?", ""
-    if is_quoted(key):
-        return "holds quotation marks around the key, which would be sent with it; remove them", ""
-    return ("", key) if key.strip() else ("is empty; write the key into it", "")
-
-
-def _first_line(command: tuple[str, ...], timeout: float) -> tuple[str, str]:
-    """Return an error message, empty on success, and the first line that the command printed."""
-    import subprocess  # slow to import, and needed for a command only
-
-    try:
-        # Standard error is not shown either: a password manager may print secrets when it fails.
-        child = subprocess.Popen(  # noqa: S603 -- the user's own settings name the command, and no shell runs it
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-    except (OSError, ValueError) as error:
-        return f"cannot be run ({getattr(error, 'strerror', None) or type(error).__name__})", ""
-    with child:
-        try:
-            printed = child.communicate(timeout=timeout)[0]
-        except subprocess.TimeoutExpired:
-            child.kill()
-            return f"took longer than {timeout:g} s", ""
-        except BaseException:
-            child.kill()
-            child.wait()  # after Ctrl-C, the end of the `with` block does not wait
-            raise
-    if child.returncode:
-        return f"ended with exit status {child.returncode}", ""
-    try:
-        key = printed.partition(b"\n")[0].strip().decode()
-    except UnicodeDecodeError:
-        return "printed what is not UTF-8 text", ""
-    if is_quoted(key):
-        return "printed the key in quotation marks, which would be sent with it", ""
-    return ("", key) if key else ("printed an empty first line", "")
-
-
-def _from_keyring(service: str, username: str | None) -> tuple[str, str]:
-    """Return an error message, empty on success, and the password."""
-    try:
-        keyring: Any = import_module("keyring")
-    except ImportError:
-        return 'it needs: pip install "providerhub[keyring]"', ""
-    try:
-        if username is not None:
-            key = keyring.get_password(service, username)
-        else:
-            key = getattr(keyring.get_credential(service, None), "password", None)
-    except Exception as error:  # a backend may raise any exception, with the key in its message
-        return f"the keyring answered with {type(error).__name__}; see whether `keyring get` works", ""
-    if not key:
-        who = username or "USER"
-        return f"there is no such entry; make it with: keyring set {service} {who}", ""
-    return "", str(key)

@@ -6,22 +6,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 Path = tuple[str | int, ...]
 """The path of a value: keys, and the numbers of items of arrays."""
 
-# Texts, not compiled patterns: `re` compiles them at their first use, and few programs have a settings file.
-_BLANK = r"[ \t]*"
-_BETWEEN = r"(?:[ \t\r\n]+|#[^\n]*)*"
-_BARE = r"[A-Za-z0-9_-]+"
-_SCALAR = r"[^,\]}#\r\n]*"
-# The longer quotes first. A multi-line text may end with up to two quotes of its own before the closing three.
-_TEXTS = (
-    r'"""(?:\\.|[^\\])*?""""{0,2}',
-    r"'''.*?''''{0,2}",
-    r'"(?:\\.|[^"\\])*"',
-    r"'[^']*'",
-)
+# Texts first, the longer quotes before the shorter. A multi-line text may end with up to two quotes of its own before the closing
+# three. `re` compiles this at its first use: few programs have a settings file.
+_LEXEME = r"""
+    (?P<skip> \#[^\n]* | [ \t\r]+ )
+    | \"{3} (?:\\.|[^\\])*? \"{3,5} | '{3} .*? '{3,5} | "(?:\\.|[^"\\])*" | '[^']*'
+    | [\n\[\]{}=,.] | [^\s\[\]{}=,."'\#]+
+"""
+_ENDS = frozenset({",", "]", "}", "\n", ""})
+"""The lexemes behind a value that is neither a text nor in brackets."""
 
 
 def locate(text: str) -> dict[Path, int]:
@@ -37,14 +35,21 @@ def locate(text: str) -> dict[Path, int]:
     return _Scanner(text).scan()
 
 
+def _lexemes(text: str) -> Iterator[tuple[str, int]]:
+    """Yield each lexeme but blanks and comments, and its line."""
+    line = 1
+    for match in re.finditer(_LEXEME, text, re.DOTALL | re.VERBOSE):
+        if match.lastgroup != "skip":
+            yield match.group(), line
+            line += match.group().count("\n")
+
+
 class _Scanner:
-    """One pass over a text."""
+    """One pass over the lexemes of a text."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
-        self._line = 1
-        self._counted = 0
+        self._lexemes = _lexemes(text)
+        self._now, self._line = "\n", 1
         self._found: dict[Path, int] = {}
         self._items: dict[Path, int] = {}
         """Array of tables → the number of the item to which later headers belong."""
@@ -52,118 +57,80 @@ class _Scanner:
     def scan(self) -> dict[Path, int]:
         """Return the line of each path."""
         table: Path = ()
-        self._skip(_BETWEEN)
-        while self._at < len(self._text):
-            if self._text.startswith("[", self._at):
+        while self._next():
+            if self._now == "[":
                 table = self._header()
             else:
                 self._pair(table)
-            self._skip(_BETWEEN)
         return self._found
 
+    def _take(self) -> str:
+        """Return the lexeme, and go on to the next one, which is empty at the end of the text."""
+        token = self._now
+        self._now, self._line = next(self._lexemes, ("", self._line))
+        return token
+
+    def _next(self) -> str:
+        """Skip line breaks, and return the lexeme."""
+        while self._now == "\n":
+            self._take()
+        return self._now
+
     def _header(self) -> Path:
-        is_item = self._text.startswith("[[", self._at)
-        self._at += 2 if is_item else 1
+        self._take()
+        is_item = self._now == "["
+        if is_item:
+            self._take()
         path: Path = ()
-        keys = self._key()
-        for number, key in enumerate(keys, 1):
-            path = (*path, key)
-            self._note(path)
-            if is_item and number == len(keys):
+        while self._now != "]":
+            path = self._key(path)
+            if is_item and self._now == "]":
                 self._items[path] = self._items.get(path, -1) + 1
             if path in self._items:
-                path = (*path, self._items[path])
-                self._note(path)
-        self._at += 2 if is_item else 1
+                path = self._note((*path, self._items[path]))
+        for _ in range(1 + is_item):
+            self._take()
         return path
 
     def _pair(self, table: Path) -> None:
-        path = table
-        for key in self._key():
-            path = (*path, key)
-            self._note(path)
-        self._at += 1  # the equals sign
-        self._skip(_BLANK)
-        self._value(path)
+        while self._now != "=":
+            table = self._key(table)
+        self._take()
+        self._value(table)
 
-    def _key(self) -> list[str]:
-        """Read a dotted key, and return its parts."""
-        parts = []
-        while True:
-            self._skip(_BLANK)
-            bare = self._match(_BARE)
-            if bare:
-                parts.append(bare.group())
-                self._at = bare.end()
-            else:
-                parts.append(_unquoted(self._quoted()))
-            self._skip(_BLANK)
-            if not self._text.startswith(".", self._at):
-                return parts
-            self._at += 1
+    def _key(self, path: Path) -> Path:
+        """Read one part of a dotted key, with the dot behind it."""
+        path = self._note((*path, _unquoted(self._take())))
+        if self._now == ".":
+            self._take()
+        return path
 
     def _value(self, path: Path) -> None:
-        char = self._text[self._at]
-        if char == "[":
-            self._array(path)
-        elif char == "{":
-            self._inline_table(path)
-        elif char in "\"'":
-            self._quoted()
-        else:
-            self._skip(_SCALAR)
+        first = self._take()
+        if first in {"[", "{"}:
+            number = 0
+            while self._next() not in {"]", "}"}:
+                if first == "[":
+                    self._value(self._note((*path, number)))
+                else:
+                    self._pair(path)
+                number += 1
+                if self._next() == ",":
+                    self._take()
+            self._take()
+        elif first[0] not in "\"'":
+            while self._now not in _ENDS:
+                self._take()
 
-    def _array(self, path: Path) -> None:
-        self._at += 1
-        number = 0
-        while self._next() != "]":
-            self._note((*path, number))
-            self._value((*path, number))
-            number += 1
-            self._comma()
-        self._at += 1
-
-    def _inline_table(self, path: Path) -> None:
-        self._at += 1
-        while self._next() != "}":
-            self._pair(path)
-            self._comma()
-        self._at += 1
-
-    def _next(self) -> str:
-        self._skip(_BETWEEN)
-        return self._text[self._at]
-
-    def _comma(self) -> None:
-        if self._next() == ",":
-            self._at += 1
-
-    def _quoted(self) -> str:
-        for pattern in _TEXTS:
-            match = self._match(pattern)
-            if match:
-                self._at = match.end()
-                return match.group()
-        msg = f"not TOML at character {self._at}"
-        raise ValueError(msg)
-
-    def _match(self, pattern: str) -> re.Match[str] | None:
-        return re.compile(pattern, re.DOTALL).match(self._text, self._at)
-
-    def _skip(self, pattern: str) -> None:
-        match = self._match(pattern)
-        self._at = match.end() if match else self._at
-
-    def _note(self, path: Path) -> None:
+    def _note(self, path: Path) -> Path:
         """Store the line of the first use of a path."""
-        self._line += self._text.count("\n", self._counted, self._at)
-        self._counted = self._at
         self._found.setdefault(path, self._line)
+        return path
 
 
-def _unquoted(quoted: str) -> str:
-    if "\\" not in quoted:
-        return quoted[1:-1]
+def _unquoted(key: str) -> str:
+    if key[0] not in "\"'" or "\\" not in key:
+        return key[1:-1] if key[0] in "\"'" else key
     import tomllib  # the reader of the text has imported it already
 
-    return str(tomllib.loads(f"key = {quoted}")["key"])
+    return str(tomllib.loads(f"key = {key}")["key"])

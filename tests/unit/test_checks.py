@@ -69,7 +69,11 @@ def _fields():
         if section in SECTIONS:
             yield key.path, f"[{section}]\n{name} = ", lambda v, cls=SECTIONS[section], name=name: cls(**{name: v})
         elif section == "providers.*" and name not in {"api_key", "options", "proxies", "model", "timeout", "client_key"}:
-            yield key.path, f"[providers.a]\n{name} = ", lambda v, name=name: ProviderConfig(**{name: v})
+            yield (
+                key.path,
+                f"[providers.a]\n{name} = ",
+                lambda v, name=name: Settings(providers={"a": ProviderConfig(**{name: v})}),
+            )
         elif section == "providers.*.models.*" and name not in {"name", "timeout"}:
             yield key.path, f"[[providers.a.models]]\nname = 'm'\n{name} = ", lambda v, name=name: ModelInfo("m", **{name: v})
         elif not section and name not in {*SECTIONS, "providers"}:
