@@ -47,9 +47,9 @@ class Timer:
         if deadline < WATCHDOG.next_look:
             WATCHDOG.look()
 
-    def fire(self) -> None:
-        """Call the function. The watchdog's thread calls this after the deadline."""
-        self.callback()
+    def fire(self) -> object:
+        """Call the function, and return its result. The watchdog's thread calls this after the deadline."""
+        return self.callback()
 
     def due(self, _now: float, /) -> float:
         """Return the deadline that holds. The watchdog's thread calls this; a subclass may put a passed deadline off.

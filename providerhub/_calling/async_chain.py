@@ -173,19 +173,28 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
             timer = self._loop.call_later(left, self._cut_late, attempt)
         else:
             timer = self._loop.call_later(slow_after, self._take_over, attempt)
+            self._watch(attempt, slow_after, lambda: self._join(attempt))
         try:
             result = await self._ask_async(attempt)
         finally:
             timer.cancel()
         if self._supervisor is None:
+            self._watch(attempt)
             attempt.result = result
             return
         attempt.runner.set_result(result)  # type: ignore[union-attr]  # the future that `_take_over` made
         await self._supervisor
         self._supervisor = None
 
+    def _join(self, attempt: Attempt) -> bool:
+        """Call `_take_over` from any thread, where an attempt is slow on the clock of a test."""
+        self._loop.call_soon_threadsafe(self._take_over, attempt)
+        return True
+
     def _take_over(self, attempt: Attempt) -> None:
         """Let a task carry the call on beside its first attempt, which the caller's own task pulls."""
+        if self.done or attempt.runner is not None:
+            return
         attempt.runner = self._loop.create_future()
         self._supervisor = self._loop.create_task(_finished(self._supervise()))
 
@@ -260,7 +269,9 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         if current.runner is None:
             current.runner = asyncio.create_task(self._ask_async(current))
         running = {one.runner: one for one in self._attempts if one.runner is not None}
-        await asyncio.wait(running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        over = self._loop.create_future()
+        with self._timed(seconds, lambda: self._loop.call_soon_threadsafe(_end, over)):
+            await asyncio.wait({*running, over}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         runner = next((one for one in running if one.done()), None)
         if runner is None:
             return None
@@ -299,6 +310,11 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         for attempt in attempts or tuple(self._attempts):
             if await _ended(attempt, seconds) and attempt in self._attempts:  # another task may have waited as well
                 self._attempts.remove(attempt)
+
+
+def _end(over: Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)
 
 
 class AsyncSignal:

@@ -99,12 +99,14 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
 
     def _ask_supervised(self, attempt: Attempt, slow_after: float) -> PullResult | None:
         supervisor = Supervisor(attempt, slow_after, self._take_over)
+        self._watch(attempt, slow_after, supervisor.fire)
         result: PullResult | BaseException
         try:
             result = self._ask_here(attempt)
         except BaseException as error:
             result = error
         if supervisor.is_needless():
+            self._watch(attempt)
             if isinstance(result, bool | Exception):
                 return result
             raise result
@@ -147,11 +149,12 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
 
     def _race(self, seconds: float) -> Steps[tuple[Attempt, PullResult] | None]:
         yield from ()
-        self._threads.enter(self._current)
-        while True:
-            first = self._threads.first(seconds)
-            if first is None or first[0] in self._attempts:  # an attempt that was cut ends too, and is not the first
-                return first
+        with self._timed(seconds, lambda: self._threads.end(None)):
+            self._threads.enter(self._current)
+            while True:
+                first = self._threads.first(seconds)
+                if first is None or first[0] in self._attempts:  # an attempt that was cut ends too, and is not the first
+                    return first
 
     def _new_signal(self) -> threading.Event:
         return threading.Event()

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Generator, Iterable
+import math
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -216,8 +217,25 @@ class Driver(Generic[Pieces, Runner]):
             self.attempt = next((one for one in self._attempts if one.runner is not None), self.attempt)
         else:
             self.attempt, self._racing = attempt, False
+            self._watch(attempt)
             self._cut_others(attempt)
         return self._next(attempt, result)
+
+    def _watch(
+        self, attempt: RunningAttempt[Pieces, Runner], slow_after: float = math.inf, begin: Callable[[], bool] | None = None
+    ) -> None:
+        """Tell the clock of a test when an attempt is slow, and what then begins; nothing for one that is alone from now on."""
+        watch = getattr(self._services.clock, "watch", None)
+        if watch is not None:
+            watch(attempt.call, slow_after, begin)
+
+    def _timed(self, seconds: float, over: Callable[[], object]) -> contextlib.AbstractContextManager[object]:
+        """Let the clock of a test go on while the attempts of a race rest; it calls `over` after `seconds` without an end."""
+        race = getattr(self._services.clock, "race", None)
+        if race is None:
+            return contextlib.nullcontext()
+        calls = [one.call for one in self._attempts if one.runner is not None or one is self._current]
+        return race(calls, seconds, over)  # type: ignore[no-any-return]
 
     def _close_failed(self, attempt: RunningAttempt[Pieces, Runner]) -> Steps[None]:
         self._cut(attempt)

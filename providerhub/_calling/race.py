@@ -128,12 +128,18 @@ class Supervisor(Timer):
         self._dropped = True
         self._attempt.call.cancel()
 
-    def fire(self) -> None:
-        """Begin the thread, unless a whole answer is on its way. Without a thread the attempt goes on alone."""
+    def fire(self) -> bool:
+        """Begin the thread, unless a whole answer is on its way. Without a thread the attempt goes on alone.
+
+        Returns:
+            Whether the thread has begun.
+        """
         if self._attempt.call.content_at is None:
             thread = threading.Thread(target=self._run, name=f"providerhub-supervisor-{next(_numbers)}", daemon=True)
             with contextlib.suppress(RuntimeError):
                 thread.start()
+                return True
+        return False
 
     def _decide(self) -> bool:
         """Let the calling thread carry the call on, unless the other one does. Taking an item from a list is atomic."""
@@ -169,7 +175,7 @@ class Race:
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self._ends: SimpleQueue[Ended] = SimpleQueue()
+        self._ends: SimpleQueue[Ended | None] = SimpleQueue()
 
     def enter(self, attempt: Racer) -> None:
         """Start an attempt's thread. Does nothing for an attempt that has one."""
@@ -182,8 +188,8 @@ class Race:
             else:
                 attempt.runner = runner
 
-    def end(self, ended: Ended) -> None:
-        """Report that an attempt has ended its pull."""
+    def end(self, ended: Ended | None) -> None:
+        """Report that an attempt has ended its pull; `None` when a clock other than the system's ends the wait for it."""
         self._ends.put(ended)
 
     def first(self, seconds: float) -> tuple[Racer, PullResult] | None:
@@ -199,9 +205,12 @@ class Race:
             BaseException: The attempt ended in an exception that is not an `Exception`, such as `KeyboardInterrupt`.
         """
         try:
-            attempt, result = self._ends.get(timeout=min(seconds, LONGEST_SLEEP))
+            ended = self._ends.get(timeout=min(seconds, LONGEST_SLEEP))
         except Empty:
             return None
+        if ended is None:
+            return None
+        attempt, result = ended
         attempt.runner = None
         if isinstance(result, bool | Exception):
             return attempt, result

@@ -73,12 +73,14 @@ class _Silence(NamedTuple):
     """A time without pieces.
 
     Args:
-        seconds: The longest duration; `None` for no limit.
+        seconds: The longest duration.
         gate: The gate whose opening ends the silence; `""` for none.
+        clock: The fake clock on which the seconds pass; `None` for real time.
     """
 
-    seconds: float | None
+    seconds: float
     gate: str = ""
+    clock: FakeClock | None = None
 
 
 class FakeProvider:
@@ -192,7 +194,7 @@ class FakeProvider:
                 if isinstance(piece, _Silence):
                     woken = threading.Event()
                     with self._armed(piece, call, woken.set):
-                        woken.wait(piece.seconds)
+                        woken.wait(None if piece.clock else piece.seconds)
                 else:
                     yield piece
         finally:
@@ -248,10 +250,7 @@ class FakeProvider:
         else:
             seconds = min(patience, step.seconds if isinstance(step, Pause) else patience)
             late = seconds >= patience
-            if self.clock is None:
-                yield _Silence(seconds)
-            else:
-                self.clock.advance(seconds)
+            yield _Silence(seconds, clock=self.clock)
         if call.cancelled:
             msg = "the call was cancelled"
             raise ProviderConnectionError(msg, retryable=False)
@@ -274,10 +273,14 @@ class FakeProvider:
         forget = call.on_cancel(wake)
         if opened:
             wake()
+        if silence.clock is not None and not call.cancelled:
+            silence.clock.rest(call, silence.clock() + silence.seconds, wake)
         try:
             yield
         finally:
             forget()
+            if silence.clock is not None:
+                silence.clock.leave(call)
             with self._changed:
                 self._sleepers.remove(entry)
 
@@ -305,7 +308,7 @@ class FakeAsyncProvider(FakeProvider):
                     woken = asyncio.Event()
                     wake = functools.partial(loop.call_soon_threadsafe, woken.set)
                     with self._armed(piece, call, wake), contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(woken.wait(), piece.seconds)
+                        await asyncio.wait_for(woken.wait(), None if piece.clock else piece.seconds)
                 else:
                     await asyncio.sleep(0)
                     yield piece

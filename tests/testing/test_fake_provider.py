@@ -240,6 +240,55 @@ def test_a_silence_ends_when_the_calls_timeouts_say_so(script, timeout, seconds)
     assert clock() - start == seconds
 
 
+def _asked(ask, provider, *others, clock, stream, **knobs):
+    hub = provider.hub(*others, clock=clock)
+    if ask == "complete":
+        answer = hub.complete("m", "?", stream=stream, **knobs)
+        return ("".join(answer), answer.completion) if stream else (answer.text, answer)
+
+    async def main():
+        answer = await hub.acomplete("m", "?", stream=stream, **knobs)
+        return ("".join([text async for text in answer]), answer.completion) if stream else (answer.text, answer)
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("ask", ["complete", "acomplete"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("first", "second", "text", "outcomes", "seconds"),
+    [
+        ([Pause(59), "first"], "second", "first", ["ok"], 59),
+        ([Pause(100), "first"], "second", "second", ["abandoned", "ok"], 60),
+        ([Hold()], [Pause(7), "second", Pause(5), Finish()], "second", ["abandoned", "ok"], 72),
+        ([Pause(40), Pause(60), "first"], [Pause(200), "second"], "first", ["ok", "abandoned"], 100),
+        ([Pause(100), ServerError("down")], [Pause(70), "second"], "second", ["error", "ok"], 130),
+        ([Pause(100), "first"], ServerError("down", retryable=False), "first", ["ok", "error"], 100),
+    ],
+)
+def test_a_slow_attempt_is_joined_on_the_fake_clock(kind, ask, stream, first, second, text, outcomes, seconds):
+    clock = FakeClock()
+    start = clock()
+    slow, other = kind(first, name="slow"), kind(second, name="other")
+    found, completion = _asked(ask, slow, other, clock=clock, stream=stream)
+    attempts = sorted(completion.route.attempts, key=lambda attempt: attempt.number)
+    assert (found, [attempt.outcome for attempt in attempts]) == (text, outcomes)
+    assert clock() - start == seconds
+    assert [attempt.started for attempt in attempts[1:]] in ([], [60])
+
+
+@pytest.mark.parametrize("ask", ["complete", "acomplete"])
+def test_silent_providers_are_asked_one_after_another_until_the_deadline(kind, ask):
+    clock = FakeClock()
+    start = clock()
+    providers = [kind([Hold()], name=name) for name in "abc"]
+    with pytest.raises(DeadlineExceededError) as caught:
+        _asked(ask, *providers, clock=clock, stream=False, timeout=300)
+    assert clock() - start == 300
+    assert [len(provider.calls) for provider in providers] == [1, 1, 1]
+    assert [attempt.started for attempt in caught.value.route.attempts] == [0, 60, 120]
+
+
 def test_without_a_stream_only_the_whole_calls_time_counts():
     clock = FakeClock()
     assert FakeProvider([Pause(100), "x"]).hub(clock=clock).complete("m", "?").text == "x"
