@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, 
 from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
+from weakref import WeakSet
 
 import attrs
 
@@ -18,10 +19,11 @@ from providerhub._calling.chain import Chain
 from providerhub._calling.handle import handle
 from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
 from providerhub._calling.keywords import Knobs, documented
-from providerhub._calling.many import Many
+from providerhub._calling.many import Many, ManyCalls
 from providerhub._calling.many_async import AsyncMany
 from providerhub._calling.many_call import PASSES, Running, check_many
 from providerhub._calling.many_outcome import Outcome
+from providerhub._calling.many_schedule import Schedule
 from providerhub._calling.observers import Observers, Rankers
 from providerhub._calling.stream import Stream
 from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
@@ -110,6 +112,7 @@ class Hub:
             self._preparer.renewal, self._health.key_changes,
         )  # fmt: skip
         self._objects: list[str] = []
+        self._batches: WeakSet[ManyCalls] = WeakSet()
         for pair in providers:
             if not isinstance(pair, Sequence) or len(pair) != 2:  # noqa: PLR2004 -- a pair
                 msg = f"providers must be pairs of a ProviderInfo and a provider object, not {type(pair).__name__}"  # type: ignore[unreachable]
@@ -292,10 +295,8 @@ class Hub:
             ProviderError: The providers refuse further requests, as at `complete_many`.
         """
         check_many(requests, concurrency=concurrency, passes=passes, also=(AsyncIterable,))
-        many = AsyncMany(
-            self._patiently, self._holds, requests,
-            concurrency=concurrency, passes=passes, retry=self.settings.retry, clock=self._clock, rng=self._rng,
-        )  # fmt: skip
+        many = AsyncMany(self._patiently, self._schedule(concurrency=concurrency, passes=passes), self._clock, requests)
+        self._batches.add(many)
         return many.outcomes()
 
     @documented
@@ -362,6 +363,8 @@ class Hub:
             raise ConfigurationError(msg)
         self._health.forgive(name, breakers=True)
         self._pacer.forgive(name)
+        for batch in tuple(self._batches):
+            batch.forgiven()
 
     def close(self) -> None:
         """Close the provider objects that the hub made. A later call raises `RuntimeError`; calls under way may fail.
@@ -369,12 +372,12 @@ class Hub:
         The caller closes the objects that it registered. After calls in an event loop, `await hub.aclose()` in that loop also
         closes the connections that only awaiting can close.
         """
-        self._is_closed = True
+        self._close_calls()
         self._registry.close()
 
     async def aclose(self) -> None:
         """`close`, in an event loop: `aclose()` of this loop's provider objects is awaited where they have one."""
-        self._is_closed = True
+        self._close_calls()
         await self._registry.aclose()
 
     async def __aenter__(self) -> Self:
@@ -396,10 +399,17 @@ class Hub:
     def _many(self, items: Iterable[Any], *, concurrency: int, passes: int, executor: Executor | None = None, **how: Any) -> Many:
         """The calls of `complete_many`, which the command line also stops and gives further items."""
         check_many(items, concurrency=concurrency, passes=passes, executor=executor)
-        return Many(
-            self._stoppable, self._holds, items, concurrency=concurrency, executor=executor, passes=passes,
-            retry=self.settings.retry, clock=self._clock, rng=self._rng, **how,
-        )  # fmt: skip
+        many = Many(self._stoppable, self._schedule(concurrency=concurrency, passes=passes, **how), self._clock, items, executor)
+        self._batches.add(many)
+        return many
+
+    def _close_calls(self) -> None:
+        for batch in tuple(self._batches):
+            batch.closed()
+        self._is_closed = True
+
+    def _schedule(self, **how: Any) -> Schedule:
+        return Schedule(self._holds, retry=self.settings.retry, rng=self._rng, **how)
 
     def _holds(self, model: ModelSpec, messages: str | Sequence[Message], **knobs: Unpack[Knobs]) -> float | None:
         """The seconds for which every candidate is paused; `None` when one may be tried now."""
@@ -415,15 +425,15 @@ class Hub:
         for entry, values in entries.items():
             set_limits(self._pacer, (name, entry), values, config.when_full)
 
-    def _stoppable(self, running: Running, /, **knobs: Any) -> Completion:
-        """`complete` as one of many calls: `running.stop()` can end it from another thread."""
-        spec, now = self._spec(stream=False, **knobs), self._clock.monotonic()
+    def _stoppable(self, running: Running, /, *, stream: bool = False, patient: bool = True, **knobs: Any) -> Any:
+        """`complete` as a call that `running.stop()` can end from another thread; one of many calls is patient."""
+        spec, now = self._spec(stream=stream, **knobs), self._clock.monotonic()
         if not self._preparer.is_prepared(spec.model, now):
             self._preparer.prepare(spec.model, now, spec.timeout.total)
-        chain = self._chain(Chain, spec, now, patient=True)
+        chain = self._chain(Chain, spec, now, patient=patient)
         with running.holding(chain):
             chain.run()
-        return chain.completion
+        return Stream(chain) if stream else chain.completion
 
     async def _patiently(self, **knobs: Any) -> Completion:
         """`acomplete` as one of many calls."""

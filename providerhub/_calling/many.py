@@ -5,73 +5,120 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections.abc import Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from providerhub._calling.many_call import Complete, InContext, Running, complete_request
-from providerhub._calling.many_gates import Gates, Holds
-from providerhub._calling.many_input import Ended, ReadyInput, Taken, ThreadInput
+from providerhub._calling.many_input import ReadyInput, ThreadInput
 from providerhub._calling.many_outcome import Outcome
-from providerhub._calling.many_rows import IN_MEMORY, Row, WaitingRows
-from providerhub._calling.many_schedule import Ask, Give, Order, Over, Schedule, Send
-from providerhub._rules.clock import LONGEST_SLEEP, Clock, SystemClock
-from providerhub._rules.policy import Rng
-from providerhub._values import Completion, RetryPolicy
+from providerhub._calling.many_rows import Row
+from providerhub._calling.many_schedule import Ask, Give, Over, Schedule, Send
+from providerhub._calling.pieces import is_cancellation
+from providerhub._rules.clock import Clock, SystemClock
 
-if TYPE_CHECKING:  # these and `queue` cost as much to import as the rest of a small program, and a single call needs none
-    from concurrent.futures import Executor, Future
+if TYPE_CHECKING:  # it costs as much to import as the rest of a small program, and a single call needs none
+    from concurrent.futures import Executor
+
+POLL = 0.2
+"""Seconds. A wait in the caller's thread is made of waits of this length, since a signal that comes in the instant before a wait
+is noticed after it, and no signal ends a wait under Windows."""
+
+Source = TypeVar("Source")
+
+Event = Callable[[], object]
+"""Reports to the schedule."""
 
 
-class Many:
+class ManyCalls:
+    """Many calls under way: the part that does not wait.
+
+    Args:
+        complete: Makes one call.
+        schedule: Decides which call is made next.
+        clock: Gives the time and sleeps, as the hub was given it.
+    """
+
+    def __init__(self, complete: Callable[..., Any], schedule: Schedule, clock: Clock) -> None:
+        self._complete = complete
+        self._schedule = schedule
+        self._clock = clock
+        self._context = contextvars.copy_context()
+        self._calls: dict[int, Any] = {}  # the future or task of each call, by the row's index
+
+    def report(self, event: Event) -> None:
+        """Let an event be carried out by the thread that reads the outcomes. May be called from any thread."""
+        raise NotImplementedError
+
+    def forgiven(self) -> None:
+        """Ask again whether rows that are held back may be sent. May be called from any thread."""
+        self.report(self._schedule.forgiven)
+
+    def closed(self) -> None:
+        """Send nothing more, since the hub was closed. May be called from any thread."""
+        self.report(self._schedule.closed)
+
+    def _source(self, items: Any, kind: Callable[..., Source]) -> Source | ReadyInput:
+        """The input: a list or tuple is read at once, anything else by `kind`."""
+        schedule = self._schedule
+        if type(items) in {list, tuple}:
+            return ReadyInput(items, schedule.taken, schedule.ended)
+        return kind(
+            items,
+            lambda item: self.report(partial(schedule.taken, item)),
+            lambda error: self.report(partial(schedule.ended, error)),
+            self._context,
+        )
+
+    def _end(self, index: int) -> None:
+        """Report how a call ended.
+
+        Raises:
+            BaseException: The call ended in an exception that is not an `Exception`, such as `KeyboardInterrupt`.
+        """
+        made = self._calls.pop(index)
+        error: BaseException | None
+        try:
+            error = made.exception()
+        except Exception as cancelled:  # the executor was shut down before this call began
+            error = cancelled
+        except BaseException as cancelled:
+            if not is_cancellation(cancelled):
+                raise
+            error = RuntimeError(f"the task of requests[{index}] was cancelled from outside")
+        if error is None:
+            self._schedule.answered(index, made.result())
+        elif isinstance(error, Exception):
+            self._schedule.failed(index, error, self._clock.monotonic())
+        else:
+            raise error
+
+
+class Many(ManyCalls):
     """Many calls under way, made by threads or another executor.
 
     Args:
         complete: Makes one call. It must pickle where the executor needs that.
-        holds: Returns the seconds for which every candidate of a request is paused.
-        items: The input: requests, or objects that hold one each.
-        concurrency: The most calls at once.
-        executor: Makes the calls; `None` for threads that end with the last outcome.
-        passes: The most further tries of a request whose failure may pass.
-        retry: The policy of requests that name none.
+        schedule: Decides which call is made next.
         clock: Gives the time and sleeps, as the hub was given it.
-        rng: Returns random numbers from 0 up to 1, which spread the backoff.
-        request: Returns the request of an item.
-        folder: The folder of the file for the waiting rows; `None` for the system's.
-        in_memory: The most waiting rows in memory.
+        items: The input: requests, or objects that hold one each.
+        executor: Makes the calls; `None` for threads that end with the last outcome.
     """
 
     def __init__(
-        self,
-        complete: Complete,
-        holds: Holds,
-        items: Iterable[Any],
-        *,
-        concurrency: int,
-        executor: Executor | None,
-        passes: int,
-        retry: RetryPolicy,
-        clock: Clock,
-        rng: Rng,
-        request: Callable[[Any], Any] = lambda item: item,
-        folder: str | None = None,
-        in_memory: int = IN_MEMORY,
+        self, complete: Complete, schedule: Schedule, clock: Clock, items: Iterable[Any], executor: Executor | None
     ) -> None:
-        from queue import SimpleQueue  # see above
-
-        self._complete = complete
+        super().__init__(complete, schedule, clock)
         self._items = items
-        self._concurrency = concurrency
         self._executor = executor
-        self._clock = clock
-        self._context = contextvars.copy_context()
         self._running = Running()
+        self._events: SimpleQueue[Event] = SimpleQueue()
         self.is_blocked = False
         """Whether the input blocked its thread at the end."""
-        self._events: SimpleQueue[Any] = SimpleQueue()
-        self._futures: dict[int, Future[Completion]] = {}
-        self._waiting = WaitingRows(folder, in_memory)
-        self._schedule = Schedule(
-            Gates(holds), concurrency=concurrency, passes=passes, retry=retry, rng=rng, waiting=self._waiting, request=request
-        )
+
+    def report(self, event: Event) -> None:
+        """Let an event be carried out by the thread that reads the outcomes. May be called by a signal handler."""
+        self._events.put(event)
 
     @property
     def under_way(self) -> int:
@@ -80,8 +127,7 @@ class Many:
 
     def drain(self) -> None:
         """Send nothing more: `pairs` ends with the last call under way. May be called by a signal handler."""
-        self._schedule.drain()
-        self._events.put(None)
+        self.report(self._schedule.drain)
 
     def outcomes(self) -> Generator[Outcome, None, None]:
         """Yield each outcome, as `pairs` does."""
@@ -97,11 +143,10 @@ class Many:
         """
         from concurrent.futures import ThreadPoolExecutor  # see above
 
-        pool = self._executor
+        schedule, pool = self._schedule, self._executor
         if pool is None:
-            pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="providerhub-many")
-        items, put = self._items, self._events.put
-        source = ReadyInput(items, put) if isinstance(items, list | tuple) else ThreadInput(items, put, self._context)
+            pool = ThreadPoolExecutor(schedule.concurrency, thread_name_prefix="providerhub-many")
+        source = self._source(self._items, ThreadInput)
         try:
             while not isinstance(order := self._next(), Over):
                 if isinstance(order, Give):
@@ -115,65 +160,37 @@ class Many:
             if order.error is not None:
                 raise order.error
         finally:
-            for future in self._futures.values():
+            for future in self._calls.values():
                 future.cancel()
             self._running.stop()
-            self._waiting.close()
+            schedule.close()
             self.is_blocked = source.stop()
             if self._executor is None:
                 pool.shutdown(cancel_futures=True)
 
-    def _next(self) -> Order:
+    def _next(self) -> Any:
         """Report all events, and ask for the next order."""
         while not self._events.empty():
-            self._note(self._events.get())
+            self._events.get()()
         return self._schedule.next(self._clock.monotonic())
 
     def _send(self, row: Row, pool: Executor) -> None:
-        call = InContext(self._context.copy())
+        call, index = InContext(self._context.copy()), row.index
         again = self._schedule.policy(row)
         try:
-            future = pool.submit(call, complete_request, self._complete, self._running, row.index, row.request, again)
+            future = pool.submit(call, complete_request, self._complete, self._running, index, row.request, again)
         except Exception as refusal:  # and this request must not be lost
-            self._schedule.refused(row.index, refusal)
+            self._schedule.refused(index, refusal)
             return
-        self._futures[row.index] = future
-        future.add_done_callback(lambda done: self._events.put((row.index, done)))
-
-    def _note(self, event: Any) -> None:
-        """Report an event to the schedule.
-
-        Raises:
-            BaseException: A call ended in an exception that is not an `Exception`, such as `KeyboardInterrupt`.
-        """
-        now = self._clock.monotonic()
-        if isinstance(event, Taken):
-            self._schedule.taken(event.item, now)
-        elif isinstance(event, Ended):
-            self._schedule.ended(event.error)
-        elif event is not None:
-            index, future = event
-            del self._futures[index]
-            error: BaseException | None
-            try:
-                error = future.exception()
-            except Exception as cancelled:  # the executor was shut down before this call began
-                error = cancelled
-            if error is None:
-                self._schedule.answered(index, future.result())
-            elif isinstance(error, Exception):
-                self._schedule.failed(index, error, now)
-            else:
-                raise error
+        self._calls[index] = future
+        future.add_done_callback(lambda _: self.report(partial(self._end, index)))
 
     def _rest(self, seconds: float | None) -> None:
         """Wait for an event."""
-        from queue import Empty  # see above
-
         if seconds is not None and not isinstance(self._clock, SystemClock):
-            if not self._futures:  # the time of a test's clock passes in its sleeps only
+            if not self._calls:  # the time of a test's clock passes in its sleeps only
                 self._clock.sleep(seconds)
                 return
             seconds = None
         with contextlib.suppress(Empty):
-            self._note(self._events.get(timeout=None if seconds is None else min(seconds, LONGEST_SLEEP)))
+            self._events.get(timeout=POLL if seconds is None else min(seconds, POLL))()

@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from providerhub._calling.many_gates import causes, may_pass
+from providerhub._finding.listing import AGAIN_FIRST
 from providerhub._rules.policy import backoff
 from providerhub._values import Completion, RetryPolicy
 from providerhub._values.checks import COUNT, at_least
 from providerhub._values.errors import (
     DeadlineExceededError,
     InvalidRequestError,
+    ModelNotFoundError,
+    ModelUnavailableError,
     ProviderHubError,
     ProviderTimeoutError,
     RateLimitError,
@@ -45,7 +48,6 @@ class Running:
     """The calls under way in this process, so that they can be given up. It pickles as an empty one."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._calls: set[Stoppable] = set()
         self._over = threading.Event()
 
@@ -55,22 +57,18 @@ class Running:
     @contextlib.contextmanager
     def holding(self, call: Stoppable) -> Iterator[None]:
         """Keep a call while it runs."""
-        with self._lock:
-            self._calls.add(call)
+        self._calls.add(call)
         if self._over.is_set():
             call.stop()
         try:
             yield
         finally:
-            with self._lock:
-                self._calls.discard(call)
+            self._calls.discard(call)
 
     def stop(self) -> None:
         """Give up all calls, and every call that begins later."""
         self._over.set()
-        with self._lock:
-            calls = tuple(self._calls)
-        for call in calls:
+        for call in self._calls.copy():
             call.stop()
 
     def sleep(self, seconds: float) -> bool:
@@ -79,11 +77,7 @@ class Running:
 
 
 class InContext:
-    """Calls a function in a context. It pickles without the context, which no other process can have.
-
-    Args:
-        context: The context; `None` for the one that there is.
-    """
+    """Calls a function in a context; it pickles without the context, which no other process can have."""
 
     def __init__(self, context: contextvars.Context | None = None) -> None:
         self._context = context
@@ -96,14 +90,7 @@ class InContext:
 
 
 def check_many(requests: object, *, concurrency: int, passes: int, executor: object = None, also: tuple[type, ...] = ()) -> None:
-    """Check the arguments of `Hub.complete_many`.
-
-    Args:
-        requests: One mapping of `complete`'s arguments for each call.
-        concurrency: The most calls at once; 1 or more.
-        passes: The most further tries; 0 or more.
-        executor: The pool that makes the calls; `None` for threads.
-        also: Further classes of inputs than iterables.
+    """Check the arguments of `Hub.complete_many`; `also` names further classes of inputs than iterables.
 
     Raises:
         InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
@@ -131,8 +118,7 @@ def complete_request(
         again: The policy of a further try; `None` for the first one.
 
     Raises:
-        InvalidRequestError: The request is not a mapping of `complete`'s arguments, or asks for a stream.
-        Exception: The exception that `complete` raises.
+        Exception: The exception that `complete` raises, as `error_of_row` returns it.
     """
     arguments = checked_request(index, request)
     repeats = Repeats(again)
@@ -142,18 +128,11 @@ def complete_request(
         except Exception as error:
             seconds = repeats.after(error)
             if seconds is None or not running.sleep(seconds):
-                raise
+                raise error_of_row(index, error) from error.__cause__
 
 
 def checked_request(index: int, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Check one request.
-
-    Args:
-        index: The request's place in the input.
-        request: The mapping of `complete`'s arguments.
-
-    Returns:
-        The arguments of `complete`.
+    """Check one request, and return the arguments of `complete`.
 
     Raises:
         InvalidRequestError: The request is not a mapping of `complete`'s arguments, or asks for a stream.
@@ -169,6 +148,19 @@ def checked_request(index: int, request: Mapping[str, Any]) -> dict[str, Any]:
         msg = f"requests[{index}] asks for a stream; many calls give whole answers only, so leave 'stream' out"
         raise InvalidRequestError(msg)
     return {name: value for name, value in request.items() if name != "stream"}
+
+
+def error_of_row(index: int, error: Exception) -> Exception:
+    """The error of a call as its outcome holds it.
+
+    A mistake in the request names the request. A model that no known list has, while a service could not list its models, is that
+    service's failure: the row is tried again when the service is asked again.
+    """
+    if type(error) in {TypeError, InvalidRequestError}:
+        return type(error)(f"requests[{index}]: {error}").with_traceback(error.__traceback__)
+    if isinstance(error, ModelNotFoundError) and error.unlisted:
+        return ModelUnavailableError(str(error), provider=error.unlisted, retryable=True, retry_after=AGAIN_FIRST)
+    return error
 
 
 class Repeats:
@@ -187,11 +179,7 @@ class Repeats:
         self._end = time.monotonic() + _MOST_REPEATING
 
     def after(self, error: Exception) -> float | None:
-        """The seconds to wait before the next call; `None` when the try has failed.
-
-        Args:
-            error: The error of the latest call.
-        """
+        """The seconds to wait before the next call after the latest error; `None` when the try has failed."""
         self._made += max(1, len(error.route.attempts)) if isinstance(error, ProviderHubError) else 1
         policy = self._policy
         if policy is None or self._made >= policy.attempts or not may_pass(error) or time.monotonic() > self._end:

@@ -35,6 +35,11 @@ def may_pass(error: Exception) -> bool:
     return any(isinstance(cause, DeadlineExceededError) or getattr(cause, "retryable", False) for cause in causes(error))
 
 
+def stated_wait(error: Exception) -> float:
+    """The seconds after which the first of the providers that refused wants to be asked again; 0 when one of them names none."""
+    return min(getattr(cause, "retry_after", None) or 0.0 for cause in causes(error))
+
+
 def _all(error: Exception, *kinds: type[Exception]) -> bool:
     return all(isinstance(cause, kinds) for cause in causes(error))
 
@@ -59,11 +64,7 @@ class Gate:
 
 
 class Gates:
-    """The pauses of the models that are asked; a model that is not paused has no gate.
-
-    Args:
-        holds: Returns the seconds for which every candidate of a request is paused.
-    """
+    """The pauses of the models that are asked; a model that is not paused has no gate."""
 
     def __init__(self, holds: Holds) -> None:
         self._holds = holds
@@ -73,6 +74,10 @@ class Gates:
     def error(self) -> Exception | None:
         """An error for which rows are sent no more; `None` when there is none."""
         return next((gate.shut for gate in self._gates.values() if gate.shut is not None), None)
+
+    def forget(self) -> None:
+        """Forget every pause; `holds` tells of those that go on."""
+        self._gates.clear()
 
     def delay(self, row: Row, now: float) -> float | None:
         """The seconds for which a row must not be sent: infinite while a probe is under way, `None` for a row to send now."""
@@ -95,11 +100,10 @@ class Gates:
         return seconds
 
     def _held(self, row: Row) -> float | None:
-        request = row.request
-        if not isinstance(request, Mapping):
+        if not isinstance(row.request, Mapping):
             return None
         try:
-            return self._holds(**{name: value for name, value in request.items() if name != "stream"})
+            return self._holds(**{name: value for name, value in row.request.items() if name != "stream"})
         except Exception:  # the call itself will report it
             return None
 
@@ -111,10 +115,9 @@ class Gates:
 
     def ended(self, row: Row) -> None:
         """Record an answer, or an error of another kind than a refusal: the pause of the probe's model is over."""
-        key = _model(row)
-        gate = self._gates.get(key)
+        gate = self._gates.get(_model(row))
         if gate is not None and gate.probe == row.index:
-            del self._gates[key]
+            del self._gates[_model(row)]
 
     def refused(self, row: Row, error: Exception, now: float) -> bool:
         """Record an error.
@@ -129,9 +132,8 @@ class Gates:
             gate.refused, gate.probe = error, None
             return True
         self.ended(row)
-        named = [getattr(cause, "retry_after", None) for cause in causes(error)]
-        if _all(error, RateLimitError) and all(named):
-            seconds = min(filter(None, named))
+        seconds = stated_wait(error)
+        if seconds and _all(error, RateLimitError):
             gate = self._gates.setdefault(_model(row), Gate())
             gate.until = max(gate.until, now + seconds)
             if seconds > LONGEST_PAUSE:

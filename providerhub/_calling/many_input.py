@@ -4,41 +4,31 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:  # slow to import; a program that has an event loop has imported it
+    from asyncio import Semaphore
 
-class Taken(NamedTuple):
-    """An item of the input."""
+Taken = Callable[[Any], object]
+"""Called with each item."""
 
-    item: Any
-
-
-class Ended(NamedTuple):
-    """The end of the input, with the exception that it raised."""
-
-    error: Exception | None
-
-
-Put = Callable[[Taken | Ended], object]
-"""Called with each answer of the input, from any thread."""
+Ended = Callable[[Exception | None], object]
+"""Called at the end of the input, with the exception that it raised."""
 
 
 class ReadyInput:
-    """A list or tuple, which never blocks.
+    """A list or tuple, which never blocks: `ask` reads it."""
 
-    Args:
-        items: The list or tuple that is read.
-        put: Called with each answer.
-    """
-
-    def __init__(self, items: list[Any] | tuple[Any, ...], put: Put) -> None:
-        self._items = iter(items)
-        self._put = put
+    def __init__(self, items: Iterable[Any], taken: Taken, ended: Ended) -> None:
+        self._items, self._taken, self._ended = iter(items), taken, ended
 
     def ask(self) -> None:
         """Give one item, or the end."""
-        self._put(_taken(self._items))
+        for item in self._items:
+            self._taken(item)
+            return
+        self._ended(None)
 
     def stop(self) -> bool:
         """Return that nothing blocks."""
@@ -46,32 +36,29 @@ class ReadyInput:
 
 
 class ThreadInput:
-    """Any other iterable, which is read in a thread of its own, one item for each `ask`.
+    """Any other iterable. A thread reads one item for each `ask`, in a copy of the caller's context.
 
     Args:
-        items: The iterable that a thread reads.
-        put: Called with each answer, in the thread.
-        context: The context of the caller; the iterable sees a copy.
+        items: The iterable.
+        taken: Called in the thread.
+        ended: Called in the thread.
+        context: The context of the caller.
         grace: Seconds that `stop` waits for an input that is giving an item at that moment.
     """
 
-    def __init__(self, items: Iterable[Any], put: Put, context: contextvars.Context, *, grace: float = 0.1) -> None:
-        self._grace = grace
-        self._items = items
-        self._put = put
-        self._context = context.copy()
+    def __init__(
+        self, items: Iterable[Any], taken: Taken, ended: Ended, context: contextvars.Context, *, grace: float = 0.1
+    ) -> None:
+        self._items, self._taken, self._ended, self._grace = items, taken, ended, grace
         self._asked = threading.Semaphore(0)
-        self._lock = threading.Lock()
         self._stopped = self._busy = False
-        self._thread: threading.Thread | None = None
+        # A daemon: an input that gives nothing must not keep the process from its end.
+        run = context.copy().run
+        self._thread = threading.Thread(target=run, args=(self._run,), name="providerhub-many-input", daemon=True)
 
     def ask(self) -> None:
         """Ask for one item. Does not wait for it."""
-        if self._thread is None:
-            # A daemon: an input that gives nothing must not keep the process from its end.
-            self._thread = threading.Thread(
-                target=self._context.run, args=(self._run,), name="providerhub-many-input", daemon=True
-            )
+        if self._thread.ident is None:
             self._thread.start()
         self._asked.release()
 
@@ -81,42 +68,70 @@ class ThreadInput:
         Returns:
             Whether the input blocks it.
         """
-        with self._lock:
-            self._stopped = True
-            blocked = self._busy
+        self._stopped = True
         self._asked.release()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(self._grace if blocked else None)
-        return self._thread is not None and self._thread.is_alive()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(self._grace if self._busy else None)
+        return self._thread.is_alive()
+
+    def _may_go_on(self) -> bool:
+        """Wait for `ask`; false after `stop`."""
+        self._busy = False
+        self._asked.acquire()
+        self._busy = True  # before the look at `_stopped`: `stop` looks at the two in the other order
+        self._busy = not self._stopped
+        return self._busy
 
     def _run(self) -> None:
-        items: Iterator[Any] | None = None
-        answer: Taken | Ended | None = None
-        while not isinstance(answer, Ended):
-            self._asked.acquire()
-            with self._lock:
-                if self._stopped:
+        error: Exception | None = None
+        if not self._may_go_on():
+            return
+        try:
+            for item in self._items:
+                self._taken(item)
+                if not self._may_go_on():
                     return
-                self._busy = True
-            if items is None:
-                items = _begun(self._items)
-            answer = _taken(items)
-            with self._lock:
-                self._busy = False
-            self._put(answer)
+        except Exception as raised:  # raised in the caller, after the outcomes of all items that were taken
+            error = raised
+        except BaseException as raised:  # SystemExit in a thread would be lost
+            error = foreign(raised)
+        self._busy = False
+        self._ended(error)
 
 
-def _begun(items: Iterable[Any]) -> Iterator[Any]:
-    """An iterator; an exception of `__iter__` is raised by its first step."""
-    yield from items
+class TaskInput:
+    """An async iterable. A task reads one item for each `ask`, in a copy of the caller's context."""
+
+    def __init__(self, items: AsyncIterable[Any], taken: Taken, ended: Ended, context: contextvars.Context) -> None:
+        import asyncio  # slow to import; a program that has an event loop has imported it
+
+        self._items, self._taken, self._ended = items, taken, ended
+        self._asked: Semaphore = asyncio.Semaphore(0)
+        self.task = asyncio.create_task(self._run(), context=context.copy())
+
+    def ask(self) -> None:
+        """Ask for one item. Does not wait for it."""
+        self._asked.release()
+
+    def stop(self) -> bool:
+        """Cancel the task."""
+        return self.task.cancel()
+
+    async def _run(self) -> None:
+        error: Exception | None = None
+        await self._asked.acquire()
+        try:
+            async for item in self._items:
+                self._taken(item)
+                await self._asked.acquire()
+        except Exception as raised:  # raised in the caller, after the outcomes of all items that were taken
+            error = raised
+        except BaseException as raised:
+            self._ended(foreign(raised))
+            raise
+        self._ended(error)
 
 
-def _taken(items: Iterator[Any]) -> Taken | Ended:
-    try:
-        return Taken(next(items))
-    except StopIteration:
-        return Ended(None)
-    except Exception as error:  # raised in the caller, after the outcomes of all items that were taken
-        return Ended(error)
-    except BaseException as error:  # SystemExit in a thread would be lost
-        return Ended(RuntimeError(f"the input raised {type(error).__name__}: {error}").with_traceback(error.__traceback__))
+def foreign(raised: BaseException) -> RuntimeError:
+    """The error in place of an exception of the input that would end the process or the task."""
+    return RuntimeError(f"the input raised {type(raised).__name__}: {raised}").with_traceback(raised.__traceback__)

@@ -1,6 +1,6 @@
 """Which of many requests is sent next. Decides only: it has no clock, no threads and does no I/O.
 
-A driver reports each event, and asks for the next order. Every time is in seconds on the hub's clock.
+A driver reports each event, and asks for the next order; both in one thread. Every time is in seconds on the hub's clock.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from providerhub._calling.many_gates import Gates, may_pass
+from providerhub._calling.many_gates import LONGEST_PAUSE, Gates, Holds, may_pass, stated_wait
 from providerhub._calling.many_outcome import Outcome
-from providerhub._calling.many_rows import Row, WaitingRows
+from providerhub._calling.many_rows import IN_MEMORY, Row, WaitingRows
 from providerhub._rules.policy import Rng
 from providerhub._values import Completion, RetryPolicy
-from providerhub._values.errors import RateLimitError
+from providerhub._values.errors import InvalidRequestError, RateLimitError
 
 IDLE = 0.1
 """Seconds without an item after which the input counts as idle."""
@@ -64,32 +64,35 @@ class Schedule:
     """The state of many calls.
 
     Args:
-        gates: The pauses of the models.
+        holds: Returns the seconds for which every candidate of a request is paused.
         concurrency: The most calls at once; 1 or more.
         passes: The most further tries of a row whose failure may pass; 0 or more.
-        retry: The base of the backoff.
+        retry: The policy of requests that name none; the base of the backoff.
         rng: Returns random numbers from 0 up to 1, which spread the backoff.
-        waiting: The rows that wait for a further try.
         request: Returns the mapping of an item of the input.
+        folder: The folder of the file for the waiting rows; `None` for the system's.
+        in_memory: The most waiting rows in memory.
     """
 
     def __init__(
         self,
-        gates: Gates,
+        holds: Holds,
         *,
         concurrency: int,
         passes: int,
         retry: RetryPolicy,
         rng: Rng,
-        waiting: WaitingRows,
-        request: Callable[[Any], Any],
+        request: Callable[[Any], Any] = lambda item: item,
+        folder: str | None = None,
+        in_memory: int = IN_MEMORY,
     ) -> None:
-        self._gates = gates
-        self._concurrency = concurrency
+        self.concurrency = concurrency
+        self.running: dict[int, Row] = {}
+        self._gates = Gates(holds)
         self._passes = passes
         self._retry = retry
         self._rng = rng
-        self._waiting = waiting
+        self._waiting = WaitingRows(folder, in_memory)
         self._request = request
         self._taken = itertools.count()
         self._order = itertools.count()
@@ -100,15 +103,14 @@ class Schedule:
         self._error: Exception | None = None
         self._answers = 0
         self._draining = False
-        self.running: dict[int, Row] = {}
 
     def next(self, now: float) -> Order:
         """The next order."""
         if self._outcomes:
             return self._outcomes.popleft()
         if self._draining:
-            return Rest(None) if self.running else Over(None)
-        row = self._sendable(now) if len(self.running) < self._concurrency else None
+            return Rest(None) if self.running else Over(self._error)
+        row = self._sendable(now) if len(self.running) < self.concurrency else None
         if row is not None:
             self.running[row.index] = row
             self._gates.sent(row)
@@ -118,18 +120,14 @@ class Schedule:
             return Ask()
         return self._rest(now)
 
-    def taken(self, item: Any, now: float) -> None:
+    def taken(self, item: Any) -> None:
         """Report an item of the input."""
         self._asked = None
         if not self._draining:
-            self._hold(Row(next(self._taken), item, self._request(item)), now)
+            self._hold(Row(next(self._taken), item, self._request(item)), 0.0)
 
     def ended(self, error: Exception | None = None) -> None:
-        """Report the end of the input.
-
-        Args:
-            error: The exception that the input raised; it is raised at the end.
-        """
+        """Report the end of the input; the exception that it raised is raised at the end."""
         self._asked, self._open = None, False
         self._error = self._error or error
 
@@ -148,9 +146,9 @@ class Schedule:
         self._wake()
         row.error = error
         if held:
-            self._hold(row, now)
+            self._hold(row, 0.0)
         elif may_pass(error) and (self._draining or self._tries_again(row, error)):
-            self._waiting.put(row, now + self._backoff(row))
+            self._waiting.put(row, now + max(self._backoff(row), min(stated_wait(error), LONGEST_PAUSE)))
         else:
             self._outcomes.append(Give(row.item, Outcome(index, error=error)))
 
@@ -169,13 +167,27 @@ class Schedule:
         """Send nothing more. The outcomes of the calls under way are still given out, unless the failure may pass."""
         self._draining = True
 
+    def forgiven(self) -> None:
+        """Report that a pause was lifted: the rows that are held back ask again."""
+        self._gates.forget()
+        self._wake()
+
+    def closed(self) -> None:
+        """Report that the hub was closed: nothing more is sent, and an error tells of the rows that have no outcome."""
+        self.drain()
+        self._error = InvalidRequestError("the hub was closed before all requests were sent; first read all outcomes")
+
+    def close(self) -> None:
+        """Forget the waiting rows, and remove their file."""
+        self._waiting.close()
+
     def policy(self, row: Row) -> RetryPolicy | None:
         """The retry policy of a further try; `None` for a first one."""
         return self._policy(row) if row.again else None
 
     @property
     def _room(self) -> bool:
-        return len(self.running) + len(self._held) < self._concurrency
+        return len(self.running) + len(self._held) < self.concurrency
 
     def _sendable(self, now: float) -> Row | None:
         """Take the first row that may be sent now."""
@@ -210,7 +222,7 @@ class Schedule:
         idle = now if self._asked is None else self._asked + IDLE
         if self._room and (due := self._waiting.due) is not None:
             moments.append(max(due, idle))
-        if len(self.running) < self._concurrency and self._asked is not None and self._gates.error is not None and idle > now:
+        if len(self.running) < self.concurrency and self._asked is not None and self._gates.error is not None and idle > now:
             moments.append(idle)
         if moments:
             return Rest(max(0.0, min(moments) - now))

@@ -41,7 +41,9 @@ def model_not_found(registry: Registry, model: str) -> ModelNotFoundError:
     more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
     shown = ", ".join(known[:_MOST_MODELS]) or "none"
     said = f"no provider has the model {model!r}{_unconfigured(registry)}{pin}{hint} Known models: {shown}{more}"
-    return ModelNotFoundError(f"{said}{_problems(registry)}")
+    error = ModelNotFoundError(f"{said}{_problems(registry)}")
+    error.unlisted = next((instance.name for instance in registry.instances() if instance.list_error), "")
+    return error
 
 
 def _near(model: str, known: list[str]) -> list[str]:

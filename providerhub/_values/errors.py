@@ -73,7 +73,13 @@ class ConfigurationError(CallerError):
 
 
 class ModelNotFoundError(CallerError, LookupError, ValueError):
-    """No provider has the model: no provider declares it, or every provider that was asked denied it. Check the name."""
+    """No provider has the model: no provider declares it, or every provider that was asked denied it. Check the name.
+
+    Attributes:
+        unlisted: The provider that may have the model, and could not list its models; empty when every list is known.
+    """
+
+    unlisted = ""
 
 
 class NoCapableProviderError(CallerError):

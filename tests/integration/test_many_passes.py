@@ -1,5 +1,6 @@
 """Many calls at once: failures that may pass, pauses, and an input that takes its time."""
 
+import asyncio
 import contextvars
 import itertools
 import queue
@@ -171,7 +172,7 @@ def test_most_waiting_rows_are_in_a_file_beside_the_output(few, tmp_path):
     many, _ = few([ask(str(k)) for k in range(n)], {str(k): refused(times=3) for k in range(n)}, folder=str(tmp_path))
     in_file = []
     for outcome in many.outcomes():
-        in_file.append(many._waiting._stored)
+        in_file.append(many._schedule._waiting._stored)
         assert outcome.unwrap().text == str(outcome.index)
     assert len(in_file) == n
     assert max(in_file) >= n - 6
@@ -463,3 +464,119 @@ def test_two_providers_that_refuse_their_keys_are_one_refusal(make_hub):
     first, second = Asked({"x": refused(AuthenticationError)}), Asked({"x": refused(QuotaExceededError)})
     with pytest.raises((AuthenticationError, QuotaExceededError, AllProvidersFailedError)):
         list(make_hub(a=first, b=second).complete_many([ask("x")]))
+
+
+# --- the hub tells of what has changed
+
+
+def _held(hub, provider, requests=9):
+    """A batch whose rows are held back: its thread, and the list of what it gave."""
+    found = []
+
+    def run():
+        try:
+            found.extend(hub.complete_many([ask(str(n)) for n in range(requests)], concurrency=2))
+        except Exception as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert provider.refusing.wait(60)
+    return thread, found
+
+
+class RefusingUntilPaid(Asked):
+    """Refuses until `paid` is set."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+        self.refusing, self.paid = threading.Event(), False
+
+    def stream(self, request, call):
+        if not self.paid:
+            self.refusing.set()
+            raise self.error
+        return super().stream(request, call)
+
+
+def test_a_held_batch_goes_on_when_its_provider_is_forgiven(make_hub):
+    provider = RefusingUntilPaid(RateLimitError("not now", retry_after=500))
+    hub = make_hub(a=provider)
+    thread, found = _held(hub, provider)
+    provider.paid = True
+    while thread.is_alive():  # the first rows may be refused after the first look
+        hub.forgive("a")
+        thread.join(0.05)
+    assert sorted(outcome.unwrap().text for outcome in found) == [str(n) for n in range(9)]
+
+
+def test_a_held_batch_ends_when_its_hub_is_closed(make_hub):
+    provider = RefusingUntilPaid(AuthenticationError("no key"))
+    hub = make_hub(a=provider)
+    thread, found = _held(hub, provider)
+    hub.close()
+    thread.join()
+    assert isinstance(found[-1], InvalidRequestError)
+    assert "the hub was closed before all requests were sent" in str(found[-1])
+    assert len(found) <= 2  # a call that began at that moment has an outcome of its own
+    assert provider.asked == []
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [({"temprature": 1}, TypeError), ({"temperature": "hot"}, InvalidRequestError), ({"stop": 5}, InvalidRequestError)],
+)
+def test_a_mistake_in_a_row_names_the_row(hub_of, wrong, kind, awaited):
+    hub, provider = hub_of()
+    requests = [ask("fine"), ask("wrong", **wrong)]
+    outcomes = by_index(asyncio.run(_gathered(hub, requests)) if awaited else hub.complete_many(requests))
+    assert type(outcomes[1].error) is kind
+    assert str(outcomes[1].error).startswith("requests[1]: ")
+    assert provider.asked == ["fine"]
+
+
+async def _gathered(hub, requests):
+    return [outcome async for outcome in hub.acomplete_many(requests)]
+
+
+LISTING = """
+import itertools, threading
+from providerhub import ModelInfo, ProviderConnectionError, ProviderInfo, hookimpl
+
+asked = itertools.count()
+
+@hookimpl
+def providerhub_provider():
+    return ProviderInfo(name="late", factory="plug_late:Late", discover="plug_late:discover")
+
+def discover(config):
+    if next(asked) == 0:
+        raise ProviderConnectionError("not up yet")
+    return [ModelInfo("m")]
+
+class Late:
+    def __init__(self, config):
+        pass
+    def stream(self, request, call):
+        yield request.messages[-1]["content"]
+"""
+
+
+def test_a_list_that_cannot_be_had_is_the_providers_failure(site):
+    site.plugin("late", LISTING)
+    out = site.run("""
+        from providerhub import Hub, ModelUnavailableError
+        from providerhub.testing import FakeClock
+
+        request = {"model": "m", "messages": "x"}
+        (outcome,) = Hub(clock=FakeClock()).complete_many([request], passes=0)
+        assert type(outcome.error) is ModelUnavailableError, outcome
+        assert outcome.error.provider == "late" and outcome.error.retryable
+        import plug_late
+        plug_late.asked = __import__("itertools").count()
+        (outcome,) = Hub(clock=FakeClock()).complete_many([request])
+        print(outcome.unwrap().text)
+        """)
+    assert out == "x\n"
