@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from providerhub import Completion, Hub, ProviderHubError
+from providerhub import Completion, Hub, ProviderHubError, Stream
 from providerhub.cli import _options as options
 from providerhub.cli import _records as records
 from providerhub.cli import _screen as screen
+from providerhub.cli._calls import answering
 
 _UNDECODED = re.compile("[\ud800-\udfff]")
 """Bytes of an argument that Python could not decode; no service accepts them."""
@@ -41,17 +42,15 @@ def _piped() -> str:
 
 def _answered(hub: Hub, call: dict[str, Any], *, stream: bool, as_json: bool) -> Completion:
     """Make the call and write its answer."""
-    if stream and not as_json:
-        with hub.complete(**call, stream=True) as streamed:
-            screen.answer(streamed)
-            found: Completion = streamed.completion
-            return found
-    completion: Completion = hub.complete(**call)
+    with answering(hub, stream=stream and not as_json, **call) as (answer, texts):
+        if isinstance(answer, Stream):
+            screen.answer(texts)
+            return answer.completion
     if as_json:
-        screen.data(records.record(completion))
+        screen.data(records.record(answer))
     else:
-        screen.answer([completion.text])
-    return completion
+        screen.answer([answer.text])
+    return answer
 
 
 @click.command()

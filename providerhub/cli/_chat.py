@@ -13,6 +13,7 @@ from providerhub import Hub, Message, ProviderHubError, Route
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 from providerhub.cli._app import DEBUG
+from providerhub.cli._calls import answering
 from providerhub.cli._failures import as_click
 from providerhub.cli._lines import Lines
 
@@ -81,12 +82,13 @@ class Conversation:
         return True
 
     def _stream(self, question: str, heard: list[str]) -> str:
-        with self._hub.complete(self.model, self._with(question), stream=True, **self._keywords) as stream:
+        call = {"model": self.model, "messages": self._with(question), **self._keywords}
+        with answering(self._hub, stream=True, **call) as (stream, texts):
             try:
-                screen.answer(stream, heard)
+                screen.answer(texts, heard)
             finally:
                 self.route = stream.route
-            refusal = stream.completion.refusal or ""
+            refusal = stream.completion.refusal or ""  # type: ignore[union-attr]  # a stream, as asked for
         screen.refusal(refusal)
         return refusal
 
