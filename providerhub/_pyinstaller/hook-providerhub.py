@@ -2,10 +2,10 @@
 
 from importlib.metadata import distributions
 
-from PyInstaller.utils.hooks import collect_submodules, copy_metadata
+from PyInstaller.utils.hooks import collect_data_files, collect_submodules, copy_metadata
 
 hiddenimports = collect_submodules("providerhub", filter=lambda name: "_pyinstaller" not in name)
-datas = []
+datas = collect_data_files("providerhub")
 for distribution in distributions():
     groups = [entry for entry in distribution.entry_points if entry.group.partition(".")[0] == "providerhub"]
     if groups or distribution.metadata["Name"] == "providerhub":

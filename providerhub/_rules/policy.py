@@ -15,9 +15,11 @@ from providerhub._values.errors import (
     AttemptError,
     AuthenticationError,
     BadRequestError,
+    CapabilityError,
     ContextLengthError,
     EmptyAnswerError,
     ForbiddenError,
+    InvalidOutputError,
     ModelUnavailableError,
     PluginError,
     ProtocolError,
@@ -52,6 +54,9 @@ SHORTAGE_FIRST, SHORTAGE_MOST = 0.05, 1.0
 LONGEST_SHARE = 60.0
 """Seconds without content after which an attempt at a model of usual speed is joined by the next candidate, at the latest."""
 
+LACK_FOR = 3600.0
+"""Seconds for which a model's lack of a capability is remembered."""
+
 QUOTA_PAUSE = 600.0
 """Seconds of the pause of a provider whose quota is used up."""
 
@@ -64,12 +69,14 @@ class Disposition(NamedTuple):
         larger: Whether only a candidate with a larger context window may answer.
         counts: The breaker that counts the failure: `"model"`, `"instance"`, or `""` for none.
         pause: The scope that pauses afterwards: `"model"`, `"instance"`, or `""` for none.
+        again: Whether the same provider is asked once more before the next one.
     """
 
     elsewhere: bool = True
     larger: bool = False
     counts: str = ""
     pause: str = ""
+    again: bool = False
 
 
 DISPOSITIONS: Mapping[type[AttemptError], Disposition] = {
@@ -85,6 +92,8 @@ DISPOSITIONS: Mapping[type[AttemptError], Disposition] = {
     ModelUnavailableError: Disposition(),
     ContextLengthError: Disposition(larger=True),
     BadRequestError: Disposition(elsewhere=False),
+    CapabilityError: Disposition(),
+    InvalidOutputError: Disposition(again=True),
     ProtocolError: Disposition(counts="model"),
     EmptyAnswerError: Disposition(counts="model"),
     PluginError: Disposition(counts="model"),

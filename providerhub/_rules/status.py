@@ -1,7 +1,7 @@
 """HTTP status, headers and body of a refused request → one error of the tree.
 
 The classes are those of the reliability table in the documentation. Vendors use statuses differently (429 for a used-up quota,
-400 for an unknown model), so a code or a phrase in the body outranks the status.
+400 for an unknown model), so a code or a phrase in the body outranks the status: `refusals.toml` lists them.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
+from providerhub._rules.refusals import find
 from providerhub._values.checks import WHOLE
 from providerhub._values.errors import (
     AuthenticationError,
     BadRequestError,
-    ContentPolicyError,
-    ContextLengthError,
+    CapabilityError,
     ForbiddenError,
     ModelUnavailableError,
     ProtocolError,
@@ -28,50 +28,10 @@ from providerhub._values.errors import (
     RateLimitError,
     ServerError,
 )
+from providerhub._values.refusal import Refusal
 
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 500, 502, 503, 504, 529})
 """Statuses after which the same provider may be tried again."""
-
-_BY_CODE: Mapping[str, type[ProviderError]] = {
-    "insufficient_quota": QuotaExceededError,
-    "quota_exceeded": QuotaExceededError,
-    "billing_error": QuotaExceededError,
-    "billing_hard_limit_reached": QuotaExceededError,
-    "context_length_exceeded": ContextLengthError,
-    "content_policy_violation": ContentPolicyError,
-    "content_filter": ContentPolicyError,
-    "model_not_found": ModelUnavailableError,
-    "rate_limit_exceeded": RateLimitError,
-    "rate_limit_error": RateLimitError,
-    "throttlingexception": RateLimitError,
-    "overloaded_error": ServerError,
-    "api_error": ServerError,
-    "server_error": ServerError,
-    "internal_server_error": ServerError,
-    "timeout_error": ServerError,
-    "authentication_error": AuthenticationError,
-    "permission_error": AuthenticationError,
-    "invalid_api_key": AuthenticationError,
-}
-
-_BY_PHRASE: tuple[tuple[str, type[ProviderError]], ...] = (
-    (
-        (
-            r"exceeded your current quota|quota (has been |is )?(used up|exhausted)"
-            r"|insufficient (funds|credits|balance)|balance is too low"
-        ),
-        QuotaExceededError,
-    ),
-    (
-        r"(maximum|exceeds?( the)?) context (length|window|size)|context ?window ?exceeded|prompt is too long|too many tokens",
-        ContextLengthError,
-    ),
-    (r"content (policy|management policy|filter)", ContentPolicyError),
-    (
-        r"model\b.{0,120}?\b(does not exist|not found|is not available|unknown)|unknown model|no such model",
-        ModelUnavailableError,
-    ),
-)
 
 _ABOUT_KEY = re.compile(
     r"\b(api|access|secret|subscription|auth\w*|bearer)[ _-]?(key|token)s?\b|\b(credentials?|account|unregistered callers)\b"
@@ -86,8 +46,8 @@ _ABOUT_KEY = re.compile(
 _ABOUT_MODEL = re.compile(r"model|deployment|engine|no endpoints found", re.IGNORECASE)
 """Words of a 404 that is about the model and not about the address."""
 
-_BLANK = "\ufeff \t\r\n"
-"""Characters that may stand before a page."""
+_PAGE = re.compile(r"[\ufeff\s]*<[a-z!?]", re.IGNORECASE)
+"""The beginning of a web page. A message such as `<400> invalid parameter` is not a page."""
 
 _BY_STATUS: Mapping[int, type[ProviderError]] = {
     400: BadRequestError,
@@ -100,26 +60,43 @@ _BY_STATUS: Mapping[int, type[ProviderError]] = {
     410: ModelUnavailableError,
     413: BadRequestError,
     422: BadRequestError,
+    424: ServerError,
     429: RateLimitError,
+    498: AuthenticationError,
 }
+
+REQUEST_IDS = (
+    "x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-ms-request-id", "x-goog-request-id", "requestid",
+    "mistral-correlation-id", "x-debug-trace-id", "x-ds-trace-id", "x-generation-id", "x-trace-id", "x-correlation-id",
+    "x-kong-request-id", "x-guploader-uploadid", "x-cloud-trace-context", "cf-ray",
+)  # fmt: skip
+"""Headers in which services name a request, the most useful first. A proxy writes the last ones."""
 
 
 def error_from_status(
-    status: int, headers: Mapping[str, str] | None = None, body: bytes | str | Mapping[str, Any] = b"", *, asked: str = ""
+    status: int,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | str | Mapping[str, Any] = b"",
+    *,
+    asked: str = "",
+    refusals: Iterable[Refusal] = (),
+    redact: Callable[[str], str] = str,
 ) -> ProviderError:
     """Map a refused HTTP request to an error for the retry chain.
 
     Args:
-        status: The HTTP status; 200 for an error in the body of a successful answer.
+        status: The HTTP status; 200 for an error in the body of a successful answer. A status that such a body names counts.
         headers: The headers of the answer; the case of their names does not matter.
-        body: The body of the answer, or the error object parsed from it. Its beginning becomes the `excerpt` of the error,
-            so remove keys from it before.
+        body: The body of the answer, or the error object parsed from it. Its beginning becomes the `excerpt` of the error.
         asked: Method and address of the request, such as `"POST https://api.acme.example/v1/chat"`. The error names them if the
             address seems to be wrong. Default empty.
+        refusals: Lines of the plugin's own, which come before those for all services. Default none.
+        redact: Removes keys from the texts that the error keeps. Default: it changes nothing, so pass a body without keys.
 
     Returns:
         The error, for the caller to raise. `retryable` and `retry_after` follow the body, `x-should-retry`,
-        `retry-after-ms`, `Retry-After` (RFC 9110, section 10.2.3) and Google's `RetryInfo` in the body.
+        `retry-after-ms`, `Retry-After` (RFC 9110, section 10.2.3) and Google's `RetryInfo` in the body. `request_id` is the one
+        in the headers or the body.
 
     Raises:
         TypeError: `status` is not a whole number.
@@ -127,17 +104,23 @@ def error_from_status(
     WHOLE.check(status, "status", TypeError)
     lowered = {name.lower(): value for name, value in (headers or {}).items()}
     text = body if isinstance(body, str) else _decode(body)
-    parsed = _parsed(body if isinstance(body, Mapping) else text)
-    code, message = _code_and_message(parsed)
-    kind = _kind(status, code, message)
+    said = _said(body if isinstance(body, Mapping) else text, lowered)
+    if 200 <= status < 300:
+        status = said.status or 200
+    found = None if said.is_page else find(status, said.codes, f"{said.message} {said.details}".lower(), refusals)
+    kind = found.line.error if found else _kind(status, said)
     wait = retry_after(lowered)
-    return kind(
-        f"{_sentence(status, message or text)}{_hint(kind, status, asked)}",
+    error = kind(
+        f"{_sentence(status, redact(said.message or text))}{found.line.hint if found else _hint(kind, status, asked)}",
         status=status,
         retryable=_retryable(kind, status, lowered.get("x-should-retry")),
-        retry_after=_retry_info(parsed) if wait is None else wait,
-        excerpt=text,
+        retry_after=_retry_info(text) if wait is None else wait,
+        excerpt=redact(text),
+        request_id=next((lowered[name] for name in REQUEST_IDS if lowered.get(name)), said.request_id),
     )
+    if found and isinstance(error, CapabilityError):
+        error.capability = found.capability
+    return error
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -159,15 +142,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return _until_date(headers.get("retry-after"), headers.get("date"))
 
 
-def _retry_info(parsed: Any) -> float | None:
-    """Return the seconds that Google states in the error's details (google.rpc.RetryInfo), such as `"34.07s"`."""
-    details = parsed.get("details") if isinstance(parsed, Mapping) else None
-    for detail in details if isinstance(details, list) else ():
-        if isinstance(detail, Mapping) and str(detail.get("@type", "")).endswith("google.rpc.RetryInfo"):
-            delay = detail.get("retryDelay")
-            value = _number(delay.removesuffix("s")) if isinstance(delay, str) else None
-            return value if value is not None and math.isfinite(value) else None
-    return None
+_RETRY_INFO = re.compile(r'retryDelay\\*"\s*:\s*\\*"([\d.]+)s')
+"""Google's delay (google.rpc.RetryInfo), such as `"34.07s"`. A gateway may quote the error inside a text."""
+
+
+def _retry_info(text: str) -> float | None:
+    """Return the seconds that Google states in the error's details, anywhere in the body."""
+    match = _RETRY_INFO.search(text)
+    value = _number(match[1]) if match else None
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _number(text: str | None) -> float | None:
@@ -213,49 +196,77 @@ def _json() -> ModuleType:
     return json
 
 
-def _parsed(body: str | Mapping[str, Any]) -> Any:
-    """The error object within `{"error": {...}}` and `[{"error": {...}}]`, or the body itself; a text if it is not JSON."""
+class _Said(NamedTuple):
+    """The parts of a refusal's body that count."""
+
+    codes: frozenset[str] = frozenset()
+    message: str = ""
+    details: str = ""
+    status: int = 0
+    request_id: str = ""
+
+    @property
+    def is_page(self) -> bool:
+        """Whether a web server or a firewall wrote the body, in place of the service."""
+        return _PAGE.match(self.message) is not None
+
+
+_CODES = ("type", "code", "status", "reason", "error_type", "status_code", "__type")
+
+
+def _said(body: str | Mapping[str, Any], headers: Mapping[str, str]) -> _Said:
+    """Read `{"error": {...}}`, `{"error": "…"}`, `{"errors": [...]}`, `{"message": "…"}`, a list with one of them, or a text."""
+    found = [one for one in _objects(body) if one]
+    objects = [one for one in found if isinstance(one, Mapping)]
+    parts = [part for one in objects for part in (one.get("innererror"), *_list(one.get("details"))) if isinstance(part, Mapping)]
+    codes = [str(part[name]) for part in (*objects, *parts) for name in _CODES if isinstance(part.get(name), str | int)]
+    codes.append(headers.get("x-amzn-errortype", "").partition(":")[0])
+    texts = (one if isinstance(one, str) else _first(one, "message", "detail", "status_msg") for one in found)
+    message = next(filter(None, texts), "")
+    raw = next((one["metadata"].get("raw") for one in objects if isinstance(one.get("metadata"), Mapping)), None)
+    return _Said(
+        frozenset(re.sub(r"[- ]", "_", code.rpartition("#")[2]).lower() for code in codes),
+        f"{message}: {raw}" if isinstance(raw, str) else message,
+        " ".join(_written(one["details"]) for one in objects if one.get("details")),
+        next((int(code) for code in codes if re.fullmatch(r"[45]\d\d", code, re.ASCII)), 0),
+        next((one["request_id"] for one in objects if isinstance(one.get("request_id"), str)), ""),
+    )
+
+
+def _objects(body: str | Mapping[str, Any]) -> list[Any]:
+    """The error object and the object around it, the inner one first; a text if the body is not JSON."""
     parsed: Any = body
     if isinstance(body, str):
         try:
             parsed = _json().loads(body)
         except (ValueError, RecursionError):
-            return body
+            return [body]
     if isinstance(parsed, list) and len(parsed) == 1:  # Google wraps the error in a list
         parsed = parsed[0]
-    return (parsed.get("error") or parsed) if isinstance(parsed, Mapping) else parsed
-
-
-def _code_and_message(parsed: Any) -> tuple[str, str]:
-    """The vendor's code and message, from `{"error": {...}}`, `{"error": "…"}` or `{"message": "…"}`."""
-    if isinstance(parsed, str):
-        return "", parsed
     if not isinstance(parsed, Mapping):
-        return "", ""
-    codes = [value for value in (parsed.get("code"), parsed.get("type")) if isinstance(value, str)]
-    code = next((value for value in codes if value.lower() in _BY_CODE), next(iter(codes), ""))
-    message = parsed.get("message") or parsed.get("detail") or ""
-    return code.lower(), message if isinstance(message, str) else _written(message)
+        return [parsed]
+    inner = parsed.get("error") or parsed.get("errors") or parsed.get("base_resp")
+    return [inner[0] if isinstance(inner, list) else inner, parsed]
 
 
-def _kind(status: int, code: str, message: str) -> type[ProviderError]:
-    if status in RETRYABLE_STATUSES or status >= 500:
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _first(found: Any, *names: str) -> str:
+    value = next((found[name] for name in names if found.get(name)), "") if isinstance(found, Mapping) else ""
+    return value if isinstance(value, str) else _written(value)
+
+
+def _kind(status: int, said: _Said) -> type[ProviderError]:
+    """The class of a refusal that no line of the table fits."""
+    if status in RETRYABLE_STATUSES or status >= 500 or 200 <= status < 300:
         return ServerError
-    if code in _BY_CODE:
-        return _BY_CODE[code]
-    is_page = message.lstrip(_BLANK).startswith("<")  # written by a web server or a firewall, in place of the service
-    if status == 403 and (is_page or not _ABOUT_KEY.search(message)):
+    if status == 403 and (said.is_page or not _ABOUT_KEY.search(said.message)):
         return ForbiddenError
-    by_phrase = None if is_page or status in {401, 402, 403, 407} else _by_phrase(message)
-    if by_phrase is None and status == 404 and message and (is_page or not _ABOUT_MODEL.search(f"{code} {message}")):
+    if status == 404 and said.message and (said.is_page or not _ABOUT_MODEL.search(" ".join([*said.codes, said.message]))):
         return ProtocolError
-    if by_phrase is None and 200 <= status < 300:
-        return BadRequestError if code == "invalid_request_error" else ServerError
-    return by_phrase or _BY_STATUS.get(status, ProtocolError)
-
-
-def _by_phrase(message: str) -> type[ProviderError] | None:
-    return next((kind for pattern, kind in _BY_PHRASE if re.search(pattern, message, re.IGNORECASE | re.DOTALL)), None)
+    return _BY_STATUS.get(status, ProtocolError)
 
 
 def _hint(kind: type[ProviderError], status: int, asked: str) -> str:

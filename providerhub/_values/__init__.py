@@ -12,12 +12,14 @@ from providerhub._values.errors import (
     AuthenticationError,
     BadRequestError,
     CallerError,
+    CapabilityError,
     ConfigurationError,
     ContentPolicyError,
     ContextLengthError,
     DeadlineExceededError,
     EmptyAnswerError,
     ForbiddenError,
+    InvalidOutputError,
     InvalidRequestError,
     ModelNotFoundError,
     ModelUnavailableError,
@@ -49,21 +51,23 @@ from providerhub._values.events import (
 from providerhub._values.health import HealthRecord
 from providerhub._values.knobs import BreakerRules, BudgetRules, RetryPolicy, Timeout
 from providerhub._values.provider import CallContext, Provider
+from providerhub._values.refusal import Refusal
 from providerhub._values.request import Message, Model, Request
 from providerhub._values.request import Options as Options
 from providerhub._values.route import Attempt, Candidate, Route, RoutePlan, Skip
 from providerhub._values.value import publish
 
 __all__ = [
-    "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AuthenticationError", "BadRequestError",
-    "BreakerRules", "BudgetRules", "CallContext", "CallerError", "Candidate", "Citation", "Completion",
+    "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AuthenticationError", "BadRequestError", "BreakerRules",
+    "BudgetRules", "CallContext", "CallerError", "Candidate", "CapabilityError", "Citation", "Completion",
     "ConfigurationError", "ContentPolicyError", "ContextLengthError", "DeadlineExceededError", "Detail", "EmptyAnswerError",
-    "Event", "Finish", "ForbiddenError", "HealthRecord", "InvalidRequestError", "Media", "Message", "Model", "ModelInfo",
-    "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "PluginError", "ProtocolError", "Provider",
-    "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError", "ProviderInfo",
-    "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "RefusalDelta", "Request",
-    "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "ShortageError", "Skip",
-    "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Turn", "Usage", "UsageDelta",
+    "Event", "Finish", "ForbiddenError", "HealthRecord", "InvalidOutputError", "InvalidRequestError", "Media", "Message",
+    "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "PluginError",
+    "ProtocolError", "Provider", "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError",
+    "ProviderInfo", "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "Refusal",
+    "RefusalDelta", "Request", "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting",
+    "ShortageError", "Skip", "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta",
+    "Turn", "Usage", "UsageDelta",
 ]  # fmt: skip
 
 publish(globals())

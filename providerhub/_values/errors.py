@@ -19,8 +19,10 @@
     │   ├─ ServerError
     │   ├─ ModelUnavailableError
     │   ├─ BadRequestError
-    │   ├─ ContextLengthError
-    │   ├─ ContentPolicyError
+    │   │   ├─ ContextLengthError
+    │   │   ├─ ContentPolicyError
+    │   │   └─ CapabilityError        the model cannot do that
+    │   ├─ InvalidOutputError         an answer that does not fit `response_format`
     │   ├─ ProtocolError
     │   └─ EmptyAnswerError
     ├─ PluginError                    the plugin's mistake
@@ -36,7 +38,7 @@ attributes of the pickle. No error holds a secret.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from providerhub._values.answer import Completion
 from providerhub._values.route import Attempt, Route
@@ -101,6 +103,8 @@ class ProviderError(ProviderHubError):
         retryable: Whether the call may try the same provider again; `None` stands for the default of the class.
         retry_after: Seconds for which the provider asks for no further requests.
         excerpt: The beginning of the response body, cut to 500 characters. Remove keys from it first.
+        request_id: The service's name for the request, from the headers or the body of its answer; name it when you ask the
+            vendor about the failure. Empty when unknown.
     """
 
     retryable_by_default: ClassVar[bool] = False
@@ -115,6 +119,7 @@ class ProviderError(ProviderHubError):
         retryable: bool | None = None,
         retry_after: float | None = None,
         excerpt: str = "",
+        request_id: str = "",
     ) -> None:
         super().__init__(message)
         self.provider = provider
@@ -123,6 +128,7 @@ class ProviderError(ProviderHubError):
         self.retryable = self.retryable_by_default if retryable is None else retryable
         self.retry_after = retry_after
         self.excerpt = excerpt[:EXCERPT_LIMIT]
+        self.request_id = request_id
 
 
 class ProviderConnectionError(ProviderError, ConnectionError):
@@ -194,6 +200,37 @@ class ContextLengthError(BadRequestError):
 
 class ContentPolicyError(BadRequestError):
     """The provider refused the content of the conversation because of its policy."""
+
+
+class CapabilityError(BadRequestError):
+    """The model cannot do what the request needs, such as reading images. Another model may answer.
+
+    Args:
+        message: The failure, and the way to mend it.
+        capability: The ability that the model lacks: `"images"`, `"tools"`, `"json_schema"`, `"audio"`, `"logprobs"`, `"stream"`,
+            `"reasoning"`, `"system"`, or the name of the parameter that it refuses. Default empty: the service does not say.
+        **more: The keywords of `ProviderError`.
+    """
+
+    def __init__(self, message: str = "", *, capability: str = "", **more: Any) -> None:
+        super().__init__(message, **more)
+        self.capability = capability
+
+
+class InvalidOutputError(ProviderError):
+    """The answer does not fit `response_format`. The same provider is asked once more, and then the next one.
+
+    Args:
+        message: The place where the answer does not fit, and the reason.
+        text: The text of the answer.
+        **more: The keywords of `ProviderError`.
+    """
+
+    retryable_by_default = True
+
+    def __init__(self, message: str = "", *, text: str = "", **more: Any) -> None:
+        super().__init__(message, **more)
+        self.text = text
 
 
 class ProtocolError(ProviderError):

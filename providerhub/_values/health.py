@@ -27,6 +27,7 @@ class HealthRecord(Value):
         in_use: The calls under way that hold a turn. Counted only where there is a limit or a learned rate. Default 0.
         waiting: The calls that wait for a turn. Default 0.
         learned_rpm: The calls a minute that the service accepts, as its refusals showed; `None`, the default, when unknown.
+        lacking: The capabilities that the service said the model lacks, each within the last hour, such as `"images"`.
     """
 
     provider: str
@@ -43,3 +44,4 @@ class HealthRecord(Value):
     in_use: int = 0
     waiting: int = 0
     learned_rpm: float | None = None
+    lacking: tuple[str, ...] = ()

@@ -15,7 +15,8 @@ class Skip(Value):
     Args:
         provider: The name of the provider instance.
         model: The model's name as the provider would have received it; `""` when the whole provider was left out.
-        reason: One of `"no stream"`, `"no tools"`, `"no images"`, `"no json schema"`, `"no prefill"`, `"context window"`,
+        reason: One of `"no stream"`, `"no tools"`, `"no images"`, `"no json schema"`, `"no prefill"`, or another capability that
+            the service denied, such as `"no audio"`; `"context window"`,
             `"not configured"`, `"breaker open"`, `"rate limited"`, `"quota used up"`, `"key rejected"`, `"blocked"`,
             `"conflict"`, `"incompatible"`, `"broken"` and `"probe under way"`.
         detail: One sentence that says how the candidate becomes available.

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from urllib3.exceptions import ClosedPoolError
@@ -27,6 +27,7 @@ from providerhub._values.errors import (
     TLSError,
 )
 from providerhub._values.provider import CallContext
+from providerhub._values.refusal import Refusal
 from providerhub._watchdog import WATCHDOG
 from providerhub.http._answer import BODY_LIMIT, ERROR_BODY_LIMIT, Answer
 from providerhub.http._answer_timer import AnswerTimer, first_timeout
@@ -55,6 +56,7 @@ class HttpClient:
         key_header: The header that carries the key. `"Authorization"`, the default, carries it as a bearer token; any other
             header carries the key alone.
         body_limit: The most decoded bytes of one answer; default 64 MiB.
+        refusals: Lines that class this service's refusals, before those for all services. Default none.
 
     Raises:
         ConfigurationError: The url is missing or not valid; the key, a proxy, the ca_bundle or the client certificate cannot be
@@ -68,6 +70,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         key_header: str = "Authorization",
         body_limit: int = BODY_LIMIT,
+        refusals: Iterable[Refusal] = (),
     ) -> None:
         self._config = config
         self._name = config.name
@@ -77,6 +80,7 @@ class HttpClient:
         self._certificate = checked_certificate(config)
         self._proxies = checked_proxies(config)
         self._limit = body_limit
+        self.refusals = tuple(refusals)
         own = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "providerhub"}
         self._headers = merged(own, headers or {}, config.headers)
         if self._key and key_header.lower() not in {name.lower() for name in self._headers}:
@@ -244,7 +248,8 @@ class HttpClient:
             msg = f"HTTP {status}: a redirect, which is not followed; correct the configured url"
             return ProtocolError(msg, status=status)
         asked = f"{method} {shown(self.address(path))}"
-        error = error_from_status(status, headers, self.redact(body.decode("utf-8", "replace")), asked=self.redact(asked))
+        # The key is removed after the search: a short one may be a part of the words that decide.
+        error = error_from_status(status, headers, body, asked=self.redact(asked), refusals=self.refusals, redact=self.redact)
         if isinstance(error, ProtocolError) and (flaw := endpoint_flaw(self._url, path)):
             error.args = (f"{error}; the url {flaw}",)
         return error

@@ -204,9 +204,7 @@ def refuse_error(chunk: Mapping[str, Any]) -> None:
     # Web frameworks write an error as one field, without `error` and `choices`.
     bare = "choices" not in chunk and any(isinstance(chunk.get(name), str) for name in ("message", "detail"))
     if error or bare or chunk.get("object") == "error":
-        codes = (error.get("code") if isinstance(error, Mapping) else None, chunk.get("code"), chunk.get("status"))
-        status = next((code for code in codes if isinstance(code, int) and 400 <= code < 600), 200)
-        raise error_from_status(status, {}, chunk)
+        raise error_from_status(200, {}, chunk)
 
 
 def _delta_pieces(delta: Any, calls: ToolCalls) -> Iterator[Piece]:

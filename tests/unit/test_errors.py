@@ -51,6 +51,8 @@ PROVIDERS = {
     "BadRequestError",
     "ContextLengthError",
     "ContentPolicyError",
+    "CapabilityError",
+    "InvalidOutputError",
     "ProtocolError",
     "EmptyAnswerError",
 }

@@ -225,8 +225,8 @@ def test_a_403_that_speaks_of_the_key_or_the_account_is_a_verdict_on_it(said):
         "Forbidden",
         "<html><title>Attention Required!</title>Your account token is blocked</html>",
         " \n<!DOCTYPE html><p>invalid API key</p>",
-        {"message": "Multimodal is not enabled for your organization and model", "code": "multimodal_not_enabled"},
-        {"errors": [{"message": "AiError: Ai: JSON Schema mode is not supported with stream mode.", "code": 5023}]},
+        {"message": "Batches are not open to you", "code": "batches_closed"},
+        {"errors": [{"message": "AiError: not now", "code": 5023}]},
         {"error": {"code": "unsupported_country_region_territory", "message": "Country, region, or territory not supported"}},
     ],
 )

@@ -67,6 +67,9 @@ VALUES = {
         discover="acme.provider:discover", description="For tests.",
     ),
     "ReasoningDelta": ph.ReasoningDelta("Hm."),
+    "Refusal": ph.Refusal(
+        error=ph.CapabilityError, codes=["no_moon"], phrases=["moon is full"], capability="moon", hint="; wait", also=[500],
+    ),
     "RefusalDelta": ph.RefusalDelta("No."),
     "Request": ph.Request(
         "m", ({"role": "user", "content": "Hello"},), stream=True, temperature=0.5, max_tokens=7, stop=("END",),
@@ -111,6 +114,10 @@ def _error(cls):
         error = cls("broke", partial="Hel", completion=COMPLETION, provider="acme", cause=ph.ServerError("down", status=503))
     elif cls is ph.AllProvidersFailedError:
         error = cls("1 attempt failed", attempts=(ATTEMPT,))
+    elif cls is ph.CapabilityError:
+        error = cls("no", provider="acme", model="m", status=400, capability="images", request_id="req-7")
+    elif cls is ph.InvalidOutputError:
+        error = cls("no", provider="acme", model="m", text="{")
     elif issubclass(cls, ph.ProviderError):
         error = cls("no", provider="acme", model="m", status=499, retryable=True, retry_after=3.5, excerpt="{}")
     else:
