@@ -349,7 +349,8 @@ class Hub:
     def forgive(self, name: str) -> None:
         """Let the next calls ask a provider again at once, such as after the end of its outage or a change of its account.
 
-        Pauses are lifted, breakers close, and rates that refusals taught are forgotten. Limits of the settings stay.
+        Pauses are lifted, breakers close, and what refusals taught is forgotten: rates, and abilities that models lack. Limits of
+        the settings stay.
 
         Args:
             name: The name of the provider instance, as in `instances()`.
@@ -489,6 +490,7 @@ class Hub:
         planned = self._router.plan(
             spec.model, spec.needs, now=now, strategy=spec.strategy, dry=dry,
             tokens=spec.tokens,
+            uses=spec.uses,
         )  # fmt: skip
         if not self._rankers:
             return planned

@@ -9,7 +9,7 @@ import attrs
 
 from providerhub._calling.keywords import KEYWORDS, Knobs
 from providerhub._calling.messages import checked
-from providerhub._finding.needs import Needs, has_images, token_bound
+from providerhub._finding.needs import Needs, has_part, token_bound, uses
 from providerhub._finding.registry import Registry
 from providerhub._settings.settings import Settings
 from providerhub._values import Message, Model, Options, Request, RetryPolicy, Timeout
@@ -70,6 +70,10 @@ class CallSpec(NamedTuple):
         """An estimate of the input tokens, and the most output tokens; `None` when unknown."""
         return token_bound(self.request.messages, self.request.tools), self.request.max_tokens
 
+    def uses(self, provider: str, capability: str) -> bool:
+        """Whether the request uses a capability that the service of a provider denied."""
+        return uses(self.request, self.options.get(provider, {}), capability)
+
 
 def call_spec(
     settings: Settings,
@@ -129,7 +133,7 @@ def call_spec(
         Needs(
             stream and not steers.get("emulate_stream", settings.emulate_stream),
             bool(request.tools),
-            has_images(conversation),
+            has_part(conversation, "image_url"),
             form == "json_schema",
         ),
         *_timeouts(steers.get("timeout"), settings),

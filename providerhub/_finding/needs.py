@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from providerhub._values.capabilities import ModelInfo
+from providerhub._values.request import Request
 
 CHARACTERS_PER_TOKEN = 8
 """Characters for each token in the lower bound. The usual vocabularies need a token for one to six characters of ordinary text in
@@ -54,11 +55,38 @@ class Needs(NamedTuple):
         return [(name, getattr(model, f"supports_{name}")) for name, needed in zip(self._fields, self, strict=True) if needed]
 
 
-def has_images(messages: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether any message has an image part."""
+def uses(request: Request, options: Mapping[str, Any], capability: str) -> bool:
+    """Whether a request uses a capability that a service may deny.
+
+    Args:
+        request: The request.
+        options: The vendor-specific keywords of the call for the provider.
+        capability: The name that `CapabilityError` has for it.
+    """
+    form = request.response_format.get("type") if request.response_format else None
+    if capability in {"json_schema", "json_object"}:
+        return form == capability
+    if capability in _PARTS:
+        return has_part(request.messages, _PARTS[capability])
+    if capability == "system":
+        return any(message.get("role") in {"system", "developer"} for message in request.messages)
+    if capability == "prefill":
+        return bool(request.messages) and request.messages[-1].get("role") == "assistant"
+    value = getattr(request, capability, None)
+    if capability == "reasoning":
+        return value not in {None, "none"}
+    return bool(value) if isinstance(value, bool | list | tuple) else value is not None or capability in options
+
+
+_PARTS: Mapping[str, str] = {"images": "image_url", "audio": "input_audio", "files": "file", "video": "video_url"}
+"""Capability → the type of the content parts that need it."""
+
+
+def has_part(messages: Sequence[Mapping[str, Any]], kind: str) -> bool:
+    """Whether any message has a content part of a type, such as `"image_url"`."""
     for message in messages:
         content = message.get("content")
-        if isinstance(content, list | tuple) and any(part.get("type") == "image_url" for part in content):
+        if isinstance(content, list | tuple) and any(part.get("type") == kind for part in content):
             return True
     return False
 

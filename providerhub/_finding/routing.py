@@ -18,7 +18,7 @@ from providerhub._finding.no_candidate import model_not_found, no_candidate
 from providerhub._finding.registry import Registry
 from providerhub._finding.strategies import RankedCandidate, Ranking, Strategies
 from providerhub._finding.targets import Entry, Targets
-from providerhub._rules.health import Health
+from providerhub._rules.health import Health, Unavailable
 from providerhub._rules.limits import Limits
 from providerhub._rules.pacing import Pacer
 from providerhub._rules.policy import Rng
@@ -74,6 +74,7 @@ class Router:
         *,
         now: float,
         tokens: Callable[[], tuple[int, int | None]],
+        uses: Callable[[str, str], bool] = lambda _provider, _capability: False,
         strategy: str | None = None,
         dry: bool = False,
     ) -> Planned:
@@ -85,6 +86,7 @@ class Router:
             now: Seconds on the clock of the health records.
             tokens: Returns an estimate of the input tokens, and the most output tokens (`None` when unknown); called only when
                 a candidate has a known window.
+            uses: Returns whether the request uses a capability at a provider; called only when a service denied one before.
             strategy: One of `STRATEGIES`; `None` takes the settings' one.
             dry: Change no state of the strategy.
 
@@ -98,7 +100,7 @@ class Router:
             return suitable.usual
         fitting, too_long = _within_windows(suitable.candidates, tokens)
         ordered = self._strategies.order(fitting, strategy, stream=needs.stream, dry=dry)
-        return self._by_health(suitable, [ranked.candidate for ranked in ordered], too_long, now)
+        return self._by_health(suitable, [ranked.candidate for ranked in ordered], too_long, now, uses)
 
     def hold(self, model: str | Model | Sequence[str | Model], needs: Needs, *, now: float) -> float | None:
         """The seconds for which every candidate is paused: a refused key, a used-up quota, or a rate limit.
@@ -168,22 +170,30 @@ class Router:
         record = self._registry.record(target.provider)
         return [Skip(target.provider, "", record.state, record.reason)]
 
-    def _by_health(self, suitable: _Suitable, candidates: Sequence[Candidate], too_long: list[Skip], now: float) -> Planned:
+    def _by_health(
+        self,
+        suitable: _Suitable,
+        candidates: Sequence[Candidate],
+        too_long: list[Skip],
+        now: float,
+        uses: Callable[[str, str], bool],
+    ) -> Planned:
         """The plan of the available candidates; when none is available, of the one that is available again first."""
         skipped = (*suitable.skipped, *too_long)
         available: list[Candidate] = []
         unavailable: list[Skip] = []
-        soonest: tuple[tuple[bool, float], Candidate, Skip] | None = None
+        soonest: tuple[tuple[bool, bool, float], Candidate, Skip] | None = None
         for candidate in candidates:
-            obstacle = self._health.unavailable(candidate, now)
+            obstacle = self._health.unavailable(candidate, now) or self._denied(candidate, now, uses)
             if obstacle is None:
                 available.append(candidate)
                 continue
-            skip = Skip(candidate.provider, candidate.model, obstacle.reason, f"for {obstacle.until - now:.1f} s more")
+            said = "the service said so; " if obstacle.is_lack else ""
+            skip = Skip(candidate.provider, candidate.model, obstacle.reason, f"{said}for {obstacle.until - now:.1f} s more")
             unavailable.append(skip)
             # An open breaker is tried before a rate limit is waited for; a refused key or a used-up quota is neither.
-            rank = (not obstacle.is_breaker, obstacle.until)
-            if (obstacle.is_breaker or obstacle.is_wait) and (soonest is None or rank < soonest[0]):
+            rank = (obstacle.is_lack, not obstacle.is_breaker, obstacle.until)
+            if (obstacle.is_breaker or obstacle.is_wait or obstacle.is_lack) and (soonest is None or rank < soonest[0]):
                 soonest = rank, candidate, skip
         if available:
             return Planned(RoutePlan(tuple(available), (*skipped, *unavailable)))
@@ -192,6 +202,16 @@ class Router:
         _, candidate, own = soonest
         rest = (*skipped, *(skip for skip in unavailable if skip is not own))
         return Planned(RoutePlan((candidate,), rest, (own,)), force=True)
+
+    def _denied(self, candidate: Candidate, now: float, uses: Callable[[str, str], bool]) -> Unavailable | None:
+        """The capability that the request uses and that the service denied, unless the model is declared to have it."""
+        for capability, until in self._health.lacking(candidate, now).items():
+            models = self._registry.ready(candidate.provider).models
+            model = next((one for one in models if one.name == candidate.entry), None)
+            declared = getattr(model, f"supports_{capability}", None)
+            if declared is None and uses(candidate.provider, capability):
+                return Unavailable(f"no {capability.replace('_', ' ')}", until)
+        return None
 
 
 def set_limits(pacer: Pacer, key: tuple[str, str], values: ProviderConfig | ModelInfo, when_full: str | None) -> None:

@@ -12,9 +12,17 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from providerhub._rules.policy import QUOTA_PAUSE, RetryBudget, Rng, disposition
+import attrs
+
+from providerhub._rules.policy import LACK_FOR, QUOTA_PAUSE, RetryBudget, Rng, disposition
 from providerhub._values import BreakerRules, BudgetRules, Candidate, HealthRecord, RetryPolicy
-from providerhub._values.errors import AttemptError, AuthenticationError, ProviderTimeoutError, QuotaExceededError
+from providerhub._values.errors import (
+    AttemptError,
+    AuthenticationError,
+    CapabilityError,
+    ProviderTimeoutError,
+    QuotaExceededError,
+)
 
 Key = tuple[str, str]
 """(provider instance, declared model entry). The entry `""` means the whole instance."""
@@ -166,6 +174,11 @@ class Unavailable(NamedTuple):
         """Whether the end of the pause is worth waiting for: a rate limit, and no refused key or used-up quota."""
         return self.reason == "rate limited"
 
+    @property
+    def is_lack(self) -> bool:
+        """Whether the service said that the model lacks a capability. Without another candidate, it is asked all the same."""
+        return self.reason.startswith("no ")
+
 
 class Health:
     """The health records of all providers of one hub. Thread-safe.
@@ -191,12 +204,23 @@ class Health:
         self._degraded: set[Key] = set()
         self._permits: dict[Key, Permit] = {}
         """The permits of models while all is healthy. Emptied whenever a generation or the number of pardons changes."""
+        self._lacking: dict[Key, dict[str, float]] = {}
+        """(instance, model as it is sent) → the capabilities that the service denied, and when each is forgotten."""
         self._forgiven: dict[str, int] = {}
 
     @property
     def all_healthy(self) -> bool:
-        """Whether no key is paused and every breaker is closed, so that every candidate is available."""
-        return not self._degraded
+        """Whether no key is paused, every breaker is closed and no model lacks anything: every candidate is available."""
+        return not self._degraded and not self._lacking
+
+    def lacking(self, candidate: Candidate, now: float) -> dict[str, float]:
+        """The capabilities that the service said the candidate's model lacks, and the time when each is forgotten."""
+        key = candidate.provider, candidate.model
+        with self._lock:
+            known = {name: until for name, until in self._lacking.get(key, {}).items() if until > now}
+            if not known:
+                self._lacking.pop(key, None)
+        return known
 
     def unavailable(self, candidate: Candidate, now: float) -> Unavailable | None:
         """The reason why a candidate must not be tried now; `None` when it may be. Changes no state."""
@@ -289,6 +313,12 @@ class Health:
             late = isinstance(error, AuthenticationError) and permit.forgiven != self._forgiven.get(candidate.provider, 0)
             if (rule.pause or error_retry_after(error)) and not late:  # a late refusal of the old key does not pause the new one
                 self._pause(instance if rule.pause == "instance" else model, error, now, policy)
+            if isinstance(error, CapabilityError) and error.capability:
+                known = self.lacking(candidate, now) | {error.capability: now + LACK_FOR}
+                self._lacking.pop(key := (candidate.provider, candidate.model), None)
+                self._lacking[key] = known  # the newest one last
+                if len(self._lacking) > self._size:
+                    del self._lacking[next(iter(self._lacking))]
 
     def silent(
         self, candidate: Candidate, permit: Permit, now: float, seconds: float, first_token: float | None, *, stream: bool
@@ -376,7 +406,12 @@ class Health:
     def records(self, now: float) -> dict[Key, HealthRecord]:
         """The records of all keys as values."""
         with self._lock:
-            return {key: self._shown(key, record, now) for key, record in self._records.items()}
+            shown = {key: self._shown(key, record, now) for key, record in self._records.items()}
+            for key, known in self._lacking.items():
+                if lacking := tuple(sorted(name for name, until in known.items() if until > now)):
+                    record = shown.get(key) or HealthRecord(provider=key[0], model=key[1], budget=self.budget(key[0], now))
+                    shown[key] = attrs.evolve(record, lacking=lacking)
+            return shown
 
     def _shown(self, key: Key, record: _Record, now: float) -> HealthRecord:
         until = record.breaker.open_until
@@ -402,11 +437,13 @@ class Health:
 
         Args:
             provider: The name of the instance.
-            breakers: Close its breakers too.
+            breakers: Close its breakers too, and forget what its models were said to lack.
         """
         with self._lock:
             self._forgiven[provider] = self._forgiven.get(provider, 0) + 1
             self._permits.clear()
+            if breakers:
+                self._lacking = {key: known for key, known in self._lacking.items() if key[0] != provider}
             for key, record in self._records.items():
                 if key[0] == provider:
                     record.paused_until = record.pause_for = 0.0
