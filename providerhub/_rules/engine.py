@@ -353,7 +353,7 @@ class Engine:
     def _try_next(self, now: float, error: AttemptError | None) -> Order:
         if now >= self._deadline:
             return self._late(now, error)
-        if error is not None and (order := self._be_patient(now)):
+        if error is not None and (order := self._be_patient(now, error)):
             return order
         while self._fresh and self._retries.left > 0:
             candidate = self._fresh.pop()
@@ -398,13 +398,14 @@ class Engine:
         window = candidate.context_window
         return self._larger_than is not None and window is not None and window <= self._larger_than
 
-    def _be_patient(self, now: float) -> Order | None:
-        """Before the next model, which the caller likes less, ask a provider of the same model once more."""
-        if not self._fresh or self._fresh[-1].group == self._last.group or self._larger_than is not None:
+    def _be_patient(self, now: float, error: AttemptError) -> Order | None:
+        """Ask a provider of the same model once more before the next model, which the caller likes less."""
+        again = disposition(error).again
+        if not self._fresh or self._larger_than is not None or (self._fresh[-1].group == self._last.group and not again):
             return None
         if self._retries.left <= len(self._fresh):  # every untried candidate must still get its turn
             return None
-        return self._again(self._retries.before_next_model(now, self._last.group), now)
+        return self._again(self._retries.before_next(now, self._last, same=again), now)
 
     def _repeat(self, now: float) -> Order | None:
         """Try a provider again."""

@@ -84,14 +84,16 @@ class Retries:
         """Forget the candidates that cannot continue a partial answer."""
         self._again = [failure for failure in self._again if failure.candidate.prefill]
 
-    def before_next_model(self, now: float, group: int) -> tuple[Failure, float] | None:
-        """Choose a failed candidate of one model, before a call goes on to the next model.
+    def before_next(self, now: float, last: Candidate, *, same: bool) -> tuple[Failure, float] | None:
+        """Choose a failed candidate, before a call goes on.
 
         Args:
             now: The time in seconds.
-            group: The `Candidate.group` of the model.
+            last: The candidate that failed last.
+            same: Only that candidate, before the next one. Otherwise any of the same model, before the next model.
         """
-        failures = [f for f in self._again if f.candidate.group == group and not isinstance(f.error, ProviderTimeoutError)]
+        fitting = (f for f in self._again if (f.candidate == last if same else f.candidate.group == last.group))
+        failures = [f for f in fitting if not isinstance(f.error, ProviderTimeoutError)]
         return self._choose(now, failures, most=self._policy.patience)
 
     def choose(self, now: float) -> tuple[Failure, float] | None:

@@ -13,6 +13,7 @@ from providerhub import (
     DeadlineExceededError,
     EmptyAnswerError,
     ForbiddenError,
+    InvalidOutputError,
     ModelNotFoundError,
     ModelUnavailableError,
     PluginError,
@@ -689,3 +690,24 @@ def test_after_an_interruption_only_a_model_that_continues_is_asked():
     play.interrupt(ProviderConnectionError("reset")).run()
     assert isinstance(play.order, Fail)
     assert play.tried == ["a"]
+
+
+def test_an_answer_that_does_not_fit_is_asked_for_once_more_at_once_and_then_elsewhere():
+    play = Play({"a": [InvalidOutputError("no int", text="{")], "b": [OK]}).run()
+    assert [entry for entry in play.log if isinstance(entry, str)] == ["a", "a", "b"]
+    assert type(play.order) is Done
+
+
+def test_answers_that_do_not_fit_open_no_breaker():
+    health = Health(lambda: 1.0)
+    for _ in range(6):
+        play = Play({"a": [InvalidOutputError("no int", text="{")]}, health=health).run()
+        assert type(play.order.error) is InvalidOutputError
+        assert play.order.error.text == "{"
+    assert health.all_healthy
+
+
+def test_every_untried_candidate_is_asked_before_an_answer_is_asked_for_again():
+    policy = RetryPolicy(attempts=2)
+    play = Play({"a": [InvalidOutputError("x")], "b": [OK]}, policy=policy).run()
+    assert play.log == ["a", "b"]
