@@ -252,3 +252,44 @@ def test_errors_pickle(hub_at, ask):
     with FaultServer(refusal) as server, hub_at(server.url) as hub, pytest.raises(providerhub.ServerError) as caught:
         ask(hub)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "remedy"),
+    [
+        ("Unrecognized request argument supplied: stream_options", r'set stream_usage = "no" in \[providers.openai\]'),
+        (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+            r'pass options=\{"openai": \{"max_completion_tokens": 100\}\}',
+        ),
+        ("max_tokens is too large: 9000. This model supports at most 4096 completion tokens.", "pass a smaller `max_tokens`"),
+    ],
+)
+def test_a_refused_field_names_the_setting_that_changes_it(hub_at, ask, message, remedy):
+    with FaultServer(http_response(400, openai_error(message))) as server, hub_at(server.url) as hub:
+        with pytest.raises(providerhub.BadRequestError, match=remedy) as caught:
+            ask(hub, max_tokens=9000)
+        assert not isinstance(caught.value, providerhub.CapabilityError)
+
+
+def test_a_refusal_of_an_ability_is_not_taken_for_one_of_the_field(hub_at, ask):
+    said = openai_error("'max_tokens' is too large: 9000. This model's maximum context length is 4096 tokens.")
+    with (
+        FaultServer(http_response(400, said)) as server,
+        hub_at(server.url) as hub,
+        pytest.raises(providerhub.ContextLengthError),
+    ):
+        ask(hub, max_tokens=9000)
+
+
+def test_a_refusal_has_the_services_request_id(hub_at, ask):
+    refused = http_response(400, openai_error("no"), {"x-request-id": "req-7", "cf-ray": "ray"})
+    with FaultServer(refused) as server, hub_at(server.url) as hub, pytest.raises(providerhub.BadRequestError) as caught:
+        ask(hub)
+    assert caught.value.request_id == "req-7"
+
+
+def test_a_key_of_one_letter_does_not_hide_the_words_of_a_refusal(hub_at, ask):
+    refused = http_response(400, {"code": "invalid-argument", "error": "Incorrect API key provided."})
+    with FaultServer(refused) as server, hub_at(server.url, api_key="k") as hub, pytest.raises(providerhub.AuthenticationError):
+        ask(hub)

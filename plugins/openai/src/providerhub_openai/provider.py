@@ -6,7 +6,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from providerhub import CallContext, ConfigurationError, Event, ProviderConfig, ProviderError, Request
+from providerhub import (
+    BadRequestError,
+    CallContext,
+    ConfigurationError,
+    Event,
+    ProviderConfig,
+    ProviderError,
+    Refusal,
+    Request,
+)
 from providerhub.http import HttpClient
 from providerhub.openai_provider import OpenAIChatProvider
 from providerhub_openai._async_answer import AsyncAnswer
@@ -31,7 +40,7 @@ class OpenAI(OpenAIChatProvider):
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
         self._headers = headers(config)
-        self.http = HttpClient(config, headers=self._headers)
+        self.http = HttpClient(config, headers=self._headers, refusals=refusals(config.name))
         self.path = f"{prefix(config)}/chat/completions"
         self._client = AsyncClient(config, self._headers, self.http)
         self._at_openai = urlsplit(config.url or "").hostname == HOST
@@ -110,6 +119,23 @@ def create(config: ProviderConfig) -> OpenAI:
         ConfigurationError: The url, the key or another setting cannot be used.
     """
     return OpenAI(config)
+
+
+def refusals(name: str) -> tuple[Refusal, ...]:
+    """Return the refusals of a field of the request, each with the setting or the option that changes the field.
+
+    Args:
+        name: The name of the instance.
+    """
+    renamed = f"""; pass options={{"{name}": {{"max_completion_tokens": 100}}}} in place of max_tokens"""
+    return (
+        _refused("stream_options", f'; set stream_usage = "no" in [providers.{name}]'),
+        _refused(r"use [`'\"]?max_completion_tokens|\bmax_tokens\b.{0,60}not (?:supported|permitted)", renamed),
+    )
+
+
+def _refused(phrase: str, hint: str) -> Refusal:
+    return Refusal(error=BadRequestError, phrases=[phrase], hint=hint, only=[200, 400, 422])
 
 
 def prefix(config: ProviderConfig) -> str:
