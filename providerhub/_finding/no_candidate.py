@@ -42,7 +42,7 @@ def model_not_found(registry: Registry, model: str) -> ModelNotFoundError:
     shown = ", ".join(known[:_MOST_MODELS]) or "none"
     said = f"no provider has the model {model!r}{_unconfigured(registry)}{pin}{hint} Known models: {shown}{more}"
     error = ModelNotFoundError(f"{said}{_problems(registry)}")
-    error.unlisted = next((instance.name for instance in registry.instances() if instance.list_error), "")
+    error.unlisted = next((instance.name for instance in registry.instances() if instance.list.error), "")
     return error
 
 
