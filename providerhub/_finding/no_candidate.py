@@ -37,11 +37,11 @@ def model_not_found(registry: Registry, model: str) -> ModelNotFoundError:
     near = _near(model, known) or _near(rest, known)
     if near and near[0].lower() == model.lower():
         return ModelNotFoundError(f"no provider has the model {model!r}; did you mean {near[0]!r}?")
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
     more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
-    shown = ", ".join(known[:_MOST_MODELS]) or "none"
-    said = f"no provider has the model {model!r}{_unconfigured(registry)}{pin}{hint} Known models: {shown}{more}"
-    error = ModelNotFoundError(f"{said}{_problems(registry)}")
+    shown = f". Known models: {', '.join(known[:_MOST_MODELS]) or 'none'}{more}"
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else shown
+    said = f"no provider has the model {model!r}{_unconfigured(registry)}{pin}{hint}{_problems(registry)}"
+    error = ModelNotFoundError(said)
     error.unlisted = next((instance.name for instance in registry.instances() if instance.list.error), "")
     return error
 

@@ -232,7 +232,9 @@ def test_the_error_for_an_unknown_name_names_similar_ones(scripted):
         hub.complete("gpt4", "Hello")
     assert "'gpt4'" in str(caught.value)
     assert "did you mean 'gpt-4'" in str(caught.value)
-    assert "claude-3" in str(caught.value)
+    assert "claude-3" not in str(caught.value)
+    with pytest.raises(ModelNotFoundError, match=r"'absent'\. Known models: claude-3, gpt-4, gpt-4o, x$"):
+        hub.complete("absent", "Hello")
     assert isinstance(caught.value, LookupError)
 
 
