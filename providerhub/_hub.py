@@ -368,7 +368,7 @@ class Hub:
             batch.forgiven()
 
     def close(self) -> None:
-        """Close the provider objects that the hub made. A later call raises `RuntimeError`; calls under way may fail.
+        """Close the provider objects that the hub made. A later call raises `RuntimeError`.
 
         The caller closes the objects that it registered. After calls in an event loop, `await hub.aclose()` in that loop also
         closes the connections that only awaiting can close.

@@ -277,7 +277,6 @@ def test_closing_the_hub_closes_the_connections_of_a_running_loop(hub_at):
         await hub.acomplete("openai/m", "?")
         hub.close()
         await asyncio.to_thread(server.client_gone)
-        assert (await hub.acomplete("openai/m", "?")).text == "Hi"
 
     answer = http_response(200, b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}]}')
     with FaultServer(answer, repeat=True) as server, hub_at(server.url) as hub:
@@ -290,14 +289,12 @@ def test_closing_the_hub_does_not_cut_a_running_answer(hub_at):
             tokens = aiter(stream)
             assert await anext(tokens) == "Hello"
             hub.close()
-            assert (await hub.acomplete("openai/m", "?")).text == "Hi"
             server.open("rest")
             assert [token async for token in tokens] == [" you"]
         await asyncio.to_thread(server.client_gone)
 
     slow = chunked([event(HELLO), Gate("rest"), event(openai_chunk(" you", finish_reason="stop")), b"data: [DONE]\n\n"])
-    whole = http_response(200, b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}]}')
-    with FaultServer(slow, whole) as server, hub_at(server.url) as hub:
+    with FaultServer(slow) as server, hub_at(server.url) as hub:
         asyncio.run(read_on(hub, server))
 
 

@@ -23,11 +23,11 @@ _SHARED = ("providerhub-watchdog", "fault-server-", "conformance-", "pydevd")
     promise="Hub.close(), `with` and the end of the process may close the provider in any order.",
 )
 def close_idempotent(bench: Bench) -> None:
-    """The provider can be closed unused, used, and twice; afterwards the hub answers with a new one."""
+    """The provider can be closed unused, used, and twice; afterwards another one answers."""
     server = bench.service(bench.answering())
-    hub = bench.hub(server.url + bench.wire.base if server else None)
-    client = bench.client(server, hub=hub)
     for used in (False, True):
+        hub = bench.hub(server.url + bench.wire.base if server else None)
+        client = bench.client(server, hub=hub)
         if used:
             client.complete()
         close = getattr(bench.provider(hub), "close", None)
@@ -39,7 +39,7 @@ def close_idempotent(bench: Bench) -> None:
             except Exception as error:  # close() may raise any error
                 bench.fail(f"the {time} close() raised {type(error).__name__}: {error}")
         hub.close()
-    expect(client.complete().text, "after the hub was closed, it did not answer again")
+    expect(bench.client(server).complete().text, "after a provider was closed, another one did not answer")
 
 
 @check(
