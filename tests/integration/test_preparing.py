@@ -755,11 +755,11 @@ ticker = builtins.ticker = Ticker()
 keyring = sys.modules["keyring"] = types.ModuleType("keyring")
 keyring.get_password = lambda service, user: ticker.block("keyring") or "good"
 from providerhub._settings import secrets
-for name in ("_first_line", "_from_file"):
-    def read(*arguments, name=name, real=getattr(secrets, name)):
-        ticker.block(name)
-        return real(*arguments)
-    setattr(secrets, name, read)
+for kind in (secrets.CommandKey, secrets.FileKey):
+    def read(key, real=kind.read):
+        ticker.block(type(key).__name__)
+        return real(key)
+    kind.read = read
 import providerhub
 
 async def main():
@@ -854,9 +854,9 @@ def test_nothing_of_a_first_call_stops_the_event_loop(site):
     out = site.run(BLOCKING, PROVIDERHUB_CONFIG=str(site.path / "settings.toml"), PROVIDERHUB_PLUGINS="slow").splitlines()
     assert out[:5] == [f"{model} fine" for model in ("slow-model", "by-command/x", "by-file/x", "by-keyring/x", "listed")]
     assert [line for line in out if "stopped" in line] == []
-    names = ("import of the observer", "import of the plugin", "import of the factory", "_from_file", "keyring")
+    names = ("import of the observer", "import of the plugin", "import of the factory", "keyring")
     assert {*names, "factory of by-command", "list of slow"} <= {*out}
-    assert (out.count("_first_line"), out.count("_from_file")) == (2, 2)
+    assert (out.count("CommandKey"), out.count("FileKey")) == (2, 2)
 
 
 def test_a_plugin_that_is_imported_for_longer_than_the_call_may_take_ends_the_call(site):
