@@ -240,6 +240,10 @@ class Hub:
         While every candidate of a request is paused, the request is not sent, and does not fail; its timeout begins when it is
         sent. When a provider refuses its key again after the pause, has no quota left or asks for more than 10 minutes, the
         error is raised here, once, after the outcomes of the calls under way. Requests without an outcome were not answered.
+        `forgive` lets the requests go at once that wait for its provider. `close` sends nothing more, and raises here.
+
+        A model that no known list has, while a service could not list its models, is the failure of that service: the request is
+        tried again after a minute, when the service is asked for its list again.
 
         A list or tuple is read by the caller's own thread. Any other input is read in one thread of its own, so that outcomes
         are yielded while the input blocks; make a list of an input that is bound to a thread, such as a cursor of sqlite3. The
@@ -265,7 +269,8 @@ class Hub:
             One `Outcome` for each request; its `index` is the request's place in the input, from 0.
 
         Raises:
-            InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
+            InvalidRequestError: An argument has the wrong shape, and nothing was taken from the input; or the hub was closed before
+                all requests were sent.
             ProviderError: The providers refuse further requests, as said above.
         """
         return self._many(requests, concurrency=concurrency, executor=executor, passes=passes).outcomes()

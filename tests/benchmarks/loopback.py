@@ -11,6 +11,7 @@ behaves: `/chunks=1000,frame=each/v1/chat/completions`.
   as well, so that none can be read by comparing it with the one before.
 - `status`: answers with this status and an error in place of an answer.
 - `window=100x2`: takes 100 requests in each 2 s, from the first request on, and refuses the others (429, `Retry-After: 2`).
+- `faults=0.3`: answers this share of the requests with status 500; the same ones in every run.
 - `bucket=20`: takes 20 requests a second, and as many at once after a rest; refuses the others (429, `Retry-After: 1`).
 - `run`: a name, which gives a limit a count of its own. The path `/run=a/refused` answers with the number of refusals so far.
 
@@ -23,7 +24,9 @@ import collections
 import contextlib
 import functools
 import json
+import math
 import os
+import random
 import socket
 import sys
 import threading
@@ -100,14 +103,14 @@ class Limit:
         self.since, self.count = -1e9, 0.0
         self.refused = 0
 
-    def asked(self, how: dict[str, str]) -> int:
+    def asked(self, how: dict[str, str]) -> float:
         """The seconds to wait that the service names; 0 where it answers."""
         with self.lock:
             now = time.monotonic()
             if "window" in how:
-                calls, seconds = map(int, how["window"].split("x"))
+                calls, seconds = map(float, how["window"].split("x"))
                 if now - self.since >= seconds:
-                    self.since, self.count = now, float(calls)
+                    self.since, self.count = now, calls
             else:
                 rate, seconds = float(how["bucket"]), 1
                 self.since, self.count = now, min(rate, self.count + (now - self.since) * rate)
@@ -118,6 +121,7 @@ class Limit:
             return seconds
 
 
+FAULTS = random.Random(1)
 LIMITS: collections.defaultdict[str, Limit] = collections.defaultdict(Limit)
 
 
@@ -152,7 +156,10 @@ def answer(connection: socket.socket, path: str, body: bytes) -> bool:
         connection.sendall(head("text/plain", f"Content-Length: {len(count)}") + count)
         return True
     if ("window" in how or "bucket" in how) and (seconds := LIMITS[how.get("run", "")].asked(how)):
-        connection.sendall(refused(429, f"Retry-After: {seconds}"))
+        connection.sendall(refused(429, f"Retry-After-Ms: {seconds * 1000:.0f}", f"Retry-After: {math.ceil(seconds)}"))
+        return True
+    if FAULTS.random() < float(how.get("faults", "0")):
+        connection.sendall(refused(500))
         return True
     if b'"stream":true' not in body.replace(b" ", b""):
         connection.sendall(whole())
