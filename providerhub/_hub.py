@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, 
 from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
-from weakref import WeakSet
 
 import attrs
 
@@ -19,7 +18,7 @@ from providerhub._calling.chain import Chain
 from providerhub._calling.handle import handle
 from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
 from providerhub._calling.keywords import Knobs, documented
-from providerhub._calling.many import Many, ManyCalls
+from providerhub._calling.many import Batches, Many, ManyCalls
 from providerhub._calling.many_async import AsyncMany
 from providerhub._calling.many_call import PASSES, Running, check_many
 from providerhub._calling.many_outcome import Outcome
@@ -112,7 +111,7 @@ class Hub:
             self._preparer.renewal, self._health.key_changes,
         )  # fmt: skip
         self._objects: list[str] = []
-        self._batches: WeakSet[ManyCalls] = WeakSet()
+        self._batches = Batches()
         for pair in providers:
             if not isinstance(pair, Sequence) or len(pair) != 2:  # noqa: PLR2004 -- a pair
                 msg = f"providers must be pairs of a ProviderInfo and a provider object, not {type(pair).__name__}"  # type: ignore[unreachable]
@@ -240,10 +239,8 @@ class Hub:
         While every candidate of a request is paused, the request is not sent, and does not fail; its timeout begins when it is
         sent. When a provider refuses its key again after the pause, has no quota left or asks for more than 10 minutes, the
         error is raised here, once, after the outcomes of the calls under way. Requests without an outcome were not answered.
-        `forgive` lets the requests go at once that wait for its provider. `close` sends nothing more, and raises here.
-
-        A model that no known list has, while a service could not list its models, is the failure of that service: the request is
-        tried again after a minute, when the service is asked for its list again.
+        `forgive` lets the requests go at once that wait for its provider. `close` sends nothing more, and raises here. While a
+        service cannot list its models, a model that is known nowhere is its failure, and is tried again after a minute.
 
         A list or tuple is read by the caller's own thread. Any other input is read in one thread of its own, so that outcomes
         are yielded while the input blocks; make a list of an input that is bound to a thread, such as a cursor of sqlite3. The
@@ -269,8 +266,7 @@ class Hub:
             One `Outcome` for each request; its `index` is the request's place in the input, from 0.
 
         Raises:
-            InvalidRequestError: An argument has the wrong shape, and nothing was taken from the input; or the hub was closed before
-                all requests were sent.
+            InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
             ProviderError: The providers refuse further requests, as said above.
         """
         return self._many(requests, concurrency=concurrency, executor=executor, passes=passes).outcomes()
@@ -301,8 +297,7 @@ class Hub:
         """
         check_many(requests, concurrency=concurrency, passes=passes, also=(AsyncIterable,))
         many = AsyncMany(self._patiently, self._schedule(concurrency=concurrency, passes=passes), self._clock, requests)
-        self._batches.add(many)
-        return many.outcomes()
+        return self._batches.added(many).outcomes()
 
     @documented
     def explain(
@@ -369,8 +364,7 @@ class Hub:
             raise ConfigurationError(msg)
         self._health.forgive(name, breakers=True)
         self._pacer.forgive(name)
-        for batch in tuple(self._batches):
-            batch.forgiven()
+        self._batches.tell(ManyCalls.forgiven)
 
     def close(self) -> None:
         """Close the provider objects that the hub made. A later call raises `RuntimeError`.
@@ -378,12 +372,14 @@ class Hub:
         The caller closes the objects that it registered. After calls in an event loop, `await hub.aclose()` in that loop also
         closes the connections that only awaiting can close.
         """
-        self._close_calls()
+        self._batches.tell(ManyCalls.closed)
+        self._is_closed = True
         self._registry.close()
 
     async def aclose(self) -> None:
         """`close`, in an event loop: `aclose()` of this loop's provider objects is awaited where they have one."""
-        self._close_calls()
+        self._batches.tell(ManyCalls.closed)
+        self._is_closed = True
         await self._registry.aclose()
 
     async def __aenter__(self) -> Self:
@@ -406,13 +402,7 @@ class Hub:
         """The calls of `complete_many`, which the command line also stops and gives further items."""
         check_many(items, concurrency=concurrency, passes=passes, executor=executor)
         many = Many(self._stoppable, self._schedule(concurrency=concurrency, passes=passes, **how), self._clock, items, executor)
-        self._batches.add(many)
-        return many
-
-    def _close_calls(self) -> None:
-        for batch in tuple(self._batches):
-            batch.closed()
-        self._is_closed = True
+        return self._batches.added(many)
 
     def _schedule(self, **how: Any) -> Schedule:
         return Schedule(self._holds, retry=self.settings.retry, rng=self._rng, **how)

@@ -16,7 +16,7 @@ from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_rows import IN_MEMORY, Row, WaitingRows
 from providerhub._rules.policy import Rng
 from providerhub._values import Completion, RetryPolicy
-from providerhub._values.errors import InvalidRequestError, RateLimitError
+from providerhub._values.errors import RateLimitError
 
 IDLE = 0.1
 """Seconds without an item after which the input counts as idle."""
@@ -175,7 +175,7 @@ class Schedule:
     def closed(self) -> None:
         """Report that the hub was closed: nothing more is sent, and an error tells of the rows that have no outcome."""
         self.drain()
-        self._error = InvalidRequestError("the hub was closed before all requests were sent; first read all outcomes")
+        self._error = RuntimeError("the hub was closed before all requests were sent; first read all outcomes")
 
     def close(self) -> None:
         """Forget the waiting rows, and remove their file."""

@@ -71,8 +71,8 @@ def _from_thread(made: Callable[[], Iterator[str]], stop: Callable[[], None]) ->
 
     # A daemon: a call that does not end must not keep the process from its end.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="providerhub-call", daemon=True)
-    thread.start()
     try:
+        thread.start()  # a signal may come before it returns
         while True:
             with contextlib.suppress(Empty):
                 text, error = results.get(timeout=POLL)
@@ -83,4 +83,5 @@ def _from_thread(made: Callable[[], Iterator[str]], stop: Callable[[], None]) ->
                 yield text
     finally:
         stop()
-        thread.join(_GRACE)
+        if thread.ident is not None:
+            thread.join(_GRACE)
