@@ -190,7 +190,8 @@ class Batch:
         if outcome.completion is not None:
             self._answer(sent, outcome.completion)
         elif isinstance(outcome.error, InvalidRequestError):
-            self._refuse(sent, outcome.error)
+            text = str(outcome.error).removeprefix(f"requests[{outcome.index}]: ")  # the line is named, which the user knows
+            self._refuse(sent, InvalidRequestError(text))
         else:
             self.summary.failed += 1
             self._write(sent, "failed", {"error": records.error(outcome.error or Exception())})

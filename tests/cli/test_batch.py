@@ -135,6 +135,7 @@ def test_a_bad_line_is_named_and_stops_no_other(run, service, output, line):
     assert result.exit_code == 1
     assert "in.jsonl:1: " in result.stderr
     assert BAD[line] in result.stderr
+    assert "requests[" not in result.stderr
     assert "1 answered, 0 failed, 1 bad" in result.stderr
     assert by_line(output)[1]["error"]["type"] == "InvalidRequestError"
     assert asked(server) == ["one"]
