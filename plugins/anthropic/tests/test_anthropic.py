@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import providerhub
-from providerhub import NoCapableProviderError, ProviderConfig, ToolCall, Usage
+from providerhub import ProviderConfig, ToolCall, Usage
 from providerhub.testing import FaultServer, Hold, chunked, close_delimited, http_response
 from providerhub_anthropic import providerhub_provider
 from providerhub_anthropic._reading import Reading
@@ -18,10 +18,9 @@ from providerhub_anthropic.provider import create, discover
 
 CANARY = "canary-key-0123456789"
 MODEL = "claude-haiku-4-5"
-SENT = "claude-haiku-4-5-20251001"
 PICTURE = "data:image/png;base64,AAAA"
 TOOL = {"type": "function", "function": {"name": "look", "description": "d", "parameters": {"type": "object"}, "strict": True}}
-FIXED = {"model": SENT, "max_tokens": 4096}
+FIXED = {"model": MODEL, "max_tokens": 64000}
 
 
 @pytest.fixture(autouse=True)
@@ -106,8 +105,8 @@ def test_system_prompts_are_separated_and_messages_of_one_role_joined():
     body = sent(
         [
             {"role": "system", "content": "Be brief."},
-            {"role": "user", "content": "one"},
             {"role": "developer", "content": [{"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}}]},
+            {"role": "user", "content": "one"},
             {"role": "user", "content": [{"type": "text", "text": "two"}, {"type": "text", "text": ""}]},
             {"role": "assistant", "content": "three"},
             {"role": "assistant", "content": None, "refusal": "no"},
@@ -151,7 +150,12 @@ def test_tool_calls_and_their_results():
         ],
     }
     assert body["tools"] == [
-        {"name": "look", "description": "d", "input_schema": {"type": "object"}},
+        {
+            "name": "look",
+            "description": "d",
+            "input_schema": {"type": "object", "additionalProperties": False},
+            "strict": True,
+        },
         {"type": "web_search_20250305", "name": "web_search"},
     ]
     assert body["tool_choice"] == {"type": "any"}
@@ -180,7 +184,7 @@ def test_images_and_documents():
     assert sent([{"role": "user", "content": parts}])["messages"][0]["content"] == [
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
         {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}},
-        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "BBBB"}},
+        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "BBBB"}, "title": "a.pdf"},
         parts[3],
     ]
 
@@ -193,8 +197,12 @@ def test_the_knobs():
 
 def test_a_budget_for_thinking_is_added_to_max_tokens():
     thinking = {"type": "enabled", "budget_tokens": 2000}
-    assert sent("?", options={"anthropic": {"thinking": thinking}})["max_tokens"] == 6096
-    assert sent("?", max_tokens=3000, options={"anthropic": {"thinking": thinking}})["max_tokens"] == 3000
+    options = {"anthropic": {"thinking": thinking}}
+    assert sent("?", options=options)["max_tokens"] == 64000  # the model's maximum, which holds the budget
+    assert sent("?", max_tokens=3000, options=options)["max_tokens"] == 3000
+    with FaultServer(whole(SAID)) as server, hub_at(server.url, options={"max_tokens": 4096}) as hub:
+        hub.complete(MODEL, "?", options=options)
+    assert server.requests[0].json()["max_tokens"] == 6096
 
 
 def test_a_seed_is_left_out_and_noted():
@@ -214,10 +222,10 @@ USER = {"role": "user", "content": "?"}
         ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "ftp://x"}}]}], {}, r"messages\[0\]"),
         ([{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}], {}, "audio"),
         ([USER, {"role": "tool", "content": "x"}], {}, "tool_call_id"),
-        ([USER, {"role": "function", "name": "f", "content": "x"}], {}, "function"),
+        ([USER, {"role": "function", "content": "x"}], {}, "name"),
         ([USER, {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{"}}]}], {}, "not JSON"),
         ([USER], {"tools": [TOOL], "tool_choice": "sometimes"}, "tool_choice"),
-        ([USER], {"response_format": {"type": "json_object"}}, "json_object"),
+        ([USER], {"response_format": {"type": "grammar"}}, "grammar"),
     ],
 )
 def test_a_request_that_the_api_cannot_express_is_refused_before_it_is_sent(messages, knobs, named):
@@ -225,12 +233,6 @@ def test_a_request_that_the_api_cannot_express_is_refused_before_it_is_sent(mess
         with pytest.raises(providerhub.InvalidRequestError, match=named):
             hub.complete(MODEL, messages, **knobs)
         assert server.connected == 0
-
-
-def test_a_request_for_a_json_schema_goes_to_another_provider():
-    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
-    with hub_at("http://127.0.0.1:1") as hub, pytest.raises(NoCapableProviderError, match="no json schema"):
-        hub.complete(MODEL, "?", response_format=form)
 
 
 def test_a_whole_answer_with_every_kind_of_content():
@@ -246,7 +248,9 @@ def test_a_whole_answer_with_every_kind_of_content():
         answer = hub.complete(MODEL, "?", tools=[TOOL])
     assert (answer.text, answer.reasoning, answer.finish_reason) == ("привет ", "hm", "tool_calls")
     assert answer.tool_calls == (ToolCall("a", "look", '{"x": "ж"}'), ToolCall("b", "look", "{}"))
-    assert answer.usage == Usage(18, 7, 10)
+    counts = {"input_tokens": 3, "output_tokens": 7, "cache_read_input_tokens": 10, "cache_creation_input_tokens": 5}
+    assert answer.usage == Usage(18, 7, 10, cache_write_tokens=5, others=counts)
+    assert answer.turn.content == list(blocks)
 
 
 def test_a_stream_with_every_kind_of_content():
@@ -276,7 +280,8 @@ def test_a_stream_with_every_kind_of_content():
         answer = stream.completion
     assert (answer.text, answer.reasoning, answer.finish_reason) == ("ab", "hm", "tool_calls")
     assert answer.tool_calls == (ToolCall("a", "look", '{"x":1}'),)
-    assert answer.usage == Usage(3, 9)
+    assert answer.usage == Usage(3, 9, others={"input_tokens": 3, "output_tokens": 9})
+    assert [block["type"] for block in answer.turn.content] == ["thinking", "text", "tool_use"]  # one block was cut
 
 
 def test_asynchronously():
@@ -296,13 +301,16 @@ def test_asynchronously():
         ("max_tokens", "length"),
         ("model_context_window_exceeded", "length"),
         ("refusal", "content_filter"),
-        ("pause_turn", "pause_turn"),
+        ("pause_turn", "pause"),
+        ("compaction", "pause"),
+        ("something_new", "something_new"),
         (None, None),
     ],
 )
 def test_finish_reasons(reason, expected):
     with FaultServer(whole(SAID, stop_reason=reason)) as server, hub_at(server.url) as hub:
-        assert hub.complete(MODEL, "?").finish_reason == expected
+        answer = hub.complete(MODEL, "?")
+    assert (answer.finish_reason, answer.finish_said) == (expected, None if reason == expected else reason)
 
 
 def failure(kind, message="no"):
@@ -473,13 +481,74 @@ def test_a_refused_key_is_shown_nowhere(caplog):
     assert CANARY not in "".join(traceback.format_exception(caught.value)) + caught.value.excerpt + caplog.text
 
 
+def test_a_call_has_headers_betas_and_a_query_of_its_own():
+    options = {"anthropic": {"betas": ["c"]}}
+    with FaultServer(whole(SAID), whole(SAID)) as server, hub_at(server.url, options={"beta": "a,b"}) as hub:
+        hub.complete(MODEL, "?", options=options)
+        hub.complete(MODEL, "?")
+    assert [request.header("anthropic-beta") for request in server.requests] == ["a,b,c", "a,b"]
+    assert "betas" not in server.requests[0].json()
+
+
 def test_the_service_lists_its_models():
-    data = [{"type": "model", "id": "claude-new", "max_input_tokens": 1_000_000}, {"id": "claude-other"}, {"id": " "}, "x"]
-    with FaultServer(http_response(200, {"data": data, "has_more": False})) as server:
+    able = {"image_input": {"supported": False}}
+    data = [
+        {"type": "model", "id": "claude-opus-9", "max_input_tokens": 2_000_000, "max_tokens": 300_000, "capabilities": able},
+        {"id": "claude-opus-5-5"},
+        {"id": "claude-3-haiku-20240307"},
+        {"id": "glm-9"},
+        {"id": " "},
+        "x",
+    ]
+    with FaultServer(http_response(200, {"data": data, "has_more": False}), whole(SAID)) as server:
         found = discover(ProviderConfig(name="anthropic", url=server.url, api_key=CANARY))
-    assert [(model.name, model.context_window) for model in found] == [("claude-new", 1_000_000), ("claude-other", None)]
+        with hub_at(server.url) as hub:
+            hub.complete("claude-opus-9", "?")
+    assert [(model.name, model.context_window, model.supports_images, model.price_in) for model in found] == [
+        ("claude-opus-9", 2_000_000, False, None),
+        ("claude-opus-5-5", 1_000_000, True, 4.0),
+        ("claude-3-haiku-20240307", 200_000, True, None),
+        ("glm-9", None, None, None),
+    ]
+    assert [model.supports_json_schema for model in found] == [True, True, True, None]
+    assert [model.supports_prefill for model in found] == [None, None, True, None]
     assert (server.requests[0].method, server.requests[0].target) == ("GET", "/v1/models?limit=1000")
     assert server.requests[0].header("x-api-key") == CANARY
+    assert server.requests[1].json()["max_tokens"] == 300_000  # as the list says
+
+
+def test_a_list_of_models_in_pages():
+    first = {"data": [{"id": "claude-a"}, {"id": "claude-b"}], "has_more": True, "last_id": "claude-b"}
+    second = {"data": [{"id": "claude-c"}], "has_more": False, "last_id": "claude-c"}
+    with FaultServer(http_response(200, first), http_response(200, second)) as server:
+        found = discover(ProviderConfig(name="anthropic", url=server.url, api_key=CANARY))
+    assert [model.name for model in found] == ["claude-a", "claude-b", "claude-c"]
+    assert server.requests[1].target == "/v1/models?limit=1000&after_id=claude-b"
+
+
+def test_a_list_that_never_ends_is_left():
+    page = http_response(200, {"data": [{"id": "claude-a"}], "has_more": True, "last_id": "claude-a"})
+    with FaultServer(*[page] * 30) as server:
+        assert len(discover(ProviderConfig(name="anthropic", url=server.url, api_key=CANARY))) == 20
+
+
+def test_every_name_of_a_model_is_sent_as_it_was_given():
+    for name in ("claude-sonnet-4-5", "claude-sonnet-4-5-20250929", "claude-opus-5-5"):
+        with FaultServer(whole(SAID)) as server, hub_at(server.url) as hub:
+            hub.complete(name, "?")
+        assert server.requests[0].json()["model"] == name
+
+
+def test_the_declared_models():
+    known = {model.name: model for model in providerhub_provider().models}
+    assert known["claude-haiku-5-5"].context_window == 1_000_000
+    assert known["claude-haiku-4-5"].context_window == 200_000
+    assert known["claude-*"].context_window is None
+    assert [name for name, model in known.items() if model.supports_prefill] == [name for name in known if "4-5" in name]
+    assert [name for name, model in known.items() if model.supports_reasoning][:3] == [
+        "claude-fable-5-2", "claude-fable-5-1", "claude-opus-5-5",
+    ]  # fmt: skip
+    assert all(model.supports_json_schema and model.supports_tools and model.supports_images for model in known.values())
 
 
 def test_an_invalid_list_of_models_is_an_error():

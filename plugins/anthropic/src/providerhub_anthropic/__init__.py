@@ -22,8 +22,7 @@ def providerhub_provider() -> ProviderInfo:
             Setting("api_key", env="ANTHROPIC_API_KEY", secret=True, help="Sent as x-api-key"),
             Setting(
                 "max_tokens",
-                default="4096",
-                help="The most tokens of an answer if the caller gives no max_tokens, since the API requires a number",
+                help="The most tokens of an answer if the caller gives no max_tokens. Default: the model's own maximum",
             ),
             Setting("beta", help="Value of the header anthropic-beta: names separated by commas"),
         ),

@@ -3,82 +3,213 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from providerhub import InvalidRequestError, Request
-from providerhub_anthropic import _conversation
+from providerhub_anthropic._conversation import CONTAINER, written
+from providerhub_anthropic._models import Traits, traits
+from providerhub_anthropic._schema import adapted
 
-_CHOICES: Mapping[str, Mapping[str, Any]] = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}
+_CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
+
+MAX_TOKENS = 4096
+"""The most tokens of an answer of a model whose own maximum is unknown."""
+
+_LEAST = 1024
+"""Tokens: the smallest budget for thinking that the API takes."""
+
+_BUDGETS: Mapping[str, int] = {"minimal": _LEAST, "low": 2048, "medium": 8192, "high": 16384}
+"""The budgets for thinking of models that take no effort, in tokens."""
+
+_JSON = "Answer with one JSON object and with nothing else."
 
 
-def body_of(request: Request, max_tokens: int) -> tuple[dict[str, Any], str]:
-    """Write a request as a JSON object.
+class Asked(NamedTuple):
+    """A request as it is sent.
 
     Args:
-        request: The request.
-        max_tokens: The most tokens of the answer, for a request without `max_tokens`.
+        body: The JSON object.
+        headers: The headers of this request.
+        query: The parameters to add to the address.
+        tail: White space that was cut off the end of a partial answer; see `Talk`.
+        form: The name of the tool that the model must call in place of an answer in JSON; `""` for none.
+        notes: Changes of which the caller should know.
+    """
 
-    Returns:
-        The object, and the white space that was cut off the end of a partial answer. The request's `options` are merged in last;
-        an option that is `None` removes its field.
+    body: dict[str, Any]
+    headers: dict[str, str]
+    query: dict[str, str]
+    tail: str
+    form: str
+    notes: list[str]
+
+
+def asked(request: Request, *, max_tokens: int | None = None, most: int | None = None, beta: str = "") -> Asked:
+    """Write a request.
+
+    Args:
+        request: The request. Its `options` are merged in last, and one that is `None` removes its field. Four names are not
+            fields: `extra_headers`, `extra_query` and `extra_body`, as in the vendor's SDK, and `betas`, a list of names for the
+            header `anthropic-beta`.
+        max_tokens: The most tokens of an answer for a request without `max_tokens`; `None`, the default, for the model's maximum.
+        most: The model's maximum as the service states it; `None`, the default, if it is unknown.
+        beta: Names for the header `anthropic-beta` of every request, separated by commas. Default empty.
 
     Raises:
         InvalidRequestError: The API cannot express a part of the request.
     """
-    system, talk = _conversation.split(request.messages)
-    tail = _conversation.held_back(talk)
+    own = traits(request.model)
+    talk = written(request.messages, model=request.model, inside=own.system)
+    notes = list(talk.notes)
+    options = dict(request.options)
+    extra = {name: dict(options.pop(name, None) or {}) for name in ("extra_headers", "extra_query", "extra_body")}
+    headers = _with_betas(extra["extra_headers"], beta, options.pop("betas", None) or ())
     body: dict[str, Any] = {
         "model": request.model,
-        "max_tokens": _max_tokens(request, max_tokens),
-        "messages": talk,
-        "system": system or None,
+        "max_tokens": request.max_tokens,
+        "messages": talk.messages,
+        "system": talk.system or None,
         "stream": request.stream or None,
         "temperature": request.temperature,
+        "top_p": getattr(request, "top_p", None),
         "stop_sequences": None if request.stop is None else list(request.stop),
-        "tools": None if request.tools is None else _tools(request.tools),
-        "tool_choice": None if request.tool_choice is None else _choice(request.tool_choice),
+        "tools": None if request.tools is None else [_tool(tool) for tool in request.tools],
+        "tool_choice": _choice(request.tool_choice, parallel=getattr(request, "parallel_tool_calls", None), tools=request.tools),
+        CONTAINER: talk.container,
     }
-    _refuse_format(request.response_format)
-    body.update(request.options)
-    return {name: value for name, value in body.items() if value is not None}, tail
+    if request.seed is not None:
+        notes.append("the Messages API has no seed; it was left out")
+    _think(body, request, own, notes)
+    form = _shape(body, request, own)
+    _merge(body, options)
+    if body["max_tokens"] is None:
+        body["max_tokens"] = _most(body, max_tokens, most or own.max_tokens)
+    body.update(extra["extra_body"])
+    kept = {name: value for name, value in body.items() if value is not None}
+    return Asked(kept, headers, extra["extra_query"], talk.tail, form, notes)
 
 
-def _max_tokens(request: Request, otherwise: int) -> int:
-    if request.max_tokens is not None:
-        return request.max_tokens
-    thinking = request.options.get("thinking")
+def _merge(body: dict[str, Any], options: Mapping[str, Any]) -> None:
+    """Merge the options in. The effort and the format of `output_config` come from different keywords, so it is merged too."""
+    for name, value in options.items():
+        both = name == "output_config" and isinstance(body.get(name), Mapping) and isinstance(value, Mapping)
+        body[name] = {**body[name], **value} if both else value
+
+
+def _most(body: Mapping[str, Any], configured: int | None, own: int | None) -> int:
+    """Return the most tokens of an answer, for a request that names none. A budget for thinking counts towards them."""
+    if configured is None and own is not None:
+        return own
+    thinking = body.get("thinking")
     budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
-    # The budget counts towards max_tokens and must be smaller.
-    return otherwise + budget if isinstance(budget, int) else otherwise
+    return (configured or MAX_TOKENS) + (budget if isinstance(budget, int) else 0)
 
 
-def _tools(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [_tool(tool) for tool in tools]
+def _with_betas(headers: Mapping[str, str], beta: str, names: Any) -> dict[str, str]:
+    """Join the names for the header `anthropic-beta` of the instance and of the call."""
+    found = {name: value for name, value in headers.items() if name.lower() != "anthropic-beta"}
+    own = [value for name, value in headers.items() if name.lower() == "anthropic-beta"]
+    more = [*own, *([names] if isinstance(names, str) else names)]
+    return {**found, "anthropic-beta": ",".join(dict.fromkeys(filter(None, [beta, *more])))} if more else found
+
+
+def _think(body: dict[str, Any], request: Request, own: Traits, notes: list[str]) -> None:
+    """Translate `reasoning`: into an effort where the model takes one, otherwise into a budget of tokens."""
+    asked = request.reasoning
+    if asked is None:
+        return
+    if asked == "none":
+        if own.off is None:
+            msg = f"{request.model} always thinks: ask for reasoning='minimal', which is its lowest effort"
+            raise InvalidRequestError(msg)
+        body["thinking"] = {"type": own.off} if own.off else None
+    elif own.adaptive and not (own.budget and isinstance(asked, int)):
+        level = asked if isinstance(asked, str) else _level(asked)
+        if level != asked:
+            notes.append(f"{request.model} takes no number of tokens for its thinking; {asked} became the effort {level!r}")
+        body["thinking"] = {"type": "adaptive", "display": "summarized"}  # newer models would leave the thinking empty
+        body["output_config"] = {"effort": "low" if level == "minimal" else level}
+    else:
+        body["thinking"] = {"type": "enabled", "budget_tokens": _budget(asked, request.max_tokens)}
+
+
+def _level(tokens: int) -> str:
+    return next((name for name in ("low", "medium") if tokens <= _BUDGETS[name]), "high")
+
+
+def _budget(asked: str | int, max_tokens: int | None) -> int:
+    """Return a number of tokens. That of a level leaves half of `max_tokens` to the answer."""
+    if isinstance(asked, int):
+        return max(asked, _LEAST)
+    return min(_BUDGETS[asked], max(_LEAST, (max_tokens or 2 * _BUDGETS[asked]) // 2))
+
+
+def _shape(body: dict[str, Any], request: Request, own: Traits) -> str:
+    """Translate `response_format`, and return the name of the tool that stands in for it; `""` for none."""
+    form = request.response_format or {}
+    kind = form.get("type", "text")
+    if kind == "text":
+        return ""
+    if kind not in {"json_object", "json_schema"}:
+        msg = f"response_format must have the type 'json_schema', 'json_object' or 'text', not {kind!r}"
+        raise InvalidRequestError(msg)
+    given = form.get("json_schema")
+    named: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    if kind == "json_schema" and own.schema:
+        schema = {"type": "json_schema", "schema": adapted(named.get("schema") or {"type": "object"})}
+        body["output_config"] = {**(body.get("output_config") or {}), "format": schema}
+        return ""
+    thinks = (body.get("thinking") or {}).get("type") in {"enabled", "adaptive"}
+    if kind == "json_object" and (request.tools or thinks or not own.forced):
+        body["system"] = [*(body["system"] or ()), {"type": "text", "text": _JSON}]
+        return ""
+    if request.tools:
+        msg = f"{request.model} cannot call tools and keep to a JSON schema in one request; leave one of the two out"
+        raise InvalidRequestError(msg)
+    name = str(named.get("name") or "answer")
+    tool = {
+        "name": name,
+        "description": named.get("description") or "Gives the answer.",
+        "input_schema": _input(named.get("schema")),
+    }
+    body.update(tools=[tool], tool_choice={"type": "tool", "name": name})
+    return name
+
+
+def _input(schema: Any) -> dict[str, Any]:
+    found = dict(schema) if isinstance(schema, Mapping) and schema else {"type": "object", "properties": {}}
+    return {"type": "object", **found}
 
 
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     function = tool.get("function")
+    if tool.get("type") == "custom" and isinstance(tool.get("custom"), Mapping):
+        msg = f"tools: {tool['custom'].get('name')!r} takes free text, which the Messages API cannot express; give it parameters"
+        raise InvalidRequestError(msg)
     if tool.get("type") != "function" or not isinstance(function, Mapping):
         return dict(tool)  # a tool that the service runs itself, in the API's own shape
-    schema = function.get("parameters") or {"type": "object", "properties": {}}
-    found = {"name": function.get("name"), "description": function.get("description"), "input_schema": schema}
+    found = {**{name: value for name, value in tool.items() if name not in {"type", "function"}}, **function}
+    found["input_schema"] = _input(found.pop("parameters", None))
+    if found.get("strict"):
+        found["input_schema"] = adapted(found["input_schema"])
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _choice(choice: str | Mapping[str, Any]) -> dict[str, Any]:
+def _choice(
+    choice: str | Mapping[str, Any] | None, *, parallel: bool | None, tools: Sequence[Mapping[str, Any]] | None
+) -> dict[str, Any] | None:
     if isinstance(choice, Mapping):
         function = choice.get("function")
-        return {"type": "tool", "name": function.get("name")} if isinstance(function, Mapping) else dict(choice)
-    if choice not in _CHOICES:
-        msg = f"tool_choice must be one of {', '.join(_CHOICES)}, or name a tool, not {choice!r}"
-        raise InvalidRequestError(msg)
-    return dict(_CHOICES[choice])
-
-
-def _refuse_format(form: Mapping[str, Any] | None) -> None:
-    kind = (form or {}).get("type", "text")
-    if kind != "text":
-        msg = (
-            f"the Messages API has no response_format {kind!r}; ask for the format in the prompt, or pass a tool with that schema"
-        )
-        raise InvalidRequestError(msg)
+        found = {"type": "tool", "name": function.get("name")} if isinstance(function, Mapping) else dict(choice)
+    elif choice is not None:
+        if choice not in _CHOICES:
+            msg = f"tool_choice must be one of {', '.join(_CHOICES)}, or name a tool, not {choice!r}"
+            raise InvalidRequestError(msg)
+        found = {"type": _CHOICES[choice]}
+    elif parallel is None or not tools:
+        return None
+    else:
+        found = {"type": "auto"}
+    if parallel is not None and found["type"] != "none":
+        found.setdefault("disable_parallel_tool_use", not parallel)
+    return found

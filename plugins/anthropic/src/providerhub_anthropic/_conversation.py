@@ -1,7 +1,8 @@
 """Translates a conversation from the OpenAI chat shape into the system prompt and the messages of the Messages API.
 
-The API requires a separate system prompt, user and assistant in turn, tool results as blocks of a user message, and no empty
-text. Reference: Anthropic API reference, "Messages", and "Tool use", "Vision" and "PDF support" in its guides.
+The API requires user and assistant in turn, tool results as blocks of a user message, identifiers of tool calls of its own
+alphabet, and no blank text. Reference: Anthropic API reference, "Messages", and "Tool use" and "Mid-conversation system
+messages" in its guides.
 """
 
 from __future__ import annotations
@@ -9,130 +10,259 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from providerhub import InvalidRequestError, Message
+from providerhub_anthropic._parts import Block, blocks_of, is_blank
 
-Block = dict[str, Any]
-
-_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL)
 _SYSTEM = frozenset({"system", "developer"})
+_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+CONTAINER = "container"
+"""The type of the last block of a turn that ran code: it names the container, which the next request names too."""
+
+_NO_CACHE = frozenset({"thinking", "redacted_thinking"})
+"""Types of blocks that take no mark for prompt caching."""
 
 
-def split(messages: Sequence[Message]) -> tuple[list[Block], list[dict[str, Any]]]:
+class Talk(NamedTuple):
+    """A conversation as the API takes it.
+
+    Args:
+        system: The blocks of the system prompt.
+        messages: The messages.
+        tail: White space that was cut off the end of a partial answer. The answer may begin with it, and must not repeat it.
+        container: The container of the last turn that ran code; `None` if there is none.
+        notes: Changes of which the caller should know.
+    """
+
+    system: list[Block]
+    messages: list[dict[str, Any]]
+    tail: str
+    container: str | None
+    notes: list[str]
+
+
+def written(messages: Sequence[Message], *, model: str, inside: bool) -> Talk:
     """Translate a conversation.
 
     Args:
-        messages: The conversation in the OpenAI chat shape.
+        messages: The conversation in the OpenAI chat shape. The key `turn` of a message holds its blocks as the API wrote them.
+        model: The model's name, for errors.
+        inside: Whether the model takes system messages in mid-conversation.
 
     Returns:
-        The blocks of the system prompt, and the messages.
+        The conversation.
 
     Raises:
         InvalidRequestError: The API cannot express a part of the conversation.
     """
-    system: list[Block] = []
-    talk: list[dict[str, Any]] = []
+    writer = _Writer(messages, model, inside=inside)
     for place, message in enumerate(messages):
-        where = f"messages[{place}]"
-        if message["role"] in _SYSTEM:
-            system += _content(message.get("content"), where)
-            continue
-        role, blocks = _turn(message, where)
+        writer.add(message, f"messages[{place}]")
+    writer.release("the last message")
+    joined = _joined(writer.turns)
+    tail = _cut_off(joined[-1]["content"]) if joined and joined[-1]["role"] == "assistant" else ""
+    talk = _joined((one["role"], [block for block in one["content"] if not is_blank(block)]) for one in joined)
+    if not talk:
+        msg = "messages hold only a system prompt or blank texts; add a message of the user"
+        raise InvalidRequestError(msg)
+    system = [block for block in writer.system if not is_blank(block)]
+    return Talk(system, talk, tail, writer.container, writer.notes)
+
+
+class _Writer:
+    """Translates one message after the other."""
+
+    def __init__(self, messages: Sequence[Message], model: str, *, inside: bool) -> None:
+        self._model = model
+        self._inside = inside
+        self._ids = _Ids(messages)
+        self._held: list[Block] = []
+        self.system: list[Block] = []
+        self.turns: list[tuple[str, list[Block]]] = []
+        self.container: str | None = None
+        self.notes: list[str] = []
+
+    def add(self, message: Message, where: str) -> None:
+        role = message["role"]
+        if role in _SYSTEM:
+            self._add_system(_marked(blocks_of(message.get("content"), where), message), where)
+            return
+        if role == "assistant":
+            self.release(where)
+        elif self._held and (note := "a system message stands behind the user's next message, where the API takes it"):
+            self.notes += [note] * (note not in self.notes)
+        self.turns.append(("assistant" if role == "assistant" else "user", _marked(self._blocks(message, where), message)))
+
+    def _add_system(self, blocks: list[Block], where: str) -> None:
+        if not self.turns:
+            self.system += blocks
+            return
+        if not self._inside:
+            msg = (
+                f"{where}: {self._model} takes system messages at the beginning only; "
+                "move the text there, or into a message of the user"
+            )
+            raise InvalidRequestError(msg)
+        self._held += blocks
+
+    def release(self, where: str) -> None:
+        """Write the system messages that are held. The API takes one behind a user's turn, before an answer or at the end."""
+        if not self._held:
+            return
+        if self.turns[-1][0] != "user":
+            msg = f"{where}: the Messages API takes a system message behind a message of the user only; move it there"
+            raise InvalidRequestError(msg)
+        self.turns.append(("system", self._held))
+        self._held = []
+
+    def _blocks(self, message: Message, where: str) -> list[Block]:
+        role = message["role"]
+        if role == "user":
+            return blocks_of(message.get("content"), where)
+        if role == "assistant":
+            return self._answer(message, where)
+        if role == "function" and message.get("name"):
+            return [self._result(_legacy(message["name"]), message, where)]
+        if role == "tool" and message.get("tool_call_id"):
+            return [self._result(message["tool_call_id"], message, where)]
+        msg = f"{where}: a message of the role {role!r} needs the key {'name' if role == 'function' else 'tool_call_id'!r}"
+        raise InvalidRequestError(msg)
+
+    def _result(self, identifier: str, message: Message, where: str) -> Block:
+        content = [block for block in blocks_of(message.get("content"), where) if not is_blank(block)]
+        found: Block = {"type": "tool_result", "tool_use_id": self._ids.result(identifier), "content": content}
+        return {**found, "is_error": True} if message.get("is_error") else found
+
+    def _answer(self, message: Message, where: str) -> list[Block]:
+        self._ids.begin()
+        turn = message.get("turn")
+        if isinstance(turn, list | tuple) and all(isinstance(block, Mapping) for block in turn):
+            return self._own(turn)
+        said = blocks_of(message.get("content") or message.get("refusal"), where)
+        calls = list(message.get("tool_calls") or ())
+        if message.get("function_call"):
+            legacy = message["function_call"]
+            calls.append({"id": _legacy(str(legacy.get("name"))), "function": legacy})
+        return [*said, *self._tool_uses(calls, where)]
+
+    def _own(self, turn: Iterable[Mapping[str, Any]]) -> list[Block]:
+        found = [dict(block) for block in turn]
+        if found and found[-1].get("type") == CONTAINER:
+            self.container = found.pop().get("id") or self.container
+        for block in found:
+            if block.get("type") == "tool_use":
+                self._ids.call(block.get("id"))
+        return found
+
+    def _tool_uses(self, calls: Iterable[Mapping[str, Any]], where: str) -> Iterator[Block]:
+        for place, call in enumerate(calls):
+            here = f"{where}['tool_calls'][{place}]"
+            if call.get("type") == "custom":  # the text of a tool of another vendor
+                own = call.get("custom") or {}
+                given: Any = {"input": own.get("input")}
+            else:
+                own = call.get("function") or {}
+                given = _object(own.get("arguments"), here)
+            yield {"type": "tool_use", "id": self._ids.call(call.get("id")), "name": own.get("name"), "input": given}
+
+
+class _Ids:
+    """Identifiers of tool calls that the API takes: each once, of its alphabet, and alike in call and result."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self._used: set[str] = set()
+        self._open: dict[Any, list[str]] = {}
+        calls = (call.get("id") for message in messages for call in message.get("tool_calls") or ())
+        self._given = {name for name in calls if isinstance(name, str) and _ID.fullmatch(name)}
+
+    def begin(self) -> None:
+        """Begin an answer. A vendor may use the identifiers of an earlier one again."""
+        self._open = {}
+
+    def call(self, given: Any) -> str:
+        """Return the identifier of a call."""
+        valid = isinstance(given, str) and _ID.fullmatch(given) and given not in self._used
+        found: str = given if valid else self._made(given)
+        self._used.add(found)
+        self._open.setdefault(given, []).append(found)
+        return found
+
+    def result(self, given: Any) -> str:
+        """Return the identifier of the call to which a result belongs."""
+        waiting = self._open.get(given)
+        if not waiting:
+            return _alphabet(given)
+        return waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+    def _made(self, given: Any) -> str:
+        base = found = _alphabet(given or "call")
+        number = 1
+        while found in self._used or found in self._given:
+            number += 1
+            found = f"{base[:56]}_{number}"
+        return found
+
+
+def _alphabet(given: Any) -> str:
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", str(given))[:64]
+
+
+def _legacy(name: str) -> str:
+    """Make the identifier of a call in the shape of 2023, which has none."""
+    return f"function_{name}"
+
+
+def _object(arguments: Any, where: str) -> Any:
+    """Parse the arguments of a call. Servers write `null`, `[]` or nothing when there are none."""
+    try:
+        found = json.loads(arguments.strip() or "{}") if isinstance(arguments, str) else arguments
+    except ValueError as error:
+        msg = f"{where}: the arguments are not JSON, which the Messages API requires"
+        raise InvalidRequestError(msg) from error
+    if found in (None, [], ""):
+        return {}
+    if not isinstance(found, Mapping):
+        msg = f"{where}: the arguments are not a JSON object, which the Messages API requires, but {arguments!r:.60}"
+        raise InvalidRequestError(msg)
+    return found
+
+
+def _marked(blocks: list[Block], message: Message) -> list[Block]:
+    """Put a message's mark for prompt caching on its last block, where the API takes it."""
+    if message.get("cache_control"):
+        last = next((block for block in reversed(blocks) if block.get("type") not in _NO_CACHE and not is_blank(block)), {})
+        last["cache_control"] = message["cache_control"]
+    return blocks
+
+
+def _joined(turns: Iterable[tuple[str, list[Block]]]) -> list[dict[str, Any]]:
+    """Join successive messages of one role, and leave out empty ones."""
+    talk: list[dict[str, Any]] = []
+    for role, blocks in turns:
         if blocks and talk and talk[-1]["role"] == role:
             talk[-1]["content"] += blocks
         elif blocks:
-            talk.append({"role": role, "content": blocks})
-    if not talk:
-        msg = "messages hold only a system prompt; add a message of the user"
-        raise InvalidRequestError(msg)
-    return system, talk
+            talk.append({"role": role, "content": list(blocks)})
+    return talk
 
 
-def held_back(talk: Sequence[dict[str, Any]]) -> str:
+def _cut_off(blocks: list[Block]) -> str:
     """Cut the white space off the end of a partial answer, since the API refuses it there.
 
     Args:
-        talk: The messages. The last one is changed in place.
+        blocks: The blocks of the answer. They are changed in place.
 
     Returns:
-        The white space. The answer may begin with it again, and must not repeat it.
+        The white space.
     """
-    last = talk[-1]
-    if last["role"] != "assistant" or last["content"][-1]["type"] != "text":
-        return ""
-    text: str = last["content"][-1]["text"]
-    kept = text.rstrip()
-    if kept:
-        last["content"][-1]["text"] = kept
-    return text[len(kept) :] if kept else ""
-
-
-def _turn(message: Message, where: str) -> tuple[str, list[Block]]:
-    role = message["role"]
-    if role == "user":
-        return role, list(_content(message.get("content"), where))
-    if role == "assistant":
-        refusal = message.get("refusal")
-        said = _content(message.get("content") or refusal, where)
-        return role, [*said, *_tool_uses(message.get("tool_calls") or (), where)]
-    if role == "tool" and message.get("tool_call_id"):
-        result = list(_content(message.get("content"), where))
-        return "user", [{"type": "tool_result", "tool_use_id": message["tool_call_id"], "content": result}]
-    msg = f"{where}: the Messages API has no role {role!r}" + (" without a tool_call_id" if role == "tool" else "")
-    raise InvalidRequestError(msg)
-
-
-def _tool_uses(calls: Iterable[Mapping[str, Any]], where: str) -> Iterator[Block]:
-    for place, call in enumerate(calls):
-        function = call.get("function") or {}
-        try:
-            given = json.loads(function.get("arguments") or "{}")
-        except ValueError as error:
-            msg = f"{where}['tool_calls'][{place}]: the arguments are not JSON, which the Messages API requires"
-            raise InvalidRequestError(msg) from error
-        yield {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": given}
-
-
-def _content(content: Any, where: str) -> Iterator[Block]:
-    if isinstance(content, str):
-        content = [{"type": "text", "text": content}]
-    for place, part in enumerate(content or ()):
-        block = _block(part, f"{where}['content'][{place}]")
-        if block.get("type") != "text" or block.get("text"):
-            yield block
-
-
-def _block(part: Mapping[str, Any], where: str) -> Block:
-    kind = part.get("type")
-    if kind == "image_url":
-        return {**_marks(part), "type": "image", "source": _source(_url(part["image_url"]), where)}
-    if kind == "file":
-        file = part.get("file") or {}
-        return {**_marks(part), "type": "document", "source": _source(str(file.get("file_data") or ""), where)}
-    if kind == "refusal":
-        return {"type": "text", "text": part.get("refusal") or ""}
-    if kind == "input_audio":
-        msg = f"{where}: the Messages API does not take audio"
-        raise InvalidRequestError(msg)
-    # Text is the same in both shapes. Any other block is one of the API's own, such as a thinking block that goes back unchanged.
-    return dict(part)
-
-
-def _marks(part: Mapping[str, Any]) -> Block:
-    """Return the mark for prompt caching, if the caller has set one."""
-    return {"cache_control": part["cache_control"]} if "cache_control" in part else {}
-
-
-def _url(value: Any) -> str:
-    return str(value.get("url") or "") if isinstance(value, Mapping) else str(value)
-
-
-def _source(url: str, where: str) -> Block:
-    found = _DATA_URL.match(url)
-    if found:
-        return {"type": "base64", "media_type": found[1], "data": found[2]}
-    if url.startswith(("https://", "http://")):
-        return {"type": "url", "url": url}
-    msg = f"{where}: expected an https:// address or a data: URL in base64, not {url[:40]!r}"
-    raise InvalidRequestError(msg)
+    tail = ""
+    while blocks and blocks[-1].get("type") == "text":
+        text = str(blocks[-1].get("text") or "")
+        kept = text.rstrip()
+        tail = text[len(kept) :] + tail
+        if kept:
+            blocks[-1] = {**blocks[-1], "text": kept}
+            break
+        blocks.pop()
+    return tail

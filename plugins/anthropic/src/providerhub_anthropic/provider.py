@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from providerhub import (
     CallContext,
     ConfigurationError,
+    Detail,
     Event,
     ModelInfo,
     ProtocolError,
@@ -18,7 +20,8 @@ from providerhub import (
 )
 from providerhub.http import HttpClient
 from providerhub.wire import openai_chat
-from providerhub_anthropic._body import body_of
+from providerhub_anthropic._body import asked
+from providerhub_anthropic._models import MODELS, described
 from providerhub_anthropic._reading import Reading, whole
 
 VERSION = "2023-06-01"
@@ -29,6 +32,15 @@ LISTING_TIMEOUT = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
 
 _PAGE = 1000
 """Models to ask for in one request; the API's maximum."""
+
+_PAGES = 20
+"""The most pages of a list."""
+
+_REQUEST_IDS = ("request-id", "x-request-id")
+"""Headers that name the request, for a question to the service's support."""
+
+_MAXIMA: dict[tuple[str | None, str], int] = {}
+"""Address and model → the most tokens of an answer, as the service listed them in this process."""
 
 
 class Anthropic:
@@ -44,7 +56,9 @@ class Anthropic:
     def __init__(self, config: ProviderConfig) -> None:
         self._http = _client(config)
         self._prefix = _prefix(config)
-        self._max_tokens = _count(config, "max_tokens", 4096)
+        self._url = config.url
+        self._max_tokens = _count(config, "max_tokens")
+        self._beta = _beta(config)
 
     def stream(self, request: Request, call: CallContext) -> Iterator[str | Event]:
         """Answer a request; see `providerhub.Provider.stream`.
@@ -60,15 +74,18 @@ class Anthropic:
             ProviderError: The service refused, or the exchange failed.
             InvalidRequestError: The API cannot express a part of the request.
         """
-        body, tail = body_of(request, self._max_tokens)
-        if request.seed is not None:
-            call.note("the Messages API has no seed; it was left out")
-        with self._http.post(f"{self._prefix}/messages", body, call, stream=request.stream) as answer:
+        most = _MAXIMA.get((self._url, request.model))
+        sent = asked(request, max_tokens=self._max_tokens, most=most, beta=self._beta)
+        for note in sent.notes:
+            call.note(note)
+        path = f"{self._prefix}/messages" + (f"?{urlencode(sent.query)}" if sent.query else "")
+        with self._http.post(path, sent.body, call, stream=request.stream, headers=sent.headers) as answer:
             try:
+                yield from _named(answer.headers)
                 if not request.stream:
-                    yield from whole(answer.read())
+                    yield from whole(answer.read(), sent.form)
                     return
-                reading = Reading(call, answer.headers.get("content-type", "").lower(), tail)
+                reading = Reading(call, answer.headers.get("content-type", "").lower(), sent.tail, sent.form)
                 for data in answer:
                     for piece in reading.pieces(data):
                         yield piece
@@ -107,51 +124,89 @@ def discover(config: ProviderConfig, call: CallContext | None = None) -> list[Mo
         call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT`.
 
     Returns:
-        The models, with the capabilities that all of them have, and the context window if the service states it.
+        The models, with the capabilities and the context window that the service states, and the prices that are known.
 
     Raises:
         ProviderError: The service refused, or its answer is not a list of models.
     """
     client = _client(config)
+    context = call or CallContext(LISTING_TIMEOUT)
+    found: list[ModelInfo] = []
+    query = {"limit": str(_PAGE)}
     try:
-        with client.get(f"{_prefix(config)}/models?limit={_PAGE}", call or CallContext(LISTING_TIMEOUT)) as answer:
-            entries = _listed(answer.read())
+        for _ in range(_PAGES):
+            with client.get(f"{_prefix(config)}/models?{urlencode(query)}", context) as answer:
+                page = answer.read()
+            entries, last = _listed(page)
+            found += [_model(config, entry) for entry in entries if _is_model(entry)]
+            if not last:
+                break
+            query["after_id"] = last
     except ProviderError as error:
         client.redacted(error)
         raise
     finally:
         client.close()
-    named = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str) and entry["id"].strip()]
-    return [_model(entry["id"], entry.get("max_input_tokens")) for entry in named]
+    return found
 
 
-def _listed(body: bytes) -> list[Any]:
-    entries = openai_chat.parse(body).get("data")
+def _listed(body: bytes) -> tuple[list[Any], str]:
+    """Return the entries of a page, and the last identifier where another page follows."""
+    found = openai_chat.parse(body)
+    entries = found.get("data")
     if not isinstance(entries, list):
         msg = "the answer is not a list of models; check the configured url"
         raise ProtocolError(msg, excerpt=body[:500].decode("utf-8", "replace"))
-    return entries
+    last = found.get("last_id") if found.get("has_more") is True and entries else None
+    return entries, last if isinstance(last, str) else ""
 
 
-def _model(name: str, window: object) -> ModelInfo:
-    return ModelInfo(
+def _is_model(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("id"), str) and bool(entry["id"].strip())
+
+
+def _model(config: ProviderConfig, entry: Mapping[str, Any]) -> ModelInfo:
+    name: str = entry["id"]
+    known = next((model for model in MODELS if model.name == name), None)
+    most = _number(entry.get("max_tokens"))
+    if most:
+        _MAXIMA[config.url, name] = most
+    able = entry.get("capabilities")
+    image = able.get("image_input") if isinstance(able, Mapping) else None
+    return described(
         name,
-        supports_stream=True,
-        supports_tools=True,
-        supports_json_schema=False,
-        context_window=window if isinstance(window, int) and window > 0 else None,
+        price_in=known.price_in if known else None,
+        price_out=known.price_out if known else None,
+        images=bool(image.get("supported")) if isinstance(image, Mapping) else None,
+        window=_number(entry.get("max_input_tokens")),
     )
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _named(headers: Mapping[str, str]) -> Iterator[Event]:
+    """Give the service's identifier of the request."""
+    name = next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
+    if name:
+        yield Detail("request_id", name)
 
 
 def _client(config: ProviderConfig) -> HttpClient:
     headers = {"anthropic-version": VERSION}
+    beta = _beta(config)
+    if beta:
+        headers["anthropic-beta"] = beta
+    return HttpClient(config, headers=headers, key_header="x-api-key")
+
+
+def _beta(config: ProviderConfig) -> str:
     beta = str(config.get("beta") or "").strip()
     if not (beta.isascii() and beta.isprintable()):
         msg = f"provider {config.name!r}: beta has a character that no header can carry; set it again"
         raise ConfigurationError(msg)
-    if beta:
-        headers["anthropic-beta"] = beta
-    return HttpClient(config, headers=headers, key_header="x-api-key")
+    return beta
 
 
 def _prefix(config: ProviderConfig) -> str:
@@ -159,10 +214,12 @@ def _prefix(config: ProviderConfig) -> str:
     return "" if (config.url or "").partition("?")[0].rstrip("/").endswith("/v1") else "/v1"
 
 
-def _count(config: ProviderConfig, name: str, otherwise: int) -> int:
+def _count(config: ProviderConfig, name: str) -> int | None:
     value = config.get(name)
+    if value is None:
+        return None
     try:
-        count = otherwise if value is None else int(str(value))
+        count = int(str(value))
     except ValueError:
         count = 0
     if count < 1:

@@ -1,0 +1,259 @@
+"""Reads the events of one message as pieces. It does no I/O.
+
+Reference: Anthropic API reference, "Messages" and "Streaming messages". Events of unknown types are ignored, as the API's
+versioning policy requires of clients; blocks of unknown types are kept for the next request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from providerhub import Detail, Event, Finish, ProtocolError, ReasoningDelta, ToolCallDelta, Turn, error_from_status
+from providerhub_anthropic._blocks import Block, citations
+from providerhub_anthropic._conversation import CONTAINER
+from providerhub_anthropic._usage import Counts
+
+Pieces = Sequence[str | Event]
+
+REASONS: Mapping[str, str] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+    "pause_turn": "pause",
+    "compaction": "pause",
+}
+"""The API's stop reason → finish reason of providerhub. Any other reason is passed on unchanged."""
+
+_READ = frozenset({"type", "role", "content", "stop_reason", "usage", "delta", "index"})
+"""Fields of a message that do not become details."""
+
+_NAMES = {"stop_details": "refusal"}
+"""Fields of a message, and their names in `Completion.details`."""
+
+
+class Message:
+    """Reads one message.
+
+    Args:
+        tail: White space that was cut off a partial answer. The first text must not repeat it.
+        form: The name of the tool whose input is the text of the answer; `""`, the default, for none.
+
+    Attributes:
+        done: `message_stop` has come.
+    """
+
+    def __init__(self, tail: str = "", form: str = "") -> None:
+        self._tail = tail
+        self._form = form
+        self._id: Any = None
+        self._begun = False
+        self._length = 0
+        self._calls = 0
+        self._reason: str | None = None
+        self._counts = Counts()
+        self._container: Any = None
+        self._blocks: list[Block] = []
+        self._open: dict[Any, Block] = {}
+        self._events: Mapping[str, Callable[[Mapping[str, Any]], Pieces]] = {
+            "content_block_start": self._start_block,
+            "content_block_stop": self._stop_block,
+            "message_start": lambda event: self._start(_of(event, "message")),
+            "message_delta": self._change,
+            "message_stop": self._stop,
+        }
+        self.done = False
+
+    def event(self, event: Mapping[str, Any], name: str) -> Pieces:
+        """Take an event of the stream.
+
+        Args:
+            event: Its data.
+            name: Its name, for data without a type.
+
+        Returns:
+            The pieces that the event completes.
+
+        Raises:
+            ProviderError: The event is an error, or has an unexpected shape.
+        """
+        kind = event.get("type") or name
+        if kind == "content_block_delta":
+            return self._delta(event)
+        if kind == "error":  # an error by its name only; the reader raises for data of type error
+            raise error_from_status(200, {}, event)
+        handler = self._events.get(kind)
+        return handler(event) if handler else ()
+
+    def whole(self, found: Mapping[str, Any]) -> Pieces:
+        """Take a whole message.
+
+        Args:
+            found: The message.
+
+        Returns:
+            All its pieces except those of `end`.
+
+        Raises:
+            ProtocolError: It has an unexpected shape.
+        """
+        content = found.get("content")
+        if not isinstance(content, list):
+            raise _shape("content", content)
+        pieces: list[str | Event] = [*self._details(found)]
+        for index, block in enumerate(content):
+            pieces += self._start_block({"index": index, "content_block": block})
+            pieces += self._stop_block({"index": index})
+        pieces += self._counts.add(found.get("usage"))
+        return pieces
+
+    def end(self) -> Pieces:
+        """End the message.
+
+        Returns:
+            The turn to send back, if a message in the OpenAI chat shape would not say all of it, and `Finish`.
+        """
+        pieces = [piece for block in self._blocks for piece in self._closed(block)]
+        pieces += self._turn()
+        reason = self._reason
+        if self._form and reason == "tool_use":
+            return [*pieces, Finish("stop", reason)]
+        known = None if reason is None else REASONS.get(reason, reason)
+        return [*pieces, Finish(known, reason if reason != known else None)]
+
+    def _turn(self) -> Pieces:
+        if self._form or (self._container is None and all(block.is_plain for block in self._blocks)):
+            return ()
+        content = []
+        for block in self._blocks:
+            try:
+                content.append(block.whole())
+            except ValueError:  # the answer was cut inside a tool's input
+                if block.place is not None:  # no result can be given for such a call, so that the turn cannot go back
+                    return ()
+        if isinstance(self._container, Mapping):
+            content.append({**self._container, "type": CONTAINER})
+        return (Turn(content),)
+
+    def _start(self, message: Mapping[str, Any]) -> Pieces:
+        name = message.get("id")
+        if self._begun and name != self._id:
+            msg = f"a second message ({name!r}) began in the stream of the message {self._id!r}; their texts would be mixed"
+            raise ProtocolError(msg)
+        if self._begun:
+            return ()
+        self._begun, self._id = True, name
+        return [*self._details(message), *self._counts.add(message.get("usage"))]
+
+    def _change(self, event: Mapping[str, Any]) -> Pieces:
+        return [*self._details(event), *self._details(_of(event, "delta")), *self._counts.add(event.get("usage"))]
+
+    def _stop(self, _event: Mapping[str, Any]) -> Pieces:
+        self.done = True
+        return ()
+
+    def _details(self, source: Mapping[str, Any]) -> list[Event]:
+        """Read all that a message says beside its content. The reason is kept for the end."""
+        self._reason = source.get("stop_reason") or self._reason
+        self._container = source.get(CONTAINER) or self._container
+        return [
+            Detail(_NAMES.get(name, name), value) for name, value in source.items() if value is not None and name not in _READ
+        ]
+
+    def _start_block(self, event: Mapping[str, Any]) -> Pieces:
+        raw = _of(event, "content_block")
+        block = self._opened(event.get("index"), raw)
+        if block.kind == "tool_use":
+            _index(event)
+            if self._form and raw.get("name") == self._form:
+                return ()
+            block.place = self._calls
+            self._calls += 1
+            return (ToolCallDelta(block.place, raw.get("id"), raw.get("name")),)
+        if block.kind in {"text", "thinking"}:
+            return self._said(str(block.kind), _text(raw, str(block.kind)))
+        return ()
+
+    def _opened(self, index: Any, raw: Mapping[str, Any]) -> Block:
+        block = self._open[index] = Block(raw, self._length)
+        self._blocks.append(block)
+        return block
+
+    def _delta(self, event: Mapping[str, Any]) -> Pieces:
+        delta = _of(event, "delta")
+        kind = delta.get("type")
+        block = self._open.get(event.get("index"))
+        if kind in {"text_delta", "thinking_delta"}:
+            kind = kind.removesuffix("_delta")
+            text = _text(delta, kind)
+            if block is None:  # imitators leave the start of a block out
+                block = self._opened(event.get("index"), {"type": kind, kind: ""})
+            block.add(delta)
+            return self._said(kind, text)
+        if kind == "input_json_delta":
+            _index(event)
+            piece = _text(delta, "partial_json")
+            if block is None:
+                return ()
+            block.add(delta)
+            if block.place is not None:
+                return (ToolCallDelta(block.place, arguments=piece),)
+            return self._said("text", piece) if block.kind == "tool_use" else ()
+        if block is not None:
+            block.add(delta)
+        return ()
+
+    def _stop_block(self, event: Mapping[str, Any]) -> Pieces:
+        block = self._open.pop(event.get("index"), None)
+        return () if block is None else self._closed(block)
+
+    def _closed(self, block: Block) -> Pieces:
+        """Give the pieces that only the end of a block brings. A second call gives none."""
+        if block.closed:
+            return ()
+        block.closed = True
+        if block.kind == "tool_use" and not block.was_streamed:
+            if block.place is not None:
+                return (ToolCallDelta(block.place, arguments=block.arguments),)
+            return self._said("text", block.arguments)
+        return tuple(citations(block, self._length)) if block.kind == "text" else ()
+
+    def _said(self, kind: str, text: str) -> Pieces:
+        if not text:
+            return ()
+        if kind == "thinking":
+            return (ReasoningDelta(text),)
+        if self._tail:
+            cut = next((n for n, (held, new) in enumerate(zip(self._tail, text, strict=False)) if held != new), None)
+            cut = min(len(self._tail), len(text)) if cut is None else cut
+            text, self._tail = text[cut:], "" if cut < len(text) else self._tail[cut:]
+        self._length += len(text)
+        return (text,) if text else ()
+
+
+def _text(source: Mapping[str, Any], name: str) -> str:
+    value = source.get(name)
+    if not isinstance(value, str):
+        raise _shape(name, value)
+    return value
+
+
+def _index(event: Mapping[str, Any]) -> int:
+    index = event.get("index")
+    if not isinstance(index, int):
+        raise _shape("index", index)
+    return index
+
+
+def _of(event: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = event.get(name)
+    if not isinstance(value, Mapping):
+        raise _shape(name, value)
+    return value
+
+
+def _shape(where: str, value: object) -> ProtocolError:
+    return ProtocolError(f"{where} has an unexpected shape ({type(value).__name__}) in the answer", excerpt=repr(value)[:500])

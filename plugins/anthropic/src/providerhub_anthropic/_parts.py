@@ -1,0 +1,122 @@
+"""Translates the parts of a message: texts, images and documents.
+
+Reference: "Vision", "PDF support", "Citations" and "Prompt caching" in Anthropic's guides.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from providerhub import InvalidRequestError
+
+Block = dict[str, Any]
+
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL | re.IGNORECASE)
+_IMAGES = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG", "image/gif": b"GIF8", "image/webp": b"RIFF"}
+"""The media types of images that the API takes, and the first bytes of each."""
+
+_MARKS = ("cache_control", "citations", "context", "title")
+"""Keys of a part that the block gets too."""
+
+_FOREIGN = frozenset({"reasoning", "reasoning_content", "thought"})
+"""Types of parts in which other vendors write their thinking."""
+
+
+def blocks_of(content: Any, where: str) -> list[Block]:
+    """Translate the content of a message. Thinking that another vendor has written is left out.
+
+    Args:
+        content: A text, a list of parts, or `None`.
+        where: The place in the request, for errors.
+
+    Returns:
+        The blocks.
+
+    Raises:
+        InvalidRequestError: The API cannot express a part.
+    """
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return [block for place, part in enumerate(content or ()) for block in _blocks(part, f"{where}['content'][{place}]")]
+
+
+def _blocks(part: Mapping[str, Any], where: str) -> Iterator[Block]:
+    kind = part.get("type")
+    if kind in _WRITERS:
+        yield {**_WRITERS[kind](part, where), **{name: part[name] for name in _MARKS if name in part}}
+    # Only the service's own thinking is signed. Any other part is a block of the API's own, and so is text.
+    elif kind not in _FOREIGN and (kind != "thinking" or part.get("signature")):
+        yield dict(part)
+
+
+def is_blank(block: Mapping[str, Any]) -> bool:
+    """Return whether the API refuses a block since its text is empty or white space."""
+    return block.get("type") == "text" and not str(block.get("text") or "").strip()
+
+
+def _image(part: Mapping[str, Any], where: str) -> Block:
+    value = part.get("image_url")
+    return _sourced(str(value.get("url") or "") if isinstance(value, Mapping) else str(value), where, otherwise="image")
+
+
+def _file(part: Mapping[str, Any], where: str) -> Block:
+    file = part.get("file") or {}
+    if file.get("file_id"):
+        return {"type": "document", "source": {"type": "file", "file_id": file["file_id"]}}
+    found = _sourced(str(file.get("file_data") or file.get("file_url") or ""), where, otherwise="document")
+    title = file.get("filename") if found["type"] == "document" else None
+    return {**found, "title": title} if title else found
+
+
+def _sourced(url: str, where: str, *, otherwise: str) -> Block:
+    """Write a block for an address or a `data:` URL. Its first bytes, or its media type, say whether it is an image."""
+    found = _DATA_URL.match(url)
+    if found:
+        return _inline((found[1] or "").lower(), found[2], where)
+    if url.startswith(("https://", "http://")):
+        return {"type": otherwise, "source": {"type": "url", "url": url}}
+    msg = f"{where}: expected an https:// address or a data: URL in base64, not {url[:40]!r}"
+    raise InvalidRequestError(msg)
+
+
+def _inline(kind: str, data: str, where: str) -> Block:
+    try:
+        begin = binascii.a2b_base64(data[:16])
+        kind = next((image for image, first in _IMAGES.items() if begin.startswith(first)), kind)
+        if kind.startswith("text/") or kind == "application/json":
+            text = binascii.a2b_base64(data).decode()
+            return {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": text}}
+    except ValueError as error:  # also of a text that is not UTF-8
+        msg = f"{where}: the data: URL does not hold valid base64, or its text is not UTF-8: {error}"
+        raise InvalidRequestError(msg) from error
+    if kind in _IMAGES:
+        return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
+    if kind in {"image/jpg", "image/pjpeg"}:
+        return {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": data}}
+    if kind == "application/pdf":
+        return {"type": "document", "source": {"type": "base64", "media_type": kind, "data": data}}
+    msg = (
+        f"{where}: the Messages API does not take {kind or 'data without a media type'}; "
+        "it takes JPEG, PNG, GIF and WebP images, PDF documents and texts"
+    )
+    raise InvalidRequestError(msg)
+
+
+def _audio(_part: Mapping[str, Any], where: str) -> Block:
+    msg = f"{where}: the Messages API does not take audio; leave the part out, or ask another provider"
+    raise InvalidRequestError(msg)
+
+
+def _refusal(part: Mapping[str, Any], _where: str) -> Block:
+    return {"type": "text", "text": part.get("refusal") or ""}
+
+
+_WRITERS: Mapping[Any, Callable[[Mapping[str, Any], str], Block]] = {
+    "image_url": _image,
+    "file": _file,
+    "input_audio": _audio,
+    "refusal": _refusal,
+}

@@ -1,0 +1,71 @@
+"""The token counts of an answer. They come in parts, and a later part may name only some of them.
+
+Reference: Anthropic API reference, "Messages": `input_tokens` count only the tokens that were neither read from the cache nor
+written to it, and `output_tokens` include the thinking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from providerhub import Detail, Event, Usage, UsageDelta
+
+_NAMES = {"service_tier": "tier"}
+"""Words beside the counts, and their names in `Completion.details`."""
+
+
+class Counts:
+    """The counts of one answer, merged one by one."""
+
+    def __init__(self) -> None:
+        self._all: dict[str, Any] = {}
+
+    def add(self, usage: Any) -> list[Event]:
+        """Take a part of the counts.
+
+        Args:
+            usage: The object `usage` of an event or of an answer; anything else counts for nothing.
+
+        Returns:
+            The counts so far, and words such as the service tier.
+        """
+        if not isinstance(usage, Mapping):
+            return []
+        found: list[Event] = []
+        for name, value in _flat(usage):
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                self._all[name] = value
+            elif isinstance(value, str) and "." not in name:
+                found.append(Detail(_NAMES.get(name, name), value))
+        found.append(UsageDelta(self._usage()))
+        return found
+
+    def _usage(self) -> Usage:
+        read, new = self._count("cache_read_input_tokens"), self._count("input_tokens")
+        written = self._count("cache_creation_input_tokens")
+        if written is None:
+            parts = [value for name, value in self._all.items() if name.startswith("cache_creation.") and isinstance(value, int)]
+            written = sum(parts) if parts else None
+        return Usage(
+            input_tokens=None if new is None else new + (read or 0) + (written or 0),
+            output_tokens=self._count("output_tokens"),
+            cached_tokens=read,
+            reasoning_tokens=self._count("output_tokens_details.thinking_tokens"),
+            cache_write_tokens=written,
+            others=dict(self._all),
+        )
+
+    def _count(self, name: str) -> int | None:
+        value = self._all.get(name)
+        return value if isinstance(value, int) else None
+
+
+def _flat(source: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Give the values of nested objects and lists, their names joined by dots."""
+    items = source.items() if isinstance(source, Mapping) else enumerate(source)
+    for name, value in items:
+        if isinstance(value, Mapping | list):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
