@@ -53,7 +53,7 @@ class EntryPoint(NamedTuple):
 
     Args:
         group: Its group, such as `"providerhub.hooks"`.
-        name: Its name.
+        name: Its name, which for a provider is the name of the provider.
         value: Its value, `"module"` or `"module:object"`.
         distribution: The name of the distribution.
         version: The version of the distribution.

@@ -68,7 +68,7 @@ def unknown_models(settings: Settings, providers: Iterable[InstanceView]) -> Ite
     """Find the models that the settings name and no provider has, as far as the providers' models are known.
 
     Args:
-        settings: The settings of a hub.
+        settings: The settings of a hub, whose models and aliases are looked at.
         providers: All instances of this hub.
 
     Yields:
