@@ -198,7 +198,7 @@ class _Reading:
         Args:
             path: The path of the table.
             pattern: The same as a `Key.path`.
-            table: The entries.
+            table: The entries, as TOML has them.
         """
         known = below(pattern)
         sound = {}

@@ -45,7 +45,7 @@ class _Source:
 
     def _find(self) -> tuple[str, str]:
         """Return an error message, empty on success, and the key."""
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover -- each source has its own
 
     def read(self) -> str:
         """Return the key.

@@ -57,7 +57,7 @@ class FakeClock:
 
         Args:
             call: The context of the attempt.
-            slow_after: Seconds from now.
+            slow_after: The seconds from now until the attempt is slow.
             begin: Called then; lets another attempt begin and returns whether it does. `None` for an attempt that stays alone.
         """
         with self._lock:

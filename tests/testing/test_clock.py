@@ -51,3 +51,10 @@ def test_impossible_sleeps_are_refused(seconds: float) -> None:
             move(seconds)
     assert clock() == FakeClock()()
     assert clock.sleeps == []
+
+
+def test_an_attempt_that_nothing_joins_rests_alone():
+    clock, woken = FakeClock(), []
+    clock.watch(call := object(), 5, lambda: False)
+    clock.rest(call, clock() + 10, lambda: woken.append(clock()))
+    assert woken == [1010.0]

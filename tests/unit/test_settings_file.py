@@ -248,6 +248,7 @@ WRONG = [
     ("[providers]\nacme = 'x'", 2, "providers.acme must be a table, not a text"),
     ("[providers.'a/b']\nurl = 'x'", 1, "a provider's name must be a text that is not empty and holds no slash"),
     ("[providers.a]\nurl = ''", 2, "providers.a.url must be a text that is not empty"),
+    ('[providers.a.model.""]\nrpm = 1', 1, "providers.a.model must have names of models as keys, not ''"),
     ("[providers.a]\nweight = -1", 2, "providers.a.weight must be a finite number, zero or more, not -1"),
     ("[providers.a]\npriority = inf", 2, "providers.a.priority must be a finite number, not inf"),
     ("[providers.a]\nmodels = 'x'", 2, "providers.a.models must be a list of names and tables"),
