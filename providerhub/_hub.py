@@ -102,13 +102,13 @@ class Hub:
             LIST.check(items, name, ConfigurationError)
         for ranker in rankers:
             RANKER.check(ranker, "each of rankers", ConfigurationError)
-        self._rankers = Rankers([*rankers, *self._plugins.hooks("providerhub_rank")])
+        self._rankers = Rankers([*rankers, *self._plugins.hooks("providerhub_rank")]) or None
         for observer in observers:
             self._plugins.observe(observer)
         hooks = ("providerhub_attempt_started", "providerhub_attempt_finished", "providerhub_call_finished")
         self._services = Services(
-            self._registry, Observers(*map(self._plugins.hooks, hooks)) or None, self._clock, self._pacer, self._replan,
-            self._preparer.renewal, self._health.key_changes,
+            self._registry, Observers(*map(self._plugins.hooks, hooks)) or None, self._clock, getattr(self._clock, "watch", None),
+            self._pacer, self._replan, self._preparer.renewal, self._health.key_changes,
         )  # fmt: skip
         self._objects: list[str] = []
         self._batches = Batches()
@@ -487,7 +487,7 @@ class Hub:
             tokens=spec.tokens,
             uses=spec.uses,
         )  # fmt: skip
-        if not self._rankers:
+        if self._rankers is None:
             return planned
         order = self._rankers.order(request, planned.plan.candidates)
         return attrs.evolve(planned, plan=attrs.evolve(planned.plan, candidates=order))

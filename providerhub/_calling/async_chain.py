@@ -249,7 +249,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         return stray_cancellation()
 
     async def _asked(self, attempt: Attempt) -> AsyncIterator[Piece]:
-        loop, instance = self._loop, self._instance(attempt.candidate)
+        loop, instance = self._loop, self._services.registry.ready(attempt.candidate.provider)
         if instance.needs_making(loop):
             provider = await instance.aprovider(loop, max(0.0, self._deadline - self._now()))
         else:

@@ -72,6 +72,7 @@ class Services(NamedTuple):
         registry: Gives the provider objects.
         observers: Get each attempt and the route; `None` when there are none.
         clock: Monotonic time and sleeping, as the hub was given it.
+        watch: Tells the clock of a test when an attempt is slow, and what then begins; `None` for another clock.
         pacer: Gives the turns at providers with limits.
         replan: Makes a call's plan again after a wait, or returns `None` when no candidate is left.
         renewal: The job that reads a provider's key again, or `None`.
@@ -81,6 +82,7 @@ class Services(NamedTuple):
     registry: Registry
     observers: Observers | None
     clock: Clock
+    watch: Callable[[CallContext, float, Callable[[], bool] | None], object] | None
     pacer: Pacer
     replan: Callable[[CallSpec], RoutePlan | None]
     renewal: Callable[[str], Job | None]

@@ -94,22 +94,30 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
             raise
 
     def _ask(self, attempt: Attempt, slow_after: float | None) -> Effect:
-        attempt.result = self._ask_here(attempt) if slow_after is None else self._ask_supervised(attempt, slow_after)
-        return ()
-
-    def _ask_supervised(self, attempt: Attempt, slow_after: float) -> PullResult | None:
+        if slow_after is None:
+            attempt.result = self._ask_here(attempt)
+            return ()
         supervisor = Supervisor(attempt, slow_after, self._take_over)
-        self._watch(attempt, slow_after, supervisor.fire)
+        watch = self._services.watch
+        if watch is not None:
+            watch(attempt.call, slow_after, supervisor.fire)
         result: PullResult | BaseException
         try:
             result = self._ask_here(attempt)
         except BaseException as error:
             result = error
-        if supervisor.is_needless():
-            self._watch(attempt)
-            if isinstance(result, bool | Exception):
-                return result
+        if not supervisor.is_needless():
+            self._join_race(supervisor, attempt, result)
+            return ()
+        if watch is not None:
+            watch(attempt.call, math.inf, None)
+        if not isinstance(result, (bool, Exception)):
             raise result
+        attempt.result = result
+        return ()
+
+    def _join_race(self, supervisor: Supervisor, attempt: Attempt, result: PullResult | BaseException) -> None:
+        """Give the supervisor the result of the first attempt, and wait until it has brought the call to its end."""
         self._threads.end((attempt, result))
         try:
             supervisor.wait()
@@ -119,7 +127,6 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
                 self._threads.end((attempt, error))
                 supervisor.settle()
             raise
-        return None
 
     def _take_over(self) -> None:
         """Begin a race in which the caller's thread pulls the first attempt. Called in the supervisor's thread."""
@@ -129,7 +136,7 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
     def _ask_here(self, attempt: Attempt) -> PullResult:
         add, now, deadline, stream = attempt.assembly.add, self._now, self._deadline, self._request.stream
         try:
-            provider = self._instance(attempt.candidate).provider()
+            provider = self._services.registry.ready(attempt.candidate.provider).provider()
             attempt.pieces = iterator(provider.stream(self._request_for(attempt), attempt.call))
             for piece in attempt.pieces:
                 content = add(piece)

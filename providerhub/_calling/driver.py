@@ -20,7 +20,6 @@ from providerhub._calling.assembly import Assembly
 from providerhub._calling.attempt import Pieces, PullResult, Runner, RunningAttempt, Services, Signal, StoppedError
 from providerhub._calling.intake import CallSpec
 from providerhub._calling.pieces import overdue, text_of
-from providerhub._finding.instance import Instance
 from providerhub._finding.jobs import Job
 from providerhub._rules.engine import Engine
 from providerhub._rules.mapping import map_exception
@@ -63,7 +62,6 @@ class Driver(Generic[Pieces, Runner]):
     """The latest attempt; from the commit point on, the attempt whose pieces the caller gets."""
     done = True  # until `__init__` is over, which Ctrl-C may interrupt
     _signal: Signal | None = None
-    _racing = _committed = _stopped = False
     _reported = 0
 
     def __init__(self, engine: Engine, spec: CallSpec, deadline: float, services: Services) -> None:
@@ -75,7 +73,7 @@ class Driver(Generic[Pieces, Runner]):
         self._observers = services.observers
         self._now = services.clock.monotonic
         self._attempts: list[RunningAttempt[Pieces, Runner]] = []
-        self.done = False
+        self._racing = self._committed = self._stopped = self.done = False
 
     def _ask(self, attempt: RunningAttempt[Pieces, Runner], slow_after: float | None) -> Effect:
         """Ask the provider, and pull to the first content of a stream, else to the end of the answer; set `attempt.result`.
@@ -121,8 +119,8 @@ class Driver(Generic[Pieces, Runner]):
                 if self._racing:
                     order = yield from self._pull_raced(order)  # type: ignore[arg-type]
                 else:
-                    attempt = self._current
-                    yield from self._ask(attempt, order.slow_after)  # type: ignore[union-attr]
+                    attempt: RunningAttempt[Pieces, Runner] = self.attempt  # type: ignore[assignment]  # opened before
+                    yield from self._ask(attempt, order.slow_after)  # type: ignore[attr-defined]
                     result = attempt.result
                     if result is None:
                         return
@@ -131,16 +129,17 @@ class Driver(Generic[Pieces, Runner]):
                     order = self._next(attempt, result)
             elif kind is Open:
                 order = self._open(order)  # type: ignore[arg-type]
-            elif isinstance(order, Wait | Queue | Cut | Renew):
-                order = yield from self._pause(order)
-            else:
+            elif kind is Drain or kind is Done or kind is Fail:
                 if kind is not Drain:
                     yield from self._finish(won=kind is Done)
+                    self._report(last=True)
                 if isinstance(order, Fail):
                     raise order.error
                 self._committed = True
                 return
-            if self._observers:
+            else:
+                order = yield from self._pause(order)  # type: ignore[arg-type]
+            if self._observers is not None:
                 self._report()
 
     def _supervise(self) -> Steps[None]:
@@ -225,7 +224,7 @@ class Driver(Generic[Pieces, Runner]):
         self, attempt: RunningAttempt[Pieces, Runner], slow_after: float = math.inf, begin: Callable[[], bool] | None = None
     ) -> None:
         """Tell the clock of a test when an attempt is slow, and what then begins; nothing for one that is alone from now on."""
-        watch = getattr(self._services.clock, "watch", None)
+        watch = self._services.watch
         if watch is not None:
             watch(attempt.call, slow_after, begin)
 
@@ -261,17 +260,16 @@ class Driver(Generic[Pieces, Runner]):
         if not self.done:  # its reader may have closed it; the loop then ends too
             self._next(self._current, result=False)
             yield from self._finish(won=True)
+            self._report(last=True)
 
-    def _finish(self, *, won: bool) -> Steps[None]:
+    def _finish(self, *, won: bool) -> Effect:
         self.done = True
         winner = self.attempt if won else None
         if winner is None or len(self._attempts) > 1:
             self._cut_others(winner)
-        yield from self._settle()
         if winner is not None and winner.number > 1:
             self._tell_fallback(winner)
-        if self._observers:
-            self._report(last=True)
+        return self._settle()
 
     def _tell_fallback(self, winner: RunningAttempt[Pieces, Runner]) -> None:
         """Log that the answer did not come from the first attempt, and the reasons."""
@@ -352,12 +350,9 @@ class Driver(Generic[Pieces, Runner]):
         )  # fmt: skip
         attempt = self.attempt = RunningAttempt(candidate, order.number, call, assembly)
         self._attempts.append(attempt)
-        if self._observers:
+        if self._observers is not None:
             self._observers.attempt_started(self._engine.opening(order.number))
         return self._engine.opened(self._now())
-
-    def _instance(self, candidate: Candidate) -> Instance:
-        return self._services.registry.ready(candidate.provider)
 
     def _request_for(self, attempt: RunningAttempt[Pieces, Runner]) -> Request:
         """The request as one candidate gets it: its own model name and options, and the partial text of a broken stream."""

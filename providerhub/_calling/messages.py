@@ -43,6 +43,8 @@ def _check(where: str, message: object) -> None:
     if not isinstance(role, str) or role not in ROLES:
         raise _wrong(f"{where}['role']", f"must be one of {', '.join(sorted(ROLES))}", role, _hint(message, "role"))
     content = message.get("content")
+    if isinstance(content, str):
+        return
     if isinstance(content, list | tuple):
         for number, part in enumerate(content):
             if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
@@ -52,7 +54,7 @@ def _check(where: str, message: object) -> None:
         if role != "assistant" or not (message.get("tool_calls") or message.get("refusal")):
             hint = _hint(message, "content", "tool_calls")
             raise _wrong(f"{where}['content']", "must be a text or a list of parts", content, hint)
-    elif not isinstance(content, str):
+    else:
         raise _wrong(f"{where}['content']", "must be a text or a list of parts", content)
 
 

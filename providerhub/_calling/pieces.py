@@ -22,7 +22,7 @@ def iterator(pieces: object) -> Iterator[Piece]:
     Raises:
         PluginError: It is not iterable, or is a text, which would be taken apart into characters.
     """
-    if isinstance(pieces, str | bytes):
+    if isinstance(pieces, (str, bytes)):
         msg = f"stream() returned {type(pieces).__name__}; it must return an iterable of pieces, such as a generator"
         raise PluginError(msg)
     try:

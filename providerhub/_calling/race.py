@@ -88,7 +88,8 @@ class Supervisor(Timer):
     __slots__ = ("_attempt", "_context", "_dropped", "_error", "_over", "_undecided")
 
     def __init__(self, attempt: Racer, seconds: float, take_over: Callable[[], None]) -> None:
-        super().__init__(time.monotonic() + seconds, take_over)
+        self.deadline = time.monotonic() + seconds
+        self.callback = take_over
         self._attempt = attempt
         self._context = contextvars.copy_context()
         self._undecided = [True]

@@ -86,7 +86,7 @@ def has_part(messages: Sequence[Mapping[str, Any]], kind: str) -> bool:
     """Whether any message has a content part of a type, such as `"image_url"`."""
     for message in messages:
         content = message.get("content")
-        if isinstance(content, list | tuple) and any(part.get("type") == kind for part in content):
+        if not isinstance(content, str) and any(part.get("type") == kind for part in content or ()):
             return True
     return False
 

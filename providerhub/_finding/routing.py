@@ -31,6 +31,7 @@ from providerhub._values.value import Value
 
 _KINDS = {"exact": 0, "alias": 1, "prefix": 2, "any": 3}
 _MOST_REMEMBERED = 1024
+_NAMES = (str, Model)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -120,7 +121,7 @@ class Router:
         return min(waits) if waits and len(waits) == len(obstacles) else None
 
     def _suitable(self, model: str | Model | Sequence[str | Model], needs: Needs) -> _Suitable:
-        key = (model if isinstance(model, str | Model) else self._targets.entries(model), needs)
+        key = (model if isinstance(model, _NAMES) else self._targets.entries(model), needs)
         known = self._memory.get(key)
         if known is not None and known[0] == self._registry.version:
             return known[1]

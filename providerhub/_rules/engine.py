@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Sequence
+from functools import cached_property
 
 from providerhub._rules.endings import blame, broken_off, exhausted, last_error, late, located, no_turn
 from providerhub._rules.health import Health, error_retry_after
@@ -66,9 +67,8 @@ class Engine:
     _next: Candidate | None = None
     _later: Sequence[Candidate] = ()
     _interruption: StreamInterruptedError | None = None
-    _larger_than: int | None = None
     _renewed: frozenset[str] = frozenset()
-    _queued_at = _waited = duration = 0.0
+    _queued_at = duration = 0.0
 
     def __init__(
         self,
@@ -102,23 +102,41 @@ class Engine:
         self._first_token = first_token
         self._pacer = pacer or Pacer(rng)
         self._tokens = tokens
-        self._turns = Turns(self._pacer, deadline, patient=patient)
+        self._patient = patient
+        self._larger_than: int | None = None
+        self._waited = 0.0
+        self._count = 0
         self._skipped: tuple[Skip, ...] = plan.skipped
-        self._fresh: list[Candidate] = list(plan.candidates[::-1])
+        self._fresh: list[Candidate] = [*reversed(plan.candidates)]
         self._open: list[OpenAttempt] = []
         self._last: Candidate = plan.candidates[0]
         self.attempts: list[Attempt] = []
-        limit = max(policy.attempts, len(self._fresh))
-        self._retries = Retries(policy, health, self.attempts, deadline=deadline, rng=rng, limit=limit)
+        self._limit = max(policy.attempts, len(self._fresh))
 
     @property
     def route(self) -> Route:
         """The attempts so far, open ones included, in the order in which they began."""
         attempts = self.attempts
-        if self._open or self._retries.count > 1:
+        if self._open or self._count > 1:
             shown = (attempt.shown() for attempt in self._open)
             attempts = sorted([*attempts, *shown], key=lambda attempt: attempt.number)
         return Route(tuple(attempts), self._skipped, self.duration)
+
+    @cached_property
+    def _repeats(self) -> Retries:
+        return Retries(self._policy, self._health, self.attempts, deadline=self._deadline, rng=self._rng)
+
+    @cached_property
+    def _turns(self) -> Turns:
+        return Turns(self._pacer, self._deadline, patient=self._patient)
+
+    @property
+    def _left(self) -> int:
+        """The number of attempts that may still begin. Those before a free wait do not count."""
+        return self._limit - self._count + self._repeats.uncharged
+
+    def _may_begin(self) -> bool:
+        return self._count < self._limit or self._left > 0
 
     def opening(self, number: int) -> Attempt:
         """The attempt that has just begun, as observers get it."""
@@ -134,9 +152,11 @@ class Engine:
             return PULL
         newest = self._open[-1]
         # The least that the share can be: what the model usually takes is looked up only once that has passed.
-        newest.share = self._share(newest, None)
-        if newest.share < self._deadline - now:
-            newest.slow_at = now + newest.share
+        newest.share = seconds = self._share(newest, None)
+        if seconds < self._deadline - now:
+            newest.slow_at = now + seconds
+            if not self._hedge and len(self._open) == 1:
+                return Pull(seconds)
         if self._hedge and len(self._open) == 1 and self._rival(elsewhere=True):
             usual = self._usual(newest.candidate)
             if usual is not None:
@@ -228,7 +248,7 @@ class Engine:
         if rule.larger and not isinstance(error, self._policy.also_on):
             self._larger_than = max(self._larger_than or 0, loser.candidate.context_window or 0)
         else:
-            self._retries.note(loser.candidate, error, now, loser.number)
+            self._repeats.note(loser.candidate, error, now, loser.number)
         if self._open:
             # The others have had their share: the candidate that was to help them failed, so the next one is asked at once.
             waiting = all(attempt.slow_at == math.inf for attempt in self._open)
@@ -248,7 +268,7 @@ class Engine:
         """
         refused = self._next
         if changed and refused and now < self._deadline:
-            self._retries.forgive(self.attempts[-1].number)  # the others must still get their turn
+            self._repeats.forgive(self.attempts[-1].number)  # the others must still get their turn
             if order := self._begin(refused, now, force=True):
                 return order
         return self._try_next(now, last_error(self.attempts))
@@ -294,7 +314,7 @@ class Engine:
         self._interruption = broken_off(broken, completion, error, cause)
         if self._on_interrupt == "raise" or not may_restart:
             return self._fail(self._interruption, now)
-        self._retries.note(broken, error, now, self._retries.count)
+        self._repeats.note(broken, error, now, self._count)
         if self._on_interrupt == "continue":
             self._keep_those_that_continue()
         self._hedge = False
@@ -332,10 +352,10 @@ class Engine:
 
     def _rival(self, *, elsewhere: bool) -> Candidate | None:
         """The next candidate, which may be asked beside the open attempts; with `elsewhere`, at another provider."""
-        if self._retries.left <= 0 or self._larger_than is not None or not self._open:
+        if not self._may_begin() or self._larger_than is not None or not self._open:
             return None
         asked = {attempt.candidate.provider for attempt in self._open} if elsewhere else ()
-        return next((c for c in reversed(self._fresh) if c.provider not in asked and not self._retries.is_used_up(c)), None)
+        return next((c for c in reversed(self._fresh) if c.provider not in asked and not self._repeats.is_used_up(c)), None)
 
     def _join(self, now: float, *, elsewhere: bool) -> Order | None:
         """Ask one more candidate beside the open attempts. It costs a token of its provider's retry budget."""
@@ -355,11 +375,11 @@ class Engine:
             return self._late(now, error)
         if error is not None and (order := self._be_patient(now, error)):
             return order
-        while self._fresh and self._retries.left > 0:
+        while self._fresh and self._may_begin():
             candidate = self._fresh.pop()
             if self._is_too_small(candidate):
                 self._skip(candidate, "context window", f"a window larger than {self._larger_than} tokens is needed")
-            elif self.attempts and self._retries.is_used_up(candidate):
+            elif self.attempts and self._repeats.is_used_up(candidate):
                 self._skip(candidate, "attempts used up", f"{self._policy.attempts_per_provider} at one model in one call")
             elif order := self._begin(candidate, now, force=self._force):
                 return order
@@ -368,7 +388,7 @@ class Engine:
         if not self._open and (full := self._turns.in_time()):
             return self._queue(full, now)
         # All candidates became unavailable since the plan was made. One is tried all the same, as the router does.
-        if not self._retries.count and not self._turns.full and (order := self._begin(self._last, now, force=True)):
+        if not self._count and not self._turns.full and (order := self._begin(self._last, now, force=True)):
             return order
         return self._repeat(now) or self._exhausted(now)
 
@@ -403,13 +423,13 @@ class Engine:
         again = disposition(error).again
         if not self._fresh or self._larger_than is not None or (self._fresh[-1].group == self._last.group and not again):
             return None
-        if self._retries.left <= len(self._fresh):  # every untried candidate must still get its turn
+        if self._left <= len(self._fresh):  # every untried candidate must still get its turn
             return None
-        return self._again(self._retries.before_next(now, self._last, same=again), now)
+        return self._again(self._repeats.before_next(now, self._last, self._left, same=again), now)
 
     def _repeat(self, now: float) -> Order | None:
         """Try a provider again."""
-        return None if self._larger_than is not None else self._again(self._retries.choose(now), now)
+        return None if self._larger_than is not None else self._again(self._repeats.choose(now, self._left), now)
 
     def _again(self, chosen: tuple[Failure, float] | None, now: float) -> Order | None:
         if chosen is None:
@@ -436,7 +456,7 @@ class Engine:
             self._pacer.release(turn)
             self._skip(candidate, "breaker open", "since the plan was made")
             return None
-        number = self._retries.begin()
+        self._count = number = self._count + 1
         self._last = candidate
         self._open.append(OpenAttempt(number, candidate, permit, turn, started=now - self._start, waited=self._waited))
         self._waited = 0.0
@@ -448,7 +468,7 @@ class Engine:
             if not candidate.prefill:
                 self._skip(candidate, "no prefill", "it would answer again from the start, and the text would be spliced")
         self._fresh = [candidate for candidate in self._fresh if candidate.prefill]
-        self._retries.keep_those_that_continue()
+        self._repeats.keep_those_that_continue()
 
     def _skip(self, candidate: Candidate, reason: str, detail: str) -> None:
         self._skipped += (Skip(candidate.provider, candidate.model, reason, detail),)
@@ -478,7 +498,7 @@ class Engine:
     def _wait_out_shortage(self, attempt: OpenAttempt, error: ShortageError, now: float) -> Order:
         """This process lacks a descriptor or a thread. The call waits; the provider is not to blame."""
         self._health.released(attempt.permit)
-        self._retries.forgive(attempt.number)
+        self._repeats.forgive(attempt.number)
         self._close(attempt, now, "error", error)
         if self._open:
             return self._pull(now)

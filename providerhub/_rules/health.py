@@ -284,15 +284,13 @@ class Health:
             stream: Whether the attempt streamed.
         """
         with self._lock:
-            record = self._record(permit.generations[0][0])
-            if self._degraded:
+            (model, generation), instance = permit.generations
+            record = self._record(model)
+            if self._degraded or instance[0] in self._records:
                 for key, known in self._current(permit):
                     self._count(key, known, now, ok=True)
-            else:  # the usual case, in which every call comes here
-                for key, generation in permit.generations:
-                    healthy = self._records.get(key)
-                    if healthy is not None and healthy.breaker.generation == generation:
-                        healthy.breaker.record(now, ok=True, rng=self._rng)
+            elif record.breaker.generation == generation:  # the usual case, in which every call comes here
+                record.breaker.record(now, ok=True, rng=self._rng)
             if seconds is not None:
                 (record.first_tokens if stream else record.wholes).append(seconds)
             self._budget(candidate.provider, now).earn(now)

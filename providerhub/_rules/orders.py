@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import math
 
-import attrs
-
 from providerhub._rules.health import Permit
 from providerhub._rules.pacing import Turn
 from providerhub._values import Attempt, Candidate
 from providerhub._values.errors import AttemptError, ProviderHubError
-from providerhub._values.value import Value
 
 
-@attrs.frozen(eq=False, repr=False)
-class Open(Value):
+class Order:
+    """One order. A plain class: several are made in each call, and attrs would compile nine classes at each import."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
+
+
+class Open(Order):
     """Begin an attempt: make the provider's iterator.
 
     Args:
@@ -22,45 +32,53 @@ class Open(Value):
         number: The attempt's number in the call, from 1.
     """
 
-    candidate: Candidate
-    number: int
+    __slots__ = ("candidate", "number")
+
+    def __init__(self, candidate: Candidate, number: int) -> None:
+        self.candidate = candidate
+        self.number = number
 
 
-@attrs.frozen(eq=False, repr=False)
-class Pull(Value):
+class Pull(Order):
     """Pull from the open attempts: to the first content, or to the end when the call does not stream.
 
     Args:
         slow_after: Seconds without content after which to report `slow`; `None` waits for the end of the pull.
     """
 
-    slow_after: float | None = None
+    __slots__ = ("slow_after",)
+
+    def __init__(self, slow_after: float | None = None) -> None:
+        self.slow_after = slow_after
 
 
-@attrs.frozen(eq=False, repr=False)
-class Wait(Value):
+class Wait(Order):
     """Sleep, then make the plan again and report it with `waited`.
 
     Args:
         seconds: The length of the wait.
     """
 
-    seconds: float
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
 
-@attrs.frozen(eq=False, repr=False)
-class Queue(Value):
+class Queue(Order):
     """Wait for a turn at any of some candidates, in the order of arrival, then report `turn`. It costs no attempt.
 
     Args:
         candidates: The candidates whose limits are reached, or which asked to be left alone for a time.
     """
 
-    candidates: tuple[Candidate, ...]
+    __slots__ = ("candidates",)
+
+    def __init__(self, candidates: tuple[Candidate, ...]) -> None:
+        self.candidates = candidates
 
 
-@attrs.frozen(eq=False, repr=False)
-class Cut(Value):
+class Cut(Order):
     """End an open attempt that is too slow, and report its failure.
 
     Args:
@@ -68,43 +86,50 @@ class Cut(Value):
         error: The error of the attempt that is ended.
     """
 
-    number: int
-    error: AttemptError
+    __slots__ = ("error", "number")
+
+    def __init__(self, number: int, error: AttemptError) -> None:
+        self.number = number
+        self.error = error
 
 
-@attrs.frozen(eq=False, repr=False)
-class Renew(Value):
+class Renew(Order):
     """Read the key of a provider again, and report with `renewed` whether it is another one.
 
     Args:
         candidate: The candidate whose provider refused its key.
     """
 
-    candidate: Candidate
+    __slots__ = ("candidate",)
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate = candidate
 
 
-@attrs.frozen(eq=False, repr=False)
-class Drain(Value):
+class Drain(Order):
     """Commit: hand all pieces of the open attempt to the caller. The engine is not asked again before their end."""
 
+    __slots__ = ()
 
-@attrs.frozen(eq=False, repr=False)
-class Done(Value):
+
+class Done(Order):
     """The call has its answer."""
 
+    __slots__ = ()
 
-@attrs.frozen(eq=False, repr=False)
-class Fail(Value):
+
+class Fail(Order):
     """The call has failed.
 
     Args:
         error: The error to raise. Its route is filled in.
     """
 
-    error: ProviderHubError
+    __slots__ = ("error",)
 
+    def __init__(self, error: ProviderHubError) -> None:
+        self.error = error
 
-Order = Open | Pull | Wait | Queue | Cut | Renew | Drain | Done | Fail
 
 PULL, DRAIN, DONE = Pull(), Drain(), Done()
 

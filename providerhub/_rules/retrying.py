@@ -30,37 +30,25 @@ class Retries:
         attempts: The attempts that have ended. The engine adds to this list.
         deadline: The moment at which the call is over.
         rng: The random source of the waits' jitter.
-        limit: The maximum number of attempts.
     """
 
-    __slots__ = ("_again", "_attempts", "_deadline", "_free_waits", "_health", "_limit", "_policy", "_repeats", "_rng",
-                 "_uncharged", "count")  # fmt: skip
+    __slots__ = ("_again", "_attempts", "_deadline", "_free_waits", "_health", "_policy", "_repeats", "_rng", "_uncharged")
 
-    def __init__(
-        self, policy: RetryPolicy, health: Health, attempts: list[Attempt], *, deadline: float, rng: Rng, limit: int
-    ) -> None:
+    def __init__(self, policy: RetryPolicy, health: Health, attempts: list[Attempt], *, deadline: float, rng: Rng) -> None:
         self._policy = policy
         self._health = health
         self._attempts = attempts
         self._deadline = deadline
         self._rng = rng
-        self._limit = limit
         self._again: list[Failure] = []
         self._uncharged: set[int] = set()
         self._repeats = 0
         self._free_waits = 0
-        self.count = 0
-        """The number of attempts that have begun."""
 
     @property
-    def left(self) -> int:
-        """The number of attempts that may still begin. Those before a free wait do not count."""
-        return self._limit - (self.count - len(self._uncharged))
-
-    def begin(self) -> int:
-        """Count one more attempt, and return its number."""
-        self.count += 1
-        return self.count
+    def uncharged(self) -> int:
+        """The number of attempts that do not count."""
+        return len(self._uncharged)
 
     def is_used_up(self, candidate: Candidate) -> bool:
         """Whether a provider's model has had all attempts that one call may make there."""
@@ -84,38 +72,41 @@ class Retries:
         """Forget the candidates that cannot continue a partial answer."""
         self._again = [failure for failure in self._again if failure.candidate.prefill]
 
-    def before_next(self, now: float, last: Candidate, *, same: bool) -> tuple[Failure, float] | None:
+    def before_next(self, now: float, last: Candidate, left: int, *, same: bool) -> tuple[Failure, float] | None:
         """Choose a failed candidate, before a call goes on.
 
         Args:
             now: The time in seconds.
             last: The candidate that failed last.
+            left: The number of attempts that may still begin.
             same: Only that candidate, before the next one. Otherwise any of the same model, before the next model.
         """
         fitting = (f for f in self._again if (f.candidate == last if same else f.candidate.group == last.group))
         failures = [f for f in fitting if not isinstance(f.error, ProviderTimeoutError)]
-        return self._choose(now, failures, most=self._policy.patience)
+        return self._choose(now, failures, left, most=self._policy.patience)
 
-    def choose(self, now: float) -> tuple[Failure, float] | None:
+    def choose(self, now: float, left: int) -> tuple[Failure, float] | None:
         """Choose the candidate to try again, and the seconds to wait before; `None` without any. Rate-limited ones come last."""
-        return self._choose(now, self._again)
+        return self._choose(now, self._again, left)
 
-    def _choose(self, now: float, failures: Iterable[Failure], *, most: float = math.inf) -> tuple[Failure, float] | None:
+    def _choose(
+        self, now: float, failures: Iterable[Failure], left: int, *, most: float = math.inf
+    ) -> tuple[Failure, float] | None:
         for failure in sorted(failures, key=lambda failure: isinstance(failure.error, RateLimitError)):
             seconds = self._wait_of(failure, now)
-            if seconds is None or seconds > most or not self._pay(failure, now):
+            if seconds is None or seconds > most or not self._pay(failure, now, left):
                 continue
             self._again.remove(failure)
             return failure, seconds
         return None
 
-    def _pay(self, failure: Failure, now: float) -> bool:
+    def _pay(self, failure: Failure, now: float, left: int) -> bool:
         """Count a repeat and take its token from the retry budget; false when that is not possible. Some waits are free."""
         if is_free_wait(failure.error) and self._free_waits < FREE_WAITS:
             self._free_waits += 1
             self._uncharged.add(failure.number)
             return True
-        if self.left <= 0 or self.is_used_up(failure.candidate):
+        if left <= 0 or self.is_used_up(failure.candidate):
             return False
         if not self._health.take_budget(failure.candidate.provider, now):
             return False

@@ -56,14 +56,8 @@ def _compared(cls: type[Value]) -> Callable[[Any], Any]:
     """Return a function that reads the fields that count in a comparison."""
     getter = _GETTERS.get(cls)
     if getter is None:
-        names = [field.name for field in cls.__attrs_attrs__ if field.eq]
-        getter = _GETTERS[cls] = attrgetter(*names) if names else _nothing
+        getter = _GETTERS[cls] = attrgetter(*(field.name for field in cls.__attrs_attrs__ if field.eq))
     return getter
-
-
-def _nothing(_value: object) -> tuple[()]:
-    """All values without fields are equal."""
-    return ()
 
 
 def _default(field: attrs.Attribute[Any]) -> Any:
