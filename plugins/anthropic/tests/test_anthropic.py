@@ -220,7 +220,6 @@ USER = {"role": "user", "content": "?"}
     [
         ([{"role": "system", "content": "alone"}], {}, "system prompt"),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "ftp://x"}}]}], {}, r"messages\[0\]"),
-        ([{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}], {}, "audio"),
         ([USER, {"role": "tool", "content": "x"}], {}, "tool_call_id"),
         ([USER, {"role": "function", "content": "x"}], {}, "name"),
         ([USER, {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{"}}]}], {}, "not JSON"),
@@ -340,6 +339,64 @@ def test_refusals_are_classed(status, kind, message, expected):
         hub.complete(MODEL, "?")
     assert type(caught.value) is expected
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "expected", "capability"),
+    [
+        (400, "role 'system' is not supported on this model", providerhub.CapabilityError, ""),
+        (400, "tools.0: 'x' does not support tool types: computer_1", providerhub.CapabilityError, ""),
+        (400, '"thinking.type.disabled" is not supported for this model.', providerhub.CapabilityError, ""),
+        (400, "This model does not support the effort parameter.", providerhub.CapabilityError, ""),
+        (400, "Forced tool use is not supported with this model.", providerhub.CapabilityError, "tool_choice"),
+        (400, "`temperature` is deprecated for this model.", providerhub.CapabilityError, "temperature"),
+        (400, "`top_p` is not supported for this model.", providerhub.CapabilityError, "top_p"),
+        (400, "'x' does not support output format.", providerhub.CapabilityError, "json_schema"),
+        (400, "This model does not support assistant message prefill.", providerhub.CapabilityError, "prefill"),
+        (400, "The long context beta is not yet available for this subscription.", providerhub.ContextLengthError, None),
+        (429, "Extra usage is required for long context requests.", providerhub.ContextLengthError, None),
+        (400, "This organization has been disabled.", providerhub.AuthenticationError, None),
+        (400, "You have reached your specified API usage limits.", providerhub.QuotaExceededError, None),
+        (400, "Output blocked by content filtering policy", providerhub.ContentPolicyError, None),
+        (400, "max_tokens: 9 > 8, which is the maximum allowed number of output tokens", providerhub.BadRequestError, None),
+        (400, "Thinking may not be enabled when tool_choice forces tool use.", providerhub.BadRequestError, None),
+    ],
+)
+def test_refusals_in_the_api_s_own_words(status, message, expected, capability):
+    body = failure("invalid_request_error", message)
+    for script, stream in ((http_response(status, body), False), (http_response(200, body), True)):
+        if status == 429 and stream:
+            continue
+        with FaultServer(script) as server, hub_at(server.url) as hub, pytest.raises(providerhub.ProviderHubError) as caught:
+            hub.complete(MODEL, "?", stream=stream)
+        error = caught.value
+        assert type(error) is expected
+        assert getattr(error, "capability", None) == capability
+    if "max_tokens: 9" in message:
+        assert str(error).endswith("; pass a smaller max_tokens, or set `max_tokens` of the provider")
+
+
+def test_a_part_that_claude_does_not_take_goes_to_another_provider():
+    parts = [{"type": "file", "file": {"file_data": "data:application/msword;base64,AAAA"}}]
+    with FaultServer() as server, FaultServer(http_response(200, OPENAI)) as second:
+        others = {"other": ProviderConfig(plugin="openai", url=second.url, api_key=CANARY, models=(MODEL,), priority=-1)}
+        settings = providerhub.Settings(
+            providers={"anthropic": ProviderConfig(url=server.url, api_key=CANARY), **others}, allow=("anthropic", "openai")
+        )
+        with providerhub.Hub(settings) as hub:
+            answer = hub.complete(MODEL, [{"role": "user", "content": parts}])
+    assert (answer.text, answer.provider, server.connected) == ("read", "other", 0)
+
+
+OPENAI = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "read"}, "finish_reason": "stop"}]}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_error_inside_an_answer_names_the_request(stream):
+    script = http_response(200, failure("overloaded_error"), {"request-id": "req_7"})
+    with FaultServer(script) as server, hub_at(server.url) as hub, pytest.raises(providerhub.ServerError) as caught:
+        hub.complete(MODEL, "?", stream=stream)
+    assert caught.value.request_id == "req_7"
 
 
 def test_overloaded_in_a_stream_makes_another_provider_answer():

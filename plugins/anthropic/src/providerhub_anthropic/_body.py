@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from providerhub import InvalidRequestError, Request
+from providerhub import CapabilityError, InvalidRequestError, Request
 from providerhub_anthropic._conversation import CONTAINER, written
 from providerhub_anthropic._models import Traits, traits
 from providerhub_anthropic._schema import adapted
@@ -56,7 +56,8 @@ def asked(request: Request, *, max_tokens: int | None = None, most: int | None =
         beta: Names for the header `anthropic-beta` of every request, separated by commas. Default empty.
 
     Raises:
-        InvalidRequestError: The API cannot express a part of the request.
+        InvalidRequestError: A part of the request is not valid.
+        CapabilityError: The API or the model does not take a part of the request. Another model may.
     """
     own = traits(request.model)
     talk = written(request.messages, model=request.model, inside=own.system)
@@ -121,7 +122,7 @@ def _think(body: dict[str, Any], request: Request, own: Traits, notes: list[str]
     if asked == "none":
         if own.off is None:
             msg = f"{request.model} always thinks: ask for reasoning='minimal', which is its lowest effort"
-            raise InvalidRequestError(msg)
+            raise CapabilityError(msg)
         body["thinking"] = {"type": own.off} if own.off else None
     elif own.adaptive and not (own.budget and isinstance(asked, int)):
         level = asked if isinstance(asked, str) else _level(asked)
@@ -165,7 +166,7 @@ def _shape(body: dict[str, Any], request: Request, own: Traits) -> str:
         return ""
     if request.tools:
         msg = f"{request.model} cannot call tools and keep to a JSON schema in one request; leave one of the two out"
-        raise InvalidRequestError(msg)
+        raise CapabilityError(msg)
     name = str(named.get("name") or "answer")
     tool = {
         "name": name,
@@ -185,7 +186,7 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     function = tool.get("function")
     if tool.get("type") == "custom" and isinstance(tool.get("custom"), Mapping):
         msg = f"tools: {tool['custom'].get('name')!r} takes free text, which the Messages API cannot express; give it parameters"
-        raise InvalidRequestError(msg)
+        raise CapabilityError(msg)
     if tool.get("type") != "function" or not isinstance(function, Mapping):
         return dict(tool)  # a tool that the service runs itself, in the API's own shape
     found = {**{name: value for name, value in tool.items() if name not in {"type", "function"}}, **function}

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from providerhub import InvalidRequestError, Message
+from providerhub import CapabilityError, InvalidRequestError, Message
 from providerhub_anthropic._parts import Block, blocks_of, is_blank
 
 _SYSTEM = frozenset({"system", "developer"})
@@ -55,6 +55,7 @@ def written(messages: Sequence[Message], *, model: str, inside: bool) -> Talk:
 
     Raises:
         InvalidRequestError: The API cannot express a part of the conversation.
+        CapabilityError: The model does not take a part of it.
     """
     writer = _Writer(messages, model, inside=inside)
     for place, message in enumerate(messages):
@@ -103,7 +104,7 @@ class _Writer:
                 f"{where}: {self._model} takes system messages at the beginning only; "
                 "move the text there, or into a message of the user"
             )
-            raise InvalidRequestError(msg)
+            raise CapabilityError(msg)  # no capability: at the beginning the model takes it
         self._held += blocks
 
     def release(self, where: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from providerhub import Detail, Event, Finish, ProtocolError, ReasoningDelta, ToolCallDelta, Turn, error_from_status
 from providerhub_anthropic._blocks import Block, citations
 from providerhub_anthropic._conversation import CONTAINER
+from providerhub_anthropic._refusals import REFUSALS
 from providerhub_anthropic._usage import Counts
 
 Pieces = Sequence[str | Event]
@@ -84,7 +85,7 @@ class Message:
         if kind == "content_block_delta":
             return self._delta(event)
         if kind == "error":  # an error by its name only; the reader raises for data of type error
-            raise error_from_status(200, {}, event)
+            raise error_from_status(200, {}, event, refusals=REFUSALS)
         handler = self._events.get(kind)
         return handler(event) if handler else ()
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from providerhub import InvalidRequestError
+from providerhub import CapabilityError, InvalidRequestError
 
 Block = dict[str, Any]
 
@@ -36,7 +36,8 @@ def blocks_of(content: Any, where: str) -> list[Block]:
         The blocks.
 
     Raises:
-        InvalidRequestError: The API cannot express a part.
+        InvalidRequestError: A part is not valid.
+        CapabilityError: The API does not take a part of its kind.
     """
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
@@ -102,12 +103,12 @@ def _inline(kind: str, data: str, where: str) -> Block:
         f"{where}: the Messages API does not take {kind or 'data without a media type'}; "
         "it takes JPEG, PNG, GIF and WebP images, PDF documents and texts"
     )
-    raise InvalidRequestError(msg)
+    raise CapabilityError(msg)
 
 
 def _audio(_part: Mapping[str, Any], where: str) -> Block:
     msg = f"{where}: the Messages API does not take audio; leave the part out, or ask another provider"
-    raise InvalidRequestError(msg)
+    raise CapabilityError(msg, capability="audio")
 
 
 def _refusal(part: Mapping[str, Any], _where: str) -> Block:

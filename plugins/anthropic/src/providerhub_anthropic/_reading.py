@@ -11,6 +11,7 @@ from providerhub import CallContext, EmptyAnswerError, Event, ProtocolError, Tim
 from providerhub.wire import openai_chat
 from providerhub.wire.sse import ServerSentEvent, SSEDecoder, SSELimitError
 from providerhub_anthropic._message import Message
+from providerhub_anthropic._refusals import REFUSALS
 
 Pieces = Iterator[str | Event]
 
@@ -50,7 +51,7 @@ def parsed(data: bytes) -> dict[str, Any]:
     """
     found = openai_chat.parse(data)
     if found.get("type") == "error" or isinstance(found.get("error"), dict):
-        raise error_from_status(200, {}, found)
+        raise error_from_status(200, {}, found, refusals=REFUSALS)
     return found
 
 

@@ -23,6 +23,7 @@ from providerhub.wire import openai_chat
 from providerhub_anthropic._body import asked
 from providerhub_anthropic._models import MODELS, described
 from providerhub_anthropic._reading import Reading, whole
+from providerhub_anthropic._refusals import REFUSALS
 
 VERSION = "2023-06-01"
 """The API's version. Every request must name it."""
@@ -81,7 +82,8 @@ class Anthropic:
         path = f"{self._prefix}/messages" + (f"?{urlencode(sent.query)}" if sent.query else "")
         with self._http.post(path, sent.body, call, stream=request.stream, headers=sent.headers) as answer:
             try:
-                yield from _named(answer.headers)
+                if name := _request_id(answer.headers):
+                    yield Detail("request_id", name)
                 if not request.stream:
                     yield from whole(answer.read(), sent.form)
                     return
@@ -95,6 +97,7 @@ class Anthropic:
                         break
                 yield from reading.end()
             except ProviderError as error:
+                error.request_id = error.request_id or _request_id(answer.headers)
                 # A service may repeat the refused key, or other parts of the request, in the error.
                 self._http.redacted(error)
                 raise
@@ -186,11 +189,8 @@ def _number(value: object) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
-def _named(headers: Mapping[str, str]) -> Iterator[Event]:
-    """Give the service's identifier of the request."""
-    name = next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
-    if name:
-        yield Detail("request_id", name)
+def _request_id(headers: Mapping[str, str]) -> str:
+    return next((headers[name] for name in _REQUEST_IDS if headers.get(name)), "")
 
 
 def _client(config: ProviderConfig) -> HttpClient:
@@ -198,7 +198,7 @@ def _client(config: ProviderConfig) -> HttpClient:
     beta = _beta(config)
     if beta:
         headers["anthropic-beta"] = beta
-    return HttpClient(config, headers=headers, key_header="x-api-key")
+    return HttpClient(config, headers=headers, key_header="x-api-key", refusals=REFUSALS)
 
 
 def _beta(config: ProviderConfig) -> str:
