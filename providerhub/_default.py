@@ -9,9 +9,9 @@ from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, 
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from providerhub._calling.async_stream import AsyncStream
+from providerhub._calling.batches import PASSES
 from providerhub._calling.intake import ModelSpec
 from providerhub._calling.keywords import Function, Knobs
-from providerhub._calling.many_call import PASSES
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.stream import Stream
 from providerhub._finding.jobs import Job, Task, arun_all

@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 import attrs
 
-from providerhub._calling.async_chain import AsyncChain, running_loop
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.attempt import Services
+from providerhub._calling.batches import PASSES, Batches, async_chain
 from providerhub._calling.chain import Chain
+from providerhub._calling.driver import Driver
 from providerhub._calling.handle import handle
 from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
 from providerhub._calling.keywords import Knobs, documented
-from providerhub._calling.many import Batches, Many, ManyCalls
-from providerhub._calling.many_async import AsyncMany
-from providerhub._calling.many_call import PASSES, Running, check_many
 from providerhub._calling.many_outcome import Outcome
-from providerhub._calling.many_schedule import Schedule
 from providerhub._calling.observers import Observers, Rankers
 from providerhub._calling.stream import Stream
 from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
@@ -46,11 +43,14 @@ from providerhub._values.provider import Provider
 if TYPE_CHECKING:  # slow to import; most programs need none of it
     from concurrent.futures import Executor
 
+    from providerhub._calling.many import Many
+    from providerhub._calling.many_call import Running
+
 LIST = instance_of(Sequence, "a list")
 RANKER = Check("a callable that is not async", lambda value: callable(value) and not iscoroutinefunction(value), shape)
 SETTINGS = instance_of((Settings, type(None)), "a Settings object, such as Settings(strategy='priority')")
 
-AnyChain = TypeVar("AnyChain", Chain, AsyncChain)
+AnyChain = TypeVar("AnyChain", bound=Driver[Any, Any])
 
 
 class Hub:
@@ -111,7 +111,7 @@ class Hub:
             self._pacer, self._replan, self._preparer.renewal, self._health.key_changes,
         )  # fmt: skip
         self._objects: list[str] = []
-        self._batches = Batches()
+        self._batches = Batches(self._holds, self._clock, self.settings.retry, self._rng)
         for pair in providers:
             if not isinstance(pair, Sequence) or len(pair) != 2:  # noqa: PLR2004 -- a pair
                 msg = f"providers must be pairs of a ProviderInfo and a provider object, not {type(pair).__name__}"  # type: ignore[unreachable]
@@ -213,11 +213,11 @@ class Hub:
         Raises:
             ProviderHubError: The same errors as `complete`.
         """
-        running_loop()
+        driver = async_chain()
         spec, now = self._spec(model, messages, stream=stream, **knobs), self._clock.monotonic()
         if not self._preparer.is_prepared(spec.model, now):
             await self._preparer.aprepare(spec.model, now, spec.timeout.total)
-        chain = self._chain(AsyncChain, spec, now)
+        chain = self._chain(driver, spec, now)
         await chain.run()
         return AsyncStream(chain) if stream else chain.completion
 
@@ -295,9 +295,7 @@ class Hub:
             InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
             ProviderError: The providers refuse further requests, as at `complete_many`.
         """
-        check_many(requests, concurrency=concurrency, passes=passes, also=(AsyncIterable,))
-        many = AsyncMany(self._patiently, self._schedule(concurrency=concurrency, passes=passes), self._clock, requests)
-        return self._batches.added(many).outcomes()
+        return self._batches.in_tasks(self._patiently, requests, concurrency=concurrency, passes=passes).outcomes()
 
     @documented
     def explain(
@@ -364,7 +362,7 @@ class Hub:
             raise ConfigurationError(msg)
         self._health.forgive(name, breakers=True)
         self._pacer.forgive(name)
-        self._batches.tell(ManyCalls.forgiven)
+        self._batches.forgiven()
 
     def close(self) -> None:
         """Close the provider objects that the hub made. A later call raises `RuntimeError`.
@@ -372,13 +370,13 @@ class Hub:
         The caller closes the objects that it registered. After calls in an event loop, `await hub.aclose()` in that loop also
         closes the connections that only awaiting can close.
         """
-        self._batches.tell(ManyCalls.closed)
+        self._batches.closed()
         self._is_closed = True
         self._registry.close()
 
     async def aclose(self) -> None:
         """`close`, in an event loop: `aclose()` of this loop's provider objects is awaited where they have one."""
-        self._batches.tell(ManyCalls.closed)
+        self._batches.closed()
         self._is_closed = True
         await self._registry.aclose()
 
@@ -400,12 +398,7 @@ class Hub:
 
     def _many(self, items: Iterable[Any], *, concurrency: int, passes: int, executor: Executor | None = None, **how: Any) -> Many:
         """The calls of `complete_many`, which the command line also stops and gives further items."""
-        check_many(items, concurrency=concurrency, passes=passes, executor=executor)
-        many = Many(self._stoppable, self._schedule(concurrency=concurrency, passes=passes, **how), self._clock, items, executor)
-        return self._batches.added(many)
-
-    def _schedule(self, **how: Any) -> Schedule:
-        return Schedule(self._holds, retry=self.settings.retry, rng=self._rng, **how)
+        return self._batches.in_threads(self._stoppable, items, executor, concurrency=concurrency, passes=passes, **how)
 
     def _holds(self, model: ModelSpec, messages: str | Sequence[Message], **knobs: Unpack[Knobs]) -> float | None:
         """The seconds for which every candidate is paused; `None` when one may be tried now."""
@@ -436,7 +429,7 @@ class Hub:
         spec, now = self._spec(stream=False, **knobs), self._clock.monotonic()
         if not self._preparer.is_prepared(spec.model, now):
             await self._preparer.aprepare(spec.model, now, spec.timeout.total)
-        chain = self._chain(AsyncChain, spec, now, patient=True)
+        chain = self._chain(async_chain(), spec, now, patient=True)
         await chain.run()
         return chain.completion
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from providerhub._calling.async_chain import AsyncChain
 from providerhub._calling.stream import BaseStream
 from providerhub._values import Event
 
 
-class AsyncStream(BaseStream[AsyncChain], AsyncIterator[str]):
+class AsyncStream(BaseStream[Any], AsyncIterator[str]):  # not `AsyncChain`, whose module is imported late
     """An answer that comes in pieces. Iterating yields its text; `events()` yields every event.
 
     The first content has come when the call returns a stream, so a failure before it never shows here. Use the stream in an

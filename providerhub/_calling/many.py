@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakSet
 
 from providerhub._calling.many_call import Complete, InContext, Running, complete_request
 from providerhub._calling.many_input import ReadyInput, ThreadInput
@@ -93,23 +92,6 @@ class ManyCalls:
             self._schedule.failed(index, error, self._clock.monotonic())
         else:
             raise error
-
-
-Kind = TypeVar("Kind", bound=ManyCalls)
-
-
-class Batches(WeakSet[ManyCalls]):
-    """The many calls of a hub that still have a reader."""
-
-    def added(self, batch: Kind) -> Kind:
-        """Add a batch and return it."""
-        self.add(batch)
-        return batch
-
-    def tell(self, event: Callable[[ManyCalls], None]) -> None:
-        """Call a method of every batch."""
-        for batch in tuple(self):
-            event(batch)
 
 
 class Many(ManyCalls):

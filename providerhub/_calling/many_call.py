@@ -26,9 +26,6 @@ from providerhub._values.errors import (
 )
 
 _PASSES = at_least(0)
-PASSES = 3
-"""The default of `passes`."""
-
 _MOST_REPEATING = 60.0
 """Seconds after which a further try makes no new call."""
 

@@ -33,20 +33,20 @@ from providerhub._values.refusal import Refusal
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 500, 502, 503, 504, 529})
 """Statuses after which the same provider may be tried again."""
 
-_ABOUT_KEY = re.compile(
-    r"\b(api|access|secret|subscription|auth\w*|bearer)[ _-]?(key|token)s?\b|\b(credentials?|account|unregistered callers)\b"
+# Texts and not patterns: `re` compiles and keeps a pattern at its first use, and most programs never see a refusal.
+_ABOUT_KEY = (
+    r"(?is)\b(api|access|secret|subscription|auth\w*|bearer)[ _-]?(key|token)s?\b|\b(credentials?|account|unregistered callers)\b"
     r"|\b(key|token)\b.{0,60}\b(valid|invalid|incorrect|wrong|expired|revoked|disabled|leaked|missing|permissions?)\b"
     r"|\b(invalid|incorrect|wrong|expired|missing)\b.{0,20}\b(key|token)\b"
     r"|\b(organi[sz]ation|project|team|user|workspace)\b.{0,40}"
-    r"\b(suspended|disabled|deactivated|blocked|banned|deleted|archived|on hold)\b",
-    re.IGNORECASE | re.DOTALL,
+    r"\b(suspended|disabled|deactivated|blocked|banned|deleted|archived|on hold)\b"
 )
 """Words of a 403 that is a verdict on the key or the account."""
 
-_ABOUT_MODEL = re.compile(r"model|deployment|engine|no endpoints found", re.IGNORECASE)
+_ABOUT_MODEL = r"(?i)model|deployment|engine|no endpoints found"
 """Words of a 404 that is about the model and not about the address."""
 
-_PAGE = re.compile(r"[\ufeff\s]*<[a-z!?]", re.IGNORECASE)
+_PAGE = r"(?i)[\ufeff\s]*<[a-z!?]"
 """The beginning of a web page. A message such as `<400> invalid parameter` is not a page."""
 
 _BY_STATUS: Mapping[int, type[ProviderError]] = {
@@ -142,13 +142,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return _until_date(headers.get("retry-after"), headers.get("date"))
 
 
-_RETRY_INFO = re.compile(r'retryDelay\\*"\s*:\s*\\*"([\d.]+)s')
+_RETRY_INFO = r'retryDelay\\*"\s*:\s*\\*"([\d.]+)s'
 """Google's delay (google.rpc.RetryInfo), such as `"34.07s"`. A gateway may quote the error inside a text."""
 
 
 def _retry_info(text: str) -> float | None:
     """Return the seconds that Google states in the error's details, anywhere in the body."""
-    match = _RETRY_INFO.search(text)
+    match = re.search(_RETRY_INFO, text)
     value = _number(match[1]) if match else None
     return value if value is not None and math.isfinite(value) else None
 
@@ -208,7 +208,7 @@ class _Said(NamedTuple):
     @property
     def is_page(self) -> bool:
         """Whether a web server or a firewall wrote the body, in place of the service."""
-        return _PAGE.match(self.message) is not None
+        return re.match(_PAGE, self.message) is not None
 
 
 _CODES = ("type", "code", "status", "reason", "error_type", "status_code", "__type")
@@ -262,9 +262,9 @@ def _kind(status: int, said: _Said) -> type[ProviderError]:
     """The class of a refusal that no line of the table fits."""
     if status in RETRYABLE_STATUSES or status >= 500 or 200 <= status < 300:
         return ServerError
-    if status == 403 and (said.is_page or not _ABOUT_KEY.search(said.message)):
+    if status == 403 and (said.is_page or not re.search(_ABOUT_KEY, said.message)):
         return ForbiddenError
-    if status == 404 and said.message and (said.is_page or not _ABOUT_MODEL.search(" ".join([*said.codes, said.message]))):
+    if status == 404 and said.message and (said.is_page or not re.search(_ABOUT_MODEL, " ".join([*said.codes, said.message]))):
         return ProtocolError
     return _BY_STATUS.get(status, ProtocolError)
 

@@ -20,8 +20,8 @@ import attrs
 import click
 
 from providerhub import Completion, Hub, InvalidRequestError, Outcome, ProviderHubError
+from providerhub._calling.batches import PASSES
 from providerhub._calling.many import Many
-from providerhub._calling.many_call import PASSES
 from providerhub.cli import _batch_results as results
 from providerhub.cli import _options as options
 from providerhub.cli import _records as records

@@ -1,0 +1,97 @@
+"""The many calls of one hub, and the late imports of the core.
+
+The modules of many calls, and of calls in an event loop, are imported when the first such call is made: a program that makes
+one call would wait for them in vain. No other module of the core is imported late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from providerhub._rules.clock import Clock
+from providerhub._rules.policy import Rng
+from providerhub._values import RetryPolicy
+
+if TYPE_CHECKING:  # see above
+    from concurrent.futures import Executor
+
+    from providerhub._calling.async_chain import AsyncChain
+    from providerhub._calling.many import Many, ManyCalls
+    from providerhub._calling.many_async import AsyncMany
+
+PASSES = 3
+"""The default of `passes`."""
+
+
+class Batches:
+    """The many calls of a hub that still have a reader.
+
+    Args:
+        holds: Returns the seconds for which every candidate of a call is paused; `None` when one may be tried now.
+        clock: Gives the time and sleeps, as the hub was given it.
+        retry: The policy of calls that have none of their own.
+        rng: The random source of the waits.
+    """
+
+    def __init__(self, holds: Callable[..., float | None], clock: Clock, retry: RetryPolicy, rng: Rng) -> None:
+        self._holds = holds
+        self._clock = clock
+        self._retry = retry
+        self._rng = rng
+        self._batches: WeakSet[ManyCalls] = WeakSet()
+
+    def in_threads(self, complete: Callable[..., Any], items: Iterable[Any], executor: Executor | None, **how: Any) -> Many:
+        """Make many calls by threads or another executor.
+
+        Args:
+            complete: Makes one call.
+            items: The requests.
+            executor: The executor; `None` for threads.
+            **how: `concurrency`, `passes`, and the keywords of the schedule that the command line uses.
+
+        Raises:
+            InvalidRequestError: An argument has the wrong shape.
+        """
+        from providerhub._calling.many import Many
+        from providerhub._calling.many_call import check_many
+        from providerhub._calling.many_schedule import Schedule
+
+        check_many(items, concurrency=how["concurrency"], passes=how["passes"], executor=executor)
+        many = Many(complete, Schedule(self._holds, retry=self._retry, rng=self._rng, **how), self._clock, items, executor)
+        self._batches.add(many)
+        return many
+
+    def in_tasks(self, complete: Callable[..., Any], items: Iterable[Any] | AsyncIterable[Any], **how: Any) -> AsyncMany:
+        """Make many calls by tasks of an event loop. Arguments and errors are those of `in_threads`."""
+        from providerhub._calling.many_async import AsyncMany
+        from providerhub._calling.many_call import check_many
+        from providerhub._calling.many_schedule import Schedule
+
+        check_many(items, concurrency=how["concurrency"], passes=how["passes"], also=(AsyncIterable,))
+        many = AsyncMany(complete, Schedule(self._holds, retry=self._retry, rng=self._rng, **how), self._clock, items)
+        self._batches.add(many)
+        return many
+
+    def forgiven(self) -> None:
+        """Let all ask again whether rows that are held back may be sent."""
+        for many in tuple(self._batches):
+            many.forgiven()
+
+    def closed(self) -> None:
+        """Let all send nothing more, since the hub was closed."""
+        for many in tuple(self._batches):
+            many.closed()
+
+
+def async_chain() -> type[AsyncChain]:
+    """The driver of calls in an event loop.
+
+    Raises:
+        RuntimeError: No event loop of asyncio is running, as under trio.
+    """
+    from providerhub._calling.async_chain import AsyncChain, running_loop
+
+    running_loop()
+    return AsyncChain
