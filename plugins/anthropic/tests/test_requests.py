@@ -268,6 +268,29 @@ def test_a_result_keeps_its_images_its_failure_and_its_mark():
     assert [part["type"] for part in block["content"]] == ["text", "image"]
 
 
+def test_results_stand_in_front_of_other_blocks():
+    picture = {"role": "user", "content": "the picture"}
+    found = talk(USER, said(call("a"), call("b")), result("a"), picture, result("b"), {"role": "user", "content": "And?"})
+    assert [block if isinstance(block, str) else block["tool_use_id"] for block in found[-1][1]] == [
+        "a",
+        "b",
+        "the picture",
+        "And?",
+    ]
+
+
+def test_keys_without_a_place_are_noted():
+    messages = [
+        {**USER, "name": "bob"},
+        {"role": "assistant", "content": "a", "audio": {"id": "x"}, "name": None},
+        {**USER, "name": "bob"},
+    ]
+    notes = asked(request(messages)).notes
+    assert len(notes) == 2
+    assert "'name' of a message" in notes[0]
+    assert "'audio' of a message" in notes[1]
+
+
 def test_marks_for_caching():
     part = {"type": "text", "text": "a", "cache_control": CACHE}
     marked = {"type": "text", "text": "b", "cache_control": {**CACHE, "ttl": "1h"}}
@@ -493,6 +516,11 @@ def test_an_object_without_a_schema():
         assert (found.form, found.body["system"][-1]["text"][:28]) == ("", "Answer with one JSON object ")
         assert "tool_choice" not in found.body
     assert "output_config" not in body(response_format={"type": "text"})
+
+
+@pytest.mark.parametrize("given", [None, {}, {"name": "n"}, {"schema": "x"}])
+def test_a_form_without_a_schema_is_refused(given):
+    refused(response_format={"type": "json_schema", "json_schema": given}, match="must be a JSON schema")
 
 
 def test_effort_format_and_options_share_one_field():

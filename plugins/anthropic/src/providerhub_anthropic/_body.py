@@ -156,9 +156,13 @@ def _shape(body: dict[str, Any], request: Request, own: Traits) -> str:
         raise InvalidRequestError(msg)
     given = form.get("json_schema")
     named: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    schema = named.get("schema")
+    if kind == "json_schema" and not isinstance(schema, Mapping):
+        msg = f"response_format['json_schema']['schema'] must be a JSON schema, not {schema!r:.60}"
+        raise InvalidRequestError(msg)
     if kind == "json_schema" and own.schema:
-        schema = {"type": "json_schema", "schema": adapted(named.get("schema") or {"type": "object"})}
-        body["output_config"] = {**(body.get("output_config") or {}), "format": schema}
+        written_schema = {"type": "json_schema", "schema": adapted(schema)}
+        body["output_config"] = {**(body.get("output_config") or {}), "format": written_schema}
         return ""
     thinks = (body.get("thinking") or {}).get("type") in {"enabled", "adaptive"}
     if kind == "json_object" and (request.tools or thinks or not own.forced):
@@ -171,7 +175,7 @@ def _shape(body: dict[str, Any], request: Request, own: Traits) -> str:
     tool = {
         "name": name,
         "description": named.get("description") or "Gives the answer.",
-        "input_schema": _input(named.get("schema")),
+        "input_schema": _input(schema),
     }
     body.update(tools=[tool], tool_choice={"type": "tool", "name": name})
     return name

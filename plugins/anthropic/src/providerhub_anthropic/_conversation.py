@@ -20,6 +20,9 @@ _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 CONTAINER = "container"
 """The type of the last block of a turn that ran code: it names the container, which the next request names too."""
 
+_UNSAID = frozenset({"name", "audio"})
+"""Keys of a message that have no place at the API."""
+
 _NO_CACHE = frozenset({"thinking", "redacted_thinking"})
 """Types of blocks that take no mark for prompt caching."""
 
@@ -91,9 +94,16 @@ class _Writer:
             return
         if role == "assistant":
             self.release(where)
-        elif self._held and (note := "a system message stands behind the user's next message, where the API takes it"):
-            self.notes += [note] * (note not in self.notes)
+        elif self._held:
+            self._note("a system message stands behind the user's next message, where the API takes it")
+        for name in _UNSAID & message.keys():
+            if role != "function" and message[name] is not None:
+                self._note(f"the Messages API has no {name!r} of a message; it was left out")
         self.turns.append(("assistant" if role == "assistant" else "user", _marked(self._blocks(message, where), message)))
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     def _add_system(self, blocks: list[Block], where: str) -> None:
         if not self.turns:
@@ -238,14 +248,21 @@ def _marked(blocks: list[Block], message: Message) -> list[Block]:
 
 
 def _joined(turns: Iterable[tuple[str, list[Block]]]) -> list[dict[str, Any]]:
-    """Join successive messages of one role, and leave out empty ones."""
+    """Join successive messages of one role, and leave out empty ones. The API wants the results of tools first."""
     talk: list[dict[str, Any]] = []
     for role, blocks in turns:
         if blocks and talk and talk[-1]["role"] == role:
             talk[-1]["content"] += blocks
         elif blocks:
             talk.append({"role": role, "content": list(blocks)})
+    for one in talk:
+        if one["role"] == "user" and len(one["content"]) > 1:
+            one["content"].sort(key=_is_no_result)  # the order is kept otherwise
     return talk
+
+
+def _is_no_result(block: Block) -> bool:
+    return block.get("type") != "tool_result"
 
 
 def _cut_off(blocks: list[Block]) -> str:
