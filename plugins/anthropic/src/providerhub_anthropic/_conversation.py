@@ -64,9 +64,10 @@ def written(messages: Sequence[Message], *, model: str, inside: bool) -> Talk:
     for place, message in enumerate(messages):
         writer.add(message, f"messages[{place}]")
     writer.release("the last message")
-    joined = _joined(writer.turns)
+    talk = joined = _joined(writer.turns)
     tail = _cut_off(joined[-1]["content"]) if joined and joined[-1]["role"] == "assistant" else ""
-    talk = _joined((one["role"], [block for block in one["content"] if not is_blank(block)]) for one in joined)
+    if joined and (not joined[-1]["content"] or any(is_blank(block) for one in joined for block in one["content"])):
+        talk = _joined((one["role"], [block for block in one["content"] if not is_blank(block)]) for one in joined)
     if not talk:
         msg = "messages hold only a system prompt or blank texts; add a message of the user"
         raise InvalidRequestError(msg)

@@ -6,7 +6,7 @@ versioning policy requires of clients; blocks of unknown types are kept for the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from providerhub import Detail, Event, Finish, ProtocolError, ReasoningDelta, ToolCallDelta, Turn, error_from_status
@@ -59,13 +59,6 @@ class Message:
         self._container: Any = None
         self._blocks: list[Block] = []
         self._open: dict[Any, Block] = {}
-        self._events: Mapping[str, Callable[[Mapping[str, Any]], Pieces]] = {
-            "content_block_start": self._start_block,
-            "content_block_stop": self._stop_block,
-            "message_start": lambda event: self._start(_of(event, "message")),
-            "message_delta": self._change,
-            "message_stop": self._stop,
-        }
         self.done = False
 
     def event(self, event: Mapping[str, Any], name: str) -> Pieces:
@@ -84,10 +77,21 @@ class Message:
         kind = event.get("type") or name
         if kind == "content_block_delta":
             return self._delta(event)
+        return self._other(kind, event)
+
+    def _other(self, kind: str, event: Mapping[str, Any]) -> Pieces:
         if kind == "error":  # an error by its name only; the reader raises for data of type error
             raise error_from_status(200, {}, event, refusals=REFUSALS)
-        handler = self._events.get(kind)
-        return handler(event) if handler else ()
+        if kind == "content_block_start":
+            return self._start_block(event)
+        if kind == "content_block_stop":
+            return self._stop_block(event)
+        if kind == "message_start":
+            return self._start(_of(event, "message"))
+        if kind == "message_delta":
+            return self._change(event)
+        self.done = self.done or kind == "message_stop"
+        return ()
 
     def whole(self, found: Mapping[str, Any]) -> Pieces:
         """Take a whole message.
@@ -151,10 +155,6 @@ class Message:
 
     def _change(self, event: Mapping[str, Any]) -> Pieces:
         return [*self._details(event), *self._details(_of(event, "delta")), *self._counts.add(event.get("usage"))]
-
-    def _stop(self, _event: Mapping[str, Any]) -> Pieces:
-        self.done = True
-        return ()
 
     def _details(self, source: Mapping[str, Any]) -> list[Event]:
         """Read all that a message says beside its content. The reason is kept for the end."""

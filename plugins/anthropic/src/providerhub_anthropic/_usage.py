@@ -42,23 +42,20 @@ class Counts:
         return found
 
     def _usage(self) -> Usage:
-        read, new = self._count("cache_read_input_tokens"), self._count("input_tokens")
-        written = self._count("cache_creation_input_tokens")
+        known = {name: value for name, value in self._all.items() if isinstance(value, int)}
+        read, new = known.get("cache_read_input_tokens"), known.get("input_tokens")
+        written = known.get("cache_creation_input_tokens")
         if written is None:
-            parts = [value for name, value in self._all.items() if name.startswith("cache_creation.") and isinstance(value, int)]
+            parts = [value for name, value in known.items() if name.startswith("cache_creation.")]
             written = sum(parts) if parts else None
         return Usage(
             input_tokens=None if new is None else new + (read or 0) + (written or 0),
-            output_tokens=self._count("output_tokens"),
+            output_tokens=known.get("output_tokens"),
             cached_tokens=read,
-            reasoning_tokens=self._count("output_tokens_details.thinking_tokens"),
+            reasoning_tokens=known.get("output_tokens_details.thinking_tokens"),
             cache_write_tokens=written,
             others=dict(self._all),
         )
-
-    def _count(self, name: str) -> int | None:
-        value = self._all.get(name)
-        return value if isinstance(value, int) else None
 
 
 def _flat(source: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
