@@ -40,6 +40,13 @@ class OpenAIChatProvider:
     path = "/v1/chat/completions"
     """The path, appended to the configured url. `/v1` is left out if the url ends with it."""
 
+    unwanted: frozenset[str] = openai_chat.UNWANTED
+    """Keys that are left out of messages, their parts and the tools, since the service refuses them."""
+
+    call_ids: tuple[str, int] | None = None
+    """The pattern that the service wants of the identifiers of tool calls, as a whole, and the length of those that replace the
+    others; `None` for a service that takes any identifier. Mistral wants `("[a-zA-Z0-9]{9}", 9)`."""
+
     def __init__(self, config: ProviderConfig) -> None:
         self.config = config
         self.http = HttpClient(config)
@@ -56,7 +63,18 @@ class OpenAIChatProvider:
         Returns:
             The object.
         """
-        return openai_chat.request_body(request)
+        return openai_chat.request_body(request, reasoning=self.reasoning, unwanted=self.unwanted, call_ids=self.call_ids)
+
+    def reasoning(self, reasoning: str | int) -> dict[str, Any]:
+        """Return the fields that ask for reasoning. Override this for a service that does not know `reasoning_effort`.
+
+        Args:
+            reasoning: A word such as `"low"`, or the most tokens to think with; see `Request.reasoning`.
+
+        Returns:
+            The fields of the body.
+        """
+        return openai_chat.reasoning_effort(reasoning)
 
     def oddity(self, data: bytes) -> ProviderError | None:
         """Return the error that an event or body means if it is not JSON. Override this for a service that sends such text.
@@ -155,12 +173,12 @@ class OpenAIChatProvider:
         Any other line may be a field of a later standard, with events after it. The meaning of a stream must not depend on how
         its bytes were cut.
         """
-        if line.startswith((b"{", b"<")) or self.oddity(line):
+        if line.startswith((b"{", b"[", b"<")) or self.oddity(line):
             raise self._stray(line)
 
     def _stray(self, line: bytes) -> ProviderError:
         """Return the error for a line in place of events: a bare error, an error object or a web page."""
-        if line.startswith(b"{"):
+        if line.startswith((b"{", b"[")):
             openai_chat.refuse_error(self._parsed(line))
         msg = "the answer is not a stream of events; check the configured url"
         return self.oddity(line) or ProtocolError(msg, excerpt=self.http.redact(line.decode("utf-8", "replace")))
@@ -266,7 +284,7 @@ class ChatReading:
         """
         begin = data.lstrip(_BLANK)
         self._begun = bool(begin)
-        if begin[:1] != b"{":
+        if begin[:1] not in {b"{", b"["}:
             return False
         # An error is raised at once, since the service may leave the connection open after it.
         with contextlib.suppress(ProtocolError):  # the object is not complete yet
@@ -284,5 +302,16 @@ class ChatReading:
         """
         if self._whole is not None:
             yield from self._provider.whole(bytes(self._whole))
-        elif not self._finished:
+            return
+        cut: ProtocolError | None = None
+        if not self._decoder.done:
+            try:
+                yield from self.pieces(b"\n\n")  # the last event may lack the blank line
+            except ProtocolError as error:
+                cut = error
+        if not self._finished:
+            if cut is not None and cut.excerpt:
+                msg = "the stream ended in the middle of an event"
+                raise ProtocolError(msg, excerpt=self._provider.http.redact(cut.excerpt))
             yield self._provider._unfinished(self._decoder, self._call, any_event=self._any_event)
+        yield from self._reader.end()

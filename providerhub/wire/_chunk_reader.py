@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from providerhub._values import ReasoningDelta
 from providerhub._values.errors import ProviderError
 from providerhub._values.provider import Piece
+from providerhub.wire._chat_answer import PADDING, REASONING, ChatAnswer
 from providerhub.wire._template import Template, learned
-from providerhub.wire.openai_chat import ToolCalls, chunk_pieces, only_text, parse
+from providerhub.wire.openai_chat import only_text, parse
 
 MAX_UNUSED: Final = 4
 """How many templates in a row may match no chunk before the stream makes no more of them."""
+
+_HALF = re.compile("[\ud800-\udfff]").search
+_PLAIN_DELTA = frozenset({"role", "content", "token_id", *REASONING})
+"""The keys of a delta that mean the same in each chunk, whatever came before it."""
 
 TextReader = Callable[[bytes], str | None]
 """Takes a chunk and returns its text, or `None` if the chunk has to be parsed."""
@@ -28,19 +35,24 @@ def typed_reader() -> TextReader | None:
 
 
 class ChunkReader:
-    """Reads the chunks of one stream. For each chunk, call `fast`, and `parsed` if that returns `None`.
+    """Reads the chunks of one stream. For each chunk, call `fast`, and `parsed` if that returns `None`; at the end, call `end`.
+
+    Chunks up to the first one that holds text only are read in full, and so are all that hold anything beside text: they say who
+    answers and what stands beside the answer.
 
     Args:
         parse: Parses a chunk into a JSON object; default `openai_chat.parse`.
         typed: Tried on each chunk that no template matches; default `None`, for none.
     """
 
-    __slots__ = ("_calls", "_parse", "_reasoning", "_template", "_typed", "_unused", "_used")
+    __slots__ = ("_answer", "_begun", "_found", "_parse", "_reasoning", "_template", "_typed", "_unused", "_used")
 
     def __init__(self, parse: Callable[[bytes], dict[str, Any]] = parse, *, typed: TextReader | None = None) -> None:
         self._parse = parse
-        self._calls = ToolCalls()
-        self._typed = typed
+        self._answer = ChatAnswer()
+        self._begun = False  # a chunk of text has been read in full
+        self._found = typed
+        self._typed: TextReader | None = None  # `_found` while the next chunk's meaning depends on no earlier chunk
         self._template: Template | None = None
         self._reasoning = False  # the template's text is reasoning
         self._used = False  # the template has matched a chunk
@@ -59,7 +71,10 @@ class ChunkReader:
             text = self._template.text(payload)
             if text:
                 self._used = True
-                return ReasoningDelta(text) if self._reasoning else text
+                if not self._reasoning:
+                    return text
+                self._answer.reasoned.append(text)
+                return ReasoningDelta(text)
         return (self._typed(payload) or None) if self._typed is not None else None
 
     def parsed(self, payload: bytes) -> list[Piece]:
@@ -75,27 +90,66 @@ class ChunkReader:
             ProviderError: The chunk is an error, or not a chunk of this protocol.
         """
         chunk = self._parse(payload)
-        text = only_text(chunk)
-        pieces: list[Piece] = list(chunk_pieces(chunk, self._calls)) if text is None else [text]
-        if len(pieces) == 1 and self._unused < MAX_UNUSED:
-            piece = pieces[0]
-            if isinstance(piece, str | ReasoningDelta):
-                self._learn(payload, piece)
+        piece = only_text(chunk) if self._begun and not self._answer.waits else None
+        if piece is None or not _is_whole(piece):
+            return self._in_full(payload, chunk)
+        if isinstance(piece, ReasoningDelta):
+            if not self._answer.reasoned:
+                return self._in_full(payload, chunk)
+            self._answer.reasoned.append(piece.text)
+        self._learn(payload, chunk, piece)
+        return [piece]
+
+    def end(self) -> list[Piece]:
+        """Return what can be said only at the end of the stream; see `ChatAnswer.end`."""
+        return list(self._answer.end())
+
+    def _in_full(self, payload: bytes, chunk: dict[str, Any]) -> list[Piece]:
+        pieces = list(self._answer.pieces(chunk))
+        if self._answer.waits:
+            self._typed = self._template = None
+            return pieces
+        lone = only_text(chunk)
+        if self._begun or lone is not None:
+            self._begun, self._typed = True, self._found
+            lone = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], str | ReasoningDelta) else lone
+            if lone is not None and _is_whole(lone):
+                self._learn(payload, chunk, lone)
         return pieces
 
-    def _learn(self, payload: bytes, piece: str | ReasoningDelta) -> None:
+    def _learn(self, payload: bytes, chunk: dict[str, Any], piece: str | ReasoningDelta) -> None:
         # Making a template costs as much as parsing. A stream whose chunks all differ should not pay for one on each chunk.
+        if self._unused >= MAX_UNUSED:
+            return
         self._unused = 0 if self._used else self._unused + 1
         self._used = False
         self._reasoning = not isinstance(piece, str)
-        self._template = learned(payload, piece if isinstance(piece, str) else piece.text, _only_text)
+        text = piece if isinstance(piece, str) else piece.text
+        self._template = learned(payload, text, partial(_text_beside, chunk, text))
 
 
-def _only_text(payload: bytes) -> str | None:
-    """Return the text or reasoning of a chunk that gives nothing else."""
+def _is_whole(piece: str | ReasoningDelta) -> bool:
+    """Return whether the text has no half of a character."""
+    text = piece if isinstance(piece, str) else piece.text
+    return text.isascii() or not _HALF(text)
+
+
+def _text_beside(chunk: dict[str, Any], text: str, payload: bytes) -> str | None:
+    """Return the text of a chunk that differs from another one in its text only, and in its padding.
+
+    Args:
+        chunk: The other chunk.
+        text: Its text.
+        payload: The chunk.
+    """
     try:
-        pieces = list(chunk_pieces(parse(payload)))
-    except ProviderError:
+        found = parse(payload)
+        delta, of_other = found["choices"][0]["delta"], chunk["choices"][0]["delta"]
+    except (LookupError, TypeError, ProviderError):
         return None
-    piece = pieces[0] if len(pieces) == 1 else None
-    return piece.text if isinstance(piece, ReasoningDelta) else piece if isinstance(piece, str) else None
+    changed = [key for key in delta if delta[key] != of_other.get(key)]
+    if len(changed) != 1 or of_other[changed[0]] != text or not _PLAIN_DELTA.issuperset(key for key in delta if delta[key]):
+        return None
+    other, delta[changed[0]] = delta[changed[0]], text
+    same = all(found.get(key) == chunk.get(key) for key in found.keys() | chunk.keys() if key not in PADDING)
+    return other if same else None

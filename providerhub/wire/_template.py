@@ -25,8 +25,8 @@ from typing import Final
 PROBE: Final = "ProbeOfTheTemplate"
 """The made-up text that a template is tried with; letters only."""
 
-PADDING: Final = (b'"obfuscation":"', b'"obfuscation": "')
-"""Stands before random padding, which OpenAI adds to each chunk to hide the length of its text."""
+PADDING: Final = (b'"obfuscation":"', b'"obfuscation": "', b'"p":"', b'"p": "')
+"""Stands before random padding, which OpenAI and Mistral add to each chunk to hide the length of its text."""
 
 OnlyText = Callable[[bytes], str | None]
 """Parses a chunk. Returns its text, or `None` if the chunk has no text or something beside it."""
@@ -78,6 +78,7 @@ class Template:
             return text
         try:
             found: str = json.loads(f'"{text}"')
+            found.encode()  # half a character, whose other half stands in another chunk, has no encoding
         except ValueError:
             return None
         return found

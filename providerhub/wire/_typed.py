@@ -1,7 +1,8 @@
-"""The most frequent chunk as a msgspec type: the parser skips all fields that the type does not name. Needs the extra `fast`.
+"""The most frequent chunk as a msgspec type, which is decoded faster than any JSON. Needs the extra `fast`.
 
-The type allows a chunk that holds text only. For any other chunk the parser raises, and the general reader reads it. So the type
-never decides the meaning of a chunk; it only recognises chunks whose meaning is plain.
+The type allows a chunk that holds text only, and who answers. For any other chunk, and for one with any other field, the parser
+raises, and the general reader reads it. So the type never decides the meaning of a chunk; it only recognises chunks whose meaning
+is plain.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ Nothing = Literal[""] | None
 """The values of a field that mean the same as no field."""
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, forbid_unknown_fields=True):
     content: str
+    role: str | None = None
     reasoning_content: Nothing = None
     reasoning: Nothing = None
     refusal: Nothing = None
@@ -23,14 +25,24 @@ class _Delta(msgspec.Struct):
     function_call: None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, forbid_unknown_fields=True):
     delta: _Delta
     index: Literal[0] | None = 0
     finish_reason: Nothing = None
+    native_finish_reason: Nothing = None
+    logprobs: None = None
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(msgspec.Struct, forbid_unknown_fields=True):
     choices: tuple[_Choice]
+    id: str | None = None
+    created: int | float | None = None
+    model: str | None = None
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    provider: str | None = None
+    obfuscation: str | None = None
+    p: str | None = None
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     usage: None = None
     error: Nothing = None

@@ -23,10 +23,10 @@ from typing import Final, Protocol
 
 import attrs
 
-MAX_LINE: Final = 1024 * 1024
+MAX_LINE: Final = 64 * 1024 * 1024
 """Default limit of one line, in bytes, its ending not counted."""
 
-MAX_EVENT: Final = 4 * 1024 * 1024
+MAX_EVENT: Final = 64 * 1024 * 1024
 """Default limit of one event's data, in bytes, the LFs between its lines included."""
 
 MAX_STREAM: Final = 64 * 1024 * 1024

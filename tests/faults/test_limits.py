@@ -45,27 +45,27 @@ def peak(way, hub_of, good):
 def test_fault_35_line_without_end(row, serve, line):
     server = serve(close_delimited([line, Repeat(b"x")]))
     error = row.fails_over(server, ProtocolError, again=False)
-    assert "1,048,576" in str(error)
+    assert "67108864" in str(error).replace(",", "")
 
 
 @pytest.mark.parametrize("line", [b"x", b"data: ", b": ", b'data: {"choices":[{"delta":{"content":"'])
 def test_fault_35_line_without_end_after_the_first_token(row, serve, line):
     server = serve(close_delimited([*sse(*HELLO, done=False), line, Repeat(b"x")]))
     error = row.interrupts(server, ProtocolError, "Hello")
-    assert "1,048,576" in str(error.cause)
+    assert "67108864" in str(error.cause).replace(",", "")
 
 
 def test_fault_35_line_without_end_takes_no_memory(way, hub_of, serve, peak):
     server = serve(close_delimited([b"data: ", Repeat(b"x")]))
     way.fails(hub_of(a=server), ProtocolError, stream=True)
     # The line itself, grown by doubling at worst, and what is on its way.
-    assert peak() < 6 * MIB
+    assert peak() < 140 * MIB
     # It was not read to see how long it would get; the rest filled buffers on its way.
-    assert server.connections[0].sent < 32 * MIB
+    assert server.connections[0].sent < 96 * MIB
 
 
 def test_fault_35_longest_line_that_is_allowed(way, hub_of, serve):
-    text = "x" * (MIB - 1000)
+    text = "x" * (4 * MIB)
     server = serve(chunked(sse(openai_chunk(text), STOP)))
     assert way.answer(hub_of(a=server), stream=True).text == text
 
@@ -75,18 +75,18 @@ EVENT = [b"data: ", b"x" * 100_000, b"\n"]
 
 def test_fault_36_event_without_end(row, serve):
     server = serve(close_delimited([Repeat(b"".join(EVENT))]))
-    assert "4,194,304" in str(row.fails_over(server, ProtocolError, again=False))
+    assert "67108864" in str(row.fails_over(server, ProtocolError, again=False)).replace(",", "")
 
 
 def test_fault_36_event_without_end_after_the_first_token(row, serve):
     server = serve(close_delimited([*sse(*HELLO, done=False), Repeat(b"".join(EVENT))]))
-    assert "4,194,304" in str(row.interrupts(server, ProtocolError, "Hello").cause)
+    assert "67108864" in str(row.interrupts(server, ProtocolError, "Hello").cause).replace(",", "")
 
 
 def test_fault_36_event_without_end_takes_no_memory(way, hub_of, serve, peak):
     server = serve(close_delimited([Repeat(b"".join(EVENT))]))
     way.fails(hub_of(a=server), ProtocolError, stream=True)
-    assert peak() < 20 * MIB
+    assert peak() < 140 * MIB
 
 
 COMMENTS = Repeat(b": " + b"x" * 65_000 + b"\n")
@@ -142,8 +142,8 @@ def test_fault_37_gzip_bomb(way, hub_of, serve, good, peak, stream):
     answer = way.answer(hub, stream=stream)
     first = answer.route.attempts[0].error
     assert (type(first), answer.provider) == (ProtocolError, "b")
-    # A whole answer is gathered up to the cap of 64 MiB; a stream is not gathered, and its one line ends it at 1 MiB.
-    assert peak() < (8 if stream else 140) * MIB
+    # A whole answer and one line of a stream are gathered up to the cap of 64 MiB.
+    assert peak() < 140 * MIB
     assert {request.header("Accept-Encoding") for request in server.requests} == {"identity"}
 
 

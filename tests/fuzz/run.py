@@ -70,10 +70,10 @@ def openai_chat(raw: bytes) -> None:
             return type(error)
 
     readers = [ChunkReader(typed=typed) for typed in (None, typed_reader())]
-    calls = wire.ToolCalls()
+    answer = wire.ChatAnswer()
     # The decoder of events hands on valid UTF-8 only.
     for payload in raw.decode(errors="replace").encode().split(b"\n")[:20]:
-        expected = outcome(lambda payload: list(wire.chunk_pieces(wire.parse(payload), calls)), payload)
+        expected = outcome(lambda payload: list(answer.pieces(wire.parse(payload))), payload)
         for reader in readers:
             piece = reader.fast(payload)
             found = outcome(reader.parsed, payload) if piece is None else [piece]

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from providerhub import (
+    Detail,
     Finish,
     ModelUnavailableError,
     ProtocolError,
@@ -25,6 +26,7 @@ from providerhub import (
     UsageDelta,
 )
 from providerhub.wire import openai_chat
+from providerhub.wire._chat_answer import ChatAnswer
 from providerhub.wire._chunk_reader import ChunkReader, typed_reader
 from providerhub.wire._template import Template
 from providerhub.wire._typed import typed_text
@@ -42,8 +44,14 @@ def call(index=None, identifier=None, name=None, arguments=None, **more):
     return {**outer, "function": function, **more}
 
 
-def usage(**counts):
-    return UsageDelta(Usage(**counts))
+def usage(others=None, **counts):
+    return UsageDelta(Usage(**counts, others=others or {}))
+
+
+def streamed(*chunks):
+    """Return the pieces of a stream, what its end says included."""
+    answer = ChatAnswer()
+    return [piece for chunk in chunks for piece in answer.pieces(chunk)] + list(answer.end())
 
 
 # --- requests ----------------------------------------------------------------------------------------------------------
@@ -89,23 +97,49 @@ CHUNKS = {
         [],
     ),
     "text among nulls": (delta(content="x", reasoning=None, tool_calls=[], refusal="", reasoning_content=""), ["x"]),
-    "text with extra fields": ({**delta(content="x", audio={"a": 1}), "id": 7, "provider": ["p"], "x": {"y": [0.5]}}, ["x"]),
+    "text with extra fields": (
+        {**delta(content="x", audio={"a": 1}), "id": 7, "provider": ["p"], "x": {"y": [0.5]}},
+        ["x", Detail("id", "7"), Detail("served_by", ["p"]), Detail("audio", {"a": 1}), Detail("x", {"y": [0.5]})],
+    ),
+    "text with empty fields": (
+        {
+            **delta(content="x", audio={"id": "", "data": ""}, annotations=[]),
+            "id": "",
+            "citations": None,
+            "x": {"y": [], "z": None},
+        },
+        ["x"],
+    ),
     "missing index": ({"choices": [{"delta": {"content": "x"}}]}, ["x"]),
     "null index": ({"choices": [{"index": None, "delta": {"content": "x"}}]}, ["x"]),
     "index as text": ({"choices": [{"index": "0", "delta": {"content": "x"}}]}, ["x"]),
-    "another answer": ({"choices": [{"index": 1, "delta": {"content": "not this"}, "finish_reason": "stop"}]}, []),
-    "two answers": ({"choices": [{"index": 1, "delta": {"content": "no"}}, {"index": 0, "delta": {"content": "x"}}]}, ["x"]),
-    "message in place of delta": ({"choices": [{"message": {"content": "x"}}]}, ["x"]),
-    "message behind an empty delta": ({"choices": [{"delta": {}, "message": {"content": "x"}}]}, ["x"]),
+    "another answer": (
+        {"choices": [{"index": 1, "delta": {"content": "not this"}, "finish_reason": "stop"}]},
+        [Detail("choices", [{"index": 1, "finish_reason": "stop", "message": {"content": "not this"}}])],
+    ),
+    "two answers": (
+        {"choices": [{"index": 1, "delta": {"content": "no"}}, {"index": 0, "delta": {"content": "x"}}]},
+        ["x", Detail("choices", [{"index": 1, "message": {"content": "no"}}])],
+    ),
     "no choices": ({}, []),
     "null choices": ({"choices": None}, []),
     "empty choices": ({"choices": [], "prompt_filter_results": []}, []),
+    "verdicts before the answer": (
+        {"choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
+        [Detail("safety", {"prompt_filter_results": [{"prompt_index": 0}]})],
+    ),
     "reasoning_content": (delta(reasoning_content="Hm"), [ReasoningDelta("Hm")]),
     "reasoning": (delta(reasoning="Hm", content=None), [ReasoningDelta("Hm")]),
     "both kinds of reasoning": (delta(reasoning="no", reasoning_content="Hm"), [ReasoningDelta("Hm")]),
-    "reasoning as an object": (delta(reasoning={"effort": "low"}, content="x"), ["x"]),
+    "reasoning as an object": (
+        delta(reasoning={"effort": "low"}, content="x"),
+        ["x", Detail("reasoning", {"effort": "low"})],
+    ),
     "reasoning and text": (delta(reasoning="Hm", content="x"), [ReasoningDelta("Hm"), "x"]),
-    "parts": (delta(content=[{"type": "text", "text": "a"}, {"type": "image"}, "b", {"text": 1}]), [TextDelta("a")]),
+    "parts": (
+        delta(content=[{"type": "text", "text": "a"}, {"type": "video"}, "b", {"text": 1}]),
+        [TextDelta("a"), TextDelta("b"), Detail("content", [{"type": "video"}, {"text": 1}])],
+    ),
     "refusal": (delta(refusal="No."), [RefusalDelta("No.")]),
     "refusal beside text": (delta(content="x", refusal="No."), ["x", RefusalDelta("No.")]),
     "finish": (delta("stop"), [Finish("stop")]),
@@ -114,7 +148,14 @@ CHUNKS = {
     "empty finish": (delta("", content="x"), ["x"]),
     "usage behind the end": (
         {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}},
-        [usage(input_tokens=1, output_tokens=2)],
+        [
+            usage(
+                {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+                input_tokens=1,
+                output_tokens=2,
+                stated_total=3,
+            )
+        ],
     ),
     "usage in full": (
         {
@@ -126,9 +167,22 @@ CHUNKS = {
                 "completion_tokens_details": {"reasoning_tokens": 3},
             },
         },
-        [Finish("stop"), usage(input_tokens=5, cached_tokens=4, reasoning_tokens=3)],
+        [
+            Finish("stop"),
+            usage(
+                {
+                    "prompt_tokens": 5,
+                    "completion_tokens": "6",
+                    "prompt_tokens_details.cached_tokens": 4,
+                    "completion_tokens_details.reasoning_tokens": 3,
+                },
+                input_tokens=5,
+                cached_tokens=4,
+                reasoning_tokens=3,
+            ),
+        ],
     ),
-    "usage beside text": ({**delta(content="x"), "usage": {}}, ["x", usage()]),
+    "usage beside text": ({**delta(content="x"), "usage": {}}, ["x"]),
     "null usage": ({**delta(content="x"), "usage": None}, ["x"]),
     "usage of no known shape": ({**delta(content="x"), "usage": 3}, ["x"]),
     "tool call": (
@@ -137,20 +191,28 @@ CHUNKS = {
     ),
     "tool calls at once": (
         delta(tool_calls=[call(None, "a", "f", "{}"), call(None, "b", "f", "{}")]),
-        [ToolCallDelta(0, "a", "f", "{}"), ToolCallDelta(1, "b", "f", "{}")],
+        [
+            ToolCallDelta(0, "a", "f"),
+            ToolCallDelta(1, "b", "f"),
+            ToolCallDelta(0, None, None, "{}"),
+            ToolCallDelta(1, None, None, "{}"),
+        ],
     ),
     "tool call with a numeric identifier": (delta(tool_calls=[call(0, 12, "f")]), [ToolCallDelta(0, "12", "f")]),
     "tool call with an object for arguments": (
         delta(tool_calls=[call(0, "a", "f", {"x": 1})]),
         [ToolCallDelta(0, "a", "f", '{"x": 1}')],
     ),
-    "tool call with nothing in it": (delta(tool_calls=[{"function": None}]), [ToolCallDelta(0)]),
+    "tool call with nothing in it": (
+        delta(tool_calls=[{"function": None}, {"index": 0, "id": "", "function": {"name": ""}}]),
+        [],
+    ),
     "tool call with an odd name and index": (delta(tool_calls=[call([], "a", 5)]), [ToolCallDelta(0, "a", "5")]),
     "the older function call": (
         delta(function_call={"name": "f", "arguments": "{}"}),
-        [ToolCallDelta(0, None, "f", "{}")],
+        [ToolCallDelta(0, None, "f"), ToolCallDelta(0, None, None, "{}")],
     ),
-    "a long number that nobody reads": ({**delta(content="x"), "created": 0}, ["x"]),
+    "time": ({**delta("stop"), "created": 5}, [Finish("stop"), Detail("created", 5)]),
 }
 
 ERRORS = {
@@ -230,7 +292,7 @@ def by_reader(payload, *, typed, before=()):
     reader = ChunkReader(typed=typed)
     for earlier in before:
         outcome(partial(read_one, reader, earlier))
-    return outcome(partial(read_one, reader, payload))
+    return outcome(partial(read_all, reader, payload))
 
 
 def read_one(reader, payload):
@@ -238,6 +300,10 @@ def read_one(reader, payload):
     payload = payload.decode(errors="replace").encode()
     piece = reader.fast(payload)
     return reader.parsed(payload) if piece is None else [piece]
+
+
+def read_all(reader, payload):
+    return read_one(reader, payload) + reader.end()
 
 
 LEARNED = BEFORE + b"word" + BEHIND
@@ -256,13 +322,15 @@ WAYS = {
 def test_what_a_chunk_means(way, chunk, expected):
     found = by_reader(json.dumps(chunk).encode(), **way)
     assert found == expected or issubclass(found, expected)
-    assert found == outcome(lambda: list(openai_chat.chunk_pieces(chunk)))
+    assert found == outcome(lambda: streamed(chunk))
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize(("payload", "expected"), RAW.values(), ids=RAW)
 def test_what_odd_json_means(way, payload, expected):
     found = by_reader(payload, **way)
+    if isinstance(found, list):  # values of keys without a meaning are kept as they are
+        found = [piece for piece in found if not isinstance(piece, Detail)]
     assert found == expected or issubclass(found, expected)
 
 
@@ -309,9 +377,14 @@ STREAMS = {
 
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
 def test_pieces_of_tool_calls_find_their_call(stream):
-    reader = ChunkReader()
-    numbers = [reader.parsed(json.dumps(delta(tool_calls=[piece])).encode())[0].index for piece, _ in stream]
-    assert numbers == [number for _, number in stream]
+    expected = {}
+    for entry, number in stream:
+        expected[number] = expected.get(number, "") + entry["function"].get("arguments", "").strip()
+    found = {}
+    for piece in streamed(*(delta(tool_calls=[entry]) for entry, _ in stream)):
+        if isinstance(piece, ToolCallDelta):
+            found[piece.index] = found.get(piece.index, "") + piece.arguments.strip()
+    assert found == expected
 
 
 # --- whole answers -----------------------------------------------------------------------------------------------------
@@ -336,7 +409,8 @@ def test_pieces_of_tool_calls_find_their_call(stream):
                 ToolCallDelta(0, "a", "f", "{}"),
                 ToolCallDelta(1, "b", "f", "{}"),
                 Finish("tool_calls"),
-                usage(input_tokens=1),
+                Detail("id", "5"),
+                usage({"prompt_tokens": 1}, input_tokens=1),
             ],
         ),
         ({"choices": []}, ProtocolError),
@@ -372,10 +446,11 @@ def written(field, text, around, *, ascii_only):
     chunks=[("content", text, '{"obfuscation": "p", "z": 1}') for text in ("a", "b", "\n", "")], ascii_only=False, typed=None
 )
 def test_a_stream_gives_the_pieces_of_its_parsed_chunks(chunks, ascii_only, typed):
-    reader = ChunkReader(typed=typed)
+    reader, answer = ChunkReader(typed=typed), ChatAnswer()
     for field, text, around in chunks:
         payload = written(field, text, around, ascii_only=ascii_only)
-        assert read_one(reader, payload) == list(openai_chat.chunk_pieces(openai_chat.parse(payload)))
+        assert read_one(reader, payload) == list(answer.pieces(openai_chat.parse(payload)))
+    assert reader.end() == list(answer.end())
 
 
 @settings(deadline=None, max_examples=300)
@@ -387,9 +462,14 @@ def test_a_changed_chunk_gives_the_pieces_of_the_parsed_chunk(insert, place, aga
     chunk = PADDED if padded else LEARNED
     place %= len(chunk)
     changed = (chunk[:place] + insert + chunk[place + again :]).decode(errors="replace").encode()
-    expected = outcome(lambda: list(openai_chat.chunk_pieces(openai_chat.parse(changed))))
+    expected = outcome(lambda: streamed(openai_chat.parse(chunk), openai_chat.parse(changed)))
     for typed in (None, typed_text):
-        assert by_reader(changed, typed=typed, before=[chunk]) == expected
+        found = by_reader(changed, typed=typed, before=[chunk])
+        assert found == (expected[1:] if isinstance(expected, list) else expected)
+
+
+def texts(pieces):
+    return [piece for piece in pieces if not isinstance(piece, Detail)]
 
 
 def reads(reader, payload):
@@ -400,7 +480,7 @@ def test_chunks_that_differ_in_their_text_only_are_read_without_parsing():
     reader = ChunkReader()
     stream = [written("content", text, "{}", ascii_only=False) for text in ("a", "b\n", "é", "c")]
     assert not reads(reader, stream[0])
-    assert reader.parsed(stream[0]) == ["a"]
+    assert texts(reader.parsed(stream[0])) == ["a"]
     assert all(reads(reader, payload) for payload in stream[1:])
 
 
@@ -429,7 +509,7 @@ def test_chunks_of_reasoning_are_read_without_parsing():
 def test_a_stream_whose_chunks_all_differ_stops_making_templates():
     reader = ChunkReader()
     for number in range(8):
-        assert reader.parsed(json.dumps({"id": number, **delta(content="x")}).encode()) == ["x"]
+        assert texts(reader.parsed(json.dumps({"id": number, **delta(content="x")}).encode())) == ["x"]
     last = json.dumps({"id": 8, **delta(content="x")}).encode()
     reader.parsed(last)
     assert not reads(reader, last)
@@ -447,21 +527,21 @@ def test_a_template_that_matched_is_replaced_by_the_next():
 def test_a_text_with_special_characters_gives_no_template(text):
     reader = ChunkReader()
     payload = written("content", text, "{}", ascii_only=False)
-    assert reader.parsed(payload) == [text]
+    assert texts(reader.parsed(payload)) == [text]
     assert not reads(reader, payload)
 
 
 def test_a_text_that_is_written_with_escapes_gives_no_template():
     reader = ChunkReader()
     payload = written("content", "é", "{}", ascii_only=True)
-    assert reader.parsed(payload) == ["é"]
+    assert texts(reader.parsed(payload)) == ["é"]
     assert not reads(reader, payload)
 
 
 def test_a_text_that_stands_again_after_its_place_gives_no_template():
     reader = ChunkReader()
     payload = json.dumps({**delta(content="x"), "system": "x"}).encode()
-    assert reader.parsed(payload) == ["x"]
+    assert texts(reader.parsed(payload)) == ["x"]
     assert not reads(reader, payload)
 
 

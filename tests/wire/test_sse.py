@@ -407,16 +407,17 @@ def test_a_limit_below_one_is_refused(knob: str) -> None:
 
 
 def test_the_default_limits_hold() -> None:
-    assert payloads([b"data: " + b"x" * ((1 << 20) - 6), b"\n\n"]) == [b"x" * ((1 << 20) - 6)]
+    large = b"x" * (2 << 20)  # a generated image, as one event
+    assert payloads([b"data: " + large, b"\n\n"]) == [large]
     for limit, piece in (
         ("line", b"x" * 65536),
         ("event", b"data: " + b"x" * 65530 + b"\n"),
         ("stream", b"data: " + b"x" * 65528 + b"\n\n"),
     ):
-        most = {"line": (1 << 20) + len(piece), "event": (4 << 20) + 2 * len(piece), "stream": (64 << 20) + len(piece)}[limit]
+        # The whole stream has no larger limit than one line and one event.
         with pytest.raises(SSELimitError) as caught:
-            feed_all(SSEDecoder(), itertools.repeat(piece, most // len(piece)))
-        assert caught.value.limit == limit
+            feed_all(SSEDecoder(), itertools.repeat(piece, ((64 << 20) + 2 * len(piece)) // len(piece)))
+        assert caught.value.limit in {limit, "stream"}
 
 
 def test_limits_can_be_lifted() -> None:

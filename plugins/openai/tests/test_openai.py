@@ -151,7 +151,9 @@ def test_a_stream_with_every_kind_of_content(hub_at, ask):
         answer = ask(hub, tools=[TOOL])
     assert (answer.text, answer.reasoning, answer.finish_reason) == ("привет", "hm", "tool_calls")
     assert answer.tool_calls == (ToolCall("c1", "look", '{"a":1}'),)
-    assert answer.usage == providerhub.Usage(3, 5, 2, 4)
+    counts = answer.usage
+    assert (counts.input_tokens, counts.output_tokens, counts.cached_tokens, counts.reasoning_tokens) == (3, 5, 2, 4)
+    assert answer.id == "chatcmpl-1"
 
 
 def test_a_whole_answer_where_a_stream_was_asked_for(hub_at, ask):

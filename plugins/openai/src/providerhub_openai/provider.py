@@ -45,6 +45,10 @@ class OpenAI(OpenAIChatProvider):
         self._client = AsyncClient(config, self._headers, self.http)
         self._at_openai = urlsplit(config.url or "").hostname == HOST
         self._stream_usage = _truth(config, "stream_usage")
+        if self._at_openai:
+            # OpenAI refuses a field that it does not know, and an identifier of a tool call with more than 40 characters.
+            self.unwanted = self.unwanted | {"cache_control"}
+            self.call_ids = (".{1,40}", 40)
 
     def body(self, request: Request) -> dict[str, Any]:
         """Return the JSON object to send. An option that is `None` removes its field.

@@ -1,0 +1,435 @@
+"""Reads one answer in the chat shape, whole or in chunks, and remembers what the meaning of a later chunk depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from providerhub._rules.status import error_from_status
+from providerhub._values import (
+    Detail,
+    Finish,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    Turn,
+    UsageDelta,
+)
+from providerhub._values.provider import Piece
+from providerhub.wire._chat_beside import citations_of, image_of, sound_type, thinking_of
+from providerhub.wire._chat_usage import usage_of
+from providerhub.wire._shape import blocks_joined, joined, says, shape_error
+from providerhub.wire._tool_calls import ToolCalls
+
+FIRST = (None, 0, "0", "")
+"""The values of `index` of the first choice."""
+
+REASONING = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
+"""The keys of a message under which services write the reasoning as a text."""
+
+PADDING = frozenset({"obfuscation", "p"})
+"""Keys of random padding, which hides the length of a chunk's text."""
+
+IDENTITY: Mapping[str, str] = {
+    "id": "id", "model": "model", "created": "created", "system_fingerprint": "fingerprint", "service_tier": "tier",
+    "provider": "served_by",
+}  # fmt: skip
+"""The keys that say who answers, which every chunk repeats, with the names of their details."""
+
+_ONCE = frozenset({"id", "created"})
+_TEXTS = frozenset({"id", "model"})
+
+TOP = frozenset({"choices", "usage", "object", "error", *PADDING})
+CHOICE = frozenset({"index", "delta", "message", "finish_reason", "usage", "text", "token_id", "error"})
+MESSAGE = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "token_id", *REASONING})
+"""The keys of an answer, a choice and a message that are read apart, or mean nothing."""
+
+_NAMES = {"timings": "timings", "time_info": "timings", "grounding_metadata": "grounding", "groundingMetadata": "grounding"}
+_SAFETY = frozenset({"prompt_filter_results", "content_filter_results", "prompt_annotations"})
+_SOURCES = frozenset({"citations", "search_results", "annotations"})
+_RETURNED = frozenset({"reasoning_details", "thinking_blocks", "reasoning_opaque", "extra_content", "images"})
+"""Keys of a message that the service wants back with the next request."""
+_CHANNELS: Mapping[object, Callable[[str], Piece]] = {"text": str, "reasoning": ReasoningDelta, "refusal": RefusalDelta}
+_STOPS = frozenset({"stop_reason", "matched_stop"})
+"""Keys of a choice under which vLLM and SGLang write the text of `stop` that ended the answer."""
+_REASONS = {
+    "function_call": "tool_calls", "tool_use": "tool_calls", "eos": "stop", "end_turn": "stop", "stop_sequence": "stop",
+    "max_tokens": "length", "model_length": "length",
+}  # fmt: skip
+
+
+class ChatAnswer:
+    """One answer. Call `pieces` for each chunk, or once for a whole answer, and then `end`.
+
+    Args:
+        whole: Whether the answer comes as one object. Default false.
+    """
+
+    __slots__ = (
+        "_beside", "_by_delta", "_choices", "_finish", "_halves", "_known", "_safety", "_sound", "_sources", "_turn", "_whole",
+        "calls", "reasoned", "thought_key",
+    )  # fmt: skip
+
+    def __init__(self, *, whole: bool = False) -> None:
+        self._whole = whole
+        self.calls = ToolCalls()
+        self.reasoned: list[str] = []
+        """The texts of reasoning. A reader that yields some by itself appends them."""
+        self.thought_key = ""
+        self._halves: dict[object, str] = {}  # by channel: the first half of a character, whose second half comes next
+        self._by_delta = False
+        self._finish: str | None = None
+        self._known: dict[str, Any] = {}
+        self._beside: dict[str, Any] = {}
+        self._safety: dict[str, Any] = {}
+        self._sources: dict[str, Any] = {}
+        self._sound: str | None = None  # the identifier of the audio answer
+        self._turn: dict[str, Any] = {}
+        self._choices: dict[object, Any] = {}
+
+    def pieces(self, chunk: Mapping[str, Any]) -> Iterator[Piece]:
+        """Read a chunk or the whole answer.
+
+        Args:
+            chunk: The parsed object of the service.
+
+        Yields:
+            The pieces: text as `str`, everything else as events. `Finish` is among them if the chunk gives a reason for the
+            first time.
+
+        Raises:
+            ProviderError: It is an error. Its class follows from its content.
+            ProtocolError: It does not have the shape of an answer.
+        """
+        try:
+            refuse_error(chunk)
+            choice = self._first(chunk.get("choices") or ())
+            if choice is not None:
+                yield from self._of_choice(choice)
+            yield from self._of_answer(chunk)
+            groq = chunk.get("x_groq")
+            said = (chunk.get("usage"), groq.get("usage") if isinstance(groq, dict) else None, (choice or {}).get("usage"))
+            usage = next((one for one in said if one and isinstance(one, dict)), None)
+            if usage is not None:
+                yield UsageDelta(usage_of(usage))
+        except RecursionError:
+            raise shape_error("a value that is nested too deeply", chunk.keys()) from None
+
+    def end(self) -> Iterator[Piece]:
+        """End the answer.
+
+        Yields:
+            What can be said only now: held back parts, citations, details, and the turn that goes back.
+        """
+        for channel, half in self._halves.items():
+            make = _CHANNELS.get(channel)
+            yield make(half) if make is not None else ToolCallDelta(channel, arguments=half)  # type: ignore[arg-type]
+        self._halves.clear()
+        if len(self.calls):
+            yield from self.calls.flush()
+        if self._sources:
+            yield from citations_of(self._sources)
+        if self._safety:
+            self._beside["safety"] = self._safety
+        if self._choices:
+            self._beside["choices"] = list(self._choices.values())
+        for name, value in self._beside.items():
+            yield Detail(name, value)
+        self._beside = {}
+        turn = self._to_return()
+        if turn:
+            yield Turn({"role": "assistant", **turn})
+
+    def _to_return(self) -> dict[str, Any]:
+        """Return the fields of the message that goes back, beside those that every message has."""
+        turn = dict(self._turn)
+        if not len(self.calls):
+            return turn
+        if extras := self.calls.extras:
+            turn["tool_calls"] = extras
+        if self.reasoned and not turn:
+            # Within a loop of tool calls, DeepSeek, Moonshot and others want the reasoning back.
+            turn[self.thought_key] = "".join(self.reasoned)
+        return turn
+
+    def _of_answer(self, chunk: Mapping[str, Any]) -> Iterator[Piece]:
+        known = self._known
+        for key, value in chunk.items():
+            if key in TOP or value is None or value == "" or (key in known and (known[key] == value or key in _ONCE)):
+                continue
+            name = IDENTITY.get(key)
+            if name is not None:
+                known[key] = value
+                yield Detail(name, str(value) if key in _TEXTS else value)
+            elif says(value):
+                self._keep(key, value)
+
+    def _keep(self, key: str, value: Any) -> None:
+        """Keep a value beside the answer, which a later one replaces."""
+        if key in _SAFETY:
+            self._safety[key] = {**self._safety.get(key, {}), **value} if isinstance(value, dict) else value
+        elif key in _SOURCES:
+            self._sources[key] = value
+        else:
+            self._beside[_NAMES.get(key, key)] = value
+
+    def _first(self, choices: Any) -> Mapping[str, Any] | None:
+        """Return the first choice, and keep the others."""
+        if not isinstance(choices, list | tuple):
+            raise shape_error("choices", choices)
+        found: Mapping[str, Any] | None = None
+        for choice in choices:
+            if not isinstance(choice, dict):
+                raise shape_error("choices[0]", choice)
+            if found is None and choice.get("index") in FIRST:
+                found = choice
+            else:
+                self._of_another(choice)
+        if found is None and self._whole and choices:
+            found = choices[0]
+            self._choices.pop(found.get("index"), None)
+        return found
+
+    def _of_another(self, choice: Mapping[str, Any]) -> None:
+        """Keep a further answer to the same request, which an option such as `n` asked for."""
+        if error := choice.get("error"):
+            refuse_error({"error": error})
+        index = choice.get("index")
+        index = index if isinstance(index, int | str) and index not in FIRST else len(self._choices) + 1
+        known = self._choices.get(index, {"index": index})
+        said = {name: value for name, value in choice.items() if name not in {"index", "delta", "message"}}
+        self._choices[index] = {**joined(known, {**said, "message": choice.get("message") or choice.get("delta")})}
+
+    def _of_choice(self, choice: Mapping[str, Any]) -> Iterator[Piece]:
+        if error := choice.get("error"):
+            refuse_error({"error": error})
+        yield from self._of_message(self._message(choice))
+        if not CHOICE.issuperset(choice):
+            for key, value in choice.items():
+                if key in CHOICE or value is None or not says(value):
+                    continue
+                if key == "logprobs":
+                    yield from _logprobs(value)
+                elif key in _STOPS and isinstance(value, str) and value not in _REASONS and value != "stop":
+                    self._beside["stop_sequence"] = value
+                else:
+                    self._keep(key, value)
+        reason = choice.get("finish_reason")
+        if reason:
+            yield from self._finished(str(reason), choice)
+
+    def _finished(self, said: str, choice: Mapping[str, Any]) -> Iterator[Piece]:
+        if said == "error":
+            raise error_from_status(500, {}, choice)
+        reason = _REASONS.get(said, said)
+        if len(self.calls) and reason == "stop":  # one word for one thing, since the loops of callers branch on it
+            reason = "tool_calls"
+        if reason != self._finish:
+            self._finish = reason
+            yield from self.calls.flush()
+            yield Finish(reason, None if said == reason else said)
+
+    def _message(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the part of a choice that says something new: a whole message behind the pieces of it does not."""
+        delta, message = choice.get("delta") or {}, choice.get("message") or {}
+        for part in (delta, message):
+            if not isinstance(part, dict):
+                raise shape_error("delta", part)
+        if not message or not delta:
+            if not message:
+                self._by_delta = self._by_delta or _tells(delta)
+                return delta
+            return {} if self._by_delta else message
+        if self._whole:
+            return message if _tells(message) or not _tells(delta) else delta
+        if _tells(delta) or self._by_delta or not choice.get("finish_reason"):
+            self._by_delta = self._by_delta or _tells(delta)
+            return delta
+        return message
+
+    def _of_message(self, message: Mapping[str, Any]) -> Iterator[Piece]:
+        for key in REASONING:
+            said = message.get(key)
+            if said and isinstance(said, str):
+                self.thought_key = self.thought_key or key
+                yield from self._reasoning(said)
+                break
+        content = message.get("content")
+        if isinstance(content, str):
+            if content and (text := self._text("text", content)):
+                yield text
+        elif content is not None:
+            yield from self._parts(content)
+        if content is None or len(message) > 1:
+            yield from self._of_message_more(message)
+
+    def _of_message_more(self, message: Mapping[str, Any]) -> Iterator[Piece]:
+        """Read what a message says beside its text and its reasoning."""
+        if refusal := message.get("refusal"):
+            yield RefusalDelta(self._text("refusal", str(refusal)))
+        called = message.get("tool_calls") or ()
+        if not isinstance(called, list | tuple):
+            raise shape_error("tool_calls", called)
+        for entry in called:
+            yield from self.calls.pieces(entry, self._text, whole=self._whole)
+        if message.get("function_call") and not called:  # the older form, of one call only
+            yield from self.calls.pieces({"index": 0, "function": message["function_call"]}, self._text, whole=self._whole)
+        if not MESSAGE.issuperset(message) or isinstance(message.get("reasoning"), dict):
+            for key, value in message.items():
+                if value and says(value) and (key not in MESSAGE or (key in REASONING and not isinstance(value, str))):
+                    yield from self._of_message_beside(key, value, speaks=not message.get("content"))
+
+    def _of_message_beside(self, key: str, value: Any, *, speaks: bool) -> Iterator[Piece]:
+        if key == "audio" and isinstance(value, dict):
+            yield from self._audio(value, speaks=speaks)
+            return
+        if key == "images" and isinstance(value, list):
+            yield from map(image_of, value)
+        if key in _RETURNED:
+            join = blocks_joined if isinstance(value, list) else joined
+            self._turn[key] = join(self._turn[key], value) if key in self._turn else value
+        elif key in _SOURCES and isinstance(value, list):
+            self._add(self._sources, key, value)
+        elif key in self._beside and isinstance(value, list | dict):
+            self._beside[key] = joined(self._beside[key], value) if value != self._beside[key] else value
+        else:
+            self._keep(key, value)
+
+    def _audio(self, audio: Mapping[str, Any], *, speaks: bool) -> Iterator[Piece]:
+        from providerhub._values import Media  # few answers have audio
+
+        if self._sound is None or audio.get("id"):
+            self._sound = str(audio.get("id") or "")
+        if self._sound:
+            # The service knows its audio by the identifier, and takes no text beside it.
+            self._turn.update(audio={"id": self._sound}, content=None)
+        transcript, data = audio.get("transcript"), audio.get("data")
+        if transcript and isinstance(transcript, str) and speaks and (text := self._text("text", transcript)):
+            yield text
+        if data and isinstance(data, str):
+            yield Media("audio", sound_type(data), data, id=self._sound)
+        rest = {name: value for name, value in audio.items() if name not in {"id", "transcript", "data"} and says(value)}
+        if rest:
+            self._beside["audio"] = {**self._beside.get("audio", {}), **rest}
+
+    def _parts(self, content: Any) -> Iterator[Piece]:
+        if not isinstance(content, list):
+            raise shape_error("content", content)
+        for part in content:
+            if isinstance(part, str | dict):
+                yield from self._of_part({"type": "text", "text": part} if isinstance(part, str) else part)
+            else:
+                raise shape_error("content[]", part)
+
+    def _of_part(self, part: Mapping[str, Any]) -> Iterator[Piece]:
+        text, thought = part.get("text"), thinking_of(part)
+        if thought is not None:
+            yield from self._reasoning(thought)
+            self._returned_part(part)
+        elif part.get("type") in {"image_url", "output_image"}:
+            yield image_of(part)
+            self._returned_part(part)
+        elif isinstance(text, str):
+            if text := self._text("text", text):
+                yield TextDelta(text)
+            for name in _SOURCES.intersection(part):
+                self._add(self._sources, name, part[name])
+        elif part.get("type") == "reference":
+            self._add(self._sources, "citations", [part])
+        elif says(part):
+            self._add(self._beside, "content", [part])
+
+    @staticmethod
+    def _add(place: dict[str, Any], name: str, value: Any) -> None:
+        """Append the entries of a list that are not there yet."""
+        known = place.get(name) or []
+        place[name] = [*known, *(one for one in value or () if one not in known)] if isinstance(known, list) else value
+
+    def _returned_part(self, part: Mapping[str, Any]) -> None:
+        """Keep a part of the content that goes back before the text."""
+        *before, text = self._turn.get("content") or [{"type": "text"}]
+        inner = part.get("thinking")
+        last = before[-1] if before else {}
+        if isinstance(inner, list) and isinstance(last.get("thinking"), list):
+            before[-1] = {**last, **part, "thinking": _thoughts([*last["thinking"], *inner])}
+        else:
+            before.append(part)
+        self._turn["content"] = [*before, text]
+
+    def _reasoning(self, said: str) -> Iterator[Piece]:
+        self.thought_key = self.thought_key or REASONING[0]
+        if text := self._text("reasoning", said):
+            self.reasoned.append(text)
+            yield ReasoningDelta(text)
+
+    def _text(self, channel: object, text: str) -> str:
+        """Return a text with the half of a character before it that came with an earlier chunk.
+
+        Some services cut the two escapes of one character apart. If the text ends with the first of them, it is held back.
+        """
+        if text.isascii() and not self._halves:
+            return text
+        half = self._halves.pop(channel, "")
+        if half:
+            text = (half + text).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        if "\ud800" <= text[-1:] <= "\udbff":
+            self._halves[channel] = text[-1]
+            text = text[:-1]
+        return text
+
+    @property
+    def waits(self) -> bool:
+        """Whether a half of a character is held back, so that the next text has to be joined to it."""
+        return bool(self._halves)
+
+
+def refuse_error(chunk: Mapping[str, Any]) -> None:
+    """Raise if a chunk or answer is an error.
+
+    Args:
+        chunk: The parsed chunk or answer.
+
+    Raises:
+        ProviderError: It is an error. The error's class follows from its content.
+    """
+    error = chunk.get("error")
+    groq = chunk.get("x_groq")
+    if isinstance(groq, dict) and groq.get("error"):
+        chunk = {"error": groq["error"]}
+        error = groq["error"]
+    # Web frameworks write an error as one field, without `error` and `choices`.
+    bare = "choices" not in chunk and (
+        any(isinstance(chunk.get(name), str) for name in ("message", "detail", "msg"))
+        or str(chunk.get("type")).lower().endswith(("error", "exception"))
+        or bool(chunk.get("errors"))
+    )
+    if error or bare or chunk.get("object") == "error":
+        raise error_from_status(200, {}, chunk)
+
+
+def _tells(message: Mapping[str, Any]) -> bool:
+    """Return whether a message or a delta says more than its role."""
+    return any(name not in {"role", "token_id"} and says(value) for name, value in message.items())
+
+
+def _logprobs(value: Any) -> Iterator[Piece]:
+    """Give the entries of the log probabilities, as the service wrote them."""
+    if isinstance(value, dict) and any(isinstance(value.get(name), list) for name in ("content", "refusal")):
+        for name, key in (("logprobs", "content"), ("refusal_logprobs", "refusal")):
+            if value.get(key):
+                yield Detail(name, value[key])
+    else:
+        yield Detail("logprobs", value if isinstance(value, list) else [value])
+
+
+def _thoughts(parts: list[Any]) -> list[Any]:
+    """Join the texts of thinking that came in pieces."""
+    found: list[Any] = []
+    for part in parts:
+        texts = [one.get("text") for one in (*found[-1:], part) if isinstance(one, dict) and one.get("type") == "text"]
+        if len(texts) == 2 and all(isinstance(text, str) for text in texts):  # noqa: PLR2004 -- the last one and this one
+            found[-1] = {**found[-1], "text": "".join(texts)}  # type: ignore[arg-type]
+        else:
+            found.append(part)
+    return found

@@ -1,0 +1,69 @@
+"""Token counts in the chat shape. Vendors write the same count in several places; the first that has it is taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from providerhub._values import Usage
+
+_IN = {
+    "cached_tokens": "cached_tokens", "cache_write_tokens": "cache_write_tokens", "cache_creation_tokens": "cache_write_tokens",
+    "audio_tokens": "input_audio_tokens", "image_tokens": "input_image_tokens",
+}  # fmt: skip
+_OUT = {"reasoning_tokens": "reasoning_tokens", "audio_tokens": "output_audio_tokens", "image_tokens": "output_image_tokens"}
+
+_COUNTS: Mapping[str, str] = {
+    "prompt_tokens": "input_tokens", "input_tokens": "input_tokens",
+    "completion_tokens": "output_tokens", "output_tokens": "output_tokens",
+    "total_tokens": "stated_total",
+    "prompt_cache_hit_tokens": "cached_tokens", "cached_tokens": "cached_tokens", "num_cached_tokens": "cached_tokens",
+    "cache_read_input_tokens": "cached_tokens",
+    "cache_creation_input_tokens": "cache_write_tokens", "cache_write_tokens": "cache_write_tokens",
+    "reasoning_tokens": "reasoning_tokens",
+    **{f"{side}_tokens_details.{said}": name for side in ("prompt", "input") for said, name in _IN.items()},
+    **{f"{side}_tokens_details.{said}": name for side in ("completion", "output") for said, name in _OUT.items()},
+}  # fmt: skip
+"""The names under which vendors write a count. Of several in one answer, the first that is not zero is taken."""
+_COSTS = ("cost", "cost.total_cost", "estimated_cost", "total_cost")
+_LARGE = 2**53
+"""Whole numbers below it are exact as a float."""
+
+
+def usage_of(said: Mapping[str, Any]) -> Usage:
+    """Read the counts of an answer.
+
+    Args:
+        said: The counts as the service wrote them.
+
+    Returns:
+        The counts. `output_tokens` include the reasoning: if the stated total shows that the service counts the reasoning beside
+        `completion_tokens`, it is added.
+    """
+    others: dict[str, Any] = {}
+    _flatten(said, "", others)
+    counts: dict[str, Any] = {}
+    for place, value in others.items():
+        name = _COUNTS.get(place)
+        if name is not None and type(value) is int and not counts.get(name):
+            counts[name] = value
+    thought, total = counts.get("reasoning_tokens"), counts.get("stated_total")
+    if thought and total and total == counts.get("input_tokens", 0) + counts.get("output_tokens", 0) + thought:
+        counts["output_tokens"] = counts.get("output_tokens", 0) + thought
+    for place in _COSTS:
+        if place in others and _is_cost(others[place]):
+            counts.setdefault("cost", float(others[place]))
+    return Usage(**counts, others=others)
+
+
+def _is_cost(value: object) -> bool:
+    return math.isfinite(value) if isinstance(value, float) else type(value) is int and abs(value) < _LARGE
+
+
+def _flatten(said: Mapping[str, Any], before: str, found: dict[str, Any]) -> None:
+    for name, value in said.items():
+        if isinstance(value, dict):
+            _flatten(value, f"{before}{name}.", found)
+        elif value is not None:
+            found[before + name] = value

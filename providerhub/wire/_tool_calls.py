@@ -1,0 +1,184 @@
+"""The tool calls of one answer in the chat shape: finds the call of each entry, and cleans what servers do wrongly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from providerhub._values import ToolCallDelta
+from providerhub.wire._shape import joined, says, shape_error
+
+_KNOWN = frozenset({"index", "id", "type", "function", "custom"})
+_KNOWN_SAID = frozenset({"name", "arguments", "input"})
+_NO_ID = (None, "", "null")
+"""Values that mean no identifier. Mistral writes `"null"`."""
+
+
+class ToolCalls:
+    """The tool calls of one answer.
+
+    Of a whole answer, each entry is a call. In a stream, an entry with another `index` is another call, whatever its identifier.
+    An entry with a name begins a new call if it has no index, or an identifier that differs from the one of its index. If the
+    arguments of a call are a complete object and more come, a new call begins. An entry without a name, an index and a known
+    identifier continues the last call. Empty entries and exact repeats are ignored.
+    """
+
+    __slots__ = ("_calls", "_last", "_places")
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._places: dict[object, _Call] = {}  # by the server's index
+        self._last: _Call | None = None
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    @property
+    def extras(self) -> list[dict[str, Any]]:
+        """What the entries of each call say beside identifier, name and arguments; empty if no entry says more."""
+        return [call.extra for call in self._calls] if any(call.extra for call in self._calls) else []
+
+    def pieces(self, entry: Any, joined_text: Callable[[object, str], str], *, whole: bool) -> Iterator[ToolCallDelta]:
+        """Read one entry of `tool_calls`.
+
+        Args:
+            entry: The entry as the server wrote it.
+            joined_text: Joins a text of a channel to what was held back of it.
+            whole: Whether the entry stands in a whole answer.
+
+        Yields:
+            At most one piece of a call.
+
+        Raises:
+            ProtocolError: The entry does not have the shape of a tool call.
+        """
+        found = _read(entry)
+        if found is None:
+            return
+        call = _Call(len(self._calls)) if whole else self._call(found)
+        if call.number == len(self._calls):
+            self._calls.append(call)
+            call.type = found.type
+        if not whole and found.index is not None:
+            self._places[found.index] = call
+        self._last = call
+        for name, value in found.extra.items():
+            call.extra[name] = joined(call.extra.get(name), value)
+        yield from self._told(call, found, joined_text, whole=whole)
+
+    def flush(self) -> Iterator[ToolCallDelta]:
+        """Yield the arguments that were held back. Call this when the answer ends."""
+        for call in self._calls:
+            if call.held:
+                call.held = False
+                yield ToolCallDelta(call.number, arguments="{}", type=call.type)
+
+    def _told(
+        self, call: _Call, found: _Entry, joined_text: Callable[[object, str], str], *, whole: bool
+    ) -> Iterator[ToolCallDelta]:
+        identifier = None if call.id else found.id
+        name = None if call.name else found.name
+        call.id, call.name = call.id or found.id, call.name or found.name
+        arguments = found.arguments
+        if call.held:
+            # Some gateways begin with the empty object, and stream the arguments behind it.
+            call.held, call.arguments = False, []
+        elif arguments == "{}" and not call.arguments and not whole and call.type == "function":
+            call.held, call.arguments = True, ["{}"]
+            arguments = ""
+        if arguments:
+            call.arguments.append(arguments)
+            arguments = joined_text(call.number, arguments)
+        if identifier or name or arguments:
+            yield ToolCallDelta(call.number, identifier, name, arguments, call.type)
+
+    def _call(self, found: _Entry) -> _Call:
+        """Return the call that an entry of a stream belongs to; a new one if the entry begins one."""
+        fresh = _Call(len(self._calls))
+        call = self._known(found)
+        if call is None:
+            return fresh
+        if not found.arguments.strip():
+            other = found.name and call.name and found.name != call.name and call.complete
+            found.arguments = "" if call.complete else found.arguments
+            return fresh if other else call
+        if found.type == "function" and call.complete:
+            if found.arguments == "".join(call.arguments) and (found.id in {None, call.id}) and (found.name in {None, call.name}):
+                found.arguments = ""  # a repeat
+            elif found.arguments.lstrip().startswith("{") and (found.name or found.id or not call.held):
+                found.name = found.name or call.name
+                found.id = None if found.id == call.id else found.id
+                return fresh
+        return call
+
+    def _known(self, found: _Entry) -> _Call | None:
+        same = next((call for call in reversed(self._calls) if found.id and call.id == found.id), None)
+        if found.index is None:
+            return same or (None if found.name else self._last)
+        call = self._places.get(found.index)
+        if call is None:
+            if found.name:
+                return None
+            return same if found.id else self._last
+        if found.id and call.id not in {None, found.id}:
+            return same or (None if found.name else call)
+        return call
+
+
+class _Call:
+    """One tool call, as far as it has come."""
+
+    __slots__ = ("arguments", "extra", "held", "id", "name", "number", "type")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.id: str | None = None
+        self.name: str | None = None
+        self.type = "function"
+        self.arguments: list[str] = []
+        self.extra: dict[str, Any] = {}
+        self.held = False  # the arguments `{}` have come, and may be a beginning only
+
+    @property
+    def complete(self) -> bool:
+        """Whether the arguments are a whole JSON object."""
+        if not self.arguments or not self.arguments[-1].rstrip().endswith("}"):
+            return False
+        try:
+            return isinstance(json.loads("".join(self.arguments)), dict)
+        except (ValueError, RecursionError):
+            return False
+
+
+class _Entry:
+    """One entry of `tool_calls`."""
+
+    __slots__ = ("arguments", "extra", "id", "index", "name", "type")
+
+    def __init__(self, index: object, type_: str, identifier: object, name: object, arguments: object) -> None:
+        self.index = index if isinstance(index, int | str) else None
+        self.type = type_
+        self.id = None if identifier in _NO_ID else str(identifier)
+        self.name = None if name in {None, ""} else str(name)
+        self.arguments = arguments if isinstance(arguments, str) else "" if arguments is None else json.dumps(arguments)
+        self.extra: dict[str, Any] = {}
+
+
+def _read(entry: Any) -> _Entry | None:
+    """Read an entry; `None` for one that says nothing, since some services write every field of the shape."""
+    if not isinstance(entry, dict):
+        raise shape_error("tool_calls", entry)
+    kind = "custom" if entry.get("custom") and not entry.get("function") else "function"
+    said = entry.get(kind) or {}
+    if not isinstance(said, dict):
+        raise shape_error(f"tool_calls[].{kind}", said)
+    found = _Entry(
+        entry.get("index"), kind, entry.get("id"), said.get("name"), said.get("input" if kind == "custom" else "arguments")
+    )
+    if not _KNOWN.issuperset(entry):
+        found.extra = {name: value for name, value in entry.items() if name not in _KNOWN and says(value)}
+    if not _KNOWN_SAID.issuperset(said):
+        more = {name: value for name, value in said.items() if name not in _KNOWN_SAID and says(value)}
+        found.extra |= {kind: more} if more else {}
+    return found if found.id or found.name or found.arguments or found.extra else None
