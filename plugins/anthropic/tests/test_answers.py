@@ -173,7 +173,7 @@ def test_deltas_of_unknown_types_belong_to_their_block():
         {"type": "compaction", "content": "So far.", "encrypted_content": "eA"},
         {"type": "new", "log": "abc", "state": 2, "more": [1]},
     ]
-    assert (answer.finish_reason, answer.finish_said) == ("pause", "compaction")
+    assert (answer.finish_reason, answer.finish_said) == ("pause_turn", "compaction")
 
 
 @EVERY_WAY

@@ -24,8 +24,7 @@ REASONS: Mapping[str, str] = {
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "refusal": "content_filter",
-    "pause_turn": "pause",
-    "compaction": "pause",
+    "compaction": "pause_turn",
 }
 """The API's stop reason → finish reason of providerhub. Any other reason is passed on unchanged."""
 
