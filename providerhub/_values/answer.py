@@ -190,8 +190,8 @@ class Completion(Value):
         reasoning: The model's reasoning; `None` when it gave none.
         tool_calls: The tool calls that the model asks for, in its order.
         refusal: The model's words of refusal; `None` when it did not refuse.
-        finish_reason: `"stop"`, `"length"`, `"tool_calls"`, `"content_filter"`, `"pause_turn"` (the turn can be carried on: append
-            `message` to the conversation and ask again), another word of the vendor, or `None` when the provider marked the end
+        finish_reason: `"stop"`, `"length"`, `"tool_calls"`, `"content_filter"`, `"pause_turn"` (append `message` to the
+            conversation and ask again: the turn goes on), another word of the vendor, or `None` when the provider marked the end
             without a reason.
         usage: Token counts; `None` when the provider did not report any.
         provider: The provider instance that answered.

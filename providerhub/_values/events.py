@@ -78,8 +78,8 @@ class Finish(Value):
     """The provider marked the end of the answer.
 
     Args:
-        reason: `"stop"` (the default), `"length"`, `"tool_calls"`, `"content_filter"`, `"pause_turn"` (the turn can be carried on) or
-            another word of the vendor; `None` when the provider gave no reason.
+        reason: `"stop"` (the default), `"length"`, `"tool_calls"`, `"content_filter"`, `"pause_turn"` (the turn can be carried
+            on) or another word of the vendor; `None` when the provider gave no reason.
         said: The vendor's own word; `None`, the default, when it is `reason`.
     """
 
