@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 from providerhub._rules.status import error_from_status
-from providerhub._values import Finish, ProviderConfig, Request, Timeout
-from providerhub._values.errors import EmptyAnswerError, ProtocolError, ProviderError
+from providerhub._values import Finish, ModelInfo, ProviderConfig, Request
+from providerhub._values.errors import ProviderError
 from providerhub._values.provider import CallContext, Piece
-from providerhub.http import Answer, HttpClient
+from providerhub.http import HttpAnswer, HttpRequest
 from providerhub.wire import openai_chat
 from providerhub.wire._chunk_reader import ChunkReader, typed_reader
-from providerhub.wire.sse import SSEDecoder, SSELimitError
-
-_BLANK = b"\xef\xbb\xbf \t\r\n"
-"""Characters that may stand before an answer."""
-
-_EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
-"""The beginnings of a stream of events."""
+from providerhub.wire.reading import JsonReading, Reading
+from providerhub.wire.sse import SSEDecoder
+from providerhub.wire_provider import Built, Order, WireProvider
 
 
-class OpenAIChatProvider:
+class OpenAIChatProvider(WireProvider):
     """Answers a request by `POST {url}{path}`. A subclass overrides the parts that its service does differently.
 
     Args:
-        config: The instance's configuration.
+        config: The configuration of the instance.
 
     Raises:
         ConfigurationError: The configuration cannot be used; see `HttpClient`.
-
-    Attributes:
-        config: The instance's configuration.
-        http: The client that sends the requests.
     """
 
     path = "/v1/chat/completions"
@@ -48,8 +38,7 @@ class OpenAIChatProvider:
     others; `None` for a service that takes any identifier. Mistral wants `("[a-zA-Z0-9]{9}", 9)`."""
 
     def __init__(self, config: ProviderConfig) -> None:
-        self.config = config
-        self.http = HttpClient(config)
+        super().__init__(config)
         if (config.url or "").partition("?")[0].rstrip("/").endswith("/v1"):
             # Many services document their address with the version at its end.
             self.path = self.path.removeprefix("/v1")
@@ -58,7 +47,7 @@ class OpenAIChatProvider:
         """Return the JSON object to send. Override this to add the service's own fields.
 
         Args:
-            request: The request.
+            request: The request to write.
 
         Returns:
             The object.
@@ -88,230 +77,123 @@ class OpenAIChatProvider:
         del data
         return None
 
-    def stream(self, request: Request, call: CallContext) -> Iterator[Piece]:
-        """Answer a request; see `Provider.stream`."""
-        body = self.body(request)
-        with self.http.post(self.path, body, call, stream=request.stream) as answer:
-            kind = answer.headers.get("content-type", "").lower()
-            try:
-                if request.stream:
-                    yield from self._events(answer, call, kind)
-                else:
-                    yield from self.whole(answer.read())
-            except ProviderError as error:
-                # Some services repeat the refused key, or other parts of the request, in the error.
-                self.http.redacted(error)
-                raise
-
-    def close(self) -> None:
-        """Close the idle connections."""
-        self.http.close()
-
-    def reading(self, call: CallContext, kind: str) -> ChatReading:
-        """Make the reader of one streamed answer. A subclass with a transport of its own, such as an asynchronous one, uses it.
+    def build(self, request: Request, call: CallContext) -> Built:
+        """Write a request; see `WireProvider.build`.
 
         Args:
-            call: The call. The reader adds notes to it.
-            kind: The answer's content type, in lower case.
-
-        Returns:
-            A new reader.
+            request: The request to write.
+            call: The call, which is not used.
         """
-        return ChatReading(self, call, kind)
+        del call
+        return HttpRequest(self.path, self.body(request), stream=request.stream)
 
-    def whole(self, data: bytes) -> Iterator[Piece]:
-        """Read an answer that is not streamed.
+    def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> Reading:
+        """Make the reader of one answer; see `WireProvider.reading`. A subclass may return a subclass of `ChatReading`.
 
         Args:
-            data: The answer's body.
+            request: The request, which is not used.
+            call: The call, for notes.
+            headers: The headers of the answer.
+        """
+        del request
+        return ChatReading(self, call, headers)
+
+    def models(self) -> Generator[Order, Any, list[ModelInfo]]:
+        """List the models of the service by `GET {url}/models`, for `listed`.
+
+        Yields:
+            The request.
 
         Returns:
-            An iterator over the pieces. It raises `ProviderError` if the body is an error or not an answer.
+            The models.
+
+        Raises:
+            ProviderError: The service refused, or its answer is not a list of models.
         """
-        if data.lstrip(_BLANK).startswith(_EVENT_STARTS):  # some gateways stream although a whole answer was asked for
-            return self._streamed(data)
-        return openai_chat.answer_pieces(self._parsed(data))
+        answer: HttpAnswer = yield HttpRequest(f"{self.path.removesuffix('/chat/completions')}/models", method="GET")
+        found = (self.model(entry) for entry in answer.entries() if str(entry.get("id") or "").strip())
+        return [model for model in found if model is not None]
 
-    def _streamed(self, data: bytes) -> Iterator[Piece]:
-        """Read a whole body that holds a stream of events."""
-        reading = self.reading(CallContext(Timeout(), math.inf), "text/event-stream")
-        yield from reading.pieces(data)
-        yield from reading.end()
+    def model(self, entry: Mapping[str, Any]) -> ModelInfo | None:
+        """Read one entry of the service's list. Override this to read the capabilities that the service states.
 
-    def _events(self, answer: Answer, call: CallContext, kind: str) -> Iterator[Piece]:
-        reading = self.reading(call, kind)
-        idles = False
-        for data in answer:
-            given = None
-            for given in reading.pieces(data):
-                yield given
-                idles = idles or answer.token(given)
-            if idles and given is not None:
-                # Once for all pieces of a read: the token-idle timeout is checked at the next read.
-                answer.token()
-            if reading.done:
-                if not reading.surplus:
-                    answer.finished()
-                break
-        yield from reading.end()
+        Args:
+            entry: The entry; its `id` is not empty.
 
-    def _error_event(self, data: bytes) -> ProviderError:
-        """Return the error of an event of type `error`."""
-        error = self._parsed(data)
-        openai_chat.refuse_error(error)
-        return error_from_status(200, {}, error)
-
-    def _decoded(self, decoder: SSEDecoder, data: bytes) -> list[bytes]:
-        try:
-            return decoder.feed(data)
-        except SSELimitError as error:
-            raise ProtocolError(str(error)) from error
-
-    def _refuse_stray(self, line: bytes) -> None:
-        """Raise at once, not at the connection's end, if a line outside of events is an error or a web page.
-
-        Any other line may be a field of a later standard, with events after it. The meaning of a stream must not depend on how
-        its bytes were cut.
+        Returns:
+            The model; `None` for one that does not answer a chat.
         """
-        if line.startswith((b"{", b"[", b"<")) or self.oddity(line):
-            raise self._stray(line)
-
-    def _stray(self, line: bytes) -> ProviderError:
-        """Return the error for a line in place of events: a bare error, an error object or a web page."""
-        if line.startswith((b"{", b"[")):
-            openai_chat.refuse_error(self._parsed(line))
-        msg = "the answer is not a stream of events; check the configured url"
-        return self.oddity(line) or ProtocolError(msg, excerpt=self.http.redact(line.decode("utf-8", "replace")))
-
-    def _unfinished(self, decoder: SSEDecoder, call: CallContext, *, any_event: bool) -> Finish:
-        try:
-            left = decoder.finish()
-        except SSELimitError as error:  # `feed` returned the events before the broken limit
-            raise ProtocolError(str(error)) from error
-        if decoder.done and any_event:
-            call.note("the stream ended with [DONE] but gave no finish_reason")
-            return Finish(None)
-        if not any_event and (stray := decoder.stray or left):
-            raise self._stray(stray)
-        if not any_event:
-            msg = "the stream ended before any event came"
-            raise EmptyAnswerError(msg)
-        where = "in the middle of an event" if left else "without an end mark"
-        msg = f"the stream ended {where}"
-        raise ProtocolError(msg, excerpt=self.http.redact(left.decode("utf-8", "replace")))
-
-    def _parsed(self, data: bytes) -> dict[str, Any]:
-        try:
-            return openai_chat.parse(data)
-        except ProtocolError as error:
-            odd = self.oddity(data.strip())
-            if odd is not None:
-                raise odd from self.http.redacted(error)
-            raise
+        return ModelInfo(str(entry["id"]), supports_stream=True)
 
 
-class ChatReading:
-    """Reads one streamed answer: takes bytes and yields pieces. It does no I/O, so every transport can use it.
+class ChatReading(JsonReading):
+    """Reads one answer in the OpenAI chat shape.
 
     Args:
-        provider: The provider that answers.
-        call: The call. The reader adds notes to it.
-        kind: The answer's content type, in lower case.
-
-    Attributes:
-        surplus: Bytes came after the end mark. They are ignored, and the connection must not be used again.
+        provider: The provider that answers; its `oddity` is asked.
+        call: The call. Oddities become notes of it.
+        headers: The headers of the answer.
     """
 
-    __slots__ = ("_any_event", "_begun", "_call", "_decoder", "_finished", "_kind", "_provider", "_reader", "_whole", "surplus")
-
-    def __init__(self, provider: OpenAIChatProvider, call: CallContext, kind: str) -> None:
-        self._provider = provider
-        self._call = call
-        self._kind = kind
+    def __init__(self, provider: OpenAIChatProvider, call: CallContext, headers: Mapping[str, str]) -> None:
+        super().__init__(call, headers)
+        self.oddity = provider.oddity  # type: ignore[method-assign]
         self._decoder = SSEDecoder()
-        self._reader = ChunkReader(provider._parsed, typed=typed_reader())
-        self._finished = self._any_event = False
-        self._begun = False
-        self._whole: bytearray | None = None
-        self.surplus = False
+        self._framing = self._decoder
+        self._reader = ChunkReader(self.parsed, typed=typed_reader())
 
-    @property
-    def done(self) -> bool:
-        """Return whether the end mark has come, so that no more bytes need to be read."""
-        return self._decoder.done
-
-    def pieces(self, data: bytes) -> Iterator[Piece]:
-        """Take the next bytes. Exhaust the iterator before the next call.
+    def feed(self, data: bytes) -> Iterator[Piece]:
+        """Take the next bytes; see `Reading.feed`. An ordinary chunk is read without parsing it.
 
         Args:
             data: Bytes as they came from the transport.
 
         Yields:
             The pieces that the bytes complete.
-
-        Raises:
-            ProviderError: The stream contains an error, or is not a stream of events.
         """
-        provider, decoder = self._provider, self._decoder
-        if (not self._begun and self._begins_whole(data)) or self._whole is not None:
-            self._whole = bytearray() if self._whole is None else self._whole
-            self._whole += data
-            return
-        fast, parsed = self._reader.fast, self._reader.parsed
-        for event in provider._decoded(decoder, data):
-            if not self._any_event:
-                self._any_event = True
-                if self._kind and "event-stream" not in self._kind:
-                    self._call.note(f"the stream came with the content type {self._kind!r}")
+        if self._begin is not None or self._whole is not None:
+            data = self._framed(data)
+        fast, parsed, decoder = self._reader.fast, self._reader.parsed, self._decoder
+        for event in self._cut(decoder.feed, data) if data else ():
             if type(event) is not bytes:
-                raise provider._error_event(event)
+                self.refuse(self.parsed(event), "error")
             piece = fast(event)
             if piece is not None:
                 yield piece
                 continue
             for piece in parsed(event):
-                self._finished = self._finished or type(piece) is Finish
+                if type(piece) is Finish:
+                    self._complete()
                 yield piece
-        if decoder.stray and not self._any_event:
-            provider._refuse_stray(decoder.stray)
-        if decoder.done:
-            self.surplus = bool(data.partition(b"[DONE]")[2].strip())
+        if decoder.done or decoder.stray:
+            self._checked(data)
 
-    def _begins_whole(self, data: bytes) -> bool:
-        """Return whether the answer is one object, although a stream was asked for. Some services do this.
+    def whole(self, data: dict[str, Any]) -> Iterable[Piece]:
+        """Read an answer that came as one object.
 
-        The first character decides, not the content type, which such services often leave at that of a stream.
+        Args:
+            data: The whole answer as an object.
         """
-        begin = data.lstrip(_BLANK)
-        self._begun = bool(begin)
-        if begin[:1] not in {b"{", b"["}:
-            return False
-        # An error is raised at once, since the service may leave the connection open after it.
-        with contextlib.suppress(ProtocolError):  # the object is not complete yet
-            openai_chat.refuse_error(openai_chat.parse(begin))
-        return True
+        return openai_chat.answer_pieces(data)
+
+    def refuse(self, data: dict[str, Any], name: str) -> None:
+        """Raise if an object is an error; see `JsonReading.refuse`.
+
+        Args:
+            data: The object of a frame, or the whole answer.
+            name: The name of the frame.
+        """
+        openai_chat.refuse_error(data)
+        if name == "error":
+            raise error_from_status(200, {}, data)
 
     def end(self) -> Iterator[Piece]:
-        """End the input. Call this after the last bytes.
+        """End the input; see `Reading.end`.
 
         Yields:
-            The pieces of an answer that came as one object; `Finish` if the stream is complete but gave none.
-
-        Raises:
-            ProviderError: The stream was cut.
+            The pieces of an answer that came as one object, `Finish` if the stream is complete but gave none, and the parts of
+            the answer that can be told only at its end.
         """
-        if self._whole is not None:
-            yield from self._provider.whole(bytes(self._whole))
-            return
-        cut: ProtocolError | None = None
-        if not self._decoder.done:
-            try:
-                yield from self.pieces(b"\n\n")  # the last event may lack the blank line
-            except ProtocolError as error:
-                cut = error
-        if not self._finished:
-            if cut is not None and cut.excerpt:
-                msg = "the stream ended in the middle of an event"
-                raise ProtocolError(msg, excerpt=self._provider.http.redact(cut.excerpt))
-            yield self._provider._unfinished(self._decoder, self._call, any_event=self._any_event)
-        yield from self._reader.end()
+        yield from super().end()
+        if self._whole is None:
+            yield from self._reader.end()

@@ -15,13 +15,21 @@ The client follows no redirect, since a redirect would carry the conversation, a
 It reads no `.netrc`, stores no cookies, and ignores the proxy variables of the environment. It asks for uncompressed bodies.
 """
 
+from collections.abc import Iterable as Iterable
+from collections.abc import Mapping as Mapping
+from typing import Any as Any
+
+from providerhub._values.config import Secret as Secret
 from providerhub._values.value import publish
-from providerhub.http._answer import BODY_LIMIT as BODY_LIMIT
-from providerhub.http._answer import ERROR_BODY_LIMIT as ERROR_BODY_LIMIT
 from providerhub.http._answer import Answer
+from providerhub.http._async_answer import AsyncAnswer
+from providerhub.http._async_client import AsyncHttpClient
+from providerhub.http._base import BODY_LIMIT as BODY_LIMIT
+from providerhub.http._base import ERROR_BODY_LIMIT as ERROR_BODY_LIMIT
 from providerhub.http._client import HttpClient
 from providerhub.http._endpoint import is_loopback
+from providerhub.http._request import HttpAnswer, HttpRequest, Wire
 
-__all__ = ["Answer", "HttpClient", "is_loopback"]
+__all__ = ["Answer", "AsyncAnswer", "AsyncHttpClient", "HttpAnswer", "HttpClient", "HttpRequest", "Wire", "is_loopback"]
 
 publish(globals(), __name__)

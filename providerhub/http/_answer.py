@@ -27,19 +27,13 @@ from providerhub.http._response import READ_SIZE, Response
 
 _log = logging.getLogger("providerhub")
 
-ERROR_BODY_LIMIT = 65536
-"""Bytes that are read of the body of a refusal."""
-
-BODY_LIMIT = 64 * 1024 * 1024
-"""Default limit of one answer, in decoded bytes. It guards against compressed bombs and streams without end."""
-
-_BLANK = b" \t\r\n"
+BLANK = b" \t\r\n"
 """White space, which some services send to keep the connection open until the answer is ready."""
 
 _REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 """The text of `http.client` for a proxy that does not connect to the service."""
 
-_END_WAIT = 0.02
+END_WAIT = 0.02
 """Seconds to wait for the body's end after the protocol's end mark."""
 
 
@@ -105,6 +99,14 @@ class Answer:
         """
         return self._timer.token(piece)
 
+    def linger(self, seconds: float) -> None:
+        """Wait for further bytes only for so long: the answer is complete, and little may follow.
+
+        Args:
+            seconds: The timeout from now on; it replaces a longer token-idle timeout.
+        """
+        self._timer.linger(seconds)
+
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._reads()
@@ -135,7 +137,7 @@ class Answer:
             if size > self._limit:
                 msg = f"the answer is larger than {self._limit} bytes"
                 raise ProtocolError(msg)
-            if is_head and data.strip(_BLANK):
+            if is_head and data.strip(BLANK):
                 is_head = not timer.token()
             # While the caller holds what is yielded, only the total timeout runs.
             timer.deadline = total
@@ -171,7 +173,7 @@ class Answer:
     def finished(self) -> None:
         """Call this when the protocol's end mark has come. The connection is kept if the body ends there too."""
         try:
-            self._set_socket_timeout(_END_WAIT)
+            self._set_socket_timeout(END_WAIT)
             self._complete = (self._response is not None and self._response.ended) or not self._read(READ_SIZE)
         except Exception:  # the answer is whole; a body that does not end properly only closes the connection
             self._complete = False

@@ -28,12 +28,13 @@ class AnswerTimer(Timer):
         offset: Seconds from the call's clock, which a test may replace, to `time.monotonic`.
     """
 
-    __slots__ = ("_call", "_first", "_stream", "byte_due", "byte_idle", "connect_due", "offset", "token_due")
+    __slots__ = ("_call", "_first", "_stream", "_token_idle", "byte_due", "byte_idle", "connect_due", "offset", "token_due")
 
     def __init__(self, call: CallContext, callback: Callable[[], object], *, stream: bool) -> None:
         self._call = call
         self._stream = stream
         self._first = first_timeout(call, stream=stream)
+        self._token_idle = call.timeout.token_idle
         self.token_due = call.deadline if self._first is None else min(call.started + self._first, call.deadline)
         self.offset = 0.0 if call.clock is time.monotonic else time.monotonic() - call.clock()
         super().__init__(self.token_due + self.offset, callback)
@@ -63,8 +64,17 @@ class AnswerTimer(Timer):
                 self.token_due = call.deadline
             return False
         self.byte_idle = call.timeout.byte_idle
-        self.token_due = min(call.clock() + call.timeout.token_idle, call.deadline) if self._stream else call.deadline
+        self.token_due = min(call.clock() + self._token_idle, call.deadline) if self._stream else call.deadline
         return True
+
+    def linger(self, seconds: float) -> None:
+        """Shorten the token-idle timeout, since the answer is complete and little may follow.
+
+        Args:
+            seconds: The timeout from now on.
+        """
+        self._token_idle = min(self._token_idle, seconds)
+        self.token_due = min(self._call.clock() + self._token_idle, self._call.deadline)
 
     def due(self, now: float, /) -> float:
         """Return the deadline that holds.
@@ -98,7 +108,7 @@ class AnswerTimer(Timer):
     def _token_deadline(self) -> float:
         if not self._call.idles:  # the caller has nothing yet, so it holds nothing up
             return self.token_due
-        return min(self._extended(self.token_due, self._call.timeout.token_idle), self._call.deadline)
+        return min(self._extended(self.token_due, self._token_idle), self._call.deadline)
 
     def _extended(self, due: float, idle: float) -> float:
         """An idle timeout counts from when the caller began to wait: a thread may read ahead of a slow caller."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import certifi
@@ -16,8 +16,8 @@ from urllib3 import PoolManager
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Timeout, parse_url
 
+from providerhub.http._base import Sent
 from providerhub.http._connection import LONGEST_TIMEOUT, PlainConnection, TLSConnection
-from providerhub.http._endpoint import joined
 
 IDLE_LIMIT = 60.0
 """Seconds. A connection that was idle for longer is not used again: a gateway on the way may have forgotten it without a word."""
@@ -95,17 +95,14 @@ _POOLS = {"http": _PlainPool, "https": _TLSPool}
 _MAX_IDLE = 100
 """The most connections that a pool keeps open between calls."""
 
-_MAX_TARGETS = 1000
-"""How many paths `Transport` remembers in the form that the request line needs."""
-
 
 class Transport:
-    """The pool of connections to one service.
+    """The pool of connections to one origin.
 
     Args:
-        url: The service's address, without a slash at its end. Paths are appended to it, in front of its query.
+        origin: Scheme, host and port.
         verify: `True` verifies certificates against certifi's bundle; a path names a file or folder of certificates instead.
-        proxies: Proxy addresses by scheme, in the form that requests accepts; `None` for a direct connection.
+        proxies: Proxy addresses by scheme, in the form that requests accepts; empty for a direct connection.
         certificate: Files of the client's certificate and its key; `None` to show none.
 
     Raises:
@@ -113,32 +110,19 @@ class Transport:
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        verify: bool | str = True,
-        proxies: Mapping[str, str] | None = None,
-        certificate: tuple[str, str] | None = None,
+        self, origin: str, *, verify: bool | str, proxies: Mapping[str, str], certificate: tuple[str, str] | None
     ) -> None:
-        self._url = url
         # One pool for all paths: a service may have a path for each model.
-        self._pool, self._target_of = (
-            _proxied(url, verify=verify, proxies=proxies, certificate=certificate)
-            if proxies
-            else _direct(url, verify=verify, certificate=certificate)
-        )
-        self._targets: dict[str, str] = {}
+        make = _proxied if proxies else _direct
+        self._pool = make(origin, verify=verify, proxies=proxies, certificate=certificate)
+        # A proxy that is asked in clear text needs the whole address.
+        self._whole = origin.startswith("http:") and self._pool.proxy is not None
 
-    def exchange(
-        self, method: str, path: str, headers: dict[str, str], body: bytes | None, *, connect: float, read: float
-    ) -> Any:
+    def exchange(self, request: Sent, *, connect: float, read: float) -> Any:
         """Send a request and wait for the headers of the answer.
 
         Args:
-            method: `"POST"` or `"GET"`.
-            path: Appended to the service's address.
-            headers: All headers of the request.
-            body: The request's body; `None` for none.
+            request: The request, complete with all headers.
             connect: The connect timeout in seconds.
             read: The most seconds without a byte before the headers have come.
 
@@ -148,9 +132,10 @@ class Transport:
         Raises:
             Exception: The exchange failed: an `HTTPError` of urllib3 or an `OSError`.
         """
+        address = request.address
         return self._pool.urlopen(
-            method, self._targets.get(path) or self._target(path), body=body, headers=headers, retries=False, redirect=False,
-            assert_same_host=False, preload_content=False, decode_content=False,
+            request.method, address.url if self._whole else address.target, body=request.body, headers=request.headers,
+            retries=False, redirect=False, assert_same_host=False, preload_content=False, decode_content=False,
             timeout=Timeout(connect=min(connect, LONGEST_TIMEOUT), read=min(read, LONGEST_TIMEOUT)),
         )  # fmt: skip
 
@@ -159,20 +144,10 @@ class Transport:
         # PoolManager.clear() leaves a pool's sockets open as long as a response refers to the pool.
         self._pool.close()
 
-    def _target(self, path: str) -> str:
-        """Return the path in the form that the request line needs."""
-        if len(self._targets) >= _MAX_TARGETS:
-            self._targets.clear()
-        target = self._targets[path] = self._target_of(joined(self._url, path))
-        return target
 
-
-_Route = tuple[Any, Callable[[str], str]]
-"""A pool, and a function that turns an address into the target of a request that goes through it."""
-
-
-def _direct(url: str, *, verify: bool | str, certificate: tuple[str, str] | None) -> _Route:
-    parts = parse_url(url)
+def _direct(origin: str, *, verify: bool | str, proxies: Mapping[str, str], certificate: tuple[str, str] | None) -> Any:
+    del proxies
+    parts = parse_url(origin)
     trusted = certifi.where() if isinstance(verify, bool) else verify
     place = "ca_cert_dir" if os.path.isdir(trusted) else "ca_certs"  # noqa: PTH112 -- importing pathlib would slow the start
     secure: dict[str, Any] = {"cert_reqs": "CERT_REQUIRED", place: trusted} if parts.scheme == "https" else {}
@@ -180,26 +155,23 @@ def _direct(url: str, *, verify: bool | str, certificate: tuple[str, str] | None
         secure["cert_file"], secure["key_file"] = certificate
     manager = PoolManager(num_pools=1, maxsize=_MAX_IDLE, **secure)
     manager.pool_classes_by_scheme = _POOLS
-    return manager.connection_from_host(parts.host, parts.port, parts.scheme), lambda whole: parse_url(whole).request_uri
+    return manager.connection_from_host(parts.host, parts.port, parts.scheme)
 
 
-def _proxied(url: str, *, verify: bool | str, proxies: Mapping[str, str], certificate: tuple[str, str] | None) -> _Route:
+def _proxied(origin: str, *, verify: bool | str, proxies: Mapping[str, str], certificate: tuple[str, str] | None) -> Any:
     from requests import PreparedRequest  # requests is slow to import; only proxies need it
     from requests.adapters import HTTPAdapter
     from requests.utils import select_proxy
 
-    def prepared(whole: str) -> PreparedRequest:
-        request = PreparedRequest()
-        request.prepare_method("POST")
-        request.prepare_url(whole, None)
-        return request
-
+    request = PreparedRequest()
+    request.prepare_method("POST")
+    request.prepare_url(origin, None)
     adapter = HTTPAdapter(pool_connections=1, pool_maxsize=_MAX_IDLE, max_retries=0)
-    proxy = select_proxy(url, proxies)
+    proxy = select_proxy(origin, proxies)
     if proxy:
         proxy = proxy if "://" in proxy else f"http://{proxy}"  # HTTPAdapter completes it in the same way
         adapter.proxy_manager_for(proxy).pool_classes_by_scheme = _POOLS
     adapter.poolmanager.pool_classes_by_scheme = _POOLS
-    pool = adapter.get_connection_with_tls_context(prepared(url), verify, proxies=proxies)
-    adapter.cert_verify(pool, url, verify, certificate)  # type: ignore[no-untyped-call]
-    return pool, lambda whole: adapter.request_url(prepared(whole), proxies)
+    pool = adapter.get_connection_with_tls_context(request, verify, proxies=proxies)
+    adapter.cert_verify(pool, origin, verify, certificate)  # type: ignore[no-untyped-call]
+    return pool

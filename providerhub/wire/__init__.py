@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable as Callable
+
 from providerhub._values.value import publish
+from providerhub.wire.json_array import ArrayDecoder
+from providerhub.wire.ndjson import JsonFrame, LineDecoder
+from providerhub.wire.reading import Framing, JsonReading, Reading
 from providerhub.wire.sse import ServerSentEvent, SSEDecoder, SSELimitError
 
-__all__ = ["SSEDecoder", "SSELimitError", "ServerSentEvent"]
+__all__ = [
+    "ArrayDecoder", "Framing", "JsonFrame", "JsonReading", "LineDecoder", "Reading", "SSEDecoder", "SSELimitError",
+    "ServerSentEvent",
+]  # fmt: skip
 
 publish(globals(), __name__)

@@ -166,6 +166,18 @@ class SSEDecoder:
         "_ordinary_max", "_partial", "_rest", "_retry", "_sentinel", "_single_max", "_skip_lf", "done", "stray",
     )  # fmt: skip
 
+    content_type = "event-stream"
+    tail = b"\n\n"  # the last event may lack its blank line
+
+    @staticmethod
+    def is_whole(begin: bytes) -> bool:
+        """Return whether an answer is one JSON object in place of a stream; see `Framing`.
+
+        Args:
+            begin: The answer's beginning, not empty.
+        """
+        return begin.startswith((b"{", b"["))
+
     def __init__(
         self,
         *,

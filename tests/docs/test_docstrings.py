@@ -23,9 +23,17 @@ pytestmark = pytest.mark.once
 
 SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises):\n((?:[ ]+.*\n|\n)*)", re.MULTILINE)
 ITEM = re.compile(r"^    (\**\w[\w.]*):", re.MULTILINE)
-PACKAGES = [f"providerhub{part}" for part in ("", ".testing", ".wire", ".http", ".openai_provider", ".hookspecs")]
+PACKAGES = [
+    f"providerhub{part}" for part in ("", ".testing", ".wire", ".http", ".wire_provider", ".openai_provider", ".hookspecs")
+]
 NOT_NAMED = {"self", "cls"}
-MADE_BY_OTHERS = {"providerhub.Stream", "providerhub.AsyncStream", "providerhub.http.Answer", "providerhub.testing.Connection"}
+MADE_BY_OTHERS = {
+    "providerhub.Stream",
+    "providerhub.AsyncStream",
+    "providerhub.http.Answer",
+    "providerhub.http.AsyncAnswer",
+    "providerhub.testing.Connection",
+}
 """Classes whose objects nobody makes by hand."""
 
 

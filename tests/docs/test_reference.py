@@ -15,7 +15,14 @@ import providerhub
 
 pytestmark = pytest.mark.once
 
-MODULES = ("providerhub", "providerhub.testing", "providerhub.wire", "providerhub.http", "providerhub.openai_provider")
+MODULES = (
+    "providerhub",
+    "providerhub.testing",
+    "providerhub.wire",
+    "providerhub.http",
+    "providerhub.wire_provider",
+    "providerhub.openai_provider",
+)
 
 
 def _public(module):

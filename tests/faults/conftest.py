@@ -20,6 +20,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+import providerhub.wire_provider
 from providerhub import (
     DeadlineExceededError,
     Hub,
@@ -149,18 +150,8 @@ def _nothing_leaks(witness):
 
 # --- the ways to call ------------------------------------------------------------------------------------------------
 
-NATIVE_ROWS = {*range(1, 52), *range(66, 80), *range(81, 85)}
-"""What happens on the wire, and to its reader: tried also through a plugin with a transport of its own under asyncio."""
-LOCKCHAT_S_OWN = {
-    "test_fault_15_what_is_left_alone": "of the models that Lockchat declares",
-    "test_fault_18_missing_model_in_a_successful_answer": "Lockchat's words",
-    "test_fault_20_missing_model_told_inside_the_stream": "the same",
-    "test_fault_20_missing_model_told_in_a_line_without_an_end": "the same",
-    "test_fault_20_missing_model_everywhere_is_a_value_error": "the same",
-}
-"""Tests of what that plugin alone does, and what that is."""
-
-
+TRANSPORT_ROWS = {*range(1, 52), *range(66, 80), *range(81, 85)}
+"""What happens on the wire, and to its reader: tried also without the asynchronous transport, with a thread for each stream."""
 SYNCHRONOUS = {"test_fault_52_interrupts_at_any_moment": "asyncio turns an interrupt into a cancellation"}
 """Tests of what can only happen without an event loop, and why."""
 
@@ -168,9 +159,8 @@ SYNCHRONOUS = {"test_fault_52_interrupts_at_any_moment": "asyncio turns an inter
 def pytest_generate_tests(metafunc):
     if "way" in metafunc.fixturenames:
         name = metafunc.function.__name__
-        native = int(name[11:13]) in NATIVE_ROWS and name not in LOCKCHAT_S_OWN
-        ways = 1 if name in SYNCHRONOUS else 2 + native
-        metafunc.parametrize("way", ["complete", "acomplete", "native"][:ways], indirect=True)
+        ways = 1 if name in SYNCHRONOUS else 2 + (int(name[11:13]) in TRANSPORT_ROWS)
+        metafunc.parametrize("way", ["complete", "acomplete", "pumped"][:ways], indirect=True)
 
 
 class Complete:
@@ -178,7 +168,6 @@ class Complete:
 
     name = "complete"
     is_async = False
-    plugin = "lockchat"
 
     def __init__(self, witness):
         self._witness = witness
@@ -305,19 +294,15 @@ async def _apart(function, *arguments):
     return await asyncio.to_thread(function, *arguments)
 
 
-class Native(Acomplete):
-    """The asynchronous way, where the plugin has no need of a thread: OpenAI's has a transport of its own."""
-
-    plugin = "openai"
-
-
 @pytest.fixture
-def way(request, witness):
+def way(request, witness, monkeypatch):
     """The ways to call, one after the other."""
     if request.param == "complete":
         yield Complete(witness)
         return
-    made = {"acomplete": Acomplete, "native": Native}[request.param](witness)
+    if request.param == "pumped":  # as without the extra `async`
+        monkeypatch.setattr(providerhub.wire_provider, "is_installed", lambda: False)
+    made = Acomplete(witness)
     yield made
     made.end()
 
@@ -357,14 +342,12 @@ def good(serve):
 
 @pytest.fixture
 def hub_of(request, witness):
-    """`hub_of(a=url, b=server)`: a hub with an instance of the installed plugin that the way is tried with (Lockchat, where
-    there is only one) for each, in that order of priority.
+    """`hub_of(a=url, b=server)`: a hub with an instance of the installed plugin for each, in that order of priority.
 
     Each has the model `m`, those in `more`, and the canary for its key. `windows` gives context windows by instance, `model`
     and `config` further fields of the model and of the instance, `settings` of the settings.
     """
     hubs = []
-    plugin = request.getfixturevalue("way").plugin if "way" in request.fixturenames else "lockchat"
 
     def make(
         *,
@@ -373,7 +356,7 @@ def hub_of(request, witness):
         windows=None,
         config=None,
         clock=None,
-        plugin=plugin,
+        plugin="lockchat",
         more=(),
         model=None,
         settings=None,

@@ -333,8 +333,13 @@ def test_fault_30_empty_stream(row, serve, frame, body):
 
 
 def test_fault_30_empty_whole_answer(row, serve):
-    for body in (b"", b"{}", {"choices": []}, {"id": "x", "choices": None}):
-        row.fails_over(serve(http_response(200, body)), ProtocolError, again=False, stream=False)
+    for body, error in (
+        (b"", EmptyAnswerError),
+        (b"{}", ProtocolError),
+        ({"choices": []}, ProtocolError),
+        ({"id": "x", "choices": None}, ProtocolError),
+    ):
+        row.fails_over(serve(http_response(200, body)), error, again=False, stream=False)
 
 
 def test_fault_30_empty_stream_with_a_length(row, serve):

@@ -3,7 +3,7 @@
 import pytest
 
 import providerhub
-from providerhub_openai.models import discover
+from providerhub_openai.provider import discover
 
 TEXT = "Hello from the other side"
 

@@ -17,6 +17,7 @@ import providerhub
 
 CORE = {"attrs", "certifi", "importlib-metadata", "platformdirs", "pluggy", "requests", "urllib3"}
 EXTRAS = {
+    "async": {"aiohttp", "yarl"},
     "cli": {"click", "rich"},
     "fast": {"msgspec"},
     "keyring": {"keyring"},
@@ -65,7 +66,7 @@ def _imported(file: Path) -> Iterator[str]:
 def test_whatever_is_imported_is_declared() -> None:
     """What another dependency happens to bring can be gone with its next release, or be too old."""
     package, owners = Path(providerhub.__file__).parent, metadata.packages_distributions()
-    everywhere = CORE | EXTRAS["fast"] | EXTRAS["keyring"]
+    everywhere = CORE | EXTRAS["async"] | EXTRAS["fast"] | EXTRAS["keyring"]
     found, undeclared = set(), set()
     for file in sorted(package.rglob("*.py")):
         place = file.relative_to(package)

@@ -5,7 +5,8 @@ import pytest
 import providerhub
 from providerhub import ModelInfo, ProviderConfig
 from providerhub.testing import FaultServer, http_response
-from providerhub_openai.models import _chats, _openai_model, discover
+from providerhub_openai.models import openai_model
+from providerhub_openai.provider import discover
 
 CANARY = "canary-key-0123456789"
 
@@ -82,7 +83,7 @@ def test_the_capabilities_that_a_service_states_are_used(entry, expected):
     ],
 )
 def test_only_the_chat_models_of_openai_are_listed(name, answers):
-    assert _chats(name) is answers
+    assert (openai_model(name) is not None) is answers
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_only_the_chat_models_of_openai_are_listed(name, answers):
     [("gpt-4.1-mini", 1_047_576, True), ("gpt-4-0613", 8_192, False), ("gpt-4-turbo", 128_000, True), ("gpt-9", None, None)],
 )
 def test_the_known_models_of_openai(name, window, images):
-    assert _openai_model(name) == ModelInfo(name, supports_stream=True, supports_images=images, context_window=window)
+    assert openai_model(name) == ModelInfo(name, supports_stream=True, supports_images=images, context_window=window)
 
 
 @pytest.mark.parametrize("body", ["<html>", {"models": []}, {"data": {}}])

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,7 +31,7 @@ from providerhub import (
     ToolCallDelta,
     UsageDelta,
 )
-from providerhub.openai_provider import OpenAIChatProvider
+from providerhub.openai_provider import ChatReading, OpenAIChatProvider
 from providerhub.wire import sse
 
 BAD: dict[str, type[OpenAIChatProvider]] = {}
@@ -74,14 +74,23 @@ class Altered(OpenAIChatProvider):
             for piece in super().stream(request, call):
                 yield from self.changed(piece)
         except ProviderError as error:
-            yield from self.failed(error)
+            yield from self.told(error)
 
     def changed(self, piece: Any) -> Iterator[Any]:
         yield piece
 
-    def failed(self, error: ProviderError) -> Iterator[Any]:
+    def told(self, error: ProviderError) -> Iterator[Any]:
         raise error
         yield
+
+
+class Misread(OpenAIChatProvider):
+    """Reads the answers of a good provider by a reader of its own."""
+
+    reader: type[ChatReading]
+
+    def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> ChatReading:
+        return self.reader(self, call, headers)
 
 
 def inner(call: CallContext, timeout: Timeout | None = None, deadline: float | None = None) -> CallContext:
@@ -286,34 +295,32 @@ class Strips(Altered):
 
 
 @bad("every-byte-split")
-class DecodesEachRead(OpenAIChatProvider):
-    def _decoded(self, decoder: Any, data: bytes) -> list[bytes]:
-        return super()._decoded(decoder, data.decode("utf-8", "replace").encode())
+class DecodesEachRead(Misread):
+    class reader(ChatReading):  # noqa: N801 -- the name of the attribute
+        def feed(self, data: bytes) -> Iterator[Any]:
+            return super().feed(data.decode("utf-8", "replace").encode())
 
 
 @bad("newline-variants")
-class KnowsOneLineEnd(OpenAIChatProvider):
-    def _decoded(self, decoder: Any, data: bytes) -> list[bytes]:
-        return super()._decoded(decoder, data.replace(b"\r", b""))
+class KnowsOneLineEnd(Misread):
+    class reader(ChatReading):  # noqa: N801 -- the name of the attribute
+        def feed(self, data: bytes) -> Iterator[Any]:
+            return super().feed(data.replace(b"\r", b""))
 
 
 @bad("keep-alive-ignored")
-class TakesCommentsForErrors(OpenAIChatProvider):
-    def _decoded(self, decoder: Any, data: bytes) -> list[bytes]:
-        if b": keep-alive" in data:
-            raise ProtocolError("a line that begins with a colon")
-        return super()._decoded(decoder, data)
+class TakesCommentsForErrors(Misread):
+    class reader(ChatReading):  # noqa: N801 -- the name of the attribute
+        def feed(self, data: bytes) -> Iterator[Any]:
+            if b": keep-alive" in data:
+                raise ProtocolError("a line that begins with a colon")
+            return super().feed(data)
 
 
 @bad("ends-at-end-mark")
-class WaitsForTheEnd(OpenAIChatProvider):
-    def _events(self, answer: Any, call: CallContext, kind: str) -> Iterator[Any]:
-        reading = self.reading(call, kind)
-        for data in answer:
-            for piece in () if reading.done else reading.pieces(data):
-                yield piece
-                answer.token()
-        yield from reading.end()
+class WaitsForTheEnd(Misread):
+    class reader(ChatReading):  # noqa: N801 -- the name of the attribute
+        done = property(lambda _: False, lambda _, __: None)
 
 
 @bad("early-close-frees-socket")
@@ -357,7 +364,7 @@ class DeafToCancellation(OpenAIChatProvider):
 
 @bad("refused")
 class Apologises(Altered):
-    def failed(self, error):
+    def told(self, error):
         if isinstance(error, ProviderConnectionError) and "connect to" in str(error):
             yield "I am sorry, I cannot answer now."
             yield Finish()
@@ -378,32 +385,35 @@ class TakesResetForTheEnd(OpenAIChatProvider):
 
 
 @bad("truncated-is-error")
-class TakesTheEndForGranted(OpenAIChatProvider):
-    def _unfinished(self, decoder: Any, call: CallContext, *, any_event: bool) -> Finish:
-        return Finish("stop") if any_event else super()._unfinished(decoder, call, any_event=any_event)
+class TakesTheEndForGranted(Misread):
+    class reader(ChatReading):  # noqa: N801 -- the name of the attribute
+        def _unfinished(self) -> Finish:
+            return Finish("stop") if self._any_event else super()._unfinished()
 
 
 @bad("malformed-chunk")
-class SkipsWhatItCannotRead(OpenAIChatProvider):
-    def _parsed(self, data: bytes) -> dict[str, Any]:
-        try:
-            return super()._parsed(data)
-        except ProtocolError:
-            if not data.startswith(b'{"truncated"'):
-                raise
-            return {}
+class SkipsWhatItCannotRead(Misread):
+    class reader(ChatReading):  # noqa: N801 -- the name of the attribute
+        def parsed(self, data: bytes) -> dict[str, Any]:
+            try:
+                return super().parsed(data)
+            except ProtocolError:
+                if not data.startswith(b'{"truncated"'):
+                    raise
+                return {}
 
 
 @bad("error-event")
-class SkipsErrors(OpenAIChatProvider):
-    def _parsed(self, data: bytes) -> dict[str, Any]:
-        found = super()._parsed(data)
-        return {} if "error" in found else found
+class SkipsErrors(Misread):
+    class reader(ChatReading):  # noqa: N801 -- the name of the attribute
+        def parsed(self, data: bytes) -> dict[str, Any]:
+            found = super().parsed(data)
+            return {} if "error" in found else found
 
 
 @bad("foreign-answer")
 class TakesAnythingForText(Altered):
-    def failed(self, error):
+    def told(self, error):
         if error.excerpt.startswith("<html"):
             yield error.excerpt
             yield Finish()
@@ -412,20 +422,15 @@ class TakesAnythingForText(Altered):
 
 
 @bad("endless-line-capped")
-class NoLimits(OpenAIChatProvider):
-    def _events(self, answer: Any, call: CallContext, kind: str) -> Iterator[Any]:
-        answer._limit = 1 << 40
-        decoder = sse.SSEDecoder(max_line=None, max_event=None, max_stream=None)
-        reading = self.reading(call, kind)
-        reading._decoder = decoder
-        for data in answer:
-            for piece in reading.pieces(data):
-                yield piece
-                answer.token()
-            if reading.done:
-                answer.finished()
-                break
-        yield from reading.end()
+class NoLimits(Misread):
+    class reader(ChatReading):  # noqa: N801 -- the name of the attribute
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self._framing = self._decoder = sse.SSEDecoder(max_line=None, max_event=None, max_stream=None)
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self.http.body_limit = 1 << 40
 
 
 @bad("stall-timeout")
@@ -452,7 +457,7 @@ class TimelessCalls(OpenAIChatProvider):
 
 @bad("redirect-not-followed")
 class FollowsRedirects(Altered):
-    def failed(self, error):
+    def told(self, error):
         if error.status in {301, 307}:
             with contextlib.suppress(requests.RequestException):
                 requests.get(f"{self.config.url}{self.path}", timeout=2)
@@ -474,7 +479,7 @@ class TriesAgain(OpenAIChatProvider):
 
 @bad("rate-limit-mapped")
 class Impatient(Altered):
-    def failed(self, error):
+    def told(self, error):
         if isinstance(error, RateLimitError):
             error.retry_after = None
         raise error
@@ -487,7 +492,7 @@ class Reclassed(Altered):
     wrong: type[ProviderError]
     right: type[ProviderError]
 
-    def failed(self, error):
+    def told(self, error):
         # An error inside a stream is told by other means.
         if type(error) is self.right and error.status != 200:
             raise self.wrong(str(error), status=error.status)
@@ -525,7 +530,7 @@ class DetailedError(ServerError):
 
 @bad("errors-pickle")
 class Detailed(Altered):
-    def failed(self, error):
+    def told(self, error):
         if isinstance(error, ServerError):
             raise DetailedError(str(error), detail="no", status=error.status)
         raise error
@@ -539,7 +544,7 @@ class Detailed(Altered):
 class Anonymous(OpenAIChatProvider):
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
-        self.http._headers["Authorization"] = "Bearer of-the-developer"
+        self.headers = {"Authorization": "Bearer of-the-developer"}
 
 
 @bad("key-not-in-repr")
@@ -557,7 +562,7 @@ class Chatty(OpenAIChatProvider):
 
 @bad("key-not-in-errors")
 class Helpful(Altered):
-    def failed(self, error):
+    def told(self, error):
         if isinstance(error, AuthenticationError):
             raise AuthenticationError(f"the key {self.config.api_key.reveal()} was refused", status=error.status)
         raise error
@@ -567,7 +572,7 @@ class Helpful(Altered):
 class PassesItOn(Altered):
     """Keeps the key out of refusals, and not out of an error inside a stream."""
 
-    def failed(self, error):
+    def told(self, error):
         if error.status == 200:
             raise ServerError(str(error).replace("***", self.config.api_key.reveal()), status=200)
         raise error

@@ -51,14 +51,9 @@ class Asynchronous(OpenAIChatProvider):
             await exchange.send(self.config, self.path, self.body(request))
             if exchange.status >= 300:
                 raise await self._refusal(exchange)
-            kind = exchange.headers.get("content-type", "")
-            if not request.stream or "json" in kind:
-                for piece in self.whole(b"".join([data async for data in exchange.body()])):
-                    yield piece
-                return
-            reading = self.reading(call, kind)
+            reading = self.reading(request, call, exchange.headers)
             async for data in exchange.body():
-                for piece in reading.pieces(data):
+                for piece in reading.feed(data):
                     yield piece
                     exchange.token()
                 if reading.done:

@@ -42,24 +42,15 @@ class Lockchat(OpenAIChatProvider):
             return ModelUnavailableError(data.decode("utf-8", "replace")[:300], retryable=True)
         return None
 
-    def stream(self, request: Request, call: Any) -> Any:
-        """Answer a request; see the base class. An error about a missing model is retryable here, in every form of it.
+    def failed(self, error: ProviderError) -> ProviderError:
+        """Make an error about a missing model retryable, in every form of it.
 
         Args:
-            request: The request.
-            call: The call: its timeouts and whether it is cancelled.
-
-        Yields:
-            The pieces of the answer, as they come.
-
-        Raises:
-            ProviderError: The service refused, or the exchange failed.
+            error: The failure.
         """
-        try:
-            yield from super().stream(request, call)
-        except ModelUnavailableError as error:
+        if isinstance(error, ModelUnavailableError):
             error.retryable = True
-            raise
+        return error
 
 
 def create(config: ProviderConfig) -> Lockchat:

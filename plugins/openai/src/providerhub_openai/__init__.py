@@ -14,7 +14,7 @@ def providerhub_provider() -> ProviderInfo:
     return ProviderInfo(
         name="openai",
         factory="providerhub_openai.provider:create",
-        discover="providerhub_openai.models:discover",
+        discover="providerhub_openai.provider:discover",
         settings=(
             Setting("url", env="OPENAI_BASE_URL", default=URL, help="The service's address, such as http://localhost:11434/v1"),
             Setting("api_key", env="OPENAI_API_KEY", secret=True, required_unless="url", help="Sent as a bearer token when set"),

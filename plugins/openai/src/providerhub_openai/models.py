@@ -1,4 +1,4 @@
-"""Lists the models of a service, with the capabilities that the service states.
+"""Reads the entries of a service's list of models, with the capabilities that the service states.
 
 OpenAI's `GET /models` has no fields for capabilities, so services have added their own. This module reads the fields of vLLM
 (`max_model_len`), OpenRouter (`context_length`, `architecture`, `supported_parameters`, `pricing`), Mistral (`capabilities`,
@@ -9,17 +9,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
-from providerhub import CallContext, ModelInfo, ProtocolError, ProviderConfig, ProviderError, Timeout
-from providerhub.http import HttpClient
-from providerhub.wire import openai_chat
-from providerhub_openai.provider import HOST, headers, prefix
-
-LISTING_TIMEOUT = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
-"""The timeouts of the request for the list of models."""
+from providerhub import ModelInfo
 
 _CHAT = re.compile(r"^(gpt-|chatgpt-|o\d|ft:gpt-|ft:o\d)")
 _NO_CHAT = re.compile(r"realtime|audio|transcribe|tts|image|instruct|search|codex|deep-research|-pro(-|$)")
@@ -41,59 +34,32 @@ _KNOWN: tuple[tuple[str, int, bool], ...] = (
 images. From the model pages of OpenAI's documentation."""
 
 
-def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo]:
-    """Ask a service for its models.
+def openai_model(name: str) -> ModelInfo | None:
+    """Describe a model of OpenAI itself, whose list gives names only.
 
     Args:
-        config: The instance's configuration.
-        call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT`.
+        name: The name of the model.
 
     Returns:
-        The models that can answer a chat, with the capabilities that the service states.
-
-    Raises:
-        ProviderError: The service refused, or its answer is not a list of models.
+        The model; `None` for one that does not answer a chat.
     """
-    client = HttpClient(config, headers=headers(config))
-    try:
-        with client.get(f"{prefix(config)}/models", call or CallContext(LISTING_TIMEOUT)) as answer:
-            listed = list(_listed(answer.read()))
-    except ProviderError as error:
-        client.redacted(error)
-        raise
-    finally:
-        client.close()
-    ours = urlsplit(config.url or "").hostname == HOST
-    return [_openai_model(name) if ours else _model(name, entry) for name, entry in listed if not ours or _chats(name)]
-
-
-def _listed(body: bytes) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    # Some services answer with the bare list.
-    found = openai_chat.parse(b'{"data":' + body + b"}" if body.lstrip()[:1] == b"[" else body)
-    entries = found.get("data")
-    if not isinstance(entries, list):
-        msg = "the answer is not a list of models; check the configured url"
-        raise ProtocolError(msg, excerpt=body[:500].decode("utf-8", "replace"))
-    for entry in entries:
-        if isinstance(entry, Mapping) and isinstance(entry.get("id"), str) and entry["id"].strip():
-            yield entry["id"], entry
-
-
-def _chats(name: str) -> bool:
-    return bool(_CHAT.match(name)) and not _NO_CHAT.search(name)
-
-
-def _openai_model(name: str) -> ModelInfo:
+    if not _CHAT.match(name) or _NO_CHAT.search(name):
+        return None
     plain = name.removeprefix("ft:")
     window, images = next(((window, images) for start, window, images in _KNOWN if plain.startswith(start)), (None, None))
     return ModelInfo(name, supports_stream=True, supports_images=images, context_window=window)
 
 
-def _model(name: str, entry: Mapping[str, Any]) -> ModelInfo:
+def stated_model(entry: Mapping[str, Any]) -> ModelInfo:
+    """Describe a model by the capabilities that its entry states.
+
+    Args:
+        entry: The entry of the list.
+    """
     parameters = entry.get("supported_parameters")
     capabilities = _of(entry, "capabilities")
     return ModelInfo(
-        name,
+        str(entry["id"]),
         supports_stream=True,
         supports_tools="tools" in parameters if isinstance(parameters, list) else _flag(capabilities.get("function_calling")),
         supports_images=_reads_images(entry, capabilities),

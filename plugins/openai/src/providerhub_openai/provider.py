@@ -1,25 +1,15 @@
-"""The provider object. It speaks the OpenAI chat shape, over the toolkit's HTTP and, under asyncio, over aiohttp."""
+"""The provider object. It speaks the OpenAI chat shape."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from providerhub import (
-    BadRequestError,
-    CallContext,
-    ConfigurationError,
-    Event,
-    ProviderConfig,
-    ProviderError,
-    Refusal,
-    Request,
-)
-from providerhub.http import HttpClient
+from providerhub import BadRequestError, CallContext, ConfigurationError, ModelInfo, ProviderConfig, Refusal, Request
 from providerhub.openai_provider import OpenAIChatProvider
-from providerhub_openai._async_answer import AsyncAnswer
-from providerhub_openai._async_client import AsyncClient
+from providerhub.wire_provider import listed
+from providerhub_openai.models import openai_model, stated_model
 
 HOST = "api.openai.com"
 """The host of OpenAI itself. Some fields are sent to this host only."""
@@ -39,10 +29,9 @@ class OpenAI(OpenAIChatProvider):
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
-        self._headers = headers(config)
-        self.http = HttpClient(config, headers=self._headers, refusals=refusals(config.name))
+        self.headers = headers(config)
+        self.refusals = refusals(config.name)
         self.path = f"{prefix(config)}/chat/completions"
-        self._client = AsyncClient(config, self._headers, self.http)
         self._at_openai = urlsplit(config.url or "").hostname == HOST
         self._stream_usage = _truth(config, "stream_usage")
         if self._at_openai:
@@ -64,53 +53,16 @@ class OpenAI(OpenAIChatProvider):
             body.setdefault("max_completion_tokens", body.pop("max_tokens"))
         return {name: value for name, value in body.items() if value is not None}
 
-    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[str | Event]:
-        """Answer a request under asyncio; see `providerhub.Provider`. `stream` reads the answer with the same reader.
+    def model(self, entry: Mapping[str, Any]) -> ModelInfo | None:
+        """Read one entry of the service's list.
 
         Args:
-            request: The request.
-            call: The call: its timeouts and whether it is cancelled.
+            entry: The entry.
 
-        Yields:
-            The pieces of the answer, as they come.
-
-        Raises:
-            ProviderError: The service refused, or the exchange failed.
+        Returns:
+            The model; `None` for one of OpenAI's that does not answer a chat.
         """
-        answer: AsyncAnswer | None = None
-        try:
-            answer = await self._client.post(self.path, self.body(request), call, stream=request.stream)
-            kind = answer.headers.get("content-type", "").lower()
-            if not request.stream:
-                for piece in self.whole(await answer.read()):
-                    yield piece
-                return
-            reading = self.reading(call, kind)
-            while not reading.done and (data := await answer.next()):
-                for piece in reading.pieces(data):
-                    yield piece
-                    answer.token(piece)
-            if reading.done and not reading.surplus:
-                await answer.finished()
-            for piece in reading.end():
-                yield piece
-        except ProviderError as error:
-            # Some services repeat the refused key, or other parts of the request, in the error.
-            self.http.redacted(error)
-            raise
-        finally:
-            if answer is not None:
-                answer.close()
-
-    def close(self) -> None:
-        """Close the idle connections. An event loop closes its own as soon as it runs."""
-        super().close()
-        self._client.close()
-
-    async def aclose(self) -> None:
-        """Close the idle connections, and wait until those of the running event loop are closed."""
-        super().close()
-        await self._client.aclose()
+        return openai_model(str(entry["id"])) if self._at_openai else stated_model(entry)
 
 
 def create(config: ProviderConfig) -> OpenAI:
@@ -123,6 +75,23 @@ def create(config: ProviderConfig) -> OpenAI:
         ConfigurationError: The url, the key or another setting cannot be used.
     """
     return OpenAI(config)
+
+
+def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
+    """Ask a service for its models.
+
+    Args:
+        config: The instance's configuration.
+        call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT` of the toolkit.
+
+    Returns:
+        The models that can answer a chat, with the capabilities that the service states.
+
+    Raises:
+        ProviderError: The service refused, or its answer is not a list of models.
+    """
+    provider = create(config)
+    return listed(provider, provider.models(), call)
 
 
 def refusals(name: str) -> tuple[Refusal, ...]:

@@ -15,21 +15,12 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import ClientResponse, TCPConnector, ThreadedResolver
 from aiohttp.client_proto import ResponseHandler
 
+from providerhub.http._racing import KEEP_ALIVE
+
 if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported it
     from asyncio import AbstractEventLoop, Future
 
 _END_OF_HEAD = b"\r\n\r\n"
-
-_KEEP_ALIVE: tuple[tuple[int, int, int], ...] = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    *(
-        (socket.IPPROTO_TCP, getattr(socket, name), value)
-        # TCP_KEEPALIVE is the name of TCP_KEEPIDLE on macOS.
-        for name, value in (("TCP_KEEPIDLE", 45), ("TCP_KEEPALIVE", 45), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
-        if hasattr(socket, name)
-    ),
-)
-"""Socket options, as in `providerhub.http`: a gateway forgets a silent connection after a minute or more."""
 
 
 class Response(ClientResponse):
@@ -117,7 +108,7 @@ class _Handler(ResponseHandler):
         super().connection_made(transport)
         self._transports.add(transport)
         sock = transport.get_extra_info("socket")
-        for option in _KEEP_ALIVE if sock is not None else ():
+        for option in KEEP_ALIVE if sock is not None else ():
             with contextlib.suppress(OSError):  # a transport without TCP
                 sock.setsockopt(*option)
 

@@ -5,12 +5,19 @@ The table names classes and does not import them, so that a program without asyn
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from providerhub import ProtocolError, ProviderConnectionError, ProviderError, ProviderTimeoutError, ShortageError, TLSError
+from providerhub._rules.mapping import is_shortage
+from providerhub._values.errors import (
+    ProtocolError,
+    ProviderConnectionError,
+    ProviderError,
+    ProviderTimeoutError,
+    ShortageError,
+    TLSError,
+)
 
 
 def mapped(error: Exception, *, begun: bool) -> Exception:
@@ -23,7 +30,7 @@ def mapped(error: Exception, *, begun: bool) -> Exception:
     Returns:
         The provider error; `error` itself if the table does not contain its class.
     """
-    if _is_shortage(error):
+    if is_shortage(error):
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
         return ShortageError(f"cannot connect to {_host(error)}: {reason}")
     for base in type(error).__mro__:
@@ -33,12 +40,6 @@ def mapped(error: Exception, *, begun: bool) -> Exception:
             found.__cause__ = getattr(error, "os_error", None)
             return found
     return error
-
-
-def _is_shortage(error: Exception) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in {errno.EMFILE, errno.ENFILE}
-    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
 
 
 def _proxy_refused(error: Any, **_: bool) -> ProviderError:

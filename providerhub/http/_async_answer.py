@@ -1,49 +1,31 @@
-"""An answer whose headers have come, read under asyncio: the counterpart of `providerhub.http.Answer`, with the same timeouts."""
+"""An answer whose headers have come, read under asyncio, with the timeouts and limits of `Answer`."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
-from providerhub import (
-    CallContext,
-    CallerError,
-    Event,
-    ProtocolError,
-    ProviderConnectionError,
-    ProviderError,
-    ProviderTimeoutError,
-)
-from providerhub_openai._failures import mapped
-from providerhub_openai._timer import LoopTimer
-
-_BLANK = b" \t\r\n"
-"""White space, which some services send to keep the connection open until the answer is ready."""
-
-_END_WAIT = 0.02
-"""Seconds to wait for the body's end after the protocol's end mark."""
+from providerhub._values.errors import CallerError, ProtocolError, ProviderError, ProviderTimeoutError
+from providerhub._values.provider import CallContext, Piece
+from providerhub.http._aiohttp_errors import mapped
+from providerhub.http._answer import BLANK, END_WAIT
+from providerhub.http._loop_timer import LoopTimer
 
 
 class AsyncAnswer:
-    """An answer that is being read. Close it in a `finally`; that closes the connection if the body was not read to its end.
+    """An answer that is read in an event loop. Iterating yields the body's bytes as they come.
 
-    Args:
-        call: The call: its timeouts and whether it is cancelled.
-        timer: Ends the answer when a timeout expires or the call is cancelled. It runs already.
-        unsubscribe: Called once when the answer is closed; removes the timer from the call.
-        limit: The most decoded bytes of the body.
-        stream: Whether the first-token and token-idle timeouts apply.
+    Use it in a `with` block. Leaving the block gives the connection back, or closes it if the body was not read to its end.
 
     Attributes:
         status: The HTTP status; 0 before the headers.
-        headers: The headers, their names in lower case.
+        headers: The headers; their names are looked up without regard to case.
     """
 
     __slots__ = (
-        "_byte_idle", "_call", "_complete", "_connection_closed", "_content", "_cut", "_first", "_limit", "_response", "_size",
-        "_stream", "_timer", "_token_due", "_unsubscribe", "headers", "status",
+        "_call", "_complete", "_connection_closed", "_content", "_cut", "_limit", "_response", "_size", "_stream", "_timer",
+        "_unsubscribe", "headers", "status",
     )  # fmt: skip
 
     def __init__(self, call: CallContext, timer: LoopTimer, unsubscribe: Callable[[], None], limit: int, *, stream: bool) -> None:
@@ -58,9 +40,6 @@ class AsyncAnswer:
         self._cut = False
         self._complete = False
         self._size = 0
-        self._first = first_timeout(call, stream=stream)
-        self._token_due = call.deadline if self._first is None else call.started + self._first
-        self._byte_idle = math.inf
         self.status = 0
         self.headers: Mapping[str, str] = {}
 
@@ -71,8 +50,7 @@ class AsyncAnswer:
             response: aiohttp's response, its body unread.
         """
         self._response, self._content = response, response.content
-        self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self.status, self.headers = response.status, response.headers
         self._timer.set_callback(response.close)
         if response.connection is not None:  # the timer has not closed it at once
             self._watch(response.connection.protocol.closed)
@@ -94,41 +72,58 @@ class AsyncAnswer:
             self._cut = True
             content.feed_eof()
 
-    def token(self, piece: str | Event | None = None) -> None:
-        """Restart the token-idle timeout. Call this after each yielded piece.
+    def token(self, piece: Piece | None = None) -> bool:
+        """Restart the token-idle timeout; see `Answer.token`.
 
         Args:
-            piece: The piece that was yielded; `None`, the default, for content that is not reasoning. A piece without content
-                does not start the timeout, nor does reasoning where the call expects it.
+            piece: The piece that was yielded; `None`, the default, for content that is not reasoning.
+
+        Returns:
+            Whether the idle timeouts hold from now on.
         """
-        call = self._call
-        if call.idles or call.came(piece):
-            self._byte_idle = call.timeout.byte_idle
-            self._token_due = call.clock() + call.timeout.token_idle if self._stream else call.deadline
-        elif call.content_at is not None:  # reasoning has come: no timeout holds until the answer itself begins
-            self._token_due = call.deadline
+        return self._timer.token(piece)
+
+    def linger(self, seconds: float) -> None:
+        """Wait for further bytes only for so long; see `Answer.linger`.
+
+        Args:
+            seconds: The timeout from now on.
+        """
+        self._timer.linger(seconds)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = await self.next()
+        if not data:
+            raise StopAsyncIteration
+        return data
 
     async def next(self) -> bytes:
-        """Return the body's next bytes as they come; empty at its end.
+        """Wait for the next bytes of the body.
+
+        Returns:
+            The bytes as they come; empty at the body's end.
 
         Raises:
-            ProviderError: A timeout expired, the body is larger than the limit, or the connection broke.
+            ProtocolError: The body is larger than the limit, or was cut.
+            ProviderError: A timeout expired, or the connection broke.
         """
         call, timer = self._call, self._timer
-        now, total = call.clock(), call.deadline
-        due = min(self._token_due, total)
-        timer.expired = timer.expired or now > due
-        if timer.is_over():
-            raise self._ended()
-        timer.move(min(due, now + self._byte_idle))
+        now, offset = call.clock(), timer.offset
+        if timer.expired or call.cancelled or (now > timer.token_due and timer.token_is_late()):
+            raise timer.error()
+        due = timer.byte_due = now + timer.byte_idle
+        timer.move(min(due, timer.token_due) + offset)
         failure: Exception | None = None
         try:
             data: bytes = await self._content.readany()
         except Exception as error:  # every exception of aiohttp is translated
             # Raised below, outside of this block: as its context, aiohttp's error would show the request's headers.
             data, failure = self._left(), self.classed(error)
-        if timer.is_over():
-            raise self._ended()
+        if timer.expired or call.cancelled:
+            raise timer.error()
         if not data and self._cut:
             failure = failure or ProtocolError("the connection ended before the answer did")
         if not data and failure is not None:
@@ -138,10 +133,10 @@ class AsyncAnswer:
         if self._size > self._limit:
             msg = f"the answer is larger than {self._limit} bytes"
             raise ProtocolError(msg)
-        if not self._stream and not call.idles and data.strip(_BLANK):
-            self.token()
+        if not self._stream and not call.idles and data.strip(BLANK):
+            timer.token()
         # While the caller holds what is returned, only the total timeout runs.
-        timer.move(total)
+        timer.move(call.deadline + offset)
         return data
 
     def _left(self) -> bytes:
@@ -167,9 +162,12 @@ class AsyncAnswer:
 
         Args:
             limit: The most bytes to return.
+
+        Returns:
+            The bytes that came; may be empty.
         """
         found = bytearray()
-        self._byte_idle = self._call.timeout.byte_idle
+        self._timer.byte_idle = self._call.timeout.byte_idle
         with contextlib.suppress(ProviderError):
             while len(found) < limit and (data := await self.next()):
                 found += data
@@ -181,8 +179,14 @@ class AsyncAnswer:
 
         # The answer is whole; a body that does not end properly only closes the connection.
         with contextlib.suppress(Exception):
-            async with timeout(_END_WAIT):
+            async with timeout(END_WAIT):
                 self._complete = not await self._content.readany() and not self._cut
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Give the connection back, or close it if the body was not read to its end. A second call does nothing."""
@@ -217,32 +221,11 @@ class AsyncAnswer:
         """
         if isinstance(error, ProviderError | CallerError):
             return error
-        if self._timer.is_over() or self._call.cancelled or self._call.remaining() == 0:
-            return self._ended()
-        return mapped(error, begun=bool(self.status))
-
-    def _ended(self) -> ProviderError:
-        call = self._call
-        if call.cancelled:
-            return ProviderConnectionError("the call was cancelled", retryable=False)
-        if call.remaining() == 0:
+        if self._timer.expired or self._call.cancelled:
+            return self._timer.error()
+        if self._call.remaining() == 0:
             return ProviderTimeoutError("the call's total timeout expired")
-        if self._byte_idle < math.inf and call.clock() < self._token_due:
-            return ProviderTimeoutError(f"no byte came for {call.timeout.byte_idle:g} s (byte idle timeout)")
-        if call.idles:
-            return ProviderTimeoutError(f"no content came for {call.timeout.token_idle:g} s (token idle timeout)")
-        phase = "first token" if self._stream else "head"
-        return ProviderTimeoutError(f"no content came for {self._first:g} s ({phase} timeout)")
-
-
-def first_timeout(call: CallContext, *, stream: bool) -> float | None:
-    """Return the timeout of the wait for the first content, in seconds; `None` for none.
-
-    Args:
-        call: The call.
-        stream: Whether the answer is a stream. If it is not, the timeout is that of its first byte that is not white space.
-    """
-    return call.timeout.first_token if stream else call.timeout.head
+        return mapped(error, begun=bool(self.status))
 
 
 def _retrieved(closed: Any) -> None:

@@ -13,7 +13,7 @@ class Session:
     """The connections that one event loop keeps open between calls.
 
     Args:
-        client: aiohttp's session.
+        client: The session of aiohttp.
         loop: The event loop of the session.
 
     Attributes:

@@ -1,0 +1,291 @@
+"""The parts of a client that do no I/O: the checked configuration, headers, addresses, refusals, and the redaction of secrets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from urllib3.util import parse_url
+
+from providerhub._rules.mapping import chained
+from providerhub._settings.address import endpoint_flaw
+from providerhub._settings.environment import unused_environment
+from providerhub._values import ProviderConfig
+from providerhub._values.config import Secret
+from providerhub._values.errors import (
+    EXCERPT_LIMIT,
+    ConfigurationError,
+    InvalidRequestError,
+    ProtocolError,
+    ProviderConnectionError,
+    ProviderError,
+    ProviderTimeoutError,
+    ShortageError,
+    TLSError,
+)
+from providerhub._values.provider import CallContext
+from providerhub._values.refusal import Refusal
+from providerhub.http._endpoint import (
+    checked_bundle,
+    checked_certificate,
+    checked_key,
+    checked_proxies,
+    checked_url,
+    is_loopback,
+    joined,
+    shown,
+)
+from providerhub.http._request import HttpRequest, Wire, is_absolute
+
+BODY_LIMIT = 64 * 1024 * 1024
+"""Default limit of one answer, in decoded bytes. It guards against compressed bombs and streams without end."""
+
+ERROR_BODY_LIMIT = 65536
+"""Bytes that are read of the body of a refusal."""
+
+_COMMON = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "providerhub"}
+
+_MAX_ADDRESSES = 1000
+"""How many addresses a client remembers in the form in which they are sent."""
+
+
+class Address(NamedTuple):
+    """The address of a request.
+
+    Args:
+        url: The whole address as it is sent, without a user name and a password.
+        origin: Its scheme, host and port.
+        target: Its path and query.
+        is_own: Whether its origin is that of the configured url, so that the key may go there.
+    """
+
+    url: str
+    origin: str
+    target: str
+    is_own: bool
+
+
+class Sent(NamedTuple):
+    """A request as it is sent.
+
+    Args:
+        method: The HTTP method, such as `"POST"`.
+        path: The path as the provider gave it.
+        address: The whole address of the request.
+        headers: All headers, those of the transport included.
+        body: The body; `None` for none.
+        stream: Whether the answer is a stream.
+    """
+
+    method: str
+    path: str
+    address: Address
+    headers: dict[str, str]
+    body: bytes | None
+    stream: bool
+
+
+class Client:
+    """The base of both clients, which describe its arguments."""
+
+    def __init__(
+        self,
+        config: ProviderConfig,
+        *,
+        headers: Mapping[str, str] | None = None,
+        key_header: str = "Authorization",
+        body_limit: int = BODY_LIMIT,
+        refusals: Iterable[Refusal] = (),
+        wire: Wire | None = None,
+    ) -> None:
+        self.config = config
+        if wire is None:
+            wire = Wire()
+            wire.headers, wire.key_header, wire.refusals = headers or {}, key_header, refusals
+        self.wire = wire
+        wire.redact = self.redact
+        self.body_limit = body_limit
+        self._url = checked_url(config)
+        self._key = checked_key(config)
+        self._verify: bool | str = checked_bundle(config)
+        self._certificate = checked_certificate(config)
+        self._proxies = checked_proxies(config)
+        self._addresses: dict[str, Address] = {}
+        self._headers: dict[str, str] = {}
+        self._headers_of: Mapping[str, str] | None = None
+        self._origin = _origin(self._url)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Prepare the transport, without I/O."""
+
+    def address(self, path: str) -> str:
+        """Return the whole address of a path.
+
+        Args:
+            path: Appended to the configured url, in front of the url's query; a whole address stands for itself.
+
+        Returns:
+            The configured url with the path.
+        """
+        return path if is_absolute(path) else joined(self._url, path)
+
+    def redact(self, text: str) -> str:
+        """Return a text without the secrets. The beginning of one at the text's end is replaced too: the text may be cut.
+
+        Args:
+            text: A text that may contain the key or another secret.
+
+        Returns:
+            The text with `***` in place of each secret.
+        """
+        for secret in self._secrets():
+            text = text.replace(secret, "***")
+            cut = next((n for n in range(len(secret) - 1, 3, -1) if text.endswith(secret[:n])), 0)
+            text = f"{text[:-cut]}***" if cut else text
+        return text
+
+    def redacted(self, error: ProviderError) -> ProviderError:
+        """Remove the secrets from an error: from its message, its excerpt, and the cause that a traceback shows.
+
+        The error of a connection also gets the names of the environment's variables that are set and would change the connection,
+        but are not used.
+
+        Args:
+            error: The error. It is changed in place.
+
+        Returns:
+            The same object.
+        """
+        error.args = tuple(self.redact(str(part)) for part in error.args)
+        if _is_of_connection(error) and (hint := unused_environment(self.config)) and hint not in str(error):
+            error.args = (f"{error}; {hint}",)
+        error.excerpt = self.redact(error.excerpt)[:EXCERPT_LIMIT]
+        error.__cause__ = self._showable(error.__cause__)
+        return error
+
+    def refusal(self, method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """Return the error for a refused request, without the secrets.
+
+        Args:
+            method: The method of the request, such as `"POST"`.
+            path: The path of the request, without the configured url.
+            status: The HTTP status, which is not a success.
+            headers: The headers of the answer.
+            body: The beginning of the answer's body.
+
+        Returns:
+            The error to raise. Its class follows from the status and the body.
+        """
+        if 300 <= status < 400:
+            msg = f"HTTP {status}: a redirect, which is not followed; correct the configured url"
+            return ProtocolError(msg, status=status)
+        error = self.wire.refusal(status, headers, body)
+        if isinstance(error, ProtocolError):
+            asked = f"; asked {method} {shown(self.address(path))}" if status in {404, 405} else ""
+            flaw = endpoint_flaw(self._url, path)
+            error.args = (f"{error}{asked}{f'; the url {flaw}' if flaw else ''}",)
+        return self.redacted(error)
+
+    def _prepared(self, request: HttpRequest, call: CallContext) -> Sent:
+        """Return a request as it is to be sent.
+
+        Raises:
+            InvalidRequestError: The body cannot be written as JSON.
+            ConfigurationError: The address cannot be asked.
+        """
+        body = request.body if request.body is None or isinstance(request.body, bytes) else _encoded(request.body)
+        path = request.path
+        if request.query:
+            path = f"{path}{'&' if '?' in path else '?'}{urlencode(request.query, doseq=True)}"
+        address = self._addresses.get(path) or self._address(path)
+        if address.is_own:
+            headers = self._own_headers()
+            merge = call.headers or request.headers
+            headers = merged(headers, call.headers, request.headers) if merge else dict(headers)
+        else:
+            headers = merged(_COMMON, request.headers)
+        if body is not None:
+            headers["Content-Length"] = str(len(body))
+        if address.is_own and (signed := self.wire.sign(request.method, address.url, headers, body or b"")):
+            headers = merged(headers, signed)
+        return Sent(request.method, request.path, address, headers, body, request.stream)
+
+    def _own_headers(self) -> dict[str, str]:
+        given = self.wire.headers
+        if given is not self._headers_of:
+            found = merged(_COMMON, given, self.config.headers)
+            name = self.wire.key_header
+            if self._key and name and name.lower() not in {other.lower() for other in found}:
+                found[name] = f"Bearer {self._key}" if name == "Authorization" else self._key
+            self._headers, self._headers_of = found, given
+        return self._headers
+
+    def _address(self, path: str) -> Address:
+        whole = self.address(path)
+        parts = parse_url(whole)
+        origin = _origin(whole)
+        is_own = origin == self._origin
+        if not is_own and parts.scheme != "https" and not self.config.allow_http and not is_loopback(parts.host or ""):
+            msg = f"provider {self.config.name!r}: {origin} is not asked unencrypted; use https, or set allow_http"
+            raise ConfigurationError(msg)
+        if len(self._addresses) >= _MAX_ADDRESSES:
+            self._addresses.clear()
+        found = self._addresses[path] = Address(parts._replace(auth=None).url, origin, parts.request_uri, is_own)
+        return found
+
+    def _secrets(self) -> Iterator[str]:
+        options = (value for value in self.config.options.values() if isinstance(value, Secret))
+        for secret in (self._key, *self.wire.secrets, *options):
+            with contextlib.suppress(ConfigurationError):  # a secret that cannot be read was not sent
+                text = secret.reveal().strip() if isinstance(secret, Secret) else secret
+                if text:
+                    yield text
+
+    def _showable(self, error: BaseException | None) -> BaseException | None:
+        """Return the error, or `None` if it or an error that led to it contains a secret. A traceback shows all of them."""
+        return None if any(self.redact(text) != text for text in map(str, chained(error))) else error
+
+
+def merged(*headers: Mapping[str, str]) -> dict[str, str]:
+    """Return all headers together. A later one replaces an earlier one of the same name, in any case of its letters.
+
+    Args:
+        *headers: Headers by name, those that outrank the others last.
+    """
+    found: dict[str, str] = {}
+    names: dict[str, str] = {}
+    for name, value in (item for some in headers for item in some.items()):
+        found.pop(names.get(name.lower(), ""), None)
+        names[name.lower()] = name
+        found[name] = value
+    return found
+
+
+def _origin(url: str) -> str:
+    parts = parse_url(url)
+    return f"{parts.scheme}://{parts.host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def _is_of_connection(error: ProviderError) -> bool:
+    if isinstance(error, ProviderTimeoutError):
+        return "connect timeout" in str(error)
+    return isinstance(error, ProviderConnectionError | TLSError) and not isinstance(error, ShortageError) and error.status is None
+
+
+def _encoded(payload: Mapping[str, Any]) -> bytes:
+    try:
+        text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        try:
+            return text.encode()
+        except UnicodeEncodeError:  # the halves of a surrogate pair may have come in two pieces of an answer
+            return text.encode("utf-16", "surrogatepass").decode("utf-16").encode()
+    except UnicodeDecodeError:
+        msg = "the request holds half of a surrogate pair, which UTF-8 cannot hold; remove it from the text"
+        raise InvalidRequestError(msg) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        msg = f"the request cannot be written as JSON: {error}"
+        raise InvalidRequestError(msg) from error

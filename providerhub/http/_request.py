@@ -1,0 +1,154 @@
+"""The requests and answers of a wire as values, and the parts in which the requests of one service differ from another's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from providerhub._rules.status import error_from_status
+from providerhub._values.checks import FLAG, HEADERS, MAPPING, TEXT, Check, instance_of
+from providerhub._values.config import Secret
+from providerhub._values.errors import EXCERPT_LIMIT, ProtocolError, ProviderError
+from providerhub._values.refusal import Refusal
+from providerhub._values.value import Value
+
+_PATH = Check("a path that begins with '/', or a whole address", lambda value: isinstance(value, str) and _is_path(value))
+_BODY = instance_of((Mapping, bytes, type(None)), "a mapping, which is sent as JSON, bytes or None")
+
+
+def is_absolute(path: str) -> bool:
+    """Return whether a path is a whole address."""
+    return path.startswith(("https://", "http://"))
+
+
+def _is_path(path: str) -> bool:
+    return not path or path[0] in "/?" or is_absolute(path)
+
+
+@attrs.frozen(eq=False, repr=False)
+class HttpRequest(Value):
+    """One HTTP request.
+
+    Args:
+        path: Appended to the configured url, in front of the url's query; empty for the url itself. A whole address, such as
+            `"https://auth.acme.example/token"`, is asked as it is; if its scheme, host or port differ from those of the url,
+            the request carries only its own headers, and so no key.
+        body: A mapping is sent as JSON, bytes as they are; `None`, the default, sends no body.
+        method: The method; default `"POST"`.
+        headers: Headers of this request, which outrank all others. Default none.
+        stream: Whether the answer is a stream: then the first-token and token-idle timeouts hold, else the head timeout.
+            Default false.
+        query: Fields to append to the query of the address. Default none.
+
+    Raises:
+        ValueError: A value is not of its kind.
+    """
+
+    path: str = attrs.field(validator=_PATH)
+    body: Mapping[str, Any] | bytes | None = attrs.field(default=None, validator=_BODY, repr=False)
+    method: str = attrs.field(default="POST", kw_only=True, validator=TEXT)
+    headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True, validator=HEADERS, repr=False)
+    stream: bool = attrs.field(default=False, kw_only=True, validator=FLAG)
+    query: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=MAPPING, repr=False)
+
+
+@attrs.frozen(eq=False, repr=False)
+class HttpAnswer(Value):
+    """A whole answer. Its status is a success: any other raises the error that `Wire.refusal` returns.
+
+    Args:
+        status: The HTTP status, from 200 to 299.
+        headers: The headers; their names are looked up without regard to case.
+        body: The whole body, without a content encoding.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = attrs.field(repr=False)
+
+    def json(self) -> Any:
+        """Return the parsed body.
+
+        Raises:
+            ProtocolError: The body is not JSON.
+        """
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise self._not("JSON") from error
+
+    def entries(self, field: str = "data") -> list[Mapping[str, Any]]:
+        """Return the objects of a list, such as that of the service's models.
+
+        Args:
+            field: The field that holds the list, if the body is an object; default `"data"`.
+
+        Returns:
+            The objects of the list. Entries that are not objects are left out.
+
+        Raises:
+            ProtocolError: The body holds no such list.
+        """
+        found = self.json()
+        entries = found.get(field) if isinstance(found, dict) else found
+        if not isinstance(entries, list):
+            raise self._not(f"a list, or an object with a list as {field!r}")
+        return [entry for entry in entries if isinstance(entry, dict)]
+
+    def _not(self, wanted: str) -> ProtocolError:
+        msg = f"the answer is not {wanted}; check the configured url"
+        return ProtocolError(msg, excerpt=self.body[:EXCERPT_LIMIT].decode("utf-8", "replace"))
+
+
+class Wire:
+    """The parts in which the requests of one service differ from another's. `WireProvider` is one.
+
+    Attributes:
+        headers: Headers of every request. The headers of the settings outrank them. To change them, assign another mapping.
+        key_header: The header that carries the key. `"Authorization"`, the default, carries it as a bearer token, any other
+            header the key alone; empty: no header carries it.
+        secrets: Texts besides the key that must not be shown, such as a token that was fetched. Every error is cleared of them,
+            and of each option that is a `Secret`.
+        refusals: Lines that class this service's refusals, before those for all services. Default none.
+    """
+
+    headers: Mapping[str, str] = MappingProxyType({})
+    key_header: str = "Authorization"
+    secrets: Iterable[str | Secret] = ()
+    refusals: Iterable[Refusal] = ()
+
+    redact: Callable[[str], str] = staticmethod(str)
+    """Removes the secrets from a text. The client sets it."""
+
+    def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
+        """Return headers that depend on the whole request, such as a signature. The default returns none.
+
+        Args:
+            method: The HTTP method, such as `"POST"`.
+            url: The address, exactly as it is sent.
+            headers: The headers that are sent.
+            body: The body; empty for none.
+
+        Returns:
+            Headers to add. They outrank all others.
+        """
+        del method, url, headers, body
+        return {}
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """Return the error for an answer whose status is not a success. The default calls `error_from_status`.
+
+        Args:
+            status: The HTTP status. A redirect does not come here.
+            headers: The headers of the answer; their names are looked up without regard to case.
+            body: The body of the answer, at most 64 KiB. The client removes the secrets from the error.
+
+        Returns:
+            The error to raise.
+        """
+        # The secrets are removed after the search: a short key may be a part of the words that decide.
+        return error_from_status(status, headers, body, refusals=self.refusals, redact=self.redact)

@@ -1,0 +1,108 @@
+"""Lines of JSON, one object in each: an incremental decoder that takes bytes and returns frames, and does no I/O itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Final, NamedTuple
+
+MAX_LINE: Final = 64 * 1024 * 1024
+"""Default limit of one line, in bytes, its ending not counted."""
+
+EXCERPT: Final = 2048
+"""The most bytes that `finish` returns."""
+
+BLANK = b"\xef\xbb\xbf \t\r\n"
+"""Bytes that may stand before an answer: a byte order mark, and white space."""
+
+_UNDECIDED = 65536
+"""Bytes. A first line that is longer is not held back to look at the second one."""
+
+
+class JsonFrame(NamedTuple):
+    """One object of a stream of JSON.
+
+    Args:
+        data: The object as bytes.
+        event: Always empty: lines have no names.
+    """
+
+    data: bytes
+    event: str = ""
+
+
+class LineDecoder:
+    """Decodes one stream of lines that end at LF or CRLF. Blank lines are ignored.
+
+    Args:
+        max_line: Limit of one line in bytes; default 64 MiB.
+
+    Attributes:
+        done: Always false: the format has no end mark.
+        stray: Always empty: each line is a frame.
+    """
+
+    __slots__ = ("_max_line", "_partial", "done", "stray")
+
+    content_type = "json"
+    tail = b"\n"
+
+    def __init__(self, *, max_line: int = MAX_LINE) -> None:
+        self._max_line = max_line
+        self._partial = bytearray()
+        self.done = False
+        self.stray = b""
+
+    @staticmethod
+    def is_whole(begin: bytes) -> bool | None:
+        """Return whether an answer is one object on several lines in place of a stream; see `Framing`.
+
+        Args:
+            begin: The answer's beginning, not empty.
+
+        Returns:
+            Whether it is; `None` if more bytes are needed to tell.
+        """
+        line, end, rest = begin.partition(b"\n")
+        if not begin.startswith(b"{"):
+            return False
+        if not end:
+            return None if len(begin) < _UNDECIDED else False
+        try:
+            json.loads(line.decode(errors="replace"))
+        except (ValueError, RecursionError):
+            # A line that is broken has another object after it, an object on several lines has its fields.
+            return not rest.startswith(b"{") if rest else None
+        return False
+
+    def feed_events(self, data: bytes) -> list[JsonFrame]:
+        """Take the next bytes of the stream.
+
+        Args:
+            data: Bytes as they came from the transport.
+
+        Returns:
+            The lines that the bytes complete.
+
+        Raises:
+            ValueError: A line is longer than the limit.
+        """
+        lines = data.split(b"\n")
+        tail = lines.pop()
+        if lines:
+            self._partial += lines[0]
+            lines[0] = bytes(self._partial)
+            self._partial = bytearray()
+        self._partial += tail[: self._max_line + 1]
+        frames = [JsonFrame(stripped) for line in lines if (stripped := line.strip(BLANK))]
+        if len(self._partial) > self._max_line and not frames:
+            msg = f"a line of the stream is longer than its limit of {self._max_line:,} bytes"
+            raise ValueError(msg)
+        return frames
+
+    def finish(self) -> bytes:
+        """End the input.
+
+        Returns:
+            The beginning of a line without an end, at most `EXCERPT` bytes; empty if there is none.
+        """
+        return bytes(self._partial[:EXCERPT]).strip(BLANK)

@@ -1,0 +1,364 @@
+"""Reads one answer: takes bytes as they come and yields pieces, without I/O, so every transport can use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from providerhub._values import Finish
+from providerhub._values.errors import EXCERPT_LIMIT, EmptyAnswerError, ProtocolError, ProviderError
+from providerhub._values.provider import CallContext, Piece
+from providerhub.wire import openai_chat
+from providerhub.wire.ndjson import BLANK
+from providerhub.wire.sse import SSEDecoder
+
+_EARLY = 65536
+"""Bytes. A whole answer up to this size is parsed before its end: the service may leave the connection open after an error."""
+
+
+class Frame(Protocol):
+    """One frame of a stream, such as a `ServerSentEvent`."""
+
+    @property
+    def data(self) -> bytes:
+        """The payload."""
+
+    @property
+    def event(self) -> str:
+        """The name; empty if the framing has no names."""
+
+
+class Framing(Protocol):
+    """Cuts a stream into frames. `SSEDecoder`, `LineDecoder` and `ArrayDecoder` do; a plugin may bring another."""
+
+    content_type: str
+    """A part of the content type that such a stream should have; empty for any."""
+    tail: bytes
+    """Bytes that complete a last frame at the end of the input, such as a line's end; usually empty."""
+    done: bool
+    """The framing's own end mark has come; further bytes are ignored."""
+    stray: bytes
+    """The beginning of what stood outside of frames, such as a bare error message or a web page."""
+
+    def is_whole(self, begin: bytes) -> bool | None:
+        """Return whether an answer is one object in place of a stream.
+
+        Args:
+            begin: The bytes that have come, from the first that is not white space on; not empty.
+
+        Returns:
+            Whether it is; `None` if more bytes are needed to tell.
+        """
+
+    def feed_events(self, data: bytes) -> Sequence[Frame]:
+        """Take the next bytes and return the frames that they complete.
+
+        Args:
+            data: Bytes as they came from the transport.
+
+        Returns:
+            The frames, in their order.
+
+        Raises:
+            ValueError: The framing is broken. Frames that were complete before are returned first, and the next call raises.
+        """
+
+    def finish(self) -> bytes:
+        """End the input, and return the beginning of the frame that is not complete; empty if there is none.
+
+        Raises:
+            ValueError: The framing is broken.
+        """
+
+
+class Reading:
+    """Reads one answer. The toolkit makes one for each answer and calls `feed` for each read, then `end`.
+
+    Attributes:
+        done: The protocol's end mark has come, so that no more bytes need to be read.
+        surplus: Bytes came after the end mark. They are ignored, and the connection is not used again.
+        linger: The answer is complete, but more may follow: seconds to wait for it, after which the answer ends without a
+            failure. `None`, the default, while the ordinary timeouts hold.
+    """
+
+    done: bool = False
+    surplus: bool = False
+    linger: float | None = None
+
+    def feed(self, data: bytes) -> Iterable[Piece]:
+        """Take the next bytes. The caller exhausts the result before the next call.
+
+        Args:
+            data: Bytes as they came from the transport; not empty.
+
+        Returns:
+            The pieces that the bytes complete, such as a generator of them.
+
+        Raises:
+            ProviderError: The answer contains an error, or cannot be read.
+        """
+        raise NotImplementedError
+
+    def end(self) -> Iterable[Piece]:
+        """End the input. Called once, after the last bytes or after `done`.
+
+        Returns:
+            The pieces that remain.
+
+        Raises:
+            ProviderError: The answer was cut.
+        """
+        raise NotImplementedError
+
+
+class JsonReading(Reading):
+    """Reads an answer of JSON objects, in frames or as one object.
+
+    The first character of an answer decides whether it is a stream or one object: services give one although a stream was asked
+    for, the other way round, and often with the wrong content type. A subclass writes `event`, and `whole` if an answer that is
+    not streamed has another shape. It yields `Finish` when the service gives the reason, and sets `done` when the end mark has
+    come. A stream that ends with neither was cut.
+
+    Args:
+        call: The call. Oddities become notes of it.
+        headers: The headers of the answer.
+
+    Attributes:
+        call: The call.
+    """
+
+    frames: Callable[[], Framing] = SSEDecoder
+    """Makes the framing of a stream: a class, such as `SSEDecoder`, `LineDecoder` or `ArrayDecoder`."""
+
+    trailing: float | None = None
+    """Seconds to wait for data behind `Finish`, in a protocol without an end mark; `None`, the default, waits for the end mark or
+    the connection's end."""
+
+    def __init__(self, call: CallContext, headers: Mapping[str, str]) -> None:
+        self.call = call
+        self._kind = headers.get("content-type", "").lower()
+        self._framing = self.frames()
+        self._begin: bytes | None = b""  # the first bytes, until they decide how to read; then None
+        self._whole: bytearray | None = None
+        self._object: dict[str, Any] | None = None  # the whole answer, parsed before its end
+        self._any_event = self._finished = False
+
+    def event(self, data: dict[str, Any], name: str) -> Iterable[Piece]:
+        """Read one frame of a stream.
+
+        Args:
+            data: The parsed object; not an error.
+            name: The frame's name; empty if the framing has no names.
+
+        Returns:
+            The pieces of the frame, such as a generator of them.
+
+        Raises:
+            ProviderError: The frame cannot be read.
+        """
+        raise NotImplementedError
+
+    def whole(self, data: dict[str, Any]) -> Iterable[Piece]:
+        """Read an answer that came as one object. The default reads it as the only frame of a stream.
+
+        Args:
+            data: The parsed object; not an error.
+
+        Returns:
+            The pieces of the answer.
+
+        Raises:
+            ProviderError: The object is not an answer.
+        """
+        return self.event(data, "")
+
+    def refuse(self, data: dict[str, Any], name: str) -> None:
+        """Raise if an object is an error: a field `error`, the type `error`, or nothing but a message.
+
+        Args:
+            data: The object of a frame, or the whole answer.
+            name: The frame's name. An object in a frame of the name `error` is an error.
+
+        Raises:
+            ProviderError: It is an error. Its class follows from its content.
+        """
+        bare = any(isinstance(data.get(field), str) for field in ("message", "detail")) and not any(
+            isinstance(value, list | dict) for value in data.values()
+        )
+        if name == "error" or data.get("error") or "error" in {data.get("type"), data.get("object")} or bare:
+            openai_chat.refuse_error({**data, "object": "error"})
+
+    def oddity(self, data: bytes) -> ProviderError | None:
+        """Return the error that a text means which is not JSON, such as a bare line. The default recognises none.
+
+        Args:
+            data: The text that is not JSON.
+
+        Returns:
+            The error to raise; `None` for a `ProtocolError`.
+        """
+        del data
+        return None
+
+    def feed(self, data: bytes) -> Iterator[Piece]:
+        """Take the next bytes; see `Reading.feed`.
+
+        Args:
+            data: Bytes as they came from the transport.
+
+        Yields:
+            The pieces that the bytes complete.
+        """
+        data = self._framed(data)
+        for frame in self._cut(self._framing.feed_events, data) if data else ():
+            if self.done:
+                self.surplus = True
+                return
+            found = self.parsed(frame.data)
+            self.refuse(found, frame.event)
+            for piece in self.event(found, frame.event):
+                if type(piece) is Finish:
+                    self._complete()
+                yield piece
+        self._checked(data)
+
+    def end(self) -> Iterator[Piece]:
+        """End the input; see `Reading.end`.
+
+        Yields:
+            The pieces of an answer that came as one object; `Finish` if the stream is complete but gave none.
+        """
+        if self._begin and self._begin.strip(BLANK):  # too short to tell
+            self._whole = bytearray(self._begin.lstrip(BLANK))
+        if self._whole is not None:
+            yield from self._object_pieces()
+            return
+        cut: ProtocolError | None = None
+        if self._framing.tail and not self.done and not self._framing.done:
+            try:
+                yield from self.feed(self._framing.tail)
+            except ProtocolError as error:
+                cut = error
+        if not self._finished:
+            yield self._unfinished(cut)
+
+    def parsed(self, data: bytes) -> dict[str, Any]:
+        """Parse a JSON object.
+
+        Args:
+            data: The object as bytes.
+
+        Returns:
+            The parsed object.
+
+        Raises:
+            ProviderError: The bytes are not a JSON object; see `oddity`.
+        """
+        try:
+            return openai_chat.parse(data)
+        except ProtocolError as error:
+            odd = self.oddity(data.strip())
+            if odd is not None:
+                raise odd from error
+            raise
+
+    def _framed(self, data: bytes) -> bytes:
+        """Return the bytes to cut into frames; none while the answer is one object, or may be."""
+        if self._begin is not None:
+            data = self._begin + data
+            begin = data.lstrip(BLANK)
+            is_whole = self._framing.is_whole(begin) if begin else None
+            if is_whole is None:
+                self._begin = data
+                self._parsed_early(begin)
+                return b""
+            self._begin = None
+            if not is_whole:
+                return data
+            self._whole, data = bytearray(), begin
+        if self._whole is None:
+            return data
+        self._whole += data
+        self._object = self._parsed_early(self._whole)
+        return b""
+
+    def _parsed_early(self, data: bytes | bytearray) -> dict[str, Any] | None:
+        """Parse an answer that may be one object, before its end. Raise if it is an error."""
+        if not 0 < len(data) <= _EARLY or not data.rstrip(BLANK).endswith((b"}", b"]")):
+            return None
+        try:
+            found = openai_chat.parse(bytes(data))
+        except ProtocolError:  # the object is not complete yet
+            return None
+        self.refuse(found, "")
+        return found
+
+    def _cut(self, feed: Callable[[bytes], Sequence[Any]], data: bytes) -> Sequence[Any]:
+        """Cut bytes into frames. Note the first ones."""
+        try:
+            frames = feed(data)
+        except ValueError as error:
+            raise ProtocolError(str(error)) from error
+        if frames and not self._any_event:
+            self._any_event = True
+            if self._kind and self._framing.content_type not in self._kind:
+                self.call.note(f"the stream came with the content type {self._kind!r}")
+        return frames
+
+    def _complete(self) -> None:
+        self._finished = True
+        self.linger = self.trailing
+
+    def _checked(self, data: bytes) -> None:
+        """Look at what a read has left behind: the framing's end mark, or a line outside of frames."""
+        framing = self._framing
+        if framing.done:
+            self.done = True
+            self.surplus = self.surplus or bool(data.partition(b"[DONE]")[2].strip())
+        elif framing.stray and not self._any_event:
+            line = framing.stray
+            # An error or a web page is refused at once, not at the connection's end. Any other line may be a field of a later
+            # standard, with events after it. The meaning of a stream must not depend on how its bytes were cut.
+            if line.startswith((b"{", b"[", b"<")) or self.oddity(line):
+                raise self._stray(line)
+
+    def _stray(self, line: bytes) -> ProviderError:
+        """Return the error for text in place of frames: a bare error, an error object or a web page."""
+        if line.startswith((b"{", b"[")):
+            self.refuse(self.parsed(line), "")
+        msg = "the answer is not a stream of events; check the configured url"
+        return self.oddity(line) or ProtocolError(msg, excerpt=line[:EXCERPT_LIMIT].decode("utf-8", "replace"))
+
+    def _object_pieces(self) -> Iterable[Piece]:
+        data = bytes(self._whole or b"")
+        found = self.parsed(data) if self._object is None else self._object
+        if self._object is None:
+            self.refuse(found, "")
+        return self.whole(found)
+
+    def _unfinished(self, cut: ProtocolError | None) -> Finish:
+        """Return the end of a stream that is complete without a reason to finish.
+
+        Args:
+            cut: The error of the last frame, which has no end; `None` without one.
+
+        Raises:
+            ProviderError: The stream was cut.
+        """
+        framing = self._framing
+        try:
+            left = framing.finish()
+        except ValueError as error:  # the frames before the broken limit were returned
+            raise ProtocolError(str(error)) from error
+        if (self.done or framing.done) and self._any_event:
+            self.call.note("the stream ended with its end mark but gave no finish_reason")
+            return Finish(None)
+        if not self._any_event and (stray := framing.stray or left):
+            raise self._stray(stray)
+        if not self._any_event and cut is None:
+            msg = "the stream ended before any event came"
+            raise EmptyAnswerError(msg)
+        left = left or (cut.excerpt.encode() if cut else b"")
+        where = "in the middle of an event" if left else "without an end mark"
+        msg = f"the stream ended {where}"
+        raise ProtocolError(msg, excerpt=left.decode("utf-8", "replace"))
