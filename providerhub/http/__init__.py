@@ -15,11 +15,13 @@ The client follows no redirect, since a redirect would carry the conversation, a
 It reads no `.netrc`, stores no cookies, and ignores the proxy variables of the environment. It asks for uncompressed bodies.
 """
 
+from collections.abc import Callable as Callable
 from collections.abc import Iterable as Iterable
 from collections.abc import Mapping as Mapping
 from typing import Any as Any
 
 from providerhub._values.config import Secret as Secret
+from providerhub._values.refusal import Refusal as Refusal
 from providerhub._values.value import publish
 from providerhub.http._answer import Answer
 from providerhub.http._async_answer import AsyncAnswer

@@ -60,7 +60,8 @@ def read(request):
         question = providerhub.Request("m", [{"role": "user", "content": "?"}], stream=stream)
         call = CallContext(Timeout(**{**PATIENT, **timeouts}), reasoning=reasoning)
         with FaultServer(script) as server:
-            return pieces(create(providerhub.ProviderConfig(name="openai", url=server.url)), question, call), call
+            found = pieces(create(providerhub.ProviderConfig(name="openai", url=server.url)), question, call)
+            return [piece for piece in found if not isinstance(piece, providerhub.Detail)], call
 
     return ask
 
