@@ -13,7 +13,7 @@ import providerhub
 from providerhub import ProviderConfig, ToolCall, Usage
 from providerhub.testing import FaultServer, Hold, chunked, close_delimited, http_response
 from providerhub_anthropic import providerhub_provider
-from providerhub_anthropic._reading import Reading
+from providerhub_anthropic._reading import MessagesReading
 from providerhub_anthropic.provider import create, discover
 
 CANARY = "canary-key-0123456789"
@@ -487,9 +487,9 @@ def test_a_stream_does_not_depend_on_where_reads_begin():
     body = b"".join([START, text("a"), text("é"), *STOP])
     for size in (1, 2, 3, 7):
         for start in range(len(START) + 1):
-            reading = Reading(providerhub.CallContext(providerhub.Timeout()), "text/event-stream")
+            reading = MessagesReading(providerhub.CallContext(providerhub.Timeout()), {"content-type": "text/event-stream"})
             reads = [body[:start], *(body[at : at + size] for at in range(start, len(body), size))]
-            texts = [piece for read in reads if not reading.done for piece in reading.pieces(read) if isinstance(piece, str)]
+            texts = [piece for read in reads if not reading.done for piece in reading.feed(read) if isinstance(piece, str)]
             assert texts == ["a", "é"], (start, size)
 
 
@@ -539,7 +539,7 @@ def test_a_refused_key_is_shown_nowhere(caplog):
 
 
 def test_a_call_has_headers_betas_and_a_query_of_its_own():
-    options = {"anthropic": {"betas": ["c"]}}
+    options = {"anthropic": {"betas": ["c"]}}  # `extra_headers` and `extra_query` are the toolkit's
     with FaultServer(whole(SAID), whole(SAID)) as server, hub_at(server.url, options={"beta": "a,b"}) as hub:
         hub.complete(MODEL, "?", options=options)
         hub.complete(MODEL, "?")

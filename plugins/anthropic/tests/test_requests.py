@@ -565,18 +565,12 @@ def test_the_sampling(with_fields):
     assert "seed" in found.notes[0]
 
 
-def test_options_for_headers_query_and_body():
-    options = {
-        "extra_headers": {"X-Title": "a", "Anthropic-Beta": "b2"},
-        "extra_query": {"beta": "true"},
-        "extra_body": {"thinking": {"type": "disabled"}, "max_tokens": None},
-        "betas": ["b3", "b1"],
-        "top_k": 5,
-    }
-    found = asked(request(options=options), beta="b1")
-    assert found.headers == {"X-Title": "a", "anthropic-beta": "b1,b2,b3"}
-    assert (found.query, found.body["top_k"], found.body["thinking"]) == ({"beta": "true"}, 5, {"type": "disabled"})
-    assert not {"betas", "extra_body", "max_tokens"} & found.body.keys()
+@pytest.mark.parametrize("betas", [["b3", "b1"], ("b3",), "b3"])
+def test_betas_of_a_call_are_added_to_those_of_the_instance(betas):
+    found = asked(request(options={"betas": betas, "top_k": 5}), beta="b1,b2")
+    assert found.headers == {"anthropic-beta": "b1,b2,b3"}
+    assert found.body["top_k"] == 5
+    assert "betas" not in found.body
     assert asked(request(), beta="b1").headers == {}
 
 

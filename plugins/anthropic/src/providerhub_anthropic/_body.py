@@ -30,7 +30,6 @@ class Asked(NamedTuple):
     Args:
         body: The JSON object.
         headers: The headers of this request.
-        query: The parameters to add to the address.
         tail: White space that was cut off the end of a partial answer; see `Talk`.
         form: The name of the tool that the model must call in place of an answer in JSON; `""` for none.
         notes: Changes of which the caller should know.
@@ -38,7 +37,6 @@ class Asked(NamedTuple):
 
     body: dict[str, Any]
     headers: dict[str, str]
-    query: dict[str, str]
     tail: str
     form: str
     notes: list[str]
@@ -48,9 +46,8 @@ def asked(request: Request, *, max_tokens: int | None = None, most: int | None =
     """Write a request.
 
     Args:
-        request: The request. Its `options` are merged in last, and one that is `None` removes its field. Four names are not
-            fields: `extra_headers`, `extra_query` and `extra_body`, as in the vendor's SDK, and `betas`, a list of names for the
-            header `anthropic-beta`.
+        request: The request. Its `options` are merged in last, and one that is `None` removes its field. `betas` is
+            a list of names for the header `anthropic-beta`.
         max_tokens: The most tokens of an answer for a request without `max_tokens`; `None`, the default, for the model's maximum.
         most: The model's maximum as the service states it; `None`, the default, if it is unknown.
         beta: Names for the header `anthropic-beta` of every request, separated by commas. Default empty.
@@ -63,8 +60,9 @@ def asked(request: Request, *, max_tokens: int | None = None, most: int | None =
     talk = written(request.messages, model=request.model, inside=own.system)
     notes = list(talk.notes)
     options = dict(request.options)
-    extra = {name: dict(options.pop(name, None) or {}) for name in ("extra_headers", "extra_query", "extra_body")}
-    headers = _with_betas(extra["extra_headers"], beta, options.pop("betas", None) or ())
+    betas = options.pop("betas", None) or ()
+    names = [*beta.split(","), *([betas] if isinstance(betas, str) else betas)]
+    headers = {"anthropic-beta": ",".join(dict.fromkeys(filter(None, map(str.strip, names))))} if betas else {}
     body: dict[str, Any] = {
         "model": request.model,
         "max_tokens": request.max_tokens,
@@ -85,9 +83,8 @@ def asked(request: Request, *, max_tokens: int | None = None, most: int | None =
     _merge(body, options)
     if body["max_tokens"] is None:
         body["max_tokens"] = _most(body, max_tokens, most or own.max_tokens)
-    body.update(extra["extra_body"])
     kept = {name: value for name, value in body.items() if value is not None}
-    return Asked(kept, headers, extra["extra_query"], talk.tail, form, notes)
+    return Asked(kept, headers, talk.tail, form, notes)
 
 
 def _merge(body: dict[str, Any], options: Mapping[str, Any]) -> None:
@@ -104,14 +101,6 @@ def _most(body: Mapping[str, Any], configured: int | None, own: int | None) -> i
     thinking = body.get("thinking")
     budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
     return (configured or MAX_TOKENS) + (budget if isinstance(budget, int) else 0)
-
-
-def _with_betas(headers: Mapping[str, str], beta: str, names: Any) -> dict[str, str]:
-    """Join the names for the header `anthropic-beta` of the instance and of the call."""
-    found = {name: value for name, value in headers.items() if name.lower() != "anthropic-beta"}
-    own = [value for name, value in headers.items() if name.lower() == "anthropic-beta"]
-    more = [*own, *([names] if isinstance(names, str) else names)]
-    return {**found, "anthropic-beta": ",".join(dict.fromkeys(filter(None, [beta, *more])))} if more else found
 
 
 def _think(body: dict[str, Any], request: Request, own: Traits, notes: list[str]) -> None:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from providerhub import Detail, Event, Finish, ProtocolError, ReasoningDelta, ToolCallDelta, Turn, error_from_status
+from providerhub import Detail, Event, Finish, ProtocolError, ReasoningDelta, ToolCallDelta, Turn
 from providerhub_anthropic._blocks import Block, citations
 from providerhub_anthropic._conversation import CONTAINER
-from providerhub_anthropic._refusals import REFUSALS
 from providerhub_anthropic._usage import Counts
 
 Pieces = Sequence[str | Event]
@@ -79,8 +78,6 @@ class Message:
         return self._other(kind, event)
 
     def _other(self, kind: str, event: Mapping[str, Any]) -> Pieces:
-        if kind == "error":  # an error by its name only; the reader raises for data of type error
-            raise error_from_status(200, {}, event, refusals=REFUSALS)
         if kind == "content_block_start":
             return self._start_block(event)
         if kind == "content_block_stop":

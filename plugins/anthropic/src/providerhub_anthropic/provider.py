@@ -1,35 +1,27 @@
-"""The provider object. It speaks the Messages API over the toolkit's HTTP."""
+"""The provider object. It speaks the Messages API; the toolkit sends the requests, synchronously and under asyncio."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from providerhub import (
     CallContext,
     ConfigurationError,
-    Detail,
-    Event,
     ModelInfo,
-    ProtocolError,
     ProviderConfig,
     ProviderError,
     Request,
-    Timeout,
+    error_from_status,
 )
-from providerhub.http import HttpClient
-from providerhub.wire import openai_chat
+from providerhub.wire_provider import HttpAnswer, HttpRequest, WireProvider, listed
 from providerhub_anthropic._body import asked
 from providerhub_anthropic._models import MODELS, described
-from providerhub_anthropic._reading import Reading, whole
+from providerhub_anthropic._reading import MessagesReading
 from providerhub_anthropic._refusals import REFUSALS
 
 VERSION = "2023-06-01"
 """The API's version. Every request must name it."""
-
-LISTING_TIMEOUT = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
-"""The timeouts of the request for the list of models."""
 
 _PAGE = 1000
 """Models to ask for in one request; the API's maximum."""
@@ -37,14 +29,11 @@ _PAGE = 1000
 _PAGES = 20
 """The most pages of a list."""
 
-_REQUEST_IDS = ("request-id", "x-request-id")
-"""Headers that name the request, for a question to the service's support."""
-
 _MAXIMA: dict[tuple[str | None, str], int] = {}
 """Address and model → the most tokens of an answer, as the service listed them in this process."""
 
 
-class Anthropic:
+class Anthropic(WireProvider):
     """A provider for a service that speaks the Messages API.
 
     Args:
@@ -54,57 +43,71 @@ class Anthropic:
         ConfigurationError: The url, the key or another setting cannot be used.
     """
 
-    def __init__(self, config: ProviderConfig) -> None:
-        self._http = _client(config)
-        self._prefix = _prefix(config)
-        self._url = config.url
-        self._max_tokens = _count(config, "max_tokens")
-        self._beta = _beta(config)
+    key_header = "x-api-key"
 
-    def stream(self, request: Request, call: CallContext) -> Iterator[str | Event]:
-        """Answer a request; see `providerhub.Provider.stream`.
+    def __init__(self, config: ProviderConfig) -> None:
+        self._beta = _beta(config)
+        self._max_tokens = _count(config, "max_tokens")
+        self.headers = {"anthropic-version": VERSION, **({"anthropic-beta": self._beta} if self._beta else {})}
+        self._prefix = _prefix(config)
+        super().__init__(config)
+
+    def build(self, request: Request, call: CallContext) -> HttpRequest:
+        """Write a request; see `WireProvider.build`.
 
         Args:
-            request: The request.
-            call: The call: its timeouts and whether it is cancelled.
-
-        Yields:
-            The pieces of the answer, as they come.
-
-        Raises:
-            ProviderError: The service refused, or the exchange failed.
-            InvalidRequestError: The API cannot express a part of the request.
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
         """
-        most = _MAXIMA.get((self._url, request.model))
+        most = _MAXIMA.get((self.config.url, request.model))
         sent = asked(request, max_tokens=self._max_tokens, most=most, beta=self._beta)
         for note in sent.notes:
             call.note(note)
-        path = f"{self._prefix}/messages" + (f"?{urlencode(sent.query)}" if sent.query else "")
-        with self._http.post(path, sent.body, call, stream=request.stream, headers=sent.headers) as answer:
-            try:
-                if name := _request_id(answer.headers):
-                    yield Detail("request_id", name)
-                if not request.stream:
-                    yield from whole(answer.read(), sent.form)
-                    return
-                reading = Reading(call, answer.headers.get("content-type", "").lower(), sent.tail, sent.form)
-                for data in answer:
-                    for piece in reading.pieces(data):
-                        yield piece
-                        answer.token(piece)
-                    if reading.done:
-                        answer.finished()
-                        break
-                yield from reading.end()
-            except ProviderError as error:
-                error.request_id = error.request_id or _request_id(answer.headers)
-                # A service may repeat the refused key, or other parts of the request, in the error.
-                self._http.redacted(error)
-                raise
+        return HttpRequest(f"{self._prefix}/messages", sent.body, stream=request.stream, headers=sent.headers)
 
-    def close(self) -> None:
-        """Close the idle connections."""
-        self._http.close()
+    def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> MessagesReading:
+        """Make the reader of one answer; see `WireProvider.reading`.
+
+        Args:
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
+            headers: The headers of the answer, by name.
+        """
+        if request.response_format is None and request.messages[-1]["role"] != "assistant":
+            return MessagesReading(call, headers)
+        sent = asked(request)  # a partial answer, or a tool in place of a form: rare enough to write it twice
+        return MessagesReading(call, headers, sent.tail, sent.form)
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """Return the error for a refused request; see `WireProvider.refusal`.
+
+        Args:
+            status: The HTTP status, which is not a success.
+            headers: The headers of the answer, by name.
+            body: The body of the answer, without secrets.
+        """
+        return error_from_status(status, headers, body, refusals=REFUSALS)
+
+    def models(self) -> Generator[HttpRequest, HttpAnswer, list[ModelInfo]]:
+        """List the models of the service, for `listed`.
+
+        Yields:
+            The request of each page.
+
+        Returns:
+            The models, with the capabilities and the context window that the service states, and the prices that are known.
+        """
+        found: list[ModelInfo] = []
+        query = {"limit": str(_PAGE)}
+        for _ in range(_PAGES):
+            answer = yield HttpRequest(f"{self._prefix}/models", method="GET", query=query)
+            found += [_model(self.config, entry) for entry in answer.entries() if _is_model(entry)]
+            page = answer.json()
+            last = page.get("last_id") if isinstance(page, dict) and page.get("has_more") is True else None
+            if not isinstance(last, str):
+                break
+            query = {**query, "after_id": last}
+        return found
 
 
 def create(config: ProviderConfig) -> Anthropic:
@@ -119,53 +122,25 @@ def create(config: ProviderConfig) -> Anthropic:
     return Anthropic(config)
 
 
-def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo]:
+def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
     """Ask the service for its models.
 
     Args:
         config: The instance's configuration.
-        call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT`.
+        call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
 
     Returns:
-        The models, with the capabilities and the context window that the service states, and the prices that are known.
+        The models.
 
     Raises:
         ProviderError: The service refused, or its answer is not a list of models.
     """
-    client = _client(config)
-    context = call or CallContext(LISTING_TIMEOUT)
-    found: list[ModelInfo] = []
-    query = {"limit": str(_PAGE)}
-    try:
-        for _ in range(_PAGES):
-            with client.get(f"{_prefix(config)}/models?{urlencode(query)}", context) as answer:
-                page = answer.read()
-            entries, last = _listed(page)
-            found += [_model(config, entry) for entry in entries if _is_model(entry)]
-            if not last:
-                break
-            query["after_id"] = last
-    except ProviderError as error:
-        client.redacted(error)
-        raise
-    finally:
-        client.close()
-    return found
+    provider = Anthropic(config)
+    return listed(provider, provider.models(), call)
 
 
-def _listed(body: bytes) -> tuple[list[Any], str]:
-    """Return the entries of a page, and the last identifier where another page follows."""
-    found = openai_chat.parse(body)
-    entries = found.get("data")
-    if not isinstance(entries, list):
-        msg = "the answer is not a list of models; check the configured url"
-        raise ProtocolError(msg, excerpt=body[:500].decode("utf-8", "replace"))
-    last = found.get("last_id") if found.get("has_more") is True and entries else None
-    return entries, last if isinstance(last, str) else ""
-
-
-def _is_model(entry: Any) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("id"), str) and bool(entry["id"].strip())
+def _is_model(entry: Mapping[str, Any]) -> bool:
+    return isinstance(entry.get("id"), str) and bool(entry["id"].strip())
 
 
 def _model(config: ProviderConfig, entry: Mapping[str, Any]) -> ModelInfo:
@@ -187,18 +162,6 @@ def _model(config: ProviderConfig, entry: Mapping[str, Any]) -> ModelInfo:
 
 def _number(value: object) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
-
-
-def _request_id(headers: Mapping[str, str]) -> str:
-    return next((headers[name] for name in _REQUEST_IDS if headers.get(name)), "")
-
-
-def _client(config: ProviderConfig) -> HttpClient:
-    headers = {"anthropic-version": VERSION}
-    beta = _beta(config)
-    if beta:
-        headers["anthropic-beta"] = beta
-    return HttpClient(config, headers=headers, key_header="x-api-key", refusals=REFUSALS)
 
 
 def _beta(config: ProviderConfig) -> str:
