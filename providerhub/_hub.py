@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 import attrs
 
 from providerhub._calling.async_stream import AsyncStream
-from providerhub._calling.attempt import Services
+from providerhub._calling.attempt import CLOSED, Services
 from providerhub._calling.batches import PASSES, Batches, async_chain
 from providerhub._calling.chain import Chain
 from providerhub._calling.driver import Driver
@@ -21,6 +21,7 @@ from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
 from providerhub._calling.keywords import Knobs, documented
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.observers import Observers, Rankers
+from providerhub._calling.running import Running
 from providerhub._calling.stream import Stream
 from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
 from providerhub._finding.preparing import Preparer
@@ -44,7 +45,6 @@ if TYPE_CHECKING:  # slow to import; most programs need none of it
     from concurrent.futures import Executor
 
     from providerhub._calling.many import Many
-    from providerhub._calling.many_call import Running
 
 LIST = instance_of(Sequence, "a list")
 RANKER = Check("a callable that is not async", lambda value: callable(value) and not iscoroutinefunction(value), shape)
@@ -93,9 +93,9 @@ class Hub:
         self._registry = Registry(self._plugins, self.settings)
         self._health = Health(self._rng, self.settings.breaker, budget=self.settings.budget)
         self._pacer = Pacer(self._rng)
+        self._waiting = Running()
         self._router = Router(self._registry, self._health, self.settings, self._rng, self._pacer)
         self._preparer = Preparer(self._registry, self._health, self.settings)
-        self._is_closed = False
         for name, config in self.settings.providers.items():
             self._set_limits(name, config)
         for name, items in (("rankers", rankers), ("observers", observers), ("providers", providers)):
@@ -108,7 +108,7 @@ class Hub:
         hooks = ("providerhub_attempt_started", "providerhub_attempt_finished", "providerhub_call_finished")
         self._services = Services(
             self._registry, Observers(*map(self._plugins.hooks, hooks)) or None, self._clock, getattr(self._clock, "watch", None),
-            self._pacer, self._replan, self._preparer.renewal, self._health.key_changes,
+            self._pacer, self._replan, self._preparer.renewal, self._health.key_changes, self._waiting,
         )  # fmt: skip
         self._objects: list[str] = []
         self._batches = Batches(self._holds, self._clock, self.settings.retry, self._rng)
@@ -365,19 +365,19 @@ class Hub:
         self._batches.forgiven()
 
     def close(self) -> None:
-        """Close the provider objects that the hub made. A later call raises `RuntimeError`.
+        """Close the provider objects that the hub made. A later call raises `RuntimeError`, and so does a call that waits.
 
         The caller closes the objects that it registered. After calls in an event loop, `await hub.aclose()` in that loop also
         closes the connections that only awaiting can close.
         """
         self._batches.closed()
-        self._is_closed = True
+        self._waiting.stop()
         self._registry.close()
 
     async def aclose(self) -> None:
         """`close`, in an event loop: `aclose()` of this loop's provider objects is awaited where they have one."""
         self._batches.closed()
-        self._is_closed = True
+        self._waiting.stop()
         await self._registry.aclose()
 
     async def __aenter__(self) -> Self:
@@ -440,9 +440,8 @@ class Hub:
         return attrs.evolve(record, state="not configured", reason=instance.reason)
 
     def _spec(self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]) -> CallSpec:
-        if self._is_closed:
-            msg = "this hub is closed: call it before close(), or inside the `with` block; or make another Hub"
-            raise RuntimeError(msg)
+        if self._waiting.is_over:
+            raise RuntimeError(CLOSED)
         return call_spec(self.settings, self._registry, model, messages, stream=stream, **knobs)
 
     def _chain(self, driver: type[AnyChain], spec: CallSpec, now: float, *, patient: bool = False) -> AnyChain:

@@ -8,6 +8,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from providerhub._calling.assembly import Assembly
 from providerhub._calling.intake import CallSpec
 from providerhub._calling.observers import Observers
+from providerhub._calling.running import Running
 from providerhub._finding.jobs import Job
 from providerhub._finding.registry import Registry
 from providerhub._rules.clock import Clock
@@ -77,6 +78,7 @@ class Services(NamedTuple):
         replan: Makes a call's plan again after a wait, or returns `None` when no candidate is left.
         renewal: The job that reads a provider's key again, or `None`.
         key_changes: The number of times that a provider's key has changed.
+        waiting: The calls that wait, which the hub ends when it is closed.
     """
 
     registry: Registry
@@ -87,6 +89,11 @@ class Services(NamedTuple):
     replan: Callable[[CallSpec], RoutePlan | None]
     renewal: Callable[[str], Job | None]
     key_changes: Callable[[str], int]
+    waiting: Running
+
+
+CLOSED = "this hub is closed: call it before close(), or inside the `with` block; or make another Hub"
+"""The message of a call of a closed hub, and of one that waited when the hub was closed."""
 
 
 class StoppedError(Exception):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Iterator
 
 from providerhub._calling.attempt import PullResult, RunningAttempt, Signal, StoppedError
 from providerhub._calling.driver import Driver, Effect, Steps, run_blocking
-from providerhub._calling.pieces import close_quietly, event_of, is_cancellation, iterator, overdue, stray_cancellation, texts_of
+from providerhub._calling.pieces import close_quietly, event_of, failure_of, iterator, overdue, texts_of
 from providerhub._calling.race import AnyRunner, Race, Supervisor
 from providerhub._finding.jobs import AGAIN, Job, run_all
 from providerhub._rules.clock import LONGEST_SLEEP, SystemClock
@@ -16,6 +17,9 @@ from providerhub._values import Event
 from providerhub._values.provider import Piece
 
 Attempt = RunningAttempt[Iterator[Piece], AnyRunner]
+
+_LONGEST_DOZE = 0.2 if sys.platform == "win32" else LONGEST_SLEEP
+"""Seconds of one part of a wait. Under Windows no signal ends such a part, so that Ctrl-C waits for its end."""
 
 
 class Chain(Driver[Iterator[Piece], AnyRunner]):
@@ -57,11 +61,12 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
                         if now() > deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                     run_blocking(self._end())
-                except Exception as error:  # any exception of a plugin is mapped
+                except BaseException as error:  # any exception of a plugin is mapped
+                    failure = failure_of(error)
                     if self.closed():  # by another thread: the error of its cut connection is not a failure
                         return
                     # A reader of text would not see that the answer starts again, and nothing is repeated silently.
-                    _, head = run_blocking(self._mend(error, allowed=self._spec.continues))
+                    _, head = run_blocking(self._mend(failure, allowed=self._spec.continues))
                     yield from texts_of(head)
         except StoppedError:  # closed by another thread while it waited
             return
@@ -81,10 +86,11 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
                         if self._now() > self._deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                     run_blocking(self._end())
-                except Exception as error:  # any exception of a plugin is mapped
+                except BaseException as error:  # any exception of a plugin is mapped
+                    failure = failure_of(error)
                     if self.closed():
                         return
-                    restarted, head = run_blocking(self._mend(error, allowed=True))
+                    restarted, head = run_blocking(self._mend(failure, allowed=True))
                     yield restarted
                     yield from map(event_of, head)
         except StoppedError:  # closed by another thread while it waited
@@ -146,12 +152,8 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
                     attempt.head.append(piece)
                     if content:
                         return True
-        except Exception as error:  # any exception of a plugin is mapped
-            return error
-        except BaseException as error:
-            if is_cancellation(error):  # nothing here cancels a thread, so the provider made it
-                return stray_cancellation()
-            raise
+        except BaseException as error:  # any exception of a plugin is mapped
+            return failure_of(error)
         return False
 
     def _race(self, seconds: float) -> Steps[tuple[Attempt, PullResult] | None]:
@@ -171,7 +173,9 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
         assert isinstance(signal, threading.Event)  # noqa: S101 -- made above
         clock = self._services.clock
         if isinstance(clock, SystemClock):
-            signal.wait(min(seconds, LONGEST_SLEEP))
+            end = clock.monotonic() + seconds
+            while (left := end - clock.monotonic()) > 0 and not signal.wait(min(left, _LONGEST_DOZE)):
+                pass
         elif seconds < math.inf:
             clock.sleep(seconds)
         else:  # the time of a test stands still until another thread gives its turn back

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from providerhub._calling.assembly import Assembly
-from providerhub._calling.attempt import Pieces, PullResult, Runner, RunningAttempt, Services, Signal, StoppedError
+from providerhub._calling.attempt import CLOSED, Pieces, PullResult, Runner, RunningAttempt, Services, Signal, StoppedError
 from providerhub._calling.intake import CallSpec
 from providerhub._calling.pieces import overdue, text_of
 from providerhub._finding.jobs import Job
@@ -162,14 +162,19 @@ class Driver(Generic[Pieces, Runner]):
             changed = yield from self._renew(order.candidate.provider)
             return self._engine.renewed(self._now(), changed=changed)
         self._signal = signal = self._new_signal()
-        if isinstance(order, Queue):
-            candidate, turn = yield from self._take_turn(order.candidates, signal)
-            return self._engine.turn(self._now(), candidate, turn)
-        if not self._stopped and not self.done:
-            yield from self._doze(signal, order.seconds)
-        if self._stopped or self.done:
-            raise StoppedError
+        with self._services.waiting.holding(self):
+            if isinstance(order, Queue):
+                candidate, turn = yield from self._take_turn(order.candidates, signal)
+                return self._engine.turn(self._now(), candidate, turn)
+            if not self._stopped and not self.done:
+                yield from self._doze(signal, order.seconds)
+            if self._stopped or self.done:
+                raise self._given_up()
         return self._engine.waited(self._now(), self._services.replan(self._spec))
+
+    def _given_up(self) -> Exception:
+        """The error of a call that was given up, by its reader, by `stop` or by the hub's `close`."""
+        return RuntimeError(CLOSED) if self._stopped and self._services.waiting.is_over else StoppedError()
 
     def _renew(self, provider: str) -> Steps[bool]:
         """Read a refused key again; true when it has changed."""
@@ -192,7 +197,7 @@ class Driver(Generic[Pieces, Runner]):
                 chosen = next((candidate for candidate, turn in turns.items() if turn.ready), None)
                 left = self._deadline - now()
                 if self._stopped or self.done:
-                    raise StoppedError
+                    raise self._given_up()
                 if chosen is not None or left <= 0:
                     return chosen, None if chosen is None else turns[chosen]
                 yield from self._doze(signal, max(0.0, min(left, min(turn.due for turn in turns.values()) - now())))
@@ -302,8 +307,7 @@ class Driver(Generic[Pieces, Runner]):
         A provider that obeys its `CallContext` ends at once, another provider at its end. A wait ends at once.
         """
         self._stopped = True
-        if self._signal is not None:
-            self._signal.set()
+        self._wake()
         for attempt in tuple(self._attempts):
             attempt.call.cancel()
 
@@ -312,13 +316,16 @@ class Driver(Generic[Pieces, Runner]):
         if self.done:
             return
         self.done = True
-        if self._signal is not None:  # a reader in another thread or task may wait before it goes on after a break
-            with contextlib.suppress(RuntimeError):  # its event loop is closed
-                self._signal.set()
+        self._wake()  # a reader in another thread or task may wait before it goes on after a break
         # The engine comes first: a reader in another thread wakes up as soon as its attempt is cut.
         self._engine.abandoned(self._now())
         self._cut_others(None)
         self._report(last=True)
+
+    def _wake(self) -> None:
+        if self._signal is not None:
+            with contextlib.suppress(RuntimeError):  # its event loop is closed
+                self._signal.set()
 
     def __del__(self) -> None:
         # A stream that was made and never read has no generator whose end would release the connection.
@@ -336,7 +343,7 @@ class Driver(Generic[Pieces, Runner]):
     def _open(self, order: Open) -> Order:
         """Begin an attempt at the next candidate."""
         if self._stopped or self.done:
-            raise StoppedError
+            raise self._given_up()
         last = self.attempt
         # A stream that is carried on from its partial text goes on in the same assembly.
         assembly = last.assembly if self._spec.continues and self._committed and last is not None else Assembly()
@@ -369,7 +376,7 @@ class Driver(Generic[Pieces, Runner]):
     def _next(self, attempt: RunningAttempt[Pieces, Runner], result: PullResult) -> Order:
         """The engine's order after a pull. A failed attempt has been closed by then."""
         if self._stopped or self.done:
-            raise StoppedError
+            raise self._given_up()
         if attempt.call.notes:
             self._engine.note(attempt.call.notes, attempt.number)
         if result is True:

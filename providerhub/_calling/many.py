@@ -9,12 +9,13 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from providerhub._calling.many_call import Complete, InContext, Running, complete_request
+from providerhub._calling.many_call import Complete, InContext, complete_request
 from providerhub._calling.many_input import ReadyInput, ThreadInput
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_rows import Row
 from providerhub._calling.many_schedule import Ask, Give, Over, Schedule, Send
 from providerhub._calling.pieces import is_cancellation
+from providerhub._calling.running import Running
 from providerhub._rules.clock import Clock, SystemClock
 
 if TYPE_CHECKING:  # it costs as much to import as the rest of a small program, and a single call needs none

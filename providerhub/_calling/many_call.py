@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import random
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from providerhub._calling.many_gates import causes, may_pass
+from providerhub._calling.running import Running
 from providerhub._finding.listing import AGAIN_FIRST
 from providerhub._rules.policy import backoff
 from providerhub._values import Completion, RetryPolicy
@@ -31,46 +30,6 @@ _MOST_REPEATING = 60.0
 
 Complete = Callable[..., Completion]
 """`Hub.complete` without a stream; its first argument is a `Running`."""
-
-
-class Stoppable(Protocol):
-    """A call under way."""
-
-    def stop(self) -> None:
-        """Give the call up. May be called from any thread."""
-        ...  # pragma: no cover -- a protocol's method is never run
-
-
-class Running:
-    """The calls under way in this process, so that they can be given up. It pickles as an empty one."""
-
-    def __init__(self) -> None:
-        self._calls: set[Stoppable] = set()
-        self._over = threading.Event()
-
-    def __reduce__(self) -> tuple[type[Running], tuple[()]]:
-        return Running, ()
-
-    @contextlib.contextmanager
-    def holding(self, call: Stoppable) -> Iterator[None]:
-        """Keep a call while it runs."""
-        self._calls.add(call)
-        if self._over.is_set():
-            call.stop()
-        try:
-            yield
-        finally:
-            self._calls.discard(call)
-
-    def stop(self) -> None:
-        """Give up all calls, and every call that begins later."""
-        self._over.set()
-        for call in self._calls.copy():
-            call.stop()
-
-    def sleep(self, seconds: float) -> bool:
-        """Wait; false when `stop` ended the wait."""
-        return not self._over.wait(seconds)
 
 
 class InContext:

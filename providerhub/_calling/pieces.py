@@ -65,6 +65,19 @@ def stray_cancellation() -> PluginError:
     return PluginError("the provider let a CancelledError out although the call was not cancelled")
 
 
+def failure_of(error: BaseException) -> Exception:
+    """The failure of a provider in a thread, which nothing cancels: its `CancelledError` is a failure too.
+
+    Raises:
+        BaseException: Another exception that is not an `Exception`, such as `KeyboardInterrupt`.
+    """
+    if isinstance(error, Exception):
+        return error
+    if is_cancellation(error):
+        return stray_cancellation()
+    raise error
+
+
 def close_quietly(close: Callable[[], object] | None) -> None:
     """Call a provider's `close`. An error of it is logged, so that it hides neither the answer nor the first error.
 

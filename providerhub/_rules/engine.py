@@ -40,6 +40,9 @@ from providerhub._values.errors import (
     StreamInterruptedError,
 )
 
+LOOK_AGAIN = 1.0
+"""Seconds after which a slow attempt is looked at again when no retry budget allowed another one beside it."""
+
 
 class Engine:
     """One call's way through its plan.
@@ -188,7 +191,10 @@ class Engine:
         if not self._policy.beside and self._rival(elsewhere=False):
             msg = f"no content came for {attempt.share:g} s, this attempt's share of the time"
             return Cut(attempt.number, ProviderTimeoutError(msg, retryable=False))
-        return self._join(now, elsewhere=False) or self._pull(now)
+        order = self._join(now, elsewhere=False)
+        if order is None and self._rival(elsewhere=False):
+            attempt.slow_at = now + LOOK_AGAIN  # the retry budget is used up, and comes back
+        return order or self._pull(now)
 
     def content(self, now: float, number: int | None = None) -> Order:
         """Report the first content of a streamed answer: the commit point.
@@ -358,12 +364,17 @@ class Engine:
         return next((c for c in reversed(self._fresh) if c.provider not in asked and not self._repeats.is_used_up(c)), None)
 
     def _join(self, now: float, *, elsewhere: bool) -> Order | None:
-        """Ask one more candidate beside the open attempts. It costs a token of its provider's retry budget."""
+        """Ask one more candidate beside the open attempts.
+
+        It costs a token of its provider's retry budget. Beside an attempt whose breaker has opened meanwhile it costs none, as
+        after a failure: otherwise the calls under way at the start of a hang would use the budget up, and the last would fail.
+        """
+        is_stalled = any(self._health.unavailable(attempt.candidate, now) for attempt in self._open)
         order: Order | None = None
         without_budget = []
         while order is None and now < self._deadline and (rival := self._rival(elsewhere=elsewhere)):
             self._fresh.remove(rival)
-            if self._health.take_budget(rival.provider, now):
+            if is_stalled or self._health.take_budget(rival.provider, now):
                 order = self._begin(rival, now)
             else:
                 without_budget.append(rival)

@@ -15,6 +15,7 @@ from providerhub._values.errors import (
     AttemptError,
     AuthenticationError,
     BadRequestError,
+    CallerError,
     CapabilityError,
     ContextLengthError,
     EmptyAnswerError,
@@ -103,7 +104,9 @@ DISPOSITIONS: Mapping[type[AttemptError], Disposition] = {
 
 
 def disposition(error: AttemptError) -> Disposition:
-    """The rule for a failure, by its nearest class."""
+    """The rule for a failure, by its nearest class. Settings that a plugin found wrong are no failure of the service."""
+    if isinstance(error, PluginError) and isinstance(error.__cause__, CallerError):
+        return Disposition()
     return next(DISPOSITIONS[base] for base in type(error).__mro__ if base in DISPOSITIONS)
 
 

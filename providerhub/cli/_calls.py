@@ -15,7 +15,7 @@ from typing import Any
 
 from providerhub import Completion, Hub, Stream
 from providerhub._calling.many import POLL
-from providerhub._calling.many_call import Running
+from providerhub._calling.running import Running
 
 _GRACE = 0.5
 """Seconds that an interrupted call has to end; a provider that does not look at its context is left alone after them."""

@@ -275,6 +275,26 @@ def test_a_factory_that_fails_is_the_plugins_fault_and_the_next_one_answers(site
     assert "a library is missing" in out
 
 
+def test_a_factory_that_finds_its_settings_wrong_is_passed_by_and_opens_no_breaker(site):
+    site.plugin("a-bad", model="shared")
+    site.plugin("good", model="shared")
+    site.write("plug_a_bad_heavy.py", "import providerhub\ndef create(config): raise providerhub.ConfigurationError('no region')")
+    out = site.run(
+        """
+        import providerhub
+        hub = providerhub.Hub()
+        answers = [hub.complete("shared", "Hello") for _ in range(9)]
+        print({str(answer) for answer in answers}, {len(answer.route.attempts) for answer in answers})
+        print([(record.provider, record.state) for record in hub.health()])
+        try:
+            hub.complete("a-bad/shared", "Hello")
+        except providerhub.ConfigurationError as error:
+            print(error)
+        """
+    )
+    assert out.splitlines() == ["{'good says: Hello'} {2}", "[('good', 'closed')]", "no region"]
+
+
 OBSERVER = """
 from providerhub import hookimpl
 

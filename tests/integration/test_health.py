@@ -126,6 +126,14 @@ def test_a_record_is_a_frozen_value(scripted, hub_of):
         found.state = "open"
 
 
+def test_settings_that_a_plugin_finds_wrong_open_no_breaker(scripted, hub_of):
+    hub = hub_of(scripted(ConfigurationError("region is missing")))
+    for _ in range(9):
+        with pytest.raises(ConfigurationError, match="region is missing"):
+            hub.complete("m", "x")
+    assert hub.health() == ()
+
+
 @pytest.mark.parametrize(
     ("error", "failures"),
     [

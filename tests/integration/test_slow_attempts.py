@@ -211,3 +211,31 @@ def test_until_it_is_slow_a_call_has_no_thread_of_its_own(make_hub):
     hub.complete("m", "x")  # the watchdog of the process may begin here
     hub.complete("m", "x")
     assert counting.threads <= before + 1
+
+
+@pytest.mark.parametrize("read", ["texts", "events"])
+def test_a_cancellation_that_a_provider_in_a_thread_lets_out_interrupts_its_stream(make_hub, read):
+    class Odd:
+        def stream(self, request, call):
+            yield "word"
+            raise asyncio.CancelledError
+
+    stream = make_hub(a=Odd()).complete("m", "x", stream=True)
+    with pytest.raises(StreamInterruptedError) as caught:
+        list(stream if read == "texts" else stream.events())
+    assert caught.value.partial == "word"
+    assert isinstance(stream.route.attempts[0].error, PluginError)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("read", ["texts", "events"])
+def test_other_exceptions_of_that_kind_end_the_reader(make_hub, kind, read):
+    class Odd:
+        def stream(self, request, call):
+            yield "word"
+            raise kind
+
+    stream = make_hub(a=Odd()).complete("m", "x", stream=True)
+    with pytest.raises(kind):
+        list(stream if read == "texts" else stream.events())
+    assert stream.route.attempts[0].outcome == "abandoned"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import random
 import selectors
 import sys
@@ -69,11 +70,13 @@ class Outage:
         provider: Which.
         start: Simulated seconds from the beginning.
         end: The same.
+        hangs: Whether it is silent instead of failing.
     """
 
     provider: str
     start: float
     end: float
+    hangs: bool = False
 
 
 @attrs.define
@@ -116,6 +119,8 @@ class Service:
         world.hits.append(hit)
         failing = world.down(self.name, hit.start)
         try:
+            if failing and failing.hangs:
+                await asyncio.Event().wait()
             await asyncio.sleep(world.rng.uniform(*LATENCY))
             if failing:
                 raise ServerError("down", status=503)
@@ -151,9 +156,9 @@ class World:
         self.hits: list[Hit] = []
         self.asked: list[Asked] = []
 
-    def down(self, provider: str, now: float) -> bool:
-        """Whether a provider fails at a moment."""
-        return any(outage.provider == provider and outage.start <= now < outage.end for outage in self.outages)
+    def down(self, provider: str, now: float) -> Outage | None:
+        """The outage of a provider at a moment; `None` when it works."""
+        return next((one for one in self.outages if one.provider == provider and one.start <= now < one.end), None)
 
     def run(self) -> World:
         """Let it happen."""
@@ -243,6 +248,19 @@ def figures(world: World) -> Figures:
     )
 
 
+def asked_again(world: World) -> float:
+    """Seconds from the first outage's end to the first attempt at the provider that had failed, of a world with one client."""
+    outage = world.outages[0]
+    return min(hit.start for hit in world.hits if hit.provider == outage.provider and hit.start >= outage.end) - outage.end
+
+
+def longest_pause(world: World) -> float:
+    """The longest time without an attempt at the failing provider, within the first outage of a world with one client."""
+    outage = world.outages[0]
+    hits = [hit for hit in world.hits if hit.provider == outage.provider and outage.start <= hit.start < outage.end]
+    return max(after.start - before.end for before, after in itertools.pairwise(hits))
+
+
 def _calls(world: World, start: float, end: float) -> int:
     return sum(start <= asked.start < end for asked in world.asked)
 
@@ -267,6 +285,17 @@ def one_of_two(seed: int, clients: int = 10) -> World:
     """The preferred one of two providers fails for two minutes."""
     outage = Outage("a", 60.0, 180.0)
     return World(seed=seed, clients=clients, rate=2.0, seconds=480.0, providers=("a", "b"), outages=(outage,))
+
+
+def short(seed: int, *, hangs: bool = False) -> World:
+    """The preferred one of two providers fails for one minute, and one client makes a call a second."""
+    return World(seed=seed, clients=1, rate=1.0, seconds=240.0, providers=("a", "b"), outages=(Outage("a", 60.0, 120.0, hangs),))
+
+
+def long(seed: int, *, hangs: bool = False) -> World:
+    """The preferred one of two providers fails for half an hour, and one client makes ten calls a second."""
+    outage = Outage("a", 60.0, 1860.0, hangs)
+    return World(seed=seed, clients=1, rate=10.0, seconds=1870.0, providers=("a", "b"), outages=(outage,))
 
 
 def the_only_one(seed: int, clients: int = 10) -> World:

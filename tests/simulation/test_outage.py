@@ -38,6 +38,24 @@ def test_one_of_two(outage, seed):
     assert found.all_back <= 2 * (failing.end - failing.start) + 5 + outage.LATENCY[1]
 
 
+@pytest.mark.parametrize("number", range(30))
+@pytest.mark.parametrize("hangs", [False, True])
+def test_an_outage_of_a_minute_costs_no_call_and_ends_within_half_a_minute(outage, number, hangs):
+    world = outage.short(number, hangs=hangs).run()
+    assert all(asked.ok for asked in world.asked)
+    assert outage.asked_again(world) <= 30
+    if hangs:
+        share = 30 / 2
+        assert max(asked.end - asked.start for asked in world.asked) <= share + outage.LATENCY[1] + 1e-6
+
+
+@pytest.mark.parametrize(("hangs", "most"), [(False, 20), (True, 300)])
+def test_the_pauses_of_a_long_outage_have_a_limit(outage, hangs, most):
+    world = outage.long(1, hangs=hangs).run()
+    assert all(asked.ok for asked in world.asked)
+    assert most / 2 < outage.longest_pause(world) <= most + 2  # and the time to the next call
+
+
 def test_the_only_one(outage, seed):
     found = outage.figures(outage.the_only_one(seed, clients=5).run())
     assert found.amplification <= 1.1

@@ -118,7 +118,20 @@ def test_joining_costs_a_token_of_the_second_ones_budget():
         pass
     engine = _engine("a", "c", "b", health=health, policy=RetryPolicy(beside_after=1))
     engine.opened(0.0)
-    assert engine.slow(1.0) == Pull()  # the budgets of both are used up
+    assert engine.slow(1.0) == Pull(1.0)  # the budgets of both are used up for now
+    assert engine.slow(2.0) == Pull(1.0)
+    assert engine.slow(10.0).candidate == _c("c")
+
+
+def test_joining_costs_nothing_once_the_breaker_of_the_slow_one_is_open():
+    health = Health(lambda: 1.0)
+    engine = _engine("a", "b", health=health)
+    engine.opened(0.0)
+    while health.take_budget("b", 50.0):
+        pass
+    for _ in range(5):
+        health.failed(_c("a"), health.acquire(_c("a"), 50.0), 50.0, ServerError("x"), RetryPolicy())
+    assert engine.slow(50.0).candidate == _c("b")
 
 
 def test_a_candidate_that_cannot_join_leaves_its_place_to_the_next():

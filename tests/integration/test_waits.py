@@ -1,0 +1,154 @@
+"""How a wait between two attempts ends before its time: the hub is closed or forgives, the reader leaves, Ctrl-C."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from providerhub import Finish, ModelInfo, ProviderInfo, RateLimitError, RetryPolicy, ServerError, Settings
+
+LONG = 500.0
+"""Seconds of the waits here: longer than a test may take."""
+
+WAITING = Settings(autoload=False, retry=RetryPolicy(backoff=LONG, backoff_max=LONG, throttle_backoff=LONG))
+
+
+class Failing:
+    """Fails its first call, and answers the others. A stream breaks after its first piece."""
+
+    def __init__(self, error):
+        self.error = error
+        self.asked = threading.Event()
+        self.calls = 0
+
+    def stream(self, request, call):
+        self.calls += 1
+        if self.calls > 1:
+            yield "again"
+            yield Finish()
+            return
+        if request.stream:
+            yield "word"
+        self.asked.set()
+        raise self.error
+
+
+ERRORS = [ServerError("down"), RateLimitError("slow down", retry_after=LONG), RateLimitError("slow down")]
+
+
+@pytest.fixture(params=ERRORS, ids=["backoff", "stated", "throttled"])
+def failing(request):
+    return Failing(request.param)
+
+
+@pytest.fixture
+def hub(make_hub, failing):
+    return make_hub(WAITING, {"rng": lambda: 0.99}, a=failing)
+
+
+def _in_thread(work):
+    """Run a function in a thread; return a function that waits for its result, or raises its exception."""
+    ended = []
+
+    def run():
+        try:
+            ended.append((work(), None))
+        except BaseException as error:
+            ended.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+
+    def result():
+        thread.join(60)
+        ((value, error),) = ended
+        if error is not None:
+            raise error
+        return value
+
+    return result
+
+
+def test_close_ends_the_wait_of_a_call(hub, failing):
+    result = _in_thread(lambda: hub.complete("m", "x", timeout=2 * LONG))
+    assert failing.asked.wait(60)
+    hub.close()
+    with pytest.raises(RuntimeError, match="this hub is closed"):
+        result()
+    assert failing.calls == 1
+
+
+def test_close_ends_the_wait_of_a_stream(hub, failing):
+    stream = hub.complete("m", "x", timeout=2 * LONG, stream=True, on_interrupt="restart")
+    result = _in_thread(lambda: list(stream.events()))
+    assert failing.asked.wait(60)
+    hub.close()
+    with pytest.raises(RuntimeError, match="this hub is closed"):
+        result()
+
+
+@pytest.mark.parametrize("how", ["close", "aclose"])
+def test_close_ends_the_wait_of_a_task(hub, failing, how):
+    async def main():
+        task = asyncio.create_task(hub.acomplete("m", "x", timeout=2 * LONG))
+        await asyncio.to_thread(failing.asked.wait, 60)
+        if how == "close":
+            hub.close()
+        else:
+            await hub.aclose()
+        with pytest.raises(RuntimeError, match="this hub is closed"):
+            await asyncio.wait_for(task, 60)
+
+    asyncio.run(main())
+
+
+def test_leaving_many_calls_ends_their_waits(make_hub, failing, scripted):
+    other = ProviderInfo(name="b", models=(ModelInfo("n"),))
+    hub = make_hub(WAITING, {"rng": lambda: 0.99}, a=failing, b=(other, scripted()))
+    before = threading.active_count()
+    outcomes = hub.complete_many([{"model": name, "messages": "x", "timeout": 2 * LONG} for name in "mn"])
+    assert next(outcomes).index == 1
+    assert failing.asked.wait(60)
+    outcomes.close()
+    assert threading.active_count() <= before
+
+
+@pytest.mark.parametrize("error", ERRORS[1:], ids=["stated", "throttled"])
+def test_a_call_that_waits_goes_on_when_its_provider_is_forgiven(make_hub, error):
+    failing = Failing(error)
+    hub = make_hub(WAITING, {"rng": lambda: 0.99}, a=failing)
+    result = _in_thread(lambda: hub.complete("m", "x", timeout=2 * LONG))
+    while not any(record.waiting for record in hub.health()):  # a thread that waits for its turn is seen there alone
+        assert threading.main_thread().is_alive()
+    hub.forgive("a")
+    assert result().text == "again"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process of Windows can be sent Ctrl-C alone")
+@pytest.mark.parametrize("failure", ["ServerError('down')", f"RateLimitError('slow down', retry_after={LONG})"])
+def test_ctrl_c_ends_a_wait(failure):
+    code = f"""
+        import sys
+        from providerhub import Hub, ModelInfo, ProviderInfo, RateLimitError, RetryPolicy, ServerError, Settings
+
+        class Failing:
+            def stream(self, request, call):
+                print("asked", flush=True)
+                raise {failure}
+
+        settings = Settings(autoload=False, retry=RetryPolicy(backoff={LONG}, backoff_max={LONG}))
+        hub = Hub(settings, providers=[(ProviderInfo(name="a", models=(ModelInfo("m"),)), Failing())], rng=lambda: 0.99)
+        try:
+            hub.complete("m", "x", timeout={2 * LONG})
+        except KeyboardInterrupt:
+            print("interrupted")
+    """
+    lines = "\n".join(line[8:] for line in code.splitlines())
+    with subprocess.Popen([sys.executable, "-c", lines], stdout=subprocess.PIPE, text=True, env={**os.environ}) as process:
+        assert process.stdout.readline() == "asked\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[0] == "interrupted\n"
