@@ -42,12 +42,10 @@ class PluginRecord(Value):
         name: The provider's name, which is the name of the entry point.
         value: The value of the entry point, `"module"` or `"module:object"`.
         distribution: The distribution that contains the plugin; in a conflict all of them, separated by commas.
-        version: The version of this distribution.
         state: `"found"` until the plugin is imported, then `"ready"`; or `"blocked"`, `"conflict"`, `"incompatible"` or
-            `"broken"`. In `Hub.plugins()` also `"not configured"`.
+            `"broken"`.
         reason: The reason why the plugin is not ready, and the fix; empty when it is ready.
         info: The plugin's declaration; `None` until the plugin is ready.
-        import_seconds: The seconds that the import took.
         notes: Warnings about a plugin that may still work, such as a function that looks like a hook but is not a hook.
     """
 
@@ -64,26 +62,14 @@ class PluginRecord(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class Malformed(Value):
-    """A distribution whose entry points cannot be read.
-
-    Args:
-        distribution: The name of the distribution, or its path when its metadata cannot be read.
-        reason: The error that reading its metadata raised.
-    """
+    """A distribution whose entry points cannot be read, by its name or else its path; and the error."""
 
     distribution: str
     reason: str
 
 
 class Plugins:
-    """The installed plugins. Thread-safe.
-
-    Args:
-        settings: The hub's settings. `allow`, `block`, `autoload` and `prefer` decide which plugins are used.
-
-    Raises:
-        ConfigurationError: `allow`, `block` or `prefer` names a plugin that is not installed.
-    """
+    """The installed plugins. Thread-safe. Settings that name a plugin which is not installed are refused."""
 
     def __init__(self, settings: Settings) -> None:
         self.malformed: list[Malformed] = []
@@ -153,11 +139,7 @@ class Plugins:
         return tuple(_with_named_arguments(implementation) for implementation in reversed(caller.get_hookimpls()))
 
     def observe(self, observer: object) -> None:
-        """Register an object of the application. Its marked methods are called like the functions of a hook plugin.
-
-        Raises:
-            ConfigurationError: The object has no method marked with `@hookimpl`, or marks one that is not a hook.
-        """
+        """Register an object of the application. Its marked methods are called like the functions of a hook plugin."""
         reason = self._useless(observer)
         if not reason and self._manager.is_registered(observer):
             reason = "it is given twice"

@@ -28,11 +28,7 @@ class Distribution(Protocol):
 
 
 class Folder:
-    """A distribution whose metadata is a folder.
-
-    Args:
-        path: The path of the folder, such as `".../site-packages/acme-1.0.dist-info"`.
-    """
+    """A distribution whose metadata is a folder."""
 
     __slots__ = ("path",)
 
@@ -49,15 +45,7 @@ class Folder:
 
 
 class EntryPoint(NamedTuple):
-    """One entry point of an installed distribution.
-
-    Args:
-        group: Its group, such as `"providerhub.hooks"`.
-        name: Its name, which for a provider is the name of the provider.
-        value: Its value, `"module"` or `"module:object"`.
-        distribution: The name of the distribution.
-        version: The version of the distribution.
-    """
+    """One entry point of an installed distribution. Its value is `"module"` or `"module:object"`."""
 
     group: str
     name: str
@@ -120,14 +108,7 @@ def distributions() -> Iterator[Distribution]:
 
 
 def entry_points(text: str) -> Iterator[tuple[str, str, str]]:
-    """Parse the text of a file `entry_points.txt`.
-
-    Yields:
-        The group, the name and the value of each entry.
-
-    Raises:
-        ValueError: A line is not of the form `name = value`.
-    """
+    """Yield the group, the name and the value of each entry in the text of a file `entry_points.txt`."""
     group = ""
     for line in map(str.strip, text.splitlines()):
         if line.startswith("[") and line.endswith("]"):
@@ -142,11 +123,7 @@ def entry_points(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def name_and_version(distribution: Distribution) -> tuple[str, str]:
-    """A distribution's name and version, from the headers of its core metadata.
-
-    Raises:
-        ValueError: The metadata has no name.
-    """
+    """A distribution's name and version, from the headers of its core metadata."""
     text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
     headers = text.replace("\r\n", "\n").partition("\n\n")[0]
     found = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in headers.split("\n"))}

@@ -43,7 +43,7 @@ class Instance:
         info: The declaration of the plugin.
         provider: The object that the application registered; `None` for the objects of the plugin's factory.
         on_models: Called when the service has listed other models.
-        flaw: A mistake in the user's configuration; empty without one.
+        flaw: A mistake in the user's configuration that makes every use an error; empty without one.
     """
 
     def __init__(
@@ -108,22 +108,13 @@ class Instance:
 
         Args:
             loop: The running event loop for asynchronous use; `None` for synchronous use.
-
-        Raises:
-            PluginError: The factory cannot be imported, or fails.
         """
         return self._objects.get(loop) if self._registered is None else self._registered
 
     async def aprovider(self, loop: object, seconds: float) -> Provider:
         """`provider` under asyncio: a thread makes the object and reads the keys, while the event loop goes on.
 
-        Args:
-            loop: The running event loop.
-            seconds: The time that this may take.
-
-        Raises:
-            PluginError: As at `provider`.
-            ProviderTimeoutError: It takes longer. The thread goes on, and its object serves later calls.
+        After `seconds`, `ProviderTimeoutError` is raised. The thread goes on, and its object serves later calls.
         """
         if not self.needs_making(loop):
             return self.provider(loop)
@@ -147,18 +138,13 @@ class Instance:
         return found[0]
 
     def needs_making(self, loop: object | None = None) -> bool:
-        """Whether the object is not made or a key is not read, which belongs into a thread beside an event loop.
-
-        Args:
-            loop: The running event loop, as at `provider`; `None` without one.
-        """
+        """Whether the object is not made or a key is not read, which belongs into a thread beside an event loop."""
         return bool(self._unread()) or (self._registered is None and self._objects.needs_making(loop))
 
     def renew_key(self, on_change: Callable[[], object] = lambda: None) -> bool:
         """Read the settings and the key again; true when the key has changed. The next use makes a new provider object.
 
-        Args:
-            on_change: Called after a change, before another thread's `renew_key` returns.
+        `on_change` is called after a change, before another thread's `renew_key` returns.
         """
         with self._renewing:
             key = resolve(self._user_config, self.info, os.environ)[0].api_key
@@ -172,14 +158,7 @@ class Instance:
         return True
 
     def renewal(self, on_change: Callable[[], object]) -> Task | None:
-        """The task that reads the key again. Callers at the same time get the same one.
-
-        Args:
-            on_change: Called after a change, before the task ends.
-
-        Returns:
-            `None` when that can bring no other key: the environment has the same one, and no source is to be read yet.
-        """
+        """The task that reads the key again, the same one for all callers; `None` when that can bring no other key."""
         task = self._renewal
         if task is not None and not task.ended:
             return task

@@ -60,11 +60,7 @@ class Task:
         return self._thread is threading.current_thread()
 
     def start(self) -> bool:
-        """Begin the work in a thread of its own, unless it has begun.
-
-        Returns:
-            False when the system has no thread to give.
-        """
+        """Begin the work in a thread of its own, unless it has begun; false when the system has no thread to give."""
         with self._lock:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name=f"providerhub: {self.name}", daemon=True)
@@ -115,12 +111,7 @@ class Job(NamedTuple):
 
 
 def run_all(jobs: Sequence[Job], seconds: float) -> None:
-    """Do jobs at once, each in a thread, and wait. A task that takes longer goes on by itself.
-
-    Args:
-        jobs: The jobs, whose tasks may have begun already.
-        seconds: The time that all of them may take.
-    """
+    """Do jobs at once, each in a thread, and wait. A task that takes longer goes on by itself."""
     from concurrent import futures  # as above
 
     wait = _Wait(jobs, seconds)
@@ -132,12 +123,7 @@ def run_all(jobs: Sequence[Job], seconds: float) -> None:
 
 
 async def arun_all(jobs: Sequence[Job], seconds: float) -> None:
-    """`run_all` under asyncio: the event loop goes on meanwhile.
-
-    Args:
-        jobs: The jobs, whose tasks may have begun already.
-        seconds: The time that all of them may take.
-    """
+    """`run_all` under asyncio: the event loop goes on meanwhile."""
     import asyncio  # slow to import; a running loop has imported it already
 
     wait = _Wait(jobs, seconds)
@@ -168,11 +154,7 @@ class _Wait:
         self._until = {job: now + min(job.longest, seconds * job.share) for job in jobs}
 
     def left(self) -> float:
-        """Seconds until the call goes on although tasks are under way; zero when it goes on now.
-
-        Raises:
-            BaseException: A task was interrupted.
-        """
+        """Seconds until the call goes on without the tasks under way; zero when it goes on now. Raises what stopped a task."""
         now = time.monotonic()
         for job, until in self._until.items():
             if job.task.interruption is not None:

@@ -34,27 +34,14 @@ _NOT_OF_THE_SERVICE = frozenset({"name", "plugin", "models", "priority", "weight
 
 
 class KeptList(NamedTuple):
-    """A list from the disk.
-
-    Args:
-        models: The models as `discover` returned them.
-        listed_at: The moment of the listing, in seconds of the wall clock.
-    """
+    """A list as `discover` returned it, and the moment of the listing in seconds of the wall clock."""
 
     models: tuple[ModelInfo, ...]
     listed_at: float
 
 
 def read(config: ProviderConfig, info: ProviderInfo) -> KeptList | None:
-    """Return the kept list of a service; `None` without one. A damaged or foreign file counts as none.
-
-    Args:
-        config: The configuration of the instance, completed from the environment.
-        info: The declaration of its plugin.
-
-    Raises:
-        ConfigurationError: `PROVIDERHUB_CACHE_DIR` is a relative path.
-    """
+    """Return the kept list of a service; `None` without one. A damaged or foreign file counts as none."""
     folder = _folder()
     try:
         path = folder and _path(folder, config, info, _own(os.path.join(folder, "salt")))
@@ -67,13 +54,7 @@ def read(config: ProviderConfig, info: ProviderInfo) -> KeptList | None:
 
 
 def write(config: ProviderConfig, info: ProviderInfo, kept: KeptList) -> None:
-    """Keep the list of a service that has an address.
-
-    Args:
-        config: The configuration of the instance, completed from the environment.
-        info: The declaration of its plugin.
-        kept: The list, with the moment of the listing.
-    """
+    """Keep the list of a service that has an address."""
     try:
         folder = _folder()
         content = {"format": _FORMAT, "listed_at": kept.listed_at, "models": [_plain(model) for model in kept.models]}
@@ -99,12 +80,7 @@ def _folder() -> str | None:
 
 
 def _own(path: str) -> bytes:
-    """Read a file of this user.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It belongs to another user, others may write it, or it is too long.
-    """
+    """Read a file of this user that no other user may write."""
     with open(path, "rb") as file:
         status = os.fstat(file.fileno())
         # Windows has no such function; the folders of a user are closed to others there.
@@ -170,11 +146,7 @@ def _text(value: Any) -> str | None:
 
 
 def _plain(model: ModelInfo) -> dict[str, Any]:
-    """The fields of a model that are not at their defaults.
-
-    Raises:
-        ValueError: A field is not a plain value: headers, for example, may hold a key.
-    """
+    """The fields of a model that are not at their defaults. Any other than a plain value is refused: headers may hold a key."""
     bare = ModelInfo(model.name).__getstate__()
     fields = {name: value for name, value in model.__getstate__().items() if name == "name" or value != bare[name]}
     for name, value in fields.items():
@@ -185,11 +157,7 @@ def _plain(model: ModelInfo) -> dict[str, Any]:
 
 
 def _parsed(content: bytes) -> KeptList:
-    """Parse a file.
-
-    Raises:
-        Exception: The file does not hold a list.
-    """
+    """Parse a file. It may raise any error, since the file may hold anything."""
     found = json.loads(content)
     if found["format"] != _FORMAT or not 0 <= found["listed_at"] <= time.time() + 60.0:
         msg = "it is of another format"

@@ -31,13 +31,7 @@ FRESH, FRESH_ON_LOOPBACK = 86400.0, 60.0
 
 
 class ModelList:
-    """The list of one instance. Thread-safe.
-
-    Args:
-        info: The declaration of the plugin.
-        config: Returns the present configuration of the instance.
-        on_change: Called, in the thread of the listing, when the models have changed.
-    """
+    """The list of one instance. Thread-safe. `on_change` is called in the thread of the listing, when the models have changed."""
 
     def __init__(self, info: ProviderInfo, config: Callable[[], ProviderConfig], on_change: Callable[[], object]) -> None:
         self._info = info

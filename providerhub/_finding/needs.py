@@ -23,15 +23,7 @@ _RUN = "    "
 
 
 class Needs(NamedTuple):
-    """The capabilities that one request needs. Hashable, since plans are remembered by it.
-
-    Args:
-        stream: The answer comes in pieces.
-        tools: The request offers tools.
-        images: A message has an image.
-        json_schema: The answer must follow a JSON schema.
-        prefill: The model continues a partial answer.
-    """
+    """The capabilities that one request needs. Hashable, since plans are remembered by it."""
 
     stream: bool = False
     tools: bool = False
@@ -56,13 +48,7 @@ class Needs(NamedTuple):
 
 
 def uses(request: Request, options: Mapping[str, Any], capability: str) -> bool:
-    """Whether a request uses a capability that a service may deny.
-
-    Args:
-        request: The request.
-        options: The vendor-specific keywords of the call for the provider.
-        capability: The name that `CapabilityError` has for it.
-    """
+    """Whether a request with these options of the provider uses a capability, by the name that `CapabilityError` has for it."""
     form = request.response_format.get("type") if request.response_format else None
     if capability in {"json_schema", "json_object"}:
         return form == capability
@@ -92,12 +78,7 @@ def has_part(messages: Sequence[Mapping[str, Any]], kind: str) -> bool:
 
 
 def token_bound(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None) -> int:
-    """A lower bound on the tokens of a conversation, with its images and tool calls; see `CHARACTERS_PER_TOKEN`.
-
-    Args:
-        messages: The conversation in the OpenAI chat shape.
-        tools: The tools that the request offers.
-    """
+    """A lower bound on the tokens of a conversation, with its images and tool calls; see `CHARACTERS_PER_TOKEN`."""
     characters = _characters(tools)
     images = 0
     for message in messages:

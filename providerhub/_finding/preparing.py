@@ -38,12 +38,9 @@ _MOST_REMEMBERED = 4096
 
 
 class _Quiet(NamedTuple):
-    """The proof that the calls of a model have nothing to prepare.
+    """The proof that until a moment the calls of a model have nothing to prepare, while the registry has this version.
 
-    Args:
-        version: The version of the registry for which this holds.
-        until: The moment on the hub's clock until which it holds.
-        candidates: The candidates whose keys may be refused meanwhile.
+    The keys of the candidates may be refused meanwhile.
     """
 
     version: int
@@ -52,13 +49,7 @@ class _Quiet(NamedTuple):
 
 
 class Preparer:
-    """Brings plugins, lists of models and keys up to date. Thread-safe.
-
-    Args:
-        registry: All instances of the hub.
-        health: Knows the keys that services have refused.
-        settings: Names the aliases and the models.
-    """
+    """Brings plugins, lists of models and keys up to date. Thread-safe. `now` is in seconds on the hub's clock."""
 
     def __init__(self, registry: Registry, health: Health, settings: Settings) -> None:
         self._registry = registry
@@ -68,12 +59,7 @@ class Preparer:
         self._loading: Task | None = None
 
     def is_prepared(self, model: ModelSpec, now: float) -> bool:
-        """Whether a call may be planned at once.
-
-        Args:
-            model: The model or models of the call.
-            now: Seconds on the hub's clock.
-        """
+        """Whether a call may be planned at once."""
         try:
             known = self._quiet.get(model if type(model) is str else _key(model))
         except TypeError:  # no model; planning says so
@@ -85,10 +71,7 @@ class Preparer:
     def prepare(self, model: ModelSpec, now: float, seconds: float) -> None:
         """Prepare a call in the calling thread, and in threads beside it.
 
-        Args:
-            model: The model or models of the call.
-            now: Seconds on the hub's clock.
-            seconds: The time that the call has left. Part of it is taken at most; what is late serves later calls.
+        A part of the `seconds` that the call has left is taken at most; what is late serves later calls.
         """
         jobs = self.jobs(model, now)
         if jobs:
@@ -97,13 +80,7 @@ class Preparer:
     async def aprepare(self, model: ModelSpec, now: float, seconds: float) -> None:
         """`prepare` under asyncio. Nothing blocks the event loop: plugins too are imported in a thread.
 
-        Args:
-            model: The model or models of the call.
-            now: Seconds on the hub's clock.
-            seconds: The most that the call waits, as at `prepare`.
-
-        Raises:
-            DeadlineExceededError: The plugins take longer to import than the call may take.
+        `DeadlineExceededError` is raised when the import takes longer than the call may take.
         """
         while (loading := self._imports(model)) is not None:
             await arun_all([Job(loading)], seconds)
@@ -115,38 +92,22 @@ class Preparer:
             await arun_all(jobs, seconds)
 
     def refresh(self, now: float) -> bool:
-        """Ask all services that can list their models, at once.
-
-        Args:
-            now: Seconds on the hub's clock.
-
-        Returns:
-            Whether a service listed any model.
-        """
+        """Ask all services that can list their models, at once; true when a service listed any model."""
         asked = [instance for instance in self._registry.instances() if instance.can_list]
         tasks = {instance.name: instance.list.asking(now) for instance in asked}
         run_all([Job(task) for task in tasks.values() if not task.is_own], REFRESH_SECONDS)
         return any(instance.list.models and not instance.list.error for instance in asked)
 
     def renewal(self, provider: str) -> Job | None:
-        """The job that reads a key again which its service has just refused.
+        """The job that reads a key again which its service has just refused; `None` when that can bring no other key.
 
-        Args:
-            provider: The name of the instance.
-
-        Returns:
-            `None` when that can bring no other key. After the job, a changed key is in force and the pause is lifted.
+        After the job, a changed key is in force and the pause is lifted.
         """
         task = self._registry.ready(provider).renewal(partial(self._health.forgive, provider))
         return None if task is None or task.is_own else Job(task, ALONE_MOST, ALONE)
 
     def jobs(self, model: ModelSpec, now: float) -> tuple[Job, ...]:
-        """The jobs of a call, each of which blocks; none in the ordinary case. Imports the light modules of plugins.
-
-        Args:
-            model: The model or models of the call.
-            now: Seconds on the hub's clock.
-        """
+        """The jobs of a call, each of which blocks; none in the ordinary case. Imports the light modules of plugins."""
         if self.is_prepared(model, now):
             return ()
         try:

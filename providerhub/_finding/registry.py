@@ -39,11 +39,7 @@ class Registry:
                 raise ConfigurationError(msg)
 
     def add(self, info: ProviderInfo, provider: Provider, config: ProviderConfig | None = None) -> None:
-        """Register a provider object with its declaration, and its settings, priority and weight.
-
-        Raises:
-            AmbiguousProviderError: Another provider has this name.
-        """
+        """Register a provider object with its declaration, and its settings, priority and weight. The name must be new."""
         config = attrs.evolve(config or ProviderConfig(), name=info.name)
         instance = Instance(config, info, provider, self._reset_index)
         with self._lock:
@@ -62,11 +58,7 @@ class Registry:
         return tuple(sorted({*self._instances, *self._settings.providers, *self.plugins.names}))
 
     def instance(self, name: str) -> Instance | None:
-        """An instance by name; `None` when its plugin is not ready.
-
-        Raises:
-            ConfigurationError: The settings name a plugin that is not installed, or an option that it does not declare.
-        """
+        """An instance by name; `None` when its plugin is not ready. One with a `flaw` is refused."""
         found = self.instance_with_flaw(name)
         if found is not None and found.flaw:
             raise ConfigurationError(found.flaw)
@@ -101,11 +93,7 @@ class Registry:
         return (config.plugin if config else None) or name
 
     def record(self, name: str) -> PluginRecord:
-        """The record of an instance's plugin. Imports this plugin alone.
-
-        Raises:
-            ConfigurationError: The settings name a plugin that is not installed.
-        """
+        """The record of an instance's plugin, which must be installed. Imports this plugin alone."""
         plugin = self.plugin_of(name)
         if self.plugins.peek(plugin) is None:
             names = self.plugins.names
@@ -124,19 +112,11 @@ class Registry:
         return tuple(record for record in self.plugins.load_all() if record.state != "ready")
 
     def needs_import(self, names: Iterable[str | None]) -> bool:
-        """Whether `find` would import a plugin's light module.
-
-        Args:
-            names: The instances to which the targets are pinned; `None` stands for all instances.
-        """
+        """Whether `find` would import a plugin's light module for one of these instances; `None` stands for all instances."""
         return any(self.plugins.needs_import(None if name is None else self.plugin_of(name)) for name in names)
 
     def import_plugins(self, names: Collection[str | None]) -> None:
-        """Import the light modules that `find` needs.
-
-        Args:
-            names: The instances to which targets are pinned, as at `needs_import`.
-        """
+        """Import the light modules that `find` needs for these instances; `None` stands for all instances."""
         plugins = {name for name in map(self.plugin_of, filter(None, names)) if self.plugins.peek(name)}
         for name in self.plugins.names if None in names else plugins:
             self.plugins.load(name)

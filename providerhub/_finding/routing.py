@@ -36,12 +36,7 @@ _NAMES = (str, Model)
 
 @attrs.frozen(eq=False, repr=False)
 class Planned(Value):
-    """A plan, and whether its only candidate is tried in spite of its health.
-
-    Args:
-        plan: The candidates, and the providers that are left out.
-        force: Every candidate is unavailable; the plan holds the one that is available again first.
-    """
+    """A plan. With `force`, every candidate is unavailable, and the plan holds the one that is available again first."""
 
     plan: RoutePlan
     force: bool = False
@@ -79,7 +74,7 @@ class Router:
         strategy: str | None = None,
         dry: bool = False,
     ) -> Planned:
-        """Decide which candidates are tried, and in which order.
+        """Decide which candidates are tried, and in which order. The error for a request without any says why, and names the fix.
 
         Args:
             model: A name, a `Model`, or a sequence of these, in order of preference.
@@ -90,10 +85,6 @@ class Router:
             uses: Returns whether the request uses a capability at a provider; called only when a service denied one before.
             strategy: One of `STRATEGIES`; `None` takes the settings' one.
             dry: Change no state of the strategy.
-
-        Raises:
-            CallerError: No candidate can be tried; the class and the message say why, and name the fix.
-            AuthenticationError: Every candidate that could be tried has rejected its key before.
         """
         strategy = self._settings.strategy if strategy is None else strategy
         suitable = self._suitable(model, needs)
@@ -106,13 +97,7 @@ class Router:
     def hold(self, model: str | Model | Sequence[str | Model], needs: Needs, *, now: float) -> float | None:
         """The seconds for which every candidate is paused: a refused key, a used-up quota, or a rate limit.
 
-        Args:
-            model: The model or models of the request, as for `plan`.
-            needs: The capabilities that the request needs.
-            now: Seconds on the clock of the health records.
-
-        Returns:
-            `None` when a candidate may be tried now, or when there is none.
+        It is `None` when a candidate may be tried now, or when there is none.
         """
         if self._health.all_healthy:
             return None

@@ -14,12 +14,10 @@ from providerhub._values.errors import InvalidRequestError
 
 
 class Entry(NamedTuple):
-    """One model of a call.
+    """One model of a call, as the caller or an alias of the settings names it.
 
-    Args:
-        name: The model, as the caller or an alias of the settings names it.
-        same: Entries of one call with the same text are the same model for the caller: the alias that names them, else the
-            name without the provider's.
+    Entries of one call with the same text in `same` are the same model for the caller: the alias that names them, else the name
+    without the provider's.
     """
 
     name: str | Model
@@ -27,26 +25,14 @@ class Entry(NamedTuple):
 
 
 class Targets:
-    """Resolves the models of calls.
-
-    Args:
-        registry: Knows the names of providers.
-        settings: Names the aliases of models.
-    """
+    """Resolves the models of calls."""
 
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self._registry = registry
         self._aliases = settings.aliases
 
     def entries(self, model: str | Model | Sequence[str | Model]) -> tuple[Entry, ...]:
-        """The models of a call in the caller's order, each once.
-
-        Args:
-            model: A name, a `Model`, or a sequence of these.
-
-        Raises:
-            InvalidRequestError: It is something else.
-        """
+        """The models of a call in the caller's order, each once."""
         if isinstance(model, str) and model not in self._aliases:
             return (Entry(model, ""),)
         if isinstance(model, Model):
@@ -59,14 +45,7 @@ class Targets:
         return tuple(Entry(name, self._same(item)) for item in items for name in self._names(item, seen))
 
     def target(self, name: str | Model) -> Target:
-        """The model and the provider to which a name is pinned.
-
-        Args:
-            name: The name of an entry.
-
-        Raises:
-            ModelNotFoundError: A `Model` is pinned to a provider that does not exist.
-        """
+        """The model and the provider to which a name is pinned. Raises `ModelNotFoundError` where that does not exist."""
         if isinstance(name, Model):
             if name.provider is not None and not self._registry.knows(name.provider):
                 raise provider_not_found(self._registry, name.provider)

@@ -67,10 +67,6 @@ def views(registry: Registry) -> tuple[InstanceView, ...]:
 def unknown_models(settings: Settings, providers: Iterable[InstanceView]) -> Iterator[tuple[str, str, str]]:
     """Find the models that the settings name and no provider has, as far as the providers' models are known.
 
-    Args:
-        settings: The settings of a hub, whose models and aliases are looked at.
-        providers: All instances of this hub.
-
     Yields:
         The dotted name of the setting, the instance (or `"settings"`), and a message with the most similar known model.
     """
