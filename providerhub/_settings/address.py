@@ -24,14 +24,11 @@ _ENDPOINTS = ("/chat/completions", "/v1/completions", "/v1/messages", "/v1/respo
 
 
 def flaws(config: ProviderConfig, *, endpoints: bool = False) -> Iterator[tuple[str, str]]:
-    """Find mistakes in the values of a configuration. Nothing is read or connected for that.
+    """Yield the dotted field and the text that follows it in a message, for each mistake in a configuration. Reads nothing.
 
     Args:
         config: The configuration, as the user gave it or completed.
         endpoints: Whether a whole endpoint as `url` is a mistake. Default false: the error of a call tells what it asked.
-
-    Yields:
-        The dotted name of a field, and the text that follows it in a message.
     """
     if config.api_key is not None and config.api_key.source is None and is_quoted(config.api_key.reveal()):
         yield "api_key", QUOTED
@@ -45,14 +42,7 @@ def flaws(config: ProviderConfig, *, endpoints: bool = False) -> Iterator[tuple[
 
 
 def proxy_flaws(proxies: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Find mistakes in proxies.
-
-    Args:
-        proxies: The address of the proxy for each scheme.
-
-    Yields:
-        The scheme, and the text that follows it in a message.
-    """
+    """Yield the scheme and the text that follows it in a message, for each mistake in proxies."""
     for target, address in proxies.items():
         scheme = target.partition("://")[0]
         if scheme not in _TARGETS:
@@ -62,15 +52,7 @@ def proxy_flaws(proxies: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def endpoint_flaw(url: str, path: str) -> str:
-    """Tell that an address is a whole endpoint: it ends with the path that a provider appends to it.
-
-    Args:
-        url: The address in the configuration.
-        path: The path that the provider appends, such as `/v1/chat/completions`.
-
-    Returns:
-        The text that follows the name of the setting in a message; empty for a base address.
-    """
+    """The mistake of an address that ends with the path that a provider appends, such as `/v1/chat/completions`; else empty."""
     from urllib.parse import urlsplit  # slow to import; a provider's transport has done so
 
     whole = urlsplit(url).path.rstrip("/")
@@ -81,13 +63,9 @@ def endpoint_flaw(url: str, path: str) -> str:
 
 
 def url_flaw(url: str) -> str:
-    """Find a mistake in an address. A plugin with a transport of its own may take any scheme, such as `unix:/run/service`.
+    """Find a mistake in the address of a service or a proxy; empty for one that may work.
 
-    Args:
-        url: The address of a service, or of a proxy.
-
-    Returns:
-        The text that follows the name of the setting in a message; empty for an address that may work.
+    A plugin with a transport of its own may take any scheme, such as `unix:/run/service`.
     """
     if is_quoted(url):
         return QUOTED

@@ -16,11 +16,7 @@ _BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_D
 
 
 def with_environment(config: ProviderConfig) -> ProviderConfig:
-    """Take the proxies and the certificates of an instance from the environment, if it trusts the environment.
-
-    Args:
-        config: The configuration, with its url. `trust_env` is not `None`.
-    """
+    """Take the proxies and the certificates of an instance from the environment, if `trust_env` is true."""
     if not config.trust_env or not config.url:
         return config
     proxies, bundle = _proxies(config), _bundle(config)
@@ -35,15 +31,7 @@ def with_environment(config: ProviderConfig) -> ProviderConfig:
 
 
 def unused_environment(config: ProviderConfig) -> str:
-    """Return a sentence about the variables that are set and do not apply to an instance, for an error of the connection.
-
-    Args:
-        config: The completed configuration of the instance.
-
-    Returns:
-        Such as `"HTTPS_PROXY is set but not used: set trust_env = true or proxies for provider 'acme'"`; empty without such a
-        variable.
-    """
+    """Return a sentence about the variables that are set and do not apply to an instance; empty without such a variable."""
     if config.trust_env or not config.url:
         return ""
     found = {"proxies": _proxies(config), "ca_bundle": _bundle(config)}

@@ -34,12 +34,7 @@ _SOURCES = ("env", "file", "command", "keyring")
 
 
 class Problem(NamedTuple):
-    """One mistake in a settings file.
-
-    Args:
-        line: The line, counted from 1; `None` when the mistake concerns the file as a whole.
-        text: The mistake, and the way to mend it.
-    """
+    """One mistake in a settings file, with the way to mend it. The line counts from 1; `None` means the file as a whole."""
 
     line: int | None
     text: str
@@ -61,11 +56,7 @@ class SettingsFile(NamedTuple):
     problems: tuple[Problem, ...] = ()
 
     def where(self, problem: Problem) -> str:
-        """Describe a mistake in one line, with file and line.
-
-        Args:
-            problem: One of the mistakes of this file.
-        """
+        """Describe a mistake in one line, with file and line."""
         return f"{self.path}:{problem.line or 1}: {problem.text}"
 
     @property
@@ -79,17 +70,7 @@ class SettingsFile(NamedTuple):
 
 
 def settings_path(environ: Mapping[str, str]) -> str | None:
-    """Find the settings file: `PROVIDERHUB_CONFIG`, else `settings.toml` in the user's configuration folder.
-
-    Args:
-        environ: Environment variables by name, such as `os.environ`.
-
-    Returns:
-        An absolute path, whether the file exists or not; `None` when the user has no configuration folder.
-
-    Raises:
-        ConfigurationError: The variable holds a relative path.
-    """
+    """The path in `PROVIDERHUB_CONFIG`, else `settings.toml` in the configuration folder of the user; `None` without one."""
     named = environ.get(VARIABLE)
     del environ  # it may hold keys, and a traceback may show locals
     if named:
@@ -106,12 +87,7 @@ def settings_path(environ: Mapping[str, str]) -> str | None:
 
 
 def read(path: str, *, optional: bool = False) -> SettingsFile:
-    """Read a settings file. Mistakes do not raise; they stand in `problems`.
-
-    Args:
-        path: The path of the file.
-        optional: Whether the file may be missing. Default false.
-    """
+    """Read a settings file. Mistakes do not raise; they stand in `problems`."""
     try:
         text, mode = _text(path, optional=optional)
         return _parsed(path, text, mode) if text.strip() else SettingsFile(path=path)
@@ -168,13 +144,7 @@ def _dotted(path: Iterable[str | int]) -> str:
 
 
 class _Reading:
-    """Converts the data of one file, and collects the mistakes in it.
-
-    Args:
-        path: The path of the file.
-        mode: The permission bits of the file.
-        lines: The line of each key.
-    """
+    """Converts the data of one file, and collects the mistakes in it."""
 
     def __init__(self, path: str, mode: int, lines: dict[Path, int]) -> None:
         self._path = path
@@ -183,11 +153,7 @@ class _Reading:
         self._problems: list[Problem] = []
 
     def settings(self, data: dict[str, Any]) -> SettingsFile:
-        """Convert the whole file.
-
-        Args:
-            data: The result of `tomllib.loads`.
-        """
+        """Convert the whole file."""
         values = self.table((), "", data)
         problems = tuple(sorted(self._problems, key=lambda problem: problem.line or 0))
         return SettingsFile(self._path, values, {_dotted(path): line for path, line in self._lines.items()}, problems)
@@ -406,14 +372,7 @@ def _example(path: str) -> str:
 
 
 def circle_of(aliases: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
-    """Find aliases that lead back to themselves.
-
-    Args:
-        aliases: Alias → the models for which it stands.
-
-    Returns:
-        The names along one circle, the first one again at the end; empty without a circle.
-    """
+    """The names along one circle of aliases, the first one again at the end; empty without a circle."""
     if not aliases:
         return ()
     from graphlib import CycleError, TopologicalSorter  # few programs have aliases

@@ -13,15 +13,7 @@ from providerhub._values.capabilities import ProviderInfo
 
 
 def undeclared(config: ProviderConfig, info: ProviderInfo) -> dict[str, str]:
-    """Find the options that a plugin does not declare.
-
-    Args:
-        config: The user's configuration of the instance.
-        info: The declaration of the plugin.
-
-    Returns:
-        The name of each undeclared option, and a message about it.
-    """
+    """The options of an instance that its plugin does not declare, each with a message about it."""
     if not info.settings or info.any_option or not config.options:
         return {}
     declared = [setting.name for setting in info.all_settings if setting.name not in {"url", "api_key"}]
@@ -33,16 +25,7 @@ def undeclared(config: ProviderConfig, info: ProviderInfo) -> dict[str, str]:
 
 
 def option_flaw(config: ProviderConfig, info: ProviderInfo, origins: Mapping[str, str]) -> str:
-    """Describe the first option that a plugin does not declare, with its place in the settings.
-
-    Args:
-        config: The user's configuration of the instance.
-        info: The declaration of the plugin.
-        origins: The `origins` of the settings, which have the line of each option.
-
-    Returns:
-        A message; empty without such an option.
-    """
+    """A message about the first option that a plugin does not declare, with its line from `origins`; empty without one."""
     for name, message in undeclared(config, info).items():
         origin = origins.get(f"providers.{config.name}.options.{name}")
         return f"{origin}: {message}" if origin else message

@@ -11,12 +11,7 @@ from providerhub._values import ModelInfo, ProviderConfig, Timeout
 
 
 def own_timeout(config: ProviderConfig, model: ModelInfo) -> Timeout | None:
-    """Return the timeouts that are set for a model or its provider; `None` without any. The model's phases come first.
-
-    Args:
-        config: The configuration of the instance.
-        model: The model's entry, after `refined`.
-    """
+    """Return the timeouts that are set for a model or its provider; `None` without any. The model's phases come first."""
     own = [timeout for timeout in (config.timeout, model.timeout) if timeout is not None]
     return attrs.evolve(own[0], **given(own[-1])) if own else None
 
@@ -33,25 +28,16 @@ def timeout_of(call: Timeout, own: Timeout, explicit: Timeout | None) -> Timeout
 
 
 def given(timeout: Timeout) -> dict[str, Any]:
-    """Return the phases that a caller gave. A phase with its default value was not given.
-
-    Args:
-        timeout: The timeouts of a call.
-    """
+    """Return the phases that a caller gave. A phase with its default value was not given."""
     # By identity: a caller who gives a number that equals the default has another object.
     values = ((field, getattr(timeout, field.name)) for field in attrs.fields(Timeout))
     return {field.name: value for field, value in values if value is not field.default}
 
 
 def refined(models: Iterable[ModelInfo], config: ProviderConfig) -> tuple[ModelInfo, ...]:
-    """Apply the user's values to the models of an instance.
+    """Apply the user's values in `models` and `model` to the models of an instance. Each name has one entry in the result.
 
-    Args:
-        models: The models that the plugin declares, the settings add and the service lists.
-        config: The configuration of the instance: `models` and `model` hold the user's values.
-
-    Returns:
-        One entry for each name. An entry of `config.model` that a declared prefix covers has an entry of its own.
+    An entry of `config.model` that a declared prefix covers has an entry of its own.
     """
     own = {model.name: model for model in config.models}
     if not own and not config.model:
@@ -68,12 +54,7 @@ def refined(models: Iterable[ModelInfo], config: ProviderConfig) -> tuple[ModelI
 
 
 def refined_one(model: ModelInfo, config: ProviderConfig) -> ModelInfo:
-    """Apply the tables of `config.model` that fit a model, the longest name last.
-
-    Args:
-        model: The entry that the plugin declares.
-        config: The configuration of the instance.
-    """
+    """Apply the tables of `config.model` that fit a model, the longest name last."""
     for name in sorted(config.model, key=len):
         table = config.model[name]
         if name == model.name or covers(attrs.evolve(table, name=name), model.name):
@@ -82,22 +63,12 @@ def refined_one(model: ModelInfo, config: ProviderConfig) -> ModelInfo:
 
 
 def covers(entry: ModelInfo, name: str) -> bool:
-    """Whether an entry is a prefix of a name.
-
-    Args:
-        entry: The entry of a model.
-        name: The name of a model, or another prefix.
-    """
+    """Whether an entry is a prefix of a name, or of another prefix."""
     return entry.is_prefix and name.startswith(entry.name[:-1])
 
 
 def merged(model: ModelInfo, own: ModelInfo) -> ModelInfo:
-    """Return an entry with the values that another one sets.
-
-    Args:
-        model: The entry to change.
-        own: The values of the user. A value that is `None` or empty sets nothing.
-    """
+    """Return an entry with the values that another one sets. A value that is `None` or empty sets nothing."""
     changes = {name: value for name, value in own.__getstate__().items() if name != "name" and value not in (None, (), {})}
     if "aliases" in changes:
         changes["aliases"] = tuple(dict.fromkeys((*model.aliases, *own.aliases)))

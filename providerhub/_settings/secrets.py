@@ -20,11 +20,7 @@ _FILE_LIMIT = 65536
 
 
 def is_quoted(text: object) -> bool:
-    """Whether a text begins and ends with the same quotation mark.
-
-    Args:
-        text: The value; anything but a text is not quoted.
-    """
+    """Whether a text begins and ends with the same quotation mark."""
     return isinstance(text, str) and len(text.strip()) > 1 and text.strip()[0] == text.strip()[-1] and text.strip()[0] in "\"'"
 
 
@@ -48,11 +44,7 @@ class _Source:
         raise NotImplementedError  # pragma: no cover -- each source has its own
 
     def read(self) -> str:
-        """Return the key.
-
-        Raises:
-            ConfigurationError: The source has no key, or none that can be sent. No message has the output of a command.
-        """
+        """Return the key. No error has the output of a command."""
         failure, key = self._find()
         if not failure:
             return key
@@ -65,11 +57,7 @@ class _Source:
 
 
 class EnvironmentKey(_Source):
-    """A key in an environment variable.
-
-    Args:
-        name: The name of the variable.
-    """
+    """A key in an environment variable."""
 
     __slots__ = ("name",)
     message = "the {source}, which should hold a key, {failure}"
@@ -87,9 +75,7 @@ class EnvironmentKey(_Source):
 class FileKey(_Source):
     """A key in a file of its own, such as a secret that a container gets. Line breaks at its end are left out.
 
-    Args:
-        path: The path of the file.
-        named_at: The place of the path in the settings, `"file:line"`, for messages; empty for none.
+    `named_at` is the place of the path in the settings, `"file:line"`, for messages.
     """
 
     __slots__ = ("named_at", "path")
@@ -174,12 +160,7 @@ class CommandKey(_Source):
 
 
 class KeyringKey(_Source):
-    """A key in the system's keyring, read through the extra `keyring`.
-
-    Args:
-        service: The name of the service in the keyring.
-        username: The name of the user in the keyring; `None`, the default, for any user that the keyring has for the service.
-    """
+    """A key in the system's keyring, read through the extra `keyring`. Without a user name, any user of the service counts."""
 
     __slots__ = ("service", "username")
     message = "the key could not be read from the {source}: {failure}"

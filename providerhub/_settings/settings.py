@@ -264,8 +264,7 @@ def apply_environment(settings: _Settings, environ: Mapping[str, str], given: Co
         given: Names of fields that a caller gave. The environment does not outrank these.
 
     Returns:
-        The settings, with `block`, `autoload` and `trust_env` filled in, and an error message about the environment; empty
-        without one.
+        The settings, with `block`, `autoload` and `trust_env` filled in; and an error message, empty without a mistake.
     """
     changes: dict[str, Any] = {}
     origins = dict(settings.origins)
@@ -288,13 +287,7 @@ def apply_environment(settings: _Settings, environ: Mapping[str, str], given: Co
 
 
 def variable(setting: Setting, instance: str, plugin: str) -> str:
-    """Name the environment variable that sets a setting of a provider instance.
-
-    Args:
-        setting: A setting that the plugin declares.
-        instance: The name of the provider instance.
-        plugin: The name of the plugin. Only the instance of the same name uses the variable that the plugin declares.
-    """
+    """Name the environment variable of a setting. Only the plugin's own instance uses the variable that the plugin declares."""
     if instance == plugin and setting.env:
         return setting.env
     middle = "".join(char if char.isalnum() else "_" for char in f"{instance}_{setting.name}")
@@ -302,12 +295,7 @@ def variable(setting: Setting, instance: str, plugin: str) -> str:
 
 
 def configured(settings: Settings, name: str) -> ProviderConfig:
-    """Return the user's configuration of an instance, completed by the settings for all providers.
-
-    Args:
-        settings: The settings of the hub.
-        name: The name of the instance, which the settings need not hold.
-    """
+    """Return the user's configuration of an instance, completed by the settings for all providers."""
     config = settings.providers.get(name) or ProviderConfig()
     trusted = settings.trust_env if config.trust_env is None else config.trust_env
     return attrs.evolve(
@@ -317,12 +305,7 @@ def configured(settings: Settings, name: str) -> ProviderConfig:
 
 
 def resolve(config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, str]) -> tuple[ProviderConfig, tuple[Setting, ...]]:
-    """Give every declared setting its value.
-
-    Args:
-        config: The user's configuration. An argument outranks the environment, which outranks a settings file.
-        info: The declaration by the plugin, with its settings.
-        environ: Environment variables by name, such as `os.environ`.
+    """Give every declared setting its value. An argument outranks the environment, which outranks a settings file.
 
     Returns:
         The configuration that `create` gets, and the settings that the user still has to set: the required ones without a value,
@@ -340,28 +323,19 @@ def resolve(config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, st
 
 
 def variable_in_use(setting: Setting, config: ProviderConfig, plugin: str) -> str:
-    """Name the environment variable that sets a setting: the one that the user's settings name, else its own.
-
-    Args:
-        setting: A setting of the instance.
-        config: The user's configuration of the instance.
-        plugin: The name of the plugin.
-    """
+    """Name the environment variable that sets a setting: the one that the user's settings name, else its own."""
     given = config.get(setting.name)
     return str(given.source.name) if _is_variable(given) else variable(setting, config.name, plugin)
 
 
 def instruction(config: ProviderConfig, completed: ProviderConfig, plugin: str, missing: Collection[Setting]) -> str:
-    """Say what the user has to set before an instance can be used.
+    """Say what the user has to set before an instance can be used; empty without missing settings.
 
     Args:
         config: The user's configuration of the instance.
         completed: The configuration that `resolve` returned.
         plugin: The name of the plugin.
         missing: The settings that `resolve` returned.
-
-    Returns:
-        An instruction; empty without missing settings.
     """
     quoted = [s for s in missing if is_quoted(_text(completed.get(s.name)))]
     parts = [f"{variable_in_use(s, config, plugin)} is in quotation marks: write it without them" for s in quoted]

@@ -185,14 +185,7 @@ KEYS = (
 
 @cache
 def below(path: str) -> dict[str, Key]:
-    """List the keys that may stand directly below a key.
-
-    Args:
-        path: A `Key.path`; empty for the top of the file.
-
-    Returns:
-        Last part of the name → key; `ANY_NAME` for a name of the user's own.
-    """
+    """The keys that may stand directly below a `Key.path` (empty for the top), by the last parts of their names."""
     start = f"{path}." if path else ""
     found = ((key.path.removeprefix(start), key) for key in KEYS if key.path.startswith(start))
     return {rest: key for rest, key in found if "." not in rest}

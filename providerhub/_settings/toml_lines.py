@@ -23,14 +23,9 @@ _ENDS = frozenset({",", "]", "}", "\n", ""})
 
 
 def locate(text: str) -> dict[Path, int]:
-    """Find the line of each key and array item.
+    """The line, counted from 1, of each table, value and array item of a TOML text that `tomllib` has read without an error.
 
-    Args:
-        text: A TOML text that `tomllib` has read without an error.
-
-    Returns:
-        The path of each table, value and array item → its line, counted from 1. A table without a header of its own, such as
-        `a` in `[a.b]`, has the line of its first use.
+    A table without a header of its own, such as `a` in `[a.b]`, has the line of its first use.
     """
     return _Scanner(text).scan()
 
