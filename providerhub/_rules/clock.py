@@ -7,26 +7,18 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Monotonic seconds, and two ways to sleep. The sleeps of `providerhub.testing.FakeClock` take no time."""
+    """Monotonic seconds, and two ways to sleep 0 or more seconds. `providerhub.testing.FakeClock` sleeps in no time."""
 
     def monotonic(self) -> float:
         """The present time in seconds, which never goes back."""
         ...  # pragma: no cover -- a protocol's method is never run
 
     def sleep(self, seconds: float) -> object:
-        """Sleep in the calling thread.
-
-        Args:
-            seconds: The length of the sleep in seconds, 0 or more.
-        """
+        """Sleep in the calling thread."""
         ...  # pragma: no cover -- a protocol's method is never run
 
     async def asleep(self, seconds: float) -> object:
-        """Sleep in the calling task.
-
-        Args:
-            seconds: The length of the sleep in seconds, 0 or more.
-        """
+        """Sleep in the calling task."""
         ...  # pragma: no cover -- a protocol's method is never run
 
 
@@ -35,24 +27,16 @@ LONGEST_SLEEP = 1e6
 
 
 class SystemClock:
-    """The system's monotonic clock, which ignores jumps of the wall clock."""
+    """The system's monotonic clock, which ignores jumps of the wall clock. Its methods are those of `Clock`."""
 
     monotonic = staticmethod(time.monotonic)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep in the calling thread.
-
-        Args:
-            seconds: The length of the sleep in seconds, 0 or more.
-        """
+        """Sleep in the calling thread."""
         time.sleep(min(seconds, LONGEST_SLEEP))
 
     async def asleep(self, seconds: float) -> None:
-        """Sleep in the calling task.
-
-        Args:
-            seconds: The length of the sleep in seconds, 0 or more.
-        """
+        """Sleep in the calling task."""
         import asyncio  # slow to import; a running loop has imported it already
 
         await asyncio.sleep(min(seconds, LONGEST_SLEEP))

@@ -26,13 +26,7 @@ def last_error(attempts: Sequence[Attempt]) -> AttemptError | None:
 
 
 def late(attempts: Sequence[Attempt], seconds: float, cause: AttemptError | None) -> DeadlineExceededError:
-    """The error of a call whose time is over.
-
-    Args:
-        attempts: The attempts that have ended.
-        seconds: The time that the call had.
-        cause: The last failure; `None` without one.
-    """
+    """The error of a call whose time is over."""
     tried = f"; the last attempt failed: {cause}" if cause is not None else ""
     error = DeadlineExceededError(f"the call's total time of {seconds:g} s is over after {len(attempts)} attempts{tried}")
     error.__cause__ = cause
@@ -40,12 +34,7 @@ def late(attempts: Sequence[Attempt], seconds: float, cause: AttemptError | None
 
 
 def exhausted(attempts: Sequence[Attempt], last: Candidate) -> ProviderHubError:
-    """The error of a call that has no candidate left.
-
-    Args:
-        attempts: The attempts, of which at least one failed.
-        last: The candidate that was asked last.
-    """
+    """The error of a call that has no candidate left."""
     errors = [a.error for a in attempts if a.error is not None]
     if len({type(error) for error in errors}) > 1:
         count = len({a.provider for a in attempts})
@@ -74,14 +63,7 @@ def blame(error: AttemptError, candidate: Candidate) -> AttemptError:
 
 
 def broken_off(broken: Candidate, completion: Completion, error: AttemptError, cause: ProviderHubError) -> StreamInterruptedError:
-    """The error of a stream that broke after its first content.
-
-    Args:
-        broken: The candidate whose stream broke.
-        completion: The answer so far.
-        error: The failure.
-        cause: The failure as the caller gets it, such as that the call's time is over.
-    """
+    """The error of a stream that broke after its first content. `cause` is the failure as the caller gets it."""
     interruption = StreamInterruptedError(
         f"{broken} broke off after {len(completion.text)} characters: {error}",
         partial=completion.text,
@@ -94,13 +76,7 @@ def broken_off(broken: Candidate, completion: Completion, error: AttemptError, c
 
 
 def no_turn(candidate: Candidate, reason: str, seconds: float) -> RateLimitError:
-    """The error of a call that got no turn at a provider with limits.
-
-    Args:
-        candidate: The candidate whose limit is reached.
-        reason: The limit.
-        seconds: Seconds until the next turn.
-    """
+    """The error of a call that got no turn at a provider with limits."""
     msg = f"no turn in time ({reason}): the next one is in {seconds:.0f} s"
     return RateLimitError(msg, provider=candidate.provider, model=candidate.model, retry_after=seconds)
 

@@ -170,12 +170,7 @@ class Engine:
     def slow(self, now: float, answering: Container[int] = ()) -> Order:
         """Report that an open attempt was silent for the seconds that its `Pull` named.
 
-        Args:
-            now: The time in seconds.
-            answering: The numbers of the attempts whose whole answers have begun to come. These are not slow any more.
-
-        Returns:
-            `Open` for the next candidate beside it, `Cut` where the policy wants no two attempts, or `Pull`.
+        The attempts with the numbers in `answering` are not slow: their whole answers have begun to come.
         """
         attempt = min(self._open, key=lambda one: one.slow_at)
         attempt.slow_at = math.inf
@@ -197,12 +192,7 @@ class Engine:
         return order or self._pull(now)
 
     def content(self, now: float, number: int | None = None) -> Order:
-        """Report the first content of a streamed answer: the commit point.
-
-        Args:
-            now: The time in seconds.
-            number: The number of the attempt; `None` for the only one.
-        """
+        """Report the first content of a streamed answer: the commit point."""
         winner = self._find(number)
         self._last = winner.candidate
         if winner.first_token is None:
@@ -213,14 +203,7 @@ class Engine:
         return DRAIN
 
     def ended(self, now: float, *, empty: bool, number: int | None = None, usage: Usage | None = None) -> Order:
-        """Report the end of an open attempt's pieces.
-
-        Args:
-            now: The time in seconds.
-            empty: Whether there was neither content nor a `Finish` event.
-            number: The number of the attempt; `None` for the only one.
-            usage: The tokens that the service counted; `None` when it did not say.
-        """
+        """Report the end of an open attempt's pieces; `empty` without content and without a `Finish` event."""
         if empty:
             return self.failed(EmptyAnswerError("the answer had neither content nor an end mark"), now, number)
         winner = self._find(number)
@@ -232,13 +215,7 @@ class Engine:
         return DONE
 
     def failed(self, error: AttemptError, now: float, number: int | None = None) -> Order:
-        """Report the failure of an open attempt before the commit point.
-
-        Args:
-            error: The failure, mapped to the error tree.
-            now: The time in seconds.
-            number: The number of the attempt; `None` for the only one.
-        """
+        """Report the failure of an open attempt before the commit point."""
         loser = self._find(number)
         error = blame(error, loser.candidate)
         if now >= self._deadline:
@@ -266,12 +243,7 @@ class Engine:
         return self._try_next(now, error)
 
     def renewed(self, now: float, *, changed: bool) -> Order:
-        """Report whether another key was found for the provider that has refused its key.
-
-        Args:
-            now: The time in seconds.
-            changed: Whether the key is another one. The same candidate is then asked at once.
-        """
+        """Report whether another key was found for the provider that has refused its key. If so, it is asked at once."""
         refused = self._next
         if changed and refused and now < self._deadline:
             self._repeats.forgive(self.attempts[-1].number)  # the others must still get their turn
@@ -280,12 +252,7 @@ class Engine:
         return self._try_next(now, last_error(self.attempts))
 
     def waited(self, now: float, plan: RoutePlan | None = None) -> Order:
-        """Report the end of a wait, with the plan as it is now.
-
-        Args:
-            now: The time in seconds.
-            plan: The new plan; `None` when no candidate is in it.
-        """
+        """Report the end of a wait, with the plan as it is now; `None` when no candidate is in it."""
         chosen = self._next
         if now >= self._deadline or chosen is None:
             return self._late(now, last_error(self.attempts))
@@ -301,16 +268,13 @@ class Engine:
         return self._begin(chosen, now, force=True) or self._try_next(now, None)
 
     def interrupted(self, error: AttemptError, now: float, completion: Completion, *, may_restart: bool = True) -> Order:
-        """Report that the stream broke after the commit point.
+        """Report that the stream broke after the commit point. The call goes on where the caller opted in.
 
         Args:
             error: The failure, mapped to the error tree.
             now: The time in seconds.
             completion: The answer so far.
             may_restart: Whether the caller would see that the answer starts again.
-
-        Returns:
-            `Fail` with `StreamInterruptedError`, or the next attempt's order where the caller opted in.
         """
         broken = self._last
         error = blame(error, broken)

@@ -85,10 +85,7 @@ class Breaker:
     def record_silence(self, now: float, *, counts: bool, rng: Rng) -> None:
         """Count an attempt without content that lost a race or came to its deadline.
 
-        Args:
-            now: Seconds on the caller's clock.
-            counts: Whether it was silent for long enough to be a failure by itself. Otherwise several in a row are one.
-            rng: The random source of the jitter.
+        With `counts`, it was silent for long enough to be a failure by itself. Otherwise several in a row are one.
         """
         silences = self._silences + 1
         if counts or silences >= self._rules.in_a_row:
@@ -154,12 +151,7 @@ class Permit(NamedTuple):
 
 
 class Unavailable(NamedTuple):
-    """The reason why a candidate must not be tried now.
-
-    Args:
-        reason: The reason that the `Skip` of the candidate gets.
-        until: The time when it may be tried, on the caller's clock.
-    """
+    """The reason why a candidate must not be tried now, as its `Skip` gets it; and the time when it may be tried."""
 
     reason: str
     until: float
@@ -235,15 +227,9 @@ class Health:
         return max(found, key=lambda obstacle: obstacle.until, default=None)
 
     def acquire(self, candidate: Candidate, now: float, *, force: bool = False) -> Permit | None:
-        """Take a permit for an attempt. Give it back by `succeeded`, `failed`, `silent` or `released`.
+        """Take a permit for an attempt; `None` when it must not be made now. Give it back by a report of the attempt's end.
 
-        Args:
-            candidate: The candidate to try.
-            now: Seconds on the caller's clock.
-            force: Ignore an open breaker and a pause, since there is no other candidate.
-
-        Returns:
-            The permit; `None` when the candidate must not be tried now.
+        With `force`, an open breaker and a pause are ignored, since there is no other candidate.
         """
         if not self._degraded and (known := self._permits.get((candidate.provider, candidate.entry))) is not None:
             return known
@@ -274,15 +260,7 @@ class Health:
                         self._count(key, record, now, ok=True)
 
     def succeeded(self, candidate: Candidate, permit: Permit, now: float, seconds: float | None, *, stream: bool = True) -> None:
-        """Record an attempt that answered.
-
-        Args:
-            candidate: The candidate that answered.
-            permit: The permit of the attempt.
-            now: Seconds on the caller's clock.
-            seconds: The seconds to the first content of a stream, or to a whole answer; `None` when unknown.
-            stream: Whether the attempt streamed.
-        """
+        """Record an answer, with the seconds to the first content of a stream or to a whole answer (`None` when unknown)."""
         with self._lock:
             (model, generation), instance = permit.generations
             record = self._record(model)
@@ -321,18 +299,10 @@ class Health:
     def silent(
         self, candidate: Candidate, permit: Permit, now: float, seconds: float, first_token: float | None, *, stream: bool
     ) -> None:
-        """Record an attempt without content that lost a race or came to its deadline.
+        """Record an attempt without content that lost a race or came to its deadline after so many seconds.
 
-        It counts as a failure when it was silent for the shortest of `BreakerRules.stall`, `first_token`, and twice the model's
-        usual time but not under 1 s.
-
-        Args:
-            candidate: The candidate that was silent.
-            permit: The permit of the attempt.
-            now: Seconds on the caller's clock.
-            seconds: The seconds of silence.
-            first_token: The call's own limit for it; `None` without one.
-            stream: Whether the attempt streamed.
+        It counts as a failure when it was silent for the shortest of `BreakerRules.stall`, the call's own `first_token`, and twice
+        the model's usual time but not under 1 s.
         """
         usual = self.latency(candidate, 0.95, stream=stream, samples=5)
         limits = (self._rules.stall, first_token, None if usual is None else max(1.0, 2 * usual))
@@ -388,14 +358,7 @@ class Health:
             return self._budget(provider, now).take(now)
 
     def latency(self, candidate: Candidate, quantile: float, *, stream: bool = True, samples: int = 1) -> float | None:
-        """A quantile of the last 64 latencies in seconds; `None` with too few samples.
-
-        Args:
-            candidate: The candidate, whose model entry the latencies belong to.
-            quantile: From 0 to 1, such as 0.5 for the median.
-            stream: Use the times to the first content of streams, not the times of whole answers.
-            samples: The fewest samples that are enough, at least 1.
-        """
+        """A quantile (0 to 1) of the last 64 times to the first content, or of whole answers; `None` with too few samples."""
         with self._lock:
             record = self._records.get(_keys(candidate)[0])
             known = list(record.first_tokens if stream else record.wholes) if record else []
@@ -433,9 +396,7 @@ class Health:
     def forgive(self, provider: str, *, breakers: bool = False) -> None:
         """Lift the pauses of an instance, such as one whose key has changed.
 
-        Args:
-            provider: The name of the instance.
-            breakers: Close its breakers too, and forget what its models were said to lack.
+        With `breakers`, close its breakers too, and forget what its models were said to lack.
         """
         with self._lock:
             self._forgiven[provider] = self._forgiven.get(provider, 0) + 1

@@ -25,12 +25,12 @@ limit of a service that counts over 2 s. In any 60 s start at most `0.95 * rpm *
 
 
 class Limits(NamedTuple):
-    """The limits of one provider instance or of one model.
+    """The limits of one provider instance or of one model; `None` for no limit.
 
     Args:
-        concurrency: The most calls under way at once; 1 or more. `None`, the default, for no limit.
-        rpm: The most calls that start in a minute; a positive number. `None`, the default, for no limit.
-        tpm: The most tokens in a minute, input and output; a positive number. `None`, the default, for no limit.
+        concurrency: The most calls under way at once; 1 or more.
+        rpm: The most calls that start in a minute; a positive number.
+        tpm: The most tokens in a minute, input and output; a positive number.
         when_full: `"elsewhere"` asks the next candidate while a limit is reached, `"wait"` waits for a turn. `None`, the
             default: as the instance says, or else as the kind of call does.
     """
@@ -64,13 +64,7 @@ class Spacing:
         return self._next - SLACK
 
     def take(self, now: float, interval: float, number: int) -> None:
-        """Count a call that starts.
-
-        Args:
-            now: The time in seconds.
-            interval: Seconds from this call to the next one.
-            number: The number of the call, for `undo`.
-        """
+        """Count a call that starts."""
         self._before, self._last = self._next, number
         self._next = max(self._next, now) + interval
 
@@ -91,11 +85,7 @@ class Second:
 
 
 class TokenWindow:
-    """Counts the tokens of the last 60 s, by the second.
-
-    Args:
-        tpm: The most tokens in 60 s.
-    """
+    """Counts the tokens of the last 60 s, by the second, where `tpm` are the most."""
 
     __slots__ = ("_seconds", "_total", "_tpm")
 
@@ -125,14 +115,7 @@ class TokenWindow:
         return second
 
     def correct(self, now: float, second: Second, reserved: float, used: float) -> None:
-        """Replace the reservation of a call by its usage, when the call is still counted.
-
-        Args:
-            now: The time in seconds.
-            second: The second in which the call started.
-            reserved: The tokens that the call asked for.
-            used: The tokens that it used.
-        """
+        """Replace the reservation of a call by its usage, when the second in which it started is still counted."""
         self._expire(now)
         if self._seconds and second.since >= self._seconds[0].since:
             self._change(second, used - min(reserved, self._tpm))

@@ -133,16 +133,9 @@ _REFUSALS = range(400, 600)
 
 
 def map_exception(error: Exception, *, provider: str, model: str) -> AttemptError:
-    """Map an exception of a plugin to an error of the tree.
+    """Map an exception of a plugin to an error of the tree, with provider and model filled in.
 
-    Args:
-        error: The exception that the plugin raised.
-        provider: The name of the provider instance.
-        model: The model's name as it was sent.
-
-    Returns:
-        An error of the tree as it is, with provider and model filled in. Else the mapped error with the exception as its
-        `__cause__`; a `PluginError` for a class that the table does not have.
+    The exception becomes the `__cause__` of the mapped error. The error for a class that is not in the table is a `PluginError`.
     """
     if isinstance(error, ProviderError):
         error.provider = error.provider or provider
@@ -166,11 +159,7 @@ def map_exception(error: Exception, *, provider: str, model: str) -> AttemptErro
 
 
 def is_shortage(error: BaseException | None) -> bool:
-    """Return whether an exception says that this process has no file descriptor or thread left.
-
-    Args:
-        error: The exception. The exceptions that led to it count too.
-    """
+    """Return whether an exception, or one that led to it, says that this process has no file descriptor or thread left."""
     return any(
         (isinstance(link, OSError) and link.errno in _SHORTAGES)
         or (isinstance(link, RuntimeError) and "can't start new thread" in str(link))

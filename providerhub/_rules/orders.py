@@ -25,12 +25,7 @@ class Order:
 
 
 class Open(Order):
-    """Begin an attempt: make the provider's iterator.
-
-    Args:
-        candidate: The provider and model to ask.
-        number: The attempt's number in the call, from 1.
-    """
+    """Begin an attempt: make the provider's iterator."""
 
     __slots__ = ("candidate", "number")
 
@@ -42,8 +37,7 @@ class Open(Order):
 class Pull(Order):
     """Pull from the open attempts: to the first content, or to the end when the call does not stream.
 
-    Args:
-        slow_after: Seconds without content after which to report `slow`; `None` waits for the end of the pull.
+    After `slow_after` seconds without content, report `slow`; `None` waits for the end of the pull.
     """
 
     __slots__ = ("slow_after",)
@@ -53,11 +47,7 @@ class Pull(Order):
 
 
 class Wait(Order):
-    """Sleep, then make the plan again and report it with `waited`.
-
-    Args:
-        seconds: The length of the wait.
-    """
+    """Sleep, then make the plan again and report it with `waited`."""
 
     __slots__ = ("seconds",)
 
@@ -66,11 +56,7 @@ class Wait(Order):
 
 
 class Queue(Order):
-    """Wait for a turn at any of some candidates, in the order of arrival, then report `turn`. It costs no attempt.
-
-    Args:
-        candidates: The candidates whose limits are reached, or which asked to be left alone for a time.
-    """
+    """Wait for a turn at any of some candidates, in the order of arrival, then report `turn`. It costs no attempt."""
 
     __slots__ = ("candidates",)
 
@@ -79,12 +65,7 @@ class Queue(Order):
 
 
 class Cut(Order):
-    """End an open attempt that is too slow, and report its failure.
-
-    Args:
-        number: The number of the attempt in its call, from 1.
-        error: The error of the attempt that is ended.
-    """
+    """End an open attempt that is too slow, and report its failure."""
 
     __slots__ = ("error", "number")
 
@@ -94,11 +75,7 @@ class Cut(Order):
 
 
 class Renew(Order):
-    """Read the key of a provider again, and report with `renewed` whether it is another one.
-
-    Args:
-        candidate: The candidate whose provider refused its key.
-    """
+    """Read the key of a provider again, and report with `renewed` whether it is another one."""
 
     __slots__ = ("candidate",)
 
@@ -119,11 +96,7 @@ class Done(Order):
 
 
 class Fail(Order):
-    """The call has failed.
-
-    Args:
-        error: The error to raise. Its route is filled in.
-    """
+    """The call has failed. The route of the error is filled in."""
 
     __slots__ = ("error",)
 

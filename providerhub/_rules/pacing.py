@@ -118,9 +118,7 @@ def no_tokens() -> tuple[int, int | None]:
 class Pacer:
     """The turns of all providers of one hub. Thread-safe.
 
-    Args:
-        rng: The random source of the jitter that is added to pauses.
-        size: The most models of one provider to remember while they have neither limits nor calls.
+    Of one provider, at most `size` models without limits and without calls are remembered.
     """
 
     def __init__(self, rng: Rng, *, size: int = 4096) -> None:
@@ -137,12 +135,7 @@ class Pacer:
     # --- limits ---------------------------------------------------------------------------------------------------
 
     def set_limits(self, key: Key, limits: Limits) -> None:
-        """Set the limits of a model, or of a whole instance (the entry `""`). They hold for calls that start later.
-
-        Args:
-            key: The provider instance and the declared model entry.
-            limits: The limits. The same ones again change nothing.
-        """
+        """Set the limits of a model, or of a whole instance (the entry `""`). They hold for calls that start later."""
         with self._lock:
             desk = self._desk(key[0])
             if limits == desk.lane(key[1]).limits:
@@ -162,15 +155,9 @@ class Pacer:
     # --- taking a turn --------------------------------------------------------------------------------------------
 
     def take(self, candidate: Candidate, now: float, tokens: Tokens = no_tokens) -> Turn | Full:
-        """Take a turn if there is one.
+        """Take a turn if there is one; `Full` when the call would have to wait.
 
-        Args:
-            candidate: The candidate to ask.
-            now: The time in seconds.
-            tokens: Called only where a `tpm` is set. Without the most output tokens, the mean of the answers so far counts.
-
-        Returns:
-            The turn; or `Full` when the call would have to wait.
+        `tokens` is called only where a `tpm` is set. Without the most output tokens, the mean of the answers so far counts.
         """
         desk = self._desks.get(candidate.provider)
         if desk is not None and not desk.is_limited:
@@ -187,20 +174,14 @@ class Pacer:
     def join(self, candidate: Candidate, now: float, tokens: Tokens = no_tokens) -> Turn:
         """Take a turn, or a place in the queue. The arguments are those of `take`.
 
-        Returns:
-            The turn. While it is not `ready`, call `look` when its `due` is reached or its `wake` was called; or `release` it.
+        While the turn is not `ready`, call `look` when its `due` is reached or its `wake` was called; or `release` it.
         """
         turn = self._enter(candidate, now, tokens, stay=True)
         assert isinstance(turn, Turn)  # noqa: S101 -- for the type checker
         return turn
 
     def obstacle(self, candidate: Candidate, now: float) -> Full | None:
-        """The limit that a call would meet now, or `None`. Changes nothing.
-
-        Args:
-            candidate: The candidate that would be asked.
-            now: The time in seconds.
-        """
+        """The limit that a call would meet now, or `None`. Changes nothing."""
         with self._lock:
             desk = self._desks.get(candidate.provider)
             if desk is None or not desk.is_limited:
@@ -262,7 +243,7 @@ class Pacer:
         learn: bool = True,
         first: float = FIRST_PAUSE,
     ) -> float:
-        """Give the turn of a call back that the service refused, and pause the model.
+        """Give the turn of a call back that the service refused, and pause the model. Return the time at which the pause ends.
 
         Args:
             turn: The turn that the call holds.
@@ -271,9 +252,6 @@ class Pacer:
             after: The seconds to wait that the service named; `None` when it named none.
             learn: Whether the refusal tells of a rate, as a 429 does. Default true.
             first: The seconds of the first pause where the service named none; default 1. It doubles while the refusals go on.
-
-        Returns:
-            The time in seconds at which the next call may be sent.
         """
         with self._lock:
             self._collect(now)

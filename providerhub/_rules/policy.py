@@ -111,34 +111,14 @@ def disposition(error: AttemptError) -> Disposition:
 
 
 def backoff(policy: RetryPolicy, repeat: int, *, throttled: bool, rng: Rng) -> float:
-    """The seconds to wait before a retry at the same provider.
-
-    Args:
-        policy: The base and the cap of the backoff.
-        repeat: The number of retries that the call has made before, from 0.
-        throttled: Whether the failure was a rate limit without a `Retry-After`.
-        rng: The random source of the jitter.
-
-    Returns:
-        A draw from `U(0, min(cap, base * 2**repeat))`.
-    """
+    """The seconds before a retry: a draw from `U(0, min(cap, base * 2**repeat))`, where `repeat` counts from 0."""
     base = policy.throttle_backoff if throttled else policy.backoff
     # The exponent is capped: a policy of thousands of attempts must not overflow a float.
     return rng() * min(policy.backoff_max, base * 2.0 ** min(repeat, 60))
 
 
 def retry_wait(policy: RetryPolicy, error: AttemptError, repeat: int, *, rng: Rng) -> float | None:
-    """The seconds from a failure to a retry at the same provider.
-
-    Args:
-        policy: The numbers of the backoff, and the longest `Retry-After`.
-        error: The error of the provider's last attempt.
-        repeat: The number of retries that the call has made before, from 0.
-        rng: The random source of the jitter.
-
-    Returns:
-        The seconds; `None` when the provider's `Retry-After` is longer than the policy allows.
-    """
+    """The seconds from a failure to a retry; `None` when the provider's `Retry-After` is longer than the policy allows."""
     named = getattr(error, "retry_after", None)
     if named is None:
         return backoff(policy, repeat, throttled=isinstance(error, RateLimitError), rng=rng)
@@ -153,12 +133,7 @@ def is_free_wait(error: AttemptError) -> bool:
 
 
 def shortage_wait(repeat: int, rng: Rng) -> float:
-    """The seconds to wait for a file descriptor or a thread.
-
-    Args:
-        repeat: The number of such waits that the call has made before, from 0.
-        rng: The random source of the jitter.
-    """
+    """The seconds to wait for a file descriptor or a thread, when the call has waited so `repeat` times before."""
     return min(SHORTAGE_MOST, SHORTAGE_FIRST * 2.0 ** min(repeat, 10)) * (0.5 + rng() / 2)
 
 
@@ -184,10 +159,6 @@ class RetryBudget:
     """A token bucket that limits the retries at one provider, so that they do not make an outage worse.
 
     A retry takes one token, a success adds a part of one, and one is added every `interval` seconds. The caller holds a lock.
-
-    Args:
-        now: Seconds on any monotonic clock, the same one in every call.
-        rules: The capacity and the refill of the bucket.
     """
 
     __slots__ = ("_capacity", "_interval", "_per_success", "_tokens", "_updated")

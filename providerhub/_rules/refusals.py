@@ -22,12 +22,12 @@ class Found(NamedTuple):
 
 
 def find(status: int, codes: frozenset[str], said: str, own: Iterable[Refusal] = ()) -> Found | None:
-    """The first line that fits a refusal; `None` without one.
+    """The first line that fits a refusal; `None` without one. The codes and the message are in lower case.
 
     Args:
         status: The HTTP status; 200 for an error inside an answer.
-        codes: The codes in the body, in lower case.
-        said: The message in lower case.
+        codes: The codes in the body.
+        said: The message.
         own: The lines of the provider's plugin, which come first.
     """
     said = said[:LONGEST]

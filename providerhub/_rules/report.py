@@ -10,13 +10,7 @@ from providerhub._values import HealthRecord
 
 
 def health_records(health: Health, pacer: Pacer, now: float) -> tuple[HealthRecord, ...]:
-    """The breakers, pauses and latencies, joined with the limits and the turns; sorted by provider and model.
-
-    Args:
-        health: The health records of the hub.
-        pacer: The turns of the hub.
-        now: Seconds on the hub's clock.
-    """
+    """The breakers, pauses and latencies, joined with the limits and the turns; sorted by provider and model."""
     records = health.records(now)
     for key, pace in pacer.snapshot(now).items():
         record = records.get(key) or HealthRecord(provider=key[0], model=key[1], budget=health.budget(key[0], now))

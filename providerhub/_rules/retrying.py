@@ -24,12 +24,7 @@ class Failure(NamedTuple):
 class Retries:
     """The attempts of one call that count, and the failures after which a candidate may be tried again.
 
-    Args:
-        policy: The limits of attempts and waits.
-        health: The health records, which hold the retry budgets.
-        attempts: The attempts that have ended. The engine adds to this list.
-        deadline: The moment at which the call is over.
-        rng: The random source of the waits' jitter.
+    The engine adds to the list of attempts that have ended.
     """
 
     __slots__ = ("_again", "_attempts", "_deadline", "_free_waits", "_health", "_policy", "_repeats", "_rng", "_uncharged")
@@ -73,14 +68,7 @@ class Retries:
         self._again = [failure for failure in self._again if failure.candidate.prefill]
 
     def before_next(self, now: float, last: Candidate, left: int, *, same: bool) -> tuple[Failure, float] | None:
-        """Choose a failed candidate, before a call goes on.
-
-        Args:
-            now: The time in seconds.
-            last: The candidate that failed last.
-            left: The number of attempts that may still begin.
-            same: Only that candidate, before the next one. Otherwise any of the same model, before the next model.
-        """
+        """Choose a failed candidate, before a call goes on: with `same`, the last one; else any of the same model."""
         fitting = (f for f in self._again if (f.candidate == last if same else f.candidate.group == last.group))
         failures = [f for f in fitting if not isinstance(f.error, ProviderTimeoutError)]
         return self._choose(now, failures, left, most=self._policy.patience)

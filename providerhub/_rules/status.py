@@ -124,15 +124,9 @@ def error_from_status(
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that the provider asks the client to wait.
+    """The seconds that the provider asks the client to wait: `retry-after-ms`, else `Retry-After`; `None` without a valid value.
 
-    Args:
-        headers: The headers of the answer, with names in lower case.
-
-    Returns:
-        The seconds of `retry-after-ms`, unless they are zero; else of `Retry-After`: a number, or an HTTP date relative to the
-        answer's `Date`, so that a wrong local clock does not matter. `None` when the value is absent, negative, infinite or
-        invalid.
+    An HTTP date is relative to the answer's `Date`, so that a wrong local clock does not matter.
     """
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = _number(headers.get(name))

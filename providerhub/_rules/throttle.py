@@ -68,13 +68,7 @@ class Starts:
         return self.count + sum(count for since, count in self._older if at - since <= MINUTE)
 
     def rate(self, at: float, until: float, least: int) -> float:
-        """The calls per second that were accepted, with the pause that followed.
-
-        Args:
-            at: The time of the refusal.
-            until: The end of the pause.
-            least: The number that is assumed where fewer calls were counted.
-        """
+        """The calls per second that were accepted until a refusal, with the pause that followed; at least `least` calls."""
         best, total = 0.0, 0
         for since, count in [(self.since, self.count), *reversed(self._older)]:
             if at - since > MINUTE:
@@ -114,7 +108,7 @@ class Throttle:
         learn: bool = True,
         first: float = FIRST_PAUSE,
     ) -> bool:
-        """Record a refusal.
+        """Record a refusal. Return whether the calls in `starts` are now part of the lesson, so that a new count begins.
 
         Args:
             now: The time in seconds.
@@ -124,9 +118,6 @@ class Throttle:
             late: Whether the call began before the last refusal.
             learn: Whether the refusal tells of a rate.
             first: The seconds of the first pause where the service named none; default 1. It doubles while the refusals go on.
-
-        Returns:
-            Whether the calls in `starts` are now part of the lesson, so that a new count begins.
         """
         fresh = not late and (starts.accepted(now) > 1 or not self._strikes)
         if late:

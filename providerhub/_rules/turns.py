@@ -11,13 +11,7 @@ from providerhub._values import Candidate
 
 
 class Turns:
-    """The turns of one call.
-
-    Args:
-        pacer: Gives the turns.
-        deadline: The moment at which the call is over.
-        patient: Whether the call waits for a turn where the settings say nothing.
-    """
+    """The turns of one call. A `patient` call waits for a turn where the settings say nothing."""
 
     __slots__ = ("_deadline", "_pacer", "_patient", "awaited", "full")
 
