@@ -22,15 +22,9 @@ from providerhub._values.capabilities import API_VERSION, ProviderInfo
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.value import Value
 
-HOOK_GROUP = "providerhub.hooks"
-"""The entry-point group of plugins that observe or rank. They are always loaded."""
-
-MOST_WAIT = 30.0
-"""Seconds that a thread waits for a plugin that another thread imports."""
-
-_INCOMPATIBLE = "incompatible: "
-"""The beginning of a reason that another version of the core or of the plugin would mend."""
-
+HOOK_GROUP = "providerhub.hooks"  # the entry-point group of plugins that observe or rank. They are always loaded.
+MOST_WAIT = 30.0  # seconds that a thread waits for a plugin that another thread imports
+_INCOMPATIBLE = "incompatible: "  # the beginning of a reason that another version of the core or of the plugin would mend
 _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_"))
 
 

@@ -14,8 +14,8 @@ from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
 _SUFFIXES = (".dist-info", ".egg-info")
+# The modules of the finders that look for distributions in the folders of `sys.path`.
 _USUAL_FINDERS = frozenset({"_frozen_importlib_external", "importlib_metadata"})
-"""The modules of the finders that look for distributions in the folders of `sys.path`."""
 _ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 

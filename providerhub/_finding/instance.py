@@ -24,11 +24,8 @@ from providerhub._values.provider import Provider
 
 _log = logging.getLogger("providerhub")
 
-KEY_AGE = 10.0
-"""Seconds between two reads of a refused key from its command or keyring."""
-
-KEY_MARGIN = 60.0
-"""A key is read again this many seconds before its end."""
+KEY_AGE = 10.0  # seconds between two reads of a refused key from its command or keyring
+KEY_MARGIN = 60.0  # a key is read again this many seconds before its end
 
 
 def _nothing() -> None:
@@ -56,16 +53,15 @@ class Instance:
     ) -> None:
         self.name = config.name
         self.info = info
-        self.flaw = flaw
-        """A mistake in the user's configuration that makes every use an error; empty without one."""
+        self.flaw = flaw  # a mistake in the user's configuration that makes every use an error; empty without one
         self._user_config = config
         self._registered = provider
         self._renewing = threading.Lock()
         self._configure()
         self._objects = ProviderObjects(self.config, info)
         self._declared: tuple[ModelInfo, ...] = refined((*info.models, *_models(config)), config)
+        # The models that the service lists. Its methods work for every provider; only one that `can_list` is asked.
         self.list = ModelList(info, lambda: self.config, on_models)
-        """The models that the service lists. Its methods work for every provider; only one that `can_list` is asked."""
         self._renewal: Task | None = None
         self._renewed_at = -KEY_AGE
 

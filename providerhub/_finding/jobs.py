@@ -13,11 +13,8 @@ if TYPE_CHECKING:  # slow to import; most calls need no task
 
 _log = logging.getLogger("providerhub")
 
-GRACE = 0.25
-"""Seconds that a call waits for further tasks after it could go on, so that the order of its plan depends on no race."""
-
-AGAIN = 0.05
-"""Seconds until another try to start a thread, where the system has none to give."""
+GRACE = 0.25  # seconds that a call waits for further tasks after it could go on, so that the order of its plan depends on no race
+AGAIN = 0.05  # seconds until another try to start a thread, where the system has none to give
 
 
 class Task:
@@ -39,8 +36,7 @@ class Task:
         self._lock = threading.Lock()
         self._started = 0.0
         self._thread: threading.Thread | None = None
-        self.done: Future[None] = Future()
-        """Has the result `None` when the work has ended, in any way."""
+        self.done: Future[None] = Future()  # has the result `None` when the work has ended, in any way
         self.done.set_running_or_notify_cancel()  # so that a cancelled call does not cancel it for the others
         self.interruption: BaseException | None = None
 

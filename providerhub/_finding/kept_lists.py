@@ -21,16 +21,12 @@ from providerhub._values.errors import ConfigurationError
 
 _log = logging.getLogger("providerhub")
 
-VARIABLE = "PROVIDERHUB_CACHE_DIR"
-"""The environment variable that names the folder."""
-
-SIZE_LIMIT = 16 * 1024 * 1024
-"""Bytes; a longer file is not read."""
-
+VARIABLE = "PROVIDERHUB_CACHE_DIR"  # the environment variable that names the folder
+SIZE_LIMIT = 16 * 1024 * 1024  # bytes; a longer file is not read
 _FORMAT = 1
 _SALT_BYTES = 32
+# The fields of a configuration that do not change the list.
 _NOT_OF_THE_SERVICE = frozenset({"name", "plugin", "models", "priority", "weight", "origin"})
-"""The fields of a configuration that do not change the list."""
 
 
 class KeptList(NamedTuple):

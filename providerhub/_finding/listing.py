@@ -20,14 +20,12 @@ from providerhub._values.provider import CallContext
 
 _log = logging.getLogger("providerhub")
 
+# The timeouts of one listing. The call that needs the list may wait for a shorter time.
 TIMEOUT = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
-"""The timeouts of one listing. The call that needs the list may wait for a shorter time."""
-
+# Seconds until a service is asked again: after a list, and after the first failure; and after many failures in a row.
 AGAIN_FIRST, AGAIN_MOST = 60.0, 600.0
-"""Seconds until a service is asked again: after a list, and after the first failure; and after many failures in a row."""
-
+# Seconds until a list is renewed although it has the name: a service on this machine changes more often.
 FRESH, FRESH_ON_LOOPBACK = 86400.0, 60.0
-"""Seconds until a list is renewed although it has the name: a service on this machine changes more often."""
 
 
 class ModelList:
@@ -47,8 +45,7 @@ class ModelList:
         # The moments, on the hub's clock, from which the service is asked for a name without any provider, and for any name.
         self._again_at, self._stale_at = -float("inf"), float("inf")
         self.models: tuple[ModelInfo, ...] = ()
-        self.listed_at: float | None = None
-        """The moment of the listing in seconds of the wall clock; `None` without a list."""
+        self.listed_at: float | None = None  # the moment of the listing in seconds of the wall clock; `None` without a list
 
     @property
     def error(self) -> str:

@@ -8,18 +8,12 @@ from typing import Any, NamedTuple
 from providerhub._values.capabilities import ModelInfo
 from providerhub._values.request import Request
 
+# Characters for each token in the lower bound. The usual vocabularies need a token for one to six characters of ordinary text in
+# any script, on the average. A request above the bound does not fit; one below it may not fit either, and is tried.
 CHARACTERS_PER_TOKEN = 8
-"""Characters for each token in the lower bound. The usual vocabularies need a token for one to six characters of ordinary text in
-any script, on the average. A request above the bound does not fit; one below it may not fit either, and is tried."""
-
-TOKENS_PER_MESSAGE = 3
-"""Tokens that a chat template puts around a message, at least."""
-
-TOKENS_PER_IMAGE = 64
-"""Tokens of a small image."""
-
-_RUN = "    "
-"""A vocabulary has single tokens for long runs of spaces, so that indentation and tables hardly count."""
+TOKENS_PER_MESSAGE = 3  # tokens that a chat template puts around a message, at least
+TOKENS_PER_IMAGE = 64  # tokens of a small image
+_RUN = "    "  # a vocabulary has single tokens for long runs of spaces, so that indentation and tables hardly count
 
 
 class Needs(NamedTuple):
@@ -64,8 +58,8 @@ def uses(request: Request, options: Mapping[str, Any], capability: str) -> bool:
     return bool(value) if isinstance(value, bool | list | tuple) else value is not None or capability in options
 
 
+# Capability → the type of the content parts that need it.
 _PARTS: Mapping[str, str] = {"images": "image_url", "audio": "input_audio", "files": "file", "video": "video_url"}
-"""Capability → the type of the content parts that need it."""
 
 
 def has_part(messages: Sequence[Mapping[str, Any]], kind: str) -> bool:

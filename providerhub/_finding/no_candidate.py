@@ -14,11 +14,8 @@ from providerhub._values.errors import (
     ProviderHubError,
 )
 
-_MOST_PROBLEMS = 3
-"""Unusable providers that one message describes."""
-
-_MOST_MODELS = 20
-"""Known models that one message lists."""
+_MOST_PROBLEMS = 3  # unusable providers that one message describes
+_MOST_MODELS = 20  # known models that one message lists
 
 
 def provider_not_found(registry: Registry, provider: str) -> ModelNotFoundError:

@@ -18,8 +18,7 @@ from providerhub._values.provider import Provider
 
 _log = logging.getLogger("providerhub")
 
-CLOSING_SECONDS = 5.0
-"""Seconds that `aclose` waits for the objects to close."""
+CLOSING_SECONDS = 5.0  # seconds that `aclose` waits for the objects to close
 
 
 class ProviderObjects:
@@ -32,10 +31,8 @@ class ProviderObjects:
     def __init__(self, config: ProviderConfig, info: ProviderInfo) -> None:
         self._config = config
         self._info = info
-        self._making = threading.Lock()
-        """Held while an object is made, which may take long."""
-        self._lock = threading.Lock()
-        """Held for moments only."""
+        self._making = threading.Lock()  # held while an object is made, which may take long
+        self._lock = threading.Lock()  # held for moments only
         self._shared: Provider | None = None
         self._per_loop: weakref.WeakKeyDictionary[Any, Provider] = weakref.WeakKeyDictionary()
         self._has_astream: bool | None = None

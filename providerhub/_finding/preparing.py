@@ -22,18 +22,12 @@ from providerhub._values.errors import CallerError, DeadlineExceededError
 
 ModelSpec = str | Model | Sequence[str | Model]
 
+# Shares of a call's time that it waits for lists: when they alone can have a model, and when a later model of it is known.
 ALONE, BESIDE = 0.9, 0.5
-"""Shares of a call's time that it waits for lists: when they alone can have a model, and when a later model of it is known."""
-
+# The most seconds of these waits; and of the wait when only a model after a known one is in question.
 ALONE_MOST, BESIDE_MOST, LATER_MOST = 30.0, 10.0, 1.0
-"""The most seconds of these waits; and of the wait when only a model after a known one is in question."""
-
-KEY_LOOK = 10.0
-"""Seconds until a key that has a source is looked at again: only its text says when it ends."""
-
-REFRESH_SECONDS = 30.0
-"""The most seconds that `refresh` takes."""
-
+KEY_LOOK = 10.0  # seconds until a key that has a source is looked at again: only its text says when it ends
+REFRESH_SECONDS = 30.0  # the most seconds that `refresh` takes
 _MOST_REMEMBERED = 4096
 
 

@@ -18,8 +18,7 @@ from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.errors import AmbiguousProviderError, ConfigurationError
 from providerhub._values.provider import Provider
 
-INSTALL_HINT = "pip install providerhub-lockchat"
-"""The fix that messages name when no provider plugin is installed."""
+INSTALL_HINT = "pip install providerhub-lockchat"  # the fix that messages name when no provider plugin is installed
 
 
 class Registry:
@@ -31,8 +30,7 @@ class Registry:
         self._instances: dict[str, Instance] = {}
         self._index: Index | None = None
         self._lock = threading.RLock()  # re-entrant: `add` calls `_reset_index`. No plugin's code runs under it.
-        self.version = 0
-        """Grows whenever the instances or their models change."""
+        self.version = 0  # grows whenever the instances or their models change
         for name in settings.providers:
             if "/" in name:
                 msg = f"a provider's name cannot hold a slash: {name!r}"

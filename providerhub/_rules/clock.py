@@ -22,8 +22,7 @@ class Clock(Protocol):
         ...  # pragma: no cover -- a protocol's method is never run
 
 
-LONGEST_SLEEP = 1e6
-"""Seconds; the platform refuses longer sleeps."""
+LONGEST_SLEEP = 1e6  # seconds; the platform refuses longer sleeps
 
 
 class SystemClock:

@@ -24,14 +24,9 @@ from providerhub._values.errors import (
     QuotaExceededError,
 )
 
-Key = tuple[str, str]
-"""(provider instance, declared model entry). The entry `""` means the whole instance."""
-
-KEY_PAUSE = 10.0
-"""Seconds of the first pause of a refused key. It doubles with each refusal, up to `RetryPolicy.pause_max`."""
-
-SHORT_STALL = 2.0
-"""Seconds of silence below which an attempt that lost a race never counts."""
+Key = tuple[str, str]  # (provider instance, declared model entry). The entry `""` means the whole instance.
+KEY_PAUSE = 10.0  # seconds of the first pause of a refused key. It doubles with each refusal, up to `RetryPolicy.pause_max`.
+SHORT_STALL = 2.0  # seconds of silence below which an attempt that lost a race never counts
 
 _log = logging.getLogger("providerhub")
 
@@ -128,10 +123,9 @@ class _Record:
         self.breaker = breaker
         self.paused_until = 0.0
         self.pause_reason = ""
+        # Seconds of the pause of a refused key, which doubles with each refusal; 0 when the key was accepted last.
         self.pause_for = 0.0
-        """Seconds of the pause of a refused key, which doubles with each refusal; 0 when the key was accepted last."""
-        self.probing = False
-        """Whether a call is under way that probes a key after its pause."""
+        self.probing = False  # whether a call is under way that probes a key after its pause
         self.first_tokens: deque[float] = deque(maxlen=64)
         self.wholes: deque[float] = deque(maxlen=64)
 
@@ -194,10 +188,10 @@ class Health:
         self._records: OrderedDict[Key, _Record] = OrderedDict()
         self._budgets: dict[str, RetryBudget] = {}
         self._degraded: set[Key] = set()
+        # The permits of models while all is healthy. Emptied whenever a generation or the number of pardons changes.
         self._permits: dict[Key, Permit] = {}
-        """The permits of models while all is healthy. Emptied whenever a generation or the number of pardons changes."""
+        # (instance, model as it is sent) → the capabilities that the service denied, and when each is forgotten.
         self._lacking: dict[Key, dict[str, float]] = {}
-        """(instance, model as it is sent) → the capabilities that the service denied, and when each is forgotten."""
         self._forgiven: dict[str, int] = {}
 
     @property
@@ -301,8 +295,8 @@ class Health:
     ) -> None:
         """Record an attempt without content that lost a race or came to its deadline after so many seconds.
 
-        It counts as a failure when it was silent for the shortest of `BreakerRules.stall`, the call's own `first_token`, and twice
-        the model's usual time but not under 1 s.
+        It counts as a failure when it was silent for the shortest of `BreakerRules.stall`, the call's own `first_token`, and
+        twice the model's usual time but not under 1 s.
         """
         usual = self.latency(candidate, 0.95, stream=stream, samples=5)
         limits = (self._rules.stall, first_token, None if usual is None else max(1.0, 2 * usual))

@@ -13,11 +13,9 @@ from typing import NamedTuple
 from providerhub._rules.limits import MARGIN, MINUTE, NEVER, NO_LIMITS, Limits, Second, Spacing, TokenWindow
 from providerhub._rules.throttle import Starts, Throttle
 
+# The output tokens that are reserved for a call without `max_tokens`, while no answer of the model has been counted.
 FIRST_OUTPUT = 1024.0
-"""The output tokens that are reserved for a call without `max_tokens`, while no answer of the model has been counted."""
-
-MANY = 64
-"""The number of answers over which the mean output is taken."""
+MANY = 64  # the number of answers over which the mean output is taken
 
 
 class Full(NamedTuple):

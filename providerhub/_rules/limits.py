@@ -12,16 +12,13 @@ from typing import NamedTuple
 MINUTE = 60.0
 NEVER = float("-inf")
 
+# The share of a rate that is used. A service counts when a call arrives, not when it starts: the rest covers the difference.
 MARGIN = 0.95
-"""The share of a rate that is used. A service counts when a call arrives, not when it starts: the rest covers the difference."""
-
+# Seconds by which a call may be early. A late start is made up for, and the burst is at most one call and the rate's 50 ms.
+# Services that count by the second or two refuse larger bursts: with 3,000 calls a minute, 98 start in 2 s, and 100 would be the
+# limit of a service that counts over 2 s. In any 60 s start at most `0.95 * rpm * (60 + 0.05) / 60`, rounded up: never more than
+# `rpm`.
 SLACK = 0.05
-"""Seconds by which a call may be early. A late start is made up for, and the burst is at most one call and the rate's 50 ms.
-
-Services that count by the second or two refuse larger bursts: with 3,000 calls a minute, 98 start in 2 s, and 100 would be the
-limit of a service that counts over 2 s. In any 60 s start at most `0.95 * rpm * (60 + 0.05) / 60`, rounded up: never more than
-`rpm`.
-"""
 
 
 class Limits(NamedTuple):

@@ -26,6 +26,7 @@ from providerhub._values.errors import (
     TLSError,
 )
 
+# Class name → the class of error that it is mapped to. The name is as `_name` writes it.
 TABLE: Mapping[str, type[ProviderError]] = {
     "builtins.TimeoutError": ProviderTimeoutError,
     "builtins.ConnectionError": ProviderConnectionError,
@@ -112,24 +113,19 @@ TABLE: Mapping[str, type[ProviderError]] = {
     "anthropic.WorkloadIdentityError": AuthenticationError,
     "builtins.OSError": ProviderConnectionError,
 }
-"""Class name → the class of error that it is mapped to. The name is as `_name` writes it."""
-
+# Errors about the arguments of a library, which are the plugin's fault and not the service's.
 _CALLED_WRONG = frozenset({
     "requests.exceptions.MissingSchema", "requests.exceptions.InvalidSchema", "requests.exceptions.InvalidURL",
     "httpx.UnsupportedProtocol", "httpx.LocalProtocolError", "httpcore.LocalProtocolError",
     "aiohttp.client_exceptions.InvalidURL", "aiohttp.client_exceptions.NonHttpUrlClientError",
     "botocore.exceptions.InvalidProxiesConfigError", "anthropic.APIWebhookValidationError",
 })  # fmt: skip
-"""Errors about the arguments of a library, which are the plugin's fault and not the service's."""
-
+# Libraries whose classes name the package or one of its private modules, as the release likes; and the library of which each is a
+# successor with the same classes.
 _FLAT = {name: name.rstrip("2") for name in ("httpx", "httpx2", "httpcore", "httpcore2", "anyio", "openai", "anthropic")}
-"""Libraries whose classes name the package or one of its private modules, as the release likes; and the library of which each is
-a successor with the same classes."""
-
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE})
 
-_REFUSALS = range(400, 600)
-"""Statuses of a refused request."""
+_REFUSALS = range(400, 600)  # statuses of a refused request
 
 
 def map_exception(error: Exception, *, provider: str, model: str) -> AttemptError:

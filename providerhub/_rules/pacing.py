@@ -43,11 +43,9 @@ from providerhub._rules.policy import Rng
 from providerhub._rules.throttle import FIRST_PAUSE
 from providerhub._values import Candidate
 
+# Seconds between the times at which waiting calls look again, where the first one of them has a time and no rate is known. Only
+# the first one has to look. The others do so in case that its event loop is blocked.
 SPARE = 1.0
-"""Seconds between the times at which waiting calls look again, where the first one of them has a time and no rate is known.
-
-Only the first one has to look. The others do so in case that its event loop is blocked.
-"""
 
 
 class Pace(NamedTuple):
@@ -103,11 +101,9 @@ class Turn:
             self._pacer.give_back(place, UNKNOWN if place.state == READY else NOT_SENT)
 
 
-FREE = Turn(None, None)
-"""The turn of every call at a provider without limits."""
-
+FREE = Turn(None, None)  # the turn of every call at a provider without limits
+# Returns an estimate of a call's input tokens, and the most output tokens (`None` when unknown).
 Tokens = Callable[[], tuple[int, int | None]]
-"""Returns an estimate of a call's input tokens, and the most output tokens (`None` when unknown)."""
 
 
 def no_tokens() -> tuple[int, int | None]:

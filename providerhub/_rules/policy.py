@@ -34,32 +34,18 @@ from providerhub._values.errors import (
     TLSError,
 )
 
-Rng = Callable[[], float]
-"""Returns a number from 0 up to, not including, 1."""
-
-LEAVE_BEFORE_DEADLINE = 1.0
-"""Seconds that the call must have left after a `Retry-After`; with fewer the wait cannot help."""
-
+Rng = Callable[[], float]  # returns a number from 0 up to, not including, 1
+LEAVE_BEFORE_DEADLINE = 1.0  # seconds that the call must have left after a `Retry-After`; with fewer the wait cannot help
+# The largest share of a `Retry-After` that is added to it, so that clients do not all return at the same moment.
 RETRY_AFTER_JITTER = 0.1
-"""The largest share of a `Retry-After` that is added to it, so that clients do not all return at the same moment."""
-
-FREE_WAITS = 20
-"""The most waits of one call for a rate limit that cost neither an attempt nor a token of the retry budget."""
-
+FREE_WAITS = 20  # the most waits of one call for a rate limit that cost neither an attempt nor a token of the retry budget
+# Seconds: the shortest stated wait that is free. A service that names shorter ones could otherwise be asked without end.
 FREE_WAIT = 1.0
-"""Seconds: the shortest stated wait that is free. A service that names shorter ones could otherwise be asked without end."""
-
-SHORTAGE_FIRST, SHORTAGE_MOST = 0.05, 1.0
-"""Seconds of the first and of the longest wait for a file descriptor or a thread."""
-
+SHORTAGE_FIRST, SHORTAGE_MOST = 0.05, 1.0  # seconds of the first and of the longest wait for a file descriptor or a thread
+# Seconds without content after which an attempt at a model of usual speed is joined by the next candidate, at the latest.
 LONGEST_SHARE = 60.0
-"""Seconds without content after which an attempt at a model of usual speed is joined by the next candidate, at the latest."""
-
-LACK_FOR = 3600.0
-"""Seconds for which a model's lack of a capability is remembered."""
-
-QUOTA_PAUSE = 600.0
-"""Seconds of the pause of a provider whose quota is used up."""
+LACK_FOR = 3600.0  # seconds for which a model's lack of a capability is remembered
+QUOTA_PAUSE = 600.0  # seconds of the pause of a provider whose quota is used up
 
 
 class Disposition(NamedTuple):
@@ -80,6 +66,7 @@ class Disposition(NamedTuple):
     again: bool = False
 
 
+# Class of failure → its rule. The nearest class in the error's hierarchy counts.
 DISPOSITIONS: Mapping[type[AttemptError], Disposition] = {
     ProviderConnectionError: Disposition(counts="instance"),
     ShortageError: Disposition(),
@@ -100,7 +87,6 @@ DISPOSITIONS: Mapping[type[AttemptError], Disposition] = {
     PluginError: Disposition(counts="model"),
     ProviderError: Disposition(counts="model"),
 }
-"""Class of failure → its rule. The nearest class in the error's hierarchy counts."""
 
 
 def disposition(error: AttemptError) -> Disposition:

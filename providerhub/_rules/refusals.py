@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 from providerhub._values import errors
 from providerhub._values.refusal import Refusal
 
-LONGEST = 2000
-"""Characters of a message that are searched. A message may repeat the whole request."""
+LONGEST = 2000  # characters of a message that are searched. A message may repeat the whole request.
 
 
 class Found(NamedTuple):

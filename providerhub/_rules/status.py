@@ -30,10 +30,10 @@ from providerhub._values.errors import (
 )
 from providerhub._values.refusal import Refusal
 
+# Statuses after which the same provider may be tried again.
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 500, 502, 503, 504, 529})
-"""Statuses after which the same provider may be tried again."""
-
 # Texts and not patterns: `re` compiles and keeps a pattern at its first use, and most programs never see a refusal.
+# Words of a 403 that is a verdict on the key or the account.
 _ABOUT_KEY = (
     r"(?is)\b(api|access|secret|subscription|auth\w*|bearer)[ _-]?(key|token)s?\b|\b(credentials?|account|unregistered callers)\b"
     r"|\b(key|token)\b.{0,60}\b(valid|invalid|incorrect|wrong|expired|revoked|disabled|leaked|missing|permissions?)\b"
@@ -41,14 +41,9 @@ _ABOUT_KEY = (
     r"|\b(organi[sz]ation|project|team|user|workspace)\b.{0,40}"
     r"\b(suspended|disabled|deactivated|blocked|banned|deleted|archived|on hold)\b"
 )
-"""Words of a 403 that is a verdict on the key or the account."""
-
+# Words of a 404 that is about the model and not about the address.
 _ABOUT_MODEL = r"(?i)model|deployment|engine|no endpoints found"
-"""Words of a 404 that is about the model and not about the address."""
-
-_PAGE = r"(?i)[\ufeff\s]*<[a-z!?]"
-"""The beginning of a web page. A message such as `<400> invalid parameter` is not a page."""
-
+_PAGE = r"(?i)[\ufeff\s]*<[a-z!?]"  # the beginning of a web page. A message such as `<400> invalid parameter` is not a page.
 _BY_STATUS: Mapping[int, type[ProviderError]] = {
     400: BadRequestError,
     401: AuthenticationError,
@@ -65,12 +60,12 @@ _BY_STATUS: Mapping[int, type[ProviderError]] = {
     498: AuthenticationError,
 }
 
+# Headers in which services name a request, the most useful first. A proxy writes the last ones.
 REQUEST_IDS = (
     "x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-ms-request-id", "x-goog-request-id", "requestid",
     "mistral-correlation-id", "x-debug-trace-id", "x-ds-trace-id", "x-generation-id", "x-trace-id", "x-correlation-id",
     "x-kong-request-id", "x-guploader-uploadid", "x-cloud-trace-context", "cf-ray",
 )  # fmt: skip
-"""Headers in which services name a request, the most useful first. A proxy writes the last ones."""
 
 
 def error_from_status(
@@ -136,8 +131,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return _until_date(headers.get("retry-after"), headers.get("date"))
 
 
+# Google's delay (google.rpc.RetryInfo), such as `"34.07s"`. A gateway may quote the error inside a text.
 _RETRY_INFO = r'retryDelay\\*"\s*:\s*\\*"([\d.]+)s'
-"""Google's delay (google.rpc.RetryInfo), such as `"34.07s"`. A gateway may quote the error inside a text."""
 
 
 def _retry_info(text: str) -> float | None:
@@ -152,8 +147,8 @@ def _number(text: str | None) -> float | None:
     return float(text) if text and re.fullmatch(r"\s*\d+(\.\d+)?\s*", text, re.ASCII) else None
 
 
+# The errors of an invalid date. A zone or a year with too many digits raises `OverflowError`.
 _NO_DATE = (TypeError, ValueError, OverflowError)
-"""The errors of an invalid date. A zone or a year with too many digits raises `OverflowError`."""
 
 
 def _until_date(text: str | None, now: str | None) -> float | None:

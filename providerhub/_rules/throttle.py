@@ -16,26 +16,15 @@ from collections import deque
 from providerhub._rules.limits import MARGIN, MINUTE, NEVER
 from providerhub._rules.policy import RETRY_AFTER_JITTER
 
+# Seconds of the pause after a refusal that names no time. It doubles each time that the first call is refused again.
 FIRST_PAUSE, LONGEST_BACKOFF = 1.0, 60.0
-"""Seconds of the pause after a refusal that names no time. It doubles each time that the first call is refused again."""
-
-MEMORY = 300.0
-"""Seconds after the last pause in which the lessons are kept."""
-
-SURE = 4
-"""The number of accepted calls from which a rate is taken seriously."""
-
-STRIKES = 3
-"""The number of pauses after which a rate is taken seriously though fewer calls were accepted."""
-
+MEMORY = 300.0  # seconds after the last pause in which the lessons are kept
+SURE = 4  # the number of accepted calls from which a rate is taken seriously
+STRIKES = 3  # the number of pauses after which a rate is taken seriously though fewer calls were accepted
+# Seconds before a rate rises: the least, the most after the first pause, and the most.
 PATIENCE, FIRST_PATIENCE, LONGEST_PATIENCE = 10.0, 60.0, 120.0
-"""Seconds before a rate rises: the least, the most after the first pause, and the most."""
-
-GRACE, LONGEST_GRACE = 1.0, 10.0
-"""Seconds after which a call counts as not refused: the least, and the most."""
-
-WIDE_OPEN = 64
-"""The number of calls without verdict from which the slow start is over."""
+GRACE, LONGEST_GRACE = 1.0, 10.0  # seconds after which a call counts as not refused: the least, and the most
+WIDE_OPEN = 64  # the number of calls without verdict from which the slow start is over
 
 
 class Starts:

@@ -19,10 +19,8 @@ class Turns:
         self._pacer = pacer
         self._deadline = deadline
         self._patient = patient
-        self.full: dict[Candidate, Full] = {}
-        """The candidates whose limits were reached, and the time of the next turn there."""
-        self.awaited: dict[Candidate, Full] = {}
-        """The candidates at which the call waited last."""
+        self.full: dict[Candidate, Full] = {}  # the candidates whose limits were reached, and the time of the next turn there
+        self.awaited: dict[Candidate, Full] = {}  # the candidates at which the call waited last
 
     def is_awaited(self, candidate: Candidate) -> bool:
         """Whether the call waits for a turn at this candidate rather than go to another model or to a lower priority."""

@@ -10,17 +10,14 @@ from collections.abc import Iterator, Mapping
 from providerhub._settings.secrets import is_quoted
 from providerhub._values import ProviderConfig
 
-_TARGETS = ("http", "https", "all")
-"""The schemes for which a proxy may be named; also "https://host" for one host alone."""
-
+_TARGETS = ("http", "https", "all")  # the schemes for which a proxy may be named; also "https://host" for one host alone
+# The schemes of proxies. `providerhub.http` refuses SOCKS; a plugin with a transport of its own may speak it.
 _PROXIES = ("http", "https", "socks5", "socks5h", "socks4", "socks4a")
-"""The schemes of proxies. `providerhub.http` refuses SOCKS; a plugin with a transport of its own may speak it."""
-
 QUOTED = "is in quotation marks, which would be sent with it; write it without them (`docker --env-file` keeps them)"
 
 
+# Paths of whole endpoints, which a provider appends to the address of its service.
 _ENDPOINTS = ("/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses")
-"""Paths of whole endpoints, which a provider appends to the address of its service."""
 
 
 def flaws(config: ProviderConfig, *, endpoints: bool = False) -> Iterator[tuple[str, str]]:

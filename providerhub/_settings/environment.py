@@ -11,8 +11,8 @@ import attrs
 
 from providerhub._values import ProviderConfig
 
+# The variables that name certificates; the first one that is set counts.
 _BUNDLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_DIR")
-"""The variables that name certificates; the first one that is set counts."""
 
 
 def with_environment(config: ProviderConfig) -> ProviderConfig:

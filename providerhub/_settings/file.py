@@ -23,14 +23,10 @@ from providerhub._values.capabilities import ModelInfo
 from providerhub._values.checks import PROVIDER_NAME, TEXT, one_of
 from providerhub._values.errors import ConfigurationError
 
-VARIABLE = "PROVIDERHUB_CONFIG"
-"""The environment variable that names the settings file."""
-
-SIZE_LIMIT = 1024 * 1024
-"""Bytes; a longer file is not read."""
-
+VARIABLE = "PROVIDERHUB_CONFIG"  # the environment variable that names the settings file
+SIZE_LIMIT = 1024 * 1024  # bytes; a longer file is not read
+# The keys of a table that stands for an API key. Such a table has exactly one of them.
 _SOURCES = ("env", "file", "command", "keyring")
-"""The keys of a table that stands for an API key. Such a table has exactly one of them."""
 
 
 class Problem(NamedTuple):
@@ -135,8 +131,7 @@ def _parsed(path: str, text: str, mode: int) -> SettingsFile:
 
 _WORDS = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a table"}
 
-_WRONG = object()
-"""Stands for a value that became a problem and is left out."""
+_WRONG = object()  # stands for a value that became a problem and is left out
 
 
 def _dotted(path: Iterable[str | int]) -> str:
@@ -314,6 +309,7 @@ def _none(_reading: _Reading, _path: Path, value: Any) -> Any:
     return None if value == "none" else value
 
 
+# `Key.path`, or a kind of value → the method that converts it. Any other value is taken as it is.
 _READERS: dict[str, Callable[[_Reading, Path, Any], Any]] = {
     "seconds or none": _none,
     "number from 0 or none": _none,
@@ -333,7 +329,6 @@ _READERS: dict[str, Callable[[_Reading, Path, Any], Any]] = {
     "providers.*.models": _Reading.models,
     "providers.*.model.*": _Reading.model,
 }
-"""`Key.path`, or a kind of value → the method that converts it. Any other value is taken as it is."""
 
 
 def _unquoted(entries: dict[str, Any]) -> list[str]:

@@ -12,11 +12,8 @@ from typing import Any
 
 from providerhub._values.errors import ConfigurationError
 
-COMMAND_SECONDS = 10.0
-"""The default timeout of a command that prints a key."""
-
-_FILE_LIMIT = 65536
-"""Bytes; a longer file does not hold a key."""
+COMMAND_SECONDS = 10.0  # the default timeout of a command that prints a key
+_FILE_LIMIT = 65536  # bytes; a longer file does not hold a key
 
 
 def is_quoted(text: object) -> bool:

@@ -42,8 +42,7 @@ class _Default(str):
     __slots__ = ()
 
 
-_TIMEOUT = Timeout()
-"""The default. Any other object was given, even an equal one."""
+_TIMEOUT = Timeout()  # the default. Any other object was given, even an equal one.
 
 
 def _names(value: Any) -> frozenset[str] | None:
@@ -73,6 +72,7 @@ def _alias_targets(aliases: Any) -> dict[str, tuple[Any, ...]]:
     return {name: tuple(value) for name, value in targets.items()}
 
 
+# Field → its check.
 _FIELDS = {
     "providers": mapping_to(ProviderConfig, "a mapping of names to ProviderConfig(...)"),
     "timeout": instance_of(Timeout, "a Timeout, such as Timeout(total=30)"),
@@ -90,7 +90,6 @@ _FIELDS = {
     "trust_env": FLAG.or_none,
     "origins": mapping_to(str, "a mapping of names to places"),
 }
-"""Field → its check."""
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -244,6 +243,7 @@ def _switch(text: str) -> bool:
     return text.lower() in {"1", "true"}
 
 
+# Field → its variable, the function that reads the text (`ValueError` when it cannot), and the words for a valid text.
 _ENVIRONMENT: dict[str, tuple[str, Callable[[Settings, str], Any], str]] = {
     "timeout": ("PROVIDERHUB_TIMEOUT", _seconds_from, SECONDS.wanted),
     "strategy": ("PROVIDERHUB_STRATEGY", _strategy_from, _FIELDS["strategy"].wanted),
@@ -252,7 +252,6 @@ _ENVIRONMENT: dict[str, tuple[str, Callable[[Settings, str], Any], str]] = {
     "autoload": ("PROVIDERHUB_DISABLE_AUTOLOAD", lambda _settings, text: not _switch(text), "1 or 0"),
     "trust_env": ("PROVIDERHUB_TRUST_ENV", lambda _settings, text: _switch(text), "1 or 0"),
 }
-"""Field → its variable, the function that reads the text (`ValueError` when it cannot), and the words for a valid text."""
 
 
 def apply_environment(settings: _Settings, environ: Mapping[str, str], given: Collection[str]) -> tuple[_Settings, str]:

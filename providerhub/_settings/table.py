@@ -25,17 +25,11 @@ from providerhub._values.checks import (
     instance_of,
 )
 
+# The ways to order candidates that are otherwise equal.
 STRATEGIES = ("priority", "round_robin", "weighted", "fastest", "cheapest")
-"""The ways to order candidates that are otherwise equal."""
-
-ON_INTERRUPT = ("raise", "restart", "continue")
-"""The ways to treat a stream that breaks after its first content."""
-
-ANY_NAME = "*"
-"""The part of a `Key.path` that stands for a name of the user's own."""
-
-NONE = '"none"'
-"""The text, as TOML, that stands for `None`: TOML has no such value."""
+ON_INTERRUPT = ("raise", "restart", "continue")  # the ways to treat a stream that breaks after its first content
+ANY_NAME = "*"  # the part of a `Key.path` that stands for a name of the user's own
+NONE = '"none"'  # the text, as TOML, that stands for `None`: TOML has no such value
 
 
 class Key(NamedTuple):
@@ -65,6 +59,7 @@ def _is_error_class(name: str) -> bool:
     return isinstance(found, type) and issubclass(found, errors.ProviderHubError)
 
 
+# The name of a kind of value, as the reference shows it → its check.
 KINDS: dict[str, Check] = {
     "text": TEXT,
     "number": NUMBER,
@@ -92,15 +87,13 @@ KINDS: dict[str, Check] = {
     "key": instance_of((str, dict), 'a table such as { env = "VARIABLE" }'),
     "option": instance_of(object, "any value"),
 }
-"""The name of a kind of value, as the reference shows it → its check."""
-
+# The words of a field's validator → the kind of value.
 _KIND_OF = {
     **{check.wanted: kind for kind, check in KINDS.items()},
     SECONDS.or_none.wanted: "seconds or none",
     NOT_NEGATIVE.or_none.wanted: "number from 0 or none",
     ERROR_CLASSES.wanted: "error classes",
 }
-"""The words of a field's validator → the kind of value."""
 
 
 def _of(section: str, cls: type[Any]) -> tuple[Key, ...]:
@@ -126,6 +119,7 @@ def _keys(table: str, text: str) -> tuple[Key, ...]:
 
 
 _PHASES = _of("timeout", Timeout)
+# The keys of a provider, and of a model of a provider.
 _LIMITS = (
     Key("timeout", "seconds or table"),
     *(phase._replace(default="") for phase in _PHASES),
@@ -133,8 +127,6 @@ _LIMITS = (
     Key("when_full", "text", choices=WHEN_FULL),
     Key("headers", "headers", "{}"),
 )
-"""The keys of a provider, and of a model of a provider."""
-
 _MODEL = (
     *_keys("", "aliases: names = []; supports_stream supports_tools supports_images supports_json_schema: flag"),
     *_keys(
@@ -148,6 +140,7 @@ def _under(path: str, keys: tuple[Key, ...]) -> tuple[Key, ...]:
     return tuple(key._replace(path=f"{path}.{key.path}") for key in keys)
 
 
+# All keys of the settings file, in the order of the reference.
 KEYS = (
     Key("timeout", "seconds or table", "600", "PROVIDERHUB_TIMEOUT"),
     *(phase._replace(env="PROVIDERHUB_TIMEOUT" if phase.path == "timeout.total" else "") for phase in _PHASES),
@@ -180,7 +173,6 @@ KEYS = (
     *_keys("providers.*", "proxies: table; proxies.*: text; options: table"),
     Key("providers.*.options.*", "option", "", "as the plugin declares, else PROVIDERHUB_<NAME>_<OPTION>"),
 )
-"""All keys of the settings file, in the order of the reference."""
 
 
 @cache

@@ -8,9 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-Path = tuple[str | int, ...]
-"""The path of a value: keys, and the numbers of items of arrays."""
-
+Path = tuple[str | int, ...]  # the path of a value: keys, and the numbers of items of arrays
 # Texts first, the longer quotes before the shorter. A multi-line text may end with up to two quotes of its own before the closing
 # three. `re` compiles this at its first use: few programs have a settings file.
 _LEXEME = r"""
@@ -18,8 +16,7 @@ _LEXEME = r"""
     | \"{3} (?:\\.|[^\\])*? \"{3,5} | '{3} .*? '{3,5} | "(?:\\.|[^"\\])*" | '[^']*'
     | [\n\[\]{}=,.] | [^\s\[\]{}=,."'\#]+
 """
-_ENDS = frozenset({",", "]", "}", "\n", ""})
-"""The lexemes behind a value that is neither a text nor in brackets."""
+_ENDS = frozenset({",", "]", "}", "\n", ""})  # the lexemes behind a value that is neither a text nor in brackets
 
 
 def locate(text: str) -> dict[Path, int]:
@@ -46,8 +43,7 @@ class _Scanner:
         self._lexemes = _lexemes(text)
         self._now, self._line = "\n", 1
         self._found: dict[Path, int] = {}
-        self._items: dict[Path, int] = {}
-        """Array of tables → the number of the item to which later headers belong."""
+        self._items: dict[Path, int] = {}  # array of tables → the number of the item to which later headers belong
 
     def scan(self) -> dict[Path, int]:
         """Return the line of each path."""
