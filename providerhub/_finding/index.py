@@ -19,19 +19,12 @@ class Target(NamedTuple):
 
 
 class Match(NamedTuple):
-    """A model entry of an instance that fits a target.
+    """A model entry of an instance that fits a target."""
 
-    Args:
-        provider: The name of the instance.
-        model: The declared entry, which may be a prefix.
-        sent: The model's name as it is sent to the provider.
-        kind: `"exact"`, `"alias"`, `"prefix"`, or `"any"` for a pinned instance that declares no models.
-    """
-
-    provider: str
-    model: ModelInfo
-    sent: str
-    kind: str
+    provider: str  # the name of the instance
+    model: ModelInfo  # the declared entry, which may be a prefix
+    sent: str  # the model's name as it is sent to the provider
+    kind: str  # `"exact"`, `"alias"`, `"prefix"`, or `"any"` for a pinned instance that declares no models
 
 
 class Index:

@@ -91,18 +91,12 @@ def _never() -> bool:
 
 
 class Job(NamedTuple):
-    """A task that one call starts, and the time that this call may wait for it.
+    """A task that one call starts, and the time that this call may wait for it."""
 
-    Args:
-        task: The work, done in a thread of its own.
-        longest: Seconds that the call waits at most; zero starts the task and does not wait.
-        share: The part of the call's time that the wait may take; from 0 to 1.
-        is_needless: Returns whether the call can go on without this task by now. It is asked whenever another task has ended.
-    """
-
-    task: Task
-    longest: float = float("inf")
-    share: float = 1.0
+    task: Task  # the work, done in a thread of its own
+    longest: float = float("inf")  # seconds that the call waits at most; zero starts the task and does not wait
+    share: float = 1.0  # the part of the call's time that the wait may take; from 0 to 1
+    # Returns whether the call can go on without this task by now. It is asked whenever another task has ended.
     is_needless: Callable[[], bool] = _never
 
 

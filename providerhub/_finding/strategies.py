@@ -12,22 +12,15 @@ _MOST_ROTATIONS = 1024
 
 
 class RankedCandidate(NamedTuple):
-    """A candidate with the values that order it.
+    """A candidate with the values that order it."""
 
-    Args:
-        candidate: The candidate as the plan holds it.
-        rank: Its place in the default order; a smaller one is tried first.
-        group: Candidates with the same group are equal for the strategies that spread: the same model for the caller, whether
-            its name matched exactly, as an alias or as a prefix. A smaller group is tried first.
-        weight: The weight of its provider.
-        price: The price of its model; infinite when unknown.
-    """
-
-    candidate: Candidate
-    rank: tuple[int, ...]
+    candidate: Candidate  # the candidate as the plan holds it
+    rank: tuple[int, ...]  # its place in the default order; a smaller one is tried first
+    # Candidates with the same group are equal for the strategies that spread: the same model for the caller, whether its name
+    # matched exactly, as an alias or as a prefix. A smaller group is tried first.
     group: tuple[int, ...]
-    weight: float
-    price: float
+    weight: float  # the weight of its provider
+    price: float  # the price of its model; infinite when unknown
 
     def less_sure(self, unknown: int) -> RankedCandidate:
         """The candidate with some more capabilities that its model does not declare: the last number of `rank` and `group`."""

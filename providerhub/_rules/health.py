@@ -131,17 +131,12 @@ class _Record:
 
 
 class Permit(NamedTuple):
-    """The right to make one attempt. A result of an earlier generation is dropped.
+    """The right to make one attempt. A result of an earlier generation is dropped."""
 
-    Args:
-        generations: The key and the breaker's generation at the start of the attempt, for the model and for its instance.
-        forgiven: The number of times that the instance was forgiven before the attempt.
-        probes: The keys whose pause is over, and which this attempt probes.
-    """
-
+    # The key and the breaker's generation at the start of the attempt, for the model and for its instance.
     generations: tuple[tuple[Key, int], ...]
-    forgiven: int = 0
-    probes: tuple[Key, ...] = ()
+    forgiven: int = 0  # the number of times that the instance was forgiven before the attempt
+    probes: tuple[Key, ...] = ()  # the keys whose pause is over, and which this attempt probes
 
 
 class Unavailable(NamedTuple):

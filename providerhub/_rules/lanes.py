@@ -19,15 +19,10 @@ MANY = 64  # the number of answers over which the mean output is taken
 
 
 class Full(NamedTuple):
-    """The reason why a call has to wait for its turn.
+    """The reason why a call has to wait for its turn."""
 
-    Args:
-        reason: `"concurrency"`, `"rpm"`, `"tpm"`, `"rate limited"` or `"others wait"`.
-        until: The time of the turn in seconds, as far as it is known; infinite while it depends on other calls.
-    """
-
-    reason: str
-    until: float
+    reason: str  # `"concurrency"`, `"rpm"`, `"tpm"`, `"rate limited"` or `"others wait"`
+    until: float  # the time of the turn in seconds, as far as it is known; infinite while it depends on other calls
 
 
 def until(full: Full | None) -> float:
@@ -36,19 +31,12 @@ def until(full: Full | None) -> float:
 
 
 class Back(NamedTuple):
-    """How a call ended.
+    """How a call ended."""
 
-    Args:
-        sent: Whether the request was sent.
-        used: The tokens that it used, input and output; `None` leaves the reservation.
-        output: The output tokens of a complete answer.
-        now: The time in seconds, as far as the caller knows it.
-    """
-
-    sent: bool
-    used: float | None = None
-    output: float | None = None
-    now: float = NEVER
+    sent: bool  # whether the request was sent
+    used: float | None = None  # the tokens that it used, input and output; `None` leaves the reservation
+    output: float | None = None  # the output tokens of a complete answer
+    now: float = NEVER  # the time in seconds, as far as the caller knows it
 
 
 NOT_SENT, UNKNOWN, NOTHING_USED = Back(sent=False), Back(sent=True), Back(sent=True, used=0.0)

@@ -22,19 +22,13 @@ SLACK = 0.05
 
 
 class Limits(NamedTuple):
-    """The limits of one provider instance or of one model; `None` for no limit.
+    """The limits of one provider instance or of one model; `None` for no limit."""
 
-    Args:
-        concurrency: The most calls under way at once; 1 or more.
-        rpm: The most calls that start in a minute; a positive number.
-        tpm: The most tokens in a minute, input and output; a positive number.
-        when_full: `"elsewhere"` asks the next candidate while a limit is reached, `"wait"` waits for a turn. `None`, the
-            default: as the instance says, or else as the kind of call does.
-    """
-
-    concurrency: int | None = None
-    rpm: float | None = None
-    tpm: float | None = None
+    concurrency: int | None = None  # the most calls under way at once; 1 or more
+    rpm: float | None = None  # the most calls that start in a minute; a positive number
+    tpm: float | None = None  # the most tokens in a minute, input and output; a positive number
+    # `"elsewhere"` asks the next candidate while a limit is reached, `"wait"` waits for a turn. `None`, the default: as the
+    # instance says, or else as the kind of call does.
     when_full: str | None = None
 
     @property

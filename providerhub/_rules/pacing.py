@@ -49,21 +49,13 @@ SPARE = 1.0
 
 
 class Pace(NamedTuple):
-    """The state of one key.
+    """The state of one key."""
 
-    Args:
-        limits: The limits that are set.
-        in_use: The calls under way that hold a turn.
-        waiting: The calls that wait for a turn.
-        learned_rpm: The calls a minute that the service accepts; `None` when refusals have not shown it.
-        paused: Seconds until the end of the pause; 0 without a pause.
-    """
-
-    limits: Limits
-    in_use: int
-    waiting: int
-    learned_rpm: float | None
-    paused: float
+    limits: Limits  # the limits that are set
+    in_use: int  # the calls under way that hold a turn
+    waiting: int  # the calls that wait for a turn
+    learned_rpm: float | None  # the calls a minute that the service accepts; `None` when refusals have not shown it
+    paused: float  # seconds until the end of the pause; 0 without a pause
 
 
 class Turn:

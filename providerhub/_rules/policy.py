@@ -49,21 +49,13 @@ QUOTA_PAUSE = 600.0  # seconds of the pause of a provider whose quota is used up
 
 
 class Disposition(NamedTuple):
-    """The rule for one class of failure.
+    """The rule for one class of failure."""
 
-    Args:
-        elsewhere: Whether another provider may answer.
-        larger: Whether only a candidate with a larger context window may answer.
-        counts: The breaker that counts the failure: `"model"`, `"instance"`, or `""` for none.
-        pause: The scope that pauses afterwards: `"model"`, `"instance"`, or `""` for none.
-        again: Whether the same provider is asked once more before the next one.
-    """
-
-    elsewhere: bool = True
-    larger: bool = False
-    counts: str = ""
-    pause: str = ""
-    again: bool = False
+    elsewhere: bool = True  # whether another provider may answer
+    larger: bool = False  # whether only a candidate with a larger context window may answer
+    counts: str = ""  # the breaker that counts the failure: `"model"`, `"instance"`, or `""` for none
+    pause: str = ""  # the scope that pauses afterwards: `"model"`, `"instance"`, or `""` for none
+    again: bool = False  # whether the same provider is asked once more before the next one
 
 
 # Class of failure → its rule. The nearest class in the error's hierarchy counts.

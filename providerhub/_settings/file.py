@@ -37,19 +37,13 @@ class Problem(NamedTuple):
 
 
 class SettingsFile(NamedTuple):
-    """The content of a settings file.
+    """The content of a settings file."""
 
-    Args:
-        path: The path of the file.
-        values: Arguments for `Settings`. From a file with mistakes, the entries without one.
-        lines: Dotted key → the line on which it stands.
-        problems: The mistakes, in the order of their lines.
-    """
-
-    path: str
+    path: str  # the path of the file
+    # Arguments for `Settings`. From a file with mistakes, the entries without one.
     values: Mapping[str, Any] = MappingProxyType({})
-    lines: Mapping[str, int] = MappingProxyType({})
-    problems: tuple[Problem, ...] = ()
+    lines: Mapping[str, int] = MappingProxyType({})  # dotted key → the line on which it stands
+    problems: tuple[Problem, ...] = ()  # the mistakes, in the order of their lines
 
     def where(self, problem: Problem) -> str:
         """Describe a mistake in one line, with file and line."""

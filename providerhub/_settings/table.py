@@ -33,21 +33,13 @@ NONE = '"none"'  # the text, as TOML, that stands for `None`: TOML has no such v
 
 
 class Key(NamedTuple):
-    """One key of the settings file. Its meaning stands in `docs/reference/keys.toml`.
+    """One key of the settings file. Its meaning stands in `docs/reference/keys.toml`."""
 
-    Args:
-        path: The dotted name; `*` stands for a name of the user's own.
-        kind: The kind of value, a key of `KINDS`.
-        default: The default value, as TOML; empty when the key has none.
-        env: The environment variable that outranks the key.
-        choices: The only values that the key may have; empty for any.
-    """
-
-    path: str
-    kind: str
-    default: str = ""
-    env: str = ""
-    choices: tuple[str, ...] = ()
+    path: str  # the dotted name; `*` stands for a name of the user's own
+    kind: str  # the kind of value, a key of `KINDS`
+    default: str = ""  # the default value, as TOML; empty when the key has none
+    env: str = ""  # the environment variable that outranks the key
+    choices: tuple[str, ...] = ()  # the only values that the key may have; empty for any
 
 
 def _or_none(check: Check) -> Check:
