@@ -4,41 +4,35 @@ from __future__ import annotations
 
 from providerhub._finding.instance import Instance
 from providerhub._finding.registry import INSTALL_HINT, Registry
-from providerhub._values import Model, Route, Skip
-from providerhub._values.errors import (
-    AmbiguousProviderError,
-    AuthenticationError,
-    ConfigurationError,
-    ModelNotFoundError,
-    NoCapableProviderError,
-    ProviderHubError,
-)
+from providerhub._values import Model, Route, Skip, errors
 
 _MOST_PROBLEMS = 3  # unusable providers that one message describes
 _MOST_MODELS = 20  # known models that one message lists
 
 
-def provider_not_found(registry: Registry, provider: str) -> ModelNotFoundError:
+def provider_not_found(registry: Registry, provider: str) -> errors.ModelNotFoundError:
     """The error for a pin to an unknown provider; it names the known ones."""
     known = ", ".join(registry.names()) or "none"
-    return ModelNotFoundError(f"no provider is named {provider!r}; known providers: {known}")
+    return errors.ModelNotFoundError(f"no provider is named {provider!r}; known providers: {known}")
 
 
-def model_not_found(registry: Registry, model: str) -> ModelNotFoundError:
+def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError:
     """The error for a name that no instance has; it names the providers that may have it, similar and known models."""
     if not registry.names():
-        return ModelNotFoundError(f"no provider plugin is installed, so model {model!r} is not available; try: {INSTALL_HINT}")
+        return errors.ModelNotFoundError(
+            f"no provider plugin is installed, so model {model!r} is not available; try: {INSTALL_HINT}"
+        )
     known = sorted({name for i in registry.instances() for m in i.models for name in (m.name, *m.aliases)})
     first, slash, rest = model.partition("/")
     pin = f"; {first!r} is not an installed provider (installed: {', '.join(registry.names())})" if slash and rest else ""
     near = _near(model, known) or _near(rest, known)
     if near and near[0].lower() == model.lower():
-        return ModelNotFoundError(f"no provider has the model {model!r}; did you mean {near[0]!r}?")
+        return errors.ModelNotFoundError(f"no provider has the model {model!r}; did you mean {near[0]!r}?")
     more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
     shown = f". Known models: {', '.join(known[:_MOST_MODELS]) or 'none'}{more}"
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else shown
     said = f"no provider has the model {model!r}{_unconfigured(registry)}{pin}{hint}{_problems(registry)}"
-    error = ModelNotFoundError(said)
+    error = errors.ModelNotFoundError(said)
     error.unlisted = next((instance.name for instance in registry.instances() if instance.list.error), "")
     return error
 
@@ -75,22 +69,22 @@ def _unlisted(instance: Instance) -> str:
     return ""
 
 
-def no_candidate(names: tuple[str | Model, ...], skipped: tuple[Skip, ...]) -> ProviderHubError:
+def no_candidate(names: tuple[str | Model, ...], skipped: tuple[Skip, ...]) -> errors.ProviderHubError:
     """The error for a request that leaves no candidate. Its class follows the reasons of what was skipped."""
     asked = ", ".join(map(str, names))
     # A plugin whose models are unknown matters only when nothing else explains the failure.
     relevant = [skip for skip in skipped if skip.model] or skipped
     reasons = {skip.reason for skip in relevant}
     listing = "\n".join(f"  {skip}" for skip in relevant)
-    error: ProviderHubError
+    error: errors.ProviderHubError
     if reasons == {"conflict"}:
-        error = AmbiguousProviderError(f"{asked}: two distributions offer the provider\n{listing}")
+        error = errors.AmbiguousProviderError(f"{asked}: two distributions offer the provider\n{listing}")
     elif reasons == {"not configured"}:
-        error = ConfigurationError(f"{asked}: the provider is not configured\n{listing}")
+        error = errors.ConfigurationError(f"{asked}: the provider is not configured\n{listing}")
     elif reasons == {"key rejected"}:
         message = f"{asked}: the provider has rejected the key, and the key has not changed since\n{listing}"
-        error = AuthenticationError(message, provider=relevant[0].provider)
+        error = errors.AuthenticationError(message, provider=relevant[0].provider)
     else:
-        error = NoCapableProviderError(f"no provider can serve this request to {asked}\n{listing}")
+        error = errors.NoCapableProviderError(f"no provider can serve this request to {asked}\n{listing}")
     error.route = Route(skipped=skipped)
     return error

@@ -28,17 +28,7 @@ from providerhub._rules.pacing import FREE, Pacer, Tokens, Turn, no_tokens
 from providerhub._rules.policy import Rng, disposition, share, shortage_wait
 from providerhub._rules.retrying import Failure, Retries
 from providerhub._rules.turns import Turns
-from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip, Usage
-from providerhub._values.errors import (
-    AttemptError,
-    AuthenticationError,
-    EmptyAnswerError,
-    ProviderHubError,
-    ProviderTimeoutError,
-    RateLimitError,
-    ShortageError,
-    StreamInterruptedError,
-)
+from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip, Usage, errors
 
 LOOK_AGAIN = 1.0
 """Seconds after which a slow attempt is looked at again when no retry budget allowed another one beside it."""
@@ -69,7 +59,7 @@ class Engine:
     _shortages = 0
     _next: Candidate | None = None
     _later: Sequence[Candidate] = ()
-    _interruption: StreamInterruptedError | None = None
+    _interruption: errors.StreamInterruptedError | None = None
     _renewed: frozenset[str] = frozenset()
     _queued_at = duration = 0.0
 
@@ -185,7 +175,7 @@ class Engine:
             return (self._join(now, elsewhere=True) if hedged else None) or self._pull(now)
         if not self._policy.beside and self._rival(elsewhere=False):
             msg = f"no content came for {attempt.share:g} s, this attempt's share of the time"
-            return Cut(attempt.number, ProviderTimeoutError(msg, retryable=False))
+            return Cut(attempt.number, errors.ProviderTimeoutError(msg, retryable=False))
         order = self._join(now, elsewhere=False)
         if order is None and self._rival(elsewhere=False):
             attempt.slow_at = now + LOOK_AGAIN  # the retry budget is used up, and comes back
@@ -205,7 +195,7 @@ class Engine:
     def ended(self, now: float, *, empty: bool, number: int | None = None, usage: Usage | None = None) -> Order:
         """Report the end of an open attempt's pieces; `empty` without content and without a `Finish` event."""
         if empty:
-            return self.failed(EmptyAnswerError("the answer had neither content nor an end mark"), now, number)
+            return self.failed(errors.EmptyAnswerError("the answer had neither content nor an end mark"), now, number)
         winner = self._find(number)
         seconds = winner.first_token if self._stream else now - self._start - winner.started
         self._health.succeeded(winner.candidate, winner.permit, now, seconds, stream=self._stream)
@@ -214,14 +204,14 @@ class Engine:
             self._drop_others(None, now)
         return DONE
 
-    def failed(self, error: AttemptError, now: float, number: int | None = None) -> Order:
+    def failed(self, error: errors.AttemptError, now: float, number: int | None = None) -> Order:
         """Report the failure of an open attempt before the commit point."""
         loser = self._find(number)
         error = blame(error, loser.candidate)
         if now >= self._deadline:
             self._drop(loser, now, error)
             return self._late(now, error)
-        if isinstance(error, ShortageError):
+        if isinstance(error, errors.ShortageError):
             return self._wait_out_shortage(loser, error, now)
         self._note_failure(loser, error, now)
         rule = disposition(error)
@@ -236,7 +226,7 @@ class Engine:
             # The others have had their share: the candidate that was to help them failed, so the next one is asked at once.
             waiting = all(attempt.slow_at == math.inf for attempt in self._open)
             return (self._join(now, elsewhere=False) if waiting else None) or self._pull(now)
-        if isinstance(error, AuthenticationError) and error.about_key and loser.candidate.provider not in self._renewed:
+        if isinstance(error, errors.AuthenticationError) and error.about_key and loser.candidate.provider not in self._renewed:
             self._renewed |= {loser.candidate.provider}
             self._next = loser.candidate
             return Renew(loser.candidate)
@@ -267,7 +257,7 @@ class Engine:
                     return order
         return self._begin(chosen, now, force=True) or self._try_next(now, None)
 
-    def interrupted(self, error: AttemptError, now: float, completion: Completion, *, may_restart: bool = True) -> Order:
+    def interrupted(self, error: errors.AttemptError, now: float, completion: Completion, *, may_restart: bool = True) -> Order:
         """Report that the stream broke after the commit point. The call goes on where the caller opted in.
 
         Args:
@@ -345,7 +335,7 @@ class Engine:
         self._fresh += without_budget[::-1]  # once the open attempts have failed, a first attempt there costs no token
         return order
 
-    def _try_next(self, now: float, error: AttemptError | None) -> Order:
+    def _try_next(self, now: float, error: errors.AttemptError | None) -> Order:
         if now >= self._deadline:
             return self._late(now, error)
         if error is not None and (order := self._be_patient(now, error)):
@@ -393,7 +383,7 @@ class Engine:
         window = candidate.context_window
         return self._larger_than is not None and window is not None and window <= self._larger_than
 
-    def _be_patient(self, now: float, error: AttemptError) -> Order | None:
+    def _be_patient(self, now: float, error: errors.AttemptError) -> Order | None:
         """Ask a provider of the same model once more before the next model, which the caller likes less."""
         again = disposition(error).again
         if not self._fresh or self._larger_than is not None or (self._fresh[-1].group == self._last.group and not again):
@@ -410,7 +400,7 @@ class Engine:
         if chosen is None:
             return None
         failure, self._waited = chosen
-        if isinstance(failure.error, RateLimitError):  # other calls wait there too: first in, first out
+        if isinstance(failure.error, errors.RateLimitError):  # other calls wait there too: first in, first out
             return self._queue((failure.candidate,), now)
         self._next = failure.candidate
         return Wait(self._waited)
@@ -448,9 +438,9 @@ class Engine:
     def _skip(self, candidate: Candidate, reason: str, detail: str) -> None:
         self._skipped += (Skip(candidate.provider, candidate.model, reason, detail),)
 
-    def _note_failure(self, attempt: OpenAttempt, error: AttemptError, now: float) -> None:
+    def _note_failure(self, attempt: OpenAttempt, error: errors.AttemptError, now: float) -> None:
         self._health.failed(attempt.candidate, attempt.permit, now, error, self._policy)
-        if isinstance(error, RateLimitError):
+        if isinstance(error, errors.RateLimitError):
             first = self._policy.throttle_backoff
             self._pacer.refused(attempt.turn, attempt.candidate, now, error_retry_after(error), first=first)
         self._close(attempt, now, "error", error)
@@ -461,7 +451,7 @@ class Engine:
             if attempt is not winner:
                 self._drop(attempt, now)
 
-    def _drop(self, attempt: OpenAttempt, now: float, error: AttemptError | None = None) -> None:
+    def _drop(self, attempt: OpenAttempt, now: float, error: errors.AttemptError | None = None) -> None:
         """End an attempt that lost a race or came to the deadline; it counts if it was silent for long."""
         if attempt.first_token is None:
             silent = now - self._start - attempt.started
@@ -470,7 +460,7 @@ class Engine:
             self._health.released(attempt.permit)
         self._close(attempt, now, "abandoned" if error is None else "error", error)
 
-    def _wait_out_shortage(self, attempt: OpenAttempt, error: ShortageError, now: float) -> Order:
+    def _wait_out_shortage(self, attempt: OpenAttempt, error: errors.ShortageError, now: float) -> Order:
         """This process lacks a descriptor or a thread. The call waits; the provider is not to blame."""
         self._health.released(attempt.permit)
         self._repeats.forgive(attempt.number)
@@ -497,7 +487,7 @@ class Engine:
             return
         self.attempts.append(attempt.attempt(outcome, error, self.duration - attempt.started))
 
-    def _late(self, now: float, cause: AttemptError | None) -> Fail:
+    def _late(self, now: float, cause: errors.AttemptError | None) -> Fail:
         return self._fail(late(self.attempts, self._deadline - self._start, cause), now)
 
     def _exhausted(self, now: float) -> Fail:
@@ -507,7 +497,7 @@ class Engine:
                 return self._fail(no_turn(candidate, full.reason, full.until - now), now)
         return self._fail(exhausted(self.attempts, self._last), now)
 
-    def _fail(self, error: ProviderHubError, now: float) -> Fail:
+    def _fail(self, error: errors.ProviderHubError, now: float) -> Fail:
         self._drop_others(None, now)
         self.duration = now - self._start
         # The caller has part of the answer already, so the interruption is the error, also when a later attempt failed.

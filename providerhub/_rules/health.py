@@ -15,14 +15,7 @@ from typing import NamedTuple
 import attrs
 
 from providerhub._rules.policy import LACK_FOR, QUOTA_PAUSE, RetryBudget, Rng, disposition
-from providerhub._values import BreakerRules, BudgetRules, Candidate, HealthRecord, RetryPolicy
-from providerhub._values.errors import (
-    AttemptError,
-    AuthenticationError,
-    CapabilityError,
-    ProviderTimeoutError,
-    QuotaExceededError,
-)
+from providerhub._values import BreakerRules, BudgetRules, Candidate, HealthRecord, RetryPolicy, errors
 
 Key = tuple[str, str]  # (provider instance, declared model entry). The entry `""` means the whole instance.
 KEY_PAUSE = 10.0  # seconds of the first pause of a refused key. It doubles with each refusal, up to `RetryPolicy.pause_max`.
@@ -262,7 +255,7 @@ class Health:
                 (record.first_tokens if stream else record.wholes).append(seconds)
             self._budget(candidate.provider, now).earn(now)
 
-    def failed(self, candidate: Candidate, permit: Permit, now: float, error: AttemptError, policy: RetryPolicy) -> None:
+    def failed(self, candidate: Candidate, permit: Permit, now: float, error: errors.AttemptError, policy: RetryPolicy) -> None:
         """Record an attempt that failed: count it where its class counts, and pause where the class or `Retry-After` says so."""
         rule = disposition(error)
         model, instance = _keys(candidate)
@@ -272,13 +265,13 @@ class Health:
                 self._record(counted)
             for key, record in self._current(permit):
                 if key == counted:
-                    self._count(key, record, now, ok=False, slow=isinstance(error, ProviderTimeoutError))
+                    self._count(key, record, now, ok=False, slow=isinstance(error, errors.ProviderTimeoutError))
                 else:
                     record.breaker.release()
-            late = isinstance(error, AuthenticationError) and permit.forgiven != self._forgiven.get(candidate.provider, 0)
+            late = isinstance(error, errors.AuthenticationError) and permit.forgiven != self._forgiven.get(candidate.provider, 0)
             if (rule.pause or error_retry_after(error)) and not late:  # a late refusal of the old key does not pause the new one
                 self._pause(instance if rule.pause == "instance" else model, error, now, policy)
-            if isinstance(error, CapabilityError) and error.capability:
+            if isinstance(error, errors.CapabilityError) and error.capability:
                 known = self.lacking(candidate, now) | {error.capability: now + LACK_FOR}
                 self._lacking.pop(key := (candidate.provider, candidate.model), None)
                 self._lacking[key] = known  # the newest one last
@@ -411,13 +404,13 @@ class Health:
         else:
             self._degraded.discard(key)
 
-    def _pause(self, key: Key, error: AttemptError, now: float, policy: RetryPolicy) -> None:
+    def _pause(self, key: Key, error: errors.AttemptError, now: float, policy: RetryPolicy) -> None:
         record = self._record(key)
         named = error_retry_after(error)
-        if isinstance(error, AuthenticationError):
+        if isinstance(error, errors.AuthenticationError):
             record.pause_for = min(max(KEY_PAUSE, record.pause_for * 2), policy.pause_max)
             until, reason = now + record.pause_for, "key rejected" if error.about_key else "forbidden"
-        elif isinstance(error, QuotaExceededError):
+        elif isinstance(error, errors.QuotaExceededError):
             record.pause_for = min(max(named or 0.0, QUOTA_PAUSE), policy.pause_max)
             until, reason = now + record.pause_for, "quota used up"
         else:
@@ -449,7 +442,7 @@ class Health:
         return budget
 
 
-def error_retry_after(error: AttemptError) -> float | None:
+def error_retry_after(error: errors.AttemptError) -> float | None:
     """The seconds to wait that the provider named, by `Retry-After` for example; `None` without any."""
     return getattr(error, "retry_after", None)
 

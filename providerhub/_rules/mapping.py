@@ -11,107 +11,94 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providerhub._rules.status import error_from_status
-from providerhub._values.errors import (
-    AttemptError,
-    AuthenticationError,
-    ContentPolicyError,
-    PluginError,
-    ProtocolError,
-    ProviderConnectionError,
-    ProviderError,
-    ProviderHubError,
-    ProviderTimeoutError,
-    ServerError,
-    ShortageError,
-    TLSError,
-)
+from providerhub._values import errors
 
 # Class name → the class of error that it is mapped to. The name is as `_name` writes it.
-TABLE: Mapping[str, type[ProviderError]] = {
-    "builtins.TimeoutError": ProviderTimeoutError,
-    "builtins.ConnectionError": ProviderConnectionError,
-    "socket.gaierror": ProviderConnectionError,
-    "socket.herror": ProviderConnectionError,
-    "ssl.SSLError": TLSError,
-    "http.client.HTTPException": ProtocolError,
-    "asyncio.exceptions.IncompleteReadError": ProtocolError,
-    "asyncio.exceptions.LimitOverrunError": ProtocolError,
-    "requests.exceptions.ConnectTimeout": ProviderTimeoutError,
-    "requests.exceptions.Timeout": ProviderTimeoutError,
-    "requests.exceptions.SSLError": TLSError,
-    "requests.exceptions.ConnectionError": ProviderConnectionError,
-    "requests.exceptions.ChunkedEncodingError": ProtocolError,
-    "requests.exceptions.ContentDecodingError": ProtocolError,
-    "requests.exceptions.TooManyRedirects": ProtocolError,
-    "requests.exceptions.InvalidJSONError": ProtocolError,
-    "requests.exceptions.RequestException": ProviderConnectionError,
-    "urllib3.exceptions.TimeoutError": ProviderTimeoutError,
-    "urllib3.exceptions.SSLError": TLSError,
-    "urllib3.exceptions.NewConnectionError": ProviderConnectionError,
-    "urllib3.exceptions.ProtocolError": ProtocolError,
-    "urllib3.exceptions.DecodeError": ProtocolError,
-    "urllib3.exceptions.IncompleteRead": ProtocolError,
-    "urllib3.exceptions.InvalidChunkLength": ProtocolError,
-    "urllib3.exceptions.HTTPError": ProviderConnectionError,
-    "httpx.TimeoutException": ProviderTimeoutError,
-    "httpx.ProtocolError": ProtocolError,
-    "httpx.DecodingError": ProtocolError,
-    "httpx.TooManyRedirects": ProtocolError,
-    "httpx.SSEError": ProtocolError,
-    "httpx.HTTPError": ProviderConnectionError,
-    "httpcore.TimeoutException": ProviderTimeoutError,
-    "httpcore.ProtocolError": ProtocolError,
-    "httpcore.NetworkError": ProviderConnectionError,
-    "httpcore.ProxyError": ProviderConnectionError,
-    "httpcore.ConnectionNotAvailable": ProviderConnectionError,
-    "aiohttp.client_exceptions.ServerTimeoutError": ProviderTimeoutError,
-    "aiohttp.client_exceptions.ClientSSLError": TLSError,
-    "aiohttp.client_exceptions.ServerFingerprintMismatch": TLSError,
-    "aiohttp.client_exceptions.ClientPayloadError": ProtocolError,
-    "aiohttp.client_exceptions.ClientHttpProxyError": ProviderConnectionError,
-    "aiohttp.client_exceptions.ClientResponseError": ProtocolError,
-    "aiohttp.client_exceptions.RedirectClientError": ProtocolError,
-    "aiohttp.client_exceptions.WSMessageTypeError": ProtocolError,
-    "aiohttp.client_exceptions.ClientError": ProviderConnectionError,
-    "aiohttp.http_exceptions.HttpProcessingError": ProtocolError,
-    "anyio.BrokenResourceError": ProviderConnectionError,
-    "anyio.ClosedResourceError": ProviderConnectionError,
-    "anyio.EndOfStream": ProviderConnectionError,
-    "anyio.IncompleteRead": ProtocolError,
-    "anyio.DelimiterNotFound": ProtocolError,
-    "botocore.exceptions.ConnectTimeoutError": ProviderTimeoutError,
-    "botocore.exceptions.ReadTimeoutError": ProviderTimeoutError,
-    "botocore.exceptions.SSLError": TLSError,
-    "botocore.exceptions.IncompleteReadError": ProtocolError,
-    "botocore.exceptions.ResponseStreamingError": ProtocolError,
-    "botocore.exceptions.ChecksumError": ProtocolError,
-    "botocore.exceptions.ConnectionError": ProviderConnectionError,
-    "botocore.exceptions.HTTPClientError": ProviderConnectionError,
-    "botocore.exceptions.ClientError": ServerError,
-    "botocore.exceptions.CapacityNotAvailableError": ServerError,
-    "botocore.exceptions.NoCredentialsError": AuthenticationError,
-    "botocore.exceptions.PartialCredentialsError": AuthenticationError,
-    "botocore.exceptions.CredentialRetrievalError": AuthenticationError,
-    "botocore.exceptions.UnknownCredentialError": AuthenticationError,
-    "botocore.exceptions.NoAuthTokenError": AuthenticationError,
-    "botocore.exceptions.TokenRetrievalError": AuthenticationError,
-    "botocore.exceptions.SSOError": AuthenticationError,
-    "botocore.exceptions.LoginError": AuthenticationError,
-    "openai.APITimeoutError": ProviderTimeoutError,
-    "openai.APIConnectionError": ProviderConnectionError,
-    "openai.WebSocketConnectionClosedError": ProviderConnectionError,
-    "openai.APIResponseValidationError": ProtocolError,
-    "openai.LengthFinishReasonError": ProtocolError,
-    "openai.ContentFilterFinishReasonError": ContentPolicyError,
-    "openai.APIError": ServerError,
-    "anthropic.APITimeoutError": ProviderTimeoutError,
-    "anthropic.APIConnectionError": ProviderConnectionError,
-    "anthropic.APIResponseValidationError": ProtocolError,
-    "anthropic.APIError": ServerError,
-    "anthropic.RetryableError": ServerError,
-    "anthropic.CredentialsError": AuthenticationError,
-    "anthropic.WorkloadIdentityError": AuthenticationError,
-    "builtins.OSError": ProviderConnectionError,
+TABLE: Mapping[str, type[errors.ProviderError]] = {
+    "builtins.TimeoutError": errors.ProviderTimeoutError,
+    "builtins.ConnectionError": errors.ProviderConnectionError,
+    "socket.gaierror": errors.ProviderConnectionError,
+    "socket.herror": errors.ProviderConnectionError,
+    "ssl.SSLError": errors.TLSError,
+    "http.client.HTTPException": errors.ProtocolError,
+    "asyncio.exceptions.IncompleteReadError": errors.ProtocolError,
+    "asyncio.exceptions.LimitOverrunError": errors.ProtocolError,
+    "requests.exceptions.ConnectTimeout": errors.ProviderTimeoutError,
+    "requests.exceptions.Timeout": errors.ProviderTimeoutError,
+    "requests.exceptions.SSLError": errors.TLSError,
+    "requests.exceptions.ConnectionError": errors.ProviderConnectionError,
+    "requests.exceptions.ChunkedEncodingError": errors.ProtocolError,
+    "requests.exceptions.ContentDecodingError": errors.ProtocolError,
+    "requests.exceptions.TooManyRedirects": errors.ProtocolError,
+    "requests.exceptions.InvalidJSONError": errors.ProtocolError,
+    "requests.exceptions.RequestException": errors.ProviderConnectionError,
+    "urllib3.exceptions.TimeoutError": errors.ProviderTimeoutError,
+    "urllib3.exceptions.SSLError": errors.TLSError,
+    "urllib3.exceptions.NewConnectionError": errors.ProviderConnectionError,
+    "urllib3.exceptions.ProtocolError": errors.ProtocolError,
+    "urllib3.exceptions.DecodeError": errors.ProtocolError,
+    "urllib3.exceptions.IncompleteRead": errors.ProtocolError,
+    "urllib3.exceptions.InvalidChunkLength": errors.ProtocolError,
+    "urllib3.exceptions.HTTPError": errors.ProviderConnectionError,
+    "httpx.TimeoutException": errors.ProviderTimeoutError,
+    "httpx.ProtocolError": errors.ProtocolError,
+    "httpx.DecodingError": errors.ProtocolError,
+    "httpx.TooManyRedirects": errors.ProtocolError,
+    "httpx.SSEError": errors.ProtocolError,
+    "httpx.HTTPError": errors.ProviderConnectionError,
+    "httpcore.TimeoutException": errors.ProviderTimeoutError,
+    "httpcore.ProtocolError": errors.ProtocolError,
+    "httpcore.NetworkError": errors.ProviderConnectionError,
+    "httpcore.ProxyError": errors.ProviderConnectionError,
+    "httpcore.ConnectionNotAvailable": errors.ProviderConnectionError,
+    "aiohttp.client_exceptions.ServerTimeoutError": errors.ProviderTimeoutError,
+    "aiohttp.client_exceptions.ClientSSLError": errors.TLSError,
+    "aiohttp.client_exceptions.ServerFingerprintMismatch": errors.TLSError,
+    "aiohttp.client_exceptions.ClientPayloadError": errors.ProtocolError,
+    "aiohttp.client_exceptions.ClientHttpProxyError": errors.ProviderConnectionError,
+    "aiohttp.client_exceptions.ClientResponseError": errors.ProtocolError,
+    "aiohttp.client_exceptions.RedirectClientError": errors.ProtocolError,
+    "aiohttp.client_exceptions.WSMessageTypeError": errors.ProtocolError,
+    "aiohttp.client_exceptions.ClientError": errors.ProviderConnectionError,
+    "aiohttp.http_exceptions.HttpProcessingError": errors.ProtocolError,
+    "anyio.BrokenResourceError": errors.ProviderConnectionError,
+    "anyio.ClosedResourceError": errors.ProviderConnectionError,
+    "anyio.EndOfStream": errors.ProviderConnectionError,
+    "anyio.IncompleteRead": errors.ProtocolError,
+    "anyio.DelimiterNotFound": errors.ProtocolError,
+    "botocore.exceptions.ConnectTimeoutError": errors.ProviderTimeoutError,
+    "botocore.exceptions.ReadTimeoutError": errors.ProviderTimeoutError,
+    "botocore.exceptions.SSLError": errors.TLSError,
+    "botocore.exceptions.IncompleteReadError": errors.ProtocolError,
+    "botocore.exceptions.ResponseStreamingError": errors.ProtocolError,
+    "botocore.exceptions.ChecksumError": errors.ProtocolError,
+    "botocore.exceptions.ConnectionError": errors.ProviderConnectionError,
+    "botocore.exceptions.HTTPClientError": errors.ProviderConnectionError,
+    "botocore.exceptions.ClientError": errors.ServerError,
+    "botocore.exceptions.CapacityNotAvailableError": errors.ServerError,
+    "botocore.exceptions.NoCredentialsError": errors.AuthenticationError,
+    "botocore.exceptions.PartialCredentialsError": errors.AuthenticationError,
+    "botocore.exceptions.CredentialRetrievalError": errors.AuthenticationError,
+    "botocore.exceptions.UnknownCredentialError": errors.AuthenticationError,
+    "botocore.exceptions.NoAuthTokenError": errors.AuthenticationError,
+    "botocore.exceptions.TokenRetrievalError": errors.AuthenticationError,
+    "botocore.exceptions.SSOError": errors.AuthenticationError,
+    "botocore.exceptions.LoginError": errors.AuthenticationError,
+    "openai.APITimeoutError": errors.ProviderTimeoutError,
+    "openai.APIConnectionError": errors.ProviderConnectionError,
+    "openai.WebSocketConnectionClosedError": errors.ProviderConnectionError,
+    "openai.APIResponseValidationError": errors.ProtocolError,
+    "openai.LengthFinishReasonError": errors.ProtocolError,
+    "openai.ContentFilterFinishReasonError": errors.ContentPolicyError,
+    "openai.APIError": errors.ServerError,
+    "anthropic.APITimeoutError": errors.ProviderTimeoutError,
+    "anthropic.APIConnectionError": errors.ProviderConnectionError,
+    "anthropic.APIResponseValidationError": errors.ProtocolError,
+    "anthropic.APIError": errors.ServerError,
+    "anthropic.RetryableError": errors.ServerError,
+    "anthropic.CredentialsError": errors.AuthenticationError,
+    "anthropic.WorkloadIdentityError": errors.AuthenticationError,
+    "builtins.OSError": errors.ProviderConnectionError,
 }
 # Errors about the arguments of a library, which are the plugin's fault and not the service's.
 _CALLED_WRONG = frozenset({
@@ -128,24 +115,24 @@ _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE})
 _REFUSALS = range(400, 600)  # statuses of a refused request
 
 
-def map_exception(error: Exception, *, provider: str, model: str) -> AttemptError:
+def map_exception(error: Exception, *, provider: str, model: str) -> errors.AttemptError:
     """Map an exception of a plugin to an error of the tree, with provider and model filled in.
 
     The exception becomes the `__cause__` of the mapped error. The error for a class that is not in the table is a `PluginError`.
     """
-    if isinstance(error, ProviderError):
+    if isinstance(error, errors.ProviderError):
         error.provider = error.provider or provider
         error.model = error.model or model
         return error
-    if isinstance(error, PluginError):
+    if isinstance(error, errors.PluginError):
         error.plugin = error.plugin or provider
         error.model = error.model or model
         return error
     found = _mapped(error)
-    mapped: AttemptError
+    mapped: errors.AttemptError
     if found is None:
         message = f"the plugin of {provider!r} raised {_shown(error)}"
-        mapped = PluginError(message, plugin=provider, model=model)
+        mapped = errors.PluginError(message, plugin=provider, model=model)
     else:
         found.args = (_shown(error),)
         found.provider, found.model = provider, model
@@ -172,19 +159,19 @@ def chained(error: BaseException | None) -> list[BaseException]:
     return found
 
 
-def _mapped(error: Exception) -> ProviderError | None:
+def _mapped(error: Exception) -> errors.ProviderError | None:
     """Return an error of the right class, without its message; `None` if the plugin is at fault."""
-    if isinstance(error, ProviderHubError):  # a plugin must not raise the errors of the caller
+    if isinstance(error, errors.ProviderHubError):  # a plugin must not raise the errors of the caller
         return None
     if is_shortage(error):
-        return ShortageError()
+        return errors.ShortageError()
     kind = _kind(type(error))
-    if kind is ProviderConnectionError and _is_proxy(error):
+    if kind is errors.ProviderConnectionError and _is_proxy(error):
         return kind(retryable=False)
     # The parser of aiohttp gives its own error the status 400.
     status = None if _name(type(error.__cause__)).startswith("aiohttp.http_exceptions.") else _status(error)
     body = _body(error)
-    if status is None and kind is ServerError and body:
+    if status is None and kind is errors.ServerError and body:
         status = 200  # an error event inside a stream
     if status is None:
         return None if kind is None else kind()
@@ -237,7 +224,7 @@ def _shown(error: Exception) -> str:
         return type(error).__name__
 
 
-def _kind(cls: type[BaseException]) -> type[ProviderError] | None:
+def _kind(cls: type[BaseException]) -> type[errors.ProviderError] | None:
     for name in _names(cls):
         if name in _CALLED_WRONG:
             return None

@@ -10,29 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from providerhub._values import BudgetRules, RetryPolicy
-from providerhub._values.errors import (
-    AttemptError,
-    AuthenticationError,
-    BadRequestError,
-    CallerError,
-    CapabilityError,
-    ContextLengthError,
-    EmptyAnswerError,
-    ForbiddenError,
-    InvalidOutputError,
-    ModelUnavailableError,
-    PluginError,
-    ProtocolError,
-    ProviderConnectionError,
-    ProviderError,
-    ProviderTimeoutError,
-    QuotaExceededError,
-    RateLimitError,
-    ServerError,
-    ShortageError,
-    TLSError,
-)
+from providerhub._values import BudgetRules, RetryPolicy, errors
 
 Rng = Callable[[], float]  # returns a number from 0 up to, not including, 1
 LEAVE_BEFORE_DEADLINE = 1.0  # seconds that the call must have left after a `Retry-After`; with fewer the wait cannot help
@@ -59,31 +37,31 @@ class Disposition(NamedTuple):
 
 
 # Class of failure → its rule. The nearest class in the error's hierarchy counts.
-DISPOSITIONS: Mapping[type[AttemptError], Disposition] = {
-    ProviderConnectionError: Disposition(counts="instance"),
-    ShortageError: Disposition(),
-    ProviderTimeoutError: Disposition(counts="model"),
-    TLSError: Disposition(counts="instance"),
-    RateLimitError: Disposition(pause="model"),
-    QuotaExceededError: Disposition(pause="instance"),
-    AuthenticationError: Disposition(pause="instance"),
-    ForbiddenError: Disposition(pause="model"),
-    ServerError: Disposition(counts="model"),
-    ModelUnavailableError: Disposition(),
-    ContextLengthError: Disposition(larger=True),
-    BadRequestError: Disposition(elsewhere=False),
-    CapabilityError: Disposition(),
-    InvalidOutputError: Disposition(again=True),
-    ProtocolError: Disposition(counts="model"),
-    EmptyAnswerError: Disposition(counts="model"),
-    PluginError: Disposition(counts="model"),
-    ProviderError: Disposition(counts="model"),
+DISPOSITIONS: Mapping[type[errors.AttemptError], Disposition] = {
+    errors.ProviderConnectionError: Disposition(counts="instance"),
+    errors.ShortageError: Disposition(),
+    errors.ProviderTimeoutError: Disposition(counts="model"),
+    errors.TLSError: Disposition(counts="instance"),
+    errors.RateLimitError: Disposition(pause="model"),
+    errors.QuotaExceededError: Disposition(pause="instance"),
+    errors.AuthenticationError: Disposition(pause="instance"),
+    errors.ForbiddenError: Disposition(pause="model"),
+    errors.ServerError: Disposition(counts="model"),
+    errors.ModelUnavailableError: Disposition(),
+    errors.ContextLengthError: Disposition(larger=True),
+    errors.BadRequestError: Disposition(elsewhere=False),
+    errors.CapabilityError: Disposition(),
+    errors.InvalidOutputError: Disposition(again=True),
+    errors.ProtocolError: Disposition(counts="model"),
+    errors.EmptyAnswerError: Disposition(counts="model"),
+    errors.PluginError: Disposition(counts="model"),
+    errors.ProviderError: Disposition(counts="model"),
 }
 
 
-def disposition(error: AttemptError) -> Disposition:
+def disposition(error: errors.AttemptError) -> Disposition:
     """The rule for a failure, by its nearest class. Settings that a plugin found wrong are no failure of the service."""
-    if isinstance(error, PluginError) and isinstance(error.__cause__, CallerError):
+    if isinstance(error, errors.PluginError) and isinstance(error.__cause__, errors.CallerError):
         return Disposition()
     return next(DISPOSITIONS[base] for base in type(error).__mro__ if base in DISPOSITIONS)
 
@@ -95,19 +73,19 @@ def backoff(policy: RetryPolicy, repeat: int, *, throttled: bool, rng: Rng) -> f
     return rng() * min(policy.backoff_max, base * 2.0 ** min(repeat, 60))
 
 
-def retry_wait(policy: RetryPolicy, error: AttemptError, repeat: int, *, rng: Rng) -> float | None:
+def retry_wait(policy: RetryPolicy, error: errors.AttemptError, repeat: int, *, rng: Rng) -> float | None:
     """The seconds from a failure to a retry; `None` when the provider's `Retry-After` is longer than the policy allows."""
     named = getattr(error, "retry_after", None)
     if named is None:
-        return backoff(policy, repeat, throttled=isinstance(error, RateLimitError), rng=rng)
+        return backoff(policy, repeat, throttled=isinstance(error, errors.RateLimitError), rng=rng)
     if policy.retry_after_max is not None and named > policy.retry_after_max:
         return None
     return float(named * (1 + RETRY_AFTER_JITTER * rng()))
 
 
-def is_free_wait(error: AttemptError) -> bool:
+def is_free_wait(error: errors.AttemptError) -> bool:
     """Whether waiting for the end of this failure costs neither an attempt nor a token of the retry budget."""
-    return isinstance(error, RateLimitError) and (getattr(error, "retry_after", None) or 0.0) >= FREE_WAIT
+    return isinstance(error, errors.RateLimitError) and (getattr(error, "retry_after", None) or 0.0) >= FREE_WAIT
 
 
 def shortage_wait(repeat: int, rng: Rng) -> float:

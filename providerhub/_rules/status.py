@@ -14,20 +14,8 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from providerhub._rules.refusals import find
+from providerhub._values import errors
 from providerhub._values.checks import WHOLE
-from providerhub._values.errors import (
-    AuthenticationError,
-    BadRequestError,
-    CapabilityError,
-    ForbiddenError,
-    ModelUnavailableError,
-    ProtocolError,
-    ProviderConnectionError,
-    ProviderError,
-    QuotaExceededError,
-    RateLimitError,
-    ServerError,
-)
 from providerhub._values.refusal import Refusal
 
 # Statuses after which the same provider may be tried again.
@@ -44,20 +32,20 @@ _ABOUT_KEY = (
 # Words of a 404 that is about the model and not about the address.
 _ABOUT_MODEL = r"(?i)model|deployment|engine|no endpoints found"
 _PAGE = r"(?i)[\ufeff\s]*<[a-z!?]"  # the beginning of a web page. A message such as `<400> invalid parameter` is not a page.
-_BY_STATUS: Mapping[int, type[ProviderError]] = {
-    400: BadRequestError,
-    401: AuthenticationError,
-    402: QuotaExceededError,
-    403: AuthenticationError,
-    404: ModelUnavailableError,
-    405: ProtocolError,
-    407: ProviderConnectionError,
-    410: ModelUnavailableError,
-    413: BadRequestError,
-    422: BadRequestError,
-    424: ServerError,
-    429: RateLimitError,
-    498: AuthenticationError,
+_BY_STATUS: Mapping[int, type[errors.ProviderError]] = {
+    400: errors.BadRequestError,
+    401: errors.AuthenticationError,
+    402: errors.QuotaExceededError,
+    403: errors.AuthenticationError,
+    404: errors.ModelUnavailableError,
+    405: errors.ProtocolError,
+    407: errors.ProviderConnectionError,
+    410: errors.ModelUnavailableError,
+    413: errors.BadRequestError,
+    422: errors.BadRequestError,
+    424: errors.ServerError,
+    429: errors.RateLimitError,
+    498: errors.AuthenticationError,
 }
 
 # Headers in which services name a request, the most useful first. A proxy writes the last ones.
@@ -76,7 +64,7 @@ def error_from_status(
     asked: str = "",
     refusals: Iterable[Refusal] = (),
     redact: Callable[[str], str] = str,
-) -> ProviderError:
+) -> errors.ProviderError:
     """Map a refused HTTP request to an error for the retry chain.
 
     Args:
@@ -113,7 +101,7 @@ def error_from_status(
         excerpt=redact(text),
         request_id=next((lowered[name] for name in REQUEST_IDS if lowered.get(name)), said.request_id),
     )
-    if found and isinstance(error, CapabilityError):
+    if found and isinstance(error, errors.CapabilityError):
         error.capability = found.capability
     return error
 
@@ -247,30 +235,32 @@ def _first(found: Any, *names: str) -> str:
     return value if isinstance(value, str) else _written(value)
 
 
-def _kind(status: int, said: _Said) -> type[ProviderError]:
+def _kind(status: int, said: _Said) -> type[errors.ProviderError]:
     """The class of a refusal that no line of the table fits."""
     if status in RETRYABLE_STATUSES or status >= 500 or 200 <= status < 300:
-        return ServerError
+        return errors.ServerError
     if status == 403 and (said.is_page or not re.search(_ABOUT_KEY, said.message)):
-        return ForbiddenError
+        return errors.ForbiddenError
     if status == 404 and said.message and (said.is_page or not re.search(_ABOUT_MODEL, " ".join([*said.codes, said.message]))):
-        return ProtocolError
-    return _BY_STATUS.get(status, ProtocolError)
+        return errors.ProtocolError
+    return _BY_STATUS.get(status, errors.ProtocolError)
 
 
-def _hint(kind: type[ProviderError], status: int, asked: str) -> str:
+def _hint(kind: type[errors.ProviderError], status: int, asked: str) -> str:
     """The remedy for a refusal whose own text seldom names it."""
     if status == 407:
         return "; the proxy refuses the request: check the user name and the password in `proxies`"
-    if kind is ProtocolError and status in {404, 405}:
+    if kind is errors.ProtocolError and status in {404, 405}:
         return f"; check the address{f'; asked {asked}' if asked else ''}"
     return ""
 
 
-def _retryable(kind: type[ProviderError], status: int, should_retry: str | None) -> bool | None:
+def _retryable(kind: type[errors.ProviderError], status: int, should_retry: str | None) -> bool | None:
     if should_retry is not None and should_retry.strip().lower() == "false":
         return False
-    if kind is ProviderConnectionError or (kind is ServerError and status >= 300 and status not in RETRYABLE_STATUSES):
+    if kind is errors.ProviderConnectionError or (
+        kind is errors.ServerError and status >= 300 and status not in RETRYABLE_STATUSES
+    ):
         return False
     return None
 
