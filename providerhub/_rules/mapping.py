@@ -13,93 +13,51 @@ from typing import Any
 from providerhub._rules.status import error_from_status
 from providerhub._values import errors
 
-# Class name → the class of error that it is mapped to. The name is as `_name` writes it.
-TABLE: Mapping[str, type[errors.ProviderError]] = {
-    "builtins.TimeoutError": errors.ProviderTimeoutError,
-    "builtins.ConnectionError": errors.ProviderConnectionError,
-    "socket.gaierror": errors.ProviderConnectionError,
-    "socket.herror": errors.ProviderConnectionError,
-    "ssl.SSLError": errors.TLSError,
-    "http.client.HTTPException": errors.ProtocolError,
-    "asyncio.exceptions.IncompleteReadError": errors.ProtocolError,
-    "asyncio.exceptions.LimitOverrunError": errors.ProtocolError,
-    "requests.exceptions.ConnectTimeout": errors.ProviderTimeoutError,
-    "requests.exceptions.Timeout": errors.ProviderTimeoutError,
-    "requests.exceptions.SSLError": errors.TLSError,
-    "requests.exceptions.ConnectionError": errors.ProviderConnectionError,
-    "requests.exceptions.ChunkedEncodingError": errors.ProtocolError,
-    "requests.exceptions.ContentDecodingError": errors.ProtocolError,
-    "requests.exceptions.TooManyRedirects": errors.ProtocolError,
-    "requests.exceptions.InvalidJSONError": errors.ProtocolError,
-    "requests.exceptions.RequestException": errors.ProviderConnectionError,
-    "urllib3.exceptions.TimeoutError": errors.ProviderTimeoutError,
-    "urllib3.exceptions.SSLError": errors.TLSError,
-    "urllib3.exceptions.NewConnectionError": errors.ProviderConnectionError,
-    "urllib3.exceptions.ProtocolError": errors.ProtocolError,
-    "urllib3.exceptions.DecodeError": errors.ProtocolError,
-    "urllib3.exceptions.IncompleteRead": errors.ProtocolError,
-    "urllib3.exceptions.InvalidChunkLength": errors.ProtocolError,
-    "urllib3.exceptions.HTTPError": errors.ProviderConnectionError,
-    "httpx.TimeoutException": errors.ProviderTimeoutError,
-    "httpx.ProtocolError": errors.ProtocolError,
-    "httpx.DecodingError": errors.ProtocolError,
-    "httpx.TooManyRedirects": errors.ProtocolError,
-    "httpx.SSEError": errors.ProtocolError,
-    "httpx.HTTPError": errors.ProviderConnectionError,
-    "httpcore.TimeoutException": errors.ProviderTimeoutError,
-    "httpcore.ProtocolError": errors.ProtocolError,
-    "httpcore.NetworkError": errors.ProviderConnectionError,
-    "httpcore.ProxyError": errors.ProviderConnectionError,
-    "httpcore.ConnectionNotAvailable": errors.ProviderConnectionError,
-    "aiohttp.client_exceptions.ServerTimeoutError": errors.ProviderTimeoutError,
-    "aiohttp.client_exceptions.ClientSSLError": errors.TLSError,
-    "aiohttp.client_exceptions.ServerFingerprintMismatch": errors.TLSError,
-    "aiohttp.client_exceptions.ClientPayloadError": errors.ProtocolError,
-    "aiohttp.client_exceptions.ClientHttpProxyError": errors.ProviderConnectionError,
-    "aiohttp.client_exceptions.ClientResponseError": errors.ProtocolError,
-    "aiohttp.client_exceptions.RedirectClientError": errors.ProtocolError,
-    "aiohttp.client_exceptions.WSMessageTypeError": errors.ProtocolError,
-    "aiohttp.client_exceptions.ClientError": errors.ProviderConnectionError,
-    "aiohttp.http_exceptions.HttpProcessingError": errors.ProtocolError,
-    "anyio.BrokenResourceError": errors.ProviderConnectionError,
-    "anyio.ClosedResourceError": errors.ProviderConnectionError,
-    "anyio.EndOfStream": errors.ProviderConnectionError,
-    "anyio.IncompleteRead": errors.ProtocolError,
-    "anyio.DelimiterNotFound": errors.ProtocolError,
-    "botocore.exceptions.ConnectTimeoutError": errors.ProviderTimeoutError,
-    "botocore.exceptions.ReadTimeoutError": errors.ProviderTimeoutError,
-    "botocore.exceptions.SSLError": errors.TLSError,
-    "botocore.exceptions.IncompleteReadError": errors.ProtocolError,
-    "botocore.exceptions.ResponseStreamingError": errors.ProtocolError,
-    "botocore.exceptions.ChecksumError": errors.ProtocolError,
-    "botocore.exceptions.ConnectionError": errors.ProviderConnectionError,
-    "botocore.exceptions.HTTPClientError": errors.ProviderConnectionError,
-    "botocore.exceptions.ClientError": errors.ServerError,
-    "botocore.exceptions.CapacityNotAvailableError": errors.ServerError,
-    "botocore.exceptions.NoCredentialsError": errors.AuthenticationError,
-    "botocore.exceptions.PartialCredentialsError": errors.AuthenticationError,
-    "botocore.exceptions.CredentialRetrievalError": errors.AuthenticationError,
-    "botocore.exceptions.UnknownCredentialError": errors.AuthenticationError,
-    "botocore.exceptions.NoAuthTokenError": errors.AuthenticationError,
-    "botocore.exceptions.TokenRetrievalError": errors.AuthenticationError,
-    "botocore.exceptions.SSOError": errors.AuthenticationError,
-    "botocore.exceptions.LoginError": errors.AuthenticationError,
-    "openai.APITimeoutError": errors.ProviderTimeoutError,
-    "openai.APIConnectionError": errors.ProviderConnectionError,
-    "openai.WebSocketConnectionClosedError": errors.ProviderConnectionError,
-    "openai.APIResponseValidationError": errors.ProtocolError,
-    "openai.LengthFinishReasonError": errors.ProtocolError,
-    "openai.ContentFilterFinishReasonError": errors.ContentPolicyError,
-    "openai.APIError": errors.ServerError,
-    "anthropic.APITimeoutError": errors.ProviderTimeoutError,
-    "anthropic.APIConnectionError": errors.ProviderConnectionError,
-    "anthropic.APIResponseValidationError": errors.ProtocolError,
-    "anthropic.APIError": errors.ServerError,
-    "anthropic.RetryableError": errors.ServerError,
-    "anthropic.CredentialsError": errors.AuthenticationError,
-    "anthropic.WorkloadIdentityError": errors.AuthenticationError,
-    "builtins.OSError": errors.ProviderConnectionError,
+# The class of error → the foreign classes that are mapped to it. The names are as `_name` writes them.
+_FOREIGN: Mapping[type[errors.ProviderError], str] = {
+    errors.ProviderTimeoutError: """
+        builtins.TimeoutError requests.exceptions.ConnectTimeout requests.exceptions.Timeout urllib3.exceptions.TimeoutError
+        httpx.TimeoutException httpcore.TimeoutException aiohttp.client_exceptions.ServerTimeoutError
+        botocore.exceptions.ConnectTimeoutError botocore.exceptions.ReadTimeoutError openai.APITimeoutError
+        anthropic.APITimeoutError
+    """,
+    errors.ProviderConnectionError: """
+        builtins.ConnectionError socket.gaierror socket.herror requests.exceptions.ConnectionError
+        requests.exceptions.RequestException urllib3.exceptions.NewConnectionError urllib3.exceptions.HTTPError httpx.HTTPError
+        httpcore.NetworkError httpcore.ProxyError httpcore.ConnectionNotAvailable aiohttp.client_exceptions.ClientHttpProxyError
+        aiohttp.client_exceptions.ClientError anyio.BrokenResourceError anyio.ClosedResourceError anyio.EndOfStream
+        botocore.exceptions.ConnectionError botocore.exceptions.HTTPClientError openai.APIConnectionError
+        openai.WebSocketConnectionClosedError anthropic.APIConnectionError builtins.OSError
+    """,
+    errors.TLSError: """
+        ssl.SSLError requests.exceptions.SSLError urllib3.exceptions.SSLError aiohttp.client_exceptions.ClientSSLError
+        aiohttp.client_exceptions.ServerFingerprintMismatch botocore.exceptions.SSLError
+    """,
+    errors.ProtocolError: """
+        http.client.HTTPException asyncio.exceptions.IncompleteReadError asyncio.exceptions.LimitOverrunError
+        requests.exceptions.ChunkedEncodingError requests.exceptions.ContentDecodingError requests.exceptions.TooManyRedirects
+        requests.exceptions.InvalidJSONError urllib3.exceptions.ProtocolError urllib3.exceptions.DecodeError
+        urllib3.exceptions.IncompleteRead urllib3.exceptions.InvalidChunkLength httpx.ProtocolError httpx.DecodingError
+        httpx.TooManyRedirects httpx.SSEError httpcore.ProtocolError aiohttp.client_exceptions.ClientPayloadError
+        aiohttp.client_exceptions.ClientResponseError aiohttp.client_exceptions.RedirectClientError
+        aiohttp.client_exceptions.WSMessageTypeError aiohttp.http_exceptions.HttpProcessingError anyio.IncompleteRead
+        anyio.DelimiterNotFound botocore.exceptions.IncompleteReadError botocore.exceptions.ResponseStreamingError
+        botocore.exceptions.ChecksumError openai.APIResponseValidationError openai.LengthFinishReasonError
+        anthropic.APIResponseValidationError
+    """,
+    errors.ServerError: """
+        botocore.exceptions.ClientError botocore.exceptions.CapacityNotAvailableError openai.APIError anthropic.APIError
+        anthropic.RetryableError
+    """,
+    errors.AuthenticationError: """
+        botocore.exceptions.NoCredentialsError botocore.exceptions.PartialCredentialsError
+        botocore.exceptions.CredentialRetrievalError botocore.exceptions.UnknownCredentialError
+        botocore.exceptions.NoAuthTokenError botocore.exceptions.TokenRetrievalError botocore.exceptions.SSOError
+        botocore.exceptions.LoginError anthropic.CredentialsError anthropic.WorkloadIdentityError
+    """,
+    errors.ContentPolicyError: "openai.ContentFilterFinishReasonError",
 }
+TABLE = {name: kind for kind, names in _FOREIGN.items() for name in names.split()}
 # Errors about the arguments of a library, which are the plugin's fault and not the service's.
 _CALLED_WRONG = frozenset({
     "requests.exceptions.MissingSchema", "requests.exceptions.InvalidSchema", "requests.exceptions.InvalidURL",

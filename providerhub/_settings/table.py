@@ -7,23 +7,8 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from providerhub._values import BreakerRules, BudgetRules, RetryPolicy, Timeout, errors
+from providerhub._values import BreakerRules, BudgetRules, RetryPolicy, Timeout, checks, errors
 from providerhub._values.capabilities import WHEN_FULL
-from providerhub._values.checks import (
-    COUNT,
-    ERROR_CLASSES,
-    FLAG,
-    HEADERS,
-    NAMES,
-    NOT_NEGATIVE,
-    NUMBER,
-    POSITIVE,
-    SECONDS,
-    SHARE,
-    TEXT,
-    Check,
-    instance_of,
-)
 
 # The ways to order candidates that are otherwise equal.
 STRATEGIES = ("priority", "round_robin", "weighted", "fastest", "cheapest")
@@ -42,8 +27,8 @@ class Key(NamedTuple):
     choices: tuple[str, ...] = ()  # the only values that the key may have; empty for any
 
 
-def _or_none(check: Check) -> Check:
-    return Check(f'{check.wanted}, or "none"', lambda value: value == "none" or check.test(value), check.shown)
+def _or_none(check: checks.Check) -> checks.Check:
+    return checks.Check(f'{check.wanted}, or "none"', lambda value: value == "none" or check.test(value), check.shown)
 
 
 def _is_error_class(name: str) -> bool:
@@ -52,39 +37,41 @@ def _is_error_class(name: str) -> bool:
 
 
 # The name of a kind of value, as the reference shows it → its check.
-KINDS: dict[str, Check] = {
-    "text": TEXT,
-    "number": NUMBER,
-    "positive number": POSITIVE,
-    "number from 0": NOT_NEGATIVE,
-    "number from 0 to 1": SHARE,
-    "number from 0 or none": _or_none(NOT_NEGATIVE),
-    "seconds": SECONDS,
-    "seconds or none": _or_none(SECONDS),
-    "whole number from 1": COUNT,
-    "flag": FLAG,
-    "names": Check('a list of names, such as ["acme"]', NAMES.test),
-    "error classes": Check(
+KINDS: dict[str, checks.Check] = {
+    "text": checks.TEXT,
+    "number": checks.NUMBER,
+    "positive number": checks.POSITIVE,
+    "number from 0": checks.NOT_NEGATIVE,
+    "number from 0 to 1": checks.SHARE,
+    "number from 0 or none": _or_none(checks.NOT_NEGATIVE),
+    "seconds": checks.SECONDS,
+    "seconds or none": _or_none(checks.SECONDS),
+    "whole number from 1": checks.COUNT,
+    "flag": checks.FLAG,
+    "names": checks.Check('a list of names, such as ["acme"]', checks.NAMES.test),
+    "error classes": checks.Check(
         'a list of names of error classes, such as ["ContentPolicyError"]',
-        lambda value: NAMES.test(value) and all(map(_is_error_class, value)),
+        lambda value: checks.NAMES.test(value) and all(map(_is_error_class, value)),
     ),
-    "command": Check(
-        'a program and its arguments, such as ["pass", "show", "acme"]', lambda value: NAMES.test(value) and bool(value)
+    "command": checks.Check(
+        'a program and its arguments, such as ["pass", "show", "acme"]', lambda value: checks.NAMES.test(value) and bool(value)
     ),
-    "table": instance_of(dict, "a table"),
-    "headers": HEADERS,
-    "seconds or table": Check(f"{SECONDS.wanted}, or a table", lambda value: SECONDS.test(value) or isinstance(value, dict)),
-    "models": instance_of((str, list, dict), "a model or a list of models"),
-    "models of a provider": instance_of(list, "a list of names and tables"),
-    "key": instance_of((str, dict), 'a table such as { env = "VARIABLE" }'),
-    "option": instance_of(object, "any value"),
+    "table": checks.instance_of(dict, "a table"),
+    "headers": checks.HEADERS,
+    "seconds or table": checks.Check(
+        f"{checks.SECONDS.wanted}, or a table", lambda value: checks.SECONDS.test(value) or isinstance(value, dict)
+    ),
+    "models": checks.instance_of((str, list, dict), "a model or a list of models"),
+    "models of a provider": checks.instance_of(list, "a list of names and tables"),
+    "key": checks.instance_of((str, dict), 'a table such as { env = "VARIABLE" }'),
+    "option": checks.instance_of(object, "any value"),
 }
 # The words of a field's validator → the kind of value.
 _KIND_OF = {
     **{check.wanted: kind for kind, check in KINDS.items()},
-    SECONDS.or_none.wanted: "seconds or none",
-    NOT_NEGATIVE.or_none.wanted: "number from 0 or none",
-    ERROR_CLASSES.wanted: "error classes",
+    checks.SECONDS.or_none.wanted: "seconds or none",
+    checks.NOT_NEGATIVE.or_none.wanted: "number from 0 or none",
+    checks.ERROR_CLASSES.wanted: "error classes",
 }
 
 
