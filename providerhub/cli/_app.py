@@ -99,12 +99,7 @@ class Lazy(click.Group):
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command.
-
-        Raises:
-            click.ClickException: The command failed. Click prints the line and exits with 1.
-            click.exceptions.Exit: Ctrl-C. The exit code is 130, as in a shell.
-        """
+        """Run the command. Ctrl-C exits with 130, as in a shell; any other error becomes one line and exits with 1."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

@@ -36,20 +36,7 @@ _REPORTED = 20
 
 @attrs.define
 class Summary:
-    """The counts of a run.
-
-    Args:
-        answered: Lines that this run sent and that were answered.
-        failed: Lines that this run sent and that got no answer.
-        bad: Lines that are not a request.
-        answered_before: Lines that were answered in an earlier run.
-        failed_before: Lines that failed in an earlier run, and were not sent again.
-        input_tokens: Sum over this run's answers, as far as the providers report it.
-        output_tokens: Sum over this run's answers, as far as the providers report it.
-        seconds: Duration of the run.
-        interrupted: Whether Ctrl-C or SIGTERM ended the run.
-        signal: The number of the signal that ended the run, or 0.
-    """
+    """The counts of a run. The tokens are sums over its answers, as far as the providers report them."""
 
     answered: int = 0
     failed: int = 0
@@ -59,13 +46,17 @@ class Summary:
     input_tokens: int = 0
     output_tokens: int = 0
     seconds: float = 0.0
-    interrupted: bool = False
-    signal: int = 0
+    signal: int = 0  # the number of the signal that ended the run
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C or SIGTERM ended the run."""
+        return bool(self.signal)
 
     @property
     def exit_code(self) -> int:
         """130 after Ctrl-C, 143 after SIGTERM, 1 if a line has no answer, else 0."""
-        return 128 + self.signal if self.interrupted else int(bool(self.failed or self.bad or self.failed_before))
+        return 128 + self.signal if self.signal else int(bool(self.failed or self.bad or self.failed_before))
 
     def __str__(self) -> str:
         parts = [f"{self.answered} answered", f"{self.failed} failed"]
@@ -106,14 +97,7 @@ def _reading(source: BinaryIO) -> Iterator[Reader]:
 
 
 class Batch:
-    """One run.
-
-    Args:
-        source: The input, a file or standard input.
-        done: The results of earlier runs, which are not sent again.
-        sink: Takes each result as a line.
-        bar: Shows the progress in a terminal.
-    """
+    """One run. It sends the lines of `source` that are not `done`, and `sink` takes each result."""
 
     def __init__(self, source: Reader, done: results.Done, sink: results.Appender, bar: Bar) -> None:
         self._source = source
@@ -125,24 +109,21 @@ class Batch:
         self._last = 0
         self.summary = Summary()
 
-    def run(self, hub: Hub, model: str | None, *, concurrency: int, passes: int, folder: str | None) -> None:
+    def run(self, hub: Hub, model: str | None, **how: Any) -> None:
         """Send the lines that have no result yet.
 
         Args:
             hub: Sends the requests to the providers.
             model: The model to ask if a line names none.
-            concurrency: Maximum number of calls at once.
-            passes: Maximum number of further tries of a line whose failure may pass.
-            folder: The folder of the file for the lines that wait for a further try; `None` for the system's.
+            **how: `concurrency`, `passes` and `folder`, as for `Schedule`.
 
         Raises:
             click.ClickException: The input has changed since the results were recorded.
             ProviderHubError: The providers refuse further requests.
-            OSError: The output cannot be written.
         """
         start = time.monotonic()
         many = self._many = hub._many(  # noqa: SLF001 -- it can be drained, and keeps the jobs; an application needs neither
-            self._jobs(model), concurrency=concurrency, passes=passes, request=attrgetter("request"), folder=folder
+            self._jobs(model), request=attrgetter("request"), **how
         )
         if self.summary.interrupted:
             many.drain()
@@ -158,12 +139,8 @@ class Batch:
             _check_length(self._source, self._last, self._done)
 
     def stop(self, number: int) -> int:
-        """Send nothing more, because of a signal.
-
-        Returns:
-            The number of calls under way, which `run` waits for.
-        """
-        self.summary.signal, self.summary.interrupted = number, True
+        """Send nothing more, because of a signal. Returns the number of calls under way, which `run` waits for."""
+        self.summary.signal = number
         if self._many is None:
             return 0
         self._many.drain()
@@ -221,11 +198,7 @@ def _name(source: BinaryIO) -> str:
 
 
 def _checked_status(source: BinaryIO, line: Line, done: results.Done) -> int:
-    """The status of a line's result, or 0.
-
-    Raises:
-        click.ClickException: The result was recorded for another text.
-    """
+    """The status of a line's result, or 0. Raises `click.ClickException` for a result that was recorded for another text."""
     status = done.status(line.number)
     if status and not done.fits(line.number, line.digest):
         fix = "name another file as --output, or remove its result from the output"
@@ -285,11 +258,7 @@ def _stopping(batch: Batch, bar: Bar) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _exclusively(path: Path, source: BinaryIO) -> Iterator[None]:
-    """Keep other batches from the output.
-
-    Raises:
-        click.ClickException: Another batch writes to it, or it cannot be an output.
-    """
+    """Keep other batches from the output."""
     if path.exists() and not path.is_file():
         raise click.ClickException(f"{path} is not a file; name one as --output, or - for standard output")
     if path.exists() and _is_regular(source) and os.path.samestat(path.stat(), os.fstat(source.fileno())):
@@ -307,11 +276,7 @@ def _exclusively(path: Path, source: BinaryIO) -> Iterator[None]:
 
 
 def _check_model(path: Path, model: str | None, done: results.Done) -> None:
-    """Refuse to mix the answers of two models in one output.
-
-    Raises:
-        click.UsageError: A result was made with another `--model`.
-    """
+    """Refuse to mix the answers of two models in one output."""
     for status, name in (("answers", done.models.get(results.OK)), ("failures", done.models.get(results.FAILED))):
         if name is not None and name != model:
             given = f"--model is {model} now" if model else "there is no --model now"
@@ -337,7 +302,7 @@ def _read_results(path: Path, source: BinaryIO, model: str | None, *, retry_fail
 def _report(summary: Summary, output: str, *, as_json: bool) -> None:
     if as_json:
         counts = attrs.asdict(summary, filter=attrs.filters.exclude("signal"))
-        screen.data({**counts, "seconds": round(summary.seconds, 3), "output": output})
+        screen.data({**counts, "seconds": round(summary.seconds, 3), "interrupted": summary.interrupted, "output": output})
         return
     screen.line(summary, err=True)
     if summary.interrupted:

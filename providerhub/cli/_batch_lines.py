@@ -28,12 +28,7 @@ _DIGEST_BYTES = 8
 
 @attrs.frozen
 class Line:
-    """A line that is not blank.
-
-    Args:
-        number: Its number in the input, from 1; blank lines count.
-        raw: Its bytes, without the end of the line.
-    """
+    """A line that is not blank: its number in the input, from 1, in which blank lines count; and its bytes without the end."""
 
     number: int
     raw: bytes
@@ -46,13 +41,10 @@ class Line:
 
 @attrs.define
 class Job:
-    """The request of a line.
+    """The request of a line, or its problem.
 
     Args:
-        line: The line of the input.
         echo: The `id` and the user's own fields, which the result repeats.
-        request: Keywords of `complete`; empty if there is a problem.
-        problem: Why the line is not a request; `None` if it is one.
         model: The run's `--model`, where the line names no model.
     """
 

@@ -27,14 +27,7 @@ _SYNC_EVERY = 1.0
 
 
 class Found(NamedTuple):
-    """The beginning of a result.
-
-    Args:
-        number: The line's number in the input.
-        digest: The hash of the line.
-        status: `OK` or `FAILED`.
-        model: The run's `--model`, where the line named no model; `None` where it named one, or in an old output.
-    """
+    """The beginning of a result. `model` is the run's `--model`, where the line named no model; `None` in an old output, too."""
 
     number: int
     digest: str
@@ -45,8 +38,7 @@ class Found(NamedTuple):
 class Done:
     """The lines that have a result, in five bytes a line.
 
-    Attributes:
-        models: For each status, a `--model` with which such a result was made. An output has one, unless it was edited.
+    `models` has for each status a `--model` with which such a result was made. An output has one, unless it was edited.
     """
 
     def __init__(self) -> None:
@@ -99,8 +91,6 @@ def record(number: int, digest: str, status: str, rest: Mapping[str, Any], *, mo
     """A result as a line of the output.
 
     Args:
-        number: The line's number in the input.
-        digest: The hash of the line.
         status: `"ok"` or `"failed"`.
         rest: Further fields.
         model: The run's `--model`, where the line names no model.
@@ -169,12 +159,7 @@ def drop_failed(path: Path) -> None:
 
 
 class Appender:
-    """Writes each result at once and as a whole.
-
-    Args:
-        file: The output, opened for appending.
-        durable: Whether to flush to the disk every second.
-    """
+    """Writes each result at once and as a whole; when `durable`, it flushes to the disk every second."""
 
     def __init__(self, file: BinaryIO | RawIOBase, *, durable: bool = False) -> None:
         self._file = file

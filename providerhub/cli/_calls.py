@@ -23,19 +23,7 @@ _GRACE = 0.5
 
 @contextlib.contextmanager
 def answering(hub: Hub, *, stream: bool, **call: Any) -> Iterator[tuple[Completion | Stream, Iterator[str]]]:
-    """Make a call for the length of a `with` block.
-
-    Args:
-        hub: Sends the request.
-        stream: Whether to ask for a stream.
-        **call: The other arguments of `Hub.complete`.
-
-    Yields:
-        The answer, and the texts of a stream as they come; no texts for a whole answer.
-
-    Raises:
-        ProviderHubError: The call has failed.
-    """
+    """Make a call for the length of a `with` block. Yields the answer, and the texts of a stream as they come."""
     running = Running()
     answers: list[Completion | Stream] = []
 

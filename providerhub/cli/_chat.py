@@ -31,14 +31,7 @@ Ctrl-C stops an answer and keeps the conversation. A line that begins with // is
 
 
 class Conversation:
-    """The messages so far, and the model to ask.
-
-    Args:
-        hub: Sends the questions to the providers.
-        model: The model to ask.
-        system: The system message, if any.
-        keywords: Keywords of every call.
-    """
+    """The messages so far, and the model to ask."""
 
     def __init__(self, hub: Hub, model: str, system: str | None, keywords: Mapping[str, Any]) -> None:
         self._hub = hub
@@ -63,9 +56,6 @@ class Conversation:
 
         Returns:
             Whether the answer is complete; false if Ctrl-C stopped it.
-
-        Raises:
-            ProviderHubError: There is no answer, or only a part of it.
         """
         self.unanswered, self.route = question, None
         heard: list[str] = []
@@ -101,12 +91,7 @@ class Conversation:
 
 
 class Session:
-    """Reads lines until the input ends; each is a question or a command.
-
-    Args:
-        talk: The conversation, which keeps the messages.
-        ctx: Click's context of the command.
-    """
+    """Reads lines until the input ends; each is a question or a command."""
 
     def __init__(self, talk: Conversation, ctx: click.Context) -> None:
         self._talk = talk
@@ -123,11 +108,7 @@ class Session:
         }
 
     def run(self) -> None:
-        """Answer until the input ends, or `/quit`.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C while the lines come from a pipe.
-        """
+        """Answer until the input ends, or `/quit`. Ctrl-C is raised while the lines come from a pipe."""
         if self.interactive:
             _note(f"You are talking to {self._talk.model}. /help lists the commands; Ctrl-D leaves.")
         going = True

@@ -30,11 +30,7 @@ from providerhub.cli._settings import declared_only, environment_problems, is_op
 
 
 def configuration() -> tuple[str | None, Settings, list[Finding]]:
-    """Read the settings file and the environment, and leave out the mistakes.
-
-    Returns:
-        The path of the settings file, or `None` without a configuration folder; settings for a hub; the findings.
-    """
+    """The path of the settings file, if any; the settings of file and environment without the mistakes; the findings."""
     found: list[Finding] = []
     try:
         path = settings_path(os.environ)
@@ -88,15 +84,7 @@ def _file(file: SettingsFile, *, is_sound: bool) -> Iterator[Finding]:
 
 
 def imported(name: str, distribution: str, went: Import, slow: float, rest: str) -> Iterator[Finding]:
-    """Check the import of a plugin.
-
-    Args:
-        name: The name of its entry point.
-        distribution: The distribution that supplies it.
-        went: The trial import of its module.
-        slow: Seconds from which an import is slow.
-        rest: Continues the remedy of an import that is fatal.
-    """
+    """Check the import of a plugin. `slow` is in seconds; `rest` continues the remedy of an import that is fatal."""
     fix = f"uninstall or upgrade {distribution}{rest}"
     if went.outcome == "timeout":
         yield Finding("error", name, f"the import of {went.module} did not end within {went.seconds:g} s", fix)
@@ -129,13 +117,7 @@ _FIXES = {
 
 
 def provider(view: InstanceView, settings: Settings, file: str | None) -> Iterator[Finding]:
-    """Check a provider without a call.
-
-    Args:
-        view: The provider as the hub shows it.
-        settings: The settings of the hub.
-        file: The path of the settings file.
-    """
+    """Check a provider without a call; `file` is the path of the settings file."""
     about = view.name
     for note in view.notes:
         yield Finding("warning", about, note, f"report it to the author of {view.distribution}")
@@ -202,12 +184,7 @@ def _options(view: InstanceView, settings: Settings) -> Iterator[Finding]:
 
 
 def models(settings: Settings, providers: Sequence[InstanceView]) -> Iterator[Finding]:
-    """Report the models of the settings that no provider has.
-
-    Args:
-        settings: The settings of the hub.
-        providers: The providers as the hub shows them.
-    """
+    """Report the models of the settings that no provider has."""
     for key, about, text in unknown_models(settings, providers):
         origin = settings.origins.get(key, "settings")
         yield Finding("warning", about, f"{origin}: {text}", "correct the name, or `providerhub models --refresh`")
@@ -237,13 +214,7 @@ _HINTS: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
 
 
 def network(settings: Settings, providers: Iterable[InstanceView], seconds: float) -> Iterator[Finding]:
-    """Ask each ready provider for a tiny answer.
-
-    Args:
-        settings: The settings of the hub.
-        providers: The providers as the hub shows them.
-        seconds: Timeout of each answer.
-    """
+    """Ask each ready provider for a tiny answer, with a timeout in seconds."""
     ready = [view.name for view in providers if view.state == "ready"]
     # A configured provider that is not installed would keep the hub from asking the others.
     configured = {name: config for name, config in settings.providers.items() if name in ready}

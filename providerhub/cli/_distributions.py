@@ -15,15 +15,7 @@ from providerhub.cli._findings import Finding
 
 
 class Installed(NamedTuple):
-    """One distribution.
-
-    Args:
-        name: Its name as its metadata has it; without a name, that of its metadata's folder.
-        version: Its version as its metadata has it.
-        place: The path of its metadata.
-        groups: The entry-point groups of this project in which it has entries.
-        flaw: The mistake in its metadata, if any.
-    """
+    """One distribution: the place of its metadata and the mistake in it, if any, and its entry-point groups of this project."""
 
     name: str
     version: str
@@ -64,11 +56,7 @@ def _read(distribution: Any) -> Installed:
 
 
 def _check_lines(text: str) -> None:
-    """Check a file against the entry points specification (PyPA), whose parser skips lines that it does not understand.
-
-    Raises:
-        ValueError: A line is neither the head of a section, an entry in one, a comment nor blank.
-    """
+    """Check a file against the entry points specification (PyPA), whose parser skips lines that it does not understand."""
     section = False
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if line.startswith("[") and line.endswith("]"):

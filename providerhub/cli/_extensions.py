@@ -16,13 +16,7 @@ GROUP = "providerhub.commands"
 
 
 class Extension(NamedTuple):
-    """A command by its entry point.
-
-    Args:
-        name: The name of the command.
-        target: The click command, as `module:command`.
-        distributions: The distributions that offer a command of this name. It is unusable when there are several.
-    """
+    """A command by its entry point. It is unusable when several distributions offer one of this name."""
 
     name: str
     target: str
@@ -38,11 +32,7 @@ class Extension(NamedTuple):
         return f"offered by {' and '.join(self.distributions)}; uninstall one of them"
 
     def command(self) -> click.Command:
-        """Import the command.
-
-        Returns:
-            The command, or one in its place that fails with the reason why it cannot be used.
-        """
+        """Import the command. One that cannot be used is replaced by one that fails with the reason."""
         if len(self.distributions) > 1:
             return self._broken(self._conflict, None)
         try:
@@ -67,11 +57,7 @@ class Extension(NamedTuple):
 
 
 def entries(group: str) -> Iterator[tuple[str, str, str]]:
-    """List the entry points of a group. Broken metadata is left to `providerhub doctor`.
-
-    Yields:
-        The distribution's name, the entry point's name and its target, as `module:name`.
-    """
+    """The distribution, name and target (`module:name`) of each entry point of a group. Broken metadata is left to the doctor."""
     found = offered(group, lambda _distribution, _error: None)
     return ((entry.distribution, entry.name, entry.value) for entry in found if entry.group == group)
 

@@ -35,16 +35,7 @@ class Finding(NamedTuple):
 
 @attrs.define
 class Report:
-    """The state of an installation.
-
-    Args:
-        versions: Name → version; for Python also its path.
-        findings: All findings, in the order of the checks.
-        providers: The providers as a hub shows them.
-        imports: Value of an entry point → the import of its module.
-        rows: The settings with their origins.
-        file: The path of the settings file, or `None` if the user has no configuration folder.
-    """
+    """The state of an installation. `imports` are by the value of the entry point; `file` is that of the settings, if any."""
 
     versions: dict[str, str] = attrs.field(factory=dict)
     findings: list[Finding] = attrs.field(factory=list)

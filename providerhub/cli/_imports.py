@@ -37,10 +37,8 @@ class Import(NamedTuple):
     """The import of one module.
 
     Args:
-        module: The full name of the module.
         seconds: Duration without the import of the core; the timeout if it was exceeded.
         outcome: `"done"`; `"raised"`, which a hub survives; `"timeout"`, or `"ended"` if it ended its process.
-        status: Exit status of the process.
         printed: Whether the module wrote to standard output.
     """
 
@@ -57,15 +55,7 @@ class Import(NamedTuple):
 
 
 def import_each(values: Iterable[str], timeout: float) -> dict[str, Import]:
-    """Import modules, several at a time.
-
-    Args:
-        values: Values of entry points, `"module"` or `"module:object"`.
-        timeout: Seconds for each import.
-
-    Returns:
-        Value → its import.
-    """
+    """Import what the values of entry points name, several at a time, each with a timeout in seconds."""
     wanted = sorted(set(values))
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         return dict(zip(wanted, pool.map(lambda value: _import(module_of(value), timeout), wanted), strict=True))

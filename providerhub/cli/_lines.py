@@ -14,11 +14,7 @@ Complete = Callable[[str, str], Sequence[str]]
 
 
 class Lines:
-    """Reads lines, in a terminal with editing, history and completion.
-
-    Args:
-        complete: Supplies the completions for the tab key.
-    """
+    """Reads lines, in a terminal with editing, history and completion by the tab key."""
 
     def __init__(self, complete: Complete) -> None:
         self.interactive = sys.stdin.isatty()
@@ -41,17 +37,10 @@ class Lines:
         return readline
 
     def read(self, prompt: str) -> str | None:
-        """Wait for a line.
-
-        Args:
-            prompt: The prompt of a terminal; not shown for a pipe.
-
-        Returns:
-            The line without its end, or `None` at the end of the input.
+        """Wait for a line, with a prompt in a terminal. Returns it without its end, or `None` at the end of the input.
 
         Raises:
             click.ClickException: The line cannot be decoded; the next call reads the next line.
-            KeyboardInterrupt: Ctrl-C.
         """
         try:
             if self._editing:

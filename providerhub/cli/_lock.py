@@ -27,10 +27,7 @@ class HeldError(Exception):
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock in a `with` block.
-
-    Args:
-        path: The lock's file; it is removed afterwards. A file that a killed process left is used again.
+    """Hold a lock in a `with` block. Its file is removed afterwards; a file that a killed process left is used again.
 
     Raises:
         HeldError: Another process holds the lock.

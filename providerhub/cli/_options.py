@@ -15,11 +15,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def model_names(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The shell's completion of a model's name, or of an alias in the settings.
-
-    Args:
-        incomplete: The beginning of the name.
-    """
+    """The shell's completion of a model's name, or of an alias in the settings."""
     try:
         with Hub() as hub:
             declared = [model for view in hub.instances() for model in view.models]

@@ -15,12 +15,7 @@ class _Rate(ProgressColumn):
 
 
 class Bar(Progress):
-    """A bar with the rate and the time left, if standard error is a terminal.
-
-    Args:
-        total: The number of lines, or `None` if it is unknown.
-        before: The number of lines that have a result from an earlier run.
-    """
+    """A bar with the rate and the time left, if standard error is a terminal. Without a `total`, the number of lines is unknown."""
 
     def __init__(self, total: int | None, before: int) -> None:
         columns = (BarColumn(), MofNCompleteColumn(), _Rate(), "left", TimeRemainingColumn(), "{task.fields[failed]}")
@@ -28,11 +23,7 @@ class Bar(Progress):
         self._task = self.add_task("", total=total, completed=before, failed="")
 
     def step(self, failed: int) -> None:
-        """Count a result.
-
-        Args:
-            failed: The number of lines that have failed so far.
-        """
+        """Count a result, and show how many lines have failed so far."""
         self.update(self._task, advance=1, failed=f"{failed} failed" if failed else "")
 
     def stop(self) -> None:

@@ -28,12 +28,7 @@ def piece(text: str) -> None:
 
 
 def answer(pieces: Iterable[str], heard: list[str] | None = None) -> None:
-    """Write an answer as it comes, and end it with a newline.
-
-    Args:
-        pieces: The answer's text, in pieces.
-        heard: Takes each piece before it is written, so that an interrupted answer is not lost.
-    """
+    """Write an answer as it comes, and end it with a newline. `heard` takes each piece first, so that none is lost at Ctrl-C."""
     last = "\n"
     try:
         for text in pieces:

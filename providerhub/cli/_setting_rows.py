@@ -19,12 +19,9 @@ DEFAULT = "default"
 
 
 class Row(NamedTuple):
-    """One setting.
+    """One setting: its dotted key in the settings file, its value as JSON, of a key `"set"` or `"not set"`, and its origin.
 
-    Args:
-        name: Its key in the settings file, dotted.
-        value: Its value as JSON; of a key `"set"` or `"not set"`.
-        origin: File and line, the environment variable, `"argument"` or `"default"`.
+    The origin is a file and line, an environment variable, `"argument"` or `"default"`.
     """
 
     name: str
