@@ -16,9 +16,9 @@ COMMANDS = {
     "chat": ("providerhub.cli._chat:chat", "Talk with a model, in a terminal or a pipe."),
     "batch": ("providerhub.cli._batch:batch", "Send many requests from a file; goes on after a kill."),
     "demo": ("providerhub.cli._demo:demo", "Watch a call fail at one provider and be answered by the next."),
-    "plugins": ("providerhub.cli._plugins:plugins", "List the installed plugins with their state."),
-    "models": ("providerhub.cli._models:models", "List the models and their providers."),
-    "route": ("providerhub.cli._route:route", "Show what would be tried for a model, and why."),
+    "plugins": ("providerhub.cli._listings:plugins", "List the installed plugins with their state."),
+    "models": ("providerhub.cli._listings:models", "List the models and their providers."),
+    "route": ("providerhub.cli._listings:route", "Show what would be tried for a model, and why."),
     "settings": ("providerhub.cli._settings:settings", "Show and check the settings."),
     "doctor": ("providerhub.cli._doctor:doctor", "Find the mistakes that keep providers from working."),
 }
@@ -27,7 +27,7 @@ COMMANDS = {
 ELSEWHERE = {"conformance": "providerhub-conformance", "new-plugin": "providerhub-conformance"}
 """Commands of our other distributions, for the error that says what to install."""
 
-FAILURES = "providerhub.cli._failures:as_click"
+FAILURES = "providerhub.cli._screen:as_click"
 DEBUG = "providerhub.debug"
 ADDED = "providerhub.added"
 

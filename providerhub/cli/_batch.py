@@ -110,17 +110,7 @@ class Batch:
         self.summary = Summary()
 
     def run(self, hub: Hub, model: str | None, **how: Any) -> None:
-        """Send the lines that have no result yet.
-
-        Args:
-            hub: Sends the requests to the providers.
-            model: The model to ask if a line names none.
-            **how: `concurrency`, `passes` and `folder`, as for `Schedule`.
-
-        Raises:
-            click.ClickException: The input has changed since the results were recorded.
-            ProviderHubError: The providers refuse further requests.
-        """
+        """Send the lines that have no result yet, to `model` where a line names none; `how` goes to the schedule."""
         start = time.monotonic()
         many = self._many = hub._many(  # noqa: SLF001 -- it can be drained, and keeps the jobs; an application needs neither
             self._jobs(model), request=attrgetter("request"), **how

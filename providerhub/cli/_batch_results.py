@@ -27,7 +27,7 @@ _SYNC_EVERY = 1.0
 
 
 class Found(NamedTuple):
-    """The beginning of a result. `model` is the run's `--model`, where the line named no model; `None` in an old output, too."""
+    """The beginning of a result. `model` is the run's `--model`; `None` where the line named a model, or in an old output."""
 
     number: int
     digest: str
@@ -88,13 +88,7 @@ def _short(digest: str) -> int:
 
 
 def record(number: int, digest: str, status: str, rest: Mapping[str, Any], *, model: str | None = None) -> bytes:
-    """A result as a line of the output.
-
-    Args:
-        status: `"ok"` or `"failed"`.
-        rest: Further fields.
-        model: The run's `--model`, where the line names no model.
-    """
+    """A result as a line of the output. `status` is `"ok"` or `"failed"`; `model` is the `--model`, where the line names none."""
     value = {"line": number, "input": digest, "status": status, **({"default_model": model} if model is not None else {}), **rest}
     try:
         return json.dumps(value, ensure_ascii=False).encode() + b"\n"

@@ -14,7 +14,6 @@ from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 from providerhub.cli._app import DEBUG
 from providerhub.cli._calls import answering
-from providerhub.cli._failures import as_click
 from providerhub.cli._lines import Lines
 
 INTERRUPTED = " [interrupted]"
@@ -179,7 +178,7 @@ class Session:
 
     def _fail(self, error: ProviderHubError | click.ClickException) -> None:
         self.failures += 1
-        text = as_click(error, debug=self._ctx.meta.get(DEBUG, False)).format_message()
+        text = screen.as_click(error, debug=self._ctx.meta.get(DEBUG, False)).format_message()
         if self._talk.unanswered and isinstance(error, ProviderHubError) and self.interactive:
             text += "; /retry asks again, /model NAME asks another model"
         _note(f"Error: {text}")

@@ -12,7 +12,7 @@ import click
 from providerhub import Hub, InstanceView, ProviderConfig, Settings
 from providerhub._finding.installed import import_object
 from providerhub._finding.registry import INSTALL_HINT
-from providerhub.cli import _plugins as plugins
+from providerhub.cli import _listings as listings
 from providerhub.cli import _screen as screen
 from providerhub.cli._extensions import entries
 
@@ -57,7 +57,7 @@ def _shown_plugins() -> tuple[InstanceView, ...]:
     with Hub(Settings()) as hub:  # without the settings file
         instances = hub.instances()
     screen.heading("Plugins found")
-    plugins.table(instances)
+    listings.table(instances)
     return instances
 
 

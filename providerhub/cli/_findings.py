@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import attrs
 
 from providerhub import InstanceView
-from providerhub.cli import _plugins as plugins
+from providerhub.cli import _listings as listings
 from providerhub.cli import _screen as screen
 from providerhub.cli import _setting_rows as setting_rows
 from providerhub.cli._imports import Import
@@ -64,7 +64,7 @@ class Report:
                 "healthy": self.healthy,
                 "versions": self.versions,
                 "findings": [finding._asdict() for finding in self.findings],
-                "providers": [plugins.record(view) for view in self.providers],
+                "providers": [listings.record(view) for view in self.providers],
                 "imports": [went._asdict() for went in self.imports.values()],
                 "settings": {"file": self.file, "values": [row._asdict() for row in self.rows]},
             }

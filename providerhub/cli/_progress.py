@@ -15,7 +15,7 @@ class _Rate(ProgressColumn):
 
 
 class Bar(Progress):
-    """A bar with the rate and the time left, if standard error is a terminal. Without a `total`, the number of lines is unknown."""
+    """A bar with the rate and the time left, if standard error is a terminal. A pipe has no known `total`."""
 
     def __init__(self, total: int | None, before: int) -> None:
         columns = (BarColumn(), MofNCompleteColumn(), _Rate(), "left", TimeRemainingColumn(), "{task.fields[failed]}")

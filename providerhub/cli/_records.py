@@ -1,18 +1,16 @@
-"""Answers, errors, routes and plans as JSON, the same in every command."""
+"""Answers, errors and routes as JSON, the same in every command."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
-from providerhub import Attempt, Candidate, Completion, ProviderHubError, Route, Skip, StreamInterruptedError
+from providerhub import Attempt, Completion, ProviderHubError, Route, StreamInterruptedError
 from providerhub.cli._screen import one_line
 
 _DIGITS = 4
 """Decimal places of seconds: smaller differences are noise."""
-_CANDIDATE = attrs.filters.include("provider", "model", "match", "context_window")
 
 
 def _plain(owner: object, _field: object, value: Any) -> Any:
@@ -35,15 +33,6 @@ def error(failure: BaseException) -> dict[str, Any]:
     if isinstance(failure, ProviderHubError):
         found["route"] = record(failure.route)
     return found
-
-
-def plan(candidates: Sequence[Candidate], skipped: Sequence[Skip], waits: Sequence[Skip] = ()) -> dict[str, Any]:
-    """The candidates of a call in order, those that are left out, and those for which a call would wait."""
-    return {
-        "candidates": [attrs.asdict(candidate, filter=_CANDIDATE) for candidate in candidates],
-        "skipped": list(map(attrs.asdict, skipped)),
-        "waits": list(map(attrs.asdict, waits)),
-    }
 
 
 def picked(value: object, *names: str) -> dict[str, Any]:

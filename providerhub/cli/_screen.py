@@ -7,10 +7,13 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import click
+
+from providerhub import NoCapableProviderError, ProviderHubError
 
 # C0 and C1 without newline and tab: a text from a provider must not move the cursor or fill the clipboard.
 _CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10})
@@ -103,6 +106,28 @@ def data(value: Any) -> None:
 def one_line(error: BaseException) -> str:
     """The error's message on one line; its class's name if the message is empty."""
     return safe("; ".join(filter(None, map(str.strip, str(error).splitlines())))) or type(error).__name__
+
+
+def _reported(error: BaseException) -> str:
+    text = one_line(error)
+    if not isinstance(error, ProviderHubError):
+        return f"{type(error).__name__}: {text}; `--debug` shows the traceback"
+    if isinstance(error, NoCapableProviderError) and any(skip.reason == "no stream" for skip in error.route.skipped):
+        return f"{text}; try without streaming: ask --no-stream, route without --stream"
+    return text
+
+
+def as_click(error: Exception, *, debug: bool) -> click.ClickException:
+    """The error as click prints it; with `debug`, write its traceback to standard error.
+
+    Raises:
+        BrokenPipeError: The reader of a pipe has gone; click ends the command quietly.
+    """
+    if isinstance(error, BrokenPipeError) and not isinstance(error, ProviderHubError):  # a provider's error is reported
+        raise error
+    if debug:
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    return error if isinstance(error, click.ClickException) else click.ClickException(_reported(error))
 
 
 @contextlib.contextmanager
