@@ -130,7 +130,7 @@ def _with_turn(message: Mapping[str, Any], turn: Mapping[str, Any]) -> dict[str,
         text = message.get("content")
         merged["content"] = [{**part, "text": text} if part == _TEXT else part for part in content if part != _TEXT or text]
     calls, extras = message.get("tool_calls") or (), turn.get("tool_calls") or ()
-    if len(calls) == len(extras):
+    if extras and len(calls) == len(extras):
         merged["tool_calls"] = [
             {**call, **extra, **{kind: {**call.get(kind, {}), **extra.get(kind, {})} for kind in _kinds(call, extra)}}
             for call, extra in zip(calls, extras, strict=True)
