@@ -120,7 +120,7 @@ class ChatAnswer:
         """End the answer.
 
         Yields:
-            What can be said only now: held back parts, citations, details, and the turn that goes back.
+            The pieces that were held back, citations, details, and the turn that goes back.
         """
         for channel, half in self._halves.items():
             make = _CHANNELS.get(channel)
@@ -265,7 +265,7 @@ class ChatAnswer:
             yield from self._of_message_more(message)
 
     def _of_message_more(self, message: Mapping[str, Any]) -> Iterator[Piece]:
-        """Read what a message says beside its text and its reasoning."""
+        """Read the fields of a message beside its text and its reasoning."""
         if refusal := message.get("refusal"):
             yield RefusalDelta(self._text("refusal", str(refusal)))
         called = message.get("tool_calls") or ()

@@ -1,4 +1,4 @@
-"""What stands beside the text of an answer in the chat shape: sources, images, sounds and parts of thinking."""
+"""Reads the things beside the text of an answer in the chat shape: sources, images, sounds and parts of thinking."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ MAX_UNUSED: Final = 4
 
 _HALF = re.compile("[\ud800-\udfff]").search
 _PLAIN_DELTA = frozenset({"role", "content", "token_id", *REASONING})
-"""The keys of a delta that mean the same in each chunk, whatever came before it."""
+"""The keys of a delta that mean the same in each chunk, after any other chunk."""
 
 TextReader = Callable[[bytes], str | None]
 """Takes a chunk and returns its text, or `None` if the chunk has to be parsed."""

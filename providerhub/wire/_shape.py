@@ -1,4 +1,4 @@
-"""What the readers of the chat shape have in common: emptiness, errors of shape, and the joining of streamed values."""
+"""The common part of the readers of the chat shape: emptiness, errors of shape, and the joining of streamed values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from providerhub._values.errors import ProtocolError
 
 _WHOLE = frozenset({"id", "index", "type", "role", "name", "object", "finish_reason", "format"})
-"""Keys whose texts come whole, in each piece anew."""
+"""Keys whose texts come whole, in each piece again."""
 
 
 def shape_error(where: str, value: object) -> ProtocolError:
@@ -33,8 +33,8 @@ def joined(old: Any, new: Any) -> Any:
     Texts are appended, mappings are joined key by key, and the entries of lists by their `index`, if they have one.
 
     Args:
-        old: What has come; `None` if nothing has.
-        new: What comes now; `None` for nothing.
+        old: The value so far; `None` if nothing has come.
+        new: The next piece of the value; `None` for nothing.
     """
     if old is None or new is None:
         return new if old is None else old

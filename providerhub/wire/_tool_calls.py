@@ -18,7 +18,8 @@ _NO_ID = (None, "", "null")
 class ToolCalls:
     """The tool calls of one answer.
 
-    Of a whole answer, each entry is a call. In a stream, an entry with another `index` is another call, whatever its identifier.
+    Of a whole answer, each entry is a call. In a stream, an entry with another `index` is another call, even if both have the
+    same identifier.
     An entry with a name begins a new call if it has no index, or an identifier that differs from the one of its index. If the
     arguments of a call are a complete object and more come, a new call begins. An entry without a name, an index and a known
     identifier continues the last call. Empty entries and exact repeats are ignored.
@@ -36,7 +37,7 @@ class ToolCalls:
 
     @property
     def extras(self) -> list[dict[str, Any]]:
-        """What the entries of each call say beside identifier, name and arguments; empty if no entry says more."""
+        """The further fields of each call, beside identifier, name and arguments; empty if no call has any."""
         return [call.extra for call in self._calls] if any(call.extra for call in self._calls) else []
 
     def pieces(self, entry: Any, joined_text: Callable[[object, str], str], *, whole: bool) -> Iterator[ToolCallDelta]:

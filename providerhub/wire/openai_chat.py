@@ -66,7 +66,7 @@ def _number(digits: str) -> int | float:
 def only_text(chunk: Mapping[str, Any]) -> str | ReasoningDelta | None:
     """Return the text or the reasoning of a chunk that holds nothing else. For such a chunk this is faster than `ChatAnswer`.
 
-    Who answers (`id`, `model` and the like) is not looked at: an earlier chunk has said it.
+    The fields that name the answer (`id`, `model` and the like) are ignored: an earlier chunk has said them.
 
     Args:
         chunk: The parsed chunk of a stream.

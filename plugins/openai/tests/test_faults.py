@@ -283,7 +283,7 @@ class Watch:
     threads = set()
 
     def find_spec(self, name, path=None, target=None):
-        if name == "aiohttp.client":
+        if name == "aiohttp":
             self.threads.add(threading.current_thread())
 
 async def main():
@@ -341,9 +341,9 @@ def test_a_call_with_another_clock_waits_in_the_loop_s_time(start):
 
         async def ask(**phases):
             call = providerhub.CallContext(Timeout(**phases), clock=FakeClock(start))
-            return [piece async for piece in provider.astream(request, call) if not isinstance(piece, providerhub.Detail)]
+            return [piece async for piece in provider.astream(request, call)]
 
-        assert await ask() == ["Hi", providerhub.Finish("stop")]
+        assert [piece for piece in await ask() if not isinstance(piece, providerhub.Detail)] == ["Hi", providerhub.Finish("stop")]
         for phases in ({"first_token": 0.1}, {"byte_idle": 0.1}):
             with pytest.raises(providerhub.ProviderTimeoutError):
                 await ask(**phases)
@@ -360,7 +360,7 @@ def test_aclose_waits(hub_at):
         provider = create(providerhub.ProviderConfig(name="openai", url=server.url))
         request = providerhub.Request("m", [{"role": "user", "content": "?"}], stream=True)
         pieces = [piece async for piece in provider.astream(request, providerhub.CallContext(Timeout()))]
-        assert [pieces[0], pieces[-1]] == ["Hi", providerhub.Finish("stop")]
+        assert [piece for piece in pieces if not isinstance(piece, providerhub.Detail)] == ["Hi", providerhub.Finish("stop")]
         await provider.aclose()
         await provider.aclose()
         await asyncio.to_thread(server.client_gone)
