@@ -234,13 +234,15 @@ class JsonReading(Reading):
             yield from self._object_pieces()
             return
         cut: ProtocolError | None = None
+        last: list[Piece] = []
         if self._framing.tail and not self.done and not self._framing.done:
             try:
-                yield from self.feed(self._framing.tail)
+                last = list(self.feed(self._framing.tail))
             except ProtocolError as error:
                 cut = error
-        if not self._finished:
+        if not self._finished:  # a last frame without its end does not count, since it may be cut
             yield self._unfinished(cut)
+        yield from last
 
     def parsed(self, data: bytes) -> dict[str, Any]:
         """Parse a JSON object.
