@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import attrs
 
+from providerhub._calling.pieces import event_of
 from providerhub._values import (
     Citation,
     Completion,
     Detail,
+    Event,
     Finish,
     Media,
     ReasoningDelta,
@@ -31,7 +34,9 @@ _EVENTS = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, Citation, Med
 class Assembly:
     """Gathers the pieces of one attempt. A driver may append a piece that is a non-empty `str` to `text` directly."""
 
-    __slots__ = ("_beside", "_media", "_reasoning", "_refusal", "_tools", "content", "finish", "text", "usage")
+    __slots__ = (
+        "_beside", "_media", "_offset", "_reasoning", "_refusal", "_tools", "as_event", "content", "finish", "text", "usage",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.text: list[str] = []
@@ -44,6 +49,20 @@ class Assembly:
         self.usage: Usage | None = None
         self.finish: Finish | None = None
         self.content = False
+        self._offset: int | None = None
+        self.as_event: Callable[[Piece], Event] = event_of
+        """Makes the event of a piece that is handed over to the caller."""
+
+    def carried_on(self) -> Self:
+        """Go on with the pieces of another attempt, which continues the text; returns the assembly itself.
+
+        Places in the text count from the beginning of the whole text, and a turn in the vendor's own form is no longer whole.
+        """
+        self._offset = len("".join(self.text))
+        self.as_event = self._moved
+        if self._beside:
+            self._beside.pop("turn", None)
+        return self
 
     def add(self, piece: Piece) -> bool:
         """Add one piece.
@@ -75,6 +94,11 @@ class Assembly:
         return found
 
     @property
+    def request_id(self) -> str | None:
+        """The service's identifier of the HTTP request; `None` when it has not come."""
+        return self._beside["details"].get("request_id") if self._beside else None
+
+    @property
     def empty(self) -> bool:
         """Whether neither content nor a `Finish` has come."""
         return not self.content and not self.text and self.finish is None
@@ -87,13 +111,10 @@ class Assembly:
             reason, said = self.finish.reason, self.finish.said
             if tools and reason == "stop":  # one word for one thing, since the loops of callers branch on it
                 reason, said = "tool_calls", said or reason
-        found = Completion(
+        return Completion(
             "".join(self.text), "".join(self._reasoning) or None, tools, "".join(self._refusal) or None,
-            reason, self.usage, provider, model, route, said,
+            reason, self.usage, provider, model, route, said, media=tuple(self._media), **self._beside or _NOTHING,
         )  # fmt: skip
-        if self._beside is None and not self._media:
-            return found
-        return attrs.evolve(found, media=tuple(self._media), **(self._beside or {}))
 
     def _called(self) -> tuple[ToolCall, ...]:
         """The tool calls, each with an identifier of its own and with arguments."""
@@ -146,16 +167,25 @@ class Assembly:
     def _add_beside(self, piece: object) -> None:
         beside = self._beside = self._beside or {"citations": (), "details": {}}
         if isinstance(piece, Citation):
-            beside["citations"] += (piece,)
+            beside["citations"] += (self._moved(piece),)
         elif isinstance(piece, Turn):
-            beside["turn"] = piece
+            if self._offset is None:
+                beside["turn"] = piece
         elif isinstance(piece, Detail):
             known = beside["details"].get(piece.name)
             both = isinstance(known, list) and isinstance(piece.value, list)
             beside["details"][piece.name] = [*known, *piece.value] if both else piece.value
 
+    def _moved(self, piece: Piece) -> Event:
+        """The event of a piece, with the places of a citation in the whole text."""
+        if not isinstance(piece, Citation) or not self._offset:
+            return event_of(piece)
+        start, end = (None if place is None else place + self._offset for place in (piece.start, piece.end))
+        return attrs.evolve(piece, start=start, end=end)
+
 
 _BESIDE = {Citation, Turn, Detail}
+_NOTHING: Mapping[str, Any] = {}
 
 
 class _Call:

@@ -111,12 +111,13 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                 yield event_of(first)
             while not self.done:
                 attempt = self._current
+                as_event = attempt.assembly.as_event
                 attempt.task = current_task()
                 try:
                     async for piece in self._pieces():
                         attempt.task = None
                         attempt.assembly.add(piece)
-                        yield event_of(piece)
+                        yield as_event(piece)
                         if self._now() > self._deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                         attempt.task = current_task()
@@ -127,8 +128,8 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                         return
                     restarted, head = await finished(self._mend(self._own(error, attempt, 0), allowed=True))
                     yield restarted
-                    for first in head:
-                        yield event_of(first)
+                    for first in map(self._current.assembly.as_event, head):
+                        yield first
                 else:
                     attempt.task = None
                     await finished(self._end())

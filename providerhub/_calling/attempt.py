@@ -45,7 +45,7 @@ class RunningAttempt(Generic[Pieces, Runner]):
     """The thread or task that pulls the attempt, while it has one of its own."""
     task: Any = None
     """The asyncio task that pulls the attempt, while it does."""
-    is_cut = is_late = False
+    is_cut = is_late = has_turns = False
 
     def __init__(self, candidate: Candidate, number: int, call: CallContext, assembly: Assembly) -> None:
         self.candidate = candidate

@@ -79,10 +79,12 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
         try:
             yield from map(event_of, self._current.head)
             while not self.done:
+                assembly = self._current.assembly
+                as_event = assembly.as_event
                 try:
                     for piece in self._pieces():
-                        self._current.assembly.add(piece)
-                        yield event_of(piece)
+                        assembly.add(piece)
+                        yield as_event(piece)
                         if self._now() > self._deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                     run_blocking(self._end())
@@ -92,7 +94,7 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
                         return
                     restarted, head = run_blocking(self._mend(failure, allowed=True))
                     yield restarted
-                    yield from map(event_of, head)
+                    yield from map(self._current.assembly.as_event, head)
         except StoppedError:  # closed by another thread while it waited
             return
         except BaseException:

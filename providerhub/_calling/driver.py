@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 import attrs
 
 from providerhub._calling.assembly import Assembly
 from providerhub._calling.attempt import CLOSED, Pieces, PullResult, Runner, RunningAttempt, Services, Signal, StoppedError
+from providerhub._calling.history import addressed, has_turns, refuses_turns
 from providerhub._calling.intake import CallSpec
 from providerhub._calling.pieces import overdue, text_of
 from providerhub._finding.jobs import Job
@@ -30,11 +31,12 @@ from providerhub._values import (
     Attempt,
     Candidate,
     Completion,
+    Message,
     Request,
     Restarted,
     Route,
 )
-from providerhub._values.errors import AttemptError, AuthenticationError
+from providerhub._values.errors import AttemptError, AuthenticationError, ProviderError
 from providerhub._values.provider import CallContext, Piece
 
 _log = logging.getLogger("providerhub")
@@ -63,6 +65,8 @@ class Driver(Generic[Pieces, Runner]):
     done = True  # until `__init__` is over, which Ctrl-C may interrupt
     _signal: Signal | None = None
     _reported = 0
+    _refusing: tuple[Candidate, ...] = ()
+    """The candidates that have refused the turns of the conversation."""
 
     def __init__(self, engine: Engine, spec: CallSpec, deadline: float, services: Services) -> None:
         self._engine = engine
@@ -253,7 +257,7 @@ class Driver(Generic[Pieces, Runner]):
         """
         attempt = self._current
         yield from self._close_failed(attempt)
-        self._engine.note(attempt.call.notes)
+        self._engine.note(attempt.call.notes, request_id=attempt.assembly.request_id)
         cause = self._mapped(attempt, error)
         allowed = allowed and not self.done  # after a close there is no further attempt
         yield from self._carry_out(self._engine.interrupted(cause, self._now(), self.completion, may_restart=allowed))
@@ -294,7 +298,11 @@ class Driver(Generic[Pieces, Runner]):
         attempt = self.attempt
         if attempt is None:
             return Completion(route=self._engine.route)
-        return attempt.assembly.completion(attempt.candidate.provider, attempt.candidate.model, self._engine.route)
+        found = attempt.assembly.completion(attempt.candidate.provider, attempt.candidate.model, self._engine.route)
+        if found.turn is None:
+            return found
+        origin = self._services.registry.ready(attempt.candidate.provider).origin
+        return attrs.evolve(found, turn=attrs.evolve(found.turn, **origin))
 
     @property
     def route(self) -> Route:
@@ -346,7 +354,7 @@ class Driver(Generic[Pieces, Runner]):
             raise self._given_up()
         last = self.attempt
         # A stream that is carried on from its partial text goes on in the same assembly.
-        assembly = last.assembly if self._spec.continues and self._committed and last is not None else Assembly()
+        assembly = last.assembly.carried_on() if self._spec.continues and self._committed and last is not None else Assembly()
         candidate = order.candidate
         own = candidate.timeout
         spec = self._spec
@@ -365,27 +373,43 @@ class Driver(Generic[Pieces, Runner]):
         """The request as one candidate gets it: its own model name and options, and the partial text of a broken stream."""
         request, candidate = self._request, attempt.candidate
         options = self._spec.options.get(candidate.provider)
-        stream = request.stream and candidate.stream
-        if not self._committed and not options and candidate.model == request.model and stream == request.stream:
+        stream, turns = request.stream and candidate.stream, self._spec.has_turns
+        if not self._committed and not options and candidate.model == request.model and stream == request.stream and not turns:
             return request
-        messages = request.messages
+        messages = self._addressed(attempt) if turns else request.messages
         if self._committed and (partial := "".join(attempt.assembly.text)):
             messages = [*messages, {"role": "assistant", "content": partial}]
         return attrs.evolve(request, model=candidate.model, messages=messages, stream=stream, options=options or {})
+
+    def _addressed(self, attempt: RunningAttempt[Pieces, Runner]) -> Sequence[Message]:
+        """The messages with the turns that belong to the attempt's provider, unless it has refused them."""
+        candidate, note = attempt.candidate, attempt.call.note
+        refused = candidate in self._refusing
+        if refused:
+            note("the service refused its own form of earlier turns, so it gets their text and tool calls alone")
+        instance = None if refused else self._services.registry.ready(candidate.provider)
+        messages = addressed(self._request.messages, instance, note)
+        attempt.has_turns = has_turns(messages)
+        return messages
 
     def _next(self, attempt: RunningAttempt[Pieces, Runner], result: PullResult) -> Order:
         """The engine's order after a pull. A failed attempt has been closed by then."""
         if self._stopped or self.done:
             raise self._given_up()
-        if attempt.call.notes:
-            self._engine.note(attempt.call.notes, attempt.number)
+        request_id = attempt.assembly.request_id
+        if attempt.call.notes or request_id:
+            self._engine.note(attempt.call.notes, attempt.number, request_id)
         if result is True:
             return self._engine.content(self._now(), attempt.number)
         if result is False:
             return self._engine.ended(
                 self._now(), empty=attempt.assembly.empty, number=attempt.number, usage=attempt.assembly.usage
             )
-        return self._engine.failed(self._mapped(attempt, result), self._now(), attempt.number)
+        error = self._mapped(attempt, result)
+        if attempt.has_turns and refuses_turns(error):
+            self._refusing = (*self._refusing, attempt.candidate)
+            return self._engine.refused_part(error, self._now(), attempt.number)
+        return self._engine.failed(error, self._now(), attempt.number)
 
     def _cut_others(self, winner: RunningAttempt[Pieces, Runner] | None) -> None:
         for attempt in tuple(self._attempts):
@@ -399,6 +423,8 @@ class Driver(Generic[Pieces, Runner]):
     def _mapped(self, attempt: RunningAttempt[Pieces, Runner], error: Exception) -> AttemptError:
         candidate = attempt.candidate
         mapped = map_exception(error, provider=candidate.provider, model=candidate.model)
+        if isinstance(mapped, ProviderError) and not mapped.request_id:
+            mapped.request_id = attempt.assembly.request_id or ""
         if isinstance(mapped, AuthenticationError):
             if mapped.about_key:
                 what, left = "its key", "it is left alone for a while, or until the key changes"

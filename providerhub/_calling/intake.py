@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Unpack
 
 import attrs
 
+from providerhub._calling.history import has_turns
 from providerhub._calling.keywords import KEYWORDS, Knobs
 from providerhub._calling.messages import checked
 from providerhub._finding.needs import Needs, has_part, token_bound, uses
@@ -48,6 +49,7 @@ class CallSpec(NamedTuple):
         on_interrupt: The reaction when a stream breaks after its first content.
         hedge: Whether a slow attempt may get a second one beside it.
         options: Vendor-specific keywords by provider instance.
+        has_turns: Whether a message holds an assistant's turn in a vendor's own form.
     """
 
     model: ModelSpec
@@ -60,6 +62,7 @@ class CallSpec(NamedTuple):
     on_interrupt: str
     hedge: bool
     options: Mapping[str, Options]
+    has_turns: bool
 
     @property
     def continues(self) -> bool:
@@ -142,6 +145,7 @@ def call_spec(
         on_interrupt,
         steers.get("hedge", settings.hedge),
         options,
+        has_turns(conversation),
     )
 
 

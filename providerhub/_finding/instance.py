@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from providerhub._finding.jobs import Job, Task, arun_all
 from providerhub._finding.listing import ModelList
@@ -41,6 +42,7 @@ class Instance:
         provider: The object that the application registered; `None` for the objects of the plugin's factory.
         on_models: Called when the service has listed other models.
         flaw: A mistake in the user's configuration that makes every use an error; empty without one.
+        distribution: The distribution of the plugin; empty for a registered object.
     """
 
     def __init__(
@@ -49,11 +51,14 @@ class Instance:
         info: ProviderInfo,
         provider: Provider | None = None,
         on_models: Callable[[], object] = _nothing,
+        *,
         flaw: str = "",
+        distribution: str = "",
     ) -> None:
         self.name = config.name
         self.info = info
         self.flaw = flaw  # a mistake in the user's configuration that makes every use an error; empty without one
+        self._distribution = distribution
         self._user_config = config
         self._registered = provider
         self._renewing = threading.Lock()
@@ -69,6 +74,12 @@ class Instance:
     def models(self) -> tuple[ModelInfo, ...]:
         """The models that the plugin and the user name, and those that the service has listed."""
         return (*self._declared, *refined(self.list.models, self.config))
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """The fields of a `Turn` that say where it comes from."""
+        host = urlsplit(self.config.url or "").netloc.rpartition("@")[2].lower()
+        return {"plugin": self._distribution, "name": self.info.name, "host": host}
 
     @property
     def can_list(self) -> bool:

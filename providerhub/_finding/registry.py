@@ -72,7 +72,7 @@ class Registry:
             config, origins = configured(self._settings, name), self._settings.origins
             # Of two threads both take the first one's instance: each instance closes its own objects.
             flaw = option_flaw(config, record.info, origins)
-            made = Instance(config, record.info, on_models=self._reset_index, flaw=flaw)
+            made = Instance(config, record.info, on_models=self._reset_index, flaw=flaw, distribution=record.distribution)
             found = self._instances.setdefault(name, made)
         return found
 

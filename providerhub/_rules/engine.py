@@ -232,6 +232,19 @@ class Engine:
             return Renew(loser.candidate)
         return self._try_next(now, error)
 
+    def refused_part(self, error: AttemptError, now: float, number: int) -> Order:
+        """Report that a service refused a part of the request which the driver leaves out from now on.
+
+        Returns:
+            The order to ask the same candidate again at once, which costs no attempt.
+        """
+        loser = self._find(number)
+        if now >= self._deadline:
+            return self.failed(error, now, number)
+        self._release(loser, blame(error, loser.candidate), now)
+        again = self._begin(loser.candidate, now, force=True)
+        return again or (self._pull(now) if self._open else self._queue((loser.candidate,), now))
+
     def renewed(self, now: float, *, changed: bool) -> Order:
         """Report whether another key was found for the provider that has refused its key. If so, it is asked at once."""
         refused = self._next
@@ -286,10 +299,11 @@ class Engine:
             self._health.released(attempt.permit)
             self._close(attempt, now, "abandoned")
 
-    def note(self, notes: list[str], number: int | None = None) -> None:
-        """Keep a provider's notes with an open attempt."""
-        if notes and self._open:
-            self._find(number).notes = tuple(notes)
+    def note(self, notes: list[str], number: int | None = None, request_id: str | None = None) -> None:
+        """Keep a provider's notes and the service's identifier of the request with an open attempt."""
+        if self._open:
+            attempt = self._find(number)
+            attempt.notes, attempt.request_id = tuple(notes), request_id
 
     def _find(self, number: int | None) -> OpenAttempt:
         """The open attempt with that number; the only one for `None`."""
@@ -462,9 +476,7 @@ class Engine:
 
     def _wait_out_shortage(self, attempt: OpenAttempt, error: errors.ShortageError, now: float) -> Order:
         """This process lacks a descriptor or a thread. The call waits; the provider is not to blame."""
-        self._health.released(attempt.permit)
-        self._repeats.forgive(attempt.number)
-        self._close(attempt, now, "error", error)
+        self._release(attempt, error, now)
         if self._open:
             return self._pull(now)
         seconds = shortage_wait(self._shortages, self._rng)
@@ -473,6 +485,12 @@ class Engine:
             return self._late(now, error)
         self._next, self._waited = attempt.candidate, seconds
         return Wait(seconds)
+
+    def _release(self, attempt: OpenAttempt, error: AttemptError, now: float) -> None:
+        """End an attempt whose failure counts for nothing."""
+        self._health.released(attempt.permit)
+        self._repeats.forgive(attempt.number)
+        self._close(attempt, now, "error", error)
 
     def _close(
         self, attempt: OpenAttempt, now: float, outcome: str, error: BaseException | None = None, usage: Usage | None = None

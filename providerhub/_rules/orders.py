@@ -110,7 +110,9 @@ PULL, DRAIN, DONE = Pull(), Drain(), Done()
 class OpenAttempt:
     """An attempt under way. All times are seconds on the engine's clock; `started` counts from the start of the call."""
 
-    __slots__ = ("candidate", "first_token", "notes", "number", "permit", "share", "slow_at", "started", "turn", "waited")
+    __slots__ = (
+        "candidate", "first_token", "notes", "number", "permit", "request_id", "share", "slow_at", "started", "turn", "waited",
+    )  # fmt: skip
 
     def __init__(self, number: int, candidate: Candidate, permit: Permit, turn: Turn, *, started: float, waited: float) -> None:
         self.number = number
@@ -120,6 +122,7 @@ class OpenAttempt:
         self.started = started
         self.waited = waited
         self.first_token: float | None = None
+        self.request_id: str | None = None
         self.notes: tuple[str, ...] = ()
         self.share = self.slow_at = math.inf
 
@@ -128,7 +131,7 @@ class OpenAttempt:
         candidate = self.candidate
         return Attempt(
             self.number, candidate.provider, candidate.model, outcome, error, self.waited, self.started, duration,
-            self.first_token, self.notes,
+            self.first_token, self.notes, self.request_id or getattr(error, "request_id", None) or None,
         )  # fmt: skip
 
     def shown(self) -> Attempt:

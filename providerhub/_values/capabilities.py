@@ -66,9 +66,13 @@ def _settings(settings: Iterable[Setting]) -> tuple[Setting, ...]:
     return tuple(settings)
 
 
-def _names(aliases: Iterable[str]) -> tuple[str, ...]:
-    NAMES.check(aliases, "aliases")
-    return tuple(aliases)
+def _names(names: Iterable[str], field: str = "aliases") -> tuple[str, ...]:
+    NAMES.check(names, field)
+    return tuple(names)
+
+
+def _turns(names: Iterable[str]) -> tuple[str, ...]:
+    return _names(names, "accepts_turns")
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -174,6 +178,8 @@ class ProviderInfo(Value):
         slow_start: Whether the first call of a model may take minutes, as at a local server that loads its models. Default false.
         any_option: Whether the provider takes options that `settings` does not declare. Default false: where `settings` has an
             entry, another option is an error.
+        accepts_turns: The names of further providers whose turns in the vendor's own form (`Turn`) this one takes, as a cloud
+            that hosts the model of another vendor does. Default none: a turn goes back to the host and provider that wrote it.
     """
 
     name: str = attrs.field(validator=PROVIDER_NAME)
@@ -186,6 +192,7 @@ class ProviderInfo(Value):
     description: str = ""
     slow_start: bool = attrs.field(default=False, validator=FLAG)
     any_option: bool = attrs.field(default=False, validator=FLAG)
+    accepts_turns: tuple[str, ...] = attrs.field(default=(), converter=_turns)
 
     @property
     def all_settings(self) -> tuple[Setting, ...]:

@@ -108,6 +108,7 @@ class Attempt(Value):
         duration: Seconds from the start of the attempt to its end.
         first_token: Seconds from the start of the attempt to its first content; `None` when none came.
         notes: Oddities that did not fail the attempt, such as a wrong content type.
+        request_id: The service's identifier of the HTTP request; `None` when unknown.
     """
 
     number: int
@@ -120,6 +121,7 @@ class Attempt(Value):
     duration: float = 0.0
     first_token: float | None = None
     notes: tuple[str, ...] = ()
+    request_id: str | None = None
 
     def __str__(self) -> str:
         head = f"{self.number}. {self.provider}/{self.model}: {self.outcome} after {self.duration:.3f} s"
