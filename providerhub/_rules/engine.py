@@ -232,7 +232,7 @@ class Engine:
             return Renew(loser.candidate)
         return self._try_next(now, error)
 
-    def refused_part(self, error: AttemptError, now: float, number: int) -> Order:
+    def refused_part(self, error: errors.AttemptError, now: float, number: int) -> Order:
         """Report that a service refused a part of the request which the driver leaves out from now on.
 
         Returns:
@@ -486,7 +486,7 @@ class Engine:
         self._next, self._waited = attempt.candidate, seconds
         return Wait(seconds)
 
-    def _release(self, attempt: OpenAttempt, error: AttemptError, now: float) -> None:
+    def _release(self, attempt: OpenAttempt, error: errors.AttemptError, now: float) -> None:
         """End an attempt whose failure counts for nothing."""
         self._health.released(attempt.permit)
         self._repeats.forgive(attempt.number)
