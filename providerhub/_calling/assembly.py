@@ -103,17 +103,20 @@ class Assembly:
         """Whether neither content nor a `Finish` has come."""
         return not self.content and not self.text and self.finish is None
 
-    def completion(self, provider: str, model: str, route: Route) -> Completion:
-        """The answer so far."""
+    def completion(self, provider: str, model: str, route: Route, request_id: str = "") -> Completion:
+        """The answer so far. `request_id` is that of the headers, for an answer that does not name another one."""
         tools = self._called() if self._tools else ()
         reason = said = None
         if self.finish:
             reason, said = self.finish.reason, self.finish.said
             if tools and reason == "stop":  # one word for one thing, since the loops of callers branch on it
                 reason, said = "tool_calls", said or reason
+        beside = self._beside or _NOTHING
+        if request_id:
+            beside = {**beside, "details": {"request_id": request_id, **beside.get("details", {})}}
         return Completion(
             "".join(self.text), "".join(self._reasoning) or None, tools, "".join(self._refusal) or None,
-            reason, self.usage, provider, model, route, said, media=tuple(self._media), **self._beside or _NOTHING,
+            reason, self.usage, provider, model, route, said, media=tuple(self._media), **beside,
         )  # fmt: skip
 
     def _called(self) -> tuple[ToolCall, ...]:

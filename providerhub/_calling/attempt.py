@@ -45,7 +45,9 @@ class RunningAttempt(Generic[Pieces, Runner]):
     """The thread or task that pulls the attempt, while it has one of its own."""
     task: Any = None
     """The asyncio task that pulls the attempt, while it does."""
-    is_cut = is_late = has_turns = False
+    is_cut = is_late = False
+    has_turns = False
+    """Whether the request holds a turn in the provider's own form."""
 
     def __init__(self, candidate: Candidate, number: int, call: CallContext, assembly: Assembly) -> None:
         self.candidate = candidate
@@ -54,6 +56,11 @@ class RunningAttempt(Generic[Pieces, Runner]):
         self.assembly = assembly
         self.head: list[Piece] = []
         """The pieces that came before the commit point."""
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's identifier of the HTTP request; `None` when unknown."""
+        return self.assembly.request_id or self.call.request_id or None
 
 
 class Signal(Protocol):

@@ -257,7 +257,7 @@ class Driver(Generic[Pieces, Runner]):
         """
         attempt = self._current
         yield from self._close_failed(attempt)
-        self._engine.note(attempt.call.notes, request_id=attempt.assembly.request_id)
+        self._engine.note(attempt.call.notes, request_id=attempt.request_id)
         cause = self._mapped(attempt, error)
         allowed = allowed and not self.done  # after a close there is no further attempt
         yield from self._carry_out(self._engine.interrupted(cause, self._now(), self.completion, may_restart=allowed))
@@ -298,10 +298,11 @@ class Driver(Generic[Pieces, Runner]):
         attempt = self.attempt
         if attempt is None:
             return Completion(route=self._engine.route)
-        found = attempt.assembly.completion(attempt.candidate.provider, attempt.candidate.model, self._engine.route)
+        candidate = attempt.candidate
+        found = attempt.assembly.completion(candidate.provider, candidate.model, self._engine.route, attempt.call.request_id)
         if found.turn is None:
             return found
-        origin = self._services.registry.ready(attempt.candidate.provider).origin
+        origin = self._services.registry.ready(candidate.provider).origin
         return attrs.evolve(found, turn=attrs.evolve(found.turn, **origin))
 
     @property
@@ -396,7 +397,7 @@ class Driver(Generic[Pieces, Runner]):
         """The engine's order after a pull. A failed attempt has been closed by then."""
         if self._stopped or self.done:
             raise self._given_up()
-        request_id = attempt.assembly.request_id
+        request_id = attempt.request_id
         if attempt.call.notes or request_id:
             self._engine.note(attempt.call.notes, attempt.number, request_id)
         if result is True:
@@ -424,7 +425,7 @@ class Driver(Generic[Pieces, Runner]):
         candidate = attempt.candidate
         mapped = map_exception(error, provider=candidate.provider, model=candidate.model)
         if isinstance(mapped, ProviderError) and not mapped.request_id:
-            mapped.request_id = attempt.assembly.request_id or ""
+            mapped.request_id = attempt.request_id or ""
         if isinstance(mapped, AuthenticationError):
             if mapped.about_key:
                 what, left = "its key", "it is left alone for a while, or until the key changes"

@@ -99,11 +99,17 @@ def error_from_status(
         retryable=_retryable(kind, status, lowered.get("x-should-retry")),
         retry_after=_retry_info(text) if wait is None else wait,
         excerpt=redact(text),
-        request_id=next((lowered[name] for name in REQUEST_IDS if lowered.get(name)), said.request_id),
+        request_id=request_id(lowered) or said.request_id,
     )
     if found and isinstance(error, errors.CapabilityError):
         error.capability = found.capability
     return error
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """Return the service's identifier of an HTTP request; empty when the headers of the answer have none."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    return next(filter(None, map(lowered.get, REQUEST_IDS)), "")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

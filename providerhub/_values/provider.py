@@ -37,14 +37,16 @@ class CallContext:
         content_at: The time, on `clock`, at which the first content came; of an answer that is not streamed, the first byte that
             is not white space. `None` before.
         idles: Whether the idle timeouts hold, since the content that starts them has come.
+        request_id: The service's identifier of the HTTP request, which the toolkit reads from the headers of the answer; empty
+            before. A provider without the toolkit sets it, or yields `Detail("request_id", ...)`.
         waiting_since: The time, on `clock`, at which the caller began to wait for the next piece. Idle timeouts count from then.
             Infinity while the caller does not wait and a thread reads ahead; minus infinity when the caller runs the provider
             itself, and so always waits.
     """
 
     __slots__ = (
-        "_callbacks", "_cancelled", "clock", "content_at", "deadline", "headers", "idles", "notes", "reasoning", "started",
-        "timeout", "waiting_since",
+        "_callbacks", "_cancelled", "clock", "content_at", "deadline", "headers", "idles", "notes", "reasoning", "request_id",
+        "started", "timeout", "waiting_since",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +65,7 @@ class CallContext:
         self.notes: list[str] = []
         self.reasoning = reasoning
         self.headers = headers or {}
+        self.request_id = ""
         self.waiting_since = -math.inf
         self.content_at: float | None = None
         self.idles = False

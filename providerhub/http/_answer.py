@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from providerhub._rules.mapping import chained, map_exception
+from providerhub._rules.status import request_id
 from providerhub._values.errors import (
     AttemptError,
     CallerError,
@@ -82,6 +83,7 @@ class Answer:
         own = self._active.response
         self._raw, self._response = response, own
         self.status, self.headers = response.status, response.headers
+        self._call.request_id = request_id(self.headers)
         # urllib3 reads the body only if it must decode it, although the request asked for no encoding.
         encoded = self.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}
         self._read = partial(response.read1, decode_content=True) if own is None or encoded else own.read1

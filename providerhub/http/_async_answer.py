@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
+from providerhub._rules.status import request_id
 from providerhub._values.errors import CallerError, ProtocolError, ProviderError, ProviderTimeoutError
 from providerhub._values.provider import CallContext, Piece
 from providerhub.http._aiohttp_errors import mapped
@@ -51,6 +52,7 @@ class AsyncAnswer:
         """
         self._response, self._content = response, response.content
         self.status, self.headers = response.status, response.headers
+        self._call.request_id = request_id(self.headers)
         self._timer.set_callback(response.close)
         if response.connection is not None:  # the timer has not closed it at once
             self._watch(response.connection.protocol.closed)

@@ -27,7 +27,7 @@ from providerhub import (
     ToolCallDelta,
     Turn,
 )
-from providerhub.testing import FakeAsyncProvider, FakeClock, FakeProvider, FaultServer, http_response
+from providerhub.testing import FakeAsyncProvider, FakeClock, FakeProvider, FaultServer, chunked, http_response
 
 CONTENT = [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}]
 WRITTEN = ("Look.", ToolCallDelta(0, "x", "f", '{"a": 1}'), Turn(CONTENT), Finish("tool_calls"))
@@ -301,6 +301,25 @@ def test_an_answer_without_one_has_none(ask):
     with hub_of(FakeProvider("Hi")) as hub:
         answer = ask(hub, "m", "Hello?")
     assert (answer.request_id, answer.route.attempts[0].request_id) == (None, None)
+
+
+@pytest.mark.parametrize("header", ["x-request-id", "Request-Id", "x-amzn-RequestId", "apim-request-id"])
+def test_the_toolkit_reads_it_from_the_headers(ask, header):
+    refused = http_response(503, b"{}", {header: "r-1"})
+    answered = chunked([stream_chunk("Hi"), stream_chunk("", "stop"), b"data: [DONE]\n\n"], headers={header: "r-2"})
+    with FaultServer(refused, answered) as server:  # a stream, which the plugin reads although it was asked whole
+        config = ProviderConfig(url=server.url, api_key="a-key-for-this-test", models=["m"])
+        retry = RetryPolicy(attempts=2, backoff=0.01)
+        with providerhub.Hub(Settings(allow=("openai",), providers={"openai": config}, retry=retry)) as hub:
+            answer = ask(hub, "openai/m", "Hello?")
+    assert (answer.text, answer.request_id) == ("Hi", "r-2")
+    assert [attempt.request_id for attempt in answer.route.attempts] == ["r-1", "r-2"]
+    assert answer.route.attempts[0].error.request_id == "r-1"
+
+
+def stream_chunk(text, finish=None):
+    chunk = {"id": "c-1", "model": "m", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
 
 
 # Two vendors
