@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from providerhub._calling.async_stream import AsyncStream
@@ -13,10 +13,11 @@ from providerhub._calling.batches import PASSES
 from providerhub._calling.intake import ModelSpec
 from providerhub._calling.keywords import Function, Knobs
 from providerhub._calling.many_outcome import Outcome
+from providerhub._calling.messages import Conversation
 from providerhub._calling.stream import Stream
 from providerhub._finding.jobs import Job, Task, arun_all
 from providerhub._hub import Hub
-from providerhub._values import Completion, Message, RoutePlan
+from providerhub._values import Completion, RoutePlan
 from providerhub._values.errors import ConfigurationError
 
 if TYPE_CHECKING:  # slow to import; most programs need none of it
@@ -91,46 +92,40 @@ def documented_as_method(function: Function) -> Function:
 
 @overload
 def complete(
-    model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[False] = False, **knobs: Unpack[Knobs]
+    model: ModelSpec, messages: Conversation, *, stream: Literal[False] = False, **knobs: Unpack[Knobs]
 ) -> Completion: ...
 @overload
-def complete(model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[True], **knobs: Unpack[Knobs]) -> Stream: ...
+def complete(model: ModelSpec, messages: Conversation, *, stream: Literal[True], **knobs: Unpack[Knobs]) -> Stream: ...
 @overload
-def complete(
-    model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]
-) -> Completion | Stream: ...
+def complete(model: ModelSpec, messages: Conversation, *, stream: bool, **knobs: Unpack[Knobs]) -> Completion | Stream: ...
 @documented_as_method
-def complete(
-    model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
-) -> Completion | Stream:
+def complete(model: ModelSpec, messages: Conversation, *, stream: bool = False, **knobs: Unpack[Knobs]) -> Completion | Stream:
     """`Hub.complete` of the default hub."""
     return default_hub().complete(model, messages, stream=stream, **knobs)
 
 
 @overload
 async def acomplete(
-    model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[False] = False, **knobs: Unpack[Knobs]
+    model: ModelSpec, messages: Conversation, *, stream: Literal[False] = False, **knobs: Unpack[Knobs]
 ) -> Completion: ...
 @overload
 async def acomplete(
-    model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[True], **knobs: Unpack[Knobs]
+    model: ModelSpec, messages: Conversation, *, stream: Literal[True], **knobs: Unpack[Knobs]
 ) -> AsyncStream: ...
 @overload
 async def acomplete(
-    model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]
+    model: ModelSpec, messages: Conversation, *, stream: bool, **knobs: Unpack[Knobs]
 ) -> Completion | AsyncStream: ...
 @documented_as_method
 async def acomplete(
-    model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
+    model: ModelSpec, messages: Conversation, *, stream: bool = False, **knobs: Unpack[Knobs]
 ) -> Completion | AsyncStream:
     """`Hub.acomplete` of the default hub."""
     return await (await adefault_hub()).acomplete(model, messages, stream=stream, **knobs)
 
 
 @documented_as_method
-def explain(
-    model: ModelSpec, messages: str | Sequence[Message] = "?", *, stream: bool = False, **knobs: Unpack[Knobs]
-) -> RoutePlan:
+def explain(model: ModelSpec, messages: Conversation = "?", *, stream: bool = False, **knobs: Unpack[Knobs]) -> RoutePlan:
     """`Hub.explain` of the default hub."""
     return default_hub().explain(model, messages, stream=stream, **knobs)
 

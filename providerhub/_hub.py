@@ -20,6 +20,7 @@ from providerhub._calling.handle import handle
 from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
 from providerhub._calling.keywords import Knobs, documented
 from providerhub._calling.many_outcome import Outcome
+from providerhub._calling.messages import Conversation
 from providerhub._calling.observers import Observers, Rankers
 from providerhub._calling.running import Running
 from providerhub._calling.stream import Stream
@@ -35,7 +36,7 @@ from providerhub._rules.lanes import Full
 from providerhub._rules.pacing import Pacer
 from providerhub._rules.report import health_records
 from providerhub._settings.settings import Settings
-from providerhub._values import Candidate, Completion, HealthRecord, Message, ProviderConfig, RoutePlan, Skip
+from providerhub._values import Candidate, Completion, HealthRecord, ProviderConfig, RoutePlan, Skip
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.checks import Check, instance_of, shape
 from providerhub._values.errors import ConfigurationError, ProviderHubError
@@ -141,25 +142,24 @@ class Hub:
 
     @overload
     def complete(
-        self, model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[False] = False, **knobs: Unpack[Knobs]
+        self, model: ModelSpec, messages: Conversation, *, stream: Literal[False] = False, **knobs: Unpack[Knobs]
     ) -> Completion: ...
     @overload
-    def complete(
-        self, model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[True], **knobs: Unpack[Knobs]
-    ) -> Stream: ...
+    def complete(self, model: ModelSpec, messages: Conversation, *, stream: Literal[True], **knobs: Unpack[Knobs]) -> Stream: ...
     @overload
     def complete(
-        self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]
+        self, model: ModelSpec, messages: Conversation, *, stream: bool, **knobs: Unpack[Knobs]
     ) -> Completion | Stream: ...
     @documented
     def complete(
-        self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
+        self, model: ModelSpec, messages: Conversation, *, stream: bool = False, **knobs: Unpack[Knobs]
     ) -> Completion | Stream:
         """Ask for an answer. The hub chooses the provider, and moves on to the next one when a provider fails.
 
         Args:
             model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
-            messages: A text (one user message), or messages in the OpenAI chat shape.
+            messages: A text, or a list of messages in the OpenAI chat shape. `Completion`s may stand among them; texts and parts
+                such as `image("cat.png")` become one user message.
             stream: Return a `Stream` as soon as the first content has come.
             **knobs: Each keyword of the table in `_calling/keywords.py`.
 
@@ -182,19 +182,19 @@ class Hub:
 
     @overload
     async def acomplete(
-        self, model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[False] = False, **knobs: Unpack[Knobs]
+        self, model: ModelSpec, messages: Conversation, *, stream: Literal[False] = False, **knobs: Unpack[Knobs]
     ) -> Completion: ...
     @overload
     async def acomplete(
-        self, model: ModelSpec, messages: str | Sequence[Message], *, stream: Literal[True], **knobs: Unpack[Knobs]
+        self, model: ModelSpec, messages: Conversation, *, stream: Literal[True], **knobs: Unpack[Knobs]
     ) -> AsyncStream: ...
     @overload
     async def acomplete(
-        self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]
+        self, model: ModelSpec, messages: Conversation, *, stream: bool, **knobs: Unpack[Knobs]
     ) -> Completion | AsyncStream: ...
     @documented
     async def acomplete(
-        self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool = False, **knobs: Unpack[Knobs]
+        self, model: ModelSpec, messages: Conversation, *, stream: bool = False, **knobs: Unpack[Knobs]
     ) -> Completion | AsyncStream:
         """`complete`, awaited in the running event loop.
 
@@ -203,7 +203,8 @@ class Hub:
 
         Args:
             model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
-            messages: A text (one user message), or messages in the OpenAI chat shape.
+            messages: A text, or a list of messages in the OpenAI chat shape. `Completion`s may stand among them; texts and parts
+                such as `image("cat.png")` become one user message.
             stream: Return an `AsyncStream` as soon as the first content has come.
             **knobs: Each keyword of the table in `_calling/keywords.py`.
 
@@ -299,13 +300,14 @@ class Hub:
 
     @documented
     def explain(
-        self, model: ModelSpec, messages: str | Sequence[Message] = "?", *, stream: bool = False, **knobs: Unpack[Knobs]
+        self, model: ModelSpec, messages: Conversation = "?", *, stream: bool = False, **knobs: Unpack[Knobs]
     ) -> RoutePlan:
         """Return the plan that `complete` would follow with the same arguments. Sends nothing and changes no state.
 
         Args:
             model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
-            messages: A text (one user message), or messages in the OpenAI chat shape.
+            messages: A text, or a list of messages in the OpenAI chat shape. `Completion`s may stand among them; texts and parts
+                such as `image("cat.png")` become one user message.
             stream: Whether the call would stream.
             **knobs: Each keyword of the table in `_calling/keywords.py`.
 
@@ -400,7 +402,7 @@ class Hub:
         """The calls of `complete_many`, which the command line also stops and gives further items."""
         return self._batches.in_threads(self._stoppable, items, executor, concurrency=concurrency, passes=passes, **how)
 
-    def _holds(self, model: ModelSpec, messages: str | Sequence[Message], **knobs: Unpack[Knobs]) -> float | None:
+    def _holds(self, model: ModelSpec, messages: Conversation, **knobs: Unpack[Knobs]) -> float | None:
         """The seconds for which every candidate is paused; `None` when one may be tried now."""
         if self._health.all_healthy:  # the usual case, in which each of many requests comes here
             return None
@@ -439,7 +441,7 @@ class Hub:
             return record
         return attrs.evolve(record, state="not configured", reason=instance.reason)
 
-    def _spec(self, model: ModelSpec, messages: str | Sequence[Message], *, stream: bool, **knobs: Unpack[Knobs]) -> CallSpec:
+    def _spec(self, model: ModelSpec, messages: Conversation, *, stream: bool, **knobs: Unpack[Knobs]) -> CallSpec:
         if self._waiting.is_over:
             raise RuntimeError(CLOSED)
         return call_spec(self.settings, self._registry, model, messages, stream=stream, **knobs)

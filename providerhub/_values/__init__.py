@@ -50,6 +50,7 @@ from providerhub._values.events import (
 )
 from providerhub._values.health import HealthRecord
 from providerhub._values.knobs import BreakerRules, BudgetRules, RetryPolicy, Timeout
+from providerhub._values.parts import audio, file, image
 from providerhub._values.provider import CallContext, Provider
 from providerhub._values.refusal import Refusal
 from providerhub._values.request import Message, Model, Request
@@ -67,7 +68,7 @@ __all__ = [
     "ProviderInfo", "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "Refusal",
     "RefusalDelta", "Request", "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting",
     "ShortageError", "Skip", "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta",
-    "Turn", "Usage", "UsageDelta",
+    "Turn", "Usage", "UsageDelta", "audio", "file", "image",
 ]  # fmt: skip
 
 publish(globals())

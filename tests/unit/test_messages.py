@@ -2,7 +2,7 @@
 
 import pytest
 
-from providerhub import InvalidRequestError
+from providerhub import Completion, InvalidRequestError, ToolCall
 from providerhub._calling.messages import checked
 
 GOOD = {"role": "user", "content": "Hello"}
@@ -16,7 +16,8 @@ GOOD = {"role": "user", "content": "Hello"}
         (GOOD, ["messages", "list"]),
         ([], ["messages", "at least one"]),
         (b"Hello", ["messages"]),
-        (["Hello"], ["messages[0]", "role", "content"]),
+        ([GOOD, {"type": "function_call_output", "output": "x"}], ["messages[1]['role']"]),
+        ([7], ["messages[0]", "role", "content"]),
         ([GOOD, None], ["messages[1]"]),
         ([GOOD, {"content": "x"}], ["messages[1]['role']"]),
         ([{"role": "robot", "content": "x"}], ["messages[0]['role']", "user"]),
@@ -48,6 +49,9 @@ def test_the_place_and_the_key_are_named(messages, named):
         [{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}],
         [{"role": "tool", "content": "4", "tool_call_id": "1"}],
         [{"role": "developer", "content": ""}],
+        [{"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}],
+        [{"role": "function", "name": "f", "content": "7"}],
+        [{"role": "assistant", "audio": {"id": "a-1"}}],
     ],
 )
 def test_the_shapes_in_use_pass_untouched(messages):
@@ -56,6 +60,28 @@ def test_the_shapes_in_use_pass_untouched(messages):
 
 def test_a_text_is_one_user_message():
     assert list(checked("Hello")) == [GOOD]
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}}
+TEXT = {"type": "text", "text": "What is this?"}
+
+
+def test_texts_and_parts_that_follow_each_other_are_one_user_message():
+    answer = Completion("A cat.", tool_calls=(ToolCall("c-1", "f", "{}"),))
+    result = answer.tool_result("c-1", "7")
+    found = checked([{"role": "system", "content": "s"}, "What is this?", PICTURE, answer, result, "Go on", "please", "now"])
+    assert found == [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": [TEXT, PICTURE]},
+        answer.message,
+        result,
+        {"role": "user", "content": [{"type": "text", "text": text} for text in ("Go on", "please", "now")]},
+    ]
+
+
+def test_one_text_in_a_list_is_one_user_message():
+    assert checked(["Hello"]) == [GOOD]
+    assert checked([PICTURE]) == [{"role": "user", "content": [PICTURE]}]
 
 
 def test_a_long_value_is_not_repeated_whole():
