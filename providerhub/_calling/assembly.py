@@ -35,7 +35,8 @@ class Assembly:
     """Gathers the pieces of one attempt. A driver may append a piece that is a non-empty `str` to `text` directly."""
 
     __slots__ = (
-        "_beside", "_media", "_offset", "_reasoning", "_refusal", "_tools", "as_event", "content", "finish", "text", "usage",
+        "_beside", "_media", "_offset", "_reasoning", "_refusal", "_tools", "as_event", "content", "finish", "parsed", "text",
+        "usage",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -48,6 +49,8 @@ class Assembly:
         """The fields of the completion that few answers have; `None` until one of them comes."""
         self.usage: Usage | None = None
         self.finish: Finish | None = None
+        self.parsed: Any = None
+        """The object that a whole answer was read into."""
         self.content = False
         self._offset: int | None = None
         self.as_event: Callable[[Piece], Event] = event_of
@@ -116,7 +119,7 @@ class Assembly:
             beside = {**beside, "details": {"request_id": request_id, **beside.get("details", {})}}
         return Completion(
             "".join(self.text), "".join(self._reasoning) or None, tools, "".join(self._refusal) or None,
-            reason, self.usage, provider, model, route, said, media=tuple(self._media), **beside,
+            reason, self.usage, provider, model, route, said, media=tuple(self._media), parsed=self.parsed, **beside,
         )  # fmt: skip
 
     def _called(self) -> tuple[ToolCall, ...]:

@@ -84,6 +84,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                         attempt.task = current_task()
                     if attempt.is_late:  # a provider's thread was stopped, which looks like its end
                         raise overdue()  # noqa: TRY301 -- as above
+                    self._read_output(attempt)
                 except (Exception, cancelled) as error:  # any exception of a plugin is mapped
                     if self.closed():  # by another task: the error of its cut connection is not a failure
                         return
@@ -123,6 +124,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                         attempt.task = current_task()
                     if attempt.is_late:  # a provider's thread was stopped, which looks like its end
                         raise overdue()  # noqa: TRY301 -- as above
+                    self._read_output(attempt)
                 except (Exception, cancelled) as error:  # any exception of a plugin is mapped
                     if self.closed():
                         return
@@ -222,6 +224,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                 return overdue()
             if task.cancelling() > cancelling:  # the provider ended on the cancellation, so the answer has not ended
                 raise _cancelled()  # noqa: TRY301 -- handled as a cancellation that came through
+            self._read_output(attempt)
         except BaseException as error:  # any exception of a plugin is mapped
             return self._own(error, attempt, cancelling)
         finally:

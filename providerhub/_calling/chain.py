@@ -60,6 +60,7 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
                             yield found
                         if now() > deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
+                    self._read_output(self._current)
                     run_blocking(self._end())
                 except BaseException as error:  # any exception of a plugin is mapped
                     failure = failure_of(error)
@@ -87,6 +88,7 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
                         yield as_event(piece)
                         if self._now() > self._deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
+                    self._read_output(self._current)
                     run_blocking(self._end())
                 except BaseException as error:  # any exception of a plugin is mapped
                     failure = failure_of(error)
@@ -154,6 +156,7 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
                     attempt.head.append(piece)
                     if content:
                         return True
+            self._read_output(attempt)
         except BaseException as error:  # any exception of a plugin is mapped
             return failure_of(error)
         return False

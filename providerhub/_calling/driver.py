@@ -373,7 +373,7 @@ class Driver(Generic[Pieces, Runner]):
     def _request_for(self, attempt: RunningAttempt[Pieces, Runner]) -> Request:
         """The request as one candidate gets it: its own model name and options, and the partial text of a broken stream."""
         request, candidate = self._request, attempt.candidate
-        options = self._spec.options.get(candidate.provider)
+        options = self._spec.options_for(candidate.provider) if self._spec.options else None
         stream, turns = request.stream and candidate.stream, self._spec.has_turns
         if not self._committed and not options and candidate.model == request.model and stream == request.stream and not turns:
             return request
@@ -411,6 +411,16 @@ class Driver(Generic[Pieces, Runner]):
             self._refusing = (*self._refusing, attempt.candidate)
             return self._engine.refused_part(error, self._now(), attempt.number)
         return self._engine.failed(error, self._now(), attempt.number)
+
+    def _read_output(self, attempt: RunningAttempt[Pieces, Runner]) -> None:
+        """Read a whole answer into the class that `response_format` names.
+
+        Raises:
+            InvalidOutputError: It does not fit.
+        """
+        output, assembly, candidate = self._spec.output, attempt.assembly, attempt.candidate
+        if output is not None and not assembly.empty:
+            assembly.parsed = output.read(assembly.completion(candidate.provider, candidate.model, self._engine.route))
 
     def _cut_others(self, winner: RunningAttempt[Pieces, Runner] | None) -> None:
         for attempt in tuple(self._attempts):

@@ -9,12 +9,13 @@ import attrs
 
 from providerhub._calling.history import has_turns
 from providerhub._calling.keywords import KEYWORDS, Knobs
-from providerhub._calling.messages import checked
-from providerhub._finding.needs import Needs, has_part, token_bound, uses
+from providerhub._calling.messages import Conversation, checked
+from providerhub._calling.output import Output, output_of
+from providerhub._finding.needs import Needs, part_kinds, token_bound, uses
 from providerhub._finding.registry import Registry
 from providerhub._settings.settings import Settings
-from providerhub._values import Message, Model, Options, Request, RetryPolicy, Timeout
-from providerhub._values.checks import FLAG
+from providerhub._values import Model, Options, Request, RetryPolicy, Timeout
+from providerhub._values.checks import FLAG, HEADERS, MAPPING
 from providerhub._values.errors import InvalidRequestError
 
 ModelSpec = str | Model | Sequence[str | Model]
@@ -27,12 +28,17 @@ NOT_OPTIONS = {
     "base_url": "set the url of the provider in the settings, as in ProviderConfig(url=...)",
     "timeout": "use the keyword timeout of the call",
     "max_retries": "use the keyword retry of the call",
-    "extra_headers": "set the headers of the provider in the settings, as in ProviderConfig(headers=...)",
-    "default_headers": "set the headers of the provider in the settings, as in ProviderConfig(headers=...)",
+    "default_headers": "use extra_headers, or set the headers of the provider in the settings, as in ProviderConfig(headers=...)",
     "http_client": "set proxies and certificates of the provider in the settings",
     "ssl_verify": "set ca_bundle of the provider in the settings",
 }
 """Arguments of other libraries that are not fields of a request, and the place of each here."""
+
+EXTRAS = {"extra_headers": HEADERS, "extra_query": MAPPING, "extra_body": MAPPING}
+"""Options that add to the request beside its fields, as in the vendors' SDKs."""
+
+EVERY_PROVIDER = "*"
+"""The key of options for every provider."""
 
 
 class CallSpec(NamedTuple):
@@ -48,7 +54,8 @@ class CallSpec(NamedTuple):
         strategy: The order of equal candidates.
         on_interrupt: The reaction when a stream breaks after its first content.
         hedge: Whether a slow attempt may get a second one beside it.
-        options: Vendor-specific keywords by provider instance.
+        options: Vendor-specific keywords by provider instance; those for every provider under `"*"`.
+        output: The class into which the answer is read; `None` without one.
         has_turns: Whether a message holds an assistant's turn in a vendor's own form.
     """
 
@@ -62,7 +69,8 @@ class CallSpec(NamedTuple):
     on_interrupt: str
     hedge: bool
     options: Mapping[str, Options]
-    has_turns: bool
+    output: Output | None = None
+    has_turns: bool = False
 
     @property
     def continues(self) -> bool:
@@ -75,14 +83,22 @@ class CallSpec(NamedTuple):
 
     def uses(self, provider: str, capability: str) -> bool:
         """Whether the request uses a capability that the service of a provider denied."""
-        return uses(self.request, self.options.get(provider, {}), capability)
+        return uses(self.request, self.options_for(provider), capability)
+
+    def options_for(self, provider: str) -> Options:
+        """The vendor-specific keywords for a provider: its own, and beneath them those for every provider."""
+        every, own = self.options.get(EVERY_PROVIDER), self.options.get(provider)
+        if not every or not own:
+            return own or every or {}
+        both = {name: {**every[name], **own[name]} for name in EXTRAS if every.get(name) and own.get(name)}
+        return {**every, **own, **both}
 
 
 def call_spec(
     settings: Settings,
     registry: Registry,
     model: ModelSpec,
-    messages: str | Sequence[Message],
+    messages: Conversation,
     *,
     stream: bool = False,
     **knobs: Unpack[Knobs],
@@ -113,31 +129,33 @@ def call_spec(
         if value is not None:
             keyword.check.check(value, name, InvalidRequestError)
             (sent if keyword.sent else steers)[name] = value
-    request = (
-        Request(_first(model), conversation, stream, **_normal(sent)) if sent else Request(_first(model), conversation, stream)
-    )
+    if steers.get("system"):
+        conversation = ({"role": "system", "content": steers["system"]}, *conversation)
+    output = None
+    if sent:
+        output = _normalize(sent)
+        request = Request(_first(model), conversation, stream, **sent)
+    else:
+        request = Request(_first(model), conversation, stream)
     form = request.response_format.get("type") if request.response_format else None
     on_interrupt = steers.get("on_interrupt", settings.on_interrupt)
     if on_interrupt == "continue" and (request.tools or form in {"json_object", "json_schema"}):
         msg = "on_interrupt='continue' cannot be used with tools or JSON output: a partial one cannot be carried on safely"
         raise InvalidRequestError(msg)
     options = steers.get("options") or {}
-    for provider in options:
-        if not registry.knows(provider):
-            known = ", ".join(registry.names()) or "none"
-            msg = f"options are keyed by provider, as in {{'acme': {{...}}}}, and {provider!r} is not one; providers: {known}"
-            raise InvalidRequestError(msg)
-        for name in NOT_OPTIONS.keys() & options[provider].keys():
-            msg = f"options[{provider!r}][{name!r}] would become a field of the request's body; {NOT_OPTIONS[name]}"
-            raise InvalidRequestError(msg)
+    if options:
+        _check_options(options, registry)
+    kinds = part_kinds(conversation)
     return CallSpec(
         model,
         request,
         Needs(
             stream and not steers.get("emulate_stream", settings.emulate_stream),
             bool(request.tools),
-            has_part(conversation, "image_url"),
+            "image_url" in kinds,
             form == "json_schema",
+            audio="input_audio" in kinds,
+            files="file" in kinds,
         ),
         *_timeouts(steers.get("timeout"), settings),
         steers.get("retry", settings.retry),
@@ -145,8 +163,23 @@ def call_spec(
         on_interrupt,
         steers.get("hedge", settings.hedge),
         options,
+        output,
         has_turns(conversation),
     )
+
+
+def _check_options(options: Mapping[str, Options], registry: Registry) -> None:
+    for provider, own in options.items():
+        if provider != EVERY_PROVIDER and not registry.knows(provider):
+            known = ", ".join(registry.names()) or "none"
+            where = "options are keyed by provider, as in {'acme': {...}}, or by '*' for all of them"
+            msg = f"{where}, and {provider!r} is not one; providers: {known}"
+            raise InvalidRequestError(msg)
+        for name in NOT_OPTIONS.keys() & own.keys():
+            msg = f"options[{provider!r}][{name!r}] would become a field of the request's body; {NOT_OPTIONS[name]}"
+            raise InvalidRequestError(msg)
+        for name in EXTRAS.keys() & own.keys():
+            EXTRAS[name].check(own[name], f"options[{provider!r}][{name!r}]", InvalidRequestError)
 
 
 def _unknown(name: str) -> TypeError:
@@ -154,15 +187,20 @@ def _unknown(name: str) -> TypeError:
 
     near = difflib.get_close_matches(name, KEYWORDS, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"the known ones are {', '.join(('stream', *KEYWORDS))}."
-    return TypeError(
-        f"unknown keyword argument {name!r}; {hint} A vendor's own keywords go into options, as in options={{'acme': {{...}}}}"
-    )
+    place = f"options={{'acme': {{{name!r}: ...}}}}"
+    return TypeError(f"unknown keyword argument {name!r}; {hint} A vendor's own keywords go into options, as in {place}")
 
 
-def _normal(sent: dict[str, Any]) -> dict[str, Any]:
-    """The keywords that the provider gets, in the one form that plugins read."""
-    stop = sent.get("stop")
-    return {**sent, "stop": (stop,)} if isinstance(stop, str) else sent
+def _normalize(sent: dict[str, Any]) -> Output | None:
+    """Put the keywords that the provider gets into the one form that plugins read, and return the class of the answer."""
+    stop, form = sent.get("stop"), sent.get("response_format")
+    if isinstance(stop, str):
+        sent["stop"] = (stop,)
+    if form is None or isinstance(form, Mapping):
+        return None
+    output = output_of(form)
+    sent["response_format"] = output.form
+    return output
 
 
 def _timeouts(given: float | Timeout | None, settings: Settings) -> tuple[Timeout, Timeout | None]:

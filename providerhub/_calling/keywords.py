@@ -9,9 +9,11 @@ the `Args:` of `complete`, and the reference. A keyword whose value the provider
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict, TypeVar
 
+from providerhub._calling.output import ResponseFormat, has_schema
 from providerhub._settings.table import ON_INTERRUPT, STRATEGIES
 from providerhub._values import Options, RetryPolicy, Timeout
 from providerhub._values.checks import (
+    ANY_TEXT,
     COUNT,
     FLAG,
     MAPPINGS,
@@ -21,6 +23,7 @@ from providerhub._values.checks import (
     TYPED_MAPPING,
     WHOLE,
     Check,
+    at_least,
     instance_of,
     one_of,
 )
@@ -43,7 +46,7 @@ class Keyword(NamedTuple):
         text: Its description, one or more lines of an `Args:` entry.
         sent: Whether the provider gets the value, as the field of `Request` with the same name. Otherwise the value steers
             the call, and the settings may have a default under the same name.
-        option: The type of the command line's option: `float` or `int`; `None` for no option.
+        option: The type of the command line's option: `float`, `int` or `str`; `None` for no option.
     """
 
     check: Check
@@ -59,7 +62,13 @@ class Knobs(TypedDict, total=False):
         float | None, Keyword(NUMBER, "Randomness of the sampling, in the vendor's own range.", sent=True, option=float)
     ]
     max_tokens: Annotated[
-        int | None, Keyword(COUNT, "The largest number of tokens in the answer, 1 or more.", sent=True, option=int)
+        int | None,
+        Keyword(
+            at_least(0),
+            "The largest number of tokens in the answer. 0 is sent as it is: to some services it means no limit.",
+            sent=True,
+            option=int,
+        ),
     ]
     stop: Annotated[str | Sequence[str] | None, Keyword(TEXT_OR_TEXTS, "A text or texts at which the model stops.", sent=True)]
     tools: Annotated[Sequence[Mapping[str, Any]] | None, Keyword(MAPPINGS, "Tool definitions in the OpenAI shape.", sent=True)]
@@ -72,10 +81,14 @@ class Knobs(TypedDict, total=False):
         ),
     ]
     response_format: Annotated[
-        Mapping[str, Any] | None,
+        ResponseFormat | None,
         Keyword(
-            Check("a mapping such as {'type': 'json_object'}", TYPED_MAPPING.test),
-            '`{"type": "json_object"}` or `{"type": "json_schema", ...}`, the OpenAI shape.',
+            Check(
+                "a mapping such as {'type': 'json_object'}, or a dataclass, attrs class, TypedDict, Struct or pydantic model",
+                lambda value: TYPED_MAPPING.test(value) or has_schema(value),
+            ),
+            """`{"type": "json_object"}` or `{"type": "json_schema", ...}`, the OpenAI shape. Or a class (dataclass, attrs class,
+            TypedDict, msgspec.Struct, pydantic model): its JSON schema is sent, and `Completion.parsed` is an object of it.""",
             sent=True,
         ),
     ]
@@ -88,6 +101,16 @@ class Knobs(TypedDict, total=False):
             tokens. Where it is set, a long silence before the answer is not a fault.""",
             sent=True,
         ),
+    ]
+    top_p: Annotated[
+        float | None,
+        Keyword(
+            NUMBER, "The model chooses among the likeliest tokens, up to this sum of probabilities.", sent=True, option=float
+        ),
+    ]
+    parallel_tool_calls: Annotated[bool | None, Keyword(FLAG, "Whether one answer may hold several tool calls.", sent=True)]
+    system: Annotated[
+        str | None, Keyword(ANY_TEXT, "How the model should behave: a system message before the messages.", option=str)
     ]
     timeout: Annotated[
         float | Timeout | None,
@@ -138,7 +161,8 @@ class Knobs(TypedDict, total=False):
                 "a mapping of mappings, keyed by provider, as in {'acme': {...}}",
                 lambda value: isinstance(value, Mapping) and all(isinstance(part, Mapping) for part in value.values()),
             ),
-            "Vendor-specific keywords by provider: `{provider: {name: value}}`. A provider gets only its own.",
+            """Vendor-specific keywords by provider: `{provider: {name: value}}`. A provider gets its own and those under `"*"`.
+            `extra_headers`, `extra_query` and `extra_body` add to the headers, the query of the address and the body.""",
         ),
     ]
 

@@ -10,6 +10,7 @@ from providerhub._values.errors import (
     AllProvidersFailedError,
     AuthenticationError,
     DeadlineExceededError,
+    InvalidOutputError,
     QuotaExceededError,
     RateLimitError,
 )
@@ -31,8 +32,12 @@ def causes(error: BaseException) -> list[BaseException]:
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether the same request may succeed later: rate limits, timeouts, failures of the connection or the server."""
-    return any(isinstance(cause, DeadlineExceededError) or getattr(cause, "retryable", False) for cause in causes(error))
+    """Whether the same request may succeed later: rate limits, timeouts, failures of the connection or the server.
+
+    An answer that does not fit has been asked for again in the call, and each further one costs money.
+    """
+    found = [cause for cause in causes(error) if not isinstance(cause, InvalidOutputError)]
+    return any(isinstance(cause, DeadlineExceededError) or getattr(cause, "retryable", False) for cause in found)
 
 
 def stated_wait(error: Exception) -> float:

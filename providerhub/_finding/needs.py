@@ -24,6 +24,8 @@ class Needs(NamedTuple):
     images: bool = False
     json_schema: bool = False
     prefill: bool = False
+    audio: bool = False
+    files: bool = False
 
     def lacking(self, model: ModelInfo) -> str:
         """The first needed capability that the model does not have, as the reason of a `Skip`; empty when it has all."""
@@ -47,7 +49,7 @@ def uses(request: Request, options: Mapping[str, Any], capability: str) -> bool:
     if capability in {"json_schema", "json_object"}:
         return form == capability
     if capability in _PARTS:
-        return has_part(request.messages, _PARTS[capability])
+        return _PARTS[capability] in part_kinds(request.messages)
     if capability == "system":
         return any(message.get("role") in {"system", "developer"} for message in request.messages)
     if capability == "prefill":
@@ -55,20 +57,18 @@ def uses(request: Request, options: Mapping[str, Any], capability: str) -> bool:
     value = getattr(request, capability, None)
     if capability == "reasoning":
         return value not in {None, "none"}
-    return bool(value) if isinstance(value, bool | list | tuple) else value is not None or capability in options
+    is_flag = capability == "stream" or isinstance(value, list | tuple)
+    return bool(value) if is_flag else value is not None or capability in options
 
 
 # Capability → the type of the content parts that need it.
 _PARTS: Mapping[str, str] = {"images": "image_url", "audio": "input_audio", "files": "file", "video": "video_url"}
 
 
-def has_part(messages: Sequence[Mapping[str, Any]], kind: str) -> bool:
-    """Whether any message has a content part of a type, such as `"image_url"`."""
-    for message in messages:
-        content = message.get("content")
-        if not isinstance(content, str) and any(part.get("type") == kind for part in content or ()):
-            return True
-    return False
+def part_kinds(messages: Sequence[Mapping[str, Any]]) -> set[Any]:
+    """The types of all content parts, such as `"image_url"`."""
+    contents = [content for message in messages if not isinstance(content := message.get("content"), str) and content]
+    return {part.get("type") for content in contents for part in content} if contents else set()
 
 
 def token_bound(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None) -> int:

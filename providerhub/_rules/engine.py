@@ -59,7 +59,7 @@ class Engine:
     _shortages = 0
     _next: Candidate | None = None
     _later: Sequence[Candidate] = ()
-    _interruption: errors.StreamInterruptedError | None = None
+    _interruption: errors.ProviderHubError | None = None
     _renewed: frozenset[str] = frozenset()
     _queued_at = duration = 0.0
 
@@ -284,7 +284,9 @@ class Engine:
         for attempt in tuple(self._open):  # none, when another thread closed the stream while it was read
             self._note_failure(attempt, error, now)
         cause = error if now < self._deadline else late(self.attempts, self._deadline - self._start, error)
-        self._interruption = broken_off(broken, completion, error, cause)
+        # A stream that is whole and does not fit `response_format` is not broken.
+        whole = error if isinstance(error, errors.InvalidOutputError) else None
+        self._interruption = whole or broken_off(broken, completion, error, cause)
         if self._on_interrupt == "raise" or not may_restart:
             return self._fail(self._interruption, now)
         self._repeats.note(broken, error, now, self._count)

@@ -108,6 +108,7 @@ _LIMITS = (
 )
 _MODEL = (
     *_keys("", "aliases: names = []; supports_stream supports_tools supports_images supports_json_schema: flag"),
+    *_keys("", "supports_audio supports_files: flag"),
     *_keys(
         "", "supports_prefill supports_reasoning: flag; context_window: whole number from 1; price_in price_out: number from 0"
     ),

@@ -101,6 +101,8 @@ class ModelInfo(Value):
             its own.
         when_full: The reaction when a limit is reached: `"elsewhere"` or `"wait"`. `None`, the default, for the provider's.
         headers: Headers to send with each request for this model, in addition to those of the provider.
+        supports_audio: Whether it listens to audio.
+        supports_files: Whether it reads files, such as PDF documents.
     """
 
     name: str = attrs.field(validator=TEXT)
@@ -120,6 +122,8 @@ class ModelInfo(Value):
     tpm: float | None = attrs.field(default=None, kw_only=True, validator=RATE)
     when_full: str | None = attrs.field(default=None, kw_only=True, validator=FULL)
     headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True, validator=HEADERS, repr=False)
+    supports_audio: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
+    supports_files: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
 
     def __hash__(self) -> int:
         return hash((ModelInfo, self.name, self.aliases))  # headers is a mapping, which has no hash

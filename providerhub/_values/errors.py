@@ -223,14 +223,16 @@ class InvalidOutputError(ProviderError):
     Args:
         message: The place where the answer does not fit, and the reason.
         text: The text of the answer.
+        completion: The whole answer, with its token counts; `None` when unknown.
         **more: The keywords of `ProviderError`.
     """
 
     retryable_by_default = True
 
-    def __init__(self, message: str = "", *, text: str = "", **more: Any) -> None:
+    def __init__(self, message: str = "", *, text: str = "", completion: Completion | None = None, **more: Any) -> None:
         super().__init__(message, **more)
         self.text = text
+        self.completion = completion
 
 
 class ProtocolError(ProviderError):

@@ -49,6 +49,8 @@ class Request(Value):
         response_format: The OpenAI shape: `{"type": "json_object"}` or `{"type": "json_schema", ...}`.
         seed: A whole number with which the vendor makes its sampling repeatable.
         reasoning: How much to think before the answer: `"none"`, `"minimal"`, `"low"`, `"medium"`, `"high"`, or tokens.
+        top_p: The sum of probabilities of the tokens among which the model chooses.
+        parallel_tool_calls: Whether one answer may hold several tool calls.
         options: Vendor-specific keywords for this provider.
     """
 
@@ -63,4 +65,6 @@ class Request(Value):
     response_format: Mapping[str, Any] | None = None
     seed: int | None = None
     reasoning: str | int | None = None
+    top_p: float | None = None
+    parallel_tool_calls: bool | None = None
     options: Mapping[str, Any] = attrs.field(factory=dict)  # a read-only view would not pickle

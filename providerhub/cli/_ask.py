@@ -60,13 +60,12 @@ def _answered(hub: Hub, call: dict[str, Any], *, stream: bool, as_json: bool) ->
 @options.as_json
 @click.option("--trace", is_flag=True, help="Print the attempts to standard error afterwards.")
 @click.argument("prompt", required=False)
-def ask(*, model: str, system: str | None, stream: bool, as_json: bool, trace: bool, prompt: str | None, **keywords: Any) -> None:
+def ask(*, model: str, stream: bool, as_json: bool, trace: bool, prompt: str | None, **keywords: Any) -> None:
     """Ask a model for an answer to PROMPT. A text from a pipe is appended to PROMPT, after a blank line.
 
     Without PROMPT, or with -, the prompt is the text of standard input. Inside a loop that reads lines, add < /dev/null.
     """
-    messages = [*options.opening(system), {"role": "user", "content": _prompt(prompt)}]
-    call = {"model": model, "messages": messages, **options.given(keywords)}
+    call = {"model": model, "messages": _prompt(prompt), **options.given(keywords)}
     with Hub() as hub:
         try:
             completion = _answered(hub, call, stream=stream, as_json=as_json)

@@ -32,10 +32,9 @@ Ctrl-C stops an answer and keeps the conversation. A line that begins with // is
 class Conversation:
     """The messages so far, and the model to ask."""
 
-    def __init__(self, hub: Hub, model: str, system: str | None, keywords: Mapping[str, Any]) -> None:
+    def __init__(self, hub: Hub, model: str, keywords: Mapping[str, Any]) -> None:
         self._hub = hub
         self.model = model
-        self._opening = options.opening(system)
         self._keywords = {"emulate_stream": True, **keywords}  # a model that cannot stream answers in one piece
         self._messages: list[Message] = []
         self.unanswered: str | None = None
@@ -82,7 +81,7 @@ class Conversation:
         return refusal
 
     def _with(self, question: str) -> list[Message]:
-        return [*self._opening, *self._messages, {"role": "user", "content": question}]
+        return [*self._messages, {"role": "user", "content": question}]
 
     def _keep(self, question: str, answer: str) -> None:
         self._messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
@@ -199,13 +198,13 @@ def _note(text: str) -> None:
 @options.model
 @options.keywords
 @click.pass_context
-def chat(ctx: click.Context, /, *, model: str, system: str | None, **keywords: Any) -> None:
+def chat(ctx: click.Context, /, *, model: str, **keywords: Any) -> None:
     """Talk with a model. Each line is a question; the model sees the whole conversation.
 
     Answers go to standard output, everything else to standard error.
     """
     with Hub() as hub:
-        talk = Conversation(hub, model, system, options.given(keywords))
+        talk = Conversation(hub, model, options.given(keywords))
         talk.plan(model)  # fails for an unknown model before the first question is typed
         session = Session(talk, ctx)
         session.run()

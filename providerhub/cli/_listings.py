@@ -22,6 +22,8 @@ _CAPABILITIES = {
     "stream": "supports_stream",
     "tools": "supports_tools",
     "images": "supports_images",
+    "audio": "supports_audio",
+    "files": "supports_files",
     "json_schema": "supports_json_schema",
     "prefill": "supports_prefill",
 }

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from providerhub import Hub, Message, ProviderHubError
+from providerhub import Hub, ProviderHubError
 from providerhub._calling.keywords import KEYWORDS, Keyword
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -44,22 +44,14 @@ def _option(name: str, keyword: Keyword) -> Callable[[Command], Command]:
     )
 
 
-_OPTIONS = (
-    click.option("--system", metavar="TEXT", help="System message: how the model should behave."),
-    *(_option(name, keyword) for name, keyword in KEYWORDS.items() if keyword.option),
-)
+_OPTIONS = tuple(_option(name, keyword) for name, keyword in KEYWORDS.items() if keyword.option)
 
 
 def keywords(command: Command) -> Command:
-    """Add `--system` and the options that become keywords of a call."""
+    """Add the options that become keywords of a call."""
     return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), command)
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
     """The options that have a value; the settings decide the others."""
     return {name: value for name, value in values.items() if value is not None}
-
-
-def opening(system: str | None) -> list[Message]:
-    """The messages with which a conversation begins."""
-    return [{"role": "system", "content": system}] if system else []

@@ -18,6 +18,8 @@ from providerhub import (
     RetryPolicy,
     ServerError,
     Settings,
+    audio,
+    file,
 )
 
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
@@ -118,6 +120,8 @@ CAPABILITIES = [
     ("supports_stream", "no stream", {"stream": True}),
     ("supports_tools", "no tools", {"tools": TOOLS}),
     ("supports_images", "no images", {"messages": IMAGE}),
+    ("supports_audio", "no audio", {"messages": ["What is said?", audio(b"ID3\x04")]}),
+    ("supports_files", "no files", {"messages": ["Sum it up.", file(b"%PDF-1.7")]}),
     ("supports_json_schema", "no json schema", {"response_format": SCHEMA}),
 ]
 

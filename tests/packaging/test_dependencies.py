@@ -18,9 +18,10 @@ import providerhub
 CORE = {"attrs", "certifi", "importlib-metadata", "platformdirs", "pluggy", "requests", "urllib3"}
 EXTRAS = {
     "async": {"aiohttp", "yarl"},
-    "cli": {"click", "rich"},
+    "cli": {"click", "msgspec", "rich"},
     "fast": {"msgspec"},
     "keyring": {"keyring"},
+    "schema": {"msgspec"},
     "testing": {"pytest"},
 }
 REQUIREMENTS = [Requirement(text) for text in metadata.requires("providerhub") or ()]

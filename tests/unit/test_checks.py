@@ -125,7 +125,7 @@ def test_a_providers_name_gets_the_same_verdict(tmp_path, value):
 
 ARGUMENTS = {
     "temperature": checks.NUMBER,
-    "max_tokens": checks.COUNT,
+    "max_tokens": checks.at_least(0),
     "stop": checks.TEXT_OR_TEXTS,
     "seed": checks.WHOLE,
     "tools": checks.MAPPINGS,

@@ -20,6 +20,8 @@ VALUES = {
     "response_format": {"type": "json_object"},
     "reasoning": "low",
     "seed": 3,
+    "top_p": 0.9,
+    "parallel_tool_calls": False,
 }
 """A value for each keyword that a provider gets."""
 
@@ -38,7 +40,8 @@ def test_the_fields_of_a_request_are_the_keywords_that_are_sent():
 def test_a_field_has_the_type_of_its_keyword():
     types = inspect.get_annotations(Request, eval_str=True)
     keywords = typing.get_type_hints(Knobs)
-    assert {name: types[name] for name in SENT if name != "stop"} == {name: keywords[name] for name in SENT if name != "stop"}
+    alike = set(SENT) - {"stop", "response_format"}  # a text becomes a tuple, and a class its schema
+    assert {name: types[name] for name in alike} == {name: keywords[name] for name in alike}
 
 
 @pytest.mark.parametrize("function", [Hub.complete, Hub.acomplete, Hub.explain])
@@ -76,5 +79,54 @@ def test_a_wrong_value_is_named(name):
 
 
 def test_an_unknown_keyword_names_the_nearest_one_and_options():
-    with pytest.raises(TypeError, match=r"'temprature'; did you mean 'temperature'\?.*options="):
+    with pytest.raises(TypeError, match=r"'temprature'; did you mean 'temperature'\?.*options={'acme': {'temprature': "):
         Hub(Settings(autoload=False)).complete("m", "x", temprature=1)
+
+
+def _hub(**providers):
+    infos = {name: ProviderInfo(name=name, models=(ModelInfo(f"m-{name}", aliases=("m",)),)) for name in providers}
+    return Hub(Settings(autoload=False), providers=[(infos[name], provider) for name, provider in providers.items()])
+
+
+def test_a_system_text_stands_before_the_messages():
+    provider = FakeProvider("yes", "yes", "yes")
+    hub, system = _hub(a=provider), {"role": "system", "content": "Be brief."}
+    hub.complete("m", "Hello", system="Be brief.")
+    hub.complete("m", [{"role": "user", "content": "Hello"}], system="Be brief.")
+    hub.complete("m", "Hello", system="")
+    sent = [list(call.request.messages) for call in provider.calls]
+    assert sent == [[system, {"role": "user", "content": "Hello"}]] * 2 + [[{"role": "user", "content": "Hello"}]]
+
+
+def test_no_tokens_are_sent_as_they_are():
+    provider = FakeProvider("yes")
+    _hub(a=provider).complete("m", "x", max_tokens=0)
+    assert provider.calls[0].request.max_tokens == 0
+
+
+def test_options_for_every_provider_stand_beneath_its_own():
+    first, second = FakeProvider(ServerError("down")), FakeProvider("yes")
+    every = {"user": "u", "top_k": 1, "extra_headers": {"X-A": "1", "X-B": "1"}, "extra_body": {"a": 1}}
+    own = {"top_k": 2, "extra_headers": {"X-B": "2"}}
+    _hub(a=first, b=second).complete("m", "x", options={"*": every, "b": own})
+    assert first.calls[0].request.options == every
+    assert second.calls[0].request.options == {
+        "user": "u", "top_k": 2, "extra_headers": {"X-A": "1", "X-B": "2"}, "extra_body": {"a": 1},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"extra_headers": {"X-A": 1}}, "extra_headers"),
+        ({"extra_headers": {"X-A": "a\nb"}}, "extra_headers"),
+        ({"extra_query": "a=1"}, "extra_query"),
+        ({"extra_body": [1]}, "extra_body"),
+        ({"base_url": "http://x"}, "ProviderConfig"),
+    ],
+)
+@pytest.mark.parametrize("provider", ["a", "*"])
+def test_options_that_add_to_a_request_are_checked(provider, options, named):
+    with pytest.raises(InvalidRequestError, match=named) as caught:
+        _hub(a=FakeProvider("x")).complete("m", "x", options={provider: options})
+    assert repr(provider) in str(caught.value)
