@@ -35,7 +35,7 @@ class Assembly:
     """Gathers the pieces of one attempt. A driver may append a piece that is a non-empty `str` to `text` directly."""
 
     __slots__ = (
-        "_beside", "_media", "_offset", "_reasoning", "_refusal", "_tools", "as_event", "content", "finish", "parsed", "text",
+        "_beside", "_media", "_offset", "_reasoning", "_refusal", "_tools", "as_event", "content", "finish", "text",
         "usage",
     )  # fmt: skip
 
@@ -49,8 +49,6 @@ class Assembly:
         """The fields of the completion that few answers have; `None` until one of them comes."""
         self.usage: Usage | None = None
         self.finish: Finish | None = None
-        self.parsed: Any = None
-        """The object that a whole answer was read into."""
         self.content = False
         self._offset: int | None = None
         self.as_event: Callable[[Piece], Event] = event_of
@@ -96,6 +94,10 @@ class Assembly:
         self.content = self.content or found
         return found
 
+    def add_parsed(self, parsed: Any) -> None:
+        """Add the object that the whole answer was read into."""
+        self._beside = {"citations": (), "details": {}, **(self._beside or {}), "parsed": parsed}
+
     @property
     def request_id(self) -> str | None:
         """The service's identifier of the HTTP request; `None` when it has not come."""
@@ -119,7 +121,7 @@ class Assembly:
             beside = {**beside, "details": {"request_id": request_id, **beside.get("details", {})}}
         return Completion(
             "".join(self.text), "".join(self._reasoning) or None, tools, "".join(self._refusal) or None,
-            reason, self.usage, provider, model, route, said, media=tuple(self._media), parsed=self.parsed, **beside,
+            reason, self.usage, provider, model, route, said, media=tuple(self._media), **beside,
         )  # fmt: skip
 
     def _called(self) -> tuple[ToolCall, ...]:

@@ -224,7 +224,8 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                 return overdue()
             if task.cancelling() > cancelling:  # the provider ended on the cancellation, so the answer has not ended
                 raise _cancelled()  # noqa: TRY301 -- handled as a cancellation that came through
-            self._read_output(attempt)
+            if self._spec.output is not None:
+                self._read_output(attempt)
         except BaseException as error:  # any exception of a plugin is mapped
             return self._own(error, attempt, cancelling)
         finally:

@@ -156,7 +156,8 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
                     attempt.head.append(piece)
                     if content:
                         return True
-            self._read_output(attempt)
+            if self._spec.output is not None:
+                self._read_output(attempt)
         except BaseException as error:  # any exception of a plugin is mapped
             return failure_of(error)
         return False

@@ -420,7 +420,7 @@ class Driver(Generic[Pieces, Runner]):
         """
         output, assembly, candidate = self._spec.output, attempt.assembly, attempt.candidate
         if output is not None and not assembly.empty:
-            assembly.parsed = output.read(assembly.completion(candidate.provider, candidate.model, self._engine.route))
+            assembly.add_parsed(output.read(assembly.completion(candidate.provider, candidate.model, self._engine.route)))
 
     def _cut_others(self, winner: RunningAttempt[Pieces, Runner] | None) -> None:
         for attempt in tuple(self._attempts):

@@ -154,8 +154,9 @@ def call_spec(
             bool(request.tools),
             "image_url" in kinds,
             form == "json_schema",
-            audio="input_audio" in kinds,
-            files="file" in kinds,
+            False,  # noqa: FBT003 -- prefill: positional arguments are faster, and every call comes here
+            "input_audio" in kinds,
+            "file" in kinds,
         ),
         *_timeouts(steers.get("timeout"), settings),
         steers.get("retry", settings.retry),

@@ -36,6 +36,8 @@ def checked(messages: Any) -> Sequence[Message]:
         raise _wrong("messages", "must hold at least one message", messages)
     whole = True
     for index, message in enumerate(messages):
+        if type(message) is dict and type(message.get("content")) is str and message.get("role") in _USUAL:
+            continue  # a short cut, since every call comes here
         if isinstance(message, str | Completion) or _is_part(message):
             whole = False
         else:
@@ -89,6 +91,8 @@ def _check(where: str, message: object) -> None:
     else:
         raise _wrong(f"{where}['content']", "must be a text or a list of parts", content)
 
+
+_USUAL = ("user", "assistant", "system", "tool")
 
 _PARTS = frozenset({"text", "image_url", "input_audio", "file", "video_url"})
 """The types of the content parts that may stand among the messages."""

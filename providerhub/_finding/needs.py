@@ -67,8 +67,12 @@ _PARTS: Mapping[str, str] = {"images": "image_url", "audio": "input_audio", "fil
 
 def part_kinds(messages: Sequence[Mapping[str, Any]]) -> set[Any]:
     """The types of all content parts, such as `"image_url"`."""
-    contents = [content for message in messages if not isinstance(content := message.get("content"), str) and content]
-    return {part.get("type") for content in contents for part in content} if contents else set()
+    found = set()
+    for message in messages:
+        content = message.get("content")
+        if not isinstance(content, str):
+            found.update([part.get("type") for part in content or ()])
+    return found
 
 
 def token_bound(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None) -> int:
