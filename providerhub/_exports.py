@@ -1,6 +1,6 @@
 """The public names of `providerhub`. The package imports them when its first attribute is read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from providerhub import _values
@@ -23,7 +23,7 @@ __all__ = [
 ]  # fmt: skip
 __all__ += _values.__all__
 
-HINTS = {"Any": Any, "ClassVar": ClassVar, "Mapping": Mapping, "Sequence": Sequence}
+HINTS = {"Any": Any, "Callable": Callable, "ClassVar": ClassVar, "Mapping": Mapping, "Sequence": Sequence}
 """Names in the annotations of public classes. `typing.get_type_hints` looks for them in the module that a class names."""
 
 publish(globals())

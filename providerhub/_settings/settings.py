@@ -11,6 +11,7 @@ import attrs
 from providerhub._settings.address import flaws, proxy_flaws
 from providerhub._settings.environment import with_environment
 from providerhub._settings.file import VARIABLE, circle_of, read, settings_path
+from providerhub._settings.refined import given
 from providerhub._settings.secrets import EnvironmentKey, is_quoted
 from providerhub._settings.table import ON_INTERRUPT, STRATEGIES
 from providerhub._values import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout
@@ -286,11 +287,18 @@ def apply_environment(settings: _Settings, environ: Mapping[str, str], given: Co
 
 
 def variable(setting: Setting, instance: str, plugin: str) -> str:
-    """Name the environment variable of a setting. Only the plugin's own instance uses the variable that the plugin declares."""
-    if instance == plugin and setting.env:
-        return setting.env
+    """Name the environment variable of a setting; of several, the one that is set. Only the plugin's own instance uses those
+    that the plugin declares.
+    """
+    names = _variables(setting, instance, plugin)
+    return next((name for name in names if os.environ.get(name)), names[0])
+
+
+def _variables(setting: Setting, instance: str, plugin: str) -> tuple[str, ...]:
+    if instance == plugin and setting.variables:
+        return setting.variables
     middle = "".join(char if char.isalnum() else "_" for char in f"{instance}_{setting.name}")
-    return f"PROVIDERHUB_{middle.upper()}"
+    return (f"PROVIDERHUB_{middle.upper()}",)
 
 
 def configured(settings: Settings, name: str) -> ProviderConfig:
@@ -308,16 +316,23 @@ def resolve(config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, st
 
     Returns:
         The configuration that `create` gets, and the settings that the user still has to set: the required ones without a value,
-        those that name a variable that is not set, and those with a value in quotation marks.
+        those that name a variable that is not set, and those with a wrong value, such as one in quotation marks.
     """
     unset = [name for name, value in _given(config).items() if _is_variable(value) and not environ.get(value.source.name)]
     config = _settled(config, environ)
     values = {s.name: _value(s, config, info, environ) for s in info.all_settings}
-    missing = [s for s in info.all_settings if s.name in unset or (not values[s.name] and _required(s, info, values))]
+    defaults = _defaults(info, values)
+    missing = [s for s in info.all_settings if s.name in unset or (not values[s.name] and _required(s, defaults, values))]
     missing += [Setting(name, secret=True) for name in unset if name not in values]
-    missing += [s for s in info.all_settings if s not in missing and is_quoted(_text(values[s.name]))]
+    wrong = {s.name for s in info.all_settings if _flaw(s, values[s.name])}
+    missing += [s for s in info.all_settings if s.name in wrong and s not in missing]
+    for setting in info.all_settings:
+        if setting.convert is not None and setting.name not in wrong and _is_convertible(values[setting.name]):
+            values[setting.name] = setting.convert(values[setting.name])
     options = {**config.options, **{k: v for k, v in values.items() if k not in {"url", "api_key"} and v is not None}}
     own = {name: values[name] for name in ("url", "api_key") if values.get(name) is not None}
+    if info.timeout is not None:
+        own["timeout"] = info.timeout if config.timeout is None else attrs.evolve(info.timeout, **given(config.timeout))
     return with_environment(attrs.evolve(config, options=options, **own)), tuple(missing)
 
 
@@ -336,9 +351,9 @@ def instruction(config: ProviderConfig, completed: ProviderConfig, plugin: str, 
         plugin: The name of the plugin.
         missing: The settings that `resolve` returned.
     """
-    quoted = [s for s in missing if is_quoted(_text(completed.get(s.name)))]
-    parts = [f"{variable_in_use(s, config, plugin)} is in quotation marks: write it without them" for s in quoted]
-    unset = [s for s in missing if s not in quoted]
+    flaws_of = {s.name: flaw for s in missing if (flaw := _flaw(s, completed.get(s.name)))}
+    parts = [f"{variable_in_use(s, config, plugin)} {flaws_of[s.name]}" for s in missing if s.name in flaws_of]
+    unset = [s for s in missing if s.name not in flaws_of]
     if unset:
         names = [f"{s.name} (environment variable {variable_in_use(s, config, plugin)})" for s in unset]
         others = {f", or another {s.required_unless}" for s in unset if s.required_unless and config.get(s.name) is None}
@@ -355,17 +370,49 @@ def _text(value: object) -> object:
     return value.reveal() if isinstance(value, Secret) and value.source is None else value
 
 
-def _required(setting: Setting, info: ProviderInfo, values: Mapping[str, Any]) -> bool:
-    other = next((s for s in info.all_settings if s.name == setting.required_unless), None)
-    return setting.required or (other is not None and values[other.name] in (None, other.default))
+def _required(setting: Setting, defaults: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    other = setting.required_unless or ""
+    return setting.required or (other in values and values[other] in (None, defaults[other]))
+
+
+def _defaults(info: ProviderInfo, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the default of each setting, and put it where a value is `None`."""
+    found: dict[str, Any] = {s.name: s.default for s in info.all_settings if not callable(s.default)}
+    plain = {name: found[name] if value is None and name in found else value for name, value in values.items()}
+    for setting in info.all_settings:
+        if callable(setting.default):
+            try:
+                found[setting.name] = setting.default(plain)
+            except Exception:  # without a default, the error names the setting
+                found[setting.name] = None
+    for setting in info.all_settings:
+        value = found[setting.name] if values[setting.name] is None else values[setting.name]
+        values[setting.name] = Secret(value) if setting.secret and isinstance(value, str) else value
+    return found
+
+
+def _flaw(setting: Setting, value: object) -> str:
+    """Return the text that follows the name of a setting whose value cannot be used; empty if it can."""
+    if is_quoted(_text(value)):
+        return "is in quotation marks: write it without them"
+    if setting.convert is not None and _is_convertible(value):
+        try:
+            setting.convert(value)
+        except Exception as error:  # a mistake of the plugin must not hide the setting
+            return f"cannot be used: {str(error) or type(error).__name__}"
+    return ""
+
+
+def _is_convertible(value: object) -> bool:
+    return value is not None and not isinstance(value, Secret)
 
 
 def _value(setting: Setting, config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, str]) -> Any:
-    given = config.get(setting.name)
-    from_environment = environ.get(variable(setting, config.name, info.name)) or None
-    ranked = (given, from_environment) if config.origin == "argument" else (from_environment, given)
-    value = next((value for value in (*ranked, setting.default) if value is not None), None)
-    return Secret(value) if setting.secret and isinstance(value, str) else value
+    own = config.get(setting.name)
+    names = _variables(setting, config.name, info.name)
+    from_environment = next((text for name in names if (text := environ.get(name))), None)
+    ranked = (own, from_environment) if config.origin == "argument" else (from_environment, own)
+    return next((value for value in ranked if value is not None), None)
 
 
 def _settled(config: ProviderConfig, environ: Mapping[str, str]) -> ProviderConfig:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from providerhub._values.checks import (
     ANY_TEXT,
+    CALLABLE,
     COUNT,
     FLAG,
     HEADERS,
@@ -37,6 +38,8 @@ FULL = one_of(WHEN_FULL).or_none
 _FLAG = FLAG.or_none
 _PRICE = NOT_NEGATIVE.or_none
 _TEXT = ANY_TEXT.or_none
+_ENV = Check("a text, or several", lambda value: all(map(ANY_TEXT.test, value if isinstance(value, tuple) else (value,)))).or_none
+_DEFAULT = Check("a text, or a function of the other settings", lambda value: isinstance(value, str) or callable(value)).or_none
 _MODELS = Check("a list of names and ModelInfo", lambda value: _all_are(ModelInfo, value))
 _SETTINGS = Check("a list of Setting", lambda value: _all_are(Setting, value))
 
@@ -64,6 +67,10 @@ def as_models(models: Iterable[Any]) -> tuple[ModelInfo, ...]:
 def _settings(settings: Iterable[Setting]) -> tuple[Setting, ...]:
     _SETTINGS.check(settings, "settings")
     return tuple(settings)
+
+
+def _variables(env: Any) -> str | tuple[str, ...] | None:
+    return tuple(env) if isinstance(env, list) else env
 
 
 def _names(names: Iterable[str], field: str = "aliases") -> tuple[str, ...]:
@@ -140,22 +147,32 @@ class Setting(Value):
 
     Args:
         name: `"url"` and `"api_key"` are fields of `ProviderConfig`; every other setting is a key of its `options`.
-        env: The environment variable that sets it for the default instance.
+        env: The environment variable that sets it for the default instance; or several, of which the first that is set counts.
         required: Without a value the provider is not configured and is left out. Default false.
         required_unless: The name of another setting. This one is required while that one has its default value. Example: a
             key that the usual address asks for, and another address may do without.
         secret: The value is wrapped in `Secret` and never shown. Default false.
-        default: The value when nothing else sets it.
+        default: The value when nothing else sets it. Or a function that gets the values of the other settings by name, those
+            without such a function, and returns the value.
         help: One line for people.
+        convert: A function that turns the value, which is a text if the environment sets it, into the one that the provider gets.
+            It raises `ValueError` for a wrong value, whose message the user reads. Default `None`: the value stays as it is. A
+            secret is not converted.
     """
 
     name: str = attrs.field(validator=TEXT)
-    env: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    env: str | tuple[str, ...] | None = attrs.field(default=None, kw_only=True, converter=_variables, validator=_ENV)
     required: bool = attrs.field(default=False, kw_only=True, validator=FLAG)
     required_unless: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
     secret: bool = attrs.field(default=False, kw_only=True, validator=FLAG)
-    default: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
+    default: str | Callable[[Mapping[str, Any]], str | None] | None = attrs.field(default=None, kw_only=True, validator=_DEFAULT)
     help: str = attrs.field(default="", kw_only=True)
+    convert: Callable[[Any], Any] | None = attrs.field(default=None, kw_only=True, validator=CALLABLE.or_none)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables, those that outrank the others first."""
+        return self.env if isinstance(self.env, tuple) else (self.env,) if self.env else ()
 
 
 API_VERSION = 1
@@ -179,6 +196,7 @@ class ProviderInfo(Value):
             no known model matches and on refresh. The list of a service with an address is kept on the disk.
         api_version: The major version of the plugin interface for which the plugin is written. Default 1.
         description: One line for people.
+        timeout: The timeouts of the provider's calls where the user sets none for it; `None`, the default, for the general ones.
         slow_start: Whether the first call of a model may take minutes, as at a local server that loads its models. Default false.
         any_option: Whether the provider takes options that `settings` does not declare. Default false: where `settings` has an
             entry, another option is an error.
@@ -194,6 +212,7 @@ class ProviderInfo(Value):
     discover: str | None = attrs.field(default=None, validator=REFERENCE.or_none)
     api_version: int = attrs.field(default=API_VERSION, validator=WHOLE)
     description: str = ""
+    timeout: Timeout | None = attrs.field(default=None, validator=TIMEOUT)
     slow_start: bool = attrs.field(default=False, validator=FLAG)
     any_option: bool = attrs.field(default=False, validator=FLAG)
     accepts_turns: tuple[str, ...] = attrs.field(default=(), converter=_turns)

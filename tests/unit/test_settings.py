@@ -16,7 +16,7 @@ from providerhub import (
     Settings,
     Timeout,
 )
-from providerhub._settings.settings import resolve, variable
+from providerhub._settings.settings import instruction, resolve, variable
 
 INFO = ProviderInfo(
     name="acme",
@@ -182,3 +182,69 @@ NUMBERS = [
 def test_a_number_that_no_float_can_hold_is_refused(cls, name):
     with pytest.raises(ValueError, match=f"{name} must be a"):
         cls(**{name: 10**400})
+
+
+# --- settings of a plugin that depend on others, or are converted -------------------------------------------------------
+
+
+def _port(text):
+    host, _, port = str(text).rpartition(":")
+    if not port.isdigit():
+        raise ValueError(f"{text!r} has no port; write it as host:port")
+    return f"http://{host}:{port}"
+
+
+def resolved(environ, *settings, **config):
+    info = ProviderInfo(name="acme", settings=settings)
+    given = ProviderConfig(name="acme", **config)
+    completed, missing = resolve(given, info, environ)
+    return completed, instruction(given, completed, "acme", missing)
+
+
+def test_the_first_of_several_variables_that_is_set_counts():
+    key = Setting("api_key", env=("ACME_KEY", "OLD_KEY"), secret=True, required=True)
+    assert resolved({"OLD_KEY": "b"}, key)[0].api_key.reveal() == "b"
+    assert resolved({"OLD_KEY": "b", "ACME_KEY": "a"}, key)[0].api_key.reveal() == "a"
+    assert "ACME_KEY" in resolved({}, key)[1]
+    assert Setting("x", env=["A", "B"]).variables == ("A", "B")
+    assert (Setting("x").variables, Setting("x", env="A").variables) == ((), ("A",))
+    with pytest.raises(ValueError, match="env"):
+        Setting("x", env=(1,))
+
+
+def test_a_value_is_converted_wherever_it_comes_from():
+    url = Setting("url", env="ACME_HOST", convert=_port, default="127.0.0.1:1")
+    count = Setting("count", convert=int)
+    assert resolved({}, url)[0].url == "http://127.0.0.1:1"
+    assert resolved({"ACME_HOST": "me:2"}, url)[0].url == "http://me:2"
+    assert resolved({}, count, options={"count": "5"})[0].get("count") == 5
+    assert resolved({}, count)[0].get("count") is None
+
+
+def test_a_value_that_cannot_be_converted_is_named_with_its_fix():
+    _, told = resolved({"ACME_HOST": "me"}, Setting("url", env="ACME_HOST", convert=_port))
+    assert told == "ACME_HOST cannot be used: 'me' has no port; write it as host:port"
+    assert "KeyError" not in resolved({"ACME_HOST": "x"}, Setting("url", env="ACME_HOST", convert={}.__getitem__))[1]
+
+
+def test_a_default_may_depend_on_another_setting():
+    region = Setting("region", env="ACME_REGION", default="eu")
+    url = Setting("url", default=lambda values: f"https://{values['region']}.acme.example")
+    key = Setting("api_key", secret=True, required_unless="url")
+    assert resolved({}, url, region)[0].url == "https://eu.acme.example"
+    assert resolved({"ACME_REGION": "us"}, url, region)[0].url == "https://us.acme.example"
+    assert resolved({}, url, region, url="http://127.0.0.1:1")[0].url == "http://127.0.0.1:1"
+    assert "api_key" in resolved({}, url, region, key)[1]
+    assert resolved({}, url, region, key, url="http://127.0.0.1:1")[1] == ""
+
+
+def test_a_default_that_fails_leaves_the_setting_without_a_value():
+    completed, told = resolved({}, Setting("url", env="ACME_URL", required=True, default=lambda values: values["regoin"]))
+    assert (completed.url, told) == (None, "set url (environment variable ACME_URL)")
+
+
+def test_a_plugin_brings_timeouts_that_the_user_s_outrank():
+    info = ProviderInfo(name="acme", timeout=Timeout(first_token=300, byte_idle=90))
+    config, _ = resolve(ProviderConfig(name="acme", timeout=Timeout(byte_idle=5)), info, {})
+    assert (config.timeout.first_token, config.timeout.byte_idle) == (300, 5)
+    assert resolve(ProviderConfig(name="acme"), info, {})[0].timeout == info.timeout

@@ -92,9 +92,10 @@ def _setting_problems(info: ProviderInfo) -> list[str]:
         if not s.secret and s.name.lower().endswith(_SECRET_NAMES)
     ]
     found += [
-        f"{s.name}: {s.env!r} is not valid as an environment variable"
+        f"{s.name}: {variable!r} is not valid as an environment variable"
         for s in info.settings
-        if s.env and not s.env.isidentifier()
+        for variable in s.variables
+        if not variable.isidentifier()
     ]
     return found
 

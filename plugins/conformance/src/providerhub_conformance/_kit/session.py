@@ -111,7 +111,8 @@ class Session:
 def _undisturbed(subject: Subject) -> Iterator[None]:
     """Remove the variables of the provider, of the core and of proxies from the environment."""
     record = subject.record
-    own = {s.env for s in record.info.all_settings} if record is not None and record.info is not None else set()
+    settings = record.info.all_settings if record is not None and record.info is not None else ()
+    own = {variable for setting in settings for variable in setting.variables}
     taken = {
         name: os.environ.pop(name)
         for name in list(os.environ)
