@@ -159,7 +159,7 @@ class JsonReading(Reading):
         raise NotImplementedError
 
     def whole(self, data: dict[str, Any]) -> Iterable[Piece]:
-        """Read an answer that came as one object. The default reads it as the only frame of a stream.
+        """Read an answer that came as one object. The default reads it as the only frame of a stream, with `Finish` in it.
 
         Args:
             data: The parsed object; not an error.
@@ -231,7 +231,12 @@ class JsonReading(Reading):
         if self._begin and self._begin.strip(BLANK):  # too short to tell
             self._whole = bytearray(self._begin.lstrip(BLANK))
         if self._whole is not None:
-            yield from self._object_pieces()
+            for piece in self._object_pieces():
+                self._finished = self._finished or type(piece) is Finish
+                yield piece
+            if not self._finished and type(self).whole is JsonReading.whole:  # the first frame of a stream that was cut
+                msg = "the answer ended after one object, which gives no reason to finish"
+                raise ProtocolError(msg)
             return
         cut: ProtocolError | None = None
         last: list[Piece] = []

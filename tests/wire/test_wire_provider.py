@@ -1,0 +1,450 @@
+"""A provider that is a translation: what the toolkit does for it, with both transports, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import traceback
+
+import pytest
+
+import providerhub.wire_provider
+from providerhub import (
+    AuthenticationError,
+    CallContext,
+    ConfigurationError,
+    EmptyAnswerError,
+    Finish,
+    Hub,
+    InvalidRequestError,
+    ModelInfo,
+    PluginError,
+    ProtocolError,
+    ProviderConfig,
+    ProviderConnectionError,
+    ProviderInfo,
+    ProviderTimeoutError,
+    RateLimitError,
+    Request,
+    Secret,
+    ServerError,
+    Settings,
+    Timeout,
+)
+from providerhub.testing import Close, FaultServer, Gate, Hold, Send, chunked, http_response, sse
+from providerhub.wire import LineDecoder
+from providerhub.wire_provider import Blocking, HttpRequest, JsonReading, Reading, WireProvider, listed
+
+CANARY = "canary-key-0123456789"
+TOKEN = "fetched-token-0123456789"
+HELLO = Request("m", [{"role": "user", "content": "Hello"}], stream=True)
+FINE = chunked(sse({"text": "fi"}, {"text": "ne", "end": "stop"}, done=False))
+WHOLE = http_response(body={"text": "fine", "end": "stop"})
+
+
+class AcmeReading(JsonReading):
+    def event(self, data, name):
+        yield data["text"]
+        if "end" in data:
+            self.done = True
+            yield Finish(data["end"])
+
+
+class Acme(WireProvider):
+    def build(self, request, call):
+        return HttpRequest("/talk", {"say": request.messages[-1]["content"], **request.options}, stream=request.stream)
+
+    def reading(self, request, call, headers):
+        return AcmeReading(call, headers)
+
+
+def sync(provider, request=HELLO, call=None):
+    try:
+        return list(provider.stream(request, call or CallContext(Timeout(total=30))))
+    finally:
+        provider.close()
+
+
+def native(provider, request=HELLO, call=None):
+    async def run():
+        try:
+            return [piece async for piece in provider.astream(request, call or CallContext(Timeout(total=30)))]
+        finally:
+            await provider.aclose()
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(params=[sync, native], ids=["sync", "async"])
+def ask(request):
+    return request.param
+
+
+def at(server, kind=Acme, **config):
+    return kind(ProviderConfig(name="acme", url=getattr(server, "url", server), **{"api_key": CANARY, **config}))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("script", [FINE, WHOLE], ids=["stream", "whole"])
+def test_an_answer_in_either_form(ask, stream, script):
+    with FaultServer(script) as server:
+        found = ask(at(server), Request("m", HELLO.messages, stream=stream))
+    assert "".join(piece for piece in found if isinstance(piece, str)) == "fine"
+    assert found[-1] == Finish("stop")
+    assert server.requests[0].json() == {"say": "Hello"}
+    assert server.requests[0].header("authorization") == f"Bearer {CANARY}"
+
+
+# --- what a wire says of its requests -----------------------------------------------------------------------------------
+
+
+def test_the_options_of_every_wire(ask):
+    options = {"extra_body": {"say": "Bye", "x": 1}, "extra_query": {"q": "a b"}, "extra_headers": {"X-Mine": "1"}, "own": 2}
+    with FaultServer(FINE) as server:
+        ask(at(server), Request("m", HELLO.messages, stream=True, options=options))
+    request = server.requests[0]
+    assert request.json() == {"say": "Bye", "x": 1, "own": 2}
+    assert (request.target, request.header("x-mine")) == ("/talk?q=a+b", "1")
+
+
+@pytest.mark.parametrize("options", [{"extra_headers": {"X": "a\nb"}}, {"extra_body": [1]}, {"extra_query": "x"}])
+def test_a_wrong_option_of_every_wire_is_an_invalid_request(ask, options):
+    with pytest.raises(InvalidRequestError, match=next(iter(options))):
+        ask(at("http://127.0.0.1:1"), Request("m", HELLO.messages, options=options))
+
+
+def test_headers_and_the_key_s_own(ask):
+    class Own(Acme):
+        key_header = "x-api-key"
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.headers = {"X-Version": "1", "X-Title": "plugin"}  # after the base: nothing is sent yet
+
+    with FaultServer(FINE) as server:
+        ask(at(server, Own, headers={"X-Title": "user"}))
+    headers = [server.requests[0].header(name) for name in ("x-version", "x-title", "x-api-key", "authorization")]
+    assert headers == ["1", "user", CANARY, ""]
+
+
+def test_a_signature_covers_the_request_as_it_is_sent(ask):
+    signed = []
+
+    class Signing(Acme):
+        key_header = ""
+
+        def build(self, request, call):
+            return HttpRequest("/model/a%3Ab/x y", b"raw", headers={"Content-Type": "text/plain"}, query={"t": "1/2"})
+
+        def sign(self, method, url, headers, body):
+            signed.append((method, url, headers["Content-Type"], body))
+            return {"authorization": "signed"}
+
+    with FaultServer(WHOLE) as server:
+        ask(at(server, Signing))
+    request = server.requests[0]
+    assert signed == [("POST", f"{server.url}/model/a%3Ab/x%20y?t=1%2F2", "text/plain", b"raw")]
+    assert (request.target, request.body) == ("/model/a%3Ab/x%20y?t=1%2F2", b"raw")
+    assert request.header("authorization") == "signed"
+
+
+# --- what comes before the request --------------------------------------------------------------------------------------
+
+
+class WithToken(Acme):
+    """Fetches a token at another place, and keeps it out of errors."""
+
+    place = ""
+
+    def build(self, request, call):
+        self.secrets = ()
+        answer = yield HttpRequest(f"{self.place}/token", b"grant=1", headers={"Content-Type": "text/plain"})
+        self.secrets = (answer.json()["token"],)
+        return HttpRequest("/talk", {}, headers={"Authorization": f"Bearer {answer.json()['token']}"})
+
+
+def test_a_token_is_fetched_first_without_the_key(ask):
+    refusal = http_response(401, {"error": f"the token {TOKEN} and the key {CANARY}"})
+    with FaultServer(http_response(body={"token": TOKEN})) as other, FaultServer(refusal) as server:
+        provider = at(server, WithToken)
+        provider.place = other.url
+        with pytest.raises(AuthenticationError) as caught:
+            ask(provider)
+    assert server.requests[0].header("authorization") == f"Bearer {TOKEN}"
+    assert other.requests[0].header("authorization") == ""
+    shown = "".join(traceback.format_exception(caught.value)) + caught.value.excerpt
+    assert "the token *** and the key ***" in shown
+    assert not {TOKEN, CANARY} & {word.strip('"}') for word in shown.split()}
+
+
+def test_a_token_from_the_same_place_is_asked_with_the_key(ask):
+    with FaultServer(http_response(body={"token": TOKEN}), WHOLE) as server:
+        ask(at(server, WithToken))
+    assert server.requests[0].header("authorization") == f"Bearer {CANARY}"
+
+
+def test_another_machine_is_not_asked_unencrypted(ask):
+    provider = at("http://127.0.0.1:1", WithToken)
+    provider.place = "http://name.invalid"
+    with pytest.raises(ConfigurationError, match="unencrypted"):
+        ask(provider)
+
+
+def test_the_generator_may_handle_a_failure(ask):
+    class Patient(Acme):
+        def build(self, request, call):
+            try:
+                yield HttpRequest("/gone", method="GET")
+            except ServerError:
+                call.note("without")
+            return HttpRequest("/talk", {})
+
+    call = CallContext(Timeout())
+    with FaultServer(http_response(500, b"no"), WHOLE) as server:
+        assert ask(at(server, Patient), call=call)[-1] == Finish("stop")
+    assert call.notes == ["without"]
+
+
+class Waiting(Acme):
+    def __init__(self, config):
+        super().__init__(config)
+        self.begun, self.over, self.threads = threading.Event(), threading.Event(), []
+
+    def build(self, request, call):
+        found = yield Blocking(self.work)
+        return HttpRequest("/talk", {"found": found})
+
+    def work(self):
+        self.threads.append(threading.current_thread())
+        self.begun.set()
+        assert self.over.wait(30)
+        return 7
+
+
+def test_work_that_blocks_runs_in_a_thread(ask):
+    with FaultServer(WHOLE) as server:
+        provider = at(server, Waiting)
+        provider.over.set()
+        ask(provider)
+    assert server.requests[0].json() == {"found": 7}
+    assert provider.threads != [threading.current_thread()]
+
+
+def test_work_that_blocks_ends_with_the_call(ask):
+    provider = at("http://127.0.0.1:1", Waiting)
+    with pytest.raises(ProviderTimeoutError, match="total timeout"):
+        ask(provider, call=CallContext(Timeout(total=0.05)))
+    call = CallContext(Timeout(total=60))
+    threading.Thread(target=lambda: (provider.begun.wait(30), call.cancel())).start()
+    with pytest.raises(ProviderConnectionError, match="cancelled"):
+        ask(provider, call=call)
+    provider.over.set()
+
+
+def test_the_error_of_work_that_blocks_is_raised(ask):
+    class Failing(Acme):
+        def build(self, request, call):
+            yield Blocking(lambda: {}["credentials"])
+
+    with pytest.raises(KeyError, match="credentials"):
+        ask(at("http://127.0.0.1:1", Failing))
+
+
+# --- refusals and failures ----------------------------------------------------------------------------------------------
+
+
+def test_a_refusal_is_read_with_its_headers_and_its_whole_body(ask):
+    class Own(Acme):
+        def refusal(self, status, headers, body):
+            return RateLimitError(headers["X-Kind"], status=status, retry_after=float(json.loads(body)["wait"]))
+
+    script = http_response(400, {"long": "x" * 9000, "wait": 7}, {"x-kind": f"slow {CANARY}"})
+    with FaultServer(script) as server, pytest.raises(RateLimitError, match=r"slow \*\*\*$") as caught:
+        ask(at(server, Own))
+    assert (caught.value.status, caught.value.retry_after) == (400, 7)
+
+
+@pytest.mark.parametrize("script", [http_response(500, "no"), chunked(sse({"error": "no"}, done=False)), Close()])
+def test_the_provider_has_the_last_word_on_a_failure(ask, script):
+    class Own(Acme):
+        def failed(self, error):
+            return RateLimitError("mine") if not isinstance(error, RateLimitError) else error
+
+    with FaultServer(script) as server, pytest.raises(RateLimitError, match="mine"):
+        ask(at(server, Own))
+
+
+def test_an_option_that_is_a_secret_is_kept_out_of_errors(ask):
+    script = http_response(400, {"error": "the second-key-0123 is wrong"})
+    with FaultServer(script) as server, pytest.raises(Exception, match=r"the \*\*\* is wrong"):
+        ask(at(server, options={"session": Secret("second-key-0123")}))
+
+
+# --- streams ------------------------------------------------------------------------------------------------------------
+
+
+class Trailing(Acme):
+    """Gives a reason to finish, no end mark, and sometimes more behind it."""
+
+    def reading(self, request, call, headers):
+        class Own(JsonReading):
+            frames = LineDecoder
+            trailing = 0.05
+
+            def event(self, data, name):
+                yield data["text"]
+                if "end" in data:
+                    yield Finish(data["end"])
+
+        return Own(call, headers)
+
+
+LINES = [b'{"text": "fine", "end": "stop"}\n', b'{"text": " source"}\n']
+
+
+@pytest.mark.parametrize("end", [True, False])
+def test_data_behind_the_end_is_waited_for_a_moment(ask, end):
+    steps = chunked([*LINES, *([] if end else [Hold()])], end=end)
+    with FaultServer(steps) as server:
+        assert ask(at(server, Trailing)) == ["fine", Finish("stop"), " source"]
+
+
+def test_a_connection_is_used_again_after_the_end_mark():
+    with FaultServer(FINE, repeat=True) as server:
+        provider = at(server)
+        for _ in range(2):
+            list(provider.stream(HELLO, CallContext(Timeout())))
+        provider.close()
+    assert server.connected == 1
+
+
+# --- listings -----------------------------------------------------------------------------------------------------------
+
+
+def pages():
+    found, after = [], None
+    while True:
+        answer = yield HttpRequest("/models", method="GET", query={} if after is None else {"after": after})
+        found += [ModelInfo(entry["name"]) for entry in answer.entries("models")]
+        after = answer.json().get("next")
+        if not after:
+            return found
+
+
+def test_a_listing_of_several_pages():
+    first, last = {"models": [{"name": "a"}, 5], "next": "a"}, {"models": [{"name": "b"}]}
+    with FaultServer(http_response(body=first), http_response(body=last)) as server:
+        assert listed(at(server), pages()) == [ModelInfo("a"), ModelInfo("b")]
+        server.client_gone(0)
+    assert [request.target for request in server.requests] == ["/models", "/models?after=a"]
+
+
+@pytest.mark.parametrize("body", [b"<html>", b'{"models": {}}', b"[" * 9000])
+def test_a_listing_that_is_none(body):
+    with FaultServer(http_response(200, body)) as server, pytest.raises(ProtocolError, match="check the configured url"):
+        listed(at(server), pages())
+
+
+def test_a_listing_obeys_its_call():
+    with FaultServer(Hold()) as server, pytest.raises(ProviderTimeoutError):
+        listed(at(server), pages(), CallContext(Timeout(total=0.1)))
+
+
+# --- the mistakes of authors --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda self, request, call: {"say": "Hi"}, "returned dict; return an HttpRequest"),
+        (lambda self, request, call: (None for _ in [1]), "yielded NoneType; yield an HttpRequest or Blocking"),
+        (lambda self, request, call: HttpRequest("talk"), "begins with '/'"),
+        (lambda self, request, call: HttpRequest("/talk", "text"), "sent as JSON"),
+    ],
+)
+def test_a_wrong_request_is_named_with_its_fix(ask, build, words):
+    kind = type("Wrong", (Acme,), {"build": build})
+    with pytest.raises((PluginError, ValueError), match=words):
+        ask(at("http://127.0.0.1:1", kind))
+
+
+def test_a_wrong_reader_is_named_with_its_fix(ask):
+    kind = type("Wrong", (Acme,), {"reading": lambda self, request, call, headers: iter(())})
+    with FaultServer(WHOLE) as server, pytest.raises(PluginError, match=r"reading\(\) returned .*; return a Reading"):
+        ask(at(server, kind))
+
+
+def test_a_reader_of_bytes(ask):
+    class Raw(Reading):
+        def __init__(self):
+            self.left = b""
+
+        def feed(self, data):
+            self.left += data
+            return ()
+
+        def end(self):
+            return [self.left.decode()]
+
+    kind = type("Own", (Acme,), {"reading": lambda self, request, call, headers: Raw()})
+    with FaultServer(http_response(200, "plain")) as server:
+        assert ask(at(server, kind)) == ["plain"]
+
+
+# --- asynchronous or not ------------------------------------------------------------------------------------------------
+
+
+def test_an_own_stream_alone_is_not_bypassed():
+    class Own(Acme):
+        def stream(self, request, call):
+            yield "mine"
+
+    class Both(Acme):
+        def stream(self, request, call):
+            yield "mine"
+
+        async def astream(self, request, call):
+            yield "mine too"
+
+    assert at("http://127.0.0.1:1", Own).astream is None
+    assert native(at("http://127.0.0.1:1", Both)) == ["mine too"]
+    info = ProviderInfo(name="acme", models=(ModelInfo("m", supports_stream=True),))
+    with Hub(Settings(autoload=False)) as hub:
+        hub.register(info, at("http://127.0.0.1:1", Own))
+        assert asyncio.run(hub.acomplete("m", "?")).text == "mine"
+
+
+def test_without_aiohttp_there_is_no_astream(monkeypatch):
+    monkeypatch.setattr(providerhub.wire_provider, "is_installed", lambda: False)
+    provider = at("http://127.0.0.1:1")
+    assert not hasattr(provider, "astream")
+    with pytest.raises(AttributeError, match=r"providerhub\[async\]"):
+        _ = provider.astream
+
+
+def test_the_asynchronous_client_names_its_extra(monkeypatch):
+    monkeypatch.setattr("providerhub.http._async_client.is_installed", lambda: False)
+    with pytest.raises(ConfigurationError, match=r"pip install 'providerhub\[async\]'"):
+        providerhub.http.AsyncHttpClient(ProviderConfig(name="acme", url="http://127.0.0.1:1"))
+
+
+def test_a_stream_of_many_reads_hands_each_piece_over_at_once(ask):
+    script = [*chunked(sse({"text": "a"}, done=False), end=False), Gate("read"), *FINE[1:]]
+
+    class Watching(Acme):
+        def reading(self, request, call, headers):
+            class Own(AcmeReading):
+                def event(self, data, name):
+                    yield from super().event(data, name)
+                    server.open("read")  # the piece was taken
+
+            return Own(call, headers)
+
+    with FaultServer(script) as server:
+        assert ask(at(server, Watching)) == ["a", "fi", "ne", Finish("stop")]
+
+
+def test_a_head_without_a_body_is_no_answer(ask):
+    with FaultServer(Send(b"HTTP/1.1 204 No Content\r\n\r\n")) as server, pytest.raises(EmptyAnswerError):
+        ask(at(server))
