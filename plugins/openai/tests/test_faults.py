@@ -283,7 +283,7 @@ class Watch:
     threads = set()
 
     def find_spec(self, name, path=None, target=None):
-        if name == "aiohttp":
+        if name == "aiohttp.client":  # whether aiohttp is installed may be asked anywhere
             self.threads.add(threading.current_thread())
 
 async def main():
