@@ -192,7 +192,7 @@ class ChatReading(JsonReading):
 
         Yields:
             The pieces of an answer that came as one object, `Finish` if the stream is complete but gave none, and the parts of
-            the answer that can be told only at its end.
+            the answer that are known only at its end.
         """
         yield from super().end()
         if self._whole is None:

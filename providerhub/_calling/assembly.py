@@ -138,10 +138,12 @@ class Assembly:
 
     def _add_other(self, piece: object) -> bool:
         kind = type(piece)
-        if kind is ToolCallDelta:
+        if kind is Detail:
+            self._add_detail(piece)  # type: ignore[arg-type]
+        elif kind is ToolCallDelta:
             return self._add_call(piece)  # type: ignore[arg-type]
-        if kind is UsageDelta:
-            self.usage = (self.usage or Usage()).updated(piece.usage)  # type: ignore[attr-defined]
+        elif kind is UsageDelta:
+            self._add_usage(piece)  # type: ignore[arg-type]
         elif kind is Finish:
             self.finish = piece  # type: ignore[assignment]
         elif kind is Media:
@@ -164,6 +166,11 @@ class Assembly:
         call.arguments.append(_text(piece, "arguments"))
         return bool(piece.id or piece.name or piece.arguments)
 
+    def _add_usage(self, piece: UsageDelta) -> None:
+        if not isinstance(piece.usage, Usage):
+            raise _wrong(piece, "usage", "a Usage")
+        self.usage = piece.usage if self.usage is None else self.usage.updated(piece.usage)
+
     def _add_media(self, piece: Media) -> bool:
         last = self._media[-1] if self._media else None
         if last is not None and piece.id is not None and (last.id, last.kind) == (piece.id, piece.kind):
@@ -172,17 +179,18 @@ class Assembly:
             self._media.append(piece)
         return bool(piece.base64 or piece.url)
 
+    def _add_detail(self, piece: Detail) -> None:
+        beside = self._beside = self._beside or {"citations": (), "details": {}}
+        details, value = beside["details"], piece.value
+        known = details.get(piece.name)
+        details[piece.name] = [*known, *value] if isinstance(known, list) and isinstance(value, list) else value
+
     def _add_beside(self, piece: object) -> None:
         beside = self._beside = self._beside or {"citations": (), "details": {}}
         if isinstance(piece, Citation):
             beside["citations"] += (self._moved(piece),)
-        elif isinstance(piece, Turn):
-            if self._offset is None:
-                beside["turn"] = piece
-        elif isinstance(piece, Detail):
-            known = beside["details"].get(piece.name)
-            both = isinstance(known, list) and isinstance(piece.value, list)
-            beside["details"][piece.name] = [*known, *piece.value] if both else piece.value
+        elif isinstance(piece, Turn) and self._offset is None:
+            beside["turn"] = piece
 
     def _moved(self, piece: Piece) -> Event:
         """The event of a piece, with the places of a citation in the whole text."""
@@ -192,7 +200,7 @@ class Assembly:
         return attrs.evolve(piece, start=start, end=end)
 
 
-_BESIDE = {Citation, Turn, Detail}
+_BESIDE = {Citation, Turn}
 _NOTHING: Mapping[str, Any] = {}
 
 
