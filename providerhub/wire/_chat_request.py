@@ -59,7 +59,7 @@ def request_body(
         messages = with_call_ids(messages, *call_ids)
     body: dict[str, Any] = {"model": request.model, "messages": messages}
     for name in _FIELDS:
-        value = getattr(request, name, None)
+        value = getattr(request, name)
         if value is not None:
             body[name] = value
     if unwanted != UNWANTED and request.tools is not None:
