@@ -503,3 +503,75 @@ def test_details_are_told_at_the_end_of_a_stream_and_who_answers_at_once():
     assert Detail("id", "c-1") in reader.parsed(json.dumps(chunk(content="x", top={"x": 1})).encode())
     assert reader.end() == [Detail("x", 1)]
     assert ToolCallDelta(0, None, None, "{}") not in reader.end()
+
+
+def test_parts_of_the_content_are_all_kept():
+    image = {"type": "image_url", "image_url": {"url": "https://a/b.png"}}
+    note = {"type": "url_citation", "url_citation": {"url": "https://a"}}
+    content = [
+        {"type": "text", "text": "a", "annotations": [note]},
+        {"type": "reference", "reference_ids": [1]},
+        image,
+        {"type": "video", "video": "v"},
+        {"type": "text", "text": ""},
+        {"type": None},
+    ]
+    for answer in (completion(whole(content=content)), completion(*(chunk(content=[part]) for part in content), chunk("stop"))):
+        assert (answer.text, answer.media, answer.details["content"]) == (
+            "a",
+            (Media("image", url="https://a/b.png"),),
+            [content[3]],
+        )
+        assert [one.url for one in answer.citations] == ["https://a", None]
+        assert answer.citations[1].source == {"type": "reference", "reference_ids": [1]}
+    with pytest.raises(ProtocolError):
+        completion(whole(content=[5]))
+
+
+def test_a_text_of_thinking_is_reasoning():
+    assert completion(whole(content=[{"type": "thinking", "thinking": "hm"}, "x"])).reasoning == "hm"
+
+
+def test_unknown_fields_of_streamed_messages_are_joined():
+    chunks = [chunk(x=[{"index": 0, "a": "b"}]), chunk(x=[{"index": 0, "a": "c"}, 5]), chunk(x=[7])]
+    assert completion(*chunks, chunk("stop")).details["x"] == [{"index": 0, "a": "bc"}, 5, 7]
+    chunks = [chunk(x={"a": 1, "b": None}), chunk(x={"a": 2, "b": 3})]
+    assert completion(*chunks, chunk("stop")).details["x"] == {"a": 2, "b": 3}
+
+
+def test_an_error_of_a_further_choice_is_an_error():
+    with pytest.raises(ProviderError):
+        completion(chunk(choice={"index": 1, "error": {"message": "bad", "code": 502}}))
+
+
+def test_unknown_fields_of_a_function_go_back():
+    function = {"name": "f", "arguments": "{}", "thought_signature": "s"}
+    answer = completion(whole("tool_calls", tool_calls=[{"id": "a", "function": function}]))
+    assert conversation([sent_back(answer)])[0]["tool_calls"][0]["function"] == function
+
+
+def test_arguments_that_only_look_complete_go_on():
+    answer = completion(
+        *(chunk(tool_calls=[entry(0, *one)]) for one in (("a", "f", '{"x":{}'), (None, None, "{"))), chunk("stop")
+    )
+    assert called(answer) == [("f", '{"x":{}{')]
+
+
+def test_messages_that_need_no_change_stay():
+    custom = {"id": "a", "type": "custom", "custom": {"name": "run", "input": "1"}}
+    messages = [
+        {"role": "assistant", "content": None, "tool_calls": [custom]},
+        {"role": "tool", "tool_call_id": "a", "content": [{"type": "text", "text": "x"}]},
+        {"role": "user", "content": "?"},
+    ]
+    assert body(messages)["messages"] == messages
+    found = openai_chat.request_body(Request("m", messages), call_ids=("[0-9]{3}", 3))["messages"]
+    assert found[0]["tool_calls"][0]["id"] == found[1]["tool_call_id"] != "a"
+    assert found[2] == messages[2]
+
+
+def test_a_cost_that_is_no_number_is_kept_as_it_came():
+    counts = completion(
+        whole(content="x", top={"usage": {"prompt_tokens": 1, "cost": "0.1", "x": None, "total_cost": 10**400}})
+    ).usage
+    assert (counts.cost, counts.others["cost"], "x" in counts.others) == (None, "0.1", False)
