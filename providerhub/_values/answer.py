@@ -293,7 +293,9 @@ class Completion(Value):
         known = [one.id for one in self.tool_calls]
         if identifier not in known:
             raise ValueError(f"the answer has no tool call {identifier!r}; its calls: {', '.join(map(repr, known)) or 'none'}")
-        if not isinstance(content, str) and not _are_parts(content):
+        if _are_parts(content):
+            content = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
+        elif not isinstance(content, str):
             content = json.dumps(content, ensure_ascii=False)
         message = {"role": "tool", "tool_call_id": identifier, "content": content}
         return {**message, "is_error": True} if is_error else message
@@ -307,8 +309,8 @@ def _called(call: ToolCall) -> dict[str, Any]:
 def _are_parts(content: Any) -> bool:
     return (
         isinstance(content, list | tuple)
-        and bool(content)
-        and all(isinstance(part, Mapping) and isinstance(part.get("type"), str) for part in content)
+        and any(isinstance(part, Mapping) for part in content)
+        and all(isinstance(part, str) or (isinstance(part, Mapping) and isinstance(part.get("type"), str)) for part in content)
     )
 
 

@@ -27,7 +27,7 @@ from providerhub import (
     UsageDelta,
 )
 from providerhub._calling.output import output_of
-from providerhub.testing import FakeProvider
+from providerhub.testing import FakeClock, FakeProvider, Hold
 
 
 @dataclasses.dataclass
@@ -231,6 +231,16 @@ def test_a_model_that_keeps_to_no_schema_is_left_out_with_the_reason(make_hub):
     assert [(skip.provider, skip.reason) for skip in answer.route.skipped] == [("a", "no json schema")]
     with pytest.raises(NoCapableProviderError, match="no json schema"):
         make_hub(a=(unable, FakeProvider("x"))).complete("m", "x", response_format=City)
+
+
+@pytest.mark.parametrize("way", WHOLE)
+def test_beside_a_silent_attempt_an_unfit_answer_does_not_win(make_hub, way):
+    clock = FakeClock()
+    silent, unfit, quick = (FakeProvider(answer, clock=clock) for answer in ([Hold()], BAD, GOOD))
+    hub = make_hub(a=silent, b=unfit, c=quick, hub_options={"clock": clock})
+    answer = call(hub, way=way, response_format=City)
+    assert (answer.parsed, answer.provider) == (ULM, "c")
+    assert [type(attempt.error) for attempt in answer.route.attempts] == [type(None), InvalidOutputError, type(None)]
 
 
 def test_many_calls_read_their_answers_too(make_hub):

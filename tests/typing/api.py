@@ -31,7 +31,10 @@ def messages_and_models_in_every_shape() -> None:
     """One name, a pinned one, a sequence; a text or a list of messages."""
     providerhub.complete("lockchat/gpt-4", [{"role": "user", "content": "Hello"}])
     providerhub.complete(["gpt-4", providerhub.Model("gpt-4", provider="lockchat")], "Hello")
+    answer = providerhub.complete("gpt-4", ["What is this?", providerhub.image("cat.png", detail="low")])
+    providerhub.complete("gpt-4", [{"role": "user", "content": "Hello"}, answer, "Go on"], system="Be brief.")
     providerhub.complete("gpt-4", "Hello", timeout=3, temperature=0)
+    providerhub.complete("gpt-4", "Hello", response_format=dict[str, int] if answer.text else {"type": "json_object"})
     providerhub.complete("gpt-4", "Hello", timeout=providerhub.Timeout(connect=1.0))
 
 

@@ -151,6 +151,8 @@ def test_the_result_of_a_tool():
     parts = [{"type": "text", "text": "7"}]
     assert answer.tool_result(answer.tool_calls[0], "7") == {"role": "tool", "tool_call_id": "x", "content": "7"}
     assert answer.tool_result("x", {"degrees": 7})["content"] == '{"degrees": 7}'
+    assert answer.tool_result("x", ["See:", *parts])["content"] == [{"type": "text", "text": "See:"}, *parts]
+    assert answer.tool_result("x", ["a", "b"])["content"] == '["a", "b"]'
     assert answer.tool_result("x", parts, is_error=True) == {
         "role": "tool", "tool_call_id": "x", "content": parts, "is_error": True,
     }  # fmt: skip
