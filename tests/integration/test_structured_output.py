@@ -26,7 +26,7 @@ from providerhub import (
     Usage,
     UsageDelta,
 )
-from providerhub._calling.output import output_of
+from providerhub._calling.output import output_of, strictly
 from providerhub.testing import FakeClock, FakeProvider, Hold
 
 
@@ -302,3 +302,29 @@ def test_pydantic_reads_its_own_models(make_hub):
     assert answer.parsed == bill(Total=7)
     assert "greater than or equal to 0" in str(answer.route.attempts[0].error)
     assert provider.calls[0].request.response_format["json_schema"]["schema"]["required"] == ["Total"]
+
+
+def test_a_strict_schema_has_the_words_that_vendors_take():
+    """A reference stands alone, a choice is `anyOf`, and the rest is in the description."""
+    definition = {"type": "object", "properties": {"n": {"type": "string", "maxLength": 3}}, "required": ["n"]}
+    either = {"oneOf": [{"$ref": "#/$defs/Home"}, {"type": "null"}], "discriminator": {"propertyName": "kind"}}
+    found = strictly(
+        {
+            "type": "object",
+            "properties": {"home": {"$ref": "#/$defs/Home", "default": {"n": "a"}, "description": "Where."}, "other": either},
+            "required": ["other"],
+            "$defs": {"Home": definition},
+        }
+    )
+    closed = {"required": ["n"], "additionalProperties": False}
+    inside = {"type": "object", "properties": {"n": {"type": "string", "description": "(maxLength: 3)"}}, **closed}
+    assert found == {
+        "type": "object",
+        "properties": {
+            "home": {**inside, "description": 'Where. (default: {"n": "a"})'},
+            "other": {"anyOf": [{"$ref": "#/$defs/Home"}, {"type": "null"}]},
+        },
+        "required": ["home", "other"],
+        "$defs": {"Home": inside},
+        "additionalProperties": False,
+    }
