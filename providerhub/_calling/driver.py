@@ -355,7 +355,7 @@ class Driver(Generic[Pieces, Runner]):
             raise self._given_up()
         last = self.attempt
         # A stream that is carried on from its partial text goes on in the same assembly.
-        assembly = last.assembly.carried_on() if self._spec.continues and self._committed and last is not None else Assembly()
+        assembly = last.assembly.carried_on() if self._committed and last is not None and self._spec.continues else Assembly()
         candidate = order.candidate
         own = candidate.timeout
         spec = self._spec

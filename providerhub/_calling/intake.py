@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Unpack
+from typing import Any, Unpack
 
 import attrs
 
@@ -41,8 +41,9 @@ EVERY_PROVIDER = "*"
 """The key of options for every provider."""
 
 
-class CallSpec(NamedTuple):
-    """One call, checked.
+@attrs.define(eq=False, repr=False)
+class CallSpec:
+    """One call, checked. Not a tuple, whose fields take longer to read: a call reads more than twenty.
 
     Args:
         model: The model or models, as the caller named them.

@@ -102,7 +102,10 @@ class Supervisor(Timer):
             Whether the attempt was fast enough. Otherwise report its result to the race, and `wait`.
         """
         WATCHDOG.stop(self)
-        return self._decide()
+        try:
+            return self._undecided.pop()
+        except IndexError:  # the supervisor has taken the item
+            return False
 
     def wait(self) -> None:
         """Wait, in the caller's thread, until the call is at its commit point or its end.
@@ -142,17 +145,12 @@ class Supervisor(Timer):
                 return True
         return False
 
-    def _decide(self) -> bool:
-        """Let the calling thread carry the call on, unless the other one does. Taking an item from a list is atomic."""
-        try:
-            return self._undecided.pop()
-        except IndexError:
-            return False
-
     def _run(self) -> None:
         self._over, self._dropped = threading.Event(), False
         self._error: BaseException | None = None
-        if not self._decide():
+        try:
+            self._undecided.pop()  # it is atomic, so one thread alone has the item
+        except IndexError:
             return
         self._attempt.runner = self
         try:

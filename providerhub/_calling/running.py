@@ -22,20 +22,17 @@ class Running:
     def __init__(self) -> None:
         self._calls: set[Stoppable] = set()
         self._over = threading.Event()
+        self.is_over = False
+        """Whether `stop` was called."""
 
     def __reduce__(self) -> tuple[type[Running], tuple[()]]:
         return Running, ()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether `stop` was called."""
-        return self._over.is_set()
 
     @contextlib.contextmanager
     def holding(self, call: Stoppable) -> Iterator[None]:
         """Keep a call while it runs."""
         self._calls.add(call)
-        if self._over.is_set():
+        if self.is_over:
             call.stop()
         try:
             yield
@@ -44,6 +41,7 @@ class Running:
 
     def stop(self) -> None:
         """Give up all calls, and every call that begins later."""
+        self.is_over = True
         self._over.set()
         for call in self._calls.copy():
             call.stop()

@@ -128,9 +128,6 @@ class Engine:
         """The number of attempts that may still begin. Those before a free wait do not count."""
         return self._limit - self._count + self._repeats.uncharged
 
-    def _may_begin(self) -> bool:
-        return self._count < self._limit or self._left > 0
-
     def opening(self, number: int) -> Attempt:
         """The attempt that has just begun, as observers get it."""
         return self._find(number).shown()
@@ -145,8 +142,9 @@ class Engine:
             return PULL
         newest = self._open[-1]
         # The least that the share can be: what the model usually takes is looked up only once that has passed.
-        newest.share = seconds = self._share(newest, None)
-        if seconds < self._deadline - now:
+        left = self._deadline - now
+        newest.share = seconds = share(self._policy, left, None, slow=self._slow_model or newest.candidate.slow)
+        if seconds < left:
             newest.slow_at = now + seconds
             if not self._hedge and len(self._open) == 1:
                 return Pull(seconds)
@@ -328,7 +326,7 @@ class Engine:
 
     def _rival(self, *, elsewhere: bool) -> Candidate | None:
         """The next candidate, which may be asked beside the open attempts; with `elsewhere`, at another provider."""
-        if not self._may_begin() or self._larger_than is not None or not self._open:
+        if self._left <= 0 or self._larger_than is not None or not self._open:
             return None
         asked = {attempt.candidate.provider for attempt in self._open} if elsewhere else ()
         return next((c for c in reversed(self._fresh) if c.provider not in asked and not self._repeats.is_used_up(c)), None)
@@ -356,9 +354,9 @@ class Engine:
             return self._late(now, error)
         if error is not None and (order := self._be_patient(now, error)):
             return order
-        while self._fresh and self._may_begin():
+        while self._fresh and (self._count < self._limit or self._left > 0):
             candidate = self._fresh.pop()
-            if self._is_too_small(candidate):
+            if self._larger_than is not None and self._is_too_small(candidate):
                 self._skip(candidate, "context window", f"a window larger than {self._larger_than} tokens is needed")
             elif self.attempts and self._repeats.is_used_up(candidate):
                 self._skip(candidate, "attempts used up", f"{self._policy.attempts_per_provider} at one model in one call")
@@ -397,7 +395,7 @@ class Engine:
 
     def _is_too_small(self, candidate: Candidate) -> bool:
         window = candidate.context_window
-        return self._larger_than is not None and window is not None and window <= self._larger_than
+        return window is not None and window <= (self._larger_than or 0)
 
     def _be_patient(self, now: float, error: errors.AttemptError) -> Order | None:
         """Ask a provider of the same model once more before the next model, which the caller likes less."""

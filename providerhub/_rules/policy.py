@@ -60,7 +60,7 @@ DISPOSITIONS: Mapping[type[errors.AttemptError], Disposition] = {
 
 
 def disposition(error: errors.AttemptError) -> Disposition:
-    """The rule for a failure, by its nearest class. Settings that a plugin found wrong are no failure of the service."""
+    """The rule for a failure, by its nearest class. Settings that a plugin found wrong count nowhere."""
     if isinstance(error, errors.PluginError) and isinstance(error.__cause__, errors.CallerError):
         return Disposition()
     return next(DISPOSITIONS[base] for base in type(error).__mro__ if base in DISPOSITIONS)
