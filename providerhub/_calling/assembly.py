@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Self
 
 import attrs
@@ -35,8 +35,7 @@ class Assembly:
     """Gathers the pieces of one attempt. A driver may append a piece that is a non-empty `str` to `text` directly."""
 
     __slots__ = (
-        "_beside", "_media", "_offset", "_reasoning", "_refusal", "_tools", "as_event", "content", "finish", "text",
-        "usage",
+        "_media", "_offset", "_reasoning", "_refusal", "_tools", "as_event", "beside", "content", "finish", "text", "usage",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -45,12 +44,11 @@ class Assembly:
         self._refusal: list[str] = []
         self._tools: dict[int, _Call] = {}
         self._media: list[Media] = []
-        self._beside: dict[str, Any] | None = None
+        self.beside: dict[str, Any] | None = None
         """The fields of the completion that few answers have; `None` until one of them comes."""
         self.usage: Usage | None = None
         self.finish: Finish | None = None
         self.content = False
-        self._offset: int | None = None
         self.as_event: Callable[[Piece], Event] = event_of
         """Makes the event of a piece that is handed over to the caller."""
 
@@ -61,8 +59,8 @@ class Assembly:
         """
         self._offset = len("".join(self.text))
         self.as_event = self._moved
-        if self._beside:
-            self._beside.pop("turn", None)
+        if self.beside:
+            self.beside.pop("turn", None)
         return self
 
     def add(self, piece: Piece) -> bool:
@@ -96,12 +94,12 @@ class Assembly:
 
     def add_parsed(self, parsed: Any) -> None:
         """Add the object that the whole answer was read into."""
-        self._beside = {"citations": (), "details": {}, **(self._beside or {}), "parsed": parsed}
+        self.beside = {"citations": (), "details": {}, **(self.beside or {}), "parsed": parsed}
 
     @property
     def request_id(self) -> str | None:
         """The service's identifier of the HTTP request; `None` when it has not come."""
-        return self._beside["details"].get("request_id") if self._beside else None
+        return self.beside["details"].get("request_id") if self.beside else None
 
     @property
     def empty(self) -> bool:
@@ -116,12 +114,19 @@ class Assembly:
             reason, said = self.finish.reason, self.finish.said
             if tools and reason == "stop":  # one word for one thing, since the loops of callers branch on it
                 reason, said = "tool_calls", said or reason
-        beside = self._beside or _NOTHING
-        if request_id:
-            beside = {**beside, "details": {"request_id": request_id, **beside.get("details", {})}}
-        return Completion(
+        common = (
             "".join(self.text), "".join(self._reasoning) or None, tools, "".join(self._refusal) or None,
-            reason, self.usage, provider, model, route, said, media=tuple(self._media), **beside,
+            reason, self.usage, provider, model, route, said,
+        )  # fmt: skip
+        beside = self.beside
+        if beside is None and not self._media and not request_id:
+            return Completion(*common)
+        details = {"request_id": request_id} if request_id else {}
+        if beside is None:
+            return Completion(*common, (), tuple(self._media), details=details)
+        return Completion(
+            *common, beside["citations"], tuple(self._media), beside.get("turn"), beside.get("parsed"),
+            {**details, **beside["details"]},
         )  # fmt: skip
 
     def _called(self) -> tuple[ToolCall, ...]:
@@ -180,28 +185,27 @@ class Assembly:
         return bool(piece.base64 or piece.url)
 
     def _add_detail(self, piece: Detail) -> None:
-        beside = self._beside = self._beside or {"citations": (), "details": {}}
+        beside = self.beside = self.beside or {"citations": (), "details": {}}
         details, value = beside["details"], piece.value
         known = details.get(piece.name)
         details[piece.name] = [*known, *value] if isinstance(known, list) and isinstance(value, list) else value
 
     def _add_beside(self, piece: object) -> None:
-        beside = self._beside = self._beside or {"citations": (), "details": {}}
+        beside = self.beside = self.beside or {"citations": (), "details": {}}
         if isinstance(piece, Citation):
             beside["citations"] += (self._moved(piece),)
-        elif isinstance(piece, Turn) and self._offset is None:
+        elif isinstance(piece, Turn) and self.as_event is event_of:
             beside["turn"] = piece
 
     def _moved(self, piece: Piece) -> Event:
         """The event of a piece, with the places of a citation in the whole text."""
-        if not isinstance(piece, Citation) or not self._offset:
+        if not isinstance(piece, Citation) or self.as_event is event_of:
             return event_of(piece)
         start, end = (None if place is None else place + self._offset for place in (piece.start, piece.end))
         return attrs.evolve(piece, start=start, end=end)
 
 
 _BESIDE = {Citation, Turn}
-_NOTHING: Mapping[str, Any] = {}
 
 
 class _Call:

@@ -397,9 +397,9 @@ class Driver(Generic[Pieces, Runner]):
         """The engine's order after a pull. A failed attempt has been closed by then."""
         if self._stopped or self.done:
             raise self._given_up()
-        request_id = attempt.request_id
-        if attempt.call.notes or request_id:
-            self._engine.note(attempt.call.notes, attempt.number, request_id)
+        call = attempt.call
+        if call.notes or call.request_id or attempt.assembly.beside:
+            self._engine.note(call.notes, attempt.number, attempt.request_id)
         if result is True:
             return self._engine.content(self._now(), attempt.number)
         if result is False:

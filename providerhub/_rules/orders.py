@@ -128,10 +128,12 @@ class OpenAttempt:
 
     def attempt(self, outcome: str, error: BaseException | None, duration: float) -> Attempt:
         """The attempt as a route shows it."""
-        candidate = self.candidate
+        candidate, request_id = self.candidate, self.request_id
+        if error is not None and not request_id:
+            request_id = getattr(error, "request_id", None) or None
         return Attempt(
             self.number, candidate.provider, candidate.model, outcome, error, self.waited, self.started, duration,
-            self.first_token, self.notes, self.request_id or getattr(error, "request_id", None) or None,
+            self.first_token, self.notes, request_id,
         )  # fmt: skip
 
     def shown(self) -> Attempt:

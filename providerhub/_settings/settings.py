@@ -287,7 +287,7 @@ def apply_environment(settings: _Settings, environ: Mapping[str, str], given: Co
 
 
 def variable(setting: Setting, instance: str, plugin: str) -> str:
-    """Name the environment variable of a setting, of several the one that is set; of the plugin's own instance, a declared one."""
+    """Name the environment variable of a setting: of several the one that is set; of the plugin's own instance a declared one."""
     names = _variables(setting, instance, plugin)
     return next((name for name in names if os.environ.get(name)), names[0])
 
