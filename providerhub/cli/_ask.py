@@ -40,14 +40,14 @@ def _piped() -> str:
         raise click.UsageError(f"standard input is not UTF-8 text: {error}") from None
 
 
-def _answered(hub: Hub, call: dict[str, Any], *, stream: bool, as_json: bool) -> Completion:
+def _answered(hub: Hub, call: dict[str, Any], *, stream: bool, as_json: bool, media: bool) -> Completion:
     """Make the call and write its answer."""
     with answering(hub, stream=stream and not as_json, **call) as (answer, texts):
         if isinstance(answer, Stream):
             screen.answer(texts)
             return answer.completion
     if as_json:
-        screen.data(records.record(answer))
+        screen.data(records.record(answer, media=media))
     else:
         screen.answer([answer.text])
     return answer
@@ -58,9 +58,10 @@ def _answered(hub: Hub, call: dict[str, Any], *, stream: bool, as_json: bool) ->
 @options.keywords
 @click.option("--stream/--no-stream", default=True, help="Print the answer as it comes (default), or when it is complete.")
 @options.as_json
+@options.media
 @click.option("--trace", is_flag=True, help="Print the attempts to standard error afterwards.")
 @click.argument("prompt", required=False)
-def ask(*, model: str, stream: bool, as_json: bool, trace: bool, prompt: str | None, **keywords: Any) -> None:
+def ask(*, model: str, stream: bool, as_json: bool, media: bool, trace: bool, prompt: str | None, **keywords: Any) -> None:
     """Ask a model for an answer to PROMPT. A text from a pipe is appended to PROMPT, after a blank line.
 
     Without PROMPT, or with -, the prompt is the text of standard input. Inside a loop that reads lines, add < /dev/null.
@@ -68,7 +69,7 @@ def ask(*, model: str, stream: bool, as_json: bool, trace: bool, prompt: str | N
     call = {"model": model, "messages": _prompt(prompt), **options.given(keywords)}
     with Hub() as hub:
         try:
-            completion = _answered(hub, call, stream=stream, as_json=as_json)
+            completion = _answered(hub, call, stream=stream, as_json=as_json, media=media)
         except ProviderHubError as error:
             if as_json:
                 screen.data({"error": records.error(error)})
@@ -76,6 +77,6 @@ def ask(*, model: str, stream: bool, as_json: bool, trace: bool, prompt: str | N
                 screen.indented(error.route, err=True)
             raise
     if not as_json:
-        screen.refusal(completion.refusal)
+        screen.ending(completion)
     if trace:
         screen.indented(completion.route, err=True)

@@ -97,13 +97,14 @@ def _reading(source: BinaryIO) -> Iterator[Reader]:
 
 
 class Batch:
-    """One run. It sends the lines of `source` that are not `done`, and `sink` takes each result."""
+    """One run. It sends the lines of `source` that are not `done`, and `sink` takes each result, with the bytes of images where `media` is set."""
 
-    def __init__(self, source: Reader, done: results.Done, sink: results.Appender, bar: Bar) -> None:
+    def __init__(self, source: Reader, done: results.Done, sink: results.Appender, bar: Bar, *, media: bool = False) -> None:
         self._source = source
         self._done = done
         self._sink = sink
         self._bar = bar
+        self._media = media
         self._many: Many | None = None
         self._lock = threading.Lock()  # the lines are read in a thread, which refuses the bad ones
         self._last = 0
@@ -168,7 +169,7 @@ class Batch:
         if completion.usage:
             self.summary.input_tokens += completion.usage.input_tokens or 0
             self.summary.output_tokens += completion.usage.output_tokens or 0
-        self._write(sent, "ok", {"completion": records.record(completion)})
+        self._write(sent, "ok", {"completion": records.record(completion, media=self._media)})
 
     def _refuse(self, bad: Job, problem: InvalidRequestError) -> None:
         self.summary.bad += 1
@@ -317,8 +318,17 @@ def _report(summary: Summary, output: str, *, as_json: bool) -> None:
 )
 @click.option("--retry-failed", is_flag=True, help="Send again the lines that failed in an earlier run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@options.media
 def batch(
-    *, source: BinaryIO, output: str, model: str | None, concurrency: int, passes: int, retry_failed: bool, as_json: bool
+    *,
+    source: BinaryIO,
+    output: str,
+    model: str | None,
+    concurrency: int,
+    passes: int,
+    retry_failed: bool,
+    as_json: bool,
+    media: bool,
 ) -> None:
     """Send the requests of INPUT, one JSON object a line, and write each result as a line as soon as it comes.
 
@@ -342,7 +352,7 @@ def batch(
             done, total = _read_results(path, reader, model, retry_failed=retry_failed)
             sink = stack.enter_context(results.appending(path))
         bar = stack.enter_context(Bar(total, sum(done.counts.values())))
-        run = Batch(reader, done, sink, bar)
+        run = Batch(reader, done, sink, bar, media=media)
         refusal: ProviderHubError | None = None
         with _stopping(run, bar):
             try:

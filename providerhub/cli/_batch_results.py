@@ -91,9 +91,9 @@ def record(number: int, digest: str, status: str, rest: Mapping[str, Any], *, mo
     """A result as a line of the output. `status` is `"ok"` or `"failed"`; `model` is the `--model`, where the line names none."""
     value = {"line": number, "input": digest, "status": status, **({"default_model": model} if model is not None else {}), **rest}
     try:
-        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(value, ensure_ascii=False, default=repr).encode() + b"\n"
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold and UTF-8 cannot
-        return json.dumps(value).encode() + b"\n"
+        return json.dumps(value, default=repr).encode() + b"\n"
 
 
 def read(path: Path) -> Done:

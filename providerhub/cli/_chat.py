@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from providerhub import Hub, Message, ProviderHubError, Route
+from providerhub import Completion, Hub, Message, ProviderHubError, Route
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 from providerhub.cli._app import DEBUG
@@ -58,33 +58,33 @@ class Conversation:
         self.unanswered, self.route = question, None
         heard: list[str] = []
         try:
-            refusal = self._stream(question, heard)
+            answer = self._stream(question, heard)
         except KeyboardInterrupt:
             if any(heard):
-                self._keep(question, "".join(heard) + INTERRUPTED)
+                self._keep(question, {"role": "assistant", "content": "".join(heard) + INTERRUPTED})
             return False
         except ProviderHubError as error:
             self.route = error.route
             raise
-        self._keep(question, "".join(heard) or refusal)
+        self._keep(question, answer)
         return True
 
-    def _stream(self, question: str, heard: list[str]) -> str:
+    def _stream(self, question: str, heard: list[str]) -> Message:
         call = {"model": self.model, "messages": self._with(question), **self._keywords}
         with answering(self._hub, stream=True, **call) as (stream, texts):
             try:
                 screen.answer(texts, heard)
             finally:
                 self.route = stream.route
-            refusal = stream.completion.refusal or ""  # type: ignore[union-attr]  # a stream, as asked for
-        screen.refusal(refusal)
-        return refusal
+            answer: Completion = stream.completion  # type: ignore[union-attr]  # a stream, as asked for
+        screen.ending(answer)
+        return answer.message
 
     def _with(self, question: str) -> list[Message]:
         return [*self._messages, {"role": "user", "content": question}]
 
-    def _keep(self, question: str, answer: str) -> None:
-        self._messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    def _keep(self, question: str, answer: Message) -> None:
+        self._messages += [{"role": "user", "content": question}, answer]
         self.unanswered = None
 
 

@@ -26,6 +26,7 @@ def model_names(_ctx: click.Context, _parameter: click.Parameter, incomplete: st
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+media = click.option("--media", is_flag=True, help="Write the bytes of images and sounds into the JSON, as base64.")
 model = click.option(
     "-m", "--model", required=True, shell_complete=model_names, help="Model to ask: NAME, PROVIDER/NAME or an alias."
 )

@@ -20,9 +20,20 @@ def _plain(owner: object, _field: object, value: Any) -> Any:
     return round(value, _DIGITS) if is_time else value
 
 
-def record(value: Completion | Route) -> dict[str, Any]:
-    """An answer, or the attempts of a call and the candidates that were left out."""
-    return attrs.asdict(value, value_serializer=_plain)
+def record(value: Completion | Route, *, media: bool = False) -> dict[str, Any]:
+    """An answer, or the attempts of a call and the candidates that were left out.
+
+    Args:
+        value: The answer or the route. An answer is shown with the message that goes back, which holds the vendor's own form.
+        media: Whether to write the bytes of images and sounds, as base64, in place of their number.
+    """
+    found = attrs.asdict(value, value_serializer=_plain)
+    if isinstance(value, Completion):
+        del found["turn"], found["parsed"]  # in the message, and an object of any class whose text is the answer's
+        found["message"] = value.message
+        for medium in () if media else found["media"]:
+            medium["bytes"] = len(medium.pop("base64")) * 3 // 4
+    return found
 
 
 def error(failure: BaseException) -> dict[str, Any]:

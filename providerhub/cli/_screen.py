@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from providerhub import NoCapableProviderError, ProviderHubError
+from providerhub import Completion, NoCapableProviderError, ProviderHubError
 
 # C0 and C1 without newline and tab: a text from a provider must not move the cursor or fill the clipboard.
 _CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10})
@@ -49,10 +49,15 @@ def line(text: object, *, err: bool = False) -> None:
     click.echo(safe(str(text)), err=err)
 
 
-def refusal(text: str | None) -> None:
-    """Write to standard error that the model declined, if it did."""
-    if text:
-        line(f"The model declined: {text}", err=True)
+def ending(answer: Completion) -> None:
+    """Write to standard error what the text of an answer does not say: that it is a refusal, was cut, or has media beside it."""
+    if answer.refusal:
+        line(f"The model declined: {answer.refusal}", err=True)
+    if answer.finish_reason == "length":
+        line("The answer was cut at its limit of tokens (finish_reason: length); --max-tokens sets a larger max_tokens", err=True)
+    if answer.media:
+        count = ", ".join(medium.type or medium.kind for medium in answer.media)
+        line(f"The answer holds media ({count}), which `ask --json --media` prints", err=True)
 
 
 def indented(text: object, *, err: bool = False) -> None:
@@ -94,12 +99,15 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def data(value: Any) -> None:
-    """Write a value as JSON. Characters that the output's encoding lacks are escaped, so that none is lost."""
-    text = json.dumps(value, ensure_ascii=False, indent=2)
+    """Write a value as JSON; what is no JSON, from a plugin, is written as text.
+
+    Characters that the output's encoding lacks are escaped, so that none is lost.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=2, default=repr)
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:  # half of a surrogate pair, or a terminal that is not UTF-8
-        text = json.dumps(value, indent=2)
+        text = json.dumps(value, indent=2, default=repr)
     click.echo(text)
 
 

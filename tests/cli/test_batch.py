@@ -85,6 +85,18 @@ def test_every_line_is_answered_with_what_it_came_with(run, service, output):
     assert sorted(path.name for path in output.parent.iterdir()) == ["in.jsonl", "out.jsonl"]
 
 
+@pytest.mark.parametrize("options", [(), ("--media",)])
+def test_a_result_holds_all_of_the_answer(run, service, output, options):
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,UE5H"}}
+    kept = [{"type": "reasoning.encrypted", "data": "c2ln"}]
+    service(http_response(200, openai_completion("One.", images=[image], reasoning_details=kept)))
+    assert run({"messages": "one"}, options=("-m", "gpt-4", *options)).exit_code == 0
+    answer = by_line(output)[1]["completion"]
+    assert answer["message"]["turn"]["content"]["reasoning_details"] == kept
+    (medium,) = answer["media"]
+    assert medium.get("base64", medium.get("bytes")) == ("UE5H" if options else 3)
+
+
 def test_keywords_reach_the_call(run, service):
     server = service(answering)
     line = {

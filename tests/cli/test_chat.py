@@ -133,7 +133,15 @@ def test_a_refusal_is_part_of_the_conversation(cli, service):
     server = service(refusal, openai_stream("One."))
     result = cli("chat", "-m", "gpt-4", input="first\nsecond\n")
     assert result.stderr == "The model declined: I would rather not.\n"
-    assert _said(server)[1][1] == ("assistant", "I would rather not.")
+    assert server.requests[1].json()["messages"][1] == {"role": "assistant", "content": None, "refusal": "I would rather not."}
+
+
+def test_a_cut_answer_says_so(cli, service):
+    service(chunked(sse(openai_chunk("Half an"), openai_chunk(finish_reason="length"))))
+    result = cli("chat", "-m", "gpt-4", input="first\n")
+    assert (result.exit_code, result.stdout) == (0, "Half an\n")
+    assert "cut" in result.stderr
+    assert "max_tokens" in result.stderr
 
 
 @pytest.mark.unix

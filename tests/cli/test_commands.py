@@ -122,6 +122,36 @@ def test_ask_writes_a_refusal_to_standard_error(cli, service):
     assert result.stderr == "The model declined: I would rather not.\n"
 
 
+@pytest.mark.parametrize("how", ["--stream", "--no-stream"])
+def test_ask_says_that_an_answer_was_cut(cli, service, how):
+    service(chunked(sse(openai_chunk("Half an"), openai_chunk(finish_reason="length"))))
+    result = cli("ask", "-m", "gpt-4", "Hello", how)
+    assert (result.exit_code, result.stdout) == (0, "Half an\n")
+    assert "cut" in result.stderr
+    assert "max_tokens" in result.stderr
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,UE5H"}}
+
+
+def test_ask_names_the_media_of_an_answer_and_prints_them_on_request(cli, service):
+    service(chunked(sse(openai_chunk("Look:", images=[PICTURE]), openai_chunk(finish_reason="stop"))), repeat=True)
+    assert "image/png" in cli("ask", "-m", "gpt-4", "Hello").stderr
+    (named,) = json.loads(cli("ask", "-m", "gpt-4", "Hello", "--json").stdout)["media"]
+    assert (named["type"], named["bytes"], "base64" in named) == ("image/png", 3, False)
+    (printed,) = json.loads(cli("ask", "-m", "gpt-4", "Hello", "--json", "--media").stdout)["media"]
+    assert (printed["base64"], "bytes" in printed) == ("UE5H", False)
+
+
+def test_the_message_of_a_printed_answer_goes_back(cli, service):
+    script = chunked(sse(openai_chunk("One.", reasoning_details=[{"id": "rs_1"}]), openai_chunk(finish_reason="stop")))
+    server = service(script, repeat=True)
+    answer = json.loads(cli("ask", "-m", "gpt-4", "Hello", "--json").stdout)
+    with Hub() as hub:
+        hub.complete("gpt-4", ["Hello", answer["message"], {"role": "user", "content": "And?"}][1:])
+    assert server.requests[1].json()["messages"][0]["reasoning_details"] == [{"id": "rs_1"}]
+
+
 def test_ask_traces_to_standard_error(cli, sandbox):
     sandbox()
     result = cli("ask", "-m", "gpt-4", "Hello", "--trace")
