@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from providerhub._calling.attempt import PullResult, RunningAttempt, Signal, StoppedError
 from providerhub._calling.driver import Driver, Effect, Result, Steps
-from providerhub._calling.pieces import close_quietly, event_of, iterator, note_unclosed, overdue, stray_cancellation, texts_of
+from providerhub._calling.pieces import close_quietly, iterator, note_unclosed, overdue, stray_cancellation
 from providerhub._calling.pump import Pump
 from providerhub._finding.jobs import Job, arun_all
 from providerhub._rules.clock import LONGEST_SLEEP, Clock, SystemClock
-from providerhub._values import Event, Request
+from providerhub._values import Request
 from providerhub._values.errors import PluginError, ProviderConnectionError
 from providerhub._values.provider import CallContext, Piece
 
@@ -51,11 +51,11 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
             await self.aclose(GRACE)
             raise
 
-    async def texts(self) -> AsyncIterator[str]:  # noqa: C901, PLR0912 -- a token must not pay for calls that would only divide it
-        """Hand the committed stream over as text.
+    async def read(self, *, as_text: bool) -> AsyncIterator[Any]:  # noqa: C901, PLR0912 -- a token must not pay for more calls
+        """Hand the committed stream over.
 
-        Yields:
-            Each non-empty text as it comes.
+        Args:
+            as_text: Yield each non-empty text; otherwise each event.
 
         Raises:
             StreamInterruptedError: The stream broke.
@@ -65,19 +65,23 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         now, deadline = self._now, self._deadline
         timer = self._loop.call_later(max(0.0, deadline - now()), self._cut_current)
         try:
-            for first in texts_of(self._current.head):
+            for first in self._shown(self._current.head, as_text=as_text):
                 yield first
             while not self.done:
                 attempt = self._current
-                text = attempt.assembly.text
+                add, as_event, text = attempt.assembly.add, attempt.assembly.as_event, attempt.assembly.text
                 attempt.task = current_task()
                 try:
                     async for piece in self._pieces():
                         attempt.task = None  # the consumer's time begins, in which nothing of this is cancelled
-                        found = piece if type(piece) is str else self._added(piece)
-                        if found:
-                            if found is piece:
-                                text.append(found)
+                        if not as_text:
+                            add(piece)
+                            yield as_event(piece)
+                        elif type(piece) is str:
+                            if piece:
+                                text.append(piece)
+                                yield piece
+                        elif found := self._added(piece):
                             yield found
                         if now() > deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
@@ -88,49 +92,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
                 except (Exception, cancelled) as error:  # any exception of a plugin is mapped
                     if self.closed():  # by another task: the error of its cut connection is not a failure
                         return
-                    # A reader of text would not see that the answer starts again, and nothing is repeated silently.
-                    _, head = await finished(self._mend(self._own(error, attempt, 0), allowed=self._spec.continues))
-                    for first in texts_of(head):
-                        yield first
-                else:
-                    attempt.task = None
-                    await finished(self._end())
-        except StoppedError:  # closed by another task while it waited
-            return
-        except BaseException:
-            await self.aclose(GRACE)
-            raise
-        finally:
-            timer.cancel()
-
-    async def events(self) -> AsyncIterator[Event]:  # noqa: C901 -- as above
-        """Hand the committed stream over as events; otherwise the same as `texts`."""
-        current_task, cancelled = self._stay()
-        timer = self._loop.call_later(max(0.0, self._deadline - self._now()), self._cut_current)
-        try:
-            for first in self._current.head:
-                yield event_of(first)
-            while not self.done:
-                attempt = self._current
-                as_event = attempt.assembly.as_event
-                attempt.task = current_task()
-                try:
-                    async for piece in self._pieces():
-                        attempt.task = None
-                        attempt.assembly.add(piece)
-                        yield as_event(piece)
-                        if self._now() > self._deadline:
-                            raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
-                        attempt.task = current_task()
-                    if attempt.is_late:  # a provider's thread was stopped, which looks like its end
-                        raise overdue()  # noqa: TRY301 -- as above
-                    self._read_output(attempt)
-                except (Exception, cancelled) as error:  # any exception of a plugin is mapped
-                    if self.closed():
-                        return
-                    restarted, head = await finished(self._mend(self._own(error, attempt, 0), allowed=True))
-                    yield restarted
-                    for first in map(self._current.assembly.as_event, head):
+                    for first in await finished(self._mend(self._own(error, attempt, 0), as_text=as_text)):
                         yield first
                 else:
                     attempt.task = None

@@ -22,7 +22,7 @@ class AsyncStream(BaseStream[Any], AsyncIterator[str]):  # not `AsyncChain`, who
 
     def __aiter__(self) -> AsyncIterator[str]:  # noqa: PYI034 -- the driver's generator, so that a token costs no call through this object
         if self._reader is None:
-            self._reader = self._chain.texts()
+            self._reader = self._chain.read(as_text=True)
         return self._reader  # type: ignore[no-any-return]
 
     async def __anext__(self) -> str:
@@ -39,7 +39,7 @@ class AsyncStream(BaseStream[Any], AsyncIterator[str]):  # not `AsyncChain`, who
             RuntimeError: The stream is already read as text, or another event loop runs than the one that began it.
         """
         self._refuse_second_reader()
-        self._reader = self._chain.events()
+        self._reader = self._chain.read(as_text=False)
         return self._reader  # type: ignore[no-any-return]
 
     async def aclose(self) -> None:

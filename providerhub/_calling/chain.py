@@ -6,14 +6,14 @@ import math
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 from providerhub._calling.attempt import PullResult, RunningAttempt, Signal, StoppedError
 from providerhub._calling.driver import Driver, Effect, Steps, run_blocking
-from providerhub._calling.pieces import close_quietly, event_of, failure_of, iterator, overdue, texts_of
+from providerhub._calling.pieces import close_quietly, failure_of, iterator, overdue
 from providerhub._calling.race import AnyRunner, Race, Supervisor
 from providerhub._finding.jobs import AGAIN, Job, run_all
 from providerhub._rules.clock import LONGEST_SLEEP, SystemClock
-from providerhub._values import Event
 from providerhub._values.provider import Piece
 
 Attempt = RunningAttempt[Iterator[Piece], AnyRunner]
@@ -37,26 +37,31 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
             self.abandon()
             raise
 
-    def texts(self) -> Iterator[str]:
-        """Hand the committed stream over as text.
+    def read(self, *, as_text: bool) -> Iterator[Any]:  # noqa: C901 -- a token must not pay for calls that would only divide it
+        """Hand the committed stream over.
 
-        Yields:
-            Each non-empty text as it comes.
+        Args:
+            as_text: Yield each non-empty text; otherwise each event.
 
         Raises:
             StreamInterruptedError: The stream broke.
         """
         now, deadline = self._now, self._deadline
         try:
-            yield from texts_of(self._current.head)
+            yield from self._shown(self._current.head, as_text=as_text)
             while not self.done:
-                text = self._current.assembly.text
+                assembly = self._current.assembly
+                add, as_event, text = assembly.add, assembly.as_event, assembly.text
                 try:
                     for piece in self._pieces():
-                        found = piece if type(piece) is str else self._added(piece)
-                        if found:
-                            if found is piece:
-                                text.append(found)
+                        if not as_text:
+                            add(piece)
+                            yield as_event(piece)
+                        elif type(piece) is str:
+                            if piece:
+                                text.append(piece)
+                                yield piece
+                        elif found := self._added(piece):
                             yield found
                         if now() > deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
@@ -66,37 +71,7 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
                     failure = failure_of(error)
                     if self.closed():  # by another thread: the error of its cut connection is not a failure
                         return
-                    # A reader of text would not see that the answer starts again, and nothing is repeated silently.
-                    _, head = run_blocking(self._mend(failure, allowed=self._spec.continues))
-                    yield from texts_of(head)
-        except StoppedError:  # closed by another thread while it waited
-            return
-        except BaseException:
-            self.abandon()
-            raise
-
-    def events(self) -> Iterator[Event]:
-        """Hand the committed stream over as events; otherwise the same as `texts`."""
-        try:
-            yield from map(event_of, self._current.head)
-            while not self.done:
-                assembly = self._current.assembly
-                as_event = assembly.as_event
-                try:
-                    for piece in self._pieces():
-                        assembly.add(piece)
-                        yield as_event(piece)
-                        if self._now() > self._deadline:
-                            raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
-                    self._read_output(self._current)
-                    run_blocking(self._end())
-                except BaseException as error:  # any exception of a plugin is mapped
-                    failure = failure_of(error)
-                    if self.closed():
-                        return
-                    restarted, head = run_blocking(self._mend(failure, allowed=True))
-                    yield restarted
-                    yield from map(self._current.assembly.as_event, head)
+                    yield from run_blocking(self._mend(failure, as_text=as_text))
         except StoppedError:  # closed by another thread while it waited
             return
         except BaseException:

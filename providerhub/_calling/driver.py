@@ -9,9 +9,10 @@ interrupted before its first step. The loops that hand pieces over exist twice, 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -249,20 +250,24 @@ class Driver(Generic[Pieces, Runner]):
         self._cut(attempt)
         yield from self._settle(attempt)
 
-    def _mend(self, error: Exception, *, allowed: bool) -> Steps[tuple[Restarted, list[Piece]]]:
-        """Carry on after an interruption, where the caller opted in and would see (`allowed`) that the answer starts again.
+    def _mend(self, error: Exception, *, as_text: bool) -> Steps[Iterator[Any]]:
+        """Carry on after an interruption, where the caller opted in, and return what the reader gets first.
 
-        Returns:
-            The event that tells of it, and the first pieces of the new attempt.
+        A reader of text would not see that the answer starts again, and nothing is repeated silently.
         """
         attempt = self._current
         yield from self._close_failed(attempt)
         self._engine.note(attempt.call.notes, request_id=attempt.request_id)
         cause = self._mapped(attempt, error)
-        allowed = allowed and not self.done  # after a close there is no further attempt
+        allowed = (self._spec.continues or not as_text) and not self.done  # after a close there is no further attempt
         yield from self._carry_out(self._engine.interrupted(cause, self._now(), self.completion, may_restart=allowed))
         attempt = self._current
-        return Restarted(attempt.candidate.provider, attempt.candidate.model, self._spec.continues, cause), attempt.head
+        shown = self._shown(attempt.head, as_text=as_text)
+        restarted = Restarted(attempt.candidate.provider, attempt.candidate.model, self._spec.continues, cause)
+        return shown if as_text else itertools.chain([restarted], shown)
+
+    def _shown(self, pieces: list[Piece], *, as_text: bool) -> Iterator[Any]:
+        return filter(None, map(text_of, pieces)) if as_text else map(self._current.assembly.as_event, pieces)
 
     def _end(self) -> Steps[None]:
         """The committed stream has come to its end."""

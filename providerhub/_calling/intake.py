@@ -104,15 +104,7 @@ def call_spec(
     stream: bool = False,
     **knobs: Unpack[Knobs],
 ) -> CallSpec:
-    """Check every argument before a plan is made.
-
-    Args:
-        settings: The hub's settings, which hold the defaults.
-        registry: Knows the providers that `options` may name.
-        model: The model or models, as at `Hub.complete`.
-        messages: The conversation, as at `Hub.complete`.
-        stream: Whether the caller wants a stream.
-        **knobs: The keywords of `Hub.complete`.
+    """Check every argument of `Hub.complete` before a plan is made. The settings hold the defaults.
 
     Raises:
         InvalidRequestError: An argument is wrong; the message names it and says what it may be.
@@ -121,15 +113,7 @@ def call_spec(
     conversation = checked(messages)
     if stream is not True and stream is not False:
         FLAG.check(stream, "stream", InvalidRequestError)  # type: ignore[unreachable]
-    sent: dict[str, Any] = {}
-    steers: dict[str, Any] = {}
-    for name, value in knobs.items():
-        keyword = KEYWORDS.get(name)
-        if keyword is None:
-            raise _unknown(name)
-        if value is not None:
-            keyword.check.check(value, name, InvalidRequestError)
-            (sent if keyword.sent else steers)[name] = value
+    sent, steers = _parted(knobs)
     if steers.get("system"):
         conversation = ({"role": "system", "content": steers["system"]}, *conversation)
     output = None
@@ -168,6 +152,20 @@ def call_spec(
         output,
         has_turns(conversation),
     )
+
+
+def _parted(knobs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Check the keywords of a call, and part those that the provider gets from those that steer the call."""
+    sent: dict[str, Any] = {}
+    steers: dict[str, Any] = {}
+    for name, value in knobs.items():
+        keyword = KEYWORDS.get(name)
+        if keyword is None:
+            raise _unknown(name)
+        if value is not None:
+            keyword.check.check(value, name, InvalidRequestError)
+            (sent if keyword.sent else steers)[name] = value
+    return sent, steers
 
 
 def _check_options(options: Mapping[str, Options], registry: Registry) -> None:

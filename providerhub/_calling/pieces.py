@@ -39,11 +39,6 @@ def text_of(piece: Piece) -> str:
     return piece.text if type(piece) is TextDelta else ""
 
 
-def texts_of(pieces: list[Piece]) -> Iterator[str]:
-    """The non-empty texts of some pieces."""
-    return filter(None, map(text_of, pieces))
-
-
 def event_of(piece: Piece) -> Event:
     """A piece as an event."""
     return TextDelta(piece) if isinstance(piece, str) else piece

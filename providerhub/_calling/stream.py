@@ -49,7 +49,7 @@ class Stream(BaseStream[Chain], Iterator[str]):
 
     def __iter__(self) -> Iterator[str]:  # noqa: PYI034 -- the driver's generator, so that a token costs no call through this object
         if self._reader is None:
-            self._reader = self._chain.texts()
+            self._reader = self._chain.read(as_text=True)
         return self._reader  # type: ignore[no-any-return]
 
     def __next__(self) -> str:
@@ -67,7 +67,7 @@ class Stream(BaseStream[Chain], Iterator[str]):
             RuntimeError: The stream is already read as text.
         """
         self._refuse_second_reader()
-        self._reader = self._chain.events()
+        self._reader = self._chain.read(as_text=False)
         return self._reader  # type: ignore[no-any-return]
 
     def close(self) -> None:

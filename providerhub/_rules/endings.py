@@ -50,15 +50,17 @@ def blame(error: errors.AttemptError, candidate: Candidate) -> errors.AttemptErr
 
 
 def broken_off(
-    broken: Candidate, completion: Completion, error: errors.AttemptError, cause: errors.ProviderHubError
-) -> errors.StreamInterruptedError:
-    """The error of a stream that broke after its first content. `cause` is the failure as the caller gets it."""
+    broken: Candidate, completion: Completion, error: errors.AttemptError, over: errors.DeadlineExceededError | None
+) -> errors.ProviderHubError:
+    """The error of a stream that broke after its first content; `over` when the time of the call was over."""
+    if isinstance(error, errors.InvalidOutputError):  # a stream that is whole and does not fit `response_format` is not broken
+        return error
     interruption = errors.StreamInterruptedError(
         f"{broken} broke off after {len(completion.text)} characters: {error}",
         partial=completion.text,
         completion=completion,
         provider=broken.provider,
-        cause=cause,
+        cause=over or error,
     )
     interruption.__cause__ = error
     return interruption

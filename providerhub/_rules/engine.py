@@ -56,12 +56,12 @@ class Engine:
     """
 
     # Every call makes an engine, and few calls need these fields: the defaults are on the class.
-    _shortages = 0
+    _shortages = _count = 0
     _next: Candidate | None = None
     _later: Sequence[Candidate] = ()
     _interruption: errors.ProviderHubError | None = None
     _renewed: frozenset[str] = frozenset()
-    _queued_at = duration = 0.0
+    _queued_at = _waited = duration = 0.0
 
     def __init__(
         self,
@@ -97,8 +97,6 @@ class Engine:
         self._tokens = tokens
         self._patient = patient
         self._larger_than: int | None = None
-        self._waited = 0.0
-        self._count = 0
         self._skipped: tuple[Skip, ...] = plan.skipped
         self._fresh: list[Candidate] = [*reversed(plan.candidates)]
         self._open: list[OpenAttempt] = []
@@ -111,8 +109,7 @@ class Engine:
         """The attempts so far, open ones included, in the order in which they began."""
         attempts = self.attempts
         if self._open or self._count > 1:
-            shown = (attempt.shown() for attempt in self._open)
-            attempts = sorted([*attempts, *shown], key=lambda attempt: attempt.number)
+            attempts = sorted([*attempts, *(one.shown() for one in self._open)], key=lambda attempt: attempt.number)
         return Route(tuple(attempts), self._skipped, self.duration)
 
     @cached_property
@@ -134,25 +131,24 @@ class Engine:
 
     def start(self, now: float) -> Order:
         """Begin the call."""
-        return self._try_next(now, None)
+        return self._try_next(now)
 
     def opened(self, now: float) -> Order:
         """Report that the provider has been asked."""
         if not self._fresh or (self.attempts and not self._rival(elsewhere=False)):
             return PULL
-        newest = self._open[-1]
+        newest, left = self._open[-1], self._deadline - now
         # The least that the share can be: what the model usually takes is looked up only once that has passed.
-        left = self._deadline - now
         newest.share = seconds = share(self._policy, left, None, slow=self._slow_model or newest.candidate.slow)
-        if seconds < left:
-            newest.slow_at = now + seconds
-            if not self._hedge and len(self._open) == 1:
-                return Pull(seconds)
         if self._hedge and len(self._open) == 1 and self._rival(elsewhere=True):
             usual = self._usual(newest.candidate)
             if usual is not None:
                 newest.share = self._share(newest, usual)
-                newest.slow_at = min(now + newest.share, now + usual)
+                seconds = min(newest.share, usual)
+        if seconds < left:
+            newest.slow_at = now + seconds
+            if len(self._open) == 1:
+                return Pull(seconds)
         return self._pull(now)
 
     def slow(self, now: float, answering: Container[int] = ()) -> Order:
@@ -174,10 +170,11 @@ class Engine:
         if not self._policy.beside and self._rival(elsewhere=False):
             msg = f"no content came for {attempt.share:g} s, this attempt's share of the time"
             return Cut(attempt.number, errors.ProviderTimeoutError(msg, retryable=False))
-        order = self._join(now, elsewhere=False)
-        if order is None and self._rival(elsewhere=False):
+        if order := self._join(now, elsewhere=False):
+            return order
+        if self._rival(elsewhere=False):
             attempt.slow_at = now + LOOK_AGAIN  # the retry budget is used up, and comes back
-        return order or self._pull(now)
+        return self._pull(now)
 
     def content(self, now: float, number: int | None = None) -> Order:
         """Report the first content of a streamed answer: the commit point."""
@@ -198,8 +195,7 @@ class Engine:
         seconds = winner.first_token if self._stream else now - self._start - winner.started
         self._health.succeeded(winner.candidate, winner.permit, now, seconds, stream=self._stream)
         self._close(winner, now, "ok", usage=usage)
-        if self._open:
-            self._drop_others(None, now)
+        self._drop_others(None, now)
         return DONE
 
     def failed(self, error: errors.AttemptError, now: float, number: int | None = None) -> Order:
@@ -213,15 +209,14 @@ class Engine:
             return self._wait_out_shortage(loser, error, now)
         self._note_failure(loser, error, now)
         rule = disposition(error)
-        elsewhere = rule.elsewhere or isinstance(error, self._policy.also_on)
-        if not elsewhere and not rule.larger:
+        opted_in = isinstance(error, self._policy.also_on)
+        if not (rule.elsewhere or rule.larger or opted_in):
             return self._fail(error, now)
-        if rule.larger and not isinstance(error, self._policy.also_on):
+        if rule.larger and not opted_in:
             self._larger_than = max(self._larger_than or 0, loser.candidate.context_window or 0)
         else:
             self._repeats.note(loser.candidate, error, now, loser.number)
-        if self._open:
-            # The others have had their share: the candidate that was to help them failed, so the next one is asked at once.
+        if self._open:  # those that have had their share: their helper failed, so the next candidate is asked at once
             waiting = all(attempt.slow_at == math.inf for attempt in self._open)
             return (self._join(now, elsewhere=False) if waiting else None) or self._pull(now)
         if isinstance(error, errors.AuthenticationError) and error.about_key and loser.candidate.provider not in self._renewed:
@@ -231,11 +226,7 @@ class Engine:
         return self._try_next(now, error)
 
     def refused_part(self, error: errors.AttemptError, now: float, number: int) -> Order:
-        """Report that a service refused a part of the request which the driver leaves out from now on.
-
-        Returns:
-            The order to ask the same candidate again at once, which costs no attempt.
-        """
+        """Report that a service refused a part of the request. The driver leaves it out from now on, and asks again for free."""
         loser = self._find(number)
         if now >= self._deadline:
             return self.failed(error, now, number)
@@ -266,25 +257,19 @@ class Engine:
                 if before and (order := self._begin(before[0], now)):
                     self._fresh.remove(before[0])
                     return order
-        return self._begin(chosen, now, force=True) or self._try_next(now, None)
+        return self._begin(chosen, now, force=True) or self._try_next(now)
 
     def interrupted(self, error: errors.AttemptError, now: float, completion: Completion, *, may_restart: bool = True) -> Order:
         """Report that the stream broke after the commit point. The call goes on where the caller opted in.
 
-        Args:
-            error: The failure, mapped to the error tree.
-            now: The time in seconds.
-            completion: The answer so far.
-            may_restart: Whether the caller would see that the answer starts again.
+        `completion` is the answer so far. Without `may_restart` the reader would not see that the answer starts again.
         """
         broken = self._last
         error = blame(error, broken)
         for attempt in tuple(self._open):  # none, when another thread closed the stream while it was read
             self._note_failure(attempt, error, now)
-        cause = error if now < self._deadline else late(self.attempts, self._deadline - self._start, error)
-        # A stream that is whole and does not fit `response_format` is not broken.
-        whole = error if isinstance(error, errors.InvalidOutputError) else None
-        self._interruption = whole or broken_off(broken, completion, error, cause)
+        over = None if now < self._deadline else late(self.attempts, self._deadline - self._start, error)
+        self._interruption = broken_off(broken, completion, error, over)
         if self._on_interrupt == "raise" or not may_restart:
             return self._fail(self._interruption, now)
         self._repeats.note(broken, error, now, self._count)
@@ -349,14 +334,14 @@ class Engine:
         self._fresh += without_budget[::-1]  # once the open attempts have failed, a first attempt there costs no token
         return order
 
-    def _try_next(self, now: float, error: errors.AttemptError | None) -> Order:
+    def _try_next(self, now: float, error: errors.AttemptError | None = None) -> Order:
         if now >= self._deadline:
             return self._late(now, error)
         if error is not None and (order := self._be_patient(now, error)):
             return order
         while self._fresh and (self._count < self._limit or self._left > 0):
             candidate = self._fresh.pop()
-            if self._larger_than is not None and self._is_too_small(candidate):
+            if self._larger_than is not None and (candidate.context_window or math.inf) <= self._larger_than:
                 self._skip(candidate, "context window", f"a window larger than {self._larger_than} tokens is needed")
             elif self.attempts and self._repeats.is_used_up(candidate):
                 self._skip(candidate, "attempts used up", f"{self._policy.attempts_per_provider} at one model in one call")
@@ -380,22 +365,15 @@ class Engine:
     def turn(self, now: float, candidate: Candidate | None = None, turn: Turn | None = None) -> Order:
         """Report the turn at a candidate of a `Queue`; `None` when none came before the deadline."""
         if candidate is None or turn is None or now >= self._deadline:
-            return self._late_for_turns(now)
+            # The error and the route name the limits that were reached.
+            error = late(self.attempts, self._deadline - self._start, last_error(self.attempts))
+            for awaited, full in self._turns.awaited.items():
+                self._skip(awaited, full.reason, "no turn came before the deadline")
+                error.args = (f"{error}; it waited for a turn at {awaited} ({full.reason})",)
+            return self._fail(error, now)
         self._fresh = [c for c in (*self._later, *self._fresh) if c != candidate]
         self._later, self._waited = (), now - self._queued_at
         return self._begin(candidate, now, force=True, turn=turn) or self._exhausted(now)
-
-    def _late_for_turns(self, now: float) -> Fail:
-        """No turn came before the deadline: the error and the route name the limits that were reached."""
-        error = late(self.attempts, self._deadline - self._start, last_error(self.attempts))
-        for candidate, full in self._turns.awaited.items():
-            self._skip(candidate, full.reason, "no turn came before the deadline")
-            error.args = (f"{error}; it waited for a turn at {candidate} ({full.reason})",)
-        return self._fail(error, now)
-
-    def _is_too_small(self, candidate: Candidate) -> bool:
-        window = candidate.context_window
-        return window is not None and window <= (self._larger_than or 0)
 
     def _be_patient(self, now: float, error: errors.AttemptError) -> Order | None:
         """Ask a provider of the same model once more before the next model, which the caller likes less."""
@@ -443,10 +421,9 @@ class Engine:
 
     def _keep_those_that_continue(self) -> None:
         """After an interruption, only models that continue a partial answer can be asked."""
-        for candidate in self._fresh:
-            if not candidate.prefill:
-                self._skip(candidate, "no prefill", "it would answer again from the start, and the text would be spliced")
-        self._fresh = [candidate for candidate in self._fresh if candidate.prefill]
+        for candidate in [c for c in self._fresh if not c.prefill]:
+            self._fresh.remove(candidate)
+            self._skip(candidate, "no prefill", "it would answer again from the start, and the text would be spliced")
         self._repeats.keep_those_that_continue()
 
     def _skip(self, candidate: Candidate, reason: str, detail: str) -> None:
@@ -455,8 +432,8 @@ class Engine:
     def _note_failure(self, attempt: OpenAttempt, error: errors.AttemptError, now: float) -> None:
         self._health.failed(attempt.candidate, attempt.permit, now, error, self._policy)
         if isinstance(error, errors.RateLimitError):
-            first = self._policy.throttle_backoff
-            self._pacer.refused(attempt.turn, attempt.candidate, now, error_retry_after(error), first=first)
+            named, first = error_retry_after(error), self._policy.throttle_backoff
+            self._pacer.refused(attempt.turn, attempt.candidate, now, named, first=first)
         self._close(attempt, now, "error", error)
 
     def _drop_others(self, winner: OpenAttempt | None, now: float) -> None:
@@ -479,12 +456,9 @@ class Engine:
         self._release(attempt, error, now)
         if self._open:
             return self._pull(now)
-        seconds = shortage_wait(self._shortages, self._rng)
+        self._next, self._waited = attempt.candidate, shortage_wait(self._shortages, self._rng)
         self._shortages += 1
-        if now + seconds > self._deadline:
-            return self._late(now, error)
-        self._next, self._waited = attempt.candidate, seconds
-        return Wait(seconds)
+        return Wait(self._waited) if now + self._waited <= self._deadline else self._late(now, error)
 
     def _release(self, attempt: OpenAttempt, error: errors.AttemptError, now: float) -> None:
         """End an attempt whose failure counts for nothing."""
