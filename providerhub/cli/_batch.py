@@ -97,7 +97,7 @@ def _reading(source: BinaryIO) -> Iterator[Reader]:
 
 
 class Batch:
-    """One run. It sends the lines of `source` that are not `done`, and `sink` takes each result, with the bytes of images where `media` is set."""
+    """One run. It sends the lines of `source` that are not `done`. `sink` takes each result, with `media` the bytes of images."""
 
     def __init__(self, source: Reader, done: results.Done, sink: results.Appender, bar: Bar, *, media: bool = False) -> None:
         self._source = source

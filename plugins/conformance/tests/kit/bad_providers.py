@@ -17,6 +17,7 @@ from providerhub import (
     AuthenticationError,
     BadRequestError,
     CallContext,
+    Detail,
     Finish,
     ModelUnavailableError,
     ProtocolError,
@@ -29,6 +30,7 @@ from providerhub import (
     ServerError,
     Timeout,
     ToolCallDelta,
+    Turn,
     UsageDelta,
 )
 from providerhub.openai_provider import ChatReading, OpenAIChatProvider
@@ -151,6 +153,29 @@ class Forgetful(Altered):
     def changed(self, piece):
         if not isinstance(piece, UsageDelta):
             yield piece
+
+
+@bad("counts-include-all")
+class WithoutCache(Altered):
+    def changed(self, piece):
+        if isinstance(piece, UsageDelta) and piece.usage.cached_tokens:
+            usage = piece.usage
+            piece = UsageDelta(attrs.evolve(usage, input_tokens=usage.input_tokens - usage.cached_tokens))
+        yield piece
+
+
+@bad("details-named")
+class Numbered(Altered):
+    def changed(self, piece):
+        yield Detail("id", 7) if isinstance(piece, Detail) and piece.name == "id" else piece
+
+
+@bad("message-goes-back")
+class NoJson(Altered):
+    def changed(self, piece):
+        if isinstance(piece, Finish):
+            yield Turn({1, 2})
+        yield piece
 
 
 @bad("finish-reason-mapped")

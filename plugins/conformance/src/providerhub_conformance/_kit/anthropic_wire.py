@@ -27,7 +27,7 @@ _KINDS = {
 class AnthropicWire(Wire):
     """`POST …/v1/messages`, answered by JSON or by named server-sent events from `message_start` to `message_stop`."""
 
-    carries: ClassVar[frozenset[str]] = frozenset({"temperature", "max_tokens", "stop", "tools", "images", "usage", "reasoning"})
+    carries: ClassVar[frozenset[str]] = Wire.carries - {"seed", "json_schema"} | {"cached_tokens"}
 
     def answer(self, reply: Reply) -> bytes:
         """See `Wire.answer`."""
@@ -60,7 +60,7 @@ class AnthropicWire(Wire):
             index += 1
         delta = {"stop_reason": _REASONS[reply.finish_reason], "stop_sequence": None}
         tail = [
-            _event("message_delta", delta=delta, usage={"output_tokens": usage.output_tokens}),
+            _event("message_delta", delta=delta, usage=_usage(usage)),
             _event("message_stop"),
         ]
         return Frames(tuple(head), tuple(pieces), tuple(tail))
@@ -118,9 +118,10 @@ def _message(reply: Reply) -> dict[str, Any]:
 def _usage(usage: Usage | None) -> dict[str, Any]:
     found = usage or Usage(1, 1)
     return {
-        "input_tokens": found.input_tokens,
+        "input_tokens": (found.input_tokens or 0) - (found.cached_tokens or 0),
         "output_tokens": found.output_tokens,
         "cache_read_input_tokens": found.cached_tokens or 0,
+        "output_tokens_details": {"thinking_tokens": found.reasoning_tokens or 0},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from concurrent import futures
 from typing import Any
@@ -101,6 +102,71 @@ def usage_reported(bench: Bench) -> None:
         usage = answer.usage or Usage()
         got = (usage.input_tokens, usage.output_tokens)
         expect(got == (11, 7), f"the service counted 11 and 7 tokens; the completion says {got[0]} and {got[1]}")
+
+
+@check(
+    GROUP,
+    requires=("basic-call", "usage-reported"),
+    fix="Let input_tokens include the tokens of the cache, and output_tokens the reasoning. Add them where the service does not.",
+    promise="The counts of all providers mean the same, so that costs can be compared and added.",
+)
+def counts_include_all(bench: Bench) -> None:
+    """Tokens read from a cache are part of the input, and tokens of reasoning part of the output, plain and streaming."""
+    bench.needs_place("cached_tokens")
+    counted = Usage(input_tokens=11, output_tokens=7, cached_tokens=4, reasoning_tokens=3)
+    client = bench.client(bench.serve(bench.answering(Reply(text=("Hi",), usage=counted))))
+    for way in bench.ways(client):
+        usage = way().usage or Usage()
+        for name in ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens"):
+            got, wanted = getattr(usage, name), getattr(counted, name)
+            expect(got == wanted, f"the service counted 11 tokens, 4 of them cached, and 7, 3 of them reasoning; {name} is {got}")
+
+
+@check(
+    GROUP,
+    wire=False,
+    fix="Yield Detail(name, value) with the names in the docstring of Detail, and values that are JSON.",
+    promise="The same thing has the same name in the answer of every provider, and an answer can be stored.",
+)
+def details_named(bench: Bench) -> None:
+    """The details of an answer are JSON, and those with a common name have its type."""
+    client = bench.client(bench.service(bench.answering()))
+    for way in bench.ways(client):
+        details = way().details
+        for name, kind in _DETAILS.items():
+            expect(isinstance(details.get(name), kind | None), f"the detail {name!r} is {details.get(name)!r}")
+        expect(_as_json(details) == details, f"the details are not JSON: {details!r}")
+
+
+_DETAILS: dict[str, type] = {"id": str, "model": str, "request_id": str, "stop_sequence": str, "logprobs": list, "choices": list}
+
+
+def _as_json(value: Any) -> Any:
+    """The value as it comes out of a database; an error's text where it cannot be stored."""
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError) as error:
+        return str(error)
+
+
+@check(
+    GROUP,
+    requires=("basic-call", "reasoning-apart"),
+    fix="Yield Turn(content) with content that is JSON, and send message['turn'] in place of the message that has one.",
+    promise="messages += [answer.message] continues a conversation, also with models that think.",
+)
+def message_goes_back(bench: Bench) -> None:
+    """The message of an answer can be stored and sent with the next request, plain and streaming; nothing is sent twice."""
+    reply = Reply(text=("Hi",), reasoning=("Hm.",) if "reasoning" in bench.wire.carries else ())
+    server = bench.serve(bench.answering(reply))
+    client = bench.client(server)
+    for way in bench.ways(client):
+        answer = way()
+        message = _as_json(answer.message)
+        expect(message == answer.message, f"the message of the answer is not JSON: {answer.message!r}")
+        client.complete([{"role": "user", "content": "Hi"}, message, {"role": "user", "content": "And?"}])
+        said = [text for role, text in bench.asked(server).messages if role == "assistant"]
+        expect(said == ["Hi"], f"the answer said 'Hi'; the assistant's messages in the next request are {said}")
 
 
 @check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from providerhub import ToolCall, Usage
 from providerhub_conformance._faults.connection import RecordedRequest
@@ -17,6 +17,8 @@ _CODES = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_excee
 
 class OpenAIChatWire(Wire):
     """`POST …/chat/completions` with JSON, answered by JSON or server-sent events that end with `[DONE]`."""
+
+    carries: ClassVar[frozenset[str]] = Wire.carries | {"cached_tokens"}
 
     def answer(self, reply: Reply) -> bytes:
         """See `Wire.answer`."""

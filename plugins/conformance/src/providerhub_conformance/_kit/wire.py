@@ -107,7 +107,8 @@ class Wire:
     carries: ClassVar[frozenset[str]] = frozenset(
         {"temperature", "max_tokens", "stop", "seed", "tools", "images", "json_schema", "usage", "reasoning"}
     )
-    """The features that the protocol can carry. Checks of other features are not applicable."""
+    """The features that the protocol can carry. Checks of other features are not applicable. `cached_tokens` is one more: the
+    wire writes the tokens of the cache and of the reasoning too, which are parts of the others."""
     finish_reasons: ClassVar[tuple[str, ...]] = ("stop", "length", "tool_calls", "content_filter")
     """The finish reasons that the service can express."""
 
