@@ -34,15 +34,9 @@ def _nothing() -> None:
 
 
 class Instance:
-    """One configured provider. The application closes a provider object that it registers.
+    """One configured provider. The application closes a `provider` object that it registers; without one, the plugin makes them.
 
-    Args:
-        config: The configuration of the user for this instance.
-        info: The declaration of the plugin.
-        provider: The object that the application registered; `None` for the objects of the plugin's factory.
-        on_models: Called when the service has listed other models.
-        flaw: A mistake in the user's configuration that makes every use an error; empty without one.
-        distribution: The distribution of the plugin; empty for a registered object.
+    `on_models` is called when the service has listed other models. `distribution` is that of the plugin.
     """
 
     def __init__(
@@ -111,11 +105,7 @@ class Instance:
         return instruction(self._user_config, self.config, self.info.name, self.missing)
 
     def provider(self, loop: object | None = None) -> Provider:
-        """The provider object; the first call makes it, which may import the plugin, read a key and so take long.
-
-        Args:
-            loop: The running event loop for asynchronous use; `None` for synchronous use.
-        """
+        """The provider object for an event loop, or for synchronous use. The first call makes it, which may take long."""
         return self._objects.get(loop) if self._registered is None else self._registered
 
     async def aprovider(self, loop: object, seconds: float) -> Provider:

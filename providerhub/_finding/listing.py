@@ -77,9 +77,7 @@ class ModelList:
     def due(self, now: float, *, is_missing: bool) -> tuple[Task | None, float]:
         """The task that asks the service at this moment, and the moment from which the service should be asked.
 
-        Args:
-            now: Seconds on the hub's clock.
-            is_missing: Whether a name without any provider is looked for, which may wait for the task.
+        With `is_missing`, a name without any provider is looked for, which may wait for the task.
         """
         if self._age_when_read is not None:  # place the age of a list from the disk on the hub's clock
             age, self._age_when_read = self._age_when_read, None

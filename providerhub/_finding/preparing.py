@@ -162,11 +162,8 @@ class Preparer:
     ) -> dict[Task, Job]:
         """The jobs that ask services for their lists, in the order of the targets.
 
-        Args:
-            targets: The models of the call.
-            matches: For each of them, the ready providers that are known to have it.
-            now: Seconds on the hub's clock.
-            later: Gets the moments at which a further list may be needed.
+        For each target, `matches` has the ready providers that are known to have it. `later` gets the moments at which a further
+        list may be needed.
         """
         jobs: dict[Task, Job] = {}
         for place, (target, found) in enumerate(zip(targets, matches, strict=True)):

@@ -201,13 +201,9 @@ class Router:
 
 
 def set_limits(pacer: Pacer, key: tuple[str, str], values: ProviderConfig | ModelInfo, when_full: str | None) -> None:
-    """Set the limits of an instance or of one of its models, where there are any.
+    """Set the limits of an instance (the entry `""`) or of one of its models, where `values` have any.
 
-    Args:
-        pacer: The turns of the hub.
-        key: The name of the instance, and of the model's entry; `""` for the whole instance.
-        values: Their `concurrency`, `rpm`, `tpm` and `when_full` count.
-        when_full: The reaction to a full limit where `values` have none.
+    `when_full` is the reaction to a full limit where `values` have none.
     """
     found = Limits(values.concurrency, values.rpm, values.tpm, values.when_full or when_full)
     if found.any:

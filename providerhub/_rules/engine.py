@@ -50,7 +50,6 @@ class Engine:
         force: Whether to try the plan's first candidate even while its breaker is open.
         slow_model: Whether the request asks for reasoning, so that every model is slow to begin.
         first_token: Seconds that a silent attempt has at most, for the count of stalls; `None` for no such limit.
-        pacer: Gives the turns at providers with limits; a new one by default.
         patient: Whether the call waits for a turn rather than go to another model or to a lower priority, as a batch does.
         tokens: Estimates the tokens of the call; used only where a provider has a `tpm`.
     """

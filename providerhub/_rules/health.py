@@ -155,14 +155,7 @@ class Unavailable(NamedTuple):
 
 
 class Health:
-    """The health records of all providers of one hub. Thread-safe.
-
-    Args:
-        rng: The random source of the breakers' jitter.
-        rules: The limits at which breakers open, and for how long.
-        budget: The size and the refill of each provider's retry budget.
-        size: The most keys to remember; the least recently used one is forgotten first.
-    """
+    """The health records of all providers of one hub. Thread-safe. Of the keys, the `size` last used ones are remembered."""
 
     def __init__(
         self, rng: Rng, rules: BreakerRules | None = None, *, budget: BudgetRules | None = None, size: int = 4096

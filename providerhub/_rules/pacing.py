@@ -207,11 +207,7 @@ class Pacer:
     def settle(self, turn: Turn, now: float, used: float | None = None, output: float | None = None) -> None:
         """Give the turn of a call back that was sent, however it ended. A second call does nothing.
 
-        Args:
-            turn: The turn that the call holds.
-            now: The time in seconds.
-            used: The tokens that the call used, input and output. `None`, the default, leaves the reservation.
-            output: The output tokens of a complete answer. `None`, the default, when unknown.
+        `used` are its tokens (`None` leaves the reservation); `output` are those of a complete answer.
         """
         if turn.place is not None:
             self.give_back(turn.place, Back(sent=True, used=used, output=output, now=now))
@@ -238,8 +234,8 @@ class Pacer:
             candidate: The candidate that was asked.
             now: The time in seconds.
             after: The seconds to wait that the service named; `None` when it named none.
-            learn: Whether the refusal tells of a rate, as a 429 does. Default true.
-            first: The seconds of the first pause where the service named none; default 1. It doubles while the refusals go on.
+            learn: Whether the refusal tells of a rate, as a 429 does.
+            first: The seconds of the first pause where the service named none. It doubles while the refusals go on.
         """
         with self._lock:
             self._collect(now)

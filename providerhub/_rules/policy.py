@@ -94,13 +94,9 @@ def shortage_wait(repeat: int, rng: Rng) -> float:
 
 
 def share(policy: RetryPolicy, remaining: float, usual: float | None, *, slow: bool) -> float:
-    """The seconds without content after which an attempt is joined by the next candidate.
+    """The seconds without content after which an attempt is joined by the next candidate. `remaining` are those to the deadline.
 
-    Args:
-        policy: `beside_after` replaces the rule.
-        remaining: Seconds to the call's deadline.
-        usual: The model's 95th percentile of the time to the first content, in seconds; `None` when unknown.
-        slow: Whether a long silence is usual for the model or the request.
+    `usual` is the model's 95th percentile of the time to the first content. `slow` means that a long silence is usual.
     """
     if policy.beside_after is not None:
         return policy.beside_after

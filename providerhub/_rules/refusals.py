@@ -23,11 +23,7 @@ class Found(NamedTuple):
 def find(status: int, codes: frozenset[str], said: str, own: Iterable[Refusal] = ()) -> Found | None:
     """The first line that fits a refusal; `None` without one. The codes and the message are in lower case.
 
-    Args:
-        status: The HTTP status; 200 for an error inside an answer.
-        codes: The codes in the body.
-        said: The message.
-        own: The lines of the provider's plugin, which come first.
+    The status is 200 for an error inside an answer. The lines of the provider's plugin, `own`, come first.
     """
     said = said[:LONGEST]
     for line in (*own, *table()):

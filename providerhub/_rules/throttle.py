@@ -97,16 +97,10 @@ class Throttle:
         learn: bool = True,
         first: float = FIRST_PAUSE,
     ) -> bool:
-        """Record a refusal. Return whether the calls in `starts` are now part of the lesson, so that a new count begins.
+        """Record a refusal, with the arguments of `Pacer.refused`. Return whether a new count of starts begins after it.
 
-        Args:
-            now: The time in seconds.
-            after: The seconds to wait that the service named; `None` when it named none.
-            luck: A random number from 0 up to 1, for the jitter of the pause.
-            starts: The calls since the last pause, this one included.
-            late: Whether the call began before the last refusal.
-            learn: Whether the refusal tells of a rate.
-            first: The seconds of the first pause where the service named none; default 1. It doubles while the refusals go on.
+        `luck` is a random number from 0 up to 1, for the jitter of the pause. `starts` are the calls since the last pause, this one
+        included. A `late` call began before the last refusal.
         """
         fresh = not late and (starts.accepted(now) > 1 or not self._strikes)
         if late:

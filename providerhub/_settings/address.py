@@ -23,9 +23,7 @@ _ENDPOINTS = ("/chat/completions", "/v1/completions", "/v1/messages", "/v1/respo
 def flaws(config: ProviderConfig, *, endpoints: bool = False) -> Iterator[tuple[str, str]]:
     """Yield the dotted field and the text that follows it in a message, for each mistake in a configuration. Reads nothing.
 
-    Args:
-        config: The configuration, as the user gave it or completed.
-        endpoints: Whether a whole endpoint as `url` is a mistake. Default false: the error of a call tells what it asked.
+    With `endpoints`, a whole endpoint as `url` is a mistake too. The error of a call tells without that what it asked.
     """
     if config.api_key is not None and config.api_key.source is None and is_quoted(config.api_key.reveal()):
         yield "api_key", QUOTED

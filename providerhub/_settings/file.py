@@ -150,10 +150,7 @@ class _Reading:
     def table(self, path: Path, pattern: str, table: dict[str, Any]) -> dict[str, Any]:
         """Convert the entries of a table that are known and right; each of the others becomes a problem.
 
-        Args:
-            path: The path of the table.
-            pattern: The same as a `Key.path`.
-            table: The entries, as TOML has them.
+        The keys that are known below the `pattern` of a `Key.path` may stand in it.
         """
         known = below(pattern)
         sound = {}

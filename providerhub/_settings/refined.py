@@ -17,13 +17,7 @@ def own_timeout(config: ProviderConfig, model: ModelInfo) -> Timeout | None:
 
 
 def timeout_of(call: Timeout, own: Timeout, explicit: Timeout | None) -> Timeout:
-    """Return the timeouts of an attempt, phase by phase: the caller's value, else the provider's, else the general one.
-
-    Args:
-        call: The timeouts of the call, the general ones included.
-        own: The timeouts of the model or its provider, from `own_timeout`.
-        explicit: The timeouts that the caller gave for this call; `None` for none.
-    """
+    """The timeouts of an attempt, phase by phase: what the caller gave, else what is set for the model, else the call's."""
     return attrs.evolve(call, **given(own)) if explicit is None else attrs.evolve(call, **{**given(own), **given(explicit)})
 
 

@@ -109,9 +109,7 @@ class FileKey(_Source):
 class CommandKey(_Source):
     """A key that a command prints in its first line, such as a password manager. The command runs without a shell.
 
-    Args:
-        command: The program and its arguments.
-        timeout: Seconds after which the command is stopped; a positive number, default 10.
+    It is stopped after `timeout` seconds.
     """
 
     __slots__ = ("command", "timeout")

@@ -21,19 +21,6 @@ from providerhub._values.config import PROXIES
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.value import Value
 
-__all__ = [
-    "ON_INTERRUPT",
-    "STRATEGIES",
-    "Settings",
-    "apply_environment",
-    "configured",
-    "instruction",
-    "resolve",
-    "variable",
-    "variable_in_use",
-]
-
-
 _Settings = TypeVar("_Settings", bound="Settings")
 
 
@@ -256,15 +243,9 @@ _ENVIRONMENT: dict[str, tuple[str, Callable[[Settings, str], Any], str]] = {
 
 
 def apply_environment(settings: _Settings, environ: Mapping[str, str], given: Collection[str]) -> tuple[_Settings, str]:
-    """Replace values of the settings by those of environment variables.
+    """Replace values of the settings by those of environment variables, except the fields in `given`.
 
-    Args:
-        settings: The settings from a file or from the caller.
-        environ: Environment variables by name, such as `os.environ`.
-        given: Names of fields that a caller gave. The environment does not outrank these.
-
-    Returns:
-        The settings, with `block`, `autoload` and `trust_env` filled in; and an error message, empty without a mistake.
+    The result has `block`, `autoload` and `trust_env` filled in. The text is an error message; empty without a mistake.
     """
     changes: dict[str, Any] = {}
     origins = dict(settings.origins)
@@ -343,11 +324,7 @@ def variable_in_use(setting: Setting, config: ProviderConfig, plugin: str) -> st
 def instruction(config: ProviderConfig, completed: ProviderConfig, plugin: str, missing: Collection[Setting]) -> str:
     """Say what the user has to set before an instance can be used; empty without missing settings.
 
-    Args:
-        config: The user's configuration of the instance.
-        completed: The configuration that `resolve` returned.
-        plugin: The name of the plugin.
-        missing: The settings that `resolve` returned.
+    `completed` and `missing` are the results of `resolve`.
     """
     flaws_of = {s.name: flaw for s in missing if (flaw := _flaw(s, completed.get(s.name)))}
     parts = [f"{variable_in_use(s, config, plugin)} {flaws_of[s.name]}" for s in missing if s.name in flaws_of]
