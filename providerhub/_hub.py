@@ -33,8 +33,7 @@ from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
 from providerhub._rules.lanes import Full
-from providerhub._rules.pacing import Pacer
-from providerhub._rules.report import health_records
+from providerhub._rules.pacing import Pacer, health_records
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Completion, HealthRecord, ProviderConfig, RoutePlan, Skip
 from providerhub._values.capabilities import ModelInfo, ProviderInfo

@@ -21,41 +21,19 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
-from providerhub._rules.health import Key
-from providerhub._rules.lanes import (
-    NOT_SENT,
-    NOTHING_USED,
-    OVER,
-    READY,
-    UNKNOWN,
-    WAITING,
-    Back,
-    Desk,
-    Full,
-    Lane,
-    Place,
-    until,
-)
+import attrs
+
+from providerhub._rules.health import Health, Key
+from providerhub._rules.lanes import NOT_SENT, NOTHING_USED, OVER, READY, UNKNOWN, WAITING, Back, Desk, Full, Lane, Place, until
 from providerhub._rules.limits import MINUTE, NEVER, Limits
 from providerhub._rules.policy import Rng
 from providerhub._rules.throttle import FIRST_PAUSE
-from providerhub._values import Candidate
+from providerhub._values import Candidate, HealthRecord
 
 # Seconds between the times at which waiting calls look again, where the first one of them has a time and no rate is known. Only
 # the first one has to look. The others do so in case that its event loop is blocked.
 SPARE = 1.0
-
-
-class Pace(NamedTuple):
-    """The state of one key."""
-
-    limits: Limits  # the limits that are set
-    in_use: int  # the calls under way that hold a turn
-    waiting: int  # the calls that wait for a turn
-    learned_rpm: float | None  # the calls a minute that the service accepts; `None` when refusals have not shown it
-    paused: float  # seconds until the end of the pause; 0 without a pause
 
 
 class Turn:
@@ -120,8 +98,6 @@ class Pacer:
         self._returned: deque[tuple[Place, Back]] = deque()
         self._woken: deque[Place] = deque()
 
-    # --- limits ---------------------------------------------------------------------------------------------------
-
     def set_limits(self, key: Key, limits: Limits) -> None:
         """Set the limits of a model, or of a whole instance (the entry `""`). They hold for calls that start later."""
         with self._lock:
@@ -139,8 +115,6 @@ class Pacer:
         if desk is None:
             return None
         return desk.models.get(candidate.entry, desk.whole).limits.when_full or desk.whole.limits.when_full
-
-    # --- taking a turn --------------------------------------------------------------------------------------------
 
     def take(self, candidate: Candidate, now: float, tokens: Tokens = no_tokens) -> Turn | Full:
         """Take a turn if there is one; `Full` when the call would have to wait.
@@ -190,8 +164,6 @@ class Pacer:
                 self._foresee(place)
         self._flush()
         return turn.ready
-
-    # --- giving it back -------------------------------------------------------------------------------------------
 
     def accepted(self, turn: Turn, now: float) -> None:
         """Report the first content: the service did not refuse the call. Needed only so that others follow earlier."""
@@ -261,18 +233,16 @@ class Pacer:
             self._pump(desk)
         self._flush()
 
-    def snapshot(self, now: float) -> Mapping[Key, Pace]:
+    def snapshot(self, now: float) -> Mapping[Key, HealthRecord]:
         """The state of all keys that have limits, lessons, calls or waiting calls."""
         with self._lock:
             self._collect(now)
             return {
-                (provider, entry): _pace(lane, now)
+                (provider, entry): _record((provider, entry), lane, now)
                 for provider, desk in self._desks.items()
                 for entry, lane in desk.lanes()
                 if not lane.is_idle
             }
-
-    # --- under the lock -------------------------------------------------------------------------------------------
 
     def _desk(self, provider: str) -> Desk:
         desk = self._desks.get(provider)
@@ -356,8 +326,6 @@ class Pacer:
             place.end(self._latest, back)
             self._pump(place.desk)
 
-    # --- without the lock -----------------------------------------------------------------------------------------
-
     def give_back(self, place: Place, back: Back) -> None:
         """Give a turn back. Never waits, so that the garbage collector may call it in a thread that holds the lock."""
         self._returned.append((place, back))
@@ -388,13 +356,26 @@ class Pacer:
             self._returned.append((place, NOT_SENT))
 
 
-def _pace(lane: Lane, now: float) -> Pace:
+def _record(key: Key, lane: Lane, now: float) -> HealthRecord:
     throttle = lane.throttle
-    rate = throttle.rate(now) if throttle is not None else None
-    return Pace(
-        lane.limits,
-        lane.in_use,
-        sum(place.state == WAITING for place in lane.waiting),
-        None if rate is None else rate * MINUTE,
-        0.0 if throttle is None else max(0.0, throttle.until - now),
-    )
+    rate = None if throttle is None else throttle.rate(now)
+    pause = 0.0 if throttle is None else max(0.0, throttle.until - now)
+    return HealthRecord(
+        provider=key[0], model=key[1], pause="rate limited" if pause else "", retry_in=pause,
+        concurrency=lane.limits.concurrency, rpm=lane.limits.rpm, tpm=lane.limits.tpm,
+        in_use=lane.in_use, waiting=sum(place.state == WAITING for place in lane.waiting),
+        learned_rpm=None if rate is None else rate * MINUTE,
+    )  # fmt: skip
+
+
+def health_records(health: Health, pacer: Pacer, now: float) -> tuple[HealthRecord, ...]:
+    """The breakers, pauses and latencies, joined with the limits and the turns; sorted by provider and model."""
+    records = health.records(now)
+    for key, pace in pacer.snapshot(now).items():
+        known = records.get(key) or HealthRecord(provider=key[0], model=key[1], budget=health.budget(key[0], now))
+        longer = pace if pace.retry_in > known.retry_in else known
+        records[key] = attrs.evolve(
+            pace, pause=longer.pause, retry_in=longer.retry_in, state=known.state, first_token=known.first_token,
+            whole=known.whole, budget=known.budget, lacking=known.lacking,
+        )  # fmt: skip
+    return tuple(record for _, record in sorted(records.items()))

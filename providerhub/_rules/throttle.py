@@ -99,8 +99,8 @@ class Throttle:
     ) -> bool:
         """Record a refusal, with the arguments of `Pacer.refused`. Return whether a new count of starts begins after it.
 
-        `luck` is a random number from 0 up to 1, for the jitter of the pause. `starts` are the calls since the last pause, this one
-        included. A `late` call began before the last refusal.
+        `luck` is a random number from 0 up to 1, for the jitter of the pause. `starts` are the calls since the last pause, with
+        this one. A `late` call began before the last refusal.
         """
         fresh = not late and (starts.accepted(now) > 1 or not self._strikes)
         if late:

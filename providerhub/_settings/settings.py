@@ -60,24 +60,12 @@ def _alias_targets(aliases: Any) -> dict[str, tuple[Any, ...]]:
     return {name: tuple(value) for name, value in targets.items()}
 
 
-# Field → its check.
-_FIELDS = {
-    "providers": mapping_to(ProviderConfig, "a mapping of names to ProviderConfig(...)"),
-    "timeout": instance_of(Timeout, "a Timeout, such as Timeout(total=30)"),
-    "retry": instance_of(RetryPolicy, "a RetryPolicy, such as RetryPolicy(attempts=2)"),
-    "breaker": instance_of(BreakerRules, "BreakerRules(...)"),
-    "budget": instance_of(BudgetRules, "BudgetRules(...)"),
-    "strategy": one_of(STRATEGIES),
-    "on_interrupt": one_of(ON_INTERRUPT),
-    "hedge": FLAG,
-    "emulate_stream": FLAG,
-    "autoload": FLAG.or_none,
-    "prefer": mapping_to(str, "a mapping of providers' names to distributions"),
-    "ca_bundle": TEXT.or_none,
-    "proxies": PROXIES,
-    "trust_env": FLAG.or_none,
-    "origins": mapping_to(str, "a mapping of names to places"),
-}
+_STRATEGY = one_of(STRATEGIES)
+
+
+def _checked(check: Check, **options: Any) -> Any:
+    """A field whose values must pass a check."""
+    return attrs.field(validator=lambda _, field, value: check.check(value, field.name, ConfigurationError), **options)
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -115,24 +103,28 @@ class Settings(Value):
 
     __module__ = "providerhub"
 
-    providers: Mapping[str, ProviderConfig] = attrs.field(factory=dict)
+    providers: Mapping[str, ProviderConfig] = _checked(
+        mapping_to(ProviderConfig, "a mapping of names to ProviderConfig(...)"), factory=dict
+    )
     aliases: Mapping[str, tuple[Any, ...]] = attrs.field(factory=dict, converter=_alias_targets)
-    timeout: Timeout = _TIMEOUT
-    retry: RetryPolicy = RetryPolicy()
-    breaker: BreakerRules = BreakerRules()
-    budget: BudgetRules = BudgetRules()
-    strategy: str = _Default("priority")
-    on_interrupt: str = "raise"
-    hedge: bool = False
-    emulate_stream: bool = False
+    timeout: Timeout = _checked(instance_of(Timeout, "a Timeout, such as Timeout(total=30)"), default=_TIMEOUT)
+    retry: RetryPolicy = _checked(
+        instance_of(RetryPolicy, "a RetryPolicy, such as RetryPolicy(attempts=2)"), default=RetryPolicy()
+    )
+    breaker: BreakerRules = _checked(instance_of(BreakerRules, "BreakerRules(...)"), default=BreakerRules())
+    budget: BudgetRules = _checked(instance_of(BudgetRules, "BudgetRules(...)"), default=BudgetRules())
+    strategy: str = _checked(_STRATEGY, default=_Default("priority"))
+    on_interrupt: str = _checked(one_of(ON_INTERRUPT), default="raise")
+    hedge: bool = _checked(FLAG, default=False)
+    emulate_stream: bool = _checked(FLAG, default=False)
     allow: frozenset[str] | None = attrs.field(default=None, converter=_names)
     block: frozenset[str] | None = attrs.field(default=None, converter=_names)
-    autoload: bool | None = None
-    prefer: Mapping[str, str] = attrs.field(factory=dict)
-    origins: Mapping[str, str] = attrs.field(factory=dict, eq=False, repr=False)
-    ca_bundle: str | None = None
-    proxies: Mapping[str, str] = attrs.field(factory=dict)
-    trust_env: bool | None = None
+    autoload: bool | None = _checked(FLAG.or_none, default=None)
+    prefer: Mapping[str, str] = _checked(mapping_to(str, "a mapping of providers' names to distributions"), factory=dict)
+    origins: Mapping[str, str] = _checked(mapping_to(str, "a mapping of names to places"), factory=dict, eq=False, repr=False)
+    ca_bundle: str | None = _checked(TEXT.or_none, default=None)
+    proxies: Mapping[str, str] = _checked(PROXIES, factory=dict)
+    trust_env: bool | None = _checked(FLAG.or_none, default=None)
 
     @aliases.validator
     def _no_circle(self, _attribute: object, aliases: Mapping[str, tuple[Any, ...]]) -> None:
@@ -142,8 +134,6 @@ class Settings(Value):
             raise ConfigurationError(msg)
 
     def __attrs_post_init__(self) -> None:
-        for name, check in _FIELDS.items():
-            check.check(getattr(self, name), name, ConfigurationError)
         wrong = [(f"proxies.{name}", f"proxies.{name} {flaw}") for name, flaw in proxy_flaws(self.proxies)]
         for name, config in self.providers.items():
             wrong += [(f"providers.{name}.{field}", f"provider {name!r}: {field} {flaw}") for field, flaw in flaws(config)]
@@ -221,7 +211,7 @@ def _seconds_from(settings: Settings, text: str) -> Timeout:
 
 
 def _strategy_from(_settings: Settings, text: str) -> str:
-    _FIELDS["strategy"].check(text, "strategy")
+    _STRATEGY.check(text, "strategy")
     return text
 
 
@@ -234,7 +224,7 @@ def _switch(text: str) -> bool:
 # Field → its variable, the function that reads the text (`ValueError` when it cannot), and the words for a valid text.
 _ENVIRONMENT: dict[str, tuple[str, Callable[[Settings, str], Any], str]] = {
     "timeout": ("PROVIDERHUB_TIMEOUT", _seconds_from, SECONDS.wanted),
-    "strategy": ("PROVIDERHUB_STRATEGY", _strategy_from, _FIELDS["strategy"].wanted),
+    "strategy": ("PROVIDERHUB_STRATEGY", _strategy_from, _STRATEGY.wanted),
     "allow": ("PROVIDERHUB_PLUGINS", lambda _settings, text: text, "names, separated by commas"),
     "block": ("PROVIDERHUB_BLOCK", lambda _settings, text: text, "names, separated by commas"),
     "autoload": ("PROVIDERHUB_DISABLE_AUTOLOAD", lambda _settings, text: not _switch(text), "1 or 0"),

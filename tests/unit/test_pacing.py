@@ -505,7 +505,7 @@ def test_late_refusals_make_the_lesson_exact():
         pacer.refused(turn, ONE, 0.6, 2.0)
     pace = pacer.snapshot(0.6)["acme", "m"]
     assert pace.learned_rpm == pytest.approx(0.95 * 60 * 50 / 2.6)
-    assert pace.paused == 2.0
+    assert pace.retry_in == 2.0
 
 
 def _learned(pacer=None):
@@ -574,7 +574,7 @@ def test_a_refusal_that_tells_of_no_rate_only_pauses():
     pacer.refused(turns[-1], ONE, 0.1, 5.0, learn=False)
     pace = pacer.snapshot(0.1)["acme", "m"]
     assert pace.learned_rpm is None
-    assert pace.paused == 5.0
+    assert pace.retry_in == 5.0
 
 
 def test_the_lower_of_the_learned_and_the_configured_rate_holds():
@@ -619,7 +619,7 @@ def test_a_late_refusal_after_the_pause_begins_another_one():
     assert pacer.take(ONE, 2.4).ready
     pacer.refused(slow, ONE, 2.5, 7.0)
     pace = pacer.snapshot(2.5)["acme", "m"]
-    assert pace.paused == 7.0
+    assert pace.retry_in == 7.0
     assert pace.learned_rpm <= rate
 
 
