@@ -95,7 +95,7 @@ class Hub:
         self._pacer = Pacer(self._rng)
         self._waiting = Running()
         self._router = Router(self._registry, self._health, self.settings, self._rng, self._pacer)
-        self._preparer = Preparer(self._registry, self._health, self.settings)
+        self._preparer = Preparer(self._registry, self._health)
         for name, config in self.settings.providers.items():
             self._set_limits(name, config)
         for name, items in (("rankers", rankers), ("observers", observers), ("providers", providers)):

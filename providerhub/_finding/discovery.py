@@ -19,6 +19,7 @@ import providerhub.hookspecs as hookspecs  # noqa: PLR0402 -- `from` would have 
 from providerhub._finding.installed import Distribution, import_object, name_of, normalized, offered
 from providerhub._settings.settings import Settings
 from providerhub._values.capabilities import API_VERSION, ProviderInfo
+from providerhub._values.checks import nearest
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.value import Value
 
@@ -67,7 +68,7 @@ class Plugins:
 
     def __init__(self, settings: Settings) -> None:
         self.malformed: list[Malformed] = []
-        self._hook_entries: list[tuple[str, str, str]] = []
+        self.hook_modules: list[tuple[str, str, str]] = []  # those not imported yet: name, value and distribution
         self._records: dict[str, PluginRecord] = {}
         self._lock = threading.RLock()  # re-entrant: the import of a plugin may load another one
         self._importing: set[tuple[int, str]] = set()
@@ -116,14 +117,9 @@ class Plugins:
         """All records with their declarations. Imports every plugin's light module."""
         return tuple(self.load(name) for name in self._records)
 
-    @property
-    def hook_modules(self) -> tuple[tuple[str, str, str], ...]:
-        """Name, value and distribution of the hook plugins that are not imported yet."""
-        return tuple(self._hook_entries)
-
     def hooks(self, name: str) -> tuple[Callable[..., Any], ...]:
         """All implementations of a hook, which take its keyword arguments. The first call imports the hook plugins."""
-        entries, self._hook_entries = self._hook_entries, []
+        entries, self.hook_modules = self.hook_modules, []
         for entry, value, _ in entries:
             plugin, reason = self._register(entry, value)
             reason = reason or self._useless(plugin)
@@ -168,14 +164,14 @@ class Plugins:
         return tuple(filter(None, (_hook_warning(name, is_marked=name in marked) for name in sorted({*marked, *named}))))
 
     def _scan(self) -> Iterable[PluginRecord]:
-        for found in offered(hookspecs.PROJECT, self._note_malformed):
+        def broken(distribution: Distribution, error: Exception) -> None:
+            self.malformed.append(Malformed(name_of(distribution), f"{type(error).__name__}: {error}"))
+
+        for found in offered(hookspecs.PROJECT, broken):
             if found.group == HOOK_GROUP:
-                self._hook_entries.append((found.name, found.value, found.distribution))
+                self.hook_modules.append((found.name, found.value, found.distribution))
             elif found.group == hookspecs.PROJECT:
                 yield PluginRecord(name=found.name, value=found.value, distribution=found.distribution, version=found.version)
-
-    def _note_malformed(self, distribution: Distribution, error: Exception) -> None:
-        self.malformed.append(Malformed(name_of(distribution), f"{type(error).__name__}: {error}"))
 
     def _import(self, record: PluginRecord) -> PluginRecord:
         start = time.perf_counter()
@@ -256,13 +252,10 @@ def _hook_warning(name: str, *, is_marked: bool) -> str:
     """The reason why a function that looks like a hook is never called; empty when it is called."""
     if name in _HOOKS:
         return "" if is_marked else f"{name} is not marked with @hookimpl, so it is never called"
-    import difflib  # slow to import; only this warning needs it
-
-    near = difflib.get_close_matches(name, _HOOKS, n=1, cutoff=0.8)
+    near = nearest(name, _HOOKS, cutoff=0.8)
     if not (is_marked or near):  # a function for the plugin's own use
         return ""
-    hint = f"did you mean {near[0]}?" if near else f"the known hooks are {', '.join(_HOOKS)}"
-    return f"{name} is not a hook, so it is never called; {hint}"
+    return f"{name} is not a hook, so it is never called; {near or 'the known hooks are ' + ', '.join(_HOOKS)}"
 
 
 def _with_named_arguments(implementation: pluggy.HookImpl) -> Callable[..., Any]:

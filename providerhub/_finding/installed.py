@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 _SUFFIXES = (".dist-info", ".egg-info")
 # The modules of the finders that look for distributions in the folders of `sys.path`.
@@ -19,16 +19,8 @@ _USUAL_FINDERS = frozenset({"_frozen_importlib_external", "importlib_metadata"})
 _ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
-class Distribution(Protocol):
-    """One installed distribution. The distributions of importlib-metadata have the same method."""
-
-    def read_text(self, filename: str) -> str | None:
-        """The text of a file of the metadata, such as `"METADATA"`; `None` when there is no such file."""
-        ...  # pragma: no cover -- a protocol's method is never run
-
-
-class Folder:
-    """A distribution whose metadata is a folder."""
+class Distribution:
+    """An installed distribution whose metadata is a folder. Those of importlib-metadata have the same method."""
 
     __slots__ = ("path",)
 
@@ -36,7 +28,7 @@ class Folder:
         self.path = path
 
     def read_text(self, filename: str) -> str | None:
-        """As `Distribution.read_text`."""
+        """The text of a file of the metadata, such as `"METADATA"`; `None` when there is no such file."""
         try:
             with open(os.path.join(self.path, filename), encoding="utf-8") as file:
                 return file.read()
@@ -104,7 +96,7 @@ def distributions() -> Iterator[Distribution]:
             is_egg = folder.lower().endswith(".egg")
             for name in names:
                 if name.lower().endswith(_SUFFIXES) or (is_egg and name.lower() == "egg-info"):
-                    yield Folder(os.path.join(folder, name))
+                    yield Distribution(os.path.join(folder, name))
 
 
 def entry_points(text: str) -> Iterator[tuple[str, str, str]]:
@@ -154,7 +146,8 @@ def _by_library(path: Sequence[str] | None = None) -> Iterator[Distribution]:
     import importlib_metadata  # slow to import, and needed for archives and special finders only
 
     options = {} if path is None else {"path": path}
-    yield from importlib_metadata.distributions(**options)
+    found: Any = importlib_metadata.distributions(**options)
+    yield from found
 
 
 def _is_usual(finder: object) -> bool:

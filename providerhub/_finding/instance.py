@@ -29,10 +29,6 @@ KEY_AGE = 10.0  # seconds between two reads of a refused key from its command or
 KEY_MARGIN = 60.0  # a key is read again this many seconds before its end
 
 
-def _nothing() -> None:
-    pass
-
-
 class Instance:
     """One configured provider. The application closes a `provider` object that it registers; without one, the plugin makes them.
 
@@ -44,7 +40,7 @@ class Instance:
         config: ProviderConfig,
         info: ProviderInfo,
         provider: Provider | None = None,
-        on_models: Callable[[], object] = _nothing,
+        on_models: Callable[[], object] = lambda: None,
         *,
         flaw: str = "",
         distribution: str = "",
@@ -55,10 +51,11 @@ class Instance:
         self._distribution = distribution
         self._user_config = config
         self._registered = provider
+        self.has_plugin = provider is None
         self._renewing = threading.Lock()
         self._configure()
         self._objects = ProviderObjects(self.config, info)
-        self._declared: tuple[ModelInfo, ...] = refined((*info.models, *_models(config)), config)
+        self.declared: tuple[ModelInfo, ...] = refined((*info.models, *config.models), config)
         # The models that the service lists. Its methods work for every provider; only one that `can_list` is asked.
         self.list = ModelList(info, lambda: self.config, on_models)
         self._renewal: Task | None = None
@@ -67,7 +64,7 @@ class Instance:
     @property
     def models(self) -> tuple[ModelInfo, ...]:
         """The models that the plugin and the user name, and those that the service has listed."""
-        return (*self._declared, *refined(self.list.models, self.config))
+        return (*self.declared, *refined(self.list.models, self.config))
 
     @property
     def origin(self) -> dict[str, str]:
@@ -79,20 +76,6 @@ class Instance:
     def can_list(self) -> bool:
         """Whether the service can be asked for its models."""
         return bool(self.info.discover) and not self.missing
-
-    def declares(self, model: ModelInfo) -> bool:
-        """Whether the plugin or the user names a model of this instance; false when only the service lists it."""
-        return model in self._declared
-
-    @property
-    def is_object(self) -> bool:
-        """Whether the application registered the provider object, so that no plugin is behind it."""
-        return self._registered is not None
-
-    @property
-    def declares_models(self) -> bool:
-        """Whether the plugin or the user names any model."""
-        return bool(self._declared)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -172,19 +155,14 @@ class Instance:
             return float("inf")
         return end_of(key.reveal()) - time.time()
 
-    @property
-    def reads_keys(self) -> bool:
-        """Whether a key has a source, such as a command."""
-        return bool(self._keys)
-
     def _unread(self) -> list[Secret]:
         """The keys that have a source and are read later."""
-        return [key for key in self._keys if key._value is None]  # noqa: SLF001 -- `reveal` would read it
+        return [key for key in self.keys if key._value is None]  # noqa: SLF001 -- `reveal` would read it
 
     def _configure(self) -> None:
         self.config, self.missing = resolve(self._user_config, self.info, os.environ)
         secrets = (value for value in (self.config.api_key, *self.config.options.values()) if isinstance(value, Secret))
-        self._keys = tuple(secret for secret in secrets if secret.source is not None)
+        self.keys = tuple(secret for secret in secrets if secret.source is not None)
 
     def close(self) -> None:
         """Close the provider objects made so far, and cancel a listing under way."""
@@ -225,7 +203,3 @@ def end_of(key: str) -> float:
     except Exception:
         return float("inf")
     return end if end > 0 else float("inf")
-
-
-def _models(config: ProviderConfig) -> tuple[ModelInfo, ...]:
-    return tuple(ModelInfo(model) if isinstance(model, str) else model for model in config.models)

@@ -86,10 +86,6 @@ class Task:
         self.done.set_result(None)
 
 
-def _never() -> bool:
-    return False
-
-
 class Job(NamedTuple):
     """A task that one call starts, and the time that this call may wait for it."""
 
@@ -97,7 +93,7 @@ class Job(NamedTuple):
     longest: float = float("inf")  # seconds that the call waits at most; zero starts the task and does not wait
     share: float = 1.0  # the part of the call's time that the wait may take; from 0 to 1
     # Returns whether the call can go on without this task by now. It is asked whenever another task has ended.
-    is_needless: Callable[[], bool] = _never
+    is_needless: Callable[[], object] = bool
 
 
 def run_all(jobs: Sequence[Job], seconds: float) -> None:

@@ -15,7 +15,7 @@ from providerhub._finding.installed import import_object
 from providerhub._finding.jobs import Task
 from providerhub._finding.kept_lists import KeptList
 from providerhub._values import ProviderConfig, Timeout
-from providerhub._values.capabilities import ModelInfo, ProviderInfo
+from providerhub._values.capabilities import ModelInfo, ProviderInfo, as_models
 from providerhub._values.provider import CallContext
 
 _log = logging.getLogger("providerhub")
@@ -146,8 +146,7 @@ class ModelList:
 def _discovered(info: ProviderInfo, config: ProviderConfig, call: CallContext) -> tuple[ModelInfo, ...]:
     discover = import_object(info.discover or "")
     found = discover(config, call=call) if _takes_call(discover) else discover(config)
-    # ProviderInfo turns names into ModelInfo and refuses all else, which must not reach the index.
-    return ProviderInfo(name=info.name, models=found).models
+    return as_models(found)  # any other value must not reach the index
 
 
 def _takes_call(discover: Any) -> bool:

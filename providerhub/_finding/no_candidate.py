@@ -10,12 +10,6 @@ _MOST_PROBLEMS = 3  # unusable providers that one message describes
 _MOST_MODELS = 20  # known models that one message lists
 
 
-def provider_not_found(registry: Registry, provider: str) -> errors.ModelNotFoundError:
-    """The error for a pin to an unknown provider; it names the known ones."""
-    known = ", ".join(registry.names()) or "none"
-    return errors.ModelNotFoundError(f"no provider is named {provider!r}; known providers: {known}")
-
-
 def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError:
     """The error for a name that no instance has; it names the providers that may have it, similar and known models."""
     if not registry.names():
@@ -47,7 +41,7 @@ def _near(model: str, known: list[str]) -> list[str]:
 
 def _unconfigured(registry: Registry) -> str:
     """The providers whose models are not known because a setting is missing: one of them may have the model."""
-    may = [i for i in registry.instances() if i.missing and i.info.discover and not i.declares_models]
+    may = [i for i in registry.instances() if i.missing and i.info.discover and not i.declared]
     return "".join(f"; {i.name} may have it, and is installed but not configured: {i.reason}" for i in may[:_MOST_PROBLEMS])
 
 

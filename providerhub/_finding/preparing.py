@@ -13,14 +13,10 @@ from typing import Any, NamedTuple
 from providerhub._finding.index import Match, Target
 from providerhub._finding.instance import KEY_MARGIN, Instance
 from providerhub._finding.jobs import Job, Task, arun_all, run_all
-from providerhub._finding.registry import Registry
-from providerhub._finding.targets import Targets
+from providerhub._finding.registry import ModelSpec, Registry
 from providerhub._rules.health import Health
-from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Model
 from providerhub._values.errors import CallerError, DeadlineExceededError
-
-ModelSpec = str | Model | Sequence[str | Model]
 
 # Shares of a call's time that it waits for lists: when they alone can have a model, and when a later model of it is known.
 ALONE, BESIDE = 0.9, 0.5
@@ -45,10 +41,9 @@ class _Quiet(NamedTuple):
 class Preparer:
     """Brings plugins, lists of models and keys up to date. Thread-safe. `now` is in seconds on the hub's clock."""
 
-    def __init__(self, registry: Registry, health: Health, settings: Settings) -> None:
+    def __init__(self, registry: Registry, health: Health) -> None:
         self._registry = registry
         self._health = health
-        self._targets = Targets(registry, settings)
         self._quiet: dict[Any, _Quiet] = {}
         self._loading: Task | None = None
 
@@ -105,7 +100,7 @@ class Preparer:
         if self.is_prepared(model, now):
             return ()
         try:
-            targets = [self._targets.target(entry.name) for entry in self._targets.entries(model)]
+            targets = [self._registry.target(entry.name) for entry in self._registry.entries(model)]
             version = self._registry.version
             matches = [self._ready_matches(target) for target in targets]
         except CallerError:  # planning raises it again, with its reason
@@ -127,7 +122,7 @@ class Preparer:
     def _imports(self, model: ModelSpec) -> Task | None:
         """The task that imports the plugins of a call; `None` when they are imported."""
         try:
-            names = {self._targets.target(entry.name).provider for entry in self._targets.entries(model)}
+            names = {self._registry.target(entry.name).provider for entry in self._registry.entries(model)}
         except CallerError:  # planning raises it again, with its reason
             return None
         if not self._registry.needs_import(names):
@@ -154,7 +149,7 @@ class Preparer:
             left = instance.key_ends_in()
             if left < KEY_MARGIN and (job := self.renewal(name)):
                 yield job if left <= 0 else job._replace(longest=0.0)
-            if instance.reads_keys:
+            if instance.keys:
                 later.append(now + KEY_LOOK)
 
     def _listings(
@@ -180,12 +175,9 @@ class Preparer:
                     job = Job(task, max(0.0, LATER_MOST - task.age))
                 else:
                     longest, share = (BESIDE_MOST, BESIDE) if any(matches) else (ALONE_MOST, ALONE)
-                    job = Job(task, longest, share, partial(self._is_known, target))
+                    job = Job(task, longest, share, partial(self._ready_matches, target))
                 jobs.setdefault(task, job)
         return jobs
-
-    def _is_known(self, target: Target) -> bool:
-        return bool(self._ready_matches(target))
 
     def _that_may_have(self, target: Target) -> list[Instance]:
         """The instances whose lists may bring a model without any known provider."""
@@ -195,7 +187,7 @@ class Preparer:
     def _with_old_lists(self, found: Sequence[Match]) -> list[Instance]:
         """The instances that have a model because their services list it."""
         pairs = [(self._registry.ready(match.provider), match) for match in found if match.kind != "any"]
-        return [instance for instance, match in pairs if instance.can_list and not instance.declares(match.model)]
+        return [instance for instance, match in pairs if instance.can_list and match.model not in instance.declared]
 
 
 def _key(model: ModelSpec) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import attrs
 
@@ -13,12 +14,23 @@ from providerhub._finding.instance import Instance
 from providerhub._settings.options import option_flaw
 from providerhub._settings.refined import refined_one
 from providerhub._settings.settings import Settings, configured
-from providerhub._values import ProviderConfig
+from providerhub._values import Model, ProviderConfig
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
-from providerhub._values.errors import AmbiguousProviderError, ConfigurationError
+from providerhub._values.errors import AmbiguousProviderError, ConfigurationError, InvalidRequestError, ModelNotFoundError
 from providerhub._values.provider import Provider
 
 INSTALL_HINT = "pip install providerhub-lockchat"  # the fix that messages name when no provider plugin is installed
+
+ModelSpec = str | Model | Sequence[str | Model]
+
+
+class Entry(NamedTuple):
+    """One model of a call, as the caller or an alias of the settings names it."""
+
+    name: str | Model
+    # Entries of one call with the same text are the same model for the caller: the alias that names them, else the name without
+    # the provider's.
+    same: str
 
 
 class Registry:
@@ -119,6 +131,29 @@ class Registry:
         for name in self.plugins.names if None in names else plugins:
             self.plugins.load(name)
 
+    def entries(self, model: ModelSpec) -> tuple[Entry, ...]:
+        """The models of a call in the caller's order, each once, with the settings' aliases resolved."""
+        aliases = self._settings.aliases
+        if isinstance(model, Model) or (isinstance(model, str) and model not in aliases):
+            return (Entry(model, ""),)
+        items = (model,) if isinstance(model, str) else model
+        if not isinstance(items, Sequence) or not items or not all(isinstance(item, str | Model) for item in items):
+            msg = f"model must be a name, a Model, or a non-empty sequence of these, not {model!r}"
+            raise InvalidRequestError(msg)
+        seen: set[str | Model] = set()
+        return tuple(Entry(name, self._same(item)) for item in items for name in self._named(item, seen))
+
+    def target(self, name: str | Model) -> Target:
+        """The model and the provider to which a name is pinned. Raises `ModelNotFoundError` where that does not exist."""
+        if isinstance(name, Model):
+            if name.provider is not None and not self.knows(name.provider):
+                known = ", ".join(self.names()) or "none"
+                msg = f"no provider is named {name.provider!r}; known providers: {known}"
+                raise ModelNotFoundError(msg)
+            return Target(name.name, name.provider)
+        first, slash, rest = name.partition("/")
+        return Target(rest, first) if slash and rest and self.knows(first) else Target(name)
+
     def find(self, target: Target) -> tuple[Match, ...]:
         """The matches of a target, in no particular order. An instance that declares no models matches every pinned name.
 
@@ -148,6 +183,21 @@ class Registry:
         # All at once, so that one slow provider costs the others nothing.
         await asyncio.gather(*(instance.aclose() for instance in tuple(self._instances.values())))
 
+    def _named(self, item: str | Model, seen: set[str | Model]) -> Iterator[str | Model]:
+        if item in seen:  # each name and alias once: aliases of aliases would double from level to level
+            return
+        seen.add(item)
+        targets = self._settings.aliases.get(item) if isinstance(item, str) else None
+        if targets is None:
+            yield item
+        for target in targets or ():
+            yield from self._named(target, seen)
+
+    def _same(self, item: str | Model) -> str:
+        if isinstance(item, str):
+            return item if item in self._settings.aliases else self.target(item).model
+        return item.name
+
     def _find(self, target: Target) -> tuple[Match, ...]:
         if target.provider is None:
             return self._current_index().find(target.model)
@@ -155,7 +205,7 @@ class Registry:
         if instance is None:
             return ()
         found = Index([(instance.name, instance.models)]).find(target.model)
-        if not found and not instance.declares_models:
+        if not found and not instance.declared:
             return (Match(instance.name, refined_one(ModelInfo(target.model), instance.config), target.model, "any"),)
         return found
 

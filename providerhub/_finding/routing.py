@@ -15,9 +15,8 @@ from providerhub._finding.index import Match, Target
 from providerhub._finding.instance import Instance
 from providerhub._finding.needs import Needs
 from providerhub._finding.no_candidate import model_not_found, no_candidate
-from providerhub._finding.registry import Registry
+from providerhub._finding.registry import Entry, ModelSpec, Registry
 from providerhub._finding.strategies import RankedCandidate, Ranking, Strategies
-from providerhub._finding.targets import Entry, Targets
 from providerhub._rules.health import Health, Unavailable
 from providerhub._rules.limits import Limits
 from providerhub._rules.pacing import Pacer
@@ -59,13 +58,12 @@ class Router:
         self._health = health
         self._pacer = pacer
         self._settings = settings
-        self._targets = Targets(registry, settings)
         self._strategies = Strategies(health, rng)
         self._memory: dict[Any, tuple[int, _Suitable]] = {}
 
     def plan(
         self,
-        model: str | Model | Sequence[str | Model],
+        model: ModelSpec,
         needs: Needs,
         *,
         now: float,
@@ -94,7 +92,7 @@ class Router:
         ordered = self._strategies.order(fitting, strategy, stream=needs.stream, dry=dry)
         return self._by_health(suitable, [ranked.candidate for ranked in ordered], too_long, now, uses)
 
-    def hold(self, model: str | Model | Sequence[str | Model], needs: Needs, *, now: float) -> float | None:
+    def hold(self, model: ModelSpec, needs: Needs, *, now: float) -> float | None:
         """The seconds for which every candidate is paused: a refused key, a used-up quota, or a rate limit.
 
         It is `None` when a candidate may be tried now, or when there is none.
@@ -105,12 +103,12 @@ class Router:
         waits = [obstacle.until - now for obstacle in obstacles if obstacle is not None and not obstacle.is_breaker]
         return min(waits) if waits and len(waits) == len(obstacles) else None
 
-    def _suitable(self, model: str | Model | Sequence[str | Model], needs: Needs) -> _Suitable:
-        key = (model if isinstance(model, _NAMES) else self._targets.entries(model), needs)
+    def _suitable(self, model: ModelSpec, needs: Needs) -> _Suitable:
+        key = (model if isinstance(model, _NAMES) else self._registry.entries(model), needs)
         known = self._memory.get(key)
         if known is not None and known[0] == self._registry.version:
             return known[1]
-        entries = self._targets.entries(model)
+        entries = self._registry.entries(model)
         version = self._registry.version
         ranked, skipped = self._rank(entries, needs)
         candidates = tuple(choice.candidate for choice in ranked)
@@ -129,7 +127,7 @@ class Router:
         missing: ModelNotFoundError | None = None
         sames = [entry.same for entry in entries]
         for place, (name, same) in enumerate(entries):
-            target = self._targets.target(name)
+            target = self._registry.target(name)
             matches = self._registry.find(target)
             unusable = self._unusable(target, matches)
             skipped += unusable

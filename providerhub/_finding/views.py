@@ -14,6 +14,7 @@ from providerhub._settings.refined import covers
 from providerhub._settings.settings import Settings
 from providerhub._values import Model, ProviderConfig
 from providerhub._values.capabilities import ModelInfo, Setting
+from providerhub._values.checks import nearest
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.value import Value
 
@@ -98,17 +99,14 @@ def _has(models: Iterable[ModelInfo], name: str) -> bool:
 
 
 def _no_such(provider: str | None, name: str, models: Iterable[ModelInfo]) -> str:
-    import difflib  # needed for a warning only
-
-    near = difflib.get_close_matches(name, [one.name for one in models], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "; `providerhub models` lists the known ones"
-    return f"{provider or 'no provider'} has {'no' if provider else 'the'} model {name!r}{hint}"
+    hint = nearest(name, [one.name for one in models], "`providerhub models` lists the known ones")
+    return f"{provider or 'no provider'} has {'no' if provider else 'the'} model {name!r}; {hint}"
 
 
 def _view(registry: Registry, name: str) -> InstanceView:
     try:
         instance = registry.instance_with_flaw(name)
-        record = registry.record(name) if instance is None or not instance.is_object else None
+        record = registry.record(name) if instance is None or instance.has_plugin else None
     except ConfigurationError as error:
         return InstanceView(name=name, plugin=registry.plugin_of(name), state="not installed", reason=str(error))
     fields = ("distribution", "version", "state", "reason", "import_seconds", "notes") if record is not None else ()

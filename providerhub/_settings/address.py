@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from providerhub._settings.secrets import is_quoted
 from providerhub._values import ProviderConfig
+from providerhub._values.checks import nearest
 
 _TARGETS = ("http", "https", "all")  # the schemes for which a proxy may be named; also "https://host" for one host alone
 # The schemes of proxies. `providerhub.http` refuses SOCKS; a plugin with a transport of its own may speak it.
@@ -97,8 +98,5 @@ def _flaw_of_proxy(address: str) -> str:
 
 
 def _near(name: str, known: tuple[str, ...]) -> str:
-    """Return a hint: the most similar name, else all of them. The name itself is not shown: it may be part of a password."""
-    import difflib  # needed for an error message only
-
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; the known ones are {', '.join(known)}"
+    # The name itself is not shown: it may be part of a password.
+    return "; " + nearest(name.lower(), known, f"the known ones are {', '.join(known)}")

@@ -20,7 +20,7 @@ from providerhub._settings.table import ANY_NAME, KEYS, KINDS, Key, below
 from providerhub._settings.toml_lines import Path, locate
 from providerhub._values import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout, errors
 from providerhub._values.capabilities import ModelInfo
-from providerhub._values.checks import PROVIDER_NAME, TEXT, one_of
+from providerhub._values.checks import PROVIDER_NAME, TEXT, nearest, one_of
 from providerhub._values.errors import ConfigurationError
 
 VARIABLE = "PROVIDERHUB_CONFIG"  # the environment variable that names the settings file
@@ -341,20 +341,10 @@ def _other_key(path: Path, value: object) -> str:
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint: the most similar name, else the place of this name elsewhere, else the known names."""
-    import difflib  # needed for an error message only
-
     names = [candidate for candidate in known if candidate != ANY_NAME]
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    elsewhere = sorted({key.path for key in KEYS if key.path.rpartition(".")[2] == name})
-    if elsewhere:
-        return f"; it belongs at {' or '.join(map(_example, elsewhere))}"
-    return f"; the known ones here are {', '.join(names)}"
-
-
-def _example(path: str) -> str:
-    return repr(path.replace(ANY_NAME, "NAME"))
+    elsewhere = sorted({repr(key.path.replace(ANY_NAME, "NAME")) for key in KEYS if key.path.rpartition(".")[2] == name})
+    otherwise = f"it belongs at {' or '.join(elsewhere)}" if elsewhere else f"the known ones here are {', '.join(names)}"
+    return f"; {nearest(name, names, otherwise)}"
 
 
 def circle_of(aliases: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:

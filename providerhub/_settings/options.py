@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from providerhub._values import ProviderConfig
 from providerhub._values.capabilities import ProviderInfo
+from providerhub._values.checks import nearest
 
 
 def undeclared(config: ProviderConfig, info: ProviderInfo) -> dict[str, str]:
@@ -33,9 +34,6 @@ def option_flaw(config: ProviderConfig, info: ProviderInfo, origins: Mapping[str
 
 
 def _hint(name: str, declared: list[str]) -> str:
-    import difflib  # needed for an error message only
-
     if name in {"url", "api_key", *ProviderConfig.__annotations__}:
         return f"; {name} is a key of the provider itself, so write it outside of options"
-    near = difflib.get_close_matches(name, declared, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; its options are {', '.join(declared) or 'none'}"
+    return "; " + nearest(name, declared, f"its options are {', '.join(declared) or 'none'}")

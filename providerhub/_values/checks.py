@@ -178,3 +178,11 @@ ERROR_CLASSES = Check(
     "a tuple or list of exception classes",
     lambda value: isinstance(value, tuple) and all(isinstance(item, type) and issubclass(item, Exception) for item in value),
 )
+
+
+def nearest(name: str, known: Collection[str], otherwise: str = "", *, cutoff: float = 0.6) -> str:
+    """The most similar known name as a hint in a message; else `otherwise`. The `cutoff` is from 0 to 1, for equal names."""
+    import difflib  # slow to import; only a message needs it
+
+    near = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
+    return f"did you mean {near[0]!r}?" if near else otherwise
