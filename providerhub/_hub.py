@@ -421,7 +421,7 @@ class Hub:
         if not self._preparer.is_prepared(spec.model, now):
             self._preparer.prepare(spec.model, now, spec.timeout.total)
         chain = self._chain(Chain, spec, now, patient=patient)
-        with running.holding(chain):
+        with running.holding(chain.stop):
             chain.run()
         return Stream(chain) if stream else chain.completion
 

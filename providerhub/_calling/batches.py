@@ -7,7 +7,8 @@ one call would wait for them in vain. No other module of the core is imported la
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from providerhub._rules.clock import Clock
@@ -20,6 +21,8 @@ if TYPE_CHECKING:  # see above
     from providerhub._calling.async_chain import AsyncChain
     from providerhub._calling.many import Many, ManyCalls
     from providerhub._calling.many_async import AsyncMany
+
+Calls = TypeVar("Calls", bound="ManyCalls")
 
 PASSES = 3
 """The default of `passes`."""
@@ -43,34 +46,29 @@ class Batches:
         self._batches: WeakSet[ManyCalls] = WeakSet()
 
     def in_threads(self, complete: Callable[..., Any], items: Iterable[Any], executor: Executor | None, **how: Any) -> Many:
-        """Make many calls by threads or another executor.
-
-        Args:
-            complete: Makes one call.
-            items: The requests.
-            executor: The executor; `None` for threads.
-            **how: `concurrency`, `passes`, and the keywords of the schedule that the command line uses.
+        """Make many calls by threads or another executor; `how` goes to the schedule.
 
         Raises:
             InvalidRequestError: An argument has the wrong shape.
         """
         from providerhub._calling.many import Many
-        from providerhub._calling.many_call import check_many
-        from providerhub._calling.many_schedule import Schedule
 
-        check_many(items, concurrency=how["concurrency"], passes=how["passes"], executor=executor)
-        many = Many(complete, Schedule(self._holds, retry=self._retry, rng=self._rng, **how), self._clock, items, executor)
-        self._batches.add(many)
-        return many
+        return self._kept(partial(Many, executor=executor), complete, items, how, executor=executor)
 
     def in_tasks(self, complete: Callable[..., Any], items: Iterable[Any] | AsyncIterable[Any], **how: Any) -> AsyncMany:
         """Make many calls by tasks of an event loop. Arguments and errors are those of `in_threads`."""
         from providerhub._calling.many_async import AsyncMany
+
+        return self._kept(AsyncMany, complete, items, how, also=(AsyncIterable,))
+
+    def _kept(
+        self, kind: Callable[..., Calls], complete: Callable[..., Any], items: Any, how: dict[str, Any], **check: Any
+    ) -> Calls:
         from providerhub._calling.many_call import check_many
         from providerhub._calling.many_schedule import Schedule
 
-        check_many(items, concurrency=how["concurrency"], passes=how["passes"], also=(AsyncIterable,))
-        many = AsyncMany(complete, Schedule(self._holds, retry=self._retry, rng=self._rng, **how), self._clock, items)
+        check_many(items, concurrency=how["concurrency"], passes=how["passes"], **check)
+        many = kind(complete, Schedule(holds=self._holds, retry=self._retry, rng=self._rng, **how), self._clock, items)
         self._batches.add(many)
         return many
 

@@ -167,7 +167,7 @@ class Driver(Generic[Pieces, Runner]):
             changed = yield from self._renew(order.candidate.provider)
             return self._engine.renewed(self._now(), changed=changed)
         self._signal = signal = self._new_signal()
-        with self._services.waiting.holding(self):
+        with self._services.waiting.holding(self.stop):
             if isinstance(order, Queue):
                 candidate, turn = yield from self._take_turn(order.candidates, signal)
                 return self._engine.turn(self._now(), candidate, turn)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from providerhub._calling.many_call import Complete, InContext, complete_request
+from providerhub._calling.many_call import RunningMany
 from providerhub._calling.many_input import ReadyInput, ThreadInput
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_rows import Row
 from providerhub._calling.many_schedule import Ask, Give, Over, Schedule, Send
 from providerhub._calling.pieces import is_cancellation
-from providerhub._calling.running import Running
 from providerhub._rules.clock import Clock, SystemClock
 
 if TYPE_CHECKING:  # it costs as much to import as the rest of a small program, and a single call needs none
@@ -25,25 +24,18 @@ POLL = 0.2
 """Seconds. A wait in the caller's thread is made of waits of this length, since a signal that comes in the instant before a wait
 is noticed after it, and no signal ends a wait under Windows."""
 
-Source = TypeVar("Source")
-
 Event = Callable[[], object]
 """Reports to the schedule."""
 
 
 class ManyCalls:
-    """Many calls under way: the part that does not wait.
+    """Many calls under way: the part that does not wait. `complete` makes one call, and `clock` is the hub's."""
 
-    Args:
-        complete: Makes one call.
-        schedule: Decides which call is made next.
-        clock: Gives the time and sleeps, as the hub was given it.
-    """
-
-    def __init__(self, complete: Callable[..., Any], schedule: Schedule, clock: Clock) -> None:
+    def __init__(self, complete: Callable[..., Any], schedule: Schedule, clock: Clock, items: Any) -> None:
         self._complete = complete
         self._schedule = schedule
         self._clock = clock
+        self._items = items
         self._context = contextvars.copy_context()
         self._calls: dict[int, Any] = {}  # the future or task of each call, by the row's index
 
@@ -59,24 +51,20 @@ class ManyCalls:
         """Send nothing more, since the hub was closed. May be called from any thread."""
         self.report(self._schedule.closed)
 
-    def _source(self, items: Any, kind: Callable[..., Source]) -> Source | ReadyInput:
+    def _source(self, kind: Callable[..., Any]) -> Any:
         """The input: a list or tuple is read at once, anything else by `kind`."""
-        schedule = self._schedule
-        if type(items) in {list, tuple}:
-            return ReadyInput(items, schedule.taken, schedule.ended)
+        schedule, report = self._schedule, self.report
+        if type(self._items) in {list, tuple}:
+            return ReadyInput(self._items, schedule.taken, schedule.ended)
         return kind(
-            items,
-            lambda item: self.report(partial(schedule.taken, item)),
-            lambda error: self.report(partial(schedule.ended, error)),
+            self._items,
+            lambda item: report(partial(schedule.taken, item)),
+            lambda error: report(partial(schedule.ended, error)),
             self._context,
         )
 
     def _end(self, index: int) -> None:
-        """Report how a call ended.
-
-        Raises:
-            BaseException: The call ended in an exception that is not an `Exception`, such as `KeyboardInterrupt`.
-        """
+        """Report how a call ended. An exception that is not an `Exception`, such as `KeyboardInterrupt`, is raised."""
         made = self._calls.pop(index)
         error: BaseException | None
         try:
@@ -96,26 +84,18 @@ class ManyCalls:
 
 
 class Many(ManyCalls):
-    """Many calls under way, made by threads or another executor.
+    """Many calls under way, made by an executor; without one, by threads that end with the last outcome.
 
-    Args:
-        complete: Makes one call. It must pickle where the executor needs that.
-        schedule: Decides which call is made next.
-        clock: Gives the time and sleeps, as the hub was given it.
-        items: The input: requests, or objects that hold one each.
-        executor: Makes the calls; `None` for threads that end with the last outcome.
+    Attributes:
+        is_blocked: Whether the input blocked its thread at the end.
     """
 
-    def __init__(
-        self, complete: Complete, schedule: Schedule, clock: Clock, items: Iterable[Any], executor: Executor | None
-    ) -> None:
-        super().__init__(complete, schedule, clock)
-        self._items = items
+    def __init__(self, *calls: Any, executor: Executor | None) -> None:
+        super().__init__(*calls)
         self._executor = executor
-        self._running = Running()
+        self._running = RunningMany(self._context)
         self._events: SimpleQueue[Event] = SimpleQueue()
         self.is_blocked = False
-        """Whether the input blocked its thread at the end."""
 
     def report(self, event: Event) -> None:
         """Let an event be carried out by the thread that reads the outcomes. May be called by a signal handler."""
@@ -147,7 +127,7 @@ class Many(ManyCalls):
         schedule, pool = self._schedule, self._executor
         if pool is None:
             pool = ThreadPoolExecutor(schedule.concurrency, thread_name_prefix="providerhub-many")
-        source = self._source(self._items, ThreadInput)
+        source = self._source(ThreadInput)
         try:
             while not isinstance(order := self._next(), Over):
                 if isinstance(order, Give):
@@ -176,10 +156,9 @@ class Many(ManyCalls):
         return self._schedule.next(self._clock.monotonic())
 
     def _send(self, row: Row, pool: Executor) -> None:
-        call, index = InContext(self._context.copy()), row.index
-        again = self._schedule.policy(row)
+        index, again = row.index, self._schedule.policy(row) if row.error else None
         try:
-            future = pool.submit(call, complete_request, self._complete, self._running, index, row.request, again)
+            future = pool.submit(self._running.make, self._complete, index, row.request, again)
         except Exception as refusal:  # and this request must not be lost
             self._schedule.refused(index, refusal)
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,34 +12,19 @@ from providerhub._calling.many_call import Repeats, checked_request, error_of_ro
 from providerhub._calling.many_input import TaskInput, ThreadInput
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_rows import Row
-from providerhub._calling.many_schedule import Ask, Give, Rest, Schedule, Send
-from providerhub._rules.clock import Clock, SystemClock
+from providerhub._calling.many_schedule import Ask, Give, Rest, Send
+from providerhub._rules.clock import SystemClock
 from providerhub._values import Completion
 
 if TYPE_CHECKING:  # slow to import; a program that has an event loop has imported it
     from asyncio import AbstractEventLoop, Queue, Task
 
-AsyncComplete = Callable[..., Awaitable[Completion]]
-"""`Hub.acomplete` without a stream."""
-
 
 class AsyncMany(ManyCalls):
-    """Many calls under way, each in a task of its own.
+    """Many calls under way, each in a task of its own."""
 
-    Args:
-        complete: Makes one call; it returns an awaitable.
-        schedule: Decides which call is made next.
-        clock: Gives the time and sleeps, as the hub was given it.
-        requests: The input, one mapping for each call.
-    """
-
-    def __init__(
-        self, complete: AsyncComplete, schedule: Schedule, clock: Clock, requests: Iterable[Any] | AsyncIterable[Any]
-    ) -> None:
-        super().__init__(complete, schedule, clock)
-        self._requests = requests
-        self._loop: AbstractEventLoop | None = None
-        self._events: Queue[Event]
+    _loop: AbstractEventLoop | None = None
+    _events: Queue[Event]
 
     def report(self, event: Event) -> None:
         """Let an event be carried out in the event loop. It is lost before the first outcome is asked for, and after the last."""
@@ -56,8 +41,7 @@ class AsyncMany(ManyCalls):
         import asyncio  # slow to import; a program that has an event loop has imported it
 
         self._events, self._loop = asyncio.Queue(), asyncio.get_running_loop()
-        kind: Any = TaskInput if isinstance(self._requests, AsyncIterable) else partial(ThreadInput, grace=0.0)
-        source: Any = self._source(self._requests, kind)
+        source = self._source(TaskInput if isinstance(self._items, AsyncIterable) else partial(ThreadInput, grace=0.0))
         try:
             while True:
                 while not self._events.empty():
@@ -93,7 +77,7 @@ class AsyncMany(ManyCalls):
 
     async def _call(self, row: Row) -> Completion:
         arguments = checked_request(row.index, row.request)
-        repeats = Repeats(self._schedule.policy(row))
+        repeats = Repeats(self._schedule.policy(row) if row.error else None)
         while True:
             try:
                 completion: Completion = await self._complete(**arguments)

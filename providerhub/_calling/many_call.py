@@ -28,29 +28,45 @@ _PASSES = at_least(0)
 _MOST_REPEATING = 60.0
 """Seconds after which a further try makes no new call."""
 
-Complete = Callable[..., Completion]
-"""`Hub.complete` without a stream; its first argument is a `Running`."""
 
-
-class InContext:
-    """Calls a function in a context; it pickles without the context, which no other process can have."""
+class RunningMany(Running):
+    """The calls of an executor. It pickles without the context in which they run, which no other process can have."""
 
     def __init__(self, context: contextvars.Context | None = None) -> None:
+        super().__init__()
         self._context = context
 
-    def __reduce__(self) -> tuple[type[InContext], tuple[()]]:
-        return InContext, ()
+    def make(self, *call: Any) -> Completion:
+        """Make one call in a copy of the context, in a thread or process of the executor. The arguments are those of `_make`."""
+        return self._make(*call) if self._context is None else self._context.copy().run(self._make, *call)
 
-    def __call__(self, function: Callable[..., Completion], *arguments: Any) -> Completion:
-        return function(*arguments) if self._context is None else self._context.run(function, *arguments)
+    def _make(
+        self, complete: Callable[..., Completion], index: int, request: Mapping[str, Any], again: RetryPolicy | None
+    ) -> Completion:
+        """Make one call.
+
+        Args:
+            complete: Makes it, with this object as its first argument.
+            index: The request's place in the input.
+            request: The mapping of `complete`'s arguments.
+            again: The policy of a further try; `None` for the first one.
+
+        Raises:
+            Exception: The exception of the call, as `error_of_row` returns it.
+        """
+        arguments = checked_request(index, request)
+        repeats = Repeats(again)
+        while True:
+            try:
+                return complete(self, **arguments)
+            except Exception as error:
+                seconds = repeats.after(error)
+                if seconds is None or not self.sleep(seconds):
+                    raise error_of_row(index, error) from error.__cause__
 
 
 def check_many(requests: object, *, concurrency: int, passes: int, executor: object = None, also: tuple[type, ...] = ()) -> None:
-    """Check the arguments of `Hub.complete_many`; `also` names further classes of inputs than iterables.
-
-    Raises:
-        InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
-    """
+    """Check the arguments of `Hub.complete_many`; `also` names further classes of inputs than iterables."""
     COUNT.check(concurrency, "concurrency", InvalidRequestError)
     _PASSES.check(passes, "passes", InvalidRequestError)
     if isinstance(requests, Mapping | str | bytes) or not isinstance(requests, (Iterable, *also)):
@@ -61,38 +77,8 @@ def check_many(requests: object, *, concurrency: int, passes: int, executor: obj
         raise InvalidRequestError(msg)
 
 
-def complete_request(
-    complete: Complete, running: Running, index: int, request: Mapping[str, Any], again: RetryPolicy | None
-) -> Completion:
-    """Make one call, in a thread or process of the executor.
-
-    Args:
-        complete: Makes one call, with `running` as its first argument.
-        running: Keeps the call while it runs.
-        index: The request's place in the input.
-        request: The mapping of `complete`'s arguments.
-        again: The policy of a further try; `None` for the first one.
-
-    Raises:
-        Exception: The exception that `complete` raises, as `error_of_row` returns it.
-    """
-    arguments = checked_request(index, request)
-    repeats = Repeats(again)
-    while True:
-        try:
-            return complete(running, **arguments)
-        except Exception as error:
-            seconds = repeats.after(error)
-            if seconds is None or not running.sleep(seconds):
-                raise error_of_row(index, error) from error.__cause__
-
-
 def checked_request(index: int, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Check one request, and return the arguments of `complete`.
-
-    Raises:
-        InvalidRequestError: The request is not a mapping of `complete`'s arguments, or asks for a stream.
-    """
+    """The arguments of `complete` that a request holds. Raises `InvalidRequestError` for another shape, or for a stream."""
     if not isinstance(request, Mapping) or not all(isinstance(name, str) for name in request):
         msg = f"requests[{index}] must be a mapping such as {{'model': ..., 'messages': ...}}, not {type(request).__name__}"
         raise InvalidRequestError(msg)
@@ -123,10 +109,8 @@ class Repeats:
     """The calls of one further try of a request.
 
     A further try may use all attempts of the policy at one provider, whether or not the retry budget has a token: it has waited
-    at the end of the queue, and at 30% of failing attempts one attempt for each try would lose a row in a hundred.
-
-    Args:
-        policy: The policy of the request; `None` for its first try, which is one call.
+    at the end of the queue, and at 30% of failing attempts one attempt for each try would lose a row in a hundred. The first try,
+    whose `policy` is `None`, is one call.
     """
 
     def __init__(self, policy: RetryPolicy | None) -> None:

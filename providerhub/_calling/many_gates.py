@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import attrs
+
 from providerhub._calling.many_rows import Row
 from providerhub._values.errors import (
     AllProvidersFailedError,
@@ -45,27 +47,14 @@ def stated_wait(error: Exception) -> float:
     return min(getattr(cause, "retry_after", None) or 0.0 for cause in causes(error))
 
 
-def _all(error: Exception, *kinds: type[Exception]) -> bool:
-    return all(isinstance(cause, kinds) for cause in causes(error))
-
-
+@attrs.define(eq=False)
 class Gate:
-    """One model's pause.
+    """One model's pause."""
 
-    Attributes:
-        until: The end of the pause as far as it is known, in seconds.
-        probe: The index of the row that is sent first after the pause; `None` before.
-        refused: The refusal of a key or a quota; `None` for another pause.
-        shut: The error for which the rows of the model are sent no more; `None` while the pause may end.
-    """
-
-    __slots__ = ("probe", "refused", "shut", "until")
-
-    def __init__(self) -> None:
-        self.until = 0.0
-        self.probe: int | None = None
-        self.refused: Exception | None = None
-        self.shut: Exception | None = None
+    until: float = 0.0  # the end of the pause as far as it is known, in seconds
+    probe: int | None = None  # the index of the row that is sent first after the pause
+    refused: Exception | None = None  # the refusal of a key or a quota
+    shut: Exception | None = None  # set when the pause does not end: the rows of the model are sent no more
 
 
 class Gates:
@@ -125,20 +114,17 @@ class Gates:
             del self._gates[_model(row)]
 
     def refused(self, row: Row, error: Exception, now: float) -> bool:
-        """Record an error.
-
-        Returns:
-            Whether the row is to be held back until the refusal of the key or the quota is over.
-        """
-        if _all(error, AuthenticationError, QuotaExceededError):
+        """Record an error. Returns whether the row is held back until the refusal of the key or the quota is over."""
+        found = causes(error)
+        if all(isinstance(cause, AuthenticationError | QuotaExceededError) for cause in found):
             gate = self._gates.setdefault(_model(row), Gate())
-            if gate.probe == row.index or _all(error, QuotaExceededError):
+            if gate.probe == row.index or all(isinstance(cause, QuotaExceededError) for cause in found):
                 gate.shut = gate.shut or error
             gate.refused, gate.probe = error, None
             return True
         self.ended(row)
         seconds = stated_wait(error)
-        if seconds and _all(error, RateLimitError):
+        if seconds and all(isinstance(cause, RateLimitError) for cause in found):
             gate = self._gates.setdefault(_model(row), Gate())
             gate.until = max(gate.until, now + seconds)
             if seconds > LONGEST_PAUSE:

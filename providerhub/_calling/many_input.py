@@ -1,4 +1,7 @@
-"""The input of many calls: it is asked for one item at a time, and may take its time."""
+"""The input of many calls: it is asked for one item at a time, and may take its time.
+
+Each kind calls `taken` with each item, and `ended` at the end, with the exception that the input raised.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # slow to import; a program that has an event loop has imported it
     from asyncio import Semaphore
 
-Taken = Callable[[Any], object]
-"""Called with each item."""
-
-Ended = Callable[[Exception | None], object]
-"""Called at the end of the input, with the exception that it raised."""
+Report = Callable[[Any], object]
 
 
 class ReadyInput:
     """A list or tuple, which never blocks: `ask` reads it."""
 
-    def __init__(self, items: Iterable[Any], taken: Taken, ended: Ended) -> None:
+    def __init__(self, items: Iterable[Any], taken: Report, ended: Report) -> None:
         self._items, self._taken, self._ended = iter(items), taken, ended
 
     def ask(self) -> None:
@@ -38,16 +37,11 @@ class ReadyInput:
 class ThreadInput:
     """Any other iterable. A thread reads one item for each `ask`, in a copy of the caller's context.
 
-    Args:
-        items: The iterable.
-        taken: Called in the thread.
-        ended: Called in the thread.
-        context: The context of the caller.
-        grace: Seconds that `stop` waits for an input that is giving an item at that moment.
+    `grace` is in seconds: `stop` waits for an input that is giving an item at that moment.
     """
 
     def __init__(
-        self, items: Iterable[Any], taken: Taken, ended: Ended, context: contextvars.Context, *, grace: float = 0.1
+        self, items: Iterable[Any], taken: Report, ended: Report, context: contextvars.Context, *, grace: float = 0.1
     ) -> None:
         self._items, self._taken, self._ended, self._grace = items, taken, ended, grace
         self._asked = threading.Semaphore(0)
@@ -63,11 +57,7 @@ class ThreadInput:
         self._asked.release()
 
     def stop(self) -> bool:
-        """Ask for nothing more, and wait for the thread, unless the input blocks it.
-
-        Returns:
-            Whether the input blocks it.
-        """
+        """Ask for nothing more, and wait for the thread, unless the input blocks it. Returns whether it does."""
         self._stopped = True
         self._asked.release()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
@@ -102,7 +92,7 @@ class ThreadInput:
 class TaskInput:
     """An async iterable. A task reads one item for each `ask`, in a copy of the caller's context."""
 
-    def __init__(self, items: AsyncIterable[Any], taken: Taken, ended: Ended, context: contextvars.Context) -> None:
+    def __init__(self, items: AsyncIterable[Any], taken: Report, ended: Report, context: contextvars.Context) -> None:
         import asyncio  # slow to import; a program that has an event loop has imported it
 
         self._items, self._taken, self._ended = items, taken, ended

@@ -14,39 +14,21 @@ IN_MEMORY = 10_000
 
 @attrs.define(eq=False)
 class Row:
-    """One item of the input.
-
-    Args:
-        index: The item's place in the input, from 0.
-        item: The item: a request, or an object that holds one.
-        request: The mapping of `complete`'s arguments.
-        tries: The number of further tries that have been decided on.
-        free: The number of tries after a rate limit that were not counted.
-        seen: The number of answers at the row's last rate limit.
-        error: The error of the latest try.
-    """
+    """One item of the input: a request, or an object that holds one."""
 
     index: int
     item: Any
     request: Any
-    tries: int = 0
-    free: int = 0
-    seen: int = -1
-    error: Exception | None = None
-
-    @property
-    def again(self) -> bool:
-        """Whether the row has been sent before."""
-        return self.error is not None
+    tries: int = 0  # the further tries that have been decided on
+    free: int = 0  # those after a rate limit that were not counted
+    seen: int = -1  # the number of answers at the latest rate limit
+    error: Exception | None = None  # of the latest try
 
 
 class WaitingRows:
     """Rows that wait for a further try, by the time at which they may be sent.
 
-    Args:
-        folder: The folder of the file for the rows beyond the limit; `None` for the system's folder of temporary files. The file
-            has no name, so that it vanishes with the process.
-        limit: The most rows in memory.
+    The rows beyond the limit wait in a file in `folder`, or in the system's. It has no name, so it vanishes with the process.
     """
 
     def __init__(self, folder: str | None = None, limit: int = IN_MEMORY) -> None:

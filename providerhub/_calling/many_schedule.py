@@ -8,10 +8,12 @@ from __future__ import annotations
 import itertools
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from providerhub._calling.many_gates import LONGEST_PAUSE, Gates, Holds, may_pass, stated_wait
+import attrs
+
+from providerhub._calling.many_gates import LONGEST_PAUSE, Gates, may_pass, stated_wait
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_rows import IN_MEMORY, Row, WaitingRows
 from providerhub._rules.policy import Rng
@@ -60,49 +62,32 @@ class Over(NamedTuple):
 Order = Send | Ask | Give | Rest | Over
 
 
+@attrs.define(eq=False, kw_only=True)
 class Schedule:
-    """The state of many calls.
+    """The state of many calls."""
 
-    Args:
-        holds: Returns the seconds for which every candidate of a request is paused.
-        concurrency: The most calls at once; 1 or more.
-        passes: The most further tries of a row whose failure may pass; 0 or more.
-        retry: The policy of requests that name none; the base of the backoff.
-        rng: Returns random numbers from 0 up to 1, which spread the backoff.
-        request: Returns the mapping of an item of the input.
-        folder: The folder of the file for the waiting rows; `None` for the system's.
-        in_memory: The most waiting rows in memory.
-    """
+    _gates: Gates = attrs.field(alias="holds", converter=Gates)
+    concurrency: int
+    _passes: int
+    _retry: RetryPolicy  # of requests that name none; the base of the backoff
+    _rng: Rng  # spreads the backoff
+    _request: Callable[[Any], Any] = lambda item: item  # returns the mapping of an item of the input
+    _folder: str | None = None  # of the file for the waiting rows; `None` for the system's
+    _in_memory: int = IN_MEMORY  # the most waiting rows in memory
+    running: dict[int, Row] = attrs.field(factory=dict)
+    _waiting: WaitingRows = attrs.field(init=False)
+    _taken: Iterator[int] = attrs.field(factory=itertools.count)
+    _order: Iterator[int] = attrs.field(factory=itertools.count)
+    _held: list[tuple[float, int, Row]] = attrs.field(factory=list)
+    _outcomes: deque[Give] = attrs.field(factory=deque)
+    _asked: float | None = None
+    _open: bool = True
+    _error: Exception | None = None
+    _answers: int = 0
+    _draining: bool = False
 
-    def __init__(
-        self,
-        holds: Holds,
-        *,
-        concurrency: int,
-        passes: int,
-        retry: RetryPolicy,
-        rng: Rng,
-        request: Callable[[Any], Any] = lambda item: item,
-        folder: str | None = None,
-        in_memory: int = IN_MEMORY,
-    ) -> None:
-        self.concurrency = concurrency
-        self.running: dict[int, Row] = {}
-        self._gates = Gates(holds)
-        self._passes = passes
-        self._retry = retry
-        self._rng = rng
-        self._waiting = WaitingRows(folder, in_memory)
-        self._request = request
-        self._taken = itertools.count()
-        self._order = itertools.count()
-        self._held: list[tuple[float, int, Row]] = []
-        self._outcomes: deque[Give] = deque()
-        self._asked: float | None = None
-        self._open = True
-        self._error: Exception | None = None
-        self._answers = 0
-        self._draining = False
+    def __attrs_post_init__(self) -> None:
+        self._waiting = WaitingRows(self._folder, self._in_memory)
 
     def next(self, now: float) -> Order:
         """The next order."""
@@ -181,9 +166,10 @@ class Schedule:
         """Forget the waiting rows, and remove their file."""
         self._waiting.close()
 
-    def policy(self, row: Row) -> RetryPolicy | None:
-        """The retry policy of a further try; `None` for a first one."""
-        return self._policy(row) if row.again else None
+    def policy(self, row: Row) -> RetryPolicy:
+        """The retry policy of a row."""
+        own = row.request.get("retry") if isinstance(row.request, Mapping) else None
+        return own if isinstance(own, RetryPolicy) else self._retry
 
     @property
     def _room(self) -> bool:
@@ -241,11 +227,7 @@ class Schedule:
             row.tries += 1
         return row.tries <= self._passes
 
-    def _policy(self, row: Row) -> RetryPolicy:
-        own = row.request.get("retry") if isinstance(row.request, Mapping) else None
-        return own if isinstance(own, RetryPolicy) else self._retry
-
     def _backoff(self, row: Row) -> float:
         """Seconds before a further try: they grow with each one, and half of them is random."""
-        longest = min(_LONGEST, 2 * self._policy(row).backoff * _GROWTH ** (max(1, row.tries) - 1))
+        longest = min(_LONGEST, 2 * self.policy(row).backoff * _GROWTH ** (max(1, row.tries) - 1))
         return longest / 2 * (1 + self._rng())
