@@ -67,6 +67,8 @@ class Hub:
             `providerhub.hooks`: `providerhub_attempt_started`, `providerhub_attempt_finished`, `providerhub_call_finished`.
         rankers: Callables `(request, candidates)` that return the candidates in the order to try, as the hook
             `providerhub_rank` does. They are asked before the plugins' rankers; the first that returns an order decides.
+        wire_log: Path of a file to which each request and answer is appended, without keys; `"-"` for standard error. Default: as
+            the settings say.
         clock: Monotonic time and sleeping. A test may pass `providerhub.testing.FakeClock()`, whose waits take no time.
         rng: Returns random numbers from 0 up to 1, which spread waits and choices. A test may pass a repeatable one.
 
@@ -82,11 +84,14 @@ class Hub:
         providers: Sequence[tuple[ProviderInfo, Provider]] = (),
         observers: Sequence[object] = (),
         rankers: Sequence[Callable[..., Sequence[Candidate] | None]] = (),
+        wire_log: str | None = None,
         clock: Clock | None = None,
         rng: Callable[[], float] | None = None,
     ) -> None:
         SETTINGS.check(settings, "settings", ConfigurationError)
         self.settings = Settings.load() if settings is None else settings.with_environment(os.environ)
+        if wire_log is not None:
+            self.settings = attrs.evolve(self.settings, wire_log=wire_log)
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random().random  # noqa: S311 -- spreads waits; nothing depends on its being hard to guess
         self._plugins = Plugins(self.settings)

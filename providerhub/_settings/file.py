@@ -234,6 +234,8 @@ class _Reading:
 
     def beside(self, _path: Path, value: str) -> str:
         """Make a path absolute. A relative one starts in the file's folder, never in the working directory."""
+        if value == "-":  # a standard stream
+            return value
         return os.path.join(os.path.dirname(os.path.abspath(self._path)), os.path.expanduser(value))
 
     def models(self, path: Path, items: list[Any]) -> tuple[Any, ...]:
@@ -314,7 +316,8 @@ _READERS: dict[str, Callable[[_Reading, Path, Any], Any]] = {
     "budget": lambda reading, path, table: BudgetRules(**reading.table(path, "budget", table)),
     "aliases": _Reading.aliases,
     **dict.fromkeys(("proxies", "providers.*.proxies"), _Reading.proxies),
-    **dict.fromkeys(("ca_bundle", "providers.*.ca_bundle", "providers.*.api_key.file"), _Reading.beside),
+    **dict.fromkeys(("ca_bundle", "wire_log", "providers.*.ca_bundle", "providers.*.wire_log"), _Reading.beside),
+    "providers.*.api_key.file": _Reading.beside,
     **dict.fromkeys(("providers.*.client_cert", "providers.*.client_key"), _Reading.beside),
     "providers.*": _Reading.provider,
     "providers.*.models": _Reading.models,

@@ -97,6 +97,8 @@ class Settings(Value):
         proxies: The proxy for each scheme, for each provider without `proxies` of its own.
         trust_env: Whether `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and the like apply where `proxies` or `ca_bundle` is not
             set. Default false. Environment: `PROVIDERHUB_TRUST_ENV`.
+        wire_log: Path of a file to which each request and answer is appended, without keys, for authors of plugins; `"-"` for
+            standard error. Environment: `PROVIDERHUB_WIRE_LOG`.
         origins: Dotted name → the source of a value: `"file:line"` or an environment variable. Defaults and arguments have no
             entry.
     """
@@ -125,6 +127,7 @@ class Settings(Value):
     ca_bundle: str | None = _checked(TEXT.or_none, default=None)
     proxies: Mapping[str, str] = _checked(PROXIES, factory=dict)
     trust_env: bool | None = _checked(FLAG.or_none, default=None)
+    wire_log: str | None = _checked(TEXT.or_none, default=None)
 
     @aliases.validator
     def _no_circle(self, _attribute: object, aliases: Mapping[str, tuple[Any, ...]]) -> None:
@@ -194,6 +197,7 @@ class Settings(Value):
             "block": self.block is not None,
             "autoload": self.autoload is not None,
             "trust_env": self.trust_env is not None,
+            "wire_log": self.wire_log is not None,
             "timeout": not self._is_default("timeout"),
             "strategy": not self._is_default("strategy"),
         }
@@ -229,6 +233,7 @@ _ENVIRONMENT: dict[str, tuple[str, Callable[[Settings, str], Any], str]] = {
     "block": ("PROVIDERHUB_BLOCK", lambda _settings, text: text, "names, separated by commas"),
     "autoload": ("PROVIDERHUB_DISABLE_AUTOLOAD", lambda _settings, text: not _switch(text), "1 or 0"),
     "trust_env": ("PROVIDERHUB_TRUST_ENV", lambda _settings, text: _switch(text), "1 or 0"),
+    "wire_log": ("PROVIDERHUB_WIRE_LOG", lambda _settings, text: text, TEXT.wanted),
 }
 
 
@@ -277,6 +282,7 @@ def configured(settings: Settings, name: str) -> ProviderConfig:
     return attrs.evolve(
         config, name=name, trust_env=trusted,
         proxies=config.proxies or settings.proxies, ca_bundle=config.ca_bundle or settings.ca_bundle,
+        wire_log=config.wire_log or settings.wire_log,
     )  # fmt: skip
 
 

@@ -138,6 +138,7 @@ KEYS = (
     *_of("budget", BudgetRules),
     *_keys("", "aliases: table; aliases.*: models; ca_bundle: text; proxies: table; proxies.*: text"),
     Key("trust_env", "flag", "false", "PROVIDERHUB_TRUST_ENV"),
+    Key("wire_log", "text", "", "PROVIDERHUB_WIRE_LOG"),
     *_keys("", "prefer: table; prefer.*: text; providers providers.*: table; providers.*.plugin: text"),
     Key("providers.*.url", "text", "", "as the plugin declares, else PROVIDERHUB_<NAME>_URL"),
     Key("providers.*.api_key", "key", "", "as the plugin declares, else PROVIDERHUB_<NAME>_API_KEY"),
@@ -149,7 +150,7 @@ KEYS = (
     *_keys("providers.*", "model model.*: table"),
     *_under("providers.*.model.*", _MODEL),
     *_under("providers.*", _LIMITS),
-    *_keys("providers.*", "client_cert client_key: text; allow_http: flag = false; trust_env: flag; ca_bundle: text"),
+    *_keys("providers.*", "client_cert client_key: text; allow_http: flag = false; trust_env: flag; ca_bundle wire_log: text"),
     *_keys("providers.*", "proxies: table; proxies.*: text; options: table"),
     Key("providers.*.options.*", "option", "", "as the plugin declares, else PROVIDERHUB_<NAME>_<OPTION>"),
 )

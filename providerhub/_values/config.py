@@ -135,6 +135,8 @@ class ProviderConfig(Value):
         allow_http: Whether the key may be sent unencrypted to another machine. Default false.
         trust_env: Whether `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and the like apply where `proxies` or `ca_bundle` is not
             set. `None`, the default, for the value in the settings.
+        wire_log: Path of a file to which each request and answer is appended, without keys; `"-"` for standard error. `None`, the
+            default, for the value in the settings.
         model: Values for single models, by name, or by a prefix with a trailing `*`. They outrank the plugin's declaration and
             the service's list, and add no model.
     """
@@ -160,6 +162,7 @@ class ProviderConfig(Value):
     when_full: str | None = attrs.field(default=None, validator=FULL)
     allow_http: bool = attrs.field(default=False, validator=FLAG)
     trust_env: bool | None = attrs.field(default=None, validator=FLAG.or_none)
+    wire_log: str | None = attrs.field(default=None, validator=TEXT.or_none)
     model: Mapping[str, ModelInfo] = attrs.field(factory=dict, validator=_REFINED)
 
     def get(self, name: str) -> Any:

@@ -25,6 +25,7 @@ from providerhub._watchdog import WATCHDOG
 from providerhub.http._answer_timer import AnswerTimer
 from providerhub.http._connection import ActiveConnection
 from providerhub.http._response import READ_SIZE, Response
+from providerhub.http._wire_log import ExchangeLog
 
 _log = logging.getLogger("providerhub")
 
@@ -71,6 +72,7 @@ class Answer:
         self._response: Response | None = None
         self._read: Callable[[int], bytes] = _nothing
         self._complete = self._is_encoded = False
+        self.log: ExchangeLog | None = None
         self.status = 0
         self.headers: Mapping[str, str] = {}
 
@@ -88,6 +90,8 @@ class Answer:
         encoded = self.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}
         self._read = partial(response.read1, decode_content=True) if own is None or encoded else own.read1
         self._is_encoded = encoded
+        if self.log is not None:
+            self.log.answer(self.status, self.headers)
 
     def token(self, piece: Piece | None = None) -> bool:
         """Restart the token-idle timeout. Call this after each yielded piece.
@@ -123,7 +127,7 @@ class Answer:
         call, timer, active, read, response = self._call, self._timer, self._active, self._read, self._response
         clock, offset, is_head = call.clock, timer.offset, self._is_read_whole
         total = call.deadline + offset
-        size = 0
+        size, log = 0, self.log
         # The timer holds all timeouts; a timeout of the socket's own would cost another system call for each read.
         self._set_socket_timeout(None)
         # A decoder may still hold a part of the body when its last byte has been read.
@@ -135,6 +139,8 @@ class Answer:
                 raise timer.error()
             if not data:
                 break
+            if log is not None:
+                log.read(data)
             size += len(data)
             if size > self._limit:
                 msg = f"the answer is larger than {self._limit} bytes"
@@ -189,6 +195,8 @@ class Answer:
         Returns:
             A `ProviderError`; `error` itself if it is a `ProviderError` or `CallerError` already.
         """
+        if self.log is not None:
+            self.log.failed(error)
         if isinstance(error, ProviderError | CallerError):
             return error
         if self._active.aborted or self._timer.expired or self._call.cancelled:
@@ -224,6 +232,9 @@ class Answer:
     def close(self) -> None:
         """Give the connection back, or close it. A second call does nothing."""
         WATCHDOG.stop(self._timer)
+        if self.log is not None:
+            self.log.end()
+            self.log = None
         self._unsubscribe()
         raw, self._raw = self._raw, None
         if raw is None:

@@ -12,6 +12,7 @@ from providerhub._values.provider import CallContext, Piece
 from providerhub.http._aiohttp_errors import mapped
 from providerhub.http._answer import BLANK, END_WAIT
 from providerhub.http._loop_timer import LoopTimer
+from providerhub.http._wire_log import ExchangeLog
 
 
 class AsyncAnswer:
@@ -26,7 +27,7 @@ class AsyncAnswer:
 
     __slots__ = (
         "_call", "_complete", "_connection_closed", "_content", "_cut", "_limit", "_response", "_size", "_stream", "_timer",
-        "_unsubscribe", "headers", "status",
+        "_unsubscribe", "headers", "log", "status",
     )  # fmt: skip
 
     def __init__(self, call: CallContext, timer: LoopTimer, unsubscribe: Callable[[], None], limit: int, *, stream: bool) -> None:
@@ -41,6 +42,7 @@ class AsyncAnswer:
         self._cut = False
         self._complete = False
         self._size = 0
+        self.log: ExchangeLog | None = None
         self.status = 0
         self.headers: Mapping[str, str] = {}
 
@@ -53,6 +55,8 @@ class AsyncAnswer:
         self._response, self._content = response, response.content
         self.status, self.headers = response.status, response.headers
         self._call.request_id = request_id(self.headers)
+        if self.log is not None:
+            self.log.answer(self.status, self.headers)
         self._timer.set_callback(response.close)
         if response.connection is not None:  # the timer has not closed it at once
             self._watch(response.connection.protocol.closed)
@@ -131,6 +135,8 @@ class AsyncAnswer:
         if not data and failure is not None:
             raise failure
         self._complete = not data
+        if data and self.log is not None:
+            self.log.read(data)
         self._size += len(data)
         if self._size > self._limit:
             msg = f"the answer is larger than {self._limit} bytes"
@@ -197,6 +203,8 @@ class AsyncAnswer:
             return
         self._timer.stop()
         unsubscribe()
+        if self.log is not None:
+            self.log.end()
         response, self._response = self._response, None
         if response is not None:
             self._unwatch()
@@ -221,6 +229,8 @@ class AsyncAnswer:
         Returns:
             A `ProviderError`; `error` itself if it is a `ProviderError` or `CallerError` already, or unknown.
         """
+        if self.log is not None:
+            self.log.failed(error)
         if isinstance(error, ProviderError | CallerError):
             return error
         if self._timer.expired or self._call.cancelled:

@@ -99,6 +99,7 @@ class AsyncHttpClient(Client):
             session.release()
 
         answer = AsyncAnswer(call, timer, closed, self.body_limit, stream=request.stream)
+        answer.log = self._logged(sent)
         failure: Exception | None = None
         try:
             async with phase:

@@ -39,6 +39,7 @@ from providerhub.http._endpoint import (
     shown,
 )
 from providerhub.http._request import HttpRequest, Wire, is_absolute
+from providerhub.http._wire_log import ExchangeLog, opened
 
 BODY_LIMIT = 64 * 1024 * 1024
 """Default limit of one answer, in decoded bytes. It guards against compressed bombs and streams without end."""
@@ -117,6 +118,7 @@ class Client:
         self._headers: dict[str, str] = {}
         self._headers_of: Mapping[str, str] | None = None
         self._origin = _origin(self._url)
+        self._log = None if config.wire_log is None else opened(config.wire_log, config.name)
         self._begin()
 
     def _begin(self) -> None:
@@ -213,6 +215,13 @@ class Client:
         if address.is_own and (signed := self.wire.sign(request.method, address.url, headers, body or b"")):
             headers = merged(headers, signed)
         return Sent(request.method, request.path, address, headers, body, request.stream)
+
+    def _logged(self, request: Sent) -> ExchangeLog | None:
+        if self._log is None:
+            return None
+        log = ExchangeLog(self._log, self.config.name, self._secrets, self.wire.key_header)
+        log.request(request.method, request.address.url, request.headers, request.body)
+        return log
 
     def _own_headers(self) -> dict[str, str]:
         given = self.wire.headers

@@ -121,14 +121,15 @@ class HttpClient(Client):
         timer = active.timer = AnswerTimer(call, active.abort, stream=request.stream)
         unsubscribe = call.on_cancel(active.abort)
         answer = Answer(call, active, timer, unsubscribe, limit=self.body_limit, name=self.config.name, stream=request.stream)
+        answer.log = self._logged(request)
         set_active(active)
         try:
             WATCHDOG.start(timer)
             answer.take(self._send(request, call, first_timeout(call, stream=request.stream)))
             self._refuse_status(answer, request)
         except Exception as error:  # every exception of the transport is translated and raised again
-            answer.close()
             found = answer.classed(error)
+            answer.close()
             if isinstance(found, ProviderError):
                 self.redacted(found)
             if found is error:  # `raise error from error` would make it its own cause

@@ -516,3 +516,10 @@ def test_every_kind_of_the_table_is_known_and_every_key_explained():
 
 def test_a_file_without_mistakes_has_no_error():
     assert SettingsFile(path="x").error is None
+
+
+def test_the_wire_log_is_a_path_beside_the_file_or_a_standard_stream(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text('wire_log = "wire.jsonl"\n[providers.a]\nwire_log = "-"\n', "utf-8")
+    loaded = Settings.load(path, {})
+    assert (loaded.wire_log, loaded.providers["a"].wire_log) == (str(tmp_path / "wire.jsonl"), "-")
