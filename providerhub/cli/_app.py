@@ -27,7 +27,6 @@ COMMANDS = {
 ELSEWHERE = {"conformance": "providerhub-conformance", "new-plugin": "providerhub-conformance"}
 """Commands of our other distributions, for the error that says what to install."""
 
-FAILURES = "providerhub.cli._screen:as_click"
 DEBUG = "providerhub.debug"
 ADDED = "providerhub.added"
 
@@ -36,16 +35,11 @@ def _remember(ctx: click.Context, _parameter: click.Parameter, value: bool) -> N
     ctx.meta[DEBUG] = value or ctx.meta.get(DEBUG, False)
 
 
-def _debug_option() -> click.Option:
-    return click.Option(
-        ["--debug"], is_flag=True, expose_value=False, callback=_remember, help="Show the traceback of an error."
-    )  # fmt: skip
-
-
 def _with_debug(command: click.Command) -> click.Command:
     """Accept `--debug` behind the command, too, where a user adds it after an error; also in the commands of a group."""
     if not any(parameter.name == "debug" for parameter in command.params):
-        command.params.append(_debug_option())
+        text = "Show the traceback of an error."
+        command.params.append(click.Option(["--debug"], is_flag=True, expose_value=False, callback=_remember, help=text))
     if isinstance(command, click.Group):
         for inner in command.commands.values():
             _with_debug(inner)
@@ -107,7 +101,7 @@ class Lazy(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
-            raise import_object(FAILURES)(error, debug=ctx.meta.get(DEBUG, False)) from error
+            raise import_object("providerhub.cli._screen:as_click")(error, debug=ctx.meta.get(DEBUG, False)) from error
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from providerhub import Completion, Hub, ProviderHubError, Stream
+from providerhub import Hub, ProviderHubError, Stream
 from providerhub.cli import _options as options
 from providerhub.cli import _records as records
 from providerhub.cli import _screen as screen
@@ -24,33 +24,16 @@ def _prompt(given: str | None) -> str:
         raise click.UsageError("there is no PROMPT; give one as an argument, or pipe one in")
     parts = [] if given in {None, "-"} else [str(given)]
     if not parts or not sys.stdin.isatty():
-        parts.append(_piped())
+        try:
+            parts.append(sys.stdin.buffer.read().decode("utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise click.UsageError(f"standard input is not UTF-8 text: {error}") from None
     text = "\n\n".join(part for part in parts if part.strip())
     if not text:
         raise click.UsageError("the prompt is empty; give a text")
     if _UNDECODED.search(text):
         raise click.UsageError("the prompt is not valid text in the encoding of the locale; pipe it in as UTF-8")
     return text
-
-
-def _piped() -> str:
-    try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise click.UsageError(f"standard input is not UTF-8 text: {error}") from None
-
-
-def _answered(hub: Hub, call: dict[str, Any], *, stream: bool, as_json: bool, media: bool) -> Completion:
-    """Make the call and write its answer."""
-    with answering(hub, stream=stream and not as_json, **call) as (answer, texts):
-        if isinstance(answer, Stream):
-            screen.answer(texts)
-            return answer.completion
-    if as_json:
-        screen.data(records.record(answer, media=media))
-    else:
-        screen.answer([answer.text])
-    return answer
 
 
 @click.command()
@@ -69,14 +52,19 @@ def ask(*, model: str, stream: bool, as_json: bool, media: bool, trace: bool, pr
     call = {"model": model, "messages": _prompt(prompt), **options.given(keywords)}
     with Hub() as hub:
         try:
-            completion = _answered(hub, call, stream=stream, as_json=as_json, media=media)
+            with answering(hub, stream=stream and not as_json, **call) as (answer, texts):
+                if not as_json:
+                    screen.answer(texts)
+                completion = answer.completion if isinstance(answer, Stream) else answer
         except ProviderHubError as error:
             if as_json:
                 screen.data({"error": records.error(error)})
             if trace:
                 screen.indented(error.route, err=True)
             raise
-    if not as_json:
+    if as_json:
+        screen.data(records.record(completion, media=media))
+    else:
         screen.ending(completion)
     if trace:
         screen.indented(completion.route, err=True)

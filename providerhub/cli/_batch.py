@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import attrs
 import click
 
-from providerhub import Completion, Hub, InvalidRequestError, Outcome, ProviderHubError
+from providerhub import Hub, InvalidRequestError, Outcome, ProviderHubError
 from providerhub._calling.batches import PASSES
 from providerhub._calling.many import Many
 from providerhub.cli import _batch_results as results
@@ -96,19 +96,19 @@ def _reading(source: BinaryIO) -> Iterator[Reader]:
         reader.let_go()
 
 
+@attrs.define(eq=False)
 class Batch:
     """One run. It sends the lines of `source` that are not `done`. `sink` takes each result, with `media` the bytes of images."""
 
-    def __init__(self, source: Reader, done: results.Done, sink: results.Appender, bar: Bar, *, media: bool = False) -> None:
-        self._source = source
-        self._done = done
-        self._sink = sink
-        self._bar = bar
-        self._media = media
-        self._many: Many | None = None
-        self._lock = threading.Lock()  # the lines are read in a thread, which refuses the bad ones
-        self._last = 0
-        self.summary = Summary()
+    _source: Reader
+    _done: results.Done
+    _sink: results.Appender
+    _bar: Bar
+    _media: bool = False
+    _many: Many | None = None
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)  # the lines are read in a thread, which refuses the bad ones
+    _last: int = 0
+    summary: Summary = attrs.field(factory=Summary)
 
     def run(self, hub: Hub, model: str | None, **how: Any) -> None:
         """Send the lines that have no result yet, to `model` where a line names none; `how` goes to the schedule."""
@@ -155,8 +155,13 @@ class Batch:
                 yield made
 
     def _finish(self, sent: Job, outcome: Outcome) -> None:
-        if outcome.completion is not None:
-            self._answer(sent, outcome.completion)
+        completion = outcome.completion
+        if completion is not None:
+            self.summary.answered += 1
+            if completion.usage:
+                self.summary.input_tokens += completion.usage.input_tokens or 0
+                self.summary.output_tokens += completion.usage.output_tokens or 0
+            self._write(sent, "ok", {"completion": records.record(completion, media=self._media)})
         elif isinstance(outcome.error, InvalidRequestError):
             text = str(outcome.error).removeprefix(f"requests[{outcome.index}]: ")  # the line is named, which the user knows
             self._refuse(sent, InvalidRequestError(text))
@@ -164,19 +169,12 @@ class Batch:
             self.summary.failed += 1
             self._write(sent, "failed", {"error": records.error(outcome.error or Exception())})
 
-    def _answer(self, sent: Job, completion: Completion) -> None:
-        self.summary.answered += 1
-        if completion.usage:
-            self.summary.input_tokens += completion.usage.input_tokens or 0
-            self.summary.output_tokens += completion.usage.output_tokens or 0
-        self._write(sent, "ok", {"completion": records.record(completion, media=self._media)})
-
     def _refuse(self, bad: Job, problem: InvalidRequestError) -> None:
         self.summary.bad += 1
         if self.summary.bad <= _REPORTED:
-            screen.line(f"{_name(self._source)}:{bad.line.number}: {screen.one_line(problem)}", err=True)
+            screen.line(f"{self._source.name}:{bad.line.number}: {screen.one_line(problem)}", err=True)
         elif self.summary.bad == _REPORTED + 1:
-            screen.line(f"{_name(self._source)}: the output names the other bad lines", err=True)
+            screen.line(f"{self._source.name}: the output names the other bad lines", err=True)
         self._write(bad, "failed", {"error": records.error(problem)})
 
     def _write(self, made: Job, status: str, rest: Mapping[str, Any]) -> None:
@@ -184,28 +182,24 @@ class Batch:
         self._bar.step(self.summary.failed + self.summary.bad)
 
 
-def _name(source: BinaryIO) -> str:
-    return getattr(source, "name", "standard input")
-
-
-def _checked_status(source: BinaryIO, line: Line, done: results.Done) -> int:
+def _checked_status(source: Reader, line: Line, done: results.Done) -> int:
     """The status of a line's result, or 0. Raises `click.ClickException` for a result that was recorded for another text."""
     status = done.status(line.number)
     if status and not done.fits(line.number, line.digest):
         fix = "name another file as --output, or remove its result from the output"
         if status == results.FAILED:
             fix = "--retry-failed sends it again as it is now"
-        raise click.ClickException(f"{_name(source)}:{line.number} has changed since its result was recorded; {fix}")
+        raise click.ClickException(f"{source.name}:{line.number} has changed since its result was recorded; {fix}")
     return status
 
 
-def _check_length(source: BinaryIO, last: int, done: results.Done) -> None:
+def _check_length(source: Reader, last: int, done: results.Done) -> None:
     if done.last > last:
-        text = f"{_name(source)} ends at line {last}, but the output has a result for line {done.last}: the input has changed"
+        text = f"{source.name} ends at line {last}, but the output has a result for line {done.last}: the input has changed"
         raise click.ClickException(f"{text}; name another file as --output")
 
 
-def _count(source: BinaryIO, done: results.Done) -> int | None:
+def _count(source: Reader, done: results.Done) -> int | None:
     """Check the lines of a file against the results before anything is sent, and count them; `None` for a pipe."""
     if not _is_regular(source):
         return None
@@ -277,7 +271,7 @@ def _check_model(path: Path, model: str | None, done: results.Done) -> None:
             raise click.UsageError(f"{path} has {status} of --model {name}, and {given}; {fix}")
 
 
-def _read_results(path: Path, source: BinaryIO, model: str | None, *, retry_failed: bool) -> tuple[results.Done, int | None]:
+def _read_results(path: Path, source: Reader, model: str | None, *, retry_failed: bool) -> tuple[results.Done, int | None]:
     """The results of earlier runs, and the number of lines; with `retry_failed`, without the failed results."""
     done = results.read(path)
     again = retry_failed and bool(done.counts[results.FAILED])

@@ -23,15 +23,14 @@ _GRACE = 0.5
 
 @contextlib.contextmanager
 def answering(hub: Hub, *, stream: bool, **call: Any) -> Iterator[tuple[Completion | Stream, Iterator[str]]]:
-    """Make a call for the length of a `with` block. Yields the answer, and the texts of a stream as they come."""
+    """Make a call for the length of a `with` block. Yields the answer and its texts, as they come."""
     running = Running()
     answers: list[Completion | Stream] = []
 
     def made() -> Iterator[str]:
         answers.append(hub._stoppable(running, stream=stream, patient=False, **call))  # noqa: SLF001 -- it can be stopped
         yield ""
-        if isinstance(answers[0], Stream):
-            yield from answers[0]
+        yield from answers[0] if isinstance(answers[0], Stream) else [answers[0].text]
 
     def stop() -> None:
         running.stop()

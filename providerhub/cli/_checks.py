@@ -23,8 +23,8 @@ from providerhub._settings.file import SettingsFile, read, settings_path
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, FileKey, KeyringKey
 from providerhub._settings.settings import apply_environment, variable
 from providerhub.cli import _screen as screen
+from providerhub.cli._distributions import Finding
 from providerhub.cli._extensions import extensions
-from providerhub.cli._findings import Finding
 from providerhub.cli._imports import Import
 from providerhub.cli._settings import declared_only, environment_problems, is_optional, problems
 
@@ -161,14 +161,16 @@ def _key(view: InstanceView, setting: Setting, settings: Settings, file: str | N
         text = f"{setting.name} comes from the {named.source}, which is not set"
         yield Finding("warning", view.name, text, f"set {named.source.name}")
     plain = given is not None and isinstance(given.options.get(setting.name), str)
-    if setting.secret and plain and file and _others_may_read(file):
+    if (
+        setting.secret
+        and plain
+        and file
+        and sys.platform != "win32"
+        and Path(file).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    ):
         text = f"{setting.name} is written in a file that other users may read"
         fix = f"chmod 600 {file}, or set {variable(setting, view.name, view.plugin)} instead"
         yield Finding("error", view.name, text, fix)
-
-
-def _others_may_read(path: str) -> bool:
-    return sys.platform != "win32" and bool(Path(path).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 def _options(view: InstanceView, settings: Settings) -> Iterator[Finding]:

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import importlib_metadata
 
 from providerhub import hookspecs
 from providerhub._finding.installed import name_and_version, normalized
 from providerhub.cli import _screen as screen
-from providerhub.cli._findings import Finding
+
+
+class Finding(NamedTuple):
+    """One result of a check.
+
+    Args:
+        level: `"error"` keeps calls from working, `"warning"` may do so, `"note"` is information, `"ok"` is a check passed.
+        about: The distribution, plugin, provider, file or variable.
+        text: The state that the check found.
+        fix: The remedy; empty only for `"ok"`.
+    """
+
+    level: Literal["error", "warning", "note", "ok"]
+    about: str
+    text: str
+    fix: str = ""
 
 
 class Installed(NamedTuple):

@@ -6,23 +6,79 @@ import contextlib
 import io
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 import click
 
-from providerhub import Settings, __version__
+from providerhub import InstanceView, Settings, __version__
 from providerhub._finding.discovery import Plugins
 from providerhub._finding.registry import Registry
 from providerhub._finding.views import views
 from providerhub.cli import _checks as checks
+from providerhub.cli import _listings as listings
 from providerhub.cli import _options as options
-from providerhub.cli._distributions import Installed, findings, installed
-from providerhub.cli._findings import Finding, Report
-from providerhub.cli._imports import import_each
-from providerhub.cli._setting_rows import all_rows
+from providerhub.cli import _screen as screen
+from providerhub.cli import _setting_rows as setting_rows
+from providerhub.cli._distributions import Finding, Installed, findings, installed
+from providerhub.cli._imports import Import, import_each
 
+_LEVELS = ("error", "warning", "note", "ok")
 _POSITIVE = click.FloatRange(0, min_open=True)
+
+
+@attrs.define
+class Report:
+    """The state of an installation. `imports` are by the value of the entry point; `file` is that of the settings, if any."""
+
+    versions: dict[str, str] = attrs.field(factory=dict)
+    findings: list[Finding] = attrs.field(factory=list)
+    providers: tuple[InstanceView, ...] = ()
+    imports: dict[str, Import] = attrs.field(factory=dict)
+    rows: tuple[setting_rows.Row, ...] = ()
+    file: str | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether no finding is an error."""
+        return all(finding.level != "error" for finding in self.findings)
+
+    def add(self, about: str, check: Callable[[], Iterable[Finding]]) -> None:
+        """Run a check of the subject `about`; an error that it raises becomes a finding."""
+        try:
+            self.findings.extend(check())
+        except Exception as error:  # on a broken machine any check may raise; the others must still run
+            text = f"this check failed: {type(error).__name__}: {screen.one_line(error)}"
+            self.findings.append(Finding("error", about, text, "providerhub --debug plugins may show more"))
+
+    def write_json(self) -> None:
+        """Write the report as JSON."""
+        screen.data(
+            {
+                "healthy": self.healthy,
+                "versions": self.versions,
+                "findings": [finding._asdict() for finding in self.findings],
+                "providers": [listings.record(view) for view in self.providers],
+                "imports": [went._asdict() for went in self.imports.values()],
+                "settings": {"file": self.file, "values": [row._asdict() for row in self.rows]},
+            }
+        )
+
+    def write_text(self) -> None:
+        """Write the report as tables, errors first."""
+        screen.heading("Versions")
+        screen.table(("name", "version"), list(self.versions.items()))
+        screen.heading("Settings other than the core's defaults")
+        setting_rows.table(row for row in self.rows if row.origin != setting_rows.DEFAULT)
+        if self.imports:
+            screen.heading("Imports, each in its own process")
+            rows = [(went.module, went.outcome, f"{went.seconds * 1000:.0f} ms") for went in self.imports.values()]
+            screen.table(("module", "outcome", "time"), rows)
+        screen.heading("Findings")
+        found = sorted(self.findings, key=lambda finding: _LEVELS.index(finding.level))
+        screen.table(("level", "about", "finding", "fix"), found)
+        counts = {level: sum(finding.level == level for finding in found) for level in _LEVELS[:2]}
+        screen.line(", ".join(f"{count} {level}{'s' if count != 1 else ''}" for level, count in counts.items()))
 
 
 @click.command()
@@ -47,7 +103,7 @@ def doctor(*, network: bool, timeout: float, import_timeout: float, slow: float,
     # A plugin that prints when it is imported must not spoil the report.
     with contextlib.redirect_stdout(io.StringIO()):
         usable = _examine_plugins(report, settings, import_timeout, slow)
-    report.rows = all_rows(settings, report.providers)
+    report.rows = setting_rows.all_rows(settings, report.providers)
     for view in report.providers:
         report.add(view.name, lambda view=view: checks.provider(view, settings, report.file))  # type: ignore[misc]
     report.add("models", lambda: checks.models(settings, report.providers))

@@ -58,12 +58,7 @@ def import_each(values: Iterable[str], timeout: float) -> dict[str, Import]:
     """Import what the values of entry points name, several at a time, each with a timeout in seconds."""
     wanted = sorted(set(values))
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        return dict(zip(wanted, pool.map(lambda value: _import(module_of(value), timeout), wanted), strict=True))
-
-
-def module_of(value: str) -> str:
-    """The module that the value of an entry point names."""
-    return value.partition(":")[0].strip()
+        return dict(zip(wanted, pool.map(lambda value: _import(value.partition(":")[0].strip(), timeout), wanted), strict=True))
 
 
 def _import(module: str, timeout: float) -> Import:
