@@ -451,14 +451,7 @@ class Hub:
         return call_spec(self.settings, self._registry, model, messages, stream=stream, **knobs)
 
     def _chain(self, driver: type[AnyChain], spec: CallSpec, now: float, *, patient: bool = False) -> AnyChain:
-        """Make the plan of a call.
-
-        Args:
-            driver: The class of the driver.
-            spec: The call.
-            now: The moment at which the call began, before anything was prepared.
-            patient: Whether the call waits for a turn rather than go to another model.
-        """
+        """Make the plan of a call, which began at `now`. A patient call waits for a turn rather than go to another model."""
         request, timeout = spec.request, spec.timeout
         deadline = now + timeout.total
         planned = self._plan(spec, self._clock.monotonic())

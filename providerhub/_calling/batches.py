@@ -29,14 +29,7 @@ PASSES = 3
 
 
 class Batches:
-    """The many calls of a hub that still have a reader.
-
-    Args:
-        holds: Returns the seconds for which every candidate of a call is paused; `None` when one may be tried now.
-        clock: Gives the time and sleeps, as the hub was given it.
-        retry: The policy of calls that have none of their own.
-        rng: The random source of the waits.
-    """
+    """The many calls of a hub that still have a reader. `holds` returns the seconds for which a call must not be sent."""
 
     def __init__(self, holds: Callable[..., float | None], clock: Clock, retry: RetryPolicy, rng: Rng) -> None:
         self._holds = holds
@@ -75,12 +68,12 @@ class Batches:
     def forgiven(self) -> None:
         """Let all ask again whether rows that are held back may be sent."""
         for many in tuple(self._batches):
-            many.forgiven()
+            many.report(many.schedule.forgiven)
 
     def closed(self) -> None:
         """Let all send nothing more, since the hub was closed."""
         for many in tuple(self._batches):
-            many.closed()
+            many.report(many.schedule.closed)
 
 
 def async_chain() -> type[AsyncChain]:

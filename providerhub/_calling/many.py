@@ -33,27 +33,26 @@ class ManyCalls:
 
     def __init__(self, complete: Callable[..., Any], schedule: Schedule, clock: Clock, items: Any) -> None:
         self._complete = complete
-        self._schedule = schedule
+        self.schedule = schedule
         self._clock = clock
         self._items = items
         self._context = contextvars.copy_context()
+        self._events: Any  # a queue
         self._calls: dict[int, Any] = {}  # the future or task of each call, by the row's index
 
     def report(self, event: Event) -> None:
         """Let an event be carried out by the thread that reads the outcomes. May be called from any thread."""
         raise NotImplementedError
 
-    def forgiven(self) -> None:
-        """Ask again whether rows that are held back may be sent. May be called from any thread."""
-        self.report(self._schedule.forgiven)
-
-    def closed(self) -> None:
-        """Send nothing more, since the hub was closed. May be called from any thread."""
-        self.report(self._schedule.closed)
+    def _next(self) -> Any:
+        """Report all events, and ask for the next order."""
+        while not self._events.empty():
+            self._events.get_nowait()()
+        return self.schedule.next(self._clock.monotonic())
 
     def _source(self, kind: Callable[..., Any]) -> Any:
         """The input: a list or tuple is read at once, anything else by `kind`."""
-        schedule, report = self._schedule, self.report
+        schedule, report = self.schedule, self.report
         if type(self._items) in {list, tuple}:
             return ReadyInput(self._items, schedule.taken, schedule.ended)
         return kind(
@@ -76,9 +75,9 @@ class ManyCalls:
                 raise
             error = RuntimeError(f"the task of requests[{index}] was cancelled from outside")
         if error is None:
-            self._schedule.answered(index, made.result())
+            self.schedule.answered(index, made.result())
         elif isinstance(error, Exception):
-            self._schedule.failed(index, error, self._clock.monotonic())
+            self.schedule.failed(index, error, self._clock.monotonic())
         else:
             raise error
 
@@ -94,21 +93,17 @@ class Many(ManyCalls):
         super().__init__(*calls)
         self._executor = executor
         self._running = RunningMany(self._context)
-        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._events = SimpleQueue()
         self.is_blocked = False
 
     def report(self, event: Event) -> None:
         """Let an event be carried out by the thread that reads the outcomes. May be called by a signal handler."""
         self._events.put(event)
 
-    @property
-    def under_way(self) -> int:
-        """The number of calls that are being made."""
-        return len(self._schedule.running)
-
-    def drain(self) -> None:
-        """Send nothing more: `pairs` ends with the last call under way. May be called by a signal handler."""
-        self.report(self._schedule.drain)
+    def drain(self) -> int:
+        """Send nothing more; for a signal handler. Returns the number of calls under way, with the last of which `pairs` ends."""
+        self.report(self.schedule.drain)
+        return len(self.schedule.running)
 
     def outcomes(self) -> Generator[Outcome, None, None]:
         """Yield each outcome, as `pairs` does."""
@@ -124,7 +119,7 @@ class Many(ManyCalls):
         """
         from concurrent.futures import ThreadPoolExecutor  # see above
 
-        schedule, pool = self._schedule, self._executor
+        schedule, pool = self.schedule, self._executor
         if pool is None:
             pool = ThreadPoolExecutor(schedule.concurrency, thread_name_prefix="providerhub-many")
         source = self._source(ThreadInput)
@@ -149,18 +144,12 @@ class Many(ManyCalls):
             if self._executor is None:
                 pool.shutdown(cancel_futures=True)
 
-    def _next(self) -> Any:
-        """Report all events, and ask for the next order."""
-        while not self._events.empty():
-            self._events.get()()
-        return self._schedule.next(self._clock.monotonic())
-
     def _send(self, row: Row, pool: Executor) -> None:
-        index, again = row.index, self._schedule.policy(row) if row.error else None
+        index, again = row.index, self.schedule.policy(row) if row.error else None
         try:
             future = pool.submit(self._running.make, self._complete, index, row.request, again)
         except Exception as refusal:  # and this request must not be lost
-            self._schedule.refused(index, refusal)
+            self.schedule.refused(index, refusal)
             return
         self._calls[index] = future
         future.add_done_callback(lambda _: self.report(partial(self._end, index)))

@@ -12,19 +12,18 @@ from providerhub._calling.many_call import Repeats, checked_request, error_of_ro
 from providerhub._calling.many_input import TaskInput, ThreadInput
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_rows import Row
-from providerhub._calling.many_schedule import Ask, Give, Rest, Send
+from providerhub._calling.many_schedule import Ask, Give, Over, Send
 from providerhub._rules.clock import SystemClock
 from providerhub._values import Completion
 
 if TYPE_CHECKING:  # slow to import; a program that has an event loop has imported it
-    from asyncio import AbstractEventLoop, Queue, Task
+    from asyncio import AbstractEventLoop, Task
 
 
 class AsyncMany(ManyCalls):
     """Many calls under way, each in a task of its own."""
 
     _loop: AbstractEventLoop | None = None
-    _events: Queue[Event]
 
     def report(self, event: Event) -> None:
         """Let an event be carried out in the event loop. It is lost before the first outcome is asked for, and after the last."""
@@ -43,24 +42,19 @@ class AsyncMany(ManyCalls):
         self._events, self._loop = asyncio.Queue(), asyncio.get_running_loop()
         source = self._source(TaskInput if isinstance(self._items, AsyncIterable) else partial(ThreadInput, grace=0.0))
         try:
-            while True:
-                while not self._events.empty():
-                    self._events.get_nowait()()
-                order = self._schedule.next(self._clock.monotonic())
+            while not isinstance(order := self._next(), Over):
                 if isinstance(order, Give):
                     yield order.outcome
                 elif isinstance(order, Send):
                     self._send(order.row)
                 elif isinstance(order, Ask):
                     source.ask()
-                elif isinstance(order, Rest):
-                    await self._rest(order.seconds)
                 else:
-                    break
+                    await self._rest(order.seconds)
             if order.error is not None:
                 raise order.error
         finally:
-            self._schedule.close()
+            self.schedule.close()
             source.stop()
             for task in self._calls.values():
                 task.cancel()
@@ -77,7 +71,7 @@ class AsyncMany(ManyCalls):
 
     async def _call(self, row: Row) -> Completion:
         arguments = checked_request(row.index, row.request)
-        repeats = Repeats(self._schedule.policy(row) if row.error else None)
+        repeats = Repeats(self.schedule.policy(row) if row.error else None)
         while True:
             try:
                 completion: Completion = await self._complete(**arguments)

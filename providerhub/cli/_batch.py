@@ -132,10 +132,7 @@ class Batch:
     def stop(self, number: int) -> int:
         """Send nothing more, because of a signal. Returns the number of calls under way, which `run` waits for."""
         self.summary.signal = number
-        if self._many is None:
-            return 0
-        self._many.drain()
-        return self._many.under_way
+        return 0 if self._many is None else self._many.drain()
 
     def _jobs(self, model: str | None) -> Iterator[Job]:
         for line in lines(self._source):

@@ -29,86 +29,36 @@ HELP = """\
 Ctrl-C stops an answer and keeps the conversation. A line that begins with // is sent as a question, with one slash."""
 
 
-class Conversation:
-    """The messages so far, and the model to ask."""
+class Chat:
+    """A conversation. It reads lines until the input ends; each is a question or a command."""
 
-    def __init__(self, hub: Hub, model: str, keywords: Mapping[str, Any]) -> None:
+    def __init__(self, ctx: click.Context, hub: Hub, model: str, keywords: Mapping[str, Any]) -> None:
+        self._ctx = ctx
         self._hub = hub
-        self.model = model
+        self._model = model
         self._keywords = {"emulate_stream": True, **keywords}  # a model that cannot stream answers in one piece
         self._messages: list[Message] = []
-        self.unanswered: str | None = None
-        self.route: Route | None = None
-
-    def clear(self) -> None:
-        """Forget everything but the system message."""
-        self._messages.clear()
-        self.unanswered = self.route = None
-
-    def plan(self, model: str) -> str:
-        """The candidates for the next question; raises `CallerError` if there are none."""
-        return str(self._hub.explain(model, self._with("?"), stream=True, **self._keywords))
-
-    def ask(self, question: str) -> bool:
-        """Ask a question and write the answer as it comes. Both are kept if there is an answer.
-
-        Returns:
-            Whether the answer is complete; false if Ctrl-C stopped it.
-        """
-        self.unanswered, self.route = question, None
-        heard: list[str] = []
-        try:
-            answer = self._stream(question, heard)
-        except KeyboardInterrupt:
-            if any(heard):
-                self._keep(question, {"role": "assistant", "content": "".join(heard) + INTERRUPTED})
-            return False
-        except ProviderHubError as error:
-            self.route = error.route
-            raise
-        self._keep(question, answer)
-        return True
-
-    def _stream(self, question: str, heard: list[str]) -> Message:
-        call = {"model": self.model, "messages": self._with(question), **self._keywords}
-        with answering(self._hub, stream=True, **call) as (stream, texts):
-            try:
-                screen.answer(texts, heard)
-            finally:
-                self.route = stream.route
-            answer: Completion = stream.completion  # type: ignore[union-attr]  # a stream, as asked for
-        screen.ending(answer)
-        return answer.message
-
-    def _with(self, question: str) -> list[Message]:
-        return [*self._messages, {"role": "user", "content": question}]
-
-    def _keep(self, question: str, answer: Message) -> None:
-        self._messages += [{"role": "user", "content": question}, answer]
-        self.unanswered = None
-
-
-class Session:
-    """Reads lines until the input ends; each is a question or a command."""
-
-    def __init__(self, talk: Conversation, ctx: click.Context) -> None:
-        self._talk = talk
-        self._ctx = ctx
+        self._unanswered: str | None = None
+        self._last: Route | None = None
         self._lines = Lines(self._offers)
         self.interactive = self._lines.interactive
         self.failures = 0
         self._commands: dict[str, Callable[[str], None]] = {
-            "/model": self._model,
-            "/route": self._route,
+            "/model": self._ask_another,
+            "/route": self._show_route,
             "/retry": self._retry,
             "/clear": self._clear,
             "/help": lambda _: _note(HELP),
         }
 
+    def plan(self, model: str) -> str:
+        """The candidates for the next question; raises `CallerError` if there are none."""
+        return str(self._hub.explain(model, self._with("?"), stream=True, **self._keywords))
+
     def run(self) -> None:
         """Answer until the input ends, or `/quit`. Ctrl-C is raised while the lines come from a pipe."""
         if self.interactive:
-            _note(f"You are talking to {self._talk.model}. /help lists the commands; Ctrl-D leaves.")
+            _note(f"You are talking to {self._model}. /help lists the commands; Ctrl-D leaves.")
         going = True
         while going:
             try:
@@ -121,7 +71,7 @@ class Session:
                 self._fail(error)
 
     def _turn(self) -> bool:
-        line = self._lines.read(f"{self._talk.model}> ")
+        line = self._lines.read(f"{self._model}> ")
         if line is None:
             if self.interactive:
                 _note("")
@@ -136,14 +86,42 @@ class Session:
         return True
 
     def _ask(self, question: str) -> None:
-        if self._talk.ask(question):
-            return
-        if not self.interactive:
-            raise KeyboardInterrupt
-        if self._talk.unanswered:
-            _note("Stopped before an answer; the question is not kept, and /retry asks it again.")
+        """Ask a question and write the answer as it comes. Both are kept if there is an answer, or a part of it after Ctrl-C."""
+        self._unanswered, self._last = question, None
+        heard: list[str] = []
+        try:
+            answer = self._stream(question, heard)
+        except KeyboardInterrupt:
+            if not self.interactive:
+                raise
+            if any(heard):
+                self._keep(question, {"role": "assistant", "content": "".join(heard) + INTERRUPTED})
+                _note("Stopped; the conversation continues with this part of the answer.")
+            else:
+                _note("Stopped before an answer; the question is not kept, and /retry asks it again.")
+        except ProviderHubError as error:
+            self._last = error.route
+            raise
         else:
-            _note("Stopped; the conversation continues with this part of the answer.")
+            self._keep(question, answer)
+
+    def _stream(self, question: str, heard: list[str]) -> Message:
+        call = {"model": self._model, "messages": self._with(question), **self._keywords}
+        with answering(self._hub, stream=True, **call) as (stream, texts):
+            try:
+                screen.answer(texts, heard)
+            finally:
+                self._last = stream.route
+            answer: Completion = stream.completion  # type: ignore[union-attr]  # a stream, as asked for
+        screen.ending(answer)
+        return answer.message
+
+    def _with(self, question: str) -> list[Message]:
+        return [*self._messages, {"role": "user", "content": question}]
+
+    def _keep(self, question: str, answer: Message) -> None:
+        self._messages += [{"role": "user", "content": question}, answer]
+        self._unanswered = None
 
     def _command(self, text: str) -> None:
         name, _, rest = text.partition(" ")
@@ -153,32 +131,33 @@ class Session:
             raise click.ClickException(f"unknown command {name}; {fix} (to send the line as a question, begin it with //)")
         self._commands[name](rest.strip())
 
-    def _model(self, name: str) -> None:
+    def _ask_another(self, name: str) -> None:
         if name:
-            self._talk.plan(name)
-            self._talk.model = name
-        _note(f"The model is {self._talk.model}.")
+            self.plan(name)
+            self._model = name
+        _note(f"The model is {self._model}.")
 
-    def _route(self, _rest: str) -> None:
-        if self._talk.route:
+    def _show_route(self, _rest: str) -> None:
+        if self._last:
             _note("The attempts of the last answer:")
-            screen.indented(self._talk.route, err=True)
+            screen.indented(self._last, err=True)
         _note("The candidates for the next:")
-        screen.indented(self._talk.plan(self._talk.model), err=True)
+        screen.indented(self.plan(self._model), err=True)
 
     def _retry(self, _rest: str) -> None:
-        if self._talk.unanswered is None:
+        if self._unanswered is None:
             raise click.ClickException("there is no question to ask again: the last one was answered")
-        self._ask(self._talk.unanswered)
+        self._ask(self._unanswered)
 
     def _clear(self, _rest: str) -> None:
-        self._talk.clear()
+        self._messages.clear()
+        self._unanswered = self._last = None
         _note("The conversation is forgotten.")
 
     def _fail(self, error: ProviderHubError | click.ClickException) -> None:
         self.failures += 1
         text = screen.as_click(error, debug=self._ctx.meta.get(DEBUG, False)).format_message()
-        if self._talk.unanswered and isinstance(error, ProviderHubError) and self.interactive:
+        if self._unanswered and isinstance(error, ProviderHubError) and self.interactive:
             text += "; /retry asks again, /model NAME asks another model"
         _note(f"Error: {text}")
 
@@ -204,9 +183,8 @@ def chat(ctx: click.Context, /, *, model: str, **keywords: Any) -> None:
     Answers go to standard output, everything else to standard error.
     """
     with Hub() as hub:
-        talk = Conversation(hub, model, options.given(keywords))
+        talk = Chat(ctx, hub, model, options.given(keywords))
         talk.plan(model)  # fails for an unknown model before the first question is typed
-        session = Session(talk, ctx)
-        session.run()
-    if session.failures and not session.interactive:
+        talk.run()
+    if talk.failures and not talk.interactive:
         sys.exit(1)

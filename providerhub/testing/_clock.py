@@ -74,6 +74,9 @@ class FakeClock:
             calls: The contexts of the attempts.
             seconds: The longest wait, in seconds.
             over: Called without arguments, in any thread, after this time.
+
+        Yields:
+            Nothing, once.
         """
         with self._lock:
             race = (calls, self._now + seconds, over)

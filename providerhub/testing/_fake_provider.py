@@ -70,10 +70,9 @@ class FakeCall:
 
 
 class _Silence(NamedTuple):
-    """A time without pieces.
+    """A time without pieces, of at most `seconds`.
 
     Args:
-        seconds: The longest duration.
         gate: The gate whose opening ends the silence; `""` for none.
         clock: The fake clock on which the seconds pass; `None` for real time.
     """
@@ -230,13 +229,7 @@ class FakeProvider:
         record.state = "ended"
 
     def _rest(self, step: Gate | Hold | Pause, call: CallContext, patience: float) -> Iterator[_Silence]:
-        """Yield one silence, and raise when it ends the call.
-
-        Raises:
-            ProviderConnectionError: The call was cancelled.
-            ProviderTimeoutError: The silence is longer than a timeout of the call.
-            PluginError: A gate stays closed, on a fake clock.
-        """
+        """Yield one silence, and raise when it ends the call."""
         if isinstance(step, Gate):
             self._mark(step.name)
             yield _Silence(patience if self.clock is None else WAIT, step.name)

@@ -21,7 +21,6 @@ class Pause:
     seconds: float
 
     def play(self, peer: Any) -> None:
-        """Play the step."""
         peer.pause(self.seconds)
 
 
@@ -36,7 +35,6 @@ class Mark:
     name: str
 
     def play(self, peer: Any) -> None:
-        """Play the step."""
         peer.mark(self.name)
 
 
@@ -51,7 +49,6 @@ class Gate:
     name: str
 
     def play(self, peer: Any) -> None:
-        """Play the step."""
         peer.gate(self.name)
 
 
@@ -60,5 +57,4 @@ class Hold:
     """Stay silent, with the connection open, until the client goes or the server is closed."""
 
     def play(self, peer: Any) -> None:
-        """Play the step."""
         peer.hold()
