@@ -387,6 +387,32 @@ def test_the_finish_reason_of_the_service_is_passed_on(ask, extra):
     assert (answer.finish_reason, answer.usage) == ("length", Usage(5, 4, 3, 2))
 
 
+class Signed(llm.Model):
+    """Signs its thinking, and answers with a picture. It repeats the signature that comes back with the conversation."""
+
+    can_stream = True
+
+    def __init__(self, model_id):
+        self.model_id = model_id
+
+    def execute(self, prompt, stream, response, conversation):
+        response.response_json = {"id": "c-1", "model": "signed-2026"}
+        past = [part.provider_metadata for message in prompt.messages for part in message.parts if message.role == "assistant"]
+        yield llm.parts.StreamEvent(type="reasoning", chunk="Hm.", provider_metadata={"signed": {"signature": "c2ln"}})
+        yield llm.parts.StreamEvent(type="text", chunk=json.dumps([one for one in past if one]))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_the_model_has_signed_goes_back_to_it_alone(ask, extra, stream):
+    extra(Signed("signed"))
+    extra(Signed("other"))
+    first = ask("llm/signed", "x", stream=stream)
+    assert (first.text, first.reasoning, first.id, first.served_model) == ("[]", "Hm.", "c-1", "signed-2026")
+    talk = [json.loads(json.dumps(first.message)), {"role": "user", "content": "And?"}]
+    assert told(ask("llm/signed", talk, stream=stream)) == [{"signed": {"signature": "c2ln"}}]
+    assert told(ask("llm/other", talk, stream=stream)) == []
+
+
 def slow_hub(**phases):
     return Hub(Settings(allow={"llm"}, timeout=Timeout(**phases)))
 

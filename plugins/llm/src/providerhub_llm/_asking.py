@@ -35,7 +35,7 @@ def response_of(model: Any, request: Request, call: CallContext, key: str | None
     Raises:
         InvalidRequestError: llm or the model cannot express a part of the request.
     """
-    talk = talk_of(request.messages)
+    talk = talk_of(request.messages, model.model_id)
     native = isinstance(model, llm.AsyncModel | llm.AsyncKeyModel)
     conversation = (llm.AsyncConversation if native else llm.Conversation)(model=model)
     try:

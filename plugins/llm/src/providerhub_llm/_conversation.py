@@ -81,11 +81,12 @@ class Talk:
         return [*head, *(message for turn in self.past[:count] for message in turn.messages())]
 
 
-def talk_of(messages: Sequence[Message]) -> Talk:
+def talk_of(messages: Sequence[Message], model: str = "") -> Talk:
     """Translate a conversation.
 
     Args:
-        messages: The conversation in the OpenAI chat shape.
+        messages: The conversation in the OpenAI chat shape. The key `turn` of a message holds llm's own message.
+        model: The model of llm that gets it. The turns of its other models are sent as texts and tool calls.
 
     Raises:
         InvalidRequestError: llm cannot express a part of the conversation.
@@ -101,7 +102,8 @@ def talk_of(messages: Sequence[Message]) -> Talk:
         elif role == "user":
             _take(now, content, where)
         elif role == "assistant":
-            now.answer = llm.assistant(*_said(message, names, where))
+            said, own = llm.assistant(*_said(message, names, where)), message.get("turn")
+            now.answer = llm.Message.from_dict(own["message"]) if own and own["model"] == model else said
             past.append(now)
             now = Turn()
         elif role == "tool":

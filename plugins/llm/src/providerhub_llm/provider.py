@@ -66,7 +66,7 @@ class Llm:
         if failure is not None:
             # Raised outside of the `except` block: as its context, the SDK's exception might show the request.
             raise failure
-        yield from ended(response, response.tool_calls())
+        yield from ended(response, response.tool_calls(), response.messages())
 
     async def astream(self, request: Request, call: CallContext) -> AsyncIterator[str | Event]:
         """Answer a request under asyncio; see `stream`. A model without an asynchronous side runs in a thread.
@@ -104,7 +104,7 @@ class Llm:
             await events.aclose()
         if failure is not None:
             raise failure
-        for piece in ended(response, await response.tool_calls()):
+        for piece in ended(response, await response.tool_calls(), await response.messages()):
             yield piece
 
     def _found(self, name: str) -> Any:
