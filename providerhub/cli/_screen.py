@@ -99,7 +99,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def data(value: Any) -> None:
-    """Write a value as JSON; what is no JSON, from a plugin, is written as text.
+    """Write a value as JSON; a value of a plugin that JSON cannot hold is written as text.
 
     Characters that the output's encoding lacks are escaped, so that none is lost.
     """

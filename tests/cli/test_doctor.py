@@ -156,7 +156,7 @@ def test_misspelt_hooks_are_named_with_the_hook_that_is_meant(site):
     site.distribution("dist-hooks", "[providerhub.hooks]\nwatch = observer\nempty = nothing\n")
     report = site.doctor()
     for name in ("marked", "unmarked"):
-        assert "did you mean providerhub_provider?" in _only(report, name, "error")["text"]
+        assert "did you mean 'providerhub_provider'?" in _only(report, name, "error")["text"]
         assert _only(report, name, "warning")["text"].startswith("providerhub_provder is not a hook")
     assert "not marked with @hookimpl" in _only(report, "forgotten", "warning")["text"]
     assert _only(report, "extra", "warning")["text"].startswith("providerhub_unknown_thing is not a hook")
