@@ -161,7 +161,7 @@ def test_misspelt_hooks_are_named_with_the_hook_that_is_meant(site):
     assert "not marked with @hookimpl" in _only(report, "forgotten", "warning")["text"]
     assert _only(report, "extra", "warning")["text"].startswith("providerhub_unknown_thing is not a hook")
     assert _about(report, "extra", "ok")
-    assert "did you mean providerhub_call_finished?" in _only(report, "watch (observer)", "error")["text"]
+    assert "did you mean 'providerhub_call_finished'?" in _only(report, "watch (observer)", "error")["text"]
     assert "no function marked with @hookimpl" in _only(report, "empty (nothing)", "error")["text"]
 
 
