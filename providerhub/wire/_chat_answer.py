@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -314,6 +315,8 @@ class ChatAnswer:
             self._beside["audio"] = {**self._beside.get("audio", {}), **rest}
 
     def _parts(self, content: Any) -> Iterator[Piece]:
+        if isinstance(content, dict):  # Cloudflare parses the answer to a request for JSON
+            content = [json.dumps(content, ensure_ascii=False)]
         if not isinstance(content, list):
             raise shape_error("content", content)
         for part in content:

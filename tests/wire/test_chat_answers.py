@@ -126,6 +126,11 @@ def test_sources_become_citations_once(fields, top, citations):
         assert answer.citations == citations
 
 
+def test_content_that_the_service_has_parsed_is_json_text():
+    for answer in both({"content": {"name": "Zoë", "age": 3}}):
+        assert json.loads(answer.text) == {"name": "Zoë", "age": 3}
+
+
 def test_images_are_kept_and_go_back():
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,UE5H"}, "index": 0}
     for answer in both({"content": "", "images": [image, {"url": "https://a/b.png"}]}):
