@@ -45,9 +45,7 @@ class Runner(threading.Thread):
         self._ask = ask
         self._ended = ended
         self._context = contextvars.copy_context()
-        self._lock = threading.Lock()
-        self._dropped = False
-        self._over = False
+        self._first: dict[str, str] = {}
 
     def run(self) -> None:
         """Pull and report. An attempt that was dropped meanwhile is closed here, in the thread where it ran."""
@@ -56,21 +54,15 @@ class Runner(threading.Thread):
             result = self._context.run(self._ask, self._attempt)
         except BaseException as error:  # raised in the thread that waits
             result = error
-        with self._lock:
-            self._over = True
-            dropped = self._dropped
-        if dropped:
-            close_quietly(getattr(self._attempt.pieces, "close", None))
-        else:
+        if self._first.setdefault("event", "end") == "end":  # it is atomic, so the end and a drop agree which came first
             self._ended((self._attempt, result))
+        else:
+            close_quietly(getattr(self._attempt.pieces, "close", None))
 
     def drop(self) -> None:
         """Cancel the attempt. Does not wait for the thread's end."""
         self._attempt.call.cancel()
-        with self._lock:
-            self._dropped = True
-            over = self._over
-        if over:
+        if self._first.setdefault("event", "drop") == "end":
             close_quietly(getattr(self._attempt.pieces, "close", None))
 
 
