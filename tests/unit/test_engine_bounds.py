@@ -18,11 +18,13 @@ from providerhub import (
     RoutePlan,
     ServerError,
     TLSError,
+    Usage,
 )
 from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
+from providerhub._rules.lanes import Full
 from providerhub._rules.orders import Done, Drain, Fail, Open, Pull, Queue, Wait
-from providerhub._rules.pacing import Pacer
+from providerhub._rules.pacing import FREE, Limits, Pacer
 
 
 def _c(provider, model="m", **knobs):
@@ -303,3 +305,49 @@ def test_when_a_larger_window_is_needed_nobody_else_is_asked_beside():
     _measured(timed, *candidates)
     assert isinstance(timed.engine.failed(ContextLengthError("x"), 1001.0), Open)
     assert timed.engine.opened(1000.0) == Pull()
+
+
+def test_the_share_of_a_later_attempt_begins_with_it():
+    timed = Timed("a", "b", "c", "d", hedge=True)
+    assert isinstance(timed.engine.failed(_five(), 1010.0), Open)
+    assert timed.engine.opened(1010.0) == Pull(45.0)
+    assert isinstance(timed.engine.slow(1020.0), Open)  # as a hedge
+    assert timed.engine.opened(1020.0) == Pull(35.0)
+
+
+def test_a_later_attempt_was_silent_since_its_own_beginning():
+    health = Health(lambda: 1.0)
+    for _ in range(5):
+        timed = Timed("a", "b", "c", stream=True, policy=RetryPolicy(beside_after=1))
+        timed.engine._health = health
+        timed.engine.failed(TLSError("x"), 1010.0)
+        timed.engine.opened(1010.0)
+        timed.engine.content(1011.5, timed.engine.slow(1011.0).number)
+    assert health.unavailable(_c("b"), 1011.5) is None
+
+
+def test_the_input_and_output_tokens_settle_a_reservation():
+    pacer = Pacer(lambda: 0.0)
+    pacer.set_limits(("a", ""), Limits(tpm=100))
+    timed = Timed("a", pacer=pacer, tokens=lambda: (50, 50))
+    timed.engine.ended(1001.0, empty=False, usage=Usage(input_tokens=40, output_tokens=20))
+    assert isinstance(pacer.take(_c("a"), 1001.0, lambda: (41, 0)), Full)
+    assert pacer.take(_c("a"), 1001.0, lambda: (40, 0)).ready
+
+
+def test_errors_name_seconds_and_not_moments():
+    timed = Timed("a", stream=True)
+    timed.engine.content(1001.0)
+    error = timed.engine.interrupted(_five(), 1100.0, Completion(text="Hel")).error
+    assert "total time of 100 s is over" in str(error.cause)
+    pacer = Pacer(lambda: 0.0)
+    pacer.set_limits(("a", ""), Limits(concurrency=1))
+    _held = pacer.take(_c("a"), 1000.0)
+    waiting = Timed("a", pacer=pacer)
+    assert isinstance(waiting.order, Queue)
+    assert "total time of 100 s is over" in str(waiting.engine.turn(1100.0).error)
+    paused = Pacer(lambda: 0.0)
+    paused.refused(FREE, _c("a"), 1000.0, 400.0)
+    error = Timed("a", pacer=paused).order.error
+    assert error.retry_after == 400.0
+    assert [skip.detail for skip in error.route.skipped] == ["for 400.0 s more"]
