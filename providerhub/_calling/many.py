@@ -24,8 +24,7 @@ POLL = 0.2
 """Seconds. A wait in the caller's thread is made of waits of this length, since a signal that comes in the instant before a wait
 is noticed after it, and no signal ends a wait under Windows."""
 
-Event = Callable[[], object]
-"""Reports to the schedule."""
+Event = Callable[[], object]  # reports to the schedule
 
 
 class ManyCalls:

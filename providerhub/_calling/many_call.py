@@ -25,8 +25,7 @@ from providerhub._values.errors import (
 )
 
 _PASSES = at_least(0)
-_MOST_REPEATING = 60.0
-"""Seconds after which a further try makes no new call."""
+_MOST_REPEATING = 60.0  # seconds after which a further try makes no new call
 
 
 class RunningMany(Running):

@@ -17,9 +17,7 @@ from providerhub._values.errors import (
     RateLimitError,
 )
 
-LONGEST_PAUSE = 600.0
-"""Seconds. Many calls do not wait for a longer pause that a provider states; they stop."""
-
+LONGEST_PAUSE = 600.0  # seconds; many calls do not wait for a longer pause that a provider states; they stop
 UNKNOWN = float("inf")
 
 Holds = Callable[..., float | None]

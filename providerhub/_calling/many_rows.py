@@ -8,8 +8,7 @@ from typing import IO, Any
 
 import attrs
 
-IN_MEMORY = 10_000
-"""The most waiting rows in memory. Further rows wait in a file."""
+IN_MEMORY = 10_000  # the most waiting rows in memory; further rows wait in a file
 
 
 @attrs.define(eq=False)

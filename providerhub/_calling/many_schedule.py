@@ -20,12 +20,8 @@ from providerhub._rules.policy import Rng
 from providerhub._values import Completion, RetryPolicy
 from providerhub._values.errors import RateLimitError
 
-IDLE = 0.1
-"""Seconds without an item after which the input counts as idle."""
-
-FREE = 20
-"""The most tries of a row after a rate limit that are not counted, since other rows were answered meanwhile."""
-
+IDLE = 0.1  # seconds without an item after which the input counts as idle
+FREE = 20  # the most tries of a row after a rate limit that are not counted, since other rows were answered meanwhile
 _LONGEST = 60.0
 _GROWTH = 4.0
 

@@ -14,8 +14,7 @@ from providerhub.cli import _records as records
 from providerhub.cli import _screen as screen
 from providerhub.cli._calls import answering
 
-_UNDECODED = re.compile("[\ud800-\udfff]")
-"""Bytes of an argument that Python could not decode; no service accepts them."""
+_UNDECODED = re.compile("[\ud800-\udfff]")  # bytes of an argument that Python could not decode; no service accepts them
 
 
 def _prompt(given: str | None) -> str:

@@ -30,8 +30,7 @@ from providerhub.cli._batch_lines import Job, Line, job, lines
 from providerhub.cli._lock import HeldError, locked
 from providerhub.cli._progress import Bar
 
-_REPORTED = 20
-"""The number of bad lines that standard error names; the output names all."""
+_REPORTED = 20  # the number of bad lines that standard error names; the output names all
 
 
 @attrs.define
@@ -74,11 +73,6 @@ class Reader(io.BufferedReader):
 
     is_blocked = False
 
-    def let_go(self) -> None:
-        """Close the input, unless closing it would wait for a thread that reads."""
-        if not self.is_blocked:
-            self.close()
-
 
 @contextlib.contextmanager
 def _reading(source: BinaryIO) -> Iterator[Reader]:
@@ -93,7 +87,8 @@ def _reading(source: BinaryIO) -> Iterator[Reader]:
     try:
         yield reader
     finally:
-        reader.let_go()
+        if not reader.is_blocked:  # closing it would wait for the thread
+            reader.close()
 
 
 @attrs.define(eq=False)

@@ -13,17 +13,14 @@ import attrs
 from providerhub import InvalidRequestError, Model, RetryPolicy, Timeout
 from providerhub._calling import keywords
 
-KEYWORDS = frozenset({"model", "messages", "stream", *keywords.KEYWORDS})
-"""The keywords of `complete`."""
+KEYWORDS = frozenset({"model", "messages", "stream", *keywords.KEYWORDS})  # the keywords of `complete`
 
 _CLASSES: dict[str, type[Any]] = {"timeout": Timeout, "retry": RetryPolicy}
 """The keywords whose JSON objects are made into a value class."""
 
-_LIKENESS = 0.8
-"""A field of the user's own that is as similar to a keyword as this is refused as a misspelling; 1 means equal."""
+_LIKENESS = 0.8  # a field of the user's own that is as similar to a keyword as this is refused as a misspelling; 1 means equal
 _BOM = b"\xef\xbb\xbf"
-_DIGEST_BYTES = 8
-"""Enough to find accidental changes; forgery is not a concern."""
+_DIGEST_BYTES = 8  # enough to find accidental changes; forgery is not a concern
 
 
 @attrs.frozen

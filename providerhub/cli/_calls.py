@@ -17,8 +17,7 @@ from providerhub import Completion, Hub, Stream
 from providerhub._calling.many import POLL
 from providerhub._calling.running import Running
 
-_GRACE = 0.5
-"""Seconds that an interrupted call has to end; a provider that does not look at its context is left alone after them."""
+_GRACE = 0.5  # seconds that an interrupted call has to end; a provider that does not look at its context is left alone after them
 
 
 @contextlib.contextmanager

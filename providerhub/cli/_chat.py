@@ -16,8 +16,7 @@ from providerhub.cli._app import DEBUG
 from providerhub.cli._calls import answering
 from providerhub.cli._lines import Lines
 
-INTERRUPTED = " [interrupted]"
-"""Ends an answer that Ctrl-C stopped, so that the model sees that it is incomplete."""
+INTERRUPTED = " [interrupted]"  # ends an answer that Ctrl-C stopped, so that the model sees that it is incomplete
 
 HELP = """\
 /model [NAME]  ask another model from now on, or show the current one

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 
 import click
 
-from providerhub import Hub, InstanceView, ProviderConfig, Settings
+from providerhub import Hub, ProviderConfig, Settings
 from providerhub._finding.installed import import_object
 from providerhub._finding.registry import INSTALL_HINT
 from providerhub.cli import _listings as listings
@@ -21,7 +21,6 @@ SANDBOX_GROUP = "providerhub.sandbox"
 
 Serve = Callable[..., AbstractContextManager[str]]
 """Starts a server on this machine and gives its address; `serve(fault="error")` starts one that fails."""
-
 PROMPT = "Hello! Who are you?"
 
 
@@ -44,30 +43,6 @@ def _own_environment(plugin: str) -> Iterator[None]:
         os.environ.update(kept)
 
 
-def _settings(plugin: str, failing: str, working: str) -> Settings:
-    providers = {
-        f"{plugin}-down": ProviderConfig(plugin=plugin, url=failing, priority=1),
-        f"{plugin}-demo": ProviderConfig(plugin=plugin, url=working),
-    }
-    # Another plugin may have the model too; a call to it would use the network, at a price.
-    return Settings(providers=providers, allow=(plugin,), block=(), autoload=True)
-
-
-def _shown_plugins() -> tuple[InstanceView, ...]:
-    with Hub(Settings()) as hub:  # without the settings file
-        instances = hub.instances()
-    screen.heading("Plugins found")
-    listings.table(instances)
-    return instances
-
-
-def _model(instances: tuple[InstanceView, ...], plugin: str) -> str:
-    models = next((view.models for view in instances if view.name == plugin), ())
-    if not models:
-        raise click.ClickException(f"the plugin {plugin!r} is not ready; `providerhub plugins` shows the reason")
-    return models[0].name
-
-
 @click.command()
 def demo() -> None:
     """Show a call that fails at one provider and that the next one answers. Everything runs on this machine."""
@@ -75,8 +50,19 @@ def demo() -> None:
     if serve is None:
         raise click.ClickException(f"the demo needs a provider with a sandbox; try: {INSTALL_HINT}")
     with _own_environment(plugin), serve(fault="error") as failing, serve() as working:
-        model = _model(_shown_plugins(), plugin)
-        with Hub(_settings(plugin, failing, working)) as hub:
+        with Hub(Settings()) as hub:  # without the settings file
+            instances = hub.instances()
+        screen.heading("Plugins found")
+        listings.table(instances)
+        model = next((model.name for view in instances if view.name == plugin for model in view.models), None)
+        if model is None:
+            raise click.ClickException(f"the plugin {plugin!r} is not ready; `providerhub plugins` shows the reason")
+        providers = {
+            f"{plugin}-down": ProviderConfig(plugin=plugin, url=failing, priority=1),
+            f"{plugin}-demo": ProviderConfig(plugin=plugin, url=working),
+        }
+        # Another plugin may have the model too; a call to it would use the network, at a price.
+        with Hub(Settings(providers=providers, allow=(plugin,), block=(), autoload=True)) as hub:
             screen.heading(f"The plan for {model}: the candidates in order, and those left out")
             screen.line(hub.explain(model, PROMPT, stream=True))
             screen.heading(f"The answer to {PROMPT!r}, as it comes")

@@ -11,11 +11,9 @@ from typing import NamedTuple
 
 _MARK = "providerhub imported it in"
 
-_CUT_OFF = b"Timeout ("
-"""The first words of `faulthandler` when it ends a process."""
+_CUT_OFF = b"Timeout ("  # the first words of `faulthandler` when it ends a process
 
-_GRACE = 60.0
-"""Seconds beyond the timeout for the start of the interpreter and the core."""
+_GRACE = 60.0  # seconds beyond the timeout for the start of the interpreter and the core
 
 # The timeout begins when the core is loaded. The watchdog is a thread in C, so the module cannot block it.
 _CODE = f"""
@@ -29,8 +27,7 @@ finally:
     sys.__stdout__.write(f"\\n{_MARK} {{time.perf_counter() - start}}\\n")
 """
 
-_AT_ONCE = 4
-"""More processes would slow each other's imports."""
+_AT_ONCE = 4  # more processes would slow each other's imports
 
 
 class Import(NamedTuple):

@@ -9,8 +9,7 @@ from types import ModuleType
 
 import click
 
-Complete = Callable[[str, str], Sequence[str]]
-"""The line so far and its last word → the completions of that word."""
+Complete = Callable[[str, str], Sequence[str]]  # the line so far and its last word → the completions of that word
 
 
 class Lines:

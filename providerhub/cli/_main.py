@@ -11,8 +11,7 @@ from importlib.util import find_spec
 
 NEEDED = ("click", "rich")
 COMPLETE = all(find_spec(name) is not None for name in NEEDED)
-_GARBAGE = 200_000
-"""New objects between two collections: a conversation or a batch reaches it, a start does not."""
+_GARBAGE = 200_000  # new objects between two collections: a conversation or a batch reaches it, a start does not
 
 # At the top, so that the check of the layers sees the import.
 if COMPLETE:

@@ -9,8 +9,7 @@ import attrs
 from providerhub import Attempt, Completion, ProviderHubError, Route, StreamInterruptedError
 from providerhub.cli._screen import one_line
 
-_DIGITS = 4
-"""Decimal places of seconds: smaller differences are noise."""
+_DIGITS = 4  # decimal places of seconds: smaller differences are noise
 
 
 def _plain(owner: object, _field: object, value: Any) -> Any:
