@@ -24,7 +24,6 @@ from providerhub._calling.batches import PASSES
 from providerhub._calling.many import Many
 from providerhub.cli import _batch_results as results
 from providerhub.cli import _options as options
-from providerhub.cli import _records as records
 from providerhub.cli import _screen as screen
 from providerhub.cli._batch_lines import Job, Line, job, lines
 from providerhub.cli._lock import HeldError, locked
@@ -153,13 +152,13 @@ class Batch:
             if completion.usage:
                 self.summary.input_tokens += completion.usage.input_tokens or 0
                 self.summary.output_tokens += completion.usage.output_tokens or 0
-            self._write(sent, "ok", {"completion": records.record(completion, media=self._media)})
+            self._write(sent, "ok", {"completion": screen.record(completion, media=self._media)})
         elif isinstance(outcome.error, InvalidRequestError):
             text = str(outcome.error).removeprefix(f"requests[{outcome.index}]: ")  # the line is named, which the user knows
             self._refuse(sent, InvalidRequestError(text))
         else:
             self.summary.failed += 1
-            self._write(sent, "failed", {"error": records.error(outcome.error or Exception())})
+            self._write(sent, "failed", {"error": screen.error_record(outcome.error or Exception())})
 
     def _refuse(self, bad: Job, problem: InvalidRequestError) -> None:
         self.summary.bad += 1
@@ -167,7 +166,7 @@ class Batch:
             screen.line(f"{self._source.name}:{bad.line.number}: {screen.one_line(problem)}", err=True)
         elif self.summary.bad == _REPORTED + 1:
             screen.line(f"{self._source.name}: the output names the other bad lines", err=True)
-        self._write(bad, "failed", {"error": records.error(problem)})
+        self._write(bad, "failed", {"error": screen.error_record(problem)})
 
     def _write(self, made: Job, status: str, rest: Mapping[str, Any]) -> None:
         self._sink.append(results.record(made.line.number, made.line.digest, status, {**made.echo, **rest}, model=made.model))

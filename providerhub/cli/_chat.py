@@ -13,7 +13,7 @@ from providerhub import Completion, Hub, Message, ProviderHubError, Route
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 from providerhub.cli._app import DEBUG
-from providerhub.cli._calls import answering
+from providerhub.cli._ask import answering
 from providerhub.cli._lines import Lines
 
 INTERRUPTED = " [interrupted]"  # ends an answer that Ctrl-C stopped, so that the model sees that it is incomplete

@@ -12,7 +12,6 @@ import click
 from providerhub import CallerError, Candidate, Hub, InstanceView, ModelInfo, Skip
 from providerhub._finding.registry import INSTALL_HINT
 from providerhub.cli import _options as options
-from providerhub.cli import _records as records
 from providerhub.cli import _screen as screen
 
 _COLUMNS = ("name", "distribution", "state", "models", "import", "reason")
@@ -33,7 +32,7 @@ _PIXEL = {"type": "image_url", "image_url": {"url": "data:image/gif;base64,R0lGO
 
 def record(view: InstanceView, *more: str) -> dict[str, object]:
     """A provider as JSON, with `more` attributes than the usual ones."""
-    return {**records.picked(view, *_FIELDS, *more), "models": _models(view)}
+    return {**screen.picked(view, *_FIELDS, *more), "models": _models(view)}
 
 
 def table(instances: Iterable[InstanceView]) -> None:
@@ -61,7 +60,7 @@ def plugins(*, as_json: bool) -> None:
         instances, malformed = hub.instances(), hub.malformed()
     if as_json:
         found = [record(view, "notes", "missing", "import_seconds") for view in instances]
-        screen.data({"plugins": found, "malformed": [records.picked(item, "distribution", "reason") for item in malformed]})
+        screen.data({"plugins": found, "malformed": [screen.picked(item, "distribution", "reason") for item in malformed]})
         return
     if instances:
         table(instances)

@@ -1,4 +1,4 @@
-"""The output of the commands: drawn by rich in a terminal, plain text in a pipe."""
+"""The output of the commands: drawn by rich in a terminal, plain text in a pipe, or JSON."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import attrs
 import click
 
-from providerhub import Completion, NoCapableProviderError, ProviderHubError
+from providerhub import Attempt, Completion, NoCapableProviderError, ProviderHubError, Route, StreamInterruptedError
 
+_DIGITS = 4  # decimal places of seconds: smaller differences are noise
 # C0 and C1 without newline and tab: a text from a provider must not move the cursor or fill the clipboard.
 _CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10})
 
@@ -114,6 +116,45 @@ def data(value: Any) -> None:
 def one_line(error: BaseException) -> str:
     """The error's message on one line; its class's name if the message is empty."""
     return safe("; ".join(filter(None, map(str.strip, str(error).splitlines())))) or type(error).__name__
+
+
+def _plain(owner: object, _field: object, value: Any) -> Any:
+    if isinstance(value, BaseException):
+        return {"type": type(value).__name__, "message": one_line(value)}
+    is_time = isinstance(value, float) and isinstance(owner, Route | Attempt)
+    return round(value, _DIGITS) if is_time else value
+
+
+def record(value: Completion | Route, *, media: bool = False) -> dict[str, Any]:
+    """An answer, or the attempts of a call and the candidates that were left out.
+
+    Args:
+        value: The answer or the route. An answer is shown with the message that goes back, which holds the vendor's own form.
+        media: Whether to write the bytes of images and sounds, as base64, in place of their number.
+    """
+    found = attrs.asdict(value, value_serializer=_plain)
+    if isinstance(value, Completion):
+        del found["turn"], found["parsed"]  # in the message, and an object of any class whose text is the answer's
+        found["message"] = value.message
+        for medium in () if media else found["media"]:
+            medium["bytes"] = len(medium.pop("base64")) * 3 // 4
+    return found
+
+
+def error_record(failure: BaseException) -> dict[str, Any]:
+    """An error, with the partial answer and the route where it has them."""
+    found: dict[str, Any] = _plain(None, None, failure)
+    if isinstance(failure, StreamInterruptedError):
+        found["partial"] = failure.partial
+    if isinstance(failure, ProviderHubError):
+        found["route"] = record(failure.route)
+    return found
+
+
+def picked(value: object, *names: str) -> dict[str, Any]:
+    """Some attributes of an object, by name; tuples become lists."""
+    found = {name: getattr(value, name) for name in names}
+    return {name: list(item) if isinstance(item, tuple) else item for name, item in found.items()}
 
 
 def _reported(error: BaseException) -> str:
