@@ -247,13 +247,8 @@ class Hub:
         `forgive` lets the requests go at once that wait for its provider. `close` sends nothing more, and raises here. While a
         service cannot list its models, a model that is known nowhere is its failure, and is tried again after a minute.
 
-        A list or tuple is read by the caller's own thread. Any other input is read in one thread of its own, so that outcomes
-        are yielded while the input blocks; make a list of an input that is bound to a thread, such as a cursor of sqlite3. The
-        input and the calls see copies of the caller's `contextvars`; in other processes there are none.
-
-        Leaving early (`close()`, a `break` that drops the last reference, an exception such as `KeyboardInterrupt`) cancels
-        the calls that have not begun, and the running ones as far as their providers obey `CallContext`. The method waits for
-        its own threads, but not for an input that blocks. Work in other processes goes on.
+        A list or tuple is read by the caller's own thread, any other input in a thread of its own. Leaving early cancels the
+        calls. The guide to batches has the details of both.
 
         Args:
             requests: One mapping of `complete`'s arguments for each call, such as `{"model": ..., "messages": ...}`; `stream`

@@ -80,7 +80,11 @@ class Gates:
                 return UNKNOWN
             if gate.until > now:
                 return gate.until - now
-        seconds = self._held(row)
+        try:
+            request = row.request if isinstance(row.request, Mapping) else {}
+            seconds = self._holds(**{name: value for name, value in request.items() if name != "stream"})
+        except Exception:  # the call itself will report it
+            seconds = None
         if seconds is None or seconds <= 0:
             return None
         gate = self._gates.setdefault(key, Gate())
@@ -90,14 +94,6 @@ class Gates:
             gate.shut = gate.refused or RateLimitError(msg, retry_after=seconds)
             return UNKNOWN
         return seconds
-
-    def _held(self, row: Row) -> float | None:
-        if not isinstance(row.request, Mapping):
-            return None
-        try:
-            return self._holds(**{name: value for name, value in row.request.items() if name != "stream"})
-        except Exception:  # the call itself will report it
-            return None
 
     def sent(self, row: Row) -> None:
         """Record that a row is sent: the first one after a pause is the probe."""

@@ -13,7 +13,7 @@ import click
 from providerhub import ConfigurationError, Hub, ProviderConfig, ProviderInfo, Secret, Settings
 from providerhub._finding.discovery import Plugins
 from providerhub._finding.views import unknown_models
-from providerhub._settings.file import SettingsFile, read, settings_path
+from providerhub._settings.file import Problem, SettingsFile, read, settings_path
 from providerhub._settings.options import undeclared
 from providerhub._settings.secrets import FileKey
 from providerhub._settings.table import KEYS
@@ -92,8 +92,8 @@ def is_optional() -> bool:
 
 def problems(file: SettingsFile) -> list[str]:
     """The mistakes in a file, one line each with file and line; plugins that are not installed are mistakes too."""
-    found = [(problem.line or 0, file.where(problem)) for problem in file.problems]
-    return [text for _, text in sorted([*found, *_uninstalled(file), *_undeclared(file), *_unreadable(file)])]
+    found = [*file.problems, *_uninstalled(file), *_undeclared(file), *_unreadable(file)]
+    return list(map(file.where, sorted(found, key=lambda problem: (problem.line or 0, problem.text))))
 
 
 def environment_problems() -> list[str]:
@@ -114,7 +114,7 @@ def _problem(environ: Mapping[str, str], *, installed: bool = False) -> str:
     return ""
 
 
-def _uninstalled(file: SettingsFile) -> Iterator[tuple[int, str]]:
+def _uninstalled(file: SettingsFile) -> Iterator[Problem]:
     try:
         installed = Plugins(Settings(autoload=True, block=())).names
     except Exception:  # the command `doctor` reports a broken distribution
@@ -124,15 +124,14 @@ def _uninstalled(file: SettingsFile) -> Iterator[tuple[int, str]]:
             line = next((file.lines[part] for part in (name, name.rpartition(".")[0]) if part in file.lines), 1)
             near = difflib.get_close_matches(wanted, installed, n=1)
             rest = f"did you mean {near[0]!r}?" if near else f"installed plugins: {', '.join(installed) or 'none'}"
-            yield line, f"{file.path}:{line}: {name} names the plugin {wanted!r}, which is not installed; {rest}"
+            yield Problem(line, f"{name} names the plugin {wanted!r}, which is not installed; {rest}")
 
 
-def _undeclared(file: SettingsFile) -> Iterator[tuple[int, str]]:
+def _undeclared(file: SettingsFile) -> Iterator[Problem]:
     """Options that the plugins do not declare."""
     for name, config, info in _declarations(file):
         for option, text in undeclared(config, info).items():
-            line = file.lines.get(f"providers.{name}.options.{option}", 1)
-            yield line, f"{file.path}:{line}: {text}"
+            yield Problem(file.lines.get(f"providers.{name}.options.{option}"), text)
 
 
 def declared_only(settings: Settings, file: SettingsFile) -> Settings:
@@ -161,7 +160,7 @@ def _declarations(file: SettingsFile) -> Iterator[tuple[str, ProviderConfig, Pro
             yield name, config, info
 
 
-def _unreadable(file: SettingsFile) -> Iterator[tuple[int, str]]:
+def _unreadable(file: SettingsFile) -> Iterator[Problem]:
     """Files that should hold a key, and do not."""
     for name, config in (file.values.get("providers") or {}).items():
         for field, value in {"api_key": config.api_key, **config.options}.items():
@@ -169,7 +168,7 @@ def _unreadable(file: SettingsFile) -> Iterator[tuple[int, str]]:
             if isinstance(source, FileKey) and (flaw := source.flaw()):
                 start = f"providers.{name}.{field}"
                 line = file.lines.get(f"{start}.file", file.lines.get(start, 1))
-                yield line, f"{file.path}:{line}: {source} {flaw}"
+                yield Problem(line, f"{source} {flaw}")
 
 
 def _named_plugins(file: SettingsFile) -> Iterator[tuple[str, str]]:

@@ -178,15 +178,7 @@ class FakeProvider:
                 raise TimeoutError(msg)
 
     def stream(self, request: Request, call: CallContext) -> Generator[Any, None, None]:
-        """Play the next answer; see `Provider.stream`.
-
-        Args:
-            request: The request; kept in `calls`.
-            call: The context of the call; kept in `calls`, and obeyed.
-
-        Yields:
-            The pieces of the answer.
-        """
+        """Play the next answer; see `Provider.stream`. The request and its context are kept in `calls`."""
         script = self._script(self._record(request, call, native=False))
         try:
             for piece in script:
