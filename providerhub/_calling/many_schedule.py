@@ -27,7 +27,7 @@ _GROWTH = 4.0
 
 
 class Send(NamedTuple):
-    """Make a row's call, then report `finished`."""
+    """Make a row's call, then report `answered`, `failed` or `refused`."""
 
     row: Row
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
@@ -12,6 +11,7 @@ import attrs
 
 from providerhub import InvalidRequestError, Model, RetryPolicy, Timeout
 from providerhub._calling import keywords
+from providerhub._values.checks import nearest
 
 KEYWORDS = frozenset({"model", "messages", "stream", *keywords.KEYWORDS})  # the keywords of `complete`
 
@@ -98,9 +98,8 @@ def _no_constant(name: str) -> NoReturn:
 
 def _refuse_misspelt(own: Iterable[str]) -> None:
     for name in own:
-        near = difflib.get_close_matches(name, KEYWORDS, 1, _LIKENESS)
-        if near:
-            raise InvalidRequestError(f"unknown key {name!r}: did you mean {near[0]!r}? Rename it if it is a field of your own")
+        if hint := nearest(name, KEYWORDS, cutoff=_LIKENESS):
+            raise InvalidRequestError(f"unknown key {name!r}: {hint} Rename it if it is a field of your own")
 
 
 def _request(given: dict[str, Any], model: str | None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from providerhub import Completion, Hub, Message, ProviderHubError, Route
+from providerhub._values.checks import nearest
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 from providerhub.cli._app import DEBUG
@@ -125,8 +125,7 @@ class Chat:
     def _command(self, text: str) -> None:
         name, _, rest = text.partition(" ")
         if name not in self._commands:
-            near = difflib.get_close_matches(name, [*self._commands, "/quit"], 1)
-            fix = f"did you mean {near[0]}?" if near else "/help lists the commands"
+            fix = nearest(name, [*self._commands, "/quit"], "/help lists the commands")
             raise click.ClickException(f"unknown command {name}; {fix} (to send the line as a question, begin it with //)")
         self._commands[name](rest.strip())
 

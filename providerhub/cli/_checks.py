@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
 import stat
@@ -22,6 +21,7 @@ from providerhub._settings.environment import unused_environment
 from providerhub._settings.file import SettingsFile, read, settings_path
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, FileKey, KeyringKey
 from providerhub._settings.settings import apply_environment, variable
+from providerhub._values.checks import nearest
 from providerhub.cli import _screen as screen
 from providerhub.cli._distributions import Finding
 from providerhub.cli._extensions import extensions
@@ -179,8 +179,7 @@ def _options(view: InstanceView, settings: Settings) -> Iterator[Finding]:
     declared = [setting.name for setting in view.settings]
     for name in given.options if given is not None and view.config is not None else ():
         if name not in declared:
-            near = difflib.get_close_matches(name, declared, n=1)
-            fix = f"did you mean {near[0]}?" if near else f"it declares {', '.join(declared) or 'none'}"
+            fix = nearest(name, declared, f"it declares {', '.join(declared) or 'none'}")
             origin = settings.origins.get(f"providers.{view.name}.options.{name}", "settings")
             yield Finding("warning", view.name, f"{origin}: the plugin does not declare the option {name!r}", fix)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from providerhub._settings.file import Problem, SettingsFile, read, settings_pat
 from providerhub._settings.options import undeclared
 from providerhub._settings.secrets import FileKey
 from providerhub._settings.table import KEYS
+from providerhub._values.checks import nearest
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 from providerhub.cli._setting_rows import all_rows, table
@@ -122,8 +122,7 @@ def _uninstalled(file: SettingsFile) -> Iterator[Problem]:
     for name, wanted in _named_plugins(file):
         if wanted not in installed:
             line = next((file.lines[part] for part in (name, name.rpartition(".")[0]) if part in file.lines), 1)
-            near = difflib.get_close_matches(wanted, installed, n=1)
-            rest = f"did you mean {near[0]!r}?" if near else f"installed plugins: {', '.join(installed) or 'none'}"
+            rest = nearest(wanted, installed, f"installed plugins: {', '.join(installed) or 'none'}")
             yield Problem(line, f"{name} names the plugin {wanted!r}, which is not installed; {rest}")
 
 

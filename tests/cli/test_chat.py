@@ -83,7 +83,7 @@ def test_an_unknown_command_names_the_nearest(cli, service):
     server = service(openai_stream("One."))
     result = cli("chat", "-m", "gpt-4", input="/modle gpt-4\n/xyz\n//sent\n")
     near, lost = result.stderr.splitlines()
-    assert "did you mean /model?" in near
+    assert "did you mean '/model'?" in near
     assert "/help lists the commands" in lost
     assert _said(server) == [[("user", "/sent")]]
 
