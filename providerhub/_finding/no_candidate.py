@@ -25,7 +25,8 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
     shown = f". Known models: {', '.join(known[:_MOST_MODELS]) or 'none'}{more}"
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else shown
-    said = f"no provider has the model {model!r}{_unconfigured(registry)}{pin}{hint}{_problems(registry)}"
+    may = f"{_unconfigured(registry)}{_pinned_only(registry, model)}"
+    said = f"no provider has the model {model!r}{may}{pin}{hint}{_problems(registry)}"
     error = errors.ModelNotFoundError(said)
     error.unlisted = next((instance.name for instance in registry.instances() if instance.list.error), "")
     return error
@@ -41,13 +42,22 @@ def _near(model: str, known: list[str]) -> list[str]:
 
 def _unconfigured(registry: Registry) -> str:
     """The providers whose models are not known because a setting is missing: one of them may have the model."""
-    may = [i for i in registry.instances() if i.missing and i.info.discover and not i.declared]
+    may = [i for i in registry.shared() if i.missing and i.info.discover and not i.declared]
     return "".join(f"; {i.name} may have it, and is installed but not configured: {i.reason}" for i in may[:_MOST_PROBLEMS])
+
+
+def _pinned_only(registry: Registry, model: str) -> str:
+    """The configured providers that may have the model and serve only calls that name them."""
+    names = [instance.name for instance in registry.pinned_only()]
+    if not names:
+        return ""
+    fix = f"ask for {names[0] + '/' + model!r}, or add [providers.{names[0]}] to the settings"
+    return f"; {', '.join(names)} may have it, and serve only calls that name them: {fix}"
 
 
 def _problems(registry: Registry) -> str:
     """The first few reasons why providers are left out; the command `providerhub plugins` shows all."""
-    unlisted = [*filter(None, map(_unlisted, registry.instances()))]
+    unlisted = [*filter(None, map(_unlisted, registry.shared()))]
     problems = [*unlisted, *(f"{record.name} is {record.state}: {record.reason}" for record in registry.unusable())]
     left = len(problems) - _MOST_PROBLEMS
     more = f"; and {left} more, see: providerhub plugins" if left > 0 else ""

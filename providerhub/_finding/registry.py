@@ -97,6 +97,14 @@ class Registry:
         found = (self.instance(name) for name in self.names())
         return tuple(instance for instance in found if instance is not None)
 
+    def shared(self) -> tuple[Instance, ...]:
+        """The ready instances that serve calls which name no provider."""
+        return tuple(instance for instance in self.instances() if not self._is_pinned_only(instance))
+
+    def pinned_only(self) -> tuple[Instance, ...]:
+        """The configured instances that serve only calls which name them."""
+        return tuple(one for one in self.instances() if self._is_pinned_only(one) and not one.missing)
+
     def plugin_of(self, name: str) -> str:
         """The name of an instance's plugin."""
         config = self._settings.providers.get(name)
@@ -167,7 +175,7 @@ class Registry:
     def read_lists(self, provider: str | None = None) -> bool:
         """Read the kept lists of models of one instance or of all, each once; true when there was one."""
         one = None if provider is None else self.instance(provider)
-        among = self.instances() if provider is None else (one,)
+        among = self.shared() if provider is None else (one,)
         found = [instance.list.read() for instance in among if instance is not None and instance.can_list]
         return any(found)
 
@@ -198,6 +206,9 @@ class Registry:
             return item if item in self._settings.aliases else self.target(item).model
         return item.name
 
+    def _is_pinned_only(self, instance: Instance) -> bool:
+        return instance.info.pinned_only and instance.has_plugin and instance.name not in self._settings.providers
+
     def _find(self, target: Target) -> tuple[Match, ...]:
         if target.provider is None:
             return self._current_index().find(target.model)
@@ -212,7 +223,7 @@ class Registry:
     def _current_index(self) -> Index:
         index = self._index
         if index is None:
-            version, index = self.version, Index((instance.name, instance.models) for instance in self.instances())
+            version, index = self.version, Index((instance.name, instance.models) for instance in self.shared())
             with self._lock:
                 # Else a change came during the build, or a plugin that is imported now built it; the next call builds it again.
                 if version == self.version and not self.plugins.needs_import():

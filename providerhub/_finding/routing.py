@@ -6,12 +6,12 @@ before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import attrs
 
-from providerhub._finding.index import Match, Target
+from providerhub._finding.index import Index, Match, Target
 from providerhub._finding.instance import Instance
 from providerhub._finding.needs import Needs
 from providerhub._finding.no_candidate import model_not_found, no_candidate
@@ -146,9 +146,13 @@ class Router:
         return tuple(sorted(candidates.values(), key=_place)), tuple(skipped)
 
     def _unusable(self, target: Target, matches: tuple[Match, ...]) -> list[Skip]:
-        """The plugins that are not ready and may have the target: the pinned one, or all beside those that match."""
+        """The plugins that are not ready and may have the target: the pinned one, or all beside those that match.
+
+        With them, the instances that have the target and serve pinned names only.
+        """
         if target.provider is None:
-            return [Skip(r.name, "", r.state, r.reason) for r in self._registry.unusable()] if matches else []
+            found = [Skip(r.name, "", r.state, r.reason) for r in self._registry.unusable()] if matches else []
+            return [*found, *_pinned_only(self._registry, target.model)]
         if matches or self._registry.instance(target.provider) is not None:
             return []
         record = self._registry.record(target.provider)
@@ -225,6 +229,13 @@ def _ranked(instance: Instance, match: Match, needs: Needs, place: int, group: i
 
 def _place(ranked: RankedCandidate) -> tuple[tuple[int, ...], str]:
     return ranked.rank, ranked.candidate.provider
+
+
+def _pinned_only(registry: Registry, model: str) -> Iterator[Skip]:
+    instances = registry.pinned_only()
+    for found in Index((one.name, one.models) for one in instances if one.list.read() or one.models).find(model):
+        fix = f"ask for {found.provider}/{found.sent}, or add [providers.{found.provider}] to the settings"
+        yield Skip(found.provider, found.sent, "pinned only", fix)
 
 
 def _unsuitable(instance: Instance, match: Match, needs: Needs) -> Skip | None:

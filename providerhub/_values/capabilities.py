@@ -202,6 +202,9 @@ class ProviderInfo(Value):
             entry, another option is an error.
         accepts_turns: The names of further providers whose turns in the vendor's own form (`Turn`) this one takes, as a cloud
             that hosts the model of another vendor does. Default none: a turn goes back to the host and provider that wrote it.
+        pinned_only: Whether the provider serves only calls that name it, such as `"groq/llama-3.3-70b"`, until the user's
+            settings name it under `providers`. So the variable of a key, which may be set for another program, moves no prompt
+            to another company. Default false.
     """
 
     name: str = attrs.field(validator=PROVIDER_NAME)
@@ -216,6 +219,7 @@ class ProviderInfo(Value):
     slow_start: bool = attrs.field(default=False, validator=FLAG)
     any_option: bool = attrs.field(default=False, validator=FLAG)
     accepts_turns: tuple[str, ...] = attrs.field(default=(), converter=_turns)
+    pinned_only: bool = attrs.field(default=False, validator=FLAG)
 
     @property
     def all_settings(self) -> tuple[Setting, ...]:

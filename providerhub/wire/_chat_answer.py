@@ -18,7 +18,7 @@ from providerhub._values import (
     UsageDelta,
 )
 from providerhub._values.provider import Piece
-from providerhub.wire._chat_beside import citations_of, image_of, sound_type, thinking_of
+from providerhub.wire._chat_beside import citations_of, detail_of, image_of, sound_type, thinking_of
 from providerhub.wire._chat_usage import usage_of
 from providerhub.wire._shape import blocks_joined, joined, says, shape_error
 from providerhub.wire._tool_calls import ToolCalls
@@ -52,12 +52,15 @@ _SOURCES = frozenset({"citations", "search_results", "annotations"})
 _RETURNED = frozenset({"reasoning_details", "thinking_blocks", "reasoning_opaque", "extra_content", "images"})
 """Keys of a message that the service wants back with the next request."""
 _CHANNELS: Mapping[object, Callable[[str], Piece]] = {"text": str, "reasoning": ReasoningDelta, "refusal": RefusalDelta}
+_THOUGHTS = frozenset({"text", "summary_text"})
 _STOPS = frozenset({"stop_reason", "matched_stop"})
 """Keys of a choice under which vLLM and SGLang write the text of `stop` that ended the answer."""
 _REASONS = {
     "function_call": "tool_calls", "tool_use": "tool_calls", "eos": "stop", "end_turn": "stop", "stop_sequence": "stop",
-    "max_tokens": "length", "model_length": "length",
+    "max_tokens": "length", "model_length": "length", "sensitive": "content_filter",
 }  # fmt: skip
+_FAILURES = frozenset({"error", "network_error", "insufficient_system_resource"})
+"""Reasons of a failure that ends like an answer: Mistral's and Z.AI's, and DeepSeek's."""
 
 
 class ChatAnswer:
@@ -221,7 +224,7 @@ class ChatAnswer:
             yield from self._finished(str(reason), choice)
 
     def _finished(self, said: str, choice: Mapping[str, Any]) -> Iterator[Piece]:
-        if said == "error":
+        if said in _FAILURES:
             raise error_from_status(500, {}, choice)
         reason = _REASONS.get(said, said)
         if len(self.calls) and reason == "stop":  # one word for one thing, since the loops of callers branch on it
@@ -277,16 +280,20 @@ class ChatAnswer:
         if message.get("function_call") and not called:  # the older form, of one call only
             yield from self.calls.pieces({"index": 0, "function": message["function_call"]}, self._text, whole=self._whole)
         if not MESSAGE.issuperset(message) or isinstance(message.get("reasoning"), dict):
+            speaks, thinks = not message.get("content"), not any(map(message.get, REASONING))
             for key, value in message.items():
                 if value and says(value) and (key not in MESSAGE or (key in REASONING and not isinstance(value, str))):
-                    yield from self._of_message_beside(key, value, speaks=not message.get("content"))
+                    yield from self._of_message_beside(key, value, speaks=speaks, thinks=thinks)
 
-    def _of_message_beside(self, key: str, value: Any, *, speaks: bool) -> Iterator[Piece]:
+    def _of_message_beside(self, key: str, value: Any, *, speaks: bool, thinks: bool) -> Iterator[Piece]:
         if key == "audio" and isinstance(value, dict):
             yield from self._audio(value, speaks=speaks)
             return
         if key == "images" and isinstance(value, list):
             yield from map(image_of, value)
+        if key == "reasoning_details" and thinks and isinstance(value, list):
+            for said in filter(None, map(detail_of, value)):
+                yield from self._reasoning(said)
         if key in _RETURNED:
             join = blocks_joined if isinstance(value, list) else joined
             self._turn[key] = join(self._turn[key], value) if key in self._turn else value
@@ -352,10 +359,11 @@ class ChatAnswer:
     def _returned_part(self, part: Mapping[str, Any]) -> None:
         """Keep a part of the content that goes back before the text."""
         *before, text = self._turn.get("content") or [{"type": "text"}]
-        inner = part.get("thinking")
+        key = "summary" if "summary" in part else "thinking"
+        inner = part.get(key)
         last = before[-1] if before else {}
-        if isinstance(inner, list) and isinstance(last.get("thinking"), list):
-            before[-1] = {**last, **part, "thinking": _thoughts([*last["thinking"], *inner])}
+        if isinstance(inner, list) and isinstance(last.get(key), list):
+            before[-1] = {**last, **part, key: _thoughts([*last[key], *inner])}
         else:
             before.append(part)
         self._turn["content"] = [*before, text]
@@ -430,9 +438,9 @@ def _thoughts(parts: list[Any]) -> list[Any]:
     """Join the texts of thinking that came in pieces."""
     found: list[Any] = []
     for part in parts:
-        texts = [one.get("text") for one in (*found[-1:], part) if isinstance(one, dict) and one.get("type") == "text"]
+        texts = [one.get("text") for one in (*found[-1:], part) if isinstance(one, dict) and one.get("type") in _THOUGHTS]
         if len(texts) == 2 and all(isinstance(text, str) for text in texts):  # noqa: PLR2004 -- the last one and this one
-            found[-1] = {**found[-1], "text": "".join(texts)}  # type: ignore[arg-type]
+            found[-1] = {**found[-1], **part, "text": "".join(texts)}  # type: ignore[arg-type]
         else:
             found.append(part)
     return found

@@ -79,15 +79,26 @@ def sound_type(base64: str) -> str | None:
 
 
 def thinking_of(part: Mapping[str, Any]) -> str | None:
-    """Return the text of a part of thinking, as Mistral writes it; `None` for another part.
+    """Return the text of a part of thinking, as Mistral and Databricks write it; `None` for another part.
 
     Args:
         part: A part of the content.
     """
-    inner = part.get("thinking")
-    if part.get("type") != "thinking" or not isinstance(inner, str | list):
+    kind = part.get("type")
+    inner = part.get("summary" if kind == "reasoning" else "thinking")
+    if kind not in {"thinking", "reasoning"} or not isinstance(inner, str | list):
         return None
     if isinstance(inner, str):
         return inner
     texts = (one.get("text") if isinstance(one, dict) else one for one in inner)
     return "".join(text for text in texts if isinstance(text, str))
+
+
+def detail_of(said: Any) -> str | None:
+    """Return the text of an entry of `reasoning_details`, for services that write the reasoning nowhere else; else `None`.
+
+    Args:
+        said: The entry as the service wrote it.
+    """
+    texts = (said.get("text"), said.get("summary")) if isinstance(said, dict) else ()
+    return next((text for text in texts if text and isinstance(text, str)), None)

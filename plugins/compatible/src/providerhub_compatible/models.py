@@ -1,0 +1,168 @@
+"""Reads the entries of vendors' lists of models, with the abilities that they state.
+
+OpenAI's `GET /models` has no fields for abilities, so vendors have added their own. An ability that no field states is unknown.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from providerhub import ModelInfo
+from providerhub_compatible.vendors import Vendor
+
+_NO_CHAT = re.compile(r"whisper|embed|rerank|(^|[-_/])(tts|stt|ocr)([-_]|$)|stable-diffusion|flux|imagine|dall-e|veo|sora")
+"""Parts of names of models that do not answer a chat, for lists that give names only."""
+
+_CHAT_TYPES = frozenset({"chat", "language", "llm", "vlm", "model", "text", "text-generation", "base", "code", "llm/v1/chat"})
+"""The values of `type`, `model_type` and `task` that a model for chats has."""
+
+_LISTS = ("supported_features", "supported_parameters", "features")
+"""Fields that name all abilities of a model, so that one which is not there is missing."""
+
+_HINTS = ("tags", "capabilities")
+"""Fields that name some abilities of a model."""
+
+_WORDS: Mapping[str, frozenset[str]] = {
+    "supports_tools": frozenset({"tools", "tool_use", "tool_calling", "tool_call", "function_calling", "tool_choice"}),
+    "supports_json_schema": frozenset({"structured_outputs", "structured_output", "json_schema"}),
+    "supports_reasoning": frozenset({"reasoning", "reasoning_effort", "thinking", "include_reasoning"}),
+    "supports_images": frozenset({"vision", "image_input"}),
+}
+_FLAGS: Mapping[str, tuple[str, ...]] = {
+    "supports_tools": ("supports_tools", "supports_function_calling"),
+    "supports_json_schema": ("supports_structured_output", "supports_response_schema"),
+    "supports_reasoning": ("supports_reasoning",),
+    "supports_images": ("supports_image_input", "supports_image_in", "supports_vision"),
+}
+_MODALITIES = {"supports_images": "image", "supports_audio": "audio", "supports_files": "file"}
+_IN = ("input_modalities", "architecture.input_modalities", "supported_input_modalities", "modalities.input")
+_OUT = ("output_modalities", "architecture.output_modalities", "supported_output_modalities", "modalities.output")
+_WINDOWS = (
+    "context_length", "max_model_len", "max_context_length", "context_window", "context_size", "metadata.context_length",
+    "model_limits.max_sequence_length", "limits.max_input_tokens", "meta.n_ctx", "meta.n_ctx_train", "properties.context_window",
+)  # fmt: skip
+
+
+def model_of(vendor: Vendor, entry: Mapping[str, Any]) -> ModelInfo | None:
+    """Describe a model by the abilities that its entry states.
+
+    Args:
+        vendor: The vendor, whose table says where the name and the prices are.
+        entry: The entry of the list.
+
+    Returns:
+        The model; `None` for one that does not answer a chat, or has no name.
+    """
+    name = str(entry.get(vendor.id) or "").strip()
+    entry = {**entry, "properties": _properties(entry), **_of_hosts(entry)}
+    if not name or not _answers_chat(name, entry):
+        return None
+    price_in, price_out, factor = vendor.price
+    return ModelInfo(
+        name,
+        supports_stream=True,
+        context_window=next((count for count in map(_count, (_at(entry, path) for path in _WINDOWS)) if count), None),
+        price_in=_price(_at(entry, price_in), factor),
+        price_out=_price(_at(entry, price_out), factor),
+        supports_tools=next(_said(entry, "supports_tools"), None),
+        supports_json_schema=next(_said(entry, "supports_json_schema"), None),
+        supports_reasoning=next(_said(entry, "supports_reasoning"), None),
+        supports_images=next(_said(entry, "supports_images"), None),
+        supports_audio=next(_said(entry, "supports_audio"), None),
+        supports_files=next(_said(entry, "supports_files"), None),
+    )
+
+
+def _answers_chat(name: str, entry: Mapping[str, Any]) -> bool:
+    """Return whether a model answers a chat: as its entry says, else by its name."""
+    if entry.get("active") is False or entry.get("supports_chat") is False:
+        return False
+    if entry.get("supports_chat") or _at(entry, "capabilities.completion_chat"):
+        return True
+    functions = [one.get("id") for one in entry.get("functions") or () if isinstance(one, dict)]
+    if functions:  # watsonx
+        return "text_chat" in functions
+    out = _texts(entry, _OUT)
+    kinds = [str(entry[field]).lower() for field in ("type", "model_type", "task") if isinstance(entry.get(field), str)]
+    kinds += [str(_at(entry, "task.name")).lower().replace(" ", "-")] if _at(entry, "task.name") else []
+    if out is not None or kinds:
+        return (out is None or "text" in out) and all(kind in _CHAT_TYPES for kind in kinds)
+    return not _NO_CHAT.search(name.lower())
+
+
+def _said(entry: Mapping[str, Any], ability: str) -> Iterator[bool]:
+    """Yield what an entry says about an ability, the clearest word first."""
+    flags = [entry[name] for name in _FLAGS.get(ability, ()) if isinstance(entry.get(name), bool)]
+    if flags:
+        yield any(flags)
+    kinds = _texts(entry, _IN)
+    if ability in _MODALITIES and kinds is not None:
+        yield _MODALITIES[ability] in kinds
+    words = _WORDS.get(ability, frozenset())
+    for value in map(entry.get, _HINTS):
+        if isinstance(value, Mapping):
+            yield from (has for name, has in value.items() if _word(name) in words and isinstance(has, bool))
+        elif isinstance(value, list) and words.intersection(map(_word, value)):
+            yield True
+    if ability == "supports_images" and entry.get("type") == "vlm":  # LM Studio
+        yield True
+    stated = [str(has).lower() == "true" for name, has in entry["properties"].items() if _word(name) in words]
+    yield from stated
+    whole = [value for value in map(entry.get, _LISTS) if isinstance(value, list)]
+    if whole and ability not in _MODALITIES:
+        yield any(words.intersection(map(_word, value)) for value in whole)
+
+
+def _of_hosts(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a router's entry says of the hosts of a model: the abilities that a host has, and the largest window."""
+    listed = entry.get("providers")
+    hosts = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    found: dict[str, Any] = {}
+    for name in ("supports_tools", "supports_structured_output"):
+        flags = [one[name] for one in hosts if isinstance(one.get(name), bool)]
+        if flags:
+            found[name] = any(flags)
+    windows = [count for count in (_count(one.get("context_length")) for one in hosts) if count]
+    if windows:
+        found["context_length"] = max(windows)
+    return found
+
+
+def _properties(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return Cloudflare's list of properties as a mapping."""
+    listed = entry.get("properties")
+    entries = listed if isinstance(listed, list) else ()
+    return {str(one.get("property_id")): one.get("value") for one in entries if isinstance(one, dict)}
+
+
+def _texts(entry: Mapping[str, Any], paths: tuple[str, ...]) -> list[str] | None:
+    found = next((value for value in (_at(entry, path) for path in paths) if isinstance(value, list)), None)
+    return None if found is None else [str(one).lower() for one in found]
+
+
+def _at(entry: Mapping[str, Any], path: str) -> Any:
+    value: Any = entry
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _count(value: object) -> int | None:
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 and int(text) > 0 else None  # noqa: PLR2004 -- no window
+
+
+def _price(value: object, factor: float) -> float | None:
+    """Return the price in US dollars of a million tokens."""
+    try:
+        price = float(value) * factor  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return round(price, 9) if math.isfinite(price) and price >= 0 and not isinstance(value, bool) else None
+
+
+def _word(value: object) -> str:
+    return str(value).lower().replace("-", "_").replace(" ", "_")

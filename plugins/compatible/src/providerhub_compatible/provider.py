@@ -1,0 +1,360 @@
+"""The provider object of a vendor. Most vendors differ in fields of the table alone; the others have a short class here."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from providerhub import CallContext, ConfigurationError, InvalidRequestError, ModelInfo, ProviderConfig, Request
+from providerhub.openai_provider import ChatReading, OpenAIChatProvider
+from providerhub.wire import openai_chat
+from providerhub.wire_provider import Built, HttpAnswer, HttpRequest, Reading, listed
+from providerhub_compatible.models import model_of
+from providerhub_compatible.refusals import REFUSALS, stream_options_refused
+from providerhub_compatible.vendors import VENDORS
+
+_SWITCH = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
+_BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 24_576, "xhigh": 32_768, "max": 32_768}
+"""Tokens of reasoning for the words, at services that count tokens."""
+
+_MARGIN = 60.0
+"""A token is fetched again this many seconds before its end."""
+
+
+def _thinking(reasoning: str | int) -> dict[str, Any]:
+    return {"thinking": {"type": "disabled" if reasoning in {"none", 0} else "enabled"}}
+
+
+def _thinking_effort(reasoning: str | int) -> dict[str, Any]:
+    effort = {} if reasoning in {"none", 0} else openai_chat.reasoning_effort(reasoning)
+    return {**_thinking(reasoning), **effort}
+
+
+def _enable_thinking(reasoning: str | int) -> dict[str, Any]:
+    if reasoning in {"none", 0}:
+        return {"enable_thinking": False}
+    budget = _BUDGETS.get(reasoning) if isinstance(reasoning, str) else reasoning
+    return {"enable_thinking": True, **({"thinking_budget": budget} if budget else {})}
+
+
+def _object(reasoning: str | int) -> dict[str, Any]:
+    if reasoning == 0:
+        reasoning = "none"
+    return {"reasoning": {"effort" if isinstance(reasoning, str) else "max_tokens": reasoning}}
+
+
+def _enabled(reasoning: str | int) -> dict[str, Any]:
+    if reasoning in {"none", 0}:
+        return {"reasoning": {"enabled": False}}
+    return {"reasoning": {"enabled": True}, **openai_chat.reasoning_effort(reasoning)}
+
+
+def _template(reasoning: str | int) -> dict[str, Any]:
+    """Tell the model's template, where Qwen's and GLM's read `enable_thinking`, and DeepSeek's and Granite's `thinking`."""
+    thinks = reasoning not in {"none", 0}
+    effort = openai_chat.reasoning_effort(reasoning) if thinks else {}
+    return {**effort, "chat_template_kwargs": {"enable_thinking": thinks, "thinking": thinks}}
+
+
+FORMS: Mapping[str, Callable[[str | int], dict[str, Any]]] = {
+    "effort": openai_chat.reasoning_effort, "thinking": _thinking, "thinking_effort": _thinking_effort,
+    "enable_thinking": _enable_thinking, "object": _object, "enabled": _enabled, "template": _template,
+}  # fmt: skip
+"""The forms of the request for reasoning: a word or a number of tokens → fields of the body."""
+
+
+class Compatible(OpenAIChatProvider):
+    """A provider for one vendor.
+
+    Args:
+        config: The instance's configuration. Its plugin is the name of the vendor.
+
+    Raises:
+        ConfigurationError: The url, the key or another setting cannot be used.
+    """
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        name = config.plugin or config.name
+        self.vendor = vendor = VENDORS[name]
+        # A host alone stands for its `/v1`, unless the vendor's own address is a host alone.
+        bare = not urlsplit(config.url or "").path.strip("/") and bool(urlsplit(vendor.url or "//-/v1").path)
+        self.path = f"/v1{vendor.path}" if bare else vendor.path
+        self.call_ids = vendor.call_ids
+        self.unwanted = openai_chat.UNWANTED if vendor.caches else openai_chat.UNWANTED | {"cache_control"}
+        self.refusals = (*REFUSALS.get(name, ()), stream_options_refused(config.name))
+        self._stream_usage = _switch(config, "stream_usage")
+
+    def reasoning(self, reasoning: str | int) -> dict[str, Any]:
+        """Return the fields that ask for reasoning, in the vendor's form.
+
+        Args:
+            reasoning: A word such as `"low"`, or the most tokens to think with.
+        """
+        return FORMS[self.vendor.reasoning](reasoning)
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """Return the JSON object to send. An option that is `None` removes its field.
+
+        Args:
+            request: The request.
+        """
+        body = {**self.vendor.extra, **super().body(request)}
+        if request.stream and self._stream_usage:
+            body.setdefault("stream_options", {"include_usage": True})
+        if self.vendor.max_tokens != "max_tokens" and "max_tokens" in body and "max_tokens" not in request.options:
+            body.setdefault(self.vendor.max_tokens, body.pop("max_tokens"))
+        return {name: value for name, value in body.items() if value is not None}
+
+    def models(self) -> Generator[Any, Any, list[ModelInfo]]:
+        """List the models that answer a chat.
+
+        Yields:
+            The request.
+
+        Returns:
+            The models, with the abilities that the service states.
+
+        Raises:
+            ProviderError: The service refused, or its answer is not a list of models.
+        """
+        reference = self.vendor.models or "models"
+        path = f"{self.path.removesuffix(self.vendor.path)}/models"
+        if reference != "models":
+            path = urljoin(self.http.address("").partition("?")[0].rstrip("/") + "/", reference)
+        answer: HttpAnswer = yield HttpRequest(path, method="GET", headers=self._listing_headers(), query=self._listing_query())
+        found = (model_of(self.vendor, entry) for entry in answer.entries(self.vendor.entries))
+        return [model for model in found if model is not None]
+
+    def _listing_headers(self) -> Mapping[str, str]:
+        return {}
+
+    def _listing_query(self) -> Mapping[str, Any]:
+        return {}
+
+
+class JsonObject(Compatible):
+    """A service that promises JSON, and not a schema: the schema is refused before sending."""
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """Return the JSON object to send; see `Compatible.body`.
+
+        Args:
+            request: The request.
+
+        Raises:
+            InvalidRequestError: It asks for a JSON schema.
+        """
+        if (request.response_format or {}).get("type") == "json_schema":
+            msg = (
+                f"{self.vendor.title} has no JSON schema; pass response_format={{'type': 'json_object'}} and describe the object "
+                f"in the prompt"
+            )
+            raise InvalidRequestError(msg)
+        return super().body(request)
+
+
+class Databricks(Compatible):
+    """Databricks, whose Claude models are asked for reasoning in Claude's own form."""
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """Return the JSON object to send; see `Compatible.body`.
+
+        Args:
+            request: The request.
+        """
+        body = super().body(request)
+        if request.reasoning is not None and "claude" in request.model and "reasoning_effort" not in request.options:
+            body.pop("reasoning_effort", None)
+            budget = _BUDGETS.get(request.reasoning, 0) if isinstance(request.reasoning, str) else request.reasoning
+            body.setdefault("thinking", {"type": "enabled", "budget_tokens": budget} if budget else {"type": "disabled"})
+        return body
+
+
+class Snowflake(Compatible):
+    """Snowflake Cortex, whose Claude models take a `reasoning` object, and the others a `reasoning_effort`."""
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """Return the JSON object to send; see `Compatible.body`.
+
+        Args:
+            request: The request.
+        """
+        body = super().body(request)
+        if request.reasoning is not None and "reasoning" not in request.options:
+            if not request.model.startswith("claude"):
+                del body["reasoning"]
+                body |= openai_chat.reasoning_effort(request.reasoning)
+            elif request.reasoning in {"none", 0}:  # the model does not reason unless it is asked to
+                del body["reasoning"]
+        return body
+
+
+class GitHub(Compatible):
+    """GitHub Models, whose catalogue needs no key and names a model by its publisher."""
+
+    def _listing_headers(self) -> Mapping[str, str]:
+        return {"X-GitHub-Api-Version": "2022-11-28"}
+
+
+class MiniMax(Compatible):
+    """MiniMax, which refuses with status 200 and the field `base_resp`."""
+
+    def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> Reading:
+        """Make the reader of one answer; see `OpenAIChatProvider.reading`.
+
+        Args:
+            request: The request, which is not used.
+            call: The call, for notes.
+            headers: The headers of the answer.
+        """
+        del request
+        return MiniMaxReading(self, call, headers)
+
+
+class MiniMaxReading(ChatReading):
+    """Reads an answer of MiniMax."""
+
+    def __init__(self, provider: MiniMax, call: CallContext, headers: Mapping[str, str]) -> None:
+        super().__init__(provider, call, headers)
+        self._provider = provider
+
+    def parsed(self, data: bytes) -> dict[str, Any]:
+        """Parse a JSON object; see `JsonReading.parsed`.
+
+        Args:
+            data: The object as bytes.
+
+        Returns:
+            The parsed object.
+
+        Raises:
+            ProviderError: The object is an error.
+        """
+        found = super().parsed(data)
+        said = found.get("base_resp")
+        if isinstance(said, dict) and said.get("status_code"):
+            error = {"error": {"code": str(said["status_code"]), "message": said.get("status_msg") or "refused"}}
+            raise self._provider.refusal(200, {}, json.dumps(error).encode())
+        return found
+
+
+class Watsonx(Compatible):
+    """IBM watsonx.ai: a token is fetched for the key, and the request names the project that pays."""
+
+    key_header = ""
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self.path = ""
+        self._token, self._until = "", 0.0
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """Return the JSON object to send; see `Compatible.body`.
+
+        Args:
+            request: The request.
+        """
+        body = super().body(request)
+        body["model_id"] = body.pop("model")
+        for name in ("stream", "stream_options"):
+            body.pop(name, None)
+        for name in ("project_id", "space_id"):
+            if value := self.config.get(name):
+                body.setdefault(name, value)
+        return body
+
+    def build(self, request: Request, call: CallContext) -> Built:
+        """Write a request, after one for a token if there is none.
+
+        Args:
+            request: The request to write.
+            call: The call, which is not used.
+        """
+        del call
+        body = self.body(request)
+        headers = yield from self._headers()
+        path = f"/ml/v1/text/chat{'_stream' if request.stream else ''}"
+        version = {"version": self.config.get("api_version")}
+        return HttpRequest(path, body, stream=request.stream, headers=headers, query=version)
+
+    def models(self) -> Generator[Any, Any, list[ModelInfo]]:
+        """List the models that answer a chat; see `Compatible.models`. The list needs no key.
+
+        Yields:
+            The request.
+        """
+        return (yield from super().models())
+
+    def _listing_query(self) -> Mapping[str, Any]:
+        return {"version": self.config.get("api_version"), "limit": 200}
+
+    def _headers(self) -> Generator[Any, Any, dict[str, str]]:
+        given = self.config.get("token")
+        token = given.reveal() if given is not None else self._token
+        if given is None and time.time() > self._until - _MARGIN:
+            token = yield from self._fetched()
+        return {"Authorization": f"Bearer {token}"}
+
+    def _fetched(self) -> Generator[Any, Any, str]:
+        assert self.config.api_key is not None  # noqa: S101 -- required without a token
+        form = {"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": self.config.api_key.reveal()}
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        address = str(self.config.get("auth_url"))
+        answer: HttpAnswer = yield HttpRequest(address, urlencode(form).encode(), headers=headers)
+        said = answer.json()
+        token = said.get("access_token") if isinstance(said, dict) else None
+        if not isinstance(token, str) or not token:
+            msg = f"provider {self.config.name!r}: {address} gave no access_token; correct auth_url or api_key"
+            raise ConfigurationError(msg)
+        self.secrets = (token,)
+        self._token, self._until = token, time.time() + float(said.get("expires_in") or 0)
+        return token
+
+
+KINDS: Mapping[str, type[Compatible]] = {
+    "": Compatible, "databricks": Databricks, "github": GitHub, "json_object": JsonObject, "minimax": MiniMax,
+    "snowflake": Snowflake, "watsonx": Watsonx,
+}  # fmt: skip
+"""The classes that `Vendor.kind` names."""
+
+
+def create(config: ProviderConfig) -> Compatible:
+    """Make the provider object of an instance.
+
+    Args:
+        config: The instance's configuration.
+
+    Raises:
+        ConfigurationError: The url, the key or another setting cannot be used.
+    """
+    return KINDS[VENDORS[config.plugin or config.name].kind](config)
+
+
+def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
+    """Ask a service for its models.
+
+    Args:
+        config: The instance's configuration.
+        call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT` of the toolkit.
+
+    Returns:
+        The models that can answer a chat, with the capabilities that the service states.
+
+    Raises:
+        ProviderError: The service refused, or its answer is not a list of models.
+    """
+    provider = create(config)
+    return listed(provider, provider.models(), call)
+
+
+def _switch(config: ProviderConfig, name: str) -> bool:
+    value = config.get(name)
+    text = "yes" if value is None else str(value).lower()
+    if text not in _SWITCH:
+        msg = f"provider {config.name!r}: {name} must be 'yes' or 'no', not {text!r}"
+        raise ConfigurationError(msg)
+    return _SWITCH[text]
