@@ -122,7 +122,7 @@ class Engine:
     @property
     def _left(self) -> int:
         """The number of attempts that may still begin. Those before a free wait do not count."""
-        return self._limit - self._count + self._repeats.uncharged
+        return self._limit - self._count + (self._repeats.uncharged if self.attempts else 0)
 
     def opening(self, number: int) -> Attempt:
         """The attempt that has just begun, as observers get it."""
@@ -324,7 +324,7 @@ class Engine:
         is_stalled = any(self._health.unavailable(attempt.candidate, now) for attempt in self._open)
         order: Order | None = None
         without_budget = []
-        while order is None and now < self._deadline and (rival := self._rival(elsewhere=elsewhere)):
+        while order is None and (rival := self._rival(elsewhere=elsewhere)):
             self._fresh.remove(rival)
             if is_stalled or self._health.take_budget(rival.provider, now):
                 order = self._begin(rival, now)
@@ -338,7 +338,7 @@ class Engine:
             return self._late(now, error)
         if error is not None and (order := self._be_patient(now, error)):
             return order
-        while self._fresh and (self._count < self._limit or self._left > 0):
+        while self._fresh and self._left > 0:
             candidate = self._fresh.pop()
             if self._larger_than is not None and (candidate.context_window or math.inf) <= self._larger_than:
                 self._skip(candidate, "context window", f"a window larger than {self._larger_than} tokens is needed")

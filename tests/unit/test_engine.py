@@ -583,6 +583,12 @@ def test_an_equal_candidate_is_asked_rather_than_waited():
     assert Play({"a": [OK], "b": [OK]}, pacer=pacer).run().log == ["b"]
 
 
+def test_a_call_waits_for_its_turn_rather_than_go_to_a_lower_priority():
+    pacer, _held = _limited(when_full="wait")
+    paid = _c("b", priority=-1)
+    assert Play({"a": [OK], "b": [OK]}, _c("a"), paid, pacer=pacer).order == Queue((_c("a"),))
+
+
 def test_a_wait_for_a_turn_costs_no_attempt():
     pacer, held = _limited()
     play = Play({"a": [_five()]}, pacer=pacer)

@@ -42,7 +42,8 @@ def _outcomes(engine):
         ({"deadline": 600.0, "slow_model": True}, 300.0),
         ({"deadline": 1.0}, 0.5),
         ({"policy": RetryPolicy(beside_after=3)}, 3.0),
-        ({"policy": RetryPolicy(beside_after=200)}, None),  # after the deadline
+        ({"policy": RetryPolicy(beside_after=100)}, None),  # at the deadline
+        ({"policy": RetryPolicy(beside_after=200)}, None),  # after it
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
@@ -172,6 +173,15 @@ def test_a_hedged_attempt_is_joined_again_after_its_share():
     assert engine.slow(2.0).candidate == _c("b")
     assert engine.opened(2.0) == Pull(28.0)
     assert engine.slow(30.0).candidate == _c("c")
+
+
+def test_an_attempt_beside_another_one_is_not_hedged():
+    health = Health(lambda: 1.0)
+    health.succeeded(_c("b"), health.acquire(_c("b"), 0.0), 0.0, 2.0)
+    engine = _engine("a", "b", "c", health=health, hedge=True, policy=RetryPolicy(hedge_samples=1))
+    assert engine.opened(0.0) == Pull(50.0)
+    assert engine.slow(50.0).candidate == _c("b")
+    assert engine.opened(50.0) == Pull(25.0)
 
 
 def _lose(engine, seconds):

@@ -6,6 +6,7 @@ Every call begins at second 1000 of its clock, so that nothing passes by being z
 import pytest
 
 from providerhub import (
+    AuthenticationError,
     BadRequestError,
     Candidate,
     Completion,
@@ -17,13 +18,14 @@ from providerhub import (
     RetryPolicy,
     RoutePlan,
     ServerError,
+    ShortageError,
     TLSError,
     Usage,
 )
 from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
 from providerhub._rules.lanes import Full
-from providerhub._rules.orders import Done, Drain, Fail, Open, Pull, Queue, Wait
+from providerhub._rules.orders import Done, Drain, Fail, Open, Pull, Queue, Renew, Wait
 from providerhub._rules.pacing import FREE, Limits, Pacer
 
 
@@ -351,3 +353,47 @@ def test_errors_name_seconds_and_not_moments():
     error = Timed("a", pacer=paused).order.error
     assert error.retry_after == 400.0
     assert [skip.detail for skip in error.route.skipped] == ["for 400.0 s more"]
+
+
+def test_a_smaller_window_is_passed_by_for_a_larger_one():
+    candidates = tuple(_c(name, context_window=window) for name, window in (("a", 100), ("b", 10), ("c", 100), ("d", 200)))
+    timed = Timed(candidates=candidates)
+    assert timed.engine.failed(ContextLengthError("x"), 1001.0).candidate == candidates[3]
+    assert [skip.provider for skip in timed.engine.route.skipped] == ["b", "c"]
+
+
+def test_a_new_plan_gives_no_further_attempts():
+    timed = Timed("a", policy=RetryPolicy(attempts=2))
+    assert isinstance(timed.engine.failed(_five(), 1000.0), Wait)
+    order = timed.engine.waited(1001.0, RoutePlan((_c("b"), _c("c"), _c("a"), _c("d"))))
+    assert order.candidate == _c("b")
+    assert timed.engine.opened(1001.0) == Pull()
+    assert isinstance(timed.engine.failed(_five(), 1002.0), Fail)
+
+
+@pytest.mark.parametrize("now", [1100.0, 1101.0])
+def test_nothing_begins_at_the_deadline_or_after_it(now):
+    waiting = Timed("a")
+    assert isinstance(waiting.engine.failed(_five(), 1000.0), Wait)
+    refused = Timed("a")
+    assert isinstance(refused.engine.failed(AuthenticationError("x", status=401), 1000.0), Renew)
+    pacer = Pacer(lambda: 0.0)
+    pacer.set_limits(("a", ""), Limits(concurrency=1))
+    held = pacer.take(_c("a"), 1000.0)
+    queued = Timed("a", pacer=pacer)
+    turn = pacer.join(_c("a"), 1000.0)
+    pacer.settle(held, 1001.0)
+    orders = [
+        waiting.engine.waited(now),
+        refused.engine.renewed(now, changed=True),
+        queued.engine.turn(now, _c("a"), turn),
+        Timed("a", "b").engine.refused_part(_five(), now, 1),
+        Timed("a", "b").engine.failed(_five(), now),
+    ]
+    assert [type(order.error) for order in orders] == [DeadlineExceededError] * 5
+
+
+@pytest.mark.parametrize(("deadline", "order"), [(1001.0, Wait), (1000.99, Fail)])
+def test_a_wait_for_a_descriptor_may_last_until_the_deadline(monkeypatch, deadline, order):
+    monkeypatch.setattr("providerhub._rules.engine.shortage_wait", lambda *_: 1.0)
+    assert isinstance(Timed("a", deadline=deadline).engine.failed(ShortageError("x"), 1000.0), order)
