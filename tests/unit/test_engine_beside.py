@@ -184,6 +184,12 @@ def test_an_attempt_beside_another_one_is_not_hedged():
     assert engine.opened(50.0) == Pull(25.0)
 
 
+def test_after_its_share_an_attempt_is_joined_at_the_same_provider_too_though_hedging_is_on():
+    engine = _engine(_c("a"), _c("a", "n", group=1), hedge=True)
+    assert engine.opened(0.0) == Pull(50.0)
+    assert engine.slow(50.5).candidate == _c("a", "n", group=1)
+
+
 def _lose(engine, seconds):
     engine.opened(0.0)
     order = engine.slow(seconds)
