@@ -24,14 +24,12 @@ from providerhub._rules.endings import blame, broken_off, exhausted, last_error,
 from providerhub._rules.health import Health, error_retry_after
 from providerhub._rules.lanes import Full
 from providerhub._rules.orders import DONE, DRAIN, PULL, Cut, Fail, Open, OpenAttempt, Order, Pull, Queue, Renew, Wait
-from providerhub._rules.pacing import FREE, Pacer, Tokens, Turn, no_tokens
+from providerhub._rules.pacing import FREE, Pacer, Tokens, Turn, Turns, no_tokens
 from providerhub._rules.policy import Rng, disposition, share, shortage_wait
 from providerhub._rules.retrying import Failure, Retries
-from providerhub._rules.turns import Turns
 from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip, Usage, errors
 
-LOOK_AGAIN = 1.0
-"""Seconds after which a slow attempt is looked at again when no retry budget allowed another one beside it."""
+LOOK_AGAIN = 1.0  # seconds after which a slow attempt is looked at again when no retry budget allowed another one beside it
 
 
 class Engine:

@@ -7,7 +7,7 @@ The nearest class in the exception's hierarchy counts. An exception that carries
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from providerhub._rules.status import error_from_status
@@ -124,7 +124,7 @@ def _mapped(error: Exception) -> errors.ProviderError | None:
     if is_shortage(error):
         return errors.ShortageError()
     kind = _kind(type(error))
-    if kind is errors.ProviderConnectionError and _is_proxy(error):
+    if kind is errors.ProviderConnectionError and _name(type(error)) == "aiohttp.client_exceptions.ClientHttpProxyError":
         return kind(retryable=False)
     # The parser of aiohttp gives its own error the status 400.
     status = None if _name(type(error.__cause__)).startswith("aiohttp.http_exceptions.") else _status(error)
@@ -136,10 +136,6 @@ def _mapped(error: Exception) -> errors.ProviderError | None:
     found = error_from_status(status, _headers(error), body)
     found.excerpt = ""  # the body of the library's response is not free of keys
     return found
-
-
-def _is_proxy(error: Exception) -> bool:
-    return _name(type(error)) == "aiohttp.client_exceptions.ClientHttpProxyError"
 
 
 def _status(error: Any) -> int | None:
@@ -183,16 +179,12 @@ def _shown(error: Exception) -> str:
 
 
 def _kind(cls: type[BaseException]) -> type[errors.ProviderError] | None:
-    for name in _names(cls):
+    for name in map(_name, cls.__mro__):
         if name in _CALLED_WRONG:
             return None
         if name in TABLE:
             return TABLE[name]
     return None
-
-
-def _names(cls: type[BaseException]) -> Iterator[str]:
-    return map(_name, cls.__mro__)
 
 
 def _name(cls: type) -> str:

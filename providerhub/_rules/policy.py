@@ -113,19 +113,16 @@ class RetryBudget:
     A retry takes one token, a success adds a part of one, and one is added every `interval` seconds. The caller holds a lock.
     """
 
-    __slots__ = ("_capacity", "_interval", "_per_success", "_tokens", "_updated")
+    __slots__ = ("_rules", "_tokens", "_updated")
 
     def __init__(self, now: float, rules: BudgetRules | None = None) -> None:
-        rules = rules or BudgetRules()
-        self._capacity = rules.capacity
-        self._per_success = rules.per_success
-        self._interval = rules.interval
-        self._tokens = rules.capacity
+        self._rules = rules or BudgetRules()
+        self._tokens = self._rules.capacity
         self._updated = now
 
     def tokens(self, now: float) -> float:
         """The number of tokens at a moment. Takes none."""
-        return min(self._capacity, self._tokens + max(0.0, now - self._updated) / self._interval)
+        return min(self._rules.capacity, self._tokens + max(0.0, now - self._updated) / self._rules.interval)
 
     def take(self, now: float) -> bool:
         """Take one token; false when there is none."""
@@ -137,11 +134,11 @@ class RetryBudget:
 
     def earn(self, now: float) -> None:
         """Add the tokens of one success."""
-        if self._tokens >= self._capacity:  # a short cut, since every call comes here
+        if self._tokens >= self._rules.capacity:  # a short cut, since every call comes here
             self._updated = max(now, self._updated)
             return
         self._refill(now)
-        self._tokens = min(self._capacity, self._tokens + self._per_success)
+        self._tokens = min(self._rules.capacity, self._tokens + self._rules.per_success)
 
     def _refill(self, now: float) -> None:
         self._tokens = self.tokens(now)

@@ -10,7 +10,6 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from providerhub._rules.refusals import find
@@ -33,19 +32,14 @@ _ABOUT_KEY = (
 _ABOUT_MODEL = r"(?i)model|deployment|engine|no endpoints found"
 _PAGE = r"(?i)[\ufeff\s]*<[a-z!?]"  # the beginning of a web page. A message such as `<400> invalid parameter` is not a page.
 _BY_STATUS: Mapping[int, type[errors.ProviderError]] = {
-    400: errors.BadRequestError,
-    401: errors.AuthenticationError,
+    **dict.fromkeys((400, 413, 422), errors.BadRequestError),
+    **dict.fromkeys((401, 403, 498), errors.AuthenticationError),
+    **dict.fromkeys((404, 410), errors.ModelUnavailableError),
     402: errors.QuotaExceededError,
-    403: errors.AuthenticationError,
-    404: errors.ModelUnavailableError,
     405: errors.ProtocolError,
     407: errors.ProviderConnectionError,
-    410: errors.ModelUnavailableError,
-    413: errors.BadRequestError,
-    422: errors.BadRequestError,
     424: errors.ServerError,
     429: errors.RateLimitError,
-    498: errors.AuthenticationError,
 }
 
 # Headers in which services name a request, the most useful first. A proxy writes the last ones.
@@ -166,17 +160,12 @@ def _decode(body: bytes | Mapping[str, Any]) -> str:
 
 
 def _written(value: Any) -> str:
-    try:
-        text: str = _json().dumps(value, default=str)
-    except (ValueError, RecursionError):  # a nested value that could be parsed may be too deep to write
-        return ""
-    return text
-
-
-def _json() -> ModuleType:
     import json  # slow to import; only a refused request needs it
 
-    return json
+    try:
+        return json.dumps(value, default=str)
+    except (ValueError, RecursionError):  # a nested value that could be parsed may be too deep to write
+        return ""
 
 
 class _Said(NamedTuple):
@@ -218,10 +207,12 @@ def _said(body: str | Mapping[str, Any], headers: Mapping[str, str]) -> _Said:
 
 def _objects(body: str | Mapping[str, Any]) -> list[Any]:
     """The error object and the object around it, the inner one first; a text if the body is not JSON."""
+    import json  # as above
+
     parsed: Any = body
     if isinstance(body, str):
         try:
-            parsed = _json().loads(body)
+            parsed = json.loads(body)
         except (ValueError, RecursionError):
             return [body]
     if isinstance(parsed, list) and len(parsed) == 1:  # Google wraps the error in a list
