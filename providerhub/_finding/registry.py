@@ -11,9 +11,8 @@ import attrs
 from providerhub._finding.discovery import PluginRecord, Plugins
 from providerhub._finding.index import Index, Match, Target
 from providerhub._finding.instance import Instance
-from providerhub._settings.options import option_flaw
 from providerhub._settings.refined import refined_one
-from providerhub._settings.settings import Settings, configured
+from providerhub._settings.settings import Settings, configured, option_flaw
 from providerhub._values import Model, ProviderConfig
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.errors import AmbiguousProviderError, ConfigurationError, InvalidRequestError, ModelNotFoundError

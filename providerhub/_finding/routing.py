@@ -181,7 +181,9 @@ class Router:
             unavailable.append(skip)
             # An open breaker is tried before a rate limit is waited for; a refused key or a used-up quota is neither.
             rank = (obstacle.is_lack, not obstacle.is_breaker, obstacle.until)
-            if (obstacle.is_breaker or obstacle.is_wait or obstacle.is_lack) and (soonest is None or rank < soonest[0]):
+            if (obstacle.is_breaker or obstacle.is_lack or obstacle.reason == "rate limited") and (
+                soonest is None or rank < soonest[0]
+            ):
                 soonest = rank, candidate, skip
         if available:
             return Planned(RoutePlan(tuple(available), (*skipped, *unavailable)))

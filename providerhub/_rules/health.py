@@ -144,11 +144,6 @@ class Unavailable(NamedTuple):
         return self.reason in {"breaker open", "probe under way"}
 
     @property
-    def is_wait(self) -> bool:
-        """Whether the end of the pause is worth waiting for: a rate limit, and no refused key or used-up quota."""
-        return self.reason == "rate limited"
-
-    @property
     def is_lack(self) -> bool:
         """Whether the service said that the model lacks a capability. Without another candidate, it is asked all the same."""
         return self.reason.startswith("no ")

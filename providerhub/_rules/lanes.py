@@ -91,7 +91,7 @@ class Lane:
 
     __slots__ = ("_spacing", "_tokens", "cycle", "in_use", "limits", "mean_output", "outputs", "starts", "throttle", "waiting")
 
-    def __init__(self, limits: Limits = NO_LIMITS) -> None:
+    def __init__(self) -> None:
         self.in_use = 0
         self.starts = Starts()
         self.throttle: Throttle | None = None
@@ -102,7 +102,6 @@ class Lane:
         self._spacing = Spacing()
         self._tokens: TokenWindow | None = None
         self.limits = NO_LIMITS
-        self.set_limits(limits)
 
     def set_limits(self, limits: Limits) -> None:
         """Replace the limits."""
@@ -173,7 +172,7 @@ class Lane:
         self.outputs = min(self.outputs + 1, MANY)
         self.mean_output += (tokens - self.mean_output) / self.outputs
 
-    def refused(self, now: float, after: float | None, luck: float, *, place: Place | None, learn: bool, first: float) -> float:
+    def refused(self, now: float, after: float | None, luck: float, *, place: Place | None, first: float) -> float:
         """Learn from a refusal of a call, which has a place unless it began without limits. Return the end of the pause."""
         late = self.throttle is not None and (place is None or place.lane is not self or place.cycle < self.cycle)
         if self.throttle is None:
@@ -181,7 +180,7 @@ class Lane:
         if place is not None:
             self.throttle.decided(place.number, refused=True)
             self.throttle.note_delay(now - place.started)
-        if self.throttle.refused(now, after, luck, starts=self.starts, late=late, learn=learn, first=first):
+        if self.throttle.refused(now, after, luck, starts=self.starts, late=late, first=first):
             self.starts = Starts()
             self.cycle += 1
         return self.throttle.until

@@ -190,31 +190,17 @@ class Pacer:
         if turn.place is not None:
             self.give_back(turn.place, NOT_SENT)
 
-    def refused(
-        self,
-        turn: Turn,
-        candidate: Candidate,
-        now: float,
-        after: float | None,
-        *,
-        learn: bool = True,
-        first: float = FIRST_PAUSE,
-    ) -> float:
+    def refused(self, turn: Turn, candidate: Candidate, now: float, after: float | None, *, first: float = FIRST_PAUSE) -> float:
         """Give the turn of a call back that the service refused, and pause the model. Return the time at which the pause ends.
 
-        Args:
-            turn: The turn that the call holds.
-            candidate: The candidate that was asked.
-            now: The time in seconds.
-            after: The seconds to wait that the service named; `None` when it named none.
-            learn: Whether the refusal tells of a rate, as a 429 does.
-            first: The seconds of the first pause where the service named none. It doubles while the refusals go on.
+        The pause lasts for the seconds that the service named (`after`), or else for `first`; these double while the refusals
+        go on.
         """
         with self._lock:
             self._collect(now)
             desk = self._desk(candidate.provider)
             lane = desk.lane(candidate.entry)
-            end = lane.refused(now, after, self._rng(), place=turn.place, learn=learn, first=first)
+            end = lane.refused(now, after, self._rng(), place=turn.place, first=first)
             desk.throttled[candidate.entry] = lane
             desk.is_limited = True
             if turn.place is not None:

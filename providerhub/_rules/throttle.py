@@ -86,17 +86,7 @@ class Throttle:
         self._window: int | None = 1
         self._undecided: dict[int, float] = {}
 
-    def refused(
-        self,
-        now: float,
-        after: float | None,
-        luck: float,
-        *,
-        starts: Starts,
-        late: bool,
-        learn: bool = True,
-        first: float = FIRST_PAUSE,
-    ) -> bool:
+    def refused(self, now: float, after: float | None, luck: float, *, starts: Starts, late: bool, first: float) -> bool:
         """Record a refusal, with the arguments of `Pacer.refused`. Return whether a new count of starts begins after it.
 
         `luck` is a random number from 0 up to 1, for the jitter of the pause. `starts` are the calls since the last pause, with
@@ -120,8 +110,7 @@ class Throttle:
             )
         self.until = max(self.until, now + pause * (1 + RETRY_AFTER_JITTER * luck))
         self._window, self._undecided = 1, {}
-        if learn:
-            self._learn()
+        self._learn()
         return not late
 
     def note_delay(self, seconds: float) -> None:

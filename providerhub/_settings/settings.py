@@ -16,7 +16,7 @@ from providerhub._settings.secrets import EnvironmentKey, is_quoted
 from providerhub._settings.table import ON_INTERRUPT, STRATEGIES
 from providerhub._values import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout
 from providerhub._values.capabilities import ProviderInfo, Setting
-from providerhub._values.checks import FLAG, NAMES, SECONDS, TEXT, Check, instance_of, mapping_to, one_of
+from providerhub._values.checks import FLAG, NAMES, SECONDS, TEXT, Check, instance_of, mapping_to, nearest, one_of
 from providerhub._values.config import PROXIES
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.value import Value
@@ -403,3 +403,32 @@ def _from_variable(value: Any, environ: Mapping[str, str]) -> Any:
         return value
     text = environ.get(value.source.name)
     return Secret(text) if text else None
+
+
+def undeclared(config: ProviderConfig, info: ProviderInfo) -> dict[str, str]:
+    """The options of an instance that its plugin does not declare, each with a message about it.
+
+    A plugin without any declared setting, and one with `any_option`, may read every option.
+    """
+    if not info.settings or info.any_option or not config.options:
+        return {}
+    declared = [setting.name for setting in info.all_settings if setting.name not in {"url", "api_key"}]
+    return {
+        name: f"provider {config.name!r}: the plugin {info.name!r} has no option {name!r}{_option_hint(name, declared)}"
+        for name in config.options
+        if name not in declared
+    }
+
+
+def option_flaw(config: ProviderConfig, info: ProviderInfo, origins: Mapping[str, str]) -> str:
+    """A message about the first option that a plugin does not declare, with its line from `origins`; empty without one."""
+    for name, message in undeclared(config, info).items():
+        origin = origins.get(f"providers.{config.name}.options.{name}")
+        return f"{origin}: {message}" if origin else message
+    return ""
+
+
+def _option_hint(name: str, declared: list[str]) -> str:
+    if name in {"url", "api_key", *ProviderConfig.__annotations__}:
+        return f"; {name} is a key of the provider itself, so write it outside of options"
+    return "; " + nearest(name, declared, f"its options are {', '.join(declared) or 'none'}")

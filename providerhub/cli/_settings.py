@@ -13,8 +13,8 @@ from providerhub import ConfigurationError, Hub, ProviderConfig, ProviderInfo, S
 from providerhub._finding.discovery import Plugins
 from providerhub._finding.views import unknown_models
 from providerhub._settings.file import Problem, SettingsFile, read, settings_path
-from providerhub._settings.options import undeclared
 from providerhub._settings.secrets import FileKey
+from providerhub._settings.settings import undeclared
 from providerhub._settings.table import KEYS
 from providerhub._values.checks import nearest
 from providerhub.cli import _options as options

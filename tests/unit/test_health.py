@@ -466,7 +466,6 @@ def test_a_pause_ends_with_one_probe_whose_failure_makes_it_longer(error, reason
     for seconds in pauses:
         _fail(health, now, error)
         assert health.unavailable(ONE, now) == (reason, now + seconds)
-        assert not health.unavailable(ONE, now).is_wait
         now += seconds
         assert _reason(health, now) is None
         probe = health.acquire(ONE, now)

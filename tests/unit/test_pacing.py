@@ -568,15 +568,6 @@ def test_a_service_that_takes_one_call_each_time_is_believed_after_three_times()
     assert pacer.snapshot(now)["acme", "m"].learned_rpm == pytest.approx(0.95 * 60 / 20.1, rel=0.01)
 
 
-def test_a_refusal_that_tells_of_no_rate_only_pauses():
-    pacer = _pacer()
-    turns = [pacer.take(ONE, 0.0) for _ in range(30)]
-    pacer.refused(turns[-1], ONE, 0.1, 5.0, learn=False)
-    pace = pacer.snapshot(0.1)["acme", "m"]
-    assert pace.learned_rpm is None
-    assert pace.retry_in == 5.0
-
-
 def test_the_lower_of_the_learned_and_the_configured_rate_holds():
     pacer = _pacer(model=Limits(rpm=60_000))
     now, started = 0.0, []
