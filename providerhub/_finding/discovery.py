@@ -137,8 +137,7 @@ class Plugins:
             _, reason = self._registered(observer, None)
         if reason:
             reason = reason.removeprefix(_INCOMPATIBLE)
-            msg = f"observer {type(observer).__name__} cannot be used: {reason}"
-            raise ConfigurationError(msg)
+            raise ConfigurationError(f"observer {type(observer).__name__} cannot be used: {reason}")
 
     def _useless(self, plugin: object) -> str:
         """The reason why functions of a hook plugin are never called, or called in vain; empty when all of them work."""

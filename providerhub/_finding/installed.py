@@ -108,8 +108,7 @@ def entry_points(text: str) -> Iterator[tuple[str, str, str]]:
         elif line and group and not line.startswith(("#", ";")):
             name, sign, value = line.partition("=")
             if not sign:
-                msg = f"{line!r} is not of the form name = value"
-                raise ValueError(msg)
+                raise ValueError(f"{line!r} is not of the form name = value")
             # A bracket begins the extras, which the specification has deprecated.
             yield group, name.strip(), value.partition("[")[0].strip()
 
@@ -120,8 +119,7 @@ def name_and_version(distribution: Distribution) -> tuple[str, str]:
     headers = text.replace("\r\n", "\n").partition("\n\n")[0]
     found = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in headers.split("\n"))}
     if not found.get("name"):
-        msg = "its metadata has no name"
-        raise ValueError(msg)
+        raise ValueError("its metadata has no name")
     return found["name"], found.get("version", "")
 
 

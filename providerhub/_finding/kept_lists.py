@@ -65,8 +65,7 @@ def _folder() -> str | None:
     if named:
         path = os.path.expanduser(named)
         if not os.path.isabs(path):
-            msg = f"{VARIABLE} must be an absolute path, not {named!r}"
-            raise ConfigurationError(msg)
+            raise ConfigurationError(f"{VARIABLE} must be an absolute path, not {named!r}")
     else:
         from platformdirs import user_cache_dir  # not needed when the variable is set
 
@@ -82,11 +81,9 @@ def _own(path: str) -> bytes:
         # Windows has no such function; the folders of a user are closed to others there.
         user = getattr(os, "geteuid", None)
         if user is not None and (status.st_uid != user() or status.st_mode & 0o022):
-            msg = "another user may have written it"
-            raise ValueError(msg)
+            raise ValueError("another user may have written it")
         if status.st_size > SIZE_LIMIT:
-            msg = f"it is longer than {SIZE_LIMIT} bytes"
-            raise ValueError(msg)
+            raise ValueError(f"it is longer than {SIZE_LIMIT} bytes")
         return file.read(SIZE_LIMIT)
 
 
@@ -147,8 +144,7 @@ def _plain(model: ModelInfo) -> dict[str, Any]:
     fields = {name: value for name, value in model.__getstate__().items() if name == "name" or value != bare[name]}
     for name, value in fields.items():
         if not isinstance(value, str | int | float | tuple):
-            msg = f"{model.name} has {name}"
-            raise ValueError(msg)  # noqa: TRY004 -- the type is right, and not for the disk
+            raise ValueError(f"{model.name} has {name}")  # noqa: TRY004 -- the type is right, and not for the disk
     return fields
 
 
@@ -156,6 +152,5 @@ def _parsed(content: bytes) -> KeptList:
     """Parse a file. It may raise any error, since the file may hold anything."""
     found = json.loads(content)
     if found["format"] != _FORMAT or not 0 <= found["listed_at"] <= time.time() + 60.0:
-        msg = "it is of another format"
-        raise ValueError(msg)
+        raise ValueError("it is of another format")
     return KeptList(tuple(ModelInfo(**entry) for entry in found["models"]), float(found["listed_at"]))

@@ -44,8 +44,7 @@ class Registry:
         self.version = 0  # grows whenever the instances or their models change
         for name in settings.providers:
             if "/" in name:
-                msg = f"a provider's name cannot hold a slash: {name!r}"
-                raise ConfigurationError(msg)
+                raise ConfigurationError(f"a provider's name cannot hold a slash: {name!r}")
 
     def add(self, info: ProviderInfo, provider: Provider, config: ProviderConfig | None = None) -> None:
         """Register a provider object with its declaration, and its settings, priority and weight. The name must be new."""
@@ -53,8 +52,7 @@ class Registry:
         instance = Instance(config, info, provider, self._reset_index)
         with self._lock:
             if self.knows(info.name):
-                msg = f"another provider is named {info.name!r}; register this one under another name"
-                raise AmbiguousProviderError(msg)
+                raise AmbiguousProviderError(f"another provider is named {info.name!r}; register this one under another name")
             self._instances[info.name] = instance
             self._reset_index()
 
@@ -120,8 +118,7 @@ class Registry:
             where = f"{origin}: " if origin else ""
             example = names[0] if names else "acme"
             fix = f': name the plugin with plugin = "{example}" in [providers.{name}]' if plugin == name else ""
-            msg = f"{where}provider {name!r} needs plugin {plugin!r}, which is not installed{fix}{known}"
-            raise ConfigurationError(msg)
+            raise ConfigurationError(f"{where}provider {name!r} needs plugin {plugin!r}, which is not installed{fix}{known}")
         return self.plugins.load(plugin)
 
     def unusable(self) -> tuple[PluginRecord, ...]:
@@ -145,8 +142,7 @@ class Registry:
             return (Entry(model, ""),)
         items = (model,) if isinstance(model, str) else model
         if not isinstance(items, Sequence) or not items or not all(isinstance(item, str | Model) for item in items):
-            msg = f"model must be a name, a Model, or a non-empty sequence of these, not {model!r}"
-            raise InvalidRequestError(msg)
+            raise InvalidRequestError(f"model must be a name, a Model, or a non-empty sequence of these, not {model!r}")
         seen: set[str | Model] = set()
         return tuple(Entry(name, self._same(item)) for item in items for name in self._named(item, seen))
 
@@ -155,8 +151,7 @@ class Registry:
         if isinstance(name, Model):
             if name.provider is not None and not self.knows(name.provider):
                 known = ", ".join(self.names()) or "none"
-                msg = f"no provider is named {name.provider!r}; known providers: {known}"
-                raise ModelNotFoundError(msg)
+                raise ModelNotFoundError(f"no provider is named {name.provider!r}; known providers: {known}")
             return Target(name.name, name.provider)
         first, slash, rest = name.partition("/")
         return Target(rest, first) if slash and rest and self.knows(first) else Target(name)

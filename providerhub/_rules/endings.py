@@ -55,12 +55,9 @@ def broken_off(
     """The error of a stream that broke after its first content; `over` when the time of the call was over."""
     if isinstance(error, errors.InvalidOutputError):  # a stream that is whole and does not fit `response_format` is not broken
         return error
+    msg = f"{broken} broke off after {len(completion.text)} characters: {error}"
     interruption = errors.StreamInterruptedError(
-        f"{broken} broke off after {len(completion.text)} characters: {error}",
-        partial=completion.text,
-        completion=completion,
-        provider=broken.provider,
-        cause=over or error,
+        msg, partial=completion.text, completion=completion, provider=broken.provider, cause=over or error
     )
     interruption.__cause__ = error
     return interruption

@@ -36,11 +36,7 @@ class Engine:
     """One call's way through its plan.
 
     Args:
-        plan: The candidates, in order.
-        policy: The limits of attempts and waits.
-        health: The health records, which the engine reads and updates.
         deadline: The moment at which the call is over.
-        rng: Returns random numbers from 0 up to 1, which spread the waits.
         now: The moment at which the call begins.
         stream: Whether the caller wants a stream.
         on_interrupt: `"raise"`, `"restart"` or `"continue"`.

@@ -348,15 +348,11 @@ class Health:
         until = record.breaker.open_until
         is_paused = record.paused_until > now
         return HealthRecord(
-            provider=key[0],
-            model=key[1],
-            state="closed" if until is None else "open" if until > now else "half-open",
+            provider=key[0], model=key[1], state="closed" if until is None else "open" if until > now else "half-open",
             retry_in=max(0.0, record.paused_until - now, 0.0 if until is None else until - now),
-            pause=record.pause_reason if is_paused else "",
-            first_token=_quantile(record.first_tokens, 0.5),
-            whole=_quantile(record.wholes, 0.5),
-            budget=self.budget(key[0], now),
-        )
+            pause=record.pause_reason if is_paused else "", first_token=_quantile(record.first_tokens, 0.5),
+            whole=_quantile(record.wholes, 0.5), budget=self.budget(key[0], now),
+        )  # fmt: skip
 
     def budget(self, provider: str, now: float) -> float | None:
         """The tokens of a provider's retry budget; `None` before its first use. Takes none."""

@@ -133,8 +133,7 @@ class Settings(Value):
     def _no_circle(self, _attribute: object, aliases: Mapping[str, tuple[Any, ...]]) -> None:
         circle = circle_of(aliases)
         if circle:
-            msg = f"aliases go in a circle: {' → '.join(circle)}"
-            raise ConfigurationError(msg)
+            raise ConfigurationError(f"aliases go in a circle: {' → '.join(circle)}")
 
     def __attrs_post_init__(self) -> None:
         wrong = [(f"proxies.{name}", f"proxies.{name} {flaw}") for name, flaw in proxy_flaws(self.proxies)]
@@ -192,26 +191,12 @@ class Settings(Value):
         Raises:
             ConfigurationError: A variable has a value of the wrong kind.
         """
-        is_given = {
-            "allow": self.allow is not None,
-            "block": self.block is not None,
-            "autoload": self.autoload is not None,
-            "trust_env": self.trust_env is not None,
-            "wire_log": self.wire_log is not None,
-            "timeout": not self._is_default("timeout"),
-            "strategy": not self._is_default("strategy"),
-        }
-        settings, error = apply_environment(self, environ, {name for name, given in is_given.items() if given})
+        given = {name for name in _ENVIRONMENT if getattr(self, name) is not None and not self._is_default(name)}
+        settings, error = apply_environment(self, environ, given)
         del environ  # it may hold keys, and a traceback may show locals
         if error:
             raise ConfigurationError(error)
         return settings
-
-
-def _seconds_from(settings: Settings, text: str) -> Timeout:
-    seconds = float(text)
-    SECONDS.check(seconds, "total")
-    return attrs.evolve(settings.timeout, total=seconds)
 
 
 def _strategy_from(_settings: Settings, text: str) -> str:
@@ -227,7 +212,7 @@ def _switch(text: str) -> bool:
 
 # Field → its variable, the function that reads the text (`ValueError` when it cannot), and the words for a valid text.
 _ENVIRONMENT: dict[str, tuple[str, Callable[[Settings, str], Any], str]] = {
-    "timeout": ("PROVIDERHUB_TIMEOUT", _seconds_from, SECONDS.wanted),
+    "timeout": ("PROVIDERHUB_TIMEOUT", lambda settings, text: attrs.evolve(settings.timeout, total=float(text)), SECONDS.wanted),
     "strategy": ("PROVIDERHUB_STRATEGY", _strategy_from, _STRATEGY.wanted),
     "allow": ("PROVIDERHUB_PLUGINS", lambda _settings, text: text, "names, separated by commas"),
     "block": ("PROVIDERHUB_BLOCK", lambda _settings, text: text, "names, separated by commas"),
