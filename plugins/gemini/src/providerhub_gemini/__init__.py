@@ -1,0 +1,27 @@
+"""A provider for the Gemini API of Google AI Studio. The module `vertex` declares that for Vertex AI."""
+
+from providerhub import ProviderInfo, Setting, hookimpl
+from providerhub_gemini._models import MODELS, VERSION, version
+
+URL = "https://generativelanguage.googleapis.com"
+"""The default address."""
+
+__all__ = ["URL", "VERSION", "providerhub_provider"]
+
+
+@hookimpl
+def providerhub_provider() -> ProviderInfo:
+    """Declare the provider."""
+    return ProviderInfo(
+        name="gemini",
+        models=MODELS,
+        factory="providerhub_gemini.provider:create",
+        discover="providerhub_gemini.provider:discover",
+        settings=(
+            Setting("url", env="GOOGLE_GEMINI_BASE_URL", default=URL, help="The service's address, with or without /v1beta"),
+            Setting("api_key", env=("GEMINI_API_KEY", "GOOGLE_API_KEY"), secret=True, help="Sent as x-goog-api-key"),
+            Setting("api_version", convert=version, help=f"The version in the address, such as v1. Default: {VERSION}"),
+        ),
+        needs_auth=True,
+        description="Gemini models by Google AI Studio",
+    )

@@ -1,0 +1,180 @@
+"""Translates a conversation from the OpenAI chat shape into contents of the Gemini API.
+
+The API requires contents of user and model, the results of parallel calls in one content, and a signature on the first call of a
+model's turn. Reference: "Generating content", "Function calling" and "Thought signatures" in the documentation of the Gemini API.
+"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from providerhub import CapabilityError, InvalidRequestError, Message
+from providerhub_gemini._models import generation
+
+Part = dict[str, Any]
+
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL | re.IGNORECASE)
+_SYSTEM = frozenset({"system", "developer"})
+_FOREIGN = frozenset({"reasoning", "reasoning_content", "thinking", "redacted_thinking", "thought"})
+"""Types of parts in which other vendors write their thinking."""
+
+_SOURCES = {"image_url": "url", "video_url": "url", "file": "file_data", "input_audio": "data"}
+"""Types of parts with a file, and the key that holds it."""
+
+_CARRIED = ("videoMetadata", "mediaResolution")
+"""Keys of a part that belong to the API itself."""
+
+UNSIGNED = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
+"""The signature that Google's documentation gives for calls of another model: `skip_thought_signature_validator` in base64."""
+
+
+class Contents:
+    """Writes one conversation.
+
+    Args:
+        model: The model's name.
+
+    Attributes:
+        system: The parts of the system instruction.
+        contents: The contents.
+        notes: Changes of which the caller should know.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._newer = generation(model) >= (3, 0)
+        self._calls: dict[Any, tuple[str, str | None]] = {}  # the caller's identifier → name and the service's identifier
+        self.system: list[Part] = []
+        self.contents: list[dict[str, Any]] = []
+        self.notes: list[str] = []
+
+    def add(self, message: Message, where: str) -> None:
+        """Translate the next message.
+
+        Args:
+            message: The message. Its key `turn` holds the parts as the API wrote them.
+            where: Its place in the request, for errors.
+
+        Raises:
+            InvalidRequestError: A part is not valid.
+            CapabilityError: The API does not take a part of its kind.
+        """
+        role = message["role"]
+        if role in _SYSTEM:
+            if self.contents:
+                self._note("the API takes one system prompt; a later system message was moved into it")
+            self.system += self._parts(message.get("content"), where)
+            return
+        if role == "assistant":
+            self._append("model", self._turn(message, where))
+        elif role == "user":
+            self._append("user", self._parts(message.get("content"), where))
+        else:
+            self._append("user", self._result(message, where))
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _append(self, role: str, parts: Iterable[Part]) -> None:
+        """Add parts to the conversation. Successive messages of one role are one content."""
+        found = list(parts)
+        if found and self.contents and self.contents[-1]["role"] == role:
+            self.contents[-1]["parts"] += found
+        elif found:
+            self.contents.append({"role": role, "parts": found})
+
+    def _turn(self, message: Message, where: str) -> Iterator[Part]:
+        calls = list(message.get("tool_calls") or ())
+        own = message.get("turn")
+        if isinstance(own, list | tuple) and all(isinstance(part, Mapping) for part in own):
+            sent = [part["functionCall"] for part in own if isinstance(part.get("functionCall"), Mapping)]
+            for call, function in zip(calls, sent, strict=False):
+                self._calls[call.get("id")] = (str(function.get("name")), function.get("id"))
+            yield from map(dict, own)
+            return
+        yield from self._parts(message.get("content") or message.get("refusal"), where)
+        if message.get("function_call"):  # the older form, of one call only
+            calls.append({"function": message["function_call"]})
+        signature = {"thoughtSignature": UNSIGNED} if self._newer else {}
+        for place, call in enumerate(calls):
+            yield {"functionCall": self._call(call, f"{where}['tool_calls'][{place}]"), **signature}
+            signature = {}
+
+    def _call(self, call: Mapping[str, Any], where: str) -> Part:
+        function = call.get("function") or call.get("custom") or {}
+        given = function.get("input") if call.get("type") == "custom" else function.get("arguments")
+        name = str(function.get("name"))
+        self._calls[call.get("id")] = (name, None)  # the service refuses identifiers that are not its own
+        arguments = {"input": given} if call.get("type") == "custom" else _object(given, where)
+        return {"name": name, "args": arguments}
+
+    def _result(self, message: Message, where: str) -> Iterator[Part]:
+        given = message.get("tool_call_id")
+        name, identifier = self._calls.get(given, (message.get("name"), None))
+        if not name:
+            msg = f"{where}: no earlier message has the tool call {given!r}; the API needs its name, so add the key 'name'"
+            raise InvalidRequestError(msg)
+        found = list(self._parts(message.get("content"), where))
+        text = "".join(part["text"] for part in found if "text" in part)
+        files = [part for part in found if "text" not in part]
+        response: Part = {"name": name, "response": {"error" if message.get("is_error") else "output": text}}
+        if identifier:
+            response["id"] = identifier
+        if files and self._newer:
+            response["parts"] = files
+        yield {"functionResponse": response}
+        if not self._newer:
+            yield from files
+
+    def _parts(self, content: Any, where: str) -> Iterator[Part]:
+        """Translate the content of a message. Blank texts, which the API refuses, and the thinking of others are left out."""
+        for place, part in enumerate([{"type": "text", "text": content}] if isinstance(content, str) else content or ()):
+            kind = part.get("type")
+            here = f"{where}['content'][{place}]"
+            if kind in {"text", "refusal"}:
+                if part.get(kind):
+                    yield {"text": part[kind]}
+            elif kind in _SOURCES:
+                yield {**self._file(kind, part, here), **{name: part[name] for name in _CARRIED if name in part}}
+            elif kind not in _FOREIGN:
+                own = {name: value for name, value in part.items() if name != "type"}
+                if not any(isinstance(value, Mapping) for value in own.values()):
+                    msg = f"{here}: the Gemini API has no part of the type {kind!r}; leave it out, or ask another provider"
+                    raise CapabilityError(msg)
+                yield own
+
+    def _file(self, kind: str, part: Mapping[str, Any], where: str) -> Part:
+        value = part.get(kind)
+        value = value if isinstance(value, Mapping) else {"url": value}
+        if value.get("detail") not in {None, "auto"}:
+            self._note("the API has no `detail` of an image; it was left out")
+        url = str(value.get(_SOURCES[kind]) or value.get("file_id") or value.get("file_url") or value.get("url") or "")
+        named = f"audio/{value.get('format') or 'wav'}" if kind == "input_audio" else None
+        found = _DATA_URL.match(url)
+        if found:
+            return {"inlineData": {"mimeType": found[1] or named or "application/octet-stream", "data": found[2]}}
+        if re.match(r"\w+://|files/", url):
+            guessed = named or mimetypes.guess_type(url.partition("?")[0])[0]
+            return {"fileData": {"fileUri": url, **({"mimeType": guessed} if guessed else {})}}
+        if named and url:
+            return {"inlineData": {"mimeType": named, "data": url}}
+        msg = f"{where}: expected an address, the name of an uploaded file or a data: URL in base64, not {url[:40]!r}"
+        raise InvalidRequestError(msg)
+
+
+def _object(arguments: Any, where: str) -> Any:
+    """Parse the arguments of a call. Servers write `null`, `[]` or nothing when there are none."""
+    try:
+        found = json.loads(arguments.strip() or "{}") if isinstance(arguments, str) else arguments
+    except ValueError:
+        found = arguments
+    if found in (None, [], ""):
+        return {}
+    if not isinstance(found, Mapping):
+        msg = f"{where}: the arguments are not a JSON object, which the Gemini API requires, but {arguments!r:.60}"
+        raise InvalidRequestError(msg)
+    return found

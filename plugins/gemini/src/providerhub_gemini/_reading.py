@@ -1,0 +1,142 @@
+"""Reads answers of the Gemini API: one object, server-sent events, or one array of objects. It does no I/O."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from providerhub import CallContext, Detail, Finish, ProviderError, UsageDelta, error_from_status
+from providerhub.wire import ArrayDecoder
+from providerhub.wire_provider import JsonReading
+from providerhub_gemini._candidate import Candidate
+from providerhub_gemini._refusals import REFUSALS
+from providerhub_gemini._usage import usage_of
+
+Pieces = Iterator[Any]
+
+_BARE = re.compile(rb"[\r\n](?=[{\[])")
+"""The place in front of a bare error, which the service writes into a stream that has begun, as JSON without `data:`."""
+
+_NAMES = {"responseId": "id", "modelVersion": "model", "createTime": "created", "serviceTier": "tier"}
+"""Fields that say who answers, and their names in `Completion.details`."""
+
+_READ = frozenset({"candidates", "usageMetadata", "promptFeedback"})
+
+
+class GeminiReading(JsonReading):
+    """Reads one answer.
+
+    Args:
+        call: The call. The reader adds notes to it.
+        headers: The headers of the answer.
+    """
+
+    trailing = 2.0
+
+    def __init__(self, call: CallContext, headers: Mapping[str, str]) -> None:
+        super().__init__(call, headers)
+        self._headers = headers
+        self._lines: bool | None = None  # whether the answer is a stream of events
+        self._last = b""
+        self._error = b""
+        self._candidate = Candidate()
+        self._others: dict[Any, Candidate] = {}
+        self._known: dict[str, Any] = {}
+
+    def feed(self, data: bytes) -> Pieces:
+        """Take the next bytes; see `JsonReading.feed`. An array comes from gateways that leave `alt=sse` out.
+
+        Args:
+            data: Bytes as they came from the transport.
+
+        Yields:
+            The pieces that the bytes complete.
+
+        Raises:
+            ProviderError: The answer contains an error, or cannot be read.
+        """
+        if self._lines is None and (begin := data.lstrip()):
+            self._lines = not begin.startswith((b"{", b"["))
+            if begin.startswith(b"["):
+                self._framing = ArrayDecoder()
+        if self._error:
+            data, self._error = b"", self._error + data
+        elif self._lines:
+            found = _BARE.search(self._last + data)
+            at = found.end() - len(self._last) if found else len(data)
+            data, self._error = data[:at], data[at:]
+            self._last = data[-1:]
+        yield from super().feed(data)
+        if self._error.rstrip().endswith((b"}", b"]")):
+            with suppress(ValueError):  # it is not complete yet
+                found = json.loads(self._error)
+                self.refuse(found[0] if isinstance(found, list) else found, "error")
+
+    def end(self) -> Pieces:
+        """End the input; see `JsonReading.end`.
+
+        Yields:
+            The pieces that remain.
+
+        Raises:
+            ProviderError: The answer was cut, or ended with a bare error.
+        """
+        if self._error:
+            raise error_from_status(200, self._headers, self._error, refusals=REFUSALS)
+        yield from super().end()
+        yield from self._candidate.end()
+        if self._others:
+            yield Detail("choices", [{"index": index, **other.choice} for index, other in self._others.items()])
+
+    def event(self, data: dict[str, Any], name: str) -> Pieces:
+        """Read one object; see `JsonReading.event`.
+
+        Args:
+            data: The object.
+            name: The event's name, which the API does not use.
+
+        Yields:
+            The pieces of the object.
+        """
+        del name
+        counts = data.get("usageMetadata")
+        counts = counts if isinstance(counts, Mapping) else {}
+        texts = {name: value for name, value in counts.items() if isinstance(value, str)}
+        for key, value in (*data.items(), *texts.items()):
+            if key not in _READ and value and self._known.get(key) != value:
+                self._known[key] = value
+                yield Detail(_NAMES.get(key, key), value)
+        self._candidate.name = self._candidate.name or str(data.get("responseId") or "")
+        usage = usage_of(counts)
+        if usage is not None:
+            yield UsageDelta(usage)
+        for candidate in data.get("candidates") or ():
+            if candidate.get("index"):
+                other = self._others.setdefault(candidate["index"], Candidate())
+                with suppress(ProviderError):  # a further answer that is broken does not spoil the first one
+                    list(other.pieces(candidate))
+            else:
+                yield from self._candidate.pieces(candidate)
+        feedback = data.get("promptFeedback")
+        if isinstance(feedback, Mapping) and feedback:
+            yield Detail("safety", {"promptFeedback": feedback})
+            if feedback.get("blockReason"):
+                yield Detail("refusal", feedback.get("blockReasonMessage") or feedback["blockReason"])
+                yield Finish("content_filter", str(feedback["blockReason"]))
+
+    def refuse(self, data: dict[str, Any], name: str) -> None:
+        """Raise if an object is an error; see `JsonReading.refuse`.
+
+        Args:
+            data: The object.
+            name: The event's name.
+
+        Raises:
+            ProviderError: It is an error.
+        """
+        if isinstance(data.get("error"), Mapping):
+            raise error_from_status(200, self._headers, data, refusals=REFUSALS)
+        super().refuse(data, name)

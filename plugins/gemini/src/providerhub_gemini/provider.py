@@ -1,0 +1,301 @@
+"""The provider objects. They speak the Gemini API; the toolkit sends the requests, synchronously and under asyncio."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping
+from importlib import import_module
+from typing import Any, ClassVar
+from urllib.parse import quote, urlsplit
+
+import attrs
+
+from providerhub import (
+    AuthenticationError,
+    CallContext,
+    ConfigurationError,
+    ModelInfo,
+    ProtocolError,
+    ProviderConfig,
+    ProviderConnectionError,
+    ProviderError,
+    Request,
+)
+from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, WireProvider, listed
+from providerhub_gemini import VERSION, vertex
+from providerhub_gemini._body import asked
+from providerhub_gemini._models import described
+from providerhub_gemini._reading import GeminiReading
+from providerhub_gemini._refusals import REFUSALS
+
+_SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
+_NO_CHAT = re.compile(r"embedding|gecko|ima|veo|chirp|lyria|speech|virtual-try-on|weather|ocr")
+"""Names of Google's models in the model garden that do not answer a chat."""
+
+_PAGES = 20
+"""The most pages of a list."""
+
+
+class Gemini(WireProvider):
+    """A provider for the Gemini API of Google AI Studio.
+
+    Args:
+        config: The instance's configuration.
+
+    Raises:
+        ConfigurationError: The url, the key or another setting cannot be used.
+    """
+
+    key_header = "x-goog-api-key"
+    refusals = REFUSALS
+    version: ClassVar[str] = VERSION
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        has_version = re.search(r"/v\d\w*/?$", urlsplit(config.url or "").path)
+        self.prefix = "" if has_version else f"/{config.get('api_version') or self.version}"
+
+    def path(self, model: str) -> str:
+        """Return the path of a model.
+
+        Args:
+            model: The model's name: a plain one, or a resource such as `tunedModels/mine`.
+        """
+        return f"{self.prefix}/{'' if '/' in model else 'models/'}{quote(model, safe='/')}"
+
+    def build(self, request: Request, call: CallContext) -> Any:
+        """Write a request; see `WireProvider.build`.
+
+        Args:
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
+        """
+        body, notes = asked(request)
+        for note in notes:
+            call.note(note)
+        method, query = ("streamGenerateContent", {"alt": "sse"}) if request.stream else ("generateContent", {})
+        return HttpRequest(f"{self.path(request.model)}:{method}", body, stream=request.stream, query=query)
+
+    def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> GeminiReading:
+        """Make the reader of one answer; see `WireProvider.reading`.
+
+        Args:
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
+            headers: The headers of the answer, by name.
+        """
+        del request
+        return GeminiReading(call, headers)
+
+    def failed(self, error: ProviderError) -> ProviderError:
+        """Name the settings of the address if it is wrong; see `WireProvider.failed`.
+
+        Args:
+            error: The failure.
+        """
+        if isinstance(error, ProtocolError) and error.status == 404:  # noqa: PLR2004 -- a web page, as of an unknown version
+            error.args = (f"{error} (the settings `url` and `api_version` make it)",)
+        return error
+
+    def models(self) -> Generator[Any, Any, list[ModelInfo | str]]:
+        """List the models of the service, for `listed`.
+
+        Yields:
+            The request of each page.
+
+        Returns:
+            The models that answer a chat, with the window that the service states.
+        """
+        entries = yield from self._pages(f"{self.prefix}/models", "models", {})
+        return [
+            described(str(entry["name"]).removeprefix("models/"), window=_window(entry), thinks=entry.get("thinking"))
+            for entry in entries
+            if entry.get("name") and "generateContent" in (entry.get("supportedGenerationMethods") or ())
+        ]
+
+    def _pages(
+        self, path: str, field: str, headers: Mapping[str, str]
+    ) -> Generator[HttpRequest, HttpAnswer, list[Mapping[str, Any]]]:
+        found: list[Mapping[str, Any]] = []
+        query = {"pageSize": "1000"}
+        for _ in range(_PAGES):
+            answer = yield HttpRequest(path, method="GET", query=query, headers=headers)
+            found += answer.entries(field)
+            token = answer.json().get("nextPageToken")
+            if not token:
+                break
+            query = {**query, "pageToken": token}
+        return found
+
+
+class Vertex(Gemini):
+    """A provider for Gemini models at Vertex AI.
+
+    Args:
+        config: The instance's configuration.
+
+    Raises:
+        ConfigurationError: The url, the key or another setting cannot be used.
+    """
+
+    version = vertex.VERSION
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self._credentials: Any = None
+        project, location = config.get("project"), config.get("location") or vertex.LOCATION
+        self._express = bool(config.api_key)
+        self._parent = "" if self._express else f"/projects/{project}/locations/{location}"
+
+    def path(self, model: str) -> str:
+        """Return the path of a model.
+
+        Args:
+            model: The model's name: a plain one, `publisher/model`, or a resource such as `endpoints/123`.
+        """
+        publisher, _, name = model.rpartition("/")
+        if model.startswith("projects/"):
+            return f"{self.prefix}/{quote(model, safe='/')}"
+        if model.startswith(("endpoints/", "publishers/")):
+            return f"{self.prefix}{self._parent}/{quote(model, safe='/')}"
+        return f"{self.prefix}{self._parent}/publishers/{quote(publisher or 'google')}/models/{quote(name)}"
+
+    def build(self, request: Request, call: CallContext) -> Generator[Blocking, Any, HttpRequest]:
+        """Write a request, with a fresh token; see `WireProvider.build`.
+
+        Args:
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
+
+        Yields:
+            The refresh of the credentials, which blocks.
+        """
+        made: HttpRequest = super().build(request, call)
+        headers = yield from self._authorization()
+        return attrs.evolve(made, headers=headers)
+
+    def failed(self, error: ProviderError) -> ProviderError:
+        """Forget a token that the service refuses; see `WireProvider.failed`.
+
+        Args:
+            error: The failure.
+        """
+        if isinstance(error, AuthenticationError) and error.about_key:
+            self._credentials = None
+        return super().failed(error)
+
+    def models(self) -> Generator[Any, Any, list[ModelInfo | str]]:
+        """List Google's models in the model garden, which states no window; see `Gemini.models`.
+
+        Yields:
+            The request of each page.
+
+        Returns:
+            Google's models that answer a chat.
+        """
+        headers = yield from self._authorization()
+        entries = yield from self._pages(f"{self.prefix}/publishers/google/models", "publisherModels", headers)
+        names = [str(entry.get("name")).rpartition("/")[2] for entry in entries]
+        return [described(name) for name in names if not _NO_CHAT.search(name)]
+
+    def _authorization(self) -> Generator[Blocking, Any, dict[str, str]]:
+        """Return the headers that carry a token. A valid one is used again."""
+        if self._express:
+            return {}
+        if not self.config.get("project"):
+            msg = f"provider {self.config.name!r}: set project (GOOGLE_CLOUD_PROJECT), or api_key for the express mode"
+            raise ConfigurationError(msg)
+        if self._credentials is None or not self._credentials.valid:
+            self._credentials = yield Blocking(self._refreshed)
+        found = self._credentials
+        self.secrets = (found.token,)
+        project = {"x-goog-user-project": found.quota_project_id} if getattr(found, "quota_project_id", None) else {}
+        return {"Authorization": f"Bearer {found.token}", **project}
+
+    def _refreshed(self) -> Any:
+        """Look up Google's credentials and fetch a token. It blocks."""
+        try:
+            auth, transport = import_module("google.auth"), import_module("google.auth.transport.requests")
+        except ImportError as error:
+            msg = "Google's credentials need google-auth: pip install 'providerhub-gemini[vertex]', or set `api_key`"
+            raise AuthenticationError(msg) from error
+        path = self.config.get("credentials")
+        try:
+            found = self._credentials
+            if found is None:
+                load = auth.load_credentials_from_file
+                found, _ = load(str(path), scopes=_SCOPES) if path else auth.default(scopes=_SCOPES)
+            found.refresh(transport.Request())
+        except auth.exceptions.TransportError as error:
+            msg = f"Google's token service cannot be reached: {error}"
+            raise ProviderConnectionError(msg) from error
+        except (auth.exceptions.GoogleAuthError, OSError) as error:
+            msg = (
+                f"no valid Google credentials: {error}; set `credentials` of the provider or GOOGLE_APPLICATION_CREDENTIALS to a "
+                "valid file, or run `gcloud auth application-default login`"
+            )
+            raise AuthenticationError(msg) from error
+        return found
+
+
+def create(config: ProviderConfig) -> Gemini:
+    """Make the provider object of an instance at Google AI Studio.
+
+    Args:
+        config: The instance's configuration.
+
+    Raises:
+        ConfigurationError: The url, the key or another setting cannot be used.
+    """
+    return Gemini(config)
+
+
+def create_vertex(config: ProviderConfig) -> Vertex:
+    """Make the provider object of an instance at Vertex AI.
+
+    Args:
+        config: The instance's configuration.
+
+    Raises:
+        ConfigurationError: The url, the project or another setting cannot be used.
+    """
+    return Vertex(config)
+
+
+def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
+    """Ask Google AI Studio for its models.
+
+    Args:
+        config: The instance's configuration.
+        call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
+
+    Returns:
+        The models that answer a chat.
+
+    Raises:
+        ProviderError: The service refused, or its answer is not a list of models.
+    """
+    provider = Gemini(config)
+    return listed(provider, provider.models(), call)
+
+
+def discover_vertex(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
+    """Ask Vertex AI for Google's models.
+
+    Args:
+        config: The instance's configuration.
+        call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
+
+    Returns:
+        Google's models that answer a chat.
+
+    Raises:
+        ProviderError: The service refused, or its answer is not a list of models.
+    """
+    provider = Vertex(config)
+    return listed(provider, provider.models(), call)
+
+
+def _window(entry: Mapping[str, Any]) -> int | None:
+    value = entry.get("inputTokenLimit")
+    return value if isinstance(value, int) and value > 0 else None
