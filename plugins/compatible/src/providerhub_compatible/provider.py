@@ -25,36 +25,34 @@ _MARGIN = 60.0
 
 
 def _thinking(reasoning: str | int) -> dict[str, Any]:
-    return {"thinking": {"type": "disabled" if reasoning in {"none", 0} else "enabled"}}
+    return {"thinking": {"type": "disabled" if reasoning == "none" else "enabled"}}
 
 
 def _thinking_effort(reasoning: str | int) -> dict[str, Any]:
-    effort = {} if reasoning in {"none", 0} else openai_chat.reasoning_effort(reasoning)
+    effort = {} if reasoning == "none" else openai_chat.reasoning_effort(reasoning)
     return {**_thinking(reasoning), **effort}
 
 
 def _enable_thinking(reasoning: str | int) -> dict[str, Any]:
-    if reasoning in {"none", 0}:
+    if reasoning == "none":
         return {"enable_thinking": False}
     budget = _BUDGETS.get(reasoning) if isinstance(reasoning, str) else reasoning
     return {"enable_thinking": True, **({"thinking_budget": budget} if budget else {})}
 
 
 def _object(reasoning: str | int) -> dict[str, Any]:
-    if reasoning == 0:
-        reasoning = "none"
     return {"reasoning": {"effort" if isinstance(reasoning, str) else "max_tokens": reasoning}}
 
 
 def _enabled(reasoning: str | int) -> dict[str, Any]:
-    if reasoning in {"none", 0}:
+    if reasoning == "none":
         return {"reasoning": {"enabled": False}}
     return {"reasoning": {"enabled": True}, **openai_chat.reasoning_effort(reasoning)}
 
 
 def _template(reasoning: str | int) -> dict[str, Any]:
     """Tell the model's template, where Qwen's and GLM's read `enable_thinking`, and DeepSeek's and Granite's `thinking`."""
-    thinks = reasoning not in {"none", 0}
+    thinks = reasoning != "none"
     effort = openai_chat.reasoning_effort(reasoning) if thinks else {}
     return {**effort, "chat_template_kwargs": {"enable_thinking": thinks, "thinking": thinks}}
 
@@ -109,6 +107,17 @@ class Compatible(OpenAIChatProvider):
             body.setdefault(self.vendor.max_tokens, body.pop("max_tokens"))
         return {name: value for name, value in body.items() if value is not None}
 
+    def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> Reading:
+        """Make the reader of one answer; see `OpenAIChatProvider.reading`.
+
+        Args:
+            request: The request, which is not used.
+            call: The call, for notes.
+            headers: The headers of the answer.
+        """
+        del request
+        return VendorReading(self, call, headers)
+
     def models(self) -> Generator[Any, Any, list[ModelInfo]]:
         """List the models that answer a chat.
 
@@ -125,12 +134,9 @@ class Compatible(OpenAIChatProvider):
         path = f"{self.path.removesuffix(self.vendor.path)}/models"
         if reference != "models":
             path = urljoin(self.http.address("").partition("?")[0].rstrip("/") + "/", reference)
-        answer: HttpAnswer = yield HttpRequest(path, method="GET", headers=self._listing_headers(), query=self._listing_query())
+        answer: HttpAnswer = yield HttpRequest(path, method="GET", query=self._listing_query())
         found = (model_of(self.vendor, entry) for entry in answer.entries(self.vendor.entries))
         return [model for model in found if model is not None]
-
-    def _listing_headers(self) -> Mapping[str, str]:
-        return {}
 
     def _listing_query(self) -> Mapping[str, Any]:
         return {}
@@ -188,37 +194,21 @@ class Snowflake(Compatible):
             if not request.model.startswith("claude"):
                 del body["reasoning"]
                 body |= openai_chat.reasoning_effort(request.reasoning)
-            elif request.reasoning in {"none", 0}:  # the model does not reason unless it is asked to
+            elif request.reasoning == "none":  # the model does not reason unless it is asked to
                 del body["reasoning"]
         return body
 
 
-class GitHub(Compatible):
-    """GitHub Models, whose catalogue needs no key and names a model by its publisher."""
+class VendorReading(ChatReading):
+    """Reads an answer, with the vendor's own words of refusal. MiniMax refuses with status 200 and the field `base_resp`.
 
-    def _listing_headers(self) -> Mapping[str, str]:
-        return {"X-GitHub-Api-Version": "2022-11-28"}
+    Args:
+        provider: The provider that answers.
+        call: The call, for notes.
+        headers: The headers of the answer.
+    """
 
-
-class MiniMax(Compatible):
-    """MiniMax, which refuses with status 200 and the field `base_resp`."""
-
-    def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> Reading:
-        """Make the reader of one answer; see `OpenAIChatProvider.reading`.
-
-        Args:
-            request: The request, which is not used.
-            call: The call, for notes.
-            headers: The headers of the answer.
-        """
-        del request
-        return MiniMaxReading(self, call, headers)
-
-
-class MiniMaxReading(ChatReading):
-    """Reads an answer of MiniMax."""
-
-    def __init__(self, provider: MiniMax, call: CallContext, headers: Mapping[str, str]) -> None:
+    def __init__(self, provider: Compatible, call: CallContext, headers: Mapping[str, str]) -> None:
         super().__init__(provider, call, headers)
         self._provider = provider
 
@@ -235,11 +225,25 @@ class MiniMaxReading(ChatReading):
             ProviderError: The object is an error.
         """
         found = super().parsed(data)
+        self._refuse(found)
+        return found
+
+    def refuse(self, data: dict[str, Any], name: str) -> None:
+        """Raise if an object is an error; see `JsonReading.refuse`.
+
+        Args:
+            data: The object of a frame, or the whole answer.
+            name: The name of the frame.
+        """
+        self._refuse(data)
+        super().refuse(data, name)
+
+    def _refuse(self, found: Mapping[str, Any]) -> None:
         said = found.get("base_resp")
         if isinstance(said, dict) and said.get("status_code"):
-            error = {"error": {"code": str(said["status_code"]), "message": said.get("status_msg") or "refused"}}
-            raise self._provider.refusal(200, {}, json.dumps(error).encode())
-        return found
+            found = {"error": {"code": str(said["status_code"]), "message": said.get("status_msg") or "refused"}}
+        if found.get("error"):
+            raise self._provider.refusal(200, {}, json.dumps(found).encode())
 
 
 class Watsonx(Compatible):
@@ -281,14 +285,6 @@ class Watsonx(Compatible):
         version = {"version": self.config.get("api_version")}
         return HttpRequest(path, body, stream=request.stream, headers=headers, query=version)
 
-    def models(self) -> Generator[Any, Any, list[ModelInfo]]:
-        """List the models that answer a chat; see `Compatible.models`. The list needs no key.
-
-        Yields:
-            The request.
-        """
-        return (yield from super().models())
-
     def _listing_query(self) -> Mapping[str, Any]:
         return {"version": self.config.get("api_version"), "limit": 200}
 
@@ -316,10 +312,9 @@ class Watsonx(Compatible):
 
 
 KINDS: Mapping[str, type[Compatible]] = {
-    "": Compatible, "databricks": Databricks, "github": GitHub, "json_object": JsonObject, "minimax": MiniMax,
-    "snowflake": Snowflake, "watsonx": Watsonx,
+    "databricks": Databricks, "json_object": JsonObject, "snowflake": Snowflake, "watsonx": Watsonx,
 }  # fmt: skip
-"""The classes that `Vendor.kind` names."""
+"""The classes that `Vendor.kind` names. Other kinds need none."""
 
 
 def create(config: ProviderConfig) -> Compatible:
@@ -331,7 +326,7 @@ def create(config: ProviderConfig) -> Compatible:
     Raises:
         ConfigurationError: The url, the key or another setting cannot be used.
     """
-    return KINDS[VENDORS[config.plugin or config.name].kind](config)
+    return KINDS.get(VENDORS[config.plugin or config.name].kind, Compatible)(config)
 
 
 def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:

@@ -9,7 +9,6 @@ from providerhub import (
     BadRequestError,
     ContentPolicyError,
     ContextLengthError,
-    InvalidOutputError,
     ModelUnavailableError,
     QuotaExceededError,
     RateLimitError,
@@ -27,8 +26,8 @@ _ZHIPU = (
 )
 
 REFUSALS: Mapping[str, tuple[Refusal, ...]] = {
-    # The model wrote a call that does not fit the tool's schema. Asked again, it may write a better one.
-    "groq": (Refusal(error=InvalidOutputError, codes=("tool_use_failed", "json_validate_failed"), also=(200,)),),
+    # The model wrote a call or an object that does not fit its schema. Asked again, it or another one may do better.
+    "groq": (Refusal(error=ServerError, codes=("tool_use_failed", "json_validate_failed")),),
     "minimax": (
         Refusal(error=AuthenticationError, codes=("1004", "2049")),
         Refusal(error=RateLimitError, codes=("1002", "1041", "2045")),

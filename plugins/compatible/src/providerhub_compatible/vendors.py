@@ -54,7 +54,8 @@ class Vendor(NamedTuple):
         known: The models of a service without a list, as arguments of `ModelInfo`.
         own: The settings that only this vendor has.
         slow: Whether a first call may take minutes, since the server loads the model.
-        kind: The class that answers, one of `KINDS` of `providerhub_compatible.provider`.
+        kind: The class that answers, of `KINDS` of `providerhub_compatible.provider`, or another rule for the address. Default
+            empty, for none.
     """
 
     title: str
@@ -180,7 +181,7 @@ VENDORS: Mapping[str, Vendor] = {
     "minimax": Vendor(
         "MiniMax", "https://api.minimax.io/v1", ("MINIMAX_API_KEY",),
         "https://platform.minimax.io/docs/api-reference/text-openai-api", models=None, max_tokens=_NEW_NAME,
-        reasoning="thinking", extra={"reasoning_split": True}, kind="minimax",
+        reasoning="thinking", extra={"reasoning_split": True},
     ),
     "moonshot": Vendor(
         "Moonshot AI (Kimi)", "https://api.moonshot.ai/v1", ("MOONSHOT_API_KEY", "MOONSHOTAI_API_KEY"),
