@@ -15,10 +15,12 @@ from providerhub._values.errors import ProtocolError
 from providerhub._values.provider import Piece
 from providerhub.wire._chat_answer import FIRST, IDENTITY, REASONING, TOP, ChatAnswer, refuse_error
 from providerhub.wire._chat_request import UNWANTED, reasoning_effort, request_body
+from providerhub.wire._chat_usage import usage_of
 from providerhub.wire._shape import shape_error
 
 __all__ = [
     "UNWANTED", "ChatAnswer", "answer_pieces", "only_text", "parse", "reasoning_effort", "refuse_error", "request_body",
+    "shape_error", "usage_of",
 ]  # fmt: skip
 
 _ORDINARY = TOP.union(IDENTITY)

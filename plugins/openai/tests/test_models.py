@@ -6,7 +6,7 @@ import providerhub
 from providerhub import ModelInfo, ProviderConfig
 from providerhub.testing import FaultServer, http_response
 from providerhub_openai.models import openai_model
-from providerhub_openai.provider import discover
+from providerhub_openai.provider import create, discover
 
 CANARY = "canary-key-0123456789"
 
@@ -73,6 +73,15 @@ def test_the_capabilities_that_a_service_states_are_used(entry, expected):
         ("o3", True),
         ("ft:gpt-4o:org::1", True),
         ("chatgpt-4o-latest", True),
+        ("gpt-4o-search-preview", True),
+        ("gpt-4o-mini-search-preview-2025-03-11", True),
+        ("gpt-5-search-api", True),
+        ("gpt-4o-audio-preview", True),
+        ("gpt-audio-mini", True),
+        ("gpt-5-chat-latest", True),
+        ("gpt-5-pro", False),
+        ("gpt-5.1-codex", False),
+        ("o3-deep-research", False),
         ("gpt-4o-realtime-preview", False),
         ("gpt-4o-mini-tts", False),
         ("gpt-image-1", False),
@@ -92,6 +101,14 @@ def test_only_the_chat_models_of_openai_are_listed(name, answers):
 )
 def test_the_known_models_of_openai(name, window, images):
     assert openai_model(name) == ModelInfo(name, supports_stream=True, supports_images=images, context_window=window)
+
+
+def test_the_api_decides_which_models_of_openai_are_listed():
+    provider = create(ProviderConfig(name="openai", url="https://api.openai.com/v1", api_key=CANARY))
+    assert provider.model({"id": "o1-pro"}) == openai_model("o1-pro", "auto")
+    chat = create(ProviderConfig(name="openai", url="https://api.openai.com/v1", api_key=CANARY, options={"api": "chat"}))
+    assert chat.model({"id": "o1-pro"}) is None
+    assert openai_model("gpt-audio").supports_audio
 
 
 @pytest.mark.parametrize("body", ["<html>", {"models": []}, {"data": {}}])

@@ -14,12 +14,26 @@ from typing import Any
 
 from providerhub import ModelInfo
 
-_CHAT = re.compile(r"^(gpt-|chatgpt-|o\d|ft:gpt-|ft:o\d)")
-_NO_CHAT = re.compile(r"realtime|audio|transcribe|tts|image|instruct|search|codex|deep-research|-pro(-|$)")
-"""Models of OpenAI that do not answer at chat completions, or not in text."""
+_TEXT = re.compile(r"^(gpt-|chatgpt-|o\d|codex-|computer-use|ft:gpt-|ft:o\d)")
+_NO_TEXT = re.compile(r"realtime|transcribe|tts|image|instruct")
+"""Models of OpenAI that do not answer in a conversation."""
+
+_RESPONSES_ONLY = re.compile(r"^(o\d+-pro|gpt-5[\w.]*-(pro|codex)|codex-|computer-use|o\d[\w-]*-deep-research)")
+"""Models that answer at the Responses API and not at chat completions. From the model pages of OpenAI's documentation."""
+
+_CHAT_ONLY = re.compile(r"-audio|-search-")
+"""Models that answer at chat completions and not at the Responses API."""
+
+_REASONS = re.compile(r"^(ft:)?(o\d|gpt-5(?!.*(-chat|-search))|codex-|computer-use)")
+"""Models that think, and whose reasoning can go back encrypted."""
 
 _KNOWN: tuple[tuple[str, int, bool], ...] = (
     ("gpt-5", 400_000, True),
+    ("gpt-audio", 128_000, False),
+    ("gpt-4o-audio", 128_000, False),
+    ("gpt-4o-mini-audio", 128_000, False),
+    ("gpt-4o-search", 128_000, False),
+    ("gpt-4o-mini-search", 128_000, False),
     ("gpt-4.1", 1_047_576, True),
     ("gpt-4o", 128_000, True),
     ("chatgpt-4o", 128_000, True),
@@ -34,20 +48,49 @@ _KNOWN: tuple[tuple[str, int, bool], ...] = (
 images. From the model pages of OpenAI's documentation."""
 
 
-def openai_model(name: str) -> ModelInfo | None:
+def speaks_responses(name: str) -> bool:
+    """Return whether a model answers at the Responses API only.
+
+    Args:
+        name: The name of the model.
+    """
+    return _RESPONSES_ONLY.match(name) is not None
+
+
+def reasons(name: str) -> bool:
+    """Return whether a model of OpenAI is known to think before it answers.
+
+    Args:
+        name: The name of the model.
+    """
+    return _REASONS.match(name) is not None
+
+
+def openai_model(name: str, api: str = "chat", *, served: str | None = None) -> ModelInfo | None:
     """Describe a model of OpenAI itself, whose list gives names only.
 
     Args:
         name: The name of the model.
+        api: `"chat"`, the default, or `"responses"` leaves out the models that do not answer there; `"auto"` leaves out none.
+        served: The name of its deployment; `None`, the default, for `name`.
 
     Returns:
-        The model; `None` for one that does not answer a chat.
+        The model; `None` for one that does not answer a conversation.
     """
-    if not _CHAT.match(name) or _NO_CHAT.search(name):
+    if not _TEXT.match(name) or _NO_TEXT.search(name):
+        return None
+    if (api == "chat" and speaks_responses(name)) or (api == "responses" and _CHAT_ONLY.search(name)):
         return None
     plain = name.removeprefix("ft:")
     window, images = next(((window, images) for start, window, images in _KNOWN if plain.startswith(start)), (None, None))
-    return ModelInfo(name, supports_stream=True, supports_images=images, context_window=window)
+    return ModelInfo(
+        served or name,
+        supports_stream=True,
+        supports_images=images,
+        supports_audio=True if "-audio" in name else None,
+        supports_reasoning=True if reasons(name) else None,
+        context_window=window,
+    )
 
 
 def stated_model(entry: Mapping[str, Any]) -> ModelInfo:

@@ -1,43 +1,98 @@
-"""The provider object. It speaks the OpenAI chat shape."""
+"""The provider object. It speaks chat completions, and the Responses API."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from providerhub import BadRequestError, CallContext, ConfigurationError, ModelInfo, ProviderConfig, Refusal, Request
+from providerhub import (
+    BadRequestError,
+    CallContext,
+    CapabilityError,
+    ConfigurationError,
+    ModelInfo,
+    ProviderConfig,
+    Refusal,
+    Request,
+)
 from providerhub.openai_provider import OpenAIChatProvider
-from providerhub.wire_provider import listed
-from providerhub_openai.models import openai_model, stated_model
+from providerhub.wire_provider import Built, HttpRequest, Reading, listed
+from providerhub_openai._responses import REFUSALS, ResponsesReading
+from providerhub_openai._responses_request import written
+from providerhub_openai.models import openai_model, speaks_responses, stated_model
 
 HOST = "api.openai.com"
 """The host of OpenAI itself. Some fields are sent to this host only."""
 _YES = frozenset({"yes", "true", "on", "1"})
 _NO = frozenset({"no", "false", "off", "0"})
+_APIS = ("auto", "chat", "responses")
 
 
 class OpenAI(OpenAIChatProvider):
-    """A provider for a service that speaks OpenAI's chat completions.
+    """A provider for a service that speaks OpenAI's chat completions or its Responses API.
 
     Args:
         config: The instance's configuration.
 
     Raises:
         ConfigurationError: The url, the key or another setting cannot be used.
+
+    Attributes:
+        at_openai: Whether the service is OpenAI's own, which refuses fields that it does not know.
+        responses: The path of the Responses API.
     """
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
         self.headers = headers(config)
-        self.refusals = refusals(config.name)
+        self.refusals = (*refusals(config.name), *REFUSALS)
         self.path = f"{prefix(config)}/chat/completions"
-        self._at_openai = urlsplit(config.url or "").hostname == HOST
+        self.responses = f"{prefix(config)}/responses"
+        self.at_openai = urlsplit(config.url or "").hostname == HOST
+        self._api = choice(config, "api", _APIS)
         self._stream_usage = _truth(config, "stream_usage")
-        if self._at_openai:
-            # OpenAI refuses a field that it does not know, and an identifier of a tool call with more than 40 characters.
-            self.unwanted = self.unwanted | {"cache_control"}
-            self.call_ids = (".{1,40}", 40)
+        if self.at_openai:
+            self.be_strict()
+
+    def be_strict(self) -> None:
+        """Leave out what OpenAI refuses: unknown fields, and identifiers of tool calls with more than 40 characters."""
+        self.unwanted = self.unwanted | {"cache_control"}
+        self.call_ids = (".{1,40}", 40)
+
+    def takes_responses(self, model: str) -> bool:
+        """Return whether requests for a model go to the Responses API.
+
+        Args:
+            model: The name of the model.
+        """
+        return self._api == "responses" or (self._api == "auto" and speaks_responses(model))
+
+    def build(self, request: Request, call: CallContext) -> Built:
+        """Write a request; see `WireProvider.build`.
+
+        Args:
+            request: The request to write.
+            call: The call, for notes.
+        """
+        if not self.takes_responses(request.model):
+            return super().build(request, call)
+        body, notes = written(request)
+        for note in notes:
+            call.note(note)
+        return HttpRequest(self.responses, body, stream=request.stream)
+
+    def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> Reading:
+        """Make the reader of one answer; see `WireProvider.reading`.
+
+        Args:
+            request: The request that is answered.
+            call: The call, for notes.
+            headers: The headers of the answer.
+        """
+        if self.takes_responses(request.model):
+            return ResponsesReading(call, headers, self.refusals)
+        return super().reading(request, call, headers)
 
     def body(self, request: Request) -> dict[str, Any]:
         """Return the JSON object to send. An option that is `None` removes its field.
@@ -48,7 +103,7 @@ class OpenAI(OpenAIChatProvider):
         body = super().body(request)
         if request.stream and self._stream_usage:
             body.setdefault("stream_options", {"include_usage": True})
-        if self._at_openai and "max_tokens" in body and "max_tokens" not in request.options:
+        if self.at_openai and "max_tokens" in body and "max_tokens" not in request.options:
             # OpenAI's reasoning models refuse the old name. All its models know the new one; other servers may not.
             body.setdefault("max_completion_tokens", body.pop("max_tokens"))
         return {name: value for name, value in body.items() if value is not None}
@@ -62,7 +117,7 @@ class OpenAI(OpenAIChatProvider):
         Returns:
             The model; `None` for one of OpenAI's that does not answer a chat.
         """
-        return openai_model(str(entry["id"])) if self._at_openai else stated_model(entry)
+        return openai_model(str(entry["id"]), self._api) if self.at_openai else stated_model(entry)
 
 
 def create(config: ProviderConfig) -> OpenAI:
@@ -101,8 +156,22 @@ def refusals(name: str) -> tuple[Refusal, ...]:
         name: The name of the instance.
     """
     renamed = f"""; pass options={{"{name}": {{"max_completion_tokens": 100}}}} in place of max_tokens"""
+    place = f"in [providers.{name}]"
     return (
-        _refused("stream_options", f'; set stream_usage = "no" in [providers.{name}]'),
+        Refusal(
+            error=CapabilityError,
+            phrases=[
+                r"only (?:be )?(?:supported|available|used) (?:in|with|at|by|via) (?:the )?(?:/?v1/)?responses\b",
+                r"use /?v1/responses",
+            ],
+            hint=f'; set api = "responses" {place}',
+        ),
+        Refusal(
+            error=CapabilityError,
+            phrases=[r"not supported (?:in|with|by) (?:the )?(?:/?v1/)?responses\b"],
+            hint=f'; set api = "chat" {place}',
+        ),
+        _refused("stream_options", f'; set stream_usage = "no" {place}'),
         _refused(r"use [`'\"]?max_completion_tokens|\bmax_tokens\b.{0,60}not (?:supported|permitted)", renamed),
     )
 
@@ -121,7 +190,9 @@ def prefix(config: ProviderConfig) -> str:
 
 
 def headers(config: ProviderConfig) -> dict[str, str]:
-    """Return the headers that name the organization and the project to bill.
+    """Return the headers that name the organization and the project to bill, and the key as Azure wants it.
+
+    An address with `api-version` is one of Azure, or of a gateway in front of it.
 
     Args:
         config: The instance's configuration.
@@ -137,7 +208,27 @@ def headers(config: ProviderConfig) -> dict[str, str]:
             raise ConfigurationError(msg)
         if value:
             found[name] = value
+    if config.api_key and "api-version" in parse_qs(urlsplit(config.url or "").query):
+        found["api-key"] = config.api_key.reveal()
     return found
+
+
+def choice(config: ProviderConfig, name: str, words: Sequence[str]) -> str:
+    """Return the value of a setting that is one of a few words.
+
+    Args:
+        config: The instance's configuration.
+        name: The setting.
+        words: The words; the first is the default.
+
+    Raises:
+        ConfigurationError: The value is another one.
+    """
+    value = str(config.get(name) or words[0]).lower()
+    if value not in words:
+        msg = f"provider {config.name!r}: {name} must be {' or '.join(map(repr, words))}, not {value!r}"
+        raise ConfigurationError(msg)
+    return value
 
 
 def _truth(config: ProviderConfig, name: str) -> bool:

@@ -1,0 +1,307 @@
+"""Reads the events of one answer of the Responses API as pieces. It does no I/O.
+
+Items are looked up by their identifier, else by their place: some servers give every item the place 0, others another
+identifier in each event. Reference: OpenAI API reference, "Responses" and "Streaming events".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from providerhub import Citation, Detail, Event, Finish, Media, ReasoningDelta, RefusalDelta, ToolCallDelta, Turn, UsageDelta
+from providerhub.wire import openai_chat
+
+Pieces = Iterator[str | Event]
+
+ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+"""The events that end a stream. Each holds the whole answer."""
+
+_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter", "completed": "stop", "complete": "stop"}
+"""The API's word → finish reason of providerhub. Any other word is passed on unchanged."""
+
+_DETAILS: Mapping[str, str] = {
+    "id": "id", "model": "model", "created_at": "created", "service_tier": "tier", "system_fingerprint": "fingerprint",
+    "content_filters": "safety", "provider": "served_by",
+}  # fmt: skip
+"""Fields of an answer, and their names in `Completion.details`."""
+
+_READ = frozenset({
+    "object", "status", "output", "output_text", "usage", "error", "incomplete_details", "instructions", "input", "tools",
+    "tool_choice", "parallel_tool_calls", "temperature", "top_p", "top_logprobs", "text", "reasoning", "truncation", "store",
+    "background", "max_output_tokens", "max_tool_calls", "metadata", "previous_response_id", "prompt", "user", "include",
+    "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "frequency_penalty", "presence_penalty", "stream",
+})  # fmt: skip
+"""Fields of an answer that are read apart, or repeat the request."""
+
+_CALLS = {"function_call": ("function", "arguments"), "custom_tool_call": ("custom", "input")}
+"""The type of an item that calls a tool → the type of the call, and the field of its arguments."""
+
+_DELTAS: Mapping[str, tuple[str, str]] = {
+    "response.output_text.delta": ("message", "output_text"),
+    "response.refusal.delta": ("message", "refusal"),
+    "response.reasoning_summary_text.delta": ("reasoning", "summary_text"),
+    "response.reasoning_summary.delta": ("reasoning", "summary_text"),
+    "response.reasoning_text.delta": ("reasoning", "reasoning_text"),
+    "response.function_call_arguments.delta": ("function_call", "arguments"),
+    "response.custom_tool_call_input.delta": ("custom_tool_call", "input"),
+}
+"""The name of an event → the type of its item, and of the part or the field that it continues."""
+
+_TEXTS: Mapping[str, Callable[[str], str | Event]] = {
+    "output_text": str,
+    "refusal": RefusalDelta,
+    "summary_text": ReasoningDelta,
+    "reasoning_text": ReasoningDelta,
+    "text": ReasoningDelta,
+}
+"""The type of a part → its piece."""
+
+_PLAIN = frozenset({"id", "type", "role", "status", "content", "call_id", "name", "arguments", "input"})
+"""Fields of an item that a message in the chat shape says too, or that need not go back."""
+
+
+class _Item:
+    """One item of the output, as far as it has come."""
+
+    __slots__ = ("done", "kind", "names", "order", "place", "raw", "said", "spot", "starts")
+
+    def __init__(self, raw: Mapping[str, Any], spot: Any) -> None:
+        self.raw = raw
+        self.kind = str(raw.get("type"))
+        self.spot = spot  # the item's index in the output
+        self.names = {raw.get("id"), raw.get("call_id")} - {None, ""}
+        self.place: int | None = None  # the number of the tool call
+        self.order: dict[str, list[int]] = {}  # the indices of the parts of each type: some servers count from 1 in a stream
+        self.said: dict[Any, str] = {}  # by the type of a part and its number among those of its type
+        self.starts: dict[Any, int] = {}
+        self.done = False
+
+    def number(self, part: str, index: int) -> int:
+        """Return the number of a streamed part among those of its type."""
+        known = self.order.setdefault(part, [])
+        if index not in known:
+            known.append(index)
+        return known.index(index)
+
+
+class ResponsesAnswer:
+    """Reads one answer. Call `event` for each event of a stream, or `whole` once."""
+
+    def __init__(self) -> None:
+        self._items: list[_Item] = []
+        self._known: dict[str, Any] = {}
+        self._length = 0
+        self._calls = 0
+        self._thought: Any = None  # the part of reasoning that came last
+
+    def event(self, event: Mapping[str, Any], name: str) -> Pieces:
+        """Read an event of a stream.
+
+        Args:
+            event: Its data; not an error.
+            name: Its name, for data without a type.
+
+        Yields:
+            The pieces of the event.
+        """
+        kind = event.get("type") or name
+        if kind in _DELTAS:
+            yield from self._delta(event, *_DELTAS[kind])
+        elif kind == "response.output_item.added":
+            yield from self._added(_of(event, "item"), event.get("output_index"))
+        elif kind == "response.output_item.done":
+            yield from self._done(_of(event, "item"), event.get("output_index"))
+        elif kind in ENDS:
+            yield from self.whole(_of(event, "response"))
+        elif isinstance(event.get("response"), Mapping):
+            yield from self._details(event["response"])
+
+    def whole(self, answer: Mapping[str, Any]) -> Pieces:
+        """Read a whole answer, or what is new in the one that ends a stream.
+
+        Args:
+            answer: The answer.
+
+        Yields:
+            Its pieces, with the turn that goes back and `Finish`.
+
+        Raises:
+            ProtocolError: It has an unexpected shape.
+        """
+        yield from self._details(answer)
+        output = answer.get("output")
+        if not isinstance(output, list):
+            output = [] if output is None and self._items else _of(answer, "output", list)
+        for spot, item in enumerate(output):
+            yield from self._done(item, spot, last=True)
+        for item in self._items:
+            yield from self._told(item)
+        if isinstance(answer.get("usage"), dict):
+            yield UsageDelta(openai_chat.usage_of(answer["usage"]))
+        status = str(answer.get("status") or "completed")
+        if status in _REASONS and not self._is_plain():
+            yield Turn(output or [item.raw for item in self._items])
+        said = str((answer.get("incomplete_details") or {}).get("reason") or status)
+        reason = "tool_calls" if self._calls and _REASONS.get(said) == "stop" else _REASONS.get(said, said)
+        yield Finish(reason, None if said == reason else said)
+
+    def _is_plain(self) -> bool:
+        """Return whether a message in the chat shape says all of the output."""
+        return sum(item.kind == "message" for item in self._items) <= 1 and all(
+            (item.kind == "message" or item.kind in _CALLS)
+            and _PLAIN.issuperset(name for name, value in item.raw.items() if value is not None)
+            and not any(part.get("annotations") for part in _parts(item.raw.get("content")))
+            for item in self._items
+        )
+
+    def _details(self, answer: Mapping[str, Any]) -> Pieces:
+        for field, value in answer.items():
+            name = _DETAILS.get(field, field)
+            if field not in _READ and value not in (None, [], {}, "") and self._known.get(name) != value:
+                self._known[name] = value
+                yield Detail(name, value)
+
+    def _found(self, event: Mapping[str, Any], kind: str) -> _Item:
+        """Return the item that an event continues. Imitators leave its start out."""
+        name, spot = event.get("item_id"), event.get("output_index")
+        item = self._by_name({name}) or self._by_spot(spot, kind)
+        if item is None and spot is None and name is None:
+            item = next((one for one in reversed(self._items) if one.kind == kind and not one.done), None)
+        return item or self._begun({"id": name, "type": kind}, spot)
+
+    def _by_name(self, names: set[Any]) -> _Item | None:
+        return next((item for item in reversed(self._items) if item.names & names), None)
+
+    def _by_spot(self, spot: Any, kind: str) -> _Item | None:
+        if spot is None:
+            return None
+        return next((item for item in reversed(self._items) if item.spot == spot and item.kind == kind), None)
+
+    def _begun(self, raw: Mapping[str, Any], spot: Any) -> _Item:
+        item = _Item(raw, spot)
+        self._items.append(item)
+        return item
+
+    def _added(self, raw: Mapping[str, Any], spot: Any) -> Pieces:
+        item = self._by_name({raw.get("id"), raw.get("call_id")} - {None, ""}) or self._begun(raw, spot)
+        if item.kind in _CALLS and item.place is None:
+            yield self._call(item)
+
+    def _call(self, item: _Item) -> Event:
+        item.place, self._calls = self._calls, self._calls + 1
+        name, identifier = item.raw.get("name"), item.raw.get("call_id") or item.raw.get("id")
+        return ToolCallDelta(item.place, identifier, name, type=_CALLS[item.kind][0])
+
+    def _delta(self, event: Mapping[str, Any], kind: str, part: str) -> Pieces:
+        item = self._found(event, kind)
+        if event.get("logprobs"):
+            yield Detail("logprobs", event["logprobs"])
+        index = event.get("summary_index" if part == "summary_text" else "content_index") or 0
+        yield from self._say(item, part, item.number(part, index), _of(event, "delta", str))
+
+    def _say(self, item: _Item, part: str, number: int, text: str) -> Pieces:
+        """Give the next characters of a part or of arguments."""
+        if not text:
+            return
+        key = (part, number)
+        begins = key not in item.said
+        item.said[key] = item.said.get(key, "") + text
+        if item.kind in _CALLS:
+            if item.place is None:
+                yield self._call(item)
+            yield ToolCallDelta(item.place or 0, arguments=text, type=_CALLS[item.kind][0])
+            return
+        if part == "output_text":
+            if begins:
+                item.starts[key] = self._length
+            self._length += len(text)
+        elif item.kind == "reasoning":
+            if begins and self._thought is not None:
+                yield ReasoningDelta("\n\n")
+            self._thought = key
+        yield _TEXTS[part](text)
+
+    def _done(self, raw: Any, spot: Any, *, last: bool = False) -> Pieces:
+        """Read a whole item, of which pieces may have come."""
+        if not isinstance(raw, Mapping):
+            raise openai_chat.shape_error("output", raw)
+        kind = str(raw.get("type"))
+        item = self._by_name({raw.get("id"), raw.get("call_id")} - {None, ""}) or self._by_spot(spot, kind)
+        if item is None:  # one that began with a delta
+            item = next((one for one in self._items if one.kind == kind and one.raw.keys() <= {"id", "type"}), None)
+        item = item or self._begun(raw, spot)
+        if not item.done:
+            item.raw = {**item.raw, **raw}
+            if not last or raw.get("status") != "in_progress":
+                yield from self._told(item)
+
+    def _told(self, item: _Item) -> Pieces:
+        """Give what no event has said of an item, and what only its end brings. A second call gives nothing."""
+        if item.done:
+            return
+        item.done = True
+        raw = item.raw
+        if item.kind in _CALLS:
+            if item.place is None:
+                yield self._call(item)
+            yield from self._rest(item, _CALLS[item.kind][1], 0, raw.get(_CALLS[item.kind][1]))
+        elif item.kind in {"message", "reasoning"}:
+            kinds: list[str] = []
+            for part in (*_parts(raw.get("summary")), *_parts(raw.get("content"))):
+                kinds.append(str(part.get("type")))
+                yield from self._part(item, part, kinds[-1], kinds.count(kinds[-1]) - 1)
+        else:
+            yield from _beside(raw)
+
+    def _part(self, item: _Item, part: Mapping[str, Any], kind: str, number: int) -> Pieces:
+        if kind not in _TEXTS:
+            yield Detail("content", [part])
+            return
+        streamed = (kind, number) in item.said
+        yield from self._rest(item, kind, number, part.get("refusal" if kind == "refusal" else "text"))
+        if part.get("logprobs") and not streamed:
+            yield Detail("logprobs", part["logprobs"])
+        start = item.starts.get((kind, number), self._length)
+        for annotation in _parts(part.get("annotations")):
+            yield _citation(annotation, start)
+
+    def _rest(self, item: _Item, part: str, number: int, text: Any) -> Pieces:
+        said = item.said.get((part, number), "")
+        if isinstance(text, str) and text.startswith(said):
+            yield from self._say(item, part, number, text[len(said) :])
+
+
+def _beside(raw: Mapping[str, Any]) -> Pieces:
+    """Give the output of a tool that the service ran itself."""
+    kept = dict(raw)
+    if raw.get("type") == "image_generation_call" and isinstance(raw.get("result"), str):
+        identifier = str(raw["id"]) if raw.get("id") else None
+        yield Media("image", f"image/{raw.get('output_format') or 'png'}", kept.pop("result"), id=identifier)
+    yield Detail(str(raw.get("type")), [kept])
+
+
+def _citation(said: Mapping[str, Any], start: int) -> Citation:
+    fields = dict(said)
+    begin, end = (fields.pop(name, None) for name in ("start_index", "end_index"))
+    url, title, filename = (fields.pop(name, None) for name in ("url", "title", "filename"))
+    place = fields.get("index")  # a file is cited at one place
+    begin, end = (place, place) if begin is None and type(place) is int else (begin, end)
+    return Citation(
+        url=url,
+        title=title or filename,
+        start=start + begin if type(begin) is int else None,
+        end=start + end if type(end) is int else None,
+        source={name: value for name, value in fields.items() if value is not None},
+    )
+
+
+def _parts(value: Any) -> list[Mapping[str, Any]]:
+    return [part for part in value if isinstance(part, Mapping)] if isinstance(value, list) else []
+
+
+def _of(event: Mapping[str, Any], name: str, kind: type = dict) -> Any:
+    value = event.get(name)
+    if not isinstance(value, kind):
+        raise openai_chat.shape_error(name, value)
+    return value
