@@ -397,3 +397,45 @@ def test_nothing_begins_at_the_deadline_or_after_it(now):
 def test_a_wait_for_a_descriptor_may_last_until_the_deadline(monkeypatch, deadline, order):
     monkeypatch.setattr("providerhub._rules.engine.shortage_wait", lambda *_: 1.0)
     assert isinstance(Timed("a", deadline=deadline).engine.failed(ShortageError("x"), 1000.0), order)
+
+
+MODELS = (_c("a"), _c("b", "n", group=1), _c("c", "o", group=2))
+
+
+def test_before_the_next_model_only_the_same_model_is_asked_once_more():
+    engine = Timed(candidates=MODELS, rng=lambda: 0.0).engine
+    assert engine.failed(ServerError("x", retry_after=3), 1000.0).candidate == MODELS[1]
+    assert engine.failed(TLSError("x"), 1002.0).candidate == MODELS[2]  # the first one may be asked again in 1 s
+
+
+@pytest.mark.parametrize(("named", "order"), [(2.5, Wait(2.5)), (2.6, Open(MODELS[1], 2))])
+def test_patience_lasts_for_its_seconds(named, order):
+    assert Timed(candidates=MODELS, rng=lambda: 0.0).engine.failed(ServerError("x", retry_after=named), 1000.0) == order
+
+
+def test_a_stated_wait_that_is_over_takes_no_time():
+    engine = Timed("a", "b").engine
+    engine.failed(ServerError("x", retry_after=1), 1000.0)
+    assert engine.failed(TLSError("x"), 1005.0) == Wait(0.0)
+
+
+@pytest.mark.parametrize(("until", "order"), [(1050.0, Queue), (1099.0, Queue), (1099.5, Fail), (1100.5, Fail)])
+def test_a_turn_must_come_a_second_before_the_deadline(until, order):
+    pacer = Pacer(lambda: 0.0)
+    pacer.refused(FREE, _c("a"), 1000.0, until - 1000.0)
+    assert isinstance(Timed("a", pacer=pacer).order, order)
+
+
+def test_a_patient_call_goes_elsewhere_where_the_settings_say_so():
+    pacer = Pacer(lambda: 0.0)
+    pacer.set_limits(("a", ""), Limits(concurrency=1, when_full="elsewhere"))
+    _held = pacer.take(_c("a"), 1000.0)
+    assert Timed(candidates=MODELS, pacer=pacer, patient=True).order == Open(MODELS[1], 1)
+
+
+def test_a_patient_call_does_not_wait_for_a_breaker():
+    health = Health(lambda: 1.0)
+    for _ in range(5):
+        health.failed(_c("a"), health.acquire(_c("a"), 1000.0), 1000.0, _five(), RetryPolicy())
+    knobs = {"deadline": 1100.0, "rng": float, "now": 1000.0, "stream": False, "patient": True}
+    assert Engine(RoutePlan(MODELS), RetryPolicy(), health, **knobs).start(1000.0) == Open(MODELS[1], 1)
