@@ -439,3 +439,12 @@ def test_a_patient_call_does_not_wait_for_a_breaker():
         health.failed(_c("a"), health.acquire(_c("a"), 1000.0), 1000.0, _five(), RetryPolicy())
     knobs = {"deadline": 1100.0, "rng": float, "now": 1000.0, "stream": False, "patient": True}
     assert Engine(RoutePlan(MODELS), RetryPolicy(), health, **knobs).start(1000.0) == Open(MODELS[1], 1)
+
+
+def test_of_failures_of_one_class_the_last_is_raised_with_its_place():
+    engine = Timed("a", "b").engine
+    engine.failed(TLSError("first"), 1000.0)
+    error = engine.failed(TLSError("second"), 1000.0).error
+    assert str(error) == "b/m: second"
+    named = Timed("a").engine.failed(TLSError("a/m: named already", provider="a"), 1000.0).error
+    assert str(named) == "a/m: named already"
