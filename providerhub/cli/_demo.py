@@ -53,7 +53,7 @@ def demo() -> None:
         with Hub(Settings()) as hub:  # without the settings file
             instances = hub.instances()
         screen.heading("Plugins found")
-        listings.table(instances)
+        listings.table(instances, Settings())
         model = next((model.name for view in instances if view.name == plugin for model in view.models), None)
         if model is None:
             raise click.ClickException(f"the plugin {plugin!r} is not ready; `providerhub plugins` shows the reason")

@@ -29,7 +29,11 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 
 @attrs.define
 class Report:
-    """The state of an installation. `imports` are by the value of the entry point; `file` is that of the settings, if any."""
+    """The state of an installation.
+
+    `imports` are by the value of the entry point; `file` is that of the settings, if any; `folded` are the providers that share a
+    line.
+    """
 
     versions: dict[str, str] = attrs.field(factory=dict)
     findings: list[Finding] = attrs.field(factory=list)
@@ -37,6 +41,7 @@ class Report:
     imports: dict[str, Import] = attrs.field(factory=dict)
     rows: tuple[setting_rows.Row, ...] = ()
     file: str | None = None
+    folded: set[str] = attrs.field(factory=set)
 
     @property
     def healthy(self) -> bool:
@@ -59,7 +64,7 @@ class Report:
                 "versions": self.versions,
                 "findings": [finding._asdict() for finding in self.findings],
                 "providers": [listings.record(view) for view in self.providers],
-                "imports": [went._asdict() for went in self.imports.values()],
+                "imports": [went._asdict() for went in dict.fromkeys(self.imports.values())],
                 "settings": {"file": self.file, "values": [row._asdict() for row in self.rows]},
             }
         )
@@ -69,10 +74,12 @@ class Report:
         screen.heading("Versions")
         screen.table(("name", "version"), list(self.versions.items()))
         screen.heading("Settings other than the core's defaults")
-        setting_rows.table(row for row in self.rows if row.origin != setting_rows.DEFAULT)
+        hidden = tuple(f"providers.{name}." for name in self.folded)
+        setting_rows.table(row for row in self.rows if row.origin != setting_rows.DEFAULT and not row.name.startswith(hidden))
         if self.imports:
             screen.heading("Imports, each in its own process")
-            rows = [(went.module, went.outcome, f"{went.seconds * 1000:.0f} ms") for went in self.imports.values()]
+            imports = dict.fromkeys(self.imports.values())
+            rows = [(went.module, went.outcome, f"{went.seconds * 1000:.0f} ms") for went in imports]
             screen.table(("module", "outcome", "time"), rows)
         screen.heading("Findings")
         found = sorted(self.findings, key=lambda finding: _LEVELS.index(finding.level))
@@ -104,7 +111,10 @@ def doctor(*, network: bool, timeout: float, import_timeout: float, slow: float,
     with contextlib.redirect_stdout(io.StringIO()):
         usable = _examine_plugins(report, settings, import_timeout, slow)
     report.rows = setting_rows.all_rows(settings, report.providers)
-    for view in report.providers:
+    shown, folds = listings.folded(report.providers, settings)
+    report.folded = {view.name for view in report.providers}.difference(view.name for view in shown)
+    report.findings += [Finding("note", distribution, *text.split("; ", 1)) for distribution, text in folds.items()]
+    for view in shown:
         report.add(view.name, lambda view=view: checks.provider(view, settings, report.file))  # type: ignore[misc]
     report.add("models", lambda: checks.models(settings, report.providers))
     report.add("commands", checks.commands)

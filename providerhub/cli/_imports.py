@@ -52,10 +52,12 @@ class Import(NamedTuple):
 
 
 def import_each(values: Iterable[str], timeout: float) -> dict[str, Import]:
-    """Import what the values of entry points name, several at a time, each with a timeout in seconds."""
-    wanted = sorted(set(values))
+    """Import the modules that the values of entry points name, several at a time, each once and with a timeout in seconds."""
+    modules = {value: value.partition(":")[0].strip() for value in values}
+    wanted = sorted(set(modules.values()))
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        return dict(zip(wanted, pool.map(lambda value: _import(value.partition(":")[0].strip(), timeout), wanted), strict=True))
+        went = dict(zip(wanted, pool.map(lambda module: _import(module, timeout), wanted), strict=True))
+    return {value: went[module] for value, module in modules.items()}
 
 
 def _import(module: str, timeout: float) -> Import:

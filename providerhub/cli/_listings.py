@@ -9,11 +9,12 @@ from typing import Any
 import attrs
 import click
 
-from providerhub import CallerError, Candidate, Hub, InstanceView, ModelInfo, Skip
+from providerhub import CallerError, Candidate, Hub, InstanceView, ModelInfo, Settings, Skip
 from providerhub._finding.registry import INSTALL_HINT
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 
+_FEW = 3  # providers of a distribution that have lines of their own although they are not configured
 _COLUMNS = ("name", "distribution", "state", "models", "import", "reason")
 _FIELDS = ("name", "plugin", "distribution", "version", "state", "reason")
 _CANDIDATE = attrs.filters.include("provider", "model", "match", "context_window")
@@ -35,9 +36,34 @@ def record(view: InstanceView, *more: str) -> dict[str, object]:
     return {**screen.picked(view, *_FIELDS, *more), "models": _models(view)}
 
 
-def table(instances: Iterable[InstanceView]) -> None:
+def table(instances: Iterable[InstanceView], settings: Settings) -> None:
     """Write the table of providers."""
-    screen.table(_COLUMNS, [_row(view) for view in instances])
+    shown, folds = folded(instances, settings)
+    if shown:
+        screen.table(_COLUMNS, [_row(view) for view in shown])
+    for distribution, text in folds.items():
+        screen.line(f"{distribution}: {text}")
+
+
+def folded(instances: Iterable[InstanceView], settings: Settings) -> tuple[list[InstanceView], dict[str, str]]:
+    """Put the providers of one distribution together that are not configured, if they are many and not in the settings.
+
+    Returns:
+        The other providers; and for each such distribution one line with the names, and the variables to set.
+    """
+    instances = list(instances)
+    idle: dict[str, list[InstanceView]] = {}
+    for view in instances:
+        if view.state == "not configured" and view.name not in settings.providers:
+            idle.setdefault(view.distribution, []).append(view)
+    many = {distribution: views for distribution, views in idle.items() if len(views) > _FEW}
+    hidden = {view.name for views in many.values() for view in views}
+    texts = {
+        distribution: f"{len(views)} providers are not configured; set the variable of one that you use: "
+        + ", ".join(f"{view.name} ({view.missing[0]})" for view in views)
+        for distribution, views in many.items()
+    }
+    return [view for view in instances if view.name not in hidden], texts
 
 
 def _row(view: InstanceView) -> tuple[str, ...]:
@@ -57,13 +83,13 @@ def _models(view: InstanceView) -> list[str]:
 def plugins(*, as_json: bool) -> None:
     """List the installed and configured providers with their state."""
     with Hub() as hub:
-        instances, malformed = hub.instances(), hub.malformed()
+        instances, malformed, settings = hub.instances(), hub.malformed(), hub.settings
     if as_json:
         found = [record(view, "notes", "missing", "import_seconds") for view in instances]
         screen.data({"plugins": found, "malformed": [screen.picked(item, "distribution", "reason") for item in malformed]})
         return
     if instances:
-        table(instances)
+        table(instances, settings)
     else:
         screen.line(f"No provider plugin is installed; try: {INSTALL_HINT}", err=True)
     for item in malformed:

@@ -12,7 +12,7 @@ import providerhub
 import providerhub_compatible
 from providerhub import Hub, NoCapableProviderError, ProviderConfig, Settings
 from providerhub.testing import FaultServer, http_response, openai_completion
-from providerhub_compatible import VENDORS, EntryPoint, conformance
+from providerhub_compatible import VENDORS, EntryPoint, Vendor, conformance
 from providerhub_compatible.provider import FORMS, KINDS
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +47,7 @@ def test_a_vendor_is_complete(name):
     assert vendor.keys or not vendor.url
     assert not vendor.slow or info.slow_start
     assert sorted(VENDORS) == list(VENDORS)
+    assert vars(Vendor).keys() >= vars(vendor).keys() - {"title", "url", "keys", "docs"}
 
 
 def test_an_unknown_vendor_is_no_attribute():

@@ -6,13 +6,14 @@ The module is imported with the entry points, so it only holds constants.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any
 
 OPENAI_IDS = (".{1,40}", 40)
 """The identifiers of tool calls that OpenAI's own models take: at most 40 characters."""
 
 
-class Own(NamedTuple):
+class Own:
     """A setting that only one vendor has.
 
     Args:
@@ -24,16 +25,21 @@ class Own(NamedTuple):
         secret: Whether it is a secret. Default false.
     """
 
-    name: str
-    env: tuple[str, ...]
-    help: str
     default: str | None = None
     unless: str | None = None
     secret: bool = False
 
+    def __init__(self, name: str, env: tuple[str, ...], help: str, **fields: Any) -> None:  # noqa: A002 -- as in `Setting`
+        self.name = name
+        self.env = env
+        self.help = help
+        self.__dict__.update(fields)
 
-class Vendor(NamedTuple):
-    """One vendor.
+
+class Vendor:
+    """One vendor. Its fields are not changed.
+
+    A plain class, since the classes of `attrs` and `NamedTuple` take longer to make than the whole table.
 
     Args:
         title: The vendor's name for people.
@@ -41,6 +47,9 @@ class Vendor(NamedTuple):
             the user's own, whose address must be set.
         keys: The environment variables of the key, those that outrank the others first. Empty for a key without a variable.
         docs: The documentation of its chat completions.
+        **fields: Values of the attributes.
+
+    Attributes:
         path: The path of a chat, behind the address.
         models: The reference of its list of models, relative to the address (RFC 3986, section 5); `None` for no list.
         entries: The field of the list that holds the entries.
@@ -58,10 +67,6 @@ class Vendor(NamedTuple):
             empty, for none.
     """
 
-    title: str
-    url: str
-    keys: tuple[str, ...]
-    docs: str
     path: str = "/chat/completions"
     models: str | None = "models"
     entries: str = "data"
@@ -71,11 +76,18 @@ class Vendor(NamedTuple):
     reasoning: str = "effort"
     caches: bool = False
     call_ids: tuple[str, int] | None = None
-    extra: Mapping[str, Any] = {}
+    extra: Mapping[str, Any] = MappingProxyType({})
     known: tuple[Mapping[str, Any], ...] = ()
     own: tuple[Own, ...] = ()
     slow: bool = False
     kind: str = ""
+
+    def __init__(self, title: str, url: str, keys: tuple[str, ...], docs: str, **fields: Any) -> None:
+        self.title = title
+        self.url = url
+        self.keys = keys
+        self.docs = docs
+        self.__dict__.update(fields)
 
 
 _PER_MILLION = ("pricing.input", "pricing.output", 1.0)
