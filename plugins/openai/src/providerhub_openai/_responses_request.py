@@ -37,8 +37,8 @@ def written(request: Request) -> tuple[dict[str, Any], list[str]]:
     """Write a request.
 
     Args:
-        request: The request. Its options are merged in last, and one that is `None` removes its field. Options `tools` come
-            behind the tools of the request; the fields of `reasoning` and `text` are merged.
+        request: The request. Its options are merged in last, and one that is `None` removes its field. The options `tools`
+            and `input` come behind the tools and the conversation; the fields of `reasoning` and `text` are merged.
 
     Returns:
         The JSON object, and changes of which the caller should know.
@@ -62,7 +62,7 @@ def written(request: Request) -> tuple[dict[str, Any], list[str]]:
     body: dict[str, Any] = {
         "model": request.model,
         "instructions": "\n\n".join(_text(one["content"]) for one in request.messages[:leading]) or None,
-        "input": list(_Input(request.messages[leading:], stores=stores).items()),
+        "input": [*_Input(request.messages[leading:], stores=stores).items(), *(options.pop("input", None) or ())],
         "stream": request.stream or None,
         "store": False,
         "include": [ENCRYPTED] if not stores and _thinks(request) else None,
