@@ -12,7 +12,7 @@ import pytest
 import providerhub
 from providerhub import AuthenticationError, ModelUnavailableError, ProviderConfig, ProviderConnectionError
 from providerhub.testing import FaultServer, http_response
-from providerhub_gemini.provider import discover, discover_vertex
+from providerhub_gemini.provider import discover
 from providerhub_gemini.vertex import providerhub_provider
 
 from .conftest import EVERY_WAY, ask, hub_at, said, script_of
@@ -123,7 +123,7 @@ def test_a_file_with_credentials(google):
 @pytest.mark.parametrize(
     ("wrong", "kind", "words"),
     [
-        (GoogleAuthError("Reauthentication is needed"), AuthenticationError, "`credentials` of the provider"),
+        (GoogleAuthError("Reauthentication is needed"), AuthenticationError, "set `credentials`"),
         (OSError("no such file"), AuthenticationError, "GOOGLE_APPLICATION_CREDENTIALS"),
         (TransportError("no route"), ProviderConnectionError, "token service cannot be reached"),
     ],
@@ -140,6 +140,7 @@ def test_expired_credentials(google, monkeypatch, wrong, kind, words):
 def test_without_google_auth(monkeypatch):
     monkeypatch.setitem(sys.modules, "google.auth", None)
     with FaultServer(http_response(200, HI)) as server, vertex_at(server.url) as hub:
+        hub.explain("vertex/gemini-2.5-flash", "?")
         with pytest.raises(AuthenticationError, match=r"providerhub-gemini\[vertex\]"):
             _ask(hub)
 
@@ -272,7 +273,7 @@ def test_the_list_of_vertex(google):
     names = ["gemini-2.5-pro", "gemini-embedding-001", "imagen-4.0", "veo-3"]
     body = {"publisherModels": [{"name": f"publishers/google/models/{name}"} for name in names]}
     with FaultServer(http_response(200, body)) as server:
-        (model,) = discover_vertex(ProviderConfig(name="vertex", url=server.url, options={"project": "p"}))
+        (model,) = discover(ProviderConfig(name="vertex", url=server.url, options={"project": "p"}))
     assert (model.name, model.supports_images) == ("gemini-2.5-pro", True)
     assert server.requests[0].target == "/v1beta1/publishers/google/models?pageSize=1000"
     assert server.requests[0].header("authorization") == "Bearer token-1"

@@ -34,7 +34,6 @@ from providerhub_conformance._faults.steps import (
 from providerhub_conformance._kit.anthropic_wire import AnthropicWire
 from providerhub_conformance._kit.catalogue import CHECKS
 from providerhub_conformance._kit.check import Check
-from providerhub_conformance._kit.gemini_wire import GeminiWire
 from providerhub_conformance._kit.openai_wire import OpenAIChatWire
 from providerhub_conformance._kit.report import Report, Result
 from providerhub_conformance._kit.suite import ProviderConformance
@@ -53,7 +52,6 @@ __all__ = [
     "FaultServer",
     "Frames",
     "Gate",
-    "GeminiWire",
     "Hold",
     "Mark",
     "NoWire",

@@ -14,11 +14,9 @@ from providerhub_gemini._models import generation
 
 _MODES: Mapping[str, str] = {"auto": "AUTO", "none": "NONE", "required": "ANY", "any": "ANY", "validated": "VALIDATED"}
 
+_SCHEMA = "parametersJsonSchema"
 _BUDGETS: Mapping[str, int] = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
 """The budgets for thinking of models that take no level, in tokens. All of them take these."""
-
-_MERGED = frozenset({"generationConfig", "toolConfig"})
-"""Fields of the request that come from keywords and from options, and are merged."""
 
 
 def asked(request: Request) -> tuple[dict[str, Any], list[str]]:
@@ -50,9 +48,8 @@ def asked(request: Request) -> tuple[dict[str, Any], list[str]]:
         "generationConfig": _kept(_generation(request)) or None,
     }
     for name, value in request.options.items():
-        known = body.get(name)
-        both = name in _MERGED and isinstance(known, Mapping) and isinstance(value, Mapping)
-        body[name] = _kept({**known, **value}) if both else value
+        merged = name in {"generationConfig", "toolConfig"} and isinstance(value, dict)
+        body[name] = _kept({**(body.get(name) or {}), **value}) if merged else value
     return _kept(body), talk.notes
 
 
@@ -61,29 +58,23 @@ def _kept(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _generation(request: Request) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    form = request.response_format or {}
+    kind, named = form.get("type", "text"), form.get("json_schema") or {}
+    if kind not in {"text", "json_object", "json_schema"} or (
+        kind == "json_schema" and not isinstance(named.get("schema"), dict)
+    ):
+        msg = f"response_format must be a text, a JSON object or a JSON schema under 'schema', not {form!r:.80}"
+        raise InvalidRequestError(msg)
+    return {
         "maxOutputTokens": request.max_tokens,
         "temperature": request.temperature,
         "topP": request.top_p,
         "seed": request.seed,
         "stopSequences": None if request.stop is None else list(request.stop),
         "thinkingConfig": _thinking(request),
+        "responseMimeType": None if kind == "text" else "application/json",
+        "responseJsonSchema": named.get("schema") if kind == "json_schema" else None,
     }
-    form = request.response_format or {}
-    kind = form.get("type", "text")
-    if kind not in {"text", "json_object", "json_schema"}:
-        msg = f"response_format must have the type 'json_schema', 'json_object' or 'text', not {kind!r}"
-        raise InvalidRequestError(msg)
-    if kind != "text":
-        found["responseMimeType"] = "application/json"
-    if kind == "json_schema":
-        named = form.get("json_schema")
-        schema = named.get("schema") if isinstance(named, Mapping) else None
-        if not isinstance(schema, Mapping):
-            msg = f"response_format['json_schema']['schema'] must be a JSON schema, not {schema!r:.60}"
-            raise InvalidRequestError(msg)
-        found["responseJsonSchema"] = schema
-    return found
 
 
 def _thinking(request: Request) -> dict[str, Any] | None:
@@ -96,13 +87,10 @@ def _thinking(request: Request) -> dict[str, Any] | None:
             msg = f"{request.model} always thinks: ask for reasoning='minimal', which is its lowest level"
             raise CapabilityError(msg)
         return {"thinkingBudget": 0} if own == (2, 5) else None  # the others do not think
-    if isinstance(asked, int):
-        return {"thinkingBudget": asked, "includeThoughts": True}
-    if own >= (3, 0):
-        level = "low" if asked == "minimal" and "pro" in request.model else asked
-        return {"thinkingLevel": level, "includeThoughts": True}
-    budget = _BUDGETS[asked]
-    if request.max_tokens:  # thoughts count towards it, and half of it belongs to the answer
+    if own >= (3, 0) and isinstance(asked, str):
+        return {"thinkingLevel": "low" if asked == "minimal" and "pro" in request.model else asked, "includeThoughts": True}
+    budget = _BUDGETS[asked] if isinstance(asked, str) else asked
+    if isinstance(asked, str) and request.max_tokens:  # thoughts count towards it, and half of it belongs to the answer
         budget = min(budget, max(_BUDGETS["minimal"], request.max_tokens // 2))
     return {"thinkingBudget": budget, "includeThoughts": True}
 
@@ -111,15 +99,15 @@ def _tools(request: Request) -> list[dict[str, Any]] | None:
     """Translate the tools: functions into declarations, and tools of the service's own by their names."""
     declared, own = [], []
     for place, tool in enumerate(request.tools or ()):
-        function = tool.get("function")
-        if tool.get("type") == "custom":
+        function, kind = tool.get("function"), tool.get("type")
+        if kind == "custom":
             msg = f"tools[{place}] takes free text, which the Gemini API cannot express; give it parameters"
             raise CapabilityError(msg)
         if isinstance(function, Mapping):
-            schema = {"parametersJsonSchema": function["parameters"]} if function.get("parameters") else {}
-            declared.append({**_kept({name: function.get(name) for name in ("name", "description")}), **schema})
-        elif isinstance(tool.get("type"), str):  # such as {"type": "google_search"}
-            first, *rest = tool["type"].split("_")
+            schema = function.get("parameters") or None
+            declared.append(_kept({"name": function.get("name"), "description": function.get("description"), _SCHEMA: schema}))
+        elif isinstance(kind, str):  # such as {"type": "google_search"}
+            first, *rest = kind.split("_")
             own.append({first + "".join(map(str.title, rest)): {name: tool[name] for name in tool if name != "type"}})
         else:
             own.append(dict(tool))
@@ -130,16 +118,13 @@ def _tool_config(request: Request) -> dict[str, Any] | None:
     """Translate `tool_choice`. `strict` of a function asks the API to keep to the schemas of all functions."""
     choice = request.tool_choice
     if isinstance(choice, Mapping):
-        function = choice.get("function")
-        if not isinstance(function, Mapping):
+        named = choice.get("function")
+        if not isinstance(named, Mapping):
             return dict(choice)
-        return {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": [function.get("name")]}}
-    functions = [tool["function"] for tool in request.tools or () if isinstance(tool.get("function"), Mapping)]
-    if choice in {None, "auto"} and any(function.get("strict") for function in functions):
+        return {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": [named.get("name")]}}
+    if choice in {None, "auto"} and any((tool.get("function") or {}).get("strict") for tool in request.tools or ()):
         choice = "validated"
-    if choice is None:
-        return None
-    if choice not in _MODES:
+    if choice is not None and choice not in _MODES:
         msg = f"tool_choice must be 'auto', 'none', 'required', or name a tool, not {choice!r}"
         raise InvalidRequestError(msg)
-    return {"functionCallingConfig": {"mode": _MODES[choice]}}
+    return None if choice is None else {"functionCallingConfig": {"mode": _MODES[choice]}}

@@ -8,42 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from providerhub import (
-    BadRequestError,
-    Detail,
-    Finish,
-    Media,
-    ProtocolError,
-    ReasoningDelta,
-    ServerError,
-    ToolCallDelta,
-    Turn,
-)
+from providerhub import BadRequestError, Detail, Finish, Media, ReasoningDelta, ServerError, ToolCallDelta, Turn
 from providerhub_gemini._call import Call
 from providerhub_gemini._sources import citations
 
 Pieces = Iterator[Any]
 
-FILTERED = frozenset(
-    {
-        "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR", "JAILBREAK", "IMAGE_SAFETY",
-        "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
-    }
-)  # fmt: skip
+_FILTERED = {
+    "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR", "JAILBREAK", "IMAGE_SAFETY",
+    "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
+}  # fmt: skip
 """Finish reasons of an answer that the service withholds."""
 
-_REASONS = {"STOP": "stop", "MAX_TOKENS": "length", "1": "stop", "2": "length", **dict.fromkeys(FILTERED, "content_filter")}
-_BROKEN = frozenset({"MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE"})
+_REASONS = {"STOP": "stop", "MAX_TOKENS": "length", "1": "stop", "2": "length", **dict.fromkeys(_FILTERED, "content_filter")}
+_BROKEN = {"MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE"}
 """Finish reasons of an answer that is not valid. Another attempt may give a valid one."""
 
-_PLAIN = frozenset({"text", "thought", "functionCall"})
+_PLAIN = {"text", "thought", "functionCall"}
 """Keys of parts that a message in the OpenAI chat shape holds."""
 
-_READ = frozenset(
-    {"content", "finishReason", "index", "groundingMetadata", "citationMetadata", "logprobsResult", "safetyRatings"}
-)
-_NO_DETAIL = frozenset({"thought", "thoughtSignature", "mediaResolution", "videoMetadata"})
-_KINDS = frozenset({"image", "audio", "video"})
+_READ = ("groundingMetadata", "citationMetadata", "logprobsResult")
+_NO_DETAIL = {"thought", "thoughtSignature", "mediaResolution", "videoMetadata"}
 
 
 class Candidate:
@@ -55,12 +40,11 @@ class Candidate:
 
     def __init__(self) -> None:
         self.name = ""
-        self._said: Any = None
+        self._said = ""
         self._speaks = False
         self._texts: list[str] = []
-        self._parts: list[tuple[dict[str, Any], list[str]]] = []
+        self._parts: list[Any] = []  # each part and the pieces of its text, or a call
         self._calls: list[Call] = []
-        self._open: Call | None = None
         self._beside: dict[str, Any] = {}
 
     def pieces(self, candidate: Mapping[str, Any]) -> Pieces:
@@ -73,24 +57,18 @@ class Candidate:
             The pieces. `Finish` is among them if the candidate has a finish reason.
 
         Raises:
-            ProviderError: The answer is broken, or has an unexpected shape.
+            ProviderError: The answer is broken.
         """
-        content = candidate.get("content") or {}
-        for part in content.get("parts") or ():
-            if not isinstance(part, Mapping):
-                msg = "a part of the answer is not an object"
-                raise ProtocolError(msg, excerpt=repr(part))
+        for part in (candidate.get("content") or {}).get("parts") or ():
             yield from self._part(part)
         for name, value in candidate.items():
             if value and name not in {"content", "finishReason", "index"}:
-                known = self._beside.get(name)
-                if isinstance(known, Mapping) and isinstance(value, Mapping):
-                    value = {**known, **{key: one for key, one in value.items() if one}}
-                self._beside[name] = value
-        said = candidate.get("finishReason")
+                new = {key: one for key, one in value.items() if one} if isinstance(value, dict) else None
+                self._beside[name] = value if new is None else {**self._beside.get(name, {}), **new}
+        said = str(candidate.get("finishReason") or "")
         if said and said != self._said:
             self._said = said
-            yield self._finished(str(said), str(candidate.get("finishMessage") or ""))
+            yield self._finished(said, str(candidate.get("finishMessage") or ""))
 
     def end(self) -> Pieces:
         """End the candidate.
@@ -98,108 +76,87 @@ class Candidate:
         Yields:
             The sources, the details, and the turn to send back if a message in the OpenAI chat shape would not say all of it.
         """
-        grounding, quoted = (self._beside.get(name) or {} for name in ("groundingMetadata", "citationMetadata"))
+        grounding, quoted, logprobs = (self._beside.get(name) or {} for name in _READ)
         yield from citations(grounding, quoted, "".join(self._texts))
         if grounding:
             yield Detail("grounding", grounding)
-        logprobs = self._beside.get("logprobsResult") or {}
-        if chosen := logprobs.get("chosenCandidates"):
-            tops = [top.get("candidates") for top in logprobs.get("topCandidates") or ()] + [None] * len(chosen)
-            yield Detail("logprobs", [{**one, "topCandidates": top} for one, top in zip(chosen, tops, strict=False)])
+        tops = [top.get("candidates") for top in logprobs.get("topCandidates") or ()]
+        for place, one in enumerate(logprobs.get("chosenCandidates") or ()):
+            yield Detail("logprobs", [{**one, "topCandidates": tops[place] if place < len(tops) else None}])
         for name, value in self._beside.items():
-            if name not in _READ:
-                yield Detail("refusal" if name == "finishMessage" and self._said in FILTERED else name, value)
-        if self._beside.get("safetyRatings"):
-            yield Detail("safety", {"safetyRatings": self._beside["safetyRatings"]})
-        turn = [{**part, "text": "".join(texts)} if texts else part for part, texts in self._kept()]
-        if self._open is None and not all(part.keys() <= _PLAIN for part in turn):
+            if name == "safetyRatings":
+                yield Detail("safety", {name: value})
+            elif name not in _READ:
+                yield Detail("refusal" if name == "finishMessage" and self._said in _FILTERED else name, value)
+        turn = [part.whole if isinstance(part, Call) else _joined(*part) for part in self._parts]
+        if not all(part.keys() <= _PLAIN for part in turn) and not any(call.open for call in self._calls):
             yield Turn(turn)
 
     @property
     def choice(self) -> dict[str, Any]:
         """A further candidate in the chat shape."""
-        message: dict[str, Any] = {"role": "assistant", "content": "".join(self._texts) or None}
-        if self._calls:
-            called = [(call.whole["functionCall"], call.arguments) for call in self._calls]
-            message["tool_calls"] = [
-                {"id": one.get("id"), "type": "function", "function": {"name": one.get("name"), "arguments": arguments}}
-                for one, arguments in called
-            ]
-        return {"message": message, "finish_reason": _REASONS.get(str(self._said), self._said)}
+        calls = [{"id": call.name, "type": "function", "function": call.function} for call in self._calls]
+        message = {"role": "assistant", "content": "".join(self._texts) or None, **({"tool_calls": calls} if calls else {})}
+        return {"message": message, "finish_reason": _REASONS.get(self._said, self._said)}
 
     def _finished(self, said: str, message: str) -> Finish:
         known = _REASONS.get(said)
-        if said == "MISSING_THOUGHT_SIGNATURE":
-            msg = f"the service refused the conversation: {said}: {message or 'a thought signature is missing'}"
-            raise BadRequestError(msg)
         if said in _BROKEN or (known is None and not self._speaks):
-            msg = f"the model gave no valid answer: {said}{f': {message}' if message else ''}"
-            raise ServerError(msg, excerpt=message)
+            kind = BadRequestError if said == "MISSING_THOUGHT_SIGNATURE" else ServerError
+            raise kind(f"the model gave no valid answer: {said}{f': {message}' if message else ''}")
         if self._calls and known in {None, "stop"}:
             known = "tool_calls"
-        reason = known or said
-        return Finish(reason, said if said != reason else None)
+        return Finish(known or said, said if known else None)
 
     def _part(self, part: Mapping[str, Any]) -> Pieces:
-        self._speaks = self._speaks or not part.get("thought")
-        if isinstance(part.get("functionCall"), Mapping):
+        text, thought = part.get("text"), part.get("thought")
+        self._speaks = self._speaks or not thought
+        if isinstance(part.get("functionCall"), dict):
             yield from self._call(part, part["functionCall"])
             return
-        text = part.get("text")
-        self._keep(part, text)
-        if isinstance(text, str):
-            if text and part.get("thought"):
-                yield ReasoningDelta(text)
-            elif text:
-                self._texts.append(text)
-                yield text
-        elif not part.get("thought"):  # drafts of images are a part of the thoughts
+        last = self._parts[-1] if self._parts else None
+        if isinstance(text, str) and isinstance(last, tuple) and part.keys() == last[0].keys() <= {"text", "thought"}:
+            last[1].append(text)  # pieces of one text without a signature
+        else:
+            self._parts.append((part, [text] if isinstance(text, str) else []))
+        if isinstance(text, str) and text:
+            self._texts += [] if thought else [text]
+            yield ReasoningDelta(text) if thought else text
+        elif not thought and text is None:  # drafts of images are a part of the thoughts
             yield from _beside(part)
 
-    def _keep(self, part: Mapping[str, Any], text: Any) -> None:
-        """Keep a part for the turn. Pieces of one text without a signature are joined."""
-        last = self._parts[-1] if self._parts else None
-        if last and last[1] and isinstance(text, str) and part.keys() == last[0].keys() and part.keys() <= {"text", "thought"}:
-            last[1].append(text)
-        else:
-            self._parts.append((dict(part), [text] if isinstance(text, str) else []))
-
-    def _kept(self) -> Iterator[tuple[dict[str, Any], list[str]]]:
-        calls = iter(self._calls)
-        for part, texts in self._parts:
-            yield (next(calls).whole if "functionCall" in part else part), texts
-
     def _call(self, part: Mapping[str, Any], call: Mapping[str, Any]) -> Pieces:
-        name = call.get("name")
-        if name or self._open is None:
-            if not name:  # the end of a call that has ended
-                return
-            yield from self._closed()
-            self._open = Call(len(self._calls), part)
-            self._calls.append(self._open)
-            self._parts.append(({"functionCall": call}, []))
-            made = f"call_{self.name}_{self._open.index}" if self.name else None
-            yield ToolCallDelta(self._open.index, call.get("id") or made, name)
-        self._open.add(part)
-        if not call.get("willContinue"):
-            yield from self._closed()
+        last = self._calls[-1] if self._calls else None
+        if call.get("name"):
+            yield from _closed(last)
+            made = f"call_{self.name}_{len(self._calls)}" if self.name else None
+            last = Call(len(self._calls), call.get("id") or made)
+            self._calls.append(last)
+            self._parts.append(last)
+            yield ToolCallDelta(last.index, last.name, call["name"])
+        if last is not None and last.open:  # otherwise the end of a call that has ended
+            last.add(part)
+            if not call.get("willContinue"):
+                yield from _closed(last)
 
-    def _closed(self) -> Pieces:
-        if self._open is not None:
-            yield ToolCallDelta(self._open.index, arguments=self._open.arguments)
-            self._open = None
+
+def _closed(call: Call | None) -> Pieces:
+    if call is not None and call.open:
+        call.open = False
+        yield ToolCallDelta(call.index, arguments=call.function["arguments"])
+
+
+def _joined(part: Mapping[str, Any], texts: list[str]) -> dict[str, Any]:
+    return {**part, "text": "".join(texts)} if texts else dict(part)
 
 
 def _beside(part: Mapping[str, Any]) -> Pieces:
     """Give the pieces of a part that is neither text nor a call of the caller's functions."""
-    blob, file = part.get("inlineData"), part.get("fileData")
-    source = blob if isinstance(blob, Mapping) else file
-    if isinstance(source, Mapping):
-        kind = source.get("mimeType")
-        major = str(kind).partition("/")[0]
-        identifier = "audio" if major == "audio" and source is blob else None  # it comes in pieces
-        yield Media(major if major in _KINDS else "file", kind, str(source.get("data") or ""), source.get("fileUri"), identifier)
+    source = part.get("inlineData") or part.get("fileData")
+    if not isinstance(source, dict):
+        yield from (Detail(name, [value]) for name, value in part.items() if name not in _NO_DETAIL)
         return
-    for name, value in part.items():
-        if name not in _NO_DETAIL:
-            yield Detail(name, [value])
+    kind = str(source.get("mimeType") or "").partition("/")[0]
+    identifier = "audio" if kind == "audio" and "data" in source else None  # it comes in pieces
+    kind = kind if kind in {"image", "audio", "video"} else "file"
+    yield Media(kind, source.get("mimeType"), str(source.get("data") or ""), source.get("fileUri"), identifier)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import mimetypes
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providerhub import CapabilityError, InvalidRequestError, Message
@@ -18,7 +18,6 @@ from providerhub_gemini._models import generation
 Part = dict[str, Any]
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL | re.IGNORECASE)
-_SYSTEM = frozenset({"system", "developer"})
 _FOREIGN = frozenset({"reasoning", "reasoning_content", "thinking", "redacted_thinking", "thought"})
 """Types of parts in which other vendors write their thinking."""
 
@@ -63,29 +62,23 @@ class Contents:
             CapabilityError: The API does not take a part of its kind.
         """
         role = message["role"]
-        if role in _SYSTEM:
+        if role in {"system", "developer"}:
             if self.contents:
                 self._note("the API takes one system prompt; a later system message was moved into it")
             self.system += self._parts(message.get("content"), where)
             return
-        if role == "assistant":
-            self._append("model", self._turn(message, where))
-        elif role == "user":
-            self._append("user", self._parts(message.get("content"), where))
-        else:
-            self._append("user", self._result(message, where))
-
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-
-    def _append(self, role: str, parts: Iterable[Part]) -> None:
-        """Add parts to the conversation. Successive messages of one role are one content."""
-        found = list(parts)
-        if found and self.contents and self.contents[-1]["role"] == role:
+        write, role = (self._turn, "model") if role == "assistant" else (self._said if role == "user" else self._result, "user")
+        found = list(write(message, where))
+        if found and self.contents and self.contents[-1]["role"] == role:  # successive messages of one role are one content
             self.contents[-1]["parts"] += found
         elif found:
             self.contents.append({"role": role, "parts": found})
+
+    def _note(self, text: str) -> None:
+        self.notes += [] if text in self.notes else [text]
+
+    def _said(self, message: Message, where: str) -> Iterator[Part]:
+        return self._parts(message.get("content") or message.get("refusal"), where)
 
     def _turn(self, message: Message, where: str) -> Iterator[Part]:
         calls = list(message.get("tool_calls") or ())
@@ -96,7 +89,7 @@ class Contents:
                 self._calls[call.get("id")] = (str(function.get("name")), function.get("id"))
             yield from map(dict, own)
             return
-        yield from self._parts(message.get("content") or message.get("refusal"), where)
+        yield from self._said(message, where)
         if message.get("function_call"):  # the older form, of one call only
             calls.append({"function": message["function_call"]})
         signature = {"thoughtSignature": UNSIGNED} if self._newer else {}
@@ -118,17 +111,14 @@ class Contents:
         if not name:
             msg = f"{where}: no earlier message has the tool call {given!r}; the API needs its name, so add the key 'name'"
             raise InvalidRequestError(msg)
-        found = list(self._parts(message.get("content"), where))
-        text = "".join(part["text"] for part in found if "text" in part)
+        found = list(self._said(message, where))
         files = [part for part in found if "text" not in part]
+        text = "".join(part.get("text", "") for part in found)
         response: Part = {"name": name, "response": {"error" if message.get("is_error") else "output": text}}
-        if identifier:
-            response["id"] = identifier
-        if files and self._newer:
-            response["parts"] = files
+        response |= {"id": identifier} if identifier else {}
+        response |= {"parts": files} if files and self._newer else {}
         yield {"functionResponse": response}
-        if not self._newer:
-            yield from files
+        yield from () if self._newer else files
 
     def _parts(self, content: Any, where: str) -> Iterator[Part]:
         """Translate the content of a message. Blank texts, which the API refuses, and the thinking of others are left out."""

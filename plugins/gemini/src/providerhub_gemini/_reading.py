@@ -42,8 +42,7 @@ class GeminiReading(JsonReading):
         self._lines: bool | None = None  # whether the answer is a stream of events
         self._last = b""
         self._error = b""
-        self._candidate = Candidate()
-        self._others: dict[Any, Candidate] = {}
+        self._candidates: dict[int, Candidate] = {}
         self._known: dict[str, Any] = {}
 
     def feed(self, data: bytes) -> Pieces:
@@ -87,9 +86,8 @@ class GeminiReading(JsonReading):
         if self._error:
             raise error_from_status(200, self._headers, self._error, refusals=REFUSALS)
         yield from super().end()
-        yield from self._candidate.end()
-        if self._others:
-            yield Detail("choices", [{"index": index, **other.choice} for index, other in self._others.items()])
+        for index, candidate in self._candidates.items():
+            yield from [Detail("choices", [{"index": index, **candidate.choice}])] if index else candidate.end()
 
     def event(self, data: dict[str, Any], name: str) -> Pieces:
         """Read one object; see `JsonReading.event`.
@@ -102,30 +100,26 @@ class GeminiReading(JsonReading):
             The pieces of the object.
         """
         del name
-        counts = data.get("usageMetadata")
-        counts = counts if isinstance(counts, Mapping) else {}
-        texts = {name: value for name, value in counts.items() if isinstance(value, str)}
-        for key, value in (*data.items(), *texts.items()):
-            if key not in _READ and value and self._known.get(key) != value:
+        counts, feedback = data.get("usageMetadata") or {}, data.get("promptFeedback") or {}
+        for key, value in (*data.items(), *counts.items()):
+            if value and key not in _READ and self._known.get(key) != value and (isinstance(value, str) or key in data):
                 self._known[key] = value
                 yield Detail(_NAMES.get(key, key), value)
-        self._candidate.name = self._candidate.name or str(data.get("responseId") or "")
-        usage = usage_of(counts)
-        if usage is not None:
+        if (usage := usage_of(counts)) is not None:
             yield UsageDelta(usage)
         for candidate in data.get("candidates") or ():
+            one = self._candidates.setdefault(candidate.get("index") or 0, Candidate())
+            one.name = one.name or str(data.get("responseId") or "")
             if candidate.get("index"):
-                other = self._others.setdefault(candidate["index"], Candidate())
                 with suppress(ProviderError):  # a further answer that is broken does not spoil the first one
-                    list(other.pieces(candidate))
+                    list(one.pieces(candidate))
             else:
-                yield from self._candidate.pieces(candidate)
-        feedback = data.get("promptFeedback")
-        if isinstance(feedback, Mapping) and feedback:
+                yield from one.pieces(candidate)
+        if feedback:
             yield Detail("safety", {"promptFeedback": feedback})
-            if feedback.get("blockReason"):
-                yield Detail("refusal", feedback.get("blockReasonMessage") or feedback["blockReason"])
-                yield Finish("content_filter", str(feedback["blockReason"]))
+        if reason := feedback.get("blockReason"):
+            yield Detail("refusal", feedback.get("blockReasonMessage") or reason)
+            yield Finish("content_filter", str(reason))
 
     def refuse(self, data: dict[str, Any], name: str) -> None:
         """Raise if an object is an error; see `JsonReading.refuse`.

@@ -10,7 +10,7 @@ from typing import Any
 
 from providerhub import Citation
 
-_NAMES = frozenset({"uri", "title", "text", "startIndex", "endIndex"})
+_NAMES = {"uri", "title", "text", "startIndex", "endIndex"}
 
 
 def citations(grounding: Mapping[str, Any], quoted: Mapping[str, Any], text: str) -> Iterator[Citation]:
@@ -24,40 +24,36 @@ def citations(grounding: Mapping[str, Any], quoted: Mapping[str, Any], text: str
     Yields:
         A citation for each span and source.
     """
-    chunks = [_source(chunk) for chunk in grounding.get("groundingChunks") or ()]
-    named = set()
-    for support in grounding.get("groundingSupports") or ():
-        segment = support.get("segment") or {}
-        for index in support.get("groundingChunkIndices") or ():
-            if index < len(chunks):
-                named.add(index)
-                yield _citation(chunks[index], *_span(segment, text))
-    for index, chunk in enumerate(chunks):
-        if index not in named:
-            yield _citation(chunk, None, None)
-    for source in quoted.get("citations") or quoted.get("citationSources") or ():
-        if source.get("uri") or source.get("title"):
-            yield _citation(source, *_span(source, text))
+    # The fields of a source stand under its kind: `web`, `retrievedContext`, `maps` or another one.
+    chunks: list[Any] = [next(filter(_is_object, chunk.values()), {}) for chunk in grounding.get("groundingChunks") or ()]
+    spans: list[tuple[Any, Any]] = [
+        (index, support.get("segment") or {})
+        for support in grounding.get("groundingSupports") or ()
+        for index in support.get("groundingChunkIndices") or ()
+        if index < len(chunks)
+    ]
+    named = {index for index, _ in spans}
+    spans += [(index, {}) for index in range(len(chunks)) if index not in named]
+    sources = [(chunks[index], segment) for index, segment in spans]
+    sources += [
+        (source, source) for source in quoted.get("citations") or quoted.get("citationSources") or () if source.get("uri")
+    ]
+    for source, segment in sources:
+        rest = {name: value for name, value in source.items() if name not in _NAMES}
+        yield Citation(source.get("uri"), source.get("title"), source.get("text"), *_span(segment, text), rest)
 
 
-def _source(chunk: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the fields of a source. They stand under its kind: `web`, `retrievedContext`, `maps` or another one."""
-    return next((value for value in chunk.values() if isinstance(value, Mapping)), {})
-
-
-def _citation(source: Mapping[str, Any], start: int | None, end: int | None) -> Citation:
-    rest = {name: value for name, value in source.items() if name not in _NAMES}
-    return Citation(source.get("uri"), source.get("title"), source.get("text"), start, end, rest)
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _span(segment: Mapping[str, Any], text: str) -> tuple[int | None, int | None]:
     """Return the first character of a segment and the one behind it. The API counts bytes, in one of several parts."""
     if segment.get("endIndex") is None:
         return None, None
-    data = text.encode("utf-8", "surrogatepass")
+    data, said = text.encode("utf-8", "surrogatepass"), segment.get("text")
     start, end = (len(data[: segment.get(name) or 0].decode("utf-8", "ignore")) for name in ("startIndex", "endIndex"))
-    said = segment.get("text")
-    if said and text[start:end] != said:
-        start = text.find(said)
-        return (start, start + len(said)) if start >= 0 else (None, None)
-    return start, end
+    if not said or "uri" in segment or text[start:end] == said:
+        return start, end
+    start = text.find(said)
+    return (start, start + len(said)) if start >= 0 else (None, None)

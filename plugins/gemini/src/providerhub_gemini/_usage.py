@@ -11,9 +11,16 @@ from typing import Any
 
 from providerhub import Usage
 
+_FIELDS = {
+    "input_tokens": "promptTokenCount", "cached_tokens": "cachedContentTokenCount", "reasoning_tokens": "thoughtsTokenCount",
+    "input_audio_tokens": "promptTokensDetails.AUDIO", "output_audio_tokens": "candidatesTokensDetails.AUDIO",
+    "input_image_tokens": "promptTokensDetails.IMAGE", "output_image_tokens": "candidatesTokensDetails.IMAGE",
+    "stated_total": "totalTokenCount",
+}  # fmt: skip
+
 
 def usage_of(counts: Mapping[str, Any]) -> Usage | None:
-    """Read the counts.
+    """Read the counts. In `others`, those of a modality have its name behind a dot.
 
     Args:
         counts: The object `usageMetadata`.
@@ -21,25 +28,9 @@ def usage_of(counts: Mapping[str, Any]) -> Usage | None:
     Returns:
         The counts; `None` if it holds none.
     """
-    found = dict(_flat(counts))
-    answer, thoughts = found.get("candidatesTokenCount"), found.get("thoughtsTokenCount")
-    usage = Usage(
-        input_tokens=found.get("promptTokenCount"),
-        output_tokens=None if answer is None and thoughts is None else (answer or 0) + (thoughts or 0),
-        cached_tokens=found.get("cachedContentTokenCount"),
-        reasoning_tokens=thoughts,
-        input_audio_tokens=found.get("promptTokensDetails.AUDIO"),
-        output_audio_tokens=found.get("candidatesTokensDetails.AUDIO"),
-        input_image_tokens=found.get("promptTokensDetails.IMAGE"),
-        output_image_tokens=found.get("candidatesTokensDetails.IMAGE"),
-        stated_total=found.get("totalTokenCount"),
-        others=found,
-    )
-    return usage if found else None
-
-
-def _flat(counts: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Give all counts. Those of a modality have its name, behind a dot."""
-    named = [(name, value) for name, value in counts.items() if isinstance(value, int)]
+    found = {name: value for name, value in counts.items() if isinstance(value, int)}
     lists = ((name, entry) for name, entries in counts.items() if isinstance(entries, list) for entry in entries)
-    return named + [(f"{name}.{entry.get('modality')}", entry.get("tokenCount") or 0) for name, entry in lists]
+    found |= {f"{name}.{entry.get('modality')}": entry.get("tokenCount") or 0 for name, entry in lists}
+    answer = [found[name] for name in ("candidatesTokenCount", "thoughtsTokenCount") if name in found]
+    known: dict[str, Any] = {field: found.get(name) for field, name in _FIELDS.items()}
+    return Usage(**known, output_tokens=sum(answer) if answer else None, others=found) if found else None

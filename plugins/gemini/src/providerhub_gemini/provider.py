@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Mapping
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import attrs
@@ -20,7 +20,7 @@ from providerhub import (
     ProviderConnectionError,
     ProviderError,
     Request,
-)
+)  # fmt: skip
 from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, WireProvider, listed
 from providerhub_gemini import VERSION, vertex
 from providerhub_gemini._body import asked
@@ -35,6 +35,8 @@ _NO_CHAT = re.compile(r"embedding|gecko|ima|veo|chirp|lyria|speech|virtual-try-o
 _PAGES = 20
 """The most pages of a list."""
 
+Listing = Generator[Any, Any, list[ModelInfo | str]]
+
 
 class Gemini(WireProvider):
     """A provider for the Gemini API of Google AI Studio.
@@ -48,7 +50,7 @@ class Gemini(WireProvider):
 
     key_header = "x-goog-api-key"
     refusals = REFUSALS
-    version: ClassVar[str] = VERSION
+    version = VERSION
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
@@ -97,7 +99,7 @@ class Gemini(WireProvider):
             error.args = (f"{error} (the settings `url` and `api_version` make it)",)
         return error
 
-    def models(self) -> Generator[Any, Any, list[ModelInfo | str]]:
+    def models(self) -> Listing:
         """List the models of the service, for `listed`.
 
         Yields:
@@ -106,25 +108,22 @@ class Gemini(WireProvider):
         Returns:
             The models that answer a chat, with the window that the service states.
         """
-        entries = yield from self._pages(f"{self.prefix}/models", "models", {})
+        entries = yield from self._pages(f"{self.prefix}/models", "models")
+        chat = [entry for entry in entries if "generateContent" in (entry.get("supportedGenerationMethods") or ())]
         return [
-            described(str(entry["name"]).removeprefix("models/"), window=_window(entry), thinks=entry.get("thinking"))
-            for entry in entries
-            if entry.get("name") and "generateContent" in (entry.get("supportedGenerationMethods") or ())
+            described(entry["name"].removeprefix("models/"), window=entry.get("inputTokenLimit"), thinks=entry.get("thinking"))
+            for entry in chat
         ]
 
-    def _pages(
-        self, path: str, field: str, headers: Mapping[str, str]
-    ) -> Generator[HttpRequest, HttpAnswer, list[Mapping[str, Any]]]:
+    def _pages(self, path: str, field: str, **more: Any) -> Generator[HttpRequest, HttpAnswer, list[Mapping[str, Any]]]:
         found: list[Mapping[str, Any]] = []
-        query = {"pageSize": "1000"}
+        token: dict[str, str] = {}
         for _ in range(_PAGES):
-            answer = yield HttpRequest(path, method="GET", query=query, headers=headers)
+            answer = yield HttpRequest(path, method="GET", query={"pageSize": "1000", **token}, **more)
             found += answer.entries(field)
-            token = answer.json().get("nextPageToken")
-            if not token:
+            if not (following := answer.json().get("nextPageToken")):
                 break
-            query = {**query, "pageToken": token}
+            token = {"pageToken": following}
         return found
 
 
@@ -143,9 +142,8 @@ class Vertex(Gemini):
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
         self._credentials: Any = None
-        project, location = config.get("project"), config.get("location") or vertex.LOCATION
-        self._express = bool(config.api_key)
-        self._parent = "" if self._express else f"/projects/{project}/locations/{location}"
+        location = config.get("location") or vertex.LOCATION
+        self._parent = self.prefix + ("" if config.api_key else f"/projects/{config.get('project')}/locations/{location}")
 
     def path(self, model: str) -> str:
         """Return the path of a model.
@@ -154,11 +152,9 @@ class Vertex(Gemini):
             model: The model's name: a plain one, `publisher/model`, or a resource such as `endpoints/123`.
         """
         publisher, _, name = model.rpartition("/")
-        if model.startswith("projects/"):
-            return f"{self.prefix}/{quote(model, safe='/')}"
-        if model.startswith(("endpoints/", "publishers/")):
-            return f"{self.prefix}{self._parent}/{quote(model, safe='/')}"
-        return f"{self.prefix}{self._parent}/publishers/{quote(publisher or 'google')}/models/{quote(name)}"
+        if model.startswith(("projects/", "endpoints/", "publishers/")):
+            return f"{self.prefix if publisher.startswith('projects') else self._parent}/{quote(model, safe='/')}"
+        return f"{self._parent}/publishers/{quote(publisher or 'google')}/models/{quote(name)}"
 
     def build(self, request: Request, call: CallContext) -> Generator[Blocking, Any, HttpRequest]:
         """Write a request, with a fresh token; see `WireProvider.build`.
@@ -171,8 +167,7 @@ class Vertex(Gemini):
             The refresh of the credentials, which blocks.
         """
         made: HttpRequest = super().build(request, call)
-        headers = yield from self._authorization()
-        return attrs.evolve(made, headers=headers)
+        return attrs.evolve(made, headers=(yield from self._authorization()))
 
     def failed(self, error: ProviderError) -> ProviderError:
         """Forget a token that the service refuses; see `WireProvider.failed`.
@@ -184,7 +179,7 @@ class Vertex(Gemini):
             self._credentials = None
         return super().failed(error)
 
-    def models(self) -> Generator[Any, Any, list[ModelInfo | str]]:
+    def models(self) -> Listing:
         """List Google's models in the model garden, which states no window; see `Gemini.models`.
 
         Yields:
@@ -194,23 +189,23 @@ class Vertex(Gemini):
             Google's models that answer a chat.
         """
         headers = yield from self._authorization()
-        entries = yield from self._pages(f"{self.prefix}/publishers/google/models", "publisherModels", headers)
-        names = [str(entry.get("name")).rpartition("/")[2] for entry in entries]
+        entries = yield from self._pages(f"{self.prefix}/publishers/google/models", "publisherModels", headers=headers)
+        names = [entry["name"].rpartition("/")[2] for entry in entries]
         return [described(name) for name in names if not _NO_CHAT.search(name)]
 
     def _authorization(self) -> Generator[Blocking, Any, dict[str, str]]:
         """Return the headers that carry a token. A valid one is used again."""
-        if self._express:
+        if self.config.api_key:
             return {}
         if not self.config.get("project"):
             msg = f"provider {self.config.name!r}: set project (GOOGLE_CLOUD_PROJECT), or api_key for the express mode"
             raise ConfigurationError(msg)
-        if self._credentials is None or not self._credentials.valid:
-            self._credentials = yield Blocking(self._refreshed)
         found = self._credentials
-        self.secrets = (found.token,)
-        project = {"x-goog-user-project": found.quota_project_id} if getattr(found, "quota_project_id", None) else {}
-        return {"Authorization": f"Bearer {found.token}", **project}
+        if found is None or not found.valid:
+            found = self._credentials = yield Blocking(self._refreshed)
+            self.secrets = (found.token,)
+        billed = {"x-goog-user-project": found.quota_project_id} if getattr(found, "quota_project_id", None) else {}
+        return {"Authorization": f"Bearer {found.token}", **billed}
 
     def _refreshed(self) -> Any:
         """Look up Google's credentials and fetch a token. It blocks."""
@@ -219,51 +214,35 @@ class Vertex(Gemini):
         except ImportError as error:
             msg = "Google's credentials need google-auth: pip install 'providerhub-gemini[vertex]', or set `api_key`"
             raise AuthenticationError(msg) from error
-        path = self.config.get("credentials")
+        path, found = self.config.get("credentials"), self._credentials
         try:
-            found = self._credentials
-            if found is None:
-                load = auth.load_credentials_from_file
-                found, _ = load(str(path), scopes=_SCOPES) if path else auth.default(scopes=_SCOPES)
+            if found is None and path:
+                found, _ = auth.load_credentials_from_file(str(path), scopes=_SCOPES)
+            elif found is None:
+                found, _ = auth.default(scopes=_SCOPES)
             found.refresh(transport.Request())
         except auth.exceptions.TransportError as error:
-            msg = f"Google's token service cannot be reached: {error}"
-            raise ProviderConnectionError(msg) from error
+            raise ProviderConnectionError(f"Google's token service cannot be reached: {error}") from error
         except (auth.exceptions.GoogleAuthError, OSError) as error:
-            msg = (
-                f"no valid Google credentials: {error}; set `credentials` of the provider or GOOGLE_APPLICATION_CREDENTIALS to a "
-                "valid file, or run `gcloud auth application-default login`"
-            )
-            raise AuthenticationError(msg) from error
+            fix = "set `credentials` or GOOGLE_APPLICATION_CREDENTIALS to a file, or run `gcloud auth application-default login`"
+            raise AuthenticationError(f"no valid Google credentials: {error}; {fix}") from error
         return found
 
 
 def create(config: ProviderConfig) -> Gemini:
-    """Make the provider object of an instance at Google AI Studio.
+    """Make the provider object of an instance.
 
     Args:
-        config: The instance's configuration.
+        config: The instance's configuration. Its plugin says at which of the two services it is.
 
     Raises:
         ConfigurationError: The url, the key or another setting cannot be used.
     """
-    return Gemini(config)
-
-
-def create_vertex(config: ProviderConfig) -> Vertex:
-    """Make the provider object of an instance at Vertex AI.
-
-    Args:
-        config: The instance's configuration.
-
-    Raises:
-        ConfigurationError: The url, the project or another setting cannot be used.
-    """
-    return Vertex(config)
+    return Vertex(config) if (config.plugin or config.name) == "vertex" else Gemini(config)
 
 
 def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
-    """Ask Google AI Studio for its models.
+    """Ask a service for its models.
 
     Args:
         config: The instance's configuration.
@@ -275,27 +254,5 @@ def discover(config: ProviderConfig, call: CallContext | None = None) -> list[Mo
     Raises:
         ProviderError: The service refused, or its answer is not a list of models.
     """
-    provider = Gemini(config)
+    provider = create(config)
     return listed(provider, provider.models(), call)
-
-
-def discover_vertex(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
-    """Ask Vertex AI for Google's models.
-
-    Args:
-        config: The instance's configuration.
-        call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
-
-    Returns:
-        Google's models that answer a chat.
-
-    Raises:
-        ProviderError: The service refused, or its answer is not a list of models.
-    """
-    provider = Vertex(config)
-    return listed(provider, provider.models(), call)
-
-
-def _window(entry: Mapping[str, Any]) -> int | None:
-    value = entry.get("inputTokenLimit")
-    return value if isinstance(value, int) and value > 0 else None
