@@ -161,9 +161,9 @@ def test_the_express_mode_needs_a_key_only():
     ],
 )
 def test_names_of_models(google, model, path):
-    with FaultServer(http_response(200, HI)) as server:
-        with hub_at(server.url, "vertex", api_key=None, options={"project": "p"}, models=[model]) as hub:
-            hub.complete(providerhub.Model(model, provider="vertex"), "?")
+    settings = {"api_key": None, "options": {"project": "p"}, "models": [model]}
+    with FaultServer(http_response(200, HI)) as server, hub_at(server.url, "vertex", **settings) as hub:
+        hub.complete(providerhub.Model(model, provider="vertex"), "?")
     assert server.requests[0].target == f"{path}:generateContent"
 
 
@@ -189,9 +189,9 @@ def test_the_address_of_a_location(location, address):
     ],
 )
 def test_a_wrong_setting_is_named(options, words):
-    with hub_at("http://127.0.0.1:9", "vertex", api_key=None, options=options) as hub:
-        with pytest.raises(providerhub.ProviderHubError, match=words):
-            _ask(hub)
+    hub = hub_at("http://127.0.0.1:9", "vertex", api_key=None, options=options)
+    with hub as opened, pytest.raises(providerhub.ProviderHubError, match=words):
+        _ask(opened)
 
 
 def test_without_a_key_the_variable_is_named():
