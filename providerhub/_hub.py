@@ -181,8 +181,8 @@ class Hub:
         if not self._preparer.is_prepared(spec.model, now):
             self._preparer.prepare(spec.model, now, spec.timeout.total)
         chain = self._chain(Chain, spec, now)
-        chain.run()
-        return Stream(chain) if stream else chain.completion
+        pieces = chain.run()
+        return chain.completion if pieces is None else Stream(chain, pieces)
 
     @overload
     async def acomplete(
@@ -422,8 +422,8 @@ class Hub:
             self._preparer.prepare(spec.model, now, spec.timeout.total)
         chain = self._chain(Chain, spec, now, patient=patient)
         with running.holding(chain.stop):
-            chain.run()
-        return Stream(chain) if stream else chain.completion
+            pieces = chain.run()
+        return chain.completion if pieces is None else Stream(chain, pieces)
 
     async def _patiently(self, **knobs: Any) -> Completion:
         """`acomplete` as one of many calls."""

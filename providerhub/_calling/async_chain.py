@@ -256,6 +256,11 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
     def _do(self, job: Job, seconds: float) -> Steps[None]:
         return arun_all([job], seconds).__await__()
 
+    def __del__(self) -> None:
+        # A stream that was made and never read has no generator whose end would release the connection.
+        if not self.done:
+            self.abandon()
+
     def abandon(self) -> None:
         """Give the call up: release the connection and leave the breaker as it is. A second call does nothing."""
         if self._supervisor is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from providerhub._calling.attempt import PullResult, RunningAttempt, Signal, StoppedError
@@ -25,29 +25,38 @@ _LONGEST_DOZE = 0.2 if sys.platform == "win32" else LONGEST_SLEEP
 class Chain(Driver[Iterator[Piece], AnyRunner]):
     """One call under way; its arguments are those of `Driver`."""
 
-    def run(self) -> None:
+    def run(self) -> Generator[Any, bool, None] | None:
         """Go on until the answer is whole (no streaming) or its first content is there.
+
+        Returns:
+            The reader of the stream, which waits at its beginning; `None` without one.
 
         Raises:
             ProviderHubError: The call has failed.
         """
         try:
             run_blocking(self._carry_out(self._engine.start(self._now())))
+            reader = self.read() if self._request.stream else None
+            if reader is not None:
+                next(reader)
         except BaseException:
             self.abandon()
             raise
+        return reader
 
-    def read(self, *, as_text: bool) -> Iterator[Any]:  # noqa: C901 -- a token must not pay for calls that would only divide it
-        """Hand the committed stream over.
+    def read(self) -> Generator[Any, bool, None]:  # noqa: C901 -- a token must not pay for calls that would only divide it
+        """Hand the committed stream over: each non-empty text if the second `next` sends true, otherwise each event.
 
-        Args:
-            as_text: Yield each non-empty text; otherwise each event.
+        The generator waits at its beginning, so that its end releases the connection even if nothing is read. A `__del__` of the
+        call would run at the end of every call, and an interrupt that comes in it would be lost.
 
         Raises:
             StreamInterruptedError: The stream broke.
         """
         now, deadline = self._now, self._deadline
         try:
+            as_text = yield
+            yield  # the result of `send`
             yield from self._shown(self._current.head, as_text=as_text)
             while not self.done:
                 assembly = self._current.assembly

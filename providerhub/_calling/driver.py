@@ -341,11 +341,6 @@ class Driver(Generic[Pieces, Runner]):
             with contextlib.suppress(RuntimeError):  # its event loop is closed
                 self._signal.set()
 
-    def __del__(self) -> None:
-        # A stream that was made and never read has no generator whose end would release the connection.
-        if not self.done:
-            self.abandon()
-
     @property
     def _current(self) -> RunningAttempt[Pieces, Runner]:
         return self.attempt  # type: ignore[return-value]  # the engine opens an attempt before any other order

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -20,7 +20,7 @@ class BaseStream(Generic[AnyDriver]):
 
     def __init__(self, chain: AnyDriver) -> None:
         self._chain = chain
-        self._reader: Any = None  # one of the driver's two generators
+        self._reader: Any = None  # the driver's generator, as soon as it is read
 
     @property
     def completion(self) -> Completion:
@@ -45,11 +45,15 @@ class Stream(BaseStream[Chain], Iterator[str]):
     `with` block, or call `close()`, unless it is read to its end: that releases the connection.
     """
 
-    __slots__ = ()
+    __slots__ = ("_pieces",)
+
+    def __init__(self, chain: Chain, pieces: Generator[Any, bool, None]) -> None:
+        super().__init__(chain)
+        self._pieces = pieces
 
     def __iter__(self) -> Iterator[str]:  # noqa: PYI034 -- the driver's generator, so that a token costs no call through this object
         if self._reader is None:
-            self._reader = self._chain.read(as_text=True)
+            self._begin(as_text=True)
         return self._reader  # type: ignore[no-any-return]
 
     def __next__(self) -> str:
@@ -67,8 +71,12 @@ class Stream(BaseStream[Chain], Iterator[str]):
             RuntimeError: The stream is already read as text.
         """
         self._refuse_second_reader()
-        self._reader = self._chain.read(as_text=False)
+        self._begin(as_text=False)
         return self._reader  # type: ignore[no-any-return]
+
+    def _begin(self, *, as_text: bool) -> None:
+        self._reader = self._pieces
+        self._pieces.send(as_text)
 
     def close(self) -> None:
         """Release the connection. Unread pieces are lost. A second call does nothing."""
