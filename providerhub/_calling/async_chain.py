@@ -200,20 +200,23 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         Raises:
             BaseException: The caller's task was cancelled, or the exception is another one.
         """
-        attempt.task = None  # nothing is awaited here any more
-        task = _current_task()
-        if isinstance(error, Exception):
-            return overdue() if attempt.is_late else error
-        if not isinstance(error, _cancelled()):
-            raise error
-        if attempt.is_cut:
-            attempt.is_cut = False
-            if task.uncancel() > cancelling:
+        try:
+            attempt.task = None  # nothing is awaited here any more
+            task = _current_task()
+            if isinstance(error, Exception):
+                return overdue() if attempt.is_late else error
+            if not isinstance(error, _cancelled()):
                 raise error
-            return overdue() if attempt.is_late else ProviderConnectionError("the attempt was cut", retryable=False)
-        if task.cancelling() > cancelling:
-            raise error
-        return stray_cancellation()
+            if attempt.is_cut:
+                attempt.is_cut = False
+                if task.uncancel() > cancelling:
+                    raise error
+                return overdue() if attempt.is_late else ProviderConnectionError("the attempt was cut", retryable=False)
+            if task.cancelling() > cancelling:
+                raise error
+            return stray_cancellation()
+        finally:
+            del error  # the frame would keep the error that keeps the frame
 
     async def _asked(self, attempt: Attempt) -> AsyncIterator[Piece]:
         loop, instance = self._loop, self._services.registry.ready(attempt.candidate.provider)

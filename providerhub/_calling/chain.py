@@ -78,6 +78,8 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
                     run_blocking(self._end())
                 except BaseException as error:  # any exception of a plugin is mapped
                     failure = failure_of(error)
+                    if failure is None:
+                        raise
                     if self.closed():  # by another thread: the error of its cut connection is not a failure
                         return
                     yield from run_blocking(self._mend(failure, as_text=as_text))
@@ -106,7 +108,10 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
         if watch is not None:
             watch(attempt.call, math.inf, None)
         if not isinstance(result, (bool, Exception)):
-            raise result
+            try:
+                raise result
+            finally:
+                del result  # the frame would keep the error that keeps the frame
         attempt.result = result
         return ()
 
@@ -143,7 +148,10 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
             if self._spec.output is not None:
                 self._read_output(attempt)
         except BaseException as error:  # any exception of a plugin is mapped
-            return failure_of(error)
+            failure = failure_of(error)
+            if failure is None:
+                raise
+            return failure
         return False
 
     def _race(self, seconds: float) -> Steps[tuple[Attempt, PullResult] | None]:

@@ -60,17 +60,16 @@ def stray_cancellation() -> PluginError:
     return PluginError("the provider let a CancelledError out although the call was not cancelled")
 
 
-def failure_of(error: BaseException) -> Exception:
+def failure_of(error: BaseException) -> Exception | None:
     """The failure of a provider in a thread, which nothing cancels: its `CancelledError` is a failure too.
 
-    Raises:
-        BaseException: Another exception that is not an `Exception`, such as `KeyboardInterrupt`.
+    `None` for another exception that is not an `Exception`, such as `KeyboardInterrupt`. The caller's `except` clause raises it
+    again: a function that raises its own argument would keep all frames of the traceback, and so the sockets, until the garbage
+    collector runs.
     """
     if isinstance(error, Exception):
         return error
-    if is_cancellation(error):
-        return stray_cancellation()
-    raise error
+    return stray_cancellation() if is_cancellation(error) else None
 
 
 def close_quietly(close: Callable[[], object] | None) -> None:

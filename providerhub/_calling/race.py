@@ -205,4 +205,7 @@ class Race:
         attempt.runner = None
         if isinstance(result, bool | Exception):
             return attempt, result
-        raise result
+        try:
+            raise result
+        finally:
+            del ended, result  # the frame would keep the error that keeps the frame
