@@ -91,7 +91,12 @@ class AsyncHttpClient(Client):
         session = await self._session(loop, secure=bool(self._proxies) or sent.address.url.startswith("https:"))
         session.users += 1
         phase = asyncio.timeout(None)
-        timer = LoopTimer(call, loop, lambda: phase.reschedule(loop.time()), stream=request.stream)
+
+        def expire() -> None:
+            with contextlib.suppress(RuntimeError):  # it expires already
+                phase.reschedule(loop.time())
+
+        timer = LoopTimer(call, loop, expire, stream=request.stream)
         unsubscribe = call.on_cancel(timer.cancel)
 
         def closed() -> None:

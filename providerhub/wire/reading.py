@@ -16,6 +16,10 @@ _EARLY = 65536
 """Bytes. A whole answer up to this size is parsed before its end: the service may leave the connection open after an error."""
 
 
+_KEPT_BLANK = 16
+"""Bytes of white space before an answer that are kept until the first other byte."""
+
+
 class Frame(Protocol):
     """One frame of a stream, such as a `ServerSentEvent`."""
 
@@ -276,7 +280,8 @@ class JsonReading(Reading):
             begin = data.lstrip(BLANK)
             is_whole = self._framing.is_whole(begin) if begin else None
             if is_whole is None:
-                self._begin = data
+                # Of white space alone, the end is enough: a service may send it for minutes, and each read would copy it all.
+                self._begin = data if begin else data[-_KEPT_BLANK:]
                 self._parsed_early(begin)
                 return b""
             self._begin = None
