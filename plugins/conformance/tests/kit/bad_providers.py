@@ -412,8 +412,8 @@ class TakesResetForTheEnd(OpenAIChatProvider):
 @bad("truncated-is-error")
 class TakesTheEndForGranted(Misread):
     class reader(ChatReading):  # noqa: N801 -- the name of the attribute
-        def _unfinished(self) -> Finish:
-            return Finish("stop") if self._any_event else super()._unfinished()
+        def _unfinished(self, cut: ProtocolError | None) -> Finish:
+            return Finish("stop") if self._any_event else super()._unfinished(cut)
 
 
 @bad("malformed-chunk")

@@ -110,7 +110,10 @@ def pieces(event: dict[str, Any]) -> Iterator[Any]:
 
 
 def usage_of(usage: dict[str, Any]) -> UsageDelta:
-    return UsageDelta(Usage(usage.get("input_tokens"), usage.get("output_tokens"), usage.get("cache_read_input_tokens")))
+    cached = usage.get("cache_read_input_tokens")
+    fresh = usage.get("input_tokens")
+    thought = usage.get("output_tokens_details", {}).get("thinking_tokens")
+    return UsageDelta(Usage(None if fresh is None else fresh + (cached or 0), usage.get("output_tokens"), cached, thought))
 
 
 def body_of(request: Request) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def test_a_badge_for_shields(tmp_path):
     assert badge == {
         "schemaVersion": 1,
         "label": "providerhub conformance",
-        "message": f"{total - 1}/{total}",
+        "message": f"{total - 2}/{total}",  # a check of the counts needs the one that fails
         "color": "e05d44",
     }
 
@@ -111,7 +111,7 @@ def test_a_badge_as_a_picture(tmp_path):
     assert _run(*words, "--badge", str(tmp_path / "badge.svg")).exit_code == 0
     root = ET.fromstring((tmp_path / "badge.svg").read_text("utf-8"))
     total = len(CHECKS)
-    assert [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")][-1] == f"{total - 1}/{total}, 1 waived"
+    assert [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")][-1] == f"{total - 2}/{total - 1}, 1 waived"
     assert "#dfb317" in ET.tostring(root, "unicode")
 
 
