@@ -330,3 +330,19 @@ def test_cut_anywhere_is_whole():
 
 def attrs_of(answer):
     return answer.text, answer.reasoning, answer.tool_calls, answer.usage, answer.turn.content, dict(answer.details)
+
+
+@EVERY_WAY
+@pytest.mark.parametrize(
+    "answer",
+    [
+        said("text"),
+        said({"inlineData": {"mimeType": "image/png"}}, groundingMetadata={"groundingChunks": [7]}),
+        {"candidates": ["text"]},
+        {"usageMetadata": 7, "candidates": []},
+        {"candidates": [{"content": {"parts": [{"functionCall": {"name": "look", "args": 7}}]}, "finishReason": "STOP"}]},
+    ],
+)
+def test_a_wrong_shape_is_named(answer, stream, aio):
+    with pytest.raises(providerhub.ProviderHubError, match="unexpected shape"):
+        answered(answer, stream=stream, aio=aio)

@@ -60,9 +60,8 @@ def _kept(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _generation(request: Request) -> dict[str, Any]:
     form = request.response_format or {}
     kind, named = form.get("type", "text"), form.get("json_schema") or {}
-    if kind not in {"text", "json_object", "json_schema"} or (
-        kind == "json_schema" and not isinstance(named.get("schema"), dict)
-    ):
+    lacks = kind == "json_schema" and not isinstance(named.get("schema"), dict)
+    if lacks or kind not in {"text", "json_object", "json_schema"}:
         msg = f"response_format must be a text, a JSON object or a JSON schema under 'schema', not {form!r:.80}"
         raise InvalidRequestError(msg)
     return {

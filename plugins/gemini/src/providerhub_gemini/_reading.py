@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from providerhub import CallContext, Detail, Finish, ProviderError, UsageDelta, error_from_status
+from providerhub import CallContext, Detail, Finish, ProtocolError, ProviderError, UsageDelta, error_from_status
 from providerhub.wire import ArrayDecoder
 from providerhub.wire_provider import JsonReading
 from providerhub_gemini._candidate import Candidate
@@ -87,7 +87,7 @@ class GeminiReading(JsonReading):
             raise error_from_status(200, self._headers, self._error, refusals=REFUSALS)
         yield from super().end()
         for index, candidate in self._candidates.items():
-            yield from [Detail("choices", [{"index": index, **candidate.choice}])] if index else candidate.end()
+            yield from [Detail("choices", [{"index": index, **candidate.choice}])] if index else _shaped(candidate.end())
 
     def event(self, data: dict[str, Any], name: str) -> Pieces:
         """Read one object; see `JsonReading.event`.
@@ -100,6 +100,9 @@ class GeminiReading(JsonReading):
             The pieces of the object.
         """
         del name
+        yield from _shaped(self._pieces(data))
+
+    def _pieces(self, data: dict[str, Any]) -> Pieces:
         counts, feedback = data.get("usageMetadata") or {}, data.get("promptFeedback") or {}
         for key, value in (*data.items(), *counts.items()):
             if value and key not in _READ and self._known.get(key) != value and (isinstance(value, str) or key in data):
@@ -134,3 +137,12 @@ class GeminiReading(JsonReading):
         if isinstance(data.get("error"), Mapping):
             raise error_from_status(200, self._headers, data, refusals=REFUSALS)
         super().refuse(data, name)
+
+
+def _shaped(pieces: Pieces) -> Pieces:
+    """Give the pieces of an answer, and raise a `ProtocolError` if a value in it is not of its type."""
+    try:
+        yield from pieces
+    except (AttributeError, KeyError, TypeError) as error:
+        msg = f"a value has an unexpected shape in the answer: {error}"
+        raise ProtocolError(msg) from error
