@@ -1,0 +1,180 @@
+"""Writes a request as the JSON object of `/api/chat`.
+
+Reference: "Generate a chat message" in Ollama's API documentation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from providerhub import CapabilityError, ContextLengthError, InvalidRequestError, Message, Request
+from providerhub_ollama._refusals import HINT
+
+_TOP = (
+    "model", "messages", "tools", "format", "stream", "keep_alive", "think", "truncate", "shift", "logprobs", "top_logprobs",
+)  # fmt: skip
+"""Fields of the request. Every other option is one of the model, and stands in `options`."""
+
+_SAMPLING = {"temperature": "temperature", "top_p": "top_p", "max_tokens": "num_predict", "seed": "seed", "stop": "stop"}
+_ROLES = {"developer": "system", "function": "tool"}
+_LOW, _MEDIUM = 2048, 8192
+"""The most tokens of reasoning that count as low and as medium."""
+
+_CHARACTERS_PER_TOKEN = 8
+_TOKENS_PER_MESSAGE = 3
+"""For a number of tokens that no prompt stays below: a token holds fewer characters on the average."""
+
+
+def body(request: Request, num_ctx: int | None, keep_alive: Any) -> tuple[dict[str, Any], list[str]]:
+    """Write a request, and the notes of which the caller should know.
+
+    Args:
+        request: The request. Its `options` are merged in last, and one that is `None` removes its field.
+        num_ctx: The tokens of prompt and answer together; `None` for the server's default.
+        keep_alive: How long the model stays loaded; `None` for the server's default.
+
+    Raises:
+        InvalidRequestError: A part of the request is not valid.
+        CapabilityError: The service cannot express a part of the request. Another one may.
+        ContextLengthError: The prompt is longer than the context.
+    """
+    own = dict(request.options)
+    sampling = {name: getattr(request, field) for field, name in _SAMPLING.items()}
+    sampling |= {"num_ctx": num_ctx, **(own.pop("options", None) or {})}
+    sampling |= {name: own.pop(name) for name in tuple(own) if name not in _TOP}
+    found = {
+        "model": request.model,
+        "messages": list(_messages(request.messages)),
+        "tools": _tools(request),
+        "stream": request.stream,
+        "format": _format(request.response_format),
+        "think": None if request.reasoning is None else _think(request.reasoning),
+        "keep_alive": keep_alive,
+        "truncate": False,  # so that a prompt that is too long is refused; by default its beginning is cut off in silence
+        "options": {name: value for name, value in sampling.items() if value is not None} or None,
+        **own,
+    }
+    window = (found["options"] or {}).get("num_ctx")
+    least = least_tokens(request)
+    if isinstance(window, int) and least > window and found["truncate"] is False:
+        raise ContextLengthError(f"the prompt has at least {least:,} tokens, and num_ctx is {window:,}{HINT}")
+    notes = []
+    if request.parallel_tool_calls is False and found["tools"]:
+        notes.append("Ollama has no parallel_tool_calls; it was left out, and the answer may hold several calls")
+    return {name: value for name, value in found.items() if value is not None}, notes
+
+
+def least_tokens(request: Request) -> int:
+    """Return a number of tokens that the prompt has at least. Runs of white space count as one character.
+
+    Args:
+        request: The request.
+    """
+    texts = [_text(message.get("content")) for message in request.messages]
+    if request.tools and request.tool_choice != "none":
+        texts += [str(tool.get("function")) for tool in request.tools]
+    characters = sum(len(" ".join(text.split())) for text in texts)
+    return characters // _CHARACTERS_PER_TOKEN + _TOKENS_PER_MESSAGE * len(request.messages)
+
+
+def _messages(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
+    names: dict[Any, Any] = {}  # the names of the tools by the identifiers of the calls
+    for place, message in enumerate(messages):
+        where = f"messages[{place}]"
+        content = message.get("content") or message.get("refusal")
+        found: dict[str, Any] = {"role": _ROLES.get(message["role"], message["role"]), "content": _text(content)}
+        if images := list(_images(content, where)):
+            found["images"] = images
+        calls = [(call.get("id"), _function(call)) for call in message.get("tool_calls") or ()]
+        if legacy := message.get("function_call"):
+            calls.append((None, legacy))
+        if calls:
+            names |= {name: said.get("name") for name, said in calls}
+            found["tool_calls"] = [_call(name, said, where) for name, said in calls]
+        if found["role"] == "tool":
+            identifier = message.get("tool_call_id")
+            named = {"tool_name": message.get("name") or names.get(identifier), "tool_call_id": identifier}
+            found |= {name: value for name, value in named.items() if value is not None}
+        turn = message.get("turn")
+        yield {**found, **turn} if isinstance(turn, Mapping) else found
+
+
+def _function(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    if call.get("type") == "custom":  # the text of a tool of another vendor
+        own = call["custom"]
+        return {"name": own.get("name"), "arguments": {"input": own.get("input")}}
+    return call.get("function") or {}
+
+
+def _call(identifier: Any, said: Mapping[str, Any], where: str) -> dict[str, Any]:
+    arguments = said.get("arguments")
+    try:
+        arguments = json.loads(arguments.strip() or "{}") if isinstance(arguments, str) else arguments
+    except ValueError as error:
+        raise InvalidRequestError(f"{where}: the arguments of a tool call are not JSON, which Ollama requires") from error
+    arguments = {} if arguments in (None, [], "") else arguments
+    if not isinstance(arguments, Mapping):
+        raise InvalidRequestError(f"{where}: the arguments of a tool call must be a JSON object, not {arguments!r:.60}")
+    function = {"name": said.get("name"), "arguments": arguments}
+    return {"function": function} if identifier is None else {"id": identifier, "function": function}
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    texts = (part.get("text") or part.get("refusal") for part in content or ())
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def _images(content: Any, where: str) -> Iterator[str]:
+    for place, part in enumerate(() if isinstance(content, str) else content or ()):
+        kind = part.get("type")
+        if kind == "image_url":
+            image = part.get("image_url")
+            url = str(image.get("url") if isinstance(image, Mapping) else image)
+            head, comma, data = url.partition(",")
+            if not (comma and head.startswith("data:") and head.endswith(";base64")):
+                msg = f"{where}['content'][{place}]: Ollama takes images as bytes, not {url[:40]!r}; pass providerhub.image(path)"
+                raise CapabilityError(msg)
+            yield data
+        elif kind in {"file", "input_audio"}:
+            name = "files" if kind == "file" else "audio"
+            raise CapabilityError(f"{where}['content'][{place}]: Ollama takes no {name}; leave the part out", capability=name)
+
+
+def _tools(request: Request) -> list[Mapping[str, Any]] | None:
+    choice = request.tool_choice
+    if not request.tools or choice == "none":
+        return None
+    if choice not in {None, "auto"} if isinstance(choice, str | None) else choice.get("type") != "auto":
+        msg = f"Ollama leaves the choice of a tool to the model: tool_choice {choice!r} cannot be sent; leave it out"
+        raise CapabilityError(msg, capability="tool_choice")
+    strange = next((tool for tool in request.tools if tool.get("type") != "function"), None)
+    if strange is not None:
+        raise CapabilityError(f"tools: Ollama takes functions only, not {strange.get('type')!r}; leave it out")
+    return list(request.tools)
+
+
+def _format(form: Mapping[str, Any] | None) -> Any:
+    kind = (form or {}).get("type", "text")
+    if form is None or kind == "text":
+        return None
+    if kind == "json_object":
+        return "json"
+    named = form.get("json_schema")
+    schema = named.get("schema") if isinstance(named, Mapping) else None
+    if kind != "json_schema" or not isinstance(schema, Mapping):
+        msg = f"response_format must be a JSON schema, or of the type 'json_object' or 'text', not {form!r:.80}"
+        raise InvalidRequestError(msg)
+    return schema
+
+
+def _think(reasoning: str | int) -> bool | str:
+    """Return the value of `think`. A model that only thinks or does not takes every word for yes."""
+    if reasoning in {"none", 0}:
+        return False
+    if isinstance(reasoning, int):
+        return "low" if reasoning <= _LOW else "medium" if reasoning <= _MEDIUM else "high"
+    return "low" if reasoning == "minimal" else reasoning

@@ -1,0 +1,139 @@
+"""The provider object. It speaks Ollama's own protocol; the toolkit sends the requests, synchronously and under asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from providerhub import CallContext, ConfigurationError, ModelInfo, ProviderConfig, ProviderError, Request
+from providerhub.wire_provider import HttpAnswer, HttpRequest, WireProvider, listed
+from providerhub_ollama._body import body, least_tokens
+from providerhub_ollama._reading import ChatReading
+from providerhub_ollama._refusals import REFUSALS
+
+_LATEST = ":latest"
+"""The tag that a name without one means."""
+
+
+class Ollama(WireProvider):
+    """A provider for a server of Ollama.
+
+    Args:
+        config: The instance's configuration.
+
+    Raises:
+        ConfigurationError: The url, the key or another setting cannot be used.
+    """
+
+    refusals = REFUSALS
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        host = urlsplit(config.url or "").hostname or ""
+        if not config.api_key and f".{host}".endswith(".ollama.com"):
+            msg = f"provider {config.name!r}: {host} needs a key; set api_key (environment variable OLLAMA_API_KEY)"
+            raise ConfigurationError(msg)
+
+    def build(self, request: Request, call: CallContext) -> HttpRequest:
+        """Write a request; see `WireProvider.build`.
+
+        Args:
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
+        """
+        written, notes = body(request, self.config.get("num_ctx"), self.config.get("keep_alive"))
+        for note in notes:
+            call.note(note)
+        return HttpRequest("/api/chat", written, stream=request.stream)
+
+    def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> ChatReading:
+        """Make the reader of one answer; see `WireProvider.reading`.
+
+        Args:
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
+            headers: The headers of the answer, by name.
+        """
+        return ChatReading(call, headers, least_tokens(request))
+
+    def models(self) -> Generator[HttpRequest, HttpAnswer, list[ModelInfo]]:
+        """List the models of the server, for `listed`.
+
+        Yields:
+            The request of the list, and one for each model.
+
+        Returns:
+            The models that answer a chat, with the capabilities and the context length that the server states.
+
+        Raises:
+            ProviderError: The server refused, or its answer is not a list of models.
+        """
+        answer = yield HttpRequest("/api/tags", method="GET")
+        found = []
+        for entry in answer.entries("models"):
+            name = str(entry.get("model") or entry.get("name") or "").strip()
+            if not name:
+                continue
+            try:
+                shown = (yield HttpRequest("/api/show", {"model": name})).json()
+            except ProviderError:  # removed since, or a proxy that has the list only
+                shown = {}
+            found.append(self._model(name, {**entry, **(shown if isinstance(shown, dict) else {})}))
+        return [model for model in found if model is not None]
+
+    def _model(self, name: str, entry: Mapping[str, Any]) -> ModelInfo | None:
+        stated = entry.get("capabilities")
+        able = stated if isinstance(stated, list) else []
+        if able and "completion" not in able:
+            return None
+        return ModelInfo(
+            name,
+            aliases=(name.removesuffix(_LATEST),) if name.endswith(_LATEST) else (),
+            supports_stream=True,
+            supports_tools="tools" in able if able else None,
+            supports_images="vision" in able if able else None,
+            supports_reasoning="thinking" in able if able else None,
+            supports_json_schema=None if entry.get("remote_host") else True,  # the server itself keeps the answer to the schema
+            supports_files=False,
+            supports_audio=False,
+            context_window=self._window(entry),
+        )
+
+    def _window(self, entry: Mapping[str, Any]) -> int | None:
+        """Return the smallest of the model's own context, that of its file and that of the settings."""
+        info = entry.get("model_info")
+        own = [value for name, value in info.items() if name.endswith(".context_length")] if isinstance(info, Mapping) else []
+        lines = str(entry.get("parameters") or "").splitlines()
+        in_file = [words[1] for line in lines if len(words := line.split()) > 1 and words[0] == "num_ctx"]
+        set_for_it = self.config.get("num_ctx") or next((int(word) for word in in_file if word.isdecimal()), None)
+        return min((n for n in (*own, set_for_it) if isinstance(n, int) and n > 0), default=None)
+
+
+def create(config: ProviderConfig) -> Ollama:
+    """Make the provider object of an instance.
+
+    Args:
+        config: The instance's configuration.
+
+    Raises:
+        ConfigurationError: The url, the key or another setting cannot be used.
+    """
+    return Ollama(config)
+
+
+def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
+    """Ask a server for its models.
+
+    Args:
+        config: The instance's configuration.
+        call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
+
+    Returns:
+        The models that answer a chat.
+
+    Raises:
+        ProviderError: The server refused, or its answer is not a list of models.
+    """
+    provider = Ollama(config)
+    return listed(provider, provider.models(), call)

@@ -1,0 +1,7 @@
+"""The kit's checks, none of them waived."""
+
+from providerhub_ollama.conformance import OllamaConformance
+
+
+class TestOllama(OllamaConformance):
+    pass
