@@ -1,0 +1,193 @@
+"""Writes a request as the JSON object of `/v2/chat`.
+
+Reference: "Chat" (version 2), "Tool use", "Reasoning" and "Structured outputs" in Cohere's documentation.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from providerhub import CapabilityError, InvalidRequestError, Request
+
+_CHOICES = {"required": "REQUIRED", "none": "NONE"}
+_KEYS = frozenset({"role", "content", "tool_calls", "tool_call_id", "tool_plan", "citations"})
+"""The keys of a message."""
+
+_ROLES = {"developer": "system", "function": "tool"}
+_BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192}
+"""The most tokens of thinking for each word; the others have no limit."""
+
+THOUGHTS = "thoughts"
+"""The key of a turn for the thinking of the answer."""
+
+
+def body(request: Request, messages: Sequence[Mapping[str, Any]], choice: Any) -> tuple[dict[str, Any], list[str]]:
+    """Write a request, and the notes of which the caller should know.
+
+    Args:
+        request: The request. Its `options` are merged in last, and one that is `None` removes its field.
+        messages: Its conversation in the OpenAI chat shape, with the turns of this service in place.
+        choice: Its choice of a tool, in that shape.
+
+    Raises:
+        InvalidRequestError: A part of the request is not valid.
+        CapabilityError: The service cannot express a part of the request. Another one may.
+    """
+    documents: list[dict[str, Any]] = []
+    named = _name(choice)
+    found = {
+        "model": request.model,
+        "messages": [_message(message, f"messages[{place}]", documents) for place, message in enumerate(messages)],
+        "stream": request.stream,
+        "temperature": request.temperature,
+        "p": request.top_p,
+        "max_tokens": request.max_tokens,
+        "stop_sequences": None if request.stop is None else list(request.stop),
+        "seed": request.seed,
+        "tools": _tools(request.tools, named),
+        "tool_choice": "REQUIRED" if named else _CHOICES.get(choice),
+        "strict_tools": any((tool.get("function") or {}).get("strict") for tool in request.tools or ()) or None,
+        "response_format": _format(request.response_format),
+        "thinking": None if request.reasoning is None else _thinking(request.reasoning),
+        "documents": documents or None,
+        **request.options,
+    }
+    if documents and request.options.get("documents"):
+        found["documents"] = [*documents, *request.options["documents"]]
+    notes = []
+    if request.parallel_tool_calls is False and found["tools"]:
+        notes.append("the Cohere API has no parallel_tool_calls; it was left out, and the answer may hold several calls")
+    return {name: value for name, value in found.items() if value is not None}, notes
+
+
+def kept(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return a conversation in which the documents of tools' results pass for texts, which the chat shape keeps in their place.
+
+    Args:
+        messages: The conversation.
+    """
+    return [
+        {**message, "content": [_as_text(part) for part in message["content"]]}
+        if message.get("role") == "tool" and isinstance(message.get("content"), list | tuple)
+        else message
+        for message in messages
+    ]
+
+
+def _as_text(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**part, "type": "text"} if part.get("type") == "document" else part
+
+
+def _message(message: Mapping[str, Any], where: str, documents: list[dict[str, Any]]) -> dict[str, Any]:
+    found = {name: value for name, value in message.items() if name in _KEYS}
+    found["role"] = _ROLES.get(message["role"], message["role"])
+    if message["role"] == "function":
+        found["tool_call_id"] = _legacy(message.get("name"))
+    calls = list(message.get("tool_calls") or ())
+    if legacy := message.get("function_call"):
+        calls.append({"id": _legacy(legacy.get("name")), "function": legacy})
+    if calls:
+        found["tool_calls"] = [_call(call) for call in calls]
+    content = message.get("content") or message.get("refusal")
+    if isinstance(content, list | tuple):
+        parts = (_part(part, f"{where}['content'][{place}]", documents) for place, part in enumerate(content))
+        content = [part for part in parts if part is not None]
+    if thoughts := message.get(THOUGHTS):
+        said = [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
+        content = [{"type": "thinking", "thinking": thoughts}, *said]
+    if content or found["role"] != "assistant":
+        found["content"] = content or ""
+    else:
+        found.pop("content", None)
+    return found
+
+
+def _legacy(name: Any) -> str:
+    """Make the identifier of a call in the shape of 2023, which has none."""
+    return f"function_{name}"
+
+
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    said = call.get("function") or {}
+    if call.get("type") == "custom":  # the text of a tool of another vendor
+        own = call["custom"]
+        said = {"name": own.get("name"), "arguments": json.dumps({"input": own.get("input")})}
+    function = {"name": said.get("name"), "arguments": said.get("arguments") or "{}"}
+    return {"id": call.get("id"), "type": "function", "function": function}
+
+
+def _part(part: Any, where: str, documents: list[dict[str, Any]]) -> Any:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if kind == "text" and "document" in part:
+        return {**part, "type": "document"}
+    if kind == "refusal":
+        return {"type": "text", "text": part.get("refusal") or ""}
+    if kind == "input_audio":
+        raise CapabilityError(f"{where}: the Cohere API takes no audio; leave the part out", capability="audio")
+    if kind != "file":
+        return part
+    file: Mapping[str, Any] = part.get("file") or {}
+    head, _, data = str(file.get("file_data") or "").partition(",")
+    media = head.removeprefix("data:").partition(";")[0]
+    if not media.startswith("text/") and media != "application/json":
+        msg = f"{where}: the Cohere API takes texts only as files, not {media or 'a file without its data'}; pass its text"
+        raise CapabilityError(msg, capability="files")
+    try:
+        text = base64.b64decode(data, validate=True).decode()
+    except ValueError as error:
+        raise InvalidRequestError(f"{where}: the data: URL does not hold valid base64, or its text is not UTF-8") from error
+    documents.append({"data": {"title": file.get("filename") or "file", "text": text}})
+    return None
+
+
+def _name(choice: Any) -> str | None:
+    """Return the name of the tool that the model must call; `None` if it may choose."""
+    if not isinstance(choice, Mapping):
+        return None
+    name = (choice.get("function") or {}).get("name")
+    if not name:
+        raise InvalidRequestError(f"tool_choice must be 'auto', 'none' or 'required', or name a function, not {choice!r:.80}")
+    return str(name)
+
+
+def _tools(tools: Sequence[Mapping[str, Any]] | None, named: str | None) -> list[dict[str, Any]] | None:
+    """Translate the tools. The service cannot force one of several, so that a forced one stands alone."""
+    if tools is None:
+        return None
+    found: list[dict[str, Any]] = []
+    for tool in tools:
+        function = tool.get("function")
+        if tool.get("type") != "function" or not isinstance(function, Mapping):
+            raise CapabilityError(f"tools: the Cohere API takes functions only, not {tool.get('type')!r}; leave it out")
+        own = {name: value for name, value in function.items() if name != "strict" and value is not None}
+        own.setdefault("parameters", {"type": "object", "properties": {}})
+        found.append({"type": "function", "function": own})
+    if named:
+        found = [tool for tool in found if tool["function"].get("name") == named]
+        if not found:
+            raise InvalidRequestError(f"tool_choice names {named!r}, which is not among the tools")
+    return found
+
+
+def _format(form: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    kind = (form or {}).get("type", "text")
+    if form is None or kind == "text":
+        return None
+    if kind == "json_object":
+        return dict(form)
+    named = form.get("json_schema")
+    schema = named.get("schema") if isinstance(named, Mapping) else None
+    if kind != "json_schema" or not isinstance(schema, Mapping):
+        msg = f"response_format must be a JSON schema, or of the type 'json_object' or 'text', not {form!r:.80}"
+        raise InvalidRequestError(msg)
+    return {"type": "json_object", "json_schema": schema}
+
+
+def _thinking(reasoning: str | int) -> dict[str, Any]:
+    if reasoning == "none":
+        return {"type": "disabled"}
+    budget = reasoning if isinstance(reasoning, int) else _BUDGETS.get(reasoning)
+    return {"type": "enabled", **({"token_budget": budget} if budget else {})}

@@ -1,0 +1,204 @@
+"""Reads answers of `/v2/chat`, whole or as server-sent events, as pieces. It does no I/O.
+
+Reference: "Chat" and "Streaming" (version 2) in Cohere's documentation. Events of unknown types are ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from providerhub import (
+    CallContext,
+    Citation,
+    Detail,
+    Event,
+    Finish,
+    ProtocolError,
+    ReasoningDelta,
+    ToolCallDelta,
+    Turn,
+    Usage,
+    UsageDelta,
+    error_from_status,
+)
+from providerhub.wire_provider import JsonReading
+from providerhub_cohere._body import THOUGHTS
+from providerhub_cohere._refusals import REFUSALS
+
+Pieces = Iterator[str | Event]
+
+REASONS = {
+    "COMPLETE": "stop", "STOP_SEQUENCE": "stop", "MAX_TOKENS": "length", "TOOL_CALL": "tool_calls",
+    "ERROR_TOXIC": "content_filter",
+}  # fmt: skip
+"""The API's finish reason → finish reason of providerhub. Any other reason is passed on unchanged."""
+
+FAILURES = {"ERROR": 500, "TIMEOUT": 504, "ERROR_LIMIT": 400}
+"""Finish reasons that are failures, with the HTTP status of a refusal of the same kind."""
+
+_READ = frozenset({"type", "message", "finish_reason", "usage", "error"})
+
+
+class ChatReading(JsonReading):
+    """Reads one answer.
+
+    Args:
+        call: The call. The reader adds notes to it.
+        headers: The headers of the answer.
+    """
+
+    trailing = 1.0  # `[DONE]` follows the last event mostly, but not at every gateway
+
+    def __init__(self, call: CallContext, headers: Mapping[str, str]) -> None:
+        super().__init__(call, headers)
+        self._headers = headers
+        self._length = 0
+        self._starts: dict[Any, int] = {}  # by the number of a block of content: the length of the text in front of it
+        self._calls: dict[Any, int] = {}  # by the service's number of a tool call: its own
+        self._count = 0
+        self._turn: dict[str, str] = {}
+
+    def event(self, data: dict[str, Any], name: str) -> Pieces:
+        """Read one event; see `JsonReading.event`.
+
+        Args:
+            data: The event's data, parsed.
+            name: The event's name, for data without a type.
+
+        Yields:
+            The pieces of the event.
+        """
+        kind, index = data.get("type") or name, data.get("index")
+        delta = data.get("delta")
+        delta = delta if isinstance(delta, Mapping) else {}
+        message = delta.get("message")
+        message = message if isinstance(message, Mapping) else {}
+        if data.get("logprobs"):
+            yield Detail("logprobs", [data["logprobs"]])
+        if kind in {"content-start", "content-delta"}:
+            yield from self._content(index, message.get("content"))
+        elif kind == "tool-plan-delta":
+            yield from self._plan(message.get("tool_plan"))
+        elif kind in {"tool-call-start", "tool-call-delta"}:
+            yield from self._call(index, message.get("tool_calls"), begins=kind == "tool-call-start")
+        elif kind == "citation-start":
+            yield from self._cited(message.get("citations"))
+        elif kind == "message-start" and data.get("id"):
+            yield Detail("id", data["id"])
+        elif kind == "message-end":
+            yield from self._end(delta)
+
+    def whole(self, data: dict[str, Any]) -> Pieces:
+        """Read an answer that came as one object; see `JsonReading.whole`.
+
+        Args:
+            data: The object, parsed.
+
+        Yields:
+            The pieces of the answer.
+        """
+        message = data.get("message")
+        if not isinstance(message, Mapping):
+            raise _shape("message", message)
+        yield from self._plan(message.get("tool_plan"))
+        content = message.get("content") or ()
+        for index, block in enumerate([{"text": content}] if isinstance(content, str) else content):
+            yield from self._content(index, block)
+        for index, call in enumerate(message.get("tool_calls") or ()):
+            yield from self._call(index, call, begins=True)
+        yield from self._cited(message.get("citations"))
+        yield from self._end(data)
+
+    def _content(self, index: Any, block: Any) -> Pieces:
+        if not isinstance(block, Mapping):
+            raise _shape("content", block)
+        if thought := block.get("thinking"):
+            self._turn[THOUGHTS] = self._turn.get(THOUGHTS, "") + thought
+            yield ReasoningDelta(thought)
+        text = block.get("text")
+        if text is not None:
+            self._starts.setdefault(index, self._length)
+        if text:
+            self._length += len(text)
+            yield text
+
+    def _plan(self, text: Any) -> Pieces:
+        """Read a piece of the plan of which tools to call. It is thinking, since it stands in front of every call."""
+        if text:
+            self._turn["tool_plan"] = self._turn.get("tool_plan", "") + text
+            yield ReasoningDelta(text)
+
+    def _call(self, index: Any, call: Any, *, begins: bool) -> Pieces:
+        if not isinstance(call, Mapping):
+            raise _shape("tool_calls", call)
+        said = call.get("function") or {}
+        if begins or index not in self._calls:
+            self._calls[index] = self._count
+            self._count += 1
+        yield ToolCallDelta(self._calls[index], call.get("id"), said.get("name"), said.get("arguments") or "")
+
+    def _cited(self, citations: Any) -> Pieces:
+        """Give the sources of the text: a citation for each, with the place in the text of the whole answer."""
+        for one in [citations] if isinstance(citations, Mapping) else citations or ():
+            in_text = one.get("type") in {None, "TEXT_CONTENT"}
+            before = self._starts.get(one.get("content_index"), 0)
+            start, end = one.get("start"), one.get("end")
+            sources: list[dict[str, Any]] = one.get("sources") or [{}]
+            for source in sources:
+                inner = source.get("document") or source.get("tool_output") or {}
+                url, title = inner.get("url"), inner.get("title")
+                yield Citation(
+                    url=url if isinstance(url, str) else None,
+                    title=title if isinstance(title, str) else None,
+                    text=one.get("text"),
+                    start=before + start if in_text and isinstance(start, int) else None,
+                    end=before + end if in_text and isinstance(end, int) else None,
+                    source=dict(source) if in_text else {**source, "of": {**one, "sources": None}},
+                )
+
+    def _end(self, last: Mapping[str, Any]) -> Pieces:
+        said = last.get("finish_reason")
+        if said in FAILURES:
+            told = {"message": last.get("error") or f"the answer ended with the finish reason {said}"}
+            raise error_from_status(FAILURES[said], self._headers, told, refusals=REFUSALS)
+        if isinstance(last.get("usage"), Mapping):
+            yield UsageDelta(usage_of(last["usage"]))
+        for name, value in last.items():
+            if name not in _READ and value:
+                yield Detail(name, value)
+        if self._turn:
+            yield Turn({"role": "assistant", **self._turn})
+        reason = "tool_calls" if self._count and said == "COMPLETE" else REASONS.get(str(said), said)
+        yield Finish(reason, said if said != reason else None)
+
+
+def usage_of(usage: Mapping[str, Any]) -> Usage:
+    """Read the counts of an answer.
+
+    Args:
+        usage: The counts as the service wrote them, twice: `tokens` are those that the model read and wrote, `billed_units`
+            those that are charged, without the service's own part of the prompt. The cached tokens are a part of the first ones.
+
+    Returns:
+        The counts of `tokens`, where the service states them. Its images are beside the other tokens of the prompt.
+    """
+    others: dict[str, Any] = {}
+    for name, value in usage.items():
+        inner = {f"{name}.{part}": count for part, count in value.items()} if isinstance(value, Mapping) else {name: value}
+        others |= {place: count for place, count in inner.items() if isinstance(count, int | float)}
+    counts = {place: int(count) for place, count in others.items()}
+    images = counts.get("tokens.image_tokens")
+    read = counts.get("tokens.input_tokens")
+    return Usage(
+        input_tokens=counts.get("billed_units.input_tokens") if read is None else read + (images or 0),
+        output_tokens=counts.get("tokens.output_tokens", counts.get("billed_units.output_tokens")),
+        cached_tokens=counts.get("cached_tokens"),
+        reasoning_tokens=counts.get("tokens.reasoning_tokens"),
+        input_image_tokens=images,
+        others=others,
+    )
+
+
+def _shape(where: str, value: object) -> ProtocolError:
+    return ProtocolError(f"{where} has an unexpected shape ({type(value).__name__}) in the answer", excerpt=repr(value)[:500])

@@ -1,0 +1,20 @@
+"""The words in which Cohere refuses a request, where those that all services share would be classed wrongly.
+
+Reference: "Errors" and "Rate limits" in Cohere's documentation, and the description of the API. Status 498 means that the
+request or the answer holds a token of a list of forbidden ones.
+"""
+
+from __future__ import annotations
+
+from providerhub import ContentPolicyError, QuotaExceededError, RateLimitError, Refusal
+
+REFUSALS = (
+    Refusal(error=QuotaExceededError, phrases=(r"api calls ?/ ?month",)),  # of a trial key; those for a minute are a rate
+    Refusal(error=RateLimitError, phrases=(r"api calls ?/ ?minute",)),
+    Refusal(
+        error=ContentPolicyError,
+        only=(498,),
+        phrases=(r"deny|denied|block|forbidden|prohibited|\blist", r"\b(?:prompt|request|response)\b"),
+    ),
+)
+"""They come before the lines for all services."""

@@ -1,0 +1,122 @@
+"""The provider object. It speaks version 2 of the chat API; the toolkit sends the requests, synchronously and under asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+import attrs
+
+from providerhub import CallContext, ModelInfo, ProviderConfig, Request
+from providerhub.openai_provider import OpenAIChatProvider
+from providerhub.wire_provider import HttpAnswer, HttpRequest, Reading, listed
+from providerhub_cohere._body import body, kept
+from providerhub_cohere._reading import ChatReading
+from providerhub_cohere._refusals import REFUSALS
+
+_PAGE, _PAGES = 1000, 20
+"""Models of one page, the API's maximum, and the most pages of a list."""
+
+
+class Cohere(OpenAIChatProvider):
+    """A provider for a service that speaks the Cohere chat API. Its conversations have nearly the OpenAI chat shape.
+
+    Args:
+        config: The instance's configuration.
+
+    Raises:
+        ConfigurationError: The url, the key or another setting cannot be used.
+    """
+
+    path = "/v2/chat"
+    refusals = REFUSALS
+
+    def build(self, request: Request, call: CallContext) -> HttpRequest:
+        """Write a request; see `WireProvider.build`.
+
+        Args:
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
+        """
+        chat = self.body(attrs.evolve(request, messages=kept(request.messages), options={}))
+        written, notes = body(request, chat["messages"], chat.get("tool_choice"))
+        for note in notes:
+            call.note(note)
+        return HttpRequest(self.path, written, stream=request.stream)
+
+    def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> Reading:
+        """Make the reader of one answer; see `WireProvider.reading`.
+
+        Args:
+            request: The request, which is not used.
+            call: The call, for notes.
+            headers: The headers of the answer, by name.
+        """
+        del request
+        return ChatReading(call, headers)
+
+    def models(self) -> Generator[HttpRequest, HttpAnswer, list[ModelInfo]]:
+        """List the models of the service that chat, for `listed`.
+
+        Yields:
+            The request of each page.
+
+        Returns:
+            The models, with the abilities and the context length that the service states.
+        """
+        found: list[ModelInfo] = []
+        query = {"endpoint": "chat", "page_size": str(_PAGE)}
+        for _ in range(_PAGES):
+            answer = yield HttpRequest("/v1/models", method="GET", query=query)
+            found += [_model(entry) for entry in answer.entries("models") if str(entry.get("name") or "").strip()]
+            page = answer.json()
+            token = page.get("next_page_token") if isinstance(page, dict) else None
+            if not token:
+                break
+            query = {**query, "page_token": str(token)}
+        return found
+
+
+def _model(entry: Mapping[str, Any]) -> ModelInfo:
+    stated = entry.get("features")
+    able = stated if isinstance(stated, list) else []
+    window = entry.get("context_length")
+    return ModelInfo(
+        str(entry["name"]),
+        supports_stream=True,
+        supports_tools="tools" in able if able else None,
+        supports_images="vision" in able if able else None,
+        supports_json_schema="json_schema" in able if able else None,
+        supports_reasoning="reasoning" in able if able else None,
+        supports_audio=False,
+        context_window=int(window) if isinstance(window, int | float) and window >= 1 else None,
+    )
+
+
+def create(config: ProviderConfig) -> Cohere:
+    """Make the provider object of an instance.
+
+    Args:
+        config: The instance's configuration.
+
+    Raises:
+        ConfigurationError: The url, the key or another setting cannot be used.
+    """
+    return Cohere(config)
+
+
+def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
+    """Ask the service for its models.
+
+    Args:
+        config: The instance's configuration.
+        call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
+
+    Returns:
+        The models.
+
+    Raises:
+        ProviderError: The service refused, or its answer is not a list of models.
+    """
+    provider = Cohere(config)
+    return listed(provider, provider.models(), call)
