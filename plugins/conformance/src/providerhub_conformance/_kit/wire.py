@@ -109,6 +109,9 @@ class Wire:
     )
     """The features that the protocol can carry. Checks of other features are not applicable. `cached_tokens` is one more: the
     wire writes the tokens of the cache and of the reasoning too, which are parts of the others."""
+    renames_calls: ClassVar[bool] = False
+    """Whether the service takes identifiers of tool calls of its own form only, so that a provider rewrites others, alike in call
+    and result."""
     finish_reasons: ClassVar[tuple[str, ...]] = ("stop", "length", "tool_calls", "content_filter")
     """The finish reasons that the service can express."""
 

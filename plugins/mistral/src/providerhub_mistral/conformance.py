@@ -1,0 +1,31 @@
+"""The conformance suite that `providerhub conformance mistral` runs. It needs the package `providerhub-conformance`."""
+
+from __future__ import annotations
+
+import attrs
+
+from providerhub import ModelInfo
+from providerhub_conformance import Asked, OpenAIChatWire, ProviderConformance, RecordedRequest
+
+
+class MistralWire(OpenAIChatWire):
+    """Mistral's chat completions, as a server speaks them. It refuses identifiers that are not nine letters and digits."""
+
+    renames_calls = True
+
+    def asked(self, request: RecordedRequest) -> Asked:
+        """See `Wire.asked`."""
+        found = attrs.evolve(super().asked(request), seed=request.json().get("random_seed"))
+        for identifier, _ in (*found.tool_calls, *found.tool_results):
+            if not (len(identifier) == 9 and identifier.isalnum()):  # noqa: PLR2004 -- as above
+                msg = f"the identifier {identifier!r} of a tool call is not nine letters and digits"
+                raise ValueError(msg)
+        return found
+
+
+class MistralConformance(ProviderConformance):
+    """All checks of the conformance kit, for this provider."""
+
+    provider = "mistral"
+    wire = MistralWire()
+    model = ModelInfo("conformance", supports_stream=True, supports_tools=True, supports_images=True, supports_json_schema=True)

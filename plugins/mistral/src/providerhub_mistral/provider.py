@@ -1,0 +1,116 @@
+"""The provider object. It speaks the OpenAI chat shape, with the differences of Mistral's API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from providerhub import CallContext, ModelInfo, ProviderConfig, Request
+from providerhub.openai_provider import OpenAIChatProvider
+from providerhub.wire_provider import Reading, listed
+from providerhub_mistral._body import fitted, prefix_of, prefixed, tools
+from providerhub_mistral._reading import PrefixReading
+
+
+class Mistral(OpenAIChatProvider):
+    """A provider for a service that speaks Mistral's chat completions.
+
+    Args:
+        config: The instance's configuration.
+
+    Raises:
+        ConfigurationError: The url, the key or another setting cannot be used.
+    """
+
+    unwanted = OpenAIChatProvider.unwanted | {"cache_control"}
+    call_ids = ("[a-zA-Z0-9]{9}", 9)
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """Return the JSON object to send. An option that is `None` removes its field.
+
+        Args:
+            request: The request.
+        """
+        plain = attrs.evolve(request, messages=fitted(request.messages), seed=None, options={})
+        body = super().body(plain)
+        body["messages"] = prefixed(body["messages"])
+        if request.seed is not None:
+            body["random_seed"] = request.seed
+        if body.get("tool_choice") == "required":
+            body["tool_choice"] = "any"  # the older word, which all versions of the API know
+        if "tools" in body:
+            body["tools"] = tools(body["tools"])
+        return {name: value for name, value in {**body, **request.options}.items() if value is not None}
+
+    def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> Reading:
+        """Make the reader of one answer; see `WireProvider.reading`.
+
+        Args:
+            request: The request.
+            call: The call, for notes.
+            headers: The headers of the answer, by name.
+        """
+        prefix = prefix_of(request.messages)
+        return PrefixReading(self, call, headers, prefix) if prefix else super().reading(request, call, headers)
+
+    def model(self, entry: Mapping[str, Any]) -> ModelInfo | None:
+        """Read one entry of the service's list.
+
+        Args:
+            entry: The entry.
+
+        Returns:
+            The model; `None` for one that does not answer a chat.
+        """
+        stated = entry.get("capabilities")
+        able = stated if isinstance(stated, Mapping) else {}
+        if able.get("completion_chat") is False:
+            return None
+        window = entry.get("max_context_length")
+        return ModelInfo(
+            str(entry["id"]),
+            supports_stream=True,
+            supports_tools=_flag(able, "function_calling"),
+            supports_images=_flag(able, "vision"),
+            supports_audio=_flag(able, "audio"),
+            supports_reasoning=_flag(able, "reasoning"),
+            supports_prefill=True,
+            context_window=window if isinstance(window, int) and window > 0 else None,
+        )
+
+
+def _flag(able: Mapping[str, Any], name: str) -> bool | None:
+    value = able.get(name)
+    return value if isinstance(value, bool) else None
+
+
+def create(config: ProviderConfig) -> Mistral:
+    """Make the provider object of an instance.
+
+    Args:
+        config: The instance's configuration.
+
+    Raises:
+        ConfigurationError: The url, the key or another setting cannot be used.
+    """
+    return Mistral(config)
+
+
+def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
+    """Ask the service for its models.
+
+    Args:
+        config: The instance's configuration.
+        call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
+
+    Returns:
+        The models that answer a chat, each once.
+
+    Raises:
+        ProviderError: The service refused, or its answer is not a list of models.
+    """
+    provider = Mistral(config)
+    models = {model if isinstance(model, str) else model.name: model for model in listed(provider, provider.models(), call)}
+    return list(models.values())
