@@ -404,10 +404,11 @@ async def _aworked(order: Blocking, call: CallContext) -> Any:
     future = _started(order.work)
     forget = call.on_cancel(future.cancel)
     try:
-        await asyncio.wait([asyncio.wrap_future(future)], timeout=call.remaining())
-        if future.cancelled() or not future.done():
+        waiting = asyncio.wrap_future(future)
+        await asyncio.wait([waiting], timeout=call.remaining())
+        if waiting.cancelled() or not waiting.done():
             raise _unfinished(call)
-        return future.result()
+        return waiting.result()
     finally:
         forget()
         future.cancel()

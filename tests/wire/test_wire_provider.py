@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 import traceback
@@ -242,13 +243,15 @@ def test_work_that_blocks_ends_with_the_call(ask):
     provider.over.set()
 
 
-def test_the_error_of_work_that_blocks_is_raised(ask):
+def test_the_error_of_work_that_blocks_is_raised(ask, caplog):
     class Failing(Acme):
         def build(self, request, call):
             yield Blocking(lambda: {}["credentials"])
 
     with pytest.raises(KeyError, match="credentials"):
         ask(at("http://127.0.0.1:1", Failing))
+    gc.collect()
+    assert not caplog.records  # asyncio logs an error that was not taken from its future
 
 
 # --- refusals and failures ----------------------------------------------------------------------------------------------
