@@ -1,0 +1,67 @@
+"""A provider for Amazon Bedrock, by its Converse API."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from providerhub import ProviderInfo, Setting, hookimpl
+from providerhub_bedrock._models import MODELS
+
+__all__ = ["providerhub_provider"]
+
+
+@hookimpl
+def providerhub_provider() -> ProviderInfo:
+    """Declare the provider."""
+    return ProviderInfo(
+        name="bedrock",
+        models=MODELS,
+        factory="providerhub_bedrock.provider:create",
+        discover="providerhub_bedrock.provider:discover",
+        settings=(
+            Setting("url", env="AWS_ENDPOINT_URL_BEDROCK_RUNTIME", default=_url, help="The address; the region's own by default"),
+            Setting("api_key", env="AWS_BEARER_TOKEN_BEDROCK", secret=True, help="A key of Bedrock, in place of signed requests"),
+            Setting(
+                "region",
+                env=("AWS_REGION", "AWS_DEFAULT_REGION"),
+                required_unless="url",
+                default=_region,
+                convert=_checked,
+                help="The region, such as us-east-1. Default: that of the profile in AWS's configuration file",
+            ),
+            Setting("profile", env=("AWS_PROFILE", "AWS_DEFAULT_PROFILE"), help="The profile that holds the credentials"),
+        ),
+        description="Models at Amazon Bedrock, by the Converse API",
+        pinned_only=True,
+    )
+
+
+def _url(values: Mapping[str, Any]) -> str | None:
+    region = _region(values)
+    return f"https://bedrock-runtime.{_checked(region)}.amazonaws.com" if region else None
+
+
+def _region(values: Mapping[str, Any]) -> str | None:
+    """Return the region that is set, or that of the profile."""
+    return values.get("region") or _configured(str(values.get("profile") or "default"))
+
+
+def _configured(profile: str) -> str | None:
+    """Read the region of a profile in AWS's configuration file. botocore would need 50 ms to be imported."""
+    import os
+    from configparser import Error, RawConfigParser
+
+    parser = RawConfigParser(strict=False, allow_no_value=True)
+    try:
+        # pathlib would slow the start
+        parser.read(os.environ.get("AWS_CONFIG_FILE") or os.path.expanduser("~/.aws/config"), "utf-8")  # noqa: PTH111
+    except (Error, ValueError):
+        return None
+    sections = (f"profile {profile}", profile) if profile != "default" else ("default", "profile default")
+    return next((found for name in sections if (found := parser.get(name, "region", fallback=None))), None)
+
+
+def _checked(region: Any) -> str:
+    if not isinstance(region, str) or not region.replace("-", "").isalnum() or not region.isascii():
+        msg = f"{region!r:.40} is not the name of a region, such as us-east-1"
+        raise ValueError(msg)
+    return region

@@ -1,0 +1,220 @@
+"""Translates a conversation from the OpenAI chat shape into the system prompt and the messages of the Converse API.
+
+The API requires user and assistant in turn, results of tools as blocks of a user message, identifiers of its own alphabet, no
+blank text, and names of documents that differ. Reference: Amazon Bedrock API reference, "Converse" and "ContentBlock".
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import mimetypes
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from providerhub import CapabilityError, InvalidRequestError, Message
+
+Block = dict[str, Any]
+
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL | re.IGNORECASE)
+_FIRST = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG", "image/gif": b"GIF8", "image/webp": b"RIFF"}
+_FORMATS: Mapping[str, tuple[str, str]] = {
+    "image/jpeg": ("image", "jpeg"), "image/jpg": ("image", "jpeg"), "image/png": ("image", "png"), "image/gif": ("image", "gif"),
+    "image/webp": ("image", "webp"),
+    "application/pdf": ("document", "pdf"), "text/csv": ("document", "csv"), "text/html": ("document", "html"),
+    "text/markdown": ("document", "md"), "application/json": ("document", "txt"), "application/msword": ("document", "doc"),
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ("document", "docx"),
+    "application/vnd.ms-excel": ("document", "xls"),
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ("document", "xlsx"),
+    "video/mp4": ("video", "mp4"), "video/quicktime": ("video", "mov"), "video/x-matroska": ("video", "mkv"),
+    "video/webm": ("video", "webm"), "video/mpeg": ("video", "mpeg"), "video/3gpp": ("video", "three_gp"),
+    "audio/mpeg": ("audio", "mp3"), "audio/wav": ("audio", "wav"), "audio/x-wav": ("audio", "wav"), "audio/ogg": ("audio", "ogg"),
+}  # fmt: skip
+"""Media type → block and its format."""
+
+_FOREIGN = frozenset({"thinking", "reasoning", "reasoning_content", "thought"})
+"""Types of parts in which other vendors write their thinking."""
+
+
+class Writer:
+    """Translates a conversation, message by message.
+
+    Args:
+        messages: The conversation. The key `turn` of a message holds its blocks as the API wrote them.
+        inside: Whether the model takes a system message in mid-conversation.
+
+    Attributes:
+        system: The blocks of the system prompt.
+        talk: The messages.
+        called: The names of the tools that the conversation calls.
+
+    Raises:
+        InvalidRequestError: The API cannot express a part of the conversation.
+        CapabilityError: The API does not take a part of its kind. Another service may.
+    """
+
+    def __init__(self, messages: Sequence[Message], *, inside: bool) -> None:
+        self.system: list[Block] = []
+        self.talk: list[dict[str, Any]] = []
+        self.called: dict[str, None] = {}
+        self._inside = inside
+        self._ids: set[str] = set()
+        self._open: dict[Any, list[str]] = {}
+        self._names: set[str] = set()
+        for place, message in enumerate(messages):
+            self._add(message, f"messages[{place}]")
+        if self.talk and self.talk[-1]["role"] == "assistant":  # the API refuses white space at the end of a partial answer
+            last = self.talk[-1]["content"][-1]
+            last.update({"text": last["text"].rstrip()} if "text" in last else {})
+        if not self.talk:
+            msg = "messages hold only a system prompt or blank texts; add a message of the user"
+            raise InvalidRequestError(msg)
+
+    def _add(self, message: Message, where: str) -> None:
+        role = message["role"]
+        if role in {"system", "developer"}:
+            blocks = self._marked(self._parts(message.get("content"), where), message)
+            if not self.talk:
+                self.system += blocks
+                return
+            if not self._inside:
+                msg = f"{where}: the model takes system messages at the beginning only; move the text there"
+                raise CapabilityError(msg)
+            role = "system"
+        elif role == "assistant":
+            blocks = self._answer(message, where)
+        elif role in {"tool", "function"}:
+            role, blocks = "user", self._marked([self._result(message, where)], message)
+        else:
+            blocks = self._marked(self._parts(message.get("content"), where), message)
+        if not blocks:
+            return
+        if not self.talk or self.talk[-1]["role"] != role:
+            self.talk.append({"role": role, "content": []})
+        content = self.talk[-1]["content"]
+        content += blocks
+        content.sort(key=lambda block: role == "user" and "toolResult" not in block)  # the API wants results first
+
+    def _marked(self, blocks: list[Block], message: Message) -> list[Block]:
+        return [*blocks, _cache_point(message["cache_control"])] if message.get("cache_control") else blocks
+
+    def _answer(self, message: Message, where: str) -> list[Block]:
+        self._open = {}  # a vendor may use the identifiers of an earlier answer again
+        turn = message.get("turn")
+        if isinstance(turn, list | tuple):
+            for use in (block["toolUse"] for block in turn if "toolUse" in block):
+                self._call(use["toolUseId"])
+                self.called[use["name"]] = None
+            return [dict(block) for block in turn]
+        blocks = self._parts(message.get("content") or message.get("refusal"), where)
+        legacy = message.get("function_call")
+        calls = [*(message.get("tool_calls") or ()), *([{"id": legacy.get("name"), "function": legacy}] if legacy else ())]
+        for place, call in enumerate(calls):
+            own = call.get("function") or call.get("custom") or {}
+            given = own["input"] if "input" in own else _object(own.get("arguments"), f"{where}['tool_calls'][{place}]")
+            found = {"input": given} if isinstance(given, str) else given  # the text of a tool of another vendor
+            blocks.append({"toolUse": {"toolUseId": self._call(call.get("id")), "name": own.get("name"), "input": found}})
+            self.called[str(own.get("name"))] = None
+        return self._marked(blocks, message)
+
+    def _result(self, message: Message, where: str) -> Block:
+        name = message.get("tool_call_id") or message.get("name")
+        if not name:
+            msg = f"{where}: a message of the role {message['role']!r} needs the key 'tool_call_id'"
+            raise InvalidRequestError(msg)
+        waiting = self._open.get(name) or [_alphabet(name)]
+        found = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        result: Block = {"toolUseId": found, "content": self._parts(message.get("content"), where)}
+        return {"toolResult": {**result, "status": "error"} if message.get("is_error") else result}
+
+    def _call(self, given: Any) -> str:
+        """Return an identifier of a call that the API takes: each once, and alike in call and result."""
+        base = found = _alphabet(given or "call")
+        number = 1
+        while found in self._ids:
+            number += 1
+            found = f"{base[:56]}_{number}"
+        self._ids.add(found)
+        self._open.setdefault(given, []).append(found)
+        return found
+
+    def _parts(self, content: Any, where: str) -> list[Block]:
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or ()
+        return [block for place, part in enumerate(parts) for block in self._part(part, f"{where}['content'][{place}]")]
+
+    def _part(self, part: Mapping[str, Any], where: str) -> Iterator[Block]:
+        kind = part.get("type")
+        if kind in {"text", "refusal"}:
+            text = part.get(kind) or ""
+            if text.strip():
+                yield {"text": text}
+        elif kind in {"image_url", "video_url"}:
+            value = part.get(kind)
+            yield self._media(str(value.get("url") if isinstance(value, Mapping) else value), "", where)
+        elif kind == "file":
+            file = part.get("file") or {}
+            yield self._media(str(file.get("file_data") or file.get("file_url") or ""), file.get("filename") or "", where)
+        elif kind == "input_audio":
+            sound = part.get("input_audio") or {}
+            yield {"audio": {"format": sound.get("format"), "source": {"bytes": sound.get("data")}}}
+        elif isinstance(part.get(str(kind)), Mapping):
+            yield {str(kind): part[str(kind)]}  # a block of the API's own, such as guardContent
+        elif kind not in _FOREIGN:
+            msg = f"{where}: the Converse API has no part of the type {kind!r}; leave it out, or write a block of the API's own"
+            raise CapabilityError(msg)
+        if part.get("cache_control"):
+            yield _cache_point(part["cache_control"])
+
+    def _media(self, url: str, name: str, where: str) -> Block:
+        found = _DATA_URL.match(url)
+        if not found and not url.startswith("s3://"):
+            msg = f"{where}: the Converse API takes a data: URL in base64 or an s3:// address, not {url[:40]!r}; send the bytes"
+            raise CapabilityError(msg)
+        kind = _kind(found[1], found[2], where) if found else mimetypes.guess_type(url)[0] or ""
+        block, form = _FORMATS.get(kind) or (("document", "txt") if kind.startswith("text/") else ("", ""))
+        if not block:
+            msg = f"{where}: the Converse API does not take {kind or 'data without a media type'}"
+            raise CapabilityError(msg)
+        media: Block = {"format": form, "source": {"bytes": found[2]} if found else {"s3Location": {"uri": url}}}
+        return {block: {"name": self._named(name), **media} if block == "document" else media}
+
+    def _named(self, name: str) -> str:
+        """Return a name that the API takes for a document."""
+        base = found = " ".join(re.sub(r"[^A-Za-z0-9 ()\[\]-]", " ", name.rpartition(".")[0] or name).split())[:180] or "document"
+        while found in self._names:
+            found = f"{base} {len(self._names) + 1}"
+        self._names.add(found)
+        return found
+
+
+def _kind(said: str | None, data: str, where: str) -> str:
+    """Return the media type, by the first bytes where they tell it."""
+    try:
+        begin = binascii.a2b_base64(data[:16])
+    except ValueError as error:
+        msg = f"{where}: the data: URL does not hold valid base64: {error}"
+        raise InvalidRequestError(msg) from error
+    return next((kind for kind, first in _FIRST.items() if begin.startswith(first)), (said or "").lower())
+
+
+def _cache_point(mark: Any) -> Block:
+    ttl = mark.get("ttl") if isinstance(mark, Mapping) else None
+    return {"cachePoint": {"type": "default", **({"ttl": ttl} if ttl else {})}}
+
+
+def _alphabet(given: Any) -> str:
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", str(given))[:64]
+
+
+def _object(arguments: Any, where: str) -> Any:
+    """Parse the arguments of a call. Servers write `null`, `[]` or nothing when there are none."""
+    try:
+        found = json.loads(arguments.strip() or "{}") if isinstance(arguments, str) else arguments
+    except ValueError as error:
+        msg = f"{where}: the arguments are not JSON, which the Converse API requires"
+        raise InvalidRequestError(msg) from error
+    if not isinstance(found, Mapping) and found not in (None, []):
+        msg = f"{where}: the arguments are not a JSON object, which the Converse API requires, but {arguments!r:.60}"
+        raise InvalidRequestError(msg)
+    return found or {}

@@ -1,0 +1,174 @@
+"""The conformance suite that `providerhub conformance bedrock` runs. It needs the package `providerhub-conformance`."""
+
+from __future__ import annotations
+
+import json
+import struct
+from binascii import crc32
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+from urllib.parse import unquote
+
+from providerhub import ToolCall, Usage
+from providerhub_conformance import Asked, Frames, ProviderConformance, RecordedRequest, Reply, Wire
+
+_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "content_filtered"}
+
+
+class ConverseWire(Wire):
+    """`POST …/model/{name}/converse`, answered by JSON, or `…/converse-stream`, answered by an event stream."""
+
+    stream_type: ClassVar[str] = "application/vnd.amazon.eventstream"
+    newlines: ClassVar[tuple[bytes, ...]] = (b"\n",)
+    carries: ClassVar[frozenset[str]] = Wire.carries - {"seed"}
+
+    def answer(self, reply: Reply) -> bytes:
+        """See `Wire.answer`."""
+        content: list[dict[str, Any]] = []
+        if reply.reasoning:
+            content.append({"reasoningContent": {"reasoningText": {"text": "".join(reply.reasoning), "signature": "c2ln"}}})
+        if reply.text:
+            content.append({"text": "".join(reply.text)})
+        content += [{"toolUse": {**_use(call), "input": json.loads(call.arguments)}} for call in reply.tool_calls]
+        message = {"role": "assistant", "content": content}
+        return _json({"output": {"message": message}, "stopReason": _REASONS[reply.finish_reason], **_metadata(reply.usage)})
+
+    def stream(self, reply: Reply) -> Frames:
+        """See `Wire.stream`."""
+        pieces: list[bytes] = []
+        index = 0
+        for texts, delta in ((reply.reasoning, _thought), (reply.text, _said)):
+            frames = [event("contentBlockDelta", {"contentBlockIndex": index, "delta": delta(text)}) for text in texts]
+            if frames:
+                frames[-1] += event("contentBlockStop", {"contentBlockIndex": index})
+                pieces += frames
+                index += 1
+        for call in reply.tool_calls:
+            pieces += _call(index, call)
+            index += 1
+        stop = {"stopReason": _REASONS[reply.finish_reason]}
+        tail = event("messageStop", stop), event("metadata", _metadata(reply.usage))
+        return Frames((event("messageStart", {"role": "assistant"}),), tuple(pieces), tail)
+
+    def refusal(self, status: int, message: str) -> bytes:
+        """See `Wire.refusal`."""
+        about = "The requested model does not exist: " if status == 404 else ""  # noqa: PLR2004 -- the status itself
+        return _json({"message": about + message})
+
+    def error_event(self, message: str) -> bytes:
+        """See `Wire.error_event`."""
+        return frame(
+            {":message-type": "exception", ":exception-type": "serviceUnavailableException"}, _json({"message": message})
+        )
+
+    def keep_alive(self) -> bytes:
+        """See `Wire.keep_alive`: an event without meaning."""
+        return event("initial-response", {})
+
+    def garbage(self) -> bytes:
+        """See `Wire.garbage`."""
+        return frame({":message-type": "event", ":event-type": "contentBlockDelta"}, b'{"truncated": ')
+
+    def endless(self) -> tuple[bytes, bytes]:
+        """See `Wire.endless`: a frame that is larger than the format allows."""
+        prelude = struct.pack(">II", 1 << 31, 0)
+        return prelude + struct.pack(">I", crc32(prelude)), b"x"
+
+    def asked(self, request: RecordedRequest) -> Asked:
+        """See `Wire.asked`."""
+        body = request.json()
+        _, _, name, way = request.path.rsplit("/", 3)
+        limits = body.get("inferenceConfig") or {}
+        blocks = [block for message in body["messages"] for block in message["content"]]
+        system = _text(body.get("system") or [])
+        uses = [block["toolUse"] for block in blocks if "toolUse" in block]
+        results = [block["toolResult"] for block in blocks if "toolResult" in block]
+        talk = tuple((m["role"], text) for m in body["messages"] if (text := _text(m["content"])))
+        return Asked(
+            model=unquote(name),
+            messages=((("system", system),) if system else ()) + talk,
+            stream=way == "converse-stream",
+            temperature=limits.get("temperature"),
+            max_tokens=limits.get("maxTokens"),
+            stop=tuple(limits.get("stopSequences") or ()),
+            tools=tuple(tool["toolSpec"]["name"] for tool in (body.get("toolConfig") or {}).get("tools", ())),
+            tool_results=tuple((result["toolUseId"], _text(result["content"])) for result in results),
+            tool_calls=tuple((use["toolUseId"], use["name"]) for use in uses),
+            images=sum("image" in block for block in blocks),
+            json_schema="outputConfig" in body,
+            key=request.header("authorization").removeprefix("Bearer "),
+        )
+
+    def listing(self, models: Sequence[str]) -> bytes | None:
+        """See `Wire.listing`."""
+        summaries = [{"modelId": name, "inferenceTypesSupported": ["ON_DEMAND"]} for name in models]
+        return _json({"modelSummaries": summaries, "inferenceProfileSummaries": []})
+
+
+class BedrockConformance(ProviderConformance):
+    """All checks of the conformance kit, for this provider."""
+
+    provider = "bedrock"
+    wire = ConverseWire()
+    model = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+    settings: ClassVar[Mapping[str, Any]] = {"region": "us-east-1"}
+
+
+def event(kind: str, data: Mapping[str, Any]) -> bytes:
+    """Write an event of the stream.
+
+    Args:
+        kind: Its type.
+        data: Its data.
+    """
+    return frame({":message-type": "event", ":event-type": kind, ":content-type": "application/json"}, _json(data))
+
+
+def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
+    """Write a frame of `application/vnd.amazon.eventstream`.
+
+    Args:
+        headers: The headers, all of them texts.
+        payload: The payload.
+    """
+    named = b"".join(
+        struct.pack(">B", len(name)) + name.encode() + struct.pack(">BH", 7, len(value)) + value.encode()
+        for name, value in headers.items()
+    )
+    prelude = struct.pack(">II", 16 + len(named) + len(payload), len(named))
+    begun = prelude + struct.pack(">I", crc32(prelude)) + named + payload
+    return begun + struct.pack(">I", crc32(begun))
+
+
+def _said(text: str) -> dict[str, Any]:
+    return {"text": text}
+
+
+def _thought(text: str) -> dict[str, Any]:
+    return {"reasoningContent": {"text": text}}
+
+
+def _use(call: ToolCall) -> dict[str, Any]:
+    return {"toolUseId": call.id, "name": call.name}
+
+
+def _call(index: int, call: ToolCall) -> list[bytes]:
+    half = len(call.arguments) // 2
+    begun = event("contentBlockStart", {"contentBlockIndex": index, "start": {"toolUse": _use(call)}})
+    deltas = [{"toolUse": {"input": part}} for part in (call.arguments[:half], call.arguments[half:])]
+    first, last = (event("contentBlockDelta", {"contentBlockIndex": index, "delta": delta}) for delta in deltas)
+    return [begun + first, last + event("contentBlockStop", {"contentBlockIndex": index})]
+
+
+def _metadata(usage: Usage | None) -> dict[str, Any]:
+    found = usage or Usage(1, 1)
+    counts = {"inputTokens": found.input_tokens or 0, "outputTokens": found.output_tokens or 0}
+    return {"usage": {**counts, "totalTokens": sum(counts.values())}, "metrics": {"latencyMs": 1}}
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _text(blocks: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(block["text"] for block in blocks if "text" in block)

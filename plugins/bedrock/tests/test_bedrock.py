@@ -1,0 +1,498 @@
+"""The provider against a server on loopback, synchronously and under asyncio."""
+
+import asyncio
+import base64
+import datetime as dt
+import json
+import logging
+import re
+from urllib.parse import parse_qsl
+
+import botocore.auth
+import pytest
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+import providerhub
+from providerhub_bedrock.conformance import event, frame
+from providerhub_bedrock.provider import discover
+from providerhub_conformance import FaultServer, chunked, http_response
+
+TOKEN = "session-token-0123456789"
+MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+VARIABLES = (
+    "AWS_BEARER_TOKEN_BEDROCK", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE",
+)  # fmt: skip
+COUNTS = {"inputTokens": 5, "outputTokens": 7, "totalTokens": 32, "cacheReadInputTokens": 12, "cacheWriteInputTokens": 8}
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch, tmp_path):
+    """Credentials in variables, and no files of the user's."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    values = {
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret-0123456789", "AWS_SESSION_TOKEN": TOKEN,
+        "AWS_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+    }  # fmt: skip
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+def hub_at(url, **config):
+    settings = providerhub.Settings(
+        providers={"bedrock": providerhub.ProviderConfig(url=url, **config)},
+        allow=("bedrock",),
+        retry=providerhub.RetryPolicy(attempts=1),
+    )
+    return providerhub.Hub(settings)
+
+
+def ask_sync(hub, messages="Hello", *, stream=True, model=MODEL, **knobs):
+    if not stream:
+        return hub.complete(f"bedrock/{model}", messages, **knobs)
+    with hub.complete(f"bedrock/{model}", messages, stream=True, **knobs) as answer:
+        list(answer.events())
+        return answer.completion
+
+
+def ask_async(hub, messages="Hello", *, stream=True, model=MODEL, **knobs):
+    async def ask():
+        if not stream:
+            return await hub.acomplete(f"bedrock/{model}", messages, **knobs)
+        async with await hub.acomplete(f"bedrock/{model}", messages, stream=True, **knobs) as answer:
+            [_ async for _ in answer.events()]
+            return answer.completion
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture(params=[ask_sync, ask_async], ids=["sync", "async"])
+def ask(request):
+    return request.param
+
+
+def whole(*content, reason="end_turn", **fields):
+    body = {
+        "output": {"message": {"role": "assistant", "content": list(content)}},
+        "stopReason": reason,
+        "usage": COUNTS,
+        **fields,
+    }
+    return http_response(200, json.dumps(body), {"Content-Type": "application/json", "x-amzn-RequestId": "req-1"})
+
+
+def streamed(*frames):
+    return chunked(list(frames), headers={"Content-Type": "application/vnd.amazon.eventstream"}, end=True)
+
+
+def delta(index, **fields):
+    return event("contentBlockDelta", {"contentBlockIndex": index, "delta": fields})
+
+
+def stop(reason="end_turn"):
+    return event("messageStop", {"stopReason": reason}), event("metadata", {"usage": COUNTS, "metrics": {"latencyMs": 3}})
+
+
+def sent(script, messages="Hello", **knobs):
+    with FaultServer(script) as server:
+        answer = ask_sync(hub_at(server.url), messages, stream=False, **knobs)
+        return server.requests[-1].json(), answer
+
+
+def expected_signature(request, monkeypatch):
+    """Sign a recorded request anew, by botocore's own function, with the time that the request names."""
+    at = dt.datetime.strptime(request.header("x-amz-date"), "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: at)
+    again = AWSRequest(request.method, f"http://{request.header('host')}{request.target}", data=request.body)
+    credentials = Credentials("AKIDEXAMPLE", "secret-0123456789", TOKEN)
+    botocore.auth.SigV4Auth(credentials, "bedrock", "eu-west-1").add_auth(again)
+    return again.headers["Authorization"]
+
+
+def test_a_request_is_signed_as_it_is_sent(ask, monkeypatch, caplog):
+    with FaultServer(streamed(delta(0, text="Hi"), *stop())) as server, caplog.at_level(logging.DEBUG):
+        assert ask(hub_at(server.url)).text == "Hi"
+        request = server.requests[0]
+    assert request.target == "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0/converse-stream"
+    assert request.header("x-amz-security-token") == TOKEN
+    assert TOKEN not in caplog.text
+    assert request.header("authorization") == expected_signature(request, monkeypatch)
+
+
+def test_an_arn_is_one_part_of_the_path(ask):
+    arn = "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/abc123"
+    with FaultServer(whole({"text": "Hi"})) as server:
+        ask(hub_at(server.url), stream=False, model=arn)
+        assert server.requests[0].target == (
+            "/model/arn%3Aaws%3Abedrock%3Aeu-west-1%3A123456789012%3Aapplication-inference-profile%2Fabc123/converse"
+        )
+
+
+def test_a_key_needs_no_signature(ask):
+    with FaultServer(whole({"text": "Hi"})) as server:
+        ask(hub_at(server.url, api_key="bedrock-api-key-1"), stream=False)
+        assert server.requests[0].header("authorization") == "Bearer bedrock-api-key-1"
+
+
+def test_a_turn_with_reasoning_and_a_call_goes_back(ask):
+    blocks = [
+        {"reasoningContent": {"reasoningText": {"text": "Let me look.", "signature": "c2lnbmF0dXJl"}}},
+        {"text": "One moment."},
+        {"toolUse": {"toolUseId": "tooluse_1", "name": "weather", "input": {"city": "Rome"}}},
+    ]
+    start = event(
+        "contentBlockStart", {"contentBlockIndex": 2, "start": {"toolUse": {"toolUseId": "tooluse_1", "name": "weather"}}}
+    )
+    script = streamed(
+        event("messageStart", {"role": "assistant"}),
+        delta(0, reasoningContent={"text": "Let me"}), delta(0, reasoningContent={"text": " look."}),
+        delta(0, reasoningContent={"signature": "c2lnbmF0dXJl"}), event("contentBlockStop", {"contentBlockIndex": 0}),
+        delta(1, text="One moment."), event("contentBlockStop", {"contentBlockIndex": 1}),
+        start, delta(2, toolUse={"input": '{"city":'}), delta(2, toolUse={"input": ' "Rome"}'}),
+        event("contentBlockStop", {"contentBlockIndex": 2}), *stop("tool_use"),
+    )  # fmt: skip
+    with FaultServer(script, whole({"text": "Sunny."})) as server:
+        hub = hub_at(server.url)
+        answer = ask(hub, "Weather in Rome?")
+        assert (answer.reasoning, answer.text, answer.finish_reason) == ("Let me look.", "One moment.", "tool_calls")
+        assert answer.turn.content == blocks
+        usage = answer.usage
+        assert (usage.input_tokens, usage.cached_tokens, usage.cache_write_tokens, usage.output_tokens) == (25, 12, 8, 7)
+        assert usage.others["totalTokens"] == 32
+        talk = ["Weather in Rome?", answer, answer.tool_result(answer.tool_calls[0], "sunny")]
+        ask(hub, [{"role": "user", "content": talk[0]}, answer.message, talk[2]], stream=False)
+        body = server.requests[1].json()
+    assert body["messages"][1]["content"] == blocks
+    result = {"toolUseId": "tooluse_1", "content": [{"text": "sunny"}]}
+    assert body["messages"][2]["content"] == [{"toolResult": result}]
+    assert body["toolConfig"]["tools"][0]["toolSpec"]["name"] == "weather"  # the API wants tools beside calls
+
+
+def test_whole_answer_with_all_kinds_of_blocks(ask):
+    cited = {"title": "Guide", "location": {"web": {"url": "https://example.com/a"}}, "sourceContent": [{"text": "quoted"}]}
+    content = [
+        {"reasoningContent": {"redactedContent": "cmVkYWN0ZWQ="}},
+        {"toolUse": {"toolUseId": "s1", "name": "nova_grounding", "type": "server_tool_use", "input": {"q": "x"}}},
+        {"toolResult": {"toolUseId": "s1", "content": [{"json": {"a": 1}}], "status": "success"}},
+        {"text": "So: "},
+        {"citationsContent": {"content": [{"text": "it is."}], "citations": [cited]}},
+        {"image": {"format": "png", "source": {"bytes": "iVBORw0="}}},
+    ]
+    trace = {"guardrail": {"actionReason": "No action."}, "promptRouter": {"invokedModelId": "amazon.nova-lite-v1:0"}}
+    script = whole(*content, trace=trace, serviceTier={"type": "flex"}, metrics={"latencyMs": 9})
+    with FaultServer(script) as server:
+        answer = ask(hub_at(server.url), stream=False)
+    assert (answer.text, answer.tool_calls, answer.turn.content) == ("So: it is.", (), content)
+    (citation,) = answer.citations
+    assert (citation.url, citation.text, citation.start, citation.end) == ("https://example.com/a", "quoted", 4, 10)
+    assert answer.media[0].type == "image/png"
+    assert answer.details["safety"] == trace["guardrail"]
+    assert answer.details["tier"] == "flex"
+    assert (answer.served_model, answer.request_id) == ("amazon.nova-lite-v1:0", "req-1")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("throttlingException", providerhub.RateLimitError),
+        ("serviceUnavailableException", providerhub.ServerError),
+        ("internalServerException", providerhub.ServerError),
+        ("modelStreamErrorException", providerhub.ServerError),
+        ("modelTimeoutException", providerhub.ServerError),
+        ("validationException", providerhub.BadRequestError),
+    ],
+)
+def test_an_exception_in_a_stream_is_classed_by_its_name(ask, name, kind):
+    failure = frame({":message-type": "exception", ":exception-type": name}, b'{"message": "it went wrong"}')
+    with (
+        FaultServer(streamed(event("messageStart", {"role": "assistant"}), failure)) as server,
+        pytest.raises(providerhub.ProviderError) as caught,
+    ):
+        ask(hub_at(server.url))
+    assert type(caught.value) is kind
+    assert "it went wrong" in str(caught.value)
+
+
+def test_a_frame_of_the_kind_error_is_an_error(ask):
+    failure = frame({":message-type": "error", ":error-code": "InternalFailure", ":error-message": "broken inside"}, b"")
+    with FaultServer(streamed(failure)) as server, pytest.raises(providerhub.ProviderError, match="broken inside"):
+        ask(hub_at(server.url))
+
+
+@pytest.mark.parametrize("damage", [-1, 20], ids=["checksum", "header"])
+def test_a_damaged_frame_is_an_error(ask, damage):
+    broken = bytearray(delta(0, text="two"))
+    broken[damage] ^= 0x40
+    with (
+        FaultServer(streamed(delta(0, text="one"), bytes(broken), *stop())) as server,
+        pytest.raises(providerhub.StreamInterruptedError),
+    ):
+        ask(hub_at(server.url))
+
+
+def test_the_counts_may_be_missing_at_the_end(ask):
+    with FaultServer(streamed(delta(0, text="Hi"), stop()[0])) as server:
+        answer = ask(hub_at(server.url))
+    assert (answer.text, answer.finish_reason) == ("Hi", "stop")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message", "error", "hint"),
+    [
+        (403, "ExpiredToken", "The security token included in the request is expired", "AuthenticationError", "`profile`"),
+        (403, "UnrecognizedClient", "The security token in the request is invalid.", "AuthenticationError", "`profile`"),
+        (403, "AccessDenied", "Please make sure your API Key is valid.", "AuthenticationError", "`api_key`"),
+        (403, "AccessDenied", "User: arn:aws:iam::1:user/a is not authorized to perform: bedrock:Invoke", "ForbiddenError", ""),
+        (403, "AccessDenied", "You don't have access to the model with the specified ID.", "ModelUnavailableError", "`region`"),
+        (400, "Validation", "The provided model identifier is invalid.", "ModelUnavailableError", "`region`"),
+        (400, "Validation", "a with on-demand throughput isn\u2019t supported.", "ModelUnavailableError", "profile"),
+        (404, "ResourceNotFound", "This model version has reached the end of its life.", "ModelUnavailableError", "`region`"),
+        (400, "Validation", "Input Tokens Exceeded: Number of input tokens exceeds maximum.", "ContextLengthError", ""),
+        (400, "Validation", "Input is too long for requested model.", "ContextLengthError", ""),
+        (400, "Validation", "This model doesn't support tool use in streaming mode.", "CapabilityError", ""),
+        (400, "Validation", "This model doesn't support the s3Uri field.", "CapabilityError", "bytes"),
+        (400, "Validation", "#/messages/2: extraneous key [toolResult] is not permitted", "CapabilityError", ""),
+        (400, "Validation", "The output was blocked by the content filter.", "ContentPolicyError", ""),
+        (400, "Validation", "The guardrail identifier or version does not exist.", "BadRequestError", "guardrailConfig"),
+        (429, "Throttling", "Too many tokens, please wait before trying again.", "RateLimitError", ""),
+        (429, "Throttling", "Too many tokens per day, please wait before trying again.", "QuotaExceededError", ""),
+        (429, "ModelNotReady", "Model is not ready for inference.", "RateLimitError", ""),
+        (424, "ModelError", "The model failed.", "ServerError", ""),
+        (503, "ServiceUnavailable", "Bedrock is unable to process your request.", "ServerError", ""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("field", ["message", "Message"])
+def test_refusals(status, kind, message, error, hint, field):
+    from providerhub_bedrock.provider import create
+
+    provider = create(providerhub.ProviderConfig(name="bedrock", url="https://bedrock.example"))
+    found = provider.refusal(
+        status, {"x-amzn-ErrorType": f"{kind}Exception:http://internal"}, f'{{"{field}": "{message}"}}'.encode()
+    )
+    assert type(found).__name__ == error
+    assert message[:20] in str(found)
+    assert hint in str(found)
+
+
+def test_without_credentials_the_error_names_the_settings(ask, monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with FaultServer() as server, pytest.raises(providerhub.ProviderError) as caught:
+        ask(hub_at(server.url))
+    assert isinstance(caught.value, providerhub.AuthenticationError)
+    assert "set `profile`, or a key in `api_key`" in str(caught.value)
+    assert not server.requests
+
+
+def test_an_unknown_profile_is_named(ask):
+    with FaultServer() as server, pytest.raises(providerhub.ProviderError, match="nobody"):
+        ask(hub_at(server.url, options={"profile": "nobody"}))
+
+
+def test_without_a_region_the_error_names_the_setting(monkeypatch):
+    monkeypatch.delenv("AWS_REGION")
+    with pytest.raises(providerhub.ConfigurationError, match=r"region.*AWS_REGION"):
+        hub_at(None).complete(f"bedrock/{MODEL}", "Hello")
+
+
+@pytest.mark.parametrize("region", ["us east 1", "eu-west-1.evil.example/"])
+def test_a_wrong_region_is_refused(monkeypatch, region):
+    monkeypatch.setenv("AWS_REGION", region)
+    with pytest.raises(providerhub.ConfigurationError, match=r"AWS_REGION cannot be used: .* is not the name of a region"):
+        hub_at(None).complete(f"bedrock/{MODEL}", "Hello")
+
+
+@pytest.mark.parametrize(("profile", "host"), [(None, "us-west-2"), ("work", "ap-south-1")])
+def test_the_region_may_be_that_of_the_profile(monkeypatch, tmp_path, profile, host):
+    monkeypatch.delenv("AWS_REGION")
+    (tmp_path / "config").write_text("[default]\nregion = us-west-2\n[profile work]\nregion = ap-south-1\n")
+    hub = hub_at(None, options={"profile": profile} if profile else {})
+    plan = hub.explain(f"bedrock/{MODEL}", "Hello")
+    assert plan.candidates
+    view = next(view for view in hub.instances() if view.name == "bedrock")
+    assert view.config.url == f"https://bedrock-runtime.{host}.amazonaws.com"
+
+
+def test_credentials_that_were_refused_are_looked_for_again(ask, monkeypatch):
+    refused = http_response(403, '{"message": "expired"}', {"x-amzn-ErrorType": "ExpiredTokenException"})
+    with FaultServer(refused, whole({"text": "Hi"})) as server:
+        hub = hub_at(server.url)
+        with pytest.raises(providerhub.ProviderError):
+            ask(hub, stream=False)
+        hub.forgive("bedrock")
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "another-token")
+        assert ask(hub, stream=False).text == "Hi"
+        assert server.requests[1].header("x-amz-security-token") == "another-token"
+
+
+PNG = "data:image/jpeg;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n0000").decode()
+PDF = "data:application/pdf;base64,JVBERi0xLjQ="
+
+
+def test_a_conversation_is_written_in_the_services_shape():
+    call = {"id": "call.1", "type": "function", "function": {"name": "look", "arguments": ""}}
+    messages = [
+        {"role": "system", "content": "Be brief.", "cache_control": {"type": "ephemeral", "ttl": "1h"}},
+        {"role": "user", "content": [
+            {"type": "text", "text": "  "},
+            {"type": "image_url", "image_url": {"url": PNG}},
+            {"type": "file", "file": {"file_data": PDF, "filename": "a_report.v2.pdf"}},
+            {"type": "file", "file": {"file_data": PDF, "filename": "a_report.v2.pdf"}},
+            {"type": "text", "text": "What?", "cache_control": {"type": "ephemeral"}},
+            {"type": "guardContent", "guardContent": {"text": {"text": "checked"}}},
+        ]},
+        {"role": "assistant", "content": "", "tool_calls": [call, call]},
+        {"role": "tool", "tool_call_id": "call.1", "content": "one"},
+        {"role": "tool", "tool_call_id": "call.1", "content": "two", "is_error": True},
+        {"role": "assistant", "content": "So far: "},
+    ]  # fmt: skip
+    body, _ = sent(whole({"text": "x"}), messages, temperature=0.5, max_tokens=9, stop=["."], top_p=0.9)
+    assert body["system"] == [{"text": "Be brief."}, {"cachePoint": {"type": "default", "ttl": "1h"}}]
+    assert body["inferenceConfig"] == {"maxTokens": 9, "temperature": 0.5, "topP": 0.9, "stopSequences": ["."]}
+    user, uses, results, last = (message["content"] for message in body["messages"])
+    assert user[0]["image"]["format"] == "png"
+    assert [block["document"]["name"] for block in user[1:3]] == ["a report v2", "a report v2 2"]
+    assert user[3:] == [{"text": "What?"}, {"cachePoint": {"type": "default"}}, {"guardContent": {"text": {"text": "checked"}}}]
+    names = [block["toolUse"]["toolUseId"] for block in uses]
+    assert names == ["call_1", "call_1_2"]
+    assert uses[0]["toolUse"]["input"] == {}
+    assert [block["toolResult"]["toolUseId"] for block in results] == names
+    assert results[1]["toolResult"]["status"] == "error"
+    assert last == [{"text": "So far:"}]
+    assert [tool["toolSpec"]["name"] for tool in body["toolConfig"]["tools"]] == ["look"]
+
+
+@pytest.mark.parametrize(
+    ("model", "reasoning", "fields"),
+    [
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "low", {"thinking": {"type": "enabled", "budget_tokens": 2048}}),
+        ("us.anthropic.claude-3-7-sonnet-20250219-v1:0", 9000, {"thinking": {"type": "enabled", "budget_tokens": 9000}}),
+        ("global.anthropic.claude-opus-4-7", "high",
+         {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "high"}}),
+        ("us.anthropic.claude-sonnet-5", "none", {"thinking": {"type": "disabled"}}),
+        ("us.amazon.nova-2-lite-v1:0", "minimal", {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}),
+        ("us.amazon.nova-2-lite-v1:0", "none", {"reasoningConfig": {"type": "disabled"}}),
+        ("openai.gpt-oss-120b-1:0", "medium", {"reasoning_effort": "medium"}),
+        ("qwen.qwen3-32b-v1:0", 20000, {"reasoning_config": "high"}),
+        ("us.meta.llama3-3-70b-instruct-v1:0", "none", None),
+    ],
+)  # fmt: skip
+def test_reasoning_becomes_the_models_own_fields(model, reasoning, fields):
+    body, _ = sent(whole({"text": "x"}), model=model, reasoning=reasoning)
+    assert body.get("additionalModelRequestFields") == fields
+
+
+TOOL = {"type": "function", "function": {"name": "look", "description": "", "parameters": {"properties": {}}, "strict": True}}
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [("auto", None), ("required", {"any": {}}), ({"type": "function", "function": {"name": "look"}}, {"tool": {"name": "look"}})],
+)
+def test_tools_and_their_choice(choice, expected):
+    body, _ = sent(whole({"text": "x"}), tools=[TOOL, {"systemTool": {"name": "nova_grounding"}}], tool_choice=choice)
+    first, second = body["toolConfig"]["tools"]
+    schema = {"type": "object", "properties": {}, "additionalProperties": False}
+    assert first == {"toolSpec": {"name": "look", "strict": True, "inputSchema": {"json": schema}}}
+    assert second == {"systemTool": {"name": "nova_grounding"}}
+    assert body["toolConfig"].get("toolChoice") == expected
+
+
+def test_no_tools_are_sent_where_none_may_be_called():
+    body, _ = sent(whole({"text": "x"}), tools=[TOOL], tool_choice="none")
+    assert "toolConfig" not in body
+
+
+def test_parallel_tool_calls_are_switched_off_for_claude_only():
+    body, _ = sent(whole({"text": "x"}), tools=[TOOL], parallel_tool_calls=False)
+    assert body["additionalModelRequestFields"] == {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}
+    with FaultServer() as server, pytest.raises(providerhub.ProviderError, match="parallel_tool_calls"):
+        ask_sync(hub_at(server.url), model="us.amazon.nova-lite-v1:0", tools=[TOOL], parallel_tool_calls=False)
+
+
+SCHEMA = {"type": "object", "properties": {"type": {"type": "integer", "minimum": 1}}, "required": ["type"]}
+FORM = {"type": "json_schema", "json_schema": {"name": "one", "schema": SCHEMA}}
+
+
+def test_a_schema_is_sent_to_a_model_that_takes_it():
+    body, _ = sent(whole({"text": "{}"}), response_format=FORM)
+    own = body["outputConfig"]["textFormat"]["structure"]["jsonSchema"]
+    assert own["name"] == "one"
+    assert json.loads(own["schema"]) == {
+        "type": "object",
+        "properties": {"type": {"type": "integer", "description": "minimum: 1"}},
+        "required": ["type"],
+        "additionalProperties": False,
+    }
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_another_model_must_call_a_tool_whose_input_is_the_answer(ask, stream):
+    use = {"toolUseId": "t", "name": "one"}
+    script = whole({"toolUse": {**use, "input": {"type": 3}}}, reason="tool_use")
+    if stream:
+        start = event("contentBlockStart", {"contentBlockIndex": 0, "start": {"toolUse": use}})
+        script = streamed(start, delta(0, toolUse={"input": '{"type": 3}'}), *stop("tool_use"))
+    with FaultServer(script) as server:
+        answer = ask(hub_at(server.url), model="us.amazon.nova-lite-v1:0", response_format=FORM, stream=stream)
+        body = server.requests[0].json()
+    assert (answer.text, answer.tool_calls, answer.finish_reason, answer.turn) == ('{"type": 3}', (), "stop", None)
+    assert body["toolConfig"]["toolChoice"] == {"tool": {"name": "one"}}
+
+
+def test_options_are_merged_in():
+    options = {"bedrock": {"guardrailConfig": {"guardrailIdentifier": "g"}, "inferenceConfig": {"topP": 0.3}, "system": None}}
+    body, _ = sent(whole({"text": "x"}), system="Be brief.", max_tokens=4, options=options)
+    assert body["guardrailConfig"] == {"guardrailIdentifier": "g"}
+    assert body["inferenceConfig"] == {"maxTokens": 4, "topP": 0.3}
+    assert "system" not in body
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}, "send the bytes"),
+        ({"type": "file", "file": {"file_data": "data:application/zip;base64,UEs="}}, "application/zip"),
+        ({"type": "hologram"}, "hologram"),
+    ],
+)
+def test_a_part_that_the_api_cannot_take_is_refused_before_sending(part, said):
+    with FaultServer() as server:
+        with pytest.raises(providerhub.ProviderHubError, match=said):
+            ask_sync(hub_at(server.url), [{"role": "user", "content": [part]}])
+        assert not server.requests
+
+
+@pytest.mark.parametrize("reason", ["malformed_tool_use", "malformed_model_output"])
+def test_malformed_output_is_a_failure(ask, reason):
+    with FaultServer(streamed(*stop(reason))) as server, pytest.raises(providerhub.ProviderError) as caught:
+        ask(hub_at(server.url))
+    assert isinstance(caught.value, providerhub.InvalidOutputError)
+
+
+def test_models_and_profiles_are_listed():
+    claude = "anthropic.claude-haiku-4-5-20251001-v1:0"
+    models = [
+        {"modelId": claude, "inputModalities": ["TEXT", "IMAGE"], "responseStreamingSupported": True,
+         "inferenceTypesSupported": ["INFERENCE_PROFILE"]},
+        {"modelId": "amazon.titan-text-lite-v1", "inputModalities": ["TEXT"], "responseStreamingSupported": True,
+         "inferenceTypesSupported": ["ON_DEMAND"]},
+    ]  # fmt: skip
+    served = [{"modelArn": f"arn:aws:bedrock:us-east-1::foundation-model/{claude}"}]
+    first = {"inferenceProfileId": f"us.{claude}", "type": "SYSTEM_DEFINED", "models": served}
+    own = {"inferenceProfileId": "x1", "inferenceProfileArn": "arn:aws:x/x1", "type": "APPLICATION", "models": served}
+    pages = [
+        {"modelSummaries": models},
+        {"inferenceProfileSummaries": [first], "nextToken": "a+b"},
+        {"inferenceProfileSummaries": [own]},
+    ]
+    with FaultServer(*(http_response(200, json.dumps(page)) for page in pages)) as server:
+        config = providerhub.ProviderConfig(name="bedrock", url=server.url, options={"region": "eu-west-1"})
+        found = {model.name: model for model in discover(config)}
+        asked = [(request.path, dict(parse_qsl(request.target.partition("?")[2]))) for request in server.requests]
+        assert all(re.match("AWS4-HMAC-SHA256 ", request.header("authorization")) for request in server.requests)
+    assert set(found) == {"amazon.titan-text-lite-v1", f"us.{claude}", "arn:aws:x/x1"}
+    assert (found["arn:aws:x/x1"].supports_images, found["arn:aws:x/x1"].supports_tools) == (True, True)
+    assert found["amazon.titan-text-lite-v1"].supports_tools is False
+    assert asked[2] == ("/inference-profiles", {"maxResults": "1000", "nextToken": "a+b"})

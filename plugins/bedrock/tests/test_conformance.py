@@ -1,0 +1,7 @@
+"""The kit's checks, none of them waived."""
+
+from providerhub_bedrock.conformance import BedrockConformance
+
+
+class TestBedrock(BedrockConformance):
+    pass
