@@ -1,7 +1,15 @@
 """The kit's checks, none of them waived."""
 
-from providerhub_anthropic.conformance import AnthropicConformance
+from providerhub_anthropic.conformance import AnthropicConformance, BedrockConformance, VertexConformance
 
 
 class TestAnthropic(AnthropicConformance):
+    pass
+
+
+class TestBedrock(BedrockConformance):
+    pass
+
+
+class TestVertex(VertexConformance):
     pass

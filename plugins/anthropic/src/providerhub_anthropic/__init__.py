@@ -27,5 +27,6 @@ def providerhub_provider() -> ProviderInfo:
             Setting("beta", help="Value of the header anthropic-beta: names separated by commas"),
         ),
         needs_auth=True,
+        accepts_turns=("anthropic-bedrock", "anthropic-vertex"),
         description="Claude models by the Anthropic Messages API",
     )

@@ -30,7 +30,7 @@ REASONS: Mapping[str, str] = {
 _READ = frozenset({"type", "role", "content", "stop_reason", "usage", "delta", "index"})
 """Fields of a message that do not become details."""
 
-_NAMES = {"stop_details": "refusal"}
+_NAMES = {"stop_details": "refusal", "amazon-bedrock-invocationMetrics": "timings"}
 """Fields of a message, and their names in `Completion.details`."""
 
 
@@ -86,7 +86,9 @@ class Message:
             return self._start(_of(event, "message"))
         if kind == "message_delta":
             return self._change(event)
-        self.done = self.done or kind == "message_stop"
+        if kind == "message_stop":
+            self.done = True
+            return self._details(event)
         return ()
 
     def whole(self, found: Mapping[str, Any]) -> Pieces:

@@ -154,3 +154,12 @@ MODELS = (
     _claude("claude-haiku-4-5-20251001", 1.0, 5.0),
     _claude("claude-*"),
 )
+
+BEDROCK_MODELS = (
+    *(_claude(f"{area}anthropic.claude-*") for area in ("", "us.", "eu.", "apac.", "jp.", "au.", "ca.", "us-gov.", "global.")),
+    _claude("arn:*"),  # an inference profile of the account; its name does not say which Claude it is
+)
+"""Names at Amazon Bedrock: of models, and of inference profiles, which begin with the area in which requests are served."""
+
+VERTEX_MODELS = (_claude("claude-*"),)
+"""Names at Vertex AI, such as `claude-sonnet-4-5@20250929`."""

@@ -36,6 +36,7 @@ REFUSALS = (
         also=(429,),
         phrases=(r"long context beta is not", r"extra usage is required for long context"),
     ),
+    Refusal(error=CapabilityError, phrases=(r"url sources are not supported",), hint="; send the bytes"),  # clouds
     Refusal(error=AuthenticationError, phrases=(r"organization has been disabled",)),
     Refusal(
         error=BadRequestError,

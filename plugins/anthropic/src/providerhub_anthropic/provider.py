@@ -15,7 +15,7 @@ from providerhub import (
     error_from_status,
 )
 from providerhub.wire_provider import HttpAnswer, HttpRequest, WireProvider, listed
-from providerhub_anthropic._body import asked
+from providerhub_anthropic._body import Asked, asked
 from providerhub_anthropic._models import MODELS, described
 from providerhub_anthropic._reading import MessagesReading
 from providerhub_anthropic._refusals import REFUSALS
@@ -41,19 +41,34 @@ class Anthropic(WireProvider):
 
     Raises:
         ConfigurationError: The url, the key or another setting cannot be used.
+
+    Attributes:
+        prefix: The version in the paths; empty if the url ends with it.
+        reader: Makes the reader of an answer.
     """
 
     key_header = "x-api-key"
+    reader = MessagesReading
 
     def __init__(self, config: ProviderConfig) -> None:
         self._beta = _beta(config)
         self._max_tokens = _count(config, "max_tokens")
         self.headers = {"anthropic-version": VERSION, **({"anthropic-beta": self._beta} if self._beta else {})}
-        self._prefix = _prefix(config)
+        self.prefix = _prefix(config)
         super().__init__(config)
 
-    def build(self, request: Request, call: CallContext) -> HttpRequest:
+    def build(self, request: Request, call: CallContext) -> Any:
         """Write a request; see `WireProvider.build`.
+
+        Args:
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
+        """
+        sent = self.written(request, call)
+        return HttpRequest(f"{self.prefix}/messages", sent.body, stream=request.stream, headers=sent.headers)
+
+    def written(self, request: Request, call: CallContext) -> Asked:
+        """Write the JSON object of a request, and note what it leaves out.
 
         Args:
             request: The request, in the OpenAI chat shape.
@@ -63,7 +78,7 @@ class Anthropic(WireProvider):
         sent = asked(request, max_tokens=self._max_tokens, most=most, beta=self._beta)
         for note in sent.notes:
             call.note(note)
-        return HttpRequest(f"{self._prefix}/messages", sent.body, stream=request.stream, headers=sent.headers)
+        return sent
 
     def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> MessagesReading:
         """Make the reader of one answer; see `WireProvider.reading`.
@@ -74,9 +89,9 @@ class Anthropic(WireProvider):
             headers: The headers of the answer, by name.
         """
         if request.response_format is None and request.messages[-1]["role"] != "assistant":
-            return MessagesReading(call, headers)
+            return self.reader(call, headers)
         sent = asked(request)  # a partial answer, or a tool in place of a form: rare enough to write it twice
-        return MessagesReading(call, headers, sent.tail, sent.form)
+        return self.reader(call, headers, sent.tail, sent.form)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """Return the error for a refused request; see `WireProvider.refusal`.
@@ -88,7 +103,7 @@ class Anthropic(WireProvider):
         """
         return error_from_status(status, headers, body, refusals=REFUSALS)
 
-    def models(self) -> Generator[HttpRequest, HttpAnswer, list[ModelInfo]]:
+    def models(self) -> Generator[Any, Any, list[ModelInfo]]:
         """List the models of the service, for `listed`.
 
         Yields:
@@ -100,7 +115,7 @@ class Anthropic(WireProvider):
         found: list[ModelInfo] = []
         query = {"limit": str(_PAGE)}
         for _ in range(_PAGES):
-            answer = yield HttpRequest(f"{self._prefix}/models", method="GET", query=query)
+            answer: HttpAnswer = yield HttpRequest(f"{self.prefix}/models", method="GET", query=query)
             found += [_model(self.config, entry) for entry in answer.entries() if _is_model(entry)]
             page = answer.json()
             last = page.get("last_id") if isinstance(page, dict) and page.get("has_more") is True else None

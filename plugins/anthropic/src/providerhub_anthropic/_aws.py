@@ -1,0 +1,207 @@
+"""Signatures and event streams of AWS, by botocore, for Claude at Amazon Bedrock. A thread fetches the credentials."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Generator, Mapping
+from typing import Any, NamedTuple
+
+from botocore.eventstream import EventStreamBuffer, ParserError
+
+from providerhub import AuthenticationError, ProviderConfig
+from providerhub.wire_provider import Blocking
+from providerhub_anthropic._reading import MessagesReading
+
+_EXCERPT = 2048
+_LARGEST = b"\x01"
+"""The most that a frame's first byte can be, since a frame has at most 24 MiB."""
+
+_REGION = re.compile(r"bedrock[a-z-]*\.([a-z0-9-]+)\.(?:amazonaws|api\.aws|vpce)")
+"""The region in an address of Bedrock, which a signature must name."""
+
+_STATUSES: Mapping[str, int] = {
+    "validation": 400, "modeltimeout": 408, "throttling": 429, "internalserver": 500, "internalfailure": 500,
+    "serviceunavailable": 503,
+}  # fmt: skip
+"""The name of an exception inside a stream, without `Exception` → the HTTP status that the same failure has before a stream."""
+
+
+class Frame(NamedTuple):
+    """One event.
+
+    Args:
+        data: The JSON object: an event of the Messages API.
+        event: `"error"` for an exception; otherwise empty.
+    """
+
+    data: bytes
+    event: str
+
+
+class EventStream:
+    """Cuts `application/vnd.amazon.eventstream` into events; see `providerhub.wire.Framing`."""
+
+    content_type = "eventstream"
+    tail = b""
+    done = False
+
+    def __init__(self) -> None:
+        self._buffer = EventStreamBuffer()
+        self._open = bytearray()
+        self._broken = ""
+        self._begun = False
+        self.stray = b""
+
+    @staticmethod
+    def is_whole(begin: bytes) -> bool:
+        """Return whether an answer is one JSON object in place of a stream.
+
+        Args:
+            begin: The answer's beginning, not empty.
+        """
+        return begin[:1] in {b"{", b"["}
+
+    def feed_events(self, data: bytes) -> list[Frame]:
+        """Take the next bytes of the stream.
+
+        Args:
+            data: Bytes as they came from the transport.
+
+        Returns:
+            The events that the bytes complete.
+
+        Raises:
+            ValueError: A frame is broken.
+        """
+        if self.stray or (not self._begun and data[:1] > _LARGEST):
+            self.stray = (self.stray + data)[:_EXCERPT]
+            return []
+        self._begun = True
+        self._open += data
+        self._buffer.add_data(data)
+        frames: list[Frame] = []
+        try:
+            message: Any
+            for message in self._buffer:
+                del self._open[: message.prelude.total_length]
+                frames.append(_frame(message))
+        except ParserError as error:
+            self._broken = f"a frame of the event stream is broken: {error}"
+        if self._broken and not frames:
+            raise ValueError(self._broken)
+        return frames
+
+    def finish(self) -> bytes:
+        """End the input, and return the beginning of the frame that is not complete.
+
+        Raises:
+            ValueError: A frame is broken.
+        """
+        if self._broken:
+            raise ValueError(self._broken)
+        return bytes(self._open[:_EXCERPT])
+
+
+class BedrockReading(MessagesReading):
+    """Reads one answer, whose events come in chunks of an event stream; see `MessagesReading`."""
+
+    frames = EventStream
+
+
+def _frame(message: Any) -> Frame:
+    named = {name: str(value) for name, value in message.headers.items()}
+    kind = named.get(":message-type", "event")
+    if kind == "event":
+        return Frame(_unpacked(message.payload), "")
+    name = named.get(":exception-type") or named.get(":error-code") or kind
+    try:
+        said = json.loads(message.payload)
+    except ValueError:
+        said = {}
+    text = said.get("message") or named.get(":error-message") or name
+    status = _STATUSES.get(name.lower().removesuffix("exception")) or said.get("originalStatusCode")
+    return Frame(json.dumps({"type": "error", "error": {"type": name, "message": text, "code": status or 200}}).encode(), "error")
+
+
+def _unpacked(payload: bytes) -> bytes:
+    """Return the event inside a chunk; the payload itself if it is none, so that its parser says what is wrong."""
+    try:
+        inner = json.loads(payload)["bytes"]
+        return base64.b64decode(inner, validate=True)
+    except (ValueError, TypeError, KeyError):
+        return payload
+
+
+class Signer:
+    """Signs requests by the credentials that AWS's chain finds: variables, profiles, single sign-on, roles.
+
+    Args:
+        config: The instance's configuration: its region and profile.
+
+    Attributes:
+        secrets: Texts that must not be shown.
+    """
+
+    def __init__(self, config: ProviderConfig) -> None:
+        self._config = config
+        named = _REGION.search(config.url or "")
+        self._region = named[1] if named else config.get("region") or "us-east-1"
+        self._found: Any = None
+        self._keys: Any = None
+        self.secrets: tuple[str, ...] = ()
+
+    def ready(self) -> Generator[Blocking, Any, None]:
+        """Fetch the credentials, or fetch them again when they expire soon. The work is left to the toolkit.
+
+        Yields:
+            The work, if there is any.
+
+        Raises:
+            AuthenticationError: There are no credentials.
+        """
+        is_due = getattr(self._found, "refresh_needed", None)
+        if self._keys is None or (is_due is not None and is_due()):
+            yield Blocking(self._fetch)
+
+    def forget(self) -> None:
+        """Look for credentials again at the next request, since the service has refused these."""
+        self._found = self._keys = None
+
+    def headers(self, method: str, url: str, body: bytes) -> Mapping[str, str]:
+        """Return the headers of the signature.
+
+        Args:
+            method: The HTTP method.
+            url: The address exactly as it is sent.
+            body: The body.
+        """
+        from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth  # slow to import; the first call has done it in a thread
+        from botocore.awsrequest import AWSRequest
+        from botocore.compat import get_current_datetime
+
+        request = AWSRequest(method, url, data=body)
+        request.context["timestamp"] = get_current_datetime().strftime(SIGV4_TIMESTAMP)
+        auth: Any = SigV4Auth(self._keys, "bedrock", self._region)
+        # The steps of `add_auth`, which would log the session token.
+        auth._modify_request_before_signing(request)  # noqa: SLF001 -- botocore has no other way
+        said = auth.string_to_sign(request, auth.canonical_request(request))
+        auth._inject_signature_to_request(request, auth.signature(said, request))  # noqa: SLF001
+        return dict(request.headers.items())
+
+    def _fetch(self) -> None:
+        import botocore.auth  # noqa: F401 -- for `headers`
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.session import Session
+
+        try:
+            found = self._found or Session(profile=self._config.get("profile")).get_credentials()
+            if found is None:
+                raise NoCredentialsError
+            keys = found.get_frozen_credentials()
+        except (BotoCoreError, ClientError) as error:
+            msg = f"provider {self._config.name!r} has no credentials of AWS: {error}; set `profile`, or a key in `api_key`"
+            raise AuthenticationError(msg) from error
+        self._found, self._keys = found, keys
+        self.secrets = tuple(filter(None, (keys.secret_key, keys.token)))
