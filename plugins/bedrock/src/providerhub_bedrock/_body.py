@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from providerhub import CapabilityError, InvalidRequestError, Request
 from providerhub_bedrock._conversation import Writer
-from providerhub_bedrock._models import claude_version, takes_format
+from providerhub_bedrock._traits import claude_version, takes_format
 
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384}
 """The budgets for thinking of Claude models that take no effort, in tokens. The first is the least that they take."""

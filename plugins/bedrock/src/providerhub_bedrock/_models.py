@@ -1,62 +1,27 @@
-"""The families of models at Bedrock, and what the service does not say of them: tools, schemas and thinking.
+"""The families of models at Bedrock that can be asked for although the account may not list models.
 
-Reference: "Supported models and model features" and "Structured output" in the Amazon Bedrock User Guide, November 2026.
+Their names are declared as beginnings. The list of the service describes each model; see `_traits`.
 """
-
-from __future__ import annotations
-
-import re
-from collections.abc import Mapping
-from typing import Any
 
 from providerhub import ModelInfo
 
-_AREAS = ("", "us.", "eu.", "apac.", "jp.", "au.", "ca.", "us-gov.", "global.")
+_AREAS = ("us.", "eu.", "apac.", "jp.", "au.", "ca.", "us-gov.", "global.")
 """The beginnings of names of inference profiles: the area in which requests of a profile are served."""
 
-_FAMILIES = (
-    "ai21.", "amazon.nova-", "amazon.titan-text", "anthropic.claude-", "cohere.command", "deepseek.", "google.", "meta.llama",
-    "minimax.", "mistral.", "moonshot", "nvidia.", "openai.", "qwen.", "writer.", "zai.",
+_ABLE = ("amazon.nova-", "anthropic.claude-")
+"""The families whose models all call tools and keep to a schema."""
+
+_OTHERS = (
+    "ai21.", "amazon.titan-text", "arn:", "cohere.command", "deepseek.", "google.", "meta.llama", "minimax.", "mistral.",
+    "moonshot", "nvidia.", "openai.", "qwen.", "writer.", "zai.",
 )  # fmt: skip
 
-_TOOLS = re.compile(
-    r"claude-(?!v|instant)|nova-(?!sonic|canvas|reel)|llama(?:3-[1-9]|4)|mistral-(?:large|small)|pixtral|ministral|magistral"
-    r"|command-r|jamba|gpt-oss|gpt-\d|qwen|deepseek\.v|kimi|minimax|glm|nemotron|palmyra-x[45]"
+
+def _beginning(name: str, able: bool | None = None) -> ModelInfo:  # noqa: FBT001 -- two capabilities
+    return ModelInfo(f"{name}*", supports_stream=True, supports_tools=able, supports_json_schema=able)
+
+
+MODELS = (
+    *(_beginning(area + family, True) for family in _ABLE for area in ("", *_AREAS)),  # noqa: FBT003
+    *map(_beginning, (*_AREAS, *_OTHERS)),
 )
-_NO_TOOLS = re.compile(r"titan|claude-(?:v\d|instant)|llama(?:2|3-\d+b)|mistral-7b|mixtral|command-(?:text|light)|deepseek\.r1")
-_FORMAT = re.compile(
-    r"claude-(?:[a-z]+-)?(?:4-[5-9]|[5-9]\b)|gpt-oss|qwen3|deepseek\.v|kimi|minimax|gemma-3|nemotron|mistral-large-3|ministral"
-    r"|magistral|voxtral|glm"
-)
-_CHOICE = re.compile(r"claude-[3-9a-u]|nova-|mistral-large|pixtral|gpt-oss|qwen3")
-_CLAUDE = re.compile(r"claude-(?:[a-z]+-)?(\d)(?:[-.](\d{1,2})(?!\d))?")
-
-
-def claude_version(name: str) -> tuple[int, int] | None:
-    """Return the version of a Claude model; `None` for any other model."""
-    found = _CLAUDE.search(name)
-    if found:
-        return int(found[1]), int(found[2] or 0)
-    return (99, 0) if "claude" in name else None
-
-
-def takes_format(name: str) -> bool:
-    """Return whether a model takes a JSON schema for its answer."""
-    return _FORMAT.search(name) is not None
-
-
-def described(name: str, stated: Mapping[str, bool | None] | None = None) -> ModelInfo:
-    """Describe a model.
-
-    Args:
-        name: Its name: that of a foundation model, of an inference profile, or a prefix.
-        stated: The capabilities that the service states.
-    """
-    tools = True if _TOOLS.search(name) else False if _NO_TOOLS.search(name) else None
-    schema = True if takes_format(name) or _CHOICE.search(name) else None
-    found: dict[str, Any] = {"supports_stream": True, "supports_tools": tools, "supports_json_schema": schema, **(stated or {})}
-    return ModelInfo(name, **found)
-
-
-MODELS = (*(described(f"{area}{family}*") for area in _AREAS for family in _FAMILIES), described("arn:*"))
-"""Names that can be asked for although the service does not list them, as for an account that may not list models."""

@@ -14,8 +14,8 @@ from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, WirePro
 from providerhub_bedrock._aws import Signer
 from providerhub_bedrock._body import asked
 from providerhub_bedrock._message import ConverseReading
-from providerhub_bedrock._models import described
 from providerhub_bedrock._refusals import REFUSALS
+from providerhub_bedrock._traits import described
 
 _PAGES = 20
 """The most pages of a list."""
