@@ -608,7 +608,8 @@ def test_an_unconfigured_provider_that_may_have_the_model_is_named_first(site):
                 Hub().complete(name, "Hello")
             except ModelNotFoundError as error:
                 print(error)
-        """
+        """,
+        PROVIDERHUB_PLUGINS="lister,good",
     )
     similar, pinned, capital = out.splitlines()
     assert "lister may have it, and is installed but not configured: set api_key (environment variable LISTER_API_KEY)" in similar

@@ -1,6 +1,7 @@
 """The requests that the plugin sends and the answers that it reads, over real sockets."""
 
 import json
+import socket
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from providerhub import (
     ModelInfo,
     ModelNotFoundError,
     ProviderConfig,
+    ProviderConnectionError,
     QuotaExceededError,
     RateLimitError,
     ServerError,
@@ -414,6 +416,19 @@ def test_nothing_needs_to_be_configured(monkeypatch):
         with providerhub.Hub(providerhub.Settings(allow=("ollama",))) as hub:
             assert hub.complete("qwen3", "Hello").text == "Hi"
     assert server.requests[-1].json()["model"] in {"qwen3", "qwen3:latest"}
+
+
+def test_without_a_server_at_the_usual_address_the_provider_has_no_models(hub_at, ask, monkeypatch):
+    """The plugin may just be installed: a misspelt name must not wait for it, nor be blamed on it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        usual = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    monkeypatch.setattr("providerhub_ollama.URL", usual)
+    assert discover(ProviderConfig(name="ollama", url=usual)) == []
+    with hub_at(usual) as hub, pytest.raises(ProviderConnectionError, match=r"ollama serve.*url.*OLLAMA_HOST"):
+        ask(hub)
+    monkeypatch.undo()
+    with pytest.raises(ProviderConnectionError):
+        discover(ProviderConfig(name="ollama", url=usual))
 
 
 def test_the_declaration():

@@ -1,6 +1,6 @@
 """A provider for models that Ollama runs, on this machine, on another one or at ollama.com."""
 
-from providerhub import ProviderInfo, Setting, hookimpl
+from providerhub import ProviderConnectionError, ProviderInfo, Setting, hookimpl
 
 URL = "http://127.0.0.1:11434"
 """The default address: that of a server on this machine."""
@@ -8,7 +8,7 @@ URL = "http://127.0.0.1:11434"
 _ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 -- it is what is replaced
 """Hosts on which a server listens, and the one to which a client connects."""
 
-__all__ = ["URL", "address", "count", "providerhub_provider"]
+__all__ = ["URL", "address", "count", "is_absent", "providerhub_provider"]
 
 
 def address(host: str) -> str:
@@ -44,6 +44,16 @@ def count(number: str | int) -> int:
     if not str(number).isdecimal() or int(number) < 1:
         raise ValueError(f"num_ctx must be a whole number of at least 1, not {number!r}")
     return int(number)
+
+
+def is_absent(error: Exception, url: str | None) -> bool:
+    """Return whether an error means that no server runs at the usual address.
+
+    Args:
+        error: The error of a request.
+        url: The address that was asked.
+    """
+    return isinstance(error, ProviderConnectionError) and url == URL
 
 
 @hookimpl

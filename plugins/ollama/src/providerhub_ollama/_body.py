@@ -6,10 +6,10 @@ Reference: "Generate a chat message" in Ollama's API documentation.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from providerhub import CapabilityError, ContextLengthError, InvalidRequestError, Message, Request
+from providerhub import CapabilityError, ContextLengthError, InvalidRequestError, Message, ProviderConfig, Request
 from providerhub_ollama._refusals import HINT
 
 _TOP = (
@@ -27,13 +27,13 @@ _TOKENS_PER_MESSAGE = 3
 """For a number of tokens that no prompt stays below: a token holds fewer characters on the average."""
 
 
-def body(request: Request, num_ctx: int | None, keep_alive: Any) -> tuple[dict[str, Any], list[str]]:
-    """Write a request, and the notes of which the caller should know.
+def body(request: Request, config: ProviderConfig, note: Callable[[str], None]) -> dict[str, Any]:
+    """Write a request.
 
     Args:
         request: The request. Its `options` are merged in last, and one that is `None` removes its field.
-        num_ctx: The tokens of prompt and answer together; `None` for the server's default.
-        keep_alive: How long the model stays loaded; `None` for the server's default.
+        config: The instance's configuration, for `num_ctx` and `keep_alive`.
+        note: Called with a sentence about a part that was left out.
 
     Raises:
         InvalidRequestError: A part of the request is not valid.
@@ -42,7 +42,7 @@ def body(request: Request, num_ctx: int | None, keep_alive: Any) -> tuple[dict[s
     """
     own = dict(request.options)
     sampling = {name: getattr(request, field) for field, name in _SAMPLING.items()}
-    sampling |= {"num_ctx": num_ctx, **(own.pop("options", None) or {})}
+    sampling |= {"num_ctx": config.get("num_ctx"), **(own.pop("options", None) or {})}
     sampling |= {name: own.pop(name) for name in tuple(own) if name not in _TOP}
     found = {
         "model": request.model,
@@ -51,7 +51,7 @@ def body(request: Request, num_ctx: int | None, keep_alive: Any) -> tuple[dict[s
         "stream": request.stream,
         "format": _format(request.response_format),
         "think": None if request.reasoning is None else _think(request.reasoning),
-        "keep_alive": keep_alive,
+        "keep_alive": config.get("keep_alive"),
         "truncate": False,  # so that a prompt that is too long is refused; by default its beginning is cut off in silence
         "options": {name: value for name, value in sampling.items() if value is not None} or None,
         **own,
@@ -60,10 +60,9 @@ def body(request: Request, num_ctx: int | None, keep_alive: Any) -> tuple[dict[s
     least = least_tokens(request)
     if isinstance(window, int) and least > window and found["truncate"] is False:
         raise ContextLengthError(f"the prompt has at least {least:,} tokens, and num_ctx is {window:,}{HINT}")
-    notes = []
     if request.parallel_tool_calls is False and found["tools"]:
-        notes.append("Ollama has no parallel_tool_calls; it was left out, and the answer may hold several calls")
-    return {name: value for name, value in found.items() if value is not None}, notes
+        note("Ollama has no parallel_tool_calls; it was left out, and the answer may hold several calls")
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def least_tokens(request: Request) -> int:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from providerhub import CallContext, ConfigurationError, ModelInfo, ProviderConfig, ProviderError, Request
 from providerhub.wire_provider import HttpAnswer, HttpRequest, WireProvider, listed
+from providerhub_ollama import is_absent
 from providerhub_ollama._body import body, least_tokens
 from providerhub_ollama._reading import ChatReading
 from providerhub_ollama._refusals import REFUSALS
@@ -42,10 +43,7 @@ class Ollama(WireProvider):
             request: The request, in the OpenAI chat shape.
             call: The call, for notes.
         """
-        written, notes = body(request, self.config.get("num_ctx"), self.config.get("keep_alive"))
-        for note in notes:
-            call.note(note)
-        return HttpRequest("/api/chat", written, stream=request.stream)
+        return HttpRequest("/api/chat", body(request, self.config, call.note), stream=request.stream)
 
     def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> ChatReading:
         """Make the reader of one answer; see `WireProvider.reading`.
@@ -56,6 +54,16 @@ class Ollama(WireProvider):
             headers: The headers of the answer, by name.
         """
         return ChatReading(call, headers, least_tokens(request))
+
+    def failed(self, error: ProviderError) -> ProviderError:
+        """Say how to reach a server, if none is at the usual address; see `WireProvider.failed`.
+
+        Args:
+            error: The failure.
+        """
+        if is_absent(error, self.config.url):
+            error.args = (f"{error}; run `ollama serve`, or set url (environment variable OLLAMA_HOST)",)
+        return error
 
     def models(self) -> Generator[HttpRequest, HttpAnswer, list[ModelInfo]]:
         """List the models of the server, for `listed`.
@@ -71,10 +79,9 @@ class Ollama(WireProvider):
         """
         answer = yield HttpRequest("/api/tags", method="GET")
         found = []
-        for entry in answer.entries("models"):
-            name = str(entry.get("model") or entry.get("name") or "").strip()
-            if not name:
-                continue
+        entries = answer.entries("models")
+        named = {name: entry for entry in entries if (name := str(entry.get("model") or entry.get("name") or "").strip())}
+        for name, entry in named.items():
             try:
                 shown = (yield HttpRequest("/api/show", {"model": name})).json()
             except ProviderError:  # removed since, or a proxy that has the list only
@@ -130,10 +137,15 @@ def discover(config: ProviderConfig, call: CallContext | None = None) -> list[Mo
         call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
 
     Returns:
-        The models that answer a chat.
+        The models that answer a chat; none if no server is at the usual address, since the plugin may just be installed.
 
     Raises:
         ProviderError: The server refused, or its answer is not a list of models.
     """
     provider = Ollama(config)
-    return listed(provider, provider.models(), call)
+    try:
+        return listed(provider, provider.models(), call)
+    except ProviderError as error:
+        if is_absent(error, config.url):
+            return []
+        raise
