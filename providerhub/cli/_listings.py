@@ -16,6 +16,7 @@ from providerhub.cli import _screen as screen
 
 _FEW = 3  # providers of a distribution that have lines of their own although they are not configured
 _COLUMNS = ("name", "distribution", "state", "models", "import", "reason")
+_MOST_MODELS = 4  # that a row of the table names; `providerhub models` and --json show all
 _FIELDS = ("name", "plugin", "distribution", "version", "state", "reason")
 _CANDIDATE = attrs.filters.include("provider", "model", "match", "context_window")
 _CAPABILITIES = {
@@ -71,7 +72,10 @@ def _row(view: InstanceView) -> tuple[str, ...]:
     plugin = [f"an instance of {view.plugin}"] if view.plugin != view.name else []
     notes = [note for note in view.notes if note not in view.reason]
     reason = "; ".join(filter(None, [*plugin, view.reason, *notes]))
-    return view.name, f"{view.distribution} {view.version}", view.state, ", ".join(_models(view)), seconds, reason
+    shown = _models(view)
+    if len(shown) > _MOST_MODELS:
+        shown[_MOST_MODELS:] = [f"and {len(shown) - _MOST_MODELS} more"]
+    return view.name, f"{view.distribution} {view.version}", view.state, ", ".join(shown), seconds, reason
 
 
 def _models(view: InstanceView) -> list[str]:
