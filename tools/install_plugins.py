@@ -108,14 +108,21 @@ def keep(wheel: Path, place: Path) -> None:
 
 
 def third_party(folders: Sequence[Path]) -> list[str]:
-    """Return the dependencies of the plugins without the core and the plugins."""
+    """Return the dependencies of the plugins without the core and the plugins, and those of the core's extras that they name."""
     tables = [project_table(folder) for folder in folders]
+    extras = project_table(ROOT).get("optional-dependencies", {})
+    assert isinstance(extras, dict)  # noqa: S101 - the build has already refused anything else
     ours = {canonicalize_name(CORE), *(canonicalize_name(str(table["name"])) for table in tables)}
     found: set[str] = set()
     for table in tables:
         dependencies = table.get("dependencies", [])
         assert isinstance(dependencies, list)  # noqa: S101 - the build has already refused anything else
-        found.update(text for text in dependencies if canonicalize_name(Requirement(text).name) not in ours)
+        for text in dependencies:
+            needed = Requirement(text)
+            if canonicalize_name(needed.name) not in ours:
+                found.add(text)
+            elif canonicalize_name(needed.name) == CORE:
+                found.update(more for extra in needed.extras for more in extras[extra])
     return sorted(found)
 
 

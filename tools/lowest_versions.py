@@ -1,7 +1,7 @@
 """Install the lowest version of each direct run-time dependency that the core and the plugins declare.
 
 The script reads the bounds from the installed distributions, so each bound stands in one `pyproject.toml` only. It includes the
-extras `cli`, `fast` and `keyring`. If two distributions bound the same dependency, the higher bound applies.
+extras `async`, `cli`, `fast`, `keyring` and `schema`. If two distributions bound the same dependency, the higher bound applies.
 
     python tools/lowest_versions.py
 """
@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 OURS = "providerhub"
-EXTRAS = ("", "cli", "fast", "keyring")
+EXTRAS = ("", "async", "cli", "fast", "keyring", "schema")
 
 
 def our_distributions() -> list[metadata.Distribution]:
