@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from providerhub._values import Event, TextDelta
 from providerhub._values.errors import PluginError, ProviderTimeoutError
@@ -20,15 +20,16 @@ def iterator(pieces: object) -> Iterator[Piece]:
         pieces: The value that the plugin returned.
 
     Raises:
-        PluginError: It is not iterable, or is a text, which would be taken apart into characters.
+        PluginError: It is not iterable, or is a text or a mapping, whose characters or keys are no pieces.
     """
-    if isinstance(pieces, (str, bytes)):
-        msg = f"stream() returned {type(pieces).__name__}; it must return an iterable of pieces, such as a generator"
+    if isinstance(pieces, (str, bytes, Mapping)):
+        msg = f"stream() returned {type(pieces).__name__}; it must return an iterable of pieces: `yield` each, as a generator"
         raise PluginError(msg)
     try:
         return iter(pieces)  # type: ignore[call-overload, no-any-return]
     except TypeError as error:
-        msg = f"stream() returned {type(pieces).__name__}, which is not iterable; make it a generator"
+        fix = "call the method astream" if hasattr(pieces, "__anext__") or hasattr(pieces, "__await__") else "make it a generator"
+        msg = f"stream() returned {type(pieces).__name__}, which is not iterable; {fix}"
         raise PluginError(msg) from error
 
 

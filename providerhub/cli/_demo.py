@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
+import attrs
 import click
 
 from providerhub import Hub, ProviderConfig, Settings
@@ -64,7 +65,9 @@ def demo() -> None:
         # Another plugin may have the model too; a call to it would use the network, at a price.
         with Hub(Settings(providers=providers, allow=(plugin,), block=(), autoload=True)) as hub:
             screen.heading(f"The plan for {model}: the candidates in order, and those left out")
-            screen.line(hub.explain(model, PROMPT, stream=True))
+            plan = hub.explain(model, PROMPT, stream=True)
+            # The demo itself blocks the other plugins.
+            screen.line(attrs.evolve(plan, skipped=tuple(skip for skip in plan.skipped if skip.reason != "blocked")))
             screen.heading(f"The answer to {PROMPT!r}, as it comes")
             with hub.complete(model, PROMPT, stream=True) as answer:
                 screen.answer(answer)

@@ -230,7 +230,7 @@ def test_fault_59_what_is_no_piece_after_the_first_token(way, hub_with, scripted
         assert caught.value.cause.plugin == "a"
 
 
-@pytest.mark.parametrize("returned", [None, 5, object(), "text", b"bytes"], ids=_kind)
+@pytest.mark.parametrize("returned", [None, 5, object(), "text", b"bytes", {"text": "hi"}], ids=_kind)
 def test_fault_60_what_is_not_iterable(way, hub_with, scripted, returned, stream):
     hub = hub_with(a=scripted(lambda: returned), b=scripted(["fine"]))
     answer = way.answer(hub, stream=stream)
