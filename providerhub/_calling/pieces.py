@@ -20,7 +20,7 @@ def iterator(pieces: object) -> Iterator[Piece]:
         pieces: The value that the plugin returned.
 
     Raises:
-        PluginError: It is not iterable, or is a text or a mapping, whose characters or keys are no pieces.
+        PluginError: It is not iterable, or it is a text or a mapping, whose characters or keys are not pieces.
     """
     if isinstance(pieces, (str, bytes, Mapping)):
         msg = f"stream() returned {type(pieces).__name__}; it must return an iterable of pieces: `yield` each, as a generator"
