@@ -64,7 +64,7 @@ class Google:
         auth = types.ModuleType("google.auth")
         auth.default = lambda scopes: (self, "found-project")
         auth.load_credentials_from_file = lambda path, scopes: (self.paths.append(path) or self, None)
-        auth.exceptions = types.SimpleNamespace(TransportError=Google.TransportError, GoogleAuthError=Google.AuthError)
+        auth.exceptions = types.types.SimpleNamespace(TransportError=Google.TransportError, GoogleAuthError=Google.AuthError)
         requests = types.ModuleType("google.auth.transport.requests")
         requests.Request = object
         return {"google.auth": auth, "google.auth.transport.requests": requests}
@@ -167,7 +167,11 @@ def test_a_streamed_answer_of_bedrock(ask, monkeypatch):
     assert (body["anthropic_version"], body["anthropic_beta"]) == ("bedrock-2023-05-31", ["one", "two"])
     assert not {"model", "stream"} & body.keys()
     at = dt.datetime.strptime(request.header("x-amz-date"), "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
-    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: at)
+    if hasattr(botocore.auth, "get_current_datetime"):
+        monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: at)
+    else:  # before 1.41
+        clock = types.SimpleNamespace(utcnow=lambda: at)
+        monkeypatch.setattr(botocore.auth, "datetime", types.SimpleNamespace(datetime=clock))
     again = AWSRequest("POST", f"http://{request.header('host')}{path}", data=request.body)
     botocore.auth.SigV4Auth(Credentials("AKIDEXAMPLE", "secret-0123456789", TOKEN), "bedrock", "eu-west-1").add_auth(again)
     assert request.header("authorization") == again.headers["Authorization"]

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import logging
 import re
+from types import SimpleNamespace
 from urllib.parse import parse_qsl
 
 import botocore.auth
@@ -104,7 +105,11 @@ def sent(script, messages="Hello", **knobs):
 def expected_signature(request, monkeypatch):
     """Sign a recorded request anew, by botocore's own function, with the time that the request names."""
     at = dt.datetime.strptime(request.header("x-amz-date"), "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
-    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: at)
+    if hasattr(botocore.auth, "get_current_datetime"):
+        monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: at)
+    else:  # before 1.41
+        clock = SimpleNamespace(utcnow=lambda: at)
+        monkeypatch.setattr(botocore.auth, "datetime", SimpleNamespace(datetime=clock))
     again = AWSRequest(request.method, f"http://{request.header('host')}{request.target}", data=request.body)
     credentials = Credentials("AKIDEXAMPLE", "secret-0123456789", TOKEN)
     botocore.auth.SigV4Auth(credentials, "bedrock", "eu-west-1").add_auth(again)

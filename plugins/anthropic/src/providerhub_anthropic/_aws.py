@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import json
 import re
 from collections.abc import Generator, Mapping
@@ -179,10 +180,9 @@ class Signer:
         """
         from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth  # slow to import; the first call has done it in a thread
         from botocore.awsrequest import AWSRequest
-        from botocore.compat import get_current_datetime
 
         request = AWSRequest(method, url, data=body)
-        request.context["timestamp"] = get_current_datetime().strftime(SIGV4_TIMESTAMP)
+        request.context["timestamp"] = dt.datetime.now(dt.UTC).strftime(SIGV4_TIMESTAMP)
         auth: Any = SigV4Auth(self._keys, "bedrock", self._region)
         # The steps of `add_auth`, which would log the session token.
         auth._modify_request_before_signing(request)  # noqa: SLF001 -- botocore has no other way
