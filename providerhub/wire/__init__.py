@@ -7,11 +7,11 @@ from collections.abc import Callable as Callable
 from providerhub._values.value import publish
 from providerhub.wire.json_array import ArrayDecoder
 from providerhub.wire.ndjson import JsonFrame, LineDecoder
-from providerhub.wire.reading import Framing, JsonReading, Reading
+from providerhub.wire.reading import Frame, Framing, JsonReading, Reading
 from providerhub.wire.sse import ServerSentEvent, SSEDecoder, SSELimitError
 
 __all__ = [
-    "ArrayDecoder", "Framing", "JsonFrame", "JsonReading", "LineDecoder", "Reading", "SSEDecoder", "SSELimitError",
+    "ArrayDecoder", "Frame", "Framing", "JsonFrame", "JsonReading", "LineDecoder", "Reading", "SSEDecoder", "SSELimitError",
     "ServerSentEvent",
 ]  # fmt: skip
 
