@@ -7,6 +7,7 @@ TOML and JSON are parsed. A comment on the line above a block says what else is 
     <!-- output -->           it is what the Python block before it prints; `...` stands for anything
     <!-- settings -->         a hub is made from it
     <!-- not run: REASON -->  it cannot be run here
+    <!-- with vendors -->     on a page: the environment leads the plugins to a server that answers as four vendors do
     <!-- run unseen           Python that readers need not see; it stands inside the comment
     ... -->
 
@@ -21,6 +22,7 @@ import io
 import json
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -35,6 +37,7 @@ import providerhub._default
 from providerhub_lockchat.sandbox import serve
 
 ROOT = Path(__file__).resolve().parents[2]
+serve_vendors = runpy.run_path(str(Path(__file__).with_name("vendors.py")))["serve_vendors"]
 # The examples of the command line are made, and checked, by tools/cli_examples.py.
 PAGES = sorted(
     page
@@ -100,7 +103,13 @@ class Runner:
         self.directory = folder
 
     def run(self):
-        for block in blocks(self.page.read_text("utf-8")):
+        text = self.page.read_text("utf-8")
+        with serve_vendors() if "<!-- with vendors -->" in text else contextlib.nullcontext({}) as addresses:
+            os.environ.update(addresses)
+            self._run(text)
+
+    def _run(self, text):
+        for block in blocks(text):
             if block.skipped or block.language.startswith("{"):
                 continue
             __tracebackhide__ = True
@@ -153,8 +162,7 @@ class Runner:
     def _command(self, command, shown, where):
         first, *rest = shlex.split(command, comments=True)
         if first == "export":
-            name, _, value = rest[0].partition("=")
-            os.environ[name] = value
+            os.environ.update(word.split("=", 1) for word in rest)
         elif first == "cd":
             self.directory = (self.directory / rest[0]).resolve()
         else:

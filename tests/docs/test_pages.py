@@ -18,7 +18,7 @@ LINK = re.compile(
 SOURCE = re.compile(r"<(?:img|a|source)\b[^>]*?\b(?:src|href|srcset)=\"([^\"]+)\"")
 HEADING = re.compile(r"^#{1,6}[ ]+(.*?)[ ]*#*$", re.MULTILINE)
 TARGET = re.compile(r"^\(([\w-]+)\)=$|\bid=\"([\w-]+)\"|\{#([\w-]+)\}", re.MULTILINE)
-MARKS = {"", "example", "file", "output", "settings", "not run"}
+MARKS = {"", "example", "file", "output", "settings", "not run", "with vendors"}
 OWN = re.compile(
     r"https://(?:github\.com/providerhub/providerhub/(?:blob|tree)|raw\.githubusercontent\.com/providerhub/providerhub)/main/"
 )

@@ -13,7 +13,9 @@ PANELS: tuple[tuple[str, Callable[[Figures], float | None]], ...] = (
     ("processor time per streamed chunk", lambda figures: middle(figures.chunks["each"])),
     ("start to first answer", lambda figures: middle(figures.whole)),
 )
-WIDTH, LABELS, ROW, HEAD, GAP = 760, 170, 20, 34, 18
+SHORT = ("providerhub", "openai SDK", "llm", "litellm.completion")
+"""The peers of the small drawing, which the README shows."""
+WIDTH, LABELS, ROW, HEAD, GAP = 560, 150, 20, 34, 18
 # Colours of middling lightness read on white and on black; text follows the page where it can.
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #555 }
@@ -27,13 +29,25 @@ text { font: 12px system-ui, sans-serif; fill: #555 }
 """
 
 
-def chart(measured: Mapping[str, Figures]) -> str:
-    """The drawing, as SVG."""
+def chart(measured: Mapping[str, Figures], *, short: bool = False) -> str:
+    """Draw the ratios.
+
+    Args:
+        measured: The figures by peer.
+        short: Draw the time of a call and of a chunk alone, for the peers of `SHORT`.
+
+    Returns:
+        The drawing, as SVG. It has no size of its own, so it takes the width of its page.
+    """
     parts: list[str] = []
     top = 0
-    for title, of in PANELS:
+    for title, of in PANELS[:2] if short else PANELS:
         base = of(measured[BASE])
-        ratios = {name: value / base for name, figures in measured.items() if base and (value := of(figures))}
+        ratios = {
+            name: value / base
+            for name, figures in measured.items()
+            if base and (value := of(figures)) and (not short or name in SHORT)
+        }
         panel, height = _panel(title, ratios, top)
         parts += panel
         top += height + GAP

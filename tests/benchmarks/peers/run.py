@@ -236,7 +236,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, required=True, help="folder for the peers' virtual environments")
     parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works, not to publish")
-    parser.add_argument("--write", type=Path, help="folder for benchmarks.md and benchmarks.svg")
+    parser.add_argument("--write", type=Path, help="folder for the page and its drawings")
     options = parser.parse_args()
     start = time.monotonic()
     command = [sys.executable, SERVER]
@@ -250,6 +250,7 @@ def main() -> int:
     if options.write:
         (options.write / "benchmarks.md").write_text(text, encoding="utf-8")
         (options.write / "benchmarks.svg").write_text(chart(measured), encoding="utf-8")
+        (options.write / "pictures" / "figures.svg").write_text(chart(measured, short=True), encoding="utf-8")
     base = measured["requests, by hand"]
     ours = measured["providerhub"]
     return 0 if ours.problem == base.problem == "" and statistics.median(ours.calls) <= 0.7 * statistics.median(base.calls) else 1
