@@ -24,7 +24,7 @@ from providerhub._rules.policy import Rng
 from providerhub._settings.refined import own_timeout
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Model, ProviderConfig, RoutePlan, Skip
-from providerhub._values.capabilities import ModelInfo
+from providerhub._values.capabilities import DOLLARS, ModelInfo
 from providerhub._values.errors import ModelNotFoundError
 from providerhub._values.value import Value
 
@@ -266,7 +266,8 @@ def _within_windows(ranked: Ranking, tokens: Callable[[], tuple[int, int | None]
     return tuple(sorted(fitting, key=_place)), skips
 
 
-def _price(model: ModelInfo) -> float:
+def _price(model: ModelInfo) -> tuple[bool, str, float]:
+    """The order of a price: those in dollars first, then those of each other currency, the unknown ones last."""
     if model.price_in is None or model.price_out is None:
-        return float("inf")
-    return model.price_in + model.price_out
+        return True, "unknown", 0.0  # codes of currencies are in capitals, which sort before
+    return model.price_currency != DOLLARS, model.price_currency, model.price_in + model.price_out

@@ -20,7 +20,7 @@ class RankedCandidate(NamedTuple):
     # matched exactly, as an alias or as a prefix. A smaller group is tried first.
     group: tuple[int, ...]
     weight: float  # the weight of its provider
-    price: float  # the price of its model; infinite when unknown
+    price: tuple[bool, str, float]  # of its model; a smaller one comes first
 
     def less_sure(self, unknown: int) -> RankedCandidate:
         """The candidate with some more capabilities that its model does not declare: the last number of `rank` and `group`."""

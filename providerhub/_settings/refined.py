@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from providerhub._values import ModelInfo, ProviderConfig, Timeout
+from providerhub._values.capabilities import DOLLARS, PRICES
 
 
 def own_timeout(config: ProviderConfig, model: ModelInfo) -> Timeout | None:
@@ -62,8 +63,17 @@ def covers(entry: ModelInfo, name: str) -> bool:
 
 
 def merged(model: ModelInfo, own: ModelInfo) -> ModelInfo:
-    """Return an entry with the values that another one sets. A value that is `None` or empty sets nothing."""
+    """Return an entry with the values that another one sets. A value that is `None` or empty sets nothing.
+
+    Prices in another currency replace all prices of the entry.
+    """
     changes = {name: value for name, value in own.__getstate__().items() if name != "name" and value not in (None, (), {})}
+    if own.price_currency != model.price_currency:
+        prices = {name: getattr(own, name) for name in PRICES}
+        if any(price is not None for price in prices.values()):
+            changes |= prices
+        elif own.price_currency == DOLLARS:  # the default
+            del changes["price_currency"]
     if "aliases" in changes:
         changes["aliases"] = tuple(dict.fromkeys((*model.aliases, *own.aliases)))
     if "headers" in changes:

@@ -47,6 +47,7 @@ KINDS: dict[str, checks.Check] = {
     "seconds": checks.SECONDS,
     "seconds or none": _or_none(checks.SECONDS),
     "whole number from 1": checks.COUNT,
+    "currency": checks.CURRENCY,
     "flag": checks.FLAG,
     "names": checks.Check('a list of names, such as ["acme"]', checks.NAMES.test),
     "error classes": checks.Check(
@@ -108,10 +109,9 @@ _LIMITS = (
 )
 _MODEL = (
     *_keys("", "aliases: names = []; supports_stream supports_tools supports_images supports_json_schema: flag"),
-    *_keys("", "supports_audio supports_files: flag"),
-    *_keys(
-        "", "supports_prefill supports_reasoning: flag; context_window: whole number from 1; price_in price_out: number from 0"
-    ),
+    *_keys("", "supports_audio supports_files supports_prefill supports_reasoning supports_embeddings: flag"),
+    *_keys("", "context_window: whole number from 1; price_in price_out price_cache_read price_cache_write: number from 0"),
+    *_keys("", 'price_currency: currency = "USD"'),
     *_LIMITS,
 )
 

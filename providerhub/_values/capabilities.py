@@ -11,6 +11,7 @@ from providerhub._values.checks import (
     ANY_TEXT,
     CALLABLE,
     COUNT,
+    CURRENCY,
     FLAG,
     HEADERS,
     NAMES,
@@ -26,6 +27,10 @@ from providerhub._values.checks import (
 )
 from providerhub._values.knobs import Timeout
 from providerhub._values.value import Value
+
+DOLLARS = "USD"
+PRICES = ("price_in", "price_out", "price_cache_read", "price_cache_write")
+"""The fields of `ModelInfo` that are amounts of its `price_currency`."""
 
 WHEN_FULL = ("elsewhere", "wait")
 """The ways to treat a call that a limit of its provider holds back."""
@@ -98,8 +103,8 @@ class ModelInfo(Value):
         supports_json_schema: Whether it keeps to a JSON schema in its answer.
         supports_prefill: Whether it continues a partial assistant message at the end of the conversation.
         context_window: The number of tokens that prompt and answer may have together; 1 or more.
-        price_in: The price of a million input tokens, in one currency for all models; zero or more.
-        price_out: The price of a million output tokens, in the same currency.
+        price_in: The price of a million input tokens, in `price_currency`; zero or more.
+        price_out: The price of a million output tokens, in the same currency; zero or more.
         supports_reasoning: Whether it thinks before it answers, and so may be silent for minutes.
         timeout: The timeouts for this model; `None`, the default, for those of the provider.
         concurrency: The number of calls of this model at the same time; 1 or more. `None`, the default, for no limit of its own.
@@ -110,6 +115,10 @@ class ModelInfo(Value):
         headers: Headers to send with each request for this model, in addition to those of the provider.
         supports_audio: Whether it listens to audio.
         supports_files: Whether it reads files, such as PDF documents.
+        price_cache_read: The price of a million input tokens that the service read from its cache; zero or more.
+        price_cache_write: The price of a million input tokens that the service wrote to its cache; zero or more.
+        price_currency: The currency of all four prices, as its code of ISO 4217. Default `"USD"`.
+        supports_embeddings: Whether it turns texts into vectors, as `embed` asks for.
     """
 
     name: str = attrs.field(validator=TEXT)
@@ -131,6 +140,10 @@ class ModelInfo(Value):
     headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True, validator=HEADERS, repr=False)
     supports_audio: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
     supports_files: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
+    price_cache_read: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
+    price_cache_write: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
+    price_currency: str = attrs.field(default=DOLLARS, kw_only=True, validator=CURRENCY)
+    supports_embeddings: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
 
     def __hash__(self) -> int:
         return hash((ModelInfo, self.name, self.aliases))  # headers is a mapping, which has no hash

@@ -153,6 +153,10 @@ FLAG = Check("true or false", lambda value: isinstance(value, bool))
 TEXT = Check("a text that is not empty", _text)
 ANY_TEXT = instance_of(str, "a text")
 TEXT_OR_TEXTS = Check("a text or a list of texts", lambda value: isinstance(value, str) or _list_of(value, str))
+CURRENCY = Check(
+    'a currency\'s code of ISO 4217, such as "USD"',
+    lambda value: isinstance(value, str) and len(value) == 3 and value.isascii() and value.isalpha() and value.isupper(),  # noqa: PLR2004
+)
 NAMES = Check(
     "a list of names",
     lambda value: isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping) and all(map(_text, value)),

@@ -321,8 +321,10 @@ def test_cheapest_knows_prices_and_puts_unknown_ones_last(scripted):
         "a": ["m"],
         "b": [ModelInfo("m", price_in=3, price_out=9)],
         "c": [ModelInfo("m", price_in=1, price_out=2)],
+        "d": [ModelInfo("m", price_in=2, price_out=0, price_currency="EUR")],  # cannot be compared
+        "e": [ModelInfo("m", price_in=1, price_out=0, price_currency="EUR")],
     }
-    assert _plan(_hub(scripted, models), "m", strategy="cheapest") == ["c/m", "b/m", "a/m"]
+    assert _plan(_hub(scripted, models), "m", strategy="cheapest") == ["c/m", "b/m", "e/m", "d/m", "a/m"]
 
 
 def test_weighted_draws_all_and_never_the_one_of_weight_zero_first(scripted):

@@ -79,7 +79,29 @@ def test_routing_uses_the_users_values():
         assert hub.explain(Model("m", "a"), "Hi").candidates[0].context_window == 20
 
 
-@pytest.mark.parametrize("field", ["rpm", "tpm", "price_in", "price_out"])
+@pytest.mark.parametrize(
+    ("own", "prices"),
+    [
+        ({"price_out": 4}, (None, 4, None, "USD")),
+        ({"price_out": 4, "price_currency": "EUR"}, (1, 4, 0.5, "EUR")),
+        ({"price_out": 4, "price_currency": "GBP"}, (None, 4, None, "GBP")),
+        ({"price_currency": "GBP"}, (1, 2, 0.5, "GBP")),
+        ({"rpm": 1}, (1, 2, 0.5, "EUR")),
+    ],
+)
+def test_prices_of_two_currencies_are_never_mixed(own, prices):
+    listed = ModelInfo("m", price_in=1, price_out=2, price_cache_read=0.5, price_currency="EUR")
+    found = refined_one(listed, ProviderConfig(model={"m": ModelInfo("m", **own)}))
+    assert (found.price_in, found.price_out, found.price_cache_read, found.price_currency) == prices
+
+
+@pytest.mark.parametrize("code", ["", "usd", "US", "$", "ÉUR", None, 1])
+def test_a_currency_is_a_code(code):
+    with pytest.raises(ValueError, match=r"price_currency must be a currency's code of ISO 4217, such as \"USD\""):
+        ModelInfo("m", price_currency=code)
+
+
+@pytest.mark.parametrize("field", ["rpm", "tpm", "price_in", "price_out", "price_cache_read", "price_cache_write"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, "1", True])
 def test_a_limit_or_price_that_is_no_amount_is_refused(field, value):
     with pytest.raises(ValueError, match=f"{field} must be a "):
