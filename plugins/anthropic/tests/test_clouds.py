@@ -64,7 +64,7 @@ class Google:
         auth = types.ModuleType("google.auth")
         auth.default = lambda scopes: (self, "found-project")
         auth.load_credentials_from_file = lambda path, scopes: (self.paths.append(path) or self, None)
-        auth.exceptions = types.types.SimpleNamespace(TransportError=Google.TransportError, GoogleAuthError=Google.AuthError)
+        auth.exceptions = types.SimpleNamespace(TransportError=Google.TransportError, GoogleAuthError=Google.AuthError)
         requests = types.ModuleType("google.auth.transport.requests")
         requests.Request = object
         return {"google.auth": auth, "google.auth.transport.requests": requests}
