@@ -34,6 +34,7 @@ CHUNKS = 300
 PATIENCE = 90.0
 INSTALL_PATIENCE = 300.0
 INSTALL_TOTAL = 420.0
+BY_HAND = "<!-- by hand from here on -->"
 
 
 class Peer(NamedTuple):
@@ -248,7 +249,9 @@ def main() -> int:
     text = page(measured, seconds=time.monotonic() - start, quick=options.quick)
     print(text)
     if options.write:
-        (options.write / "benchmarks.md").write_text(text, encoding="utf-8")
+        written = options.write / "benchmarks.md"
+        kept = "".join(written.read_text(encoding="utf-8").partition(BY_HAND)[1:]) if written.exists() else ""
+        written.write_text(f"{text}\n\n{kept}" if kept else text, encoding="utf-8")
         (options.write / "benchmarks.svg").write_text(chart(measured), encoding="utf-8")
         (options.write / "pictures" / "figures.svg").write_text(chart(measured, short=True), encoding="utf-8")
     base = measured["requests, by hand"]
