@@ -49,8 +49,8 @@ def test_fault_66_half_of_the_time_is_left_to_the_next_candidate(way, hub_of, se
 
 
 def test_fault_66a_slow_answer_of_the_only_provider(way, hub_of, serve, stream):
-    server = serve(lambda request: [Pause(0.9), *answer_to(request)])
-    answer = way.answer(hub_of(a=server, timeout=Timeout(total=1.2)), stream=stream)
+    server = serve(lambda request: [Pause(2.2), *answer_to(request)])
+    answer = way.answer(hub_of(a=server, timeout=Timeout(total=4)), stream=stream)
     assert [(attempt.provider, attempt.outcome) for attempt in answer.route.attempts] == [("a", "ok")]
 
 
