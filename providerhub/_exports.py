@@ -1,6 +1,7 @@
 """The public names of `providerhub`. The package imports them when its first attribute is read."""
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from providerhub import _values
@@ -23,7 +24,9 @@ __all__ = [
 ]  # fmt: skip
 __all__ += _values.__all__
 
-HINTS = {"Any": Any, "Callable": Callable, "ClassVar": ClassVar, "Mapping": Mapping, "Sequence": Sequence}
+HINTS = {
+    "Any": Any, "Callable": Callable, "ClassVar": ClassVar, "Decimal": Decimal, "Mapping": Mapping, "Sequence": Sequence,
+}  # fmt: skip
 """Names in the annotations of public classes. `typing.get_type_hints` looks for them in the module that a class names."""
 
 publish(globals())

@@ -21,7 +21,7 @@ from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
 from providerhub._calling.keywords import Knobs, documented
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.messages import Conversation
-from providerhub._calling.observers import Observers, Rankers
+from providerhub._calling.observers import OBSERVED, Observers, Rankers
 from providerhub._calling.running import Running
 from providerhub._calling.stream import Stream
 from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
@@ -64,7 +64,8 @@ class Hub:
             `Settings.load()`, which reads the settings file too.
         providers: Provider objects, each as a pair `(info, provider)`; the same as a call of `register` for each.
         observers: Objects whose methods marked with `@hookimpl` are called like those of a plugin in group
-            `providerhub.hooks`: `providerhub_attempt_started`, `providerhub_attempt_finished`, `providerhub_call_finished`.
+            `providerhub.hooks`: `providerhub_call_started`, `providerhub_attempt_started`, `providerhub_attempt_finished`,
+            `providerhub_call_finished`.
         rankers: Callables `(request, candidates)` that return the candidates in the order to try, as the hook
             `providerhub_rank` does. They are asked before the plugins' rankers; the first that returns an order decides.
         wire_log: Path of a file to which each request and answer is appended, without keys; `"-"` for standard error. Default: as
@@ -110,9 +111,9 @@ class Hub:
         self._rankers = Rankers([*rankers, *self._plugins.hooks("providerhub_rank")]) or None
         for observer in observers:
             self._plugins.observe(observer)
-        hooks = ("providerhub_attempt_started", "providerhub_attempt_finished", "providerhub_call_finished")
+        observing = Observers({name: self._plugins.hooks(name) for name in OBSERVED}) or None
         self._services = Services(
-            self._registry, Observers(*map(self._plugins.hooks, hooks)) or None, self._clock, getattr(self._clock, "watch", None),
+            self._registry, observing, self._clock, getattr(self._clock, "watch", None),
             self._pacer, self._replan, self._preparer.renewal, self._health.key_changes, self._waiting,
         )  # fmt: skip
         self._objects: list[str] = []
@@ -449,14 +450,23 @@ class Hub:
         """Make the plan of a call, which began at `now`. A patient call waits for a turn rather than go to another model."""
         request, timeout = spec.request, spec.timeout
         deadline = now + timeout.total
-        planned = self._plan(spec, self._clock.monotonic())
+        observers = self._services.observers
+        try:
+            planned = self._plan(spec, self._clock.monotonic())
+        except ProviderHubError as error:
+            if observers is not None:
+                observers.begin(spec).call_finished(error.route, error=error)
+            raise
         engine = Engine(
             planned.plan, spec.retry, self._health, deadline=deadline, rng=self._rng, now=now, stream=request.stream,
             on_interrupt=spec.on_interrupt, hedge=spec.hedge, force=planned.force,
             slow_model=request.reasoning not in {None, "none"}, pacer=self._pacer, patient=patient, tokens=spec.tokens,
             first_token=timeout.first_token if request.stream else timeout.head,
         )  # fmt: skip
-        return driver(engine, spec, deadline, self._services)
+        chain = driver(engine, spec, deadline, self._services)
+        if observers is not None:
+            chain.report = observers.begin(spec, planned.plan)
+        return chain
 
     def _replan(self, spec: CallSpec) -> RoutePlan | None:
         """The plan after a wait; `None` when no candidate is left."""

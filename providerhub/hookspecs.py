@@ -3,7 +3,7 @@
 A plugin marks its functions with `providerhub.hookimpl`. A function may leave out arguments that it does not need.
 Entry-point group `providerhub` is for providers; the name of the entry point is the provider's name. The other hooks belong to
 group `providerhub.hooks`, which is always loaded. The implementations are isolated: an exception is logged once and ignored, and
-the call goes on.
+the call goes on. Observers are called in a copy of the context (`contextvars`) in which the call began.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import pluggy
 
-from providerhub._values import Attempt, Candidate, Request, Route
+from providerhub._values import Attempt, CallRecord, Candidate, Request, Route
 from providerhub._values.capabilities import ProviderInfo
 
 PROJECT = "providerhub"
@@ -47,6 +47,17 @@ def providerhub_rank(request: Request, candidates: Sequence[Candidate]) -> Seque
 
 
 @hookspec
+def providerhub_call_started(call: CallRecord) -> None:
+    """Observe the start of a call, after its plan was made and before anything is sent.
+
+    A call for which no plan can be made is reported as started and finished at once.
+
+    Args:
+        call: The record of the call; its `route` is empty.
+    """
+
+
+@hookspec
 def providerhub_attempt_started(attempt: Attempt) -> None:
     """Observe the start of an attempt.
 
@@ -65,9 +76,11 @@ def providerhub_attempt_finished(attempt: Attempt) -> None:
 
 
 @hookspec
-def providerhub_call_finished(route: Route) -> None:
+def providerhub_call_finished(route: Route, call: CallRecord) -> None:
     """Observe the end of a call that answered, failed or was abandoned.
 
     Args:
         route: All attempts, and the providers that were left out with their reasons.
+        call: The record of the call with its route, and with its answer or error. Its `id` is that of the record which
+            `providerhub_call_started` got.
     """

@@ -55,12 +55,16 @@ class Assembly:
     def carried_on(self) -> Self:
         """Go on with the pieces of another attempt, which continues the text; returns the assembly itself.
 
+        Token counts and the names of the model and the HTTP request are those of the latter attempt alone.
         Places in the text count from the beginning of the whole text, and a turn in the vendor's own form is no longer whole.
         """
         self._offset = len("".join(self.text))
         self.as_event = self._moved
+        self.usage = None
         if self.beside:
             self.beside.pop("turn", None)
+            for name in ("request_id", "model"):
+                self.beside["details"].pop(name, None)
         return self
 
     def add(self, piece: Piece) -> bool:
@@ -96,10 +100,9 @@ class Assembly:
         """Add the object that the whole answer was read into."""
         self.beside = {"citations": (), "details": {}, **(self.beside or {}), "parsed": parsed}
 
-    @property
-    def request_id(self) -> str | None:
-        """The service's identifier of the HTTP request; `None` when it has not come."""
-        return self.beside["details"].get("request_id") if self.beside else None
+    def detail(self, name: str) -> Any:
+        """The value of a `Detail`; `None` when it has not come."""
+        return self.beside["details"].get(name) if self.beside else None
 
     @property
     def empty(self) -> bool:

@@ -12,6 +12,7 @@ from providerhub._calling.running import Running
 from providerhub._finding.jobs import Job
 from providerhub._finding.registry import Registry
 from providerhub._rules.clock import Clock
+from providerhub._rules.orders import Told
 from providerhub._rules.pacing import Pacer
 from providerhub._values import Candidate, RoutePlan
 from providerhub._values.provider import CallContext, Piece
@@ -22,6 +23,9 @@ Pieces = TypeVar("Pieces")
 Runner = TypeVar("Runner")
 """The thread or task that pulls an attempt in a race."""
 
+
+_USUAL_TARIFFS = {None, "default", "standard", "auto", "on_demand"}
+"""The names of the usual tariffs, for which the prices are. Others, such as `"flex"` and `"priority"`, have other prices."""
 
 PullResult = bool | Exception
 """How a pull ended: true at the first content of a stream, false at the end, else the exception."""
@@ -48,6 +52,8 @@ class RunningAttempt(Generic[Pieces, Runner]):
     is_cut = is_late = False
     has_turns = False
     """Whether the request holds a turn in the provider's own form."""
+    call_id = ""
+    """The identifier of the call's record; empty without an observer."""
 
     def __init__(self, candidate: Candidate, number: int, call: CallContext, assembly: Assembly) -> None:
         self.candidate = candidate
@@ -60,7 +66,17 @@ class RunningAttempt(Generic[Pieces, Runner]):
     @property
     def request_id(self) -> str | None:
         """The service's identifier of the HTTP request; `None` when unknown."""
-        return self.assembly.request_id or self.call.request_id or None
+        return self.assembly.detail("request_id") or self.call.request_id or None
+
+    def told(self) -> Told:
+        """Return what the driver knows of the attempt at this moment."""
+        assembly, call, prices = self.assembly, self.call, self.candidate.prices
+        if assembly.beside is None:
+            notes = tuple(call.notes) if call.notes else ()
+            return notes, call.request_id or None, assembly.usage, None, prices, self.call_id
+        if assembly.detail("service_tier") not in _USUAL_TARIFFS:
+            prices = None
+        return tuple(call.notes), self.request_id, assembly.usage, assembly.detail("model"), prices, self.call_id
 
 
 class Signal(Protocol):

@@ -21,6 +21,7 @@ from providerhub._calling.assembly import Assembly
 from providerhub._calling.attempt import CLOSED, Pieces, PullResult, Runner, RunningAttempt, Services, Signal, StoppedError
 from providerhub._calling.history import addressed, has_turns, refuses_turns
 from providerhub._calling.intake import CallSpec
+from providerhub._calling.observers import Report
 from providerhub._calling.pieces import overdue, text_of
 from providerhub._finding.jobs import Job
 from providerhub._rules.engine import Engine
@@ -64,6 +65,8 @@ class Driver(Generic[Pieces, Runner]):
     attempt: RunningAttempt[Pieces, Runner] | None = None
     """The latest attempt; from the commit point on, the attempt whose pieces the caller gets."""
     done = True  # until `__init__` is over, which Ctrl-C may interrupt
+    report: Report | None = None
+    """Tells the observers of this call; `None` without any."""
     _signal: Signal | None = None
     _reported = 0
     _refusing: tuple[Candidate, ...] = ()
@@ -75,7 +78,6 @@ class Driver(Generic[Pieces, Runner]):
         self._request = spec.request
         self._deadline = deadline
         self._services = services
-        self._observers = services.observers
         self._now = services.clock.monotonic
         self._attempts: list[RunningAttempt[Pieces, Runner]] = []
         self._racing = self._committed = self._stopped = self.done = False
@@ -135,17 +137,18 @@ class Driver(Generic[Pieces, Runner]):
             elif kind is Open:
                 order = self._open(order)  # type: ignore[arg-type]
             elif kind is Drain or kind is Done or kind is Fail:
+                error = order.error if isinstance(order, Fail) else None
                 if kind is not Drain:
-                    yield from self._finish(won=kind is Done)
-                    self._report(last=True)
-                if isinstance(order, Fail):
-                    raise order.error
+                    yield from self._finish(won=error is None)
+                    self._tell(error, last=True)
+                if error is not None:
+                    raise error
                 self._committed = True
                 return
             else:
                 order = yield from self._pause(order)  # type: ignore[arg-type]
-            if self._observers is not None:
-                self._report()
+            if self.report is not None:
+                self._tell()
 
     def _supervise(self) -> Steps[None]:
         """Carry the call on beside its first attempt, which is slow."""
@@ -257,7 +260,6 @@ class Driver(Generic[Pieces, Runner]):
         """
         attempt = self._current
         yield from self._close_failed(attempt)
-        self._engine.note(attempt.call.notes, request_id=attempt.request_id)
         cause = self._mapped(attempt, error)
         allowed = (self._spec.continues or not as_text) and not self.done  # after a close there is no further attempt
         yield from self._carry_out(self._engine.interrupted(cause, self._now(), self.completion, may_restart=allowed))
@@ -274,7 +276,7 @@ class Driver(Generic[Pieces, Runner]):
         if not self.done:  # its reader may have closed it; the loop then ends too
             self._next(self._current, result=False)
             yield from self._finish(won=True)
-            self._report(last=True)
+            self._tell(last=True)
 
     def _finish(self, *, won: bool) -> Effect:
         self.done = True
@@ -334,7 +336,7 @@ class Driver(Generic[Pieces, Runner]):
         # The engine comes first: a reader in another thread wakes up as soon as its attempt is cut.
         self._engine.abandoned(self._now())
         self._cut_others(None)
-        self._report(last=True)
+        self._tell(last=True)
 
     def _wake(self) -> None:
         if self._signal is not None:
@@ -366,9 +368,12 @@ class Driver(Generic[Pieces, Runner]):
         )  # fmt: skip
         attempt = self.attempt = RunningAttempt(candidate, order.number, call, assembly)
         self._attempts.append(attempt)
-        if self._observers is not None:
-            self._observers.attempt_started(self._engine.opening(order.number))
-        return self._engine.opened(self._now())
+        if self.report is None:
+            return self._engine.opened(self._now(), attempt.told)
+        attempt.call_id = self.report.record.id
+        following = self._engine.opened(self._now(), attempt.told)
+        self.report.attempt_started(self._engine.opening(order.number))
+        return following
 
     def _request_for(self, attempt: RunningAttempt[Pieces, Runner]) -> Request:
         """The request as one candidate gets it: its own model name and options, and the partial text of a broken stream."""
@@ -397,15 +402,10 @@ class Driver(Generic[Pieces, Runner]):
         """The engine's order after a pull. A failed attempt has been closed by then."""
         if self._stopped or self.done:
             raise self._given_up()
-        call = attempt.call
-        if call.notes or call.request_id or attempt.assembly.beside:
-            self._engine.note(call.notes, attempt.number, attempt.request_id)
         if result is True:
             return self._engine.content(self._now(), attempt.number)
         if result is False:
-            return self._engine.ended(
-                self._now(), empty=attempt.assembly.empty, number=attempt.number, usage=attempt.assembly.usage
-            )
+            return self._engine.ended(self._now(), empty=attempt.assembly.empty, number=attempt.number)
         error = self._mapped(attempt, result)
         if attempt.has_turns and refuses_turns(error):
             self._refusing = (*self._refusing, attempt.candidate)
@@ -444,15 +444,18 @@ class Driver(Generic[Pieces, Runner]):
             _log.warning("provider %s refused %s (status %s); %s", candidate.provider, what, mapped.status, left)
         return mapped
 
-    def _report(self, *, last: bool = False) -> None:
-        observers = self._observers
-        if observers is None:
+    def _tell(self, error: Exception | None = None, *, last: bool = False) -> None:
+        """Tell the observers which attempts have ended; with `last`, that the call has ended, with an error or without one."""
+        report = self.report
+        if report is None:
             return
         for attempt in self._engine.attempts[self._reported :]:
-            observers.attempt_finished(attempt)
+            report.attempt_finished(attempt)
         self._reported = len(self._engine.attempts)
         if last:
-            observers.call_finished(self._engine.route)
+            current = self.attempt
+            has_content = error is None and current is not None and not current.assembly.empty
+            report.call_finished(self._engine.route, self.completion if has_content else None, error)
 
 
 def _ending(attempt: Attempt) -> str:

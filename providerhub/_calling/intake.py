@@ -37,6 +37,8 @@ NOT_OPTIONS = {
 EXTRAS = {"extra_headers": HEADERS, "extra_query": MAPPING, "extra_body": MAPPING}
 """Options that add to the request beside its fields, as in the vendors' SDKs."""
 
+NOTHING_NEEDED = Needs()
+
 EVERY_PROVIDER = "*"
 """The key of options for every provider."""
 
@@ -58,6 +60,8 @@ class CallSpec:
         options: Vendor-specific keywords by provider instance; those for every provider under `"*"`.
         output: The class into which the answer is read; `None` without one.
         has_turns: Whether a message holds an assistant's turn in a vendor's own form.
+        metadata: The caller's own data about the call, for hooks; no provider gets it. `None` for none.
+        cache: Whether a cache may answer; `None` leaves it to the cache.
     """
 
     model: ModelSpec
@@ -72,6 +76,8 @@ class CallSpec:
     options: Mapping[str, Options]
     output: Output | None = None
     has_turns: bool = False
+    metadata: Mapping[str, Any] | None = None
+    cache: bool | None = None
 
     @property
     def continues(self) -> bool:
@@ -113,9 +119,9 @@ def call_spec(
     conversation = checked(messages)
     if stream is not True and stream is not False:
         FLAG.check(stream, "stream", InvalidRequestError)  # type: ignore[unreachable]
-    sent, steers = _parted(knobs)
-    if steers.get("system"):
-        conversation = ({"role": "system", "content": steers["system"]}, *conversation)
+    sent, steers = _parted(knobs) if knobs else ({}, {})
+    if system := steers.pop("system", None):
+        conversation = ({"role": "system", "content": system}, *conversation)
     output = None
     if sent:
         output = _normalize(sent)
@@ -123,35 +129,37 @@ def call_spec(
     else:
         request = Request(_first(model), conversation, stream)
     form = request.response_format.get("type") if request.response_format else None
-    on_interrupt = steers.get("on_interrupt", settings.on_interrupt)
-    if on_interrupt == "continue" and (request.tools or form in {"json_object", "json_schema"}):
+    kinds = part_kinds(conversation)
+    emulates = steers.pop("emulate_stream", settings.emulate_stream)
+    streams = stream and not emulates
+    needs = NOTHING_NEEDED
+    if streams or kinds or form or request.tools:
+        needs = Needs(
+            stream=streams, tools=bool(request.tools), images="image_url" in kinds, json_schema=form == "json_schema",
+            audio="input_audio" in kinds, files="file" in kinds,
+        )  # fmt: skip
+    spec = CallSpec(
+        model, request, needs, settings.timeout, None, settings.retry, settings.strategy, settings.on_interrupt, settings.hedge,
+        {}, output, has_turns(conversation),
+    )  # fmt: skip
+    if steers:
+        _steer(spec, steers, registry)
+    if spec.on_interrupt == "continue" and (request.tools or form in {"json_object", "json_schema"}):
         msg = "on_interrupt='continue' cannot be used with tools or JSON output: a partial one cannot be carried on safely"
         raise InvalidRequestError(msg)
-    options = steers.get("options") or {}
-    if options:
-        _check_options(options, registry)
-    kinds = part_kinds(conversation)
-    return CallSpec(
-        model,
-        request,
-        Needs(
-            stream and not steers.get("emulate_stream", settings.emulate_stream),
-            bool(request.tools),
-            "image_url" in kinds,
-            form == "json_schema",
-            False,  # noqa: FBT003 -- prefill: positional arguments are faster, and every call comes here
-            "input_audio" in kinds,
-            "file" in kinds,
-        ),
-        *_timeouts(steers.get("timeout"), settings),
-        steers.get("retry", settings.retry),
-        steers.get("strategy", settings.strategy),
-        on_interrupt,
-        steers.get("hedge", settings.hedge),
-        options,
-        output,
-        has_turns(conversation),
-    )
+    return spec
+
+
+def _steer(spec: CallSpec, steers: dict[str, Any], registry: Registry) -> None:
+    """Put the keywords that steer the call into the places of the settings' defaults."""
+    timeout = steers.pop("timeout", None)
+    if isinstance(timeout, Timeout):
+        spec.timeout = spec.explicit_timeout = timeout
+    elif timeout is not None:
+        spec.timeout = attrs.evolve(spec.timeout, total=timeout)
+    for name, value in steers.items():
+        setattr(spec, name, value)
+    _check_options(spec.options, registry)
 
 
 def _parted(knobs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -201,14 +209,6 @@ def _normalize(sent: dict[str, Any]) -> Output | None:
     output = output_of(form)
     sent["response_format"] = output.form
     return output
-
-
-def _timeouts(given: float | Timeout | None, settings: Settings) -> tuple[Timeout, Timeout | None]:
-    if given is None:
-        return settings.timeout, None
-    if isinstance(given, Timeout):
-        return given, given
-    return attrs.evolve(settings.timeout, total=given), None
 
 
 def _first(model: ModelSpec) -> str:

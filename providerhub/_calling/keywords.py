@@ -16,6 +16,7 @@ from providerhub._values.checks import (
     ANY_TEXT,
     COUNT,
     FLAG,
+    MAPPING,
     MAPPINGS,
     NUMBER,
     SECONDS,
@@ -154,6 +155,18 @@ class Knobs(TypedDict, total=False):
         ),
     ]
     emulate_stream: Annotated[bool | None, Keyword(FLAG, "Let a model that cannot stream answer in one piece.")]
+    cache: Annotated[
+        bool | None,
+        Keyword(FLAG, "Whether a cache may answer, where one is installed and switched on. Default: it may."),
+    ]
+    metadata: Annotated[
+        Mapping[str, Any] | None,
+        Keyword(
+            MAPPING,
+            """Your own data about the call, such as `{"user": "u1", "team": "search"}`: names, and values that JSON can express.
+            Observers and budgets get it; it is never sent to a provider.""",
+        ),
+    ]
     options: Annotated[
         Mapping[str, Options] | None,
         Keyword(

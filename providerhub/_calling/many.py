@@ -146,7 +146,7 @@ class Many(ManyCalls):
     def _send(self, row: Row, pool: Executor) -> None:
         index, again = row.index, self.schedule.policy(row) if row.error else None
         try:
-            future = pool.submit(self._running.make, self._complete, index, row.request, again)
+            future = pool.submit(self._running.make, self._complete, index, row.request, again, row.call)
         except Exception as refusal:  # and this request must not be lost
             self.schedule.refused(index, refusal)
             return

@@ -71,7 +71,7 @@ class AsyncMany(ManyCalls):
 
     async def _call(self, row: Row) -> Completion:
         arguments = checked_request(row.index, row.request)
-        repeats = Repeats(self.schedule.policy(row) if row.error else None)
+        repeats = Repeats(self.schedule.policy(row) if row.error else None, row.call)
         while True:
             try:
                 completion: Completion = await self._complete(**arguments)

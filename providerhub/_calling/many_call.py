@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from providerhub._calling.many_gates import causes, may_pass
+from providerhub._calling.observers import PARENT, call_of
 from providerhub._calling.running import Running
 from providerhub._finding.listing import AGAIN_FIRST
 from providerhub._rules.policy import backoff
@@ -40,7 +41,12 @@ class RunningMany(Running):
         return self._make(*call) if self._context is None else self._context.copy().run(self._make, *call)
 
     def _make(
-        self, complete: Callable[..., Completion], index: int, request: Mapping[str, Any], again: RetryPolicy | None
+        self,
+        complete: Callable[..., Completion],
+        index: int,
+        request: Mapping[str, Any],
+        again: RetryPolicy | None,
+        call: str | None,
     ) -> Completion:
         """Make one call.
 
@@ -49,12 +55,13 @@ class RunningMany(Running):
             index: The request's place in the input.
             request: The mapping of `complete`'s arguments.
             again: The policy of a further try; `None` for the first one.
+            call: The identifier of the request's first call; `None` before it.
 
         Raises:
             Exception: The exception of the call, as `error_of_row` returns it.
         """
         arguments = checked_request(index, request)
-        repeats = Repeats(again)
+        repeats = Repeats(again, call)
         while True:
             try:
                 return complete(self, **arguments)
@@ -109,16 +116,18 @@ class Repeats:
 
     A further try may use all attempts of the policy at one provider, whether or not the retry budget has a token: it has waited
     at the end of the queue, and at 30% of failing attempts one attempt for each try would lose a row in a hundred. The first try,
-    whose `policy` is `None`, is one call.
+    whose `policy` is `None`, is one call. `call` is the identifier of the request's first call, which the others name.
     """
 
-    def __init__(self, policy: RetryPolicy | None) -> None:
+    def __init__(self, policy: RetryPolicy | None, call: str | None) -> None:
+        PARENT.set(call)
         self._policy = policy
         self._made = 0
         self._end = time.monotonic() + _MOST_REPEATING
 
     def after(self, error: Exception) -> float | None:
         """The seconds to wait before the next call after the latest error; `None` when the try has failed."""
+        PARENT.set(PARENT.get() or call_of(error))
         self._made += max(1, len(error.route.attempts)) if isinstance(error, ProviderHubError) else 1
         policy = self._policy
         if policy is None or self._made >= policy.attempts or not may_pass(error) or time.monotonic() > self._end:

@@ -16,6 +16,7 @@ import attrs
 from providerhub._calling.many_gates import LONGEST_PAUSE, Gates, may_pass, stated_wait
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_rows import IN_MEMORY, Row, WaitingRows
+from providerhub._calling.observers import call_of
 from providerhub._rules.policy import Rng
 from providerhub._values import Completion, RetryPolicy
 from providerhub._values.errors import RateLimitError
@@ -126,6 +127,7 @@ class Schedule:
         held = self._gates.refused(row, error, now)
         self._wake()
         row.error = error
+        row.call = row.call or call_of(error)
         if held:
             self._hold(row, 0.0)
         elif may_pass(error) and (self._draining or self._tries_again(row, error)):

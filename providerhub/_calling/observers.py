@@ -2,57 +2,115 @@
 
 from __future__ import annotations
 
+import contextvars
+import itertools
 import logging
-from collections.abc import Callable, Sequence
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
-from providerhub._values import Attempt, Candidate, Request, Route
+import attrs
+
+from providerhub._calling.intake import CallSpec
+from providerhub._values import Attempt, CallRecord, Candidate, Completion, Request, Route, RoutePlan
+from providerhub._values.errors import ProviderHubError
 
 _log = logging.getLogger("providerhub")
 
 Observer = Callable[..., Any]
 
 
+OBSERVED = (
+    "providerhub_call_started",
+    "providerhub_attempt_started",
+    "providerhub_attempt_finished",
+    "providerhub_call_finished",
+)
+"""The hooks of observers."""
+
+PARENT: ContextVar[str | None] = ContextVar("providerhub_parent", default=None)
+"""The `id` of the call that the calls of this context repeat."""
+
+_PROCESS = os.urandom(6).hex()
+_numbers = itertools.count(1)
+
+
+def _new_id() -> str:
+    """Make an identifier for a call. A forked process has the prefix of its parent, so its number is part of the name."""
+    return f"{_PROCESS}-{os.getpid():x}-{next(_numbers):x}"
+
+
+def call_of(error: Exception) -> str | None:
+    """The identifier of the call that failed; `None` without an attempt or an observer."""
+    attempts = error.route.attempts if isinstance(error, ProviderHubError) else ()
+    return (attempts[0].call_id or None) if attempts else None
+
+
 class Observers:
-    """The implementations of the observer hooks. False when there are none.
+    """The implementations of the observer hooks, by the names of the hooks. False when there are none."""
 
-    Args:
-        started: The implementations of the hook `providerhub_attempt_started`.
-        finished: The implementations of the hook `providerhub_attempt_finished`.
-        call_finished: The implementations of the hook `providerhub_call_finished`.
-    """
-
-    def __init__(
-        self, started: Sequence[Observer] = (), finished: Sequence[Observer] = (), call_finished: Sequence[Observer] = ()
-    ) -> None:
-        self._started = tuple(started)
-        self._finished = tuple(finished)
-        self._call_finished = tuple(call_finished)
+    def __init__(self, hooks: Mapping[str, Sequence[Observer]]) -> None:
+        self._hooks = hooks
         self._faulty: set[int] = set()
 
     def __bool__(self) -> bool:
-        return bool(self._started or self._finished or self._call_finished)
+        return any(self._hooks.values())
 
-    def attempt_started(self, attempt: Attempt) -> None:
-        """Report the start of an attempt."""
-        self._call(self._started, attempt=attempt)
+    def begin(self, spec: CallSpec, plan: RoutePlan | None = None) -> Report:
+        """Report the start of a call, in the context of its caller."""
+        record = CallRecord(
+            id=_new_id(), parent=PARENT.get(), asked=spec.model, request=spec.request, plan=plan, started=time.time(),
+            timeout=spec.timeout.total, metadata=dict(spec.metadata or {}),
+        )  # fmt: skip
+        report = Report(self, record)
+        report.tell("providerhub_call_started", call=record)
+        return report
 
-    def attempt_finished(self, attempt: Attempt) -> None:
-        """Report the end of an attempt."""
-        self._call(self._finished, attempt=attempt)
-
-    def call_finished(self, route: Route) -> None:
-        """Report the end of a call."""
-        self._call(self._call_finished, route=route)
-
-    def _call(self, observers: tuple[Observer, ...], **arguments: object) -> None:
-        for observer in observers:
+    def tell(self, hook: str, **arguments: object) -> None:
+        """Call the implementations of one hook."""
+        for observer in self._hooks[hook]:
             try:
                 observer(**arguments)
             except (Exception, SystemExit):  # an observer cannot make a call fail
                 if id(observer) not in self._faulty:
                     self._faulty.add(id(observer))
                     _log.warning("an observer raised; further errors of it are not logged", exc_info=True)
+
+
+class Report:
+    """Tells the observers of one call, each time in a copy of the context in which the call began.
+
+    A thread that runs an attempt beside others, or that reads a stream, has another context.
+
+    Args:
+        observers: The observers.
+        record: The record of the call at its start.
+    """
+
+    def __init__(self, observers: Observers, record: CallRecord) -> None:
+        self._observers = observers
+        self.record = record
+        self._context = contextvars.copy_context()
+
+    def tell(self, hook: str, **arguments: object) -> None:
+        """Call the implementations of one hook."""
+        # A copy, since two threads cannot be in one context at once.
+        self._context.copy().run(self._observers.tell, hook, **arguments)
+
+    def attempt_started(self, attempt: Attempt) -> None:
+        """Report the start of an attempt."""
+        self.tell("providerhub_attempt_started", attempt=attempt)
+
+    def attempt_finished(self, attempt: Attempt) -> None:
+        """Report the end of an attempt."""
+        self.tell("providerhub_attempt_finished", attempt=attempt)
+
+    def call_finished(self, route: Route, completion: Completion | None = None, error: BaseException | None = None) -> None:
+        """Report the end of the call."""
+        record = attrs.evolve(self.record, route=route, completion=completion, error=error)
+        self.tell("providerhub_call_finished", route=route, call=record)
 
 
 class Rankers:

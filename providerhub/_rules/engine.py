@@ -17,17 +17,17 @@ Each report then names its attempt, and the first attempt to have content wins.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import cached_property
 
 from providerhub._rules.endings import blame, broken_off, exhausted, last_error, late, located, no_turn
 from providerhub._rules.health import Health, error_retry_after
 from providerhub._rules.lanes import Full
-from providerhub._rules.orders import DONE, DRAIN, PULL, Cut, Fail, Open, OpenAttempt, Order, Pull, Queue, Renew, Wait
+from providerhub._rules.orders import DONE, DRAIN, PULL, Cut, Fail, Open, OpenAttempt, Order, Pull, Queue, Renew, Told, Wait
 from providerhub._rules.pacing import FREE, Pacer, Tokens, Turn, Turns, no_tokens
 from providerhub._rules.policy import Rng, disposition, share, shortage_wait
 from providerhub._rules.retrying import Failure, Retries
-from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip, Usage, errors
+from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip, errors
 
 LOOK_AGAIN = 1.0  # seconds after which a slow attempt is looked at again when no retry budget allowed another one beside it
 
@@ -126,8 +126,10 @@ class Engine:
         """Begin the call."""
         return self._try_next(now)
 
-    def opened(self, now: float) -> Order:
-        """Report that the provider has been asked."""
+    def opened(self, now: float, told: Callable[[], Told] | None = None) -> Order:
+        """Report that the provider has been asked. `told` returns what the driver knows of the attempt at any later moment."""
+        if told and self._open:  # another thread may have closed the stream
+            self._open[-1].told = told
         if not self._fresh or (self.attempts and not self._rival(elsewhere=False)):
             return PULL
         newest, left = self._open[-1], self._deadline - now
@@ -180,14 +182,14 @@ class Engine:
         self._drop_others(winner, now)
         return DRAIN
 
-    def ended(self, now: float, *, empty: bool, number: int | None = None, usage: Usage | None = None) -> Order:
+    def ended(self, now: float, *, empty: bool, number: int | None = None) -> Order:
         """Report the end of an open attempt's pieces; `empty` without content and without a `Finish` event."""
         if empty:
             return self.failed(errors.EmptyAnswerError("the answer had neither content nor an end mark"), now, number)
         winner = self._find(number)
         seconds = winner.first_token if self._stream else now - self._start - winner.started
         self._health.succeeded(winner.candidate, winner.permit, now, seconds, stream=self._stream)
-        self._close(winner, now, "ok", usage=usage)
+        self._close(winner, now, "ok")
         self._drop_others(None, now)
         return DONE
 
@@ -276,12 +278,6 @@ class Engine:
         for attempt in tuple(self._open):
             self._health.released(attempt.permit)
             self._close(attempt, now, "abandoned")
-
-    def note(self, notes: list[str], number: int | None = None, request_id: str | None = None) -> None:
-        """Keep a provider's notes and the service's identifier of the request with an open attempt."""
-        if self._open:
-            attempt = self._find(number)
-            attempt.notes, attempt.request_id = tuple(notes), request_id
 
     def _find(self, number: int | None) -> OpenAttempt:
         """The open attempt with that number; the only one for `None`."""
@@ -459,11 +455,10 @@ class Engine:
         self._repeats.forgive(attempt.number)
         self._close(attempt, now, "error", error)
 
-    def _close(
-        self, attempt: OpenAttempt, now: float, outcome: str, error: BaseException | None = None, usage: Usage | None = None
-    ) -> None:
+    def _close(self, attempt: OpenAttempt, now: float, outcome: str, error: BaseException | None = None) -> None:
         self.duration = now - self._start
         if attempt.turn is not FREE:
+            usage = attempt.told()[2] if outcome == "ok" else None
             used = None if usage is None else (usage.input_tokens or 0) + (usage.output_tokens or 0)
             self._pacer.settle(attempt.turn, now, used, None if usage is None else usage.output_tokens)
         try:

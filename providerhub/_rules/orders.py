@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from providerhub._rules.health import Permit
 from providerhub._rules.pacing import Turn
-from providerhub._values import Attempt, Candidate
+from providerhub._values import Attempt, Candidate, Prices, Usage
 from providerhub._values.errors import AttemptError, ProviderHubError
 
 
@@ -107,12 +108,25 @@ class Fail(Order):
 PULL, DRAIN, DONE = Pull(), Drain(), Done()
 
 
-class OpenAttempt:
-    """An attempt under way. All times are seconds on the engine's clock; `started` counts from the start of the call."""
+Told = tuple[tuple[str, ...], str | None, Usage | None, str | None, Prices | None, str]
+"""The part of an attempt that only the driver knows: `Attempt.notes`, `.request_id`, `.usage` and the fields after it.
 
-    __slots__ = (
-        "candidate", "first_token", "notes", "number", "permit", "request_id", "share", "slow_at", "started", "turn", "waited",
-    )  # fmt: skip
+A plain tuple: every call makes one, and a named one takes five times as long.
+"""
+
+
+def untold() -> Told:
+    """The `Told` of an attempt about which the driver knows nothing."""
+    return (), None, None, None, None, ""
+
+
+class OpenAttempt:
+    """An attempt under way. All times are seconds on the engine's clock; `started` counts from the start of the call.
+
+    The driver sets `told`, which returns what it knows of the attempt at that moment.
+    """
+
+    __slots__ = ("candidate", "first_token", "number", "permit", "share", "slow_at", "started", "told", "turn", "waited")
 
     def __init__(self, number: int, candidate: Candidate, permit: Permit, turn: Turn, *, started: float, waited: float) -> None:
         self.number = number
@@ -122,18 +136,18 @@ class OpenAttempt:
         self.started = started
         self.waited = waited
         self.first_token: float | None = None
-        self.request_id: str | None = None
-        self.notes: tuple[str, ...] = ()
+        self.told: Callable[[], Told] = untold
         self.share = self.slow_at = math.inf
 
     def attempt(self, outcome: str, error: BaseException | None, duration: float) -> Attempt:
         """The attempt as a route shows it."""
-        candidate, request_id = self.candidate, self.request_id
+        candidate = self.candidate
+        notes, request_id, usage, served_model, prices, call_id = self.told()
         if error is not None and not request_id:
             request_id = getattr(error, "request_id", None) or None
         return Attempt(
             self.number, candidate.provider, candidate.model, outcome, error, self.waited, self.started, duration,
-            self.first_token, self.notes, request_id,
+            self.first_token, notes, request_id, usage, served_model, prices, call_id,
         )  # fmt: skip
 
     def shown(self) -> Attempt:

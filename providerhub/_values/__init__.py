@@ -3,9 +3,10 @@
 All names here are public: users import them from `providerhub`.
 """
 
-from providerhub._values.answer import Citation, Completion, Media, ToolCall, Turn, Usage
+from providerhub._values.answer import Citation, Completion, Media, ToolCall, Turn
 from providerhub._values.capabilities import ModelInfo, ProviderInfo, Setting
 from providerhub._values.config import ProviderConfig, Secret
+from providerhub._values.cost import Cost, Prices, Usage
 from providerhub._values.errors import (
     AllProvidersFailedError,
     AmbiguousProviderError,
@@ -52,6 +53,7 @@ from providerhub._values.health import HealthRecord
 from providerhub._values.knobs import BreakerRules, BudgetRules, RetryPolicy, Timeout
 from providerhub._values.parts import audio, file, image
 from providerhub._values.provider import CallContext, Provider
+from providerhub._values.record import CallRecord
 from providerhub._values.refusal import Refusal
 from providerhub._values.request import Message, Model, Request
 from providerhub._values.request import Options as Options
@@ -59,16 +61,17 @@ from providerhub._values.route import Attempt, Candidate, Route, RoutePlan, Skip
 from providerhub._values.value import publish
 
 __all__ = [
-    "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AuthenticationError", "BadRequestError", "BreakerRules",
-    "BudgetRules", "CallContext", "CallerError", "Candidate", "CapabilityError", "Citation", "Completion",
-    "ConfigurationError", "ContentPolicyError", "ContextLengthError", "DeadlineExceededError", "Detail", "EmptyAnswerError",
-    "Event", "Finish", "ForbiddenError", "HealthRecord", "InvalidOutputError", "InvalidRequestError", "Media", "Message",
-    "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError", "NoCapableProviderError", "PluginError",
-    "ProtocolError", "Provider", "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError",
-    "ProviderInfo", "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "Refusal",
-    "RefusalDelta", "Request", "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting",
-    "ShortageError", "Skip", "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta",
-    "Turn", "Usage", "UsageDelta", "audio", "file", "image",
+    "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AuthenticationError", "BadRequestError",
+    "BreakerRules", "BudgetRules", "CallContext", "CallRecord", "CallerError", "Candidate", "CapabilityError", "Citation",
+    "Completion", "ConfigurationError", "ContentPolicyError", "ContextLengthError", "Cost", "DeadlineExceededError",
+    "Detail", "EmptyAnswerError", "Event", "Finish", "ForbiddenError", "HealthRecord", "InvalidOutputError",
+    "InvalidRequestError", "Media", "Message", "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError",
+    "NoCapableProviderError", "PluginError", "Prices", "ProtocolError", "Provider", "ProviderConfig",
+    "ProviderConnectionError", "ProviderError", "ProviderHubError", "ProviderInfo", "ProviderTimeoutError",
+    "QuotaExceededError", "RateLimitError", "ReasoningDelta", "Refusal", "RefusalDelta", "Request", "Restarted",
+    "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "ShortageError", "Skip",
+    "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta", "Turn", "Usage",
+    "UsageDelta", "audio", "file", "image",
 ]  # fmt: skip
 
 publish(globals())

@@ -8,70 +8,9 @@ from typing import Any
 
 import attrs
 
+from providerhub._values.cost import Cost, Usage, cost_of
 from providerhub._values.route import Route
 from providerhub._values.value import Value
-
-
-@attrs.frozen(eq=False, repr=False)
-class Usage(Value):
-    """Token counts of one answer. `None` means that the provider did not report the count.
-
-    Every provider counts alike, as OpenTelemetry's conventions for generative AI say: `input_tokens` include the tokens that
-    were read from a cache and those that were written to it, and `output_tokens` include the reasoning.
-
-    Args:
-        input_tokens: Tokens of the prompt, cached ones included.
-        output_tokens: Tokens of the answer, the reasoning included.
-        cached_tokens: Tokens of the prompt that the vendor read from its cache.
-        reasoning_tokens: Tokens of the reasoning.
-        cache_write_tokens: Tokens of the prompt that the vendor wrote to its cache.
-        input_audio_tokens: Tokens of the prompt that are audio.
-        output_audio_tokens: Tokens of the answer that are audio.
-        input_image_tokens: Tokens of the prompt that are images.
-        output_image_tokens: Tokens of the answer that are images.
-        stated_total: The sum as the service states it, which may hold tokens that no other count has.
-        cost: The price of the answer as the service states it, in the service's currency (mostly US dollars).
-        others: Every count as the service wrote it, by its name there; the names of nested counts are joined by dots.
-    """
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    input_audio_tokens: int | None = None
-    output_audio_tokens: int | None = None
-    input_image_tokens: int | None = None
-    output_image_tokens: int | None = None
-    stated_total: int | None = None
-    cost: float | None = None
-    others: Mapping[str, Any] = attrs.field(factory=dict)
-
-    @property
-    def total_tokens(self) -> int | None:
-        """The sum as the service states it, else of `input_tokens` and `output_tokens`; `None` when one of them is unknown."""
-        if self.stated_total is not None:
-            return self.stated_total
-        if self.input_tokens is None or self.output_tokens is None:
-            return None
-        return self.input_tokens + self.output_tokens
-
-    def updated(self, later: Usage) -> Usage:
-        """Replace each count by that of a later event.
-
-        Args:
-            later: The later counts; those that are `None` change nothing.
-
-        Returns:
-            The counts of both.
-        """
-        changes = {name: value for name in _COUNTS if (value := getattr(later, name)) is not None}
-        if later.others:
-            changes["others"] = {**self.others, **later.others}
-        return attrs.evolve(self, **changes)
-
-
-_COUNTS = tuple(field.name for field in attrs.fields(Usage) if field.name != "others")
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -204,6 +143,7 @@ class Completion(Value):
         parsed: The object that `response_format=SomeClass` asked for; `None` without one, and for a cut answer, a refusal or
             tool calls.
         details: All that the service says beside the answer, by name; the same thing has the same name at every vendor.
+        cached: Whether a cache of the application gave the answer, and no provider was asked. Default false.
     """
 
     text: str = ""
@@ -221,6 +161,7 @@ class Completion(Value):
     turn: Turn | None = None
     parsed: Any = None
     details: Mapping[str, Any] = attrs.field(factory=dict)
+    cached: bool = False
 
     def __str__(self) -> str:
         return f"{self.text} […cut: finish_reason is 'length']" if self.finish_reason == "length" else self.text
@@ -239,6 +180,15 @@ class Completion(Value):
     def request_id(self) -> str | None:
         """The service's identifier of the HTTP request, for a question to its support."""
         return self.details.get("request_id")
+
+    @property
+    def cost(self) -> Cost | None:
+        """The cost of this answer; `None` when it is unknown, and of a cached answer. `route.cost` is that of all attempts."""
+        if self.cached:
+            return None
+        asked = (one for one in reversed(self.route.attempts) if (one.provider, one.model) == (self.provider, self.model))
+        attempt = next(asked, None)
+        return cost_of(self.usage, attempt.prices if attempt else None)
 
     @property
     def logprobs(self) -> Sequence[Mapping[str, Any]] | None:

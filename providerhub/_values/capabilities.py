@@ -25,6 +25,7 @@ from providerhub._values.checks import (
     instance_of,
     one_of,
 )
+from providerhub._values.cost import Prices
 from providerhub._values.knobs import Timeout
 from providerhub._values.value import Value
 
@@ -152,6 +153,12 @@ class ModelInfo(Value):
     def is_prefix(self) -> bool:
         """Whether the entry stands for every name that begins with it."""
         return self.name.endswith("*")
+
+    @property
+    def prices(self) -> Prices | None:
+        """The prices of the model; `None` when none is known."""
+        known = self.price_in, self.price_out, self.price_cache_read, self.price_cache_write
+        return None if known == (None,) * 4 else Prices(*known, currency=self.price_currency)
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -6,7 +6,8 @@ from typing import Any
 
 import attrs
 
-from providerhub._values.answer import Citation, Media, Turn, Usage
+from providerhub._values.answer import Citation, Media, Turn
+from providerhub._values.cost import Usage
 from providerhub._values.value import Value
 
 

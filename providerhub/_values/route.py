@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from providerhub._values.cost import Cost, Prices, Usage, cost_of, total
 from providerhub._values.knobs import Timeout
 from providerhub._values.value import Value
 
@@ -52,6 +53,7 @@ class Candidate(Value):
         timeout: The timeouts that the settings or the plugin have for the provider or the model; `None` without any.
         headers: HTTP headers that the settings have for the model, as pairs of name and value.
         slow: Whether a long silence before the answer is usual: a model that reasons, or a local server that loads its models.
+        prices: The model's prices; `None` when none is known.
     """
 
     provider: str
@@ -67,6 +69,7 @@ class Candidate(Value):
     reasoning: bool = False
     timeout: Timeout | None = None
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+    prices: Prices | None = None
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.model}"
@@ -109,6 +112,10 @@ class Attempt(Value):
         first_token: Seconds from the start of the attempt to its first content; `None` when none came.
         notes: Oddities that did not fail the attempt, such as a wrong content type.
         request_id: The service's identifier of the HTTP request; `None` when unknown.
+        usage: The token counts, as far as the service has told them; also of an attempt that failed or was abandoned.
+        served_model: The model that answered, as the service names it; `None` when unknown.
+        prices: The prices that `cost` is computed with; `None` when none is known, or when the service charged another tariff.
+        call_id: The `id` of the call's `CallRecord`; empty when nothing observes the call.
     """
 
     number: int
@@ -122,6 +129,15 @@ class Attempt(Value):
     first_token: float | None = None
     notes: tuple[str, ...] = ()
     request_id: str | None = None
+    usage: Usage | None = None
+    served_model: str | None = None
+    prices: Prices | None = attrs.field(default=None, repr=False)
+    call_id: str = ""
+
+    @property
+    def cost(self) -> Cost | None:
+        """The cost of the attempt; `None` when it is unknown."""
+        return cost_of(self.usage, self.prices)
 
     def __str__(self) -> str:
         head = f"{self.number}. {self.provider}/{self.model}: {self.outcome} after {self.duration:.3f} s"
@@ -150,6 +166,14 @@ class Route(Value):
     attempts: tuple[Attempt, ...] = ()
     skipped: tuple[Skip, ...] = ()
     duration: float = 0.0
+
+    @property
+    def cost(self) -> Cost | None:
+        """The cost of all attempts; `None` when nothing was sent, or when a cost is unknown.
+
+        An attempt that failed before its first content and told no tokens is not counted.
+        """
+        return total(a.cost for a in self.attempts if a.usage or a.first_token is not None or a.outcome != "error")
 
     def __str__(self) -> str:
         return "\n".join([*map(str, self.attempts), *(f"-  {skip}" for skip in self.skipped)])

@@ -29,6 +29,7 @@ from providerhub import (
     Skip,
     StreamInterruptedError,
     TLSError,
+    Usage,
 )
 from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
@@ -404,9 +405,11 @@ def test_an_answer_is_credited():
 
 def test_remarks_stay_with_their_attempt():
     play = Play({"a": [OK]})
-    play.engine.note(["odd content type"])
-    play.run()
-    assert play.engine.route.attempts[0].notes == ("odd content type",)
+    play.engine.opened(play.now, lambda: (("odd content type",), "r1", Usage(1, 2), "a-large", None, "c1"))
+    play.engine.ended(1.0, empty=False)
+    (attempt,) = play.engine.route.attempts
+    assert attempt.notes == ("odd content type",)
+    assert (attempt.request_id, attempt.usage, attempt.served_model, attempt.call_id) == ("r1", Usage(1, 2), "a-large", "c1")
 
 
 def test_a_wait_that_overran_the_deadline_is_the_end():

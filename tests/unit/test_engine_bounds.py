@@ -192,10 +192,10 @@ def test_a_wait_is_told_of_the_attempt_that_it_came_before():
     assert [a.waited for a in timed.engine.route.attempts] == [0, 0, 0.25, 0.5]
 
 
-def test_a_remark_that_comes_when_nobody_listens_is_dropped():
+def test_a_call_that_another_thread_closed_while_it_asked_is_told_nothing():
     timed = Timed("a")
     timed.engine.abandoned(1000.0)
-    timed.engine.note(["too late"])
+    timed.engine.opened(1000.0, lambda: (("too late",), None, None, None, None, ""))
     assert timed.engine.route.attempts[0].notes == ()
 
 
@@ -332,7 +332,8 @@ def test_the_input_and_output_tokens_settle_a_reservation():
     pacer = Pacer(lambda: 0.0)
     pacer.set_limits(("a", ""), Limits(tpm=100))
     timed = Timed("a", pacer=pacer, tokens=lambda: (50, 50))
-    timed.engine.ended(1001.0, empty=False, usage=Usage(input_tokens=40, output_tokens=20))
+    timed.engine.opened(1000.0, lambda: ((), None, Usage(input_tokens=40, output_tokens=20), None, None, ""))
+    timed.engine.ended(1001.0, empty=False)
     assert isinstance(pacer.take(_c("a"), 1001.0, lambda: (41, 0)), Full)
     assert pacer.take(_c("a"), 1001.0, lambda: (40, 0)).ready
 

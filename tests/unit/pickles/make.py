@@ -8,6 +8,7 @@ A release must read the pickles of the releases before it, so a file is not writ
 
 import pickle
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import providerhub as ph
@@ -48,8 +49,13 @@ VALUES = {
     "BreakerRules": ph.BreakerRules(window=1, calls=2, share=0.25, in_a_row=3, open_first=4, open_most=5),
     "BudgetRules": ph.BudgetRules(capacity=1, per_success=0.5, interval=2),
     "Candidate": CANDIDATE,
+    "CallRecord": ph.CallRecord(
+        id="0a-1-1", asked=["m", ph.Model("m", "acme")], request=ph.Request("m", ({"role": "user", "content": "Hello"},)),
+        started=1.5, timeout=60, plan=ph.RoutePlan((CANDIDATE,)), route=ROUTE, completion=COMPLETION, metadata={"user": "u1"},
+    ),
     "Citation": ph.Citation("https://a.example", "A", "quoted", 1, 5, {"document": 1}),
     "Completion": COMPLETION,
+    "Cost": ph.Cost(Decimal("0.25"), "EUR", "acme", "2026-05-01"),
     "Detail": ph.Detail("tier", "flex"),
     "Finish": ph.Finish("length"),
     "HealthRecord": ph.HealthRecord(
@@ -61,6 +67,7 @@ VALUES = {
     "Model": ph.Model("meta/x", "acme"),
     "ModelInfo": MODEL,
     "Outcome": ph.Outcome(index=3, completion=COMPLETION),
+    "Prices": ph.Prices(1, 2, cache_read=0.5, tiers=((10, ph.Prices(2, 3)),)),
     "ProviderConfig": CONFIG,
     "ProviderInfo": ph.ProviderInfo(
         name="acme", models=(MODEL, "tiny"), factory="acme.provider:create", settings=(SETTING,), needs_auth=True,

@@ -1,0 +1,191 @@
+"""The tokens of an answer, the prices of a model, and the cost that follows from both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from providerhub._values.value import Value
+
+MILLION = 1_000_000
+
+
+@attrs.frozen(eq=False, repr=False)
+class Usage(Value):
+    """Token counts of one answer. `None` means that the provider did not report the count.
+
+    Every provider counts alike, as OpenTelemetry's conventions for generative AI say: `input_tokens` include the tokens that
+    were read from a cache and those that were written to it, and `output_tokens` include the reasoning.
+
+    Args:
+        input_tokens: Tokens of the prompt, cached ones included.
+        output_tokens: Tokens of the answer, the reasoning included.
+        cached_tokens: Tokens of the prompt that the vendor read from its cache.
+        reasoning_tokens: Tokens of the reasoning.
+        cache_write_tokens: Tokens of the prompt that the vendor wrote to its cache.
+        input_audio_tokens: Tokens of the prompt that are audio.
+        output_audio_tokens: Tokens of the answer that are audio.
+        input_image_tokens: Tokens of the prompt that are images.
+        output_image_tokens: Tokens of the answer that are images.
+        stated_total: The sum as the service states it, which may hold tokens that no other count has.
+        cost: The price of the answer as the service states it, in the service's currency (mostly US dollars).
+        others: Every count as the service wrote it, by its name there; the names of nested counts are joined by dots.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    input_audio_tokens: int | None = None
+    output_audio_tokens: int | None = None
+    input_image_tokens: int | None = None
+    output_image_tokens: int | None = None
+    stated_total: int | None = None
+    cost: float | None = None
+    others: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def total_tokens(self) -> int | None:
+        """The sum as the service states it, else of `input_tokens` and `output_tokens`; `None` when one of them is unknown."""
+        if self.stated_total is not None:
+            return self.stated_total
+        if self.input_tokens is None or self.output_tokens is None:
+            return None
+        return self.input_tokens + self.output_tokens
+
+    def updated(self, later: Usage) -> Usage:
+        """Replace each count by that of a later event.
+
+        Args:
+            later: The later counts; those that are `None` change nothing.
+
+        Returns:
+            The counts of both.
+        """
+        changes = {name: value for name in _COUNTS if (value := getattr(later, name)) is not None}
+        if later.others:
+            changes["others"] = {**self.others, **later.others}
+        return attrs.evolve(self, **changes)
+
+
+_COUNTS = tuple(field.name for field in attrs.fields(Usage) if field.name != "others")
+
+
+@attrs.frozen(eq=False, repr=False)
+class Cost(Value):
+    """The cost of an answer or of a call, in money.
+
+    Args:
+        amount: The amount, in `currency`; zero or more.
+        currency: The currency, as its code of ISO 4217. Default `"USD"`.
+        source: `"vendor"` when the service states the cost itself. Otherwise the list of prices that it was computed with, such
+            as the name of a catalogue; `"model"` for prices of the plugin or of the settings.
+        date: The day of the list of prices, such as `"2026-05-01"`; `None`, the default, when it is unknown.
+    """
+
+    amount: Decimal
+    currency: str = "USD"
+    source: str = "model"
+    date: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.amount:.6f} {self.currency}"
+
+
+@attrs.frozen(eq=False, repr=False)
+class Prices(Value):
+    """The prices of a million tokens of one model, each zero or more. `None`, the default, means that a price is unknown.
+
+    Args:
+        input: The price of input tokens that no other price covers.
+        output: The price of output tokens that no other price covers.
+        cache_read: The price of input tokens that the service read from its cache.
+        cache_write: The price of input tokens that the service wrote to its cache.
+        input_audio: The price of input tokens that are audio.
+        output_audio: The price of output tokens that are audio.
+        output_image: The price of output tokens that are images.
+        reasoning: The price of reasoning; `None` for that of `output`.
+        currency: The currency of all prices, as its code of ISO 4217.
+        source: The list of prices, as in `Cost`.
+        date: The day of the list, as in `Cost`.
+        tiers: The prices of long prompts, as pairs: a number of input tokens, and the prices of requests that have more.
+    """
+
+    input: float | None = None
+    output: float | None = None
+    cache_read: float | None = None
+    cache_write: float | None = None
+    input_audio: float | None = None
+    output_audio: float | None = None
+    output_image: float | None = None
+    reasoning: float | None = None
+    currency: str = "USD"
+    source: str = "model"
+    date: str | None = None
+    tiers: tuple[tuple[int, Prices], ...] = ()
+
+    def at(self, tokens: int) -> Prices:
+        """Return the prices of one request.
+
+        Args:
+            tokens: The number of its input tokens; zero or more.
+        """
+        fitting = [tier for tier in self.tiers if tokens > tier[0]]
+        return max(fitting, key=lambda tier: tier[0])[1] if fitting else self
+
+
+def cost_of(usage: Usage | None, prices: Prices | None) -> Cost | None:
+    """Compute the cost of an answer.
+
+    Args:
+        usage: Its token counts. The vendor's own figure in them comes first.
+        prices: The prices of its model.
+
+    Returns:
+        The cost; `None` when the counts are unknown, or when some of the tokens have no known price.
+    """
+    if usage is None:
+        return None
+    if usage.cost is not None:
+        return Cost(Decimal(str(usage.cost)), prices.currency if prices else "USD", "vendor")
+    if prices is None or usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    at = prices.at(usage.input_tokens)
+    special = (
+        (usage.cached_tokens or 0, at.cache_read),
+        (usage.cache_write_tokens or 0, at.cache_write),
+        (usage.input_audio_tokens or 0, at.input_audio),
+    )
+    rare = (
+        (usage.output_audio_tokens or 0, at.output_audio),
+        (usage.output_image_tokens or 0, at.output_image),
+        (usage.reasoning_tokens or 0, at.output if at.reasoning is None else at.reasoning),
+    )
+    plain = usage.input_tokens - sum(count for count, _ in special), usage.output_tokens - sum(count for count, _ in rare)
+    amount = Decimal(0)
+    for count, price in (*special, *rare, (plain[0], at.input), (plain[1], at.output)):
+        if count < 0 or (count and price is None):  # counts that contradict each other, or an unknown price
+            return None
+        amount += count * Decimal(str(price or 0)) / MILLION
+    return Cost(amount, prices.currency, prices.source, prices.date)
+
+
+def total(costs: Iterable[Cost | None]) -> Cost | None:
+    """Add costs up.
+
+    Args:
+        costs: The costs, each `None` when it is unknown.
+
+    Returns:
+        The sum, with the source and date of the last one. `None` without any, when one is unknown, and for different currencies.
+    """
+    found: Cost | None = None
+    for cost in costs:
+        if cost is None or (found is not None and found.currency != cost.currency):
+            return None
+        found = cost if found is None else attrs.evolve(cost, amount=found.amount + cost.amount)
+    return found
