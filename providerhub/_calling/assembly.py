@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, Self
 
 import attrs
@@ -25,6 +26,7 @@ from providerhub._values import (
     Usage,
     UsageDelta,
 )
+from providerhub._values.checks import ANY_TEXT, MAPPING, NUMBER, TEXT, WHOLE, Check, instance_of
 from providerhub._values.errors import PluginError
 from providerhub._values.provider import Piece
 
@@ -146,10 +148,11 @@ class Assembly:
 
     def _add_other(self, piece: object) -> bool:
         kind = type(piece)
+        if kind is ToolCallDelta:
+            return self._add_call(piece)  # type: ignore[arg-type]
+        _check(piece)
         if kind is Detail:
             self._add_detail(piece)  # type: ignore[arg-type]
-        elif kind is ToolCallDelta:
-            return self._add_call(piece)  # type: ignore[arg-type]
         elif kind is UsageDelta:
             self._add_usage(piece)  # type: ignore[arg-type]
         elif kind is Finish:
@@ -165,18 +168,19 @@ class Assembly:
         return False
 
     def _add_call(self, piece: ToolCallDelta) -> bool:
-        if not isinstance(piece.index, int):
-            raise _wrong(piece, "index", "an int")
-        call = self._tools.setdefault(piece.index, _Call())
-        call.id = piece.id or call.id
-        call.name = piece.name or call.name
+        call = self._tools.get(piece.index)
+        if call is None or piece.id or piece.name:  # else the next characters of its arguments
+            _check(piece)
+            call = self._tools.setdefault(piece.index, _Call())
+            call.id = piece.id or call.id
+            call.name = piece.name or call.name
         call.type = piece.type
         call.arguments.append(_text(piece, "arguments"))
         return bool(piece.id or piece.name or piece.arguments)
 
     def _add_usage(self, piece: UsageDelta) -> None:
-        if not isinstance(piece.usage, Usage):
-            raise _wrong(piece, "usage", "a Usage")
+        if not _USUAL.issuperset(map(type, _counts(piece.usage))):
+            _check(piece.usage)
         self.usage = piece.usage if self.usage is None else self.usage.updated(piece.usage)
 
     def _add_media(self, piece: Media) -> bool:
@@ -230,13 +234,35 @@ def _new_id() -> str:
 
 
 def _text(piece: object, field: str) -> str:
-    value = getattr(piece, field)
+    value: object = getattr(piece, field)
     if isinstance(value, str):
         return value
-    raise _wrong(piece, field, "a str")
+    raise _wrong(piece, field, ANY_TEXT)
 
 
-def _wrong(piece: object, field: str, wanted: str) -> PluginError:
-    return PluginError(
-        f"the plugin yielded {type(piece).__name__} whose {field} is {type(getattr(piece, field)).__name__}, not {wanted}"
-    )
+_TEXT, _WHOLE = ANY_TEXT.or_none, WHOLE.or_none
+_COUNTS = tuple(field.name for field in attrs.fields(Usage) if field.name not in {"cost", "others"})
+_counts = attrgetter(*_COUNTS, "cost")
+_USUAL = {int, type(None)}
+
+_FIELDS: Mapping[type, Mapping[str, Check]] = {
+    ToolCallDelta: {"index": WHOLE, "id": _TEXT, "name": _TEXT, "type": TEXT},
+    Citation: {"url": _TEXT, "title": _TEXT, "text": _TEXT, "start": _WHOLE, "end": _WHOLE, "source": MAPPING},
+    Media: {"kind": TEXT, "type": _TEXT, "base64": ANY_TEXT, "url": _TEXT, "id": _TEXT},
+    UsageDelta: {"usage": instance_of(Usage, "a Usage, such as Usage(input_tokens=5)")},
+    Usage: {**dict.fromkeys(_COUNTS, _WHOLE), "cost": NUMBER.or_none, "others": MAPPING},
+    Detail: {"name": TEXT},
+    Finish: {"reason": _TEXT, "said": _TEXT},
+}
+"""Event → field → check. The events themselves check nothing, since the toolkit makes thousands of right ones."""
+
+
+def _check(piece: object) -> None:
+    for field, check in _FIELDS.get(type(piece), {}).items():
+        if not check.test(getattr(piece, field)):
+            raise _wrong(piece, field, check)
+
+
+def _wrong(piece: object, field: str, check: Check) -> PluginError:
+    found = check.shown(getattr(piece, field))
+    return PluginError(f"the plugin yielded {type(piece).__name__} whose {field} is {found}; it must be {check.wanted}")

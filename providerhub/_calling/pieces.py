@@ -28,7 +28,10 @@ def iterator(pieces: object) -> Iterator[Piece]:
     try:
         return iter(pieces)  # type: ignore[call-overload, no-any-return]
     except TypeError as error:
-        fix = "call the method astream" if hasattr(pieces, "__anext__") or hasattr(pieces, "__await__") else "make it a generator"
+        fix = "make it a generator"
+        if hasattr(pieces, "__anext__") or hasattr(pieces, "__await__"):
+            fix = "rename an `async def stream` to astream, and write a generator stream() for synchronous calls"
+            close_quietly(getattr(pieces, "close", None))  # a coroutine that is not awaited would warn
         msg = f"stream() returned {type(pieces).__name__}, which is not iterable; {fix}"
         raise PluginError(msg) from error
 

@@ -16,7 +16,7 @@ import attrs
 import pluggy
 
 import providerhub.hookspecs as hookspecs  # noqa: PLR0402 -- `from` would have the package import all of its exports first
-from providerhub._finding.installed import Distribution, import_object, name_of, normalized, offered
+from providerhub._finding.installed import Distribution, EntryPoint, import_object, name_of, normalized, offered
 from providerhub._settings.settings import Settings
 from providerhub._values.capabilities import API_VERSION, ProviderInfo
 from providerhub._values.checks import nearest
@@ -26,6 +26,8 @@ from providerhub._values.value import Value
 HOOK_GROUP = "providerhub.hooks"  # the entry-point group of plugins that observe or rank. They are always loaded.
 MOST_WAIT = 30.0  # seconds that a thread waits for a plugin that another thread imports
 _INCOMPATIBLE = "incompatible: "  # the beginning of a reason that another version of the core or of the plugin would mend
+_SUBGROUPS = ("commands", "conformance", "sandbox")
+GROUPS = frozenset({hookspecs.PROJECT, HOOK_GROUP, *(f"{hookspecs.PROJECT}.{name}" for name in _SUBGROUPS)})
 _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_"))
 
 
@@ -61,6 +63,17 @@ class Malformed(Value):
 
     distribution: str
     reason: str
+
+
+def is_near(group: str) -> bool:
+    """Whether the name of an entry-point group begins like those of this project, in another spelling too."""
+    return "".join(filter(str.isalnum, group.lower())).startswith(hookspecs.PROJECT)
+
+
+def unread(group: str, name: str) -> str:
+    """The reason why an entry point of another group is not used, and the fix."""
+    fix = f"write it under [project.entry-points.{hookspecs.PROJECT}], and install the distribution again"
+    return f"its entry point {name!r} is in the group {group!r}, which nothing reads; for a provider, {fix}"
 
 
 class Plugins:
@@ -166,11 +179,18 @@ class Plugins:
         def broken(distribution: Distribution, error: Exception) -> None:
             self.malformed.append(Malformed(name_of(distribution), f"{type(error).__name__}: {error}"))
 
+        misplaced: list[EntryPoint] = []
+        read: set[str] = set()
         for found in offered(hookspecs.PROJECT, broken):
+            if is_near(found.group):
+                (read.add(found.distribution) if found.group in GROUPS else misplaced.append(found))
             if found.group == HOOK_GROUP:
                 self.hook_modules.append((found.name, found.value, found.distribution))
             elif found.group == hookspecs.PROJECT:
                 yield PluginRecord(name=found.name, value=found.value, distribution=found.distribution, version=found.version)
+        # A distribution with a plugin may have groups of its own, which its other packages read.
+        odd = [one for one in misplaced if one.distribution not in read]
+        self.malformed += [Malformed(one.distribution, unread(one.group, one.name)) for one in odd]
 
     def _import(self, record: PluginRecord) -> PluginRecord:
         start = time.perf_counter()
@@ -240,7 +260,8 @@ def _declared(
         return None, notes, f"providerhub_provider() must return a ProviderInfo, not {type(info).__name__}"
     reason = ""
     if info.name != record.name:
-        reason = f"the entry point is named {record.name!r}, but its ProviderInfo {info.name!r}: give both the same name"
+        fix = "give both the same name, and install the distribution again, since its metadata keeps the old one"
+        reason = f"the entry point is named {record.name!r}, but its ProviderInfo {info.name!r}: {fix}"
     elif info.api_version != API_VERSION:
         spoken = f"this core speaks {API_VERSION}: install versions that fit"
         reason = f"{_INCOMPATIBLE}written for interface version {info.api_version}; {spoken}"

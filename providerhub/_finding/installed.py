@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from providerhub._values.checks import nearest
+
 _SUFFIXES = (".dist-info", ".egg-info")
 # The modules of the finders that look for distributions in the folders of `sys.path`.
 _USUAL_FINDERS = frozenset({"_frozen_importlib_external", "importlib_metadata"})
@@ -77,6 +79,34 @@ def import_object(reference: str) -> Any:
     for part in filter(None, attribute.strip().split(".")):
         found = getattr(found, part)
     return found
+
+
+def flaw_of(reference: str) -> str:
+    """Return the reason why `"module:object"` cannot be imported, as far as it shows without that import; empty if none does.
+
+    The packages around the module are imported. The module itself may be slow to import: a name that does not occur in its source
+    is not in it, unless the module makes names at run time.
+    """
+    import re  # slow to import, as the next one; only lists of plugins need it
+    from importlib.util import find_spec
+
+    module, _, attribute = (part.strip() for part in reference.partition(":"))
+    name = attribute.partition(".")[0]
+    try:
+        spec = find_spec(module)
+        source = getattr(spec.loader, "get_source", lambda _: None)(module) if spec else None
+    except Exception as error:
+        return f"finding the module {module!r} raised {type(error).__name__}: {error}"
+    if spec is None:
+        return f"there is no module {module!r}"
+    loaded = sys.modules.get(module)
+    source = source or ""
+    may_have = not source or re.search(rf"\b{re.escape(name)}\b|import \*|__getattr__|globals\(|setattr\(", source)
+    if not name or hasattr(loaded, name) or (loaded is None and may_have):
+        return ""
+    known = re.findall(r"^(?:async +)?(?:def|class) +(\w+)|^(\w+) *[:=]", source, re.MULTILINE)
+    near = nearest(name, [*filter(None, (name for pair in known for name in pair))], "correct the name")
+    return f"the module {module!r} has no {name!r}; {near}"
 
 
 def distributions() -> Iterator[Distribution]:

@@ -14,6 +14,7 @@ from providerhub._finding import kept_lists
 from providerhub._finding.installed import import_object
 from providerhub._finding.jobs import Task
 from providerhub._finding.kept_lists import KeptList
+from providerhub._rules.mapping import shown
 from providerhub._values import ProviderConfig, Timeout
 from providerhub._values.capabilities import ModelInfo, ProviderInfo, as_models
 from providerhub._values.provider import CallContext
@@ -119,7 +120,7 @@ class ModelList:
                 self.forget_failures()
                 return
             self._failures += 1
-            self._error = f"{self._info.discover} raised {type(error).__name__}: {error}"
+            self._error = f"{self._info.discover} raised {shown(error)}"
             _log.warning("provider %s could not list its models: %s", config.name, self._error)
             return
         finally:

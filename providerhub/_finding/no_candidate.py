@@ -13,9 +13,8 @@ _MOST_MODELS = 20  # known models that one message lists
 def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError:
     """The error for a name that no instance has; it names the providers that may have it, similar and known models."""
     if not registry.names():
-        return errors.ModelNotFoundError(
-            f"no provider plugin is installed, so model {model!r} is not available; try: {INSTALL_HINT}"
-        )
+        fix = "; ".join(f"{one.distribution}: {one.reason}" for one in registry.plugins.malformed) or f"try: {INSTALL_HINT}"
+        return errors.ModelNotFoundError(f"no provider plugin is installed, so model {model!r} is not available; {fix}")
     known = sorted({name for i in registry.instances() for m in i.models for name in (m.name, *m.aliases)})
     first, slash, rest = model.partition("/")
     pin = f"; {first!r} is not an installed provider (installed: {', '.join(registry.names())})" if slash and rest else ""

@@ -11,6 +11,7 @@ from typing import Any
 
 from providerhub._finding.installed import import_object
 from providerhub._finding.jobs import Job, Task, arun_all
+from providerhub._rules.mapping import shown
 from providerhub._values import ProviderConfig
 from providerhub._values.capabilities import ProviderInfo
 from providerhub._values.errors import ConfigurationError, PluginError
@@ -147,7 +148,7 @@ def _create(config: ProviderConfig, info: ProviderInfo) -> Provider:
         raise
     except (Exception, SystemExit) as error:
         # A module that calls sys.exit() when it is imported must not end the application.
-        msg = f"creating provider {config.name!r} by {info.factory!r} raised {type(error).__name__}: {error}"
+        msg = f"creating provider {config.name!r} by {info.factory!r} raised {shown(error)}"
         raise PluginError(msg, plugin=config.name) from error
     if not callable(getattr(made, "stream", None)):
         msg = f"{info.factory!r} returned {type(made).__name__}, which has no method stream(request, call)"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from providerhub._finding.installed import flaw_of
 from providerhub._finding.instance import Instance
 from providerhub._finding.registry import Registry
 from providerhub._settings.address import flaws
@@ -119,7 +120,7 @@ def _view(registry: Registry, name: str) -> InstanceView:
             "state": state, "reason": reason, "models": instance.models, "config": instance.config,
             "settings": instance.info.all_settings, "missing": instance.variables, "can_list": instance.info.discover is not None,
             "list_error": instance.list.error, "list_age": instance.list.age,
-            "notes": (*shown.get("notes", ()), *_stale(instance)),
+            "notes": (*shown.get("notes", ()), *_stale(instance), *_unlistable(instance)),
         }  # fmt: skip
     return InstanceView(name=name, plugin=name if record is None else record.name, **shown)
 
@@ -130,6 +131,11 @@ def _stale(instance: Instance) -> Iterator[str]:
         yield f"its list of models is {_duration(age)} old: {instance.list.error}"
 
 
+def _unlistable(instance: Instance) -> Iterator[str]:
+    if instance.info.discover and (flaw := flaw_of(instance.info.discover)):
+        yield f"it cannot list its models: discover={instance.info.discover!r}: {flaw}"
+
+
 def _duration(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
@@ -138,6 +144,8 @@ def _duration(seconds: float) -> str:
 
 
 def _state(instance: Instance) -> tuple[str, str]:
+    if instance.has_plugin and (wrong := flaw_of(instance.info.factory)):
+        return "broken", f"factory={instance.info.factory!r}: {wrong}"
     if instance.missing:
         return "not configured", instance.reason
     flaw = instance.flaw or _flaw(instance.config)

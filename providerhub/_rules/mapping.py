@@ -70,6 +70,7 @@ _CALLED_WRONG = frozenset({
 _FLAT = {name: name.rstrip("2") for name in ("httpx", "httpx2", "httpcore", "httpcore2", "anyio", "openai", "anthropic")}
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE})
 
+_KEYLESS = "; no key is set: declare needs_auth=True in the ProviderInfo, so that each call has a key, or test config.api_key"
 _REFUSALS = range(400, 600)  # statuses of a refused request
 
 
@@ -89,10 +90,10 @@ def map_exception(error: Exception, *, provider: str, model: str) -> errors.Atte
     found = _mapped(error)
     mapped: errors.AttemptError
     if found is None:
-        message = f"the plugin of {provider!r} raised {_shown(error)}"
+        message = f"the plugin of {provider!r} raised {shown(error)}"
         mapped = errors.PluginError(message, plugin=provider, model=model)
     else:
-        found.args = (_shown(error),)
+        found.args = (shown(error),)
         found.provider, found.model = provider, model
         mapped = found
     mapped.__cause__ = error
@@ -171,9 +172,11 @@ def _of(value: Any, name: str, otherwise: Any = None) -> Any:
     return value.get(name, otherwise) if isinstance(value, Mapping) else otherwise
 
 
-def _shown(error: Exception) -> str:
+def shown(error: BaseException) -> str:
+    """Return the class and the text of an exception, with the fix if it says that the provider has no key."""
+    is_keyless = isinstance(error, AttributeError) and error.name == "reveal" and error.obj is None
     try:
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {error}{_KEYLESS if is_keyless else ''}"
     except Exception:  # the exception's own `__str__` may raise anything
         return type(error).__name__
 

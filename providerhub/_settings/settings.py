@@ -289,11 +289,23 @@ def resolve(config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, st
     for setting in info.all_settings:
         if setting.convert is not None and setting.name not in wrong and _is_convertible(values[setting.name]):
             values[setting.name] = setting.convert(values[setting.name])
-    options = {**config.options, **{k: v for k, v in values.items() if k not in {"url", "api_key"} and v is not None}}
+    options = _Options(config.options)
+    options.update({k: v for k, v in values.items() if k not in {"url", "api_key"} and v is not None})
     own = {name: values[name] for name in ("url", "api_key") if values.get(name) is not None}
     if info.timeout is not None:
         own["timeout"] = info.timeout if config.timeout is None else attrs.evolve(info.timeout, **given(config.timeout))
     return with_environment(attrs.evolve(config, options=options, **own)), tuple(missing)
+
+
+class _Options(dict[str, Any]):
+    """The values of the declared settings. A name without a value raises an error that says what to declare."""
+
+    def __missing__(self, name: str) -> Any:
+        fix = f"declare Setting({name!r}) in the ProviderInfo with required=True or a default, or read it by .get({name!r})"
+        raise KeyError(f"the setting {name!r} has no value; {fix}")
+
+    def __reduce__(self) -> tuple[type, tuple[dict[str, Any]]]:
+        return dict, (dict(self),)
 
 
 def variable_in_use(setting: Setting, config: ProviderConfig, plugin: str) -> str:

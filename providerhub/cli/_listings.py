@@ -97,7 +97,7 @@ def plugins(*, as_json: bool) -> None:
     else:
         screen.line(f"No provider plugin is installed; try: {INSTALL_HINT}", err=True)
     for item in malformed:
-        screen.line(f"{item.distribution} cannot be read: {item.reason}; reinstall or uninstall it", err=True)
+        screen.line(f"{item.distribution} cannot be used: {item.reason}; reinstall or uninstall it", err=True)
 
 
 @click.command()

@@ -143,6 +143,16 @@ def test_each_broken_plugin_is_named_and_the_others_are_looked_at(site):
     assert "dist-newer" in _only(report, "newer", "error")["fix"]
 
 
+def test_a_misspelt_factory_or_group_is_found_without_a_call(site):
+    site.plugin("typo", PLUGIN.replace("{module}:create", "{module}:creat_it"))
+    site.distribution("dist-near", "[providrhub]\nnear = plug_typo\n")
+    report = site.doctor()
+    assert "the module 'plug_typo' has no 'creat_it'; did you mean" in _only(report, "typo", "error")["text"]
+    text = _only(report, "dist-near", "warning")["text"]
+    assert "its entry point 'near' is in the group 'providrhub', which nothing reads" in text
+    assert "[project.entry-points.providerhub]" in text
+
+
 def test_misspelt_hooks_are_named_with_the_hook_that_is_meant(site):
     misspelt = PLUGIN.replace("def providerhub_provider", "def providerhub_provder")
     site.plugin("marked", misspelt)
