@@ -18,7 +18,8 @@ from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.errors import AmbiguousProviderError, ConfigurationError, InvalidRequestError, ModelNotFoundError
 from providerhub._values.provider import Provider
 
-INSTALL_HINT = "pip install providerhub-lockchat"  # the fix that messages name when no provider plugin is installed
+# The fix that messages name when no provider plugin is installed.
+INSTALL_HINT = "pip install providerhub-openai (or -anthropic, -gemini, -ollama; -lockchat for a try without a key)"
 
 ModelSpec = str | Model | Sequence[str | Model]
 

@@ -42,6 +42,7 @@ class InstanceView(Value):
         list_age: Seconds since the service listed its models, in this process or in an earlier one; `None` when it has not.
         import_seconds: The seconds that the import of the plugin's light module took in this process.
         notes: Warnings about a plugin that may still work, such as a function that looks like a hook but is not a hook.
+        listed: The names of the models that the service has listed, as far as the settings and the plugin do not name them.
     """
 
     name: str
@@ -59,6 +60,7 @@ class InstanceView(Value):
     list_age: float | None = None
     import_seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    listed: frozenset[str] = frozenset()
 
 
 def views(registry: Registry) -> tuple[InstanceView, ...]:
@@ -121,6 +123,7 @@ def _view(registry: Registry, name: str) -> InstanceView:
             "settings": instance.info.all_settings, "missing": instance.variables, "can_list": instance.info.discover is not None,
             "list_error": instance.list.error, "list_age": instance.list.age,
             "notes": (*shown.get("notes", ()), *_stale(instance), *_unlistable(instance)),
+            "listed": frozenset(model.name for model in instance.list.models) - {model.name for model in instance.declared},
         }  # fmt: skip
     return InstanceView(name=name, plugin=name if record is None else record.name, **shown)
 

@@ -127,7 +127,7 @@ def _read(what: str, source: Source) -> bytes:
 def _data_url(what: str, source: Source, data: bytes) -> str:
     from binascii import b2a_base64  # only requests with media need it
 
-    kind = _by_bytes(data) or ("" if isinstance(source, bytes) else _by_name(os.fspath(source)))
+    kind = media_type(source, data)
     if not kind:
         msg = f"{what}: the first bytes of {_shown(source)} are of no known format, and no name says the media type"
         raise InvalidRequestError(f"{msg}; give a path with a usual ending" + ", or name=" * (what == "file"))
@@ -136,6 +136,11 @@ def _data_url(what: str, source: Source, data: bytes) -> str:
     if what != "file" and not kind.startswith(f"{what}/"):
         raise InvalidRequestError(f"{what}: {_shown(source)} is {kind}; use providerhub.{_maker(kind)}() for it")
     return f"data:{kind};base64,{b2a_base64(data, newline=False).decode()}"
+
+
+def media_type(source: Source, data: bytes) -> str:
+    """The media type of a file, by its first bytes, else by the name of its `source`; empty when neither is known."""
+    return _by_bytes(data) or ("" if isinstance(source, bytes) else _by_name(os.fspath(source)))
 
 
 def _maker(kind: str) -> str:

@@ -17,8 +17,9 @@ COMMANDS = {
     "batch": ("providerhub.cli._batch:batch", "Send many requests from a file; goes on after a kill."),
     "demo": ("providerhub.cli._demo:demo", "Watch a call fail at one provider and be answered by the next."),
     "plugins": ("providerhub.cli._listings:plugins", "List the installed plugins with their state."),
-    "models": ("providerhub.cli._listings:models", "List the models and their providers."),
+    "models": ("providerhub.cli._listings:models", "List the models; `models default` sets the one for `ask`."),
     "route": ("providerhub.cli._listings:route", "Show what would be tried for a model, and why."),
+    "keys": ("providerhub.cli._keys:keys", "Keep the keys of providers, and show where they are."),
     "settings": ("providerhub.cli._settings:settings", "Show and check the settings."),
     "doctor": ("providerhub.cli._doctor:doctor", "Find the mistakes that keep providers from working."),
 }

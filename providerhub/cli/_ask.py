@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import re
-import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from queue import Empty, SimpleQueue
@@ -20,11 +18,12 @@ import click
 from providerhub import Completion, Hub, ProviderHubError, Stream
 from providerhub._calling.many import POLL
 from providerhub._calling.running import Running
+from providerhub.cli import _inputs as inputs
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
+from providerhub.cli import _store as store
 
 _GRACE = 0.5  # seconds that an interrupted call has to end; a provider that does not look at its context is left alone after them
-_UNDECODED = re.compile("[\ud800-\udfff]")  # bytes of an argument that Python could not decode; no service accepts them
 
 
 @contextlib.contextmanager
@@ -80,43 +79,36 @@ def _from_thread(made: Callable[[], Iterator[str]], stop: Callable[[], None]) ->
             thread.join(_GRACE)
 
 
-def _prompt(given: str | None) -> str:
-    """The argument, the text of standard input, or both with a blank line between them."""
-    if given is None and sys.stdin.isatty():
-        raise click.UsageError("there is no PROMPT; give one as an argument, or pipe one in")
-    parts = [] if given in {None, "-"} else [str(given)]
-    if not parts or not sys.stdin.isatty():
-        try:
-            parts.append(sys.stdin.buffer.read().decode("utf-8-sig"))
-        except UnicodeDecodeError as error:
-            raise click.UsageError(f"standard input is not UTF-8 text: {error}") from None
-    text = "\n\n".join(part for part in parts if part.strip())
-    if not text:
-        raise click.UsageError("the prompt is empty; give a text")
-    if _UNDECODED.search(text):
-        raise click.UsageError("the prompt is not valid text in the encoding of the locale; pipe it in as UTF-8")
-    return text
-
-
 @click.command()
-@options.model
-@options.keywords
+@options.talking
+@click.option("-a", "--attach", "files", multiple=True, metavar="FILE|URL", help="Image, PDF, sound or text; - for a pipe.")
+@click.option("-t", "--template", metavar="NAME|FILE", help="Text file whose {input} is replaced by PROMPT.")
+@click.option("-p", "--param", "values", multiple=True, nargs=2, metavar="NAME VALUE", help="Value of {NAME} in the template.")
+@click.option("-o", "--option", "extra", multiple=True, nargs=2, metavar="NAME VALUE", help="Any other option of the call.")
+@options.schema
 @click.option("--stream/--no-stream", default=True, help="Print the answer as it comes (default), or when it is complete.")
 @options.as_json
 @options.media
 @click.option("--trace", is_flag=True, help="Print the attempts to standard error afterwards.")
 @click.argument("prompt", required=False)
-def ask(*, model: str, stream: bool, as_json: bool, media: bool, trace: bool, prompt: str | None, **keywords: Any) -> None:
+def ask(
+    *, models: tuple[str, ...], stream: bool, as_json: bool, media: bool, trace: bool, prompt: str | None, **more: Any
+) -> None:
     """Ask a model for an answer to PROMPT. A text from a pipe is appended to PROMPT, after a blank line.
 
     Without PROMPT, or with -, the prompt is the text of standard input. Inside a loop that reads lines, add < /dev/null.
     """
-    call = {"model": model, "messages": _prompt(prompt), **options.given(keywords)}
+    question = {"role": "user", "content": inputs.content(prompt, more["template"], dict(more["values"]), more["files"])}
+    talk = store.opened(last=more["last"], name=more["conversation"], save=more["save"])
+    call: dict[str, Any] = {"system": talk.system, **options.given(more), **inputs.keywords(more["extra"])}
+    if more["schema"] is not None:
+        call["response_format"] = inputs.schema(more["schema"])
     with Hub() as hub:
+        call |= {"model": options.chosen(hub, models, talk.model), "messages": [*talk.messages, question]}
         try:
             with answering(hub, stream=stream and not as_json, **call) as (answer, texts):
                 if not as_json:
-                    screen.answer(texts)
+                    screen.answer(texts, markdown=more["markdown"] and more["schema"] is None)
                 completion = answer.completion if isinstance(answer, Stream) else answer
         except ProviderHubError as error:
             if as_json:
@@ -127,6 +119,7 @@ def ask(*, model: str, stream: bool, as_json: bool, media: bool, trace: bool, pr
     if as_json:
         screen.data(screen.record(completion, media=media))
     else:
-        screen.ending(completion)
+        screen.ending(completion, cost=more["cost"])
     if trace:
         screen.indented(completion.route, err=True)
+    talk.keep(question, completion.message, model=call["model"], system=call["system"])

@@ -10,19 +10,22 @@ import click
 
 from providerhub import Completion, Hub, Message, ProviderHubError, Route
 from providerhub._values.checks import nearest
+from providerhub.cli import _inputs as inputs
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 from providerhub.cli._app import DEBUG
 from providerhub.cli._ask import answering
 from providerhub.cli._lines import Lines
+from providerhub.cli._store import Conversation, opened
 
 INTERRUPTED = " [interrupted]"  # ends an answer that Ctrl-C stopped, so that the model sees that it is incomplete
 
 HELP = """\
 /model [NAME]  ask another model from now on, or show the current one
+/file FILE     send an image, a PDF, a sound or a text with the next question
 /route         show the attempts of the last answer, and the candidates for the next
 /retry         ask the last question again, if it failed or was stopped before an answer
-/clear         forget the conversation, but not the system message
+/clear         begin a new conversation, with the same system message
 /help          show this help
 /quit          leave, as Ctrl-D does
 Ctrl-C stops an answer and keeps the conversation. A line that begins with // is sent as a question, with one slash."""
@@ -31,33 +34,40 @@ Ctrl-C stops an answer and keeps the conversation. A line that begins with // is
 class Chat:
     """A conversation. It reads lines until the input ends; each is a question or a command."""
 
-    def __init__(self, ctx: click.Context, hub: Hub, model: str, keywords: Mapping[str, Any]) -> None:
+    def __init__(self, ctx: click.Context, hub: Hub, model: Any, talk: Conversation, keywords: Mapping[str, Any]) -> None:
         self._ctx = ctx
         self._hub = hub
         self._model = model
         self._keywords = {"emulate_stream": True, **keywords}  # a model that cannot stream answers in one piece
-        self._messages: list[Message] = []
-        self._unanswered: str | None = None
+        self._talk = talk
+        self._parts: list[dict[str, Any]] = []  # of the next question
+        self._unanswered: Any = None
         self._last: Route | None = None
         self._lines = Lines(self._offers)
         self.interactive = self._lines.interactive
         self.failures = 0
         self._commands: dict[str, Callable[[str], None]] = {
             "/model": self._ask_another,
+            "/file": self._attach,
             "/route": self._show_route,
             "/retry": self._retry,
             "/clear": self._clear,
             "/help": lambda _: _note(HELP),
         }
 
-    def plan(self, model: str) -> str:
+    @property
+    def _asked(self) -> str:
+        return self._model if isinstance(self._model, str) else ", ".join(self._model)
+
+    def plan(self, model: Any) -> str:
         """The candidates for the next question; raises `CallerError` if there are none."""
         return str(self._hub.explain(model, self._with("?"), stream=True, **self._keywords))
 
     def run(self) -> None:
         """Answer until the input ends, or `/quit`. Ctrl-C is raised while the lines come from a pipe."""
         if self.interactive:
-            _note(f"You are talking to {self._model}. /help lists the commands; Ctrl-D leaves.")
+            start = "The conversation goes on with" if self._talk.messages else "You are talking to"
+            _note(f"{start} {self._asked}. /help lists the commands; Ctrl-D leaves.")
         going = True
         while going:
             try:
@@ -70,7 +80,7 @@ class Chat:
                 self._fail(error)
 
     def _turn(self) -> bool:
-        line = self._lines.read(f"{self._model}> ")
+        line = self._lines.read(f"{self._asked}> ")
         if line is None:
             if self.interactive:
                 _note("")
@@ -81,10 +91,11 @@ class Chat:
         if text.startswith("/") and not text.startswith("//"):
             self._command(text)
         elif text:
-            self._ask(line[line.index("/") + 1 :] if text.startswith("//") else line)
+            question = line[line.index("/") + 1 :] if text.startswith("//") else line
+            self._ask([{"type": "text", "text": question}, *self._parts] if self._parts else question)
         return True
 
-    def _ask(self, question: str) -> None:
+    def _ask(self, question: Any) -> None:
         """Ask a question and write the answer as it comes. Both are kept if there is an answer, or a part of it after Ctrl-C."""
         self._unanswered, self._last = question, None
         heard: list[str] = []
@@ -104,23 +115,24 @@ class Chat:
         else:
             self._keep(question, answer)
 
-    def _stream(self, question: str, heard: list[str]) -> Message:
+    def _stream(self, question: Any, heard: list[str]) -> Message:
         call = {"model": self._model, "messages": self._with(question), **self._keywords}
         with answering(self._hub, stream=True, **call) as (stream, texts):
             try:
-                screen.answer(texts, heard)
+                screen.answer(texts, heard, markdown=self._ctx.params["markdown"])
             finally:
                 self._last = stream.route
             answer: Completion = stream.completion  # type: ignore[union-attr]  # a stream, as asked for
-        screen.ending(answer)
+        screen.ending(answer, cost=self._ctx.params["cost"])
         return answer.message
 
-    def _with(self, question: str) -> list[Message]:
-        return [*self._messages, {"role": "user", "content": question}]
+    def _with(self, question: Any) -> list[Message]:
+        return [*self._talk.messages, {"role": "user", "content": question}]
 
-    def _keep(self, question: str, answer: Message) -> None:
-        self._messages += [{"role": "user", "content": question}, answer]
+    def _keep(self, question: Any, answer: Message) -> None:
+        self._talk.keep({"role": "user", "content": question}, answer, model=self._model, system=self._keywords.get("system"))
         self._unanswered = None
+        self._parts.clear()
 
     def _command(self, text: str) -> None:
         name, _, rest = text.partition(" ")
@@ -133,7 +145,13 @@ class Chat:
         if name:
             self.plan(name)
             self._model = name
-        _note(f"The model is {self._model}.")
+        _note(f"The model is {self._asked}.")
+
+    def _attach(self, source: str) -> None:
+        if not source:
+            raise click.ClickException("/file needs the path or the address of a file")
+        self._parts.append(inputs.attachment(source))
+        _note(f"{source} goes with the next question.")
 
     def _show_route(self, _rest: str) -> None:
         if self._last:
@@ -148,9 +166,10 @@ class Chat:
         self._ask(self._unanswered)
 
     def _clear(self, _rest: str) -> None:
-        self._messages.clear()
+        self._talk = opened(last=False, name=None, save=self._talk.path is not None)
         self._unanswered = self._last = None
-        _note("The conversation is forgotten.")
+        self._parts.clear()
+        _note("A new conversation begins.")
 
     def _fail(self, error: ProviderHubError | click.ClickException) -> None:
         self.failures += 1
@@ -162,7 +181,9 @@ class Chat:
     def _offers(self, line: str, word: str) -> Sequence[str]:
         if line.startswith("/model "):
             return options.model_names(self._ctx, self._ctx.command.params[0], word)
-        names = ["/model " if name == "/model" else name for name in (*self._commands, "/quit")]  # `/model` takes an argument
+        names = [
+            f"{name} " if name in {"/model", "/file"} else name for name in (*self._commands, "/quit")
+        ]  # these take an argument
         return [name for name in names if line.startswith("/") and name.startswith(word)]
 
 
@@ -172,17 +193,20 @@ def _note(text: str) -> None:
 
 
 @click.command()
-@options.model
-@options.keywords
+@options.talking
 @click.pass_context
-def chat(ctx: click.Context, /, *, model: str, **keywords: Any) -> None:
+def chat(
+    ctx: click.Context, /, *, models: tuple[str, ...], last: bool, conversation: str | None, save: bool, **more: Any
+) -> None:
     """Talk with a model. Each line is a question; the model sees the whole conversation.
 
-    Answers go to standard output, everything else to standard error.
+    Answers go to standard output, everything else to standard error. The conversation is saved; `chat -c` continues it.
     """
+    talk = opened(last=last, name=conversation, save=save)
     with Hub() as hub:
-        talk = Chat(ctx, hub, model, options.given(keywords))
-        talk.plan(model)  # fails for an unknown model before the first question is typed
-        talk.run()
-    if talk.failures and not talk.interactive:
+        model = options.chosen(hub, models, talk.model)
+        running = Chat(ctx, hub, model, talk, options.given({"system": talk.system}) | options.given(more))
+        running.plan(model)  # fails for an unknown model before the first question is typed
+        running.run()
+    if running.failures and not running.interactive:
         sys.exit(1)

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 import click
 
-from providerhub import CallerError, Candidate, Hub, InstanceView, ModelInfo, Settings, Skip
+from providerhub import CallerError, Candidate, Hub, InstanceView, ModelInfo, ProviderHubError, Settings, Skip
 from providerhub._finding.registry import INSTALL_HINT
+from providerhub.cli import _edit as edit
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 
-_FEW = 3  # providers of a distribution that have lines of their own although they are not configured
-_COLUMNS = ("name", "distribution", "state", "models", "import", "reason")
-_MOST_MODELS = 4  # that a row of the table names; `providerhub models` and --json show all
+_MOST = 4  # that a row names of models or of vendors; `providerhub models`, `plugins -v` and --json show all
+_UNLISTED = "not listed yet; `providerhub models --refresh` asks the service"
 _FIELDS = ("name", "plugin", "distribution", "version", "state", "reason")
 _CANDIDATE = attrs.filters.include("provider", "model", "match", "context_window")
-_CAPABILITIES = {
+CAPABILITIES = {
     "stream": "supports_stream",
     "tools": "supports_tools",
     "images": "supports_images",
     "audio": "supports_audio",
     "files": "supports_files",
     "json_schema": "supports_json_schema",
+    "reasoning": "supports_reasoning",
+    "embeddings": "supports_embeddings",
     "prefill": "supports_prefill",
 }
+_PRICES = ("price_in", "price_out", "price_cache_read", "price_cache_write", "price_currency")
 _TOOL = {"type": "function", "function": {"name": "example", "parameters": {"type": "object", "properties": {}}}}
 _PIXEL = {"type": "image_url", "image_url": {"url": "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAAC"}}
 
@@ -37,45 +40,59 @@ def record(view: InstanceView, *more: str) -> dict[str, object]:
     return {**screen.picked(view, *_FIELDS, *more), "models": _models(view)}
 
 
-def table(instances: Iterable[InstanceView], settings: Settings) -> None:
-    """Write the table of providers."""
+def table(instances: Iterable[InstanceView], settings: Settings, *, verbose: bool = False) -> None:
+    """Write the table of providers, each in a row; those that are not configured in a row for each distribution."""
+    if verbose:
+        screen.table(("name", "state", "import", "distribution", "models and notes"), list(map(_long_row, instances)))
+        return
     shown, folds = folded(instances, settings)
     if shown:
-        screen.table(_COLUMNS, [_row(view) for view in shown])
-    for distribution, text in folds.items():
-        screen.line(f"{distribution}: {text}")
+        screen.table(
+            ("name", "state", "models"),
+            [(view.name, view.state, view.reason or _few(_models(view)) or _UNLISTED) for view in shown],
+        )
+    idle_table(folds)
+
+
+def idle_table(folds: Mapping[str, str]) -> None:
+    """Write the distributions with providers that are not configured, with the variables that configure them."""
+    if folds:
+        screen.heading("To call one of these, set its variable, or keep its key with `providerhub keys set NAME`:")
+        screen.table(("distribution", "provider and variables"), list(folds.items()))
+
+
+def described(view: InstanceView) -> str:
+    """A provider with some of its models, in a few words."""
+    return f"{view.name} ({_few(_models(view)) or 'its models are not listed yet'})"
 
 
 def folded(instances: Iterable[InstanceView], settings: Settings) -> tuple[list[InstanceView], dict[str, str]]:
-    """Put the providers of one distribution together that are not configured, if they are many and not in the settings.
+    """Put the providers of a distribution together that are neither configured nor in the settings.
 
     Returns:
-        The other providers; and for each such distribution one line with the names, and the variables to set.
+        The other providers; and for each distribution the names, each with the variables to set.
     """
-    instances = list(instances)
-    idle: dict[str, list[InstanceView]] = {}
+    shown: list[InstanceView] = []
+    idle: dict[str, list[str]] = {}
     for view in instances:
         if view.state == "not configured" and view.name not in settings.providers:
-            idle.setdefault(view.distribution, []).append(view)
-    many = {distribution: views for distribution, views in idle.items() if len(views) > _FEW}
-    hidden = {view.name for views in many.values() for view in views}
-    texts = {
-        distribution: f"{len(views)} providers are not configured; set the variable of one that you use: "
-        + ", ".join(f"{view.name} ({view.missing[0]})" for view in views)
-        for distribution, views in many.items()
-    }
-    return [view for view in instances if view.name not in hidden], texts
+            idle.setdefault(view.distribution, []).append(f"{view.name} ({', '.join(view.missing)})")
+        else:
+            shown.append(view)
+    return shown, {distribution: _few(names) for distribution, names in idle.items()}
 
 
-def _row(view: InstanceView) -> tuple[str, ...]:
+def _few(names: Sequence[str]) -> str:
+    rest = [f"and {len(names) - _MOST} more"] if len(names) > _MOST else []
+    return ", ".join([*names[:_MOST], *rest])
+
+
+def _long_row(view: InstanceView) -> tuple[str, ...]:
     seconds = f"{view.import_seconds * 1000:.1f} ms" if view.import_seconds else ""
     plugin = [f"an instance of {view.plugin}"] if view.plugin != view.name else []
     notes = [note for note in view.notes if note not in view.reason]
-    reason = "; ".join(filter(None, [*plugin, view.reason, *notes]))
-    shown = _models(view)
-    if len(shown) > _MOST_MODELS:
-        shown[_MOST_MODELS:] = [f"and {len(shown) - _MOST_MODELS} more"]
-    return view.name, f"{view.distribution} {view.version}", view.state, ", ".join(shown), seconds, reason
+    text = "; ".join(filter(None, [*plugin, view.reason, *notes, ", ".join(_models(view))]))
+    return view.name, view.state, seconds, f"{view.distribution} {view.version}", text
 
 
 def _models(view: InstanceView) -> list[str]:
@@ -83,8 +100,9 @@ def _models(view: InstanceView) -> list[str]:
 
 
 @click.command()
+@click.option("-v", "--verbose", is_flag=True, help="Show each provider with its distribution, models and import.")
 @options.as_json
-def plugins(*, as_json: bool) -> None:
+def plugins(*, verbose: bool, as_json: bool) -> None:
     """List the installed and configured providers with their state."""
     with Hub() as hub:
         instances, malformed, settings = hub.instances(), hub.malformed(), hub.settings
@@ -93,7 +111,7 @@ def plugins(*, as_json: bool) -> None:
         screen.data({"plugins": found, "malformed": [screen.picked(item, "distribution", "reason") for item in malformed]})
         return
     if instances:
-        table(instances, settings)
+        table(instances, settings, verbose=verbose)
     else:
         screen.line(f"No provider plugin is installed; try: {INSTALL_HINT}", err=True)
     for item in malformed:
@@ -101,52 +119,129 @@ def plugins(*, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("pattern", default="")
+@click.argument("words", metavar="[PATTERN | default [MODEL]...]", nargs=-1, shell_complete=options.model_names)
+@click.option("--all", "everything", is_flag=True, help="List the models of providers that cannot be called yet, too.")
 @click.option("--refresh", is_flag=True, help="First ask the providers' services for their models.")
 @options.as_json
-def models(*, pattern: str, refresh: bool, as_json: bool) -> None:
-    """List the models with a name or alias that matches PATTERN: a part of the name, or a whole name with * and ?."""
+def models(*, words: tuple[str, ...], everything: bool, refresh: bool, as_json: bool) -> None:
+    """List the models that can be called and the aliases of the settings.
+
+    PATTERN is a part of a name, or a whole name with * and ?. `models default MODEL` makes a model the one that `ask` and `chat`
+    take without -m; several are tried in their order. `models default` shows it.
+    """
+    if words and words[0] == options.DEFAULT:
+        _default(words[1:], as_json=as_json)
+        return
+    if len(words) > 1:
+        raise click.UsageError(f"one PATTERN at most, not {len(words)}")
+    pattern = "".join(words)
     with Hub() as hub, screen.unlogged():
         if refresh:
             hub.refresh()
-        instances = hub.instances()
-    found = [_model_record(view.name, view.state, model) for view in instances for model in view.models if _fits(model, pattern)]
+        instances, aliases = hub.instances(), hub.settings.aliases
+    among = [view for view in instances if everything or view.state == "ready"]
+    found = [_alias_record(name, targets) for name, targets in aliases.items() if _matches(pattern, name)]
+    found += [_model_record(view, model) for view in among for model in view.models if _fits(view, model, pattern)]
     if as_json:
         screen.data(found)
     elif found:
-        screen.table(("model", "provider", "state", "aliases", "can", "cannot", "context"), list(map(_model_row, found)))
-    failed = [view for view in instances if view.list_error]
+        columns = ("model", "provider", "window", "price", "source", "can", "state")
+        screen.table(columns[:-1] if not everything else columns, [_model_row(one, everything) for one in found], _OPTIONAL)
+    _report_unlisted(among, hidden=len(instances) - len(among), pattern=pattern, found=bool(found))
+
+
+_OPTIONAL = ("source", "price", "window")
+
+
+def _report_unlisted(among: Sequence[InstanceView], *, hidden: int, pattern: str, found: bool) -> None:
+    failed = [view for view in among if view.list_error]
     for view in failed:
         screen.line(f"{view.name} could not list its models: {view.list_error}", err=True)
+    unasked = [
+        view.name for view in among if view.can_list and view.state == "ready" and view.list_age is None and view not in failed
+    ]
+    if unasked:
+        screen.line(f"Not asked for models yet: {', '.join(unasked)}; --refresh asks", err=True)
     if not found:
-        text = f"no model matches {pattern!r}" if pattern else "no provider declares a model"
-        if not refresh and any(view.can_list and view.state == "ready" for view in instances):
-            text += "; --refresh asks the providers that can list their models"
-        raise click.ClickException(f"{text}; `providerhub plugins` shows the installed plugins")
+        text = f"no model matches {pattern!r}" if pattern else "no provider that can be called declares a model"
+        text += "; --all looks at the providers that are not configured, too" if hidden else ""
+        raise click.ClickException(f"{text}; `providerhub doctor` says what can be called")
     if failed:
         raise click.exceptions.Exit(1)
 
 
-def _fits(model: ModelInfo, pattern: str) -> bool:
+def _default(names: Sequence[str], *, as_json: bool) -> None:
+    """Show or save the default model, which is the alias `default`."""
+    with Hub() as hub:
+        kept = [str(target) for target in hub.settings.aliases.get(options.DEFAULT, ())]
+        if names:
+            wrong = options.DEFAULT in names and "the alias cannot stand for itself"
+            if wrong:
+                raise click.UsageError(f"models default {options.DEFAULT}: {wrong}; name a model")
+            path = edit.put(("aliases", options.DEFAULT), names[0] if len(names) == 1 else list(names))
+            screen.line(f"The default model is {', '.join(names)}; it is saved in {path}.", err=True)
+            for name in names:
+                try:
+                    hub.explain(name)
+                except ProviderHubError as error:
+                    screen.line(f"Warning: {screen.one_line(error)}", err=True)
+    if as_json:
+        screen.data(list(names) or kept)
+    elif not names:
+        screen.line(", ".join(kept) or "There is no default model; set one: providerhub models default MODEL")
+
+
+def _matches(pattern: str, *names: str) -> bool:
     glob = pattern if any(char in pattern for char in "*?[") else f"*{pattern}*"
-    return any(fnmatch.fnmatchcase(name.lower(), glob.lower()) for name in (model.name, *model.aliases))
+    return any(fnmatch.fnmatchcase(name.lower(), glob.lower()) for name in names)
 
 
-def _model_record(provider: str, state: str, model: ModelInfo) -> dict[str, Any]:
+def _fits(view: InstanceView, model: ModelInfo, pattern: str) -> bool:
+    return _matches(pattern, model.name, *model.aliases, f"{view.name}/{model.name}")
+
+
+def _alias_record(name: str, targets: Sequence[Any]) -> dict[str, Any]:
+    return {"model": name, "provider": None, "state": "alias", "source": "settings", "stands_for": list(map(str, targets))}
+
+
+def _model_record(view: InstanceView, model: ModelInfo) -> dict[str, Any]:
     return {
         "model": model.name,
         "aliases": list(model.aliases),
-        "provider": provider,
-        "state": state,
-        **{name: getattr(model, field) for name, field in _CAPABILITIES.items()},
+        "provider": view.name,
+        "state": view.state,
+        **{name: getattr(model, field, None) for name, field in CAPABILITIES.items()},
         "context_window": model.context_window,
+        **{name: getattr(model, name, None) for name in _PRICES},
+        "source": _source(view, model),
     }
 
 
-def _model_row(record: dict[str, Any]) -> tuple[str, ...]:
-    can, cannot = (", ".join(name for name in _CAPABILITIES if record[name] is value) for value in (True, False))
-    window = str(record["context_window"] or "")
-    return record["model"], record["provider"], record["state"], ", ".join(record["aliases"]), can, cannot, window
+def _source(view: InstanceView, model: ModelInfo) -> str:
+    """Where an entry comes from: the settings, the list of the service, or the declaration of the plugin."""
+    named = {one.name for one in view.config.models} | set(view.config.model) if view.config else set()
+    return "settings" if model.name in named else "service" if model.name in view.listed else "plugin"
+
+
+def _model_row(record: dict[str, Any], with_state: bool) -> tuple[str, ...]:  # noqa: FBT001 -- private
+    state = (record["state"],) if with_state else ()
+    if "stands_for" in record:
+        return record["model"], "alias", "", "", record["source"], f"stands for {', '.join(record['stands_for'])}", *state
+    can = [name for name in CAPABILITIES if record[name]] + [f"no {name}" for name in CAPABILITIES if record[name] is False]
+    names = [f"also {', '.join(record['aliases'])}"] if record["aliases"] else []
+    window, prices = record["context_window"], [record[name] for name in _PRICES[:2]]
+    price = "" if None in prices else "/".join(f"{price:g}" for price in prices)
+    unit = record["price_currency"] if price and record["price_currency"] not in {None, "USD"} else ""
+    row = (record["model"], record["provider"], _window(window), f"{price} {unit}".strip(), record["source"])
+    return *row, "; ".join(filter(None, [*names, ", ".join(can)])), *state
+
+
+def _window(tokens: int | None) -> str:
+    """A number of tokens in short: 128000 as 128k, 1000000 as 1M."""
+    for size, unit in ((1_000_000, "M"), (1000, "k")):
+        if tokens and tokens >= size:
+            return f"{round(tokens / size, 1):g}{unit}"
+    return str(tokens or "")
 
 
 @click.command()

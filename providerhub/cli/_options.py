@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any, TypeVar
 
@@ -27,9 +27,32 @@ def model_names(_ctx: click.Context, _parameter: click.Parameter, incomplete: st
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 media = click.option("--media", is_flag=True, help="Write the bytes of images and sounds into the JSON, as base64.")
-model = click.option(
-    "-m", "--model", required=True, shell_complete=model_names, help="Model to ask: NAME, PROVIDER/NAME or an alias."
+schema = click.option(
+    "--schema", metavar="FILE|FIELDS", help="Form of the answer: a JSON schema, or 'name, age int, tags str[]'."
 )
+model_help = "Model to ask: NAME, PROVIDER/NAME or an alias; several are tried in order. Default: `models default`."
+models = click.option("-m", "--model", "models", multiple=True, shell_complete=model_names, help=model_help)
+system = click.option("-s", "--system", help="How the model should behave: a system message before the messages.")
+_KEPT = (
+    click.option("--markdown/--no-markdown", default=True, help="Whether a terminal shows Markdown in its form."),
+    click.option("-c", "--continue", "last", is_flag=True, help="Continue the conversation that was changed last."),
+    click.option("--conversation", metavar="NAME", help="Continue the conversation of this name."),
+    click.option("--save/--no-save", default=True, help="Whether the conversation is saved, so that -c can continue it."),
+    click.option("--cost", is_flag=True, help="Print tokens and cost to standard error."),
+)
+DEFAULT = "default"
+"""The alias in the settings that stands for the default model."""
+
+
+def chosen(hub: Hub, given: Sequence[str], last: Any = None) -> Any:
+    """The model to ask: the one on the command line or several, else that of the conversation, else the default one."""
+    if given:
+        return given[0] if len(given) == 1 else list(given)
+    if last is not None:
+        return last
+    if DEFAULT not in hub.settings.aliases:
+        raise click.UsageError("no model is named; add -m MODEL, or set a default one: providerhub models default MODEL")
+    return DEFAULT
 
 
 def _option(name: str, keyword: Keyword) -> Callable[[Command], Command]:
@@ -45,14 +68,14 @@ def _option(name: str, keyword: Keyword) -> Callable[[Command], Command]:
     )
 
 
-_OPTIONS = tuple(_option(name, keyword) for name, keyword in KEYWORDS.items() if keyword.option)
+_OPTIONS = tuple(_option(name, keyword) for name, keyword in KEYWORDS.items() if keyword.option and name != "system")
 
 
-def keywords(command: Command) -> Command:
-    """Add the options that become keywords of a call."""
-    return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), command)
+def talking(command: Command) -> Command:
+    """Add the options of a command that asks: the model, the keywords of the call, and the conversation."""
+    return reduce(lambda decorated, option: option(decorated), reversed((models, system, *_OPTIONS, *_KEPT)), command)
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
-    """The options that have a value; the settings decide the others."""
-    return {name: value for name, value in values.items() if value is not None}
+    """The options that are keywords of a call and have a value; the settings decide the others."""
+    return {name: value for name, value in values.items() if name in KEYWORDS and value is not None}

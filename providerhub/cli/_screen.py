@@ -16,6 +16,7 @@ import click
 
 from providerhub import Attempt, Completion, NoCapableProviderError, ProviderHubError, Route, StreamInterruptedError
 
+_NARROWEST = 30  # columns of a terminal that the last column of a table has at least
 _DIGITS = 4  # decimal places of seconds: smaller differences are noise
 # C0 and C1 without newline and tab: a text from a provider must not move the cursor or fill the clipboard.
 _CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10})
@@ -32,13 +33,21 @@ def piece(text: str) -> None:
     sys.stdout.flush()
 
 
-def answer(pieces: Iterable[str], heard: list[str] | None = None) -> None:
-    """Write an answer as it comes, and end it with a newline. `heard` takes each piece first, so that none is lost at Ctrl-C."""
+def answer(pieces: Iterable[str], heard: list[str] | None = None, *, markdown: bool = False) -> None:
+    """Write an answer as it comes, and end it with a newline. `heard` takes each piece first, so that none is lost at Ctrl-C.
+
+    With `markdown`, a terminal shows headings, lists and code in their form.
+    """
+    if heard is not None:
+        pieces = _kept(pieces, heard)
+    if markdown and sys.stdout.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}:
+        from providerhub.cli._markdown import show  # with rich, which is slow to import
+
+        show(_console(), map(safe, pieces))
+        return
     last = "\n"
     try:
         for text in pieces:
-            if heard is not None:
-                heard.append(text)
             last = text[-1:] or last
             piece(text)
     finally:
@@ -46,13 +55,22 @@ def answer(pieces: Iterable[str], heard: list[str] | None = None) -> None:
             piece("\n")
 
 
+def _kept(pieces: Iterable[str], heard: list[str]) -> Iterator[str]:
+    for text in pieces:
+        heard.append(text)
+        yield text
+
+
 def line(text: object, *, err: bool = False) -> None:
     """Write a text and a newline to standard output, or with `err` to standard error."""
     click.echo(safe(str(text)), err=err)
 
 
-def ending(answer: Completion) -> None:
-    """Write to standard error what the text of an answer does not say: that it is a refusal, was cut, or has media beside it."""
+def ending(answer: Completion, *, cost: bool = False) -> None:
+    """Write to standard error what the text of an answer does not say: that it is a refusal, was cut, or has media beside it.
+
+    With `cost`, tokens and cost follow.
+    """
     if answer.refusal:
         line(f"The model declined: {answer.refusal}", err=True)
     if answer.finish_reason == "length":
@@ -60,6 +78,25 @@ def ending(answer: Completion) -> None:
     if answer.media:
         count = ", ".join(medium.type or medium.kind for medium in answer.media)
         line(f"The answer holds media ({count}), which `ask --json --media` prints", err=True)
+    if cost:
+        line(spent(answer), err=True)
+
+
+def spent(answer: Completion) -> str:
+    """The tokens of an answer and its cost; "unknown" for what the provider does not say."""
+    usage = answer.usage
+    counts = (usage.input_tokens, usage.output_tokens) if usage else (None, None)
+    into, out = ("unknown" if count is None else str(count) for count in counts)
+    return f"tokens: {into} in, {out} out; cost: {price(answer)}"
+
+
+def price(answer: Completion) -> str:
+    """The cost of an answer, by the prices of its model or as the provider says; "unknown" without either."""
+    cost = getattr(answer, "cost", None)
+    if cost is not None:
+        return f"{cost.amount:f} {cost.currency}"
+    stated = answer.usage.cost if answer.usage else None
+    return "unknown" if stated is None else f"{stated:f}"
 
 
 def indented(text: object, *, err: bool = False) -> None:
@@ -82,22 +119,49 @@ def heading(text: str) -> None:
         line(f"\n{text}")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table: drawn in a terminal; in a pipe aligned columns, one row a line."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], optional: Sequence[str] = ()) -> None:
+    """Write a table. A pipe gets one row a line, its cells separated by tabs, and cut at 200 characters.
+
+    In a terminal the last column is wrapped between words, and no other one. Columns without a value are left out, and so are the
+    `optional` ones, from the right, while the terminal is too narrow. If it still is, each row becomes several lines.
+    """
     cells = [[" ".join(safe(cell).split()) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
         for row in (columns, *cells):
-            line("  ".join(map(str.ljust, row, widths)).rstrip())
+            line(shortened("\t".join(row)))
         return
-    from rich import box, table, text  # rich is slow to import, and a pipe does not need it
+    _draw(columns, cells, [number for number, name in enumerate(columns) if name in optional])
 
-    drawn = table.Table(box=box.SIMPLE_HEAD)
-    for column in columns:
-        drawn.add_column(column, overflow="fold")  # a reason names its fix, so none of it may be cut off
+
+def _draw(columns: Sequence[str], cells: Sequence[Sequence[str]], optional: Sequence[int]) -> None:
+    from rich import padding, table, text  # rich is slow to import, and a pipe does not need it
+
+    console = _console()
+    widths = [max(map(len, column)) + 2 for column in zip(columns, *cells, strict=True)]
+    shown = [number for number in range(len(columns)) if any(row[number] for row in cells)]
+
+    def fits() -> bool:
+        return bool(sum(widths[number] for number in shown[:-1]) + min(widths[shown[-1]], _NARROWEST) <= console.width)
+
+    while shown and not fits() and any(number in shown for number in optional):
+        shown.remove(max(number for number in optional if number in shown))
+    if shown and not fits():
+        for row in cells:
+            console.print(text.Text(row[shown[0]]))
+            rest = (f"{columns[number]}: {row[number]}" for number in shown[1:] if row[number])
+            console.print(padding.Padding(text.Text("\n".join(rest)), (0, 0, 0, 4)))
+        return
+    drawn = table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for number in shown:
+        drawn.add_column(columns[number], no_wrap=number != shown[-1], overflow="fold")
     for row in cells:
-        drawn.add_row(*map(text.Text, row))  # `Text`: square brackets in a reason are not markup
-    _console().print(drawn)
+        drawn.add_row(*(text.Text(row[number]) for number in shown))  # `Text`: square brackets in a reason are not markup
+    console.print(drawn)
+
+
+def shortened(text: str, most: int = 200) -> str:
+    """A text of at most this many characters; a longer one ends with an ellipsis."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def data(value: Any) -> None:

@@ -16,6 +16,7 @@ from providerhub._settings.table import ANY_NAME, KEYS
 from providerhub.cli import _screen as screen
 
 DEFAULT = "default"
+DEFAULT_OF_PLUGIN = "default of the plugin"
 
 
 class Row(NamedTuple):
@@ -64,7 +65,7 @@ def _of_provider(settings: Settings, view: InstanceView) -> Iterator[Row]:
     for name, model in given.model.items():
         yield from _given(settings, f"{start}.model.{name}", model)
     for setting in view.settings:
-        yield _declared(settings, view, given, setting)
+        yield declared_row(settings, view, setting)
     values = {**{name: getattr(given, name) for name in ("url", "api_key")}, **given.options}
     undeclared = {name for name, value in values.items() if value is not None} - {setting.name for setting in view.settings}
     for name in sorted(undeclared):
@@ -89,8 +90,9 @@ def _dotted(view: InstanceView, name: str) -> str:
     return f"providers.{view.name}.{name}" if name in {"url", "api_key"} else f"providers.{view.name}.options.{name}"
 
 
-def _declared(settings: Settings, view: InstanceView, given: ProviderConfig, setting: Setting) -> Row:
+def declared_row(settings: Settings, view: InstanceView, setting: Setting) -> Row:
     """A setting that the plugin declares: the value in force, and its origin."""
+    given = settings.providers.get(view.name) or ProviderConfig()
     name = _dotted(view, setting.name)
     env = variable(setting, view.name, view.plugin)
     configured = given.get(setting.name)
@@ -103,7 +105,7 @@ def _declared(settings: Settings, view: InstanceView, given: ProviderConfig, set
     elif configured is not None:
         origin = _origin(settings, name, configured)
     else:
-        origin = "default of the plugin"
+        origin = DEFAULT_OF_PLUGIN
     return Row(name, "set" if setting.secret or isinstance(value, Secret) else _json(_masked(value)), origin)
 
 

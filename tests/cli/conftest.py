@@ -26,12 +26,21 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch, tmp_path_factory):
     nowhere = str(tmp_path_factory.mktemp("home"))
-    for name in ("HOME", "XDG_CONFIG_HOME", "APPDATA", "LOCALAPPDATA"):
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "APPDATA", "LOCALAPPDATA"):
         monkeypatch.setenv(name, nowhere)
     for name in [n for n in os.environ if n.startswith(("PROVIDERHUB_", "LOCKCHAT_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PROVIDERHUB_CONFIG", os.devnull)
     monkeypatch.setenv("PROVIDERHUB_CACHE_DIR", nowhere)
+
+
+@pytest.fixture
+def settings_file(monkeypatch, tmp_path):
+    """The user's settings file, which is empty."""
+    path = tmp_path / "settings.toml"
+    monkeypatch.setenv("PROVIDERHUB_CONFIG", str(path))
+    path.touch(0o600)
+    return path
 
 
 @pytest.fixture

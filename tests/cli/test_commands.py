@@ -8,7 +8,7 @@ import pytest
 
 import providerhub
 from providerhub import Hub, ModelInfo, ProviderInfo
-from providerhub.cli import _demo
+from providerhub.cli import _demo, _listings
 from providerhub.cli._app import COMMANDS
 from providerhub.testing import chunked, http_response, openai_chunk, openai_completion, openai_stream, sse
 
@@ -208,11 +208,20 @@ def test_ctrl_c_is_quiet(cli, monkeypatch):
     assert (result.exit_code, result.output) == (130, "")
 
 
-def test_plugins(cli):
-    row = next(line for line in cli("plugins").stdout.splitlines() if line.startswith("lockchat "))
-    assert "providerhub-lockchat" in row
-    assert "not configured" in row
-    assert "LOCKCHAT_URL" in row
+def test_plugins_that_are_not_configured_are_one_row_for_each_distribution(cli):
+    rows = cli("plugins").stdout.splitlines()
+    assert "providerhub-lockchat\tlockchat (LOCKCHAT_URL)" in rows
+    (row,) = [row for row in rows if row.startswith("providerhub-anthropic")]
+    assert "anthropic (ANTHROPIC_API_KEY), anthropic-bedrock (AWS_REGION)" in row
+    assert max(map(len, rows)) <= 200
+    assert rows[0].split("\t") == ["name", "state", "models"]
+    assert "echo\tready\techo-1" in rows
+
+
+def test_plugins_in_full(cli):
+    (row,) = [row for row in cli("plugins", "-v").stdout.splitlines() if row.startswith("lockchat\t")]
+    for said in ("providerhub-lockchat", "not configured", "LOCKCHAT_URL", "gpt-4", " ms"):
+        assert said in row
 
 
 def test_plugins_as_json(cli, sandbox):
@@ -226,24 +235,99 @@ def test_plugins_as_json(cli, sandbox):
 def test_no_plugins_names_the_installation(cli):
     result = cli("plugins", env={"PROVIDERHUB_DISABLE_AUTOLOAD": "1"})
     assert result.exit_code == 0
-    assert "pip install providerhub-lockchat" in result.stderr
+    for name in ("openai", "anthropic", "gemini", "ollama"):
+        assert name in result.stderr
 
 
 @pytest.mark.parametrize(("pattern", "found"), [("gpt-4", 1), ("gpt-*", 2), ("GPT", 2), ("", 2), ("gpt-?", 1)])
 def test_models(cli, pattern, found):
-    models = json.loads(cli("models", pattern, "--json").stdout)
+    assert cli("models", "gpt-4").exit_code == 1  # not configured yet
+    models = json.loads(cli("models", pattern, "--all", "--json").stdout)
     assert len([m for m in models if m["provider"] == "lockchat"]) == found
-    assert all(m["stream"] for m in models)
+    assert all(m["stream"] for m in models if m["provider"] == "lockchat")
 
 
-def test_models_as_table(cli):
+def test_models_as_table(cli, sandbox):
+    sandbox()
     header, *rows = cli("models", "gpt-3").stdout.splitlines()
-    assert header.split()[:2] == ["model", "provider"]
-    assert rows[0].split()[:2] == ["gpt-3.5-turbo", "lockchat"]
+    assert header.split("\t")[:2] == ["model", "provider"]
+    assert rows[0].split("\t")[:2] == ["gpt-3.5-turbo", "lockchat"]
 
 
-def test_models_without_a_match(cli):
-    assert "'nothing'" in _error_line(cli("models", "nothing"))
+def test_models_without_a_match(cli, sandbox):
+    sandbox()
+    (line,) = [line for line in cli("models", "nothing").stderr.splitlines() if line.startswith("Error: ")]
+    assert "'nothing'" in line
+    assert "--all" in line
+
+
+PRICED = """
+[aliases]
+fast = ["acme-1", "gpt-4"]
+[providers.lockchat]
+models = [{ name = "acme-1", price_in = 0.5, price_out = 2, context_window = 128000, aliases = ["a1"] }]
+"""
+
+
+def test_models_show_the_user_s_aliases_prices_windows_and_sources(cli, sandbox, settings_file):
+    sandbox()
+    settings_file.write_text(PRICED, "utf-8")
+    rows = [line.split("\t") for line in cli("models").stdout.splitlines()]
+    assert ["fast", "alias", "", "", "settings", "stands for acme-1, gpt-4"] in rows
+    assert ["acme-1", "lockchat", "128k", "0.5/2", "settings", "also a1"] in rows
+    alias, model, *_ = json.loads(cli("models", "--json").stdout)
+    assert (alias["model"], alias["stands_for"]) == ("fast", ["acme-1", "gpt-4"])
+    (model,) = json.loads(cli("models", "lockchat/acme", "--json").stdout)
+    assert (model["price_out"], model["context_window"], model["source"]) == (2, 128000, "settings")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "shown"), [(None, ""), (900, "900"), (8192, "8.2k"), (200_000, "200k"), (1_000_000, "1M"), (1_048_576, "1M")]
+)
+def test_windows_in_short(tokens, shown):
+    assert _listings._window(tokens) == shown
+
+
+def test_the_default_model_is_kept_in_the_settings_file(cli, service, settings_file):
+    server = service(lambda request: http_response(200, openai_completion("Yes")), repeat=True)
+    asked = cli("ask", "Hello", "--no-stream")
+    assert asked.exit_code == 2
+    assert "providerhub models default" in asked.stderr
+    settings_file.write_text("# mine\ntimeout = 30 # seconds\n", "utf-8")
+    saved = cli("models", "default", "gpt-4")
+    assert (saved.exit_code, saved.stdout) == (0, "")
+    assert saved.stderr == f"The default model is gpt-4; it is saved in {settings_file}.\n"
+    assert settings_file.read_text("utf-8").startswith("# mine\ntimeout = 30 # seconds\n")
+    assert cli("models", "default").stdout == "gpt-4\n"
+    assert json.loads(cli("models", "default", "--json").stdout) == ["gpt-4"]
+    assert cli("ask", "Hello", "--no-stream").stdout == "Yes\n"
+    assert server.requests[-1].json()["model"] == "gpt-4"
+
+
+def test_a_default_model_that_no_provider_has_is_saved_with_a_warning(cli, sandbox, settings_file):
+    sandbox()
+    result = cli("models", "default", "gpt-4", "gpt-44")
+    assert result.exit_code == 0
+    (warning,) = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
+    assert "gpt-44" in warning
+    assert cli("models", "default").stdout == "gpt-4, gpt-44\n"
+
+
+@pytest.mark.parametrize("text", ["timeout = -1\n", "not TOML"])
+def test_a_settings_file_with_a_mistake_is_not_changed(cli, settings_file, text):
+    settings_file.write_text(text, "utf-8")
+    line = _error_line(cli("models", "default", "gpt-4"))
+    assert f"{settings_file}:1" in line
+    assert settings_file.read_text("utf-8") == text
+
+
+def test_nothing_is_saved_where_the_settings_are_no_file(cli):
+    assert "PROVIDERHUB_CONFIG" in _error_line(cli("models", "default", "gpt-4"))
+
+
+def test_the_default_model_cannot_be_the_alias_itself(cli, settings_file):
+    assert cli("models", "default", "default").exit_code == 2
+    assert settings_file.read_text("utf-8") == ""
 
 
 def test_route(cli, sandbox):
@@ -288,6 +372,15 @@ def test_route_passes_the_needs_on(cli, monkeypatch, option):
 def test_demo_without_a_sandbox_names_the_installation(cli, monkeypatch):
     monkeypatch.setattr(_demo, "entries", lambda _group: iter(()))
     assert "pip install providerhub-lockchat" in _error_line(cli("demo"))
+
+
+def test_demo_ends_with_the_next_step_and_shows_nothing_that_looks_broken(cli):
+    told = cli("demo").stdout
+    assert "blocked" not in told
+    assert "not configured" not in told
+    assert told.split("Next\n")[1] == (
+        "keep a key: providerhub keys set anthropic (or set ANTHROPIC_API_KEY); `providerhub doctor` names the others\n"
+    )
 
 
 def test_demo_does_without_the_settings_file(cli, tmp_path, monkeypatch):

@@ -8,6 +8,8 @@ import textwrap
 
 import pytest
 
+from providerhub.testing import http_response
+
 CANARY = "sk-canary-d0c7"
 
 PLUGIN = """
@@ -420,7 +422,7 @@ def test_models_refresh_asks_the_providers_that_can_list(site, process):
     listing = "\ndef listed(config):\n    return ['m-1']\n\ndef failing(config):\n    raise RuntimeError('no list today')\n"
     site.plugin("lists", PLUGIN + listing, more=", discover='plug_lists:listed'")
     environ = {"PYTHONPATH": str(site.path)}
-    assert "--refresh asks the providers" in process("models", "m-1", env=environ).stderr
+    assert "--refresh asks" in process("models", "m-1", env=environ).stderr
     done = process("models", "m-1", "--refresh", "--json", env=environ)
     assert [(m["model"], m["provider"]) for m in json.loads(done.stdout)] == [("m-1", "lists")]
     site.plugin("fails", PLUGIN + listing, more=", discover='plug_fails:failing'")
@@ -435,8 +437,9 @@ def test_models_refresh_asks_the_providers_that_can_list(site, process):
 
 def test_as_text_each_finding_is_on_one_line_with_its_fix(cli, sandbox):
     sandbox()
-    result = cli("doctor", env={"LOCKCHAT_API_KEY": CANARY})
+    result = cli("doctor", "-v", env={"LOCKCHAT_API_KEY": CANARY})
     assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("You can call: echo (echo-1), lockchat (gpt-4, gpt-3.5-turbo)")
     for heading in ("Versions", "Settings", "Imports", "Findings"):
         assert f"\n{heading}" in result.stdout
     assert "0 errors, 0 warnings" in result.stdout
@@ -446,8 +449,21 @@ def test_as_text_each_finding_is_on_one_line_with_its_fix(cli, sandbox):
 def test_as_text_errors_come_first_and_the_exit_code_tells(cli):
     result = cli("doctor", env={"PROVIDERHUB_TIMEOUT": "soon"})
     assert result.exit_code == 1
-    findings = result.stdout.partition("\nFindings\n")[2].splitlines()
-    assert findings[1].startswith("error")
+    verdict, _, findings = result.stdout.partition("\n\nerror: ")
+    assert verdict.startswith("You can call: echo (echo-1)")
+    assert "lockchat (LOCKCHAT_URL)" in verdict
+    assert "anthropic (ANTHROPIC_API_KEY), anthropic-bedrock (AWS_REGION)" in verdict
+    assert findings.startswith("environment: PROVIDERHUB_TIMEOUT ")
+    assert "note: " not in findings
+
+
+def test_a_refused_key_and_ready_are_never_told_together(cli, service):
+    service(http_response(401, {"error": {"message": "wrong key"}}), repeat=True)
+    result = cli("doctor", "-v", "--network", "--timeout", "5")
+    assert result.exit_code == 1
+    assert "error: lockchat: asked for gpt-4: " in result.stdout
+    assert "ok: lockchat" not in result.stdout
+    assert "lockchat" not in result.stdout.partition("\n")[0]
 
 
 def test_help_is_complete(cli):

@@ -166,7 +166,13 @@ def test_a_reader_that_leaves_ends_an_answer_quietly(script, sandbox):
 def _check_demo(text):
     for part in ("lockchat-down", "lockchat-demo", "HTTP 500", "sandbox"):
         assert part in text
-    assert text.index("Plugins found") < text.index("The plan") < text.index("The answer") < text.index("The attempts")
+    assert (
+        text.index("Two services")
+        < text.index("The plan")
+        < text.index("The answer")
+        < text.index("The attempts")
+        < text.index("Next")
+    )
     assert text.index("1. lockchat-down/gpt-4: error") < text.index("2. lockchat-demo/gpt-4: ok")
 
 
@@ -218,5 +224,6 @@ def test_an_answer_cannot_steer_the_terminal(script, sandbox):
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0
-    assert "\x1b" not in child.before
+    assert "\x1b]" not in child.before
+    assert "\x07" not in child.before
     assert "a]0;ownedb" in child.before

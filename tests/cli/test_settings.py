@@ -150,9 +150,9 @@ def test_show_runs_no_command(cli, file, tmp_path):
 def test_show_as_a_table(cli, file):
     file("hedge = true\n")
     header, *rows = cli("settings", "show").stdout.splitlines()
-    assert header.split() == ["setting", "value", "from"]
-    assert [row.split()[1] for row in rows if row.startswith("hedge ")] == ["true"]
-    assert [row.split()[1] for row in rows if row.startswith("allow ")] == ["all"]
+    assert header.split("\t") == ["setting", "value", "from"]
+    values = {row.split("\t")[0]: row.split("\t")[1] for row in rows}
+    assert (values["hedge"], values["allow"]) == ("true", "all")
 
 
 def test_show_of_a_provider_whose_plugin_cannot_be_used(cli, file):

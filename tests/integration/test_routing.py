@@ -243,7 +243,7 @@ def test_the_error_for_an_unknown_name_names_similar_ones(scripted):
 
 
 def test_without_any_plugin_the_error_names_the_install_command():
-    with pytest.raises(ModelNotFoundError, match="pip install providerhub-lockchat"):
+    with pytest.raises(ModelNotFoundError, match="pip install providerhub-openai"):
         Hub(Settings(autoload=False)).complete("gpt-4", "Hello")
 
 

@@ -18,7 +18,7 @@ import providerhub
 CORE = {"attrs", "certifi", "importlib-metadata", "platformdirs", "pluggy", "requests", "urllib3"}
 EXTRAS = {
     "async": {"aiohttp", "yarl"},
-    "cli": {"click", "msgspec", "rich"},
+    "cli": {"click", "msgspec", "rich", "tomlkit"},
     "fast": {"msgspec"},
     "keyring": {"keyring"},
     "schema": {"msgspec"},

@@ -1,0 +1,70 @@
+"""Changes of the settings file, which keep its comments and its order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from providerhub._settings.file import read, settings_path
+from providerhub.cli import _store as store
+
+
+def put(keys: Sequence[str], value: Any) -> Path:
+    """Set one value in the settings file, which is made if it does not exist; only its owner may read a new one.
+
+    Args:
+        keys: The names of the tables, the outermost first, and the name of the value.
+        value: A text, a list or a mapping; `None` removes the value.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        click.ClickException: The file cannot be changed, or has mistakes.
+    """
+    named = settings_path(os.environ)
+    if named is None:
+        raise click.ClickException("this user has no configuration folder; name a file with PROVIDERHUB_CONFIG")
+    path = Path(named).resolve()  # a link stays one
+    if path.exists() and not path.is_file():
+        raise click.ClickException(f"{path} is not a file, so nothing can be saved in it; name another with PROVIDERHUB_CONFIG")
+    _check(path, "correct it first")
+    try:
+        _write(path, keys, value)
+    except OSError as error:
+        raise click.ClickException(f"cannot change {path}: {error.strerror}") from error
+    return path
+
+
+def _write(path: Path, keys: Sequence[str], value: Any) -> None:
+    import tomlkit  # slow to import
+
+    document = tomlkit.parse(path.read_text("utf-8-sig") if path.exists() else "")
+    table: Any = document
+    for number, key in enumerate(keys[:-1]):
+        if key not in table:
+            table[key] = tomlkit.table(is_super_table=number < len(keys) - 2)
+        table = table[key]
+    if value is None:
+        table.pop(keys[-1], None)
+    elif isinstance(value, dict):
+        table[keys[-1]] = tomlkit.inline_table()
+        table[keys[-1]].update(value)
+    else:
+        table[keys[-1]] = value
+    fresh = path.with_name(f"{path.name}.tmp")
+    try:
+        store.write(fresh, tomlkit.dumps(document).encode(), like=path)
+        _check(fresh, "nothing was saved")
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _check(path: Path, rest: str) -> None:
+    if error := read(str(path), optional=True).error:
+        raise click.ClickException(f"{error}; {rest}")

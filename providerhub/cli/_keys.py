@@ -1,0 +1,118 @@
+"""`providerhub keys`: keys in the system's keyring, or in files that only their owner may read."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from providerhub import Hub, InstanceView, Setting, Settings
+from providerhub._finding.registry import INSTALL_HINT
+from providerhub._settings.secrets import KeyringKey
+from providerhub._settings.settings import variable
+from providerhub._values.checks import nearest
+from providerhub.cli import _edit as edit
+from providerhub.cli import _options as options
+from providerhub.cli import _screen as screen
+from providerhub.cli import _store as store
+from providerhub.cli._setting_rows import declared_row
+
+SERVICE = "providerhub"  # the name of the entries in the keyring
+
+
+@click.group()
+def keys() -> None:
+    """Keep the keys of providers, and show where they are. No command shows a key."""
+
+
+@keys.command()
+def path() -> None:
+    """Print the folder of the keys that are kept in files."""
+    screen.line(store.config_folder("keys"))
+
+
+@keys.command(name="list")
+@click.option("--all", "everything", is_flag=True, help="List the providers without a key, too.")
+@options.as_json
+def list_(*, everything: bool, as_json: bool) -> None:
+    """List the keys that are set, and where each comes from."""
+    with Hub() as hub:
+        found = [_row(hub.settings, view, setting) for view in hub.instances() if (setting := _secret(view)) is not None]
+    rows = [row for row in found if everything or row[1] == "set"]
+    if as_json:
+        screen.data([dict(zip(("provider", "key", "from"), row, strict=True)) for row in rows])
+    elif rows:
+        screen.table(("provider", "key", "from"), rows)
+    if len(rows) < len(found):
+        screen.line(f"{len(found) - len(rows)} more providers take a key, and have none; --all lists them", err=True)
+
+
+def _row(settings: Settings, view: InstanceView, setting: Setting) -> tuple[str, str, str]:
+    row = declared_row(settings, view, setting)
+    return view.name, row.value, row.origin
+
+
+def _secret(view: InstanceView) -> Setting | None:
+    return next((setting for setting in view.settings if setting.name == "api_key"), None)
+
+
+@keys.command(name="set")
+@click.argument("provider")
+@click.option("--file", "in_file", is_flag=True, help="Keep the key in a file, even where there is a keyring.")
+def set_(*, provider: str, in_file: bool) -> None:
+    """Ask for the key of PROVIDER, and keep it. A key can be piped in, too.
+
+    The key goes to the system's keyring; where there is none, to a file that only this user may read. The settings file names
+    that place. A variable such as OPENAI_API_KEY outranks it.
+    """
+    with Hub() as hub:
+        views = {view.name: view for view in hub.instances()}
+    if provider not in views:
+        hint = nearest(provider, views, f"installed: {', '.join(views) or 'none'}")
+        raise click.ClickException(f"no provider {provider!r} is installed; {hint}; further ones: {INSTALL_HINT}")
+    setting = _secret(views[provider])
+    if setting is None:
+        raise click.ClickException(f"the provider {provider!r} takes no key")
+    key = _asked(provider)
+    place, source = (None if in_file else _in_keyring(provider, key)) or _in_file(provider, key)
+    where = edit.put(("providers", provider, "api_key"), source)
+    screen.line(f"The key is in {place}; {where} names that place.", err=True)
+    name = variable(setting, provider, views[provider].plugin)
+    if os.environ.get(name):
+        screen.line(f"Warning: the environment variable {name} is set and outranks it; unset it to use the new key.", err=True)
+
+
+def _asked(provider: str) -> str:
+    if sys.stdin.isatty():
+        key: str = click.prompt(f"Key for {provider}", hide_input=True, err=True)
+    else:
+        key = sys.stdin.buffer.read().decode("utf-8-sig", "replace")
+    key = key.strip()
+    if not key.isascii() or not key.isprintable() or not key or " " in key:
+        raise click.ClickException("the input is not a key: it is empty, or holds blanks or other characters that keys lack")
+    return key
+
+
+def _in_keyring(provider: str, key: str) -> tuple[str, dict[str, Any]] | None:
+    """Keep a key in the keyring; `None` where there is none, or where it does not give the key back."""
+    with suppress(Exception):  # a backend may raise anything; the file takes the key then
+        import keyring  # an extra
+
+        if keyring.get_keyring().priority < 1:
+            return None
+        keyring.set_password(SERVICE, provider, key)
+        if KeyringKey(SERVICE, provider).read() == key:
+            return "the system's keyring", {"keyring": SERVICE, "username": provider}
+    return None
+
+
+def _in_file(provider: str, key: str) -> tuple[str, dict[str, Any]]:
+    path = store.config_folder("keys") / provider
+    try:
+        store.write(path, key.encode() + b"\n")
+    except OSError as error:
+        raise click.ClickException(f"cannot write {path}: {error.strerror}") from error
+    return str(path), {"file": str(path)}

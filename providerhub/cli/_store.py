@@ -1,0 +1,118 @@
+"""The user's folders, and the conversations in them: a file each, with a line for each question and its answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from providerhub import Message
+from providerhub.cli import _screen as screen
+
+
+def config_folder(name: str) -> Path:
+    """A folder beside the user's settings file."""
+    from platformdirs import user_config_dir  # as below
+
+    return Path(user_config_dir("providerhub", appauthor=False)) / name
+
+
+def folder() -> Path:
+    """The folder of the conversations."""
+    from platformdirs import user_data_dir  # no help text needs it
+
+    return Path(user_data_dir("providerhub", appauthor=False)) / "conversations"
+
+
+def append(path: Path, line: bytes) -> None:
+    """Append a line to a file that only its owner may read."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(number, "wb", buffering=0) as file:
+        file.write(line)
+
+
+def write(path: Path, content: bytes, like: Path | None = None) -> None:
+    """Write a file at once or not at all. Only its owner may read it, or those who may read the file `like`."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+        if like is not None and like.exists():
+            shutil.copymode(like, fresh)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+@attrs.define
+class Conversation:
+    """A conversation. `path` is its file, `None` for none; `model` and `system` are those of its last question."""
+
+    path: Path | None
+    model: Any = None
+    system: str | None = None
+    messages: list[Message] = attrs.field(factory=list)
+
+    @property
+    def name(self) -> str:
+        """The name for `--conversation`."""
+        return self.path.stem if self.path else ""
+
+    def keep(self, question: Message, answer: Message, *, model: Any, system: str | None) -> None:
+        """Add a question and its answer. A disk that does not take them costs a line on standard error."""
+        self.messages += [question, answer]
+        self.model, self.system = model, system
+        if self.path is None:
+            return
+        at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        record = {"at": at, "model": model, "system": system, "messages": [question, answer]}
+        try:
+            append(self.path, json.dumps(record, default=repr).encode() + b"\n")
+        except OSError as error:
+            screen.line(f"The conversation is not saved in {self.path}: {error.strerror}; --no-save does without", err=True)
+            self.path = None
+
+
+def opened(*, last: bool, name: str | None, save: bool) -> Conversation:
+    """A new conversation; or with `last` the one that was changed last, or the one of a name.
+
+    Raises:
+        click.ClickException: There is no such conversation, or its file cannot be read.
+    """
+    if not last and name is None:
+        path = folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}.jsonl"
+        return Conversation(path if save else None)
+    kept = sorted(folder().glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    if name is not None:
+        kept = [path for path in kept if path.stem == name]
+    if not kept:
+        text = f"there is no conversation {name!r}" if name else "there is no conversation to continue"
+        raise click.ClickException(f"{text} in {folder()}; without {'--conversation' if name else '-c'} a new one begins")
+    return _read(kept[-1], save=save)
+
+
+def _read(path: Path, *, save: bool) -> Conversation:
+    found = Conversation(path if save else None)
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise click.ClickException(f"cannot read the conversation {path}: {error.strerror}") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            question, answer = record["messages"]
+            found.model, found.system = record["model"], record["system"]
+        except (ValueError, KeyError, TypeError) as error:
+            text = f"{path}:{number} is not a question with its answer; remove the line, or begin a new conversation"
+            raise click.ClickException(text) from error
+        found.messages += [question, answer]
+    return found

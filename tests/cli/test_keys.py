@@ -1,0 +1,135 @@
+"""`providerhub keys`: where keys are kept, and that none is shown."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+import types
+
+import pytest
+
+from providerhub import Hub
+from providerhub.cli import _store as store
+
+CANARY = "sk-canary-7f3a"
+
+
+@pytest.fixture
+def ring(monkeypatch):
+    """A keyring of the system that works."""
+    kept = {}
+    module = types.ModuleType("keyring")
+    module.get_keyring = lambda: types.SimpleNamespace(priority=5)
+    module.set_password = lambda service, user, key: kept.__setitem__((service, user), key)
+    module.get_password = lambda service, user: kept.get((service, user))
+    monkeypatch.setitem(sys.modules, "keyring", module)
+    return module, kept
+
+
+@pytest.fixture
+def no_ring(monkeypatch):
+    """No keyring is installed."""
+    monkeypatch.setitem(sys.modules, "keyring", None)
+
+
+def _key_of(name):
+    with Hub() as hub:
+        (view,) = [view for view in hub.instances() if view.name == name]
+    return view.config.api_key.reveal()
+
+
+def test_a_key_goes_to_the_keyring(cli, settings_file, ring):
+    result = cli("keys", "set", "openai", input=f"{CANARY}\n")
+    assert result.exit_code == 0, result.output
+    assert ring[1] == {("providerhub", "openai"): CANARY}
+    assert CANARY not in result.output + settings_file.read_text("utf-8")
+    assert _key_of("openai") == CANARY
+
+
+@pytest.mark.parametrize("how", ["none", "fails", "no priority", "forgets", "--file"])
+def test_without_a_keyring_a_key_goes_to_a_file_of_the_user(cli, settings_file, ring, monkeypatch, how):
+    def fails(*_args):
+        raise RuntimeError(CANARY)
+
+    module, _kept = ring
+    if how == "none":
+        monkeypatch.setitem(sys.modules, "keyring", None)
+    elif how == "fails":
+        module.set_password = fails
+    elif how == "no priority":
+        module.get_keyring = lambda: types.SimpleNamespace(priority=0)
+    elif how == "forgets":
+        module.get_password = lambda *_args: None
+    result = cli("keys", "set", "openai", *(["--file"] if how == "--file" else []), input=f" {CANARY} \n")
+    assert result.exit_code == 0, result.output
+    path = store.config_folder("keys") / "openai"
+    assert path.read_text("utf-8") == f"{CANARY}\n"
+    if sys.platform != "win32":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert CANARY not in result.output + settings_file.read_text("utf-8")
+    assert _key_of("openai") == CANARY
+    assert cli("keys", "path").stdout == f"{path.parent}\n"
+
+
+def test_a_key_is_replaced_and_the_rest_of_the_settings_stays(cli, settings_file, no_ring):
+    settings_file.write_text(
+        '# mine\n[providers.openai]\nurl = "https://acme.example" # ours\napi_key = { env = "ACME" }\n', "utf-8"
+    )
+    assert cli("keys", "set", "openai", input="sk-one").exit_code == 0
+    assert cli("keys", "set", "openai", input=CANARY).exit_code == 0
+    assert settings_file.read_text("utf-8").startswith('# mine\n[providers.openai]\nurl = "https://acme.example" # ours\n')
+    assert _key_of("openai") == CANARY
+
+
+def test_the_list_names_the_place_of_each_key(cli, settings_file, no_ring, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", CANARY)
+    cli("keys", "set", "openai", input=CANARY)
+    result = cli("keys", "list")
+    rows = dict(line.split("\t", 1) for line in result.stdout.splitlines())
+    assert rows["anthropic"] == "set\tenvironment variable ANTHROPIC_API_KEY"
+    assert rows["openai"].startswith(f"set\t{settings_file}:2, file ")
+    assert "azure" not in rows
+    assert "--all" in result.stderr
+    found = {one["provider"]: one for one in json.loads(cli("keys", "list", "--all", "--json").stdout)}
+    assert found["azure"] == {"provider": "azure", "key": "not set", "from": "set AZURE_OPENAI_API_KEY"}
+    assert CANARY not in result.output
+
+
+def test_a_variable_that_outranks_a_key_is_named(cli, settings_file, no_ring, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
+    result = cli("keys", "set", "openai", input=CANARY)
+    assert result.exit_code == 0
+    assert "OPENAI_API_KEY" in result.stderr
+    assert "sk-other" not in result.stderr
+
+
+@pytest.mark.parametrize("typed", ["", " \n", "two words", "ключ", "a\nb"])
+def test_what_cannot_be_a_key_is_refused(cli, settings_file, no_ring, typed):
+    result = cli("keys", "set", "openai", input=typed)
+    assert result.exit_code == 1
+    assert settings_file.read_text("utf-8") == ""
+    assert not typed.strip() or typed.strip() not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("opnai", "did you mean 'openai'?"), ("nothing-like-it", "pip install"), ("echo", "no key")]
+)
+def test_a_key_of_a_provider_that_takes_none(cli, settings_file, no_ring, name, said):
+    result = cli("keys", "set", name, input=CANARY)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert CANARY not in result.stderr
+
+
+def test_a_key_is_not_shown_while_it_is_typed(terminal, settings_file):
+    child = terminal("keys", "set", "openai", "--file")
+    child.expect_exact("Key for openai: ")
+    child.waitnoecho()
+    child.send(f"{CANARY}\r")
+    child.expect_exact("The key is in ")
+    child.wait()
+    assert child.exitstatus == 0
+    assert CANARY not in child.before
+    assert (store.config_folder("keys") / "openai").read_text("utf-8") == f"{CANARY}\n"
