@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import attrs
 import click
 
-from providerhub import Hub, ProviderConfig, Settings
+from providerhub import Hub, InstanceView, ProviderConfig, Settings
 from providerhub._finding.installed import import_object
 from providerhub._finding.registry import INSTALL_HINT
-from providerhub.cli import _listings as listings
 from providerhub.cli import _screen as screen
 from providerhub.cli._extensions import entries
 
@@ -49,27 +48,40 @@ def demo() -> None:
     """Show a call that fails at one provider and that the next one answers. Everything runs on this machine."""
     plugin, serve = next(_sandboxes(), ("", None))
     if serve is None:
-        raise click.ClickException(f"the demo needs a provider with a sandbox; try: {INSTALL_HINT}")
+        raise click.ClickException("the demo needs a provider with a sandbox; try: pip install providerhub-lockchat")
     with _own_environment(plugin), serve(fault="error") as failing, serve() as working:
         with Hub(Settings()) as hub:  # without the settings file
-            instances = hub.instances()
-        screen.heading("Plugins found")
-        listings.table(instances, Settings())
-        model = next((model.name for view in instances if view.name == plugin for model in view.models), None)
+            installed = hub.instances()
+        model = next((model.name for view in installed if view.name == plugin for model in view.models), None)
         if model is None:
             raise click.ClickException(f"the plugin {plugin!r} is not ready; `providerhub plugins` shows the reason")
         providers = {
             f"{plugin}-down": ProviderConfig(plugin=plugin, url=failing, priority=1),
             f"{plugin}-demo": ProviderConfig(plugin=plugin, url=working),
         }
+        screen.line(f"Two services run on this machine; {plugin}-down fails on purpose. Both have the model {model}.")
         # Another plugin may have the model too; a call to it would use the network, at a price.
         with Hub(Settings(providers=providers, allow=(plugin,), block=(), autoload=True)) as hub:
-            screen.heading(f"The plan for {model}: the candidates in order, and those left out")
-            plan = hub.explain(model, PROMPT, stream=True)
-            # The demo itself blocks the other plugins.
-            screen.line(attrs.evolve(plan, skipped=tuple(skip for skip in plan.skipped if skip.reason != "blocked")))
+            screen.heading("The plan: the providers in the order in which they are asked")
+            # The demo itself leaves the others out.
+            screen.line(attrs.evolve(hub.explain(model, PROMPT, stream=True), skipped=()))
             screen.heading(f"The answer to {PROMPT!r}, as it comes")
             with hub.complete(model, PROMPT, stream=True) as answer:
                 screen.answer(answer)
     screen.heading("The attempts")
-    screen.indented(answer.route)
+    screen.indented(attrs.evolve(answer.route, skipped=()))
+    screen.heading("Next")
+    screen.line(_next_step([view for view in installed if view.name != plugin]))
+
+
+def _next_step(others: Sequence[InstanceView]) -> str:
+    """The way to the first answer of a real model."""
+    ready = next((view for view in others if view.state == "ready" and view.models and view.settings), None)
+    if ready is not None:
+        return f'ask a real model: providerhub ask -m {ready.name}/{ready.models[0].name} "Hello"'
+    for view in sorted(others, key=lambda view: view.distribution != f"providerhub-{view.name}"):
+        if len(view.missing) == 1 and any(setting.name == "api_key" for setting in view.settings):
+            return (
+                f"keep a key: providerhub keys set {view.name} (or set {view.missing[0]}); `providerhub doctor` names the others"
+            )
+    return f"install a provider: {INSTALL_HINT}"

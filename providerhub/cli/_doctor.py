@@ -31,8 +31,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 class Report:
     """The state of an installation.
 
-    `imports` are by the value of the entry point; `file` is that of the settings, if any; `folded` are the providers that share a
-    line.
+    `imports` are by the value of the entry point; `file` is that of the settings, if any.
     """
 
     versions: dict[str, str] = attrs.field(factory=dict)
@@ -41,7 +40,6 @@ class Report:
     imports: dict[str, Import] = attrs.field(factory=dict)
     rows: tuple[setting_rows.Row, ...] = ()
     file: str | None = None
-    folded: set[str] = attrs.field(factory=set)
 
     @property
     def healthy(self) -> bool:
@@ -69,23 +67,39 @@ class Report:
             }
         )
 
-    def write_text(self) -> None:
-        """Write the report as tables, errors first."""
-        screen.heading("Versions")
-        screen.table(("name", "version"), list(self.versions.items()))
-        screen.heading("Settings other than the core's defaults")
-        hidden = tuple(f"providers.{name}." for name in self.folded)
-        setting_rows.table(row for row in self.rows if row.origin != setting_rows.DEFAULT and not row.name.startswith(hidden))
-        if self.imports:
+    def drop_contradictions(self) -> None:
+        """Remove "ready" from a provider that has an error, such as a refused key."""
+        wrong = {finding.about for finding in self.findings if finding.level == "error"}
+        self.findings = [one for one in self.findings if one.level != "ok" or one.about not in wrong]
+
+    def write_text(self, settings: Settings, *, verbose: bool) -> None:
+        """Write the verdict, then the errors and warnings; with `verbose`, all findings and the state of the installation."""
+        self._write_verdict(settings)
+        if verbose:
+            screen.heading("Versions")
+            screen.table(("name", "version"), list(self.versions.items()))
+            screen.heading("Settings other than the defaults")
+            usual = {setting_rows.DEFAULT, setting_rows.DEFAULT_OF_PLUGIN}
+            setting_rows.table(row for row in self.rows if row.origin not in usual and row.value != "not set")
             screen.heading("Imports, each in its own process")
             imports = dict.fromkeys(self.imports.values())
-            rows = [(went.module, went.outcome, f"{went.seconds * 1000:.0f} ms") for went in imports]
-            screen.table(("module", "outcome", "time"), rows)
-        screen.heading("Findings")
-        found = sorted(self.findings, key=lambda finding: _LEVELS.index(finding.level))
-        screen.table(("level", "about", "finding", "fix"), found)
-        counts = {level: sum(finding.level == level for finding in found) for level in _LEVELS[:2]}
-        screen.line(", ".join(f"{count} {level}{'s' if count != 1 else ''}" for level, count in counts.items()))
+            screen.table(("module", "outcome", "time"), [(w.module, w.outcome, f"{w.seconds * 1000:.0f} ms") for w in imports])
+            screen.heading("Findings")
+        counts = {level: sum(finding.level == level for finding in self.findings) for level in _LEVELS[:2]}
+        for finding in sorted(self.findings, key=lambda finding: _LEVELS.index(finding.level)):
+            if verbose or finding.level in _LEVELS[:2]:
+                screen.line(f"{finding.level}: {finding.about}: {finding.text}")
+                screen.line(f"    {finding.fix}") if finding.fix else None
+        told = ", ".join(f"{counts[level]} {level}{'s' if counts[level] != 1 else ''}" for level in counts)
+        screen.line(told + ("" if verbose else "; -v shows notes, versions, settings and imports, too"))
+
+    def _write_verdict(self, settings: Settings) -> None:
+        wrong = {finding.about for finding in self.findings if finding.level == "error"}
+        ready = [view for view in self.providers if view.state == "ready" and view.name not in wrong]
+        screen.line(f"You can call: {', '.join(map(listings.described, ready)) or 'no provider'}")
+        _, idle = listings.folded(self.providers, settings)
+        listings.idle_table(idle)
+        screen.line("")
 
 
 @click.command()
@@ -95,9 +109,10 @@ class Report:
 @click.option(
     "--slow", default=0.5, show_default=True, type=click.FloatRange(0), help="Report imports of at least this many seconds."
 )
+@click.option("-v", "--verbose", is_flag=True, help="Show notes, versions, settings and imports, too.")
 @options.as_json
-def doctor(*, network: bool, timeout: float, import_timeout: float, slow: float, as_json: bool) -> None:
-    """Find the mistakes that keep providers from working, each with its fix.
+def doctor(*, network: bool, timeout: float, import_timeout: float, slow: float, verbose: bool, as_json: bool) -> None:
+    """Say which providers can be called, and find the mistakes that keep others from working, each with its fix.
 
     Exit code 1: a finding is an error.
     """
@@ -111,10 +126,7 @@ def doctor(*, network: bool, timeout: float, import_timeout: float, slow: float,
     with contextlib.redirect_stdout(io.StringIO()):
         usable = _examine_plugins(report, settings, import_timeout, slow)
     report.rows = setting_rows.all_rows(settings, report.providers)
-    shown, folds = listings.folded(report.providers, settings)
-    report.folded = {view.name for view in report.providers}.difference(view.name for view in shown)
-    report.findings += [Finding("note", distribution, *text.split("; ", 1)) for distribution, text in folds.items()]
-    for view in shown:
+    for view in report.providers:
         report.add(view.name, lambda view=view: checks.provider(view, settings, report.file))  # type: ignore[misc]
     report.add("models", lambda: checks.models(settings, report.providers))
     report.add("commands", checks.commands)
@@ -124,7 +136,11 @@ def doctor(*, network: bool, timeout: float, import_timeout: float, slow: float,
     elif network:
         text = "no provider was asked: a hook plugin, which every hub loads, blocks or ends the process"
         report.findings.append(Finding("error", "network", text, "first fix its error above"))
-    (report.write_json if as_json else report.write_text)()
+    report.drop_contradictions()
+    if as_json:
+        report.write_json()
+    else:
+        report.write_text(settings, verbose=verbose)
     if not report.healthy:
         raise click.exceptions.Exit(1)
 
