@@ -38,7 +38,7 @@ from providerhub._values import (
     Restarted,
     Route,
 )
-from providerhub._values.errors import AttemptError, AuthenticationError, ProviderError
+from providerhub._values.errors import AttemptError, ProviderError
 from providerhub._values.provider import CallContext, Piece
 
 _log = logging.getLogger("providerhub")
@@ -436,12 +436,6 @@ class Driver(Generic[Pieces, Runner]):
         mapped = map_exception(error, provider=candidate.provider, model=candidate.model)
         if isinstance(mapped, ProviderError) and not mapped.request_id:
             mapped.request_id = attempt.request_id or ""
-        if isinstance(mapped, AuthenticationError):
-            if mapped.about_key:
-                what, left = "its key", "it is left alone for a while, or until the key changes"
-            else:
-                what, left = "a request", f"{candidate.model} is left alone for a while"
-            _log.warning("provider %s refused %s (status %s); %s", candidate.provider, what, mapped.status, left)
         return mapped
 
     def _tell(self, error: Exception | None = None, *, last: bool = False) -> None:

@@ -18,6 +18,7 @@ from providerhub._rules.policy import LACK_FOR, QUOTA_PAUSE, RetryBudget, Rng, d
 from providerhub._values import BreakerRules, BudgetRules, Candidate, HealthRecord, RetryPolicy, errors
 
 Key = tuple[str, str]  # (provider instance, declared model entry). The entry `""` means the whole instance.
+_REFUSALS = ("key rejected", "forbidden")  # reasons of the pauses after a refused key, and after another refusal
 KEY_PAUSE = 10.0  # seconds of the first pause of a refused key. It doubles with each refusal, up to `RetryPolicy.pause_max`.
 SHORT_STALL = 2.0  # seconds of silence below which an attempt that lost a race never counts
 
@@ -392,8 +393,16 @@ class Health:
         record = self._record(key)
         named = error_retry_after(error)
         if isinstance(error, errors.AuthenticationError):
+            if record.pause_reason in _REFUSALS and now < record.paused_until:
+                return  # of an attempt that began before the pause: the key was refused once, not again
+            if error.about_key:
+                what, left = "its key", "it is left alone for a while, or until the key changes"
+            else:
+                what, left = "a request", f"{error.model} is left alone for a while"
+            if not record.pause_for:  # one line until the key is accepted
+                _log.warning("provider %s refused %s (status %s); %s", error.provider, what, error.status, left)
             record.pause_for = min(max(KEY_PAUSE, record.pause_for * 2), policy.pause_max)
-            until, reason = now + record.pause_for, "key rejected" if error.about_key else "forbidden"
+            until, reason = now + record.pause_for, _REFUSALS[not error.about_key]
         elif isinstance(error, errors.QuotaExceededError):
             record.pause_for = min(max(named or 0.0, QUOTA_PAUSE), policy.pause_max)
             until, reason = now + record.pause_for, "quota used up"

@@ -296,6 +296,19 @@ def test_a_used_up_quota_pauses_for_ten_minutes_or_as_long_as_was_asked():
         assert health.unavailable(ONE, 0.0).until == until
 
 
+def test_refusals_of_one_burst_are_one_pause_and_one_warning(caplog):
+    health = _health()
+    permits = [health.acquire(ONE, 0.0) for _ in range(8)]
+    for number, permit in enumerate(permits):
+        health.failed(ONE, permit, number / 8, AuthenticationError("x", provider="acme", status=401), POLICY)
+    assert health.unavailable(ONE, 1.0).until == 10.0
+    _fail(health, 10.0, AuthenticationError("x", provider="acme", status=401))
+    assert health.unavailable(ONE, 10.0).until == 30.0
+    assert [record.message for record in caplog.records] == [
+        "provider acme refused its key (status 401); it is left alone for a while, or until the key changes"
+    ]
+
+
 def test_a_changed_key_lifts_the_pauses_of_its_instance():
     health = _health()
     _fail(health, 0.0, AuthenticationError("x", status=401))
