@@ -43,7 +43,6 @@ EXAMPLES = {
     ],
     "demo": ["providerhub demo"],
     "plugins": ["providerhub plugins"],
-    "keys": ["providerhub keys list"],
     "doctor": ["providerhub doctor"],
     "models": ["providerhub models 'gpt-*'"],
     "route": ["providerhub route gpt-4 --stream", "providerhub route gpt-44"],

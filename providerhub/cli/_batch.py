@@ -10,7 +10,9 @@ import stat
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
 from types import FrameType
@@ -19,22 +21,31 @@ from typing import Any, BinaryIO
 import attrs
 import click
 
-from providerhub import Hub, InvalidRequestError, Outcome, ProviderHubError
+from providerhub import Completion, Hub, InvalidRequestError, Outcome, ProviderHubError
 from providerhub._calling.batches import PASSES
 from providerhub._calling.many import Many
 from providerhub.cli import _batch_results as results
+from providerhub.cli import _inputs as inputs
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
-from providerhub.cli._batch_lines import Job, Line, job, lines
+from providerhub.cli._batch_lines import Form, Job, Line, job
 from providerhub.cli._lock import HeldError, locked
 from providerhub.cli._progress import Bar
 
+_PASSES = "Maximum number of further tries of a line whose failure may pass, such as a rate limit."
 _REPORTED = 20  # the number of bad lines that standard error names; the output names all
+
+
+_UNEQUAL = {"length": "cut at max_tokens", "content_filter": "filtered"}
+"""Finish reasons of answers that are not whole → their words in the summary."""
 
 
 @attrs.define
 class Summary:
-    """The counts of a run. The tokens are sums over its answers, as far as the providers report them."""
+    """The counts of a run. Tokens and cost are sums over its answers, as far as they are known.
+
+    `reasons` counts the failures by their class, and the answers that the model refused, cut or filtered.
+    """
 
     answered: int = 0
     failed: int = 0
@@ -43,28 +54,57 @@ class Summary:
     failed_before: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cost: Decimal = Decimal()
+    unpriced: int = 0  # answers whose cost is unknown
+    currency: str = ""  # of the cost; "several" cannot be added up
+    reasons: Counter[str] = attrs.field(factory=Counter)
     seconds: float = 0.0
+    over_budget: str = ""  # the reason why `--max-cost` ended the run
     signal: int = 0  # the number of the signal that ended the run
 
     @property
     def interrupted(self) -> bool:
-        """Whether Ctrl-C or SIGTERM ended the run."""
-        return bool(self.signal)
+        """Whether Ctrl-C, SIGTERM or the budget ended the run."""
+        return bool(self.signal or self.over_budget)
+
+    def add(self, answer: Completion) -> None:
+        """Count an answer."""
+        self.answered += 1
+        usage, cost = answer.usage, answer.cost
+        if usage:
+            self.input_tokens += usage.input_tokens or 0
+            self.output_tokens += usage.output_tokens or 0
+        if cost is None:
+            self.unpriced += 1
+        elif self.currency in {"", cost.currency}:
+            self.cost, self.currency = self.cost + cost.amount, cost.currency
+        else:
+            self.currency, self.unpriced = "several", self.unpriced + 1
+        if answer.refusal or answer.finish_reason in _UNEQUAL:
+            self.reasons["refusal" if answer.refusal else _UNEQUAL[str(answer.finish_reason)]] += 1
+
+    @property
+    def spent(self) -> str:
+        """Tokens and cost in a few words; empty when neither is known."""
+        known = bool(self.input_tokens or self.output_tokens)
+        tokens = f"{self.input_tokens} tokens in, {self.output_tokens} out" if known else ""
+        money = f"{self.cost:.4f} {self.currency}" if self.currency not in {"", "several"} else ""
+        more = f" and {self.unpriced} answers of unknown cost" if money and self.unpriced else ""
+        return "; ".join(filter(None, [tokens, money + more]))
 
     @property
     def exit_code(self) -> int:
         """130 after Ctrl-C, 143 after SIGTERM, 1 if a line has no answer, else 0."""
-        return 128 + self.signal if self.signal else int(bool(self.failed or self.bad or self.failed_before))
+        return 128 + self.signal if self.signal else int(bool(self.failed or self.bad or self.failed_before or self.over_budget))
 
     def __str__(self) -> str:
         parts = [f"{self.answered} answered", f"{self.failed} failed"]
         others = {"bad": self.bad, "answered before": self.answered_before, "failed before": self.failed_before}
         parts += [f"{count} {name}" for name, count in others.items() if count]
         rate = (self.answered + self.failed) / self.seconds if self.seconds else 0.0
-        text = f"{', '.join(parts)}; {self.seconds:.1f} s, {rate:.1f}/s"
-        if self.input_tokens or self.output_tokens:
-            text += f"; {self.input_tokens} tokens in, {self.output_tokens} out"
-        return text
+        reasons = ", ".join(f"{count} {name}" for name, count in self.reasons.most_common())
+        why = f" ({reasons})" if reasons else ""
+        return "; ".join(filter(None, [f"{', '.join(parts)}{why}", f"{self.seconds:.1f} s, {rate:.1f}/s", self.spent]))
 
 
 class Reader(io.BufferedReader):
@@ -92,23 +132,28 @@ def _reading(source: BinaryIO) -> Iterator[Reader]:
 
 @attrs.define(eq=False)
 class Batch:
-    """One run. It sends the lines of `source` that are not `done`. `sink` takes each result, with `media` the bytes of images."""
+    """One run. It sends the lines of `source` that are not `done`. `sink` takes each result, with `media` the bytes of images.
 
+    It sends nothing more when the answers have cost `max_cost`.
+    """
+
+    _form: Form
     _source: Reader
     _done: results.Done
     _sink: results.Appender
     _bar: Bar
     _media: bool = False
+    _max_cost: float | None = None
     _many: Many | None = None
     _lock: threading.Lock = attrs.field(factory=threading.Lock)  # the lines are read in a thread, which refuses the bad ones
     _last: int = 0
     summary: Summary = attrs.field(factory=Summary)
 
-    def run(self, hub: Hub, model: str | None, **how: Any) -> None:
-        """Send the lines that have no result yet, to `model` where a line names none; `how` goes to the schedule."""
+    def run(self, hub: Hub, **how: Any) -> None:
+        """Send the lines that have no result yet; `how` goes to the schedule."""
         start = time.monotonic()
         many = self._many = hub._many(  # noqa: SLF001 -- it can be drained, and keeps the jobs; an application needs neither
-            self._jobs(model), request=attrgetter("request"), **how
+            self._jobs(), request=attrgetter("request"), **how
         )
         if self.summary.interrupted:
             many.drain()
@@ -123,13 +168,13 @@ class Batch:
         if not self.summary.interrupted:
             _check_length(self._source, self._last, self._done)
 
-    def stop(self, number: int) -> int:
+    def stop(self, number: int = 0) -> int:
         """Send nothing more, because of a signal. Returns the number of calls under way, which `run` waits for."""
         self.summary.signal = number
         return 0 if self._many is None else self._many.drain()
 
-    def _jobs(self, model: str | None) -> Iterator[Job]:
-        for line in lines(self._source):
+    def _jobs(self) -> Iterator[Job]:
+        for line in self._form.lines(self._source):
             if self.summary.interrupted:
                 return
             self._last = line.number
@@ -138,7 +183,7 @@ class Batch:
             self.summary.failed_before += status == results.FAILED
             if status:
                 continue
-            made = job(line, model)
+            made = job(line, self._form)
             if made.problem:
                 with self._lock:
                     self._refuse(made, made.problem)
@@ -148,17 +193,30 @@ class Batch:
     def _finish(self, sent: Job, outcome: Outcome) -> None:
         completion = outcome.completion
         if completion is not None:
-            self.summary.answered += 1
-            if completion.usage:
-                self.summary.input_tokens += completion.usage.input_tokens or 0
-                self.summary.output_tokens += completion.usage.output_tokens or 0
+            self.summary.add(completion)
+            self._spend(completion)
             self._write(sent, "ok", {"completion": screen.record(completion, media=self._media)})
         elif isinstance(outcome.error, InvalidRequestError):
             text = str(outcome.error).removeprefix(f"requests[{outcome.index}]: ")  # the line is named, which the user knows
             self._refuse(sent, InvalidRequestError(text))
         else:
             self.summary.failed += 1
+            self.summary.reasons[type(outcome.error).__name__] += 1
             self._write(sent, "failed", {"error": screen.error_record(outcome.error or Exception())})
+
+    def _spend(self, answer: Completion) -> None:
+        """End the run when the budget is used up, or cannot be kept because a cost is unknown."""
+        summary, most = self.summary, self._max_cost
+        if most is None or summary.over_budget:
+            return
+        if summary.unpriced:
+            name = f"{answer.provider}/{answer.model}"
+            fix = f'set price_in and price_out under [providers.{answer.provider}.model."{answer.model}"]'
+            summary.over_budget = f"--max-cost cannot be kept, because the cost of {name} in one currency is unknown; {fix}"
+        elif summary.cost >= most:
+            summary.over_budget = f"--max-cost {most:g} is reached"
+        if summary.over_budget and self._many is not None:
+            self._many.drain()
 
     def _refuse(self, bad: Job, problem: InvalidRequestError) -> None:
         self.summary.bad += 1
@@ -170,7 +228,7 @@ class Batch:
 
     def _write(self, made: Job, status: str, rest: Mapping[str, Any]) -> None:
         self._sink.append(results.record(made.line.number, made.line.digest, status, {**made.echo, **rest}, model=made.model))
-        self._bar.step(self.summary.failed + self.summary.bad)
+        self._bar.step(self.summary.failed + self.summary.bad, self.summary.spent)
 
 
 def _checked_status(source: Reader, line: Line, done: results.Done) -> int:
@@ -180,7 +238,8 @@ def _checked_status(source: Reader, line: Line, done: results.Done) -> int:
         fix = "name another file as --output, or remove its result from the output"
         if status == results.FAILED:
             fix = "--retry-failed sends it again as it is now"
-        raise click.ClickException(f"{source.name}:{line.number} has changed since its result was recorded; {fix}")
+        changed = "or --prompt, --system or --schema, has changed" if line.key else "has changed"
+        raise click.ClickException(f"{source.name}:{line.number} {changed} since its result was recorded; {fix}")
     return status
 
 
@@ -190,12 +249,12 @@ def _check_length(source: Reader, last: int, done: results.Done) -> None:
         raise click.ClickException(f"{text}; name another file as --output")
 
 
-def _count(source: Reader, done: results.Done) -> int | None:
+def _count(source: Reader, form: Form, done: results.Done) -> int | None:
     """Check the lines of a file against the results before anything is sent, and count them; `None` for a pipe."""
     if not _is_regular(source):
         return None
     total = last = 0
-    for line in lines(source):
+    for line in form.lines(source):
         _checked_status(source, line, done)
         total, last = total + 1, line.number
     _check_length(source, last, done)
@@ -262,14 +321,14 @@ def _check_model(path: Path, model: str | None, done: results.Done) -> None:
             raise click.UsageError(f"{path} has {status} of --model {name}, and {given}; {fix}")
 
 
-def _read_results(path: Path, source: Reader, model: str | None, *, retry_failed: bool) -> tuple[results.Done, int | None]:
+def _read_results(path: Path, source: Reader, form: Form, *, retry_failed: bool) -> tuple[results.Done, int | None]:
     """The results of earlier runs, and the number of lines; with `retry_failed`, without the failed results."""
     done = results.read(path)
     again = retry_failed and bool(done.counts[results.FAILED])
     if again:
         done.forget_failed()
-    _check_model(path, model, done)
-    total = _count(source, done)  # before the output is changed
+    _check_model(path, form.model, done)
+    total = _count(source, form, done)  # before the output is changed
     if again:
         results.drop_failed(path)
     return done, total
@@ -277,11 +336,21 @@ def _read_results(path: Path, source: Reader, model: str | None, *, retry_failed
 
 def _report(summary: Summary, output: str, *, as_json: bool) -> None:
     if as_json:
-        counts = attrs.asdict(summary, filter=attrs.filters.exclude("signal"))
-        screen.data({**counts, "seconds": round(summary.seconds, 3), "interrupted": summary.interrupted, "output": output})
+        counts = attrs.asdict(summary, recurse=False, filter=attrs.filters.exclude("signal"))
+        screen.data(
+            {
+                **counts,
+                "cost": float(summary.cost),
+                "seconds": round(summary.seconds, 3),
+                "interrupted": summary.interrupted,
+                "output": output,
+            }
+        )
         return
     screen.line(summary, err=True)
-    if summary.interrupted:
+    if summary.over_budget:
+        screen.line(f"Stopped: {summary.over_budget}. The same command continues where this one stopped.", err=True)
+    elif summary.interrupted:
         screen.line("Interrupted; the same command continues where this one stopped.", err=True)
     elif summary.exit_code and output != "-":
         screen.line(f"The errors are in {output}; --retry-failed sends those lines again.", err=True)
@@ -289,59 +358,49 @@ def _report(summary: Summary, output: str, *, as_json: bool) -> None:
 
 @click.command()
 @click.argument("source", metavar="INPUT", type=click.File("rb"))
-@click.option(
-    "-o", "--output", required=True, type=click.Path(allow_dash=True), help="File for the results; - for standard output."
-)
+@click.option("-o", "--output", required=True, type=click.Path(allow_dash=True), help="File for the results; - for stdout.")
 @click.option("-m", "--model", shell_complete=options.model_names, help="Model for the lines that name none.")
+@click.option("--prompt", help="Message for the lines without one; {NAME} stands for a field or a column.")
+@options.system
+@options.schema
+@click.option("--csv", is_flag=True, help="INPUT is CSV with a header; so is a file that ends with .csv, or .tsv with tabs.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Maximum number of calls at once.")
-@click.option(
-    "--passes",
-    type=click.IntRange(min=0),
-    default=PASSES,
-    show_default=True,
-    help="Maximum number of further tries of a line whose failure may pass, such as a rate limit.",
-)
+@click.option("--passes", type=click.IntRange(min=0), default=PASSES, show_default=True, help=_PASSES)
+@click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="Send nothing more when the answers have cost this.")
 @click.option("--retry-failed", is_flag=True, help="Send again the lines that failed in an earlier run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @options.media
 def batch(
-    *,
-    source: BinaryIO,
-    output: str,
-    model: str | None,
-    concurrency: int,
-    passes: int,
-    retry_failed: bool,
-    as_json: bool,
-    media: bool,
+    *, source: BinaryIO, output: str, concurrency: int, passes: int, retry_failed: bool, as_json: bool, **more: Any
 ) -> None:
     """Send the requests of INPUT, one JSON object a line, and write each result as a line as soon as it comes.
 
     A line holds keywords of complete(), such as {"model": "gpt-4", "messages": "Hello"}. Its "id" and your own fields are
-    repeated in the result. After an interruption, the same command sends only the lines without a result. INPUT may be - for
-    standard input.
+    repeated in the result. A row of CSV has fields alone, and needs --prompt. After an interruption, the same command sends only
+    the lines without a result. INPUT may be - for standard input.
     """
     path = None if output == "-" else Path(output).resolve()
     if path is None and (as_json or retry_failed):
         raise click.UsageError(f"{'--json' if as_json else '--retry-failed'} needs a file as --output")
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(_reading(source))
+        form = _form(str(reader.name), **more)
         hub = stack.enter_context(Hub())
-        if model is not None:
-            hub.explain(model)  # reports once, not on each line, that no provider has the model
+        if form.model is not None:
+            hub.explain(form.model)  # reports once, not on each line, that no provider has the model
         if path is None:
             done = results.Done()
-            total, sink = _count(reader, done), results.Appender(sys.stdout.buffer)
+            total, sink = _count(reader, form, done), results.Appender(sys.stdout.buffer)
         else:
             stack.enter_context(_exclusively(path, reader))
-            done, total = _read_results(path, reader, model, retry_failed=retry_failed)
+            done, total = _read_results(path, reader, form, retry_failed=retry_failed)
             sink = stack.enter_context(results.appending(path))
         bar = stack.enter_context(Bar(total, sum(done.counts.values())))
-        run = Batch(reader, done, sink, bar, media=media)
+        run = Batch(form, reader, done, sink, bar, media=more["media"], max_cost=more["max_cost"])
         refusal: ProviderHubError | None = None
         with _stopping(run, bar):
             try:
-                run.run(hub, model, concurrency=concurrency, passes=passes, folder=None if path is None else str(path.parent))
+                run.run(hub, concurrency=concurrency, passes=passes, folder=None if path is None else str(path.parent))
             except ProviderHubError as error:
                 refusal = error
     _report(run.summary, output, as_json=as_json)
@@ -349,3 +408,14 @@ def batch(
         text = "the lines without a result were not answered; mend the cause, and run the same command to continue"
         raise click.ClickException(f"{screen.one_line(refusal)}; {text}") from refusal
     sys.exit(run.summary.exit_code)
+
+
+def _form(
+    name: str, *, model: str | None, prompt: str | None, system: str | None, schema: str | None, csv: bool, **_: Any
+) -> Form:
+    """The form of the lines. A file that ends with .csv or .tsv is a table."""
+    separator = "\t" if name.lower().endswith(".tsv") else "," if csv or name.lower().endswith(".csv") else ""
+    if separator and prompt is None:
+        raise click.UsageError("CSV needs --prompt, such as --prompt 'Classify: {text}', with a column's name in braces")
+    keywords = options.given({"system": system, "response_format": inputs.schema(schema) if schema is not None else None})
+    return Form(model, prompt, keywords, separator)

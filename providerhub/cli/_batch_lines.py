@@ -8,10 +8,12 @@ from hashlib import blake2b
 from typing import Any, NoReturn
 
 import attrs
+import click
 
 from providerhub import InvalidRequestError, Model, RetryPolicy, Timeout
 from providerhub._calling import keywords
 from providerhub._values.checks import nearest
+from providerhub.cli._inputs import filled, places
 
 KEYWORDS = frozenset({"model", "messages", "stream", *keywords.KEYWORDS})  # the keywords of `complete`
 
@@ -25,15 +27,74 @@ _DIGEST_BYTES = 8  # enough to find accidental changes; forgery is not a concern
 
 @attrs.frozen
 class Line:
-    """A line that is not blank: its number in the input, from 1, in which blank lines count; and its bytes without the end."""
+    """A line that is not blank.
+
+    Args:
+        number: Its number in the input, from 1, in which blank lines count; of a row of CSV, that of its last line.
+        raw: Its bytes without the end.
+        row: The values of a row of CSV by column; `None` for a line of JSON.
+        key: A digest of the run's prompt and options, where it has any.
+    """
 
     number: int
     raw: bytes
+    row: Mapping[str, str] | None = None
+    key: bytes = b""
 
     @property
     def digest(self) -> str:
-        """A hash of the line's bytes, in 16 hexadecimal digits."""
-        return blake2b(self.raw, digest_size=_DIGEST_BYTES).hexdigest()
+        """A hash of the line's bytes and of the run's prompt and options, in 16 hexadecimal digits."""
+        return blake2b(self.raw, digest_size=_DIGEST_BYTES, key=self.key).hexdigest()
+
+
+@attrs.frozen
+class Form:
+    """How lines become requests.
+
+    Args:
+        model: The model to ask where a line names none.
+        prompt: The message of a line without `messages`. `{name}` stands for the value of a field or column.
+        keywords: The keywords of each call that a line does not have.
+        csv: The character between the columns of CSV; empty for lines of JSON.
+    """
+
+    model: Any = None
+    prompt: str | None = None
+    keywords: Mapping[str, Any] = attrs.field(factory=dict)
+    csv: str = ""
+
+    def lines(self, source: Iterable[bytes]) -> Iterator[Line]:
+        """Number the lines, and leave out the blank ones.
+
+        Raises:
+            click.ClickException: The file is not CSV.
+        """
+        told = json.dumps([self.prompt, self.keywords], default=repr).encode() if self.prompt or self.keywords else b""
+        key = blake2b(told, digest_size=_DIGEST_BYTES).digest() if told else b""
+        if self.csv:
+            yield from _rows(source, self.csv, key)
+            return
+        for number, raw in enumerate(source, 1):
+            text = (raw.removeprefix(_BOM) if number == 1 else raw).rstrip(b"\r\n")
+            if text.strip():
+                yield Line(number, text, None, key)
+
+
+def _rows(source: Iterable[bytes], delimiter: str, key: bytes) -> Iterator[Line]:
+    import csv  # most inputs are lines of JSON
+
+    reader = csv.reader((raw.decode("utf-8-sig") for raw in source), delimiter=delimiter, strict=True)
+    try:
+        columns = next(reader, [])
+        if len(set(columns)) < len(columns) or not all(map(str.strip, columns)):
+            raise click.ClickException("the first line of the CSV must name each column, and none twice")
+        for row in filter(any, reader):
+            if len(row) != len(columns):
+                text = f"line {reader.line_num} of the CSV has {len(row)} values, but there are {len(columns)} columns"
+                raise click.ClickException(f"{text}; correct it, or quote values that hold {delimiter!r}")
+            yield Line(reader.line_num, json.dumps(row).encode(), dict(zip(columns, row, strict=True)), key)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise click.ClickException(f"line {reader.line_num} is not CSV in UTF-8: {error}") from None
 
 
 @attrs.define
@@ -52,30 +113,34 @@ class Job:
     model: str | None = None
 
 
-def lines(source: Iterable[bytes]) -> Iterator[Line]:
-    """Number the lines, and leave out the blank ones."""
-    for number, raw in enumerate(source, 1):
-        text = (raw.removeprefix(_BOM) if number == 1 else raw).rstrip(b"\r\n")
-        if text.strip():
-            yield Line(number, text)
-
-
-def job(line: Line, model: str | None) -> Job:
-    """Read a line; `model` is the model to ask if the line names none."""
+def job(line: Line, form: Form) -> Job:
+    """Read a line."""
     made = Job(line)
     try:
-        given = _object(line.raw)
-        if "id" in given:
-            made.echo["id"] = given.pop("id")
-        own = {name: given.pop(name) for name in given.keys() - KEYWORDS}
+        given = _object(line.raw) if line.row is None else {}
+        values = {**given, **(line.row or {})}
+        own = {name: values[name] for name in values.keys() - ({"id"} if line.row else KEYWORDS | {"id"})}
+        if "id" in values:
+            made.echo["id"] = values["id"]
         if own:
             made.echo["fields"] = own
-            _refuse_misspelt(own)
-        made.model = model if given.get("model") is None else None
-        made.request = _request(given, model)
+        if line.row is None:
+            _refuse_misspelt(own.keys() - set(places(form.prompt or "")))
+        given = {name: value for name, value in given.items() if name in KEYWORDS}
+        if form.prompt is not None and "messages" not in given:
+            given["messages"] = _filled(form.prompt, values)
+        made.model = form.model if given.get("model") is None else None
+        made.request = _request({**form.keywords, **given}, form.model)
     except InvalidRequestError as error:
         made.problem = error
     return made
+
+
+def _filled(prompt: str, values: Mapping[str, Any]) -> str:
+    missing = [name for name in places(prompt) if name not in values]
+    if missing:
+        raise InvalidRequestError(f"--prompt names {missing[0]!r}, which this line does not have; it has {', '.join(values)}")
+    return filled(prompt, values, "")
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -110,7 +175,7 @@ def _request(given: dict[str, Any], model: str | None) -> dict[str, Any]:
     if given["model"] is None:
         raise InvalidRequestError("'model' is missing: give one in the line, or for all lines as --model")
     if "messages" not in given:
-        raise InvalidRequestError("'messages' is missing: give a text or a list of messages")
+        raise InvalidRequestError("'messages' is missing: give a text or a list of messages, or --prompt for all lines")
     given["model"] = _models(given["model"])
     for name, kind in _CLASSES.items():
         if isinstance(given.get(name), dict):

@@ -28,7 +28,7 @@ def content(given: str | None, template: str | None, values: Mapping[str, str], 
     """The content of the user's message: a text, or the parts of a message with attachments."""
     parts = [attachment(source) for source in files]
     words = _template(template) if template else ""
-    names = {match[2] for match in _PLACE.finditer(words)}
+    names = places(words)
     text = prompt(given, needed=not parts and (not words or "input" in names), piped="-" not in files)
     if words:
         given_values = {**({"input": text} if text else {}), **values}
@@ -58,6 +58,11 @@ def prompt(given: str | None, *, needed: bool, piped: bool = True) -> str:
     return text
 
 
+def places(text: str) -> list[str]:
+    """The names of the places `{name}` of a text, sorted."""
+    return sorted({match[2] for match in _PLACE.finditer(text) if match[2]})
+
+
 def filled(text: str, values: Mapping[str, Any], missing: str) -> str:
     """Put values in the places `{name}` of a text.
 
@@ -69,9 +74,9 @@ def filled(text: str, values: Mapping[str, Any], missing: str) -> str:
     Raises:
         click.ClickException: A name has no value.
     """
-    names = {match[2] for match in _PLACE.finditer(text) if match[2]}
-    for name in sorted(names - values.keys()):
-        raise click.ClickException(missing.replace("{name}", name))
+    for name in places(text):
+        if name not in values:
+            raise click.ClickException(missing.replace("{name}", name))
     return _PLACE.sub(lambda match: match[1] or str(values[match[2]]), text)
 
 

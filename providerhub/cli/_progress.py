@@ -18,13 +18,21 @@ class Bar(Progress):
     """A bar with the rate and the time left, if standard error is a terminal. A pipe has no known `total`."""
 
     def __init__(self, total: int | None, before: int) -> None:
-        columns = (BarColumn(), MofNCompleteColumn(), _Rate(), "left", TimeRemainingColumn(), "{task.fields[failed]}")
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            "left",
+            TimeRemainingColumn(),
+            "{task.fields[failed]}",
+            "{task.fields[spent]}",
+        )
         super().__init__(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-        self._task = self.add_task("", total=total, completed=before, failed="")
+        self._task = self.add_task("", total=total, completed=before, failed="", spent="")
 
-    def step(self, failed: int) -> None:
-        """Count a result, and show how many lines have failed so far."""
-        self.update(self._task, advance=1, failed=f"{failed} failed" if failed else "")
+    def step(self, failed: int, spent: str) -> None:
+        """Count a result, and show how many lines have failed so far, and what the answers have cost."""
+        self.update(self._task, advance=1, failed=f"{failed} failed" if failed else "", spent=spent)
 
     def stop(self) -> None:
         """Leave the terminal as it was."""

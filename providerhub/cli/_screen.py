@@ -83,20 +83,11 @@ def ending(answer: Completion, *, cost: bool = False) -> None:
 
 
 def spent(answer: Completion) -> str:
-    """The tokens of an answer and its cost; "unknown" for what the provider does not say."""
+    """The tokens of an answer and its cost; "unknown" for what neither the provider nor a price says."""
     usage = answer.usage
     counts = (usage.input_tokens, usage.output_tokens) if usage else (None, None)
     into, out = ("unknown" if count is None else str(count) for count in counts)
-    return f"tokens: {into} in, {out} out; cost: {price(answer)}"
-
-
-def price(answer: Completion) -> str:
-    """The cost of an answer, by the prices of its model or as the provider says; "unknown" without either."""
-    cost = getattr(answer, "cost", None)
-    if cost is not None:
-        return f"{cost.amount:f} {cost.currency}"
-    stated = answer.usage.cost if answer.usage else None
-    return "unknown" if stated is None else f"{stated:f}"
+    return f"tokens: {into} in, {out} out; cost: {answer.cost or 'unknown'}"
 
 
 def indented(text: object, *, err: bool = False) -> None:

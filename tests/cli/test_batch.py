@@ -114,7 +114,7 @@ def test_a_failure_is_recorded_and_stops_no_other(run, service, output):
     service(answering)
     result = run({"messages": "fail it", "id": 1}, {"messages": "one"})
     assert result.exit_code == 1
-    assert result.stderr.startswith("1 answered, 1 failed; ")
+    assert result.stderr.startswith("1 answered, 1 failed (1 BadRequestError); ")
     assert "--retry-failed" in result.stderr
     failed = by_line(output)[1]
     assert (failed["status"], failed["id"]) == ("failed", 1)
@@ -364,7 +364,8 @@ def test_the_summary_as_json(run, service, output):
     assert summary.pop("seconds") >= 0
     assert summary == {
         "answered": 1, "failed": 1, "bad": 0, "answered_before": 0, "failed_before": 0, "input_tokens": 2, "output_tokens": 3,
-        "interrupted": False, "output": str(output),
+        "interrupted": False, "output": str(output), "cost": 0.0, "currency": "", "unpriced": 1, "over_budget": "",
+        "reasons": {"BadRequestError": 1},
     }  # fmt: skip
 
 
@@ -510,7 +511,147 @@ def test_the_bar_is_for_a_terminal(terminal, service, tmp_path, output):
     child.expect_exact("1 failed")
     server.open("three")
     child.expect_exact("3/3")
-    child.expect_exact("2 answered, 1 failed; ")
+    child.expect_exact("2 answered, 1 failed (1 BadRequestError); ")
     child.wait()
     assert child.exitstatus == 1
     assert len(by_line(output)) == 3
+
+
+# --- tables, prompts and budgets
+
+ROWS = 'id,text,model\n1,"two\nlines",x\n\n2,plain,"y, z"\n'
+
+
+@pytest.fixture
+def table(cli, tmp_path, output):
+    """Write a table, run the batch."""
+
+    def start(text, *options, name="in.csv"):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return cli("batch", str(path), "-o", str(output), "-m", "gpt-4", *options)
+
+    return start
+
+
+def test_rows_of_csv_fill_the_prompt(table, service, output):
+    server = service(answering)
+    result = table(b"\xef\xbb\xbf" + ROWS.encode(), "--prompt", "Sort {text} ({model}) {{id}}", "-s", "Be brief.")
+    assert result.exit_code == 0, result.output
+    assert asked(server) == ["Sort plain (y, z) {id}", "Sort two\nlines (x) {id}"]
+    assert {request.json()["messages"][0]["content"] for request in server.requests} == {"Be brief."}
+    found = {one["id"]: one for one in read(output)}
+    assert found["2"]["fields"] == {"text": "plain", "model": "y, z"}
+    assert sorted(by_line(output)) == [3, 5]
+    assert table(ROWS, "--prompt", "Sort {text} ({model}) {{id}}", "-s", "Be brief.").stderr.startswith("0 answered")
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(("name", "options"), [("in.tsv", ()), ("in.TXT", ("--csv",))])
+def test_other_tables(table, service, name, options):
+    server = service(answering)
+    text = "a\tb\n1\t2\n" if name == "in.tsv" else "a,b\n1,2\n"
+    assert table(text, "--prompt", "{a}+{b}", *options, name=name).exit_code == 0
+    assert asked(server) == ["1+2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,a\n1,2\n", "none twice"),
+        ("a,\n1,2\n", "name each column"),
+        ("a,b\n1\n", "line 2 of the CSV has 1 values"),
+        ('a\n"1\n', "not CSV"),
+        (b"a\n\xff\n", "not CSV in UTF-8"),
+    ],
+)
+def test_a_table_with_a_mistake_is_refused_before_anything_is_sent(table, service, text, said):
+    server = service(answering)
+    result = table(text, "--prompt", "{a}")
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert server.requests == []
+
+
+def test_a_table_needs_a_prompt(table, service):
+    result = table(ROWS)
+    assert result.exit_code == 2
+    assert "--prompt" in result.stderr
+
+
+def test_a_prompt_for_lines_of_json(run, service, output):
+    server = service(answering)
+    lines = ({"text": "one"}, {"messages": "own"}, {"txt": "two"}, {"message": "near"})
+    result = run(*lines, options=("-m", "gpt-4", "--prompt", "Say {text}"))
+    assert result.exit_code == 1
+    assert asked(server) == ["Say one", "own"]
+    assert "in.jsonl:3: --prompt names 'text', which this line does not have; it has txt" in result.stderr
+    assert "did you mean 'messages'" in result.stderr
+    assert by_line(output)[1]["fields"] == {"text": "one"}
+
+
+def test_another_prompt_does_not_continue_a_run(table, service):
+    service(answering)
+    assert table(ROWS, "--prompt", "Sort {text}").exit_code == 0
+    result = table(ROWS, "--prompt", "Count {text}")
+    assert result.exit_code == 1
+    assert "--prompt, --system or --schema" in result.stderr
+
+
+def test_failures_and_unequal_answers_are_counted_by_reason(table, service, output):
+    def answer(request):
+        text = _content(request)
+        if text == "refused":
+            return http_response(200, openai_completion("", refusal="I would rather not."))
+        if text == "cut":
+            return http_response(200, openai_completion('{"n": 1', finish_reason="length"))
+        return http_response(200, openai_completion('{"n": 1}' if text == "fits" else '{"n": "x"}'))
+
+    service(answer)
+    result = table("text\nfits\nrefused\ncut\nodd\n", "--prompt", "{text}", "--schema", "n int", "--passes", "0")
+    assert "3 answered, 1 failed (" in result.stderr
+    for reason in ("1 InvalidOutputError", "1 refusal", "1 cut at max_tokens"):
+        assert reason in result.stderr
+
+
+PRICES = '[providers.lockchat.model."gpt-4"]\nprice_in = 1000000\nprice_out = 0\n'
+
+
+def test_a_budget_ends_the_run_and_the_next_one_continues(table, service, settings_file, output):
+    settings_file.write_text(PRICES, "utf-8")
+    server = service(answering)  # each answer costs 2
+    text = "text\n" + "".join(f"{number}\n" for number in range(9))
+    knobs = ("--prompt", "{text}", "--concurrency", "1")
+    result = table(text, *knobs, "--max-cost", "3.5")
+    assert result.exit_code == 1
+    assert "Stopped: --max-cost 3.5 is reached. The same command continues" in result.stderr
+    assert "USD" in result.stderr
+    sent = len(server.requests)
+    assert 2 <= sent <= 4
+    summary = json.loads(table(text, *knobs, "--max-cost", "100", "--json").stdout)
+    assert (summary["answered"], summary["answered_before"]) == (9 - sent, sent)
+    assert (summary["cost"], summary["currency"]) == (2.0 * (9 - sent), "USD")
+
+
+def test_a_budget_needs_known_prices(table, service, output):
+    server = service(answering)
+    text = "text\n" + "".join(f"{number}\n" for number in range(9))
+    result = table(text, "--prompt", "{text}", "--concurrency", "1", "--max-cost", "3")
+    assert result.exit_code == 1
+    assert "the cost of lockchat/gpt-4 in one currency is unknown; set price_in and price_out" in result.stderr
+    assert len(server.requests) < 9
+
+
+@pytest.mark.once
+def test_a_refused_key_costs_one_warning(service, tmp_path):
+    server = service(http_response(401, {"error": {"message": "wrong key"}}), repeat=True)
+    rows = write(tmp_path / "in.jsonl", *({"messages": str(number)} for number in range(20)))
+    command = [sys.executable, "-m", "providerhub", "batch", rows, "-o", "-", "-m", "gpt-4"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as running:
+        told = running.stderr.readline()
+        assert "lockchat refused its key (status 401)" in told
+        assert running.wait(timeout=60) == 1
+        rest = running.stderr.read().splitlines()
+    assert len(rest) == 2
+    assert rest[1].startswith("Error: lockchat/gpt-4: HTTP 401")
+    assert len(server.requests) <= 9
