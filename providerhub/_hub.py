@@ -28,18 +28,21 @@ from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
 from providerhub._finding.preparing import Preparer
 from providerhub._finding.registry import Registry
 from providerhub._finding.routing import Planned, Router, set_limits
+from providerhub._finding.stores import open_store
 from providerhub._finding.views import InstanceView, views
 from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
 from providerhub._rules.lanes import Full
 from providerhub._rules.pacing import Pacer, health_records
+from providerhub._rules.sharing import FORGIVEN, Sharing
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Completion, HealthRecord, ProviderConfig, RoutePlan, Skip
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.checks import Check, instance_of, shape
 from providerhub._values.errors import ConfigurationError, ProviderHubError
 from providerhub._values.provider import Provider
+from providerhub._values.shared import Shared, SharedState
 
 if TYPE_CHECKING:  # slow to import; most programs need none of it
     from concurrent.futures import Executor
@@ -70,6 +73,9 @@ class Hub:
             `providerhub_rank` does. They are asked before the plugins' rankers; the first that returns an order decides.
         wire_log: Path of a file to which each request and answer is appended, without keys; `"-"` for standard error. Default: as
             the settings say.
+        shared: The store through which several processes share what providers state and what must be counted together: its
+            address, a `Shared`, or an object with the methods of `SharedState`. Default: as the settings say. The hub closes
+            a store that it has made.
         clock: Monotonic time and sleeping. A test may pass `providerhub.testing.FakeClock()`, whose waits take no time.
         rng: Returns random numbers from 0 up to 1, which spread waits and choices. A test may pass a repeatable one.
 
@@ -86,6 +92,7 @@ class Hub:
         observers: Sequence[object] = (),
         rankers: Sequence[Callable[..., Sequence[Candidate] | None]] = (),
         wire_log: str | None = None,
+        shared: Shared | SharedState | str | None = None,
         clock: Clock | None = None,
         rng: Callable[[], float] | None = None,
     ) -> None:
@@ -123,6 +130,22 @@ class Hub:
                 msg = f"providers must be pairs of a ProviderInfo and a provider object, not {type(pair).__name__}"  # type: ignore[unreachable]
                 raise ConfigurationError(msg)
             self.register(*pair)
+        self._sharing = self._share(shared)
+
+    def _share(self, given: Shared | SharedState | str | None) -> Sharing | None:
+        """Begin to share the state of this hub, if an argument or the settings name a store."""
+        try:
+            shared = self.settings.shared if given is None else Shared(given) if isinstance(given, str) else given
+        except ValueError as error:
+            raise ConfigurationError(f"shared: {error}") from None
+        if isinstance(shared, Shared) and shared.url is None:
+            return None
+        store = open_store(shared) if isinstance(shared, Shared) else shared
+        salt = getattr(shared, "namespace", "")
+        return Sharing(
+            store, self._health, self._pacer, clock=self._clock, rng=self._rng, forgive=self._lift,
+            scopes=lambda names: self._registry.scopes(names, salt), owned=store is not shared,
+        )  # fmt: skip
 
     def register(self, info: ProviderInfo, provider: Provider, *, config: ProviderConfig | None = None) -> None:
         """Add a provider object, without packaging.
@@ -362,6 +385,11 @@ class Hub:
             known = ", ".join(self._registry.names()) or "none"
             msg = f"cannot forgive {name!r}: there is no provider of this name; the providers are: {known}"
             raise ConfigurationError(msg)
+        self._lift(name)
+        if self._sharing is not None:
+            self._sharing.tell((name, ""), FORGIVEN, 0.0)
+
+    def _lift(self, name: str) -> None:
         self._health.forgive(name, breakers=True)
         self._pacer.forgive(name)
         self._batches.forgiven()
@@ -374,13 +402,19 @@ class Hub:
         """
         self._batches.closed()
         self._waiting.stop()
+        self._stop_sharing()
         self._registry.close()
 
     async def aclose(self) -> None:
         """`close`, in an event loop: `aclose()` of this loop's provider objects is awaited where they have one."""
         self._batches.closed()
         self._waiting.stop()
+        self._stop_sharing()
         await self._registry.aclose()
+
+    def _stop_sharing(self) -> None:
+        if self._sharing is not None:
+            self._sharing.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -483,6 +517,8 @@ class Hub:
             tokens=spec.tokens,
             uses=spec.uses,
         )  # fmt: skip
+        if self._sharing is not None and self._sharing.pending and self._sharing.settle(now):
+            return self._plan(spec, now, dry=dry)
         if self._rankers is None:
             return planned
         order = self._rankers.order(request, planned.plan.candidates)

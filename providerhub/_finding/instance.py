@@ -72,6 +72,21 @@ class Instance:
         host = urlsplit(self.config.url or "").netloc.rpartition("@")[2].lower()
         return {"plugin": self._distribution, "name": self.info.name, "host": host}
 
+    def scope(self, salt: str) -> str:
+        """The account that the instance uses, the same text in every process: the host, and a digest of the settings and keys.
+
+        Empty while a key is not read yet.
+        """
+        if self._unread():
+            return ""
+        import hashlib  # few programs share their state
+
+        config = self.config
+        named = {"url": config.url, "api_key": config.api_key, **config.options, **config.headers}
+        values = (f"{name}={one.reveal() if isinstance(one, Secret) else one}" for name, one in sorted(named.items()))
+        digest = hashlib.blake2b("\0".join(values).encode(), digest_size=16, key=hashlib.sha256(salt.encode()).digest())
+        return f"{self.origin['host'] or self.info.name}:{digest.hexdigest()}"
+
     @property
     def can_list(self) -> bool:
         """Whether the service can be asked for its models."""

@@ -95,6 +95,11 @@ class Registry:
         found = (self.instance(name) for name in self.names())
         return tuple(instance for instance in found if instance is not None)
 
+    def scopes(self, names: Iterable[str] | None, salt: str) -> dict[str, str]:
+        """The scopes of some instances, or of all made so far, for shared state. One whose keys are not read yet has none."""
+        found = ((name, self._instances[name].scope(salt)) for name in tuple(self._instances) if names is None or name in names)
+        return {name: scope for name, scope in found if scope}
+
     def shared(self) -> tuple[Instance, ...]:
         """The ready instances that serve calls which name no provider."""
         return tuple(instance for instance in self.instances() if not self._is_pinned_only(instance))

@@ -20,6 +20,7 @@ from providerhub._values import BreakerRules, BudgetRules, Candidate, HealthReco
 Key = tuple[str, str]  # (provider instance, declared model entry). The entry `""` means the whole instance.
 _REFUSALS = ("key rejected", "forbidden")  # reasons of the pauses after a refused key, and after another refusal
 KEY_PAUSE = 10.0  # seconds of the first pause of a refused key. It doubles with each refusal, up to `RetryPolicy.pause_max`.
+RATE_LIMITED = "rate limited"  # the reason of a pause that a service names
 SHORT_STALL = 2.0  # seconds of silence below which an attempt that lost a race never counts
 
 _log = logging.getLogger("providerhub")
@@ -170,6 +171,8 @@ class Health:
         # (instance, model as it is sent) → the capabilities that the service denied, and when each is forgotten.
         self._lacking: dict[Key, dict[str, float]] = {}
         self._forgiven: dict[str, int] = {}
+        # Called with the key, the statement and its seconds when a provider states something that holds for other processes too.
+        self.on_fact: Callable[[Key, str, float], object] | None = None
 
     @property
     def all_healthy(self) -> bool:
@@ -261,11 +264,27 @@ class Health:
             if (rule.pause or error_retry_after(error)) and not late:  # a late refusal of the old key does not pause the new one
                 self._pause(instance if rule.pause == "instance" else model, error, now, policy)
             if isinstance(error, errors.CapabilityError) and error.capability:
-                known = self.lacking(candidate, now) | {error.capability: now + LACK_FOR}
-                self._lacking.pop(key := (candidate.provider, candidate.model), None)
-                self._lacking[key] = known  # the newest one last
-                if len(self._lacking) > self._size:
-                    del self._lacking[next(iter(self._lacking))]
+                key = candidate.provider, candidate.model
+                self.deny(key, error.capability, now + LACK_FOR)
+                if self.on_fact is not None:
+                    self.on_fact(key, f"no {error.capability}", LACK_FOR)
+
+    def deny(self, key: Key, capability: str, until: float) -> None:
+        """Record that a model, as it is sent, lacks a capability."""
+        with self._lock:
+            self._lacking[key] = self._lacking.pop(key, {}) | {capability: until}  # the newest one last
+            if len(self._lacking) > self._size:
+                del self._lacking[next(iter(self._lacking))]
+
+    def pause(self, key: Key, reason: str, now: float, until: float) -> None:
+        """Pause a model or an instance, unless it is paused for longer. A key's pause ends with one probe."""
+        with self._lock:
+            record = self._record(key)
+            if reason != RATE_LIMITED:
+                record.pause_for = max(record.pause_for, until - now)
+            if until >= record.paused_until:  # the longer pause stays, with its reason
+                record.paused_until, record.pause_reason = until, reason
+            self._degraded.add(key)
 
     def silent(
         self, candidate: Candidate, permit: Permit, now: float, seconds: float, first_token: float | None, *, stream: bool
@@ -407,10 +426,10 @@ class Health:
             record.pause_for = min(max(named or 0.0, QUOTA_PAUSE), policy.pause_max)
             until, reason = now + record.pause_for, "quota used up"
         else:
-            until, reason = now + (policy.throttle_backoff if named is None else min(named, policy.pause_max)), "rate limited"
-        if until >= record.paused_until:  # the longer pause stays, with its reason
-            record.paused_until, record.pause_reason = until, reason
-        self._degraded.add(key)
+            until, reason = now + (policy.throttle_backoff if named is None else min(named, policy.pause_max)), RATE_LIMITED
+        self.pause(key, reason, now, until)
+        if self.on_fact is not None and not isinstance(error, errors.RateLimitError):  # of which the pacer knows the pause
+            self.on_fact(key, reason, until - now)
 
     def _generation(self, key: Key) -> int:
         """The generation of the key's breaker; without a record, the generation of a new breaker."""

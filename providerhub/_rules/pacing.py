@@ -25,11 +25,11 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from providerhub._rules.health import Health, Key
+from providerhub._rules.health import RATE_LIMITED, Health, Key
 from providerhub._rules.lanes import NOT_SENT, NOTHING_USED, OVER, READY, UNKNOWN, WAITING, Back, Desk, Full, Lane, Place, until
 from providerhub._rules.limits import MINUTE, NEVER, Limits
 from providerhub._rules.policy import LEAVE_BEFORE_DEADLINE, Rng
-from providerhub._rules.throttle import FIRST_PAUSE
+from providerhub._rules.throttle import FIRST_PAUSE, Throttle
 from providerhub._values import Candidate, HealthRecord
 
 # Seconds between the times at which waiting calls look again, where the first one of them has a time and no rate is known. Only
@@ -95,6 +95,8 @@ class Pacer:
         self._desks: dict[str, Desk] = {}
         self._number = 0
         self._latest = NEVER
+        # Called with the key, `"rate limited"` and the seconds of a pause that a refusal begins.
+        self.on_fact: Callable[[Key, str, float], object] | None = None
         # Both are filled without the lock: the garbage collector may give a turn back at any line.
         self._returned: deque[tuple[Place, Back]] = deque()
         self._woken: deque[Place] = deque()
@@ -207,7 +209,21 @@ class Pacer:
                 turn.place.end(now, NOTHING_USED)
             self._pump(desk)
         self._flush()
+        if self.on_fact is not None:
+            self.on_fact((candidate.provider, candidate.entry), RATE_LIMITED, end - now)
         return end
+
+    def hold(self, key: Key, now: float, until: float) -> None:
+        """Pause a model that has refused another process. That teaches no rate; after the pause one call goes first."""
+        with self._lock:
+            self._collect(now)
+            desk = self._desk(key[0])
+            lane = desk.throttled[key[1]] = desk.lane(key[1])
+            lane.throttle = lane.throttle or Throttle()
+            lane.throttle.hold(until)
+            desk.is_limited = True
+            self._pump(desk)
+        self._flush()
 
     def forgive(self, provider: str) -> None:
         """Forget the pauses and rates that refusals of an instance taught."""
@@ -375,7 +391,7 @@ def _record(key: Key, lane: Lane, now: float) -> HealthRecord:
     rate = None if throttle is None else throttle.rate(now)
     pause = 0.0 if throttle is None else max(0.0, throttle.until - now)
     return HealthRecord(
-        provider=key[0], model=key[1], pause="rate limited" if pause else "", retry_in=pause,
+        provider=key[0], model=key[1], pause=RATE_LIMITED if pause else "", retry_in=pause,
         concurrency=lane.limits.concurrency, rpm=lane.limits.rpm, tpm=lane.limits.tpm,
         in_use=lane.in_use, waiting=sum(place.state == WAITING for place in lane.waiting),
         learned_rpm=None if rate is None else rate * MINUTE,

@@ -113,6 +113,11 @@ class Throttle:
         self._learn()
         return not late
 
+    def hold(self, until: float) -> None:
+        """Pause because the service has refused another process."""
+        if until > self.until:
+            self.until, self._window, self._undecided = until, 1, {}
+
     def note_delay(self, seconds: float) -> None:
         """Learn how long the service takes to refuse a call."""
         self._grace = min(max(self._grace, 2 * seconds), LONGEST_GRACE)

@@ -22,6 +22,7 @@ from providerhub._values import BreakerRules, BudgetRules, Model, ProviderConfig
 from providerhub._values.capabilities import ModelInfo
 from providerhub._values.checks import PROVIDER_NAME, TEXT, nearest, one_of
 from providerhub._values.errors import ConfigurationError
+from providerhub._values.shared import Shared
 
 VARIABLE = "PROVIDERHUB_CONFIG"  # the environment variable that names the settings file
 SIZE_LIMIT = 1024 * 1024  # bytes; a longer file is not read
@@ -276,6 +277,18 @@ class _Reading:
             return Secret(value)
         return None
 
+    def shared(self, path: Path, table: dict[str, Any]) -> Shared:
+        try:
+            return Shared(**self.table(path, "shared", table))
+        except ValueError as error:
+            self._problem((*path, "url"), f"shared.{error}")
+            return Shared()
+
+    def address(self, path: Path, value: str | dict[str, Any]) -> Secret | None:
+        """Read an address like a key if it is a source or holds a password."""
+        is_secret = isinstance(value, dict) or "@" in value
+        return self.key(path, value) if is_secret else Secret(str(value))
+
     def _source(self, path: Path, table: dict[str, Any]) -> Secret | None:
         """Make the secret for a table that names the place of a key."""
         before = len(self._problems)
@@ -315,6 +328,8 @@ _READERS: dict[str, Callable[[_Reading, Path, Any], Any]] = {
     "breaker": lambda reading, path, table: BreakerRules(**reading.table(path, "breaker", table)),
     "budget": lambda reading, path, table: BudgetRules(**reading.table(path, "budget", table)),
     "aliases": _Reading.aliases,
+    "shared": _Reading.shared,
+    "shared.url": _Reading.address,
     **dict.fromkeys(("proxies", "providers.*.proxies"), _Reading.proxies),
     **dict.fromkeys(("ca_bundle", "wire_log", "providers.*.ca_bundle", "providers.*.wire_log"), _Reading.beside),
     "providers.*.api_key.file": _Reading.beside,

@@ -19,6 +19,7 @@ from providerhub._values.capabilities import ProviderInfo, Setting
 from providerhub._values.checks import FLAG, NAMES, SECONDS, TEXT, Check, instance_of, mapping_to, nearest, one_of
 from providerhub._values.config import PROXIES
 from providerhub._values.errors import ConfigurationError
+from providerhub._values.shared import Shared
 from providerhub._values.value import Value
 
 _Settings = TypeVar("_Settings", bound="Settings")
@@ -99,6 +100,8 @@ class Settings(Value):
             set. Default false. Environment: `PROVIDERHUB_TRUST_ENV`.
         wire_log: Path of a file to which each request and answer is appended, without keys, for authors of plugins; `"-"` for
             standard error. Environment: `PROVIDERHUB_WIRE_LOG`.
+        shared: The store through which this process shares its state with others. Default: none. Environment:
+            `PROVIDERHUB_SHARED`, the address of the store.
         origins: Dotted name → the source of a value: `"file:line"` or an environment variable. Defaults and arguments have no
             entry.
     """
@@ -128,6 +131,7 @@ class Settings(Value):
     proxies: Mapping[str, str] = _checked(PROXIES, factory=dict)
     trust_env: bool | None = _checked(FLAG.or_none, default=None)
     wire_log: str | None = _checked(TEXT.or_none, default=None)
+    shared: Shared = _checked(instance_of(Shared, "Shared(...), such as Shared('redis://127.0.0.1:6379/0')"), default=Shared())
 
     @aliases.validator
     def _no_circle(self, _attribute: object, aliases: Mapping[str, tuple[Any, ...]]) -> None:
@@ -192,6 +196,8 @@ class Settings(Value):
             ConfigurationError: A variable has a value of the wrong kind.
         """
         given = {name for name in _ENVIRONMENT if getattr(self, name) is not None and not self._is_default(name)}
+        if self.shared.url is None:
+            given.discard("shared")
         settings, error = apply_environment(self, environ, given)
         del environ  # it may hold keys, and a traceback may show locals
         if error:
@@ -202,6 +208,10 @@ class Settings(Value):
 def _strategy_from(_settings: Settings, text: str) -> str:
     _STRATEGY.check(text, "strategy")
     return text
+
+
+def _shared_from(settings: Settings, text: str) -> Shared:
+    return attrs.evolve(settings.shared, url=text)
 
 
 def _switch(text: str) -> bool:
@@ -219,6 +229,7 @@ _ENVIRONMENT: dict[str, tuple[str, Callable[[Settings, str], Any], str]] = {
     "autoload": ("PROVIDERHUB_DISABLE_AUTOLOAD", lambda _settings, text: not _switch(text), "1 or 0"),
     "trust_env": ("PROVIDERHUB_TRUST_ENV", lambda _settings, text: _switch(text), "1 or 0"),
     "wire_log": ("PROVIDERHUB_WIRE_LOG", lambda _settings, text: text, TEXT.wanted),
+    "shared": ("PROVIDERHUB_SHARED", _shared_from, "the address of a store, such as 'redis://127.0.0.1:6379/0'"),
 }
 
 
@@ -237,7 +248,7 @@ def apply_environment(settings: _Settings, environ: Mapping[str, str], given: Co
             changes[name] = reader(settings, text)
         except ValueError:
             return settings, f"{env} must be {wanted}, not {text!r}"
-        origins["timeout.total" if name == "timeout" else name] = f"environment variable {env}"
+        origins[{"timeout": "timeout.total", "shared": "shared.url"}.get(name, name)] = f"environment variable {env}"
     changes = {
         "autoload": settings.autoload is not False,
         "block": settings.block or (),

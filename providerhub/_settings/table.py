@@ -9,6 +9,7 @@ import attrs
 
 from providerhub._values import BreakerRules, BudgetRules, RetryPolicy, Timeout, checks, errors
 from providerhub._values.capabilities import WHEN_FULL
+from providerhub._values.shared import ON_OUTAGE
 
 # The ways to order candidates that are otherwise equal.
 STRATEGIES = ("priority", "round_robin", "weighted", "fastest", "cheapest")
@@ -139,6 +140,9 @@ KEYS = (
     *_keys("", "aliases: table; aliases.*: models; ca_bundle: text; proxies: table; proxies.*: text"),
     Key("trust_env", "flag", "false", "PROVIDERHUB_TRUST_ENV"),
     Key("wire_log", "text", "", "PROVIDERHUB_WIRE_LOG"),
+    *_keys("", 'shared: table; shared.namespace: text = "providerhub"'),
+    Key("shared.url", "key", "", "PROVIDERHUB_SHARED"),
+    Key("shared.on_outage", "text", '"local"', "", ON_OUTAGE),
     *_keys("", "prefer: table; prefer.*: text; providers providers.*: table; providers.*.plugin: text"),
     Key("providers.*.url", "text", "", "as the plugin declares, else PROVIDERHUB_<NAME>_URL"),
     Key("providers.*.api_key", "key", "", "as the plugin declares, else PROVIDERHUB_<NAME>_API_KEY"),

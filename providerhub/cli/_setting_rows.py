@@ -51,7 +51,8 @@ def _general(settings: Settings) -> Iterator[Row]:
         for part in key.path.split("."):
             value = getattr(value, part)
         whole = key.path.partition(".")[0] if key.path == "timeout.total" else key.path
-        yield Row(key.path, _json(value), settings.origins.get(key.path) or settings.origins.get(whole, DEFAULT))
+        shown = ("set" if value else "not set") if key.kind == "key" else _json(value)
+        yield Row(key.path, shown, settings.origins.get(key.path) or settings.origins.get(whole, DEFAULT))
     for field in ("aliases", "prefer", "proxies"):
         for name, value in getattr(settings, field).items():
             dotted = f"{field}.{name}"

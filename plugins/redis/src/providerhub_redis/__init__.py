@@ -1,0 +1,5 @@
+"""Shared state for providerhub, in Redis or Valkey."""
+
+from providerhub_redis._state import RedisState
+
+__all__ = ["RedisState"]

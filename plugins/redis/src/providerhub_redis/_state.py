@@ -1,0 +1,208 @@
+"""The store that a hub uses: memory of this process, which one thread keeps in step with the server.
+
+The methods only note what is to be done. So a call never waits for the server, under threads and in an event loop alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import selectors
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+
+from providerhub import Fact, Shared
+from providerhub_redis._server import Server
+
+Place = tuple[str, str, str]  # scope, model and statement of a fact
+
+FORGIVEN = "forgiven"
+MOST_FACTS = 1000  # of this process
+FORGIVEN_FOR = 60.0  # seconds for which a pardon waits for the server
+BEAT = 5.0  # seconds of silence after which the server is asked whether it is there
+FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0  # seconds between two attempts to connect; they double, and half of each is random
+CLOSING = 0.5  # seconds that `close` waits for the last facts to be sent
+
+_log = logging.getLogger("providerhub")
+_stores: weakref.WeakSet[RedisState] = weakref.WeakSet()
+
+
+class RedisState:
+    """Shared state in a Redis or Valkey server. A hub makes one for an address such as `redis://127.0.0.1:6379/0`.
+
+    While the server does not answer, the hub works with the records of its own process. One line in the log says so, and one
+    says when the server answers again; then the process tells the others what it learned meanwhile, and hears what they did.
+
+    Args:
+        shared: The address and the namespace. The address may have the query parameters of redis-py's `from_url`, such as
+            `?ssl_ca_certs=/etc/ssl/ca.pem`. `valkey` and `valkeys` stand for `redis` and `rediss`.
+    """
+
+    def __init__(self, shared: Shared) -> None:
+        self.namespace = shared.namespace
+        url = shared.url.reveal() if shared.url else ""
+        self._server = Server(url, shared.namespace)
+        self._where = urlsplit(url).netloc.rpartition("@")[2] or "its socket"
+        self._told: Callable[[Fact], object] = bool
+        self._begin_empty()
+        self.is_up = False
+        """Whether the server answered last."""
+
+    def _begin_empty(self) -> None:
+        # Place → the moment at which the fact ends. Facts of this process, which the server may have lost after a restart.
+        self._facts: dict[Place, float] = {}
+        self._unsent: dict[Place, float] = {}
+        self._closed = False
+        self._said = ""
+        # The thread hears at one end of a pair of sockets when there is something to send.
+        self._ear, self._bell = socket.socketpair()
+        for end in (self._ear, self._bell):
+            end.setblocking(False)  # noqa: FBT003 -- the standard library's
+        self._thread: threading.Thread | None = None
+
+    def start(self, told: Callable[[Fact], object]) -> None:
+        """Connect in the background, and call `told` with each fact of other processes.
+
+        Args:
+            told: Takes a fact in. It is called in the thread of this store.
+        """
+        self._told = told
+        _stores.add(self)
+        self._begin()
+
+    def tell(self, fact: Fact) -> None:
+        """Pass a fact on in the background.
+
+        Args:
+            fact: The fact. `"forgiven"` takes back the facts of the same scope.
+        """
+        place, now = (fact.scope, fact.model, fact.what), time.monotonic()
+        if fact.what == FORGIVEN:
+            for known in [known for known in tuple(self._facts) if known[0] == fact.scope]:
+                self._facts.pop(known, None)
+                self._unsent.pop(known, None)
+            self._unsent[place] = now + FORGIVEN_FOR
+        else:
+            self._facts.pop(place, None)
+            self._facts[place] = self._unsent[place] = now + fact.seconds
+            while len(self._facts) > MOST_FACTS:
+                self._unsent.pop(oldest := next(iter(self._facts)), None)
+                self._facts.pop(oldest, None)
+        self._wake()
+
+    def close(self) -> None:
+        """Send what is not sent yet, for half a second at most, and close the connections."""
+        _stores.discard(self)
+        self._closed = True
+        self._wake()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(CLOSING)
+
+    def after_fork(self) -> None:
+        """Begin again in a child process, which has neither the thread nor the right to use the parent's connections."""
+        self._ear.close()
+        self._bell.close()
+        self._begin_empty()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="providerhub-shared", daemon=True)
+        self._thread.start()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # it is full, so the thread will wake; or closed
+            self._bell.send(b"!")
+
+    def _run(self) -> None:
+        wait = FIRST_WAIT
+        while not self._closed:
+            try:
+                for fact in self._server.connect():
+                    self._hear(fact)
+                wait = FIRST_WAIT
+                self._unsent = {**self._facts, **self._unsent}
+                self._say("")
+                self._serve()
+            except (redis.RedisError, OSError) as error:
+                self._say(f"{type(error).__name__}: {error}")
+            finally:
+                self._server.close()
+            if not self._closed:
+                self._sleep(wait * (0.5 + random.random() / 2))  # noqa: S311 -- spreads waits
+                wait = min(2 * wait, LONGEST_WAIT)
+        self._ear.close()
+        self._bell.close()
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait, but not longer than until the store is closed."""
+        end = time.monotonic() + seconds
+        while not self._closed and (left := end - time.monotonic()) > 0:
+            self._listen(left)
+
+    def _serve(self) -> None:
+        """Send what there is to send, hear what there is to hear, and see now and then that the server is there."""
+        while True:
+            self._send()
+            if self._closed and not self._unsent:
+                return
+            if not self._listen(BEAT, self._server.socket):
+                self._server.ping()
+            for fact in self._server.heard():
+                self._hear(fact)
+
+    def _listen(self, seconds: float, *others: Any) -> bool:
+        """Wait until something is to be sent or one of the other sockets is readable; false when the time is over."""
+        with selectors.DefaultSelector() as selector:
+            for one in (self._ear, *others):
+                selector.register(one, selectors.EVENT_READ)
+            ready = selector.select(seconds)
+        with contextlib.suppress(OSError):
+            self._ear.recv(4096)
+        return bool(ready)
+
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, {}
+        now = time.monotonic()
+        try:
+            for place, until in tuple(unsent.items()):
+                if until > now:
+                    self._server.tell(Fact(*place, 0.0 if place[2] == FORGIVEN else until - now))
+                del unsent[place]
+        finally:
+            self._unsent = {**unsent, **self._unsent}
+
+    def _hear(self, fact: Fact) -> None:
+        try:
+            self._told(fact)
+        except Exception:  # the hub's fault must not end the connection
+            _log.exception("shared state: a fact of another process could not be used")
+
+    def _say(self, failure: str) -> None:
+        """Log that the server has gone or has come back, each once."""
+        self.is_up = not failure
+        if failure and not self._said:
+            _log.warning(
+                "shared state: the store at %s does not work (%s); this process goes on with its own records until it does",
+                self._where, failure,
+            )  # fmt: skip
+        elif self._said and not failure:
+            _log.warning("shared state: the store at %s works again", self._where)
+        self._said = failure
+
+
+def _after_fork() -> None:
+    for store in tuple(_stores):
+        store.after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_after_fork)

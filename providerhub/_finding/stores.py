@@ -1,0 +1,35 @@
+"""The stores of shared state that are installed: entry-point group `providerhub.shared`, scheme of an address → callable."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from providerhub._finding.installed import import_object, offered
+from providerhub._values.errors import ConfigurationError
+from providerhub._values.shared import Shared, SharedState
+
+STORE_GROUP = "providerhub.shared"
+
+
+def open_store(shared: Shared) -> SharedState:
+    """Make the store for an address. It connects later.
+
+    Raises:
+        ConfigurationError: No distribution offers a store for the scheme, or several do, or the store cannot be made.
+    """
+    scheme = urlsplit(shared.url.reveal() if shared.url else "").scheme
+    known = [entry for entry in offered(STORE_GROUP, lambda *_: None) if entry.group == STORE_GROUP]
+    found = [entry for entry in known if entry.name == scheme]
+    if len(found) != 1:
+        problem = f"several distributions offer one: {', '.join(entry.distribution for entry in found)}; uninstall all but one"
+        names = ", ".join(sorted({entry.name for entry in known})) or "none"
+        nothing = f"the installed stores are for: {names}; for Redis and Valkey: pip install providerhub-redis"
+        raise ConfigurationError(f"shared.url: no store can be chosen for the scheme {scheme!r}; {problem if found else nothing}")
+    try:
+        store: SharedState = import_object(found[0].value)(shared)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # a distribution may raise anything at import
+        msg = f"shared.url: the store of {found[0].distribution} cannot be used: {type(error).__name__}: {error}"
+        raise ConfigurationError(msg) from error
+    return store

@@ -1,0 +1,127 @@
+"""The state that several processes share: it tells the others what providers state, and takes in what the others tell.
+
+A mirror: facts of other processes become pauses in the records of this one, so that a call reads nothing but these records.
+Statistics are not shared: one process with a bad network would stop all the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from providerhub._rules.clock import Clock
+from providerhub._rules.health import RATE_LIMITED, Health, Key
+from providerhub._rules.limits import NEVER
+from providerhub._rules.pacing import Pacer
+from providerhub._rules.policy import Rng
+from providerhub._values.shared import Fact, SharedState
+
+Place = tuple[str, str, str]  # the scope, the model and the statement of a fact
+FORGIVEN = "forgiven"
+# The process that a provider refused asks again first. The others follow after a random share of the pause, within these bounds
+# in seconds: when the first one is refused again, they hear of it before they ask.
+SPREAD, SPREAD_LEAST, SPREAD_MOST = 0.1, 0.5, 5.0
+# A fact is passed on again when it lasts longer than known by this share of its seconds.
+NOT_NEWS = 0.15
+MOST_FACTS = 1000  # in memory. Pending ones are about accounts that this process does not use, or whose key is not read yet.
+LOOK_AGAIN = 1.0  # seconds between two looks at these facts
+
+
+class Sharing:
+    """The shared state of one hub. Thread-safe.
+
+    Args:
+        store: The store. It is started.
+        forgive: Lifts the pauses of an instance.
+        scopes: Returns the scopes of some instances, or of all known ones; an instance whose key is not read yet has none.
+        owned: Whether `close` closes the store.
+    """
+
+    def __init__(
+        self,
+        store: SharedState,
+        health: Health,
+        pacer: Pacer,
+        *,
+        clock: Clock,
+        rng: Rng,
+        forgive: Callable[[str], object],
+        scopes: Callable[[Iterable[str] | None], Mapping[str, str]],
+        owned: bool = True,
+    ) -> None:
+        self._store = store
+        self._health = health
+        self._pacer = pacer
+        self._now = clock.monotonic
+        self._rng = rng
+        self._forgive = forgive
+        self._scopes = scopes
+        self._owned = owned
+        self._known: dict[Place, float] = {}  # the ends of the facts that were sent or heard
+        self.pending: dict[Place, float] = {}
+        self._look_at = 0.0
+        health.on_fact = pacer.on_fact = self.tell
+        store.start(self.told)
+
+    def tell(self, key: Key, what: str, seconds: float) -> None:
+        """Tell the others what a provider has stated to this process. The key may name a model as it is sent."""
+        until = self._now() + seconds
+        for scope in self._scopes([key[0]]).values():
+            if self._is_news((scope, key[1], what), until, seconds):
+                self._store.tell(Fact(scope, key[1], what, seconds))
+
+    def told(self, fact: Fact) -> None:
+        """Take in a fact of another process. Called in the store's thread."""
+        until = self._now() + fact.seconds
+        news = self._is_news((fact.scope, fact.model, fact.what), until, fact.seconds)
+        if news and not self._apply(fact, until) and fact.what != FORGIVEN and len(self.pending) < MOST_FACTS:
+            self.pending[fact.scope, fact.model, fact.what] = until
+
+    def settle(self, now: float) -> bool:
+        """Look whether this process uses the accounts of pending facts by now; true when it does for any."""
+        if now < self._look_at:
+            return False
+        self._look_at = now + LOOK_AGAIN
+        known, found = set(self._scopes(None).values()), False
+        for place, until in tuple(self.pending.items()):
+            if until <= now or place[0] in known:
+                del self.pending[place]
+                found |= until > now and self._apply(Fact(*place, until - now), until)
+        return found
+
+    def _is_news(self, place: Place, until: float, seconds: float) -> bool:
+        """Remember a fact; false for one that adds little to what is known. All calls under way are refused at about once."""
+        if place[2] == FORGIVEN:
+            self._known = {one: end for one, end in self._known.items() if one[0] != place[0]}
+            return True
+        if until - self._known.get(place, NEVER) <= seconds * NOT_NEWS:
+            return False
+        self._known.pop(place, None)
+        self._known[place] = until  # the newest one last
+        if len(self._known) > MOST_FACTS:
+            del self._known[next(iter(self._known))]
+        return True
+
+    def close(self) -> None:
+        """Share nothing from now on."""
+        self._health.on_fact = self._pacer.on_fact = None
+        if self._owned:
+            self._store.close()
+
+    def _apply(self, fact: Fact, until: float) -> bool:
+        """Record a fact for the instances that use the account; false without one."""
+        names = [name for name, scope in self._scopes(None).items() if scope == fact.scope]
+        for name in names:
+            self._record((name, fact.model), fact, until)
+        return bool(names)
+
+    def _record(self, key: Key, fact: Fact, until: float) -> None:
+        now = self._now()
+        if fact.what == FORGIVEN:
+            self._forgive(key[0])
+        elif fact.what.startswith("no "):
+            self._health.deny(key, fact.what.removeprefix("no "), until)
+        else:
+            until += self._rng() * min(max(SPREAD * fact.seconds, SPREAD_LEAST), SPREAD_MOST)
+            self._health.pause(key, fact.what, now, until)
+            if fact.what == RATE_LIMITED and key[1]:
+                self._pacer.hold(key, now, until)

@@ -1,0 +1,93 @@
+"""Shared state: what the processes of one application tell each other through a store, and the interface of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import attrs
+
+from providerhub._values.checks import TEXT, Check, one_of, shape
+from providerhub._values.config import Secret
+from providerhub._values.value import Value
+
+ON_OUTAGE = ("local", "refuse")
+"""The ways to treat limits while the store does not answer."""
+
+
+def _is_url(value: object) -> bool:
+    return isinstance(value, Secret) and bool(value.source or urlsplit(value.reveal()).scheme)
+
+
+def _secret(value: Any) -> Any:
+    return Secret(value) if isinstance(value, str) else value
+
+
+@attrs.frozen(eq=False, repr=False)
+class Shared(Value):
+    """The store through which several processes share their state.
+
+    Args:
+        url: The address of the store, such as `"redis://127.0.0.1:6379/0"`. Its scheme names the plugin: an entry point of the
+            group `providerhub.shared`. It may hold a password, so it is kept as a `Secret`. Without one nothing is shared.
+        namespace: The processes with the same namespace share their state. Default `"providerhub"`.
+        on_outage: The treatment of the limits that all processes keep together while the store does not answer. `"local"`, the
+            default: each process keeps to them by itself. `"refuse"`: calls at a provider with limits go elsewhere, or fail.
+    """
+
+    url: Secret | None = attrs.field(
+        default=None,
+        converter=_secret,
+        validator=Check("an address with a scheme, such as 'redis://127.0.0.1:6379/0'", _is_url, shape).or_none,
+    )
+    namespace: str = attrs.field(default="providerhub", validator=TEXT, kw_only=True)
+    on_outage: str = attrs.field(default="local", validator=one_of(ON_OUTAGE), kw_only=True)
+
+
+@attrs.frozen(eq=False, repr=False)
+class Fact(Value):
+    """A statement of a provider about an account or a model, which holds for every process that uses the same account.
+
+    Args:
+        scope: The account: the provider's host, and a keyed digest of its settings and its key. The key cannot be read from it.
+        model: The model, or the declared model that matched; `""` for the whole account.
+        what: `"rate limited"`, `"quota used up"`, `"key rejected"`, `"forbidden"`; `"no images"` or the like for a capability
+            that the model lacks; `"forgiven"` when an operator lifted all of these.
+        seconds: The seconds from now for which it holds. A duration, since the clocks of two machines may differ.
+    """
+
+    scope: str
+    model: str
+    what: str
+    seconds: float
+
+
+class SharedState(Protocol):
+    """A store of shared state. A plugin offers one as an entry point of the group `providerhub.shared`.
+
+    The entry point is named like the scheme of the address, and leads to a callable that takes a `Shared` and returns a store.
+    No method blocks, and none raises because the store does not answer.
+    """
+
+    def start(self, told: Callable[[Fact], object]) -> None:
+        """Connect in the background. Call `told`, in any thread, with each fact of other processes, known and new.
+
+        A fact that comes again, as after the connection was lost, does no harm.
+
+        Args:
+            told: Takes a fact in. It does not block.
+        """
+        ...  # pragma: no cover -- a protocol's method is never run
+
+    def tell(self, fact: Fact) -> None:
+        """Pass a fact on to the other processes, in the background. While the store does not answer, keep it until its end.
+
+        Args:
+            fact: The fact. `"forgiven"` takes back the facts of the same scope.
+        """
+        ...  # pragma: no cover -- a protocol's method is never run
+
+    def close(self) -> None:
+        """Close the connections. Pass nothing on from now on."""
+        ...  # pragma: no cover -- a protocol's method is never run

@@ -1,0 +1,282 @@
+"""Several hubs that share their state through a store in memory, as processes do through a server."""
+
+import pickle
+
+import attrs
+import pytest
+
+from providerhub import (
+    AuthenticationError,
+    ConfigurationError,
+    Fact,
+    Hub,
+    ModelInfo,
+    ProviderConfig,
+    ProviderHubError,
+    ProviderInfo,
+    QuotaExceededError,
+    RateLimitError,
+    Secret,
+    ServerError,
+    Settings,
+    Shared,
+)
+from providerhub.testing import FakeClock
+
+
+class Bus:
+    """Passes facts on at once, and keeps them for stores that come later."""
+
+    def __init__(self):
+        self.stores, self.facts = [], []
+
+    def store(self):
+        return Store(self)
+
+
+class Store:
+    def __init__(self, bus):
+        self.bus, self.told, self.closed = bus, None, False
+
+    def start(self, told):
+        self.told = told
+        self.bus.stores.append(self)
+        for fact in self.bus.facts:
+            told(fact)
+
+    def tell(self, fact):
+        self.bus.facts.append(fact)
+        for store in self.bus.stores:
+            if store is not self:
+                store.told(fact)
+
+    def close(self):
+        self.closed = True
+
+
+class Scripted:
+    def __init__(self):
+        self.error, self.asked = None, 0
+
+    def stream(self, _request, _call):
+        self.asked += 1
+        if self.error:
+            raise self.error
+        yield "fine"
+
+
+INFO = ProviderInfo(name="acme", models=(ModelInfo("m"), ModelInfo("n")), needs_auth=True)
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def bus():
+    return Bus()
+
+
+@pytest.fixture
+def worker(bus, clock):
+    hubs = []
+
+    def make(name="acme", key="sk-1", url="https://api.acme.example", **config):
+        hub, provider = Hub(Settings(autoload=False), shared=bus.store(), clock=clock, rng=lambda: 0.5), Scripted()
+        hubs.append(hub)
+        hub.register(attrs.evolve(INFO, name=name), provider, config=ProviderConfig(url=url, api_key=key, **config))
+        return hub, provider
+
+    yield make
+    for hub in hubs:
+        hub.close()
+
+
+def refused(hub, provider, error, model="acme/m"):
+    provider.error = error
+    with pytest.raises(ProviderHubError):
+        hub.complete(model, "?", timeout=0.5)
+    provider.error = None
+
+
+LIMIT = RateLimitError("slow", status=429, retry_after=60.0)
+NO_KEY = AuthenticationError("bad", status=401)
+
+
+def test_only_the_model_is_paused_whose_rate_is_limited(worker):
+    (first, asked), (second, idle) = worker(), worker()
+    refused(first, asked, LIMIT)
+    assert second.complete("acme/n", "?").text == "fine"
+    with pytest.raises(ProviderHubError):
+        second.complete("acme/m", "?", timeout=1.0)
+    assert idle.asked == 1
+
+
+def test_the_process_that_was_refused_asks_again_first(worker, clock):
+    (first, _), (second, _) = worker(), worker()
+    refused(*worker(), LIMIT)
+    ends = [max(one.retry_in for one in hub.health()) for hub in (first, second)]
+    assert all(60 < end <= 60 * 1.1 + 5 for end in ends)
+    clock.advance(70.0)
+    assert second.complete("acme/m", "?").text == "fine"
+
+
+def test_a_statement_about_the_instance_by_another_name(worker):
+    """Two processes may name the same account differently."""
+    (first, asked), (second, idle) = worker(), worker("other")
+    refused(first, asked, QuotaExceededError("no money", status=402))
+    with pytest.raises(ProviderHubError):
+        second.complete("other/m", "?", timeout=1.0)
+    assert idle.asked == 0
+
+
+@pytest.mark.parametrize(
+    "other", [{"key": "sk-2"}, {"url": "https://eu.acme.example"}, {"headers": {"x-project": "b"}}], ids=["key", "url", "header"]
+)
+def test_another_account_is_not_paused(worker, other):
+    (first, asked), (second, _) = worker(), worker(**other)
+    refused(first, asked, NO_KEY)
+    assert second.complete("acme/m", "?").text == "fine"
+
+
+def test_failures_stay_with_the_process_that_has_them(worker, bus):
+    hub, provider = worker()
+    for _ in range(6):
+        refused(hub, provider, ServerError("down", status=500))
+    assert any(one.state == "open" for one in hub.health())
+    assert bus.facts == []
+
+
+def test_a_failing_server_that_names_a_time_is_heard_by_all(worker):
+    (first, asked), (second, idle) = worker(), worker()
+    refused(first, asked, ServerError("later", status=503, retry_after=30.0))
+    assert [one.pause for one in second.health()] == ["rate limited"]
+    assert idle.asked == 0
+
+
+def test_a_fact_waits_until_the_provider_is_there(bus, clock):
+    first, provider = Hub(Settings(autoload=False), shared=bus.store(), clock=clock), Scripted()
+    config = ProviderConfig(url="https://api.acme.example", api_key="sk-1")
+    first.register(INFO, provider, config=config)
+    late = Hub(Settings(autoload=False), shared=bus.store(), clock=clock)
+    refused(first, provider, NO_KEY)
+    idle = Scripted()
+    late.register(INFO, idle, config=config)
+    with pytest.raises(ProviderHubError):
+        late.complete("acme/m", "?", timeout=1.0)
+    assert idle.asked == 0
+
+
+def test_a_fact_waits_until_the_key_is_read(bus, clock):
+    """The scope of an account whose key comes from a command is not known before the key is."""
+    secret = Secret.later(Source())
+    first, second = (Hub(Settings(autoload=False), shared=bus.store(), clock=clock) for _ in range(2))
+    provider, idle = Scripted(), Scripted()
+    first.register(INFO, provider, config=ProviderConfig(url="https://api.acme.example", api_key="sk-1"))
+    second.register(INFO, idle, config=ProviderConfig(url="https://api.acme.example", api_key=secret))
+    refused(first, provider, NO_KEY)
+    assert second.complete("acme/m", "?").text == "fine"
+    assert secret.reveal() == "sk-1"
+    clock.advance(1.0)
+    with pytest.raises(ProviderHubError):
+        second.complete("acme/m", "?", timeout=1.0)
+    assert idle.asked == 1
+
+
+class Source:
+    def read(self):
+        return "sk-1"
+
+
+def test_facts_about_unknown_accounts_are_forgotten_at_their_end(worker, bus, clock):
+    hub, _ = worker()
+    bus.stores[0].told(Fact("elsewhere:00", "m", "rate limited", 5.0))
+    hub.complete("acme/m", "?")
+    assert len(hub._sharing.pending) == 1
+    clock.advance(6.0)
+    hub.complete("acme/m", "?")
+    assert hub._sharing.pending == {}
+
+
+def test_facts_are_remembered_up_to_a_number(worker, bus):
+    hub, _ = worker()
+    for number in range(1100):
+        bus.stores[0].told(Fact(f"elsewhere:{number}", "m", "rate limited", 60.0))
+    assert len(hub._sharing.pending) == len(hub._sharing._known) == 1000
+
+
+def test_a_longer_pause_is_told_and_a_repeated_one_is_not(worker, bus):
+    hub, provider = worker()
+    for seconds in (60.0, 60.0, 300.0):
+        hub._health.on_fact(("acme", "m"), "rate limited", seconds)
+    assert [fact.seconds for fact in bus.facts] == [60.0, 300.0]
+    hub.forgive("acme")
+    refused(hub, provider, LIMIT)
+    assert [fact.what for fact in bus.facts[2:]] == ["forgiven", "rate limited"]
+
+
+def test_close_leaves_a_store_of_the_application_open(bus):
+    store = bus.store()
+    hub, provider = Hub(Settings(autoload=False), shared=store), Scripted()
+    hub.register(INFO, provider, config=ProviderConfig(api_key="sk-1"))
+    hub.close()
+    assert not store.closed
+    hub._health.pause(("acme", "m"), "rate limited", 0.0, 1.0)
+    assert bus.facts == []
+
+
+def test_a_hub_that_travels_takes_the_address_along():
+    settings = Settings(shared=Shared("redis://:secret@127.0.0.1/0", namespace="shop"), autoload=False)
+    again = pickle.loads(pickle.dumps(settings))
+    assert again.shared == settings.shared
+    assert "secret" not in repr(settings)
+
+
+def test_a_store_that_no_distribution_offers():
+    with pytest.raises(ConfigurationError, match=r"'memcached'.*pip install providerhub-redis"):
+        Hub(Settings(autoload=False), shared="memcached://127.0.0.1")
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:6379", ""])
+def test_an_address_without_a_scheme(url):
+    with pytest.raises(ConfigurationError, match="redis://"):
+        Hub(Settings(autoload=False), shared=url)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("acme_store:broken", "acme-store cannot be used: RuntimeError: no"),
+        ("acme_store:picky", "not this address"),
+        ("acme_missing:store", "ModuleNotFoundError"),
+    ],
+)
+def test_a_store_that_cannot_be_made(site, value, said):
+    site.distribution("acme-store", f"[providerhub.shared]\nacme = {value}\n")
+    site.write("acme_store.py", BAD_STORES)
+    assert said in site.run(OPEN)
+
+
+def test_two_stores_for_one_scheme(site):
+    for name in ("acme-store", "other-store"):
+        site.distribution(name, "[providerhub.shared]\nacme = acme_store:picky\n")
+    assert "acme-store, other-store; uninstall all but one" in site.run(OPEN)
+
+
+BAD_STORES = """
+from providerhub import ConfigurationError
+
+def broken(shared):
+    raise RuntimeError("no")
+
+def picky(shared):
+    raise ConfigurationError("not this address")
+"""
+OPEN = """
+from providerhub import ConfigurationError, Hub, Settings
+try:
+    Hub(Settings(autoload=False), shared="acme://x")
+except ConfigurationError as error:
+    print(error)
+"""
