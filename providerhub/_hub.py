@@ -116,7 +116,7 @@ class Hub:
         for ranker in rankers:
             RANKER.check(ranker, "each of rankers", ConfigurationError)
         self._rankers = Rankers([*rankers, *self._plugins.hooks("providerhub_rank")]) or None
-        for observer in observers:
+        for observer in (*observers, *self._plugins.joining(self.settings)):
             self._plugins.observe(observer)
         observing = Observers({name: self._plugins.hooks(name) for name in OBSERVED}) or None
         self._services = Services(

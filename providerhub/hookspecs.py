@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import pluggy
 
+from providerhub._settings.settings import Settings
 from providerhub._values import Attempt, CallRecord, Candidate, Request, Route
 from providerhub._values.capabilities import ProviderInfo
 
@@ -29,6 +30,22 @@ def providerhub_provider() -> ProviderInfo:  # type: ignore[empty-body]
 
     Returns:
         The declaration. Its name must be the name of the entry point.
+    """
+
+
+@hookspec
+def providerhub_join(settings: Settings) -> object | None:
+    """Take part in the calls of a hub. Called when a hub is made.
+
+    Args:
+        settings: The settings of the hub.
+
+    Returns:
+        An object whose methods are marked with `@hookimpl`, which are called as those of an observer that the application gives
+        to the hub; `None` to stay out of the calls of this hub.
+
+    Raises:
+        ConfigurationError: The settings of the plugin are wrong. `Hub` raises it; any other exception is logged.
     """
 
 

@@ -18,8 +18,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(autouse=True, scope="session")
 def _kept_lists(tmp_path_factory):
-    """Keep lists of models in a folder of the tests, not in the user's."""
+    """Keep lists of models, and what the command line and plugins keep, in a folder of the tests, not in the user's."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "data"))
         patch.setenv("PROVIDERHUB_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
         yield
 

@@ -175,7 +175,7 @@ def settings() -> str:
         tables.setdefault(table, []).append(key)
     parts = []
     for table, keys in tables.items():
-        shown = table.replace("providers.*", "providers.NAME").replace(".*", "")
+        shown = table.replace("providers.*", "providers.NAME").replace("budgets.*", "budgets.NAME").replace(".*", "")
         parts.append(f"### `[{shown}]`" if table else "### Top level")
         rows: list[tuple[object, ...]] = [(f"`{_last(key.path)}`", _prose(_meaning(key.path)) + _details(key)) for key in keys]
         parts.append(_table(("key", "meaning"), rows))
@@ -218,6 +218,7 @@ def variables() -> str:
     rows: list[tuple[object, ...]] = [(f"`{env}`", f"`{key.path}`") for env, key in sorted(named.items())]
     paths = [
         ("`PROVIDERHUB_CONFIG`", "the path of the settings file"),
+        ("`PROVIDERHUB_PROGRAM`", "the name of the program in the journal; the command line sets it to `providerhub`"),
         ("`PROVIDERHUB_CACHE_DIR`", "the folder of kept lists of models"),
     ]
     return _table(("variable", "replaces the key"), [*paths, *rows])

@@ -25,6 +25,8 @@ from providerhub._values.value import Value
 
 HOOK_GROUP = "providerhub.hooks"  # the entry-point group of plugins that observe or rank. They are always loaded.
 MOST_WAIT = 30.0  # seconds that a thread waits for a plugin that another thread imports
+# A table of the settings → the hook plugin that reads it.
+_TABLES = {"journal": "journal", "budgets": "journal", "cache": "cache"}
 _INCOMPATIBLE = "incompatible: "  # the beginning of a reason that another version of the core or of the plugin would mend
 _SUBGROUPS = ("commands", "conformance", "sandbox")
 GROUPS = frozenset({hookspecs.PROJECT, HOOK_GROUP, *(f"{hookspecs.PROJECT}.{name}" for name in _SUBGROUPS)})
@@ -140,6 +142,32 @@ class Plugins:
                 self.malformed.append(Malformed(f"{entry} ({value})", reason))
         caller: pluggy.HookCaller = getattr(self._manager.hook, name)
         return tuple(_with_named_arguments(implementation) for implementation in reversed(caller.get_hookimpls()))
+
+    def joining(self, settings: Settings) -> Iterable[object]:
+        """The objects with which hook plugins take part in the calls of a hub of these settings.
+
+        Raises:
+            ConfigurationError: A plugin refuses its settings, or a table of the settings is for a plugin that cannot be used.
+        """
+        self.hooks("providerhub_join")
+        for join in reversed(self._manager.hook.providerhub_join.get_hookimpls()):
+            try:
+                part = _with_named_arguments(join)(settings=settings)
+            except ConfigurationError:
+                raise
+            except (Exception, SystemExit) as error:
+                self.malformed.append(Malformed(join.plugin_name, f"providerhub_join raised {type(error).__name__}: {error}"))
+                self._manager.unregister(name=join.plugin_name)
+            else:
+                yield from () if part is None else (part,)
+        for table, plugin in _TABLES.items():
+            is_set = settings.journal.get("enabled") if table == "journal" else getattr(settings, table)
+            if is_set and not self._manager.has_plugin(plugin):
+                where = f"{settings.origins.get(table, 'the settings')}: [{table}]"
+                msg = (
+                    f"{where} needs the plugin {plugin!r}, which is not installed or not loaded: pip install providerhub-{plugin}"
+                )
+                raise ConfigurationError(msg)
 
     def observe(self, observer: object) -> None:
         """Register an object of the application. Its marked methods are called like the functions of a hook plugin."""

@@ -16,7 +16,7 @@ from providerhub._settings.secrets import EnvironmentKey, is_quoted
 from providerhub._settings.table import ON_INTERRUPT, STRATEGIES
 from providerhub._values import BreakerRules, BudgetRules, Model, ProviderConfig, RetryPolicy, Secret, Timeout
 from providerhub._values.capabilities import ProviderInfo, Setting
-from providerhub._values.checks import FLAG, NAMES, SECONDS, TEXT, Check, instance_of, mapping_to, nearest, one_of
+from providerhub._values.checks import FLAG, MAPPING, NAMES, SECONDS, TEXT, Check, instance_of, mapping_to, nearest, one_of
 from providerhub._values.config import PROXIES
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.shared import Shared
@@ -102,6 +102,9 @@ class Settings(Value):
             standard error. Environment: `PROVIDERHUB_WIRE_LOG`.
         shared: The store through which this process shares its state with others. Default: none. Environment:
             `PROVIDERHUB_SHARED`, the address of the store.
+        journal: The table `[journal]`, for `providerhub-journal`.
+        budgets: The tables `[budgets.NAME]`, by name, for `providerhub-journal`.
+        cache: The table `[cache]`, for `providerhub-cache`.
         origins: Dotted name → the source of a value: `"file:line"` or an environment variable. Defaults and arguments have no
             entry.
     """
@@ -132,6 +135,9 @@ class Settings(Value):
     trust_env: bool | None = _checked(FLAG.or_none, default=None)
     wire_log: str | None = _checked(TEXT.or_none, default=None)
     shared: Shared = _checked(instance_of(Shared, "Shared(...), such as Shared('redis://127.0.0.1:6379/0')"), default=Shared())
+    journal: Mapping[str, Any] = _checked(MAPPING, factory=dict)
+    budgets: Mapping[str, Mapping[str, Any]] = _checked(mapping_to(Mapping, "a mapping of names to tables"), factory=dict)
+    cache: Mapping[str, Any] = _checked(MAPPING, factory=dict)
 
     @aliases.validator
     def _no_circle(self, _attribute: object, aliases: Mapping[str, tuple[Any, ...]]) -> None:

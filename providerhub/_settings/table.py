@@ -14,6 +14,8 @@ from providerhub._values.shared import ON_OUTAGE
 # The ways to order candidates that are otherwise equal.
 STRATEGIES = ("priority", "round_robin", "weighted", "fastest", "cheapest")
 ON_INTERRUPT = ("raise", "restart", "continue")  # the ways to treat a stream that breaks after its first content
+PERIODS = ("hour", "day", "week", "month", "ever")  # the spans of time, of UTC, for which a budget is
+REFUSE_OR_ALLOW = ("refuse", "allow")
 ANY_NAME = "*"  # the part of a `Key.path` that stands for a name of the user's own
 NONE = '"none"'  # the text, as TOML, that stands for `None`: TOML has no such value
 
@@ -137,6 +139,14 @@ KEYS = (
     *_of("breaker", BreakerRules),
     Key("budget", "table"),
     *_of("budget", BudgetRules),
+    *_keys("", "journal cache budgets budgets.*: table"),
+    *_keys("journal", "enabled content: flag; url: option; redact keep: text"),
+    *_keys("cache", "url: option; age: text; size: whole number from 1"),
+    *_keys("budgets.*", "limit: positive number; match: table; match.*: option"),
+    Key("budgets.*.per", "text", '"day"', "", PERIODS),
+    Key("budgets.*.unknown_price", "text", '"refuse"', "", REFUSE_OR_ALLOW),
+    Key("budgets.*.on_outage", "text", '"refuse"', "", REFUSE_OR_ALLOW),
+    Key("budgets.*.currency", "text", '"USD"'),
     *_keys("", "aliases: table; aliases.*: models; ca_bundle: text; proxies: table; proxies.*: text"),
     Key("trust_env", "flag", "false", "PROVIDERHUB_TRUST_ENV"),
     Key("wire_log", "text", "", "PROVIDERHUB_WIRE_LOG"),

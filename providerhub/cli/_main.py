@@ -26,6 +26,7 @@ def main() -> None:
             SIGTERM ended.
     """
     _open_closed()
+    os.environ.setdefault("PROVIDERHUB_PROGRAM", "providerhub")  # for hook plugins, also those in the processes of a batch
     # Imports make tens of thousands of objects that stay. Collecting them again and again only slows the start.
     gc.set_threshold(_GARBAGE)
     if not COMPLETE:
