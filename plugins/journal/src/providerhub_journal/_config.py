@@ -1,0 +1,113 @@
+"""The settings of the journal, read from the table `[journal]`."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from providerhub import ConfigurationError, Secret
+
+_UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+_KNOWN = ("enabled", "url", "content", "redact", "keep")
+
+Row = dict[str, Any]
+Redact = Callable[[Row], Row | None]
+
+
+class Config(NamedTuple):
+    """The settings of one journal.
+
+    Args:
+        url: The SQLAlchemy address of the database; a default is the SQLite file in the user's data folder.
+        content: Whether prompts, answers and the words of errors are kept.
+        redact: `"module:function"`, which changes a row before it is written, or returns `None` to leave it out; empty for none.
+        keep: Seconds for which rows are kept; `None` for ever.
+        program: The name of the program that makes the calls.
+    """
+
+    url: str
+    content: bool = False
+    redact: str = ""
+    keep: float | None = None
+    program: str = ""
+
+
+def program() -> str:
+    """The name of the program: the variable `PROVIDERHUB_PROGRAM`, which the command line sets, else the name of its file."""
+    return os.environ.get("PROVIDERHUB_PROGRAM") or Path(sys.argv[0]).name
+
+
+def default_url() -> str:
+    """The address of the SQLite file in the user's data folder."""
+    from platformdirs import user_data_dir
+
+    return f"sqlite:///{Path(user_data_dir('providerhub', appauthor=False)) / 'journal.db'}"
+
+
+def seconds(text: object, name: str = "keep") -> float:
+    """Read a length of time.
+
+    Args:
+        text: A number and a unit (`m`, `h`, `d` or `w`), such as `"30d"`.
+        name: The name of the setting or option, for the message.
+
+    Raises:
+        ConfigurationError: The text is something else.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([mhdw])", text.strip()) if isinstance(text, str) else None
+    if found is None or not float(found[1]):
+        raise ConfigurationError(f'{name} must be a length of time such as "30d", "12h" or "2w", not {text!r}')
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def read(table: Mapping[str, Any]) -> Config:
+    """Check the table `[journal]` of the settings.
+
+    Args:
+        table: The values by key, as the settings hold them.
+
+    Raises:
+        ConfigurationError: A key is unknown, or a value is wrong. The message names both.
+    """
+    unknown = sorted(set(table) - set(_KNOWN))
+    if unknown:
+        raise ConfigurationError(f"unknown key 'journal.{unknown[0]}'; the known ones are {', '.join(_KNOWN)}")
+    for name in ("enabled", "content"):
+        if not isinstance(table.get(name, False), bool):
+            raise ConfigurationError(f"journal.{name} must be true or false, not {table[name]!r}")
+    url = table.get("url") or default_url()
+    url = url.reveal() if isinstance(url, Secret) else url
+    if not isinstance(url, str) or "://" not in url:
+        msg = (
+            "journal.url must be an SQLAlchemy address, such as sqlite:////var/lib/app/journal.db or postgresql+psycopg://host/db"
+        )
+        raise ConfigurationError(msg)
+    redact = table.get("redact", "")
+    if redact:
+        redaction(redact)
+    keep = table.get("keep")
+    return Config(url, table.get("content", False), redact, None if keep is None else seconds(keep, "journal.keep"), program())
+
+
+def redaction(name: object) -> Redact:
+    """Import the function that changes rows before they are written.
+
+    Args:
+        name: `"module:function"`.
+
+    Raises:
+        ConfigurationError: There is no such function.
+    """
+    module, _, function = name.partition(":") if isinstance(name, str) else ("", "", "")
+    try:
+        found = getattr(import_module(module), function)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise ConfigurationError(f"journal.redact must be an importable 'module:function', not {name!r}: {error}") from error
+    if not callable(found):
+        raise ConfigurationError(f"journal.redact must name a function, and {name!r} is a {type(found).__name__}")
+    return found  # type: ignore[no-any-return]

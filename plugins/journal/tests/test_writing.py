@@ -1,0 +1,300 @@
+"""What is recorded of a call, and what happens when it cannot be."""
+
+import json
+import socketserver
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from providerhub import ConfigurationError, Hub, ProviderHubError, ServerError, Settings
+from providerhub_journal import _writer, flush
+from providerhub_journal._config import Config
+from providerhub_journal._writer import Writer
+
+
+def test_a_call_is_recorded_with_its_attempts_tokens_cost_and_metadata(make_hub, talker, rows):
+    hub = make_hub(a=talker(ServerError("busy", status=503)), b=talker())
+    hub.complete(["a/m", "b/m"], "secret words", metadata={"user": "anna"})
+    (call,) = rows()
+    assert (call["provider"], call["model"], call["outcome"], call["input_tokens"], call["output_tokens"]) == (
+        "b",
+        "m",
+        "ok",
+        10,
+        20,
+    )
+    assert (call["cost"], call["currency"], json.loads(call["metadata"])) == (250_000_000, "USD", {"user": "anna"})
+    assert call["day"] == time.strftime("%Y-%m-%d", time.gmtime(call["started"]))
+    *failed, won = rows("attempts")
+    assert {(one["provider"], one["outcome"], one["error"], one["status"]) for one in failed} == {
+        ("a", "error", "ServerError", 503)
+    }
+    assert (won["provider"], won["outcome"], won["call"]) == ("b", "ok", call["id"])
+
+
+def test_content_is_left_out_unless_the_settings_ask_for_it(make_hub, talker, rows):
+    with pytest.raises(ProviderHubError):
+        make_hub(a=talker(ServerError("quotes the prompt"))).complete("m", "secret words")
+    make_hub(a=talker()).complete("m", "secret words")
+    assert not any(
+        "secret" in str(value) or "quotes" in str(value) or value == "Hallo" for row in rows() for value in row.values()
+    )
+
+
+def test_content_is_recorded_where_the_settings_ask_for_it(make_hub, talker, rows):
+    make_hub(a=talker(), content=True).complete("m", "words \0 \ud800")
+    (call,) = rows()
+    assert json.loads(call["prompt"])[0]["content"] == "words \N{REPLACEMENT CHARACTER} ?"
+    assert call["answer"] == "Hallo"
+
+
+def test_a_failed_call_and_one_that_was_left_are_recorded(make_hub, talker, rows):
+    hub = make_hub(a=talker("a", "b", "c"))
+    with hub.complete("m", "x", stream=True) as stream:
+        next(iter(stream))
+    with pytest.raises(ProviderHubError):
+        hub.complete("other", "x")
+    left, failed = rows()
+    assert (left["outcome"], left["stream"]) == ("abandoned", 1)
+    assert (failed["outcome"], failed["error"], failed["attempts"]) == ("error", "ModelNotFoundError", 0)
+
+
+def test_the_calls_of_a_program_are_not_recorded_unless_the_settings_ask_for_it(make_hub, talker, url):
+    make_hub(a=talker(), enabled=False).complete("m", "x")
+    assert flush()
+    assert not Path(url.removeprefix("sqlite:///")).exists()
+
+
+def test_the_calls_of_the_command_line_are_recorded(monkeypatch, url):
+    monkeypatch.setenv("PROVIDERHUB_PROGRAM", "providerhub")
+    Hub(Settings(journal={"url": url})).close()
+    assert [writer._config.program for writer in _writer._writers.values()] == ["providerhub"]
+
+
+def redacted(row):
+    if row["metadata"] == {"drop": True}:
+        return None
+    if row["metadata"] == {"raise": True}:
+        raise KeyError("x")
+    return {**row, "prompt": [{"role": "user", "content": "[redacted]"}]}
+
+
+def test_a_function_redacts_each_row_and_may_leave_it_out(make_hub, talker, rows, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "redacting", type(sys)("redacting"))
+    sys.modules["redacting"].redacted = redacted
+    hub = make_hub(a=talker(), content=True, redact="redacting:redacted")
+    for metadata in ({"drop": True}, {"raise": True}, {"raise": True}, {}):
+        hub.complete("m", "secret", metadata=metadata)
+    (call,) = rows()
+    assert json.loads(call["prompt"])[0]["content"] == "[redacted]"
+    assert [line for line in caplog.messages if "left out" in line] == ["a call cannot be written and is left out: KeyError: 'x'"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"enable": True}, "unknown key 'journal.enable'; the known ones are enabled, url"),
+        ({"url": "calls.db"}, "journal.url must be an SQLAlchemy address, such as sqlite:///"),
+        ({"keep": 30}, 'journal.keep must be a length of time such as "30d", "12h" or "2w", not 30'),
+        ({"enabled": "yes"}, "journal.enabled must be true or false, not 'yes'"),
+        ({"redact": "nowhere:at_all"}, "journal.redact must be an importable 'module:function', not 'nowhere:at_all'"),
+        ({"redact": "sys:path"}, "journal.redact must name a function, and 'sys:path' is a list"),
+    ],
+)
+def test_wrong_settings_are_refused_when_the_hub_is_made(table, message):
+    with pytest.raises(ConfigurationError, match=message.replace("(", r"\(")):
+        Hub(Settings(journal=table))
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), {1: 2}])
+def test_metadata_that_cannot_be_written_are_left_out_with_one_line(record, url, rows, caplog, value):
+    writer = _writer.writer_for(Config(url))
+    for number in range(3):
+        writer.put(record(number, metadata={"x": value}))
+    assert [row["metadata"] for row in rows()] == [None] * 3
+    assert len([line for line in caplog.messages if "the metadata of a call cannot be written" in line]) == 1
+
+
+def test_a_database_that_is_locked_is_written_later(record, url, rows, caplog, monkeypatch):
+    writer = _writer.writer_for(Config(url))
+    writer.put(record(1))
+    assert writer.flush()
+    monkeypatch.setattr("providerhub_journal._database.BUSY", 0.01)
+    writer._engine.dispose()
+    writer._engine = None
+    monkeypatch.setattr(_writer, "RETRY", 0.01)
+    monkeypatch.setattr("providerhub_journal._database.connect.__kwdefaults__", {"busy": 0.01}, raising=False)
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writer.put(record(2))
+        assert writer.flush(20)
+    other.close()
+    assert len([line for line in caplog.messages if "cannot be written" in line and "locked" in line]) == 1
+    assert [row["id"] for row in rows()] == ["c1", "c2"]
+
+
+@pytest.mark.unix
+def test_a_read_only_folder_loses_the_lines_and_counts_them(record, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(_writer, "MOST", 3)
+    (tmp_path / "file").write_text("")
+    writer = Writer(Config(f"sqlite:///{tmp_path / 'file' / 'calls.db'}"))
+    for number in range(10):
+        writer.put(record(number))
+        writer.flush()
+    assert writer.lost == 7
+    assert len([line for line in caplog.messages if "calls are not recorded now" in line]) == 1
+
+
+def test_lost_lines_are_counted_in_the_database_once_it_works(record, tmp_path, rows, monkeypatch):
+    monkeypatch.setattr(_writer, "MOST", 3)
+    (tmp_path / "file").write_text("")
+    where = f"sqlite:///{tmp_path / 'file' / 'calls.db'}"
+    writer = _writer.writer_for(Config(where))
+    for number in range(5):
+        writer.put(record(number))
+        writer.flush()
+    (tmp_path / "file").unlink()
+    assert [row["id"] for row in rows(where=where)] == ["c2", "c3", "c4"]
+    assert {row["name"]: row["value"] for row in rows("journal", where=where)} == {"version": 1, "lost": 2}
+
+
+def test_a_database_of_a_later_version_is_not_touched(record, url, rows, caplog):
+    writer = _writer.writer_for(Config(url))
+    writer.put(record(1))
+    writer.flush()
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as other:
+        other.execute("update providerhub_journal set value = 2 where name = 'version'")
+    other.close()
+    later = Writer(Config(url))
+    later.put(record(2))
+    later.flush()
+    later.put(record(3))
+    assert later.lost == 2
+    assert [row["id"] for row in rows()] == ["c1"]
+    assert len([line for line in caplog.messages if "upgrade providerhub-journal" in line]) == 1
+
+
+def test_an_address_without_its_driver_is_told_once(record, caplog):
+    writer = Writer(Config("postgresql+nosuchdriver://anna:secret@localhost/x"))
+    writer.put(record(1))
+    writer.flush()
+    (line,) = caplog.messages
+    assert "the journal at postgresql+nosuchdriver://localhost/x cannot be used" in line
+    assert "secret" not in line
+
+
+def test_old_rows_are_removed_and_a_clock_that_was_set_back_loses_none(record, url, rows):
+    writer = _writer.writer_for(Config(url, keep=3600.0))
+    now = time.time()
+    for number, age in enumerate((7200, 0, -86400, 60)):
+        writer.put(record(number, started=now - age))
+    assert [row["id"] for row in rows()] == ["c1", "c2", "c3"]
+    assert {row["call"] for row in rows("attempts")} == {"c1", "c2", "c3"}
+
+
+@pytest.mark.unix
+def test_the_file_is_for_the_user_alone(make_hub, talker, tmp_path):
+    where = tmp_path / "new" / "calls.db"
+    make_hub(a=talker(), url=f"sqlite:///{where}").complete("m", "x")
+    assert flush()
+    assert stat.S_IMODE(where.stat().st_mode) == 0o600
+    assert stat.S_IMODE(where.parent.stat().st_mode) == 0o700
+
+
+def test_a_call_never_waits_for_the_writer(record, url, monkeypatch):
+    began, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(Writer, "_write", lambda self: (began.set(), go_on.wait(), self._rows.clear()))
+    monkeypatch.setattr(_writer, "MOST", 100)
+    writer = Writer(Config(url))
+    writer.put(record(0))
+    assert began.wait(20)
+    for number in range(1, 151):
+        writer.put(record(number))
+    assert writer.lost == 50
+    go_on.set()
+    assert writer.flush(20)
+
+
+CHILD = """
+import sys
+from providerhub import Hub, ModelInfo, ProviderInfo, Settings, Usage, UsageDelta
+
+class Talker:
+    def stream(self, request, call):
+        yield "Hallo"
+        yield UsageDelta(Usage(10, 20, cost=0.25))
+
+settings = Settings(journal={"enabled": True, "url": sys.argv[1]})
+hub = Hub(settings, providers=[(ProviderInfo(name="a", models=("m",)), Talker())])
+"""
+
+
+def test_the_end_of_the_program_writes_the_last_calls(url, rows):
+    subprocess.run([sys.executable, "-c", CHILD + "\nhub.complete('m', 'x')\n", url], check=True)
+    assert len(rows()) == 1
+
+
+@pytest.mark.unix
+def test_a_forked_process_writes_its_own_calls(url, rows):
+    code = """
+hub.complete("m", "x")
+import os, warnings
+warnings.simplefilter("ignore")
+child = os.fork()
+hub.complete("m", "x")
+import providerhub_journal
+assert providerhub_journal.flush()
+if child:
+    sys.exit(os.waitpid(child, 0)[1])
+"""
+    subprocess.run([sys.executable, "-c", CHILD + code, url], check=True, timeout=60)
+    assert len({row["id"] for row in rows()}) == 3
+
+
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while data := self.request.recv(100):
+            self.request.sendall(data)
+
+
+@pytest.fixture
+def echo():
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+@pytest.mark.unix
+def test_a_killed_process_loses_the_last_second_at_most(url, rows, echo):
+    code = f"""
+import os, signal, socket, time
+
+connection = socket.create_connection(("127.0.0.1", {echo}))
+
+def stream(self, request, call):
+    connection.sendall(b"x")
+    yield connection.recv(1).decode()
+
+Talker.stream = stream
+for number in range(10_000):
+    hub.complete("m", "x")
+    if number == 9_999 or number % 100 == 0:
+        print(number, time.time(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", CHILD + code, url], capture_output=True, text=True, timeout=110, check=False)
+    marks = [(int(number), float(at)) for number, at in (line.split() for line in done.stdout.splitlines())]
+    assert (done.returncode, marks[-1][0]) == (-9, 9_999)
+    written = len(rows())
+    assert written >= max(number for number, at in marks if at <= marks[-1][1] - 1)
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
+        assert database.execute("pragma integrity_check").fetchone() == ("ok",)
+    database.close()
+    assert len(rows("attempts")) == written
