@@ -46,7 +46,12 @@ def talker():
 def _own_writers(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setattr(_writer, "_writers", {})
+    made = []
+    monkeypatch.setattr(_writer.Writer, "_begin", lambda self, begin=_writer.Writer._begin: (made.append(self), begin(self)))
     logging.getLogger("providerhub.journal").setLevel(logging.NOTSET)
+    yield
+    for writer in made:
+        writer.close()
 
 
 @pytest.fixture

@@ -116,9 +116,12 @@ def connect(url: str, *, busy: float = BUSY) -> sa.Engine:
         try:
             _prepare(engine)
         except (exc.OperationalError, exc.IntegrityError, exc.ProgrammingError):  # another process was faster
+            engine.dispose()
             if left == 1:
-                engine.dispose()
                 raise
+        except BaseException:
+            engine.dispose()
+            raise
         else:
             return engine
     raise AssertionError  # unreachable: the last try returns or raises

@@ -99,6 +99,12 @@ class Writer:
         self._queue.put(done)
         return done.wait(seconds)
 
+    def close(self) -> None:
+        """Write the calls so far, and close the connection. A later call opens another one."""
+        self.flush()
+        if self._engine is not None:
+            self._engine.dispose()
+
     def _start(self) -> None:
         with self._guard:
             if self._thread is None:
@@ -217,6 +223,12 @@ def flush(seconds: float = AT_EXIT) -> bool:
     return all(done)
 
 
+def _finish() -> None:
+    """The end of the program."""
+    for writer in tuple(_writers.values()):
+        writer.close()
+
+
 def _forked() -> None:
     global _lock  # noqa: PLW0603 -- another thread of the parent may have held it
     _lock = threading.Lock()
@@ -225,6 +237,6 @@ def _forked() -> None:
         writer._begin()  # noqa: SLF001
 
 
-atexit.register(flush)
+atexit.register(_finish)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)

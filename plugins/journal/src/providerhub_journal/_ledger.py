@@ -1,0 +1,165 @@
+"""The money that budgets have spent and reserved, in the journal's database, so that processes share it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from providerhub_journal._database import BUDGETS, LEASES, connect
+
+BUSY = 30.0  # seconds for which SQLite waits for other processes; each keeps the lock for less than a millisecond
+SET_BACK = 60.0  # seconds; a reservation that was made later than in this time tells that the clock was set back
+_TRIES = 5  # of a transaction that another one made impossible
+
+
+class Claim(NamedTuple):
+    """What a call wants of one budget. Amounts are whole numbers of billionths.
+
+    Args:
+        name: The budget's name.
+        period: The span of time, such as `"2026-05-04"`.
+        limit: The most that may be spent and reserved in this span of time.
+    """
+
+    name: str
+    period: str
+    limit: int
+
+
+class _RefusedError(Exception):
+    """A budget has not enough left. The transaction is undone."""
+
+
+class Ledger:
+    """Reserves and settles amounts. Thread-safe; each method is one transaction.
+
+    Args:
+        url: The SQLAlchemy address of the database.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._engine: sa.Engine | None = None
+        self._guard = threading.Lock()
+
+    def reserve(self, lease: str, claims: Sequence[Claim], amount: int, now: float, ends: float) -> str | None:
+        """Reserve an amount of several budgets, or of none.
+
+        Args:
+            lease: The name of the reservation, which no other one has.
+            claims: The budgets; at least one.
+            amount: The amount.
+            now: Unix time, in seconds.
+            ends: Unix time at which the reservation ends by itself, in seconds.
+
+        Returns:
+            The name of the budget that has not enough left; `None` when the amount is reserved.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: The database does not work.
+        """
+
+        def work(connection: sa.Connection) -> None:
+            for claim in sorted(claims):  # in one order everywhere: two transactions cannot wait for each other
+                if not _take(connection, claim, amount) and not (
+                    _begin(connection, claim, now) and _take(connection, claim, amount)
+                ):
+                    raise _RefusedError(claim.name)
+            rows = [
+                {"id": lease, "name": claim.name, "period": claim.period, "amount": amount, "taken": now, "ends": ends}
+                for claim in claims
+            ]
+            connection.execute(sa.insert(LEASES), rows)
+
+        try:
+            self._run(work)
+        except _RefusedError as refused:
+            return str(refused)
+        return None
+
+    def settle(self, lease: str, claims: Sequence[Claim], spent: int) -> None:
+        """Replace a reservation by what was spent. A reservation that has ended meanwhile is settled too.
+
+        Args:
+            lease: The name of the reservation.
+            claims: The budgets that were given to `reserve`.
+            spent: The amount; 0 gives the whole reservation back.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: The database does not work.
+        """
+
+        def work(connection: sa.Connection) -> None:
+            for claim in sorted(claims):
+                here = sa.and_(LEASES.c.id == lease, LEASES.c.name == claim.name)
+                held = sa.select(LEASES.c.amount).where(here).scalar_subquery()
+                values = {"reserved": BUDGETS.c.reserved - sa.func.coalesce(held, 0), "spent": BUDGETS.c.spent + spent}
+                connection.execute(sa.update(BUDGETS).where(*_row(claim)).values(values))
+                connection.execute(sa.delete(LEASES).where(here))
+
+        self._run(work)
+
+    def state(self) -> list[dict[str, Any]]:
+        """What each budget has spent and reserved in each span of time, the latest first."""
+        with self._opened().connect() as connection:
+            return [dict(row) for row in connection.execute(sa.select(BUDGETS).order_by(BUDGETS.c.period.desc())).mappings()]
+
+    def close(self) -> None:
+        """Close the connections. A later call opens others."""
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def forked(self) -> None:
+        """Leave the connections of the parent process alone."""
+        self._guard = threading.Lock()
+        self._engine = None
+
+    def _opened(self) -> sa.Engine:
+        with self._guard:
+            if self._engine is None:
+                self._engine = connect(self._url, busy=BUSY)
+            return self._engine
+
+    def _run(self, work: Any) -> None:
+        engine = self._opened()
+        for left in range(_TRIES, 0, -1):
+            try:
+                with engine.begin() as connection:
+                    work(connection)
+            except exc.IntegrityError:  # another process has made the same row at this moment
+                if left == 1:
+                    raise
+            else:
+                return
+
+
+def _row(claim: Claim) -> tuple[sa.ColumnElement[bool], ...]:
+    return BUDGETS.c.name == claim.name, BUDGETS.c.period == claim.period
+
+
+def _take(connection: sa.Connection, claim: Claim, amount: int) -> bool:
+    """Reserve an amount in one atomic statement; false when there is no row, or not enough left."""
+    is_left = BUDGETS.c.spent + BUDGETS.c.reserved + amount <= claim.limit
+    query = sa.update(BUDGETS).where(*_row(claim), is_left).values(reserved=BUDGETS.c.reserved + amount)
+    return connection.execute(query).rowcount == 1
+
+
+def _begin(connection: sa.Connection, claim: Claim, now: float) -> bool:
+    """Make the row of a new span of time, or give back the reservations of processes that have gone; false for neither."""
+    if connection.scalar(sa.select(BUDGETS.c.name).where(*_row(claim))) is None:
+        connection.execute(sa.insert(BUDGETS).values(name=claim.name, period=claim.period, spent=0, reserved=0))
+        return True
+    ended = sa.and_(
+        LEASES.c.name == claim.name, LEASES.c.period == claim.period, sa.or_(LEASES.c.ends < now, LEASES.c.taken > now + SET_BACK)
+    )
+    found = connection.execute(sa.select(LEASES.c.id, LEASES.c.amount).where(ended).with_for_update()).all()
+    given_back = 0
+    for lease, amount in found:  # one by one: each is given back by one transaction only
+        gone = connection.execute(sa.delete(LEASES).where(LEASES.c.id == lease, LEASES.c.name == claim.name)).rowcount
+        given_back += amount if gone == 1 else 0
+    connection.execute(sa.update(BUDGETS).where(*_row(claim)).values(reserved=BUDGETS.c.reserved - given_back))
+    return bool(found)
