@@ -74,7 +74,7 @@ def test_tox_has_the_environments_of_the_workflows():
     listed = tox["tox"]["env_list"].split()
     assert {row["env"] for row in JOBS["ci/tests"]["strategy"]["matrix"]["tests"]} <= set(listed)
     named = {env for job in JOBS.values() for text in re.findall(r"tox -e (\S+)", _commands(job)) for env in text.split(",")}
-    assert {env for env in named if "$" not in env and env.isalnum()} <= {*listed, "newest"}
+    assert {env for env in named if "$" not in env and env.isalnum()} <= {*listed, "newest", "coverage"}
     assert "testenv:newest" in tox
 
 
