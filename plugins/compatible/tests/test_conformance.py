@@ -1,7 +1,7 @@
 """The kit's checks for every vendor, none of them waived.
 
-Vendors that differ in data alone have the same code, so the checks of reading and of failures would repeat those of `groq`. These get
-the checks that the data can spoil: declaration, settings, key, models, and what is sent.
+Vendors that differ in data alone have the same code, so the checks of reading and of failures would repeat those of `groq`.
+These get the checks that the data can spoil: declaration, settings, key, models, and what is sent.
 """
 
 import pytest
