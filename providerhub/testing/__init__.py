@@ -17,8 +17,8 @@ _KIT_NAMES = (
     "CHECKS", "LAST_CHUNK", "AnthropicWire", "Asked", "AtConnect", "Check", "Close", "Connection", "Drip",
     "FaultServer", "Frames", "NoWire", "OpenAIChatWire", "Peer", "ProviderConformance", "RecordedRequest", "Repeat", "Reply",
     "Report", "Reset", "Result", "Script", "Scripted", "Send", "ServerProcess", "Stats", "Step", "Wire", "chunk",
-    "chunked", "close_delimited", "flatten", "http_response", "openai_chunk", "openai_completion", "openai_error",
-    "openai_stream", "refusing_url", "response_head", "serve_in_process", "sse", "tls_handshake_hang",
+    "chunked", "close_delimited", "eventstream", "flatten", "http_response", "ndjson", "openai_chunk", "openai_completion",
+    "openai_error", "openai_stream", "refusing_url", "response_head", "serve_in_process", "sse", "tls_handshake_hang",
     "unanswering_url",
 )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -343,10 +344,23 @@ class JsonReading(Reading):
 
     def _object_pieces(self) -> Iterable[Piece]:
         data = bytes(self._whole or b"")
-        found = self.parsed(data) if self._object is None else self._object
+        try:
+            found = self.parsed(data) if self._object is None else self._object
+        except ProtocolError:
+            self._refuse_first(data)
+            raise
         if self._object is None:
             self.refuse(found, "")
         return self.whole(found)
+
+    def _refuse_first(self, data: bytes) -> None:
+        """Raise if an error object begins the data: bytes after it must not hide it, and may have come in the same read."""
+        try:
+            first, _ = json.JSONDecoder().raw_decode(data.decode("utf-8", "replace"))
+        except ValueError:
+            return
+        if isinstance(first, dict):
+            self.refuse(first, "")
 
     def _unfinished(self, cut: ProtocolError | None) -> Finish:
         """Return the end of a stream that is complete without a reason to finish.

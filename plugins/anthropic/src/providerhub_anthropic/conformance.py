@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import struct
-from binascii import crc32
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
 import attrs
 
-from providerhub_conformance import AnthropicWire, Asked, Frames, ProviderConformance, RecordedRequest, Reply
+from providerhub_conformance import AnthropicWire, Asked, Frames, ProviderConformance, RecordedRequest, Reply, Wire, eventstream
 
 
 class AnthropicConformance(ProviderConformance):
@@ -40,7 +38,7 @@ class BedrockWire(_Cloud):
     """`POST …/model/{name}/invoke`, answered by JSON, or `…/invoke-with-response-stream`, answered by an event stream."""
 
     stream_type: ClassVar[str] = "application/vnd.amazon.eventstream"
-    newlines: ClassVar[tuple[bytes, ...]] = (b"\n",)
+    newlines: ClassVar[tuple[bytes, ...]] = ()
 
     def path(self, path: str) -> tuple[str, bool]:
         """See `_Cloud.path`."""
@@ -66,9 +64,8 @@ class BedrockWire(_Cloud):
         return chunk(b'{"truncated": ')
 
     def endless(self) -> tuple[bytes, bytes]:
-        """See `Wire.endless`: a frame that is larger than the format allows."""
-        prelude = struct.pack(">II", 1 << 31, 0)
-        return prelude + struct.pack(">I", crc32(prelude)), b"x"
+        """See `Wire.endless`."""
+        return Wire.endless(self)
 
     def listing(self, models: Sequence[str]) -> bytes | None:
         """See `Wire.listing`."""
@@ -123,7 +120,7 @@ def chunk(event: bytes) -> bytes:
         event: The event's JSON object.
     """
     payload = json.dumps({"bytes": base64.b64encode(event).decode(), "p": "abc"}).encode()
-    return frame({":message-type": "event", ":event-type": "chunk", ":content-type": "application/json"}, payload)
+    return eventstream(payload)[0]
 
 
 def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
@@ -133,13 +130,7 @@ def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
         headers: The headers, all of them texts.
         payload: The payload.
     """
-    named = b"".join(
-        struct.pack(">B", len(name)) + name.encode() + struct.pack(">BH", 7, len(value)) + value.encode()
-        for name, value in headers.items()
-    )
-    prelude = struct.pack(">II", 16 + len(named) + len(payload), len(named))
-    begun = prelude + struct.pack(">I", crc32(prelude)) + named + payload
-    return begun + struct.pack(">I", crc32(begun))
+    return eventstream(payload, headers=headers)[0]
 
 
 def _chunks(events: bytes) -> bytes:

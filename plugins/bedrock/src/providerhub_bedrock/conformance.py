@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import struct
-from binascii import crc32
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from providerhub import ToolCall, Usage
-from providerhub_conformance import Asked, Frames, ProviderConformance, RecordedRequest, Reply, Wire
+from providerhub_conformance import Asked, Frames, ProviderConformance, RecordedRequest, Reply, Wire, eventstream
 
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "content_filtered"}
 
@@ -19,7 +17,7 @@ class ConverseWire(Wire):
     """`POST …/model/{name}/converse`, answered by JSON, or `…/converse-stream`, answered by an event stream."""
 
     stream_type: ClassVar[str] = "application/vnd.amazon.eventstream"
-    newlines: ClassVar[tuple[bytes, ...]] = (b"\n",)
+    newlines: ClassVar[tuple[bytes, ...]] = ()
     carries: ClassVar[frozenset[str]] = Wire.carries - {"seed"}
 
     def answer(self, reply: Reply) -> bytes:
@@ -64,15 +62,6 @@ class ConverseWire(Wire):
     def keep_alive(self) -> bytes:
         """See `Wire.keep_alive`: an event without meaning."""
         return event("initial-response", {})
-
-    def garbage(self) -> bytes:
-        """See `Wire.garbage`."""
-        return frame({":message-type": "event", ":event-type": "contentBlockDelta"}, b'{"truncated": ')
-
-    def endless(self) -> tuple[bytes, bytes]:
-        """See `Wire.endless`: a frame that is larger than the format allows."""
-        prelude = struct.pack(">II", 1 << 31, 0)
-        return prelude + struct.pack(">I", crc32(prelude)), b"x"
 
     def asked(self, request: RecordedRequest) -> Asked:
         """See `Wire.asked`."""
@@ -121,7 +110,7 @@ def event(kind: str, data: Mapping[str, Any]) -> bytes:
         kind: Its type.
         data: Its data.
     """
-    return frame({":message-type": "event", ":event-type": kind, ":content-type": "application/json"}, _json(data))
+    return eventstream(data, event=kind)[0]
 
 
 def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
@@ -131,13 +120,7 @@ def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
         headers: The headers, all of them texts.
         payload: The payload.
     """
-    named = b"".join(
-        struct.pack(">B", len(name)) + name.encode() + struct.pack(">BH", 7, len(value)) + value.encode()
-        for name, value in headers.items()
-    )
-    prelude = struct.pack(">II", 16 + len(named) + len(payload), len(named))
-    begun = prelude + struct.pack(">I", crc32(prelude)) + named + payload
-    return begun + struct.pack(">I", crc32(begun))
+    return eventstream(payload, headers=headers)[0]
 
 
 def _said(text: str) -> dict[str, Any]:

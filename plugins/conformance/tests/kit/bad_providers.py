@@ -436,6 +436,59 @@ class SkipsErrors(Misread):
             return {} if "error" in found else found
 
 
+# --- translation: faults that no socket shows, since reads and cuts must fall on one byte --------------------------------
+
+
+@bad("every-split")
+class LooksAtTheEdges(Misread):
+    class reader(ChatReading):  # noqa: N801 -- the name of the attribute
+        def feed(self, data: bytes) -> Iterator[Any]:
+            lost = len(data) > 400 and data.startswith(b"data:") and data.endswith(b'"finish_reason":"st')
+            return super().feed(b"" if lost else data)
+
+
+@bad("every-cut")
+class GuessesTheReason(Misread):
+    class reader(ChatReading):  # noqa: N801 -- the name of the attribute
+        def _unfinished(self, cut: ProtocolError | None) -> Finish:
+            try:
+                return super()._unfinished(cut)
+            except ProtocolError as error:
+                if '"finish_reason":"t' in error.excerpt:
+                    return Finish("stop")
+                raise
+
+
+class Gathers(ChatReading):
+    lost: type[Exception] = ServerError
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        pieces = []
+        try:
+            for piece in super().feed(data):
+                pieces.append(piece)  # noqa: PERF402 -- what came before a failure counts
+        except self.lost:
+            if sum(isinstance(piece, str) for piece in pieces) > 1:
+                raise
+            yield from pieces
+            raise
+        except ProviderError:
+            yield from pieces
+            raise
+        yield from pieces
+
+
+@bad("every-error")
+class LosesWhatCameWithAnError(Misread):
+    reader = Gathers
+
+
+@bad("every-garbage")
+class LosesWhatCameWithGarbage(Misread):
+    class reader(Gathers):  # noqa: N801 -- the name of the attribute
+        lost = ProtocolError
+
+
 @bad("foreign-answer")
 class TakesAnythingForText(Altered):
     def told(self, error):

@@ -41,18 +41,6 @@ class OllamaWire(Wire):
         """See `Wire.error_event`."""
         return _json({"error": message}) + b"\n"
 
-    def garbage(self) -> bytes:
-        """See `Wire.garbage`."""
-        return b'{"truncated": \n'
-
-    def keep_alive(self) -> bytes:
-        """See `Wire.keep_alive`."""
-        return b""
-
-    def endless(self) -> tuple[bytes, bytes]:
-        """See `Wire.endless`."""
-        return b'{"message":{"content":"', b"x"
-
     def listing(self, models: Sequence[str]) -> bytes:
         """See `Wire.listing`."""
         return _json({"models": [{"name": name, "model": name} for name in models]})

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import http
 import json
+import struct
+from binascii import crc32
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -119,6 +121,56 @@ def sse(*data: bytes | str | Mapping[str, Any] | Step, event: str = "", done: bo
         for item in data
     ]
     return [*pieces, b"data: [DONE]\n\n"] if done else pieces
+
+
+def ndjson(*data: bytes | str | Mapping[str, Any]) -> list[bytes]:
+    """Write newline-delimited JSON.
+
+    Args:
+        data: The lines, as bytes, text, or objects that are written as JSON.
+
+    Returns:
+        One piece for each line, for `chunked` or `close_delimited`.
+    """
+    return [_raw(item) + b"\n" for item in data]
+
+
+def eventstream(
+    *data: bytes | str | Mapping[str, Any], event: str = "chunk", headers: Mapping[str, str] | None = None
+) -> list[bytes]:
+    """Write frames of AWS' event stream, `application/vnd.amazon.eventstream`.
+
+    Args:
+        data: The payloads, as bytes, text, or objects that are written as JSON.
+        event: The type of these events.
+        headers: The headers of the frames, all of them texts, in place of those of an event with JSON. Default `None`.
+
+    Returns:
+        One piece for each frame, for `chunked` or `close_delimited`.
+    """
+    if headers is None:
+        headers = {":message-type": "event", ":event-type": event, ":content-type": "application/json"}
+    named = b"".join(
+        struct.pack(">B", len(name)) + name.encode() + struct.pack(">BH", 7, len(value)) + value.encode()
+        for name, value in headers.items()
+    )
+    return [_event_frame(named, _raw(item)) for item in data]
+
+
+def _event_frame(headers: bytes, payload: bytes) -> bytes:
+    begun = event_prelude(16 + len(headers) + len(payload), len(headers)) + headers + payload
+    return begun + struct.pack(">I", crc32(begun))
+
+
+def event_prelude(size: int, headers: int) -> bytes:
+    """The beginning of a frame of an event stream.
+
+    Args:
+        size: The bytes of the whole frame.
+        headers: The bytes of its headers.
+    """
+    prelude = struct.pack(">II", size, headers)
+    return prelude + struct.pack(">I", crc32(prelude))
 
 
 def openai_chunk(

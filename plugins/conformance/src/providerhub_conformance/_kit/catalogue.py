@@ -14,10 +14,11 @@ from providerhub_conformance._kit import (  # noqa: F401 -- the import adds the 
     refusals,
     resources,
     streaming,
+    translation,
 )
 from providerhub_conformance._kit.check import REGISTERED, Check
 
-GROUPS = ("declaration", "calls", "capabilities", "streaming", "failures", "refusals", "secrets", "resources")
+GROUPS = ("declaration", "calls", "capabilities", "streaming", "failures", "translation", "refusals", "secrets", "resources")
 """The groups of checks, in the order of reports."""
 
 CHECKS: Mapping[str, Check] = MappingProxyType(

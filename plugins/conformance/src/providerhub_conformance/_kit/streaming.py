@@ -9,7 +9,7 @@ from providerhub.testing import Gate, Hold
 from providerhub_conformance._kit.bench import HELLO, Bench, read_whole
 from providerhub_conformance._kit.check import check
 from providerhub_conformance._kit.clients import Reading, settle_quietly
-from providerhub_conformance._kit.outcome import CheckFailed, expect
+from providerhub_conformance._kit.outcome import CheckFailed, NotApplicable, expect
 from providerhub_conformance._kit.wire import Reply
 
 GROUP = "streaming"
@@ -153,6 +153,8 @@ def _cut_texts(bench: Bench, cuts: list[tuple[bytes, bytes]]) -> Iterator[str]:
 def newline_variants(bench: Bench) -> None:
     """A stream has the same text with each line end that the protocol allows."""
     bench.needs_stream()
+    if not bench.wire.newlines:
+        raise NotApplicable("the framing has no lines")
     frames = bench.frames()
     # Cut before the last byte of an event, so that a CRLF arrives in two reads.
     first = b"".join((*frames.head, *frames.pieces[:2]))

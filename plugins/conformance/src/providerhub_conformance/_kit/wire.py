@@ -9,6 +9,10 @@ import attrs
 
 from providerhub import ToolCall, Usage
 from providerhub_conformance._faults.connection import RecordedRequest
+from providerhub_conformance._faults.scripts import event_prelude, eventstream, ndjson
+
+EVENT_STREAM = "application/vnd.amazon.eventstream"
+_GARBLED = b'{"truncated": '
 
 REFUSAL_TEXT = "the conformance kit says no"
 """The message of a played refusal."""
@@ -101,9 +105,11 @@ class Wire:
     answer_type: ClassVar[str] = "application/json"
     """The content type of a whole answer."""
     stream_type: ClassVar[str] = "text/event-stream"
-    """The content type of a streamed answer."""
+    """The content type of a streamed answer. `sse`, `ndjson` and `eventstream` write the frames of `"text/event-stream"`,
+    `"application/x-ndjson"` and `"application/vnd.amazon.eventstream"`."""
     newlines: ClassVar[tuple[bytes, ...]] = (b"\n", b"\r\n", b"\r")
-    """The line ends that the protocol allows in frames and between them. Server-sent events allow all three."""
+    """The line ends that the protocol allows in frames and between them. Server-sent events allow all three; a framing without
+    lines has none."""
     carries: ClassVar[frozenset[str]] = frozenset(
         {"temperature", "max_tokens", "stop", "seed", "tools", "images", "json_schema", "usage", "reasoning"}
     )
@@ -127,13 +133,35 @@ class Wire:
         raise NotImplementedError
 
     def stream(self, reply: Reply) -> Frames:
-        """Write a streamed answer.
+        """Write a streamed answer. The default writes a `chunk` for each piece, then the `end`.
 
         Args:
             reply: The content of the answer.
 
         Returns:
             The frames of the answer.
+        """
+        pieces = [
+            *(self.chunk(Reply(reasoning=(text,), model=reply.model), at) for at, text in enumerate(reply.reasoning)),
+            *(self.chunk(Reply(text=(text,), model=reply.model), at) for at, text in enumerate(reply.text)),
+            *(self.chunk(Reply(tool_calls=(call,), model=reply.model), at) for at, call in enumerate(reply.tool_calls)),
+        ]
+        return Frames((), tuple(pieces), self.end(reply))
+
+    def chunk(self, piece: Reply, place: int) -> bytes:
+        """Write the frame of one piece, such as `sse({"text": "Hi"}, done=False)[0]`. Only the default of `stream` needs it.
+
+        Args:
+            piece: One piece of text or of reasoning, or one tool call.
+            place: The number of the piece among those of its kind, from 0.
+        """
+        raise NotImplementedError
+
+    def end(self, reply: Reply) -> tuple[bytes, ...]:
+        """Write the frames at the end of a stream. Only the default of `stream` needs it.
+
+        Args:
+            reply: The content of the answer, with its finish reason and usage.
         """
         raise NotImplementedError
 
@@ -175,16 +203,20 @@ class Wire:
         raise NotImplementedError
 
     def garbage(self) -> bytes:
-        """Write a frame whose framing is right and whose content cannot be parsed."""
-        return b'data: {"truncated": \n\n'
+        """Write a frame whose framing is right and whose content cannot be parsed. The default follows from `stream_type`."""
+        if self.stream_type == EVENT_STREAM:
+            return eventstream(_GARBLED)[0]
+        return ndjson(_GARBLED)[0] if "ndjson" in self.stream_type else b"data: " + _GARBLED + b"\n\n"
 
     def keep_alive(self) -> bytes:
-        """Write the bytes that keep a silent stream open; `b""` when the protocol has none."""
-        return b": keep-alive\n\n"
+        """Write the bytes that keep a silent stream open; `b""` when the protocol has none. The default is that of `sse`."""
+        return b": keep-alive\n\n" if self.stream_type == Wire.stream_type else b""
 
     def endless(self) -> tuple[bytes, bytes]:
-        """Write the beginning of a frame without end, and the bytes that follow for ever."""
-        return b"data: ", b"x"
+        """Write the beginning of a frame without end, and the bytes that follow for ever; by default those of `stream_type`."""
+        if self.stream_type == EVENT_STREAM:
+            return event_prelude(1 << 31, 0), b"x"  # larger than the format allows
+        return (b'{"', b"x") if "ndjson" in self.stream_type else (b"data: ", b"x")
 
     def listing(self, models: Sequence[str]) -> bytes | None:
         """Write the list of models.

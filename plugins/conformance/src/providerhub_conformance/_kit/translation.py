@@ -1,0 +1,286 @@
+"""Checks of a provider's `Reading` without sockets: thousands of split, cut and garbled answers in a second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import attrs
+
+from providerhub import (
+    CallContext,
+    EmptyAnswerError,
+    Finish,
+    ProtocolError,
+    ProviderError,
+    ReasoningDelta,
+    Request,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from providerhub.wire_provider import WireProvider
+from providerhub_conformance._kit.bench import Bench
+from providerhub_conformance._kit.capabilities import CALLS, TOOL
+from providerhub_conformance._kit.check import check
+from providerhub_conformance._kit.outcome import NotApplicable, expect
+from providerhub_conformance._kit.wire import Reply
+
+GROUP = "translation"
+_CUT = (ProtocolError, EmptyAnswerError)
+_NOWHERE = "http://127.0.0.1:9"
+
+
+class Outcome(NamedTuple):
+    """The pieces of an answer, with adjacent texts joined, and the class of the error that ended it; `None` without one."""
+
+    pieces: tuple[Any, ...]
+    error: type[Exception] | None = None
+    said: str = ""
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """The pieces without what a service may send after the end of the answer."""
+        return tuple(p for p in self.pieces if isinstance(p, TextDelta | ReasoningDelta | ToolCallDelta | Finish))
+
+    def __str__(self) -> str:
+        return f"{list(self.pieces)}"[:300] + (f" and {self.error.__name__} ({self.said[:200]})" if self.error else "")
+
+
+class Reader:
+    """Reads answers as the toolkit does, from reads of the caller's choice.
+
+    Args:
+        bench: The bench of the check.
+
+    Raises:
+        NotApplicable: The provider has no `Reading`.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        provider = bench.provider(bench.hub(_NOWHERE + bench.wire.base))
+        if not isinstance(provider, WireProvider) or type(provider).reading is WireProvider.reading:
+            raise NotApplicable("the provider has no `reading` of a WireProvider")
+        self._provider = provider
+        self._bench = bench
+
+    def read(self, reads: Iterable[bytes], *, stream: bool = True, tools: bool = False, ends: bool = True) -> Outcome:
+        """Read one answer.
+
+        Args:
+            reads: The bytes of each read.
+            stream: Whether the request asked for a stream.
+            tools: Whether the request has a tool.
+            ends: Whether the input ends after the last read.
+        """
+        bench = self._bench
+        request = Request(
+            bench.subject.sent_name, ({"role": "user", "content": "Hello"},), stream=stream, tools=(TOOL,) if tools else None
+        )
+        wire = bench.wire
+        headers = {"content-type": wire.stream_type if stream else wire.answer_type}
+        pieces: list[Any] = []
+        try:
+            reading = self._provider.reading(request, CallContext(bench.patient), headers)
+            for data in filter(None, reads):
+                for piece in reading.feed(data):
+                    _join(pieces, piece)
+                if reading.done:
+                    break
+            for piece in reading.end() if ends else ():
+                _join(pieces, piece)
+        except Exception as error:  # the check judges its class
+            return Outcome(tuple(pieces), type(error), str(error))
+        return Outcome(tuple(pieces))
+
+
+class Played(NamedTuple):
+    """One answer of the service."""
+
+    frames: tuple[bytes, ...]
+    begun: int
+    """The number of frames before the tail."""
+    stream: bool
+    tools: bool
+
+    @property
+    def body(self) -> bytes:
+        """The bytes of the answer."""
+        return b"".join(self.frames)
+
+    @property
+    def how(self) -> dict[str, bool]:
+        """The request, as `Reader.read` takes it."""
+        return {"stream": self.stream, "tools": self.tools}
+
+    def __str__(self) -> str:
+        return ("a stream" if self.stream else "a whole answer") + (" with tool calls" if self.tools else "")
+
+
+def _join(pieces: list[Any], piece: Any) -> None:
+    """Append a piece. A text, or the arguments of a call, continues the piece before it."""
+    last: Any = pieces[-1] if pieces else None
+    piece = TextDelta(piece) if isinstance(piece, str) else piece
+    if type(last) is type(piece) and isinstance(piece, TextDelta | ReasoningDelta):
+        pieces[-1] = type(piece)(last.text + piece.text)
+    elif isinstance(last, ToolCallDelta) and isinstance(piece, ToolCallDelta) and last.index == piece.index:
+        pieces[-1] = attrs.evolve(
+            last, id=piece.id or last.id, name=piece.name or last.name, arguments=last.arguments + piece.arguments
+        )
+    elif not (isinstance(piece, TextDelta) and not piece.text):
+        pieces.append(piece)
+
+
+def _begins(part: tuple[Any, ...], whole: tuple[Any, ...]) -> bool:
+    """Whether joined pieces are the beginning of others. The last one may be a part of a text or of arguments."""
+    if not part or len(part) > len(whole):
+        return not part
+    last, same = part[-1], whole[len(part) - 1]
+    if part[:-1] != whole[: len(part) - 1] or type(last) is not type(same):
+        return False
+    if isinstance(last, TextDelta | ReasoningDelta):
+        return bool(same.text.startswith(last.text))
+    if isinstance(last, ToolCallDelta):
+        return bool(last.index == same.index and same.arguments.startswith(last.arguments))
+    return bool(last == same)
+
+
+def _replies(bench: Bench) -> Iterator[tuple[Reply, bool]]:
+    carries = bench.wire.carries
+    usage = Usage(11, 7) if "usage" in carries else None
+    reasoning = ("Let me", " think ü.") if "reasoning" in carries else ()
+    yield Reply(text=("first ", "é🧑‍🚀", "\n{ok}"), reasoning=reasoning, usage=usage), False
+    if "tools" in carries and bench.subject.model.supports_tools:
+        yield Reply(tool_calls=CALLS, finish_reason="tool_calls", usage=usage), True
+
+
+def _answers(bench: Bench, *, whole: bool = True) -> Iterator[Played]:
+    for reply, tools in _replies(bench):
+        if bench.may_stream:
+            frames = bench.frames(reply)
+            yield Played(frames.all, len(frames.head) + len(frames.pieces), stream=True, tools=tools)
+        if whole:
+            yield Played((bench.wire.answer(reply),), 0, stream=False, tools=tools)
+
+
+def _good(reader: Reader, played: Played) -> Outcome:
+    """Read an answer in one read. It must be right, else nothing can be compared with it."""
+    found = reader.read([played.body], **played.how)
+    expect(found.error is None and found.content, f"{played} in one read gives {found}")
+    return found
+
+
+def _splits(bench: Bench, played: Played, newline: bytes) -> Iterator[tuple[str, Sequence[bytes]]]:
+    """Split an answer: everywhere with the usual line end, and around the line ends with another one."""
+    body = played.body.replace(b"\n", newline)
+    for at in range(1, len(body)):
+        if newline == b"\n" or set(body[at - 1 : at + 1]) & set(b"\r\n"):
+            yield f"byte {at}", (body[:at], body[at:])
+    yield "each byte", [body[at : at + 1] for at in range(len(body))]
+    frames = [frame.replace(b"\n", newline) for frame in played.frames]
+    yield "each frame", frames
+    beat = bench.wire.keep_alive().replace(b"\n", newline) if played.stream else b""
+    yield "each frame, with keep-alives", [part for frame in frames for part in (beat, frame)]
+
+
+@check(
+    GROUP,
+    requires=("every-byte-split", "newline-variants", "keep-alive-ignored"),
+    both=False,
+    fix="Keep bytes that do not complete a frame until the next feed(). JsonReading does; do not look at the edges of a read.",
+    promise="The answer does not depend on the way in which the network cuts the stream.",
+)
+def every_split(bench: Bench) -> None:
+    """Without sockets: each answer gives the same pieces when it is split in two at any byte, or into bytes or frames."""
+    reader = Reader(bench)
+    for played in _answers(bench):
+        good = _good(reader, played)
+        for newline in (bench.wire.newlines if played.stream else ()) or (b"\n",):
+            for at, reads in _splits(bench, played, newline):
+                found = reader.read(reads, **played.how)
+                expect(found == good, f"{played} with {newline!r}, split at {at}, gives {found}; in one read it gives {good}")
+
+
+@check(
+    GROUP,
+    requires=("truncated-is-error", "every-split"),
+    both=False,
+    fix="Yield Finish when the service gives the reason, and let end() raise ProtocolError if none has come. Yield the pieces of "
+    "the frames before the cut.",
+    promise="Half an answer is never returned as a whole one, and the half that came is not lost.",
+)
+def every_cut(bench: Bench) -> None:
+    """Without sockets: an answer that is cut at any byte is an error after the pieces of its whole frames, or is complete."""
+    reader = Reader(bench)
+    for played in _answers(bench):
+        good = _good(reader, played)
+        reads = [[b"".join(played.frames[:n])] for n in range(len(played.frames) + 1)]
+        before = [reader.read(one, ends=False, **played.how).pieces for one in reads]
+        body, ends, n = played.body, 0, 0
+        for at in range(1, len(body.rstrip())):
+            while at >= ends + len(played.frames[n]):
+                ends, n = ends + len(played.frames[n]), n + 1
+            found = reader.read([body[:at]], **played.how)
+            twice = reader.read([body[: at // 2], body[at // 2 : at]], **played.how)
+            where = f"{played}, cut behind byte {at} ({body[max(0, at - 40) : at]!r})"
+            expect((found.pieces, found.error) == (twice.pieces, twice.error), f"{where}, gives {found}; in two reads {twice}")
+            if found.error is None:
+                expect(found.content == good.content, f"{where}, succeeds with {found}; the whole answer is {good}")
+                continue
+            expect(issubclass(found.error, _CUT), f"{where}, gives {found}, not ProtocolError")
+            is_kept = _begins(before[n], found.pieces) and _begins(found.pieces, before[n + 1])
+            expect(is_kept, f"{where}, gives {found}; the frames before hold {list(before[n])}")
+
+
+def _put_everywhere(bench: Bench, frame: bytes, what: str) -> Iterator[tuple[str, Outcome]]:
+    """Put a frame before each frame of a stream, in one read with its neighbours, alone, and split at each byte.
+
+    Yields:
+        The place, and the outcome. It has the pieces of the frames before, and the class is the same in each way.
+    """
+    bench.needs_stream()
+    reader = Reader(bench)
+    for played in _answers(bench, whole=False):
+        _good(reader, played)
+        for n in range(played.begun + 1):
+            before, after = b"".join(played.frames[:n]), b"".join(played.frames[n:])
+            kept = reader.read([before], ends=False, **played.how).pieces
+            ways: list[Sequence[bytes]] = [(before + frame + after,), (before, frame, after)]
+            ways += [(before + frame[:at], frame[at:] + after) for at in range(1, len(frame))]
+            found = [reader.read(reads, **played.how) for reads in ways]
+            where = f"{what} before frame {n} of {played}"
+            for way, one in zip(ways, found, strict=True):
+                split = f"{where}, in reads of {[len(read) for read in way]} bytes"
+                expect(one.error is found[0].error, f"{split}, gives {one}; in one read {found[0]}")
+                expect(one.pieces == kept, f"{split}, gives {one}; the frames before hold {list(kept)}")
+            yield where, found[0]
+
+
+@check(
+    GROUP,
+    requires=("error-event", "every-split"),
+    both=False,
+    fix="Yield the pieces of the frames before the error, also if they came in the same read: do not collect them first.",
+    promise="The text before a failure is not lost, and the failure has its class wherever it comes.",
+)
+def every_error(bench: Bench) -> None:
+    """Without sockets: an error before any frame of a stream is raised after the pieces before it, alike for each split."""
+    kinds = set()
+    for where, found in _put_everywhere(bench, bench.wire.error_event("the service is overloaded"), "an error"):
+        is_right = found.error is not None and issubclass(found.error, ProviderError) and not issubclass(found.error, _CUT)
+        expect(is_right, f"{where}, gives {found}; it must be a ProviderError with the message of the service")
+        kinds.add(found.error)
+    expect(len(kinds) == 1, f"the class of an error depends on its place: {sorted(map(str, kinds))}")
+
+
+@check(
+    GROUP,
+    requires=("malformed-chunk", "every-split"),
+    both=False,
+    fix="Raise ProtocolError for a frame that cannot be parsed, after the pieces before it, also if they came in the same read.",
+    promise="An answer with a gap is an error, and the text before the gap is not lost.",
+)
+def every_garbage(bench: Bench) -> None:
+    """Without sockets: a garbled frame before any frame of a stream is a `ProtocolError` after the pieces before it."""
+    for where, found in _put_everywhere(bench, bench.wire.garbage(), "a garbled frame"):
+        expect(found.error is not None and issubclass(found.error, ProtocolError), f"{where}, gives {found}, not ProtocolError")
