@@ -48,7 +48,7 @@ class Instance:
         self.name = config.name
         self.info = info
         self.flaw = flaw  # a mistake in the user's configuration that makes every use an error; empty without one
-        self._distribution = distribution
+        self.distribution = distribution
         self._user_config = config
         self._registered = provider
         self.has_plugin = provider is None
@@ -70,7 +70,7 @@ class Instance:
     def origin(self) -> dict[str, str]:
         """The fields of a `Turn` that say where it comes from."""
         host = urlsplit(self.config.url or "").netloc.rpartition("@")[2].lower()
-        return {"plugin": self._distribution, "name": self.info.name, "host": host}
+        return {"plugin": self.distribution, "name": self.info.name, "host": host}
 
     def scope(self, salt: str) -> str:
         """The account that the instance uses, the same text in every process: the host, and a digest of the settings and keys.

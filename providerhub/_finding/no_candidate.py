@@ -5,8 +5,10 @@ from __future__ import annotations
 from providerhub._finding.instance import Instance
 from providerhub._finding.registry import INSTALL_HINT, Registry
 from providerhub._values import Model, Route, Skip, errors
+from providerhub._values.checks import nearest
 
 _MOST_PROBLEMS = 3  # unusable providers that one message describes
+_MOST_SERVICES = 6  # services that may have a model, in one message
 _MOST_MODELS = 20  # known models that one message lists
 
 
@@ -17,15 +19,15 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
         return errors.ModelNotFoundError(f"no provider plugin is installed, so model {model!r} is not available; {fix}")
     known = sorted({name for i in registry.instances() for m in i.models for name in (m.name, *m.aliases)})
     first, slash, rest = model.partition("/")
-    pin = f"; {first!r} is not an installed provider (installed: {', '.join(registry.names())})" if slash and rest else ""
+    pin = f"; {first!r} is not an installed provider{_installed(registry, first)}" if slash and rest else ""
     near = _near(model, known) or _near(rest, known)
     if near and near[0].lower() == model.lower():
         return errors.ModelNotFoundError(f"no provider has the model {model!r}; did you mean {near[0]!r}?")
     more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
     shown = f". Known models: {', '.join(known[:_MOST_MODELS]) or 'none'}{more}"
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else shown
-    may = f"{_unconfigured(registry)}{_pinned_only(registry, model)}"
-    said = f"no provider has the model {model!r}{may}{pin}{hint}{_problems(registry)}"
+    may = pin if "did you mean" in pin else f"{_unconfigured(registry)}{_pinned_only(registry, model)}{pin}"
+    said = f"no provider has the model {model!r}{may}{hint}{_problems(registry)}"
     error = errors.ModelNotFoundError(said)
     error.unlisted = next((instance.name for instance in registry.instances() if instance.list.error), "")
     return error
@@ -42,7 +44,17 @@ def _near(model: str, known: list[str]) -> list[str]:
 def _unconfigured(registry: Registry) -> str:
     """The providers whose models are not known because a setting is missing: one of them may have the model."""
     may = [i for i in registry.shared() if i.missing and i.info.discover and not i.declared]
-    return "".join(f"; {i.name} may have it, and is installed but not configured: {i.reason}" for i in may[:_MOST_PROBLEMS])
+    may.sort(key=lambda i: (len(i.missing), f"providerhub-{i.name}" != i.distribution))  # the usual account of a vendor first
+    named = ", ".join(f"{i.name} (set {' and '.join(i.variables)})" for i in may[:_MOST_SERVICES])
+    return f"; not configured yet, and may have it: {named}" if may else ""
+
+
+def _installed(registry: Registry, name: str) -> str:
+    """The installed provider whose name is most like another one, else all of them."""
+    names = registry.names()
+    more = f" and {len(names) - _MOST_MODELS} more" if len(names) > _MOST_MODELS else ""
+    near = nearest(name, names, cutoff=0.8)
+    return f", {near}" if near else f" (installed: {', '.join(names[:_MOST_MODELS])}{more})"
 
 
 def _pinned_only(registry: Registry, model: str) -> str:
