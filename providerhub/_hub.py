@@ -141,10 +141,9 @@ class Hub:
         if isinstance(shared, Shared) and shared.url is None:
             return None
         store = open_store(shared) if isinstance(shared, Shared) else shared
-        salt = getattr(shared, "namespace", "")
         return Sharing(
             store, self._health, self._pacer, clock=self._clock, rng=self._rng, forgive=self._lift,
-            scopes=lambda names: self._registry.scopes(names, salt), owned=store is not shared,
+            scopes=lambda names: self._registry.scopes(names, store.namespace), owned=store is not shared,
         )  # fmt: skip
 
     def register(self, info: ProviderInfo, provider: Provider, *, config: ProviderConfig | None = None) -> None:

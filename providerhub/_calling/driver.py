@@ -172,7 +172,7 @@ class Driver(Generic[Pieces, Runner]):
         self._signal = signal = self._new_signal()
         with self._services.waiting.holding(self.stop):
             if isinstance(order, Queue):
-                candidate, turn = yield from self._take_turn(order.candidates, signal)
+                candidate, turn = yield from self._take_turn(order.candidates, signal, self._now() + order.seconds)
                 return self._engine.turn(self._now(), candidate, turn)
             if not self._stopped and not self.done:
                 yield from self._doze(signal, order.seconds)
@@ -192,8 +192,13 @@ class Driver(Generic[Pieces, Runner]):
             yield from self._do(job, max(0.0, self._deadline - self._now()))
         return services.key_changes(provider) != before
 
-    def _take_turn(self, candidates: tuple[Candidate, ...], signal: Signal) -> Steps[tuple[Candidate | None, Turn | None]]:
-        """Wait for the first turn at any of some candidates. Other calls wait there too: first in, first out."""
+    def _take_turn(
+        self, candidates: tuple[Candidate, ...], signal: Signal, until: float
+    ) -> Steps[tuple[Candidate | None, Turn | None]]:
+        """Wait for the first turn at any of some candidates. Other calls wait there too: first in, first out.
+
+        No turn is waited for that comes after `until`.
+        """
         pacer, now = self._services.pacer, self._now
         turns: dict[Candidate, Turn] = {}
         chosen: Candidate | None = None
@@ -203,12 +208,12 @@ class Driver(Generic[Pieces, Runner]):
                 turn.wake = signal.set
             while True:
                 chosen = next((candidate for candidate, turn in turns.items() if turn.ready), None)
-                left = self._deadline - now()
+                left, due = self._deadline - now(), min(turn.due for turn in turns.values())
                 if self._stopped or self.done:
                     raise self._given_up()
-                if chosen is not None or left <= 0:
+                if chosen is not None or left <= 0 or due > until:
                     return chosen, None if chosen is None else turns[chosen]
-                yield from self._doze(signal, max(0.0, min(left, min(turn.due for turn in turns.values()) - now())))
+                yield from self._doze(signal, max(0.0, min(left, due - now())))
                 signal.clear()
                 for turn in turns.values():
                     pacer.look(turn, now())

@@ -24,7 +24,7 @@ from providerhub._rules.endings import blame, broken_off, exhausted, last_error,
 from providerhub._rules.health import Health, error_retry_after
 from providerhub._rules.lanes import Full
 from providerhub._rules.orders import DONE, DRAIN, PULL, Cut, Fail, Open, OpenAttempt, Order, Pull, Queue, Renew, Told, Wait
-from providerhub._rules.pacing import FREE, Pacer, Tokens, Turn, Turns, no_tokens
+from providerhub._rules.pacing import ANSWER, ASK, FREE, Pacer, Tokens, Turn, Turns, no_tokens
 from providerhub._rules.policy import Rng, disposition, share, shortage_wait
 from providerhub._rules.retrying import Failure, Retries
 from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip, errors
@@ -54,6 +54,7 @@ class Engine:
     _later: Sequence[Candidate] = ()
     _interruption: errors.ProviderHubError | None = None
     _renewed: frozenset[str] = frozenset()
+    _asking: tuple[Candidate, bool] | None = None
     _queued_at = _waited = duration = 0.0
 
     def __init__(
@@ -352,7 +353,10 @@ class Engine:
         self._fresh = equal
 
     def turn(self, now: float, candidate: Candidate | None = None, turn: Turn | None = None) -> Order:
-        """Report the turn at a candidate of a `Queue`; `None` when none came before the deadline."""
+        """Report the turn at a candidate of a `Queue`; `None` when none came before its end or the deadline."""
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            return self._asked(*asking, now, turn)
         if candidate is None or turn is None or now >= self._deadline:
             # The error and the route name the limits that were reached.
             error = late(self.attempts, self._deadline - self._start, last_error(self.attempts))
@@ -363,6 +367,15 @@ class Engine:
         self._fresh = [c for c in (*self._later, *self._fresh) if c != candidate]
         self._later, self._waited = (), now - self._queued_at
         return self._begin(candidate, now, force=True, turn=turn) or self._exhausted(now)
+
+    def _asked(self, candidate: Candidate, force: bool, now: float, turn: Turn | None) -> Order:  # noqa: FBT001 -- as it was kept
+        """Go on after the store of shared limits was asked for a turn."""
+        order = turn and self._begin(candidate, now, force=force, turn=turn)
+        if turn is None:
+            self._turns.full[candidate] = self._pacer.obstacle(candidate, now) or Full("others wait", now)
+            if self._turns.is_awaited(candidate):
+                self._keep_equals(candidate)
+        return order or (self._pull(now) if self._open else self._try_next(now))
 
     def _be_patient(self, now: float, error: errors.AttemptError) -> Order | None:
         """Ask a provider of the same model once more before the next model, which the caller likes less."""
@@ -393,6 +406,9 @@ class Engine:
     def _begin(self, candidate: Candidate, now: float, *, force: bool = False, turn: Turn | None = None) -> Order | None:
         if turn is None:
             taken = self._pacer.take(candidate, now, self._tokens)
+            if taken is ASK:
+                self._asking = candidate, force
+                return Queue((candidate,), 10 * ANSWER)
             if isinstance(taken, Full):
                 self._turns.full[candidate] = taken
                 return None

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from providerhub._rules.limits import MARGIN, MINUTE, NEVER, NO_LIMITS, Limits, Second, Spacing, TokenWindow
 from providerhub._rules.throttle import Starts, Throttle
+from providerhub._values.shared import Claim
 
 # The output tokens that are reserved for a call without `max_tokens`, while no answer of the model has been counted.
 FIRST_OUTPUT = 1024.0
@@ -23,6 +24,9 @@ class Full(NamedTuple):
 
     reason: str  # `"concurrency"`, `"rpm"`, `"tpm"`, `"rate limited"` or `"others wait"`
     until: float  # the time of the turn in seconds, as far as it is known; infinite while it depends on other calls
+
+
+NOT_HELD = Full("", NEVER)
 
 
 def until(full: Full | None) -> float:
@@ -42,13 +46,13 @@ class Back(NamedTuple):
 NOT_SENT, UNKNOWN, NOTHING_USED = Back(sent=False), Back(sent=True), Back(sent=True, used=0.0)
 
 
-WAITING, READY, OVER = "waiting", "ready", "over"
+WAITING, ASKED, READY, OVER = "waiting", "asked", "ready", "over"  # asked: the store of shared limits
 
 
 class Place:
     """The place of a call in the queue, and later its turn. The caller holds a lock."""
 
-    __slots__ = ("cycle", "desk", "due", "entry", "lane", "number", "seconds", "started", "state", "tokens", "wake")
+    __slots__ = ("claim", "cycle", "desk", "due", "entry", "lane", "number", "seconds", "started", "state", "tokens", "wake")
 
     def __init__(self, desk: Desk, entry: str, number: int, tokens: float) -> None:
         self.desk = desk
@@ -59,6 +63,7 @@ class Place:
         self.state = WAITING
         self.due = math.inf
         self.wake: Callable[[], object] | None = None
+        self.claim: Claim | None = None
         self.cycle = 0
         self.started = 0.0
         self.seconds: tuple[Second | None, Second | None] = (None, None)
@@ -75,11 +80,20 @@ class Place:
         self.cycle = self.lane.cycle
         self.seconds = self.lane.enter(now, self.tokens, self.number), self.desk.whole.enter(now, self.tokens, self.number)
 
+    def put_back(self, now: float, until: float, reason: str) -> None:
+        """Take the turn back for which the store of shared limits has no room, and let the call wait at the head."""
+        wake = self.wake
+        self.end(now, NOT_SENT)
+        self.state, self.wake, self.due = WAITING, wake, until
+        self.lane.held = Full(reason, until)
+        self.lane.waiting.appendleft(self)
+        self.desk.queued[self.entry] = self.lane
+
     def end(self, now: float, back: Back) -> None:
         """Take the turn back. Does nothing when the call has none."""
         was, self.state = self.state, OVER
         self.wake = None
-        if was == READY:
+        if was in {READY, ASKED}:
             if back.output is not None:
                 self.lane.note_output(back.output)
             for lane, second in zip((self.lane, self.desk.whole), self.seconds, strict=True):
@@ -89,7 +103,19 @@ class Place:
 class Lane:
     """The limits and the calls of one key. The caller holds a lock."""
 
-    __slots__ = ("_spacing", "_tokens", "cycle", "in_use", "limits", "mean_output", "outputs", "starts", "throttle", "waiting")
+    __slots__ = (
+        "_spacing",
+        "_tokens",
+        "cycle",
+        "held",
+        "in_use",
+        "limits",
+        "mean_output",
+        "outputs",
+        "starts",
+        "throttle",
+        "waiting",
+    )
 
     def __init__(self) -> None:
         self.in_use = 0
@@ -102,6 +128,7 @@ class Lane:
         self._spacing = Spacing()
         self._tokens: TokenWindow | None = None
         self.limits = NO_LIMITS
+        self.held = NOT_HELD  # the shared limit that the store named last
 
     def set_limits(self, limits: Limits) -> None:
         """Replace the limits."""
@@ -137,7 +164,7 @@ class Lane:
             reason, due = "tpm", time
         if (time := self._spacing.due) > due and self.interval(now):
             reason, due = "rate limited" if self.limits.rpm is None else "rpm", time
-        return Full(reason, due) if reason else None
+        return self.held if self.held.until > due else Full(reason, due) if reason else None
 
     def head(self) -> Place | None:
         """The call that has waited longest."""
@@ -189,9 +216,10 @@ class Lane:
 class Desk:
     """One provider instance: its own lane, and the lanes of its models. The caller holds a lock."""
 
-    __slots__ = ("is_limited", "models", "queued", "throttled", "whole")
+    __slots__ = ("is_limited", "models", "provider", "queued", "throttled", "whole")
 
-    def __init__(self) -> None:
+    def __init__(self, provider: str) -> None:
+        self.provider = provider
         self.whole = Lane()
         self.models: dict[str, Lane] = {}
         self.queued: dict[str, Lane] = {}
@@ -215,6 +243,10 @@ class Desk:
     def update(self) -> None:
         """Note whether calls need turns at all."""
         self.is_limited = bool(self.throttled) or any(lane.limits.any for _, lane in self.lanes())
+
+    def has_limits(self, entry: str) -> bool:
+        """Whether the settings limit a model or the instance."""
+        return self.whole.limits.any or self.lane(entry).limits.any
 
     def forget(self, now: float) -> None:
         """Forget what was learned long ago. A rate that calls wait for goes on rising instead: all at once would be refused."""

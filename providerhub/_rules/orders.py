@@ -57,12 +57,16 @@ class Wait(Order):
 
 
 class Queue(Order):
-    """Wait for a turn at any of some candidates, in the order of arrival, then report `turn`. It costs no attempt."""
+    """Wait for a turn at any of some candidates, in the order of arrival, then report `turn`. It costs no attempt.
 
-    __slots__ = ("candidates",)
+    `seconds` are the most to wait; a turn that is known to come later is not waited for. Infinite: until the deadline.
+    """
 
-    def __init__(self, candidates: tuple[Candidate, ...]) -> None:
+    __slots__ = ("candidates", "seconds")
+
+    def __init__(self, candidates: tuple[Candidate, ...], seconds: float = math.inf) -> None:
         self.candidates = candidates
+        self.seconds = seconds
 
 
 class Cut(Order):

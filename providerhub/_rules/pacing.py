@@ -22,15 +22,32 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import attrs
 
 from providerhub._rules.health import RATE_LIMITED, Health, Key
-from providerhub._rules.lanes import NOT_SENT, NOTHING_USED, OVER, READY, UNKNOWN, WAITING, Back, Desk, Full, Lane, Place, until
+from providerhub._rules.lanes import (
+    ASKED,
+    NOT_HELD,
+    NOT_SENT,
+    NOTHING_USED,
+    OVER,
+    READY,
+    UNKNOWN,
+    WAITING,
+    Back,
+    Desk,
+    Full,
+    Lane,
+    Place,
+    until,
+)  # fmt: skip
 from providerhub._rules.limits import MINUTE, NEVER, Limits
 from providerhub._rules.policy import LEAVE_BEFORE_DEADLINE, Rng
 from providerhub._rules.throttle import FIRST_PAUSE, Throttle
 from providerhub._values import Candidate, HealthRecord
+from providerhub._values.shared import Claim
 
 # Seconds between the times at which waiting calls look again, where the first one of them has a time and no rate is known. Only
 # the first one has to look. The others do so in case that its event loop is blocked.
@@ -72,6 +89,9 @@ class Turn:
             self._pacer.give_back(place, UNKNOWN if place.state == READY else NOT_SENT)
 
 
+ASK = Full("asking", NEVER)  # no limit of this process is in the way: `join` asks the store of shared limits
+ANSWER = 0.005  # seconds in which that store must answer; a later answer counts as none
+OUTAGE = 1.0  # seconds before it is asked again, where calls are refused without it
 FREE = Turn(None, None)  # the turn of every call at a provider without limits
 # Returns an estimate of a call's input tokens, and the most output tokens (`None` when unknown).
 Tokens = Callable[[], tuple[int, int | None]]
@@ -85,6 +105,9 @@ def no_tokens() -> tuple[int, int | None]:
 class Pacer:
     """The turns of all providers of one hub. Thread-safe.
 
+    Where several processes keep the limits together, `take` returns `ASK` if no limit of this process is in the way. `join` then
+    asks the store, and the turn is ready, or its `due` later than `ANSWER` from now, when the store has answered.
+
     Of one provider, at most `size` models without limits and without calls are remembered.
     """
 
@@ -97,6 +120,9 @@ class Pacer:
         self._latest = NEVER
         # Called with the key, `"rate limited"` and the seconds of a pause that a refusal begins.
         self.on_fact: Callable[[Key, str, float], object] | None = None
+        # The store of limits that several processes keep together, and the turns that it has answered.
+        self.claims: Claims | None = None
+        self._answers: deque[tuple[Place, Claim, Full | None]] = deque()
         # Both are filled without the lock: the garbage collector may give a turn back at any line.
         self._returned: deque[tuple[Place, Back]] = deque()
         self._woken: deque[Place] = deque()
@@ -158,10 +184,13 @@ class Pacer:
     def look(self, turn: Turn, now: float) -> bool:
         """Look whether a turn is ready; if not, `due` is renewed."""
         place = turn.place
-        if place is None or place.state != WAITING:
+        if place is None or place.state not in {WAITING, ASKED}:
             return turn.ready
         with self._lock:
             self._collect(now)
+            if place.state == ASKED and now >= place.due:
+                place.claim = None
+                self._no_answer(place, now)
             self._pump(place.desk)
             if place.state == WAITING:
                 self._foresee(place)
@@ -206,7 +235,7 @@ class Pacer:
             desk.throttled[candidate.entry] = lane
             desk.is_limited = True
             if turn.place is not None:
-                turn.place.end(now, NOTHING_USED)
+                self._end(turn.place, now, NOTHING_USED)
             self._pump(desk)
         self._flush()
         if self.on_fact is not None:
@@ -250,7 +279,7 @@ class Pacer:
     def _desk(self, provider: str) -> Desk:
         desk = self._desks.get(provider)
         if desk is None:
-            desk = self._desks[provider] = Desk()
+            desk = self._desks[provider] = Desk(provider)
         return desk
 
     def _enter(self, candidate: Candidate, now: float, tokens: Tokens, *, stay: bool) -> Turn | Full:
@@ -277,8 +306,11 @@ class Pacer:
     def _place(self, place: Place, lane: Lane, now: float, *, stay: bool) -> Full | None:
         """Give a turn to a call, or a place in the queue. Return the reason why it has neither."""
         desk = place.desk
+        if self.claims is not None and not stay and desk.has_limits(place.entry):
+            place.state = OVER
+            return place.obstacle(now) or ASK
         if not desk.queued and place.obstacle(now) is None:
-            place.begin(now)  # the same as below, in less time
+            self._begin(place, now)  # the same as below, in less time
             return None
         lane.waiting.append(place)
         desk.queued[place.entry] = lane
@@ -298,8 +330,7 @@ class Pacer:
         first, due = desk.next(now)
         while first is not None and due <= now:
             first.lane.waiting.popleft()
-            first.begin(now)
-            self._woken.append(first)
+            self._begin(first, now)
             first, due = desk.next(now)
         for lane in desk.queued.values():
             head = lane.waiting[0]
@@ -309,6 +340,40 @@ class Pacer:
             if exact < head.due - 0.001:
                 head.due = exact
                 self._woken.append(head)
+
+    def _begin(self, place: Place, now: float) -> None:
+        """Give a turn to a call, once the store of shared limits agrees."""
+        place.begin(now)
+        if self.claims is not None and place.desk.has_limits(place.entry):
+            place.state, place.due = ASKED, now + ANSWER
+            place.claim = self.claims.take(place, self.answered)
+            if place.claim is None:
+                self._no_answer(place, now)
+        self._woken.append(place)
+
+    def _no_answer(self, place: Place, now: float) -> None:
+        """Go on without the store of shared limits, as the settings say."""
+        if self.claims is not None and self.claims.refuses:
+            place.put_back(now, now + OUTAGE, "shared limits unknown")
+        else:
+            place.state = READY
+
+    def answered(self, place: Place, claim: Claim, full: Full | None) -> None:
+        """Report the answer of the store: `None` for a turn, else the limit that is in the way. Called in any thread."""
+        self._answers.append((place, claim, full))
+        self._flush()
+
+    def _take_answer(self, place: Place, claim: Claim, full: Full | None) -> None:
+        if place.state != ASKED or place.claim is not claim:
+            if full is None and self.claims is not None:  # too late: the call has gone on without the answer
+                self.claims.give_back(claim, NOT_SENT)
+        elif full is None:
+            place.state = READY
+            self._woken.append(place)
+        else:
+            place.claim = None
+            place.put_back(self._latest, full.until, full.reason)
+            self._woken.append(place)
 
     def _foresee(self, place: Place) -> None:
         """Renew the time at which a waiting call looks again: its turn if the rate stays as it is."""
@@ -323,11 +388,21 @@ class Pacer:
     def _collect(self, now: float = NEVER) -> None:
         """Take in the turns that were given back."""
         self._latest = max(self._latest, now)
+        while self._answers:
+            self._take_answer(*self._answers.popleft())
         while self._returned:
             place, back = self._returned.popleft()
             self._latest = max(self._latest, back.now)
-            place.end(self._latest, back)
+            self._end(place, self._latest, back)
             self._pump(place.desk)
+
+    def _end(self, place: Place, now: float, back: Back) -> None:
+        claim, place.claim = place.claim, None
+        if claim is not None and place.state == READY and self.claims is not None:
+            self.claims.give_back(claim, back)
+            if place.lane.held.reason == "concurrency":
+                place.lane.held = NOT_HELD
+        place.end(now, back)
 
     def give_back(self, place: Place, back: Back) -> None:
         """Give a turn back. Never waits, so that the garbage collector may call it in a thread that holds the lock."""
@@ -340,7 +415,7 @@ class Pacer:
             if self._woken:
                 with contextlib.suppress(IndexError):  # another thread was faster
                     self._wake(self._woken.popleft())
-            elif self._returned and self._lock.acquire(blocking=False):
+            elif (self._returned or self._answers) and self._lock.acquire(blocking=False):
                 # A thread that holds the lock now comes here afterwards.
                 try:
                     self._collect()
@@ -357,6 +432,20 @@ class Pacer:
             wake()
         except Exception:  # its event loop is closed, so the call will never look
             self._returned.append((place, NOT_SENT))
+
+
+class Claims(Protocol):
+    """The limits that several processes keep together."""
+
+    @property
+    def refuses(self) -> bool:
+        """Whether calls are refused while the store does not answer."""
+
+    def take(self, place: Place, answer: Callable[[Place, Claim, Full | None], object]) -> Claim | None:
+        """Ask for a turn, which a call of `answer` gives or refuses; `None` while the store does not answer."""
+
+    def give_back(self, claim: Claim, back: Back) -> None:
+        """Give a turn back."""
 
 
 class Turns:

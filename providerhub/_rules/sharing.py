@@ -6,16 +6,19 @@ Statistics are not shared: one process with a bad network would stop all the oth
 
 from __future__ import annotations
 
+import itertools
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 
 from providerhub._rules.clock import Clock
 from providerhub._rules.health import RATE_LIMITED, Health, Key
-from providerhub._rules.limits import NEVER
+from providerhub._rules.lanes import Back, Full, Place
+from providerhub._rules.limits import MARGIN, MINUTE, NEVER
 from providerhub._rules.pacing import Pacer
 from providerhub._rules.policy import Rng
-from providerhub._values.shared import Fact, SharedState
+from providerhub._values.shared import Claim, Fact, SharedState
 
-Place = tuple[str, str, str]  # the scope, the model and the statement of a fact
+About = tuple[str, str, str]  # the scope, the model and the statement of a fact
 FORGIVEN = "forgiven"
 # The process that a provider refused asks again first. The others follow after a random share of the pause, within these bounds
 # in seconds: when the first one is refused again, they hear of it before they ask.
@@ -56,10 +59,13 @@ class Sharing:
         self._forgive = forgive
         self._scopes = scopes
         self._owned = owned
-        self._known: dict[Place, float] = {}  # the ends of the facts that were sent or heard
-        self.pending: dict[Place, float] = {}
+        self.refuses = store.on_outage == "refuse"
+        self._name, self._numbers = secrets.token_hex(6), itertools.count()
+        self._known: dict[About, float] = {}  # the ends of the facts that were sent or heard
+        self.pending: dict[About, float] = {}
         self._look_at = 0.0
         health.on_fact = pacer.on_fact = self.tell
+        pacer.claims = self
         store.start(self.told)
 
     def tell(self, key: Key, what: str, seconds: float) -> None:
@@ -88,7 +94,7 @@ class Sharing:
                 found |= until > now and self._apply(Fact(*place, until - now), until)
         return found
 
-    def _is_news(self, place: Place, until: float, seconds: float) -> bool:
+    def _is_news(self, place: About, until: float, seconds: float) -> bool:
         """Remember a fact; false for one that adds little to what is known. All calls under way are refused at about once."""
         if place[2] == FORGIVEN:
             self._known = {one: end for one, end in self._known.items() if one[0] != place[0]}
@@ -101,9 +107,33 @@ class Sharing:
             del self._known[next(iter(self._known))]
         return True
 
+    def take(self, place: Place, answer: Callable[[Place, Claim, Full | None], object]) -> Claim | None:
+        """Ask the store for the turn of a call; `None` while it does not answer, or while the key is not read yet."""
+        provider, desk = place.desk.provider, place.desk
+        scope = self._scopes([provider]).get(provider)
+        if scope is None:
+            return None
+        lanes = ((entry, lane.limits) for entry, lane in ((place.entry, place.lane), ("", desk.whole)) if lane.limits.any)
+        claim = Claim(
+            f"{self._name}-{next(self._numbers)}",
+            tuple(
+                (f"{scope}:{entry}", one.concurrency, one.rpm and MINUTE / (MARGIN * one.rpm), one.tpm) for entry, one in lanes
+            ),
+            place.tokens,
+        )
+
+        def answered(reason: str, seconds: float) -> None:
+            answer(place, claim, Full(reason, self._now() + seconds) if reason else None)
+
+        return claim if self._store.claim(claim, answered) else None
+
+    def give_back(self, claim: Claim, back: Back) -> None:
+        """Give the turn of a call back."""
+        self._store.give_back(claim, back.used if back.sent else 0.0)
+
     def close(self) -> None:
         """Share nothing from now on."""
-        self._health.on_fact = self._pacer.on_fact = None
+        self._health.on_fact = self._pacer.on_fact = self._pacer.claims = None
         if self._owned:
             self._store.close()
 

@@ -58,21 +58,21 @@ from providerhub._values.refusal import Refusal
 from providerhub._values.request import Message, Model, Request
 from providerhub._values.request import Options as Options
 from providerhub._values.route import Attempt, Candidate, Route, RoutePlan, Skip
-from providerhub._values.shared import Fact, Shared, SharedState
+from providerhub._values.shared import Claim, Fact, Shared, SharedState
 from providerhub._values.value import publish
 
 __all__ = [
     "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AuthenticationError", "BadRequestError",
     "BreakerRules", "BudgetRules", "CallContext", "CallRecord", "CallerError", "Candidate", "CapabilityError", "Citation",
-    "Completion", "ConfigurationError", "ContentPolicyError", "ContextLengthError", "Cost", "DeadlineExceededError",
-    "Detail", "EmptyAnswerError", "Event", "Fact", "Finish", "ForbiddenError", "HealthRecord", "InvalidOutputError",
-    "InvalidRequestError", "Media", "Message", "Model", "ModelInfo", "ModelNotFoundError", "ModelUnavailableError",
-    "NoCapableProviderError", "PluginError", "Prices", "ProtocolError", "Provider", "ProviderConfig",
-    "ProviderConnectionError", "ProviderError", "ProviderHubError", "ProviderInfo", "ProviderTimeoutError",
-    "QuotaExceededError", "RateLimitError", "ReasoningDelta", "Refusal", "RefusalDelta", "Request", "Restarted",
-    "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "Shared", "SharedState",
-    "ShortageError", "Skip", "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall",
-    "ToolCallDelta", "Turn", "Usage", "UsageDelta", "audio", "file", "image",
+    "Claim", "Completion", "ConfigurationError", "ContentPolicyError", "ContextLengthError", "Cost",
+    "DeadlineExceededError", "Detail", "EmptyAnswerError", "Event", "Fact", "Finish", "ForbiddenError", "HealthRecord",
+    "InvalidOutputError", "InvalidRequestError", "Media", "Message", "Model", "ModelInfo", "ModelNotFoundError",
+    "ModelUnavailableError", "NoCapableProviderError", "PluginError", "Prices", "ProtocolError", "Provider",
+    "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError", "ProviderInfo",
+    "ProviderTimeoutError", "QuotaExceededError", "RateLimitError", "ReasoningDelta", "Refusal", "RefusalDelta", "Request",
+    "Restarted", "RetryPolicy", "Route", "RoutePlan", "Secret", "ServerError", "Setting", "Shared", "SharedState",
+    "ShortageError", "Skip", "StreamInterruptedError", "TLSError", "TextDelta", "Timeout", "ToolCall", "ToolCallDelta",
+    "Turn", "Usage", "UsageDelta", "audio", "file", "image",
 ]  # fmt: skip
 
 publish(globals())

@@ -63,12 +63,38 @@ class Fact(Value):
     seconds: float
 
 
+@attrs.frozen(eq=False, repr=False)
+class Claim(Value):
+    """A call's wish for a turn at a provider whose limits several processes keep together.
+
+    Args:
+        id: The claim's name, different from all others.
+        lanes: The model, the account or both, as far as they have limits. Each one is a tuple of its name, the most calls at
+            once, the seconds between the starts of two calls, and the most tokens in a minute; `None` for no such limit.
+        tokens: The tokens that the call may use.
+    """
+
+    id: str
+    lanes: tuple[tuple[str, int | None, float | None, float | None], ...]
+    tokens: float
+
+
 class SharedState(Protocol):
     """A store of shared state. A plugin offers one as an entry point of the group `providerhub.shared`.
 
     The entry point is named like the scheme of the address, and leads to a callable that takes a `Shared` and returns a store.
     No method blocks, and none raises because the store does not answer.
     """
+
+    @property
+    def namespace(self) -> str:
+        """The namespace, which separates applications."""
+        ...  # pragma: no cover -- a protocol's method is never run
+
+    @property
+    def on_outage(self) -> str:
+        """The treatment of limits while the store does not answer: one of `ON_OUTAGE`."""
+        ...  # pragma: no cover -- a protocol's method is never run
 
     def start(self, told: Callable[[Fact], object]) -> None:
         """Connect in the background. Call `told`, in any thread, with each fact of other processes, known and new.
@@ -85,6 +111,28 @@ class SharedState(Protocol):
 
         Args:
             fact: The fact. `"forgiven"` takes back the facts of the same scope.
+        """
+        ...  # pragma: no cover -- a protocol's method is never run
+
+    def claim(self, claim: Claim, answer: Callable[[str, float], object]) -> bool:
+        """Ask for a turn, in the background. All lanes have room and are counted in one step, or none is.
+
+        Args:
+            claim: The turn that is asked for.
+            answer: Call it in any thread with an empty text and 0 for a turn; else with the limit that is in the way,
+                `"concurrency"`, `"rpm"` or `"tpm"`, and the seconds after which to ask again. May be called before `claim` ends.
+
+        Returns:
+            Whether the store is asked. False while it does not answer; `answer` is not called then.
+        """
+        ...  # pragma: no cover -- a protocol's method is never run
+
+    def give_back(self, claim: Claim, used: float | None) -> None:
+        """Give a turn back.
+
+        Args:
+            claim: The claim that was answered with a turn.
+            used: The tokens that the call has used; `None` leaves the reservation as it is.
         """
         ...  # pragma: no cover -- a protocol's method is never run
 

@@ -35,6 +35,8 @@ class Bus:
 
 
 class Store:
+    namespace, on_outage = "shop", "local"
+
     def __init__(self, bus):
         self.bus, self.told, self.closed = bus, None, False
 

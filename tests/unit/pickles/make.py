@@ -87,6 +87,7 @@ VALUES = {
         attempts=1, attempts_per_provider=1, backoff=2, backoff_max=3, throttle_backoff=4, retry_after_max=5, pause_max=6,
         hedge_quantile=0.5, hedge_samples=7,
     ),
+    "Claim": ph.Claim("a-1", (("api.acme.example:0f:m", 4, 0.1, None),), 100.0),
     "Fact": ph.Fact("api.acme.example:0f", "m", "rate limited", 60.0),
     "Route": ROUTE,
     "Shared": ph.Shared("redis://127.0.0.1/0", namespace="shop", on_outage="refuse"),

@@ -14,13 +14,14 @@ import socket
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import redis
 
-from providerhub import Fact, Shared
+from providerhub import Claim, Fact, Shared
 from providerhub_redis._server import Server
 
 Place = tuple[str, str, str]  # scope, model and statement of a fact
@@ -30,6 +31,7 @@ MOST_FACTS = 1000  # of this process
 FORGIVEN_FOR = 60.0  # seconds for which a pardon waits for the server
 BEAT = 5.0  # seconds of silence after which the server is asked whether it is there
 FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0  # seconds between two attempts to connect; they double, and half of each is random
+TOO_SLOW = 0.005  # seconds without an answer after which the server is not asked for further turns
 CLOSING = 0.5  # seconds that `close` waits for the last facts to be sent
 
 _log = logging.getLogger("providerhub")
@@ -49,6 +51,7 @@ class RedisState:
 
     def __init__(self, shared: Shared) -> None:
         self.namespace = shared.namespace
+        self.on_outage = shared.on_outage
         url = shared.url.reveal() if shared.url else ""
         self._server = Server(url, shared.namespace)
         self._where = urlsplit(url).netloc.rpartition("@")[2] or "its socket"
@@ -61,6 +64,11 @@ class RedisState:
         # Place → the moment at which the fact ends. Facts of this process, which the server may have lost after a restart.
         self._facts: dict[Place, float] = {}
         self._unsent: dict[Place, float] = {}
+        # The claims that are not answered, by name, with the time of each; the turns that calls have; those to be given back.
+        self._asked: dict[str, tuple[Claim, Callable[[str, float], object], float]] = {}
+        self._turns: dict[str, tuple[Claim, float]] = {}
+        self._ended: deque[tuple[Claim, float | None]] = deque()
+        self._renew_at = 0.0
         self._closed = False
         self._said = ""
         # The thread hears at one end of a pair of sockets when there is something to send.
@@ -99,6 +107,34 @@ class RedisState:
                 self._facts.pop(oldest, None)
         self._wake()
 
+    def claim(self, claim: Claim, answer: Callable[[str, float], object]) -> bool:
+        """Ask for a turn in the background.
+
+        Args:
+            claim: The turn that is asked for.
+            answer: Called in the thread of this store with `""` and 0, or with the limit in the way and seconds.
+
+        Returns:
+            Whether the server is asked. False while it does not answer, or is too slow to answer the claims before this one.
+        """
+        now = time.monotonic()
+        first = next(iter(self._asked.copy().values()), None)
+        if not self.is_up or (first is not None and now - first[2] > TOO_SLOW):
+            return False
+        self._asked[claim.id] = claim, answer, now
+        self._wake()
+        return True
+
+    def give_back(self, claim: Claim, used: float | None) -> None:
+        """Give a turn back in the background.
+
+        Args:
+            claim: The claim that was answered with a turn.
+            used: The tokens that the call has used; `None` leaves the reservation as it is.
+        """
+        self._ended.append((claim, used))
+        self._wake()
+
     def close(self) -> None:
         """Send what is not sent yet, for half a second at most, and close the connections."""
         _stores.discard(self)
@@ -133,6 +169,7 @@ class RedisState:
                 self._say("")
                 self._serve()
             except (redis.RedisError, OSError) as error:
+                self._asked.clear()
                 self._say(f"{type(error).__name__}: {error}")
             finally:
                 self._server.close()
@@ -152,6 +189,7 @@ class RedisState:
         """Send what there is to send, hear what there is to hear, and see now and then that the server is there."""
         while True:
             self._send()
+            self._count()
             if self._closed and not self._unsent:
                 return
             if not self._listen(BEAT, self._server.socket):
@@ -179,6 +217,34 @@ class RedisState:
                 del unsent[place]
         finally:
             self._unsent = {**unsent, **self._unsent}
+
+    def _count(self) -> None:
+        """Give turns back, ask for others, and renew the leases of those that calls have."""
+        ended = []
+        while self._ended:
+            claim, used = self._ended.popleft()
+            if (turn := self._turns.pop(claim.id, None)) is not None:
+                ended.append((*turn, used))
+        if ended:
+            self._server.give_back(ended)
+        asked = tuple(self._asked.copy().values())
+        if asked:
+            for (claim, answer, _), found in zip(asked, self._server.take([one[0] for one in asked]), strict=True):
+                del self._asked[claim.id]
+                self._answer(claim, answer, found)
+        now = time.monotonic()
+        if self._turns and now >= self._renew_at:
+            self._renew_at = now + BEAT
+            self._server.renew(claim for claim, _ in self._turns.values())
+
+    def _answer(self, claim: Claim, answer: Callable[[str, float], object], found: tuple[str, float] | Exception) -> None:
+        if isinstance(found, Exception):  # without an answer in time, the call goes on as the settings say
+            self._say(f"{type(found).__name__}: {found}")
+            return
+        reason, seconds = found
+        if not reason:
+            self._turns[claim.id] = claim, seconds
+        answer(reason, seconds if reason else 0.0)
 
     def _hear(self, fact: Fact) -> None:
         try:

@@ -1,0 +1,194 @@
+"""Limits that several processes keep together, through a real server."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+import redis
+
+from providerhub import Claim, ModelInfo, ProviderConfig, ProviderHubError, ProviderInfo, Usage, UsageDelta
+
+pytestmark = pytest.mark.unix
+
+
+class Timed:
+    """Notes the starts of all calls, and the most at once; each call lasts until `go` is set."""
+
+    def __init__(self):
+        self.starts, self.now, self.most = [], 0, 0
+        self.go = threading.Event()
+        self.go.set()
+        self.lock = threading.Lock()
+        self.full = threading.Semaphore(0)
+
+    def stream(self, _request, _call):
+        with self.lock:
+            self.starts.append(time.monotonic())
+            self.now += 1
+            self.most = max(self.most, self.now)
+        self.full.release()
+        self.go.wait(20)
+        with self.lock:
+            self.now -= 1
+        yield "fine"
+        yield UsageDelta(Usage(input_tokens=10, output_tokens=10))
+
+
+@pytest.fixture
+def workers(worker):
+    """Make some hubs whose providers are one service with limits."""
+
+    def make(url, number, *, limits, **options):
+        service, found = Timed(), []
+        for _ in range(number):
+            hub, provider, _ = worker(url, limits=limits, **options)
+            provider.stream = service.stream
+            found.append(hub)
+        return service, found
+
+    return make
+
+
+def ask(hubs, each):
+    """Let all hubs make calls at the same time; return the errors."""
+    errors = []
+
+    def work(hub):
+        requests = [{"model": "acme/m", "messages": "?"} for _ in range(each)]
+        errors.extend(outcome.error for outcome in hub.complete_many(requests, concurrency=each) if outcome.error)
+
+    threads = [threading.Thread(target=work, args=(hub,)) for hub in hubs]
+    for thread in threads:
+        thread.start()
+    return threads, errors
+
+
+def test_all_workers_together_keep_the_rate(server, workers):
+    service, hubs = workers(server.url, 3, limits={"rpm": 1200})
+    threads, errors = ask(hubs, 5)
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    starts = sorted(service.starts)
+    assert len(starts) == 15
+    interval = 60 / (0.95 * 1200)
+    assert starts[-1] - starts[0] >= 14 * interval - 0.06  # one may be 50 ms early, and what is measured comes later
+
+
+def test_all_workers_together_keep_the_calls_at_once(server, workers):
+    service, hubs = workers(server.url, 3, limits={"concurrency": 2})
+    service.go.clear()
+    threads, errors = ask(hubs, 4)
+    for _ in range(2):
+        assert service.full.acquire(timeout=20)
+    assert not service.full.acquire(timeout=0.5)
+    service.go.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert service.most == 2
+    assert len(service.starts) == 12
+
+
+def test_tokens_count_for_all(server, workers):
+    _, (first, second) = workers(server.url, 2, limits={"tpm": 2000})
+    first.complete("acme/m", "?", max_tokens=1990)
+    assert second.complete("acme/m", "?", max_tokens=1900).text == "fine"  # the first one has given back what it did not use
+    with pytest.raises(ProviderHubError, match="tpm"):
+        second.complete("acme/m", "word " * 8000, timeout=0.5)
+
+
+def test_a_call_goes_elsewhere_where_others_have_used_the_limit_up(server, worker):
+    pair = []
+    for _ in range(2):
+        hub, _, _ = worker(server.url, limits={"rpm": 1})
+        hub.register(ProviderInfo(name="spare", models=(ModelInfo("m"),)), Timed(), config=ProviderConfig(priority=-1))
+        pair.append(hub)
+    assert [hub.complete("m", "?").provider for hub in pair] == ["acme", "spare"]
+    plan = pair[1].explain("m")
+    assert [(wait.provider, wait.reason) for wait in plan.waits] == [("acme", "rpm")]
+
+
+def test_under_asyncio(server, workers):
+    service, (hub,) = workers(server.url, 1, limits={"concurrency": 2})
+
+    async def main():
+        return await asyncio.gather(*(hub.acomplete("acme/m", "?") for _ in range(6)))
+
+    assert [one.text for one in asyncio.run(main())] == ["fine"] * 6
+    assert service.most <= 2
+
+
+def test_a_limit_of_the_whole_account_and_one_of_a_model(server, worker):
+    models = {"n": ModelInfo("n", rpm=1)}
+    info = ProviderInfo(name="acme", models=(ModelInfo("m"), ModelInfo("n")), needs_auth=True)
+    (first, _, _), (second, provider, _) = (
+        worker(server.url, info=info, limits={"rpm": 3000, "model": models}) for _ in range(2)
+    )
+    first.complete("acme/n", "?")
+    with pytest.raises(ProviderHubError, match="rpm"):
+        second.complete("acme/n", "?", timeout=1.0)
+    assert second.complete("acme/m", "?").text == "fine"
+    assert provider.asked == 1
+
+
+def test_a_full_server_counts_nothing_and_each_process_goes_on(serve, workers, log):
+    server = serve("--maxmemory", "1")
+    _, (hub,) = workers(server.url, 1, limits={"rpm": 3000})
+    assert hub.complete("acme/m", "?").text == "fine"
+    assert "OutOfMemory" in log.wait_for("does not work")
+
+
+@pytest.mark.parametrize("state", ["killed", "paused"])
+def test_without_the_server_each_process_keeps_the_limits_alone(server, workers, log, state):
+    service, (hub,) = workers(server.url, 1, limits={"concurrency": 2})
+    getattr(server, {"killed": "kill", "paused": "pause"}[state])()
+    threads, errors = ask([hub], 6)
+    threads[0].join()
+    assert errors == []
+    assert service.most <= 2
+    log.wait_for("does not work")
+    assert hub.complete("acme/m", "?").text == "fine"
+
+
+def test_without_the_server_calls_are_refused_if_wanted(server, workers, log):
+    service, (hub,) = workers(server.url, 1, limits={"concurrency": 2}, on_outage="refuse")
+    assert hub.complete("acme/m", "?").text == "fine"
+    server.kill()
+    log.wait_for("does not work")
+    with pytest.raises(ProviderHubError, match="shared limits unknown"):
+        hub.complete("acme/m", "?", timeout=0.5)
+    assert len(service.starts) == 1
+    server.start()
+    log.wait_for("works again")
+    assert hub.complete("acme/m", "?", timeout=20).text == "fine"
+
+
+def test_a_server_that_stops_answering_is_not_waited_for(server, workers):
+    service, (hub,) = workers(server.url, 1, limits={"rpm": 60000})
+    server.pause()
+    for _ in range(20):
+        assert hub.complete("acme/m", "?", timeout=5).text == "fine"
+    assert len(service.starts) == 20
+
+
+def test_the_slots_of_a_process_that_died_come_back(server, connect):
+    """Its leases end. A lease that has ended is what the server holds then."""
+    store = connect(server.url)
+    claim = Claim("a-1", (("acme:00:m", 1, None, None),), 0.0)
+    answers = []
+    answered = threading.Semaphore(0)
+
+    def answer(*found):
+        answers.append(found)
+        answered.release()
+
+    with redis.Redis.from_url(server.url) as client:
+        client.zadd("providerhub:{providerhub}:lane:acme:00:m:calls", {"dead-1": time.time() + 30})
+        assert store.claim(claim, answer)
+        assert answered.acquire(timeout=20)
+        client.zadd("providerhub:{providerhub}:lane:acme:00:m:calls", {"dead-1": time.time() - 1})
+        assert store.claim(claim, answer)
+        assert answered.acquire(timeout=20)
+    assert [reason for reason, _ in answers] == ["concurrency", ""]
