@@ -24,6 +24,7 @@ from providerhub._calling.messages import Conversation
 from providerhub._calling.observers import OBSERVED, Observers, Rankers
 from providerhub._calling.running import Running
 from providerhub._calling.stream import Stream
+from providerhub._finding.catalogues import Catalogues
 from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
 from providerhub._finding.preparing import Preparer
 from providerhub._finding.registry import Registry
@@ -118,6 +119,7 @@ class Hub:
         self._rankers = Rankers([*rankers, *self._plugins.hooks("providerhub_rank")]) or None
         for observer in (*observers, *self._plugins.joining(self.settings)):
             self._plugins.observe(observer)
+        self._registry.catalogues = Catalogues(self._plugins.hooks("providerhub_model"))
         observing = Observers({name: self._plugins.hooks(name) for name in OBSERVED}) or None
         self._services = Services(
             self._registry, observing, self._clock, getattr(self._clock, "watch", None),
@@ -434,6 +436,10 @@ class Hub:
     def _many(self, items: Iterable[Any], *, concurrency: int, passes: int, executor: Executor | None = None, **how: Any) -> Many:
         """The calls of `complete_many`, which the command line also stops and gives further items."""
         return self._batches.in_threads(self._stoppable, items, executor, concurrency=concurrency, passes=passes, **how)
+
+    def _explained(self, provider: str, model: ModelInfo) -> tuple[ModelInfo, dict[str, str]]:
+        """A model of `instances()` with the values of catalogues, and where each value comes from, by field."""
+        return self._registry.explained(provider, model)
 
     def _holds(self, model: ModelSpec, messages: Conversation, **knobs: Unpack[Knobs]) -> float | None:
         """The seconds for which every candidate is paused; `None` when one may be tried now."""

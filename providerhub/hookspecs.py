@@ -14,7 +14,7 @@ import pluggy
 
 from providerhub._settings.settings import Settings
 from providerhub._values import Attempt, CallRecord, Candidate, Request, Route
-from providerhub._values.capabilities import ProviderInfo
+from providerhub._values.capabilities import ModelInfo, ProviderInfo
 
 PROJECT = "providerhub"
 """pluggy's project name, and the entry-point group of providers."""
@@ -71,6 +71,24 @@ def providerhub_call_started(call: CallRecord) -> None:
 
     Args:
         call: The record of the call; its `route` is empty.
+    """
+
+
+@hookspec
+def providerhub_model(provider: str, model: str) -> ModelInfo | None:
+    """Describe a model, for the values that neither its user nor its service nor its plugin gives.
+
+    Called when a plan or a list of models needs the values, and only for a service at its vendor's own address or with the entry
+    that the user names. It must not do I/O over a network. A capability that it denies leaves no model out; such a model is tried
+    after the others.
+
+    Args:
+        provider: The name of the vendor: that of its provider plugin, such as `"openai"`, or the one that the user wrote.
+        model: The name of the model as it is sent to the service.
+
+    Returns:
+        The values that are known; `None` without any. Its `source` says where they come from, and ends with the day of the data
+        if that is known.
     """
 
 

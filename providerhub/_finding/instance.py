@@ -11,15 +11,16 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import cached_property
 from urllib.parse import urlsplit
 
 from providerhub._finding.jobs import Job, Task, arun_all
 from providerhub._finding.listing import ModelList
 from providerhub._finding.objects import ProviderObjects
-from providerhub._settings.refined import refined
-from providerhub._settings.settings import instruction, resolve, variable_in_use
+from providerhub._settings.refined import over, refined
+from providerhub._settings.settings import instruction, is_at_default, resolve, variable_in_use
 from providerhub._values import ProviderConfig, Secret
-from providerhub._values.capabilities import ModelInfo, ProviderInfo
+from providerhub._values.capabilities import DESCRIBED, ModelInfo, ProviderInfo
 from providerhub._values.errors import ConfigurationError, ProviderTimeoutError
 from providerhub._values.provider import Provider
 
@@ -58,13 +59,34 @@ class Instance:
         self.declared: tuple[ModelInfo, ...] = refined((*info.models, *config.models), config)
         # The models that the service lists. Its methods work for every provider; only one that `can_list` is asked.
         self.list = ModelList(info, lambda: self.config, on_models)
+        self._listed: tuple[tuple[ModelInfo, ...], tuple[ModelInfo, ...]] = (), self.declared
         self._renewal: Task | None = None
         self._renewed_at = -KEY_AGE
 
     @property
     def models(self) -> tuple[ModelInfo, ...]:
-        """The models that the plugin and the user name, and those that the service has listed."""
-        return (*self.declared, *refined(self.list.models, self.config))
+        """The models that the plugin and the user name, and those that the service has listed.
+
+        The user's values outrank those of the list, which outrank those of the plugin.
+        """
+        listed = self.list.models
+        if self._listed[0] is not listed:
+            found = refined((over(self.info.models, model) for model in listed), self.config)
+            self._listed = listed, tuple({model.name: model for model in (*self.declared, *found)}.values())
+        return self._listed[1]
+
+    def sources(self, model: ModelInfo) -> dict[str, str]:
+        """Where the values of one of `models` come from, by field: the settings, the service's list, or the plugin."""
+        own = refined((ModelInfo(model.name), *self.config.models), self.config)[0]
+        listed = next((one for one in self.list.models if one.name == model.name), own)
+        layers = {"settings": own, "service": listed, "plugin": model}
+        known = [name for name in DESCRIBED if name != "price_currency" and getattr(model, name) is not None]
+        return {name: next(text for text, one in layers.items() if getattr(one, name) is not None) for name in known}
+
+    @cached_property
+    def is_at_home(self) -> bool:
+        """Whether the service is the vendor's own, at the plugin's default address."""
+        return self.has_plugin and is_at_default(self._user_config, self.config, self.info, os.environ)
 
     @property
     def origin(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from providerhub._values.capabilities import ModelInfo
@@ -27,17 +27,20 @@ class Needs(NamedTuple):
     audio: bool = False
     files: bool = False
 
-    def lacking(self, model: ModelInfo) -> str:
-        """The first needed capability that the model does not have, as the reason of a `Skip`; empty when it has all."""
+    def lacking(self, model: ModelInfo, guessed: Collection[str] = ()) -> str:
+        """The first needed capability that the model does not have, as the reason of a `Skip`; empty when it has all.
+
+        The fields in `guessed` have the word of a catalogue, which leaves no model out.
+        """
         for name, has in self._needed(model):
             # Prefill must be declared: a service without it begins a new answer, which would be spliced to the partial one.
-            if has is False or (name == "prefill" and not has):
+            if (has is False and f"supports_{name}" not in guessed) or (name == "prefill" and not has):
                 return f"no {name.replace('_', ' ')}"
         return ""
 
     def unknown(self, model: ModelInfo) -> int:
-        """The number of needed capabilities that the model does not declare."""
-        return sum(has is None for _, has in self._needed(model))
+        """The number of needed capabilities that the model does not declare; one that a catalogue denies counts twice."""
+        return sum({None: 1, False: 2, True: 0}[has] for _, has in self._needed(model))
 
     def _needed(self, model: ModelInfo) -> list[tuple[str, bool | None]]:
         return [(name, getattr(model, f"supports_{name}")) for name, needed in zip(self._fields, self, strict=True) if needed]

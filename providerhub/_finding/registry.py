@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import attrs
 
+from providerhub._finding.catalogues import Catalogues, Described
 from providerhub._finding.discovery import PluginRecord, Plugins
 from providerhub._finding.index import Index, Match, Target
 from providerhub._finding.instance import Instance
@@ -38,6 +39,7 @@ class Registry:
 
     def __init__(self, plugins: Plugins, settings: Settings) -> None:
         self.plugins = plugins
+        self.catalogues = Catalogues()
         self._settings = settings
         self._instances: dict[str, Instance] = {}
         self._index: Index | None = None
@@ -171,6 +173,23 @@ class Registry:
         if (not found or found[0].kind == "any") and self.read_lists(target.provider):
             found = self._find(target)
         return found
+
+    def described(self, match: Match) -> Described:
+        """A match's model with the values of catalogues where it has none: of the entry that it names, else of its own name."""
+        model, instance = match.model, self.ready(match.provider)
+        if not self.catalogues or not (model.catalog or instance.is_at_home):
+            return Described(model)
+        vendor, _, name = (model.catalog or f"{instance.info.name}/*").partition("/")
+        entry = vendor, f"{name[:-1]}{match.sent}" if name.endswith("*") else name
+        return self.catalogues.described(model, entry)
+
+    def explained(self, provider: str, model: ModelInfo) -> tuple[ModelInfo, dict[str, str]]:
+        """A model of an instance with the values of catalogues, and where each value comes from, by field."""
+        instance = self.instance_with_flaw(provider)
+        if instance is None:
+            return model, {}
+        known = self.described(Match(provider, model, model.name, "exact"))
+        return known.model, {**instance.sources(model), **known.guessed}
 
     def read_lists(self, provider: str | None = None) -> bool:
         """Read the kept lists of models of one instance or of all, each once; true when there was one."""

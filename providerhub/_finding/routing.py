@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
+from providerhub._finding.catalogues import Described
 from providerhub._finding.index import Index, Match, Target
 from providerhub._finding.instance import Instance
 from providerhub._finding.needs import Needs
@@ -111,9 +112,8 @@ class Router:
         entries = self._registry.entries(model)
         version = self._registry.version
         ranked, skipped = self._rank(entries, needs)
-        candidates = tuple(choice.candidate for choice in ranked)
-        has_usual = bool(candidates) and all(candidate.context_window is None for candidate in candidates)
-        usual = Planned(RoutePlan(candidates, skipped)) if has_usual else None
+        has_usual = bool(ranked) and all(choice.window is None for choice in ranked)
+        usual = Planned(RoutePlan(tuple(choice.candidate for choice in ranked), skipped)) if has_usual else None
         found = _Suitable(entries, ranked, skipped, usual)
         if len(self._memory) >= _MOST_REMEMBERED:
             self._memory.clear()
@@ -136,11 +136,12 @@ class Router:
             for match in matches:
                 instance = self._registry.ready(match.provider)
                 key = match.provider, match.sent
-                if skip := _unsuitable(instance, match, needs):
+                known = self._registry.described(match)
+                if skip := _unsuitable(instance, match, known, needs):
                     skipped.append(skip)
                 elif key not in candidates:
                     set_limits(self._pacer, (match.provider, match.model.name), match.model, instance.config.when_full)
-                    candidates[key] = _ranked(instance, match, needs, place, sames.index(same))
+                    candidates[key] = _ranked(instance, match, known, needs, (place, sames.index(same)))
         if not candidates and not skipped and missing is not None:
             raise missing
         return tuple(sorted(candidates.values(), key=_place)), tuple(skipped)
@@ -214,19 +215,21 @@ def set_limits(pacer: Pacer, key: tuple[str, str], values: ProviderConfig | Mode
         pacer.set_limits(key, found)
 
 
-def _ranked(instance: Instance, match: Match, needs: Needs, place: int, group: int) -> RankedCandidate:
-    model = match.model
+def _ranked(instance: Instance, match: Match, known: Described, needs: Needs, places: tuple[int, int]) -> RankedCandidate:
+    """The candidate of a match. `places` are its own among the models of the call, and that of the first one like it."""
+    model, (place, group) = known.model, places
     candidate = Candidate(
-        instance.name, match.sent, model.name, match.kind, context_window=model.context_window,
+        instance.name, match.sent, model.name, match.kind, context_window=known.window,
         prefill=bool(model.supports_prefill), stream=model.supports_stream is not False, group=group,
         priority=instance.config.priority, slow=bool(model.supports_reasoning) or instance.info.slow_start,
         reasoning=bool(model.supports_reasoning), timeout=own_timeout(instance.config, model),
-        headers=tuple(model.headers.items()), prices=model.prices,
+        headers=tuple(model.headers.items()), prices=known.prices,
     )  # fmt: skip
     longest_first = -len(model.name) if match.kind == "prefix" else 0
     priority, unknown = -instance.config.priority, needs.unknown(model)
     rank = (place, priority, _KINDS[match.kind], longest_first, unknown)
-    return RankedCandidate(candidate, rank, (group, priority, unknown), instance.config.weight, _price(model))
+    window = model.context_window
+    return RankedCandidate(candidate, rank, (group, priority, unknown), instance.config.weight, _price(model), window)
 
 
 def _place(ranked: RankedCandidate) -> tuple[tuple[int, ...], str]:
@@ -240,27 +243,32 @@ def _pinned_only(registry: Registry, model: str) -> Iterator[Skip]:
         yield Skip(found.provider, found.sent, "pinned only", fix)
 
 
-def _unsuitable(instance: Instance, match: Match, needs: Needs) -> Skip | None:
+def _unsuitable(instance: Instance, match: Match, known: Described, needs: Needs) -> Skip | None:
     if instance.missing:
         return Skip(instance.name, match.sent, "not configured", instance.reason)
-    reason = needs.lacking(match.model)
+    reason = needs.lacking(known.model, known.guessed)
     return Skip(instance.name, match.sent, reason, "declared so by the plugin") if reason else None
 
 
 def _within_windows(ranked: Ranking, tokens: Callable[[], tuple[int, int | None]]) -> tuple[Ranking, list[Skip]]:
     """The candidates whose windows may hold the request, and the others.
 
-    When the request is too long for one of them, a window known to be large enough comes before an unknown one.
+    When the request is too long for one of them, a window known to be large enough comes before an unknown one, and that before
+    one that a catalogue calls too small.
     """
-    if all(choice.candidate.context_window is None for choice in ranked):
+    if all(choice.window is None for choice in ranked):
         return ranked, []
     prompt, output = tokens()
     bound = prompt + (output or 0)
-    small = [choice.candidate for choice in ranked if bound > (choice.candidate.context_window or float("inf"))]
-    if not small:
+    if not any(bound > (choice.window or 0) for choice in ranked if choice.window is not None):
         return ranked, []
+    small = [choice.candidate for choice in ranked if bound > (choice.candidate.context_window or float("inf"))]
     # An unknown window counts as one more needed capability that the model does not declare.
-    fitting = [choice.less_sure(choice.candidate.context_window is None) for choice in ranked if choice.candidate not in small]
+    fitting = [
+        choice.less_sure(1 if choice.window is None else 2 * (bound > choice.window))
+        for choice in ranked
+        if choice.candidate not in small
+    ]
     needed = f"the request needs at least {bound} tokens, the context window has"
     skips = [Skip(one.provider, one.model, "context window", f"{needed} {one.context_window}") for one in small]
     return tuple(sorted(fitting, key=_place)), skips

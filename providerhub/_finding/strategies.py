@@ -21,6 +21,7 @@ class RankedCandidate(NamedTuple):
     group: tuple[int, ...]
     weight: float  # the weight of its provider
     price: tuple[bool, str, float]  # of its model; a smaller one comes first
+    window: int | None  # the context window of its model, which may be a catalogue's word
 
     def less_sure(self, unknown: int) -> RankedCandidate:
         """The candidate with some more capabilities that its model does not declare: the last number of `rank` and `group`."""

@@ -12,3 +12,4 @@ for distribution in distributions():
         datas += copy_metadata(distribution.metadata["Name"])
     for package in {entry.value.partition(":")[0].partition(".")[0] for entry in groups}:
         hiddenimports += collect_submodules(package)
+        datas += collect_data_files(package)

@@ -48,6 +48,17 @@ def refined(models: Iterable[ModelInfo], config: ProviderConfig) -> tuple[ModelI
     return tuple(refined_one(model, config) for model in found.values())
 
 
+def over(table: Iterable[ModelInfo], listed: ModelInfo) -> ModelInfo:
+    """Apply the values of a service's list over the plugin's: those for the same name, else for the longest prefix of it."""
+    near = [entry for entry in table if entry.name == listed.name or covers(entry, listed.name)]
+    if not near:
+        return listed
+    # A name is longer than its prefix without the asterisk.
+    own = max(near, key=lambda entry: (not entry.is_prefix or entry.name == listed.name, len(entry.name)))
+    aliases = own.aliases if own.name == listed.name else ()
+    return merged(attrs.evolve(own, name=listed.name, aliases=aliases), listed)
+
+
 def refined_one(model: ModelInfo, config: ProviderConfig) -> ModelInfo:
     """Apply the tables of `config.model` that fit a model, the longest name last."""
     for name in sorted(config.model, key=len):
@@ -67,7 +78,7 @@ def merged(model: ModelInfo, own: ModelInfo) -> ModelInfo:
 
     Prices in another currency replace all prices of the entry.
     """
-    changes = {name: value for name, value in own.__getstate__().items() if name != "name" and value not in (None, (), {})}
+    changes = {name: value for name, value in own.__getstate__().items() if name != "name" and value not in (None, "", (), {})}
     if own.price_currency != model.price_currency:
         prices = {name: getattr(own, name) for name in PRICES}
         if any(price is not None for price in prices.values()):

@@ -331,6 +331,18 @@ def variable_in_use(setting: Setting, config: ProviderConfig, plugin: str) -> st
     return str(given.source.name) if _is_variable(given) else variable(setting, config.name, plugin)
 
 
+def is_at_default(config: ProviderConfig, completed: ProviderConfig, info: ProviderInfo, environ: Mapping[str, str]) -> bool:
+    """Whether an instance's host is the one that its plugin has by default. `completed` is the result of `resolve`."""
+    from urllib.parse import urlsplit  # slow to import; only catalogues ask
+
+    setting = next((setting for setting in info.all_settings if setting.name == "url"), None)
+    if setting is None:
+        return config.url is None
+    others = {name: text for name, text in environ.items() if name not in _variables(setting, config.name, info.name)}
+    default = resolve(attrs.evolve(config, url=None), info, others)[0].url
+    return bool(default) and urlsplit(default).netloc == urlsplit(completed.url or "").netloc
+
+
 def instruction(config: ProviderConfig, completed: ProviderConfig, plugin: str, missing: Collection[Setting]) -> str:
     """Say what the user has to set before an instance can be used; empty without missing settings.
 

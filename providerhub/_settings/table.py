@@ -51,6 +51,7 @@ KINDS: dict[str, checks.Check] = {
     "seconds or none": _or_none(checks.SECONDS),
     "whole number from 1": checks.COUNT,
     "currency": checks.CURRENCY,
+    "entry": checks.ENTRY,
     "flag": checks.FLAG,
     "names": checks.Check('a list of names, such as ["acme"]', checks.NAMES.test),
     "error classes": checks.Check(
@@ -114,7 +115,7 @@ _MODEL = (
     *_keys("", "aliases: names = []; supports_stream supports_tools supports_images supports_json_schema: flag"),
     *_keys("", "supports_audio supports_files supports_prefill supports_reasoning supports_embeddings: flag"),
     *_keys("", "context_window: whole number from 1; price_in price_out price_cache_read price_cache_write: number from 0"),
-    *_keys("", 'price_currency: currency = "USD"'),
+    *_keys("", 'price_currency: currency = "USD"; catalog: entry'),
     *_LIMITS,
 )
 

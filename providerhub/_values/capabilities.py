@@ -12,6 +12,7 @@ from providerhub._values.checks import (
     CALLABLE,
     COUNT,
     CURRENCY,
+    ENTRY,
     FLAG,
     HEADERS,
     NAMES,
@@ -32,6 +33,14 @@ from providerhub._values.value import Value
 DOLLARS = "USD"
 PRICES = ("price_in", "price_out", "price_cache_read", "price_cache_write")
 """The fields of `ModelInfo` that are amounts of its `price_currency`."""
+
+DESCRIBED = (
+    *(f"supports_{name}" for name in ["stream", "tools", "images", "json_schema", "reasoning", "audio", "files", "embeddings"]),
+    "context_window",
+    *PRICES,
+    "price_currency",
+)
+"""The fields of `ModelInfo` that a catalogue may fill in."""
 
 WHEN_FULL = ("elsewhere", "wait")
 """The ways to treat a call that a limit of its provider holds back."""
@@ -120,6 +129,9 @@ class ModelInfo(Value):
         price_cache_write: The price of a million input tokens that the service wrote to its cache; zero or more.
         price_currency: The currency of all four prices, as its code of ISO 4217. Default `"USD"`.
         supports_embeddings: Whether it turns texts into vectors, as `embed` asks for.
+        catalog: The entry of a catalogue that describes the model, `"vendor/model"`, such as `"openai/gpt-4o"`; a trailing `*`
+            stands for the model's own name. `None`, the default: its own name, for a service at the vendor's own address.
+        source: Where the values come from and their date, such as `"models.dev 2026-07-02"`. Catalogues fill it in.
     """
 
     name: str = attrs.field(validator=TEXT)
@@ -145,6 +157,8 @@ class ModelInfo(Value):
     price_cache_write: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
     price_currency: str = attrs.field(default=DOLLARS, kw_only=True, validator=CURRENCY)
     supports_embeddings: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
+    catalog: str | None = attrs.field(default=None, kw_only=True, validator=ENTRY.or_none)
+    source: str = attrs.field(default="", kw_only=True, validator=ANY_TEXT)
 
     def __hash__(self) -> int:
         return hash((ModelInfo, self.name, self.aliases))  # headers is a mapping, which has no hash

@@ -157,6 +157,10 @@ CURRENCY = Check(
     'a currency\'s code of ISO 4217, such as "USD"',
     lambda value: isinstance(value, str) and len(value) == 3 and value.isascii() and value.isalpha() and value.isupper(),  # noqa: PLR2004
 )
+ENTRY = Check(
+    'an entry of a catalogue, "vendor/model", such as "openai/gpt-4o"',
+    lambda value: isinstance(value, str) and all(part.strip() for part in value.partition("/")),
+)
 NAMES = Check(
     "a list of names",
     lambda value: isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping) and all(map(_text, value)),

@@ -139,9 +139,11 @@ def models(*, words: tuple[str, ...], everything: bool, refresh: bool, as_json: 
         if refresh:
             hub.refresh()
         instances, aliases = hub.instances(), hub.settings.aliases
-    among = [view for view in instances if everything or view.state == "ready"]
-    found = [_alias_record(name, targets) for name, targets in aliases.items() if _matches(pattern, name)]
-    found += [_model_record(view, model) for view in among for model in view.models if _fits(view, model, pattern)]
+        among = [view for view in instances if everything or view.state == "ready"]
+        found = [_alias_record(name, targets) for name, targets in aliases.items() if _matches(pattern, name)]
+        explained = hub._explained  # noqa: SLF001 -- our own
+        fitting = ((view, model) for view in among for model in view.models if _fits(view, model, pattern))
+        found += [_model_record(view, *explained(view.name, model)) for view, model in fitting]
     if as_json:
         screen.data(found)
     elif found:
@@ -204,16 +206,16 @@ def _alias_record(name: str, targets: Sequence[Any]) -> dict[str, Any]:
     return {"model": name, "provider": None, "state": "alias", "source": "settings", "stands_for": list(map(str, targets))}
 
 
-def _model_record(view: InstanceView, model: ModelInfo) -> dict[str, Any]:
+def _model_record(view: InstanceView, model: ModelInfo, sources: Mapping[str, str]) -> dict[str, Any]:
+    fields = {**CAPABILITIES, **{name: name for name in ("context_window", *_PRICES)}}
     return {
         "model": model.name,
         "aliases": list(model.aliases),
         "provider": view.name,
         "state": view.state,
-        **{name: getattr(model, field, None) for name, field in CAPABILITIES.items()},
-        "context_window": model.context_window,
-        **{name: getattr(model, name, None) for name in _PRICES},
+        **{name: getattr(model, field, None) for name, field in fields.items()},
         "source": _source(view, model),
+        "sources": {name: sources[field] for name, field in fields.items() if field in sources},
     }
 
 
@@ -232,7 +234,8 @@ def _model_row(record: dict[str, Any], with_state: bool) -> tuple[str, ...]:  # 
     window, prices = record["context_window"], [record[name] for name in _PRICES[:2]]
     price = "" if None in prices else "/".join(f"{price:g}" for price in prices)
     unit = record["price_currency"] if price and record["price_currency"] not in {None, "USD"} else ""
-    row = (record["model"], record["provider"], _window(window), f"{price} {unit}".strip(), record["source"])
+    source = ", ".join(dict.fromkeys([record["source"], *record["sources"].values()]))
+    row = (record["model"], record["provider"], _window(window), f"{price} {unit}".strip(), source)
     return *row, "; ".join(filter(None, [*names, ", ".join(can)])), *state
 
 

@@ -494,7 +494,7 @@ def _class_keys(prefix):
         ("timeout", Timeout, set()),
         ("retry", RetryPolicy, set()),
         ("providers.*", ProviderConfig, {"name", "origin"}),
-        ("providers.*.models.*", ModelInfo, set()),
+        ("providers.*.models.*", ModelInfo, {"source"}),
         ("", Settings, {"origins"}),
         ("breaker", BreakerRules, set()),
         ("budget", BudgetRules, set()),
