@@ -102,8 +102,8 @@ def error_from_status(
 
 def request_id(headers: Mapping[str, str]) -> str:
     """Return the service's identifier of an HTTP request; empty when the headers of the answer have none."""
-    lowered = {name.lower(): value for name, value in headers.items()}
-    return next(filter(None, map(lowered.get, REQUEST_IDS)), "")
+    named = {lowered: name for name in headers if (lowered := name.lower()) in REQUEST_IDS}
+    return next((headers[named[name]] for name in REQUEST_IDS if name in named), "") if named else ""
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

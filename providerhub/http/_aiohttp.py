@@ -1,4 +1,4 @@
-"""Changes to aiohttp's response and connector. The first asynchronous call imports this module and aiohttp.
+"""Changes to aiohttp's connector and protocol. The first asynchronous call imports this module and aiohttp.
 
 Each class overrides a private step of aiohttp. If a release of aiohttp moves the step, its own behaviour remains, and the tests
 of rows 23 and 27 of the fault matrix fail.
@@ -7,13 +7,16 @@ of rows 23 and 27 of the fault matrix fail.
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientResponse, TCPConnector, ThreadedResolver
+from aiohttp import ClientRequest, ClientTimeout, TCPConnector, ThreadedResolver
 from aiohttp.client_proto import ResponseHandler
+from yarl import URL
 
 from providerhub.http._racing import KEEP_ALIVE
 
@@ -21,17 +24,6 @@ if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported i
     from asyncio import AbstractEventLoop, Future
 
 _END_OF_HEAD = b"\r\n\r\n"
-
-
-class Response(ClientResponse):
-    """A response that keeps its connection until it is released or closed.
-
-    aiohttp gives the connection back when the body's end has arrived, before the body has been read. Only after reading it is
-    known whether the connection can be used again.
-    """
-
-    def _response_eof(self) -> None:
-        pass
 
 
 class Connector(TCPConnector):
@@ -46,6 +38,15 @@ class Connector(TCPConnector):
         super().__init__(**options, resolver=resolver)
         self._transports: set[Any] = set()
         self._factory = partial(_Handler, self._transports, loop=self._loop)  # type: ignore[assignment]  # a `partial`
+
+    def template(self, origin: str, proxy: str | None, tls: Any) -> ClientRequest:
+        """Return a request that tells `connect` the place, the proxy and the certificates."""
+        secure = True if tls is None else tls
+        return ClientRequest("GET", URL(origin), loop=self._loop, proxy=URL(proxy) if proxy else None, ssl=secure)
+
+    def timeout(self, connect: float) -> ClientTimeout:
+        """Return a connect timeout, in seconds, in the form that `connect` wants."""
+        return ClientTimeout(connect=connect, ceil_threshold=math.inf)
 
     def drop(self) -> None:
         """Close the sockets. Call this after the event loop has ended: the transports' own `close` needs it."""
@@ -99,6 +100,8 @@ class _Handler(ResponseHandler):
     """Passes a head to the parser before the body of the same read, since a broken chunk in the body would lose the head too."""
 
     _in_head = True
+    on_lost: Callable[[], object] | None = None
+    """Called when the connection has ended."""
 
     def __init__(self, transports: set[Any], **options: Any) -> None:
         super().__init__(**options)
@@ -115,6 +118,8 @@ class _Handler(ResponseHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._transports.discard(self.transport)
         super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
 
     def set_response_params(self, **options: Any) -> None:
         self._in_head = True

@@ -98,6 +98,7 @@ TABLE: Mapping[str, Callable[..., ProviderError]] = {
     f"{_AIOHTTP}ClientPayloadError": _cut,
     f"{_AIOHTTP}ClientHttpProxyError": _proxy_refused,
     f"{_AIOHTTP}ClientResponseError": _garbage,
+    "aiohttp.http_exceptions.HttpProcessingError": _garbage,
     f"{_AIOHTTP}ClientConnectionError": _broken,
     "builtins.OSError": _broken,
 }

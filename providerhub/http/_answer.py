@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from http.client import HTTPException, IncompleteRead
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
+
+from urllib3.response import HTTPResponse
 
 from providerhub._rules.mapping import chained, map_exception
 from providerhub._rules.status import request_id
@@ -68,7 +70,6 @@ class Answer:
         self._timer = timer
         self._unsubscribe = unsubscribe
         self._limit = limit
-        self._raw: Any = None
         self._response: Response | None = None
         self._read: Callable[[int], bytes] = _nothing
         self._complete = self._is_encoded = False
@@ -76,20 +77,16 @@ class Answer:
         self.status = 0
         self.headers: Mapping[str, str] = {}
 
-    def take(self, response: Any) -> None:
-        """Begin with the response that came.
-
-        Args:
-            response: urllib3's response, its body unread.
-        """
-        own = self._active.response
-        self._raw, self._response = response, own
-        self.status, self.headers = response.status, response.headers
+    def take(self, response: Response) -> None:
+        """Begin with the response that came, its body unread."""
+        self._response = response
+        self.status, self.headers = response.status, response.headers  # type: ignore[assignment]  # see `Response.begin`
         self._call.request_id = request_id(self.headers)
-        # urllib3 reads the body only if it must decode it, although the request asked for no encoding.
-        encoded = self.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}
-        self._read = partial(response.read1, decode_content=True) if own is None or encoded else own.read1
-        self._is_encoded = encoded
+        if self.headers.get("content-encoding", "identity").strip().lower() in {"", "identity"}:
+            self._read = response.read1
+        else:  # although the request asked for no encoding
+            decoding = HTTPResponse(response, self.headers, response.status, preload_content=False, original_response=response)
+            self._read, self._is_encoded = partial(decoding.read1, decode_content=True), True
         if self.log is not None:
             self.log.answer(self.status, self.headers)
 
@@ -236,14 +233,21 @@ class Answer:
             self.log.end()
             self.log = None
         self._unsubscribe()
-        raw, self._raw = self._raw, None
-        if raw is None:
-            return
+        active, response = self._active, self._active.response
+        release, active.release = active.release, None
+        usable = self._complete and response is not None and not (active.aborted or response.surplus or response.will_close)
+        if not usable:
+            active.close()
         # A thread that aborts this call from now on must not abort the next call on the same connection.
-        self._active.sock = None
-        if not self._complete or self._active.aborted or (self._response is not None and self._response.surplus):
-            raw.close()
-        raw.release_conn()
+        active.sock = None
+        if release is not None:
+            release(usable=usable)
+
+    def __del__(self) -> None:
+        # An interrupt such as Ctrl-C may come before the `with` block is entered.
+        active = getattr(self, "_active", None)
+        if active is not None and active.release is not None:
+            self.close()
 
     def __enter__(self) -> Self:
         return self

@@ -26,8 +26,8 @@ class AsyncAnswer:
     """
 
     __slots__ = (
-        "_call", "_complete", "_connection_closed", "_content", "_cut", "_limit", "_response", "_size", "_stream", "_timer",
-        "_unsubscribe", "headers", "log", "status",
+        "_call", "_complete", "_connection", "_content", "_cut", "_limit", "_size", "_stream", "_timer", "_unsubscribe",
+        "headers", "log", "status",
     )  # fmt: skip
 
     def __init__(self, call: CallContext, timer: LoopTimer, unsubscribe: Callable[[], None], limit: int, *, stream: bool) -> None:
@@ -36,9 +36,8 @@ class AsyncAnswer:
         self._unsubscribe: Callable[[], None] | None = unsubscribe
         self._limit = limit
         self._stream = stream
-        self._response: Any = None
+        self._connection: Any = None
         self._content: Any = None
-        self._connection_closed: Any = None
         self._cut = False
         self._complete = False
         self._size = 0
@@ -46,35 +45,30 @@ class AsyncAnswer:
         self.status = 0
         self.headers: Mapping[str, str] = {}
 
-    def take(self, response: Any) -> None:
-        """Begin with the response that came.
+    def take(self, connection: Any, head: Any, body: Any) -> None:
+        """Begin with the answer that came.
 
         Args:
-            response: aiohttp's response, its body unread.
+            connection: The connection of aiohttp.
+            head: The status and the headers.
+            body: The reader of the body.
         """
-        self._response, self._content = response, response.content
-        self.status, self.headers = response.status, response.headers
+        self._connection, self._content = connection, body
+        self.status, self.headers = head.code, head.headers
         self._call.request_id = request_id(self.headers)
         if self.log is not None:
             self.log.answer(self.status, self.headers)
-        self._timer.set_callback(response.close)
-        if response.connection is not None:  # the timer has not closed it at once
-            self._watch(response.connection.protocol.closed)
-
-    def _watch(self, closed: Any) -> None:
-        """End the body when the connection ends: aiohttp does not, if the last bytes were not a complete chunk."""
-        self._connection_closed = closed
-        if closed is None:
+        self._timer.callback = connection.close
+        if connection.protocol is not None and not self._call.cancelled:
+            connection.protocol.on_lost = self._lost
+        else:  # the timer has closed it already
+            connection.close()
             self._lost()
-        else:
-            closed.remove_done_callback(_retrieved)
-            closed.add_done_callback(self._lost)
 
-    def _lost(self, closed: Any = None) -> None:
-        if closed is not None:
-            _retrieved(closed)
+    def _lost(self) -> None:
+        """End the body when the connection ends: aiohttp does not, if the last bytes were not a complete chunk."""
         content = self._content
-        if content is not None and not content.is_eof() and content.exception() is None:
+        if not content.is_eof() and content.exception() is None:
             self._cut = True
             content.feed_eof()
 
@@ -116,7 +110,10 @@ class AsyncAnswer:
             ProtocolError: The body is larger than the limit, or was cut.
             ProviderError: A timeout expired, or the connection broke.
         """
-        call, timer = self._call, self._timer
+        call, timer, content = self._call, self._timer, self._content
+        if content.at_eof() and content.exception() is None and not self._cut:
+            self._complete = True
+            return b""
         now, offset = call.clock(), timer.offset
         if timer.expired or call.cancelled or (now > timer.token_due and timer.token_is_late()):
             raise timer.error()
@@ -124,7 +121,7 @@ class AsyncAnswer:
         timer.move(min(due, timer.token_due) + offset)
         failure: Exception | None = None
         try:
-            data: bytes = await self._content.readany()
+            data: bytes = await content.readany()
         except Exception as error:  # every exception of aiohttp is translated
             # Raised below, outside of this block: as its context, aiohttp's error would show the request's headers.
             data, failure = self._left(), self.classed(error)
@@ -205,20 +202,14 @@ class AsyncAnswer:
         unsubscribe()
         if self.log is not None:
             self.log.end()
-        response, self._response = self._response, None
-        if response is not None:
-            self._unwatch()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if connection.protocol is not None:
+                connection.protocol.on_lost = None
             if self._complete:
-                response.release()
+                connection.release()
             else:
-                response.close()
-
-    def _unwatch(self) -> None:
-        closed, self._connection_closed = self._connection_closed, None
-        if closed is not None and not closed.done():
-            # The future lives as long as the connection, and asyncio logs its exception unless that is retrieved.
-            closed.remove_done_callback(self._lost)
-            closed.add_done_callback(_retrieved)
+                connection.close()
 
     def classed(self, error: Exception) -> Exception:
         """Return the error to raise for a failure of aiohttp. An expired timeout or a cancellation explains it first.
@@ -238,8 +229,3 @@ class AsyncAnswer:
         if self._call.remaining() == 0:
             return ProviderTimeoutError("the call's total timeout expired")
         return mapped(error, begun=bool(self.status))
-
-
-def _retrieved(closed: Any) -> None:
-    if not closed.cancelled():
-        closed.exception()

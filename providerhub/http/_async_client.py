@@ -7,8 +7,6 @@ takes. The first asynchronous call imports it.
 from __future__ import annotations
 
 import contextlib
-import io
-import math
 import os
 import sys
 import weakref
@@ -31,9 +29,6 @@ if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported i
 
 _HEAD_LIMIT = 65536
 """The most bytes of one header line."""
-
-_LARGE = 1024 * 1024
-"""Bytes. aiohttp warns about a larger body that is not a file."""
 
 CONNECTIONS = 4096
 """The most connections to one host in each event loop. A further request waits for one, within the connect timeout."""
@@ -96,7 +91,7 @@ class AsyncHttpClient(Client):
             with contextlib.suppress(RuntimeError):  # it expires already
                 phase.reschedule(loop.time())
 
-        timer = LoopTimer(call, loop, expire, stream=request.stream)
+        timer = LoopTimer(call, session.timers, expire, stream=request.stream)
         unsubscribe = call.on_cancel(timer.cancel)
 
         def closed() -> None:
@@ -108,7 +103,7 @@ class AsyncHttpClient(Client):
         failure: Exception | None = None
         try:
             async with phase:
-                answer.take(await self._send(session.client, sent, call))
+                answer.take(*await self._send(session, sent, call))
             if not 200 <= answer.status < 300:
                 failure = await self._refusal(answer, sent)
         except Exception as error:  # every exception of aiohttp is translated
@@ -170,7 +165,10 @@ class AsyncHttpClient(Client):
                 await loop.run_in_executor(None, _imported)
             found = self._sessions.get(loop)  # another call may have opened it meanwhile
         if found is None or found.is_lost or found.client.closed:
-            found = self._sessions[loop] = Session(self._opened(), loop)
+            from providerhub.http._aiohttp import Connector  # imports aiohttp
+
+            connector = Connector(limit=0, limit_per_host=CONNECTIONS, keepalive_timeout=IDLE_LIMIT)
+            found = self._sessions[loop] = Session(connector, loop)
             await anext(found.keeper)
         return found
 
@@ -184,36 +182,32 @@ class AsyncHttpClient(Client):
             context.load_cert_chain(*self._certificate)
         return context
 
-    def _opened(self) -> Any:
-        import aiohttp  # slow to import; only asynchronous calls need it
+    async def _send(self, session: Session, sent: Sent, call: CallContext) -> tuple[Any, Any, Any]:
+        """Send a request; return the connection, and the head and the body of the answer.
 
-        from providerhub.http._aiohttp import Connector, Response  # imports aiohttp
-
-        return aiohttp.ClientSession(
-            connector=Connector(limit=0, limit_per_host=CONNECTIONS, keepalive_timeout=IDLE_LIMIT),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            response_class=Response,
-            timeout=aiohttp.ClientTimeout(),
-            trust_env=False,
-            max_line_size=_HEAD_LIMIT,
-            max_field_size=_HEAD_LIMIT,
-        )
-
-    async def _send(self, session: Any, sent: Sent, call: CallContext) -> Any:
-        from aiohttp import ClientTimeout  # slow to import; the session has imported it
-        from yarl import URL
-
-        body = sent.body
-        return await session.request(
-            sent.method,
-            URL(sent.address.url, encoded=True),  # a signature covers the address as it stands
-            data=body if body is None or len(body) < _LARGE else io.BytesIO(body),
-            headers=sent.headers,
-            allow_redirects=False,
-            ssl=True if self._tls is None else self._tls,
-            proxy=self._proxy(sent.address.origin) if self._proxies else None,
-            timeout=ClientTimeout(connect=max(call.remaining(call.timeout.connect), 0.001), ceil_threshold=math.inf),
-        )
+        Of aiohttp, the connections and the parser are used. Its client would cost more than both: it makes ten objects for each
+        request, for features that are not wanted here.
+        """
+        template = session.templates.get(sent.address.origin)
+        if template is None:
+            proxy = self._proxy(sent.address.origin) if self._proxies else None
+            template = session.templates[sent.address.origin] = session.client.template(sent.address.origin, proxy, self._tls)
+        connect = max(call.remaining(call.timeout.connect), 0.001)
+        if session.timeout is None or session.timeout.connect != connect:
+            session.timeout = session.client.timeout(connect)
+        connection = await session.client.connect(template, [], session.timeout)
+        try:
+            protocol = connection.protocol
+            protocol.set_response_params(read_until_eof=True, max_line_size=_HEAD_LIMIT, max_field_size=_HEAD_LIMIT)
+            is_proxied = template.proxy is not None and not template.is_ssl()
+            connection.transport.write(sent.written(template.headers if is_proxied else None))
+            head, body = await protocol.read()
+            while 100 <= head.code < 200 and head.code != 101:  # the answer follows
+                head, body = await protocol.read()
+        except BaseException:
+            connection.close()
+            raise
+        return connection, head, body
 
     async def _refusal(self, answer: AsyncAnswer, sent: Sent) -> ProviderError:
         body = b"" if 300 <= answer.status < 400 else await answer.peek(ERROR_BODY_LIMIT)

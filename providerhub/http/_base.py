@@ -49,6 +49,8 @@ ERROR_BODY_LIMIT = 65536
 
 _COMMON = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "providerhub"}
 
+_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
 _MAX_ADDRESSES = 1000
 """How many addresses a client remembers in the form in which they are sent."""
 
@@ -59,12 +61,14 @@ class Address(NamedTuple):
     Args:
         url: The whole address as it is sent, without a user name and a password.
         origin: Its scheme, host and port.
+        host: The host and the port, as the header `Host` names them.
         target: Its path and query.
         is_own: Whether its origin is that of the configured url, so that the key may go there.
     """
 
     url: str
     origin: str
+    host: str
     target: str
     is_own: bool
 
@@ -87,6 +91,28 @@ class Sent(NamedTuple):
     headers: dict[str, str]
     body: bytes | None
     stream: bool
+
+    def written(self, proxied: Mapping[str, str] | None) -> bytes:
+        """Return the bytes of the request, head and body in one piece: a second piece would wake the server a second time.
+
+        Args:
+            proxied: The headers for a proxy that is asked in clear text, and needs the whole address; `None` for any other way.
+
+        Raises:
+            ValueError: A header or the method holds a line break.
+        """
+        address = self.address
+        lines = [f"{self.method} {address.target if proxied is None else address.url} HTTP/1.1"]
+        if not any(name.lower() == "host" for name in self.headers):
+            lines.append(f"Host: {address.host}")
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        if proxied:
+            lines += [f"{name}: {value}" for name, value in proxied.items() if name.lower() == "proxy-authorization"]
+        head = "\r\n".join(lines)
+        if not head.count("\r") == head.count("\n") == len(lines) - 1:
+            msg = "a header or the method of the request holds a line break, which would begin another header"
+            raise ValueError(msg)
+        return head.encode("latin-1") + b"\r\n\r\n" + (self.body or b"")
 
 
 class Client:
@@ -243,7 +269,8 @@ class Client:
             raise ConfigurationError(msg)
         if len(self._addresses) >= _MAX_ADDRESSES:
             self._addresses.clear()
-        found = self._addresses[path] = Address(parts._replace(auth=None).url, origin, parts.request_uri, is_own)
+        plain = parts._replace(auth=None)
+        found = self._addresses[path] = Address(plain.url, origin, plain.netloc or "", plain.request_uri, is_own)
         return found
 
     def _secrets(self) -> Iterator[str]:
@@ -287,7 +314,7 @@ def _is_of_connection(error: ProviderError) -> bool:
 
 def _encoded(payload: Mapping[str, Any]) -> bytes:
     try:
-        text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _json(payload)
         try:
             return text.encode()
         except UnicodeEncodeError:  # the halves of a surrogate pair may have come in two pieces of an answer

@@ -18,6 +18,7 @@ from providerhub.http._answer_timer import AnswerTimer, first_timeout
 from providerhub.http._base import ERROR_BODY_LIMIT, Client, Sent
 from providerhub.http._connection import ActiveConnection, set_active
 from providerhub.http._request import HttpAnswer, HttpRequest
+from providerhub.http._response import Response
 from providerhub.http._transport import Transport
 
 
@@ -125,7 +126,7 @@ class HttpClient(Client):
         set_active(active)
         try:
             WATCHDOG.start(timer)
-            answer.take(self._send(request, call, first_timeout(call, stream=request.stream)))
+            answer.take(self._send(request, active, call.remaining(first_timeout(call, stream=request.stream))))
             self._refuse_status(answer, request)
         except Exception as error:  # every exception of the transport is translated and raised again
             found = answer.classed(error)
@@ -150,12 +151,10 @@ class HttpClient(Client):
         for transport in transports.values():
             transport.close()
 
-    def _send(self, request: Sent, call: CallContext, phase: float | None) -> Any:
-        connect, read = call.remaining(call.timeout.connect), call.remaining(phase)
+    def _send(self, request: Sent, active: ActiveConnection, read: float) -> Response:
         while True:
             try:
-                transport = self._opened(request.address.origin)
-                return transport.exchange(request, connect=max(connect, 0.001), read=max(read, 0.001))
+                return self._opened(request.address.origin).exchange(request, active, read)
             except ClosedPoolError:
                 continue  # another thread has closed the pool; nothing was sent, and the next pool is a new one
 

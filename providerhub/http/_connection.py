@@ -30,12 +30,13 @@ class ActiveConnection:
     Attributes:
         sock: The socket in use; `None` before the connect and after the call.
         response: The response that came on it; `None` before the headers.
+        release: Called with `usable=`, gives the connection back or closes it; `None` before there is one.
         timer: The timer of the answer; `None` if none watches the call.
         aborted: `abort` was called.
         failure: Why the connect failed, as a sentence for the error; otherwise empty. urllib3's own text is hard to read.
     """
 
-    __slots__ = ("_pid", "aborted", "connect_deadline", "failure", "response", "sock", "timer")
+    __slots__ = ("_pid", "aborted", "connect_deadline", "failure", "release", "response", "sock", "timer")
 
     def __init__(self, connect_deadline: float) -> None:
         self.timer: AnswerTimer | None = None
@@ -44,6 +45,7 @@ class ActiveConnection:
         self.sock: Any = None
         self.aborted = False
         self.failure = ""
+        self.release: Callable[..., None] | None = None
         self._pid = os.getpid()
 
     def abort(self) -> None:
@@ -56,6 +58,13 @@ class ActiveConnection:
             # TLS, through a proxy, has no `shutdown`.
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(getattr(sock, "socket", sock), socket.SHUT_RDWR)
+
+    def use(self, sock: socket.socket | None) -> None:
+        """Take note of a socket, which is shut down at once if the call is aborted already."""
+        if sock is not None:
+            self.sock = sock
+            if self.aborted:
+                self.abort()
 
     def close(self) -> None:
         """Close what an interrupt such as Ctrl-C has left open inside urllib3."""
@@ -101,62 +110,14 @@ def _unreachable(active: ActiveConnection, connection: Any, place: str, error: E
     return NewConnectionError(connection, msg)
 
 
-class _ReportingMixin:
-    """Reports its socket and its response to the thread's `ActiveConnection`, and sends a request as one piece."""
-
-    sock: socket.socket | None
-    port: int
-    socket_options: Any
-    connect: Callable[[], None]
-    _dns_host: str
-    _unsent: list[bytes] | None = None
-
-    def response_class(self, *args: Any, **kwargs: Any) -> Response:
-        response = Response(*args, **kwargs)
-        _thread.active.response = response
-        return response
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        self._report()
-        # Head and body go out in one piece: a second piece wakes the server a second time, and costs as much as the first.
-        self._unsent = []
-        try:
-            super().request(*args, **kwargs)  # type: ignore[misc]
-        finally:
-            unsent, self._unsent = self._unsent, None
-        if self.sock is None:
-            self.connect()
-        self._report()
-        # The connect timeout is over; the answer's timer runs from here, so a large body may take its time.
-        self.sock.settimeout(None)  # type: ignore[union-attr]
-        super().send(b"".join(unsent))  # type: ignore[misc]
-
-    def send(self, data: Any) -> None:
-        if self._unsent is None:
-            super().send(data)  # type: ignore[misc]
-        else:
-            self._unsent.append(data)
-
-    def getresponse(self) -> Any:
-        self._report()
-        return super().getresponse()  # type: ignore[misc]
-
-    def _new_conn(self) -> socket.socket:
-        return _connect(self, self._dns_host, self.port, self.socket_options or [])
-
-    def _report(self) -> None:
-        active: ActiveConnection = _thread.active
-        if self.sock is not None:
-            active.sock = self.sock
-            if active.aborted:
-                active.abort()
-
-
-class PlainConnection(_ReportingMixin, HTTPConnection):  # type: ignore[misc]
+class PlainConnection(HTTPConnection):
     """A connection without TLS."""
 
+    def _new_conn(self) -> socket.socket:
+        return _connect(self, self._dns_host, self.port, self.socket_options or [])  # type: ignore[arg-type]  # a list
 
-class TLSConnection(_ReportingMixin, HTTPSConnection):  # type: ignore[misc]
+
+class TLSConnection(HTTPSConnection):
     """A connection with TLS. It can be aborted during the handshake too."""
 
     _duplicate: socket.socket | None = None
@@ -169,7 +130,7 @@ class TLSConnection(_ReportingMixin, HTTPSConnection):  # type: ignore[misc]
         try:
             super().connect()
         finally:
-            self._report()
+            active.use(self.sock)
             if self._duplicate is not None:
                 self._duplicate.close()
         if active.aborted:  # a socket that was shut down before the handshake passes for one that needs none
@@ -178,7 +139,7 @@ class TLSConnection(_ReportingMixin, HTTPSConnection):  # type: ignore[misc]
             timer.connecting(None)
 
     def _new_conn(self) -> socket.socket:
-        sock = super()._new_conn()
+        sock = _connect(self, self._dns_host, self.port, self.socket_options or [])  # type: ignore[arg-type]  # a list
         try:
             # The handshake takes the descriptor out of this socket object; a duplicate can still shut the connection down.
             self._duplicate = _thread.active.sock = sock.dup()

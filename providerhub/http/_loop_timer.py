@@ -1,4 +1,4 @@
-"""The timer of an answer that is read in an event loop."""
+"""The timers of the answers that an event loop reads."""
 
 from __future__ import annotations
 
@@ -14,74 +14,88 @@ if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported i
     from asyncio import AbstractEventLoop, TimerHandle
 
 
+class LoopTimers:
+    """Runs the timers of one event loop. As in `Watchdog`, a new timer and a later deadline cost no timer of the loop.
+
+    Attributes:
+        loop: The event loop.
+        next_look: When the deadlines are read next, in seconds of the loop's clock.
+    """
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self.loop = loop
+        self.next_look = math.inf
+        self._timers: set[LoopTimer] = set()
+        self._handle: TimerHandle | None = None
+
+    def start(self, timer: LoopTimer) -> None:
+        """Run a timer until its deadline or until `stop`."""
+        self._timers.add(timer)
+        if timer.deadline < self.next_look:
+            self.look_at(timer.deadline)
+
+    def stop(self, timer: LoopTimer) -> None:
+        """Stop a timer. A second call does nothing."""
+        self._timers.discard(timer)
+
+    def look_at(self, moment: float) -> None:
+        """Read the deadlines at another moment."""
+        if self._handle is not None:
+            self._handle.cancel()
+        self.next_look = moment
+        self._handle = self.loop.call_at(moment, self._look)
+
+    def _look(self) -> None:
+        self.next_look, self._handle, now = math.inf, None, self.loop.time()
+        soonest = math.inf
+        for timer in tuple(self._timers):
+            due = timer.due(now)
+            if due > now:
+                soonest = min(soonest, due)
+            else:
+                self._timers.discard(timer)
+                timer.expired = True
+                timer.callback()
+        if soonest < self.next_look:
+            self.look_at(soonest)
+
+
 class LoopTimer(AnswerTimer):
-    """The timer of one answer, run by an event loop. A later deadline costs no new timer of the loop.
+    """The timer of one answer that an event loop reads.
 
     Args:
         call: The call: its timeouts, its deadline. Its clock may be a test's; the waiting itself uses the loop's clock.
-        loop: The running event loop.
+        timers: Runs the timer.
         callback: Ends the reading. Called in the event loop at the deadline or after `cancel`. It must not block.
         stream: Whether the answer is a stream.
     """
 
-    __slots__ = ("_handle", "_loop", "_scheduled")
+    __slots__ = ("_timers",)
 
-    def __init__(self, call: CallContext, loop: AbstractEventLoop, callback: Callable[[], object], *, stream: bool) -> None:
+    def __init__(self, call: CallContext, timers: LoopTimers, callback: Callable[[], object], *, stream: bool) -> None:
         super().__init__(call, callback, stream=stream)
-        self._loop = loop
-        self.offset = loop.time() - call.clock()
+        self._timers = timers
+        self.offset = timers.loop.time() - call.clock()
         self.deadline = self.token_due + self.offset
-        self._scheduled = math.inf
-        self._handle: TimerHandle | None = None
-        self.move(self.deadline)
+        timers.start(self)
 
     def move(self, deadline: float) -> None:
-        """Set another deadline.
-
-        Args:
-            deadline: The new deadline, in seconds of the loop's clock.
-        """
+        """Set another deadline, in seconds of the loop's clock."""
         self.deadline = deadline
-        if deadline < self._scheduled:
-            self._schedule(deadline)
-
-    def set_callback(self, callback: Callable[[], object]) -> None:
-        """Replace the callback. It is called at once if the call was cancelled before.
-
-        Args:
-            callback: Takes the place of the earlier one.
-        """
-        self.callback = callback
-        if self._call.cancelled:
-            callback()
+        if deadline < self._timers.next_look:
+            self._timers.look_at(deadline)
 
     def cancel(self) -> None:
         """Call the callback as soon as the event loop runs. Any thread may call this."""
         with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everything in it
-            self._loop.call_soon_threadsafe(self._run)
+            self._timers.loop.call_soon_threadsafe(self._cancelled)
 
     def stop(self) -> None:
         """Stop the timer. Its callback is not called any more."""
-        if self._handle is not None:
-            self._handle.cancel()
-        self._handle = None
+        self._timers.stop(self)
         self.callback = _nothing
 
-    def _schedule(self, deadline: float) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-        self._scheduled = deadline
-        self._handle = self._loop.call_at(deadline, self._look)
-
-    def _look(self) -> None:
-        due = self.due(self._loop.time())
-        if due > self._loop.time():
-            self._schedule(due)
-        else:
-            self.expired = True
-            self._run()
-
-    def _run(self) -> None:
+    def _cancelled(self) -> None:
         self.callback()
 
 

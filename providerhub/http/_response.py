@@ -8,7 +8,8 @@ of the ordinary is read by the standard library. Framing: RFC 9112, sections 6 a
 from __future__ import annotations
 
 import re
-from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any, Final
 
 READ_SIZE: Final = 65536
@@ -30,6 +31,27 @@ _FRAMING = ("content-length", "transfer-encoding", "connection")
 
 class ChunkError(HTTPException):
     """The chunks of an answer are not framed as RFC 9112 says."""
+
+
+class Headers(Mapping[str, str]):
+    """The headers of an answer, looked up without regard to case. Values of the same name are joined by commas."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, fields: Iterable[Sequence[str]]) -> None:
+        self._values: dict[str, str] = {}
+        for name, value in fields:
+            key, text = name.lower(), value.strip(" \t")
+            self._values[key] = f"{self._values[key]}, {text}" if key in self._values else text
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 class Response(HTTPResponse):
@@ -55,6 +77,7 @@ class Response(HTTPResponse):
         """Read the head."""
         if not self._parsed_head():
             super().begin()
+            self.headers = Headers(self.headers.items())  # type: ignore[assignment]
 
     def read1(self, n: int = -1) -> bytes:
         """Wait for bytes and return those that have come.
@@ -100,11 +123,8 @@ class Response(HTTPResponse):
             return False
         if (coding or "chunked") != "chunked" or not _LENGTH.fullmatch(length or "0"):
             return False
-        message = HTTPMessage()
-        for name, value in fields:
-            message[name] = value.strip(" \t")
         self.fp.read(found.end())
-        self.headers = self.msg = message
+        self.headers = self.msg = Headers(fields)  # type: ignore[assignment]
         self.code = self.status = int(status)
         self.reason = (reason or b"").decode("iso-8859-1").strip()
         self.version = 11

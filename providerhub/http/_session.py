@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
+from providerhub.http._loop_timer import LoopTimers
+
 if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported it
     from asyncio import AbstractEventLoop, Task
 
@@ -13,16 +15,22 @@ class Session:
     """The connections that one event loop keeps open between calls.
 
     Args:
-        client: The session of aiohttp.
+        client: The connector of aiohttp.
         loop: The event loop of the session.
 
     Attributes:
+        templates: Origin → a request of aiohttp, which tells the connector the place, the proxy and the certificates.
+        timers: The timers of the answers.
+        timeout: The last connect timeout, in the form that the connector wants.
         keeper: A generator that closes the session when it is closed itself.
         users: How many answers are being read on the session.
     """
 
     def __init__(self, client: Any, loop: AbstractEventLoop) -> None:
         self.client = client
+        self.templates: dict[str, Any] = {}
+        self.timers: Any = LoopTimers(loop)
+        self.timeout: Any = None
         self.users = 0
         self.keeper = self._kept()
         self._loop: AbstractEventLoop | None = loop
@@ -48,9 +56,8 @@ class Session:
     def drop(self) -> None:
         """Close the sockets and let go of the loop. Call this after the loop has ended."""
         _open.discard(self)
-        connector = getattr(self.client, "connector", None)
-        if connector is not None:
-            connector.drop()
+        if self.client is not None:
+            self.client.drop()
             closing = self.client.close()
             try:
                 closing.send(None)  # it does not wait, since the loop is closed
@@ -58,7 +65,8 @@ class Session:
                 pass
             finally:
                 closing.close()
-        self._loop = self._closing = self.client = None
+        self._loop = self._closing = self.client = self.timers = None
+        self.templates.clear()
 
     def _close_unused(self) -> None:
         if self._must_close and not self.users and self._closing is None and not self.is_lost:

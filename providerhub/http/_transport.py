@@ -9,15 +9,17 @@ import os
 import queue
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import certifi
 from urllib3 import PoolManager
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.util import Timeout, parse_url
+from urllib3.util import parse_url
 
 from providerhub.http._base import Sent
-from providerhub.http._connection import LONGEST_TIMEOUT, PlainConnection, TLSConnection
+from providerhub.http._connection import LONGEST_TIMEOUT, ActiveConnection, PlainConnection, TLSConnection
+from providerhub.http._response import Response
 
 IDLE_LIMIT = 60.0
 """Seconds. A connection that was idle for longer is not used again: a gateway on the way may have forgotten it without a word."""
@@ -118,26 +120,44 @@ class Transport:
         # A proxy that is asked in clear text needs the whole address.
         self._whole = origin.startswith("http:") and self._pool.proxy is not None
 
-    def exchange(self, request: Sent, *, connect: float, read: float) -> Any:
+    def exchange(self, request: Sent, active: ActiveConnection, read: float) -> Response:
         """Send a request and wait for the headers of the answer.
+
+        Of urllib3, the pool and the connections are used. Its requests and responses would cost more than both.
 
         Args:
             request: The request, complete with all headers.
-            connect: The connect timeout in seconds.
-            read: The most seconds without a byte before the headers have come.
+            active: Gets the connection, and says by when it must be open.
+            read: The most seconds without a byte before the headers have come, should the watchdog's thread come late.
 
         Returns:
-            urllib3's response, its body unread.
+            The response, its body unread.
 
         Raises:
-            Exception: The exchange failed: an `HTTPError` of urllib3 or an `OSError`.
+            Exception: The exchange failed: an `HTTPError` of urllib3, an `HTTPException` or an `OSError`.
         """
-        address = request.address
-        return self._pool.urlopen(
-            request.method, address.url if self._whole else address.target, body=request.body, headers=request.headers,
-            retries=False, redirect=False, assert_same_host=False, preload_content=False, decode_content=False,
-            timeout=Timeout(connect=min(connect, LONGEST_TIMEOUT), read=min(read, LONGEST_TIMEOUT)),
-        )  # fmt: skip
+        connection = self._pool._get_conn()  # noqa: SLF001 -- as `urlopen` does
+        active.release = partial(self._release, connection)
+        if connection.is_closed:
+            connection.timeout = min(max(active.connect_deadline - time.monotonic(), 0.001), LONGEST_TIMEOUT)
+            if self._pool.proxy is None or self._whole:
+                connection.connect()
+            else:
+                self._pool._prepare_proxy(connection)  # noqa: SLF001 -- connects through the proxy
+        active.use(connection.sock)
+        # The connect timeout is over; the answer's timer runs from here, so a large body may take its time.
+        connection.sock.settimeout(None)
+        connection.sock.sendall(request.written(self._pool.proxy_headers if self._whole else None))
+        connection.sock.settimeout(min(max(read, 0.001), LONGEST_TIMEOUT))
+        response = active.response = Response(connection.sock, method=request.method)
+        response.begin()
+        return response
+
+    def _release(self, connection: Any, *, usable: bool) -> None:
+        if usable:
+            self._pool._put_conn(connection)  # noqa: SLF001 -- as `urlopen` does
+        else:
+            connection.close()
 
     def close(self) -> None:
         """Close the idle connections. A connection in use is closed when its call ends."""
