@@ -13,7 +13,6 @@ from providerhub.http import HttpAnswer, HttpRequest
 from providerhub.wire import openai_chat
 from providerhub.wire._chunk_reader import ChunkReader, typed_reader
 from providerhub.wire.reading import JsonReading, Reading
-from providerhub.wire.sse import SSEDecoder
 from providerhub.wire_provider import Built, Order, WireProvider
 
 
@@ -138,9 +137,7 @@ class ChatReading(JsonReading):
     def __init__(self, provider: OpenAIChatProvider, call: CallContext, headers: Mapping[str, str]) -> None:
         super().__init__(call, headers)
         self.oddity = provider.oddity  # type: ignore[method-assign]
-        self._decoder = SSEDecoder()
-        self._framing = self._decoder
-        self._reader = ChunkReader(self.parsed, typed=typed_reader())
+        self._reader: ChunkReader | None = None  # a whole answer needs none
 
     def feed(self, data: bytes) -> Iterator[Piece]:
         """Take the next bytes; see `Reading.feed`. An ordinary chunk is read without parsing it.
@@ -153,8 +150,13 @@ class ChatReading(JsonReading):
         """
         if self._begin is not None or self._whole is not None:
             data = self._framed(data)
-        fast, parsed, decoder = self._reader.fast, self._reader.parsed, self._decoder
-        for event in self._cut(decoder.feed, data) if data else ():
+            if not data:
+                return
+        reader, decoder = self._reader, self._framing
+        if reader is None:
+            reader = self._reader = ChunkReader(self.parsed, typed=typed_reader())
+        fast, parsed = reader.fast, reader.parsed
+        for event in self._cut(decoder.feed, data):  # type: ignore[attr-defined]  # it is an SSEDecoder
             if type(event) is not bytes:
                 self.refuse(self.parsed(event), "error")
             piece = fast(event)
@@ -195,5 +197,5 @@ class ChatReading(JsonReading):
             the answer that are known only at its end.
         """
         yield from super().end()
-        if self._whole is None:
+        if self._whole is None and self._reader is not None:
             yield from self._reader.end()

@@ -150,7 +150,9 @@ class WireProvider(Wire):
             The pieces of the answer, as they come.
         """
         try:
-            asked = self._run(self._steps(request, call), call)
+            asked = self._built(request, call)
+            if not isinstance(asked, HttpRequest):
+                asked = self._run(asked, call)
             with self.http.send(asked, call) as answer:
                 reading = self._reading(request, call, answer.headers)
                 idles = False
@@ -181,7 +183,9 @@ class WireProvider(Wire):
         """Answer a request under asyncio. The same as `stream`, with the other transport."""
         client = self._async_client()
         try:
-            asked = await self._arun(self._steps(request, call), call)
+            asked = self._built(request, call)
+            if not isinstance(asked, HttpRequest):
+                asked = await self._arun(asked, call)
             with await client.send(asked, call) as answer:
                 reading = self._reading(request, call, answer.headers)
                 idles = False
@@ -222,14 +226,19 @@ class WireProvider(Wire):
             self._aio = AsyncHttpClient(self.http.config, body_limit=self.http.body_limit, wire=self.http.wire)
         return self._aio
 
-    def _steps(self, request: Request, call: CallContext) -> Generator[Order, Any, HttpRequest]:
-        """Write a request, with the options that every wire has."""
-        extras = {name: request.options[name] for name in _EXTRAS if name in request.options}
+    def _built(self, request: Request, call: CallContext) -> Generator[Order, Any, HttpRequest] | HttpRequest:
+        """Call `build`, and apply the options that every wire has. Return a generator only if `build` does."""
+        extras = {name: request.options[name] for name in _EXTRAS if name in request.options} if request.options else None
         if extras:
             _check_extras(extras)
             options = {name: value for name, value in request.options.items() if name not in _EXTRAS}
             request = attrs.evolve(request, options=options)
-        built: object = self.build(request, call)
+        built = self.build(request, call)
+        if isinstance(built, HttpRequest) and not extras:
+            return built
+        return self._rest(built, extras or {})
+
+    def _rest(self, built: object, extras: Mapping[str, Any]) -> Generator[Order, Any, HttpRequest]:
         if isinstance(built, Generator):
             built = yield from built
         if not isinstance(built, HttpRequest):

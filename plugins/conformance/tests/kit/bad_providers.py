@@ -504,7 +504,7 @@ class NoLimits(Misread):
     class reader(ChatReading):  # noqa: N801 -- the name of the attribute
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
-            self._framing = self._decoder = sse.SSEDecoder(max_line=None, max_event=None, max_stream=None)
+            self._framing = sse.SSEDecoder(max_line=None, max_event=None, max_stream=None)
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
