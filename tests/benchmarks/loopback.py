@@ -6,7 +6,7 @@ behaves: `/chunks=1000,frame=each/v1/chat/completions`.
 - `chunks`: content chunks of a streamed answer (default 100).
 - `frame`: how they travel. `each`: one HTTP chunk for each, many in one segment, as a fast model behind a proxy looks;
   `bulk`: a body that ends with the connection, in segments of 16 KiB; `alone`: each in a segment of its own, a moment apart,
-  so that the client wakes for every one.
+  so that the client wakes for every one; `held`: the first word, and then nothing.
 - `shape`: `same`: chunks differ in their text only, as OpenAI's own do, and most others'; `varied`: in an identifier of their own
   as well, so that none can be read by comparing it with the one before.
 - `status`: answers with this status and an error in place of an answer.
@@ -80,6 +80,8 @@ def streamed(count: int, frame: str, shape: str) -> tuple[bytes, ...]:
     else:
         framed = [b"%x\r\n%b\r\n" % (len(event), event) for event in events(count, shape)]
         fields = ("Transfer-Encoding: chunked",)
+        if frame == "held":
+            return (head("text/event-stream", *fields) + b"".join(framed[:2]),)
         if frame == "alone":
             return (head("text/event-stream", *fields), *framed, b"0\r\n\r\n")
         body = b"".join(framed) + b"0\r\n\r\n"
