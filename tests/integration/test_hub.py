@@ -477,7 +477,7 @@ WRONG_PIECES = [
     (TextDelta(5), "TextDelta whose text is int"),
     (ReasoningDelta(None), "ReasoningDelta whose text is NoneType"),
     (ToolCallDelta(0, "a", "f", None), "ToolCallDelta whose arguments is NoneType"),
-    (ToolCallDelta("0", "a", "f", ""), "ToolCallDelta whose index is str"),
+    (ToolCallDelta("0", "a", "f", ""), "ToolCallDelta whose index is '0'"),
 ]
 
 

@@ -17,7 +17,7 @@ _TRIES = 5  # of a transaction that another one made impossible
 
 
 class Claim(NamedTuple):
-    """What a call wants of one budget. Amounts are whole numbers of billionths.
+    """The part of one budget that a call reserves. Amounts are whole numbers of billionths.
 
     Args:
         name: The budget's name.
@@ -104,7 +104,7 @@ class Ledger:
         self._run(work)
 
     def state(self) -> list[dict[str, Any]]:
-        """What each budget has spent and reserved in each span of time, the latest first."""
+        """The amounts that each budget has spent and reserved in each span of time, the latest first."""
         with self._opened().connect() as connection:
             return [dict(row) for row in connection.execute(sa.select(BUDGETS).order_by(BUDGETS.c.period.desc())).mappings()]
 
