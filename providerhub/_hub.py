@@ -120,7 +120,8 @@ class Hub:
         for observer in (*observers, *self._plugins.joining(self.settings)):
             self._plugins.observe(observer)
         self._registry.catalogues = Catalogues(self._plugins.hooks("providerhub_model"))
-        observing = Observers({name: self._plugins.hooks(name) for name in OBSERVED}) or None
+        gates = self._offered("providerhub_gate")
+        observing = Observers({name: self._plugins.hooks(name) for name in OBSERVED}, gates) or None
         self._services = Services(
             self._registry, observing, self._clock, getattr(self._clock, "watch", None),
             self._pacer, self._replan, self._preparer.renewal, self._health.key_changes, self._waiting,
@@ -432,6 +433,11 @@ class Hub:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the hub as its settings, keys included. Each process makes one hub of equal settings."""
         return handle(type(self), self.settings, self._objects)
+
+    def _offered(self, hook: str) -> list[Any]:
+        """The objects that plugins and observers make for this hub by a hook."""
+        made = [make(settings=self.settings) for make in self._plugins.hooks(hook)]
+        return [one for one in made if one is not None]
 
     def _many(self, items: Iterable[Any], *, concurrency: int, passes: int, executor: Executor | None = None, **how: Any) -> Many:
         """The calls of `complete_many`, which the command line also stops and gives further items."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import pluggy
 
 from providerhub._settings.settings import Settings
-from providerhub._values import Attempt, CallRecord, Candidate, Request, Route
+from providerhub._values import Attempt, AttemptGate, CallRecord, Candidate, Request, Route
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 
 PROJECT = "providerhub"
@@ -60,6 +60,19 @@ def providerhub_rank(request: Request, candidates: Sequence[Candidate]) -> Seque
     Returns:
         The candidates in the order to use; candidates that are left out are not tried. `None`, or an order without any of
         the candidates, lets the next plugin decide; without another plugin the order stays.
+    """
+
+
+@hookspec
+def providerhub_gate(settings: Settings) -> AttemptGate | None:
+    """Offer a gate, which decides before each attempt whether it may be sent. Called once for each hub, when it is made.
+
+    Args:
+        settings: The settings of the hub.
+
+    Returns:
+        The gate; `None` when there is nothing to guard. An exception stops the making of the hub: a budget that cannot be
+        read must not count as none.
     """
 
 

@@ -107,6 +107,12 @@ class Assembly:
         return self.beside["details"].get(name) if self.beside else None
 
     @property
+    def size(self) -> int:
+        """The bytes of all that the model wrote so far, as UTF-8: at least as many as its tokens."""
+        calls = [text for call in self._tools.values() for text in (call.name, *call.arguments)]
+        return sum(len(t.encode("utf-8", "surrogatepass")) for t in (*self.text, *self._reasoning, *self._refusal, *calls))
+
+    @property
     def empty(self) -> bool:
         """Whether neither content nor a `Finish` has come."""
         return not self.content and not self.text and self.finish is None

@@ -259,6 +259,9 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
     def _do(self, job: Job, seconds: float) -> Steps[None]:
         return arun_all([job], seconds).__await__()
 
+    def _work(self, job: Job) -> Effect:
+        return arun_all([job], max(0.0, self._deadline - self._now())).__await__()
+
     def __del__(self) -> None:
         # A stream that was made and never read has no generator whose end would release the connection.
         if not self.done:

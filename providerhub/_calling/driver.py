@@ -23,7 +23,7 @@ from providerhub._calling.history import addressed, has_turns, refuses_turns
 from providerhub._calling.intake import CallSpec
 from providerhub._calling.observers import Report
 from providerhub._calling.pieces import overdue, text_of
-from providerhub._finding.jobs import Job
+from providerhub._finding.jobs import Job, Task
 from providerhub._rules.engine import Engine
 from providerhub._rules.mapping import map_exception
 from providerhub._rules.orders import Cut, Done, Drain, Fail, Open, Order, Pull, Queue, Renew, Wait
@@ -135,7 +135,7 @@ class Driver(Generic[Pieces, Runner]):
                         yield from self._close_failed(attempt)
                     order = self._next(attempt, result)
             elif kind is Open:
-                order = self._open(order)  # type: ignore[arg-type]
+                order = self._open(order) if self.report is None else (yield from self._open_told(order))  # type: ignore[arg-type]
             elif kind is Drain or kind is Done or kind is Fail:
                 error = order.error if isinstance(order, Fail) else None
                 if kind is not Drain:
@@ -373,12 +373,28 @@ class Driver(Generic[Pieces, Runner]):
         )  # fmt: skip
         attempt = self.attempt = RunningAttempt(candidate, order.number, call, assembly)
         self._attempts.append(attempt)
-        if self.report is None:
-            return self._engine.opened(self._now(), attempt.told)
-        attempt.call_id = self.report.record.id
-        following = self._engine.opened(self._now(), attempt.told)
-        self.report.attempt_started(self._engine.opening(order.number))
+        return self._engine.opened(self._now(), attempt.told)
+
+    def _open_told(self, order: Open) -> Steps[Order]:
+        """Begin an attempt of a call that is observed, if the gates let it pass."""
+        report: Report = self.report  # type: ignore[assignment]
+        reservation = report.reservation(order, self._spec)
+        if reservation is not None:
+            yield from self._work(Job(Task("reserve what an attempt may cost", reservation.reserve)))
+            if reservation.refusal is not None and not self._stopped and not self.done:
+                return self._engine.over_budget(reservation.refusal, self._now())
+        following = self._open(order)
+        attempt = self._current
+        attempt.call_id = report.record.id
+        if reservation is not None:
+            reservation.assembly = attempt.assembly
+        report.attempt_started(self._engine.opening(order.number))
         return following
+
+    def _work(self, job: Job) -> Effect:
+        """Do some work that may wait for a disk or the network."""
+        job.task.run()
+        return ()
 
     def _request_for(self, attempt: RunningAttempt[Pieces, Runner]) -> Request:
         """The request as one candidate gets it: its own model name and options, and the partial text of a broken stream."""

@@ -11,10 +11,10 @@ from providerhub._calling.history import has_turns
 from providerhub._calling.keywords import KEYWORDS, Knobs
 from providerhub._calling.messages import Conversation, checked
 from providerhub._calling.output import Output, output_of
-from providerhub._finding.needs import Needs, part_kinds, token_bound, uses
+from providerhub._finding.needs import Needs, part_kinds, token_bound, token_ceiling, uses
 from providerhub._finding.registry import Registry
 from providerhub._settings.settings import Settings
-from providerhub._values import Model, Options, Request, RetryPolicy, Timeout
+from providerhub._values import Candidate, Model, Options, Request, RetryPolicy, Timeout, Usage
 from providerhub._values.checks import FLAG, HEADERS, MAPPING
 from providerhub._values.errors import InvalidRequestError
 
@@ -87,6 +87,12 @@ class CallSpec:
     def tokens(self) -> tuple[int, int | None]:
         """An estimate of the input tokens, and the most output tokens; `None` when unknown."""
         return token_bound(self.request.messages, self.request.tools), self.request.max_tokens
+
+    def most_tokens(self, candidate: Candidate) -> Usage:
+        """The most tokens that an attempt at a candidate may use: an upper estimate; `None` for an unknown number."""
+        request = self.request
+        most = token_ceiling(request.messages, request.tools or ()) + token_ceiling((), (request.response_format or {},))
+        return Usage(most, request.max_tokens or candidate.context_window)
 
     def uses(self, provider: str, capability: str) -> bool:
         """Whether the request uses a capability that the service of a provider denied."""

@@ -14,7 +14,9 @@ from typing import Any
 import attrs
 
 from providerhub._calling.intake import CallSpec
-from providerhub._values import Attempt, CallRecord, Candidate, Completion, Request, Route, RoutePlan
+from providerhub._calling.reserving import Reservation
+from providerhub._rules.orders import Open
+from providerhub._values import Attempt, AttemptGate, CallRecord, Candidate, Completion, Request, Route, RoutePlan
 from providerhub._values.errors import ProviderHubError
 
 _log = logging.getLogger("providerhub")
@@ -49,14 +51,15 @@ def call_of(error: Exception) -> str | None:
 
 
 class Observers:
-    """The implementations of the observer hooks, by the names of the hooks. False when there are none."""
+    """The implementations of the observer hooks, by the names of the hooks, and the gates. False when there are none."""
 
-    def __init__(self, hooks: Mapping[str, Sequence[Observer]]) -> None:
+    def __init__(self, hooks: Mapping[str, Sequence[Observer]], gates: Sequence[AttemptGate] = ()) -> None:
         self._hooks = hooks
+        self.gates = gates
         self._faulty: set[int] = set()
 
     def __bool__(self) -> bool:
-        return any(self._hooks.values())
+        return bool(self.gates) or any(self._hooks.values())
 
     def begin(self, spec: CallSpec, plan: RoutePlan | None = None) -> Report:
         """Report the start of a call, in the context of its caller."""
@@ -93,11 +96,20 @@ class Report:
         self._observers = observers
         self.record = record
         self._context = contextvars.copy_context()
+        self._reservations: dict[int, Reservation] = {}
 
     def tell(self, hook: str, **arguments: object) -> None:
         """Call the implementations of one hook."""
         # A copy, since two threads cannot be in one context at once.
         self._context.copy().run(self._observers.tell, hook, **arguments)
+
+    def reservation(self, order: Open, spec: CallSpec) -> Reservation | None:
+        """What the gates are to reserve for an attempt; `None` without a gate."""
+        if not self._observers.gates:
+            return None
+        bound = spec.most_tokens(order.candidate)
+        found = self._reservations[order.number] = Reservation(self._observers.gates, self.record, order.candidate, bound)
+        return found
 
     def attempt_started(self, attempt: Attempt) -> None:
         """Report the start of an attempt."""
@@ -105,10 +117,14 @@ class Report:
 
     def attempt_finished(self, attempt: Attempt) -> None:
         """Report the end of an attempt."""
+        if reservation := self._reservations.pop(attempt.number, None):
+            reservation.settle(attempt)
         self.tell("providerhub_attempt_finished", attempt=attempt)
 
     def call_finished(self, route: Route, completion: Completion | None = None, error: BaseException | None = None) -> None:
         """Report the end of the call."""
+        for reservation in tuple(self._reservations.values()):  # of an attempt that has not begun
+            reservation.release()
         record = attrs.evolve(self.record, route=route, completion=completion, error=error)
         self.tell("providerhub_call_finished", route=route, call=record)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,9 @@ from providerhub._values.request import Request
 CHARACTERS_PER_TOKEN = 8
 TOKENS_PER_MESSAGE = 3  # tokens that a chat template puts around a message, at least
 TOKENS_PER_IMAGE = 64  # tokens of a small image
+MOST_PER_MESSAGE = 16  # tokens that a chat template puts around a message, at most
+MOST_PER_PART = 5000  # tokens of an image, a sound or a file that is short, or is named by its address
+BYTES_PER_TOKEN = 20  # of the base64 text of a sound or a file, at least
 _RUN = "    "  # a vocabulary has single tokens for long runs of spaces, so that indentation and tables hardly count
 
 
@@ -91,6 +95,22 @@ def token_bound(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[s
             images += sum(part.get("type") == "image_url" for part in content)
         characters += _characters(message.get("tool_calls"))
     return TOKENS_PER_MESSAGE * len(messages) + TOKENS_PER_IMAGE * images + characters // CHARACTERS_PER_TOKEN
+
+
+def token_ceiling(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] | None = None) -> int:
+    """An upper estimate of the tokens of a conversation: a token for each byte of text, and a flat number for each other part."""
+    total = _bytes(tools)
+    for message in messages:
+        content = message.get("content")
+        total += MOST_PER_MESSAGE + _bytes({key: value for key, value in message.items() if key not in {"content", "turn"}})
+        for part in [content] if isinstance(content, str) else content or ():
+            is_text = isinstance(part, str) or part.get("type") == "text"
+            total += _bytes(part) if is_text else max(MOST_PER_PART, _bytes(part) // BYTES_PER_TOKEN)
+    return total
+
+
+def _bytes(value: object) -> int:
+    return len(json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")) if value else 0
 
 
 def _length(text: str) -> int:

@@ -25,7 +25,7 @@ from providerhub._rules.health import Health, error_retry_after
 from providerhub._rules.lanes import Full
 from providerhub._rules.orders import DONE, DRAIN, PULL, Cut, Fail, Open, OpenAttempt, Order, Pull, Queue, Renew, Told, Wait
 from providerhub._rules.pacing import ANSWER, ASK, FREE, Pacer, Tokens, Turn, Turns, no_tokens
-from providerhub._rules.policy import Rng, disposition, share, shortage_wait
+from providerhub._rules.policy import Rng, disposition, price, share, shortage_wait
 from providerhub._rules.retrying import Failure, Retries
 from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip, errors
 
@@ -36,10 +36,7 @@ class Engine:
     """One call's way through its plan.
 
     Args:
-        deadline: The moment at which the call is over.
-        now: The moment at which the call begins.
-        stream: Whether the caller wants a stream.
-        on_interrupt: `"raise"`, `"restart"` or `"continue"`.
+        deadline: The moment at which the call is over; `now` is the one at which it begins.
         hedge: Whether a slow first attempt may get a second one beside it earlier than after its share.
         force: Whether to try the plan's first candidate even while its breaker is open.
         slow_model: Whether the request asks for reasoning, so that every model is slow to begin.
@@ -53,6 +50,7 @@ class Engine:
     _next: Candidate | None = None
     _later: Sequence[Candidate] = ()
     _interruption: errors.ProviderHubError | None = None
+    _over_budget: errors.BudgetExceededError | None = None
     _renewed: frozenset[str] = frozenset()
     _asking: tuple[Candidate, bool] | None = None
     _queued_at = _waited = duration = 0.0
@@ -212,14 +210,29 @@ class Engine:
             self._larger_than = max(self._larger_than or 0, loser.candidate.context_window or 0)
         else:
             self._repeats.note(loser.candidate, error, now, loser.number)
-        if self._open:  # those that have had their share: their helper failed, so the next candidate is asked at once
-            waiting = all(attempt.slow_at == math.inf for attempt in self._open)
-            return (self._join(now, elsewhere=False) if waiting else None) or self._pull(now)
+        if self._open:
+            return self._go_on(now)
         if isinstance(error, errors.AuthenticationError) and error.about_key and loser.candidate.provider not in self._renewed:
             self._renewed |= {loser.candidate.provider}
             self._next = loser.candidate
             return Renew(loser.candidate)
         return self._try_next(now, error)
+
+    def _go_on(self, now: float) -> Order:
+        """Wait for the attempts that are open. When all have had their share, and their helper failed, ask the next candidate."""
+        waiting = all(attempt.slow_at == math.inf for attempt in self._open)
+        return (self._join(now, elsewhere=False) if waiting else None) or self._pull(now)
+
+    def over_budget(self, error: errors.BudgetExceededError, now: float) -> Order:
+        """Report that the attempt of the latest `Open` must not be sent. It was none, and the cheapest candidate is next."""
+        attempt = self._open.pop()
+        self._count -= 1
+        self._health.released(attempt.permit)
+        self._pacer.release(attempt.turn)
+        self._skip(attempt.candidate, "over budget", str(error))
+        self._over_budget = error
+        self._fresh.sort(key=price, reverse=True)  # its last one is the next
+        return self._go_on(now) if self._open else self._try_next(now)
 
     def refused_part(self, error: errors.AttemptError, now: float, number: int) -> Order:
         """Report that a service refused a part of the request. The driver leaves it out from now on, and asks again for free."""
@@ -342,7 +355,8 @@ class Engine:
         if not self._open and (full := self._turns.in_time()):
             return self._queue(full, now)
         # All candidates became unavailable since the plan was made. One is tried all the same, as the router does.
-        if not self._count and not self._turns.full and (order := self._begin(self._last, now, force=True)):
+        is_first = not (self._count or self._turns.full or self._over_budget)
+        if is_first and (order := self._begin(self._last, now, force=True)):
             return order
         return self._repeat(now) or self._exhausted(now)
 
@@ -491,7 +505,7 @@ class Engine:
             self._skip(candidate, full.reason, f"for {full.until - now:.1f} s more")
             if not any(attempt.error for attempt in self.attempts):
                 return self._fail(no_turn(candidate, full.reason, full.until - now), now)
-        return self._fail(exhausted(self.attempts, self._last), now)
+        return self._fail((None if self.attempts else self._over_budget) or exhausted(self.attempts, self._last), now)
 
     def _fail(self, error: errors.ProviderHubError, now: float) -> Fail:
         self._drop_others(None, now)

@@ -7,10 +7,11 @@ SRE book, "Handling Overload".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from providerhub._values import BudgetRules, RetryPolicy, errors
+from providerhub._values import BudgetRules, Candidate, RetryPolicy, errors
 
 Rng = Callable[[], float]  # returns a number from 0 up to, not including, 1
 LEAVE_BEFORE_DEADLINE = 1.0  # seconds that the call must have left after a `Retry-After`; with fewer the wait cannot help
@@ -64,6 +65,12 @@ def disposition(error: errors.AttemptError) -> Disposition:
     if isinstance(error, errors.PluginError) and isinstance(error.__cause__, errors.CallerError):
         return Disposition()
     return next(DISPOSITIONS[base] for base in type(error).__mro__ if base in DISPOSITIONS)
+
+
+def price(candidate: Candidate) -> float:
+    """The price of a candidate beside that of others: of a million tokens in and out, infinite when it is unknown."""
+    prices = candidate.prices
+    return math.inf if prices is None or prices.input is None or prices.output is None else prices.input + prices.output
 
 
 def backoff(policy: RetryPolicy, repeat: int, *, throttled: bool, rng: Rng) -> float:

@@ -12,6 +12,7 @@ from providerhub._values.errors import (
     AmbiguousProviderError,
     AuthenticationError,
     BadRequestError,
+    BudgetExceededError,
     CallerError,
     CapabilityError,
     ConfigurationError,
@@ -49,6 +50,7 @@ from providerhub._values.events import (
     ToolCallDelta,
     UsageDelta,
 )
+from providerhub._values.gate import AttemptGate
 from providerhub._values.health import HealthRecord
 from providerhub._values.knobs import BreakerRules, BudgetRules, RetryPolicy, Timeout
 from providerhub._values.parts import audio, file, image
@@ -62,9 +64,10 @@ from providerhub._values.shared import Claim, Fact, Shared, SharedState
 from providerhub._values.value import publish
 
 __all__ = [
-    "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AuthenticationError", "BadRequestError",
-    "BreakerRules", "BudgetRules", "CallContext", "CallRecord", "CallerError", "Candidate", "CapabilityError", "Citation",
-    "Claim", "Completion", "ConfigurationError", "ContentPolicyError", "ContextLengthError", "Cost",
+    "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AttemptGate", "AuthenticationError", "BadRequestError",
+    "BreakerRules", "BudgetExceededError", "BudgetRules", "CallContext", "CallRecord", "CallerError", "Candidate",
+    "CapabilityError", "Citation", "Claim", "Completion", "ConfigurationError", "ContentPolicyError", "ContextLengthError",
+    "Cost",
     "DeadlineExceededError", "Detail", "EmptyAnswerError", "Event", "Fact", "Finish", "ForbiddenError", "HealthRecord",
     "InvalidOutputError", "InvalidRequestError", "Media", "Message", "Model", "ModelInfo", "ModelNotFoundError",
     "ModelUnavailableError", "NoCapableProviderError", "PluginError", "Prices", "ProtocolError", "Provider",

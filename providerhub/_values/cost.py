@@ -133,9 +133,31 @@ class Prices(Value):
 
         Args:
             tokens: The number of its input tokens; zero or more.
+
+        Returns:
+            The prices of the highest tier that the number exceeds, or these prices.
         """
         fitting = [tier for tier in self.tiers if tokens > tier[0]]
         return max(fitting, key=lambda tier: tier[0])[1] if fitting else self
+
+    def most(self, bound: Usage) -> Cost | None:
+        """Return the most that a request may cost: each token at the highest price that is known for its side.
+
+        Args:
+            bound: The most tokens of the prompt and of the answer.
+
+        Returns:
+            The upper bound; `None` when a price or a number of tokens is unknown.
+        """
+        if bound.input_tokens is None or bound.output_tokens is None or self.input is None or self.output is None:
+            return None
+        lists = [self, *(prices for tokens, prices in self.tiers if bound.input_tokens > tokens)]
+        highest = [
+            max(getattr(prices, name) or 0.0 for prices in lists for name in names)
+            for names in (("input", "cache_write", "input_audio"), ("output", "reasoning", "output_audio", "output_image"))
+        ]
+        top = Prices(highest[0], highest[1], currency=self.currency, source=self.source, date=self.date)
+        return cost_of(Usage(bound.input_tokens, bound.output_tokens), top)
 
 
 def cost_of(usage: Usage | None, prices: Prices | None) -> Cost | None:

@@ -6,7 +6,8 @@
     │   ├─ ConfigurationError
     │   ├─ ModelNotFoundError         (LookupError, ValueError)
     │   ├─ NoCapableProviderError
-    │   └─ AmbiguousProviderError
+    │   ├─ AmbiguousProviderError
+    │   └─ BudgetExceededError
     ├─ ProviderError                  a failure of the service, or of the connection to it
     │   ├─ ProviderConnectionError    (ConnectionError)
     │   │   └─ ShortageError          this process has no file descriptor or thread left
@@ -90,6 +91,10 @@ class NoCapableProviderError(CallerError):
 
 class AmbiguousProviderError(CallerError):
     """Two distributions have a provider of the same name. The setting `prefer` chooses one."""
+
+
+class BudgetExceededError(CallerError):
+    """The call may cost more than a budget has left, at every candidate. Nothing was sent to them. Raise the budget, or wait."""
 
 
 class ProviderError(ProviderHubError):

@@ -19,7 +19,7 @@ class Skip(Value):
         reason: One of `"no stream"`, `"no tools"`, `"no images"`, `"no json schema"`, `"no prefill"`, or another capability that
             the service denied, such as `"no audio"`; `"context window"`,
             `"not configured"`, `"breaker open"`, `"rate limited"`, `"quota used up"`, `"key rejected"`, `"blocked"`,
-            `"conflict"`, `"incompatible"`, `"broken"` and `"probe under way"`.
+            `"conflict"`, `"incompatible"`, `"broken"`, `"over budget"` and `"probe under way"`.
         detail: One sentence that says how the candidate becomes available.
     """
 

@@ -36,6 +36,7 @@ CALLERS = {
     "ModelNotFoundError",
     "NoCapableProviderError",
     "AmbiguousProviderError",
+    "BudgetExceededError",
 }
 PROVIDERS = {
     "ProviderConnectionError",
