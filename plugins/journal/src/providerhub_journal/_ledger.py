@@ -23,15 +23,31 @@ class Claim(NamedTuple):
         name: The budget's name.
         period: The span of time, such as `"2026-05-04"`.
         limit: The most that may be spent and reserved in this span of time.
+        amount: The amount to reserve.
     """
 
     name: str
     period: str
     limit: int
+    amount: int
+
+
+class Refusal(NamedTuple):
+    """A budget that has not enough left, with its amounts in billionths.
+
+    Args:
+        claim: What was wanted of it.
+        spent: The amount that it has spent.
+        reserved: The amount that calls under way have reserved.
+    """
+
+    claim: Claim
+    spent: int
+    reserved: int
 
 
 class _RefusedError(Exception):
-    """A budget has not enough left. The transaction is undone."""
+    """Its argument is the `Refusal`. The transaction is undone."""
 
 
 class Ledger:
@@ -46,18 +62,17 @@ class Ledger:
         self._engine: sa.Engine | None = None
         self._guard = threading.Lock()
 
-    def reserve(self, lease: str, claims: Sequence[Claim], amount: int, now: float, ends: float) -> str | None:
-        """Reserve an amount of several budgets, or of none.
+    def reserve(self, lease: str, claims: Sequence[Claim], now: float, ends: float) -> Refusal | None:
+        """Reserve an amount of each of several budgets, or of none.
 
         Args:
             lease: The name of the reservation, which no other one has.
             claims: The budgets; at least one.
-            amount: The amount.
             now: Unix time, in seconds.
             ends: Unix time at which the reservation ends by itself, in seconds.
 
         Returns:
-            The name of the budget that has not enough left; `None` when the amount is reserved.
+            The budget that has not enough left; `None` when all is reserved.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: The database does not work.
@@ -65,12 +80,11 @@ class Ledger:
 
         def work(connection: sa.Connection) -> None:
             for claim in sorted(claims):  # in one order everywhere: two transactions cannot wait for each other
-                if not _take(connection, claim, amount) and not (
-                    _begin(connection, claim, now) and _take(connection, claim, amount)
-                ):
-                    raise _RefusedError(claim.name)
+                if not _take(connection, claim) and not (_begin(connection, claim, now) and _take(connection, claim)):
+                    row = connection.execute(sa.select(BUDGETS.c.spent, BUDGETS.c.reserved).where(*_row(claim))).one()
+                    raise _RefusedError(Refusal(claim, *row))
             rows = [
-                {"id": lease, "name": claim.name, "period": claim.period, "amount": amount, "taken": now, "ends": ends}
+                {"id": lease, "name": claim.name, "period": claim.period, "amount": claim.amount, "taken": now, "ends": ends}
                 for claim in claims
             ]
             connection.execute(sa.insert(LEASES), rows)
@@ -78,7 +92,8 @@ class Ledger:
         try:
             self._run(work)
         except _RefusedError as refused:
-            return str(refused)
+            found: Refusal = refused.args[0]
+            return found
         return None
 
     def settle(self, lease: str, claims: Sequence[Claim], spent: int) -> None:
@@ -113,11 +128,6 @@ class Ledger:
         if self._engine is not None:
             self._engine.dispose()
 
-    def forked(self) -> None:
-        """Leave the connections of the parent process alone."""
-        self._guard = threading.Lock()
-        self._engine = None
-
     def _opened(self) -> sa.Engine:
         with self._guard:
             if self._engine is None:
@@ -141,10 +151,10 @@ def _row(claim: Claim) -> tuple[sa.ColumnElement[bool], ...]:
     return BUDGETS.c.name == claim.name, BUDGETS.c.period == claim.period
 
 
-def _take(connection: sa.Connection, claim: Claim, amount: int) -> bool:
+def _take(connection: sa.Connection, claim: Claim) -> bool:
     """Reserve an amount in one atomic statement; false when there is no row, or not enough left."""
-    is_left = BUDGETS.c.spent + BUDGETS.c.reserved + amount <= claim.limit
-    query = sa.update(BUDGETS).where(*_row(claim), is_left).values(reserved=BUDGETS.c.reserved + amount)
+    is_left = BUDGETS.c.spent + BUDGETS.c.reserved + claim.amount <= claim.limit
+    query = sa.update(BUDGETS).where(*_row(claim), is_left).values(reserved=BUDGETS.c.reserved + claim.amount)
     return connection.execute(query).rowcount == 1
 
 

@@ -1,0 +1,208 @@
+"""The gate that lets only attempts pass whose budgets have enough left."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from providerhub import Attempt, BudgetExceededError, CallRecord, Candidate, Cost, Usage
+from providerhub_journal._budget import Budget
+from providerhub_journal._rows import UNIT, as_units
+from providerhub_journal._writer import AT_EXIT, reason
+
+GRACE = 60.0  # seconds after the deadline of its call at which a reservation ends by itself
+RETRY = 1.0  # seconds between two tries of a settlement while the database does not work
+
+log = logging.getLogger("providerhub.journal")
+_numbers = itertools.count(1)
+
+
+class Token(NamedTuple):
+    """One reservation.
+
+    Args:
+        lease: Its name in the ledger.
+        claims: The budgets, as the ledger takes them.
+        candidate: The provider and model.
+    """
+
+    lease: str
+    claims: tuple[Any, ...]
+    candidate: Candidate
+
+
+class Gate:
+    """Reserves what an attempt may cost before it is sent, and settles it in a thread of its own.
+
+    Args:
+        budgets: The budgets of the settings.
+        url: The SQLAlchemy address of the journal's database.
+    """
+
+    def __init__(self, budgets: Sequence[Budget], url: str) -> None:
+        self._budgets = tuple(budgets)
+        self._url = url
+        self._logged = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start with nothing, also in a forked child, where the parent's thread does not run."""
+        self._guard = threading.Lock()
+        self._ledger: Any = None
+        self._ended: queue.SimpleQueue[tuple[Token, int] | threading.Event] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def reserve(self, call: CallRecord, candidate: Candidate, bound: Usage) -> Token | None:
+        """Reserve the most that an attempt may cost of each budget that fits it.
+
+        Args:
+            call: The record of the call.
+            candidate: The provider and model to ask.
+            bound: The most tokens of the attempt.
+
+        Returns:
+            The reservation; `None` when no budget fits.
+
+        Raises:
+            BudgetExceededError: A budget has not enough left, the cost is unknown, or the database does not work.
+        """
+        fitting = [one for one in self._budgets if one.fits(candidate.provider, candidate.model, call.metadata)]
+        if not fitting:
+            return None
+        now = time.time()
+        most = candidate.prices.most(bound) if candidate.prices is not None else None
+        claims = tuple(self._claim(budget, candidate, most, now) for budget in fitting)
+        token = Token(f"{call.id}.{os.getpid()}.{next(_numbers)}", claims, candidate)
+        ends = max(now, call.started + call.timeout) + GRACE
+        try:
+            refusal = self._opened().reserve(token.lease, claims, now, ends)
+            if refusal is not None and self.flush():  # what earlier calls of this process gave back may be on its way
+                refusal = self._opened().reserve(token.lease, claims, now, ends)
+        except Exception as error:  # the database, which may be down, locked or of another version
+            self._pass_in_outage(fitting, error)
+            return None
+        if refusal is not None:
+            raise BudgetExceededError(_words(refusal, next(one for one in fitting if one.name == refusal.claim.name)))
+        return token
+
+    def settle(self, token: Token, attempt: Attempt, used: Usage) -> None:
+        """Replace a reservation by the cost of its attempt. Does not wait.
+
+        Args:
+            token: The reservation.
+            attempt: The attempt.
+            used: Its tokens, as far as they were seen.
+        """
+        cost = attempt.cost
+        if cost is None and token.candidate.prices is not None:
+            cost = token.candidate.prices.most(used)
+        self._end(token, as_units(cost.amount) if cost is not None else 0)
+
+    def release(self, token: Token) -> None:
+        """Give a whole reservation back. Does not wait.
+
+        Args:
+            token: The reservation.
+        """
+        self._end(token, 0)
+
+    def flush(self, seconds: float = AT_EXIT) -> bool:
+        """Wait until the reservations that have ended so far are settled.
+
+        Args:
+            seconds: The longest wait.
+
+        Returns:
+            Whether that was in time.
+        """
+        if self._thread is None:
+            return True
+        done = threading.Event()
+        self._ended.put(done)
+        return done.wait(seconds)
+
+    def close(self) -> None:
+        """Settle what has ended, and close the connections."""
+        self.flush()
+        if self._ledger is not None:
+            self._ledger.close()
+
+    def _claim(self, budget: Budget, candidate: Candidate, most: Cost | None, now: float) -> Any:
+        from providerhub_journal._ledger import Claim  # SQLAlchemy is slow to import
+
+        if most is not None and most.currency != budget.currency:
+            most = None
+        if most is None and budget.unknown_price == "refuse":
+            msg = (
+                f"budget {budget.name!r}: the most that a call of {candidate} may cost in {budget.currency} is unknown; set "
+                'price_in and price_out of the model and a max_tokens, or unknown_price = "allow" in the budget'
+            )
+            raise BudgetExceededError(msg)
+        return Claim(budget.name, budget.period(now), budget.limit, 0 if most is None else as_units(most.amount))
+
+    def _pass_in_outage(self, fitting: Sequence[Budget], error: Exception) -> None:
+        """Let a call pass though its budgets cannot be asked, or refuse it."""
+        strict = next((one.name for one in fitting if one.on_outage == "refuse"), None)
+        if strict is not None:
+            msg = f'budget {strict!r} cannot be asked ({reason(error)}); on_outage = "allow" lets calls pass meanwhile'
+            raise BudgetExceededError(msg) from error
+        self._once("budgets cannot be asked, so calls pass without them", error)
+
+    def _opened(self) -> Any:
+        from providerhub_journal._ledger import Ledger
+
+        with self._guard:
+            if self._ledger is None:
+                self._ledger = Ledger(self._url)
+            return self._ledger
+
+    def _end(self, token: Token, spent: int) -> None:
+        # No lock: the garbage collector may end a stream in a thread that holds one.
+        self._ended.put((token, spent))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, args=(self._ended,), name="providerhub-budgets", daemon=True)
+            self._thread.start()
+
+    def _run(self, ended: queue.SimpleQueue[tuple[Token, int] | threading.Event]) -> None:
+        owed: list[tuple[Token, int]] = []
+        while True:
+            item = None
+            with contextlib.suppress(queue.Empty):
+                item = ended.get(timeout=RETRY if owed else None)
+            owed += [item] if isinstance(item, tuple) else []
+            owed = [one for one in owed if not self._settled(*one)]
+            if isinstance(item, threading.Event):
+                item.set()
+
+    def _settled(self, token: Token, spent: int) -> bool:
+        try:
+            self._opened().settle(token.lease, token.claims, spent)
+        except Exception as error:
+            self._once("what calls cost cannot be written to their budgets, and is tried again", error)
+            return False
+        self._logged = False
+        return True
+
+    def _once(self, text: str, error: Exception) -> None:
+        if not self._logged:
+            self._logged = True
+            log.warning("%s: %s", text, reason(error))
+
+
+def _words(refusal: Any, budget: Budget) -> str:
+    claim = refusal.claim
+    amounts = (claim.amount, claim.limit, refusal.spent, refusal.reserved)
+    amount, limit, spent, reserved = (f"{Decimal(value) / UNIT:,.6f}".rstrip("0").rstrip(".") for value in amounts)
+    span = "in total" if budget.per == "ever" else f"a {budget.per}"
+    return (
+        f"budget {budget.name!r} has not enough left for a call that may cost {amount} {budget.currency}: of {limit} {span}, "
+        f"{spent} are spent and {reserved} are reserved; raise the limit, set a lower max_tokens, or wait"
+    )

@@ -1,0 +1,235 @@
+"""Budgets: nothing is sent that could be too much, and every reservation ends."""
+
+import asyncio
+import gc
+import subprocess
+import sys
+
+import pytest
+
+from providerhub import (
+    BudgetExceededError,
+    Completion,
+    ConfigurationError,
+    Hub,
+    ModelInfo,
+    ProviderConnectionError,
+    ProviderInfo,
+    RetryPolicy,
+    Settings,
+    Usage,
+    UsageDelta,
+)
+from providerhub_journal import _joining
+
+PRICES = {"price_in": 0.0, "price_out": 1_000_000.0}  # a token of the answer costs 1
+
+
+class Seller:
+    """Answers with a number of tokens, each of which costs the price of its model."""
+
+    def __init__(self, *script):
+        self.script = script or ("Hallo", 10)
+        self.calls = 0
+
+    def stream(self, request, call):
+        self.calls += 1
+        for piece in self.script:
+            if isinstance(piece, Exception):
+                raise piece
+            yield UsageDelta(Usage(0, piece)) if isinstance(piece, int) else piece
+
+
+@pytest.fixture
+def make(url, monkeypatch):
+    """`make(seller, limit=100)`: a hub with the budget `all`; further keywords are keys of the budget."""
+    monkeypatch.setattr(_joining, "_gates", {})
+    hubs = []
+
+    def made(*sellers, prices=(PRICES,), tables=None, **budget):
+        settings = Settings(
+            budgets=tables or {"all": {"limit": 100, **budget}}, journal={"url": url}, retry=RetryPolicy(backoff=0)
+        )
+        pairs = [
+            (ProviderInfo(name=f"p{number}", models=(ModelInfo("m", **prices[min(number, len(prices) - 1)]),)), seller)
+            for number, seller in enumerate(sellers)
+        ]
+        hubs.append(Hub(settings, providers=pairs))
+        return hubs[-1]
+
+    yield made
+    for hub in hubs:
+        hub.close()
+    for gate in _joining._gates.values():
+        gate.close()
+
+
+def state():
+    """What the budgets have spent and reserved, once all that has ended is settled."""
+    (gate,) = _joining._gates.values()
+    assert gate.flush()
+    return {row["name"]: (row["spent"] / 10**9, row["reserved"] / 10**9) for row in gate._ledger.state()}
+
+
+def test_calls_are_settled_at_what_they_cost_until_the_budget_is_used_up(make):
+    seller = Seller()
+    hub = make(seller)
+    for _ in range(10):
+        hub.complete("m", "x", max_tokens=10)
+    assert state() == {"all": (100, 0)}
+    with pytest.raises(BudgetExceededError, match=r"may cost 10 USD: of 100 a day, 100 are spent"):
+        hub.complete("m", "x", max_tokens=10)
+    assert seller.calls == 10
+
+
+def test_the_reservation_is_an_upper_bound(make):
+    hub = make(Seller())
+    with pytest.raises(BudgetExceededError, match="may cost 101 USD"):
+        hub.complete("m", "x", max_tokens=101)
+
+
+def test_the_context_window_bounds_a_call_without_max_tokens(make):
+    hub = make(Seller(), prices=[{**PRICES, "context_window": 101}])
+    with pytest.raises(BudgetExceededError, match="may cost 101 USD"):
+        hub.complete("m", "x")
+
+
+def test_a_call_of_unknown_price_is_refused_or_allowed(make):
+    with pytest.raises(BudgetExceededError, match=r"the most that a call of p0/m may cost in USD is unknown; set price_in"):
+        make(Seller()).complete("m", "x")
+    seller = Seller()
+    assert make(seller, prices=[{}], unknown_price="allow").complete("m", "x").text == "Hallo"
+    with pytest.raises(BudgetExceededError, match="in EUR is unknown"):
+        make(Seller(), currency="EUR").complete("m", "x", max_tokens=1)
+
+
+def test_a_cheaper_candidate_is_asked_when_the_first_one_is_too_expensive(make):
+    dear, cheap = Seller(), Seller()
+    hub = make(dear, cheap, prices=[PRICES, {"price_in": 0.0, "price_out": 100_000.0}])
+    answer = hub.complete(["p0/m", "p1/m"], "x", max_tokens=500)
+    assert (answer.provider, dear.calls) == ("p1", 0)
+    assert [(skip.provider, skip.reason) for skip in answer.route.skipped] == [("p0", "over budget")]
+    assert state() == {"all": (1, 0)}
+
+
+def test_only_calls_that_match_count(make):
+    tables = {
+        "team": {"limit": 10, "match": {"team": ["search", "ads"]}},
+        "model": {"limit": 1000, "match": {"model": "m*", "provider": "p0"}},
+        "other": {"limit": 1, "match": {"provider": "p9"}},
+    }
+    hub = make(Seller(), tables=tables)
+    hub.complete("m", "x", max_tokens=10, metadata={"team": "ads"})
+    hub.complete("m", "x", max_tokens=10, metadata={"team": "none"})
+    assert state() == {"team": (10, 0), "model": (20, 0)}
+    with pytest.raises(BudgetExceededError, match="budget 'team' has not enough left"):
+        hub.complete("m", "x", max_tokens=10, metadata={"team": "search"})
+
+
+@pytest.mark.parametrize("script", [(ProviderConnectionError("refused"),), (ValueError("the plugin's mistake"),)])
+def test_a_failed_attempt_gives_its_reservation_back(make, script):
+    hub = make(Seller(*script))
+    with pytest.raises(Exception, match="refused|mistake"):
+        hub.complete("m", "x", max_tokens=60)
+    assert state() == {"all": (0, 0)}
+
+
+@pytest.mark.parametrize("end", ["close", "garbage"])
+def test_an_abandoned_stream_is_settled_at_what_was_seen(make, end):
+    hub = make(Seller("abc", "def", "ghi", 9))
+    stream = hub.complete("m", "x", stream=True, max_tokens=60)
+    assert next(iter(stream)) == "abc"
+    assert state() == {"all": (0, 60)}
+    if end == "close":
+        stream.close()
+    del stream
+    gc.collect()
+    spent, reserved = state()["all"]
+    assert 1 <= spent <= 6
+    assert reserved == 0
+
+
+def test_budgets_hold_in_an_event_loop(make):
+    hub = make(Seller())
+
+    async def ask():
+        return await hub.acomplete("m", "x", max_tokens=10)
+
+    async def main():
+        return await asyncio.gather(*(ask() for _ in range(15)), return_exceptions=True)
+
+    results = asyncio.run(main())
+    answered = [result for result in results if isinstance(result, Completion)]
+    refused = [result for result in results if isinstance(result, BudgetExceededError)]
+    assert len(answered) + len(refused) == 15
+    assert 1 <= len(answered) <= 10
+    assert state() == {"all": (10 * len(answered), 0)}
+
+
+def test_a_database_that_does_not_work_refuses_or_allows(make, tmp_path, url, caplog):
+    (tmp_path / "calls.db").mkdir()
+    with pytest.raises(BudgetExceededError, match=r"budget 'all' cannot be asked \(OperationalError: .*on_outage = \"allow\""):
+        make(Seller()).complete("m", "x", max_tokens=1)
+    hub = make(Seller(), on_outage="allow")
+    assert hub.complete("m", "x", max_tokens=1000).text == "Hallo"
+    assert hub.complete("m", "x", max_tokens=1000).text == "Hallo"
+    assert len([line for line in caplog.messages if "budgets cannot be asked, so calls pass without them" in line]) == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"limits": 3}, "unknown key 'budgets.all.limits'; the known ones are limit, per"),
+        ({}, "budgets.all.limit must be a positive amount of money, such as limit = 20.00, not None"),
+        ({"limit": True}, "budgets.all.limit must be a positive amount of money"),
+        ({"limit": 1, "per": "year"}, "budgets.all.per must be one of hour, day, week, month, ever, not 'year'"),
+        ({"limit": 1, "on_outage": "maybe"}, "budgets.all.on_outage must be one of refuse, allow, not 'maybe'"),
+        ({"limit": 1, "match": "x"}, "budgets.all.match must be a table"),
+    ],
+)
+def test_wrong_budgets_are_refused_when_the_hub_is_made(table, message):
+    with pytest.raises(ConfigurationError, match=message):
+        Hub(Settings(budgets={"all": table}))
+
+
+PROCESS = """
+import sys
+from providerhub import BudgetExceededError, Hub, ModelInfo, ProviderInfo, Settings, Usage, UsageDelta
+
+class Seller:
+    def stream(self, request, call):
+        yield "Hallo"
+        yield UsageDelta(Usage(0, 5))
+
+settings = Settings(budgets={"all": {"limit": 1000, "per": "ever"}}, journal={"url": sys.argv[1]})
+model = ModelInfo("m", price_in=0.0, price_out=1_000_000.0)
+answered = refused = 0
+with Hub(settings, providers=[(ProviderInfo(name="a", models=(model,)), Seller())]) as hub:
+    while refused < 3:
+        try:
+            hub.complete("m", "x", max_tokens=7)
+        except BudgetExceededError:
+            refused += 1
+        else:
+            answered += 1
+            if sys.argv[2] == "killed" and answered == 3:
+                import os, signal
+                stream = hub.complete("m", "x", max_tokens=7, stream=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+print(answered)
+"""
+
+
+@pytest.mark.once
+@pytest.mark.unix
+def test_sixteen_processes_spend_one_budget_of_a_thousand_and_no_more(url):
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, url, "killed" if number == 0 else "alive"], stdout=subprocess.PIPE, text=True
+        )
+        for number in range(16)
+    ]
+    answered = [child.communicate(timeout=110)[0] for child in children]
+    assert [child.returncode for child in children] == [-9] + [0] * 15
+    spent = 5 * sum(map(int, filter(None, answered)))
+    assert 1000 - 5 * 4 - 2 * 7 <= spent <= 1000
