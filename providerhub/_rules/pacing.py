@@ -239,7 +239,7 @@ class Pacer:
             self._pump(desk)
         self._flush()
         if self.on_fact is not None:
-            self.on_fact((candidate.provider, candidate.entry), RATE_LIMITED, end - now)
+            self.on_fact((candidate.provider, candidate.entry), RATE_LIMITED, end - now if after is None else after)
         return end
 
     def hold(self, key: Key, now: float, until: float) -> None:

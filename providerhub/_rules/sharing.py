@@ -22,7 +22,7 @@ About = tuple[str, str, str]  # the scope, the model and the statement of a fact
 FORGIVEN = "forgiven"
 # The process that a provider refused asks again first. The others follow after a random share of the pause, within these bounds
 # in seconds: when the first one is refused again, they hear of it before they ask.
-SPREAD, SPREAD_LEAST, SPREAD_MOST = 0.1, 0.5, 5.0
+SPREAD, SPREAD_LEAST, SPREAD_MOST = 0.1, 0.5, 3.0
 # A fact is passed on again when it lasts longer than known by this share of its seconds.
 NOT_NEWS = 0.15
 MOST_FACTS = 1000  # in memory. Pending ones are about accounts that this process does not use, or whose key is not read yet.

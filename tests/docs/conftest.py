@@ -143,7 +143,7 @@ class Runner:
         target.write_text(block.text, "utf-8")
         os.environ["PROVIDERHUB_CONFIG"] = str(target)
         with providerhub.Hub() as hub:
-            assert hub.settings.providers
+            assert hub.settings.origins
         del os.environ["PROVIDERHUB_CONFIG"]
 
     def _python(self, block):

@@ -17,7 +17,17 @@ from typing import Any
 
 import attrs
 
-from providerhub import Finish, Hub, ModelInfo, ProviderConfig, ProviderHubError, ProviderInfo, ServerError, Settings
+from providerhub import (
+    Finish,
+    Hub,
+    ModelInfo,
+    ProviderConfig,
+    ProviderError,
+    ProviderHubError,
+    ProviderInfo,
+    ServerError,
+    Settings,
+)
 
 LATENCY = (0.05, 0.4)
 """Seconds that a provider takes to answer or to fail, drawn evenly."""
@@ -123,7 +133,7 @@ class Service:
                 await asyncio.Event().wait()
             await asyncio.sleep(world.rng.uniform(*LATENCY))
             if failing:
-                raise ServerError("down", status=503)
+                raise world.refusal(failing)
             hit.ok = True
             yield "fine"
             yield Finish()
@@ -160,6 +170,14 @@ class World:
         """The outage of a provider at a moment; `None` when it works."""
         return next((one for one in self.outages if one.provider == provider and one.start <= now < one.end), None)
 
+    def refusal(self, outage: Outage) -> ProviderError:
+        """The error of a failing provider."""
+        return ServerError("down", status=503)
+
+    def options(self, client: int) -> Mapping[str, Any]:
+        """Further arguments of a client's hub."""
+        return {}
+
     def run(self) -> World:
         """Let it happen."""
         loop = Loop(self.clock)
@@ -173,7 +191,7 @@ class World:
         await asyncio.gather(*map(self._client, range(self.clients)))
 
     async def _client(self, number: int) -> None:
-        hub = Hub(Settings(autoload=False), clock=self.clock, rng=self.rng.random)
+        hub = Hub(Settings(autoload=False), clock=self.clock, rng=self.rng.random, **self.options(number))
         for place, name in enumerate(self.providers):
             info = ProviderInfo(name=name, models=(ModelInfo("m"),))
             hub.register(info, Service(name, number, self), config=ProviderConfig(priority=-place))
