@@ -28,7 +28,7 @@ MOST_WAIT = 30.0  # seconds that a thread waits for a plugin that another thread
 # A table of the settings → the hook plugin that reads it.
 _TABLES = {"journal": "journal", "budgets": "journal", "cache": "cache"}
 _INCOMPATIBLE = "incompatible: "  # the beginning of a reason that another version of the core or of the plugin would mend
-_SUBGROUPS = ("commands", "conformance", "sandbox")
+_SUBGROUPS = ("commands", "conformance", "executors", "sandbox", "shared")
 GROUPS = frozenset({hookspecs.PROJECT, HOOK_GROUP, *(f"{hookspecs.PROJECT}.{name}" for name in _SUBGROUPS)})
 _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_"))
 

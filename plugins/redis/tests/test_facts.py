@@ -252,5 +252,10 @@ def test_a_forked_child_has_a_connection_of_its_own(server, connect):
     assert listening.heard().scope == "child"
 
 
+def test_the_distribution_is_found_without_a_complaint():
+    with Hub(Settings()) as hub:
+        assert [one for one in hub.malformed() if "redis" in one.distribution] == []
+
+
 def test_the_address_is_never_shown():
     assert "secret" not in repr(Shared("redis://:secret@127.0.0.1/0"))
