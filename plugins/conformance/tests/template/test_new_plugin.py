@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +13,8 @@ from click.testing import CliRunner
 from providerhub.cli._app import app
 from providerhub_conformance._commands.new_plugin import LICENSES, normalised
 
-WIRES = ("openai", "custom")
+CHECKOUT = Path(__file__).resolve().parents[4]
+WIRES = ("openai", "sse", "ndjson", "custom")
 
 
 @pytest.fixture
@@ -36,11 +38,13 @@ def test_the_files(new_plugin, tmp_path, wire):
         ".github/workflows/ci.yml",
         ".github/workflows/release.yml",
         ".gitignore",
+        "CHANGELOG.md",
         "LICENSE",
         "README.md",
         "pyproject.toml",
         "src/providerhub_acme/__init__.py",
         "src/providerhub_acme/conformance.py",
+        *(["src/providerhub_acme/framing.py"] if wire == "custom" else []),
         "src/providerhub_acme/provider.py",
         "src/providerhub_acme/py.typed",
         "tests/test_conformance.py",
@@ -88,7 +92,7 @@ def test_the_licence_is_stated_and_there(new_plugin, tmp_path, license_name):
 def test_it_requires_this_core_and_announces_its_suite(new_plugin, tmp_path):
     new_plugin("Acme_AI")
     table = tomllib.loads((tmp_path / "providerhub-acme-ai" / "pyproject.toml").read_text("utf-8"))["project"]
-    assert table["dependencies"] == [f"providerhub>={metadata.version('providerhub')}"]
+    assert table["dependencies"] == [f"providerhub[async]>={metadata.version('providerhub')}"]
     assert table["entry-points"] == {
         "providerhub": {"acme-ai": "providerhub_acme_ai"},
         "providerhub.conformance": {"acme-ai": "providerhub_acme_ai.conformance:AcmeAiConformance"},
@@ -106,3 +110,18 @@ def test_what_exists_is_not_touched(new_plugin, tmp_path, kind):
     assert result.exit_code == 1
     assert "exists already" in result.stderr
     assert place.read_text("utf-8") == "mine" if kind == "file" else list(Path(place).iterdir()) == []
+
+
+def test_its_workflows_pin_the_actions_that_this_project_pins(new_plugin, tmp_path):
+    new_plugin("acme")
+    pins = {
+        name: set(re.findall(r"uses: (\S+@\S+ # v\S+)", "".join(file.read_text("utf-8") for file in folder.glob("*.yml"))))
+        for name, folder in (("own", CHECKOUT / ".github"), ("new", tmp_path / "providerhub-acme" / ".github"))
+        for folder in (folder / "workflows",)
+    }
+    assert pins["new"]
+    assert pins["new"] <= pins["own"]
+    for file in (tmp_path / "providerhub-acme" / ".github" / "workflows").iterdir():
+        assert len(re.findall("uses: ", file.read_text("utf-8"))) == len(
+            re.findall("uses: .*@[0-9a-f]{40} # v", file.read_text("utf-8"))
+        )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -14,7 +15,7 @@ import providerhub
 from providerhub.cli import _screen as screen
 
 TEMPLATE = Path(__file__).with_name("template")
-"""The folders `common`, `openai` and `custom`, whose files end in `.tmpl`, and the licences."""
+"""The folders of files that end in `.tmpl`, and the licences."""
 SUFFIX = ".tmpl"
 LICENSES = ("Apache-2.0", "MIT", "none")
 PREFIX = "providerhub-"
@@ -23,6 +24,75 @@ PREFIX = "providerhub-"
 _NAME = re.compile(r"[a-z0-9]|[a-z0-9][a-z0-9._-]*[a-z0-9]", re.IGNORECASE)
 _LONGEST = 50
 _FIELD = re.compile(r"\{\{(\w+)\}\}")
+
+
+class Protocol(NamedTuple):
+    """A protocol of a service: the folders of the template, and the fields of its files.
+
+    `_framed` fills in the fields of a protocol of JSON objects in frames.
+    """
+
+    folders: tuple[str, ...]
+    fields: Mapping[str, str]
+
+
+def _framed(
+    folder: str, framing: str, *, stream_type: str, newlines: str, encode: str, own_import: str = "", own_faults: str = ""
+) -> Protocol:
+    fields = {
+        "framing": framing,
+        "framing_import": "" if own_import else f"from providerhub.wire import {framing}\n",
+        "own_import": f"\n{own_import}\n" if own_import else "",
+        "stream_type": stream_type,
+        "newlines": newlines,
+        "encode": encode,
+        "own_faults": own_faults,
+        "json_schema": "False",
+    }
+    return Protocol(("common", "framed", folder) if folder else ("common", "framed"), fields)
+
+
+_FAULTS = '''
+    def garbage(self) -> bytes:
+        """Write a frame whose framing is right and whose content cannot be parsed."""
+        return _framed(b\'{"truncated": \')
+
+    def endless(self) -> tuple[bytes, bytes]:
+        """Write the beginning of a frame that is longer than a frame may be, and the bytes that follow for ever."""
+        return (1 << 31).to_bytes(4, "big"), b"x"
+'''
+_ENCODE = """return _framed(_json(value))
+
+
+def _framed(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data"""
+WIRES: Mapping[str, Protocol] = {
+    "openai": Protocol(("common", "openai"), {"json_schema": "True"}),
+    "sse": _framed(
+        "",
+        "SSEDecoder",
+        stream_type="text/event-stream",
+        newlines=r'(b"\n", b"\r\n", b"\r")',
+        encode=r'return b"data: %b\n\n" % _json(value)',
+    ),
+    "ndjson": _framed(
+        "",
+        "LineDecoder",
+        stream_type="application/x-ndjson",
+        newlines=r'(b"\n", b"\r\n")',
+        encode=r'return _json(value) + b"\n"',
+    ),
+    "custom": _framed(
+        "custom",
+        "Frames",
+        stream_type="application/x-{{name}}-frames",
+        newlines="()",
+        encode=_ENCODE,
+        own_import="from {{package}}.framing import Frames",
+        own_faults=_FAULTS,
+    ),
+}
+"""The protocols by name: the OpenAI chat shape; JSON objects in server-sent events, in lines, or in a framing of its own."""
 
 
 def normalised(name: str) -> str:
@@ -52,15 +122,16 @@ def project(name: str, *, wire: str, license_name: str = "Apache-2.0", author: s
 
     Args:
         name: The normalised name of the provider.
-        wire: The protocol of the service: `"openai"` or `"custom"`.
+        wire: The protocol of the service, one of `WIRES`.
         license_name: The licence, one of `LICENSES`.
         author: The name of the author; by default the maintainers of the distribution.
 
     Yields:
         The path of each file in the project, and its text.
     """
-    fields = _fields(name, license_name, author)
-    for part in ("common", wire):
+    fields = {**_fields(name, license_name, author), **WIRES[wire].fields}
+    fields = {key: _with_fields(text, fields) for key, text in fields.items()}
+    for part in WIRES[wire].folders:
         root = TEMPLATE / part
         for file in sorted(root.rglob(f"*{SUFFIX}")):
             path = file.relative_to(root).as_posix().removesuffix(SUFFIX)
@@ -92,14 +163,16 @@ def _fields(name: str, license_name: str, author: str) -> dict[str, str]:
 
 
 def _filled(file: Path, fields: Mapping[str, str]) -> str:
-    return _FIELD.sub(lambda match: fields[match.group(1)], file.read_text("utf-8"))
+    return _with_fields(file.read_text("utf-8"), fields)
+
+
+def _with_fields(text: str, fields: Mapping[str, str]) -> str:
+    return _FIELD.sub(lambda match: fields[match.group(1)], text)
 
 
 @click.command("new-plugin")
 @click.argument("name")
-@click.option(
-    "--wire", type=click.Choice(["openai", "custom"]), default="openai", show_default=True, help="The protocol of the service."
-)
+@click.option("--wire", type=click.Choice([*WIRES]), default="openai", show_default=True, help="The protocol of the service.")
 @click.option("--directory", type=click.Path(path_type=Path), help="The new folder; by default providerhub-NAME.")
 @click.option("--license", "license_name", type=click.Choice(LICENSES), default="Apache-2.0", show_default=True)
 @click.option("--author", default="", help="By default the maintainers of the distribution.")
