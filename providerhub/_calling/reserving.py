@@ -15,7 +15,7 @@ _log = logging.getLogger("providerhub")
 
 
 class Reservation:
-    """What the gates hold for one attempt, from before it is sent until it has ended.
+    """The reservations of the gates for one attempt, from before it is sent until it has ended.
 
     Args:
         gates: The gates, in the order in which they are asked.

@@ -33,6 +33,10 @@ except ConfigurationError as error:
 """
 
 
+BUDGET = {"limit": 1, "match": {"model": "another"}}
+"""A budget that the journal's plugin accepts too, where it is installed, and that no call here belongs to."""
+
+
 @pytest.fixture
 def run(site):
     site.write("joining.py", JOINING)
@@ -42,7 +46,7 @@ def run(site):
 
 
 def test_a_plugin_joins_the_hubs_whose_settings_ask_for_it(run):
-    assert run("enabled", all={}) == "finished 1\na says: x\n"
+    assert run("enabled", all=BUDGET) == "finished 1\na says: x\n"
 
 
 def test_a_plugin_stays_out_of_other_hubs(run):
@@ -58,7 +62,7 @@ def test_a_plugin_that_raises_takes_no_part_and_is_listed(run):
 
 
 def test_a_budget_of_a_plugin_that_raises_is_refused(run):
-    assert "the settings: [budgets] needs the plugin 'joins'" in run("broken", all={})
+    assert "the settings: [budgets] needs the plugin 'joins'" in run("broken", all=BUDGET)
 
 
 @pytest.mark.parametrize(

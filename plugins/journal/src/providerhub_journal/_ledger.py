@@ -36,7 +36,7 @@ class Refusal(NamedTuple):
     """A budget that has not enough left, with its amounts in billionths.
 
     Args:
-        claim: What was wanted of it.
+        claim: The amount that the call asked for.
         spent: The amount that it has spent.
         reserved: The amount that calls under way have reserved.
     """
