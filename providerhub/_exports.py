@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from providerhub import _values
+from providerhub._calling.around import GoOn
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.stream import Stream
@@ -19,7 +20,7 @@ from providerhub._version import __version__
 from providerhub.hookspecs import hookimpl
 
 __all__ = [
-    "AsyncStream", "Hub", "InstanceView", "Outcome", "Settings", "Stream", "__version__", "acomplete", "acomplete_many",
+    "AsyncStream", "GoOn", "Hub", "InstanceView", "Outcome", "Settings", "Stream", "__version__", "acomplete", "acomplete_many",
     "complete", "complete_many", "error_from_status", "explain", "hookimpl",
 ]  # fmt: skip
 __all__ += _values.__all__

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping, Sequence
+from functools import partial
 from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 import attrs
 
+from providerhub._calling.around import Around, GoOn
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.attempt import CLOSED, Services
 from providerhub._calling.batches import PASSES, Batches, async_chain
@@ -38,9 +40,9 @@ from providerhub._rules.lanes import Full
 from providerhub._rules.pacing import Pacer, health_records
 from providerhub._rules.sharing import FORGIVEN, Sharing
 from providerhub._settings.settings import Settings
-from providerhub._values import Candidate, Completion, HealthRecord, ProviderConfig, RoutePlan, Skip
+from providerhub._values import Candidate, Completion, HealthRecord, ProviderConfig, Request, RoutePlan, Skip
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
-from providerhub._values.checks import Check, instance_of, shape
+from providerhub._values.checks import CALLABLE, Check, instance_of, shape
 from providerhub._values.errors import ConfigurationError, ProviderHubError
 from providerhub._values.provider import Provider
 from providerhub._values.shared import Shared, SharedState
@@ -72,6 +74,10 @@ class Hub:
             `providerhub_call_finished`.
         rankers: Callables `(request, candidates)` that return the candidates in the order to try, as the hook
             `providerhub_rank` does. They are asked before the plugins' rankers; the first that returns an order decides.
+        around: Callables `(request, go_on)` around each call, the outermost first, as guardrails and redaction need them. One is
+            called once for each call, before its plan is made, with the `Request` and a `GoOn`; it returns the result of
+            `go_on(request)` or another `Completion`, or raises. It may change the request, which is then checked again. Content
+            that reaches it counts as handed over to the caller. `explain` skips it. Coroutine functions serve `acomplete` only.
         wire_log: Path of a file to which each request and answer is appended, without keys; `"-"` for standard error. Default: as
             the settings say.
         shared: The store through which several processes share what providers state and what must be counted together: its
@@ -92,6 +98,7 @@ class Hub:
         providers: Sequence[tuple[ProviderInfo, Provider]] = (),
         observers: Sequence[object] = (),
         rankers: Sequence[Callable[..., Sequence[Candidate] | None]] = (),
+        around: Sequence[Callable[[Request, GoOn], Any]] = (),
         wire_log: str | None = None,
         shared: Shared | SharedState | str | None = None,
         clock: Clock | None = None,
@@ -112,10 +119,12 @@ class Hub:
         self._preparer = Preparer(self._registry, self._health)
         for name, config in self.settings.providers.items():
             self._set_limits(name, config)
-        for name, items in (("rankers", rankers), ("observers", observers), ("providers", providers)):
+        for name, items in (("rankers", rankers), ("around", around), ("observers", observers), ("providers", providers)):
             LIST.check(items, name, ConfigurationError)
         for ranker in rankers:
             RANKER.check(ranker, "each of rankers", ConfigurationError)
+        for one in around:
+            CALLABLE.check(one, "each of around", ConfigurationError)
         self._rankers = Rankers([*rankers, *self._plugins.hooks("providerhub_rank")]) or None
         for observer in (*observers, *self._plugins.joining(self.settings)):
             self._plugins.observe(observer)
@@ -126,7 +135,9 @@ class Hub:
             self._registry, observing, self._clock, getattr(self._clock, "watch", None),
             self._pacer, self._replan, self._preparer.renewal, self._health.key_changes, self._waiting,
         )  # fmt: skip
-        self._objects: list[str] = []
+        wrappers = [*around, *self._offered("providerhub_around")]
+        self._around = Around(wrappers, self.settings, self._registry, observing) if wrappers else None
+        self._objects: list[str] = [getattr(one, "__qualname__", type(one).__name__) for one in around]
         self._batches = Batches(self._holds, self._clock, self.settings.retry, self._rng)
         for pair in providers:
             if not isinstance(pair, Sequence) or len(pair) != 2:  # noqa: PLR2004 -- a pair
@@ -203,12 +214,8 @@ class Hub:
             AllProvidersFailedError: The attempts failed with different classes of errors.
             DeadlineExceededError: The total time of the call is over.
         """
-        spec, now = self._spec(model, messages, stream=stream, **knobs), self._clock.monotonic()
-        if not self._preparer.is_prepared(spec.model, now):
-            self._preparer.prepare(spec.model, now, spec.timeout.total)
-        chain = self._chain(Chain, spec, now)
-        pieces = chain.run()
-        return chain.completion if pieces is None else Stream(chain, pieces)
+        spec = self._spec(model, messages, stream=stream, **knobs)
+        return self._answer(spec) if self._around is None else self._around.call(spec, self._answer)  # type: ignore[no-any-return]
 
     @overload
     async def acomplete(
@@ -244,13 +251,10 @@ class Hub:
         Raises:
             ProviderHubError: The same errors as `complete`.
         """
-        driver = async_chain()
-        spec, now = self._spec(model, messages, stream=stream, **knobs), self._clock.monotonic()
-        if not self._preparer.is_prepared(spec.model, now):
-            await self._preparer.aprepare(spec.model, now, spec.timeout.total)
-        chain = self._chain(driver, spec, now)
-        await chain.run()
-        return AsyncStream(chain) if stream else chain.completion
+        async_chain()
+        spec = self._spec(model, messages, stream=stream, **knobs)
+        answer = self._aanswer(spec) if self._around is None else self._around.acall(spec, self._aanswer)
+        return await answer  # type: ignore[no-any-return]
 
     def complete_many(
         self,
@@ -463,22 +467,35 @@ class Hub:
 
     def _stoppable(self, running: Running, /, *, stream: bool = False, patient: bool = True, **knobs: Any) -> Any:
         """`complete` as a call that `running.stop()` can end from another thread; one of many calls is patient."""
-        spec, now = self._spec(stream=stream, **knobs), self._clock.monotonic()
-        if not self._preparer.is_prepared(spec.model, now):
-            self._preparer.prepare(spec.model, now, spec.timeout.total)
-        chain = self._chain(Chain, spec, now, patient=patient)
-        with running.holding(chain.stop):
-            pieces = chain.run()
-        return chain.completion if pieces is None else Stream(chain, pieces)
+        spec, answer = self._spec(stream=stream, **knobs), partial(self._answer, patient=patient, running=running)
+        return answer(spec) if self._around is None else self._around.call(spec, answer)
 
     async def _patiently(self, **knobs: Any) -> Completion:
         """`acomplete` as one of many calls."""
-        spec, now = self._spec(stream=False, **knobs), self._clock.monotonic()
+        spec, answer = self._spec(stream=False, **knobs), partial(self._aanswer, patient=True)
+        return await (answer(spec) if self._around is None else self._around.acall(spec, answer))  # type: ignore[no-any-return]
+
+    def _answer(self, spec: CallSpec, *, patient: bool = False, running: Running | None = None) -> Any:
+        """Make a call in this thread; return its `Completion` or `Stream`."""
+        now = self._clock.monotonic()
+        if not self._preparer.is_prepared(spec.model, now):
+            self._preparer.prepare(spec.model, now, spec.timeout.total)
+        chain = self._chain(Chain, spec, now, patient=patient)
+        if running is None:
+            pieces = chain.run()
+        else:
+            with running.holding(chain.stop):
+                pieces = chain.run()
+        return chain.completion if pieces is None else Stream(chain, pieces)
+
+    async def _aanswer(self, spec: CallSpec, *, patient: bool = False) -> Any:
+        """Make a call in this task; return its `Completion` or `AsyncStream`."""
+        now = self._clock.monotonic()
         if not self._preparer.is_prepared(spec.model, now):
             await self._preparer.aprepare(spec.model, now, spec.timeout.total)
-        chain = self._chain(async_chain(), spec, now, patient=True)
+        chain = self._chain(async_chain(), spec, now, patient=patient)
         await chain.run()
-        return chain.completion
+        return AsyncStream(chain) if spec.request.stream else chain.completion
 
     def _shown(self, record: PluginRecord) -> PluginRecord:
         instance = self._registry.instance(record.name) if record.state == "ready" else None

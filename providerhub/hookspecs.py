@@ -8,7 +8,8 @@ the call goes on. Observers are called in a copy of the context (`contextvars`) 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pluggy
 
@@ -60,6 +61,19 @@ def providerhub_rank(request: Request, candidates: Sequence[Candidate]) -> Seque
     Returns:
         The candidates in the order to use; candidates that are left out are not tried. `None`, or an order without any of
         the candidates, lets the next plugin decide; without another plugin the order stays.
+    """
+
+
+@hookspec
+def providerhub_around(settings: Settings) -> Callable[[Request, Any], Any] | None:
+    """Offer a callable that stands around each call, as `Hub(around=[...])` takes it. Called once for each hub, when it is made.
+
+    Args:
+        settings: The settings of the hub.
+
+    Returns:
+        A callable `(request, go_on)`, which is called inside of those that the application gives; `None` for none. An exception
+        stops the making of the hub.
     """
 
 

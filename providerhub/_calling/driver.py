@@ -67,6 +67,8 @@ class Driver(Generic[Pieces, Runner]):
     done = True  # until `__init__` is over, which Ctrl-C may interrupt
     report: Report | None = None
     """Tells the observers of this call; `None` without any."""
+    endings: tuple[Callable[[Completion], object], ...] = ()
+    """The functions to call with the whole answer of a stream, after its end."""
     _signal: Signal | None = None
     _reported = 0
     _refusing: tuple[Candidate, ...] = ()
@@ -282,6 +284,8 @@ class Driver(Generic[Pieces, Runner]):
             self._next(self._current, result=False)
             yield from self._finish(won=True)
             self._tell(last=True)
+            for ending in self.endings:
+                ending(self.completion)
 
     def _finish(self, *, won: bool) -> Effect:
         self.done = True

@@ -23,14 +23,14 @@ def handle(
     Args:
         make: Makes a hub of settings: the hub's class.
         settings: The hub's settings, with the keys given there: the other process needs them.
-        objects: The names of provider objects that the application registered.
+        objects: The names of providers and of callables around the calls that the application gave.
 
     Raises:
         ConfigurationError: There are such objects. Another process could not make them.
     """
     names = ", ".join(objects)
     if names:
-        msg = f"a hub with registered provider objects ({names}) cannot go to another process; make them plugins, or use threads"
+        msg = f"a hub with objects of the application ({names}) cannot go to another process; make them plugins, or use threads"
         raise ConfigurationError(msg)
     return in_this_process, (make, settings)
 

@@ -104,7 +104,7 @@ class Report:
         self._context.copy().run(self._observers.tell, hook, **arguments)
 
     def reservation(self, order: Open, spec: CallSpec) -> Reservation | None:
-        """The bounds that the gates reserve for an attempt; `None` without a gate."""
+        """Make the reservation of an attempt, which is not asked for yet; `None` without a gate."""
         if not self._observers.gates:
             return None
         bound = spec.most_tokens(order.candidate)

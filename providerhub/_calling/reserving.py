@@ -15,7 +15,7 @@ _log = logging.getLogger("providerhub")
 
 
 class Reservation:
-    """The reservations of the gates for one attempt, from before it is sent until it has ended.
+    """The amounts that the gates hold for one attempt, from before it is sent until it has ended.
 
     Args:
         gates: The gates, in the order in which they are asked.

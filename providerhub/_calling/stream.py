@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -31,6 +31,16 @@ class BaseStream(Generic[AnyDriver]):
     def route(self) -> Route:
         """Every attempt so far, and the models that were left out."""
         return self._chain.route
+
+    def when_whole(self, function: Callable[[Completion], object]) -> None:
+        """Call a function when the stream has been read to its end, as a cache needs it.
+
+        It is not called for a stream that breaks or is closed early. An exception of it reaches the reader.
+
+        Args:
+            function: Called once with the whole answer, by the thread or task that reads.
+        """
+        self._chain.endings += (function,)
 
     def _refuse_second_reader(self) -> None:
         if self._reader is not None:

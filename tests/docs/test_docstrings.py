@@ -30,6 +30,7 @@ NOT_NAMED = {"self", "cls"}
 MADE_BY_OTHERS = {
     "providerhub.Stream",
     "providerhub.AsyncStream",
+    "providerhub.GoOn",
     "providerhub.http.Answer",
     "providerhub.http.AsyncAnswer",
     "providerhub.testing.Connection",

@@ -410,7 +410,7 @@ def test_a_process_does_not_keep_hubs_without_end(sandboxed):
 
 
 def test_a_key_shows_in_no_message_of_a_hub_that_does_not_pickle(hub, echo):
-    with pytest.raises(ConfigurationError, match=r"registered provider objects \(a\)"):
+    with pytest.raises(ConfigurationError, match=r"objects of the application \(a\)"):
         pickle.dumps(hub)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         outcomes = list(hub.complete_many([ask("a"), ask("b")], executor=pool))
