@@ -38,11 +38,7 @@ class Described(NamedTuple):
 
 
 class Catalogues:
-    """All catalogues of a hub. False when there are none.
-
-    Args:
-        hooks: The implementations of the hook, the first one first.
-    """
+    """All catalogues of a hub, of the first implementation first. False when there are none."""
 
     def __init__(self, hooks: Sequence[Callable[..., Any]] = ()) -> None:
         self._hooks = tuple(hooks)
@@ -52,12 +48,7 @@ class Catalogues:
         return bool(self._hooks)
 
     def described(self, model: ModelInfo, entry: tuple[str, str]) -> Described:
-        """Fill in the values of a model that are `None`.
-
-        Args:
-            model: The entry of the model as it is in force.
-            entry: The names of the vendor and of its model.
-        """
+        """Fill in the values of a model that are `None`. The entry names the vendor and its model."""
         guessed: dict[str, str] = {}
         for hook in self._hooks:
             found = self._asked(hook, *entry)

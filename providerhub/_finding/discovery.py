@@ -144,11 +144,7 @@ class Plugins:
         return tuple(_with_named_arguments(implementation) for implementation in reversed(caller.get_hookimpls()))
 
     def joining(self, settings: Settings) -> Iterable[object]:
-        """The objects with which hook plugins take part in the calls of a hub of these settings.
-
-        Raises:
-            ConfigurationError: A plugin refuses its settings, or a table of the settings is for a plugin that cannot be used.
-        """
+        """The objects with which hook plugins take part in the calls of a hub of these settings."""
         self.hooks("providerhub_join")
         for join in reversed(self._manager.hook.providerhub_join.get_hookimpls()):
             try:

@@ -51,9 +51,8 @@ class EntryPoint(NamedTuple):
 def offered(word: str, broken: Callable[[Distribution, Exception], object]) -> Iterator[EntryPoint]:
     """All entry points of the distributions that name a word in their entry points. Of two copies, Python imports the first.
 
-    Args:
-        word: A part of the groups to find; most distributions do not have it, and parsing them all would take most of the time.
-        broken: Called with a distribution whose metadata cannot be read, and the error.
+    Most distributions do not name it, and parsing them all would take most of the time. `broken` is called with a distribution
+    whose metadata cannot be read, and the error.
     """
     seen: set[str] = set()
     for distribution in distributions():

@@ -12,11 +12,7 @@ STORE_GROUP = "providerhub.shared"
 
 
 def open_store(shared: Shared) -> SharedState:
-    """Make the store for an address. It connects later.
-
-    Raises:
-        ConfigurationError: No distribution offers a store for the scheme, or several do, or the store cannot be made.
-    """
+    """Make the store for an address. It connects later."""
     scheme = urlsplit(shared.url.reveal() if shared.url else "").scheme
     known = [entry for entry in offered(STORE_GROUP, lambda *_: None) if entry.group == STORE_GROUP]
     found = [entry for entry in known if entry.name == scheme]

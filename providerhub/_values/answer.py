@@ -268,9 +268,6 @@ def message_digest(message: Mapping[str, Any]) -> str:
     """Return a digest of what an assistant's message says: its text, and names, identifiers and parsed arguments of its calls.
 
     The vendor's form beside a message is void when the caller has edited one of these.
-
-    Args:
-        message: The message.
     """
     import hashlib  # only a conversation with turns needs it
 

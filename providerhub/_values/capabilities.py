@@ -64,14 +64,7 @@ def _all_are(kind: type, value: object) -> bool:
 
 
 def as_models(models: Iterable[Any]) -> tuple[ModelInfo, ...]:
-    """Convert names to `ModelInfo`, so that a plain list of names is a valid declaration.
-
-    Args:
-        models: Names and `ModelInfo`. A single text is refused: its characters would become models.
-
-    Raises:
-        ValueError: It is not a list, or an item is neither a name nor a `ModelInfo`.
-    """
+    """Convert names to `ModelInfo`, so that a plain list of names is a valid declaration; a single text is refused."""
     if not isinstance(models, Iterable) or isinstance(models, str | bytes | Mapping):
         _MODELS.check(models, "models")
     found = tuple(ModelInfo(model) if isinstance(model, str) else model for model in models)

@@ -88,51 +88,29 @@ def _header_value(text: object) -> bool:
 
 
 def shape(value: object) -> str:
-    """Return the type of a value, and the types of a mapping's items, without the values: one of them may be a key.
-
-    Args:
-        value: The refused value; any object.
-    """
+    """Return the type of a value, and the types of a mapping's items, without the values: one of them may be a key."""
     if not isinstance(value, Mapping):
         return type(value).__name__
     return f"{{{', '.join(f'{name!r}: {type(item).__name__}' for name, item in value.items())}}}"
 
 
 def at_least(least: int) -> Check:
-    """A whole number from `least` up.
-
-    Args:
-        least: The smallest number that passes.
-    """
+    """A whole number from `least` up."""
     return Check(f"a whole number, {least} or more", lambda value: _whole(value) and value >= least)
 
 
 def one_of(names: Sequence[str]) -> Check:
-    """One of some words.
-
-    Args:
-        names: The words, in the order in which a message lists them.
-    """
+    """One of some words, in the order in which a message lists them."""
     return Check(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names)
 
 
 def instance_of(kind: type | tuple[type, ...], wanted: str) -> Check:
-    """An instance of a class. A message shows the type of a refused value, not the value.
-
-    Args:
-        kind: The class, or several of which one is enough.
-        wanted: The words for it, best with an example: "a Timeout, such as Timeout(total=30)".
-    """
+    """An instance of a class, or of one of several. A message shows the type of a refused value, not the value."""
     return Check(wanted, lambda value: isinstance(value, kind), shape)
 
 
 def mapping_to(kind: type, wanted: str) -> Check:
-    """A mapping of names to instances of a class. A message shows the types of its values, not the values.
-
-    Args:
-        kind: The class of the mapping's values; `object` for any.
-        wanted: The words for it.
-    """
+    """A mapping of names to instances of a class. A message shows the types of its values, not the values."""
     return Check(
         wanted,
         lambda value: (

@@ -197,13 +197,9 @@ def cost_of(usage: Usage | None, prices: Prices | None) -> Cost | None:
 
 
 def total(costs: Iterable[Cost | None]) -> Cost | None:
-    """Add costs up.
+    """Add costs up; `None` when one is unknown, and for different currencies.
 
-    Args:
-        costs: The costs, each `None` when it is unknown.
-
-    Returns:
-        The sum, with the source and date of the last one. `None` without any, when one is unknown, and for different currencies.
+    The sum has the source and date of the last one.
     """
     found: Cost | None = None
     for cost in costs:

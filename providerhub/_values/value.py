@@ -69,13 +69,9 @@ def _default(field: attrs.Attribute[Any]) -> Any:
 
 
 def publish(names: Mapping[str, Any], package: str = "providerhub") -> None:
-    """Let the classes and functions of a package name the module from which users import them.
+    """Let the public classes and functions of a package name the module from which users import them.
 
     Tracebacks, pickles and `repr` show that module, and a pickle stays readable when the private module moves.
-
-    Args:
-        names: The package's namespace. The names in its `__all__` are changed.
-        package: The name of the public module; `"providerhub"` by default.
     """
     for name in names["__all__"]:
         if getattr(names[name], "__module__", "").startswith(f"{package.partition('.')[0]}."):

@@ -27,11 +27,7 @@ _END_OF_HEAD = b"\r\n\r\n"
 
 
 class Connector(TCPConnector):
-    """A connector whose connections pass the head on by itself, and are kept alive.
-
-    Args:
-        **options: The arguments of `TCPConnector`.
-    """
+    """A `TCPConnector` whose connections pass the head on by itself, and are kept alive."""
 
     def __init__(self, **options: Any) -> None:
         resolver = ThreadedResolver(_Lookups())  # type: ignore[arg-type]  # it needs two methods of a loop

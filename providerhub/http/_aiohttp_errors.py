@@ -21,15 +21,7 @@ from providerhub._values.errors import (
 
 
 def mapped(error: Exception, *, begun: bool) -> Exception:
-    """Translate an exception of the transport.
-
-    Args:
-        error: The exception of aiohttp or the event loop.
-        begun: Whether the answer's headers had come.
-
-    Returns:
-        The provider error; `error` itself if the table does not contain its class.
-    """
+    """Translate an exception of aiohttp or the loop, if the table has its class. `begun`: the answer's headers had come."""
     if is_shortage(error):
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
         return ShortageError(f"cannot connect to {_host(error)}: {reason}")

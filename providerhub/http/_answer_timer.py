@@ -41,23 +41,12 @@ class AnswerTimer(Timer):
         self.byte_due = self.byte_idle = self.connect_due = math.inf
 
     def connecting(self, deadline: float | None) -> None:
-        """Begin the connect phase, or end it.
-
-        Args:
-            deadline: When the phase ends, in seconds of `time.monotonic`; `None` when the connection is open.
-        """
+        """Begin the connect phase, which ends at `deadline` in seconds of `time.monotonic`; `None` ends it."""
         self.connect_due = math.inf if deadline is None else deadline
         self.move(min(self.connect_due, self.token_due + self.offset))
 
     def token(self, piece: Piece | None = None) -> bool:
-        """Note a piece. The token-idle timeout starts, or starts again, if it holds from here on.
-
-        Args:
-            piece: The piece; `None` for content that is not reasoning.
-
-        Returns:
-            Whether the idle timeouts hold.
-        """
+        """Note a piece (`None`: content that is not reasoning), and return whether the idle timeouts hold from here on."""
         call = self._call
         if not (call.idles or call.came(piece)):
             if call.content_at is not None:  # reasoning has come: no timeout holds until the answer itself begins
@@ -68,20 +57,12 @@ class AnswerTimer(Timer):
         return True
 
     def linger(self, seconds: float) -> None:
-        """Shorten the token-idle timeout, since the answer is complete and little may follow.
-
-        Args:
-            seconds: The timeout from now on.
-        """
+        """Shorten the token-idle timeout, in seconds from now on: the answer is complete, and little may follow."""
         self._token_idle = min(self._token_idle, seconds)
         self.token_due = min(self._call.clock() + self._token_idle, self._call.deadline)
 
     def due(self, now: float, /) -> float:
-        """Return the deadline that holds.
-
-        Args:
-            now: The time, in seconds of `time.monotonic`.
-        """
+        """Return the deadline that holds at a time. Both are in seconds of `time.monotonic`."""
         # Only computed, not assigned: the reading thread may set `deadline` at the same moment.
         deadline = self.deadline
         if deadline > now:
@@ -117,24 +98,12 @@ class AnswerTimer(Timer):
 
 
 def first_timeout(call: CallContext, *, stream: bool) -> float | None:
-    """Return the timeout of the wait for the first content, in seconds; `None` for none.
-
-    Args:
-        call: The call under way.
-        stream: Whether the answer is a stream.
-    """
+    """Return the timeout of the wait for the first content, in seconds; `None` for none."""
     return call.timeout.first_token if stream else call.timeout.head
 
 
 def late(call: CallContext, first: float | None, *, stream: bool, is_silent: bool) -> str:
-    """Return the sentence that names the timeout that expired.
-
-    Args:
-        call: The call under way.
-        first: The timeout of the wait for the first content, in seconds; `None` for none.
-        stream: Whether the answer is a stream.
-        is_silent: Whether the byte-idle timeout expired.
-    """
+    """Return the sentence that names the timeout that expired. `first`: the timeout of the wait for the first content."""
     if call.remaining() == 0:
         return "the call's total timeout expired"
     if is_silent:

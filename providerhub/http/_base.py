@@ -74,16 +74,7 @@ class Address(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """A request as it is sent.
-
-    Args:
-        method: The HTTP method, such as `"POST"`.
-        path: The path as the provider gave it.
-        address: The whole address of the request.
-        headers: All headers, those of the transport included.
-        body: The body; `None` for none.
-        stream: Whether the answer is a stream.
-    """
+    """A request as it is sent, with all headers. Its `path` is as the provider gave it."""
 
     method: str
     path: str
@@ -93,13 +84,9 @@ class Sent(NamedTuple):
     stream: bool
 
     def written(self, proxied: Mapping[str, str] | None) -> bytes:
-        """Return the bytes of the request, head and body in one piece: a second piece would wake the server a second time.
+        """Return head and body in one piece: a second piece would wake the server a second time.
 
-        Args:
-            proxied: The headers for a proxy that is asked in clear text, and needs the whole address; `None` for any other way.
-
-        Raises:
-            ValueError: A header or the method holds a line break.
+        A proxy that is asked in clear text needs its own headers, given as `proxied`, and the whole address.
         """
         address = self.address
         lines = [f"{self.method} {address.target if proxied is None else address.url} HTTP/1.1"]
@@ -219,12 +206,7 @@ class Client:
         return self.redacted(error)
 
     def _prepared(self, request: HttpRequest, call: CallContext) -> Sent:
-        """Return a request as it is to be sent.
-
-        Raises:
-            InvalidRequestError: The body cannot be written as JSON.
-            ConfigurationError: The address cannot be asked.
-        """
+        """Return a request as it is to be sent."""
         body = request.body if request.body is None or isinstance(request.body, bytes) else _encoded(request.body)
         path = request.path
         if request.query:
@@ -287,11 +269,7 @@ class Client:
 
 
 def merged(*headers: Mapping[str, str]) -> dict[str, str]:
-    """Return all headers together. A later one replaces an earlier one of the same name, in any case of its letters.
-
-    Args:
-        *headers: Headers by name, those that outrank the others last.
-    """
+    """Return all headers together. A later one replaces an earlier one of the same name, in any case of its letters."""
     found: dict[str, str] = {}
     names: dict[str, str] = {}
     for name, value in (item for some in headers for item in some.items()):

@@ -95,12 +95,7 @@ def checked_url(config: ProviderConfig) -> str:
 
 
 def joined(url: str, path: str) -> str:
-    """Append a path to an address. A query of the address stays at the end, before that of the path.
-
-    Args:
-        url: The address.
-        path: The path, with or without a query; empty for the address alone.
-    """
+    """Append a path to an address. A query of the address stays at the end, before that of the path."""
     base, _, query = url.partition("?")
     own, _, more = path.partition("?")
     queries = "&".join(part for part in (query, more) if part)

@@ -61,13 +61,9 @@ class LoopTimers:
 
 
 class LoopTimer(AnswerTimer):
-    """The timer of one answer that an event loop reads.
+    """The timer of one answer that an event loop reads. Its callback is called in the loop, at the deadline or after `cancel`.
 
-    Args:
-        call: The call: its timeouts, its deadline. Its clock may be a test's; the waiting itself uses the loop's clock.
-        timers: Runs the timer.
-        callback: Ends the reading. Called in the event loop at the deadline or after `cancel`. It must not block.
-        stream: Whether the answer is a stream.
+    The clock of the call may be a test's; the waiting itself uses the loop's clock.
     """
 
     __slots__ = ("_timers",)

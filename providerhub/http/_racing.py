@@ -66,20 +66,9 @@ if hasattr(os, "register_at_fork"):  # absent on Windows
 
 
 def addresses_of(host: str, port: int, deadline: float, aborted: Callable[[], bool]) -> list[Address]:
-    """Look a host up.
+    """Look a host up, until `deadline` in seconds of `time.monotonic` or until `aborted` returns true: then there are none.
 
-    Args:
-        host: A name or an IP address.
-        port: The port to connect to.
-        deadline: When the look-up must end, in seconds of `time.monotonic`.
-        aborted: Returns whether the call is aborted; then the look-up ends early.
-
-    Returns:
-        The addresses, one family after the other in turns; empty at the deadline or after an abort.
-
-    Raises:
-        OSError: The host has no address, or the system cannot look it up now.
-        RuntimeError: No thread can be started.
+    The families of the addresses take turns. Raises `OSError` for a host without one.
     """
     try:
         ipaddress.ip_address(host.partition("%")[0])
@@ -110,13 +99,9 @@ def _looked_up(host: str, port: int) -> list[Address]:
 
 
 class Race:
-    """Connects to several addresses at once. Use it in a `with` block; the block's end closes all sockets but the winner.
+    """Connects to several addresses at once. The end of its `with` block closes all sockets but the winner.
 
-    Args:
-        options: Socket options to set before each connect.
-
-    Attributes:
-        failure: The error of the last address that failed.
+    Its `failure` is the error of the last address that failed.
     """
 
     def __init__(self, options: list[tuple[int, int, int]]) -> None:
@@ -126,16 +111,7 @@ class Race:
         self.failure: OSError | None = None
 
     def run(self, addresses: list[Address], deadline: float, aborted: Callable[[], bool]) -> socket.socket | None:
-        """Return the first socket that connects.
-
-        Args:
-            addresses: The addresses, the preferred one first.
-            deadline: When the race ends, in seconds of `time.monotonic`.
-            aborted: Returns whether the call is aborted; then the race ends early.
-
-        Returns:
-            The connected socket, which does not block; `None` if there is none by the deadline.
-        """
+        """Return the first socket that connects, which does not block; `None` for none by the deadline, or after an abort."""
         left = iter(addresses)
         # A phase that is short is shared by all addresses.
         turn = min(_NEXT_ADDRESS, (deadline - time.monotonic()) / max(1, len(addresses)))

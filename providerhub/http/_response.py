@@ -80,18 +80,7 @@ class Response(HTTPResponse):
             self.headers = Headers(self.headers.items())  # type: ignore[assignment]
 
     def read1(self, n: int = -1) -> bytes:
-        """Wait for bytes and return those that have come.
-
-        Args:
-            n: The most bytes to return of a body that is not chunked; below 0: `READ_SIZE`.
-
-        Returns:
-            The bytes; empty at the body's end.
-
-        Raises:
-            HTTPException: The body is cut short or its chunks are not framed correctly.
-            OSError: The connection broke.
-        """
+        """Wait for bytes and return those that have come, at most `n` of a body that is not chunked; none at the body's end."""
         if self.fp is None or self.ended:
             self.ended = True
             return b""
@@ -200,11 +189,7 @@ class Response(HTTPResponse):
 
 
 def _checked_start(data: bytes) -> bytes:
-    """Return bytes that may begin a size line.
-
-    Raises:
-        ChunkError: They cannot.
-    """
+    """Return bytes that may begin a size line; raise `ChunkError` for others."""
     if not b"\r\n".startswith(data[:2]) or len(data) > MAX_SIZE_LINE:
         msg = f"a chunk of the answer is followed by {data[:20]!r}"
         raise ChunkError(msg)
@@ -212,11 +197,7 @@ def _checked_start(data: bytes) -> bytes:
 
 
 def _size(line: bytes) -> int:
-    """Return the size that a size line gives. Extensions are ignored.
-
-    Raises:
-        ChunkError: The line has no valid size.
-    """
+    """Return the size that a size line gives. Extensions are ignored."""
     if not line.isalnum():
         line = line.partition(b";")[0].strip(b" \t")
     if _SIZE.fullmatch(line):  # int() also accepts signs, underscores and the prefix 0x

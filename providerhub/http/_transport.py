@@ -121,20 +121,10 @@ class Transport:
         self._whole = origin.startswith("http:") and self._pool.proxy is not None
 
     def exchange(self, request: Sent, active: ActiveConnection, read: float) -> Response:
-        """Send a request and wait for the headers of the answer.
+        """Send a request, and return the response when its headers have come.
 
         Of urllib3, the pool and the connections are used. Its requests and responses would cost more than both.
-
-        Args:
-            request: The request, complete with all headers.
-            active: Gets the connection, and says by when it must be open.
-            read: The most seconds without a byte before the headers have come, should the watchdog's thread come late.
-
-        Returns:
-            The response, its body unread.
-
-        Raises:
-            Exception: The exchange failed: an `HTTPError` of urllib3, an `HTTPException` or an `OSError`.
+        `read`: the most seconds without a byte before the headers, should the watchdog's thread come late.
         """
         connection = self._pool._get_conn()  # noqa: SLF001 -- as `urlopen` does
         active.release = partial(self._release, connection)

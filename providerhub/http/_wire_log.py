@@ -25,11 +25,7 @@ _files: dict[str, int] = {}
 
 
 def opened(path: str, provider: str) -> int:
-    """Open a log for appending; `"-"` stands for standard error.
-
-    Raises:
-        ConfigurationError: The file cannot be opened.
-    """
+    """Open a log for appending; `"-"` stands for standard error."""
     if path == "-":
         return 2
     if path not in _files:
@@ -42,14 +38,7 @@ def opened(path: str, provider: str) -> int:
 
 
 class ExchangeLog:
-    """The lines of one request and its answer.
-
-    Args:
-        file: The descriptor of the open file.
-        provider: The name of the provider instance.
-        secrets: Returns the texts to leave out.
-        key_header: The header that carries the key.
-    """
+    """The lines of one request and its answer. `secrets` returns the texts to leave out, as `key_header` is left out."""
 
     def __init__(self, file: int, provider: str, secrets: Callable[[], Iterable[str]], key_header: str) -> None:
         self._file = file

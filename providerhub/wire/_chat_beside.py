@@ -16,11 +16,7 @@ _TEXT = ("content", "snippet", "text", "quote", "cited_text")
 
 
 def citations_of(sources: Mapping[str, Any]) -> Iterator[Citation]:
-    """Read the sources of an answer. A source that two lists name is given once, with what the fuller list says.
-
-    Args:
-        sources: `citations`, `search_results` and `annotations`, as the service wrote them.
-    """
+    """Read the sources of an answer. A source that two lists name is given once, with what the fuller list says."""
     told: set[str] = set()
     for key in ("annotations", "search_results", "citations"):
         found = sources.get(key)
@@ -52,11 +48,7 @@ def _taken(fields: dict[str, Any], names: tuple[str, ...]) -> str | None:
 
 
 def image_of(said: Any) -> Media:
-    """Read one image: `{"type": "image_url", "image_url": {"url": ...}}`, a data URL, an address, or base64 text.
-
-    Args:
-        said: The image as the service wrote it.
-    """
+    """Read one image: `{"type": "image_url", "image_url": {"url": ...}}`, a data URL, an address, or base64 text."""
     fields = said if isinstance(said, dict) else {"url": said}
     inner = fields.get("image_url") or fields
     url = inner.get("url") if isinstance(inner, dict) else inner
@@ -70,20 +62,12 @@ def image_of(said: Any) -> Media:
 
 
 def sound_type(base64: str) -> str | None:
-    """Return the media type of a sound by its first bytes; `None` for samples without a head.
-
-    Args:
-        base64: The first piece of the sound.
-    """
+    """Return the media type of a sound by its first bytes in base64; `None` for samples without a head."""
     return next((kind for begin, kind in _SOUNDS.items() if base64.startswith(begin)), None)
 
 
 def thinking_of(part: Mapping[str, Any]) -> str | None:
-    """Return the text of a part of thinking, as Mistral and Databricks write it; `None` for another part.
-
-    Args:
-        part: A part of the content.
-    """
+    """Return the text of a part of thinking, as Mistral and Databricks write it; `None` for another part."""
     kind = part.get("type")
     inner = part.get("summary" if kind == "reasoning" else "thinking")
     if kind not in {"thinking", "reasoning"} or not isinstance(inner, str | list):
@@ -95,10 +79,6 @@ def thinking_of(part: Mapping[str, Any]) -> str | None:
 
 
 def detail_of(said: Any) -> str | None:
-    """Return the text of an entry of `reasoning_details`, for services that write the reasoning nowhere else; else `None`.
-
-    Args:
-        said: The entry as the service wrote it.
-    """
+    """Return the text of an entry of `reasoning_details`, for services that write the reasoning nowhere else; else `None`."""
     texts = (said.get("text"), said.get("summary")) if isinstance(said, dict) else ()
     return next((text for text in texts if text and isinstance(text, str)), None)

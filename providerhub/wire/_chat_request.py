@@ -77,14 +77,10 @@ def request_body(
 
 
 def conversation(messages: Iterable[Mapping[str, Any]], unwanted: frozenset[str] = UNWANTED) -> list[Mapping[str, Any]]:
-    """Return a conversation as this wire can carry it.
+    """Return a conversation as this wire can carry it, without the `unwanted` keys.
 
     A turn of the same service is put in place of its message. Arguments of tool calls become JSON text. Blocks of other wires
     are left out. Images in the result of a tool stand in a user's message behind the results, since a tool's message takes text.
-
-    Args:
-        messages: The conversation, oldest message first.
-        unwanted: The keys that are left out of messages and parts.
     """
     found: list[Mapping[str, Any]] = []
     beside: list[Any] = []  # parts of tools' results that a tool's message cannot hold
@@ -191,10 +187,7 @@ def _tool_choice(choice: Any) -> Any:
 def with_call_ids(messages: Sequence[Mapping[str, Any]], pattern: str, length: int) -> list[Mapping[str, Any]]:
     """Return a conversation whose tool calls have identifiers that a service takes, the same in each call and its result.
 
-    Args:
-        messages: The conversation, oldest message first.
-        pattern: A regular expression. An identifier that matches it as a whole stays as it is.
-        length: The length of the other identifiers, which are made of letters and digits; at most 40.
+    One that matches the pattern as a whole stays. The others get `length` letters and digits, at most 40.
     """
 
     def fitting(identifier: object) -> str:

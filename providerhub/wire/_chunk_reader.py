@@ -135,13 +135,7 @@ def _is_whole(piece: str | ReasoningDelta) -> bool:
 
 
 def _text_beside(chunk: dict[str, Any], text: str, payload: bytes) -> str | None:
-    """Return the text of a chunk that differs from another one in its text only, and in its padding.
-
-    Args:
-        chunk: The other chunk.
-        text: Its text.
-        payload: The chunk.
-    """
+    """Return the text of a payload that differs from a chunk and its text in the text only, and in its padding."""
     try:
         found = parse(payload)
         delta, of_other = found["choices"][0]["delta"], chunk["choices"][0]["delta"]

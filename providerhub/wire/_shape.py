@@ -28,13 +28,9 @@ def says(value: object) -> bool:
 
 
 def joined(old: Any, new: Any) -> Any:
-    """Join a streamed value to what has come of it.
+    """Join a streamed value to what has come of it; `None` for nothing.
 
     Texts are appended, mappings are joined key by key, and the entries of lists by their `index`, if they have one.
-
-    Args:
-        old: The value so far; `None` if nothing has come.
-        new: The next piece of the value; `None` for nothing.
     """
     if old is None or new is None:
         return new if old is None else old
@@ -64,12 +60,7 @@ def _lists(old: list[Any], new: list[Any]) -> list[Any]:
 
 
 def blocks_joined(old: list[Any], new: list[Any]) -> list[Any]:
-    """Join a list of streamed blocks of reasoning, whose texts come in pieces and whose signature comes last.
-
-    Args:
-        old: The blocks that have come.
-        new: Pieces of the last block, or further blocks.
-    """
+    """Join a list of streamed blocks of reasoning, whose texts come in pieces and whose signature comes last."""
     blocks = list(old)
     for block in new:
         if blocks and _continues(blocks[-1], block):

@@ -52,14 +52,7 @@ class Template:
         self._start = len(before)
 
     def text(self, payload: bytes) -> str | None:
-        """Return the text of a chunk that matches.
-
-        Args:
-            payload: The chunk, valid UTF-8.
-
-        Returns:
-            The text; `None` if the chunk does not match and has to be parsed.
-        """
+        """Return the text of a chunk in valid UTF-8 that matches; `None` if it has to be parsed."""
         start = self._start
         if not payload.startswith(self._before):
             return None
@@ -85,15 +78,9 @@ class Template:
 
 
 def learned(payload: bytes, text: str, only_text: OnlyText) -> Template | None:
-    """Make a template of a chunk that was parsed.
+    """Make a template of a chunk that gave a text alone; `None` if none can be proved.
 
-    Args:
-        payload: The chunk, valid UTF-8.
-        text: Its text, the only thing that it gave.
-        only_text: Parses the chunk with the made-up text.
-
-    Returns:
-        The template; `None` if none could be proved.
+    `only_text` parses the chunk with a made-up text.
     """
     raw = text.encode(errors="replace")
     if not _plain(raw) or _PROBE in payload:

@@ -41,18 +41,9 @@ class ToolCalls:
         return [call.extra for call in self._calls] if any(call.extra for call in self._calls) else []
 
     def pieces(self, entry: Any, joined_text: Callable[[object, str], str], *, whole: bool) -> Iterator[ToolCallDelta]:
-        """Read one entry of `tool_calls`.
+        """Read one entry of `tool_calls`. Yield at most one piece of a call.
 
-        Args:
-            entry: The entry as the server wrote it.
-            joined_text: Joins a text of a channel to what was held back of it.
-            whole: Whether the entry stands in a whole answer.
-
-        Yields:
-            At most one piece of a call.
-
-        Raises:
-            ProtocolError: The entry does not have the shape of a tool call.
+        `joined_text` joins a text of a channel to what was held back of it. `whole`: the entry stands in a whole answer.
         """
         found = _read(entry)
         if found is None:

@@ -52,14 +52,7 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 
 
 def typed_text(payload: bytes) -> str | None:
-    """Return the text of a chunk that holds text only.
-
-    Args:
-        payload: The chunk, valid UTF-8.
-
-    Returns:
-        The text; `None` if the chunk holds something else or is not valid.
-    """
+    """Return the text of a chunk in valid UTF-8 that holds text only; `None` for another chunk."""
     try:
         return _decode(payload).choices[0].delta.content
     except (msgspec.DecodeError, RecursionError):

@@ -363,14 +363,7 @@ class JsonReading(Reading):
             self.refuse(first, "")
 
     def _unfinished(self, cut: ProtocolError | None) -> Finish:
-        """Return the end of a stream that is complete without a reason to finish.
-
-        Args:
-            cut: The error of the last frame, which has no end; `None` without one.
-
-        Raises:
-            ProviderError: The stream was cut.
-        """
+        """Return the end of a stream that is complete without a reason to finish; raise if it was cut."""
         framing = self._framing
         try:
             left = framing.finish()
