@@ -126,10 +126,10 @@ def test_only_calls_that_match_count(make):
         hub.complete("m", "x", max_tokens=10, metadata={"team": "search"})
 
 
-@pytest.mark.parametrize("script", [(ProviderConnectionError("refused"),), (ValueError("the plugin's mistake"),)])
+@pytest.mark.parametrize("script", [(ProviderConnectionError("refused"),), (ValueError("refused"),)])
 def test_a_failed_attempt_gives_its_reservation_back(make, script):
     hub = make(Seller(*script))
-    with pytest.raises(Exception, match=r"refused|mistake"):
+    with pytest.raises(Exception, match="refused"):
         hub.complete("m", "x", max_tokens=60)
     assert state() == {"all": (0, 0)}
 

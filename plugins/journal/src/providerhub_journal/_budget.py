@@ -22,8 +22,8 @@ class Budget(NamedTuple):
         limit: The most that the calls of one span of time may cost, in billionths of the currency's unit.
         per: The span of time, of UTC: `"hour"`, `"day"`, `"week"`, `"month"` or `"ever"`.
         match: The values that a call must have, by `provider`, `model` or the key of its metadata; a text, or several.
-        unknown_price: The fate of a call whose highest cost is unknown: `"refuse"` or `"allow"`.
-        on_outage: The fate of a call when the database does not work: `"refuse"` or `"allow"`.
+        unknown_price: Whether a call whose highest cost is unknown passes: `"refuse"` or `"allow"`.
+        on_outage: Whether a call passes while the database does not work: `"refuse"` or `"allow"`.
         currency: The currency of the limit.
     """
 

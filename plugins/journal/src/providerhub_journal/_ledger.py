@@ -17,7 +17,7 @@ _TRIES = 5  # of a transaction that another one made impossible
 
 
 class Claim(NamedTuple):
-    """The part of one budget that a call reserves. Amounts are whole numbers of billionths.
+    """The amount that a call wants of one budget. Amounts are whole numbers of billionths.
 
     Args:
         name: The budget's name.
@@ -36,7 +36,7 @@ class Refusal(NamedTuple):
     """A budget that has not enough left, with its amounts in billionths.
 
     Args:
-        claim: The amount that the call asked for.
+        claim: The amount that was wanted of it.
         spent: The amount that it has spent.
         reserved: The amount that calls under way have reserved.
     """
