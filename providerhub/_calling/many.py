@@ -15,14 +15,11 @@ from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_rows import Row
 from providerhub._calling.many_schedule import Ask, Give, Over, Schedule, Send
 from providerhub._calling.pieces import is_cancellation
+from providerhub._calling.running import POLL
 from providerhub._rules.clock import Clock, SystemClock
 
 if TYPE_CHECKING:  # it costs as much to import as the rest of a small program, and a single call needs none
     from concurrent.futures import Executor
-
-POLL = 0.2
-"""Seconds. A wait in the caller's thread is made of waits of this length, since a signal that comes in the instant before a wait
-is noticed after it, and no signal ends a wait under Windows."""
 
 Event = Callable[[], object]  # reports to the schedule
 

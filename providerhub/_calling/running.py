@@ -6,6 +6,10 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
+POLL = 0.2
+"""Seconds. A wait in the caller's thread is made of waits of this length, since a signal that comes in the instant before a wait
+is noticed after it, and no signal ends a wait under Windows."""
+
 
 class Running:
     """The calls under way in this process, so that they can be given up. It pickles as an empty one. Thread-safe."""

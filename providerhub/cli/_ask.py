@@ -16,8 +16,7 @@ from typing import Any
 import click
 
 from providerhub import Completion, Hub, ProviderHubError, Stream
-from providerhub._calling.many import POLL
-from providerhub._calling.running import Running
+from providerhub._calling.running import POLL, Running
 from providerhub.cli import _inputs as inputs
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen

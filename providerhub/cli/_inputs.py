@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mimetypes
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -101,7 +100,7 @@ def _text(path: Path) -> str:
 def attachment(source: str) -> dict[str, Any]:
     """Make the content part of a file, an address or, for `-`, standard input. A text becomes a text with the file's name."""
     if source.startswith(("https:", "http:")):
-        kind = mimetypes.guess_type(source.partition("?")[0])[0] or "image/"
+        kind = media_type(source.partition("?")[0], b"") or "image/"
         return _part(kind, source)
     try:
         data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()

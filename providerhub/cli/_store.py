@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -42,12 +40,12 @@ def append(path: Path, line: bytes) -> None:
 def write(path: Path, content: bytes, like: Path | None = None) -> None:
     """Write a file at once or not at all. Only its owner may read it, or those who may read the file `like`."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    fresh = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
         if like is not None and like.exists():
-            shutil.copymode(like, fresh)
+            fresh.chmod(like.stat().st_mode & 0o777)
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
@@ -89,7 +87,7 @@ def opened(*, last: bool, name: str | None, save: bool) -> Conversation:
         click.ClickException: There is no such conversation, or its file cannot be read.
     """
     if not last and name is None:
-        path = folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}.jsonl"
+        path = folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}.jsonl"
         return Conversation(path if save else None)
     kept = sorted(folder().glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
     if name is not None:

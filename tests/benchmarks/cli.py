@@ -19,8 +19,8 @@ from pathlib import Path
 
 ROUNDS = 41
 WARM_UP = 3
-HELP_TARGET = 2.0
-ASK_TARGET = 1.5
+HELP_TARGET = 1.1
+ASK_TARGET = 1.3
 
 BY_HAND = """
 import json, sys, requests
@@ -103,7 +103,7 @@ def main() -> bool:
         asked = compare(
             "providerhub ask to its first token over a script with requests",
             first_byte,
-            {"requests": [sys.executable, "-c", BY_HAND, url], "ask": [SCRIPT, "ask", "-m", "gpt-4", "Hello"]},
+            {"requests": [sys.executable, "-c", BY_HAND, url], "ask": [SCRIPT, "ask", "-m", "gpt-4", "--no-save", "Hello"]},
             ASK_TARGET,
         )
     return helped and asked
