@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from providerhub.cli._store import folder as opened_folder
 from providerhub.testing import Close, Gate, chunked, http_response, openai_chunk, openai_stream, sse
 
 HALF = chunked(sse(openai_chunk("Half an"), Gate("never")))
@@ -250,3 +251,50 @@ def test_an_error_in_a_terminal_says_how_to_go_on(terminal, sandbox):
     child.send(CTRL_D)
     child.wait()
     assert child.exitstatus == 0
+
+
+def test_a_conversation_is_saved_and_goes_on(cli, service):
+    server = service(openai_stream("One."), openai_stream("Two."), openai_stream("Three."))
+    assert cli("chat", "-m", "gpt-4", "-s", "Count.", input="first\n/model gpt-3.5-turbo\nsecond\n").exit_code == 0
+    assert cli("chat", "-c", input="third\n").exit_code == 0
+    asked = server.requests[-1].json()
+    assert asked["model"] == "gpt-3.5-turbo"
+    assert _said(server)[-1] == [
+        ("system", "Count."), ("user", "first"), ("assistant", "One."), ("user", "second"), ("assistant", "Two."),
+        ("user", "third"),
+    ]  # fmt: skip
+
+
+def test_a_cleared_conversation_is_kept_and_another_begins(cli, service):
+    server = service(openai_stream("One."), openai_stream("Two."), openai_stream("Three."))
+    assert cli("chat", "-m", "gpt-4", input="first\n/clear\nsecond\n").exit_code == 0
+    assert len([*opened_folder().glob("*.jsonl")]) == 2
+    assert cli("chat", "-c", input="third\n").exit_code == 0
+    assert _said(server)[-1][0] == ("user", "second")
+
+
+def test_nothing_is_saved_on_request(cli, service):
+    service(openai_stream("One."), openai_stream("Two."))
+    assert cli("chat", "-m", "gpt-4", "--no-save", input="first\n/clear\nsecond\n").exit_code == 0
+    assert not opened_folder().exists()
+
+
+def test_a_file_goes_with_the_next_question(cli, service, tmp_path):
+    server = service(openai_stream("One."), openai_stream("Two."))
+    (tmp_path / "a b.txt").write_text("words", "utf-8")
+    result = cli(
+        "chat", "-m", "gpt-4", input=f"/file\n/file {tmp_path / 'absent'}\n/file {tmp_path / 'a b.txt'}\nfirst\nsecond\n"
+    )
+    assert result.exit_code == 1
+    needs, absent, goes = result.stderr.splitlines()
+    assert "/file needs" in needs
+    assert "absent: No such file" in absent
+    assert goes.endswith("goes with the next question.")
+    parts = [{"type": "text", "text": "first"}, {"type": "text", "text": "a b.txt:\n\nwords"}]
+    assert [said for _, said in _said(server)[1]] == [parts, "One.", "second"]
+
+
+def test_several_models_and_the_cost(cli, service):
+    service(openai_stream("One."))
+    result = cli("chat", "-m", "gpt-4", "-m", "gpt-3.5-turbo", "--cost", input="/model\nfirst\n")
+    assert result.stderr.startswith("The model is gpt-4, gpt-3.5-turbo.\ntokens: ")
