@@ -185,7 +185,7 @@ def test_the_cost_of_an_answer_is_printed_or_unknown(ask, server):
 
 def test_the_cost_that_the_service_states(ask, service):
     service(http_response(200, openai_completion("Yes", usage={"prompt_tokens": 3, "completion_tokens": 2, "cost": 0.00025})))
-    assert ask("Hello", "--cost").stderr == "tokens: 3 in, 2 out; cost: 0.000250\n"
+    assert ask("Hello", "--cost").stderr == "tokens: 3 in, 2 out; cost: 0.000250 USD\n"
 
 
 def test_a_conversation_goes_on(ask, cli, server):
