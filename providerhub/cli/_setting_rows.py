@@ -49,11 +49,11 @@ def _general(settings: Settings) -> Iterator[Row]:
             continue  # the phases of the timeout, the aliases and the proxies have rows of their own
         value: Any = settings
         for part in key.path.split("."):
-            value = getattr(value, part)
+            value = value.get(part) if isinstance(value, Mapping) else getattr(value, part)  # plugins read some tables
         whole = key.path.partition(".")[0] if key.path == "timeout.total" else key.path
-        shown = ("set" if value else "not set") if key.kind == "key" else _json(value)
+        shown = ("set" if value else "not set") if key.kind == "key" or isinstance(value, Secret) else _json(_masked(value))
         yield Row(key.path, shown, settings.origins.get(key.path) or settings.origins.get(whole, DEFAULT))
-    for field in ("aliases", "prefer", "proxies"):
+    for field in ("aliases", "prefer", "proxies", "budgets"):
         for name, value in getattr(settings, field).items():
             dotted = f"{field}.{name}"
             yield Row(dotted, _json(_masked(value)), settings.origins.get(dotted, "argument"))

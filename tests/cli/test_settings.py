@@ -155,6 +155,16 @@ def test_show_as_a_table(cli, file):
     assert (values["hedge"], values["allow"]) == ("true", "all")
 
 
+def test_show_of_the_tables_that_plugins_read(cli, file, tmp_path):
+    pytest.importorskip("providerhub_journal", reason="the plugin that reads these tables")
+    file(f"[journal]\nenabled = false\nurl = 'sqlite:///{tmp_path}/x.db?key={CANARY}'\n[budgets.day]\nlimit = 20\n")
+    values = _values(cli)
+    assert values["journal.enabled"][0] is False
+    assert values["journal.url"][0].endswith("/x.db?***")
+    assert values["journal.keep"][0] is None
+    assert values["budgets.day"][0]["limit"] == 20
+
+
 def test_show_of_a_provider_whose_plugin_cannot_be_used(cli, file):
     file(f"block = ['lockchat']\n[providers.lockchat]\nurl = 'https://u:{CANARY}@x'\napi_key = '{CANARY}'\n")
     values = _values(cli)
