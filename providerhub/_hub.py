@@ -18,7 +18,7 @@ from providerhub._calling.attempt import CLOSED, Services
 from providerhub._calling.batches import PASSES, Batches, async_chain
 from providerhub._calling.chain import Chain
 from providerhub._calling.driver import Driver
-from providerhub._calling.handle import handle
+from providerhub._calling.handle import Handle, handle, let_keys_through_pipes
 from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
 from providerhub._calling.keywords import Knobs, documented
 from providerhub._calling.many_outcome import Outcome
@@ -261,7 +261,7 @@ class Hub:
         requests: Iterable[Mapping[str, Any]],
         *,
         concurrency: int = 8,
-        executor: Executor | None = None,
+        executor: Executor | str | None = None,
         passes: int = PASSES,
     ) -> Generator[Outcome, None, None]:
         """Make many calls at once. Each outcome is yielded as soon as its call has ended, in any order.
@@ -285,9 +285,10 @@ class Hub:
                 is refused.
             concurrency: The most calls at once; 1 or more, default 8. No further request is taken from the input while as many
                 are under way or have outcomes that are not yet yielded. A request that waits for a further try does not count.
-            executor: Any `concurrent.futures.Executor`; it stays open. Default: `concurrency` threads, which end with the last
-                outcome. Each process of a process pool makes one hub from this hub's settings, keys included; breakers,
-                budgets and connections are not shared.
+            executor: Any `concurrent.futures.Executor`, which stays open; or the text of one that ends with the last outcome:
+                `"processes"`, `"processes:4"`, or one of a plugin, such as `"dask://host:8786"`. Default: `concurrency` threads.
+                Each other process makes one hub from this hub's settings; breakers, budgets and connections are not shared.
+                A request under way in a process that is killed is sent once more, see `Outcome.resent`.
             passes: The most further tries of a request whose failure may pass; 0 or more, default 3. Each one follows a
                 random, growing backoff, and may use all `RetryPolicy.attempts` at one provider. At most 10,000 requests wait
                 in memory, further ones in a temporary file.
@@ -297,6 +298,7 @@ class Hub:
 
         Raises:
             InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
+            ConfigurationError: The executor is not installed or cannot be opened.
             ProviderError: The providers refuse further requests, as said above.
         """
         return self._many(requests, concurrency=concurrency, executor=executor, passes=passes).outcomes()
@@ -434,18 +436,22 @@ class Hub:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the hub as its settings, keys included. Each process makes one hub of equal settings."""
-        return handle(type(self), self.settings, self._objects)
+    def __reduce__(self) -> Handle:
+        """Pickle the hub as its settings, without keys. Each process makes one hub of equal settings."""
+        return handle(type(self), self._registry, self._objects)
 
     def _offered(self, hook: str) -> list[Any]:
         """The objects that plugins and observers make for this hub by a hook."""
         made = [make(settings=self.settings) for make in self._plugins.hooks(hook)]
         return [one for one in made if one is not None]
 
-    def _many(self, items: Iterable[Any], *, concurrency: int, passes: int, executor: Executor | None = None, **how: Any) -> Many:
+    def _many(self, items: Iterable[Any], *, executor: Executor | str | None = None, **how: Any) -> Many:
         """The calls of `complete_many`, which the command line also stops and gives further items."""
-        return self._batches.in_threads(self._stoppable, items, executor, concurrency=concurrency, passes=passes, **how)
+        if executor is not None:
+            let_keys_through_pipes(type(self))
+        if isinstance(executor, str) and not executor.startswith("processes"):
+            self.__reduce__()  # it refuses what cannot go to another machine before anything is taken from the input
+        return self._batches.in_threads(self._stoppable, items, executor, **how)
 
     def _explained(self, provider: str, model: ModelInfo) -> tuple[ModelInfo, dict[str, str]]:
         """A model of `instances()` with the values of catalogues, and where each value comes from, by field."""

@@ -38,7 +38,7 @@ class Batches:
         self._rng = rng
         self._batches: WeakSet[ManyCalls] = WeakSet()
 
-    def in_threads(self, complete: Callable[..., Any], items: Iterable[Any], executor: Executor | None, **how: Any) -> Many:
+    def in_threads(self, complete: Callable[..., Any], items: Iterable[Any], executor: Executor | str | None, **how: Any) -> Many:
         """Make many calls by threads or another executor; `how` goes to the schedule.
 
         Raises:

@@ -1,4 +1,8 @@
-"""Hubs in other processes: a hub pickles as its settings, and each process makes one hub of equal settings."""
+"""Hubs in other processes: a hub pickles as its settings, and each process makes one hub of equal settings.
+
+A pickle may go to another machine or onto a disk, so it holds no key: only references, which the other process reads. Only the
+pipes of multiprocessing, to processes of this machine, take keys.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from providerhub._finding.registry import Registry
 from providerhub._settings.settings import Settings
 from providerhub._values.errors import ConfigurationError
 
@@ -14,25 +19,41 @@ _KEPT = 16
 
 _made: list[tuple[int, Callable[[Settings], Any], Settings, Any]] = []
 
+Handle = tuple[Callable[..., Any], tuple[Any, ...]]
 
-def handle(
-    make: Callable[[Settings], Any], settings: Settings, objects: Iterable[str]
-) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+
+def handle(make: Callable[[Settings], Any], registry: Registry, objects: Iterable[str], *, local: bool = False) -> Handle:
     """Return the value of a hub's `__reduce__`.
 
     Args:
         make: Makes a hub of settings: the hub's class.
-        settings: The hub's settings, with the keys given there: the other process needs them.
+        registry: The hub's instances, with its settings.
         objects: The names of providers and of callables around the calls that the application gave.
+        local: Whether the hub goes to a process of this machine through a pipe, so that it may hold keys.
 
     Raises:
-        ConfigurationError: There are such objects. Another process could not make them.
+        ConfigurationError: There are such objects, which another process could not make, or keys that must not leave this
+            machine.
     """
-    names = ", ".join(objects)
-    if names:
+    if names := ", ".join(objects):
         msg = f"a hub with objects of the application ({names}) cannot go to another process; make them plugins, or use threads"
         raise ConfigurationError(msg)
+    settings, keys = registry.travelling()
+    if keys and not local:
+        found = ", ".join(keys)
+        msg = f"a key that stands in the settings goes to no other machine ({found}): write a reference, as in"
+        raise ConfigurationError(f"{msg} api_key = {{ env = 'ACME_API_KEY' }}, or set key_travels = true for that provider")
     return in_this_process, (make, settings)
+
+
+def let_keys_through_pipes(hub: type[Any]) -> None:
+    """Let the pickles of multiprocessing, which go through pipes to processes of this machine, hold the keys of hubs."""
+    from multiprocessing.reduction import ForkingPickler  # slow to import; only executors need it
+
+    def reduced(one: Any) -> Handle:
+        return handle(type(one), one._registry, one._objects, local=True)  # noqa: SLF001 -- the other half of `__reduce__`
+
+    ForkingPickler.register(hub, reduced)
 
 
 def in_this_process(make: Callable[[Settings], Any], settings: Settings) -> Any:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import itertools
 from collections.abc import Callable, Generator
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from providerhub._calling.executors import factory_of
 from providerhub._calling.many_call import RunningMany
 from providerhub._calling.many_input import ReadyInput, ThreadInput
 from providerhub._calling.many_outcome import Outcome
@@ -17,6 +20,8 @@ from providerhub._calling.many_schedule import Ask, Give, Over, Schedule, Send
 from providerhub._calling.pieces import is_cancellation
 from providerhub._calling.running import POLL
 from providerhub._rules.clock import Clock, SystemClock
+from providerhub._rules.mapping import chained
+from providerhub._values.errors import ConfigurationError
 
 if TYPE_CHECKING:  # it costs as much to import as the rest of a small program, and a single call needs none
     from concurrent.futures import Executor
@@ -60,6 +65,8 @@ class ManyCalls:
 
     def _end(self, index: int) -> None:
         """Report how a call ended. An exception that is not an `Exception`, such as `KeyboardInterrupt`, is raised."""
+        from concurrent.futures import BrokenExecutor  # see above
+
         made = self._calls.pop(index)
         error: BaseException | None
         try:
@@ -72,6 +79,8 @@ class ManyCalls:
             error = RuntimeError(f"the task of requests[{index}] was cancelled from outside")
         if error is None:
             self.schedule.answered(index, made.result())
+        elif isinstance(error, BrokenExecutor):
+            self.schedule.lost(index, error, self._clock.monotonic())
         elif isinstance(error, Exception):
             self.schedule.failed(index, error, self._clock.monotonic())
         else:
@@ -85,9 +94,11 @@ class Many(ManyCalls):
         is_blocked: Whether the input blocked its thread at the end.
     """
 
-    def __init__(self, *calls: Any, executor: Executor | None) -> None:
+    def __init__(self, *calls: Any, executor: Executor | str | None) -> None:
         super().__init__(*calls)
         self._executor = executor
+        self._numbers = itertools.count()
+        self._batch = uuid4().hex if executor else ""
         self._running = RunningMany(self._context)
         self._events = SimpleQueue()
         self.is_blocked = False
@@ -115,9 +126,11 @@ class Many(ManyCalls):
         """
         from concurrent.futures import ThreadPoolExecutor  # see above
 
-        schedule, pool = self.schedule, self._executor
-        if pool is None:
-            pool = ThreadPoolExecutor(schedule.concurrency, thread_name_prefix="providerhub-many")
+        schedule, given = self.schedule, self._executor
+        if given is None:
+            pool: Executor = ThreadPoolExecutor(schedule.concurrency, thread_name_prefix="providerhub-many")
+        else:
+            pool = factory_of(given)(given, schedule.concurrency) if isinstance(given, str) else given
         source = self._source(ThreadInput)
         try:
             while not isinstance(order := self._next(), Over):
@@ -137,15 +150,17 @@ class Many(ManyCalls):
             self._running.stop()
             schedule.close()
             self.is_blocked = source.stop()
-            if self._executor is None:
+            if given is None or isinstance(given, str):
                 pool.shutdown(cancel_futures=True)
 
     def _send(self, row: Row, pool: Executor) -> None:
         index, again = row.index, self.schedule.policy(row) if row.error else None
         try:
-            future = pool.submit(self._running.make, self._complete, index, row.request, again, row.call)
+            number = f"{self._batch}-{next(self._numbers)}"
+            future = pool.submit(self._running.make, self._complete, index, row.request, again, row.call, number)
         except Exception as refusal:  # and this request must not be lost
-            self.schedule.refused(index, refusal)
+            reasons = (cause for cause in chained(refusal) if isinstance(cause, ConfigurationError))
+            self.schedule.refused(index, next(reasons, refusal))
             return
         self._calls[index] = future
         future.add_done_callback(lambda _: self.report(partial(self._end, index)))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from providerhub._calling.executors import factory_of
 from providerhub._calling.many_gates import causes, may_pass
 from providerhub._calling.observers import PARENT, call_of
 from providerhub._calling.running import Running
@@ -37,7 +38,11 @@ class RunningMany(Running):
         self._context = context
 
     def make(self, *call: Any) -> Completion:
-        """Make one call in a copy of the context, in a thread or process of the executor. The arguments are those of `_make`."""
+        """Make one call in a copy of the context, in a thread or process of the executor.
+
+        The arguments are those of `_make`, and a last one that differs in every call: an executor may take equal calls for one.
+        """
+        call = call[:-1]
         return self._make(*call) if self._context is None else self._context.copy().run(self._make, *call)
 
     def _make(
@@ -71,15 +76,17 @@ class RunningMany(Running):
                     raise error_of_row(index, error) from error.__cause__
 
 
-def check_many(requests: object, *, concurrency: int, passes: int, executor: object = None, also: tuple[type, ...] = ()) -> None:
+def check_many(requests: object, *, concurrency: int, passes: int, executor: Any = None, also: tuple[type, ...] = ()) -> None:
     """Check the arguments of `Hub.complete_many`; `also` names further classes of inputs than iterables."""
     COUNT.check(concurrency, "concurrency", InvalidRequestError)
     _PASSES.check(passes, "passes", InvalidRequestError)
     if isinstance(requests, Mapping | str | bytes) or not isinstance(requests, (Iterable, *also)):
         msg = f"requests must be an iterable of mappings such as {{'model': ..., 'messages': ...}}, not {type(requests).__name__}"
         raise InvalidRequestError(msg)
-    if executor is not None and not callable(getattr(executor, "submit", None)):
-        msg = f"executor must be a concurrent.futures.Executor, not {type(executor).__name__}"
+    if isinstance(executor, str):
+        factory_of(executor)
+    elif executor is not None and not callable(getattr(executor, "submit", None)):
+        msg = f"executor must be a concurrent.futures.Executor or a text such as 'processes:4', not {type(executor).__name__}"
         raise InvalidRequestError(msg)
 
 

@@ -16,6 +16,8 @@ class Outcome(Value):
         index: The request's place in the input, from 0.
         completion: The answer; `None` when the call failed.
         error: The exception of the call; `None` when it succeeded.
+        resent: Whether the request was sent again after the process that made the call was killed, so that it may have been
+            answered, and paid for, twice. Default false.
 
     Raises:
         ValueError: Both are given, or neither.
@@ -24,6 +26,7 @@ class Outcome(Value):
     index: int
     completion: Completion | None = None
     error: Exception | None = None
+    resent: bool = False
 
     def __attrs_post_init__(self) -> None:
         if (self.completion is None) is (self.error is None):

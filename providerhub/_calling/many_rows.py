@@ -22,6 +22,7 @@ class Row:
     free: int = 0  # those after a rate limit that were not counted
     seen: int = -1  # the number of answers at the latest rate limit
     error: Exception | None = None  # of the latest try
+    resent: bool = False  # whether it was sent again after its process was killed
     call: str | None = None  # the identifier of the first call, where observers see it
 
 

@@ -119,7 +119,7 @@ class Schedule:
         self._answers += 1
         self._gates.ended(row)
         self._wake()
-        self._outcomes.append(Give(row.item, Outcome(index, completion)))
+        self._outcomes.append(Give(row.item, Outcome(index, completion, resent=row.resent)))
 
     def failed(self, index: int, error: Exception, now: float) -> None:
         """Report the error of a call."""
@@ -133,7 +133,19 @@ class Schedule:
         elif may_pass(error) and (self._draining or self._tries_again(row, error)):
             self._waiting.put(row, now + max(self._backoff(row), min(stated_wait(error), LONGEST_PAUSE)))
         else:
-            self._outcomes.append(Give(row.item, Outcome(index, error=error)))
+            self._outcomes.append(Give(row.item, Outcome(index, error=error, resent=row.resent)))
+
+    def lost(self, index: int, error: Exception, now: float) -> None:
+        """Report that the process of a call was killed. The row is sent once more."""
+        row = self.running[index]
+        if row.resent or self._draining:
+            self.failed(index, error, now)
+            return
+        del self.running[index]
+        row.resent = True
+        self._gates.ended(row)
+        self._wake()
+        self._hold(row, 0.0)
 
     def refused(self, index: int, error: Exception) -> None:
         """Report that a call cannot be made, nor any further one: the waiting rows keep the errors that they have."""
@@ -144,7 +156,7 @@ class Schedule:
         self._held.clear()
         while self._waiting.due is not None:
             rows.append(self._waiting.pop())
-        self._outcomes.extend(Give(one.item, Outcome(one.index, error=one.error or error)) for one in rows)
+        self._outcomes.extend(Give(one.item, Outcome(one.index, error=one.error or error, resent=one.resent)) for one in rows)
 
     def drain(self) -> None:
         """Send nothing more. The outcomes of the calls under way are still given out, unless the failure may pass."""

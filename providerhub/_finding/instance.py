@@ -10,7 +10,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from urllib.parse import urlsplit
 
@@ -33,7 +34,8 @@ KEY_MARGIN = 60.0  # a key is read again this many seconds before its end
 class Instance:
     """One configured provider. The application closes a `provider` object that it registers; without one, the plugin makes them.
 
-    `on_models` is called when the service has listed other models. `distribution` is that of the plugin.
+    `on_models` is called when the service has listed other models. `distribution` is that of the plugin. `variables` outrank the
+    environment.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Instance:
         *,
         flaw: str = "",
         distribution: str = "",
+        variables: Mapping[str, str] | None = None,
     ) -> None:
+        self._environ: Mapping[str, str] = ChainMap(dict(variables), os.environ) if variables else os.environ
         self.name = config.name
         self.info = info
         self.flaw = flaw  # a mistake in the user's configuration that makes every use an error; empty without one
@@ -164,7 +168,7 @@ class Instance:
         `on_change` is called after a change, before another thread's `renew_key` returns.
         """
         with self._renewing:
-            key = resolve(self._user_config, self.info, os.environ)[0].api_key
+            key = resolve(self._user_config, self.info, self._environ)[0].api_key
             if key == self.config.api_key and not self._read_again(key):
                 return False
             self._configure()
@@ -179,7 +183,7 @@ class Instance:
         task = self._renewal
         if task is not None and not task.ended:
             return task
-        key = resolve(self._user_config, self.info, os.environ)[0].api_key
+        key = resolve(self._user_config, self.info, self._environ)[0].api_key
         if key == self.config.api_key and not self._is_readable(key):
             return None
         task = self._renewal = Task(f"read the key of {self.name} again", lambda: self.renew_key(on_change))
@@ -197,7 +201,7 @@ class Instance:
         return [key for key in self.keys if key._value is None]  # noqa: SLF001 -- `reveal` would read it
 
     def _configure(self) -> None:
-        self.config, self.missing = resolve(self._user_config, self.info, os.environ)
+        self.config, self.missing = resolve(self._user_config, self.info, self._environ)
         secrets = (value for value in (self.config.api_key, *self.config.options.values()) if isinstance(value, Secret))
         self.keys = tuple(secret for secret in secrets if secret.source is not None)
 

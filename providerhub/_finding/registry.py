@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from providerhub._finding.discovery import PluginRecord, Plugins
 from providerhub._finding.index import Index, Match, Target
 from providerhub._finding.instance import Instance
 from providerhub._settings.refined import refined_one
-from providerhub._settings.settings import Settings, configured, option_flaw
+from providerhub._settings.settings import Settings, configured, literal_keys, option_flaw, variables_of
 from providerhub._values import Model, ProviderConfig
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.errors import AmbiguousProviderError, ConfigurationError, InvalidRequestError, ModelNotFoundError
@@ -44,6 +45,7 @@ class Registry:
         self._instances: dict[str, Instance] = {}
         self._index: Index | None = None
         self._lock = threading.RLock()  # re-entrant: `add` calls `_reset_index`. No plugin's code runs under it.
+        self._travelling: tuple[Settings, list[str]] | None = None
         self.version = 0  # grows whenever the instances or their models change
         for name in settings.providers:
             if "/" in name:
@@ -84,7 +86,10 @@ class Registry:
             config, origins = configured(self._settings, name), self._settings.origins
             # Of two threads both take the first one's instance: each instance closes its own objects.
             flaw = option_flaw(config, record.info, origins)
-            made = Instance(config, record.info, on_models=self._reset_index, flaw=flaw, distribution=record.distribution)
+            made = Instance(
+                config, record.info, on_models=self._reset_index, flaw=flaw, distribution=record.distribution,
+                variables=self._settings.variables,
+            )  # fmt: skip
             found = self._instances.setdefault(name, made)
         return found
 
@@ -101,6 +106,26 @@ class Registry:
         """The scopes of some instances, or of all made so far, for shared state. One whose keys are not read yet has none."""
         found = ((name, self._instances[name].scope(salt)) for name in tuple(self._instances) if names is None or name in names)
         return {name: scope for name, scope in found if scope}
+
+    def travelling(self) -> tuple[Settings, list[str]]:
+        """The settings for another process, with what variables say here; and the keys in them: `"acme: api_key"`.
+
+        The same before and after the first call: each plugin's light module is imported.
+        """
+        if self._travelling is None:  # kept, since each of many rows asks for it
+            plugins = {one.name: one.info for one in self.instances() if one.has_plugin}
+            variables = variables_of(plugins, os.environ)
+            keys = [
+                f"{name}: {key}"
+                for name, config in self._settings.providers.items()
+                if not config.key_travels
+                for key in literal_keys(config, plugins.get(name))
+            ]
+            keys += [f"proxies.{scheme}" for scheme, address in self._settings.proxies.items() if "@" in address]
+            store = self._settings.shared.url
+            keys += ["shared.url"] if store is not None and store.source is None and "@" in store.reveal() else []
+            self._travelling = attrs.evolve(self._settings, variables={**variables, **self._settings.variables}), keys
+        return self._travelling
 
     def shared(self) -> tuple[Instance, ...]:
         """The ready instances that serve calls which name no provider."""

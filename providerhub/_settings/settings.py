@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self, TypeVar
 
@@ -31,6 +32,7 @@ class _Default(str):
     __slots__ = ()
 
 
+_SECRET_HEADER = re.compile("authorization|cookie|key|secret|token", re.IGNORECASE)
 _TIMEOUT = Timeout()  # the default. Any other object was given, even an equal one.
 
 
@@ -107,6 +109,8 @@ class Settings(Value):
         cache: The table `[cache]`, for `providerhub-cache`.
         origins: Dotted name → the source of a value: `"file:line"` or an environment variable. Defaults and arguments have no
             entry.
+        variables: Environment variables by name that outrank those of this process; an empty text stands for a variable that is
+            not set. A hub that goes to another process fills them in.
     """
 
     __module__ = "providerhub"
@@ -138,6 +142,7 @@ class Settings(Value):
     journal: Mapping[str, Any] = _checked(MAPPING, factory=dict)
     budgets: Mapping[str, Mapping[str, Any]] = _checked(mapping_to(Mapping, "a mapping of names to tables"), factory=dict)
     cache: Mapping[str, Any] = _checked(MAPPING, factory=dict)
+    variables: Mapping[str, str] = _checked(mapping_to(str, "a mapping of variables to texts"), factory=dict, repr=False)
 
     @aliases.validator
     def _no_circle(self, _attribute: object, aliases: Mapping[str, tuple[Any, ...]]) -> None:
@@ -204,7 +209,7 @@ class Settings(Value):
         given = {name for name in _ENVIRONMENT if getattr(self, name) is not None and not self._is_default(name)}
         if self.shared.url is None:
             given.discard("shared")
-        settings, error = apply_environment(self, environ, given)
+        settings, error = apply_environment(self, {**environ, **self.variables}, given)
         del environ  # it may hold keys, and a traceback may show locals
         if error:
             raise ConfigurationError(error)
@@ -262,6 +267,25 @@ def apply_environment(settings: _Settings, environ: Mapping[str, str], given: Co
         **changes,
     }
     return attrs.evolve(settings, **changes, origins=origins), ""
+
+
+def literal_keys(config: ProviderConfig, info: ProviderInfo | None) -> list[str]:
+    """The settings of an instance that hold a key itself rather than a reference to it; `info` is `None` for a broken plugin."""
+    secrets = {setting.name for setting in info.all_settings if setting.secret} if info else set()
+    secrets |= {name for name, value in _given(config).items() if isinstance(value, Secret)}
+    found = [name for name in sorted(secrets) if (value := config.get(name)) and getattr(value, "source", None) is None]
+    found += [f"headers.{name}" for name in config.headers if _SECRET_HEADER.search(name)]
+    return found + [f"proxies.{scheme}" for scheme, address in config.proxies.items() if "@" in address]
+
+
+def variables_of(plugins: Mapping[str, ProviderInfo], environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that give another process the same settings, without those of keys; `""` for those that are not set.
+
+    `plugins` has the declaration of each instance.
+    """
+    plain = [(name, info, setting) for name, info in plugins.items() for setting in info.all_settings if not setting.secret]
+    own = (variable for name, info, setting in plain for variable in _variables(setting, name, info.name))
+    return {name: environ.get(name, "") for name in own} | dict.fromkeys((env for env, *_ in _ENVIRONMENT.values()), "")
 
 
 def variable(setting: Setting, instance: str, plugin: str) -> str:

@@ -165,7 +165,10 @@ KEYS = (
     *_keys("providers.*", "model model.*: table"),
     *_under("providers.*.model.*", _MODEL),
     *_under("providers.*", _LIMITS),
-    *_keys("providers.*", "client_cert client_key: text; allow_http: flag = false; trust_env: flag; ca_bundle wire_log: text"),
+    *_keys(
+        "providers.*",
+        "client_cert client_key: text; allow_http key_travels: flag = false; trust_env: flag; ca_bundle wire_log: text",
+    ),
     *_keys("providers.*", "proxies: table; proxies.*: text; options: table"),
     Key("providers.*.options.*", "option", "", "as the plugin declares, else PROVIDERHUB_<NAME>_<OPTION>"),
 )

@@ -73,6 +73,10 @@ class Secret:
         changed, self._value = fresh != self._value, fresh
         return changed
 
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        # A value that was read from a source stays here: the process that reads the pickle reads the source.
+        return None, {"_value": None if self.source is not None else self._value, "source": self.source}
+
     def __repr__(self) -> str:
         return "Secret('***')"
 
@@ -133,6 +137,8 @@ class ProviderConfig(Value):
         when_full: The reaction when a limit is reached: `"elsewhere"` asks the next candidate at once, `"wait"` waits. `None`,
             the default: `"elsewhere"`, and `"wait"` in a batch.
         allow_http: Whether the key may be sent unencrypted to another machine. Default false.
+        key_travels: Whether a key that stands in the settings themselves may go to other machines, in a pickle of the hub.
+            Default false: write the key as a reference (variable, file, command or keyring), which each machine reads.
         trust_env: Whether `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and the like apply where `proxies` or `ca_bundle` is not
             set. `None`, the default, for the value in the settings.
         wire_log: Path of a file to which each request and answer is appended, without keys; `"-"` for standard error. `None`, the
@@ -161,6 +167,7 @@ class ProviderConfig(Value):
     tpm: float | None = attrs.field(default=None, validator=RATE)
     when_full: str | None = attrs.field(default=None, validator=FULL)
     allow_http: bool = attrs.field(default=False, validator=FLAG)
+    key_travels: bool = attrs.field(default=False, validator=FLAG)
     trust_env: bool | None = attrs.field(default=None, validator=FLAG.or_none)
     wire_log: str | None = attrs.field(default=None, validator=TEXT.or_none)
     model: Mapping[str, ModelInfo] = attrs.field(factory=dict, validator=_REFINED)

@@ -192,17 +192,18 @@ class Batch:
 
     def _finish(self, sent: Job, outcome: Outcome) -> None:
         completion = outcome.completion
+        again = {"resent": True} if outcome.resent else {}
         if completion is not None:
             self.summary.add(completion)
             self._spend(completion)
-            self._write(sent, "ok", {"completion": screen.record(completion, media=self._media)})
+            self._write(sent, "ok", {"completion": screen.record(completion, media=self._media), **again})
         elif isinstance(outcome.error, InvalidRequestError):
             text = str(outcome.error).removeprefix(f"requests[{outcome.index}]: ")  # the line is named, which the user knows
             self._refuse(sent, InvalidRequestError(text))
         else:
             self.summary.failed += 1
             self.summary.reasons[type(outcome.error).__name__] += 1
-            self._write(sent, "failed", {"error": screen.error_record(outcome.error or Exception())})
+            self._write(sent, "failed", {"error": screen.error_record(outcome.error or Exception()), **again})
 
     def _spend(self, answer: Completion) -> None:
         """End the run when the budget is used up, or cannot be kept because a cost is unknown."""
@@ -365,6 +366,7 @@ def _report(summary: Summary, output: str, *, as_json: bool) -> None:
 @options.schema
 @click.option("--csv", is_flag=True, help="INPUT is CSV with a header; so is a file that ends with .csv, or .tsv with tabs.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Maximum number of calls at once.")
+@click.option("--executor", help="Where the calls are made, such as processes:4 or dask://host:8786. Default: in threads.")
 @click.option("--passes", type=click.IntRange(min=0), default=PASSES, show_default=True, help=_PASSES)
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="Send nothing more when the answers have cost this.")
 @click.option("--retry-failed", is_flag=True, help="Send again the lines that failed in an earlier run.")
@@ -400,7 +402,8 @@ def batch(
         refusal: ProviderHubError | None = None
         with _stopping(run, bar):
             try:
-                run.run(hub, concurrency=concurrency, passes=passes, folder=None if path is None else str(path.parent))
+                how = {"concurrency": concurrency, "passes": passes, "executor": more["executor"]}
+                run.run(hub, folder=None if path is None else str(path.parent), **how)
             except ProviderHubError as error:
                 refusal = error
     _report(run.summary, output, as_json=as_json)

@@ -15,7 +15,7 @@ class _Rate(ProgressColumn):
 
 
 class Bar(Progress):
-    """A bar with the rate and the time left, if standard error is a terminal. A pipe has no known `total`."""
+    """A bar with rate, time left, failures and cost, if standard error is a terminal. A pipe has no known `total`."""
 
     def __init__(self, total: int | None, before: int) -> None:
         columns = (

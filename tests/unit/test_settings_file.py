@@ -495,7 +495,7 @@ def _class_keys(prefix):
         ("retry", RetryPolicy, set()),
         ("providers.*", ProviderConfig, {"name", "origin"}),
         ("providers.*.models.*", ModelInfo, {"source"}),
-        ("", Settings, {"origins"}),
+        ("", Settings, {"origins", "variables"}),
         ("breaker", BreakerRules, set()),
         ("budget", BudgetRules, set()),
     ],
