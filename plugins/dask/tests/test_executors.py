@@ -1,15 +1,12 @@
 """A Dask cluster with real workers, and the processes of loky."""
 
+import copyreg
 import logging
 import os
 import signal
 import threading
 
 import pytest
-
-pytest.importorskip("distributed", reason="the tests of the executors need distributed")
-
-from distributed import LocalCluster
 
 import providerhub
 from providerhub import ConfigurationError, Hub, ProviderConfig, Settings
@@ -26,9 +23,20 @@ FINE = http_response(body=openai_completion("fine"))
 DOWN = http_response(500, openai_error("down"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _pickles_as_before():
+    """The import of distributed changes how this process pickles every exception, which other tests look at."""
+    before = dict(copyreg.dispatch_table)
+    yield
+    copyreg.dispatch_table.clear()
+    copyreg.dispatch_table.update(before)
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """Two workers, each a process with two threads, which have the key in their environment."""
+    from distributed import LocalCluster  # not at collection, see above
+
     os.environ["OPENAI_API_KEY"] = CANARY
     made = LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None, silence_logs=logging.CRITICAL)
     yield made
