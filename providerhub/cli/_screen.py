@@ -145,8 +145,8 @@ def _draw(columns: Sequence[str], cells: Sequence[Sequence[str]], optional: Sequ
     if shown and not fits():
         for row in cells:
             console.print(text.Text(row[shown[0]]))
-            rest = (f"{columns[number]}: {row[number]}" for number in shown[1:] if row[number])
-            console.print(padding.Padding(text.Text("\n".join(rest)), (0, 0, 0, 4)))
+            lines = (f"{columns[number]}: {row[number]}" for number in shown[1:] if row[number])
+            console.print(padding.Padding(text.Text("\n".join(lines)), (0, 0, 0, 4)))
         return
     drawn = table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for number in shown:
