@@ -67,6 +67,8 @@ class Driver(Generic[Pieces, Runner]):
     done = True  # until `__init__` is over, which Ctrl-C may interrupt
     report: Report | None = None
     """Tells the observers of this call; `None` without any."""
+    _whole: Completion | None = None
+    """The answer at the end of the call, as observers got it."""
     endings: tuple[Callable[[Completion], object], ...] = ()
     """The functions to call with the whole answer of a stream, after its end."""
     _signal: Signal | None = None
@@ -116,7 +118,7 @@ class Driver(Generic[Pieces, Runner]):
         """Close attempts, by default all, and forget those that have ended."""
         raise NotImplementedError
 
-    def _carry_out(self, order: Order) -> Steps[None]:  # noqa: C901 -- a call must not pay for functions that would divide it
+    def _carry_out(self, order: Order) -> Steps[None]:  # noqa: C901, PLR0912 -- a call must not pay for functions that would divide it
         """Carry the engine's orders out, up to the commit point or the end of the call.
 
         Raises:
@@ -137,7 +139,11 @@ class Driver(Generic[Pieces, Runner]):
                         yield from self._close_failed(attempt)
                     order = self._next(attempt, result)
             elif kind is Open:
-                order = self._open(order) if self.report is None else (yield from self._open_told(order))  # type: ignore[arg-type]
+                report = self.report
+                if report is not None and report.gates:
+                    order = yield from self._open_if_let(order, report)  # type: ignore[arg-type]
+                else:
+                    order = self._open(order)  # type: ignore[arg-type]
             elif kind is Drain or kind is Done or kind is Fail:
                 error = order.error if isinstance(order, Fail) else None
                 if kind is not Drain:
@@ -312,8 +318,8 @@ class Driver(Generic[Pieces, Runner]):
     def completion(self) -> Completion:
         """The answer so far, with the route."""
         attempt = self.attempt
-        if attempt is None:
-            return Completion(route=self._engine.route)
+        if attempt is None or self._whole:
+            return self._whole or Completion(route=self._engine.route)
         candidate = attempt.candidate
         found = attempt.assembly.completion(candidate.provider, candidate.model, self._engine.route, attempt.call.request_id)
         if found.turn is None:
@@ -377,22 +383,22 @@ class Driver(Generic[Pieces, Runner]):
         )  # fmt: skip
         attempt = self.attempt = RunningAttempt(candidate, order.number, call, assembly)
         self._attempts.append(attempt)
-        return self._engine.opened(self._now(), attempt.told)
+        report = self.report
+        if report is not None:
+            attempt.call_id = report.id
+        following = self._engine.opened(self._now(), attempt.told)
+        if report is not None and report.wants("providerhub_attempt_started"):
+            report.attempt_started(self._engine.opening(order.number))
+        return following
 
-    def _open_told(self, order: Open) -> Steps[Order]:
-        """Begin an attempt of a call that is observed, if the gates let it pass."""
-        report: Report = self.report  # type: ignore[assignment]
-        reservation = report.reservation(order, self._spec)
-        if reservation is not None:
-            yield from self._work(Job(Task("reserve what an attempt may cost", reservation.reserve)))
-            if reservation.refusal is not None and not self._stopped and not self.done:
-                return self._engine.over_budget(reservation.refusal, self._now())
+    def _open_if_let(self, order: Open, report: Report) -> Steps[Order]:
+        """Begin an attempt, if the gates let it pass."""
+        reservation = report.reservation(order)
+        yield from self._work(Job(Task("reserve what an attempt may cost", reservation.reserve)))
+        if reservation.refusal is not None and not self._stopped and not self.done:
+            return self._engine.over_budget(reservation.refusal, self._now())
         following = self._open(order)
-        attempt = self._current
-        attempt.call_id = report.record.id
-        if reservation is not None:
-            reservation.assembly = attempt.assembly
-        report.attempt_started(self._engine.opening(order.number))
+        reservation.assembly = self._current.assembly
         return following
 
     def _work(self, job: Job) -> Effect:
@@ -473,8 +479,9 @@ class Driver(Generic[Pieces, Runner]):
         self._reported = len(self._engine.attempts)
         if last:
             current = self.attempt
-            has_content = error is None and current is not None and not current.assembly.empty
-            report.call_finished(self._engine.route, self.completion if has_content else None, error)
+            if error is None and current is not None and not current.assembly.empty:
+                self._whole = self.completion
+            report.call_finished(self._engine.route if self._whole is None else self._whole.route, self._whole, error)
 
 
 def _ending(attempt: Attempt) -> str:

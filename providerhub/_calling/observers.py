@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-import attrs
-
 from providerhub._calling.intake import CallSpec
 from providerhub._calling.reserving import Reservation
 from providerhub._rules.orders import Open
@@ -35,6 +33,8 @@ OBSERVED = (
 PARENT: ContextVar[str | None] = ContextVar("providerhub_parent", default=None)
 """The `id` of the call that the calls of this context repeat."""
 
+NO_ROUTE = Route()
+
 _PROCESS = os.urandom(6).hex()
 _numbers = itertools.count(1)
 
@@ -54,26 +54,23 @@ class Observers:
     """The implementations of the observer hooks, by the names of the hooks, and the gates. False when there are none."""
 
     def __init__(self, hooks: Mapping[str, Sequence[Observer]], gates: Sequence[AttemptGate] = ()) -> None:
-        self._hooks = hooks
+        self.hooks = {name: found for name, found in hooks.items() if found}
         self.gates = gates
         self._faulty: set[int] = set()
 
     def __bool__(self) -> bool:
-        return bool(self.gates) or any(self._hooks.values())
+        return bool(self.gates) or bool(self.hooks)
 
     def begin(self, spec: CallSpec, plan: RoutePlan | None = None) -> Report:
         """Report the start of a call, in the context of its caller."""
-        record = CallRecord(
-            id=_new_id(), parent=PARENT.get(), asked=spec.model, request=spec.request, plan=plan, started=time.time(),
-            timeout=spec.timeout.total, metadata=dict(spec.metadata or {}),
-        )  # fmt: skip
-        report = Report(self, record)
-        report.tell("providerhub_call_started", call=record)
+        report = Report(self, spec, plan)
+        if "providerhub_call_started" in self.hooks:
+            report.tell("providerhub_call_started", call=report.record())
         return report
 
-    def tell(self, hook: str, **arguments: object) -> None:
-        """Call the implementations of one hook."""
-        for observer in self._hooks[hook]:
+    def tell(self, hook: str, arguments: Mapping[str, Any]) -> None:
+        """Call the implementations of one hook, which has some."""
+        for observer in self.hooks[hook]:
             try:
                 observer(**arguments)
             except (Exception, SystemExit):  # an observer cannot make a call fail
@@ -89,26 +86,45 @@ class Report:
 
     Args:
         observers: The observers.
-        record: The record of the call at its start.
+        spec: The call, which begins now.
+        plan: Its plan; `None` when none could be made.
     """
 
-    def __init__(self, observers: Observers, record: CallRecord) -> None:
+    def __init__(self, observers: Observers, spec: CallSpec, plan: RoutePlan | None) -> None:
         self._observers = observers
-        self.record = record
+        self.id = _new_id()
+        self._spec = spec
+        self._plan = plan
+        self._parent = PARENT.get()
+        self._started = time.time()
+        self.gates = observers.gates
         self._context = contextvars.copy_context()
         self._reservations: dict[int, Reservation] = {}
 
     def tell(self, hook: str, **arguments: object) -> None:
         """Call the implementations of one hook."""
-        # A copy, since two threads cannot be in one context at once.
-        self._context.copy().run(self._observers.tell, hook, **arguments)
+        if hook in self._observers.hooks:
+            # A copy, since two threads cannot be in one context at once.
+            self._context.copy().run(self._observers.tell, hook, arguments)
 
-    def reservation(self, order: Open, spec: CallSpec) -> Reservation | None:
-        """Make the reservation of an attempt, which is not asked for yet; `None` without a gate."""
-        if not self._observers.gates:
-            return None
-        bound = spec.most_tokens(order.candidate)
-        found = self._reservations[order.number] = Reservation(self._observers.gates, self.record, order.candidate, bound)
+    def record(
+        self, route: Route = NO_ROUTE, completion: Completion | None = None, error: BaseException | None = None
+    ) -> CallRecord:
+        """Make the record of the call, by default as it is at the start."""
+        spec = self._spec
+        return CallRecord(
+            self.id, spec.model, spec.request, self._started, spec.timeout.total, self._parent, self._plan, route, completion,
+            error, dict(spec.metadata or {}),
+        )  # fmt: skip
+
+    def wants(self, hook: str) -> bool:
+        """Whether a hook has an implementation."""
+        return hook in self._observers.hooks
+
+    def reservation(self, order: Open) -> Reservation:
+        """Make the reservation of an attempt, which is not asked for yet."""
+        bound = self._spec.most_tokens(order.candidate)
+        found = self._reservations[order.number] = Reservation(self.gates, self.record(), order.candidate, bound)
         return found
 
     def attempt_started(self, attempt: Attempt) -> None:
@@ -125,8 +141,8 @@ class Report:
         """Report the end of the call."""
         for reservation in tuple(self._reservations.values()):  # of an attempt that has not begun
             reservation.release()
-        record = attrs.evolve(self.record, route=route, completion=completion, error=error)
-        self.tell("providerhub_call_finished", route=route, call=record)
+        if self.wants("providerhub_call_finished"):
+            self.tell("providerhub_call_finished", route=route, call=self.record(route, completion, error))
 
 
 class Rankers:

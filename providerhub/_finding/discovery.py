@@ -305,7 +305,7 @@ def _hook_warning(name: str, *, is_marked: bool) -> str:
 def _with_named_arguments(implementation: pluggy.HookImpl) -> Callable[..., Any]:
     """Call an implementation with the arguments that it names, as pluggy does."""
     function, names = implementation.function, implementation.argnames
-    return lambda **arguments: function(**{name: arguments[name] for name in names})
+    return lambda **arguments: function(*[arguments[name] for name in names])
 
 
 def _records(found: Iterable[PluginRecord], settings: Settings) -> dict[str, PluginRecord]:

@@ -14,7 +14,7 @@ from providerhub._values.route import Route, RoutePlan
 from providerhub._values.value import Value
 
 
-@attrs.frozen(eq=False, repr=False, kw_only=True)
+@attrs.frozen(eq=False, repr=False)
 class CallRecord(Value):
     """One call: what was asked for, what was tried, and how it ended. Observers get it at the start and at the end of a call.
 

@@ -1,0 +1,178 @@
+"""The observer that makes spans, metrics and events of calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from opentelemetry import metrics, trace
+from opentelemetry._logs import LogRecord, SeverityNumber, get_logger
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
+
+from providerhub import Attempt, CallRecord, ConfigurationError, Settings, Usage, hookimpl
+from providerhub_otel import _content
+from providerhub_otel._names import PROVIDERS, SECONDS, TOKENS, chosen, content
+
+_SCOPE = "providerhub"
+_REQUEST = {
+    "max_tokens": "gen_ai.request.max_tokens",
+    "temperature": "gen_ai.request.temperature",
+    "top_p": "gen_ai.request.top_p",
+    "seed": "gen_ai.request.seed",
+    "stop": "gen_ai.request.stop_sequences",
+}
+_EVENT = "gen_ai.client.inference.operation.details"
+
+
+class Telemetry:
+    """Makes a span of each call, a client span of each attempt, and metrics. Thread-safe.
+
+    Args:
+        settings: The settings of the hub, which know the plugin and the address of each provider.
+        environ: The environment variables by name.
+
+    Raises:
+        ConfigurationError: A variable has an unknown value.
+    """
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        try:
+            self._on_spans, self._on_events = content(environ)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+        self._names = names = chosen(environ)
+        self._settings = settings
+        self._places: dict[str, dict[str, Any]] = {}
+        self._tracer = trace.get_tracer(_SCOPE, schema_url=names.schema)
+        self._logger = get_logger(_SCOPE, schema_url=names.schema) if self._on_events else None
+        meter = metrics.get_meter(_SCOPE, schema_url=names.schema)
+
+        def histogram(name: str, unit: str, bounds: tuple[float, ...], description: str) -> metrics.Histogram:
+            return meter.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=bounds)
+
+        self._duration = histogram(names.duration, "s", SECONDS, "Seconds of a call, with its repeats.")
+        self._first = histogram(names.first_chunk, "s", SECONDS, "Seconds to the first content of a stream.")
+        self._tokens = histogram(names.tokens, "{token}", TOKENS, "Tokens of an attempt.") if names.tokens else None
+        self._spreads = {
+            field: histogram(name, "{token}", TOKENS, "Tokens of an attempt.") for field, name in names.histograms.items()
+        }
+        self._counters = {field: meter.create_counter(name, "{token}", "Tokens used.") for field, name in names.counters.items()}
+
+    @hookimpl
+    def providerhub_call_finished(self, call: CallRecord) -> None:
+        """Make the spans of a call and its attempts, and record the metrics."""
+        attempts = call.route.attempts
+        for attempt in attempts:  # the tokens of a failed one are money too
+            if attempt.usage is not None:
+                self._count(attempt, attempt.usage)
+        last = attempts[-1] if attempts else None
+        place = self._place(last.provider if last else "providerhub", last.model if last else call.request.model)
+        shown = place if call.error is None else {**place, "error.type": _kind(call.error)}
+        self._duration.record(call.route.duration, shown)
+        if call.request.stream and last is not None and last.first_token is not None:
+            self._first.record(last.started + last.first_token, place)
+        if self._logger is not None:
+            words = _content.attributes(call)
+            event = LogRecord(event_name=_EVENT, severity_number=SeverityNumber.INFO, attributes={**shown, **words})
+            self._logger.emit(event)
+        # The hooks run in the context of the caller, so a span that is made afterwards has the same parent.
+        span = self._tracer.start_span(f"chat {call.request.model}", attributes=place, start_time=_moment(call))
+        if span.is_recording():
+            for attempt in attempts:
+                self._attempt(span, call, attempt)
+            self._describe(span, call)
+            _end(span, call.error, _moment(call, call.route.duration))
+
+    def _attempt(self, parent: Span, call: CallRecord, attempt: Attempt) -> None:
+        """Make the span of an attempt, below that of its call."""
+        span = self._tracer.start_span(
+            f"chat {attempt.model}", set_span_in_context(parent), SpanKind.CLIENT,
+            self._place(attempt.provider, attempt.model), start_time=_moment(call, attempt.started),
+        )  # fmt: skip
+        span.set_attributes(self._answered(attempt.served_model, None, attempt.usage))
+        span.set_attribute("providerhub.outcome", attempt.outcome)
+        if attempt.first_token is not None:
+            span.set_attribute("gen_ai.response.time_to_first_chunk", attempt.first_token)
+        if attempt.request_id:
+            span.set_attribute("providerhub.request_id", attempt.request_id)
+        _end(span, attempt.error, _moment(call, attempt.started + attempt.duration))
+
+    def _describe(self, span: Span, call: CallRecord) -> None:
+        request, answer, cost = call.request, call.completion, call.cost
+        sent = {name: value for field, name in _REQUEST.items() if (value := getattr(request, field)) is not None}
+        form = (request.response_format or {}).get("type", "")
+        span.set_attributes({"gen_ai.request.model": request.model, **sent})
+        if request.stream:
+            span.set_attribute("gen_ai.request.stream", value=True)
+        if form.startswith("json"):
+            span.set_attribute("gen_ai.output.type", "json")
+        if answer is not None:
+            span.set_attributes(self._answered(answer.served_model, answer.finish_reason, answer.usage))
+            if answer.id:
+                span.set_attribute("gen_ai.response.id", answer.id)
+            if answer.cached:
+                span.set_attribute("providerhub.cached", value=True)
+        span.set_attribute("providerhub.attempts", len(call.route.attempts))
+        if cost is not None:
+            span.set_attributes({"providerhub.cost.amount": float(cost.amount), "providerhub.cost.currency": cost.currency})
+        if self._on_spans:
+            span.set_attributes(_content.attributes(call))
+
+    def _answered(self, served_model: str | None, finish_reason: str | None, usage: Usage | None) -> dict[str, Any]:
+        usage = usage or Usage()
+        found = {
+            "gen_ai.response.model": served_model,
+            "gen_ai.response.finish_reasons": (finish_reason,) if finish_reason else None,
+            "gen_ai.usage.input_tokens": usage.input_tokens,
+            "gen_ai.usage.output_tokens": usage.output_tokens,
+            "gen_ai.usage.cache_read.input_tokens": usage.cached_tokens,
+            self._names.cache_write: usage.cache_write_tokens,
+            "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _count(self, attempt: Attempt, usage: Usage) -> None:
+        place = self._place(attempt.provider, attempt.model)
+        if self._tokens is not None:
+            for kind, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
+                if count is not None:
+                    self._tokens.record(count, {**place, "gen_ai.token.type": kind})
+        for field, spread in self._spreads.items():
+            if (count := getattr(usage, field)) is not None:
+                spread.record(count, place)
+        for field, counter in self._counters.items():
+            if (count := getattr(usage, field)) is not None:
+                counter.add(count, {**place, "gen_ai.token.modality": "unknown"})
+
+    def _place(self, provider: str, model: str) -> dict[str, Any]:
+        """The attributes that spans and metrics have in common."""
+        known = self._places.get(provider)
+        if known is None:
+            config = self._settings.providers.get(provider)
+            plugin = (config.plugin if config is not None else "") or provider
+            known = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": PROVIDERS.get(plugin, plugin)}
+            address = urlsplit(config.url) if config is not None and config.url else None
+            if address is not None and address.hostname:
+                known["server.address"] = address.hostname
+                known["server.port"] = address.port or (80 if address.scheme == "http" else 443)
+            self._places[provider] = known
+        return {**known, "gen_ai.request.model": model}
+
+
+def _moment(call: CallRecord, seconds: float = 0.0) -> int:
+    """The Unix time of a moment of a call, in nanoseconds."""
+    return int((call.started + seconds) * 1e9)
+
+
+def _end(span: Span, error: BaseException | None, moment: int) -> None:
+    """End a span. The words of an error may quote content, so only its class is recorded."""
+    if error is not None:
+        span.set_attribute("error.type", _kind(error))
+        span.set_status(Status(StatusCode.ERROR, _kind(error)))
+    span.end(moment)
+
+
+def _kind(error: BaseException) -> str:
+    cls = type(error)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
