@@ -9,6 +9,7 @@ behaves: `/chunks=1000,frame=each/v1/chat/completions`.
   so that the client wakes for every one; `held`: the first word, and then nothing.
 - `shape`: `same`: chunks differ in their text only, as OpenAI's own do, and most others'; `varied`: in an identifier of their own
   as well, so that none can be read by comparing it with the one before.
+- `wire`: streams the shape of another vendor, to any request: `anthropic`, `gemini`, `cohere` or `ollama`.
 - `status`: answers with this status and an error in place of an answer.
 - `window=100x2`: takes 100 requests in each 2 s, from the first request on, and refuses the others (429, `Retry-After: 2`).
 - `faults=0.3`: answers this share of the requests with status 500; the same ones in every run.
@@ -55,6 +56,60 @@ def events(count: int, shape: str) -> tuple[bytes, ...]:
     words = [chunk({"content": f" word{number % 10}"}, mark=mark) for number, mark in enumerate(marks)]
     first = chunk({"role": "assistant", "content": "", "refusal": None})
     return (first, *words, chunk({}, "stop"), b"data: [DONE]\n\n")
+
+
+def said(wire: str, word: str) -> dict[str, object]:
+    """One word in the shape of a vendor."""
+    shapes: dict[str, dict[str, object]] = {
+        "anthropic": {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": word}},
+        "gemini": {
+            "candidates": [{"content": {"parts": [{"text": word}], "role": "model"}, "index": 0}],
+            "modelVersion": "gpt-4",
+        },
+        "cohere": {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": word}}}},
+        "ollama": {"model": "gpt-4", "message": {"role": "assistant", "content": word}, "done": False},
+    }
+    return shapes[wire]
+
+
+AROUND: dict[str, tuple[list[dict[str, object]], list[dict[str, object]]]] = {
+    "anthropic": (
+        [
+            {"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant", "content": [],
+             "model": "gpt-4", "stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 9, "output_tokens": 1}}},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        ],
+        [
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 20}},
+            {"type": "message_stop"},
+        ],
+    ),
+    "gemini": ([], [{"candidates": [{"content": {"role": "model"}, "finishReason": "STOP", "index": 0}]}]),
+    "cohere": (
+        [
+            {"type": "message-start", "id": "1", "delta": {"message": {"role": "assistant", "content": []}}},
+            {"type": "content-start", "index": 0, "delta": {"message": {"content": {"type": "text", "text": ""}}}},
+        ],
+        [{"type": "content-end", "index": 0}, {"type": "message-end", "delta": {"finish_reason": "COMPLETE"}}],
+    ),
+    "ollama": ([], [{"model": "gpt-4", "message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"}]),
+}  # fmt: skip
+"""What a vendor sends before the words and after them."""
+
+
+@functools.cache
+def vendor_stream(wire: str, count: int) -> bytes:
+    """The streamed answer of a vendor, head and all."""
+    first, last = AROUND[wire]
+    found = []
+    for event in (*first, *(said(wire, f" word{number % 10}") for number in range(count)), *last):
+        body = json.dumps(event, separators=(",", ":")).encode()
+        name = b"event: %b\n" % str(event["type"]).encode() if "type" in event else b""
+        body = body + b"\n" if wire == "ollama" else name + b"data: " + body + b"\n\n"
+        found.append(b"%x\r\n%b\r\n" % (len(body), body))
+    kind = "application/x-ndjson" if wire == "ollama" else "text/event-stream"
+    return head(kind, "Transfer-Encoding: chunked") + b"".join(found) + b"0\r\n\r\n"
 
 
 @functools.cache
@@ -147,11 +202,14 @@ def serve(connection: socket.socket) -> None:
                 return
 
 
-def answer(connection: socket.socket, path: str, body: bytes) -> bool:
+def answer(connection: socket.socket, path: str, body: bytes) -> bool:  # noqa: PLR0911 -- one for each behaviour
     """Answer one request; false when the connection is at its end."""
     how = asked(path)
     if "status" in how:
         connection.sendall(refused(int(how["status"])))
+        return True
+    if "wire" in how:
+        connection.sendall(vendor_stream(how["wire"], int(how.get("chunks", "100"))))
         return True
     if path.endswith("/refused"):
         count = b"%d" % LIMITS[how["run"]].refused

@@ -40,10 +40,16 @@ ROWS = {
     "chunk-framed-fast": (0.45, True),
     "chunk-unframed-fast": (0.36, True),
     "calls-at-once": (1.25, True),
+    "calls-at-once/AsyncOpenAI": (0.15, True),
+    "loop-held": (1.0, True),
     "streams-at-once": (1.15, True),
+    **{f"streams-at-once/{plugin}": (1.15, True) for plugin in ("mistral", "anthropic", "gemini", "cohere", "ollama")},
 }
+RUNS = 10
+"""How often the streams at once are run. A single one that fails ends the row."""
 KILOBYTES_EACH = 30.0
 FAILOVER_MS = 1.0
+MOST_THREADS = 3
 START = 1.2
 
 Pair = tuple[Callable[[], object], Callable[[], object]]
@@ -80,8 +86,8 @@ async def astream_by_hand(session: Any, url: str) -> int:
     pieces = 0
     async with session.post(url + PATH, json=STREAMED) as answer:
         async for line in answer.content:
-            if line.startswith(b"data: ") and line != b"data: [DONE]\n":
-                pieces += bool(json.loads(line[6:])["choices"][0]["delta"].get("content"))
+            if (text := line.removeprefix(b"data: ")).startswith(b"{"):
+                pieces += b" word" in line and bool(json.loads(text))
     return pieces
 
 
@@ -92,7 +98,7 @@ def hub_at(url: str, plugin: str = "openai") -> Any:
     """A hub with one provider."""
     from providerhub import Hub, ProviderConfig, Settings
 
-    config = ProviderConfig(plugin=plugin, url=url, models=["gpt-4"], api_key="benchmark")
+    config = ProviderConfig(plugin=plugin, url=url, models=["gpt-4"], api_key="benchmark", allow_http=True)
     return Hub(Settings(providers={"p": config}, allow=(plugin,)))
 
 
@@ -161,37 +167,66 @@ def sync_row(row: str, url: str, rounds: int) -> dict[str, float]:
 
 def async_row(row: str, url: str, rounds: int) -> dict[str, float]:
     """Measure an asynchronous row."""
-    import aiohttp
+    kind, _, other = row.partition("/")
+    is_call = kind == "calls-at-once"
+    count = CALLS_AT_ONCE if is_call else STREAMS
+    wire = f",wire={other}" if other in {"anthropic", "gemini", "cohere", "ollama"} else ""
+    place = url if is_call else f"{url}/chunks={CHUNKS_EACH},frame=each{wire}"
+    lags: dict[bool, list[float]] = {True: [], False: []}
 
-    place = url if row == "calls-at-once" else f"{url}/chunks={CHUNKS_EACH},frame=each"
-    count = CALLS_AT_ONCE if row == "calls-at-once" else STREAMS
-
-    async def at_once(work: Callable[[], Awaitable[object]]) -> None:
+    async def at_once(work: Callable[[], Awaitable[object]], *, ours: bool) -> None:
+        watching = asyncio.ensure_future(_longest_turn(lags[ours])) if kind == "loop-held" else None
         found = await asyncio.gather(*(_awaited(work) for _ in range(count)))
+        if watching is not None:
+            watching.cancel()
         assert all(piece == CHUNKS_EACH or str(piece).startswith("Hello") for piece in found), found[:3]
 
-    async def by_hand(session: Any) -> None:
-        one = acall_by_hand if row == "calls-at-once" else astream_by_hand
-        await at_once(lambda: one(session, place))
-
-    async def through(hub: Any) -> None:
-        if row == "calls-at-once":
-            await at_once(lambda: _text(hub))
-        else:
-            await at_once(lambda: astreamed(hub))
-
     with asyncio.Runner() as runner:
-        hub = hub_at(place)
-
-        async def session() -> Any:
-            return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-
-        by = runner.run(session())
-        found = ratios(lambda: runner.run(through(hub)), lambda: runner.run(by_hand(by)), rounds)
+        hub = hub_at(place, other if other and not is_call else "openai")
+        peer = runner.run(_peer(other, url))
+        mine = (lambda: _text(hub)) if is_call else (lambda: astreamed(hub))
+        by_hand = _call_of(other) if is_call else astream_by_hand
+        found = ratios(
+            lambda: runner.run(at_once(mine, ours=True)),
+            lambda: runner.run(at_once(lambda: by_hand(peer, place), ours=False)),
+            rounds,
+        )
         found["threads"] = threading.active_count()
-        runner.run(by.close())
+        runner.run(peer.close())
         runner.run(hub.aclose())
+    if kind == "loop-held":
+        ours, theirs = (statistics.median(lags[side]) for side in (True, False))
+        found.update(ratio=ours / theirs, ours=ours, theirs=theirs)
     return found
+
+
+async def _peer(name: str, url: str) -> Any:
+    if name == "AsyncOpenAI":
+        from openai import AsyncOpenAI
+
+        return AsyncOpenAI(api_key="benchmark", base_url=f"{url}/v1", max_retries=0)
+    import aiohttp
+
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+
+def _call_of(name: str) -> Callable[[Any, str], Awaitable[object]]:
+    async def asked(client: Any, _url: str) -> object:
+        return (await client.chat.completions.create(**BODY)).choices[0].message.content
+
+    return asked if name == "AsyncOpenAI" else acall_by_hand
+
+
+async def _longest_turn(lags: list[float]) -> None:
+    """Note the longest time, in seconds, that the event loop did not come round."""
+    longest = 0.0
+    try:
+        while True:
+            since = time.perf_counter()
+            await asyncio.sleep(0)
+            longest = max(longest, time.perf_counter() - since)
+    finally:
+        lags.append(longest)
 
 
 async def _awaited(work: Callable[[], Awaitable[object]]) -> object:
@@ -348,15 +383,17 @@ def main() -> int:
         elif row == "failover":
             found = failover(asked.url, asked.rounds)
         else:
-            found = (async_row if row.endswith("at-once") else sync_row)(row, asked.url, asked.rounds)
+            found = (async_row if "at-once" in row or row == "loop-held" else sync_row)(row, asked.url, asked.rounds)
         print(json.dumps(found))
         return 0
     good = True
     with server() as url:
         for row, (target, fast) in ROWS.items():
             if not asked.rows or row in asked.rows:
-                rounds = max(3, asked.rounds // 3) if row == "streams-at-once" else asked.rounds
+                rounds = RUNS if row.startswith(("streams", "loop")) else asked.rounds
                 found = _child(url, row, rounds, fast=fast)
+                if row.startswith("streams") and found["threads"] > MOST_THREADS:
+                    good = _say(f"{row}: threads", found["threads"], MOST_THREADS)
                 good &= _say(f"{row} over by hand", found["ratio"], target, f" ({found['ours']:.3f} s / {found['theirs']:.3f} s)")
         if not asked.rows or "start" in asked.rows:
             good &= _say("start and first call over by hand", start(url, asked.rounds), START)
