@@ -50,6 +50,8 @@ RUNS = 10
 KILOBYTES_EACH = 30.0
 FAILOVER_MS = 1.0
 MOST_THREADS = 3
+LONGEST = 600
+"""Seconds that a row may take."""
 START = 1.2
 
 Pair = tuple[Callable[[], object], Callable[[], object]]
@@ -327,7 +329,7 @@ def _child(url: str, row: str, rounds: int, *, fast: bool = True) -> dict[str, f
     code += f"import runpy, sys; sys.argv = ['transports.py', '--child', {row!r}, '--url', {url!r}, '--rounds', '{rounds}']\n"
     code += f"runpy.run_path({str(HERE / 'transports.py')!r}, run_name='__main__')"
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environ)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environ, timeout=LONGEST)
     if done.returncode:
         raise RuntimeError(done.stderr)
     found: dict[str, float] = json.loads(done.stdout)
