@@ -5,11 +5,12 @@ from __future__ import annotations
 import atexit
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.batches import PASSES
+from providerhub._calling.embedding import EmbeddingKnobs
 from providerhub._calling.intake import ModelSpec
 from providerhub._calling.keywords import Function, Knobs
 from providerhub._calling.many_outcome import Outcome
@@ -17,7 +18,7 @@ from providerhub._calling.messages import Conversation
 from providerhub._calling.stream import Stream
 from providerhub._finding.jobs import Job, Task, arun_all
 from providerhub._hub import Hub
-from providerhub._values import Completion, RoutePlan
+from providerhub._values import Completion, Embeddings, RoutePlan
 from providerhub._values.errors import ConfigurationError
 
 if TYPE_CHECKING:  # slow to import; most programs need none of it
@@ -122,6 +123,22 @@ async def acomplete(
 ) -> Completion | AsyncStream:
     """`Hub.acomplete` of the default hub."""
     return await (await adefault_hub()).acomplete(model, messages, stream=stream, **knobs)
+
+
+@documented_as_method
+def embed(
+    model: ModelSpec, texts: str | Sequence[str], *, dimensions: int | None = None, **knobs: Unpack[EmbeddingKnobs]
+) -> Embeddings:
+    """`Hub.embed` of the default hub."""
+    return default_hub().embed(model, texts, dimensions=dimensions, **knobs)
+
+
+@documented_as_method
+async def aembed(
+    model: ModelSpec, texts: str | Sequence[str], *, dimensions: int | None = None, **knobs: Unpack[EmbeddingKnobs]
+) -> Embeddings:
+    """`Hub.aembed` of the default hub."""
+    return await (await adefault_hub()).aembed(model, texts, dimensions=dimensions, **knobs)
 
 
 @documented_as_method

@@ -18,6 +18,7 @@ from providerhub._calling.attempt import CLOSED, Services
 from providerhub._calling.batches import PASSES, Batches, async_chain
 from providerhub._calling.chain import Chain
 from providerhub._calling.driver import Driver
+from providerhub._calling.embedding import EmbeddingKnobs, embedding_spec, embeddings_of
 from providerhub._calling.handle import Handle, handle, let_keys_through_pipes
 from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
 from providerhub._calling.keywords import Knobs, documented
@@ -40,7 +41,7 @@ from providerhub._rules.lanes import Full
 from providerhub._rules.pacing import Pacer, health_records
 from providerhub._rules.sharing import FORGIVEN, Sharing
 from providerhub._settings.settings import Settings
-from providerhub._values import Candidate, Completion, HealthRecord, ProviderConfig, Request, RoutePlan, Skip
+from providerhub._values import Candidate, Completion, Embeddings, HealthRecord, ProviderConfig, Request, RoutePlan, Skip
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.checks import CALLABLE, Check, instance_of, shape
 from providerhub._values.errors import ConfigurationError, ProviderHubError
@@ -255,6 +256,58 @@ class Hub:
         spec = self._spec(model, messages, stream=stream, **knobs)
         answer = self._aanswer(spec) if self._around is None else self._around.acall(spec, self._aanswer)
         return await answer  # type: ignore[no-any-return]
+
+    def embed(
+        self,
+        model: ModelSpec,
+        texts: str | Sequence[str],
+        *,
+        dimensions: int | None = None,
+        **knobs: Unpack[EmbeddingKnobs],
+    ) -> Embeddings:
+        """Turn texts into vectors. The provider is chosen, and another one is asked after a failure, as at `complete`.
+
+        The texts go to the service in as many requests as it needs. All vectors of a call come from one model: after a failure
+        the next candidate gets all texts again. To compare vectors of two calls, name one model, not a sequence.
+
+        Args:
+            model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
+            texts: The texts, at least one, none of them empty. A single text is a list of one.
+            dimensions: The length of the vectors, where the model has several; `None`, the default, for its own.
+            **knobs: `timeout`, `retry`, `strategy`, `hedge`, `metadata` and `options`, as at `complete`.
+
+        Returns:
+            The vectors in the order of the texts, with the model and the provider that answered.
+
+        Raises:
+            ProviderHubError: The same errors as `complete`.
+        """
+        return embeddings_of(self._answer(self._embedding(model, texts, dimensions=dimensions, **knobs)))
+
+    async def aembed(
+        self,
+        model: ModelSpec,
+        texts: str | Sequence[str],
+        *,
+        dimensions: int | None = None,
+        **knobs: Unpack[EmbeddingKnobs],
+    ) -> Embeddings:
+        """`embed`, awaited in the running event loop.
+
+        Args:
+            model: As at `embed`.
+            texts: As at `embed`.
+            dimensions: As at `embed`.
+            **knobs: As at `embed`.
+
+        Returns:
+            The vectors in the order of the texts, with the model and the provider that answered.
+
+        Raises:
+            ProviderHubError: The same errors as `complete`.
+        """
+        async_chain()
+        return embeddings_of(await self._aanswer(self._embedding(model, texts, dimensions=dimensions, **knobs)))
 
     def complete_many(
         self,
@@ -514,6 +567,11 @@ class Hub:
             raise RuntimeError(CLOSED)
         return call_spec(self.settings, self._registry, model, messages, stream=stream, **knobs)
 
+    def _embedding(self, model: ModelSpec, texts: str | Sequence[str], **knobs: Any) -> CallSpec:
+        if self._waiting.is_over:
+            raise RuntimeError(CLOSED)
+        return embedding_spec(self.settings, self._registry, model, texts, **knobs)
+
     def _chain(self, driver: type[AnyChain], spec: CallSpec, now: float, *, patient: bool = False) -> AnyChain:
         """Make the plan of a call, which began at `now`. A patient call waits for a turn rather than go to another model."""
         request, timeout = spec.request, spec.timeout
@@ -548,7 +606,7 @@ class Hub:
         request = spec.request
         planned = self._router.plan(
             spec.model, spec.needs, now=now, strategy=spec.strategy, dry=dry,
-            tokens=spec.tokens,
+            tokens=spec.longest,
             uses=spec.uses,
         )  # fmt: skip
         if self._sharing is not None and self._sharing.pending and self._sharing.settle(now):

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 from providerhub._rules.status import error_from_status
-from providerhub._values import Finish, ModelInfo, ProviderConfig, Request
+from providerhub._values import EmbeddingRequest, Embeddings, Finish, ModelInfo, ProviderConfig, Request
 from providerhub._values.errors import ProviderError
 from providerhub._values.provider import CallContext, Piece
 from providerhub.http import HttpAnswer, HttpRequest
@@ -96,6 +96,32 @@ class OpenAIChatProvider(WireProvider):
         """
         del request
         return ChatReading(self, call, headers)
+
+    embedding_limit = 2048
+    embedding_characters = 300_000
+    """OpenAI takes 300,000 tokens in one request, and a character is one token at most in nearly all texts."""
+
+    def embedding(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
+        """Ask for embeddings by `POST {url}/embeddings`; see `WireProvider.embedding`.
+
+        Args:
+            request: The request to write.
+            call: The call, which is not used.
+
+        Yields:
+            The request.
+
+        Returns:
+            The vectors.
+
+        Raises:
+            ProtocolError: The answer is not a list of vectors.
+        """
+        del call
+        sizes = {} if request.dimensions is None else {"dimensions": request.dimensions}
+        body = {"model": request.model, "input": list(request.texts), **sizes, **request.options}
+        answer: HttpAnswer = yield HttpRequest(f"{self.path.removesuffix('/chat/completions')}/embeddings", body)
+        return openai_chat.embeddings(openai_chat.parse(answer.body))
 
     def models(self) -> Generator[Order, Any, list[ModelInfo]]:
         """List the models of the service by `GET {url}/models`, for `listed`.

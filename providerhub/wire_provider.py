@@ -21,13 +21,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from providerhub._values import ModelInfo, ProviderConfig, Request, Timeout
+from providerhub._values import EmbeddingRequest, Embeddings, ModelInfo, ProviderConfig, Request, Timeout
 from providerhub._values.checks import CALLABLE, HEADERS, MAPPING
 from providerhub._values.errors import (
+    CapabilityError,
     InvalidRequestError,
     PluginError,
     ProviderConnectionError,
@@ -56,6 +57,8 @@ class Blocking(Value):
 
 
 __all__ = ["Blocking", "HttpAnswer", "HttpRequest", "JsonReading", "Reading", "WireProvider", "listed"]
+
+AnyRequest = TypeVar("AnyRequest", bound=Request)
 
 Order = HttpRequest | Blocking
 """An order of a generator. The generator gets an `HttpAnswer`, or the result of the work."""
@@ -87,6 +90,7 @@ class WireProvider(Wire):
     """
 
     astream: Any
+    aembed: Any
 
     def __init__(self, config: ProviderConfig) -> None:
         self.config = config
@@ -127,6 +131,53 @@ class WireProvider(Wire):
             A new reader, such as a `JsonReading`.
         """
         raise NotImplementedError
+
+    embedding_limit = 100
+    """The most texts of one request for embeddings."""
+
+    embedding_characters: float = float("inf")
+    """The most characters of all texts of one request for embeddings, unless one text alone has more."""
+
+    def embedding(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
+        """Ask for embeddings. Override this for a service that has them.
+
+        Args:
+            request: The request, within the limits above. Its options `extra_headers`, `extra_query` and `extra_body` are applied
+                by the toolkit.
+            call: The call, for notes.
+
+        Returns:
+            A generator that yields `HttpRequest`s or `Blocking`, gets their results, and returns the vectors at its end.
+
+        Raises:
+            CapabilityError: The service has no embeddings. The default raises this.
+        """
+        del request, call
+        raise CapabilityError("the provider has no embeddings", capability="embeddings")
+
+    def embed(self, request: EmbeddingRequest, call: CallContext) -> Embeddings:
+        """Turn texts into vectors.
+
+        Args:
+            request: The request, within the provider's limits.
+            call: The call: its timeouts and whether it is cancelled.
+
+        Returns:
+            The vectors.
+        """
+        try:
+            found: Embeddings = self._run(self._extended(request, call), call)
+        except ProviderError as error:
+            raise self.failed(self.http.redacted(error)) from error.__cause__
+        return found
+
+    async def _aembed(self, request: EmbeddingRequest, call: CallContext) -> Embeddings:
+        """Turn texts into vectors under asyncio, as `embed` does."""
+        try:
+            found: Embeddings = await self._arun(self._extended(request, call), call)
+        except ProviderError as error:
+            raise self.failed(self.http.redacted(error)) from error.__cause__
+        return found
 
     def failed(self, error: ProviderError) -> ProviderError:
         """Return the error to raise for a failure of any kind. The default returns the error itself.
@@ -228,15 +279,28 @@ class WireProvider(Wire):
 
     def _built(self, request: Request, call: CallContext) -> Generator[Order, Any, HttpRequest] | HttpRequest:
         """Call `build`, and apply the options that every wire has. Return a generator only if `build` does."""
-        extras = {name: request.options[name] for name in _EXTRAS if name in request.options} if request.options else None
-        if extras:
-            _check_extras(extras)
-            options = {name: value for name, value in request.options.items() if name not in _EXTRAS}
-            request = attrs.evolve(request, options=options)
+        request, extras = _parted(request)
         built = self.build(request, call)
         if isinstance(built, HttpRequest) and not extras:
             return built
-        return self._rest(built, extras or {})
+        return self._rest(built, extras)
+
+    def _extended(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
+        """Ask for embeddings, with the options that every wire has."""
+        request, extras = _parted(request)
+        steps = self.embedding(request, call)
+        turn = partial(next, steps)
+        while True:
+            try:
+                order = turn()
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            try:
+                outcome = yield _with_extras(order, extras) if extras and isinstance(order, HttpRequest) else order
+            except Exception as error:  # the generator may know what to do
+                turn = partial(steps.throw, error)
+            else:
+                turn = partial(steps.send, outcome)
 
     def _rest(self, built: object, extras: Mapping[str, Any]) -> Generator[Order, Any, HttpRequest]:
         if isinstance(built, Generator):
@@ -299,6 +363,17 @@ def _astream_of(provider: WireProvider) -> Any:
 WireProvider.astream = property(_astream_of)
 
 
+def _aembed_of(provider: WireProvider) -> Any:
+    """Turn texts into vectors under asyncio; see `WireProvider.embed`. It is absent without the extra `async`."""
+    if not is_installed():
+        msg = "aembed() needs the extra `async`: pip install 'providerhub[async]'"
+        raise AttributeError(msg)
+    return provider._aembed  # noqa: SLF001 -- of this module
+
+
+WireProvider.aembed = property(_aembed_of)
+
+
 def listed(
     provider: WireProvider, steps: Generator[Order, Any, Iterable[ModelInfo | str]], call: CallContext | None = None
 ) -> list[ModelInfo | str]:
@@ -348,6 +423,16 @@ def _request(order: object, provider: WireProvider) -> HttpRequest:
 
 def _wrong(provider: WireProvider, what: str, value: object, fix: str) -> PluginError:
     return PluginError(f"{type(provider).__qualname__}: {what} {type(value).__name__}; {fix}")
+
+
+def _parted(request: AnyRequest) -> tuple[AnyRequest, dict[str, Any]]:
+    """Take the options that every wire has out of a request."""
+    extras = {name: request.options[name] for name in _EXTRAS if name in request.options} if request.options else {}
+    if not extras:
+        return request, extras
+    _check_extras(extras)
+    options = {name: value for name, value in request.options.items() if name not in _EXTRAS}
+    return attrs.evolve(request, options=options), extras
 
 
 def _check_extras(extras: Mapping[str, Any]) -> None:

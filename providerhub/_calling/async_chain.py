@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from providerhub._calling.attempt import PullResult, RunningAttempt, Signal, StoppedError
 from providerhub._calling.driver import Driver, Effect, Result, Steps
+from providerhub._calling.embedding import Embedder
 from providerhub._calling.pieces import close_quietly, iterator, note_unclosed, overdue, stray_cancellation
 from providerhub._calling.pump import Pump
 from providerhub._finding.jobs import Job, arun_all
@@ -219,11 +220,14 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
             del error  # the frame would keep the error that keeps the frame
 
     async def _asked(self, attempt: Attempt) -> AsyncIterator[Piece]:
+        provider: Any
         loop, instance = self._loop, self._services.registry.ready(attempt.candidate.provider)
         if instance.needs_making(loop):
             provider = await instance.aprovider(loop, max(0.0, self._deadline - self._now()))
         else:
             provider = instance.provider(loop)
+        if self._spec.embeds:
+            provider = Embedder(provider)
         request = self._request_for(attempt)
         if callable(getattr(provider, "astream", None)):
             return _native(provider, request, attempt.call)

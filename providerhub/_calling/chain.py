@@ -10,6 +10,7 @@ from typing import Any
 
 from providerhub._calling.attempt import PullResult, RunningAttempt, Signal, StoppedError
 from providerhub._calling.driver import Driver, Effect, Steps, run_blocking
+from providerhub._calling.embedding import Embedder
 from providerhub._calling.pieces import close_quietly, failure_of, iterator, overdue
 from providerhub._calling.race import AnyRunner, Race, Supervisor
 from providerhub._finding.jobs import AGAIN, Job, run_all
@@ -135,7 +136,9 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
     def _ask_here(self, attempt: Attempt) -> PullResult:
         add, now, deadline, stream = attempt.assembly.add, self._now, self._deadline, self._request.stream
         try:
-            provider = self._services.registry.ready(attempt.candidate.provider).provider()
+            provider: Any = self._services.registry.ready(attempt.candidate.provider).provider()
+            if self._spec.embeds:
+                provider = Embedder(provider)
             attempt.pieces = iterator(provider.stream(self._request_for(attempt), attempt.call))
             for piece in attempt.pieces:
                 content = add(piece)

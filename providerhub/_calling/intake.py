@@ -62,6 +62,7 @@ class CallSpec:
         has_turns: Whether a message holds an assistant's turn in a vendor's own form.
         metadata: The caller's own data about the call, for hooks; no provider gets it. `None` for none.
         cache: Whether a cache may answer; `None` leaves it to the cache.
+        embeds: Whether the request is an `EmbeddingRequest`.
     """
 
     model: ModelSpec
@@ -78,6 +79,7 @@ class CallSpec:
     has_turns: bool = False
     metadata: Mapping[str, Any] | None = None
     cache: bool | None = None
+    embeds: bool = False
 
     @property
     def continues(self) -> bool:
@@ -92,7 +94,11 @@ class CallSpec:
         """The most tokens that an attempt at a candidate may use: an upper estimate; `None` for an unknown number."""
         request = self.request
         most = token_ceiling(request.messages, request.tools or ()) + token_ceiling((), (request.response_format or {},))
-        return Usage(most, request.max_tokens or candidate.context_window)
+        return Usage(most, 0 if self.embeds else request.max_tokens or candidate.context_window)
+
+    def longest(self) -> tuple[int, int | None]:
+        """As `tokens`, of what has to fit into the window of the model: the whole conversation, or the longest text."""
+        return (max(token_bound([one]) for one in self.request.messages), None) if self.embeds else self.tokens()
 
     def uses(self, provider: str, capability: str) -> bool:
         """Whether the request uses a capability that the service of a provider denied."""

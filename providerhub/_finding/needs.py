@@ -30,6 +30,7 @@ class Needs(NamedTuple):
     prefill: bool = False
     audio: bool = False
     files: bool = False
+    embeddings: bool = False
 
     def lacking(self, model: ModelInfo, guessed: Collection[str] = ()) -> str:
         """The first needed capability that the model does not have, as the reason of a `Skip`; empty when it has all.

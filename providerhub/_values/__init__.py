@@ -7,6 +7,7 @@ from providerhub._values.answer import Citation, Completion, Media, ToolCall, Tu
 from providerhub._values.capabilities import ModelInfo, ProviderInfo, Setting
 from providerhub._values.config import ProviderConfig, Secret
 from providerhub._values.cost import Cost, Prices, Usage
+from providerhub._values.embeddings import EmbeddingRequest, Embeddings
 from providerhub._values.errors import (
     AllProvidersFailedError,
     AmbiguousProviderError,
@@ -67,8 +68,8 @@ __all__ = [
     "AllProvidersFailedError", "AmbiguousProviderError", "Attempt", "AttemptGate", "AuthenticationError", "BadRequestError",
     "BreakerRules", "BudgetExceededError", "BudgetRules", "CallContext", "CallRecord", "CallerError", "Candidate",
     "CapabilityError", "Citation", "Claim", "Completion", "ConfigurationError", "ContentPolicyError", "ContextLengthError",
-    "Cost",
-    "DeadlineExceededError", "Detail", "EmptyAnswerError", "Event", "Fact", "Finish", "ForbiddenError", "HealthRecord",
+    "Cost", "DeadlineExceededError", "Detail", "EmbeddingRequest", "Embeddings",
+    "EmptyAnswerError", "Event", "Fact", "Finish", "ForbiddenError", "HealthRecord",
     "InvalidOutputError", "InvalidRequestError", "Media", "Message", "Model", "ModelInfo", "ModelNotFoundError",
     "ModelUnavailableError", "NoCapableProviderError", "PluginError", "Prices", "ProtocolError", "Provider",
     "ProviderConfig", "ProviderConnectionError", "ProviderError", "ProviderHubError", "ProviderInfo",

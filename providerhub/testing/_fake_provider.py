@@ -7,6 +7,7 @@ import copy
 import functools
 import re
 import threading
+import zlib
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, Union
 
@@ -14,7 +15,7 @@ import attrs
 
 from providerhub._hub import Hub
 from providerhub._settings.settings import Settings
-from providerhub._values import Finish, ProviderConfig, Request
+from providerhub._values import EmbeddingRequest, Embeddings, Finish, ProviderConfig, Request, Usage
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.checks import Check
 from providerhub._values.errors import PluginError, ProviderConnectionError, ProviderTimeoutError
@@ -35,6 +36,9 @@ Answer: TypeAlias = Union[str, BaseException, Iterable[Any], Callable[[Request],
 
 WAIT = 10.0
 """Seconds for which a test waits for a script by default, and a call on a fake clock for the opening of a gate."""
+
+_LENGTH = 4
+"""The length of the vectors of `embed`."""
 
 _MODELS = Check(
     "a list of names or ModelInfo(...)",
@@ -191,6 +195,20 @@ class FakeProvider:
         finally:
             script.close()
 
+    def embed(self, request: EmbeddingRequest, call: CallContext) -> Embeddings:
+        """Play the next answer for its waits and errors, and return a vector for each text.
+
+        Args:
+            request: The request; kept in `calls`.
+            call: The context of the call; kept in `calls`, and obeyed.
+
+        Returns:
+            Vectors that depend on the texts alone, of the length 4 by default; a token is counted for each word.
+        """
+        for _ in self.stream(request, call):
+            pass
+        return _embeddings(request)
+
     def _record(self, request: Request, call: CallContext, *, native: bool) -> FakeCall:
         with self._changed:
             answer = self._answers[min(len(self.calls), len(self._answers) - 1)]
@@ -299,6 +317,26 @@ class FakeAsyncProvider(FakeProvider):
                     yield piece
         finally:
             script.close()
+
+    async def aembed(self, request: EmbeddingRequest, call: CallContext) -> Embeddings:
+        """Return a vector for each text, as `embed` does.
+
+        Args:
+            request: The request; kept in `calls`.
+            call: The context of the call; kept in `calls`, and obeyed.
+
+        Returns:
+            The vectors.
+        """
+        async for _ in self.astream(request, call):
+            pass
+        return _embeddings(request)
+
+
+def _embeddings(request: EmbeddingRequest) -> Embeddings:
+    length = request.dimensions or _LENGTH
+    vectors = [[zlib.crc32(f"{place}{text}".encode()) / 2**32 for place in range(length)] for text in request.texts]
+    return Embeddings(vectors, Usage(input_tokens=sum(len(text.split()) for text in request.texts)))
 
 
 def fake_hub(*providers: FakeProvider, settings: Settings | None = None, clock: FakeClock | None = None) -> Hub:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from providerhub._values import ReasoningDelta
+from providerhub._values import Embeddings, ReasoningDelta
 from providerhub._values.errors import ProtocolError
 from providerhub._values.provider import Piece
 from providerhub.wire._chat_answer import FIRST, IDENTITY, REASONING, TOP, ChatAnswer, refuse_error
@@ -19,7 +19,8 @@ from providerhub.wire._chat_usage import usage_of
 from providerhub.wire._shape import shape_error
 
 __all__ = [
-    "UNWANTED", "ChatAnswer", "answer_pieces", "only_text", "parse", "reasoning_effort", "refuse_error", "request_body",
+    "UNWANTED", "ChatAnswer", "answer_pieces", "embeddings", "only_text", "parse",
+    "reasoning_effort", "refuse_error", "request_body",
     "shape_error", "usage_of",
 ]  # fmt: skip
 
@@ -48,6 +49,27 @@ def parse(data: bytes) -> dict[str, Any]:
         msg = "expected a JSON object in the answer"
         raise ProtocolError(msg, excerpt=data[:2000].decode("utf-8", "replace"))
     return found
+
+
+def embeddings(data: Mapping[str, Any]) -> Embeddings:
+    """Read the answer to a request for embeddings.
+
+    Args:
+        data: The answer as an object.
+
+    Raises:
+        ProviderError: The object is an error.
+        ProtocolError: It holds no list of vectors.
+    """
+    refuse_error(data)
+    entries, usage = data.get("data"), data.get("usage")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        msg = "the answer is not a list of vectors; check the configured url"
+        raise ProtocolError(msg, excerpt=json.dumps(data)[:2000])
+    places = [entry.get("index") for entry in entries]
+    if sorted(map(str, places)) == sorted(map(str, range(len(entries)))):  # some servers number none of them
+        entries = [entry for _, entry in sorted(zip(map(int, places), entries, strict=True), key=lambda pair: pair[0])]
+    return Embeddings([entry.get("embedding") for entry in entries], usage_of(usage) if isinstance(usage, dict) else None)
 
 
 def _with_long_numbers(data: bytes) -> Any:

@@ -57,6 +57,8 @@ VALUES = {
     "Completion": COMPLETION,
     "Cost": ph.Cost(Decimal("0.25"), "EUR", "acme", "2026-05-01"),
     "Detail": ph.Detail("tier", "flex"),
+    "EmbeddingRequest": ph.EmbeddingRequest("m", (), options={"a": 1}, texts=("x",), dimensions=3),
+    "Embeddings": ph.Embeddings([[0.5, -0.5]], USAGE, "m", "acme", ROUTE),
     "Finish": ph.Finish("length"),
     "HealthRecord": ph.HealthRecord(
         provider="acme", model="tiny", state="open", retry_in=3.5, first_token=0.4, whole=2.0, budget=9.5, rpm=60, in_use=1,

@@ -1,0 +1,166 @@
+"""Calls for embeddings. They take the way of every call: the driver asks a stand-in for the provider, which embeds the texts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
+import attrs
+
+from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
+from providerhub._finding.needs import Needs
+from providerhub._finding.registry import Registry
+from providerhub._settings.settings import Settings
+from providerhub._values import (
+    Completion,
+    Detail,
+    EmbeddingRequest,
+    Embeddings,
+    Finish,
+    Options,
+    RetryPolicy,
+    Timeout,
+    Usage,
+    UsageDelta,
+)
+from providerhub._values.checks import COUNT, NAMES, Check
+from providerhub._values.errors import CapabilityError, InvalidRequestError, PluginError, ProtocolError
+from providerhub._values.provider import CallContext, Piece
+
+TEXTS = Check("a text, or a list of texts that are not empty", lambda value: isinstance(value, Sequence) and NAMES.test(value))
+LIMIT = 100
+"""The most texts of one request to a provider without `embedding_limit`."""
+_VECTORS = "vectors"
+
+
+class EmbeddingKnobs(TypedDict, total=False):
+    """The keywords of `complete` that `embed` has too. `None` is the same as not given."""
+
+    timeout: float | Timeout | None
+    retry: RetryPolicy | None
+    strategy: str | None
+    hedge: bool | None
+    metadata: Mapping[str, Any] | None
+    options: Mapping[str, Options] | None
+
+
+def embedding_spec(
+    settings: Settings,
+    registry: Registry,
+    model: ModelSpec,
+    texts: str | Sequence[str],
+    *,
+    dimensions: int | None = None,
+    **knobs: Unpack[EmbeddingKnobs],
+) -> CallSpec:
+    """Check every argument of `Hub.embed` before a plan is made.
+
+    Raises:
+        InvalidRequestError: An argument is wrong.
+        TypeError: A keyword is not one of `embed`.
+    """
+    for name in knobs.keys() - EmbeddingKnobs.__annotations__.keys():
+        raise TypeError(f"embed has no keyword {name!r}; it has dimensions, {', '.join(EmbeddingKnobs.__annotations__)}")
+    texts = (texts,) if isinstance(texts, str) else texts
+    TEXTS.check(texts, "texts", InvalidRequestError)
+    if not texts:
+        raise InvalidRequestError("texts must hold one text at least, and it is empty")
+    COUNT.or_none.check(dimensions, "dimensions", InvalidRequestError)
+    messages = [{"role": "user", "content": text} for text in texts]
+    spec = call_spec(settings, registry, model, messages, **knobs)
+    asked = spec.request
+    spec.request = EmbeddingRequest(asked.model, asked.messages, texts=tuple(texts), dimensions=dimensions)
+    spec.needs, spec.embeds, spec.cache = Needs(embeddings=True), True, False
+    return spec
+
+
+def embeddings_of(answer: Completion) -> Embeddings:
+    """The result of a call from the answer that the driver has put together."""
+    return Embeddings(answer.details[_VECTORS], answer.usage, answer.model, answer.provider, answer.route)
+
+
+class Embedder:
+    """Stands for a provider in a call for embeddings: a driver asks it as it asks a provider for a conversation.
+
+    Args:
+        provider: The provider, which has a method `embed(request, call)`, and `aembed` to work without a thread under asyncio.
+    """
+
+    def __init__(self, provider: Any) -> None:
+        self._provider = provider
+        self.astream = self._astream if callable(getattr(provider, "aembed", None)) else None
+
+    def stream(self, request: EmbeddingRequest, call: CallContext) -> Iterator[Piece]:
+        """Embed the texts, in as many requests as the provider's limits need.
+
+        Args:
+            request: The request with all texts.
+            call: The call.
+
+        Yields:
+            The vectors, the token counts and the end.
+        """
+        embed = getattr(self._provider, "embed", None)
+        if not callable(embed):
+            raise CapabilityError("the provider has no method embed(request, call)", capability="embeddings")
+        found = _Found()
+        for batch in batches(self._provider, request):
+            found.add(batch, embed(batch, call))
+        yield from found.pieces()
+
+    async def _astream(self, request: EmbeddingRequest, call: CallContext) -> AsyncIterator[Piece]:
+        found = _Found()
+        for batch in batches(self._provider, request):
+            found.add(batch, await self._provider.aembed(batch, call))
+        for piece in found.pieces():
+            yield piece
+
+
+class _Found:
+    """The vectors and token counts so far."""
+
+    def __init__(self) -> None:
+        self._vectors: list[Sequence[float]] = []
+        self._usages: list[Usage | None] = []
+
+    def add(self, request: EmbeddingRequest, answer: object) -> None:
+        if not isinstance(answer, Embeddings):
+            raise PluginError(f"embed() returned {type(answer).__name__}; it must return Embeddings")
+        if len(answer.vectors) != len(request.texts):
+            raise ProtocolError(f"the service returned {len(answer.vectors)} vectors for {len(request.texts)} texts")
+        if not all(map(_is_vector, answer.vectors)):
+            raise ProtocolError("the service returned vectors that are not lists of numbers")
+        self._vectors += answer.vectors
+        self._usages.append(answer.usage)
+
+    def pieces(self) -> Iterator[Piece]:
+        yield Detail(_VECTORS, self._vectors)
+        counts = [usage.input_tokens for usage in self._usages if usage is not None and usage.input_tokens is not None]
+        if len(counts) == len(self._usages):
+            yield UsageDelta(Usage(input_tokens=sum(counts)))
+        yield Finish("stop")
+
+
+def _is_vector(value: object) -> bool:
+    # The first number stands for all: a call may bring millions.
+    return isinstance(value, Sequence) and not isinstance(value, str) and bool(value) and isinstance(value[0], int | float)
+
+
+def batches(provider: object, request: EmbeddingRequest) -> Iterator[EmbeddingRequest]:
+    """Divide a request by the limits of a provider: the texts of one request, and all their characters.
+
+    Args:
+        provider: Its attribute `embedding_limit` is the most texts, and `embedding_characters` the most characters of them.
+        request: The whole request.
+
+    Yields:
+        Requests with the texts in their order. A text that is longer than the limit is alone.
+    """
+    limit, most = getattr(provider, "embedding_limit", LIMIT), getattr(provider, "embedding_characters", float("inf"))
+    texts: list[str] = []
+    for text in request.texts:
+        if texts and (len(texts) >= limit or sum(map(len, texts)) + len(text) > most):
+            yield attrs.evolve(request, texts=tuple(texts))
+            texts = []
+        texts.append(text)
+    yield attrs.evolve(request, texts=tuple(texts))

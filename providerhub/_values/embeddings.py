@@ -1,0 +1,44 @@
+"""The request for embeddings, and its answer: one vector for each text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from providerhub._values.cost import Usage
+from providerhub._values.request import Request
+from providerhub._values.route import Route
+from providerhub._values.value import Value
+
+
+@attrs.frozen(eq=False, repr=False)
+class EmbeddingRequest(Request):
+    """The request that a provider's `embed` answers. Of the fields of `Request`, `model` and `options` count.
+
+    Args:
+        texts: The texts, each of which gets a vector; at least one, and no more than the provider's limits allow.
+        dimensions: The length of the vectors; `None`, the default, for the model's own.
+    """
+
+    texts: Sequence[str] = attrs.field(default=(), kw_only=True)
+    dimensions: int | None = attrs.field(default=None, kw_only=True)
+
+
+@attrs.frozen(eq=False, repr=False)
+class Embeddings(Value):
+    """The vectors of some texts. All of them come from one model, since vectors of two models cannot be compared.
+
+    Args:
+        vectors: One list of numbers for each text, in the order of the texts.
+        usage: The token counts, added up; `None` where the service states none.
+        model: The model that answered, by the name that was sent. A provider leaves it empty.
+        provider: The name of the provider instance that answered. A provider leaves it empty.
+        route: The attempts of the call. A provider leaves it empty.
+    """
+
+    vectors: Sequence[Sequence[float]]
+    usage: Usage | None = None
+    model: str = ""
+    provider: str = ""
+    route: Route = attrs.field(factory=Route, repr=False)
