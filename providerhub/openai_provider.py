@@ -106,7 +106,7 @@ class OpenAIChatProvider(WireProvider):
 
         Args:
             request: The request to write.
-            call: The call, which is not used.
+            call: The call, for notes.
 
         Yields:
             The request.
@@ -115,12 +115,15 @@ class OpenAIChatProvider(WireProvider):
             The vectors.
 
         Raises:
+            CapabilityError: The path of the service is not that of chat completions, so that of embeddings is unknown.
             ProtocolError: The answer is not a list of vectors.
         """
-        del call
+        start, suffix, end = self.path.rpartition("/chat/completions")
+        if not suffix or end:
+            yield from super().embedding(request, call)
         sizes = {} if request.dimensions is None else {"dimensions": request.dimensions}
         body = {"model": request.model, "input": list(request.texts), **sizes, **request.options}
-        answer: HttpAnswer = yield HttpRequest(f"{self.path.removesuffix('/chat/completions')}/embeddings", body)
+        answer: HttpAnswer = yield HttpRequest(f"{start}/embeddings", body)
         return openai_chat.embeddings(openai_chat.parse(answer.body))
 
     def models(self) -> Generator[Order, Any, list[ModelInfo]]:
@@ -137,7 +140,8 @@ class OpenAIChatProvider(WireProvider):
         """
         answer: HttpAnswer = yield HttpRequest(f"{self.path.removesuffix('/chat/completions')}/models", method="GET")
         found = (self.model(entry) for entry in answer.entries() if str(entry.get("id") or "").strip())
-        return [model for model in found if model is not None]
+        # The models of embeddings come last, since a caller without a wish takes the first model.
+        return sorted((model for model in found if model is not None), key=lambda model: model.supports_embeddings is True)
 
     def model(self, entry: Mapping[str, Any]) -> ModelInfo | None:
         """Read one entry of the service's list. Override this to read the capabilities that the service states.

@@ -281,10 +281,7 @@ def test_what_a_list_states_is_read(vendor, entry, expected):
         ("groq", {"id": "whisper-large-v3"}),
         ("groq", {"id": "m", "active": False}),
         ("fireworks", {"id": "flux", "supports_chat": False}),
-        ("together", {"id": "m", "type": "embedding"}),
-        ("novita", {"id": "m", "model_type": "embedding"}),
         ("openrouter", {"id": "m", "architecture": {"output_modalities": ["image"]}}),
-        ("databricks", {"name": "m", "task": "llm/v1/embeddings"}),
         ("cloudflare", {"name": "m", "task": {"name": "Text-to-Image"}}),
         ("watsonx", {"model_id": "m", "functions": [{"id": "text_generation"}]}),
         ("vllm", {"id": " "}),
@@ -292,6 +289,20 @@ def test_what_a_list_states_is_read(vendor, entry, expected):
 )
 def test_models_without_chat_are_left_out(vendor, entry):
     assert model_of(VENDORS[vendor], entry) is None
+
+
+@pytest.mark.parametrize(
+    ("vendor", "entry"),
+    [
+        ("together", {"id": "m", "type": "embedding", "context_length": 512}),
+        ("novita", {"id": "m", "model_type": "embedding", "context_size": 512}),
+        ("databricks", {"name": "m", "task": "llm/v1/embeddings", "context_length": 512}),
+        ("nvidia", {"id": "nv-embedqa-e5", "context_length": 512}),
+    ],
+)
+def test_models_of_embeddings_are_listed_as_such(vendor, entry):
+    found = model_of(VENDORS[vendor], entry)
+    assert (found.supports_embeddings, found.supports_stream, found.context_window) == (True, None, 512)
 
 
 @pytest.mark.parametrize(

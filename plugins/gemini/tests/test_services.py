@@ -254,13 +254,14 @@ def test_the_list_of_ai_studio():
     }
     second = {"models": [{"name": "models/gemma-3-27b-it", "inputTokenLimit": 131072, **methods}]}
     with FaultServer(http_response(200, first), http_response(200, second)) as server:
-        gemini, gemma = discover(ProviderConfig(name="gemini", url=server.url, api_key="k"))
+        gemini, gemma, vectors = discover(ProviderConfig(name="gemini", url=server.url, api_key="k"))
     assert (gemini.name, gemini.context_window, gemini.supports_reasoning, gemini.supports_tools) == (
         "gemini-3-pro",
         1048576,
         True,
         True,
     )
+    assert (vectors.name, vectors.supports_embeddings, vectors.context_window) == ("text-embedding-9", True, None)
     assert (gemma.name, gemma.context_window, gemma.supports_tools) == ("gemma-3-27b-it", 131072, None)
     assert [one.target for one in server.requests] == [
         "/v1beta/models?pageSize=1000",
@@ -273,8 +274,9 @@ def test_the_list_of_vertex(google):
     names = ["gemini-2.5-pro", "gemini-embedding-001", "imagen-4.0", "veo-3"]
     body = {"publisherModels": [{"name": f"publishers/google/models/{name}"} for name in names]}
     with FaultServer(http_response(200, body)) as server:
-        (model,) = discover(ProviderConfig(name="vertex", url=server.url, options={"project": "p"}))
+        model, vectors = discover(ProviderConfig(name="vertex", url=server.url, options={"project": "p"}))
     assert (model.name, model.supports_images) == ("gemini-2.5-pro", True)
+    assert (vectors.name, vectors.supports_embeddings) == ("gemini-embedding-001", True)
     assert server.requests[0].target == "/v1beta1/publishers/google/models?pageSize=1000"
     assert server.requests[0].header("authorization") == "Bearer token-1"
 

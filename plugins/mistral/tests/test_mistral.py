@@ -274,8 +274,9 @@ def test_the_list_holds_what_the_service_says_of_each_model():
         {"id": "plain"},
     ]
     with FaultServer(http_response(200, {"object": "list", "data": found})) as server:
-        small, plain = discover(ProviderConfig(name="mistral", url=f"{server.url}/v1", api_key="k"))
+        small, plain, vectors = discover(ProviderConfig(name="mistral", url=f"{server.url}/v1", api_key="k"))
     assert server.requests[0].target == "/v1/models"
+    assert (vectors.name, vectors.supports_embeddings) == ("embed", True)
     assert (small.name, small.supports_tools, small.supports_prefill, small.context_window) == ("small", True, True, 131072)
     assert (plain.name, plain.supports_tools, plain.supports_images, plain.context_window) == ("plain", None, None, None)
 

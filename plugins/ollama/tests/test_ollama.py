@@ -393,7 +393,7 @@ def tags(request):
 
 def test_the_list_holds_what_the_server_says_of_each_model():
     with FaultServer(tags) as server:
-        first, old, gone = discover(ProviderConfig(name="ollama", url=server.url))
+        first, old, gone, vectors = discover(ProviderConfig(name="ollama", url=server.url))
         small = discover(ProviderConfig(name="ollama", url=server.url, options={"num_ctx": 4096}))[0]
     assert first == ModelInfo(
         "qwen3:latest",
@@ -403,6 +403,7 @@ def test_the_list_holds_what_the_server_says_of_each_model():
     assert (old.name, old.aliases, old.supports_tools, old.context_window) == ("old:7b", (), None, 8192)
     assert (gone.name, gone.context_window) == ("gone:1b", None)
     assert small.context_window == 4096
+    assert vectors == ModelInfo("embed:1b", supports_embeddings=True)
 
 
 def test_nothing_needs_to_be_configured(monkeypatch):

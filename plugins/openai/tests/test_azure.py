@@ -298,7 +298,10 @@ def test_the_deployments_are_the_models():
         found = discover(config(server.url + "/openai/v1"))
     assert server.requests[0].target == "/openai/deployments?api-version=2023-03-15-preview"
     assert server.requests[0].header("api-key") == KEY
-    assert [(model.name, model.context_window) for model in found] == [("fast", 1_047_576), ("deep", 200_000), ("whale", None)]
+    assert [(model.name, model.context_window) for model in found] == [
+        ("fast", 1_047_576), ("deep", 200_000), ("whale", None), ("vectors", 8_192),
+    ]  # fmt: skip
+    assert [model.name for model in found if model.supports_embeddings] == ["vectors"]
 
 
 def test_with_chat_alone_a_deployment_that_speaks_only_responses_is_left_out():

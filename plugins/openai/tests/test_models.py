@@ -87,12 +87,16 @@ def test_the_capabilities_that_a_service_states_are_used(entry, expected):
         ("gpt-image-1", False),
         ("gpt-3.5-turbo-instruct", False),
         ("o1-pro", False),
-        ("text-embedding-3-small", False),
         ("whisper-1", False),
     ],
 )
 def test_only_the_chat_models_of_openai_are_listed(name, answers):
     assert (openai_model(name) is not None) is answers
+
+
+def test_models_of_embeddings_are_listed_as_such():
+    found = openai_model("text-embedding-3-small")
+    assert (found.supports_embeddings, found.supports_stream, found.context_window) == (True, None, 8_192)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def _beginning(name: str, able: bool | None = None) -> ModelInfo:  # noqa: FBT00
 
 
 MODELS = (
+    *(ModelInfo(f"{family}*", supports_embeddings=True) for family in ("amazon.titan-embed-text", "cohere.embed")),
     *(_beginning(area + family, True) for family in _ABLE for area in ("", *_AREAS)),  # noqa: FBT003
     *map(_beginning, (*_AREAS, *_OTHERS)),
 )

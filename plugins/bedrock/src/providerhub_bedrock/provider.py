@@ -8,9 +8,21 @@ from urllib.parse import quote
 
 import attrs
 
-from providerhub import AuthenticationError, CallContext, ForbiddenError, ModelInfo, ProviderConfig, ProviderError, Request
+from providerhub import (
+    AuthenticationError,
+    CallContext,
+    CapabilityError,
+    EmbeddingRequest,
+    Embeddings,
+    ForbiddenError,
+    ModelInfo,
+    ProviderConfig,
+    ProviderError,
+    Request,
+    Usage,
+)
 from providerhub import error_from_status as error_of
-from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, WireProvider, listed
+from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, Order, WireProvider, listed
 from providerhub_bedrock._aws import Signer
 from providerhub_bedrock._body import asked
 from providerhub_bedrock._message import ConverseReading
@@ -66,6 +78,45 @@ class Bedrock(WireProvider):
             headers: The headers of the answer, by name.
         """
         return ConverseReading(call, headers, asked(request).form if request.response_format else "")
+
+    embedding_limit = 96
+    """The most texts of one request to a model of Cohere."""
+
+    def embedding(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
+        """Ask for embeddings by InvokeModel, in the form of the model's maker; see `WireProvider.embedding`.
+
+        Args:
+            request: The request to write.
+            call: The call, which is not used.
+
+        Yields:
+            The work of fetching credentials, where it is due, and the requests: one for each text at a model of Amazon.
+
+        Returns:
+            The vectors.
+
+        Raises:
+            CapabilityError: The form of the model's embeddings is not known.
+        """
+        del call
+        path, found, tokens = f"/model/{quote(request.model, safe='')}/invoke", [], 0
+        yield from self._ready()
+        if "cohere.embed" in request.model:
+            sizes = {} if request.dimensions is None else {"output_dimension": request.dimensions}
+            body = {"texts": list(request.texts), "input_type": "search_document", "embedding_types": ["float"], **sizes}
+            said = (yield HttpRequest(path, {**body, **request.options})).json()
+            vectors = said.get("embeddings") if isinstance(said, dict) else None
+            return Embeddings(vectors.get("float") or [] if isinstance(vectors, dict) else vectors or [])
+        if "titan-embed" not in request.model:
+            msg = f"the form of embeddings of {request.model} is not known; use a model of amazon.titan-embed or cohere.embed"
+            raise CapabilityError(msg, capability="embeddings")
+        sizes = {} if request.dimensions is None else {"dimensions": request.dimensions}
+        for text in request.texts:
+            said = (yield HttpRequest(path, {"inputText": text, **sizes, **request.options})).json()
+            said = said if isinstance(said, dict) else {}
+            found.append(said.get("embedding") or ())
+            tokens += said.get("inputTextTokenCount") or 0
+        return Embeddings(found, Usage(input_tokens=tokens))
 
     def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
         """Sign a request; see `Wire.sign`.

@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 
-from providerhub import CallContext, ModelInfo, ProviderConfig, Request
+from providerhub import CallContext, EmbeddingRequest, Embeddings, ModelInfo, ProviderConfig, Request, Usage
 from providerhub.openai_provider import OpenAIChatProvider
-from providerhub.wire_provider import HttpAnswer, HttpRequest, Reading, listed
+from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, Reading, listed
 from providerhub_cohere._body import body, kept
 from providerhub_cohere._reading import ChatReading
 from providerhub_cohere._refusals import REFUSALS
@@ -54,6 +54,30 @@ class Cohere(OpenAIChatProvider):
         """
         del request
         return ChatReading(call, headers)
+
+    embedding_limit = 96
+
+    def embedding(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
+        """Ask for embeddings; see `WireProvider.embedding`. The option `input_type` is `"search_document"` by default.
+
+        Args:
+            request: The request to write.
+            call: The call, which is not used.
+
+        Yields:
+            The request.
+
+        Returns:
+            The vectors.
+        """
+        del call
+        asked: dict[str, Any] = {"model": request.model, "texts": list(request.texts), "embedding_types": ["float"]}
+        asked |= {} if request.dimensions is None else {"output_dimension": request.dimensions}
+        asked |= {"input_type": "search_document", **request.options}
+        said = (yield HttpRequest("/v2/embed", asked)).json()
+        found = (said.get("embeddings") if isinstance(said, dict) else None) or {}
+        count = ((said.get("meta") or {}).get("billed_units") or {}).get("input_tokens") if found else None
+        return Embeddings(found.get("float") or [], None if count is None else Usage(input_tokens=int(count)))
 
     def models(self) -> Generator[HttpRequest, HttpAnswer, list[ModelInfo]]:
         """List the models of the service that chat, for `listed`.

@@ -54,16 +54,18 @@ def model_of(vendor: Vendor, entry: Mapping[str, Any]) -> ModelInfo | None:
         entry: The entry of the list.
 
     Returns:
-        The model; `None` for one that does not answer a chat, or has no name.
+        The model; `None` for one that neither answers a chat nor makes embeddings, or has no name.
     """
     name = str(entry.get(vendor.id) or "").strip()
     entry = {**entry, "properties": _properties(entry), **_of_hosts(entry)}
-    if not name or not _answers_chat(name, entry):
+    chats = _answers_chat(name, entry)
+    if not name or not (chats or _embeds(name, entry)):
         return None
     price_in, price_out, factor = vendor.price
     return ModelInfo(
         name,
-        supports_stream=True,
+        supports_stream=chats or None,
+        supports_embeddings=None if chats else True,
         context_window=next((count for count in map(_count, (_at(entry, path) for path in _WINDOWS)) if count), None),
         price_in=_price(_at(entry, price_in), factor),
         price_out=_price(_at(entry, price_out), factor),
@@ -91,6 +93,12 @@ def _answers_chat(name: str, entry: Mapping[str, Any]) -> bool:
     if out is not None or kinds:
         return (out is None or "text" in out) and all(kind in _CHAT_TYPES for kind in kinds)
     return not _NO_CHAT.search(name.lower())
+
+
+def _embeds(name: str, entry: Mapping[str, Any]) -> bool:
+    """Return whether a model makes embeddings: as its entry says, else by its name."""
+    kinds = [str(entry[field]).lower() for field in ("type", "model_type", "task") if isinstance(entry.get(field), str)]
+    return entry.get("active") is not False and any("embed" in kind for kind in kinds or [name.lower()])
 
 
 def _said(entry: Mapping[str, Any], ability: str) -> Iterator[bool]:

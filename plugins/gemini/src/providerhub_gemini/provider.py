@@ -14,12 +14,15 @@ from providerhub import (
     AuthenticationError,
     CallContext,
     ConfigurationError,
+    EmbeddingRequest,
+    Embeddings,
     ModelInfo,
     ProtocolError,
     ProviderConfig,
     ProviderConnectionError,
     ProviderError,
     Request,
+    Usage,
 )  # fmt: skip
 from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, WireProvider, listed
 from providerhub_gemini import VERSION, vertex
@@ -36,6 +39,7 @@ _PAGES = 20
 """The most pages of a list."""
 
 Listing = Generator[Any, Any, list[ModelInfo | str]]
+Embedding = Generator[Any, Any, Embeddings]
 
 
 class Gemini(WireProvider):
@@ -89,6 +93,26 @@ class Gemini(WireProvider):
         del request
         return GeminiReading(call, headers)
 
+    def embedding(self, request: EmbeddingRequest, call: CallContext) -> Embedding:
+        """Ask for embeddings; see `WireProvider.embedding`.
+
+        Args:
+            request: The request to write.
+            call: The call, which is not used.
+
+        Yields:
+            The request.
+
+        Returns:
+            The vectors. The service states no token counts.
+        """
+        del call
+        path, sizes = self.path(request.model), _sizes(request)
+        one = {"model": path.removeprefix(f"{self.prefix}/"), **sizes, **request.options}
+        contents = [{**one, "content": {"parts": [{"text": text}]}} for text in request.texts]
+        answer = yield HttpRequest(f"{path}:batchEmbedContents", {"requests": contents})
+        return Embeddings([entry.get("values") or () for entry in answer.entries("embeddings")])
+
     def failed(self, error: ProviderError) -> ProviderError:
         """Name the settings of the address if it is wrong; see `WireProvider.failed`.
 
@@ -106,13 +130,18 @@ class Gemini(WireProvider):
             The request of each page.
 
         Returns:
-            The models that answer a chat, with the window that the service states.
+            The models that answer a chat, then those that make embeddings, with the window that the service states.
         """
         entries = yield from self._pages(f"{self.prefix}/models", "models")
         chat = [entry for entry in entries if "generateContent" in (entry.get("supportedGenerationMethods") or ())]
-        return [
+        embeds = [entry for entry in entries if "embedContent" in (entry.get("supportedGenerationMethods") or ())]
+        found = [
             described(entry["name"].removeprefix("models/"), window=entry.get("inputTokenLimit"), thinks=entry.get("thinking"))
             for entry in chat
+        ]
+        return [
+            *found,
+            *(_of_embeddings(entry["name"].removeprefix("models/"), entry.get("inputTokenLimit")) for entry in embeds),
         ]
 
     def _pages(self, path: str, field: str, **more: Any) -> Generator[HttpRequest, HttpAnswer, list[Mapping[str, Any]]]:
@@ -169,6 +198,32 @@ class Vertex(Gemini):
         made: HttpRequest = super().build(request, call)
         return attrs.evolve(made, headers=(yield from self._authorization()))
 
+    def embedding(self, request: EmbeddingRequest, call: CallContext) -> Embedding:
+        """Ask for embeddings; see `WireProvider.embedding`. The options are fields of each text, such as `task_type`.
+
+        Args:
+            request: The request to write.
+            call: The call, which is not used.
+
+        Yields:
+            The refresh of the credentials, and the requests: one for each text at a Gemini model, which takes no more.
+
+        Returns:
+            The vectors.
+        """
+        del call
+        headers = yield from self._authorization()
+        texts, found = list(request.texts), list[Mapping[str, Any]]()
+        size = 1 if "gemini" in request.model else len(texts)
+        for place in range(0, len(texts), size):
+            instances = [{"content": text, **request.options} for text in texts[place : place + size]]
+            body = {"instances": instances, "parameters": _sizes(request)}
+            answer = yield HttpRequest(f"{self.path(request.model)}:predict", body, headers=headers)
+            found += [entry["embeddings"] for entry in answer.entries("predictions") if isinstance(entry.get("embeddings"), dict)]
+        counts = [one.get("statistics", {}).get("token_count") for one in found]
+        usage = Usage(input_tokens=sum(map(int, counts))) if None not in counts else None
+        return Embeddings([one.get("values") or () for one in found], usage)
+
     def failed(self, error: ProviderError) -> ProviderError:
         """Forget a token that the service refuses; see `WireProvider.failed`.
 
@@ -186,12 +241,13 @@ class Vertex(Gemini):
             The request of each page.
 
         Returns:
-            Google's models that answer a chat.
+            Google's models that answer a chat, then those that make embeddings.
         """
         headers = yield from self._authorization()
         entries = yield from self._pages(f"{self.prefix}/publishers/google/models", "publisherModels", headers=headers)
         names = [entry["name"].rpartition("/")[2] for entry in entries]
-        return [described(name) for name in names if not _NO_CHAT.search(name)]
+        found = [described(name) for name in names if not _NO_CHAT.search(name)]
+        return [*found, *(_of_embeddings(name) for name in names if "embedding" in name)]
 
     def _authorization(self) -> Generator[Blocking, Any, dict[str, str]]:
         """Return the headers that carry a token. A valid one is used again."""
@@ -229,6 +285,14 @@ class Vertex(Gemini):
         return found
 
 
+def _sizes(request: EmbeddingRequest) -> dict[str, int]:
+    return {} if request.dimensions is None else {"outputDimensionality": request.dimensions}
+
+
+def _of_embeddings(name: str, window: Any = None) -> ModelInfo:
+    return ModelInfo(name, supports_embeddings=True, context_window=window if isinstance(window, int) and window > 0 else None)
+
+
 def create(config: ProviderConfig) -> Gemini:
     """Make the provider object of an instance.
 
@@ -249,7 +313,7 @@ def discover(config: ProviderConfig, call: CallContext | None = None) -> list[Mo
         call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
 
     Returns:
-        The models that answer a chat.
+        The models that answer a chat or make embeddings.
 
     Raises:
         ProviderError: The service refused, or its answer is not a list of models.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import attrs
 
-from providerhub import CallContext, ModelInfo, ProviderConfig, Request
+from providerhub import CallContext, EmbeddingRequest, Embeddings, ModelInfo, ProviderConfig, Request
 from providerhub.openai_provider import OpenAIChatProvider
-from providerhub.wire_provider import Reading, listed
+from providerhub.wire_provider import Order, Reading, listed
 from providerhub_mistral._body import fitted, prefix_of, prefixed, tools
 from providerhub_mistral._reading import PrefixReading
 
@@ -55,6 +55,19 @@ class Mistral(OpenAIChatProvider):
         prefix = prefix_of(request.messages)
         return PrefixReading(self, call, headers, prefix) if prefix else super().reading(request, call, headers)
 
+    embedding_characters = 16_384
+    """The service takes 16,384 tokens in one request, and a character is one token at most in nearly all texts."""
+
+    def embedding(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
+        """Ask for embeddings; see `OpenAIChatProvider.embedding`. The service has a name of its own for the dimensions.
+
+        Args:
+            request: The request to write.
+            call: The call, for notes.
+        """
+        sizes = {} if request.dimensions is None else {"output_dimension": request.dimensions}
+        return super().embedding(attrs.evolve(request, dimensions=None, options={**sizes, **request.options}), call)
+
     def model(self, entry: Mapping[str, Any]) -> ModelInfo | None:
         """Read one entry of the service's list.
 
@@ -62,13 +75,15 @@ class Mistral(OpenAIChatProvider):
             entry: The entry.
 
         Returns:
-            The model; `None` for one that does not answer a chat.
+            The model; `None` for one that neither answers a chat nor makes embeddings.
         """
         stated = entry.get("capabilities")
         able = stated if isinstance(stated, Mapping) else {}
-        if able.get("completion_chat") is False:
-            return None
         window = entry.get("max_context_length")
+        window = window if isinstance(window, int) and window > 0 else None
+        if able.get("completion_chat") is False:
+            name = str(entry["id"])
+            return ModelInfo(name, supports_embeddings=True, context_window=window) if "embed" in name else None
         return ModelInfo(
             str(entry["id"]),
             supports_stream=True,
@@ -77,7 +92,7 @@ class Mistral(OpenAIChatProvider):
             supports_audio=_flag(able, "audio"),
             supports_reasoning=_flag(able, "reasoning"),
             supports_prefill=True,
-            context_window=window if isinstance(window, int) and window > 0 else None,
+            context_window=window,
         )
 
 
@@ -106,7 +121,7 @@ def discover(config: ProviderConfig, call: CallContext | None = None) -> list[Mo
         call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
 
     Returns:
-        The models that answer a chat, each once.
+        The models that answer a chat or make embeddings, each once.
 
     Raises:
         ProviderError: The service refused, or its answer is not a list of models.

@@ -6,8 +6,18 @@ from collections.abc import Generator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from providerhub import CallContext, ConfigurationError, ModelInfo, ProviderConfig, ProviderError, Request
-from providerhub.wire_provider import HttpAnswer, HttpRequest, WireProvider, listed
+from providerhub import (
+    CallContext,
+    ConfigurationError,
+    EmbeddingRequest,
+    Embeddings,
+    ModelInfo,
+    ProviderConfig,
+    ProviderError,
+    Request,
+    Usage,
+)
+from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, WireProvider, listed
 from providerhub_ollama import is_absent
 from providerhub_ollama._body import body, least_tokens
 from providerhub_ollama._reading import ChatReading
@@ -55,6 +65,29 @@ class Ollama(WireProvider):
         """
         return ChatReading(call, headers, least_tokens(request))
 
+    def embedding(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
+        """Ask for embeddings; see `WireProvider.embedding`. A text that is too long is an error, and is not cut in silence.
+
+        Args:
+            request: The request to write.
+            call: The call, which is not used.
+
+        Yields:
+            The request.
+
+        Returns:
+            The vectors.
+        """
+        del call
+        count = self.config.get("num_ctx")
+        options = {"num_ctx": count} if count else {}
+        asked = {"model": request.model, "input": list(request.texts), "truncate": False, "options": options}
+        asked |= {} if request.dimensions is None else {"dimensions": request.dimensions}
+        answer: HttpAnswer = yield HttpRequest("/api/embed", {**asked, **request.options})
+        found = answer.json()
+        found = found if isinstance(found, dict) else {}
+        return Embeddings(found.get("embeddings") or [], Usage(input_tokens=found.get("prompt_eval_count")))
+
     def failed(self, error: ProviderError) -> ProviderError:
         """Say how to reach a server, if none is at the usual address; see `WireProvider.failed`.
 
@@ -72,7 +105,8 @@ class Ollama(WireProvider):
             The request of the list, and one for each model.
 
         Returns:
-            The models that answer a chat, with the capabilities and the context length that the server states.
+            The models that answer a chat, then those that make embeddings, with the capabilities and the context length that
+            the server states.
 
         Raises:
             ProviderError: The server refused, or its answer is not a list of models.
@@ -87,16 +121,19 @@ class Ollama(WireProvider):
             except ProviderError:  # removed since, or a proxy that has the list only
                 shown = {}
             found.append(self._model(name, {**entry, **(shown if isinstance(shown, dict) else {})}))
-        return [model for model in found if model is not None]
+        return sorted((model for model in found if model is not None), key=lambda model: model.supports_embeddings is True)
 
     def _model(self, name: str, entry: Mapping[str, Any]) -> ModelInfo | None:
         stated = entry.get("capabilities")
         able = stated if isinstance(stated, list) else []
+        aliases = (name.removesuffix(_LATEST),) if name.endswith(_LATEST) else ()
         if able and "completion" not in able:
-            return None
+            if "embedding" not in able:
+                return None
+            return ModelInfo(name, aliases=aliases, supports_embeddings=True, context_window=self._window(entry))
         return ModelInfo(
             name,
-            aliases=(name.removesuffix(_LATEST),) if name.endswith(_LATEST) else (),
+            aliases=aliases,
             supports_stream=True,
             supports_tools="tools" in able if able else None,
             supports_images="vision" in able if able else None,
@@ -137,7 +174,8 @@ def discover(config: ProviderConfig, call: CallContext | None = None) -> list[Mo
         call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
 
     Returns:
-        The models that answer a chat; none if no server is at the usual address, since the plugin may just be installed.
+        The models that answer a chat or make embeddings; none if no server is at the usual address, since the plugin may just
+        be installed.
 
     Raises:
         ProviderError: The server refused, or its answer is not a list of models.

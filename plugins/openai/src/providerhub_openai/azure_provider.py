@@ -19,6 +19,8 @@ from providerhub import (
     AuthenticationError,
     CallContext,
     ConfigurationError,
+    EmbeddingRequest,
+    Embeddings,
     ModelInfo,
     ModelUnavailableError,
     ProtocolError,
@@ -40,7 +42,7 @@ _NEW = "2024-09"
 _LISTING = "2023-03-15-preview"
 """The API version that lists the deployments of a resource. Later ones list the models that could be deployed."""
 
-_NO_TEXT = re.compile(r"embedding|whisper|dall-e|tts|image|transcribe|realtime|sora|babbage|davinci")
+_NO_TEXT = re.compile(r"whisper|dall-e|tts|image|transcribe|realtime|sora|babbage|davinci")
 _EARLY = 300
 """Seconds before its end at which a token is replaced."""
 
@@ -91,12 +93,36 @@ class Azure(OpenAI):
             The request.
         """
         built = super().build(request, call)
-        headers = yield from self._authorized()
         if not isinstance(built, HttpRequest):  # pragma: no cover -- `OpenAI.build` needs no other request
             built = yield from built
-        path = built.path
-        if self._dated and path == self.path:
-            path = f"/openai/deployments/{quote(self._deployment or request.model, safe='')}/chat/completions"
+        return (yield from self._addressed(built, request, "/chat/completions"))
+
+    def embedding(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
+        """Ask a deployment for embeddings; see `WireProvider.embedding`.
+
+        Args:
+            request: The request to write.
+            call: The call, for notes.
+
+        Yields:
+            The work that fetches a token, if one is needed, and the request.
+
+        Returns:
+            The vectors.
+        """
+        steps = super().embedding(request, call)
+        answer = yield (yield from self._addressed(next(steps), request, "/embeddings"))  # type: ignore[arg-type]
+        try:
+            steps.send(answer)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        raise AssertionError  # pragma: no cover -- it asks once
+
+    def _addressed(self, built: HttpRequest, request: Request, end: str) -> Generator[Order, Any, HttpRequest]:
+        """A request with a token, the version and, at a dated address, the path of its deployment."""
+        headers, path = (yield from self._authorized()), built.path
+        if self._dated and path.endswith(end):
+            path = f"/openai/deployments/{quote(self._deployment or request.model, safe='')}{end}"
         return attrs.evolve(built, path=path, headers={**built.headers, **headers}, query={**self._query, **built.query})
 
     def models(self) -> Generator[Order, Any, list[ModelInfo]]:

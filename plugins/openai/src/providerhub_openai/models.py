@@ -75,8 +75,10 @@ def openai_model(name: str, api: str = "chat", *, served: str | None = None) -> 
         served: The name of its deployment; `None`, the default, for `name`.
 
     Returns:
-        The model; `None` for one that does not answer a conversation.
+        The model; `None` for one that neither answers a conversation nor makes embeddings.
     """
+    if name.startswith("text-embedding-"):
+        return ModelInfo(served or name, supports_embeddings=True, context_window=8_192)
     if not _TEXT.match(name) or _NO_TEXT.search(name):
         return None
     if (api == "chat" and speaks_responses(name)) or (api == "responses" and _CHAT_ONLY.search(name)):
