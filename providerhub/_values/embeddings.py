@@ -14,9 +14,23 @@ from providerhub._values.value import Value
 
 @attrs.frozen(eq=False, repr=False)
 class EmbeddingRequest(Request):
-    """The request that a provider's `embed` answers. Of the fields of `Request`, `model` and `options` count.
+    """The request that a provider's `embed` answers. A driver treats it as any `Request`.
 
     Args:
+        model: The model's name as the provider knows it.
+        messages: All texts of the call, each as a message; for estimates of tokens.
+        stream: Not used.
+        temperature: Not used.
+        max_tokens: Not used.
+        stop: Not used.
+        tools: Not used.
+        tool_choice: Not used.
+        response_format: Not used.
+        seed: Not used.
+        reasoning: Not used.
+        top_p: Not used.
+        parallel_tool_calls: Not used.
+        options: Vendor-specific keywords for this provider.
         texts: The texts, each of which gets a vector; at least one, and no more than the provider's limits allow.
         dimensions: The length of the vectors; `None`, the default, for the model's own.
     """
