@@ -21,7 +21,6 @@ from providerhub._settings.environment import unused_environment
 from providerhub._settings.file import SettingsFile, read, settings_path
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, FileKey, KeyringKey
 from providerhub._settings.settings import apply_environment, variable
-from providerhub._values.checks import nearest
 from providerhub.cli import _screen as screen
 from providerhub.cli._distributions import Finding
 from providerhub.cli._extensions import extensions
@@ -132,7 +131,6 @@ def provider(view: InstanceView, settings: Settings, file: str | None) -> Iterat
         yield Finding("note", about, "it is blocked", view.reason)
     elif view.state != "not installed":  # the check of the settings reports it
         yield Finding("error", about, f"it is {view.state}: {view.reason}", _FIXES[view.state].format(view=view))
-    yield from _options(view, settings)
     if view.config is not None and (unused := unused_environment(view.config)):
         yield Finding("note", about, *unused.split(": ", 1))
 
@@ -171,17 +169,6 @@ def _key(view: InstanceView, setting: Setting, settings: Settings, file: str | N
         text = f"{setting.name} is written in a file that other users may read"
         fix = f"chmod 600 {file}, or set {variable(setting, view.name, view.plugin)} instead"
         yield Finding("error", view.name, text, fix)
-
-
-def _options(view: InstanceView, settings: Settings) -> Iterator[Finding]:
-    """Report options that the plugin does not declare, and so probably does not read."""
-    given = settings.providers.get(view.name)
-    declared = [setting.name for setting in view.settings]
-    for name in given.options if given is not None and view.config is not None else ():
-        if name not in declared:
-            fix = nearest(name, declared, f"it declares {', '.join(declared) or 'none'}")
-            origin = settings.origins.get(f"providers.{view.name}.options.{name}", "settings")
-            yield Finding("warning", view.name, f"{origin}: the plugin does not declare the option {name!r}", fix)
 
 
 def models(settings: Settings, providers: Sequence[InstanceView]) -> Iterator[Finding]:

@@ -332,6 +332,13 @@ def test_unreadable_keys_and_undeclared_options(site, file):
     assert _only(report, "c", "ok")["text"] == "ready"
 
 
+def test_a_plugin_that_takes_any_option_is_not_warned_about(site, file):
+    site.plugin("open", more=", settings=(Setting('region'),), any_option=True")
+    report = site.doctor(PROVIDERHUB_CONFIG=file("[providers.open]\noptions = { anything = 1 }\n"))
+    assert not _about(report, "open", "warning")
+    assert _only(report, "open", "ok")["text"] == "ready"
+
+
 def test_variables_that_do_not_apply_and_a_key_file(site, file, tmp_path):
     site.plugin("fine", more=", settings=(Setting('api_key', secret=True),)")
     text = f"""
