@@ -285,3 +285,16 @@ def test_the_light_modules_import_nothing_heavy():
     code = "import json, sys, providerhub_gemini, providerhub_gemini.vertex; print(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
     assert not {"providerhub_gemini.provider", "google.auth", "mimetypes", "asyncio", "aiohttp"} & set(loaded)
+
+
+def test_a_project_in_the_environment_moves_no_prompt_to_vertex(monkeypatch):
+    """The variable is set in many shells and in Google's own environments, for other programs."""
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    monkeypatch.setenv("GEMINI_API_KEY", "k")
+    with providerhub.Hub(providerhub.Settings()) as hub:
+        plan = hub.explain("gemini-2.5-flash")
+        assert "vertex" not in [one.provider for one in plan.candidates]
+        assert ("vertex", "pinned only") in [(skip.provider, skip.reason) for skip in plan.skipped]
+        assert [one.provider for one in hub.explain("vertex/gemini-2.5-flash").candidates] == ["vertex"]
+    with providerhub.Hub(providerhub.Settings(providers={"vertex": ProviderConfig()})) as hub:
+        assert "vertex" in [one.provider for one in hub.explain("gemini-2.5-flash").candidates]

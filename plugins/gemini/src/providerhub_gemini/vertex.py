@@ -58,4 +58,5 @@ def providerhub_provider() -> ProviderInfo:
             Setting("api_version", convert=version, help=f"The version in the address, such as v1. Default: {VERSION}"),
         ),
         description="Gemini models by Vertex AI",
+        pinned_only=True,
     )
