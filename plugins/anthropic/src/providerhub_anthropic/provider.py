@@ -7,11 +7,14 @@ from typing import Any
 
 from providerhub import (
     CallContext,
+    CapabilityError,
     ConfigurationError,
     ModelInfo,
+    ProtocolError,
     ProviderConfig,
     ProviderError,
     Request,
+    Timeout,
     error_from_status,
 )
 from providerhub.wire_provider import HttpAnswer, HttpRequest, WireProvider, listed
@@ -28,6 +31,20 @@ _PAGE = 1000
 
 _PAGES = 20
 """The most pages of a list."""
+
+_COUNTING = Timeout(total=20.0)
+_COUNTED = (
+    "model",
+    "messages",
+    "system",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "output_config",
+    "context_management",
+    "mcp_servers",
+)
+"""The fields that the service counts. It refuses others, such as `max_tokens`."""
 
 _MAXIMA: dict[tuple[str | None, str], int] = {}
 """Address and model → the most tokens of an answer, as the service listed them in this process."""
@@ -102,6 +119,32 @@ class Anthropic(WireProvider):
             body: The body of the answer, without secrets.
         """
         return error_from_status(status, headers, body, refusals=REFUSALS)
+
+    def count_tokens(self, request: Request, call: CallContext | None = None) -> int:
+        """Ask the service how many input tokens a request has. It costs nothing, and blocks.
+
+        Args:
+            request: The request, in the OpenAI chat shape, with its system text, tools and images.
+            call: The timeouts and the cancellation; `None`, the default, for 20 s in all.
+
+        Returns:
+            The number of tokens, as the service estimates it.
+
+        Raises:
+            CapabilityError: The service is a cloud's, whose ways of counting differ.
+            ProviderError: The service refused, or its answer has no number.
+        """
+        if type(self) is not Anthropic:
+            raise CapabilityError("tokens are counted by Anthropic's own service only", capability="count_tokens")
+        call = call or CallContext(_COUNTING)
+        sent = self.written(request, call)
+        body = {name: sent.body[name] for name in _COUNTED if name in sent.body}
+        answer = self.http.fetch(HttpRequest(f"{self.prefix}/messages/count_tokens", body, headers=sent.headers), call)
+        found = answer.json()
+        count = found.get("input_tokens") if isinstance(found, dict) else None
+        if not isinstance(count, int):
+            raise ProtocolError("the answer has no count of input_tokens; check the configured url")
+        return count
 
     def models(self) -> Generator[Any, Any, list[ModelInfo]]:
         """List the models of the service, for `listed`.
