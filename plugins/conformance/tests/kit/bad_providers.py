@@ -436,6 +436,18 @@ class SkipsErrors(Misread):
             return {} if "error" in found else found
 
 
+@bad("sides-agree")
+class HasAnotherClassUnderAsyncio(OpenAIChatProvider):
+    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
+        try:
+            async for piece in self._astream(request, call):
+                yield piece
+        except ProviderConnectionError as error:
+            if "refused" in repr((error, error.__cause__)).lower():
+                raise
+            raise ProtocolError(str(error)) from error
+
+
 # --- translation: faults that no socket shows, since reads and cuts must fall on one byte --------------------------------
 
 

@@ -152,9 +152,8 @@ class Bench:
             headers: Further headers of the answer.
             message: The message of the service.
         """
-        return http_response(
-            status, self.wire.refusal(status, message), {"Content-Type": self.wire.answer_type, **(headers or {})}
-        )
+        own = {"Content-Type": self.wire.answer_type, **self.wire.refusal_headers(status)}
+        return http_response(status, self.wire.refusal(status, message), {**own, **(headers or {})})
 
     def asked(self, server: FaultServer, index: int = -1) -> Asked:
         """Read a request that a service got.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from providerhub import ProviderHubError, ReasoningDelta, TextDelta, ToolCall
@@ -74,6 +76,11 @@ def unsupported_refused(bench: Bench) -> None:
             expect(_carried(bench.asked(server), capability), f"{capability}: not declared, silently left out, and answered")
 
 
+def _meant(bench: Bench, calls: Sequence[ToolCall]) -> list[tuple[Any, ...]]:
+    """Tool calls with their arguments as values, since JSON may be written in several ways."""
+    return [(call.id if bench.wire.call_ids else "", call.name, json.loads(call.arguments)) for call in calls]
+
+
 def _claimed(bench: Bench, capability: str) -> None:
     bench.needs_place(capability)
     if not getattr(bench.subject.model, f"supports_{capability}"):
@@ -98,7 +105,8 @@ def claimed_tools(bench: Bench) -> None:
         answers.append(reading.completion)
     expect("get_weather" in bench.asked(server, 0).tools, "the tool did not reach the service")
     for answer in answers:
-        expect(answer.tool_calls == CALLS, f"the service called {CALLS}; the completion has {answer.tool_calls}")
+        found, wanted = _meant(bench, answer.tool_calls), _meant(bench, CALLS)
+        expect(found == wanted, f"the service called {CALLS}; the completion has {answer.tool_calls}")
         expect(answer.finish_reason == "tool_calls", f"the finish reason of a tool call is {answer.finish_reason!r}")
 
 
@@ -118,12 +126,15 @@ def tool_results_carried(bench: Bench) -> None:
     messages = [{"role": "user", "content": "Weather?"}, {"role": "assistant", "content": None, "tool_calls": called}, *told]
     bench.client(server).complete(messages, tools=[TOOL])
     asked = bench.asked(server)
-    sent = [identifier for identifier, _ in asked.tool_calls]
-    ours = dict(zip(sent, (c.id for c in CALLS), strict=False)) if bench.wire.renames_calls else {}
-    calls = tuple((ours.get(identifier, identifier), name) for identifier, name in asked.tool_calls)
-    results = tuple((ours.get(identifier, identifier), text) for identifier, text in asked.tool_results)
-    expect(calls == tuple((c.id, c.name) for c in CALLS), f"the earlier calls reached the service as {asked.tool_calls}")
-    expect(results == tuple((c.id, f"sunny {c.id}") for c in CALLS), f"the results reached the service as {asked.tool_results}")
+    named, results = map(list, (asked.tool_calls, asked.tool_results))
+    if not bench.wire.call_ids:  # calls and results are known by their order
+        named, results = ([(c.id, said) for c, (_, said) in zip(CALLS, one, strict=False)] for one in (named, results))
+    elif bench.wire.renames_calls:
+        ours = dict(zip([identifier for identifier, _ in named], [c.id for c in CALLS], strict=False))
+        named, results = ([(ours.get(identifier, ""), said) for identifier, said in one] for one in (named, results))
+    expect(named == [(c.id, c.name) for c in CALLS], f"the earlier calls reached the service as {asked.tool_calls}")
+    sunny = [(c.id, f"sunny {c.id}") for c in CALLS]
+    expect(results == sunny, f"the results reached the service as {asked.tool_results}")
 
 
 @check(

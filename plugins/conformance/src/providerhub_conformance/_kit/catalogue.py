@@ -11,6 +11,7 @@ from providerhub_conformance._kit import (  # noqa: F401 -- the import adds the 
     declaration,
     failures,
     keys,
+    parity,
     refusals,
     resources,
     streaming,

@@ -122,6 +122,8 @@ def malformed_chunk(bench: Bench) -> None:
     frames = bench.frames()
     script = bench.streamed(*frames.head, frames.pieces[0], bench.wire.garbage(), *frames.pieces[1:], *frames.tail)
     _interrupted(bench, script, "an event that cannot be parsed", (ProtocolError,))
+    joined = b"".join((*frames.head, frames.pieces[0], bench.wire.garbage(), *frames.pieces[1:], *frames.tail))
+    _interrupted(bench, bench.streamed(joined), "an event that cannot be parsed in one read with a good one", (ProtocolError,))
 
 
 @check(

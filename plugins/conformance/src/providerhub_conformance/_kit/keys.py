@@ -43,6 +43,8 @@ def key_used(bench: Bench) -> None:
     """The configured key reaches the service with the request."""
     if not any(s.name == "api_key" for s in bench.subject.info.all_settings):
         raise NotApplicable("it declares no setting api_key")
+    if bench.subject.settings.get("api_key") == "":
+        raise NotApplicable("the suite leaves api_key unset")
     server = bench.serve(bench.answering())
     bench.client(server).complete()
     key = bench.asked(server).key

@@ -27,7 +27,7 @@ class Subject:
         name: The name of the provider.
         wire: The protocol of its service.
         chosen: The model to ask for: a name, or a `ModelInfo` with its capabilities; `None` for the first declared model.
-        settings: Values of settings, in place of the kit's own values.
+        settings: Values of settings, in place of the kit's own values; `""` for a setting that is not set.
         patience: Seconds after which a call counts as hanging.
     """
 
@@ -102,7 +102,8 @@ class Subject:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The values of all secret settings."""
-        return tuple(str(self._value(s.name)) for s in self.info.all_settings if s.secret)
+        values = (str(self._value(s.name)) for s in self.info.all_settings if s.secret)
+        return tuple(filter(None, values))
 
     def config(self, url: str | None, *, without: frozenset[str] = frozenset()) -> ProviderConfig:
         """Make the configuration of an instance.
@@ -117,7 +118,7 @@ class Subject:
         known = {setting.name: setting for setting in self.info.all_settings}
         values: dict[str, Any] = {}
         for name, setting in known.items():
-            if name == "url" or name in without:
+            if name == "url" or name in without or self.settings.get(name) == "":
                 continue
             if name in self.settings or setting.secret or (setting.required and setting.default is None):
                 values[name] = self._value(name)

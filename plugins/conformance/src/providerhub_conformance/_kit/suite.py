@@ -47,7 +47,7 @@ class ProviderConformance:
         model: The model to ask for; the first declared model by default. A `ModelInfo` also gives the capabilities of a model
             that is not declared.
         settings: Values of settings, in place of the kit's own values. The kit sets `url` to its server and each secret to a
-            canary.
+            canary; `""` leaves a setting unset.
         waive: The name of a check → the reason why the provider may fail it.
         patience: Seconds after which a call counts as hanging.
 

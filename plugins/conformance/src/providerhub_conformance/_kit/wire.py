@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import attrs
@@ -115,6 +115,8 @@ class Wire:
     )
     """The features that the protocol can carry. Checks of other features are not applicable. `cached_tokens` is one more: the
     wire writes the tokens of the cache and of the reasoning too, which are parts of the others."""
+    call_ids: ClassVar[bool] = True
+    """Whether tool calls and their results have identifiers. Without them, the checks compare names, contents and order."""
     renames_calls: ClassVar[bool] = False
     """Whether the service takes identifiers of tool calls of its own form only, so that a provider rewrites others, alike in call
     and result."""
@@ -177,6 +179,15 @@ class Wire:
         """
         raise NotImplementedError
 
+    def refusal_headers(self, status: int) -> Mapping[str, str]:
+        """The headers of a refused request, such as the one that names the error's class at AWS; none by default.
+
+        Args:
+            status: The HTTP status of the refusal.
+        """
+        del status
+        return {}
+
     def error_event(self, message: str) -> bytes:
         """Write the frame that reports a failure of the service inside a stream.
 
@@ -229,6 +240,21 @@ class Wire:
         """
         del models
         return None
+
+    def listed(self, request: RecordedRequest, models: Sequence[str]) -> bytes | None:
+        """Answer a request for a list of models. The default answers each request with the whole `listing`.
+
+        Override it for a list that comes in pages, or for one request for each model.
+
+        Args:
+            request: The request.
+            models: The names of the models.
+
+        Returns:
+            The body; `None` when the kit cannot write it.
+        """
+        del request
+        return self.listing(models)
 
 
 class NoWire(Wire):
