@@ -262,3 +262,14 @@ def test_bytes_after_any_other_object_are_no_answer():
     for more in (b"\nwords", b"{"):
         with pytest.raises(ProtocolError):
             read(reader(SSEDecoder), b'{"text": "a", "end": "stop"}' + more)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_field_that_no_standard_knows_changes_nothing_wherever_it_is_cut(place):
+    frames = [sse(item) for item in OBJECTS]
+    frames[place] = b"trace: 7\n" + frames[place]
+    body = b"".join(frames)
+    wanted = read(reader(SSEDecoder), sse(*OBJECTS))
+    assert read(reader(SSEDecoder), *frames) == wanted
+    for at in range(1, len(body)):
+        assert read(reader(SSEDecoder), body[:at], body[at:]) == wanted

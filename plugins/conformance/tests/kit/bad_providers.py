@@ -448,6 +448,58 @@ class HasAnotherClassUnderAsyncio(OpenAIChatProvider):
             raise ProtocolError(str(error)) from error
 
 
+class LeavesOut(OpenAIChatProvider):
+    """Drops a part of a request."""
+
+    part = ""
+
+    def body(self, request: Request) -> dict[str, Any]:
+        return super().body(attrs.evolve(request, **{self.part: None}))
+
+
+@bad("tool-choice-sent")
+class LeavesTheChoiceOut(LeavesOut):
+    part = "tool_choice"
+
+
+@bad("json-object-sent")
+class LeavesTheFormOut(LeavesOut):
+    part = "response_format"
+
+    def body(self, request: Request) -> dict[str, Any]:
+        form = request.response_format or {}
+        return super().body(request) if form.get("type") == "json_object" else OpenAIChatProvider.body(self, request)
+
+
+class Deaf(OpenAIChatProvider):
+    """Drops the parts of one type."""
+
+    kind = ""
+
+    def body(self, request: Request) -> dict[str, Any]:
+        found = super().body(request)
+        for message in found["messages"]:
+            if isinstance(message["content"], list):
+                message["content"] = [part for part in message["content"] if part["type"] != self.kind]
+        return found
+
+
+@bad("claimed-audio")
+class DropsSounds(Deaf):
+    kind = "input_audio"
+
+
+@bad("claimed-files")
+class DropsFiles(Deaf):
+    kind = "file"
+
+
+@bad("other-reason-kept")
+class TakesEveryReasonForTheEnd(Altered):
+    def changed(self, piece):
+        yield Finish("stop") if isinstance(piece, Finish) and piece.reason == "conformance_reason" else piece
+
+
 # --- translation: faults that no socket shows, since reads and cuts must fall on one byte --------------------------------
 
 

@@ -6,10 +6,17 @@ from typing import Any
 
 from providerhub import ModelInfo, ProviderInfo, Setting, hookimpl
 
-ALL = {"supports_stream": True, "supports_tools": True, "supports_images": True, "supports_json_schema": True}
+ALL = {
+    "supports_stream": True,
+    "supports_tools": True,
+    "supports_images": True,
+    "supports_json_schema": True,
+    "supports_audio": True,
+    "supports_files": True,
+}
 CLAIMS = ModelInfo("large", aliases=("l",), **ALL)
 OPEN = ModelInfo("large", aliases=("l",), supports_stream=True)
-NO_SCHEMA = ModelInfo("large", aliases=("l",), **{**ALL, "supports_json_schema": False})
+NO_SCHEMA = ModelInfo("large", aliases=("l",), **{**ALL, "supports_json_schema": False, "supports_files": False})
 URL = Setting("url", env="CONFORMANCE_URL", required=True)
 KEY = Setting("api_key", env="CONFORMANCE_API_KEY", secret=True)
 

@@ -129,11 +129,18 @@ def body_of(request: Request) -> dict[str, Any]:
         "system": system or None,
         "temperature": request.temperature,
         "stop_sequences": list(request.stop) if request.stop else None,
+        "tool_choice": _choice(request.tool_choice),
         "tools": [
             {"name": tool["function"]["name"], "input_schema": tool["function"]["parameters"]} for tool in request.tools or ()
         ],
     }
     return {**body, **{name: value for name, value in optional.items() if value not in (None, [])}, **request.options}
+
+
+def _choice(choice: Any) -> dict[str, Any] | None:
+    if isinstance(choice, dict):
+        return {"type": "tool", "name": choice["function"]["name"]}
+    return {"type": {"required": "any"}.get(choice, choice)} if choice else None
 
 
 def message_of(message: Any) -> dict[str, Any]:

@@ -11,7 +11,9 @@ import pytest
 
 from providerhub_conformance import CHECKS
 
-NEVER = {"models-listed", "claimed-json-schema"}
+NEVER = {
+    "models-listed", "claimed-json-schema", "claimed-audio", "claimed-files", "json-object-sent", "other-reason-kept",
+}  # fmt: skip
 TRANSLATION = {name for name, check in CHECKS.items() if check.group == "translation"}
 EXPECTED = {
     "TestOpenAI": set(),
@@ -19,7 +21,8 @@ EXPECTED = {
     "TestAsync": set(),
     "TestAnthropic": NEVER | TRANSLATION | {"sides-agree"},
     "TestSilent": {name for name, check in CHECKS.items() if check.group in {"streaming", "secrets"}}
-    | {"claimed-tools", "tool-results-carried", "claimed-images", "claimed-json-schema"}
+    | {"claimed-tools", "tool-results-carried", "claimed-images", "claimed-json-schema", "claimed-audio", "claimed-files"}
+    | {"tool-choice-sent"}
     | {"malformed-chunk", "error-event", "every-error", "every-garbage", "endless-line-capped", "stall-timeout"},
     "TestInside": {name for name, check in CHECKS.items() if check.wire} | {"key-not-in-repr"},
 }

@@ -15,7 +15,9 @@ class MistralWire(OpenAIChatWire):
 
     def asked(self, request: RecordedRequest) -> Asked:
         """See `Wire.asked`."""
-        found = attrs.evolve(super().asked(request), seed=request.json().get("random_seed"))
+        found = super().asked(request)
+        choice = "required" if found.tool_choice == "any" else found.tool_choice
+        found = attrs.evolve(found, seed=request.json().get("random_seed"), tool_choice=choice)
         for identifier, _ in (*found.tool_calls, *found.tool_results):
             if not (len(identifier) == 9 and identifier.isalnum()):  # noqa: PLR2004 -- as above
                 msg = f"the identifier {identifier!r} of a tool call is not nine letters and digits"

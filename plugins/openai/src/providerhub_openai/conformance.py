@@ -29,7 +29,7 @@ class AzureConformance(ProviderConformance):
 class ResponsesWire(Wire):
     """`POST …/responses` with JSON, answered by JSON or named events, of which `response.completed` is the last."""
 
-    carries: ClassVar[frozenset[str]] = OpenAIChatWire.carries - {"stop", "seed"}
+    carries: ClassVar[frozenset[str]] = OpenAIChatWire.carries - {"stop", "seed", "other_reasons", "audio"}
 
     def answer(self, reply: Reply) -> bytes:
         """See `Wire.answer`."""
@@ -65,6 +65,8 @@ class ResponsesWire(Wire):
         items = body["input"]
         said = [(item["role"], _text(item["content"])) for item in items if "role" in item]
         system = [("system", body["instructions"])] if body.get("instructions") else []
+        form, choice = ((body.get("text") or {}).get("format") or {}).get("type"), body.get("tool_choice")
+        kinds = [part.get("type") for item in items for part in _parts(item.get("content"))]
         return Asked(
             model=body["model"],
             messages=(*system, *said),
@@ -74,8 +76,11 @@ class ResponsesWire(Wire):
             tools=tuple(tool["name"] for tool in body.get("tools") or ()),
             tool_results=tuple((i["call_id"], _text(i["output"])) for i in items if i.get("type") == "function_call_output"),
             tool_calls=tuple((i["call_id"], i["name"]) for i in items if i.get("type") == "function_call"),
-            images=sum(part.get("type") == "input_image" for item in items for part in _parts(item.get("content"))),
-            json_schema=((body.get("text") or {}).get("format") or {}).get("type") == "json_schema",
+            images=kinds.count("input_image"),
+            json_schema=form == "json_schema",
+            json_object=form == "json_object",
+            tool_choice=choice["name"] if isinstance(choice, Mapping) else choice,
+            files=kinds.count("input_file"),
             key=request.header("authorization").removeprefix("Bearer ") or request.header("api-key"),
         )
 

@@ -13,6 +13,7 @@ from providerhub import ToolCall, Usage
 from providerhub_conformance._faults.connection import RecordedRequest
 from providerhub_conformance._kit.wire import Asked, Frames, Reply, Wire
 
+_CHOICES = {"auto": "auto", "none": "none", "any": "required"}
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 _KINDS = {
     400: "invalid_request_error",
@@ -27,7 +28,7 @@ _KINDS = {
 class AnthropicWire(Wire):
     """`POST …/v1/messages`, answered by JSON or by named server-sent events from `message_start` to `message_stop`."""
 
-    carries: ClassVar[frozenset[str]] = Wire.carries - {"seed", "json_schema"} | {"cached_tokens"}
+    carries: ClassVar[frozenset[str]] = Wire.carries - {"seed", "json_schema"} | {"cached_tokens", "tool_choice", "files"}
 
     def answer(self, reply: Reply) -> bytes:
         """See `Wire.answer`."""
@@ -88,6 +89,7 @@ class AnthropicWire(Wire):
     def asked(self, request: RecordedRequest) -> Asked:
         """See `Wire.asked`."""
         body = request.json()
+        choice = body.get("tool_choice") or {}
         blocks = [(m["role"], block) for m in body["messages"] for block in _blocks(m["content"])]
         system = _text(_blocks(body.get("system") or []))
         talk = [(m["role"], _text(_blocks(m["content"]))) for m in body["messages"]]
@@ -102,6 +104,8 @@ class AnthropicWire(Wire):
             tool_results=tuple((b["tool_use_id"], _text(_blocks(b["content"]))) for _, b in blocks if b["type"] == "tool_result"),
             tool_calls=tuple((b["id"], b["name"]) for _, b in blocks if b["type"] == "tool_use"),
             images=sum(b["type"] == "image" for _, b in blocks),
+            tool_choice=_CHOICES.get(choice.get("type", ""), choice.get("name")),
+            files=sum(b["type"] == "document" for _, b in blocks),
             key=request.header("x-api-key"),
         )
 

@@ -189,6 +189,23 @@ def finish_reason_mapped(bench: Bench) -> None:
 
 @check(
     GROUP,
+    requires=("finish-reason-mapped",),
+    fix="Pass a reason that is not in your table on as it is.",
+    promise="An answer that ended for a new reason does not look complete.",
+)
+def other_reason_kept(bench: Bench) -> None:
+    """A finish reason that the provider does not know fails no call, and arrives as the service wrote it."""
+    bench.needs_place("other_reasons")
+    client = bench.client(bench.serve(bench.answering(Reply(text=("Hi",), finish_reason="conformance_reason"))))
+    for way in bench.ways(client):
+        answer = way()
+        expect(answer.text == "Hi", f"the text is {answer.text!r} where the service said 'Hi'")
+        got = answer.finish_reason
+        expect(got == "conformance_reason", f"the service finished with 'conformance_reason'; the completion says {got!r}")
+
+
+@check(
+    GROUP,
     both=False,
     fix="Keep the state of a call in local variables of stream(), not on self.",
     promise="One hub serves all threads of an application, and each caller gets its own answer.",

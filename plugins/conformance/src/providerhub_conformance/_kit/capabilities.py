@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from providerhub import ProviderHubError, ReasoningDelta, TextDelta, ToolCall
@@ -24,6 +24,16 @@ TOOL = {
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAAC"
 IMAGE = [
     {"role": "user", "content": [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": PIXEL}}]},
+]
+AUDIO = [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}]}]
+FILE = [
+    {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "Sum it up."},
+            {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}},
+        ],
+    },
 ]
 SCHEMA = {
     "type": "json_schema",
@@ -162,6 +172,78 @@ def claimed_json_schema(bench: Bench) -> None:
     server = bench.serve(bench.answering())
     bench.client(server).complete(response_format=SCHEMA)
     expect(bench.asked(server).json_schema, "the schema did not reach the service")
+
+
+@check(
+    GROUP,
+    fix="Translate content parts of type input_audio into the service's shape.",
+    promise="supports_audio=True means that the model gets the sound.",
+)
+def claimed_audio(bench: Bench) -> None:
+    """When audio is declared, a sound in the conversation reaches the service with its bytes."""
+    _claimed(bench, "audio")
+    server = bench.serve(bench.answering())
+    bench.client(server).complete(AUDIO)
+    expect(bench.asked(server).audio == 1, "the sound did not reach the service")
+    expect(b"UklGRg==" in server.requests[-1].body, "the bytes of the sound did not reach the service")
+
+
+@check(
+    GROUP,
+    fix="Translate content parts of type file into the service's shape.",
+    promise="supports_files=True means that the model gets the file.",
+)
+def claimed_files(bench: Bench) -> None:
+    """When files are declared, a file in the conversation reaches the service with its bytes."""
+    _claimed(bench, "files")
+    server = bench.serve(bench.answering())
+    bench.client(server).complete(FILE)
+    expect(bench.asked(server).files == 1, "the file did not reach the service")
+    expect(b"JVBERi0=" in server.requests[-1].body, "the bytes of the file did not reach the service")
+
+
+def _sent_or_refused(bench: Bench, what: str, is_sent: Callable[[Asked], bool], **knobs: Any) -> None:
+    """Make a call with a knob. It must reach the service, or be refused before any I/O."""
+    server = bench.serve(bench.answering())
+    try:
+        bench.client(server).complete(**knobs)
+    except ProviderHubError:
+        expect(not server.served, f"{what}: the request was refused after it was sent")
+        return
+    expect(is_sent(bench.asked(server)), f"{what}: silently left out, and answered")
+
+
+@check(
+    GROUP,
+    requires=("claimed-tools",),
+    fix="Send tool_choice in the service's shape, or raise CapabilityError before sending.",
+    promise="A tool that the caller demands is called, and one that the caller forbids is not.",
+)
+def tool_choice_sent(bench: Bench) -> None:
+    """When tools are declared, each choice of a tool reaches the service, or is refused before any I/O."""
+    _claimed(bench, "tools")
+    bench.needs_place("tool_choice")
+    named = {"type": "function", "function": {"name": "get_weather"}}
+    for choice, wanted in (("none", "none"), ("required", "required"), (named, "get_weather")):
+        _sent_or_refused(
+            bench,
+            f"tool_choice={choice!r}",
+            lambda asked, wanted=wanted: asked.tool_choice == wanted or (wanted == "none" and not asked.tools),  # type: ignore[misc]
+            tools=[TOOL],
+            tool_choice=choice,
+        )
+
+
+@check(
+    GROUP,
+    fix="Send response_format={'type': 'json_object'} in the service's shape, or raise CapabilityError before sending.",
+    promise="A caller that asks for JSON gets JSON or an error.",
+)
+def json_object_sent(bench: Bench) -> None:
+    """A request for JSON without a schema reaches the service, or is refused before any I/O."""
+    bench.needs_place("json_object")
+    form = {"type": "json_object"}
+    _sent_or_refused(bench, "json_object", lambda asked: asked.json_object, messages="JSON, please", response_format=form)
 
 
 @check(

@@ -18,7 +18,9 @@ _CODES = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_excee
 class OpenAIChatWire(Wire):
     """`POST …/chat/completions` with JSON, answered by JSON or server-sent events that end with `[DONE]`."""
 
-    carries: ClassVar[frozenset[str]] = Wire.carries | {"cached_tokens"}
+    carries: ClassVar[frozenset[str]] = Wire.carries | {
+        "cached_tokens", "other_reasons", "tool_choice", "json_object", "audio", "files",
+    }  # fmt: skip
 
     def answer(self, reply: Reply) -> bytes:
         """See `Wire.answer`."""
@@ -64,6 +66,8 @@ class OpenAIChatWire(Wire):
         body = request.json()
         messages = body["messages"]
         form = body.get("response_format") or {}
+        choice = body.get("tool_choice")
+        kinds = [part.get("type") for message in messages for part in _parts(message.get("content"))]
         return Asked(
             model=body["model"],
             messages=tuple((message["role"], _text(message.get("content"))) for message in messages),
@@ -75,8 +79,12 @@ class OpenAIChatWire(Wire):
             tools=tuple(tool["function"]["name"] for tool in body.get("tools") or ()),
             tool_results=tuple((m["tool_call_id"], _text(m["content"])) for m in messages if m["role"] == "tool"),
             tool_calls=tuple((call["id"], call["function"]["name"]) for m in messages for call in m.get("tool_calls") or ()),
-            images=sum(part.get("type") == "image_url" for m in messages for part in _parts(m.get("content"))),
+            images=kinds.count("image_url"),
             json_schema=form.get("type") == "json_schema",
+            json_object=form.get("type") == "json_object",
+            tool_choice=choice["function"]["name"] if isinstance(choice, Mapping) else choice,
+            audio=kinds.count("input_audio"),
+            files=kinds.count("file"),
             key=request.header("authorization").removeprefix("Bearer ") or request.header("api-key"),
         )
 

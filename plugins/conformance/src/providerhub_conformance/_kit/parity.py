@@ -63,7 +63,7 @@ def _faults(bench: Bench) -> Iterator[Fault]:
         "an error event at once": bench.streamed(error),
         "bytes after the end mark": bench.streamed(*begun, *rest, frames.pieces[0]),
     }
-    cut = [Send(head + body[:-4]), Close()]
+    cut: Script = [Send(head + body[:-4]), Close()]
     for name, script in after.items():
         yield Fault(name, bench.by_kind(script, whole if "good" in name else cut))
     silent = bench.by_kind([bench.streamed(*begun, end=False), Hold()], [Hold()])
@@ -77,7 +77,7 @@ def _chunk(data: bytes) -> bytes:
 
 
 def _outcome(way: Callable[[], Completion]) -> tuple[Any, ...]:
-    """What a call gave: the answer, or the class of the provider's error with the text before it."""
+    """The answer of a call, or the class of the provider's error with the text before it."""
     try:
         answer = way()
     except ProviderHubError as error:

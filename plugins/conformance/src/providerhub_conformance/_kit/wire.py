@@ -76,6 +76,10 @@ class Asked:
         tool_calls: The identifier and name of each earlier tool call in the conversation.
         images: The number of images in the conversation.
         json_schema: Whether the request asks for an answer that follows a JSON schema.
+        json_object: Whether the request asks for an answer that is JSON, without a schema.
+        tool_choice: `"auto"`, `"none"`, `"required"` or the name of the tool; `None` when it was not sent.
+        audio: The number of sounds in the conversation.
+        files: The number of files in the conversation.
         key: The credential of the request, or `""`.
     """
 
@@ -91,6 +95,10 @@ class Asked:
     tool_calls: tuple[tuple[str, str], ...] = ()
     images: int = 0
     json_schema: bool = False
+    json_object: bool = False
+    tool_choice: str | None = None
+    audio: int = 0
+    files: int = 0
     key: str = ""
 
 
@@ -113,8 +121,9 @@ class Wire:
     carries: ClassVar[frozenset[str]] = frozenset(
         {"temperature", "max_tokens", "stop", "seed", "tools", "images", "json_schema", "usage", "reasoning"}
     )
-    """The features that the protocol can carry. Checks of other features are not applicable. `cached_tokens` is one more: the
-    wire writes the tokens of the cache and of the reasoning too, which are parts of the others."""
+    """The features that the protocol can carry. Checks of other features are not applicable. A wire adds `cached_tokens` if it
+    writes the tokens of the cache and of the reasoning, which are parts of the others; `other_reasons` if it writes any finish
+    reason; and `tool_choice`, `json_object`, `audio` and `files` if its `asked` reads them."""
     call_ids: ClassVar[bool] = True
     """Whether tool calls and their results have identifiers. Without them, the checks compare names, contents and order."""
     renames_calls: ClassVar[bool] = False
