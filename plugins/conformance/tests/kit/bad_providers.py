@@ -500,6 +500,23 @@ class TakesEveryReasonForTheEnd(Altered):
         yield Finish("stop") if isinstance(piece, Finish) and piece.reason == "conformance_reason" else piece
 
 
+@bad("ended-loop-clean")
+class LeavesASession(OpenAIChatProvider):
+    """Complains as aiohttp does when a session is collected that was not closed."""
+
+    used = False
+
+    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
+        self.used = True
+        async for piece in self._astream(request, call):
+            yield piece
+
+    def close(self) -> None:
+        super().close()
+        if self.used:
+            logging.getLogger("asyncio").error("Unclosed client session")
+
+
 # --- translation: faults that no socket shows, since reads and cuts must fall on one byte --------------------------------
 
 

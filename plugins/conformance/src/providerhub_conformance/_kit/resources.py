@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import logging
 import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from providerhub import Hub
 from providerhub.testing import Hold
 from providerhub_conformance._faults.steps import Reset
 from providerhub_conformance._kit.bench import Bench
 from providerhub_conformance._kit.check import check
-from providerhub_conformance._kit.outcome import expect
+from providerhub_conformance._kit.outcome import NotApplicable, expect
 
 GROUP = "resources"
 _SHARED = ("providerhub-watchdog", "fault-server-", "conformance-", "pydevd")
@@ -87,3 +94,48 @@ def nothing_left(bench: Bench) -> None:
         thread.join(bench.subject.patience)
     alive = [thread.name for thread in left if thread.is_alive()]
     expect(not alive, f"threads are still running after Hub.close(): {', '.join(alive)}")
+
+
+@check(
+    GROUP,
+    requires=("async-call", "nothing-left"),
+    both=False,
+    fix="Close in close() what belongs to a loop that has ended, such as a ClientSession of your own; AsyncHttpClient does.",
+    promise="asyncio.run() may be called again and again, and no warning of an unclosed session is logged.",
+)
+def ended_loop_clean(bench: Bench) -> None:
+    """After event loops that ended without `aclose()`, closing the hub leaves no unclosed session or transport."""
+    server = bench.serve(bench.answering())
+    hub = bench.hub(server.url + bench.wire.base)
+    if not callable(getattr(bench.provider(hub), "astream", None)):
+        raise NotApplicable("it has no astream of its own")
+    with _complaints() as found:
+        for _ in range(2):
+            thread = threading.Thread(target=lambda: asyncio.run(_ask(bench, hub)), name="conformance-loop", daemon=True)
+            thread.start()
+            thread.join(bench.subject.patience)
+            expect(not thread.is_alive(), f"an asynchronous call did not end within {bench.subject.patience:g} s")
+        hub.close()
+        gc.collect()
+    expect(not found, f"after the loop had ended: {'; '.join(found)}")
+
+
+async def _ask(bench: Bench, hub: Hub) -> None:
+    await hub.acomplete(bench.subject.target, "Hello")
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Gather what asyncio logs as an error, and the warnings of resources that were not closed."""
+    found: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield found
+        found += [str(one.message) for one in caught if issubclass(one.category, ResourceWarning)]
+    finally:
+        logger.removeHandler(handler)
