@@ -165,6 +165,9 @@ class Wire:
         Args:
             piece: One piece of text or of reasoning, or one tool call.
             place: The number of the piece among those of its kind, from 0.
+
+        Returns:
+            The frame.
         """
         raise NotImplementedError
 
@@ -173,6 +176,9 @@ class Wire:
 
         Args:
             reply: The content of the answer, with its finish reason and usage.
+
+        Returns:
+            The frames.
         """
         raise NotImplementedError
 
@@ -193,6 +199,9 @@ class Wire:
 
         Args:
             status: The HTTP status of the refusal.
+
+        Returns:
+            The names and values.
         """
         del status
         return {}
