@@ -27,13 +27,9 @@ _DIGEST_BYTES = 8  # enough to find accidental changes; forgery is not a concern
 
 @attrs.frozen
 class Line:
-    """A line that is not blank.
+    """A line that is not blank: its number from 1, of a row of CSV that of its last line, and its bytes without the end.
 
-    Args:
-        number: Its number in the input, from 1, in which blank lines count; of a row of CSV, that of its last line.
-        raw: Its bytes without the end.
-        row: The values of a row of CSV by column; `None` for a line of JSON.
-        key: A digest of the run's prompt and options, where it has any.
+    `row` has the values of a row of CSV by column; `key` is a digest of the run's prompt and options, where it has any.
     """
 
     number: int
@@ -49,14 +45,7 @@ class Line:
 
 @attrs.frozen
 class Form:
-    """How lines become requests.
-
-    Args:
-        model: The model to ask where a line names none.
-        prompt: The message of a line without `messages`. `{name}` stands for the value of a field or column.
-        keywords: The keywords of each call that a line does not have.
-        csv: The character between the columns of CSV; empty for lines of JSON.
-    """
+    """How lines become requests: the model, the prompt and the keywords for lines without their own, and the separator of CSV."""
 
     model: Any = None
     prompt: str | None = None
@@ -64,11 +53,7 @@ class Form:
     csv: str = ""
 
     def lines(self, source: Iterable[bytes]) -> Iterator[Line]:
-        """Number the lines, and leave out the blank ones.
-
-        Raises:
-            click.ClickException: The file is not CSV.
-        """
+        """Number the lines, and leave out the blank ones."""
         told = json.dumps([self.prompt, self.keywords], default=repr).encode() if self.prompt or self.keywords else b""
         key = blake2b(told, digest_size=_DIGEST_BYTES).digest() if told else b""
         if self.csv:
@@ -99,12 +84,7 @@ def _rows(source: Iterable[bytes], delimiter: str, key: bytes) -> Iterator[Line]
 
 @attrs.define
 class Job:
-    """The request of a line, or its problem.
-
-    Args:
-        echo: The `id` and the user's own fields, which the result repeats.
-        model: The run's `--model`, where the line names no model.
-    """
+    """The request of a line, or its problem; `echo` is repeated in the result, `model` the run's where the line names none."""
 
     line: Line
     echo: dict[str, Any] = attrs.field(factory=dict)

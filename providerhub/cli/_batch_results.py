@@ -97,11 +97,7 @@ def record(number: int, digest: str, status: str, rest: Mapping[str, Any], *, mo
 
 
 def read(path: Path) -> Done:
-    """Read the results of earlier runs, if any, and repair the end of a file that a killed run left.
-
-    Raises:
-        click.ClickException: The file holds something else, or two results for a line.
-    """
+    """Read the results of earlier runs, if any, and repair the end of a file that a killed run left."""
     done = Done()
     with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
         size = 0

@@ -16,14 +16,7 @@ from providerhub.cli import _screen as screen
 
 
 class Finding(NamedTuple):
-    """One result of a check.
-
-    Args:
-        level: `"error"` keeps calls from working, `"warning"` may do so, `"note"` is information, `"ok"` is a check passed.
-        about: The distribution, plugin, provider, file or variable.
-        text: The state that the check found.
-        fix: The remedy; empty only for `"ok"`.
-    """
+    """One result of a check of `about`, such as a plugin. An error keeps calls from working; only `"ok"` has no fix."""
 
     level: Literal["error", "warning", "note", "ok"]
     about: str

@@ -14,18 +14,7 @@ from providerhub.cli import _store as store
 
 
 def put(keys: Sequence[str], value: Any) -> Path:
-    """Set one value in the settings file, which is made if it does not exist; only its owner may read a new one.
-
-    Args:
-        keys: The names of the tables, the outermost first, and the name of the value.
-        value: A text, a list or a mapping; `None` removes the value.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        click.ClickException: The file cannot be changed, or has mistakes.
-    """
+    """Set the value under the names of its tables and its own. Only its owner may read a new file. Returns its path."""
     named = settings_path(os.environ)
     if named is None:
         raise click.ClickException("this user has no configuration folder; name a file with PROVIDERHUB_CONFIG")
@@ -49,13 +38,9 @@ def _write(path: Path, keys: Sequence[str], value: Any) -> None:
         if key not in table:
             table[key] = tomlkit.table(is_super_table=number < len(keys) - 2)
         table = table[key]
-    if value is None:
-        table.pop(keys[-1], None)
-    elif isinstance(value, dict):
-        table[keys[-1]] = tomlkit.inline_table()
+    table[keys[-1]] = tomlkit.inline_table() if isinstance(value, dict) else value
+    if isinstance(value, dict):
         table[keys[-1]].update(value)
-    else:
-        table[keys[-1]] = value
     fresh = path.with_name(f"{path.name}.tmp")
     try:
         store.write(fresh, tomlkit.dumps(document).encode(), like=path)

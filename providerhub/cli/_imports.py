@@ -31,13 +31,7 @@ _AT_ONCE = 4  # more processes would slow each other's imports
 
 
 class Import(NamedTuple):
-    """The import of one module.
-
-    Args:
-        seconds: Duration without the import of the core; the timeout if it was exceeded.
-        outcome: `"done"`; `"raised"`, which a hub survives; `"timeout"`, or `"ended"` if it ended its process.
-        printed: Whether the module wrote to standard output.
-    """
+    """The import of a module: its seconds without the core's; the outcome is `"done"`, `"raised"`, `"timeout"` or `"ended"`."""
 
     module: str
     seconds: float

@@ -63,16 +63,7 @@ def places(text: str) -> list[str]:
 
 
 def filled(text: str, values: Mapping[str, Any], missing: str) -> str:
-    """Put values in the places `{name}` of a text.
-
-    Args:
-        text: The text. `{{name}}` stands for the words `{name}`; other braces stay as they are.
-        values: The values by name.
-        missing: The message of the error for a name without a value, in which `{name}` stands for it.
-
-    Raises:
-        click.ClickException: A name has no value.
-    """
+    """Put values in the places `{name}` of a text; `{{name}}` stands for `{name}`. `missing` is the error for a name without."""
     for name in places(text):
         if name not in values:
             raise click.ClickException(missing.replace("{name}", name))

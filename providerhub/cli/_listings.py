@@ -67,11 +67,7 @@ def described(view: InstanceView) -> str:
 
 
 def folded(instances: Iterable[InstanceView], settings: Settings) -> tuple[list[InstanceView], dict[str, str]]:
-    """Put the providers of a distribution together that are neither configured nor in the settings.
-
-    Returns:
-        The other providers; and for each distribution the names, each with the variables to set.
-    """
+    """The providers that are configured or in the settings; and for each distribution the others, with the variables to set."""
     shown: list[InstanceView] = []
     idle: dict[str, list[str]] = {}
     for view in instances:
@@ -177,9 +173,8 @@ def _default(names: Sequence[str], *, as_json: bool) -> None:
     with Hub() as hub:
         kept = [str(target) for target in hub.settings.aliases.get(options.DEFAULT, ())]
         if names:
-            wrong = options.DEFAULT in names and "the alias cannot stand for itself"
-            if wrong:
-                raise click.UsageError(f"models default {options.DEFAULT}: {wrong}; name a model")
+            if options.DEFAULT in names:
+                raise click.UsageError("models default default: the alias cannot stand for itself; name a model")
             path = edit.put(("aliases", options.DEFAULT), names[0] if len(names) == 1 else list(names))
             screen.line(f"The default model is {', '.join(names)}; it is saved in {path}.", err=True)
             for name in names:

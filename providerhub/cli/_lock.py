@@ -27,12 +27,7 @@ class HeldError(Exception):
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock in a `with` block. Its file is removed afterwards; a file that a killed process left is used again.
-
-    Raises:
-        HeldError: Another process holds the lock.
-        OSError: The file cannot be created or locked.
-    """
+    """Hold a lock in a `with` block. Its file is removed afterwards; a file that a killed process left is used again."""
     while True:
         with contextlib.ExitStack() as closed, path.open("ab") as file:
             try:

@@ -81,11 +81,7 @@ class Conversation:
 
 
 def opened(*, last: bool, name: str | None, save: bool) -> Conversation:
-    """A new conversation; or with `last` the one that was changed last, or the one of a name.
-
-    Raises:
-        click.ClickException: There is no such conversation, or its file cannot be read.
-    """
+    """A new conversation; or with `last` the one that was changed last, or the one of a name."""
     if not last and name is None:
         path = folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}.jsonl"
         return Conversation(path if save else None)
