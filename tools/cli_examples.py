@@ -57,6 +57,7 @@ VARYING = (
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:8080"),
     (re.compile(r"\b(after|waited) \d+\.\d+ s"), r"\1 0.012 s"),
     (re.compile(r'"(duration|started|first_token|seconds)": \d+\.\d+(e-\d+)?'), r'"\1": 0.012'),
+    (re.compile(r'"call_id": "[^"]+"'), '"call_id": "0123456789ab-1-1"'),
     (re.compile(r"\b\d+\.\d s, \d+\.\d/s"), "0.1 s, 20.0/s"),
     (re.compile(r"\b\d+\.\d ms *"), "1.2 ms  "),
     (re.compile(r"\bimport {2,}"), "import  "),
