@@ -144,6 +144,8 @@ class Around:
         return attrs.evolve(spec, model=model, request=new.request, needs=new.needs, has_turns=new.has_turns, output=output)
 
     def _checked(self, result: Any, spec: CallSpec, stream: type[Stream | AsyncStream]) -> Any:
+        if isinstance(result, Completion) and spec.output is not None and result.parsed is None:  # such as one from a cache
+            result = attrs.evolve(result, parsed=spec.output.read(result))
         if spec.request.stream and isinstance(result, Completion):
             replay = Replay(result)
             return AsyncStream(replay) if stream is AsyncStream else Stream(replay, replay.begun())  # type: ignore[arg-type]

@@ -1,0 +1,129 @@
+"""Where answers are kept: in memory, in a folder, or at a Redis or Valkey server."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Store(Protocol):
+    """Keeps bytes by name. Every method may be called from any thread, and may raise."""
+
+    def get(self, key: str) -> bytes | None:
+        """The value of a key; `None` without one, or when it is too old."""
+
+    def set(self, key: str, value: bytes) -> None:
+        """Keep a value under a key."""
+
+    def clear(self) -> None:
+        """Remove all values."""
+
+    def close(self) -> None:
+        """Close files and connections."""
+
+
+class Memory:
+    """Values in the memory of this process; the longest unused go first.
+
+    Args:
+        size: The most values.
+        age: Seconds for which a value is used.
+    """
+
+    def __init__(self, size: int, age: float) -> None:
+        from cachetools import TTLCache
+
+        self._values: Any = TTLCache(size, age)
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> bytes | None:
+        """The value of a key."""
+        with self._lock:
+            found: bytes | None = self._values.get(key)
+        return found
+
+    def set(self, key: str, value: bytes) -> None:
+        """Keep a value under a key."""
+        with self._lock:
+            self._values[key] = value
+
+    def clear(self) -> None:
+        """Remove all values."""
+        with self._lock:
+            self._values.clear()
+
+    def close(self) -> None:
+        """Forget the values."""
+        self.clear()
+
+
+class Folder:
+    """Values in a folder, in a database of SQLite and files beside it, which processes share.
+
+    Args:
+        path: The folder. It is made for the user alone.
+        size: The most bytes; the longest unused values go first.
+        age: Seconds for which a value is used.
+    """
+
+    def __init__(self, path: Path, size: int, age: float) -> None:
+        from diskcache_community import Cache
+
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._age = age
+        self._cache: Any = Cache(str(path), size_limit=size, eviction_policy="least-recently-used")
+
+    def get(self, key: str) -> bytes | None:
+        """The value of a key."""
+        found = self._cache.get(key)
+        return found if isinstance(found, bytes) else None
+
+    def set(self, key: str, value: bytes) -> None:
+        """Keep a value under a key."""
+        self._cache.set(key, value, expire=self._age)
+
+    def clear(self) -> None:
+        """Remove all values."""
+        self._cache.clear()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._cache.close()
+
+
+class Server:
+    """Values at a Redis or Valkey server, which bounds their size itself (`maxmemory`).
+
+    Args:
+        url: The address, such as `redis://host:6379/0`.
+        age: Seconds for which a value is used.
+    """
+
+    def __init__(self, url: str, age: float) -> None:
+        from redis import Redis
+
+        # Short: a server that is down must not hold calls up.
+        self._client: Any = Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
+        self._age = age
+
+    def get(self, key: str) -> bytes | None:
+        """The value of a key."""
+        found: bytes | None = self._client.get(_PREFIX + key)
+        return found
+
+    def set(self, key: str, value: bytes) -> None:
+        """Keep a value under a key."""
+        self._client.set(_PREFIX + key, value, px=max(1, int(self._age * 1000)))
+
+    def clear(self) -> None:
+        """Remove all values of this plugin."""
+        for key in self._client.scan_iter(match=f"{_PREFIX}*"):
+            self._client.delete(key)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+_PREFIX = "providerhub:answer:"
