@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Sequence
 from html import escape
@@ -14,6 +15,9 @@ from pygal.style import Style
 
 from providerhub_journal._config import Row
 from providerhub_journal._queries import Filter, sums
+
+# pygal leaves an old finder of its own plugins, at which Python warns at each later import.
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
 # The page's style sheet gives these variables their values, in light and in dark.
 _INK, _FAINT = "var(--ink)", "var(--faint)"
