@@ -219,7 +219,7 @@ class Driver(Generic[Pieces, Runner]):
                 left, due = self._deadline - now(), min(turn.due for turn in turns.values())
                 if self._stopped or self.done:
                     raise self._given_up()
-                if chosen is not None or left <= 0 or due > until:
+                if chosen is not None or left <= 0 or (due > until and not any(turn.is_asked for turn in turns.values())):
                     return chosen, None if chosen is None else turns[chosen]
                 yield from self._doze(signal, max(0.0, min(left, due - now())))
                 signal.clear()

@@ -24,12 +24,10 @@ from providerhub._rules.endings import blame, broken_off, exhausted, last_error,
 from providerhub._rules.health import Health, error_retry_after
 from providerhub._rules.lanes import Full
 from providerhub._rules.orders import DONE, DRAIN, PULL, Cut, Fail, Open, OpenAttempt, Order, Pull, Queue, Renew, Told, Wait
-from providerhub._rules.pacing import ANSWER, ASK, FREE, Pacer, Tokens, Turn, Turns, no_tokens
-from providerhub._rules.policy import Rng, disposition, price, share, shortage_wait
+from providerhub._rules.pacing import ASK, FREE, Pacer, Tokens, Turn, Turns, no_tokens
+from providerhub._rules.policy import LOOK_AGAIN, SHORT, Rng, disposition, price, share, shortage_wait
 from providerhub._rules.retrying import Failure, Retries
 from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip, errors
-
-LOOK_AGAIN = 1.0  # seconds after which a slow attempt is looked at again when no retry budget allowed another one beside it
 
 
 class Engine:
@@ -422,7 +420,7 @@ class Engine:
             taken = self._pacer.take(candidate, now, self._tokens)
             if taken is ASK:
                 self._asking = candidate, force
-                return Queue((candidate,), 10 * ANSWER)
+                return Queue((candidate,), SHORT)
             if isinstance(taken, Full):
                 self._turns.full[candidate] = taken
                 return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from providerhub._rules.limits import MARGIN, MINUTE, NEVER, NO_LIMITS, Limits, Second, Spacing, TokenWindow
 from providerhub._rules.throttle import Starts, Throttle
@@ -26,6 +26,7 @@ class Full(NamedTuple):
     until: float  # the time of the turn in seconds, as far as it is known; infinite while it depends on other calls
 
 
+UNKNOWN_ROOM = "shared limits unknown"  # the answer of a store of shared limits that cannot count
 NOT_HELD = Full("", NEVER)
 
 
@@ -185,6 +186,8 @@ class Lane:
     def leave(self, now: float, place: Place, second: Second | None, back: Back) -> None:
         """Count a call that has ended, or that was not sent."""
         self.in_use -= 1
+        if self.held.reason == "concurrency":
+            self.held = NOT_HELD  # this process has made room
         if not back.sent:
             self._spacing.undo(place.number)
             self.starts.drop()
@@ -211,6 +214,19 @@ class Lane:
             self.starts = Starts()
             self.cycle += 1
         return self.throttle.until
+
+
+class Claims(Protocol):
+    """The limits that several processes keep together."""
+
+    answer: float  # the seconds in which the store must answer
+    refuses: bool  # whether calls are refused while it does not
+
+    def take(self, place: Place, answer: Callable[[Place, Claim, Full | None], object]) -> Claim | None:
+        """Ask for a turn, which a call of `answer` gives or refuses; `None` while the store does not answer."""
+
+    def give_back(self, claim: Claim, back: Back) -> None:
+        """Give a turn back."""
 
 
 class Desk:

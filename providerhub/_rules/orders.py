@@ -59,7 +59,7 @@ class Wait(Order):
 class Queue(Order):
     """Wait for a turn at any of some candidates, in the order of arrival, then report `turn`. It costs no attempt.
 
-    `seconds` are the most to wait; a turn that is known to come later is not waited for. Infinite: until the deadline.
+    `seconds` are the most to wait, once the store of shared limits has answered. Infinite: until the deadline.
     """
 
     __slots__ = ("candidates", "seconds")

@@ -22,27 +22,27 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import attrs
 
 from providerhub._rules.health import RATE_LIMITED, Health, Key
 from providerhub._rules.lanes import (
     ASKED,
-    NOT_HELD,
     NOT_SENT,
     NOTHING_USED,
     OVER,
     READY,
     UNKNOWN,
+    UNKNOWN_ROOM,
     WAITING,
     Back,
+    Claims,
     Desk,
     Full,
     Lane,
     Place,
     until,
-)  # fmt: skip
+)
 from providerhub._rules.limits import MINUTE, NEVER, Limits
 from providerhub._rules.policy import LEAVE_BEFORE_DEADLINE, Rng
 from providerhub._rules.throttle import FIRST_PAUSE, Throttle
@@ -69,6 +69,11 @@ class Turn:
         return self.place is None or self.place.state == READY
 
     @property
+    def is_asked(self) -> bool:
+        """Whether the store of shared limits is asked for the turn."""
+        return self.place is not None and self.place.state == ASKED
+
+    @property
     def due(self) -> float:
         """The time in seconds at which to look again; infinite when `wake` will be called."""
         return NEVER if self.place is None else self.place.due
@@ -90,7 +95,6 @@ class Turn:
 
 
 ASK = Full("asking", NEVER)  # no limit of this process is in the way: `join` asks the store of shared limits
-ANSWER = 0.005  # seconds in which that store must answer; a later answer counts as none
 OUTAGE = 1.0  # seconds before it is asked again, where calls are refused without it
 FREE = Turn(None, None)  # the turn of every call at a provider without limits
 # Returns an estimate of a call's input tokens, and the most output tokens (`None` when unknown).
@@ -106,7 +110,7 @@ class Pacer:
     """The turns of all providers of one hub. Thread-safe.
 
     Where several processes keep the limits together, `take` returns `ASK` if no limit of this process is in the way. `join` then
-    asks the store, and the turn is ready, or its `due` later than `ANSWER` from now, when the store has answered.
+    asks the store, and the turn is ready, or its `due` later than the seconds that the store has to answer, when it has answered.
 
     Of one provider, at most `size` models without limits and without calls are remembered.
     """
@@ -345,7 +349,7 @@ class Pacer:
         """Give a turn to a call, once the store of shared limits agrees."""
         place.begin(now)
         if self.claims is not None and place.desk.has_limits(place.entry):
-            place.state, place.due = ASKED, now + ANSWER
+            place.state, place.due = ASKED, now + self.claims.answer
             place.claim = self.claims.take(place, self.answered)
             if place.claim is None:
                 self._no_answer(place, now)
@@ -354,7 +358,7 @@ class Pacer:
     def _no_answer(self, place: Place, now: float) -> None:
         """Go on without the store of shared limits, as the settings say."""
         if self.claims is not None and self.claims.refuses:
-            place.put_back(now, now + OUTAGE, "shared limits unknown")
+            place.put_back(now, now + OUTAGE, UNKNOWN_ROOM)
         else:
             place.state = READY
 
@@ -364,15 +368,18 @@ class Pacer:
         self._flush()
 
     def _take_answer(self, place: Place, claim: Claim, full: Full | None) -> None:
-        if place.state != ASKED or place.claim is not claim:
-            if full is None and self.claims is not None:  # too late: the call has gone on without the answer
+        if full is None:
+            if place.state in {ASKED, READY}:  # ready: the call has gone on without this late answer, and counts
+                place.claim, place.state = claim, READY
+                self._woken.append(place)
+            elif self.claims is not None:
                 self.claims.give_back(claim, NOT_SENT)
-        elif full is None:
-            place.state = READY
-            self._woken.append(place)
-        else:
+        elif place.state == ASKED:
             place.claim = None
-            place.put_back(self._latest, full.until, full.reason)
+            if full.reason == UNKNOWN_ROOM:
+                self._no_answer(place, self._latest)
+            else:
+                place.put_back(self._latest, full.until, full.reason)
             self._woken.append(place)
 
     def _foresee(self, place: Place) -> None:
@@ -400,8 +407,6 @@ class Pacer:
         claim, place.claim = place.claim, None
         if claim is not None and place.state == READY and self.claims is not None:
             self.claims.give_back(claim, back)
-            if place.lane.held.reason == "concurrency":
-                place.lane.held = NOT_HELD
         place.end(now, back)
 
     def give_back(self, place: Place, back: Back) -> None:
@@ -432,20 +437,6 @@ class Pacer:
             wake()
         except Exception:  # its event loop is closed, so the call will never look
             self._returned.append((place, NOT_SENT))
-
-
-class Claims(Protocol):
-    """The limits that several processes keep together."""
-
-    @property
-    def refuses(self) -> bool:
-        """Whether calls are refused while the store does not answer."""
-
-    def take(self, place: Place, answer: Callable[[Place, Claim, Full | None], object]) -> Claim | None:
-        """Ask for a turn, which a call of `answer` gives or refuses; `None` while the store does not answer."""
-
-    def give_back(self, claim: Claim, back: Back) -> None:
-        """Give a turn back."""
 
 
 class Turns:

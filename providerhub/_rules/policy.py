@@ -26,6 +26,9 @@ LONGEST_SHARE = 60.0
 LACK_FOR = 3600.0  # seconds for which a model's lack of a capability is remembered
 QUOTA_PAUSE = 600.0  # seconds of the pause of a provider whose quota is used up
 
+SHORT = 0.05  # seconds that a call waits for its turn, where the store of shared limits has none, before it goes elsewhere
+LOOK_AGAIN = 1.0  # seconds after which a slow attempt is looked at again when no retry budget allowed another one beside it
+
 
 class Disposition(NamedTuple):
     """The rule for one class of failure."""

@@ -59,6 +59,7 @@ class Sharing:
         self._forgive = forgive
         self._scopes = scopes
         self._owned = owned
+        self.answer = store.answer
         self.refuses = store.on_outage == "refuse"
         self._name, self._numbers = secrets.token_hex(6), itertools.count()
         self._known: dict[About, float] = {}  # the ends of the facts that were sent or heard

@@ -154,6 +154,7 @@ KEYS = (
     *_keys("", 'shared: table; shared.namespace: text = "providerhub"'),
     Key("shared.url", "key", "", "PROVIDERHUB_SHARED"),
     Key("shared.on_outage", "text", '"local"', "", ON_OUTAGE),
+    Key("shared.answer", "seconds", "0.005"),
     *_keys("", "prefer: table; prefer.*: text; providers providers.*: table; providers.*.plugin: text"),
     Key("providers.*.url", "text", "", "as the plugin declares, else PROVIDERHUB_<NAME>_URL"),
     Key("providers.*.api_key", "key", "", "as the plugin declares, else PROVIDERHUB_<NAME>_API_KEY"),

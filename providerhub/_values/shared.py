@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from providerhub._values.checks import TEXT, Check, one_of, shape
+from providerhub._values.checks import SECONDS, TEXT, Check, one_of, shape
 from providerhub._values.config import Secret
 from providerhub._values.value import Value
 
@@ -34,6 +34,8 @@ class Shared(Value):
         namespace: The processes with the same namespace share their state. Default `"providerhub"`.
         on_outage: The treatment of the limits that all processes keep together while the store does not answer. `"local"`, the
             default: each process keeps to them by itself. `"refuse"`: calls at a provider with limits go elsewhere, or fail.
+        answer: Seconds, default 0.005, in which the store must answer a call that needs a turn at a provider with limits. After
+            them `on_outage` applies. A store on another machine may need more.
     """
 
     url: Secret | None = attrs.field(
@@ -43,6 +45,7 @@ class Shared(Value):
     )
     namespace: str = attrs.field(default="providerhub", validator=TEXT, kw_only=True)
     on_outage: str = attrs.field(default="local", validator=one_of(ON_OUTAGE), kw_only=True)
+    answer: float = attrs.field(default=0.005, validator=SECONDS, kw_only=True)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -96,6 +99,11 @@ class SharedState(Protocol):
         """The treatment of limits while the store does not answer: one of `ON_OUTAGE`."""
         ...  # pragma: no cover -- a protocol's method is never run
 
+    @property
+    def answer(self) -> float:
+        """The seconds in which the store must answer a claim."""
+        ...  # pragma: no cover -- a protocol's method is never run
+
     def start(self, told: Callable[[Fact], object]) -> None:
         """Connect in the background. Call `told`, in any thread, with each fact of other processes, known and new.
 
@@ -120,7 +128,8 @@ class SharedState(Protocol):
         Args:
             claim: The turn that is asked for.
             answer: Call it in any thread with an empty text and 0 for a turn; else with the limit that is in the way,
-                `"concurrency"`, `"rpm"` or `"tpm"`, and the seconds after which to ask again. May be called before `claim` ends.
+                `"concurrency"`, `"rpm"` or `"tpm"`, and the seconds after which to ask again; else with
+                `"shared limits unknown"`, when the store has failed meanwhile. May be called before `claim` ends.
 
         Returns:
             Whether the store is asked. False while it does not answer; `answer` is not called then.

@@ -35,7 +35,7 @@ class Bus:
 
 
 class Store:
-    namespace, on_outage = "shop", "local"
+    namespace, on_outage, answer = "shop", "local", 0.005
 
     def __init__(self, bus):
         self.bus, self.told, self.closed = bus, None, False

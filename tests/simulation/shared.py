@@ -32,7 +32,7 @@ PROCESSES = 33
 class Store:
     """The store as one process sees it."""
 
-    namespace, on_outage = "simulated", "local"
+    namespace, on_outage, answer = "simulated", "local", 0.005
 
     def __init__(self, stores: list[Store], rng: random.Random, clock: Any, messages: list[float]) -> None:
         self.stores, self.rng, self.clock, self.messages = stores, rng, clock, messages

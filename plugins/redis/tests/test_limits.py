@@ -39,8 +39,9 @@ class Timed:
 def workers(worker):
     """Make some hubs whose providers are one service with limits."""
 
-    def make(url, number, *, limits, **options):
-        service, found = Timed(), []
+    def make(url, number, *, limits, answer=20.0, **options):
+        # The machine may be busy, so that a healthy server answers late.
+        service, found, options = Timed(), [], {**options, "answer": answer}
         for _ in range(number):
             hub, provider, _ = worker(url, limits=limits, **options)
             provider.stream = service.stream
@@ -66,6 +67,7 @@ def ask(hubs, each):
 
 def test_all_workers_together_keep_the_rate(server, workers):
     service, hubs = workers(server.url, 3, limits={"rpm": 1200})
+    before = time.monotonic()
     threads, errors = ask(hubs, 5)
     for thread in threads:
         thread.join()
@@ -73,7 +75,7 @@ def test_all_workers_together_keep_the_rate(server, workers):
     starts = sorted(service.starts)
     assert len(starts) == 15
     interval = 60 / (0.95 * 1200)
-    assert starts[-1] - starts[0] >= 14 * interval - 0.06  # one may be 50 ms early, and what is measured comes later
+    assert starts[-1] >= before + 14 * interval - 0.05  # one may be 50 ms early
 
 
 def test_all_workers_together_keep_the_calls_at_once(server, workers):
@@ -102,7 +104,7 @@ def test_tokens_count_for_all(server, workers):
 def test_a_call_goes_elsewhere_where_others_have_used_the_limit_up(server, worker):
     pair = []
     for _ in range(2):
-        hub, _, _ = worker(server.url, limits={"rpm": 1})
+        hub, _, _ = worker(server.url, limits={"rpm": 1}, answer=20.0)
         hub.register(ProviderInfo(name="spare", models=(ModelInfo("m"),)), Timed(), config=ProviderConfig(priority=-1))
         pair.append(hub)
     assert [hub.complete("m", "?").provider for hub in pair] == ["acme", "spare"]
@@ -124,7 +126,7 @@ def test_a_limit_of_the_whole_account_and_one_of_a_model(server, worker):
     models = {"n": ModelInfo("n", rpm=1)}
     info = ProviderInfo(name="acme", models=(ModelInfo("m"), ModelInfo("n")), needs_auth=True)
     (first, _, _), (second, provider, _) = (
-        worker(server.url, info=info, limits={"rpm": 3000, "model": models}) for _ in range(2)
+        worker(server.url, info=info, limits={"rpm": 3000, "model": models}, answer=20.0) for _ in range(2)
     )
     first.complete("acme/n", "?")
     with pytest.raises(ProviderHubError, match="rpm"):
@@ -135,14 +137,16 @@ def test_a_limit_of_the_whole_account_and_one_of_a_model(server, worker):
 
 def test_a_full_server_counts_nothing_and_each_process_goes_on(serve, workers, log):
     server = serve("--maxmemory", "1")
-    _, (hub,) = workers(server.url, 1, limits={"rpm": 3000})
+    _, (hub,) = workers(server.url, 1, limits={"rpm": 3000}, answer=0.5)
     assert hub.complete("acme/m", "?").text == "fine"
-    assert "OutOfMemory" in log.wait_for("does not work")
+    assert "command not allowed" in log.wait_for("counts no calls")
+    assert hub.complete("acme/m", "?").text == "fine"
+    assert log.rest() == []
 
 
 @pytest.mark.parametrize("state", ["killed", "paused"])
 def test_without_the_server_each_process_keeps_the_limits_alone(server, workers, log, state):
-    service, (hub,) = workers(server.url, 1, limits={"concurrency": 2})
+    service, (hub,) = workers(server.url, 1, limits={"concurrency": 2}, answer=0.005)
     getattr(server, {"killed": "kill", "paused": "pause"}[state])()
     threads, errors = ask([hub], 6)
     threads[0].join()
@@ -166,7 +170,7 @@ def test_without_the_server_calls_are_refused_if_wanted(server, workers, log):
 
 
 def test_a_server_that_stops_answering_is_not_waited_for(server, workers):
-    service, (hub,) = workers(server.url, 1, limits={"rpm": 60000})
+    service, (hub,) = workers(server.url, 1, limits={"rpm": 60000}, answer=0.005)
     server.pause()
     for _ in range(20):
         assert hub.complete("acme/m", "?", timeout=5).text == "fine"

@@ -6,6 +6,7 @@ The methods only note what is to be done. So a call never waits for the server, 
 from __future__ import annotations
 
 import contextlib
+import encodings.idna  # noqa: F401 -- the socket module imports it at its first use: a fork in the middle would break it
 import logging
 import os
 import random
@@ -19,19 +20,17 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-import redis
-
 from providerhub import Claim, Fact, Shared
 from providerhub_redis._server import Server
 
 Place = tuple[str, str, str]  # scope, model and statement of a fact
 
 FORGIVEN = "forgiven"
+UNKNOWN = "shared limits unknown"
 MOST_FACTS = 1000  # of this process
 FORGIVEN_FOR = 60.0  # seconds for which a pardon waits for the server
 BEAT = 5.0  # seconds of silence after which the server is asked whether it is there
 FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0  # seconds between two attempts to connect; they double, and half of each is random
-TOO_SLOW = 0.005  # seconds without an answer after which the server is not asked for further turns
 CLOSING = 0.5  # seconds that `close` waits for the last facts to be sent
 
 _log = logging.getLogger("providerhub")
@@ -52,6 +51,7 @@ class RedisState:
     def __init__(self, shared: Shared) -> None:
         self.namespace = shared.namespace
         self.on_outage = shared.on_outage
+        self.answer = shared.answer
         url = shared.url.reveal() if shared.url else ""
         self._server = Server(url, shared.namespace)
         self._where = urlsplit(url).netloc.rpartition("@")[2] or "its socket"
@@ -68,7 +68,8 @@ class RedisState:
         self._asked: dict[str, tuple[Claim, Callable[[str, float], object], float]] = {}
         self._turns: dict[str, tuple[Claim, float]] = {}
         self._ended: deque[tuple[Claim, float | None]] = deque()
-        self._renew_at = 0.0
+        self._renew_at = self._rest_until = 0.0
+        self._refusal = ""  # the error with which the server refused to count the last claim
         self._closed = False
         self._said = ""
         # The thread hears at one end of a pair of sockets when there is something to send.
@@ -119,7 +120,7 @@ class RedisState:
         """
         now = time.monotonic()
         first = next(iter(self._asked.copy().values()), None)
-        if not self.is_up or (first is not None and now - first[2] > TOO_SLOW):
+        if not self.is_up or now < self._rest_until or (first is not None and now - first[2] > self.answer):
             return False
         self._asked[claim.id] = claim, answer, now
         self._wake()
@@ -168,8 +169,8 @@ class RedisState:
                 self._unsent = {**self._facts, **self._unsent}
                 self._say("")
                 self._serve()
-            except (redis.RedisError, OSError) as error:
-                self._asked.clear()
+            except Exception as error:  # of the client, of the network; the thread must outlive it
+                self._fail()
                 self._say(f"{type(error).__name__}: {error}")
             finally:
                 self._server.close()
@@ -238,13 +239,22 @@ class RedisState:
             self._server.renew(claim for claim, _ in self._turns.values())
 
     def _answer(self, claim: Claim, answer: Callable[[str, float], object], found: tuple[str, float] | Exception) -> None:
-        if isinstance(found, Exception):  # without an answer in time, the call goes on as the settings say
-            self._say(f"{type(found).__name__}: {found}")
-            return
+        if isinstance(found, Exception):
+            self._rest_until = time.monotonic() + BEAT
+            if str(found) != self._refusal:
+                _log.warning("shared state: the store at %s counts no calls (%s); on_outage applies", self._where, found)
+        self._refusal, found = (str(found), (UNKNOWN, 0.0)) if isinstance(found, Exception) else ("", found)
         reason, seconds = found
         if not reason:
             self._turns[claim.id] = claim, seconds
         answer(reason, seconds if reason else 0.0)
+
+    def _fail(self) -> None:
+        """Answer the claims that the server will not answer any more."""
+        self.is_up = False  # first, so that no further claim comes
+        while self._asked:
+            _, (_, answer, _) = self._asked.popitem()
+            answer(UNKNOWN, 0.0)
 
     def _hear(self, fact: Fact) -> None:
         try:
