@@ -86,12 +86,12 @@ class Server:
 
     def tell(self, fact: Fact) -> None:
         """Pass a fact on to the other processes, and keep it for those that come later."""
+        if fact.what == FORGIVEN:  # first, so that no process that connects now finds what is taken back
+            self._take_back(fact.scope)
         message = json.dumps([self._sender, fact.scope, fact.model, fact.what, round(fact.seconds, 3)])
         self._client.publish(self._name, message)
-        with contextlib.suppress(OutOfMemoryError):  # a full server passes facts on, and cannot keep them
-            if fact.what == FORGIVEN:
-                self._take_back(fact.scope)
-            else:
+        if fact.what != FORGIVEN:
+            with contextlib.suppress(OutOfMemoryError):  # a full server passes facts on, and cannot keep them
                 self._keep(fact)
 
     def take(self, claims: Sequence[Claim]) -> list[tuple[str, float] | Exception]:

@@ -96,9 +96,7 @@ class RedisState:
         """
         place, now = (fact.scope, fact.model, fact.what), time.monotonic()
         if fact.what == FORGIVEN:
-            for known in [known for known in tuple(self._facts) if known[0] == fact.scope]:
-                self._facts.pop(known, None)
-                self._unsent.pop(known, None)
+            self._forget(fact.scope)
             self._unsent[place] = now + FORGIVEN_FOR
         else:
             self._facts.pop(place, None)
@@ -107,6 +105,11 @@ class RedisState:
                 self._unsent.pop(oldest := next(iter(self._facts)), None)
                 self._facts.pop(oldest, None)
         self._wake()
+
+    def _forget(self, scope: str) -> None:
+        for known in [known for known in self._facts.copy() if known[0] == scope]:
+            self._facts.pop(known, None)
+            self._unsent.pop(known, None)
 
     def claim(self, claim: Claim, answer: Callable[[str, float], object]) -> bool:
         """Ask for a turn in the background.
@@ -212,7 +215,7 @@ class RedisState:
         unsent, self._unsent = self._unsent, {}
         now = time.monotonic()
         try:
-            for place, until in tuple(unsent.items()):
+            for place, until in tuple(unsent.copy().items()):
                 if until > now:
                     self._server.tell(Fact(*place, 0.0 if place[2] == FORGIVEN else until - now))
                 del unsent[place]
@@ -257,6 +260,8 @@ class RedisState:
             answer(UNKNOWN, 0.0)
 
     def _hear(self, fact: Fact) -> None:
+        if fact.what == FORGIVEN:
+            self._forget(fact.scope)
         try:
             self._told(fact)
         except Exception:  # the hub's fault must not end the connection
