@@ -1,6 +1,7 @@
 """Several hubs that share their state through a store in memory, as processes do through a server."""
 
 import pickle
+from typing import ClassVar
 
 import attrs
 import pytest
@@ -282,3 +283,113 @@ try:
 except ConfigurationError as error:
     print(error)
 """
+
+
+class Counting(Store):
+    """A store that counts the calls at once of all stores of a bus; it answers at once, later or never."""
+
+    calls: ClassVar[dict[str, set[str]]] = {}
+    mode = "now"
+
+    def claim(self, claim, answer):
+        self.asked = [*getattr(self, "asked", []), answer]
+        if self.mode == "down":
+            return False
+        if self.mode == "fails":
+            answer("shared limits unknown", 0.0)
+        elif self.mode == "now":
+            full = any(len(self.calls.setdefault(name, set())) >= most for name, most, _, _ in claim.lanes)
+            if not full:
+                for name, *_ in claim.lanes:
+                    self.calls[name].add(claim.id)
+            answer("concurrency" if full else "", 0.2 if full else 0.0)
+        return True
+
+    def give_back(self, claim, used):
+        for name, *_ in claim.lanes:
+            self.calls.get(name, set()).discard(claim.id)
+
+
+@pytest.fixture
+def counted(bus, clock):
+    """Make a hub with one limited provider and a spare one."""
+    Counting.calls.clear()
+
+    def make(mode="now", on_outage="local", **limits):
+        store = Counting(bus)
+        store.mode, store.on_outage = mode, on_outage
+        hub = Hub(Settings(autoload=False), shared=store, clock=clock, rng=lambda: 0.5)
+        config = ProviderConfig(url="https://api.acme.example", api_key="sk-1", priority=1, **(limits or {"concurrency": 1}))
+        hub.register(INFO, Scripted(), config=config)
+        hub.register(ProviderInfo(name="spare", models=(ModelInfo("m"),)), Scripted())
+        return hub, store
+
+    return make
+
+
+def test_a_turn_is_counted_and_given_back(counted):
+    hub, _ = counted()
+    assert [hub.complete("m", "?").provider for _ in range(3)] == ["acme"] * 3
+    assert set(map(len, Counting.calls.values())) == {0}
+
+
+def test_a_call_goes_elsewhere_where_all_have_used_the_limit_up(counted):
+    (first, _), (second, _) = counted(), counted()
+    stream = first.complete("m", "?", stream=True)
+    assert second.complete("m", "?").provider == "spare"
+    assert [skip.reason for skip in second.explain("m").waits] == ["concurrency"]
+    stream.close()
+    assert first.complete("m", "?").provider == "acme"
+
+
+def test_a_call_waits_where_there_is_no_other_place(counted, clock):
+    (first, _), (second, _) = counted(), counted()
+    stream = first.complete("m", "?", stream=True)
+    with pytest.raises(ProviderHubError, match="concurrency"):
+        second.complete("acme/m", "?", timeout=2.0)
+    stream.close()
+    clock.advance(1.0)
+    assert second.complete("acme/m", "?", timeout=2.0).text == "fine"
+
+
+def test_the_instance_counts_beside_the_model(counted):
+    hub, _ = counted(concurrency=2, model={"m": ModelInfo("m", concurrency=1)})
+    hub.complete("m", "?")
+    assert sorted(name.rpartition(":")[2] for name in Counting.calls) == ["", "m"]
+
+
+@pytest.mark.parametrize("mode", ["down", "silent", "fails"])
+def test_a_store_that_does_not_answer_costs_no_call(counted, mode):
+    hub, _ = counted(mode)
+    assert hub.complete("m", "?").provider == "acme"
+
+
+@pytest.mark.parametrize("mode", ["down", "silent", "fails"])
+def test_a_store_that_does_not_answer_refuses_if_wanted(counted, mode):
+    hub, _ = counted(mode, "refuse")
+    answer = hub.complete("m", "?")
+    assert answer.provider == "spare"
+    assert [skip.reason for skip in hub.explain("m").waits] == ["shared limits unknown"]
+
+
+def test_a_late_turn_is_counted_with_the_call_that_has_gone_on(counted):
+    hub, store = counted("silent")
+    given = []
+    store.give_back = lambda claim, used: given.append(claim)
+    stream = hub.complete("m", "?", stream=True)
+    store.asked[0]("", 0.0)
+    assert given == []
+    stream.close()
+    assert len(given) == 1
+    store.asked[0]("", 0.0)  # after the end of the call
+    assert len(given) == 2
+    store.asked[0]("rpm", 1.0)
+
+
+def test_a_key_that_is_not_read_yet_counts_nowhere(bus, clock):
+    hub = Hub(Settings(autoload=False), shared=Counting(bus), clock=clock)
+    secret = Secret.later(Source())
+    hub.register(INFO, Scripted(), config=ProviderConfig(url="https://a.example", api_key=secret, concurrency=1))
+    Counting.calls.clear()
+    assert hub.complete("acme/m", "?").text == "fine"
+    assert Counting.calls == {}
