@@ -8,6 +8,7 @@ import pytest
 
 from providerhub import (
     AuthenticationError,
+    CapabilityError,
     ConfigurationError,
     Fact,
     Hub,
@@ -283,6 +284,40 @@ try:
 except ConfigurationError as error:
     print(error)
 """
+
+
+def test_a_denied_capability_and_a_pardon_reach_the_others(worker):
+    (first, asked), (second, _) = worker(), worker()
+    refused(first, asked, CapabilityError("no images", status=400, capability="images"))
+    refused(first, asked, NO_KEY)
+    assert sorted((one.pause, one.lacking) for one in second.health()) == [("", ("images",)), ("key rejected", ())]
+    first.forgive("acme")
+    assert [one for one in second.health() if one.pause or one.lacking] == []
+
+
+def test_a_shorter_pause_of_another_process_changes_nothing(worker, bus):
+    (first, asked), (second, _) = worker(), worker()
+    refused(first, asked, LIMIT)
+    before = max(one.retry_in for one in second.health())
+    scope = bus.facts[0].scope
+    bus.stores[1].told(Fact(scope, "m", "rate limited", 5.0))
+    second._pacer.hold(("acme", "m"), 0.0, 1.0)
+    assert max(one.retry_in for one in second.health()) == before
+
+
+def test_pending_facts_are_looked_at_once_a_second(worker, bus):
+    hub, _ = worker()
+    bus.stores[0].told(Fact("elsewhere:00", "m", "rate limited", 60.0))
+    for _ in range(3):
+        assert hub.complete("acme/m", "?").text == "fine"
+
+
+def test_close_closes_a_store_that_the_hub_has_made(bus, monkeypatch):
+    store = bus.store()
+    monkeypatch.setattr("providerhub._hub.open_store", lambda shared: store)
+    with Hub(Settings(autoload=False), shared="acme://x"):
+        assert not store.closed
+    assert store.closed
 
 
 class Counting(Store):

@@ -96,7 +96,9 @@ def test_all_workers_together_keep_the_calls_at_once(server, workers):
 def test_tokens_count_for_all(server, workers):
     _, (first, second) = workers(server.url, 2, limits={"tpm": 2000})
     first.complete("acme/m", "?", max_tokens=1990)
-    assert second.complete("acme/m", "?", max_tokens=1900).text == "fine"  # the first one has given back what it did not use
+    assert (
+        second.complete("acme/m", "?", max_tokens=1900, timeout=30).text == "fine"
+    )  # the first one has given back what it did not use
     with pytest.raises(ProviderHubError, match="tpm"):
         second.complete("acme/m", "word " * 8000, timeout=0.5)
 
@@ -196,3 +198,15 @@ def test_the_slots_of_a_process_that_died_come_back(server, connect):
         assert store.claim(claim, answer)
         assert answered.acquire(timeout=20)
     assert [reason for reason, _ in answers] == ["concurrency", ""]
+
+
+def test_a_process_that_closes_gives_its_turns_back(server, workers, connect):
+    service, (first, second) = workers(server.url, 2, limits={"concurrency": 1})
+    service.go.clear()
+    thread = threading.Thread(target=first.complete, args=("acme/m", "?"))
+    thread.start()
+    assert service.full.acquire(timeout=20)
+    first._sharing._store.close()
+    service.go.set()
+    assert second.complete("acme/m", "?", timeout=20).text == "fine"
+    thread.join()

@@ -195,6 +195,8 @@ class RedisState:
             self._send()
             self._count()
             if self._closed and not self._unsent:
+                self._ended.extend((claim, None) for claim, _ in self._turns.copy().values())
+                self._count()  # else the calls under way would count until their leases end
                 return
             if not self._listen(BEAT, self._server.socket):
                 self._server.ping()

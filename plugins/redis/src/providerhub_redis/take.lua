@@ -37,8 +37,9 @@ for i, lane in ipairs(KEYS) do
       if excess <= 0 then break end
       excess, start = excess - one[2], one[1] + 61
     end
-    if start > due then
-      why, due = 'tpm', start
+    -- Reservations are replaced by what the calls have used, mostly less: so look again soon.
+    if math.min(start, now + 10 * look) > due then
+      why, due = 'tpm', math.min(start, now + 10 * look)
     end
   end
 end
