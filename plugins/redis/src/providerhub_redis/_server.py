@@ -86,13 +86,14 @@ class Server:
 
     def tell(self, fact: Fact) -> None:
         """Pass a fact on to the other processes, and keep it for those that come later."""
-        if fact.what == FORGIVEN:  # first, so that no process that connects now finds what is taken back
+        # The list comes first: a process that hears a message may take the fact back at once.
+        if fact.what == FORGIVEN:
             self._take_back(fact.scope)
-        message = json.dumps([self._sender, fact.scope, fact.model, fact.what, round(fact.seconds, 3)])
-        self._client.publish(self._name, message)
-        if fact.what != FORGIVEN:
+        else:
             with contextlib.suppress(OutOfMemoryError):  # a full server passes facts on, and cannot keep them
                 self._keep(fact)
+        message = json.dumps([self._sender, fact.scope, fact.model, fact.what, round(fact.seconds, 3)])
+        self._client.publish(self._name, message)
 
     def take(self, claims: Sequence[Claim]) -> list[tuple[str, float] | Exception]:
         """Ask for turns. Return for each the limit in the way and the seconds until to ask again, or `""` and the second it has.
