@@ -15,7 +15,7 @@ from providerhub._rules.health import RATE_LIMITED, Health, Key
 from providerhub._rules.lanes import Back, Full, Place
 from providerhub._rules.limits import MARGIN, MINUTE, NEVER
 from providerhub._rules.pacing import Pacer
-from providerhub._rules.policy import Rng
+from providerhub._rules.policy import LACK_FOR, QUOTA_PAUSE, Rng
 from providerhub._values.shared import Claim, Fact, SharedState
 
 About = tuple[str, str, str]  # the scope, the model and the statement of a fact
@@ -71,6 +71,7 @@ class Sharing:
 
     def tell(self, key: Key, what: str, seconds: float) -> None:
         """Tell the others what a provider has stated to this process. The key may name a model as it is sent."""
+        seconds = min(seconds, LACK_FOR if what.startswith("no ") else QUOTA_PAUSE)  # the store outlives a process
         until = self._now() + seconds
         for scope in self._scopes([key[0]]).values():
             if self._is_news((scope, key[1], what), until, seconds):
