@@ -52,6 +52,7 @@ if TYPE_CHECKING:  # slow to import; most programs need none of it
     from concurrent.futures import Executor
 
     from providerhub._calling.many import Many
+    from providerhub._calling.vendor import VendorBatches
 
 LIST = instance_of(Sequence, "a list")
 RANKER = Check("a callable that is not async", lambda value: callable(value) and not iscoroutinefunction(value), shape)
@@ -382,6 +383,11 @@ class Hub:
         """
         return self._batches.in_tasks(self._patiently, requests, concurrency=concurrency, passes=passes).outcomes()
 
+    @property
+    def batches(self) -> VendorBatches:
+        """Batches at the vendors, which answer within a day at about half the price: `outcomes`, `states` and `cancel`."""
+        return self._batches.at_vendors(self._registry, self._spec, self._candidates, self.complete_many)
+
     @documented
     def explain(
         self, model: ModelSpec, messages: Conversation = "?", *, stream: bool = False, **knobs: Unpack[Knobs]
@@ -593,6 +599,13 @@ class Hub:
         if observers is not None:
             chain.report = observers.begin(spec, planned.plan)
         return chain
+
+    def _candidates(self, spec: CallSpec) -> Sequence[Candidate]:
+        """The candidates of a call that is not made now."""
+        now = self._clock.monotonic()
+        if not self._preparer.is_prepared(spec.model, now):
+            self._preparer.prepare(spec.model, now, spec.timeout.total)
+        return self._plan(spec, now, dry=True).plan.candidates
 
     def _replan(self, spec: CallSpec) -> RoutePlan | None:
         """The plan after a wait; `None` when no candidate is left."""

@@ -260,6 +260,56 @@ class WireProvider(Wire):
                 raise
             raise found from error.__cause__
 
+    def carry_out(self, steps: Generator[Order, Any, Any], call: CallContext) -> Any:
+        """Carry out the orders of a generator, such as one of the methods for batches, and return its result.
+
+        Args:
+            steps: The generator. It yields `HttpRequest`s, gets their `HttpAnswer`s, and may yield `Blocking`.
+            call: The timeouts of all requests together.
+
+        Returns:
+            The result of the generator.
+
+        Raises:
+            ProviderError: A request failed, and the generator did not handle it.
+        """
+        try:
+            return self._run(steps, call)
+        except ProviderError as error:
+            self.http.redacted(error)
+            raise
+
+    def asked(self, request: Request, call: CallContext) -> Generator[Order, Any, HttpRequest]:
+        """Write a request as one of a batch.
+
+        Args:
+            request: The request, which does not stream.
+            call: The call, for notes.
+
+        Yields:
+            The orders of `build`.
+
+        Returns:
+            The HTTP request, which is not sent.
+        """
+        built = self._built(request, call)
+        return built if isinstance(built, HttpRequest) else (yield from built)
+
+    def answered(self, request: Request, call: CallContext, body: bytes) -> Iterator[Piece]:
+        """Read a whole answer that came in the results of a batch.
+
+        Args:
+            request: The request that is answered.
+            call: The call, for notes.
+            body: The answer as JSON.
+
+        Yields:
+            The pieces of the answer.
+        """
+        reading = self._reading(request, call, {"Content-Type": "application/json"})
+        yield from reading.feed(body)
+        yield from reading.end()
+
     def close(self) -> None:
         """Close the idle connections. An event loop closes its own as soon as it runs."""
         self.http.close()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # see above
     from providerhub._calling.async_chain import AsyncChain
     from providerhub._calling.many import Many, ManyCalls
     from providerhub._calling.many_async import AsyncMany
+    from providerhub._calling.vendor import VendorBatches
 
 Calls = TypeVar("Calls", bound="ManyCalls")
 
@@ -53,6 +54,12 @@ class Batches:
         from providerhub._calling.many_async import AsyncMany
 
         return self._kept(AsyncMany, complete, items, how, also=(AsyncIterable,))
+
+    def at_vendors(self, *parts: Any) -> VendorBatches:
+        """Make the batches at vendors; `parts` are those of the hub."""
+        from providerhub._calling.vendor import VendorBatches
+
+        return VendorBatches(self._clock, *parts)
 
     def _kept(
         self, kind: Callable[..., Calls], complete: Callable[..., Any], items: Any, how: dict[str, Any], **check: Any

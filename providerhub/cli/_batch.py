@@ -168,6 +168,18 @@ class Batch:
         if not self.summary.interrupted:
             _check_length(self._source, self._last, self._done)
 
+    def run_at_vendor(self, hub: Hub, journal: Path, **how: Any) -> None:
+        """Send the lines that have no result yet as batches at their vendors; `how` goes to `VendorBatches.pairs`."""
+        start = time.monotonic()
+        jobs = {str(made.line.number): made for made in self._jobs()}
+        rows = {key: made.request for key, made in jobs.items()}
+        try:
+            with contextlib.closing(hub.batches.pairs(rows, journal, is_over=lambda: self.summary.interrupted, **how)) as pairs:
+                for key, outcome in pairs:
+                    self._finish(jobs[key], outcome)
+        finally:
+            self.summary.seconds = time.monotonic() - start
+
     def stop(self, number: int = 0) -> int:
         """Send nothing more, because of a signal. Returns the number of calls under way, which `run` waits for."""
         self.summary.signal = number
@@ -367,6 +379,9 @@ def _report(summary: Summary, output: str, *, as_json: bool) -> None:
 @click.option("--csv", is_flag=True, help="INPUT is CSV with a header; so is a file that ends with .csv, or .tsv with tabs.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Maximum number of calls at once.")
 @click.option("--executor", help="Where the calls are made, such as processes:4 or dask://host:8786. Default: in threads.")
+@click.option("--vendor", is_flag=True, help="Send batches to the vendors, which answer within a day, at about half the price.")
+@click.option("--calls", is_flag=True, help="With --vendor: make ordinary calls of what the batches did not answer.")
+@click.option("--poll", type=click.FloatRange(1), default=60.0, help="With --vendor: seconds between two looks.")
 @click.option("--passes", type=click.IntRange(min=0), default=PASSES, show_default=True, help=_PASSES)
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="Send nothing more when the answers have cost this.")
 @click.option("--retry-failed", is_flag=True, help="Send again the lines that failed in an earlier run.")
@@ -384,6 +399,8 @@ def batch(
     path = None if output == "-" else Path(output).resolve()
     if path is None and (as_json or retry_failed):
         raise click.UsageError(f"{'--json' if as_json else '--retry-failed'} needs a file as --output")
+    if path is None and more["vendor"]:
+        raise click.UsageError("--vendor needs a file as --output, beside which the batches are written down")
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(_reading(source))
         form = _form(str(reader.name), **more)
@@ -402,8 +419,11 @@ def batch(
         refusal: ProviderHubError | None = None
         with _stopping(run, bar):
             try:
-                how = {"concurrency": concurrency, "passes": passes, "executor": more["executor"]}
-                run.run(hub, folder=None if path is None else str(path.parent), **how)
+                if path is not None and more["vendor"]:
+                    run.run_at_vendor(hub, path.with_name(f"{path.name}.batches"), poll=more["poll"], calls=more["calls"])
+                else:
+                    how = {"concurrency": concurrency, "passes": passes, "executor": more["executor"]}
+                    run.run(hub, folder=None if path is None else str(path.parent), **how)
             except ProviderHubError as error:
                 refusal = error
     _report(run.summary, output, as_json=as_json)

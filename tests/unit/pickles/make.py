@@ -69,6 +69,7 @@ VALUES = {
     "Model": ph.Model("meta/x", "acme"),
     "ModelInfo": MODEL,
     "Outcome": ph.Outcome(index=3, completion=COMPLETION),
+    "VendorBatch": ph.VendorBatch("b-1", "ended", "acme", "t", 5.0, 2, 1, "why", ("f-1",)),
     "Prices": ph.Prices(1, 2, cache_read=0.5, tiers=((10, ph.Prices(2, 3)),)),
     "ProviderConfig": CONFIG,
     "ProviderInfo": ph.ProviderInfo(

@@ -18,6 +18,7 @@ from providerhub import (
     error_from_status,
 )
 from providerhub.wire_provider import HttpAnswer, HttpRequest, WireProvider, listed
+from providerhub_anthropic._batches import Batches
 from providerhub_anthropic._body import Asked, asked
 from providerhub_anthropic._models import MODELS, described
 from providerhub_anthropic._reading import MessagesReading
@@ -168,6 +169,10 @@ class Anthropic(WireProvider):
         return found
 
 
+class AnthropicItself(Batches, Anthropic):
+    """A provider at Anthropic itself, which also takes batches."""
+
+
 def create(config: ProviderConfig) -> Anthropic:
     """Make the provider object of an instance.
 
@@ -177,7 +182,7 @@ def create(config: ProviderConfig) -> Anthropic:
     Raises:
         ConfigurationError: The url, the key or another setting cannot be used.
     """
-    return Anthropic(config)
+    return AnthropicItself(config)
 
 
 def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:

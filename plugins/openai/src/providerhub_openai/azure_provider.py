@@ -67,6 +67,7 @@ class Azure(OpenAI):
         super().__init__(attrs.evolve(config, options={**config.options, "stream_usage": usage}))
         self._query = {} if version in {"", "v1"} else {"api-version": version}
         self.path = "/openai/v1/chat/completions"
+        self.resources = "" if self._dated else "/openai/v1"
         self.responses = "/openai/responses" if self._dated else "/openai/v1/responses"
         self.refusals = (*_refusals(config.name), *self.refusals)
         self.at_openai = is_new  # older versions do not know `max_completion_tokens`
@@ -120,7 +121,7 @@ class Azure(OpenAI):
 
     def _addressed(self, built: HttpRequest, request: Request, end: str) -> Generator[Order, Any, HttpRequest]:
         """A request with a token, the version and, at a dated address, the path of its deployment."""
-        headers, path = (yield from self._authorized()), built.path
+        headers, path = (yield from self.authorized()), built.path
         if self._dated and path.endswith(end):
             path = f"/openai/deployments/{quote(self._deployment or request.model, safe='')}{end}"
         return attrs.evolve(built, path=path, headers={**built.headers, **headers}, query={**self._query, **built.query})
@@ -137,7 +138,7 @@ class Azure(OpenAI):
         Raises:
             ProviderError: The service refused, or its answer is not a list.
         """
-        headers = yield from self._authorized()
+        headers = yield from self.authorized()
         request = HttpRequest("/openai/deployments", method="GET", headers=headers, query={"api-version": _LISTING})
         try:
             answer = yield request
@@ -163,8 +164,12 @@ class Azure(OpenAI):
             return ModelInfo(name, supports_stream=True)
         return openai_model(model, self._api, served=name)
 
-    def _authorized(self) -> Generator[Order, Any, dict[str, str]]:
-        """Return the header with an Entra token; none when a key is used."""
+    def authorized(self) -> Generator[Order, Any, dict[str, str]]:
+        """Return the header with an Entra token; none when a key is used.
+
+        Yields:
+            The work that fetches a token, if one is needed.
+        """
         if not self._entra:
             return {}
         if self._token is None or self._token.expires_on - _EARLY < time.time():

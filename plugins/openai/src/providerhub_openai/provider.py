@@ -18,6 +18,7 @@ from providerhub import (
 )
 from providerhub.openai_provider import OpenAIChatProvider
 from providerhub.wire_provider import Built, HttpRequest, Reading, listed
+from providerhub_openai._batches import Batches
 from providerhub_openai._responses import REFUSALS, ResponsesReading
 from providerhub_openai._responses_request import written
 from providerhub_openai.models import openai_model, speaks_responses, stated_model
@@ -29,7 +30,7 @@ _NO = frozenset({"no", "false", "off", "0"})
 _APIS = ("auto", "chat", "responses")
 
 
-class OpenAI(OpenAIChatProvider):
+class OpenAI(Batches, OpenAIChatProvider):
     """A provider for a service that speaks OpenAI's chat completions or its Responses API.
 
     Args:
@@ -41,6 +42,7 @@ class OpenAI(OpenAIChatProvider):
     Attributes:
         at_openai: Whether the service is OpenAI's own, which refuses fields that it does not know.
         responses: The path of the Responses API.
+        resources: The path in front of files and batches.
     """
 
     def __init__(self, config: ProviderConfig) -> None:
@@ -49,6 +51,7 @@ class OpenAI(OpenAIChatProvider):
         self.refusals = (*refusals(config.name), *REFUSALS)
         self.path = f"{prefix(config)}/chat/completions"
         self.responses = f"{prefix(config)}/responses"
+        self.resources = prefix(config)
         self.at_openai = urlsplit(config.url or "").hostname == HOST
         self._api = choice(config, "api", _APIS)
         self._stream_usage = _truth(config, "stream_usage")

@@ -1,0 +1,293 @@
+"""Many calls as batches at a vendor: written down before they are sent, so that no crash sends one twice.
+
+A journal of lines of JSON names each batch. Its lines are, in order: the intent with the requests' keys, the vendor's identifier,
+and that its results were read. An intent without an identifier is looked for in the vendor's list.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import attrs
+
+from providerhub._calling.assembly import Assembly
+from providerhub._calling.intake import CallSpec
+from providerhub._calling.many_call import checked_request, error_of_row
+from providerhub._calling.many_outcome import Outcome
+from providerhub._finding.registry import Registry
+from providerhub._rules.clock import Clock
+from providerhub._rules.mapping import map_exception
+from providerhub._values import Attempt, Candidate, Request, Route
+from providerhub._values.checks import SECONDS
+from providerhub._values.errors import CapabilityError, ConfigurationError, InvalidRequestError, ModelUnavailableError
+from providerhub._values.provider import CallContext
+from providerhub._values.vendor_batch import VendorBatch
+
+MOST_ROWS = 5_000  # requests of one batch: its results are read at once, and an answer may have 64 MiB
+MOST_BYTES = 32 * 1024 * 1024  # of the messages of one batch, as JSON
+EARLY, LATE = 120.0, 3600.0  # the batch of an intent was created, by the vendor's clock, so many seconds before or after it
+
+
+@attrs.define(eq=False)
+class Held:
+    """A batch of the journal: its `tag`, the instance and model, the keys of its requests, and the time of the intent."""
+
+    tag: str
+    provider: str
+    model: str
+    keys: list[str]
+    at: float
+    id: str = ""
+    is_read: bool = False
+
+
+@attrs.define(eq=False)
+class _Group:
+    """Requests for one batch."""
+
+    rows: list[tuple[str, Request]] = attrs.field(factory=list)
+    size: int = 0
+
+
+class Journal:
+    """The batches that were written down in a file. Each line is on the disk before `note` returns."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.held: dict[str, Held] = {}
+        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+        if lines and not lines[-1].endswith(b"\n"):  # a crash in the middle of a line: nothing was sent after it
+            os.truncate(self.path, sum(map(len, lines[:-1])))
+            del lines[-1]
+        for number, line in enumerate(lines, 1):
+            try:
+                self._take(json.loads(line))
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ConfigurationError(f"{self.path}:{number} is not a line of a journal of batches; name another") from error
+
+    def note(self, tag: str, **values: Any) -> None:
+        """Append what is known of a batch."""
+        with self.path.open("ab") as file:
+            file.write(json.dumps({"tag": tag, **values}).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._take({"tag": tag, **values})
+
+    def open(self) -> list[Held]:
+        """The batches whose results were not read."""
+        return [held for held in self.held.values() if not held.is_read]
+
+    def _take(self, line: dict[str, Any]) -> None:
+        if "keys" in line:
+            self.held[line["tag"]] = Held(**line)
+        else:
+            held = self.held[line["tag"]]
+            held.id, held.is_read = line.get("id", held.id), line.get("is_read", held.is_read)
+
+
+class VendorBatches:
+    """The batches of a hub at vendors; `Hub.batches`.
+
+    A provider offers them by optional methods, each a generator of orders as `WireProvider.build` is: `batch_create(rows, tag,
+    call)`, `batch_get(id)`, `batch_cancel(id)`, `batch_list()` and `batch_results(batch)`. A batch never goes to another provider
+    than the one that was first in the plan: that one holds its file.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        registry: Registry,
+        specs: Callable[..., CallSpec],
+        plan: Callable[[CallSpec], Sequence[Candidate]],
+        many: Callable[..., Iterable[Outcome]],
+    ) -> None:
+        self._registry, self._specs, self._plan, self._many, self._clock = registry, specs, plan, many, clock
+
+    def outcomes(
+        self,
+        requests: Iterable[Mapping[str, Any]],
+        journal: str | os.PathLike[str],
+        *,
+        poll: float = 60.0,
+        calls: bool = False,
+    ) -> Generator[Outcome, None, None]:
+        """Send requests as batches, wait for their end, and yield each outcome. The same call continues after a crash.
+
+        Args:
+            requests: One mapping of `complete`'s arguments for each request. Give the same requests in the same order again to
+                continue.
+            journal: The file that names the batches; it is made when it is missing.
+            poll: Seconds between two looks at the batches; a positive number, default 60.
+            calls: Whether requests without an answer then become ordinary calls. Default false: their outcome is an error.
+
+        Yields:
+            One `Outcome` for each request, in any order; its `index` is the request's place.
+
+        Raises:
+            ConfigurationError: The journal is another file, or several of the vendor's batches may be the one of an intent.
+            ProviderError: The vendor refused a batch. The batches that were sent before are in the journal.
+        """
+        rows = {str(index): request for index, request in enumerate(requests)}
+        for key, outcome in self.pairs(rows, journal, poll=poll, calls=calls):
+            yield attrs.evolve(outcome, index=int(key))
+
+    def pairs(
+        self,
+        rows: Mapping[str, Mapping[str, Any]],
+        journal: str | os.PathLike[str],
+        *,
+        poll: float,
+        calls: bool,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> Generator[tuple[str, Outcome], None, None]:
+        """Yield each request's key with its outcome, as `outcomes` does, until `is_over` says that no one waits any more."""
+        SECONDS.check(poll, "poll", InvalidRequestError)
+        book, rest = Journal(journal), dict(rows)
+        self._reconcile(book)
+        for held in book.open():
+            for key in held.keys:
+                rest.pop(key, None)
+        bad, requests = self._sent(rest, book)
+        yield from ((key, Outcome(0, error=error)) for key, error in bad)
+        unanswered: list[tuple[str, Exception]] = []
+        while waiting := book.open():
+            for held in waiting:
+                state = self._ask(held.provider, "batch_get", held.id)
+                if state.state == "running":
+                    continue
+                known = {key: requests.get(key) or self._request(rows[key])[1] for key in held.keys if key in rows}
+                for key, found in self._results(held, state, known):
+                    if found.error is not None and calls:
+                        unanswered.append((key, found.error))
+                    else:
+                        yield key, found
+                book.note(held.tag, is_read=True)
+            end = self._clock.monotonic() + (poll if book.open() else 0.0)
+            while (left := end - self._clock.monotonic()) > 0 and not is_over():
+                self._clock.sleep(min(left, 1.0))
+            if is_over():
+                return
+        keys = [key for key, _ in unanswered]
+        yield from ((keys[outcome.index], outcome) for outcome in (self._many([rows[key] for key in keys]) if keys else ()))
+
+    def states(self, journal: str | os.PathLike[str]) -> list[VendorBatch]:
+        """Ask the vendors how the batches of a journal stand whose results were not read."""
+        book = Journal(journal)
+        self._reconcile(book)
+        return [self._ask(held.provider, "batch_get", held.id) for held in book.open()]
+
+    def cancel(self, journal: str | os.PathLike[str]) -> list[VendorBatch]:
+        """Cancel the batches of a journal. The answers so far can still be fetched by `outcomes`, and are paid for."""
+        book = Journal(journal)
+        self._reconcile(book)
+        return [self._ask(held.provider, "batch_cancel", held.id) for held in book.open()]
+
+    def _sent(self, rest: Mapping[str, Any], book: Journal) -> tuple[list[tuple[str, Exception]], dict[str, Request]]:
+        """Send the requests that no batch holds; return those that are wrong, and all requests by key."""
+        bad: list[tuple[str, Exception]] = []
+        groups: dict[tuple[str, str], _Group] = {}
+        requests: dict[str, Request] = {}
+        for key, row in rest.items():
+            try:
+                candidate, request = self._request(row, key)
+            except Exception as error:  # of this request; the others are sent
+                bad.append((key, error_of_row(int(key), error)))
+                continue
+            requests[key] = request
+            place = candidate.provider, candidate.model
+            group = groups.setdefault(place, _Group())
+            size = len(json.dumps([request.messages, request.tools], default=str))
+            if len(group.rows) >= MOST_ROWS or (group.rows and group.size + size > MOST_BYTES):
+                self._create(place, groups.pop(place), book)
+                group = groups.setdefault(place, _Group())
+            group.rows.append((key, request))
+            group.size += size
+        for place, group in groups.items():
+            self._create(place, group, book)
+        return bad, requests
+
+    def _request(self, row: Mapping[str, Any], key: str = "0") -> tuple[Candidate, Request]:
+        """The provider that gets a request, and the request as it gets it."""
+        spec = self._specs(stream=False, **checked_request(int(key), row))
+        candidate = self._plan(spec)[0]
+        if not hasattr(self._registry.ready(candidate.provider).provider(), "batch_create"):
+            msg = f"{candidate.provider} takes no batches; name a model of a provider that does, such as openai/gpt-5-mini"
+            raise CapabilityError(msg, provider=candidate.provider)
+        options = spec.options_for(candidate.provider)
+        return candidate, attrs.evolve(spec.request, model=candidate.model, options=options)
+
+    def _create(self, place: tuple[str, str], group: _Group, book: Journal) -> None:
+        tag = uuid4().hex[:16]
+        book.note(tag, provider=place[0], model=place[1], keys=[key for key, _ in group.rows], at=time.time())
+        made = self._ask(place[0], "batch_create", [(f"{tag}-{key}", request) for key, request in group.rows], tag)
+        book.note(tag, id=made.id)
+
+    def _reconcile(self, book: Journal) -> None:
+        """Find the batches of intents whose creation was not recorded. One that the vendor does not have was never sent."""
+        known = {held.id for held in book.held.values()}
+        for held in book.open():
+            if held.id:
+                continue
+            listed = [one for one in self._ask(held.provider, "batch_list") if one.id not in known]
+            span = range(int(held.at - EARLY), int(held.at + LATE))
+            fitting = [one for one in listed if one.tag == held.tag] or [
+                one for one in listed if not one.tag and int(one.created) in span and one.rows == len(held.keys)
+            ]
+            if len(fitting) > 1:
+                names = ", ".join(one.id for one in fitting)
+                msg = f"{book.path}: one of these batches at {held.provider} is that of tag {held.tag}: {names}"
+                raise ConfigurationError(f'{msg}; append the line {{"tag": "{held.tag}", "id": "…"}} to the file')
+            if fitting:
+                book.note(held.tag, id=fitting[0].id)
+                known.add(fitting[0].id)
+            else:
+                book.note(held.tag, is_read=True)
+
+    def _results(self, held: Held, batch: VendorBatch, known: dict[str, Request]) -> Iterator[tuple[str, Outcome]]:
+        """The outcomes of a batch by key, matched by the identifiers of its requests alone."""
+        found = self._ask(held.provider, "batch_results", batch) if batch.state == "ended" else []
+        for custom, status, body in found:
+            tag, _, key = custom.partition("-")
+            request = known.pop(key, None) if tag == held.tag else None
+            if request is not None and status:
+                yield key, self._outcome(held, request, status, body)
+            elif request is not None:
+                yield key, _unanswered(held, body.decode() or "it was cancelled or took too long")
+        for key in known:
+            yield key, _unanswered(held, batch.reason or "the batch has no result for it")
+
+    def _outcome(self, held: Held, request: Request, status: int, body: bytes) -> Outcome:
+        provider: Any = self._registry.ready(held.provider).provider()
+        call = CallContext(self._specs(model=f"{held.provider}/{held.model}", messages="?", stream=False).timeout)
+        if status >= 400:  # noqa: PLR2004 -- the statuses of errors
+            refusal = provider.http.redacted(provider.refusal(status, {}, body))
+            return Outcome(0, error=map_exception(refusal, provider=held.provider, model=held.model))
+        try:
+            assembly = Assembly()
+            for piece in provider.answered(request, call, body):
+                assembly.add(piece)
+        except Exception as error:
+            return Outcome(0, error=map_exception(error, provider=held.provider, model=held.model))
+        route = Route((Attempt(1, held.provider, held.model, "ok"),))
+        return Outcome(0, assembly.completion(held.provider, held.model, route))
+
+    def _ask(self, name: str, method: str, *arguments: Any) -> Any:
+        """Carry out a method of the instance that holds a batch, and of no other one."""
+        found = self._registry.instance(name)
+        if found is None or not hasattr(provider := found.provider(), method):
+            raise ConfigurationError(f"provider {name!r} holds a batch of the journal, and is not installed or takes no batches")
+        call = CallContext(self._specs(model=f"{name}/?", messages="?", stream=False).timeout)
+        extra = (call,) if method == "batch_create" else ()
+        result = provider.carry_out(getattr(provider, method)(*arguments, *extra), call)  # type: ignore[attr-defined]
+        return attrs.evolve(result, provider=name) if isinstance(result, VendorBatch) else result
+
+
+def _unanswered(held: Held, reason: str) -> Outcome:
+    msg = f"batch {held.id} at {held.provider} did not answer this request: {reason}"
+    return Outcome(0, error=ModelUnavailableError(msg, provider=held.provider, model=held.model, retryable=True))
