@@ -217,7 +217,7 @@ def test_the_size_of_the_memory_is_bounded():
     assert [store.get(name) for name in "abc"] == [None, b"x", b"x"]
 
 
-def test_the_settings_switch_it_on(tmp_path):
+def test_the_settings_switch_it_on_through_its_entry_point(tmp_path):
     provider = Counter()
     settings = Settings(cache={"url": str(tmp_path / "answers")})
     for _ in range(2):  # two hubs share the folder

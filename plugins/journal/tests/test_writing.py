@@ -71,7 +71,7 @@ def test_the_calls_of_a_program_are_not_recorded_unless_the_settings_ask_for_it(
     assert not Path(url.removeprefix("sqlite:///")).exists()
 
 
-def test_the_calls_of_the_command_line_are_recorded(monkeypatch, url):
+def test_the_entry_point_records_the_calls_of_the_command_line(monkeypatch, url):
     monkeypatch.setenv("PROVIDERHUB_PROGRAM", "providerhub")
     Hub(Settings(journal={"url": url})).close()
     assert [writer._config.program for writer in _writer._writers.values()] == ["providerhub"]
