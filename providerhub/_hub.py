@@ -296,10 +296,10 @@ class Hub:
         """`embed`, awaited in the running event loop.
 
         Args:
-            model: As at `embed`.
-            texts: As at `embed`.
-            dimensions: As at `embed`.
-            **knobs: As at `embed`.
+            model: The same as in `embed`.
+            texts: The same as in `embed`.
+            dimensions: The same as in `embed`.
+            **knobs: The same as in `embed`.
 
         Returns:
             The vectors in the order of the texts, with the model and the provider that answered.

@@ -19,17 +19,17 @@ class EmbeddingRequest(Request):
     Args:
         model: The model's name as the provider knows it.
         messages: All texts of the call, each as a message; for estimates of tokens.
-        stream: Not used.
-        temperature: Not used.
-        max_tokens: Not used.
-        stop: Not used.
-        tools: Not used.
-        tool_choice: Not used.
-        response_format: Not used.
-        seed: Not used.
-        reasoning: Not used.
-        top_p: Not used.
-        parallel_tool_calls: Not used.
+        stream: Always at its default here.
+        temperature: Always at its default here.
+        max_tokens: Always at its default here.
+        stop: Always at its default here.
+        tools: Always at its default here.
+        tool_choice: Always at its default here.
+        response_format: Always at its default here.
+        seed: Always at its default here.
+        reasoning: Always at its default here.
+        top_p: Always at its default here.
+        parallel_tool_calls: Always at its default here.
         options: Vendor-specific keywords for this provider.
         texts: The texts, each of which gets a vector; at least one, and no more than the provider's limits allow.
         dimensions: The length of the vectors; `None`, the default, for the model's own.

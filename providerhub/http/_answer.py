@@ -78,7 +78,11 @@ class Answer:
         self.headers: Mapping[str, str] = {}
 
     def take(self, response: Response) -> None:
-        """Begin with the response that came, its body unread."""
+        """Begin with the response that came.
+
+        Args:
+            response: The response, whose body is not read yet.
+        """
         self._response = response
         self.status, self.headers = response.status, response.headers  # type: ignore[assignment]  # see `Response.begin`
         self._call.request_id = request_id(self.headers)

@@ -18,6 +18,7 @@ from providerhub import (
     ProviderInfo,
     RetryPolicy,
     Settings,
+    Shared,
     Timeout,
 )
 from providerhub._settings.file import read
@@ -32,7 +33,9 @@ VALUES = [
 ]  # fmt: skip
 """Values that TOML can write, so that they fit every way in."""
 
-SECTIONS = {"timeout": Timeout, "retry": RetryPolicy, "breaker": BreakerRules, "budget": BudgetRules}
+SECTIONS = {"timeout": Timeout, "retry": RetryPolicy, "breaker": BreakerRules, "budget": BudgetRules, "shared": Shared}
+OF_PLUGINS = {"journal", "cache", "budgets"}
+"""Tables that plugins check in `Settings`; in the file, their keys are checked too, to name the line."""
 
 
 def _toml(value):
@@ -76,7 +79,7 @@ def _fields():
             )
         elif section == "providers.*.models.*" and name not in {"name", "timeout"}:
             yield key.path, f"[[providers.a.models]]\nname = 'm'\n{name} = ", lambda v, name=name: ModelInfo("m", **{name: v})
-        elif not section and name not in {*SECTIONS, "providers"}:
+        elif not section and name not in {*SECTIONS, *OF_PLUGINS, "providers"}:
             yield key.path, f"{name} = ", lambda v, name=name: Settings(**{name: v})
 
 
