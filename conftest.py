@@ -19,6 +19,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a test fail that lacks a server, where `PROVIDERHUB_ALL_SERVERS` says that all are here."""
+    report = yield
+    if report.skipped and os.environ.get("PROVIDERHUB_ALL_SERVERS") and not hasattr(report, "wasxfail"):
+        report.outcome, report.longrepr = "failed", f"skipped, although all servers should be here: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Measure no coverage in a test that is marked `once` or `load`: it is long, and shorter tests run the same lines."""
     coverage = sys.modules.get("coverage") if {"once", "load"} & {mark.name for mark in item.iter_markers()} else None
