@@ -19,7 +19,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let a test fail that lacks a server, where `PROVIDERHUB_ALL_SERVERS` says that all are here."""
     report = yield
     if report.skipped and os.environ.get("PROVIDERHUB_ALL_SERVERS") and not hasattr(report, "wasxfail"):
