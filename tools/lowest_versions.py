@@ -66,10 +66,8 @@ def main() -> int:
     if not wanted:
         sys.exit(f"{OURS} is not installed: run this with the Python of a tox environment")
     print("lowest:", ", ".join(wanted))
-    # The newest pytest may require a newer pluggy than the core, and each release of OpenTelemetry's SDK one release of its API. As
-    # they are named here, pip takes those that fit.
-    fitting = ["pytest", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http", "opentelemetry-exporter-prometheus"]
-    for arguments in (["install", *wanted, *fitting], ["check"]):
+    # The newest pytest may require a newer pluggy than the core. As pytest is named here, pip takes one that fits.
+    for arguments in (["install", *wanted, "pytest"], ["check"]):
         subprocess.run([sys.executable, "-m", "pip", "--quiet", *arguments], check=True)
     return 0
 
