@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.process  # Windows has what this imports
 import contextlib
 import errno
 import importlib
@@ -119,6 +120,7 @@ def _refused_while_open(function):
 
 if __name__ == "__main__":
     assert asyncio  # imported before its selectors go
+    assert concurrent
     how, what, *rest = sys.argv[1:]
     take_away()
     behave_otherwise()

@@ -6,13 +6,15 @@ from providerhub import CallContext, CapabilityError, EmbeddingRequest, Provider
 from providerhub.testing import FaultServer, http_response
 from providerhub_bedrock.provider import create
 
-CALL = CallContext(Timeout(total=10))
+
+def _call():
+    return CallContext(Timeout(total=10))
 
 
 def _embed(server, model, **more):
     made = create(ProviderConfig(name="bedrock", url=server.url, api_key="k", options={"region": "eu-west-1"}))
     try:
-        return made.embed(EmbeddingRequest(model, (), texts=("a", "b"), **more), CALL)
+        return made.embed(EmbeddingRequest(model, (), texts=("a", "b"), **more), _call())
     finally:
         made.close()
 

@@ -8,7 +8,9 @@ from providerhub import CallContext, EmbeddingRequest, ProtocolError, ProviderCo
 from providerhub.testing import FaultServer, http_response
 from providerhub_gemini.provider import create
 
-CALL = CallContext(Timeout(total=10))
+
+def _call():
+    return CallContext(Timeout(total=10))
 
 
 def _request(model="gemini-embedding-001", **more):
@@ -17,10 +19,10 @@ def _request(model="gemini-embedding-001", **more):
 
 def _both(config, request):
     made = create(config)
-    found = made.embed(request, CALL)
+    found = made.embed(request, _call())
 
     async def again():
-        result = await made.aembed(request, CALL)
+        result = await made.aembed(request, _call())
         await made.aclose()
         return result
 
@@ -57,4 +59,4 @@ def test_vertex_gets_one_text_in_a_request_where_the_model_takes_no_more(model, 
 
 def test_another_answer_is_an_error():
     with FaultServer(lambda _: http_response(200, {"embedding": {}})) as server, pytest.raises(ProtocolError):
-        create(ProviderConfig(name="gemini", url=server.url, api_key="k")).embed(_request(), CALL)
+        create(ProviderConfig(name="gemini", url=server.url, api_key="k")).embed(_request(), _call())

@@ -135,7 +135,7 @@ class Anthropic(WireProvider):
             CapabilityError: The service is a cloud's, whose ways of counting differ.
             ProviderError: The service refused, or its answer has no number.
         """
-        if type(self) is not Anthropic:
+        if not isinstance(self, AnthropicItself):
             raise CapabilityError("tokens are counted by Anthropic's own service only", capability="count_tokens")
         call = call or CallContext(_COUNTING)
         sent = self.written(request, call)
