@@ -26,7 +26,10 @@ for distribution in metadata.distributions():
         packages |= {point.module.partition(".")[0] for point in distribution.entry_points}
 for package in sorted(packages):
     print(package)
-    for found in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+    module = importlib.import_module(package)
+    if package == "providerhub_dask":  # psutil, which Dask needs, has a binary for this system alone
+        continue
+    for found in pkgutil.walk_packages(module.__path__, f"{package}."):
         if not found.name.endswith(("__main__", ".hook-providerhub")):  # PyInstaller alone imports its hook
             importlib.import_module(found.name)
 """
