@@ -23,6 +23,7 @@ import ssl
 import stat
 import subprocess
 import sys
+import sysconfig
 import types
 import warnings
 from pathlib import Path
@@ -121,6 +122,9 @@ def _refused_while_open(function):
 if __name__ == "__main__":
     assert asyncio  # imported before its selectors go
     assert concurrent
+    with contextlib.suppress(ImportError):
+        importlib.import_module("psutil")  # has a binary for each system, so it refuses another system's name
+    sysconfig.get_config_vars()  # read from a module whose name holds the platform
     how, what, *rest = sys.argv[1:]
     take_away()
     behave_otherwise()
