@@ -129,8 +129,8 @@ def _target(path):
         return None
 
 
-def _ours():
-    return {thread for thread in threading.enumerate() if thread.name.startswith("providerhub")}
+def _new(threads):
+    return {thread for thread in set(threading.enumerate()) - threads if thread.name != WATCHDOG}
 
 
 @pytest.fixture(autouse=True)
@@ -138,12 +138,11 @@ def _nothing_leaks(witness):
     before, threads = _descriptors(), set(threading.enumerate())
     yield
     gc.collect()  # what is closed only now complains, and a warning is an error
-    for thread in _ours():
-        if thread.name != WATCHDOG:
+    for thread in _new(threads):
+        if thread.name.startswith("providerhub"):
             thread.join(10)
-    assert [thread.name for thread in _ours() if thread.name != WATCHDOG] == []
-    assert len(_ours()) <= 1
-    assert {thread for thread in set(threading.enumerate()) - threads if thread.name != WATCHDOG} == set()
+    assert _new(threads) == set()
+    assert sum(thread.name == WATCHDOG for thread in threading.enumerate()) <= 1
     after = _descriptors()
     assert {name: after[name] for name in after.keys() - before.keys() if after[name] is not None} == {}
 
