@@ -102,7 +102,8 @@ def test_the_entry_points_of_a_plugin_are_installed_as_declared(name: str) -> No
     }
     installed = {(point.group, point.name, point.value) for point in metadata.distribution(name).entry_points}
     assert declared <= installed
-    assert {group for group, _, _ in declared} & {"providerhub", "providerhub.commands"}
+    groups = ("", ".commands", ".executors", ".hooks", ".shared")
+    assert {group for group, _, _ in declared} & {f"providerhub{group}" for group in groups}
 
 
 @pytest.mark.parametrize("name", PLUGINS)

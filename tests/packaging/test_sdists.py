@@ -27,6 +27,15 @@ def _run(*command, cwd):
     return done.stdout
 
 
+SOME_OF = {
+    "conformance": ("tests/faults/test_fault_server.py",),
+    "catalog": ("tests",),
+    "dask": ("tests", "-k", "wrong_number"),
+    "redis": ("tests", "-k", "distribution or address_is_never"),
+}
+"""The tests that are tried, where `readme or entry_point` chooses none: quick ones that read files of the sdist."""
+
+
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory):
     """Build the sdist of a folder, once."""
@@ -81,5 +90,5 @@ def test_the_sdist_of_the_core_holds_its_tests_and_their_tools(unpacked):
 @pytest.mark.parametrize("name", PLUGINS)
 def test_the_sdist_of_a_plugin_holds_what_its_tests_read(unpacked, name):
     folder = unpacked(name)
-    some = ("tests/faults/test_fault_server.py",) if name == "conformance" else ("tests", "-k", "readme or entry_point")
+    some = SOME_OF.get(name, ("tests", "-k", "readme or entry_point"))
     assert " passed" in _run("-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", *some, cwd=folder)
