@@ -212,8 +212,9 @@ with Hub(settings, providers=[(ProviderInfo(name="a", models=(model,)), Seller()
             refused += 1
         else:
             answered += 1
-            if sys.argv[2] == "killed" and answered == 3:
+            if sys.argv[2] == "killed":
                 import os, signal
+                print("begun", flush=True)
                 stream = hub.complete("m", "x", max_tokens=7, stream=True)
                 os.kill(os.getpid(), signal.SIGKILL)
 print(answered)
@@ -223,12 +224,12 @@ print(answered)
 @pytest.mark.once
 @pytest.mark.unix
 def test_sixteen_processes_spend_one_budget_of_a_thousand_and_no_more(url):
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROCESS, url, "killed" if number == 0 else "alive"], stdout=subprocess.PIPE, text=True
-        )
-        for number in range(16)
-    ]
+    def start(end):
+        return subprocess.Popen([sys.executable, "-c", PROCESS, url, end], stdout=subprocess.PIPE, text=True)
+
+    children = [start("killed")]
+    assert children[0].stdout.readline() == "begun\n"  # before the others have spent all
+    children += [start("alive") for _ in range(15)]
     answered = [child.communicate(timeout=110)[0] for child in children]
     assert [child.returncode for child in children] == [-9] + [0] * 15
     spent = 5 * sum(map(int, filter(None, answered)))
