@@ -25,8 +25,9 @@ ASYNC = (
 )  # fmt: skip
 
 
-QUICK = [check for check in CHECKS if check != "sides-agree"]
-"""The checks without the one that plays thirty faults both ways: that takes as long as all others together."""
+LONG = {"sides-agree", "every-split", "every-cut", "every-error", "every-garbage"}
+QUICK = [check for check in CHECKS if check not in LONG]
+"""The checks without those that play hundreds of faults each: these take longer than all others together."""
 
 
 def _session(provider):
