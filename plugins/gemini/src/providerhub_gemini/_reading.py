@@ -69,10 +69,12 @@ class GeminiReading(JsonReading):
             data, self._error = data[:at], data[at:]
             self._last = data[-1:]
         yield from super().feed(data)
-        if self._error.rstrip().endswith((b"}", b"]")):
-            with suppress(ValueError):  # it is not complete yet
-                found = json.loads(self._error)
-                self.refuse(found[0] if isinstance(found, list) else found, "error")
+        if self._error:
+            try:  # bytes behind it must not hide it
+                found, _ = json.JSONDecoder().raw_decode(self._error.decode("utf-8", "replace").lstrip())
+            except ValueError:  # it is not complete yet
+                return
+            self.refuse(found[0] if isinstance(found, list) else found, "error")
 
     def end(self) -> Pieces:
         """End the input; see `JsonReading.end`.
