@@ -38,8 +38,8 @@ nitpick_ignore_regex = [
     ("py:.*", r"(attrs?|click|pluggy|pytest|requests|rich|urllib3)(\..*)?"),
 ]
 
-# This name is imported for annotations only, so Sphinx sees it without its module.
-nitpick_ignore = [("py:class", "Executor")]
+# These names are imported for annotations only, so Sphinx sees them without their modules.
+nitpick_ignore = [("py:class", "Executor"), ("py:class", "VendorBatches")]
 
 # Furo's default dark style shows the names of modules like links.
 pygments_dark_style = "github-dark"

@@ -96,7 +96,7 @@ class SharedState(Protocol):
 
     @property
     def on_outage(self) -> str:
-        """The treatment of limits while the store does not answer: one of `ON_OUTAGE`."""
+        """The treatment of limits while the store does not answer, one of `ON_OUTAGE`."""
         ...  # pragma: no cover -- a protocol's method is never run
 
     @property
