@@ -1,6 +1,5 @@
 """Claude at Amazon Bedrock and at Vertex AI, synchronously and under asyncio, against a server on loopback."""
 
-import asyncio
 import datetime as dt
 import json
 import sys
@@ -15,6 +14,7 @@ import providerhub
 from providerhub_anthropic.clouds import discover_bedrock, discover_vertex
 from providerhub_anthropic.conformance import chunk, frame
 from providerhub_conformance import FaultServer, chunked, http_response
+from providerhub_conformance.ways import WAYS, ask_sync
 
 TOKEN = "session-token-0123456789"
 AT_BEDROCK = "anthropic-bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -90,28 +90,12 @@ def hub_at(**urls):
     return providerhub.Hub(settings)
 
 
-def ask_sync(hub, model, messages="Hello", *, stream=True, **knobs):
-    if not stream:
-        return hub.complete(model, messages, **knobs)
-    with hub.complete(model, messages, stream=True, **knobs) as answer:
-        list(answer.events())
-        return answer.completion
-
-
-def ask_async(hub, model, messages="Hello", *, stream=True, **knobs):
-    async def ask():
-        if not stream:
-            return await hub.acomplete(model, messages, **knobs)
-        async with await hub.acomplete(model, messages, stream=True, **knobs) as answer:
-            [_ async for _ in answer.events()]
-            return answer.completion
-
-    return asyncio.run(ask())
-
-
-@pytest.fixture(params=[ask_sync, ask_async], ids=["sync", "async"])
+@pytest.fixture(params=WAYS.values(), ids=WAYS)
 def ask(request):
-    return request.param
+    def ask(hub, model, messages="Hello", *, stream=True, **knobs):
+        return request.param(hub, messages, model=model, stream=stream, **knobs)
+
+    return ask
 
 
 OLD = "anthropic.claude-3"
@@ -219,7 +203,7 @@ def test_without_botocore_the_error_names_the_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "providerhub_anthropic._aws", raising=False)
     monkeypatch.setitem(sys.modules, "botocore.eventstream", None)
     with pytest.raises(providerhub.ProviderHubError, match=r"providerhub-anthropic\[bedrock\]"):
-        ask_sync(hub_at(anthropic_bedrock="http://127.0.0.1:1"), AT_BEDROCK)
+        ask_sync(hub_at(anthropic_bedrock="http://127.0.0.1:1"), model=AT_BEDROCK, stream=True)
 
 
 def test_a_streamed_answer_of_vertex(ask, google):
@@ -241,8 +225,8 @@ def test_a_streamed_answer_of_vertex(ask, google):
 def test_a_valid_token_is_used_again(google):
     with FaultServer(whole(), whole()) as server:
         hub = hub_at(anthropic_vertex=server.url)
-        ask_sync(hub, AT_VERTEX, stream=False)
-        ask_sync(hub, AT_VERTEX, stream=False)
+        ask_sync(hub, model=AT_VERTEX)
+        ask_sync(hub, model=AT_VERTEX)
     assert google.refreshed == 1
 
 

@@ -1,11 +1,11 @@
 """The provider against a server on loopback, synchronously and under asyncio."""
 
-import asyncio
 import base64
 import datetime as dt
 import json
 import logging
 import re
+from functools import partial
 from types import SimpleNamespace
 from urllib.parse import parse_qsl
 
@@ -18,6 +18,7 @@ import providerhub
 from providerhub_bedrock.conformance import event, frame
 from providerhub_bedrock.provider import discover
 from providerhub_conformance import FaultServer, chunked, http_response
+from providerhub_conformance.ways import WAYS, ask_sync
 
 TOKEN = "session-token-0123456789"
 MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -50,28 +51,13 @@ def hub_at(url, **config):
     return providerhub.Hub(settings)
 
 
-def ask_sync(hub, messages="Hello", *, stream=True, model=MODEL, **knobs):
-    if not stream:
-        return hub.complete(f"bedrock/{model}", messages, **knobs)
-    with hub.complete(f"bedrock/{model}", messages, stream=True, **knobs) as answer:
-        list(answer.events())
-        return answer.completion
+def ask_by(way, hub, messages="Hello", *, stream=True, model=MODEL, **knobs):
+    return way(hub, messages, model=f"bedrock/{model}", stream=stream, **knobs)
 
 
-def ask_async(hub, messages="Hello", *, stream=True, model=MODEL, **knobs):
-    async def ask():
-        if not stream:
-            return await hub.acomplete(f"bedrock/{model}", messages, **knobs)
-        async with await hub.acomplete(f"bedrock/{model}", messages, stream=True, **knobs) as answer:
-            [_ async for _ in answer.events()]
-            return answer.completion
-
-    return asyncio.run(ask())
-
-
-@pytest.fixture(params=[ask_sync, ask_async], ids=["sync", "async"])
+@pytest.fixture(params=WAYS.values(), ids=WAYS)
 def ask(request):
-    return request.param
+    return partial(ask_by, request.param)
 
 
 def whole(*content, reason="end_turn", **fields):
@@ -98,7 +84,7 @@ def stop(reason="end_turn"):
 
 def sent(script, messages="Hello", **knobs):
     with FaultServer(script) as server:
-        answer = ask_sync(hub_at(server.url), messages, stream=False, **knobs)
+        answer = ask_by(ask_sync, hub_at(server.url), messages, stream=False, **knobs)
         return server.requests[-1].json(), answer
 
 
@@ -291,8 +277,8 @@ def test_without_credentials_the_error_names_the_settings(ask, monkeypatch):
 
 
 def test_an_unknown_profile_is_named(ask):
-    with FaultServer() as server, pytest.raises(providerhub.ProviderError, match="nobody"):
-        ask(hub_at(server.url, options={"profile": "nobody"}))
+    with FaultServer() as server, pytest.raises(providerhub.ProviderError, match="missing"):
+        ask(hub_at(server.url, options={"profile": "missing"}))
 
 
 def test_without_a_region_the_error_names_the_setting(monkeypatch):
@@ -413,7 +399,7 @@ def test_parallel_tool_calls_are_switched_off_for_claude_only():
     body, _ = sent(whole({"text": "x"}), tools=[TOOL], parallel_tool_calls=False)
     assert body["additionalModelRequestFields"] == {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}
     with FaultServer() as server, pytest.raises(providerhub.ProviderError, match="parallel_tool_calls"):
-        ask_sync(hub_at(server.url), model="us.amazon.nova-lite-v1:0", tools=[TOOL], parallel_tool_calls=False)
+        ask_by(ask_sync, hub_at(server.url), model="us.amazon.nova-lite-v1:0", tools=[TOOL], parallel_tool_calls=False)
 
 
 SCHEMA = {"type": "object", "properties": {"type": {"type": "integer", "minimum": 1}}, "required": ["type"]}
@@ -465,7 +451,7 @@ def test_options_are_merged_in():
 def test_a_part_that_the_api_cannot_take_is_refused_before_sending(part, said):
     with FaultServer() as server:
         with pytest.raises(providerhub.ProviderHubError, match=said):
-            ask_sync(hub_at(server.url), [{"role": "user", "content": [part]}])
+            ask_by(ask_sync, hub_at(server.url), [{"role": "user", "content": [part]}])
         assert not server.requests
 
 

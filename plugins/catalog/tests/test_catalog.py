@@ -195,7 +195,7 @@ def test_genai_prices_gives_the_prices_where_it_is_installed(monkeypatch):
     _genai(monkeypatch, _Known())
     hook = providerhub_catalog.prices.providerhub_model
     assert hook("xai", "Grok") == ModelInfo("Grok", price_in=3.0, price_cache_read=0.3, source="genai-prices 9.9")
-    assert [hook("xai", "nope"), hook("nobody", "Grok")] == [None, None]
+    assert [hook("xai", "nope"), hook("unknown", "Grok")] == [None, None]
     hub = Hub(Settings(autoload=False), observers=[providerhub_catalog, providerhub_catalog.prices])
     model = ModelInfo("m", catalog="xai/grok")
     hub.register(ProviderInfo(name="a", models=[model]), FakeProvider([]))

@@ -1,11 +1,10 @@
 """One way to ask a vendor, synchronously and asynchronously, without the variables of the machine."""
 
-import asyncio
-
 import pytest
 
 import providerhub
 from providerhub_compatible import VENDORS
+from providerhub_conformance.ways import WAYS
 
 CANARY = "canary-key-0123456789"
 VARIABLES = {name for vendor in VENDORS.values() for name in (*vendor.keys, *(env for own in vendor.own for env in own.env))}
@@ -33,25 +32,9 @@ def hub_at():
     return make
 
 
-def ask_sync(hub, model, messages="Hello", *, stream=False, **knobs):
-    if not stream:
-        return hub.complete(model, messages, **knobs)
-    with hub.complete(model, messages, stream=True, **knobs) as answer:
-        list(answer.events())
-        return answer.completion
-
-
-def ask_async(hub, model, messages="Hello", *, stream=False, **knobs):
-    async def ask():
-        if not stream:
-            return await hub.acomplete(model, messages, **knobs)
-        async with await hub.acomplete(model, messages, stream=True, **knobs) as answer:
-            [_ async for _ in answer.events()]
-            return answer.completion
-
-    return asyncio.run(ask())
-
-
-@pytest.fixture(params=[ask_sync, ask_async], ids=["sync", "async"])
+@pytest.fixture(params=WAYS.values(), ids=WAYS)
 def ask(request):
-    return request.param
+    def ask(hub, model, messages="Hello", *, stream=False, **knobs):
+        return request.param(hub, messages, model=model, stream=stream, **knobs)
+
+    return ask

@@ -1,10 +1,11 @@
 """One way to ask, synchronously and asynchronously."""
 
-import asyncio
+from functools import partial
 
 import pytest
 
 import providerhub
+from providerhub_conformance.ways import WAYS
 
 VARIABLES = ("OLLAMA_HOST", "OLLAMA_API_KEY", "OLLAMA_CONTEXT_LENGTH", "PROVIDERHUB_OLLAMA_KEEP_ALIVE")
 
@@ -29,25 +30,6 @@ def hub_at():
     return _hub_at
 
 
-def ask_sync(hub, messages="Hello", *, stream=False, **knobs):
-    if not stream:
-        return hub.complete("ollama/m", messages, **knobs)
-    with hub.complete("ollama/m", messages, stream=True, **knobs) as answer:
-        list(answer.events())
-        return answer.completion
-
-
-def ask_async(hub, messages="Hello", *, stream=False, **knobs):
-    async def ask():
-        if not stream:
-            return await hub.acomplete("ollama/m", messages, **knobs)
-        async with await hub.acomplete("ollama/m", messages, stream=True, **knobs) as answer:
-            [_ async for _ in answer.events()]
-            return answer.completion
-
-    return asyncio.run(ask())
-
-
-@pytest.fixture(params=[ask_sync, ask_async], ids=["sync", "async"])
+@pytest.fixture(params=WAYS.values(), ids=WAYS)
 def ask(request):
-    return request.param
+    return partial(request.param, model="ollama/m")

@@ -1,10 +1,11 @@
 """One way to ask, synchronously and asynchronously."""
 
-import asyncio
+from functools import partial
 
 import pytest
 
 import providerhub
+from providerhub_conformance.ways import WAYS
 
 CANARY = "canary-key-0123456789"
 VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "PROVIDERHUB_OPENAI_STREAM_USAGE")
@@ -32,30 +33,11 @@ def hub_at():
     return _hub_at
 
 
-def ask_sync(hub, messages="Hello", *, stream=True, **knobs):
-    if not stream:
-        return hub.complete("openai/m", messages, **knobs)
-    with hub.complete("openai/m", messages, stream=True, **knobs) as answer:
-        list(answer.events())
-        return answer.completion
-
-
-def ask_async(hub, messages="Hello", *, stream=True, **knobs):
-    async def ask():
-        if not stream:
-            return await hub.acomplete("openai/m", messages, **knobs)
-        async with await hub.acomplete("openai/m", messages, stream=True, **knobs) as answer:
-            [_ async for _ in answer.events()]
-            return answer.completion
-
-    return asyncio.run(ask())
-
-
-@pytest.fixture(params=[ask_sync, ask_async], ids=["sync", "async"])
+@pytest.fixture(params=WAYS.values(), ids=WAYS)
 def ask(request):
-    return request.param
+    return partial(request.param, model="openai/m", stream=True)
 
 
 @pytest.fixture
 def sync_and_async():
-    return ask_sync, ask_async
+    return [partial(way, model="openai/m", stream=True) for way in WAYS.values()]

@@ -73,7 +73,7 @@ def test_a_process_that_comes_later_hears_what_holds(server, worker):
     assert provider.asked == 0
 
 
-def test_a_wrong_key_pauses_nobody_else(server, worker):
+def test_a_wrong_key_pauses_no_other_process(server, worker):
     (first, asked, _), (other, provider, store) = worker(server.url, key="sk-wrong"), worker(server.url)
     refused(first, asked, STATED["key"][0])
     store.heard()
@@ -209,7 +209,7 @@ def test_over_tls(serve, worker, connect, tmp_path):
     assert listening.heard().what == "quota used up"
 
 
-def test_a_server_that_nobody_vouches_for_is_refused(serve, worker, log, tmp_path):
+def test_a_server_with_an_unknown_certificate_is_refused(serve, worker, log, tmp_path):
     leaf, own = tmp_path / "leaf.pem", tmp_path / "ca.pem"
     trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(leaf)
     trustme.CA().cert_pem.write_to_path(own)
