@@ -193,6 +193,25 @@ class JsonReading(Reading):
         if name == "error" or data.get("error") or "error" in {data.get("type"), data.get("object")} or bare:
             openai_chat.refuse_error({**data, "object": "error"})
 
+    def refuse_first(self, data: bytes, name: str = "") -> None:
+        """Raise if a whole error object begins the data. Bytes after it must not hide it; they may have come in the same read.
+
+        Args:
+            data: Bytes that begin with JSON, which may not be complete yet. Some services put the object into a list.
+            name: As for `refuse`.
+
+        Raises:
+            ProviderError: It is an error.
+        """
+        try:
+            first, _ = json.JSONDecoder().raw_decode(data.decode("utf-8", "replace").lstrip())
+        except ValueError:
+            return
+        if isinstance(first, list) and first:
+            first = first[0]
+        if isinstance(first, dict):
+            self.refuse(first, name)
+
     def oddity(self, data: bytes) -> ProviderError | None:
         """Return the error that a text means which is not JSON, such as a bare line. The default recognises none.
 
@@ -347,20 +366,11 @@ class JsonReading(Reading):
         try:
             found = self.parsed(data) if self._object is None else self._object
         except ProtocolError:
-            self._refuse_first(data)
+            self.refuse_first(data)
             raise
         if self._object is None:
             self.refuse(found, "")
         return self.whole(found)
-
-    def _refuse_first(self, data: bytes) -> None:
-        """Raise if an error object begins the data: bytes after it must not hide it, and may have come in the same read."""
-        try:
-            first, _ = json.JSONDecoder().raw_decode(data.decode("utf-8", "replace"))
-        except ValueError:
-            return
-        if isinstance(first, dict):
-            self.refuse(first, "")
 
     def _unfinished(self, cut: ProtocolError | None) -> Finish:
         """Return the end of a stream that is complete without a reason to finish; raise if it was cut."""

@@ -250,9 +250,11 @@ def test_a_long_first_line_is_not_held_back_for_ever():
     assert read(reading, *(body[at : at + 4096] for at in range(0, len(body), 4096))) == [text, Finish("stop")]
 
 
+@pytest.mark.parametrize("listed", [False, True])
 @pytest.mark.parametrize("more", [b'\ndata: {"text": "a"}\n\n', b"\nwords", b"<html>"])
-def test_bytes_after_an_error_object_do_not_hide_it(more):
-    error = json.dumps({"error": {"message": "slow down", "type": "rate_limit_error"}}, indent=2).encode()
+def test_bytes_after_an_error_object_do_not_hide_it(more, listed):
+    found = {"error": {"message": "slow down", "type": "rate_limit_error"}}
+    error = json.dumps([found] if listed else found, indent=2).encode()
     for reads in ((error, more), (error + more,), *((error[:at], error[at:] + more) for at in range(1, len(error)))):
         with pytest.raises(RateLimitError, match="slow down"):
             read(reader(SSEDecoder), *reads)

@@ -267,13 +267,15 @@ ERROR = {"error": {"code": 503, "message": "The model is overloaded.", "status":
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("listed", [False, True])
 @pytest.mark.parametrize("padding", [0, 3000])
-def test_a_bare_error_in_mid_stream(aio, indent, listed, padding):
+@pytest.mark.parametrize("behind", [b"", b"\n", b"\ndata: {}\n\n"])
+def test_a_bare_error_in_mid_stream(aio, indent, listed, padding, behind):
     error = {"error": {**ERROR["error"], "details": ["x" * padding]}}
-    bare = json.dumps([error] if listed else error, indent=indent).encode()
+    bare = json.dumps([error] if listed else error, indent=indent).encode() + behind
     script = chunked([*sse(said({"text": "Hi"}, reason=None)), bare])
     with pytest.raises(providerhub.StreamInterruptedError, match="overloaded") as caught:
         ask(script, stream=True, aio=aio)
     assert isinstance(caught.value.cause, ServerError)
+    assert caught.value.cause.status == 503
     assert caught.value.completion.text == "Hi"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -70,11 +69,7 @@ class GeminiReading(JsonReading):
             self._last = data[-1:]
         yield from super().feed(data)
         if self._error:
-            try:  # bytes behind it must not hide it
-                found, _ = json.JSONDecoder().raw_decode(self._error.decode("utf-8", "replace").lstrip())
-            except ValueError:  # it is not complete yet
-                return
-            self.refuse(found[0] if isinstance(found, list) else found, "error")
+            self.refuse_first(self._error, "error")
 
     def end(self) -> Pieces:
         """End the input; see `JsonReading.end`.
