@@ -7,16 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from providerhub._rules.status import error_from_status
-from providerhub._values import (
-    Detail,
-    Finish,
-    ReasoningDelta,
-    RefusalDelta,
-    TextDelta,
-    ToolCallDelta,
-    Turn,
-    UsageDelta,
-)
+from providerhub._values import Detail, Finish, Media, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, Turn, UsageDelta
 from providerhub._values.provider import Piece
 from providerhub.wire._chat_beside import citations_of, detail_of, image_of, sound_type, thinking_of
 from providerhub.wire._chat_usage import usage_of
@@ -305,8 +296,6 @@ class ChatAnswer:
             self._keep(key, value)
 
     def _audio(self, audio: Mapping[str, Any], *, speaks: bool) -> Iterator[Piece]:
-        from providerhub._values import Media  # few answers have audio
-
         if self._sound is None or audio.get("id"):
             self._sound = str(audio.get("id") or "")
         if self._sound:
