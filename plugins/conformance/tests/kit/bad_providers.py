@@ -272,17 +272,19 @@ class ForgetsResults(OpenAIChatProvider):
 class Blind(OpenAIChatProvider):
     def body(self, request: Request) -> dict[str, Any]:
         body = super().body(request)
-        seen = [
-            {**m, "content": [part for part in m["content"] if part["type"] == "text"]} if isinstance(m["content"], list) else m
-            for m in body["messages"]
-        ]
-        return {**body, "messages": seen}
+        parts = [m["content"] if isinstance(m["content"], list) else [] for m in body["messages"]]
+        seen = [[part for part in one if part["type"] != "image_url"] for one in parts]
+        messages = [{**m, "content": left or m["content"]} for m, left in zip(body["messages"], seen, strict=True)]
+        return {**body, "messages": messages}
 
 
 @bad("claimed-json-schema")
 class Shapeless(OpenAIChatProvider):
     def body(self, request: Request) -> dict[str, Any]:
-        return super().body(attrs.evolve(request, response_format=None))
+        body = super().body(request)
+        if body.get("response_format", {}).get("type") == "json_schema":
+            del body["response_format"]
+        return body
 
 
 @bad("reasoning-apart")
