@@ -459,7 +459,8 @@ class Hub:
     def _lift(self, name: str) -> None:
         self._health.forgive(name, breakers=True)
         self._pacer.forgive(name)
-        self._batches.forgiven()
+        self._waiting.forgive(name)
+        self._batches.forgiven(name)
 
     def close(self) -> None:
         """Close the provider objects that the hub made. A later call raises `RuntimeError`, and so does a call that waits.

@@ -72,10 +72,10 @@ class Batches:
         self._batches.add(many)
         return many
 
-    def forgiven(self) -> None:
-        """Let all ask again whether rows that are held back may be sent."""
+    def forgiven(self, provider: str) -> None:
+        """Let all send the rows again that a provider holds back."""
         for many in tuple(self._batches):
-            many.report(many.schedule.forgiven)
+            many.report(partial(many.schedule.forgiven, provider))
 
     def closed(self) -> None:
         """Let all send nothing more, since the hub was closed."""

@@ -178,7 +178,7 @@ class Driver(Generic[Pieces, Runner]):
             changed = yield from self._renew(order.candidate.provider)
             return self._engine.renewed(self._now(), changed=changed)
         self._signal = signal = self._new_signal()
-        with self._services.waiting.holding(self.stop):
+        with self._services.waiting.holding(self.stop, self._forgiven):
             if isinstance(order, Queue):
                 candidate, turn = yield from self._take_turn(order.candidates, signal, self._now() + order.seconds)
                 return self._engine.turn(self._now(), candidate, turn)
@@ -187,6 +187,11 @@ class Driver(Generic[Pieces, Runner]):
             if self._stopped or self.done:
                 raise self._given_up()
         return self._engine.waited(self._now(), self._services.replan(self._spec))
+
+    def _forgiven(self, provider: str) -> None:
+        """End the wait for a further attempt at a provider. May be called in any thread."""
+        if provider == self._engine.awaited:
+            self._wake()
 
     def _given_up(self) -> Exception:
         """The error of a call that was given up, by its reader, by `stop` or by the hub's `close`."""

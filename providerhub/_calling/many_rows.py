@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from bisect import insort
+from collections.abc import Callable
 from typing import IO, Any
 
 import attrs
@@ -59,6 +61,10 @@ class WaitingRows:
     def pop(self) -> Row:
         """Take the first row. There must be one."""
         return self._rows.pop(0)[2]
+
+    def hurry(self, chosen: Callable[[Row], bool]) -> None:
+        """Let the chosen rows wait no longer. Rows in the file keep their times."""
+        self._rows = sorted((-math.inf if chosen(row) else due, number, row) for due, number, row in self._rows)
 
     def close(self) -> None:
         """Forget the rows, and remove the file."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from providerhub._calling.many_gates import LONGEST_PAUSE, Gates, may_pass, stated_wait
+from providerhub._calling.many_gates import LONGEST_PAUSE, Gates, causes, may_pass, stated_wait
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_rows import IN_MEMORY, Row, WaitingRows
 from providerhub._calling.observers import call_of
@@ -162,8 +162,9 @@ class Schedule:
         """Send nothing more. The outcomes of the calls under way are still given out, unless the failure may pass."""
         self._draining = True
 
-    def forgiven(self) -> None:
-        """Report that a pause was lifted: the rows that are held back ask again."""
+    def forgiven(self, provider: str) -> None:
+        """Report that a pause was lifted: the rows that are held back ask again, and those wait no longer that it refused."""
+        self._waiting.hurry(lambda row: row.error is not None and provider in map(_blamed, causes(row.error)))
         self._gates.forget()
         self._wake()
 
@@ -241,3 +242,7 @@ class Schedule:
         """Seconds before a further try: they grow with each one, and half of them is random."""
         longest = min(_LONGEST, 2 * self.policy(row).backoff * _GROWTH ** (max(1, row.tries) - 1))
         return longest / 2 * (1 + self._rng())
+
+
+def _blamed(error: BaseException) -> str:
+    return getattr(error, "provider", "")

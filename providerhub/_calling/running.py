@@ -15,7 +15,7 @@ class Running:
     """The calls under way in this process, so that they can be given up. It pickles as an empty one. Thread-safe."""
 
     def __init__(self) -> None:
-        self._stops: set[Callable[[], object]] = set()
+        self._stops: dict[Callable[[], object], Callable[[str], object]] = {}
         self._over = threading.Event()
         self.is_over = False
         """Whether `stop` was called."""
@@ -24,15 +24,15 @@ class Running:
         return type(self), ()
 
     @contextlib.contextmanager
-    def holding(self, stop: Callable[[], object]) -> Iterator[None]:
-        """Give a call up by `stop`, which may be called in any thread, while it runs."""
-        self._stops.add(stop)
+    def holding(self, stop: Callable[[], object], forgiven: Callable[[str], object] = str) -> Iterator[None]:
+        """Give a call up by `stop`, and tell it of a provider to ask again by `forgiven`, in any thread, while it runs."""
+        self._stops[stop] = forgiven
         if self._over.is_set():
             stop()
         try:
             yield
         finally:
-            self._stops.discard(stop)
+            self._stops.pop(stop, None)
 
     def stop(self) -> None:
         """Give up all calls, and every call that begins later."""
@@ -40,6 +40,11 @@ class Running:
         self._over.set()
         for stop in self._stops.copy():
             stop()
+
+    def forgive(self, provider: str) -> None:
+        """Let all calls that wait for a provider ask it again."""
+        for forgiven in self._stops.copy().values():
+            forgiven(provider)
 
     def sleep(self, seconds: float) -> bool:
         """Wait; false when `stop` ended the wait."""

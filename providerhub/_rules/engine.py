@@ -111,6 +111,11 @@ class Engine:
         return Turns(self._pacer, self._deadline, patient=self._patient)
 
     @property
+    def awaited(self) -> str:
+        """The provider that is asked again after the `Wait`; empty before any wait."""
+        return "" if self._next is None else self._next.provider
+
+    @property
     def _left(self) -> int:
         """The number of attempts that may still begin. Those before a free wait do not count."""
         return self._limit - self._count + (self._repeats.uncharged if self.attempts else 0)

@@ -70,6 +70,7 @@ def _in_thread(work):
             raise error
         return value
 
+    result.thread = thread
     return result
 
 
@@ -117,15 +118,49 @@ def test_leaving_many_calls_ends_their_waits(make_hub, failing, scripted):
     assert threading.active_count() <= before
 
 
-@pytest.mark.parametrize("error", ERRORS[1:], ids=["stated", "throttled"])
-def test_a_call_that_waits_goes_on_when_its_provider_is_forgiven(make_hub, error):
-    failing = Failing(error)
-    hub = make_hub(WAITING, {"rng": lambda: 0.99}, a=failing)
-    result = _in_thread(lambda: hub.complete("m", "x", timeout=2 * LONG))
-    while not any(record.waiting for record in hub.health()):  # a thread that waits for its turn is seen there alone
-        assert threading.main_thread().is_alive()
-    hub.forgive("a")
-    assert result().text == "again"
+def _one(hub):
+    return hub.complete("m", "x", timeout=2 * LONG).text
+
+
+def _streamed(hub):
+    return list(hub.complete("m", "x", timeout=2 * LONG, stream=True, on_interrupt="restart").events())[-2].text
+
+
+def _awaited(hub):
+    return asyncio.run(hub.acomplete("m", "x", timeout=2 * LONG)).text
+
+
+def _one_of_many(hub):
+    return next(hub.complete_many([{"model": "m", "messages": "x", "timeout": 2 * LONG}])).unwrap().text
+
+
+def _again_at_the_end(hub):
+    once = RetryPolicy(attempts=1, attempts_per_provider=1, backoff=LONG)
+    return next(hub.complete_many([{"model": "m", "messages": "x", "timeout": 2 * LONG, "retry": once}])).unwrap().text
+
+
+@pytest.mark.parametrize("call", [_one, _streamed, _awaited, _one_of_many, _again_at_the_end])
+def test_a_call_that_waits_goes_on_when_its_provider_is_forgiven(failing, hub, call):
+    result = _in_thread(lambda: call(hub))
+    assert failing.asked.wait(60)
+    while result.thread.is_alive():  # the wait may begin after the first look
+        hub.forgive("a")
+        result.thread.join(0.05)
+    assert result() == "again"
+
+
+def test_a_call_waits_on_when_another_provider_is_forgiven(make_hub, failing):
+    other = ProviderInfo(name="b", models=(ModelInfo("n"),))
+    hub = make_hub(WAITING, {"rng": lambda: 0.99}, a=failing, b=(other, Failing(failing.error)))
+    result = _in_thread(lambda: _one(hub))
+    assert failing.asked.wait(60)
+    for _ in range(3):
+        hub.forgive("b")
+        result.thread.join(0.05)
+    assert failing.calls == 1
+    hub.close()
+    with pytest.raises(RuntimeError, match="this hub is closed"):
+        result()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no process of Windows can be sent Ctrl-C alone")
