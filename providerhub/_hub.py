@@ -79,7 +79,8 @@ class Hub:
         around: Callables `(request, go_on)` around each call, the outermost first, as guardrails and redaction need them. One is
             called once for each call, before its plan is made, with the `Request` and a `GoOn`; it returns the result of
             `go_on(request)` or another `Completion`, or raises. It may change the request, which is then checked again. Content
-            that reaches it counts as handed over to the caller. `explain` skips it. Coroutine functions serve `acomplete` only.
+            that reaches it counts as handed over to the caller. `embed` gives it an `EmbeddingRequest`, and the vectors as the
+            `Completion.details["vectors"]`. `explain` skips it. Coroutine functions serve `acomplete` and `aembed` only.
         wire_log: Path of a file to which each request and answer is appended, without keys; `"-"` for standard error. Default: as
             the settings say.
         shared: The store through which several processes share what providers state and what must be counted together: its
@@ -217,7 +218,7 @@ class Hub:
             DeadlineExceededError: The total time of the call is over.
         """
         spec = self._spec(model, messages, stream=stream, **knobs)
-        return self._answer(spec) if self._around is None else self._around.call(spec, self._answer)  # type: ignore[no-any-return]
+        return self._call(spec)  # type: ignore[no-any-return]
 
     @overload
     async def acomplete(
@@ -254,9 +255,7 @@ class Hub:
             ProviderHubError: The same errors as `complete`.
         """
         async_chain()
-        spec = self._spec(model, messages, stream=stream, **knobs)
-        answer = self._aanswer(spec) if self._around is None else self._around.acall(spec, self._aanswer)
-        return await answer  # type: ignore[no-any-return]
+        return await self._acall(self._spec(model, messages, stream=stream, **knobs))  # type: ignore[no-any-return]
 
     def embed(
         self,
@@ -283,7 +282,7 @@ class Hub:
         Raises:
             ProviderHubError: The same errors as `complete`.
         """
-        return embeddings_of(self._answer(self._embedding(model, texts, dimensions=dimensions, **knobs)))
+        return embeddings_of(self._call(self._embedding(model, texts, dimensions=dimensions, **knobs)))
 
     async def aembed(
         self,
@@ -308,7 +307,7 @@ class Hub:
             ProviderHubError: The same errors as `complete`.
         """
         async_chain()
-        return embeddings_of(await self._aanswer(self._embedding(model, texts, dimensions=dimensions, **knobs)))
+        return embeddings_of(await self._acall(self._embedding(model, texts, dimensions=dimensions, **knobs)))
 
     def complete_many(
         self,
@@ -439,8 +438,8 @@ class Hub:
     def forgive(self, name: str) -> None:
         """Let the next calls ask a provider again at once, such as after the end of its outage or a change of its account.
 
-        Pauses are lifted, breakers close, and what refusals taught is forgotten: rates, and abilities that models lack. Limits of
-        the settings stay.
+        Pauses are lifted, breakers close, and what refusals taught is forgotten: rates, and abilities that models lack. Calls
+        and rows of many calls that wait for the provider go on at once. Limits of the settings stay.
 
         Args:
             name: The name of the provider instance, as in `instances()`.
@@ -533,13 +532,19 @@ class Hub:
 
     def _stoppable(self, running: Running, /, *, stream: bool = False, patient: bool = True, **knobs: Any) -> Any:
         """`complete` as a call that `running.stop()` can end from another thread; one of many calls is patient."""
-        spec, answer = self._spec(stream=stream, **knobs), partial(self._answer, patient=patient, running=running)
-        return answer(spec) if self._around is None else self._around.call(spec, answer)
+        return self._call(self._spec(stream=stream, **knobs), patient=patient, running=running)
 
     async def _patiently(self, **knobs: Any) -> Completion:
         """`acomplete` as one of many calls."""
-        spec, answer = self._spec(stream=False, **knobs), partial(self._aanswer, patient=True)
-        return await (answer(spec) if self._around is None else self._around.acall(spec, answer))  # type: ignore[no-any-return]
+        return await self._acall(self._spec(stream=False, **knobs), patient=True)  # type: ignore[no-any-return]
+
+    def _call(self, spec: CallSpec, **how: Any) -> Any:
+        """Make a call, inside of the callables around it."""
+        return self._answer(spec, **how) if self._around is None else self._around.call(spec, partial(self._answer, **how))
+
+    def _acall(self, spec: CallSpec, **how: Any) -> Any:
+        """`_call`, to be awaited."""
+        return self._aanswer(spec, **how) if self._around is None else self._around.acall(spec, partial(self._aanswer, **how))
 
     def _answer(self, spec: CallSpec, *, patient: bool = False, running: Running | None = None) -> Any:
         """Make a call in this thread; return its `Completion` or `Stream`."""

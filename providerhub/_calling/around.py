@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from providerhub._calling.async_stream import AsyncStream
+from providerhub._calling.embedding import embedding_spec
 from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
 from providerhub._calling.keywords import KEYWORDS
 from providerhub._calling.observers import Observers
@@ -19,6 +20,7 @@ from providerhub._settings.settings import Settings
 from providerhub._values import (
     Completion,
     Detail,
+    EmbeddingRequest,
     Event,
     Finish,
     Options,
@@ -133,15 +135,27 @@ class Around:
         old = spec.request
         if request is old:
             return spec
-        if not isinstance(request, Request) or request.stream != old.stream:
-            said = "another value of stream" if isinstance(request, Request) else type(request).__name__
+        if not isinstance(request, type(old)) or request.stream != old.stream:
+            said = "another value of stream" if isinstance(request, type(old)) else type(request).__name__
             raise InvalidRequestError(f"go_on() takes the Request, changed by attrs.evolve() where needed, not {said}")
-        sent: dict[str, Any] = {name: value for name in _SENT if (value := getattr(request, name)) is not None}
         model = spec.model if request.model == old.model else request.model
+        if isinstance(request, EmbeddingRequest) and isinstance(old, EmbeddingRequest):
+            return self._other_texts(spec, model, request, old)
+        sent: dict[str, Any] = {name: value for name in _SENT if (value := getattr(request, name)) is not None}
         sent["emulate_stream"] = request.stream and not spec.needs.stream
         new = call_spec(self._settings, self._registry, model, request.messages, stream=request.stream, **sent)
         output = spec.output if request.response_format == old.response_format else None
         return attrs.evolve(spec, model=model, request=new.request, needs=new.needs, has_turns=new.has_turns, output=output)
+
+    def _other_texts(self, spec: CallSpec, model: ModelSpec, request: EmbeddingRequest, old: EmbeddingRequest) -> CallSpec:
+        """A call for embeddings with other texts, which stand in `messages` and in `texts`."""
+        texts = [one["content"] for one in request.messages] if request.texts == old.texts else request.texts
+        if len(texts) != len(old.texts):
+            raise InvalidRequestError(
+                f"go_on() got {len(texts)} texts, and the call has {len(old.texts)}, each of which gets a vector"
+            )
+        new = embedding_spec(self._settings, self._registry, model, texts, dimensions=request.dimensions)
+        return attrs.evolve(spec, model=model, request=new.request)
 
     def _checked(self, result: Any, spec: CallSpec, stream: type[Stream | AsyncStream]) -> Any:
         if isinstance(result, Completion) and spec.output is not None and result.parsed is None:  # such as one from a cache

@@ -24,7 +24,7 @@ from providerhub._values import (
     UsageDelta,
 )
 from providerhub._values.checks import COUNT, NAMES, Check
-from providerhub._values.errors import CapabilityError, InvalidRequestError, PluginError, ProtocolError
+from providerhub._values.errors import CapabilityError, ConfigurationError, InvalidRequestError, PluginError, ProtocolError
 from providerhub._values.provider import CallContext, Piece
 
 TEXTS = Check("a text, or a list of texts that are not empty", lambda value: isinstance(value, Sequence) and NAMES.test(value))
@@ -75,7 +75,14 @@ def embedding_spec(
 
 
 def embeddings_of(answer: Completion) -> Embeddings:
-    """The result of a call from the answer that the driver has put together."""
+    """The result of a call from the answer that the driver has put together.
+
+    Raises:
+        ConfigurationError: A callable around the call gave another answer.
+    """
+    if _VECTORS not in answer.details:
+        msg = "a callable of around answered a call for embeddings without vectors; let it return the result of go_on()"
+        raise ConfigurationError(msg)
     return Embeddings(answer.details[_VECTORS], answer.usage, answer.model, answer.provider, answer.route)
 
 

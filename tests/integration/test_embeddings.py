@@ -3,11 +3,14 @@
 import asyncio
 import json
 
+import attrs
 import pytest
 
 import providerhub
 from providerhub import (
     CapabilityError,
+    Completion,
+    ConfigurationError,
     EmbeddingRequest,
     Embeddings,
     Hub,
@@ -18,6 +21,7 @@ from providerhub import (
     ProtocolError,
     ProviderConfig,
     ProviderInfo,
+    Request,
     RetryPolicy,
     ServerError,
     Settings,
@@ -227,3 +231,41 @@ def test_the_functions_of_the_module_use_the_default_hub(monkeypatch):
     fake = FakeProvider()
     monkeypatch.setattr("providerhub._default._default", fake.hub())
     assert providerhub.embed("m", "x").vectors == asyncio.run(providerhub.aembed("m", ["x"])).vectors
+
+
+@BOTH
+@pytest.mark.parametrize("place", ["messages", "texts"])
+def test_callables_around_calls_see_and_change_the_texts(embed, place):
+    def redacted(request, go_on):
+        asked.append((type(request), request.texts, go_on.asked, go_on.awaited))
+        changed = [text.replace("4711", "N") for text in request.texts]
+        changed = [{"role": "user", "content": text} for text in changed] if place == "messages" else changed
+        return go_on(attrs.evolve(request, **{place: changed}))
+
+    asked, fake = [], FakeProvider()
+    with Hub(NO_WAIT, providers=[(fake.info, fake)], around=[redacted]) as hub:
+        found = embed(hub, "m", ["a 4711", "b"], dimensions=3)
+    assert [len(vector) for vector in found.vectors] == [3, 3]
+    assert asked == [(EmbeddingRequest, ("a 4711", "b"), "m", embed is _async)]
+    assert [(request.texts, request.messages[0]["content"]) for request in fake.requests] == [(("a N", "b"), "a N")]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("around", "error", "said"),
+    [
+        (lambda request, go_on: Completion("no"), ConfigurationError, "answered a call for embeddings without vectors"),
+        (
+            lambda request, go_on: go_on(attrs.evolve(request, texts=["a"])),
+            InvalidRequestError,
+            r"got 1 texts, and the call has 2",
+        ),
+        (lambda request, go_on: go_on(Request("m", request.messages)), InvalidRequestError, "not Request"),
+        (lambda request, go_on: go_on(attrs.evolve(request, texts=["a", ""])), InvalidRequestError, "texts must be"),
+    ],
+)
+def test_a_callable_that_breaks_a_call_for_embeddings_is_named(embed, around, error, said):
+    fake = FakeProvider()
+    with Hub(NO_WAIT, providers=[(fake.info, fake)], around=[around]) as hub, pytest.raises(error, match=said):
+        embed(hub, "m", ["a", "b"])
+    assert fake.requests == []
