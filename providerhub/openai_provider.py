@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from providerhub._rules.status import error_from_status
 from providerhub._values import EmbeddingRequest, Embeddings, Finish, ModelInfo, ProviderConfig, Request
 from providerhub._values.errors import ProviderError
 from providerhub._values.provider import CallContext, Piece
@@ -124,7 +124,9 @@ class OpenAIChatProvider(WireProvider):
         sizes = {} if request.dimensions is None else {"dimensions": request.dimensions}
         body = {"model": request.model, "input": list(request.texts), **sizes, **request.options}
         answer: HttpAnswer = yield HttpRequest(f"{start}/embeddings", body)
-        return openai_chat.embeddings(openai_chat.parse(answer.body))
+        found = openai_chat.parse(answer.body)
+        openai_chat.refuse_error(found, partial(self.refusal, 200, answer.headers))
+        return openai_chat.embeddings(found)
 
     def models(self) -> Generator[Order, Any, list[ModelInfo]]:
         """List the models of the service by `GET {url}/models`, for `listed`.
@@ -215,9 +217,23 @@ class ChatReading(JsonReading):
             data: The object of a frame, or the whole answer.
             name: The name of the frame.
         """
-        openai_chat.refuse_error(data)
-        if name == "error":
-            raise error_from_status(200, {}, data)
+        openai_chat.refuse_error({**data, "object": "error"} if name == "error" else data, self.refusal)
+
+    def parsed(self, data: bytes) -> dict[str, Any]:
+        """Parse a JSON object; see `JsonReading.parsed`.
+
+        Args:
+            data: The object as bytes.
+
+        Returns:
+            The parsed object.
+
+        Raises:
+            ProviderError: The object is an error.
+        """
+        found = super().parsed(data)
+        self.refuse(found, "")
+        return found
 
     def end(self) -> Iterator[Piece]:
         """End the input; see `Reading.end`.

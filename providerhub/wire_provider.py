@@ -363,6 +363,8 @@ class WireProvider(Wire):
         reading: object = self.reading(request, call, headers)
         if not isinstance(reading, Reading):
             raise _wrong(self, "reading() returned", reading, "return a Reading, such as a JsonReading")
+        if isinstance(reading, JsonReading):
+            reading.refusal = partial(self.refusal, 200, headers)
         return reading
 
     def _run(self, steps: Generator[Order, Any, Any], call: CallContext) -> Any:

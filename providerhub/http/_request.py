@@ -154,10 +154,12 @@ class Wire:
         return {}
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """Return the error for an answer whose status is not a success. The default calls `error_from_status`.
+        """Return the error for an answer whose status is not a success, or which holds an error as JSON.
+
+        The default calls `error_from_status`.
 
         Args:
-            status: The HTTP status. A redirect does not come here.
+            status: The HTTP status; 200 for an error object inside an answer or stream. A redirect does not come here.
             headers: The headers of the answer; their names are looked up without regard to case.
             body: The body of the answer, at most 64 KiB. The client removes the secrets from the error.
 

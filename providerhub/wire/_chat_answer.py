@@ -8,6 +8,7 @@ from typing import Any
 
 from providerhub._rules.status import error_from_status
 from providerhub._values import Detail, Finish, Media, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, Turn, UsageDelta
+from providerhub._values.errors import ProviderError
 from providerhub._values.provider import Piece
 from providerhub.wire._chat_beside import citations_of, detail_of, image_of, sound_type, thinking_of
 from providerhub.wire._chat_usage import usage_of
@@ -188,8 +189,6 @@ class ChatAnswer:
 
     def _of_another(self, choice: Mapping[str, Any]) -> None:
         """Keep a further answer to the same request, which an option such as `n` asked for."""
-        if error := choice.get("error"):
-            refuse_error({"error": error})
         index = choice.get("index")
         index = index if isinstance(index, int | str) and index not in FIRST else len(self._choices) + 1
         known = self._choices.get(index, {"index": index})
@@ -197,8 +196,6 @@ class ChatAnswer:
         self._choices[index] = {**joined(known, {**said, "message": choice.get("message") or choice.get("delta")})}
 
     def _of_choice(self, choice: Mapping[str, Any]) -> Iterator[Piece]:
-        if error := choice.get("error"):
-            refuse_error({"error": error})
         yield from self._of_message(self._message(choice))
         if not CHOICE.issuperset(choice):
             for key, value in choice.items():
@@ -384,20 +381,22 @@ class ChatAnswer:
         return bool(self._halves)
 
 
-def refuse_error(chunk: Mapping[str, Any]) -> None:
-    """Raise if a chunk or answer is an error.
+def refuse_error(chunk: Mapping[str, Any], refusal: Callable[[bytes], ProviderError] | None = None) -> None:
+    """Raise if a chunk or answer is an error, or if a choice in it is one.
 
     Args:
         chunk: The parsed chunk or answer.
+        refusal: Makes the error, of the chunk as JSON; `None`, the default, for `error_from_status`.
 
     Raises:
         ProviderError: It is an error. The error's class follows from its content.
     """
     error = chunk.get("error")
-    groq = chunk.get("x_groq")
-    if isinstance(groq, dict) and groq.get("error"):
-        chunk = {"error": groq["error"]}
-        error = groq["error"]
+    choices, groq = chunk.get("choices"), chunk.get("x_groq")
+    for part in (groq, *(choices if isinstance(choices, list) else ())):
+        if isinstance(part, dict) and part.get("error"):
+            error = part["error"]
+            chunk = {"error": error}
     # Web frameworks write an error as one field, without `error` and `choices`.
     bare = "choices" not in chunk and (
         any(isinstance(chunk.get(name), str) for name in ("message", "detail", "msg"))
@@ -405,7 +404,7 @@ def refuse_error(chunk: Mapping[str, Any]) -> None:
         or bool(chunk.get("errors"))
     )
     if error or bare or chunk.get("object") == "error":
-        raise error_from_status(200, {}, chunk)
+        raise error_from_status(200, {}, chunk) if refusal is None else refusal(json.dumps(chunk).encode())
 
 
 def _tells(message: Mapping[str, Any]) -> bool:

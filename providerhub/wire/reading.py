@@ -139,6 +139,9 @@ class JsonReading(Reading):
     """Seconds to wait for data behind `Finish`, in a protocol without an end mark; `None`, the default, waits for the end mark or
     the connection's end."""
 
+    refusal: Callable[[bytes], ProviderError] | None = None
+    """Makes the error of an object that is one, given as JSON; by default the `refusal` of the `WireProvider`."""
+
     def __init__(self, call: CallContext, headers: Mapping[str, str]) -> None:
         self.call = call
         self._kind = headers.get("content-type", "").lower()
@@ -191,7 +194,7 @@ class JsonReading(Reading):
             isinstance(value, list | dict) for value in data.values()
         )
         if name == "error" or data.get("error") or "error" in {data.get("type"), data.get("object")} or bare:
-            openai_chat.refuse_error({**data, "object": "error"})
+            openai_chat.refuse_error({**data, "object": "error"}, self.refusal)
 
     def refuse_first(self, data: bytes, name: str = "") -> None:
         """Raise if a whole error object begins the data. Bytes after it must not hide it; they may have come in the same read.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import threading
@@ -15,6 +16,7 @@ from providerhub import (
     AuthenticationError,
     CallContext,
     ConfigurationError,
+    EmbeddingRequest,
     EmptyAnswerError,
     Finish,
     Hub,
@@ -26,13 +28,16 @@ from providerhub import (
     ProviderConnectionError,
     ProviderInfo,
     ProviderTimeoutError,
+    QuotaExceededError,
     RateLimitError,
+    Refusal,
     Request,
     Secret,
     ServerError,
     Settings,
     Timeout,
 )
+from providerhub.openai_provider import OpenAIChatProvider
 from providerhub.testing import Close, FaultServer, Gate, Hold, Send, chunked, http_response, sse
 from providerhub.wire import LineDecoder
 from providerhub.wire_provider import Blocking, HttpRequest, JsonReading, Reading, WireProvider, listed
@@ -255,6 +260,38 @@ def test_the_error_of_work_that_blocks_is_raised(ask, caplog):
 
 
 # --- refusals and failures ----------------------------------------------------------------------------------------------
+
+
+class Chatty(OpenAIChatProvider):
+    refusals = (Refusal(error=QuotaExceededError, phrases=("wallet is dry",)),)
+
+
+class Talking(Acme):
+    refusals = Chatty.refusals
+
+
+DRY = {"error": {"message": "Your wallet is dry"}}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [(Talking, DRY), (Chatty, DRY), (Chatty, {"choices": [{"index": 0, **DRY}]}), (Chatty, {"x_groq": DRY})],
+    ids=["acme", "chat", "choice", "groq"],
+)
+def test_an_error_inside_an_answer_is_read_by_the_lines_of_the_provider(ask, kind, said, stream):
+    headers = {"X-Request-Id": "r1", "Retry-After": "9"}
+    script = chunked(sse(said, done=False), headers=headers) if stream else http_response(200, said, headers)
+    with FaultServer(script) as server, pytest.raises(QuotaExceededError, match="wallet is dry") as caught:
+        ask(at(server, kind), Request("m", HELLO.messages, stream=stream))
+    assert (caught.value.request_id, caught.value.retry_after) == ("r1", 9.0)
+
+
+def test_an_error_in_place_of_vectors_is_read_by_the_lines_of_the_provider():
+    request, call = EmbeddingRequest("m", HELLO.messages, texts=["a"]), CallContext(Timeout(total=30))
+    with FaultServer(http_response(200, DRY)) as server, contextlib.closing(at(server, Chatty)) as provider:
+        with pytest.raises(QuotaExceededError, match="wallet is dry"):
+            provider.embed(request, call)
 
 
 def test_a_refusal_is_read_with_its_headers_and_its_whole_body(ask):

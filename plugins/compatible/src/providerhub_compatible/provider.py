@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
@@ -208,26 +207,6 @@ class VendorReading(ChatReading):
         headers: The headers of the answer.
     """
 
-    def __init__(self, provider: Compatible, call: CallContext, headers: Mapping[str, str]) -> None:
-        super().__init__(provider, call, headers)
-        self._provider = provider
-
-    def parsed(self, data: bytes) -> dict[str, Any]:
-        """Parse a JSON object; see `JsonReading.parsed`.
-
-        Args:
-            data: The object as bytes.
-
-        Returns:
-            The parsed object.
-
-        Raises:
-            ProviderError: The object is an error.
-        """
-        found = super().parsed(data)
-        self._refuse(found)
-        return found
-
     def refuse(self, data: dict[str, Any], name: str) -> None:
         """Raise if an object is an error; see `JsonReading.refuse`.
 
@@ -235,15 +214,10 @@ class VendorReading(ChatReading):
             data: The object of a frame, or the whole answer.
             name: The name of the frame.
         """
-        self._refuse(data)
-        super().refuse(data, name)
-
-    def _refuse(self, found: Mapping[str, Any]) -> None:
-        said = found.get("base_resp")
+        said = data.get("base_resp")
         if isinstance(said, dict) and said.get("status_code"):
-            found = {"error": {"code": str(said["status_code"]), "message": said.get("status_msg") or "refused"}}
-        if found.get("error"):
-            raise self._provider.refusal(200, {}, json.dumps(found).encode())
+            data = {"error": {"code": str(said["status_code"]), "message": said.get("status_msg") or "refused"}}
+        super().refuse(data, name)
 
 
 class Watsonx(Compatible):
