@@ -1,11 +1,13 @@
 """Spans, metrics and events, as the SDK's own exporters see them."""
 
+import contextlib
 import json
 import re
 import socket
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -272,36 +274,63 @@ metrics.get_meter_provider().shutdown()
 """
 
 
-def test_a_receiver_of_otlp_gets_spans_and_metrics():
-    server = HTTPServer(("127.0.0.1", 0), Receiver)
-    server.got = []
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "NO_PROXY": "*"}
-        subprocess.run([sys.executable, "-c", PROGRAM], env=environ, check=True, timeout=60)
-    finally:
+@pytest.fixture
+def receiver():
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        server.got = []
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
         server.shutdown()
         thread.join()
-        server.server_close()
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextlib.contextmanager
+def collector(target):
+    """The address of a real collector, which hands all that it gets to `target` before it ends."""
+    package = pytest.importorskip("rotel", reason="needs a collector: pip install rotel")
+    port = free_port()
+    words = [
+        Path(package.__file__).with_name("rotel-agent"), "start", "--otlp-http-endpoint", f"127.0.0.1:{port}",
+        "--otlp-grpc-endpoint", f"127.0.0.1:{free_port()}", "--exporter", "otlp", "--otlp-exporter-protocol", "http",
+        "--otlp-exporter-endpoint", target,
+    ]  # fmt: skip
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                break
+        yield f"http://127.0.0.1:{port}"
+        process.terminate()
+
+
+@pytest.mark.parametrize("through", [contextlib.nullcontext, collector], ids=["receiver", "collector"])
+def test_otlp_carries_spans_and_metrics(receiver, through):
+    with through(f"http://127.0.0.1:{receiver.server_port}") as address:
+        environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": address, "NO_PROXY": "*"}
+        subprocess.run([sys.executable, "-c", PROGRAM], env=environ, check=True, timeout=60)
     spans = [
-        span for message in server.got if isinstance(message, ExportTraceServiceRequest)
+        span for message in receiver.got if isinstance(message, ExportTraceServiceRequest)
         for resource in message.resource_spans for scope in resource.scope_spans for span in scope.spans
     ]  # fmt: skip
     call, attempt = sorted(spans, key=lambda span: span.kind)
     assert attempt.parent_span_id == call.span_id
     assert (call.name, attempt.kind) == ("chat m", 3)
     names = {
-        metric.name for message in server.got if isinstance(message, ExportMetricsServiceRequest)
+        metric.name for message in receiver.got if isinstance(message, ExportMetricsServiceRequest)
         for resource in message.resource_metrics for scope in resource.scope_metrics for metric in scope.metrics
     }  # fmt: skip
     assert names == {"gen_ai.client.operation.duration", "gen_ai.client.token.usage"}
 
 
 def test_prometheus_reads_the_metrics_as_the_readme_says(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     guide = re.search(r"## Prometheus.*?```python\n(.*?)```", readme, re.DOTALL)[1].replace("9464", str(port))
     call = PROGRAM.partition("from providerhub import")[2].replace("provider.shutdown()", "").partition("provider = ")[0]
