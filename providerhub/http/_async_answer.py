@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any, Self
 
 from providerhub._rules.status import request_id
@@ -206,7 +207,7 @@ class AsyncAnswer:
         if connection is not None:
             if connection.protocol is not None:
                 connection.protocol.on_lost = None
-            if self._complete:
+            if self._complete and self.status != HTTPStatus.SWITCHING_PROTOCOLS:  # what follows is no longer HTTP
                 connection.release()
             else:
                 connection.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any, Final
 
@@ -74,10 +75,16 @@ class Response(HTTPResponse):
         self._in_trailers = False
 
     def begin(self) -> None:
-        """Read the head."""
-        if not self._parsed_head():
+        """Read the head, and any interim ones in front of it (RFC 9110, section 15.2)."""
+        while not self._parsed_head():
             super().begin()
+            if self.status < HTTPStatus.OK and self.status != HTTPStatus.SWITCHING_PROTOCOLS:  # `http.client` skips 100 only
+                self.headers = self.msg = None  # type: ignore[assignment]  # so that it reads the next head
+                continue
             self.headers = Headers(self.headers.items())  # type: ignore[assignment]
+            # What follows 101 is no longer HTTP.
+            self.will_close = self.will_close or self.status == HTTPStatus.SWITCHING_PROTOCOLS
+            return
 
     def read1(self, n: int = -1) -> bytes:
         """Wait for bytes and return those that have come, at most `n` of a body that is not chunked; none at the body's end."""

@@ -11,8 +11,8 @@ import pytest
 
 import providerhub.http._async_client
 import providerhub.http._transport
-from providerhub import ProviderTimeoutError, ShortageError, Timeout
-from providerhub.testing import http_response, openai_completion, unanswering_url
+from providerhub import AllProvidersFailedError, ProviderTimeoutError, ShortageError, Timeout
+from providerhub.testing import Send, http_response, openai_completion, unanswering_url
 
 ANSWER = http_response(body=openai_completion("fine"))
 
@@ -150,3 +150,22 @@ def test_fault_82_hub_closes_while_the_loop_stands_still(way, hub_of, serve, cap
         assert way.answer(hub, stream=False).text == "fine"
         hub.close()
     assert [record for record in caplog.records if record.name == "asyncio" and record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize("heads", ["100 Continue", "102 Processing", "103 Early Hints", "103 Early Hints\r\nLink: </a>"])
+def test_fault_86_interim_answers_are_skipped(way, hub_of, serve, heads, stream):
+    interim = Send(f"HTTP/1.1 {heads}\r\n\r\n".encode())
+    server = serve(
+        [interim, interim, *http_response(body=openai_completion("first"))], http_response(body=openai_completion("second"))
+    )
+    hub = hub_of(a=server)
+    assert [way.answer(hub, stream=stream).text for _ in range(2)] == ["first", "second"]
+    assert server.connected == 1
+
+
+def test_fault_86_another_protocol_ends_the_connection(way, hub_of, serve, stream):
+    server = serve([Send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")], ANSWER)
+    hub = hub_of(a=server)
+    with pytest.raises(AllProvidersFailedError, match="101"):
+        way.answer(hub, stream=stream)
+    assert way.answer(hub, stream=stream).text == "fine"

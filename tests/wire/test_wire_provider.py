@@ -289,9 +289,12 @@ def test_an_error_inside_an_answer_is_read_by_the_lines_of_the_provider(ask, kin
 
 def test_an_error_in_place_of_vectors_is_read_by_the_lines_of_the_provider():
     request, call = EmbeddingRequest("m", HELLO.messages, texts=["a"]), CallContext(Timeout(total=30))
-    with FaultServer(http_response(200, DRY)) as server, contextlib.closing(at(server, Chatty)) as provider:
-        with pytest.raises(QuotaExceededError, match="wallet is dry"):
-            provider.embed(request, call)
+    with (
+        FaultServer(http_response(200, DRY)) as server,
+        contextlib.closing(at(server, Chatty)) as provider,
+        pytest.raises(QuotaExceededError, match="wallet is dry"),
+    ):
+        provider.embed(request, call)
 
 
 def test_a_refusal_is_read_with_its_headers_and_its_whole_body(ask):
