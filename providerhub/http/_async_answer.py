@@ -207,7 +207,7 @@ class AsyncAnswer:
         if connection is not None:
             if connection.protocol is not None:
                 connection.protocol.on_lost = None
-            if self._complete and self.status != HTTPStatus.SWITCHING_PROTOCOLS:  # what follows is no longer HTTP
+            if self._complete and self.status != HTTPStatus.SWITCHING_PROTOCOLS:  # what follows is not HTTP
                 connection.release()
             else:
                 connection.close()

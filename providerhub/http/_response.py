@@ -82,7 +82,7 @@ class Response(HTTPResponse):
                 self.headers = self.msg = None  # type: ignore[assignment]  # so that it reads the next head
                 continue
             self.headers = Headers(self.headers.items())  # type: ignore[assignment]
-            # What follows 101 is no longer HTTP.
+            # Bytes after 101 belong to another protocol.
             self.will_close = self.will_close or self.status == HTTPStatus.SWITCHING_PROTOCOLS
             return
 

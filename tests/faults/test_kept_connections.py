@@ -11,7 +11,7 @@ import pytest
 
 import providerhub.http._async_client
 import providerhub.http._transport
-from providerhub import AllProvidersFailedError, ProviderTimeoutError, ShortageError, Timeout
+from providerhub import ProtocolError, ProviderTimeoutError, ShortageError, Timeout
 from providerhub.testing import Send, http_response, openai_completion, unanswering_url
 
 ANSWER = http_response(body=openai_completion("fine"))
@@ -166,6 +166,6 @@ def test_fault_86_interim_answers_are_skipped(way, hub_of, serve, heads, stream)
 def test_fault_86_another_protocol_ends_the_connection(way, hub_of, serve, stream):
     server = serve([Send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")], ANSWER)
     hub = hub_of(a=server)
-    with pytest.raises(AllProvidersFailedError, match="101"):
+    with pytest.raises(ProtocolError, match="101"):
         way.answer(hub, stream=stream)
     assert way.answer(hub, stream=stream).text == "fine"
