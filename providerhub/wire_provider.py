@@ -21,10 +21,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import attrs
 
+from providerhub._rules.mapping import map_exception
 from providerhub._values import EmbeddingRequest, Embeddings, ModelInfo, ProviderConfig, Request, Timeout
 from providerhub._values.checks import CALLABLE, HEADERS, MAPPING
 from providerhub._values.errors import (
@@ -33,6 +34,7 @@ from providerhub._values.errors import (
     PluginError,
     ProviderConnectionError,
     ProviderError,
+    ProviderHubError,
     ProviderTimeoutError,
 )
 from providerhub._values.provider import CallContext, Piece
@@ -330,7 +332,10 @@ class WireProvider(Wire):
     def _built(self, request: Request, call: CallContext) -> Generator[Order, Any, HttpRequest] | HttpRequest:
         """Call `build`, and apply the options that every wire has. Return a generator only if `build` does."""
         request, extras = _parted(request)
-        built = self.build(request, call)
+        try:
+            built = self.build(request, call)
+        except _MISTAKES as error:
+            _unwritten(self, error)
         if isinstance(built, HttpRequest) and not extras:
             return built
         return self._rest(built, extras)
@@ -471,6 +476,20 @@ def _request(order: object, provider: WireProvider) -> HttpRequest:
     if not isinstance(order, HttpRequest):
         raise _wrong(provider, "a generator yielded", order, "yield an HttpRequest or Blocking")
     return order
+
+
+_MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a `build` raises when it meets a value that it does not expect."""
+
+
+def _unwritten(provider: WireProvider, error: Exception) -> NoReturn:
+    """Raise the error for a request that the plugin could not write. No service took part, so none is blamed."""
+    if isinstance(error, ProviderHubError):
+        raise error
+    found = map_exception(error, provider=provider.http.config.name, model="")
+    if isinstance(found, PluginError):
+        found.unsent = True
+    raise found from error
 
 
 def _wrong(provider: WireProvider, what: str, value: object, fix: str) -> PluginError:

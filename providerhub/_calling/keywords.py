@@ -17,11 +17,11 @@ from providerhub._values.checks import (
     COUNT,
     FLAG,
     MAPPING,
-    MAPPINGS,
     NUMBER,
+    OUTPUT_FORMAT,
     SECONDS,
     TEXT_OR_TEXTS,
-    TYPED_MAPPING,
+    TOOLS,
     WHOLE,
     Check,
     at_least,
@@ -72,7 +72,7 @@ class Knobs(TypedDict, total=False):
         ),
     ]
     stop: Annotated[str | Sequence[str] | None, Keyword(TEXT_OR_TEXTS, "A text or texts at which the model stops.", sent=True)]
-    tools: Annotated[Sequence[Mapping[str, Any]] | None, Keyword(MAPPINGS, "Tool definitions in the OpenAI shape.", sent=True)]
+    tools: Annotated[Sequence[Mapping[str, Any]] | None, Keyword(TOOLS, "Tool definitions in the OpenAI shape.", sent=True)]
     tool_choice: Annotated[
         str | Mapping[str, Any] | None,
         Keyword(
@@ -85,8 +85,8 @@ class Knobs(TypedDict, total=False):
         ResponseFormat | None,
         Keyword(
             Check(
-                "a mapping such as {'type': 'json_object'}, or a dataclass, attrs class, TypedDict, Struct or pydantic model",
-                lambda value: TYPED_MAPPING.test(value) or has_schema(value),
+                f"{OUTPUT_FORMAT.wanted}, or a dataclass, attrs class, TypedDict, Struct or pydantic model",
+                lambda value: OUTPUT_FORMAT.test(value) or has_schema(value),
             ),
             """`{"type": "json_object"}` or `{"type": "json_schema", ...}`, the OpenAI shape. Or a class (dataclass, attrs class,
             TypedDict, msgspec.Struct, pydantic model): its JSON schema is sent, and `Completion.parsed` is an object of it.""",

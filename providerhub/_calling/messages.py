@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from providerhub._values import Completion, Message
+from providerhub._values.checks import ANY_TEXT, MAPPINGS, Check, instance_of
 from providerhub._values.errors import InvalidRequestError
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
@@ -36,13 +37,20 @@ def checked(messages: Any) -> Sequence[Message]:
         raise _wrong("messages", "must hold at least one message", messages)
     whole = True
     for index, message in enumerate(messages):
-        if type(message) is dict and type(message.get("content")) is str and message.get("role") in _USUAL:
-            continue  # a short cut, since every call comes here
+        if _is_plain(message):
+            continue
         if isinstance(message, str | Completion) or _is_part(message):
             whole = False
         else:
             _check(f"messages[{index}]", message)
     return messages if whole else _joined(messages)
+
+
+def _is_plain(message: Any) -> bool:
+    """Whether this is a mapping with a role and a text alone. Every call asks this, and most messages need no other check."""
+    if type(message) is not dict or len(message) != len(_PLAIN):
+        return False
+    return type(message.get("content")) is str and message.get("role") in _USUAL
 
 
 def _is_part(message: object) -> bool:
@@ -76,14 +84,22 @@ def _check(where: str, message: object) -> None:
     role = message.get("role")
     if not isinstance(role, str) or role not in ROLES:
         raise _wrong(f"{where}['role']", f"must be one of {', '.join(sorted(ROLES))}", role, _hint(message, "role"))
+    _check_keys(where, message, _MESSAGE)
+    for number, call in enumerate(message.get("tool_calls") or ()):
+        _check_keys(f"{where}['tool_calls'][{number}]", call, _CALL)
+    _check_content(where, role, message)
+
+
+def _check_content(where: str, role: str, message: Mapping[str, Any]) -> None:
     content = message.get("content")
     if isinstance(content, str):
         return
     if isinstance(content, list | tuple):
         for number, part in enumerate(content):
+            here = f"{where}['content'][{number}]"
             if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
-                rule, hint = "must be a content part with the key 'type'", _hint(part, "type")
-                raise _wrong(f"{where}['content'][{number}]", rule, part, hint)
+                raise _wrong(here, "must be a content part with the key 'type'", part, _hint(part, "type"))
+            _check_keys(here, part, _PARTS.get(part["type"], {}))
     elif content is None:
         if role != "assistant" or not any(map(message.get, _WITHOUT_CONTENT)):
             hint = _hint(message, "content", "tool_calls")
@@ -92,10 +108,40 @@ def _check(where: str, message: object) -> None:
         raise _wrong(f"{where}['content']", "must be a text or a list of parts", content)
 
 
+def _check_keys(where: str, found: Mapping[str, Any], rules: Mapping[str, Check | Mapping[str, Check]]) -> None:
+    """Check the values under the keys that the OpenAI shape knows. A value that is itself a mapping has rules of its own."""
+    for key, rule in rules.items():
+        value = found.get(key)
+        if isinstance(rule, Check):
+            if not rule.test(value):
+                raise _wrong(f"{where}[{key!r}]", f"must be {rule.wanted}", value)
+        elif isinstance(value, Mapping):
+            _check_keys(f"{where}[{key!r}]", value, rule)
+        elif value is not None and not (rule is _ADDRESS and isinstance(value, str)):
+            raise _wrong(f"{where}[{key!r}]", "must be a mapping", value)
+
+
+_PLAIN = ("role", "content")
 _USUAL = ("user", "assistant", "system", "tool")
 
-_PARTS = frozenset({"text", "image_url", "input_audio", "file", "video_url"})
-"""The types of the content parts that may stand among the messages."""
+_TEXT = ANY_TEXT.or_none
+_ADDRESS = {"url": ANY_TEXT, "detail": _TEXT}
+_FUNCTION = {"name": ANY_TEXT, "arguments": instance_of((str, Mapping), "a text or a mapping").or_none}
+_CALL: Mapping[str, Check | Mapping[str, Check]] = {
+    "id": _TEXT, "type": _TEXT, "function": _FUNCTION, "custom": {"name": ANY_TEXT, "input": _TEXT},
+}  # fmt: skip
+_MESSAGE: Mapping[str, Check | Mapping[str, Check]] = {
+    "name": _TEXT, "refusal": _TEXT, "tool_call_id": _TEXT, "tool_calls": MAPPINGS.or_none, "function_call": _FUNCTION,
+    "audio": {},
+}  # fmt: skip
+_PARTS: Mapping[str, Mapping[str, Check | Mapping[str, Check]]] = {
+    "text": {"text": ANY_TEXT},
+    "image_url": {"image_url": _ADDRESS},
+    "video_url": {"video_url": _ADDRESS},
+    "input_audio": {"input_audio": {"data": ANY_TEXT, "format": _TEXT}},
+    "file": {"file": {"file_data": _TEXT, "file_id": _TEXT, "filename": _TEXT}},
+}
+"""The content parts that may also stand among the messages, and what each holds."""
 
 _WITHOUT_CONTENT = ("tool_calls", "refusal", "function_call", "audio", "turn")
 """The keys of an assistant's message of which one is enough without `content`."""

@@ -455,6 +455,7 @@ class Engine:
         self._health.failed(attempt.candidate, attempt.permit, now, error, self._policy)
         if isinstance(error, errors.RateLimitError):
             named, first = error_retry_after(error), self._policy.throttle_backoff
+            named = None if named is None else min(named, self._policy.pause_max)
             self._pacer.refused(attempt.turn, attempt.candidate, now, named, first=first)
         self._close(attempt, now, "error", error)
 

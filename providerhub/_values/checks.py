@@ -73,6 +73,31 @@ def _list_of(value: object, kind: type) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes) and all(isinstance(item, kind) for item in value)
 
 
+def _tool(value: Mapping[str, Any]) -> bool:
+    """A definition in the OpenAI shape, or a vendor's own tool."""
+    function = value.get("function")
+    if function is None:
+        return value.get("type") != "function"
+    return (
+        isinstance(function, Mapping)
+        and _text(function.get("name"))
+        and isinstance(function.get("description"), str | None)
+        and isinstance(function.get("parameters"), Mapping | None)
+    )
+
+
+def _format(value: object) -> bool:
+    """The OpenAI shape of `response_format`."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
+        return False
+    found = value.get("json_schema")
+    return found is None or (
+        isinstance(found, Mapping)
+        and isinstance(found.get("name"), str | None)
+        and isinstance(found.get("schema"), Mapping | None)
+    )
+
+
 def _reference(value: object) -> bool:
     return isinstance(value, str) and (not value or all(part.strip() for part in value.partition(":")))
 
@@ -155,8 +180,13 @@ HEADERS = Check(
     shape,
 )
 MAPPINGS = Check("a list of mappings", lambda value: _list_of(value, Mapping))
-TYPED_MAPPING = Check(
-    "a mapping with a text under 'type'", lambda value: isinstance(value, Mapping) and isinstance(value.get("type"), str)
+TOOLS = Check(
+    "a list of mappings such as {'type': 'function', 'function': {'name': 'weather', 'parameters': {…}}}",
+    lambda value: _list_of(value, Mapping) and all(map(_tool, value)),
+)
+OUTPUT_FORMAT = Check(
+    "a mapping such as {'type': 'json_object'} or {'type': 'json_schema', 'json_schema': {'name': 'invoice', 'schema': {…}}}",
+    _format,
 )
 CALLABLE = Check("a callable", callable, shown=lambda value: type(value).__name__)
 

@@ -255,9 +255,14 @@ class PluginError(ProviderHubError):
         message: The plugin's mistake, in one sentence.
         plugin: The provider instance or plugin that made it.
         model: The requested model; empty when there was none.
+
+    Attributes:
+        unsent: Whether the plugin failed before it sent anything. Then no breaker counts the failure, since another request
+            may well succeed.
     """
 
     retryable: ClassVar[bool] = False
+    unsent: bool = False
 
     def __init__(self, message: str = "", *, plugin: str = "", model: str = "") -> None:
         super().__init__(message)

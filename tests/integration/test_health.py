@@ -202,3 +202,11 @@ def test_the_asynchronous_call_leaves_the_same_line(scripted, make_hub, caplog):
     caplog.set_level(logging.INFO, "providerhub")
     asyncio.run(hub.acomplete("m", "x"))
     assert lines(caplog) == [("INFO", "b/m answered in attempt 2 (a/m: ServerError)")]
+
+
+@pytest.mark.parametrize("named", [86_400.0, 1_795_951_130.0], ids=["a day", "a time of day in place of seconds"])
+def test_a_long_pause_that_a_service_names_ends_with_pause_max(scripted, hub_of, clock, named):
+    hub = hub_of(scripted(RateLimitError("slow down", retry_after=named), "hello"))
+    fail(hub)
+    clock.advance(700.0)  # 600 s, and a random part of it
+    assert hub.complete("m", "x").text == "hello"

@@ -8,6 +8,14 @@ from providerhub._calling.messages import checked
 GOOD = {"role": "user", "content": "Hello"}
 
 
+def _calls(calls):
+    return {"role": "assistant", "content": "", "tool_calls": calls}
+
+
+def _part(part):
+    return {"role": "user", "content": [part]}
+
+
 @pytest.mark.parametrize(
     ("messages", "named"),
     [
@@ -31,6 +39,22 @@ GOOD = {"role": "user", "content": "Hello"}
         ([{"role": "user", "contents": "x"}], ["did you mean the key 'content' in place of 'contents'?"]),
         ([{"rol": "user", "content": "x"}], ["did you mean the key 'role' in place of 'rol'?"]),
         ([{"role": "assistant", "tool_call": []}], ["did you mean the key 'tool_calls' in place of 'tool_call'?"]),
+        ([_calls(5)], ["messages[0]['tool_calls']", "list of mappings"]),
+        ([_calls([5])], ["messages[0]['tool_calls']", "list of mappings"]),
+        ([_calls([{"id": 5}])], ["messages[0]['tool_calls'][0]['id']", "text"]),
+        ([_calls([{"function": 5}])], ["messages[0]['tool_calls'][0]['function']", "mapping"]),
+        ([_calls([{"function": {"name": 5}}])], ["messages[0]['tool_calls'][0]['function']['name']", "text"]),
+        ([_calls([{"function": {"name": "f", "arguments": b"{}"}}])], ["['function']['arguments']", "mapping"]),
+        ([_calls([{"type": ["function"]}])], ["messages[0]['tool_calls'][0]['type']"]),
+        ([{"role": "assistant", "function_call": "f"}], ["messages[0]['function_call']", "mapping"]),
+        ([{"role": "tool", "content": "4", "tool_call_id": 1}], ["messages[0]['tool_call_id']"]),
+        ([{"role": "user", "content": "x", "name": ["n"]}], ["messages[0]['name']"]),
+        ([_part({"type": "text", "text": 5})], ["messages[0]['content'][0]['text']"]),
+        ([_part({"type": "image_url", "image_url": 5})], ["messages[0]['content'][0]['image_url']", "mapping"]),
+        ([_part({"type": "image_url", "image_url": {"url": b"x"}})], ["['image_url']['url']", "text"]),
+        ([_part({"type": "image_url", "image_url": {"url": "data:", "detail": []}})], ["['image_url']['detail']"]),
+        ([_part({"type": "file", "file": [1]})], ["messages[0]['content'][0]['file']", "mapping"]),
+        ([_part({"type": "input_audio", "input_audio": {"data": None}})], ["['input_audio']['data']", "text"]),
         ([{"role": "user", "content": [{"typ": "text"}]}], ["did you mean the key 'type' in place of 'typ'?"]),
     ],
 )

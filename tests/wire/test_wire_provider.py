@@ -37,6 +37,7 @@ from providerhub import (
     Settings,
     Timeout,
 )
+from providerhub._rules.policy import disposition
 from providerhub.openai_provider import OpenAIChatProvider
 from providerhub.testing import Close, FaultServer, Gate, Hold, Send, chunked, http_response, sse
 from providerhub.wire import LineDecoder
@@ -410,6 +411,14 @@ def test_a_wrong_request_is_named_with_its_fix(ask, build, words):
     kind = type("Wrong", (Acme,), {"build": build})
     with pytest.raises((PluginError, ValueError), match=words):
         ask(at("http://127.0.0.1:1", kind))
+
+
+def test_a_request_that_cannot_be_written_is_no_failure_of_the_service(ask):
+    stumbling = type("Stumbling", (Acme,), {"build": lambda self, request, call: request.messages[0]["nothing"]})
+    with pytest.raises(PluginError, match="the plugin of 'acme' raised KeyError") as caught:
+        ask(at("http://127.0.0.1:1", stumbling))
+    assert caught.value.unsent
+    assert disposition(caught.value).counts == ""
 
 
 def test_a_wrong_reader_is_named_with_its_fix(ask):
