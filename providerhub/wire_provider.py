@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import attrs
 
 from providerhub._rules.mapping import map_exception
+from providerhub._threads import PromptThread
 from providerhub._values import EmbeddingRequest, Embeddings, ModelInfo, ProviderConfig, Request, Timeout
 from providerhub._values.checks import CALLABLE, HEADERS, MAPPING
 from providerhub._values.errors import (
@@ -532,7 +533,6 @@ def _with_extras(built: HttpRequest, extras: Mapping[str, Any]) -> HttpRequest:
 
 def _started(work: Callable[[], Any]) -> Future[Any]:
     """Run work in a thread of its own, which ends with the process: the work cannot be stopped."""
-    import threading
     from concurrent.futures import Future, InvalidStateError
 
     future: Future[Any] = Future()
@@ -544,7 +544,7 @@ def _started(work: Callable[[], Any]) -> Future[Any]:
             except Exception as error:
                 future.set_exception(error)
 
-    threading.Thread(target=run, name="providerhub-blocking", daemon=True).start()
+    PromptThread(run, "providerhub-blocking").start()
     return future
 
 

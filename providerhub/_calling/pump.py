@@ -13,9 +13,11 @@ import math
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from providerhub._calling.pieces import close_quietly
+from providerhub._threads import PromptThread
 from providerhub._values.provider import CallContext, Piece
 
 if TYPE_CHECKING:  # slow to import; a program that has an event loop has imported it
@@ -61,12 +63,8 @@ class Pump(AsyncIterator[Piece]):
         self._stopped = False
         self._waiter: Future[None] | None = None
         self._finished: Future[None] = loop.create_future()
-        self._thread = threading.Thread(
-            target=contextvars.copy_context().run,
-            args=(self._run,),
-            name=f"providerhub-stream-{next(_numbers)}",
-            daemon=True,
-        )
+        run = partial(contextvars.copy_context().run, self._run)
+        self._thread = PromptThread(run, f"providerhub-stream-{next(_numbers)}")
         self._thread.start()
 
     def __aiter__(self) -> Self:
@@ -99,6 +97,9 @@ class Pump(AsyncIterator[Piece]):
         if not self._finished.done():
             import asyncio  # slow to import; a program that has an event loop has imported it
 
+            if self._loop.is_closed():  # and tells of nothing any more
+                await asyncio.to_thread(self._thread.join, seconds)
+                return not self._thread.is_alive()
             await asyncio.wait([self._finished], timeout=seconds)
         if not self._finished.done():
             return False

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from providerhub._threads import PromptThread
+
 if TYPE_CHECKING:  # slow to import; most calls need no task
     from concurrent.futures import Future
 
@@ -59,7 +61,7 @@ class Task:
         """Begin the work in a thread of its own, unless it has begun; false when the system has no thread to give."""
         with self._lock:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name=f"providerhub: {self.name}", daemon=True)
+                thread = PromptThread(self._run, f"providerhub: {self.name}")
                 self._thread, self._started = thread, time.monotonic()
                 try:
                     thread.start()

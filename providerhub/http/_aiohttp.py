@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import math
 import socket
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from aiohttp import ClientRequest, ClientTimeout, TCPConnector, ThreadedResolver
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
+from providerhub._threads import PromptThread
 from providerhub.http._racing import KEEP_ALIVE
 
 if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported it
@@ -71,7 +71,7 @@ class _Lookups:
         loop = get_running_loop()
         found: Future[Any] = loop.create_future()
         look = partial(_look_up, loop, found, partial(socket.getaddrinfo, *place, **options))
-        threading.Thread(target=look, name="providerhub-lookup", daemon=True).start()
+        PromptThread(look, "providerhub-lookup").start()
         return await found
 
     async def getnameinfo(self, *place: Any) -> Any:

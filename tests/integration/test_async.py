@@ -428,6 +428,23 @@ def test_a_stream_is_not_taken_for_whole_where_another_loop_reads_it(scripted, m
     asyncio.run(stream.aclose())
 
 
+def test_a_stream_whose_loop_has_ended_is_closed_in_another_one(make_hub):
+    go, over = threading.Event(), threading.Event()
+
+    class Deaf:
+        def stream(self, request, call):
+            try:
+                yield "a"
+                go.wait(60)
+            finally:
+                over.set()
+
+    stream = asyncio.run(make_hub(a=Deaf()).acomplete("m", "?", stream=True))
+    threading.Timer(0.05, go.set).start()
+    asyncio.run(asyncio.wait_for(stream.aclose(), 60))
+    assert over.is_set()
+
+
 def test_a_slow_reader_holds_the_provider_back(make_hub):
     taken = 0
 
@@ -524,6 +541,24 @@ def test_two_tasks_may_close_one_stream(make_hub):
         await asyncio.gather(*tasks)
 
     asyncio.run(main())
+
+
+def test_the_loop_does_not_wait_until_a_thread_has_begun():
+    begun = []
+
+    async def main():
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(60)  # a thread that waits gives the interpreter to the new one, which keeps it
+        try:
+            pumps = [Pump(lambda: begun.append(1) or iter("x"), asyncio.get_running_loop(), CallContext(Timeout())) for _ in "ab"]
+            early = len(begun)
+        finally:
+            sys.setswitchinterval(interval)
+        assert [await anext(pump) for pump in pumps] == ["x", "x"]
+        return early
+
+    assert asyncio.run(main()) == 0
+    assert begun == [1, 1]
 
 
 def test_a_closed_loop_ends_the_thread():
