@@ -95,15 +95,7 @@ class Around:
         self._coroutines = [_name(one) for one in awaited]
 
     def call(self, spec: CallSpec, answer: Callable[[CallSpec], Any]) -> Any:
-        """Make a call.
-
-        Args:
-            spec: The call.
-            answer: Makes the call itself.
-
-        Raises:
-            ConfigurationError: One of the callables is a coroutine function, or it returned something else than an answer.
-        """
+        """Make a call, by `answer` in the end."""
         if self._coroutines:
             msg = f"around holds the coroutine function {self._coroutines[0]}, which complete() cannot await; use acomplete()"
             raise ConfigurationError(msg)
@@ -173,11 +165,7 @@ class Around:
 
 
 class Replay:
-    """A whole answer that is handed over as a stream; it has what `Stream` and `AsyncStream` need of a driver.
-
-    Args:
-        completion: The answer.
-    """
+    """A whole answer that is handed over as a stream; it has what `Stream` and `AsyncStream` need of a driver."""
 
     def __init__(self, completion: Completion) -> None:
         self.completion = completion

@@ -70,17 +70,7 @@ class Assembly:
         return self
 
     def add(self, piece: Piece) -> bool:
-        """Add one piece.
-
-        Args:
-            piece: A text, or an event of `providerhub`.
-
-        Returns:
-            Whether the piece is content: a non-empty delta of text, reasoning, refusal or a tool call.
-
-        Raises:
-            PluginError: The piece is neither a text nor an event, or it is an event whose field has the wrong type.
-        """
+        """Add one piece; true if it is content, a non-empty delta of text, reasoning, refusal or a tool call."""
         kind = type(piece)
         if kind is str or kind is TextDelta:
             text: str = piece if kind is str else _text(piece, "text")  # type: ignore[assignment]

@@ -40,11 +40,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
     _supervisor: Task[None] | None = None
 
     async def run(self) -> None:
-        """Go on until the answer is whole (no streaming) or its first content is there.
-
-        Raises:
-            ProviderHubError: The call has failed.
-        """
+        """Go on until the answer is whole (no streaming) or its first content is there."""
         self._loop = running_loop()
         try:
             await finished(self._carry_out(self._engine.start(self._now())))  # type: ignore[misc]  # mypy loses the result None
@@ -53,15 +49,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
             raise
 
     async def read(self, *, as_text: bool) -> AsyncIterator[Any]:  # noqa: C901, PLR0912 -- a token must not pay for more calls
-        """Hand the committed stream over.
-
-        Args:
-            as_text: Yield each non-empty text; otherwise each event.
-
-        Raises:
-            StreamInterruptedError: The stream broke.
-            RuntimeError: Another event loop runs than the one that began the call.
-        """
+        """Hand the committed stream over: each non-empty text with `as_text`, otherwise each event."""
         current_task, cancelled = self._stay()
         now, deadline = self._now, self._deadline
         timer = self._loop.call_later(max(0.0, deadline - now()), self._cut_current)
@@ -114,8 +102,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
     def _stay(self) -> tuple[Callable[[], Task[Any] | None], type[BaseException]]:
         """Refuse another event loop: the first one may have closed what is read here, which would look like its end.
 
-        Returns:
-            Two names of asyncio that a reader needs for each piece.
+        Returns two names of asyncio that a reader needs for each piece.
         """
         import asyncio  # slow to import; a program that has an event loop has imported it
 
@@ -196,11 +183,7 @@ class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
         return False
 
     def _own(self, error: BaseException, attempt: Attempt, cancelling: int) -> Exception:
-        """The failure of an attempt that an exception means.
-
-        Raises:
-            BaseException: The caller's task was cancelled, or the exception is another one.
-        """
+        """The failure of an attempt that an exception means. Raises the exception where the caller was cancelled."""
         try:
             attempt.task = None  # nothing is awaited here any more
             task = _current_task()
@@ -300,11 +283,7 @@ def _end(over: Future[None]) -> None:
 
 
 class AsyncSignal:
-    """A flag that a task waits for, and that any thread may set.
-
-    Args:
-        loop: The event loop of the task.
-    """
+    """A flag that a task waits for, and that any thread may set."""
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         import asyncio  # slow to import; a program that has an event loop has imported it
@@ -321,12 +300,7 @@ class AsyncSignal:
         self._event.clear()
 
     async def wait(self, seconds: float, clock: Clock) -> None:
-        """Wait until the flag is set.
-
-        Args:
-            seconds: The longest time to wait.
-            clock: Gives the time and sleeps, as the hub was given it.
-        """
+        """Wait until the flag is set, at most for some seconds."""
         import asyncio  # slow to import; a program that has an event loop has imported it
 
         if seconds < math.inf and not isinstance(clock, SystemClock):
@@ -381,11 +355,7 @@ def _cancelled() -> type[BaseException]:
 
 
 def running_loop() -> AbstractEventLoop:
-    """The running event loop.
-
-    Raises:
-        RuntimeError: There is none, as under trio.
-    """
+    """The running event loop. Raises `RuntimeError` where there is none, as under trio."""
     import asyncio  # slow to import; a program that has an event loop has imported it
 
     try:

@@ -32,14 +32,7 @@ PullResult = bool | Exception
 
 
 class RunningAttempt(Generic[Pieces, Runner]):
-    """One attempt under way, as a driver sees it.
-
-    Args:
-        candidate: The provider and model that are asked.
-        number: The attempt's number in the call, from 1.
-        call: The context that the provider gets.
-        assembly: Gathers the attempt's pieces.
-    """
+    """One attempt under way, as a driver sees it."""
 
     result: PullResult | None = None
     """How the latest pull ended; `None` when another thread or task has carried the call on."""
@@ -90,29 +83,18 @@ class Signal(Protocol):
 
 
 class Services(NamedTuple):
-    """The parts of a hub that its calls use.
-
-    Args:
-        registry: Gives the provider objects.
-        observers: Get each attempt and the route; `None` when there are none.
-        clock: Monotonic time and sleeping, as the hub was given it.
-        watch: Tells the clock of a test when an attempt is slow, and what then begins; `None` for another clock.
-        pacer: Gives the turns at providers with limits.
-        replan: Makes a call's plan again after a wait, or returns `None` when no candidate is left.
-        renewal: The job that reads a provider's key again, or `None`.
-        key_changes: The number of times that a provider's key has changed.
-        waiting: The calls that wait, which the hub ends when it is closed.
-    """
+    """The parts of a hub that its calls use."""
 
     registry: Registry
     observers: Observers | None
     clock: Clock
+    # Tells the clock of a test when an attempt is slow, and what then begins.
     watch: Callable[[CallContext, float, Callable[[], bool] | None], object] | None
     pacer: Pacer
-    replan: Callable[[CallSpec], RoutePlan | None]
-    renewal: Callable[[str], Job | None]
-    key_changes: Callable[[str], int]
-    waiting: Running
+    replan: Callable[[CallSpec], RoutePlan | None]  # makes the plan again after a wait; `None` without a candidate
+    renewal: Callable[[str], Job | None]  # the job that reads a provider's key again
+    key_changes: Callable[[str], int]  # the number of times that a provider's key has changed
+    waiting: Running  # the calls that wait, which the hub ends when it is closed
 
 
 CLOSED = "this hub is closed: call it before close(), or inside the `with` block; or make another Hub"

@@ -40,11 +40,7 @@ class Batches:
         self._batches: WeakSet[ManyCalls] = WeakSet()
 
     def in_threads(self, complete: Callable[..., Any], items: Iterable[Any], executor: Executor | str | None, **how: Any) -> Many:
-        """Make many calls by threads or another executor; `how` goes to the schedule.
-
-        Raises:
-            InvalidRequestError: An argument has the wrong shape.
-        """
+        """Make many calls by threads or another executor; `how` goes to the schedule."""
         from providerhub._calling.many import Many
 
         return self._kept(partial(Many, executor=executor), complete, items, how, executor=executor)
@@ -84,11 +80,7 @@ class Batches:
 
 
 def async_chain() -> type[AsyncChain]:
-    """The driver of calls in an event loop.
-
-    Raises:
-        RuntimeError: No event loop of asyncio is running, as under trio.
-    """
+    """The driver of calls in an event loop. Raises `RuntimeError` where none is running, as under trio."""
     from providerhub._calling.async_chain import AsyncChain, running_loop
 
     running_loop()

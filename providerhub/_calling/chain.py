@@ -27,14 +27,7 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
     """One call under way; its arguments are those of `Driver`."""
 
     def run(self) -> Generator[Any, bool, None] | None:
-        """Go on until the answer is whole (no streaming) or its first content is there.
-
-        Returns:
-            The reader of the stream, which waits at its beginning; `None` without one.
-
-        Raises:
-            ProviderHubError: The call has failed.
-        """
+        """Go on until the answer is whole, or the first content of a stream is there; return the reader of the stream."""
         try:
             run_blocking(self._carry_out(self._engine.start(self._now())))
             reader = self.read() if self._request.stream else None
@@ -50,9 +43,6 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
 
         The generator waits at its beginning, so that its end releases the connection even if nothing is read. A `__del__` of the
         call would run at the end of every call, and an interrupt that comes in it would be lost.
-
-        Raises:
-            StreamInterruptedError: The stream broke.
         """
         now, deadline = self._now, self._deadline
         try:

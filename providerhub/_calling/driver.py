@@ -53,14 +53,7 @@ Effect = Iterable[Any]
 
 
 class Driver(Generic[Pieces, Runner]):
-    """One call under way. A subclass supplies the effects.
-
-    Args:
-        engine: Decides what comes next.
-        spec: The call. Model, options and `stream` of its request are filled in for each candidate.
-        deadline: The moment on the hub's clock at which the call is over.
-        services: The parts of the hub that the call uses.
-    """
+    """One call under way, until its `deadline` on the hub's clock. A subclass supplies the effects."""
 
     attempt: RunningAttempt[Pieces, Runner] | None = None
     """The latest attempt; from the commit point on, the attempt whose pieces the caller gets."""
@@ -119,11 +112,7 @@ class Driver(Generic[Pieces, Runner]):
         raise NotImplementedError
 
     def _carry_out(self, order: Order) -> Steps[None]:  # noqa: C901, PLR0912 -- a call must not pay for functions that would divide it
-        """Carry the engine's orders out, up to the commit point or the end of the call.
-
-        Raises:
-            ProviderHubError: The call has failed.
-        """
+        """Carry the engine's orders out, up to the commit point or the end of the call. Raises the error of a failed call."""
         while True:
             kind = type(order)
             if kind is Pull:
@@ -449,11 +438,7 @@ class Driver(Generic[Pieces, Runner]):
         return self._engine.failed(error, self._now(), attempt.number)
 
     def _read_output(self, attempt: RunningAttempt[Pieces, Runner]) -> None:
-        """Read a whole answer into the class that `response_format` names.
-
-        Raises:
-            InvalidOutputError: It does not fit.
-        """
+        """Read a whole answer into the class that `response_format` names."""
         output, assembly, candidate = self._spec.output, attempt.assembly, attempt.candidate
         if output is not None and not assembly.empty:
             assembly.add_parsed(output.read(assembly.completion(candidate.provider, candidate.model, self._engine.route)))

@@ -53,12 +53,7 @@ def embedding_spec(
     dimensions: int | None = None,
     **knobs: Unpack[EmbeddingKnobs],
 ) -> CallSpec:
-    """Check every argument of `Hub.embed` before a plan is made.
-
-    Raises:
-        InvalidRequestError: An argument is wrong.
-        TypeError: A keyword is not one of `embed`.
-    """
+    """Check every argument of `Hub.embed`, as `call_spec` does."""
     for name in knobs.keys() - EmbeddingKnobs.__annotations__.keys():
         raise TypeError(f"embed has no keyword {name!r}; it has dimensions, {', '.join(EmbeddingKnobs.__annotations__)}")
     texts = (texts,) if isinstance(texts, str) else texts
@@ -75,11 +70,7 @@ def embedding_spec(
 
 
 def embeddings_of(answer: Completion) -> Embeddings:
-    """The result of a call from the answer that the driver has put together.
-
-    Raises:
-        ConfigurationError: A callable around the call gave another answer.
-    """
+    """The result of a call from the answer that the driver has put together, if no callable around it gave another one."""
     if _VECTORS not in answer.details:
         msg = "a callable of around answered a call for embeddings without vectors; let it return the result of go_on()"
         raise ConfigurationError(msg)
@@ -87,26 +78,14 @@ def embeddings_of(answer: Completion) -> Embeddings:
 
 
 class Embedder:
-    """Stands for a provider in a call for embeddings: a driver asks it as it asks a provider for a conversation.
-
-    Args:
-        provider: The provider, which has a method `embed(request, call)`, and `aembed` to work without a thread under asyncio.
-    """
+    """Stands for a provider in a call for embeddings: a driver asks it as it asks a provider for a conversation."""
 
     def __init__(self, provider: Any) -> None:
         self._provider = provider
         self.astream = self._astream if callable(getattr(provider, "aembed", None)) else None
 
     def stream(self, request: EmbeddingRequest, call: CallContext) -> Iterator[Piece]:
-        """Embed the texts, in as many requests as the provider's limits need.
-
-        Args:
-            request: The request with all texts.
-            call: The call.
-
-        Yields:
-            The vectors, the token counts and the end.
-        """
+        """Embed the texts, in as many requests as the provider's limits need."""
         embed = getattr(self._provider, "embed", None)
         if not callable(embed):
             raise CapabilityError("the provider has no method embed(request, call)", capability="embeddings")
@@ -154,15 +133,7 @@ def _is_vector(value: object) -> bool:
 
 
 def batches(provider: object, request: EmbeddingRequest) -> Iterator[EmbeddingRequest]:
-    """Divide a request by the limits of a provider: the texts of one request, and all their characters.
-
-    Args:
-        provider: Its attribute `embedding_limit` is the most texts, and `embedding_characters` the most characters of them.
-        request: The whole request.
-
-    Yields:
-        Requests with the texts in their order. A text that is longer than the limit is alone.
-    """
+    """Divide a request by the limits of a provider: `embedding_limit` texts, with `embedding_characters` in all at most."""
     limit, most = getattr(provider, "embedding_limit", LIMIT), getattr(provider, "embedding_characters", float("inf"))
     texts: list[str] = []
     for text in request.texts:

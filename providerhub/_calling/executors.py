@@ -22,11 +22,7 @@ GROUP = "providerhub.executors"
 
 
 def factory_of(text: str) -> Factory:
-    """The callable that opens an executor.
-
-    Raises:
-        ConfigurationError: No installed distribution offers the executor, or it cannot be imported.
-    """
+    """The callable that opens an executor. Raises `ConfigurationError` where nothing offers it, or its import fails."""
     name = text.partition(":")[0]
     if name == "processes":
         return processes

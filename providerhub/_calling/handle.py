@@ -23,17 +23,9 @@ Handle = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 def handle(make: Callable[[Settings], Any], registry: Registry, objects: Iterable[str], *, local: bool = False) -> Handle:
-    """Return the value of a hub's `__reduce__`.
+    """Return the value of a hub's `__reduce__`; with `local`, for a pipe to a process of this machine, keys may be in it.
 
-    Args:
-        make: Makes a hub of settings: the hub's class.
-        registry: The hub's instances, with its settings.
-        objects: The names of providers and of callables around the calls that the application gave.
-        local: Whether the hub goes to a process of this machine through a pipe, so that it may hold keys.
-
-    Raises:
-        ConfigurationError: There are such objects, which another process could not make, or keys that must not leave this
-            machine.
+    `objects` names what the application gave. Raises `ConfigurationError` for these, and for keys that must not travel.
     """
     if names := ", ".join(objects):
         msg = f"a hub with objects of the application ({names}) cannot go to another process; make them plugins, or use threads"
@@ -57,12 +49,7 @@ def let_keys_through_pipes(hub: type[Any]) -> None:
 
 
 def in_this_process(make: Callable[[Settings], Any], settings: Settings) -> Any:
-    """Return this process's hub of some settings; make it at the first call.
-
-    Args:
-        make: Makes a hub of settings: the hub's class.
-        settings: The settings of the hub.
-    """
+    """Return this process's hub of some settings; make it at the first call."""
     # No lock, since a fork could leave it held. Two threads may make a hub each; both then return the first. The process
     # id is part of the key: a forked child has its parent's list, with connections and locks that it must not use.
     key = (os.getpid(), make, settings)

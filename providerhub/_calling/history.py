@@ -32,12 +32,9 @@ def has_turns(messages: Sequence[Message]) -> bool:
 
 
 def addressed(messages: Sequence[Message], instance: Instance | None, note: Callable[[str], object]) -> list[Message]:
-    """The conversation as one provider gets it. A message with a turn of its own has its content as the key `turn`.
+    """The conversation as one provider gets it; `None` gets no turns. A turn of its own is the key `turn` of a message.
 
-    Args:
-        messages: The conversation as the caller gave it. It is not changed.
-        instance: The provider; `None` for one that gets no turns.
-        note: Records that a turn is dropped which is malformed, or beside a message that was edited.
+    `note` records a turn that is left out because it is malformed, or beside a message that was edited.
     """
     return [
         _addressed(message, f"messages[{index}]", instance, note) if "turn" in message else message

@@ -124,9 +124,7 @@ def call_spec(
 ) -> CallSpec:
     """Check every argument of `Hub.complete` before a plan is made. The settings hold the defaults.
 
-    Raises:
-        InvalidRequestError: An argument is wrong; the message names it and says what it may be.
-        TypeError: A keyword is unknown.
+    Raises `InvalidRequestError` for a wrong argument, and `TypeError` for an unknown keyword.
     """
     conversation = checked(messages)
     if stream is not True and stream is not False:

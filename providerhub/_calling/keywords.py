@@ -185,11 +185,7 @@ KEYWORDS: Mapping[str, Keyword] = {name: hint.__metadata__[0] for name, hint in 
 
 
 def documented(function: Function) -> Function:
-    """Put the keywords' descriptions in the place of `**knobs` in a function's docstring, so that `help()` shows each.
-
-    Args:
-        function: A function that takes the keywords as `**knobs`.
-    """
+    """Put the keywords' descriptions in the place of `**knobs` in a function's docstring, so that `help()` shows each."""
     before, mark, behind = (function.__doc__ or "").partition("**knobs: ")
     if mark:  # Python may run without docstrings
         indent = before[before.rindex("\n") + 1 :]

@@ -88,11 +88,7 @@ class ManyCalls:
 
 
 class Many(ManyCalls):
-    """Many calls under way, made by an executor; without one, by threads that end with the last outcome.
-
-    Attributes:
-        is_blocked: Whether the input blocked its thread at the end.
-    """
+    """Many calls under way, made by an executor; without one, by threads that end with the last outcome."""
 
     def __init__(self, *calls: Any, executor: Executor | str | None) -> None:
         super().__init__(*calls)
@@ -119,11 +115,7 @@ class Many(ManyCalls):
                 yield outcome
 
     def pairs(self) -> Generator[tuple[Any, Outcome], None, None]:
-        """Yield each item with its outcome. Every way out cancels the rest and ends the threads.
-
-        Raises:
-            Exception: The exception of the input, the executor's refusal, or the error for which nothing more is sent.
-        """
+        """Yield each item with its outcome. Every way out cancels the rest and ends the threads."""
         from concurrent.futures import ThreadPoolExecutor  # see above
 
         schedule, given = self.schedule, self._executor

@@ -32,11 +32,7 @@ class AsyncMany(ManyCalls):
                 self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """Yield each outcome. Every way out cancels the tasks and waits for their end.
-
-        Raises:
-            Exception: The exception of the input, or the error for which nothing more is sent.
-        """
+        """Yield each outcome. Every way out cancels the tasks and waits for their end."""
         import asyncio  # slow to import; a program that has an event loop has imported it
 
         self._events, self._loop = asyncio.Queue(), asyncio.get_running_loop()

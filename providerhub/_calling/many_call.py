@@ -53,18 +53,7 @@ class RunningMany(Running):
         again: RetryPolicy | None,
         call: str | None,
     ) -> Completion:
-        """Make one call.
-
-        Args:
-            complete: Makes it, with this object as its first argument.
-            index: The request's place in the input.
-            request: The mapping of `complete`'s arguments.
-            again: The policy of a further try; `None` for the first one.
-            call: The identifier of the request's first call; `None` before it.
-
-        Raises:
-            Exception: The exception of the call, as `error_of_row` returns it.
-        """
+        """Make one call by `complete`; `again` is the policy of a further try, and `call` the identifier of the first one."""
         arguments = checked_request(index, request)
         repeats = Repeats(again, call)
         while True:

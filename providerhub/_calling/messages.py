@@ -17,18 +17,7 @@ Conversation = str | Sequence[Message | Completion | str]
 
 
 def checked(messages: Any) -> Sequence[Message]:
-    """Check a conversation's shape.
-
-    Args:
-        messages: A text, which becomes one user message, or a non-empty sequence of messages. A `Completion` stands for its
-            message. Texts and content parts that follow each other become one user message.
-
-    Returns:
-        The conversation, as a sequence of messages.
-
-    Raises:
-        InvalidRequestError: The shape is wrong; the message names the index and the key.
-    """
+    """Check a conversation's shape. Texts and content parts that follow each other become one user message."""
     if isinstance(messages, str):
         return ({"role": "user", "content": messages},)
     if isinstance(messages, Mapping | bytes) or not isinstance(messages, Sequence):

@@ -83,11 +83,6 @@ class Report:
     """Tells the observers of one call, each time in a copy of the context in which the call began.
 
     A thread that runs an attempt beside others, or that reads a stream, has another context.
-
-    Args:
-        observers: The observers.
-        spec: The call, which begins now.
-        plan: Its plan; `None` when none could be made.
     """
 
     def __init__(self, observers: Observers, spec: CallSpec, plan: RoutePlan | None) -> None:
@@ -146,11 +141,7 @@ class Report:
 
 
 class Rankers:
-    """The implementations of the hook `providerhub_rank`. False when there are none.
-
-    Args:
-        rankers: The implementations, in the order in which they are called.
-    """
+    """The implementations of the hook `providerhub_rank`. False when there are none."""
 
     def __init__(self, rankers: Sequence[Observer] = ()) -> None:
         self._rankers = tuple(rankers)
@@ -160,16 +151,7 @@ class Rankers:
         return bool(self._rankers)
 
     def order(self, request: Request, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """Return the order of the first implementation that has one.
-
-        Args:
-            request: The request of the call.
-            candidates: The candidates of the plan, in the order that routing found.
-
-        Returns:
-            The candidates to try, each once. Objects that are not among `candidates` are left out. Without an order of any
-            implementation, `candidates`.
-        """
+        """Return the order of the first implementation that has one, without objects that are not among the candidates."""
         return next(filter(None, (self._asked(ranker, request, candidates) for ranker in self._rankers)), candidates)
 
     def _asked(self, ranker: Observer, request: Request, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

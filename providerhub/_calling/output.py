@@ -50,18 +50,7 @@ def has_schema(kind: object) -> bool:
 
 
 class Output:
-    """A class into which answers are read.
-
-    Args:
-        kind: The class that `response_format` names.
-
-    Attributes:
-        form: The value of `response_format` that is sent, in the OpenAI shape.
-
-    Raises:
-        ConfigurationError: The library that reads the class is not installed.
-        InvalidRequestError: No JSON schema can be made of the class.
-    """
+    """A class into which answers are read; `form` is the value of `response_format` that is sent, in the OpenAI shape."""
 
     def __init__(self, kind: Any) -> None:
         self.name = str(getattr(kind, "__name__", kind))
@@ -85,17 +74,7 @@ class Output:
         self.form = {"type": "json_schema", "json_schema": told}
 
     def read(self, answer: Completion) -> Any:
-        """Read a whole answer.
-
-        Args:
-            answer: The answer, which has come to its end.
-
-        Returns:
-            The object; `None` for an answer that was cut, is a refusal or calls tools.
-
-        Raises:
-            InvalidOutputError: The answer does not fit the class.
-        """
+        """Read a whole answer; `None` for one that was cut, is a refusal or calls tools. Raises `InvalidOutputError`."""
         if answer.finish_reason in _UNFINISHED or answer.refusal or answer.tool_calls:
             return None
         try:
@@ -153,14 +132,8 @@ def _with_own_root(schema: Mapping[str, Any]) -> dict[str, Any]:
 def strictly(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """The schema as OpenAI takes it where `strict` is true: every object is closed, and requires all its properties.
 
-    A property with a default is required too: the model then writes the default, which reads as the same object.
-
-    Args:
-        schema: The schema of an object.
-
-    Returns:
-        A schema that fewer answers fit, each of which fits the given one too; `None` where an object could not be said any more,
-        such as one with any keys.
+    A property with a default is required too: the model then writes the default, which reads as the same object. `None` where an
+    object could not be said any more, such as one with any keys.
     """
     try:
         return _strict(schema, schema.get("$defs", {}))

@@ -14,14 +14,7 @@ _log = logging.getLogger("providerhub")
 
 
 def iterator(pieces: object) -> Iterator[Piece]:
-    """Make an iterator of what `stream()` returned.
-
-    Args:
-        pieces: The value that the plugin returned.
-
-    Raises:
-        PluginError: It is not iterable, or it is a text or a mapping, whose characters or keys are not pieces.
-    """
+    """Make an iterator of what `stream()` returned. A text or a mapping is refused: its characters or keys are not pieces."""
     if isinstance(pieces, (str, bytes, Mapping)):
         msg = f"stream() returned {type(pieces).__name__}; it must return an iterable of pieces: `yield` each, as a generator"
         raise PluginError(msg)
@@ -77,11 +70,7 @@ def failure_of(error: BaseException) -> Exception | None:
 
 
 def close_quietly(close: Callable[[], object] | None) -> None:
-    """Call a provider's `close`. An error of it is logged, so that it hides neither the answer nor the first error.
-
-    Args:
-        close: The method; `None` does nothing.
-    """
+    """Call a provider's `close`. An error of it is logged, so that it hides neither the answer nor the first error."""
     if close is None:
         return
     try:

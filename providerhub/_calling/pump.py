@@ -30,13 +30,9 @@ _numbers = itertools.count(1)
 
 
 class Pump(AsyncIterator[Piece]):
-    """One thread that reads one iterator. The iterator is made, read and closed in that thread.
+    """One thread that reads one iterator. The iterator is made, read and closed in that thread, at most `limit` pieces ahead.
 
-    Args:
-        begin: Makes the iterator, in the new thread.
-        loop: The running event loop.
-        call: Its `waiting_since` is set while the reader waits.
-        limit: The most pieces that wait for the reader.
+    `waiting_since` of the call is set while the reader waits.
     """
 
     __slots__ = (
@@ -86,14 +82,7 @@ class Pump(AsyncIterator[Piece]):
         self._resolve(waiter)
 
     async def joined(self, seconds: float | None = None) -> bool:
-        """Wait for the thread's end without blocking the event loop.
-
-        Args:
-            seconds: The longest wait; `None` waits for the end.
-
-        Returns:
-            Whether the thread has ended.
-        """
+        """Wait for the thread's end without blocking the event loop, at most for some seconds; true if it has ended."""
         if not self._finished.done():
             import asyncio  # slow to import; a program that has an event loop has imported it
 

@@ -31,13 +31,7 @@ Ended = tuple[Racer, PullResult | BaseException]
 
 
 class Runner(threading.Thread):
-    """The thread of one further attempt.
-
-    Args:
-        attempt: The attempt to run.
-        ask: Asks the provider and pulls.
-        ended: Called with the attempt and the result of its pull.
-    """
+    """The thread of one further attempt."""
 
     def __init__(self, attempt: Racer, ask: Ask, ended: Callable[[Ended], object]) -> None:
         super().__init__(name=f"providerhub-beside-{next(_numbers)}", daemon=True)
@@ -70,11 +64,6 @@ class Supervisor(Timer):
     """Carries a call on beside its first attempt, if that attempt is slow. Until then it is a timer, and no thread.
 
     Every call that has another candidate makes one, so it is light: no lock, and no cycle of references.
-
-    Args:
-        attempt: The first attempt, which the caller's thread pulls.
-        seconds: The seconds after which the attempt is slow.
-        take_over: Carries the call on; called in a thread of its own.
     """
 
     __slots__ = ("_attempt", "_context", "_dropped", "_error", "_over", "_undecided")
@@ -88,11 +77,7 @@ class Supervisor(Timer):
         WATCHDOG.start(self)
 
     def is_needless(self) -> bool:
-        """End the timer, in the caller's thread, when the first attempt has ended its pull.
-
-        Returns:
-            Whether the attempt was fast enough. Otherwise report its result to the race, and `wait`.
-        """
+        """End the timer when the first attempt has ended; true if it was fast. Otherwise tell the race, and `wait`."""
         WATCHDOG.stop(self)
         try:
             return self._undecided.pop()
@@ -100,11 +85,7 @@ class Supervisor(Timer):
             return False
 
     def wait(self) -> None:
-        """Wait, in the caller's thread, until the call is at its commit point or its end.
-
-        Raises:
-            BaseException: The call has failed.
-        """
+        """Wait, in the caller's thread, until the call is at its commit point or its end."""
         self._over.wait()
         if self._dropped:
             close_quietly(getattr(self._attempt.pieces, "close", None))
@@ -125,11 +106,7 @@ class Supervisor(Timer):
         self._attempt.call.cancel()
 
     def fire(self) -> bool:
-        """Begin the thread, unless a whole answer is on its way. Without a thread the attempt goes on alone.
-
-        Returns:
-            Whether the thread has begun.
-        """
+        """Begin the thread, unless a whole answer is on its way; true if it has begun. Otherwise the attempt goes on alone."""
         if self._attempt.call.content_at is None:
             thread = threading.Thread(target=self._run, name=f"providerhub-supervisor-{next(_numbers)}", daemon=True)
             with contextlib.suppress(RuntimeError):
@@ -158,11 +135,7 @@ AnyRunner = Runner | Supervisor
 
 
 class Race:
-    """The attempts of one call that run side by side.
-
-    Args:
-        ask: Asks one provider and pulls.
-    """
+    """The attempts of one call that run side by side."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
@@ -184,17 +157,7 @@ class Race:
         self._ends.put(ended)
 
     def first(self, seconds: float) -> tuple[Racer, PullResult] | None:
-        """Wait for the next attempt to end its pull.
-
-        Args:
-            seconds: The longest time to wait.
-
-        Returns:
-            The attempt and its result, or `None` when the time is over.
-
-        Raises:
-            BaseException: The attempt ended in an exception that is not an `Exception`, such as `KeyboardInterrupt`.
-        """
+        """Wait for the next attempt to end its pull, at most for some seconds. Raises what is not an `Exception`."""
         try:
             ended = self._ends.get(timeout=min(seconds, LONGEST_SLEEP))
         except Empty:

@@ -15,14 +15,7 @@ _log = logging.getLogger("providerhub")
 
 
 class Reservation:
-    """The amounts that the gates hold for one attempt, from before it is sent until it has ended.
-
-    Args:
-        gates: The gates, in the order in which they are asked.
-        call: The record of the call.
-        candidate: The provider and model.
-        bound: The most tokens of the attempt.
-    """
+    """The amounts that the gates hold for one attempt, from before it is sent until it has ended; `bound` is the most tokens."""
 
     assembly: Assembly | None = None
     """Gathers the pieces of the attempt; `None` before it is sent."""

@@ -31,16 +31,11 @@ from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Rou
 
 
 class Engine:
-    """One call's way through its plan.
+    """One call's way through its plan, from `now` until its deadline.
 
-    Args:
-        deadline: The moment at which the call is over; `now` is the one at which it begins.
-        hedge: Whether a slow first attempt may get a second one beside it earlier than after its share.
-        force: Whether to try the plan's first candidate even while its breaker is open.
-        slow_model: Whether the request asks for reasoning, so that every model is slow to begin.
-        first_token: Seconds that a silent attempt has at most, for the count of stalls; `None` for no such limit.
-        patient: Whether the call waits for a turn rather than go to another model or to a lower priority, as a batch does.
-        tokens: Estimates the tokens of the call; used only where a provider has a `tpm`.
+    With `force`, the first candidate is tried even while its breaker is open. With `slow_model`, every model is slow to begin.
+    `first_token` bounds the silence of an attempt, for the count of stalls. A `patient` call waits for a turn rather than go to
+    another model or to a lower priority. `tokens` estimates the call's tokens, where a provider has a `tpm`.
     """
 
     # Every call makes an engine, and few calls need these fields: the defaults are on the class.

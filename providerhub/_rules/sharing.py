@@ -32,11 +32,8 @@ LOOK_AGAIN = 1.0  # seconds between two looks at these facts
 class Sharing:
     """The shared state of one hub. Thread-safe.
 
-    Args:
-        store: The store. It is started.
-        forgive: Lifts the pauses of an instance.
-        scopes: Returns the scopes of some instances, or of all known ones; an instance whose key is not read yet has none.
-        owned: Whether `close` closes the store.
+    `scopes` returns the scopes of some instances, or of all known ones; an instance whose key is not read yet has none. `close`
+    closes a store that is `owned`.
     """
 
     def __init__(
