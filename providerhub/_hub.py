@@ -58,7 +58,7 @@ LIST = instance_of(Sequence, "a list")
 RANKER = Check("a callable that is not async", lambda value: callable(value) and not iscoroutinefunction(value), shape)
 SETTINGS = instance_of((Settings, type(None)), "a Settings object, such as Settings(strategy='priority')")
 
-AnyChain = TypeVar("AnyChain", bound=Driver[Any, Any])
+AnyChain = TypeVar("AnyChain", bound=Driver[Any])
 
 
 class Hub:

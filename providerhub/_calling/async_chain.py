@@ -34,9 +34,10 @@ GRACE = 0.1
 Attempt = RunningAttempt[AsyncIterator[Piece], "PullTask"]
 
 
-class AsyncChain(Driver[AsyncIterator[Piece], "PullTask"]):
+class AsyncChain(Driver[Attempt]):
     """One call under way; its arguments are those of `Driver`."""
 
+    kind = RunningAttempt
     _supervisor: Task[None] | None = None
 
     async def run(self) -> None:

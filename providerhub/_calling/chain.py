@@ -5,26 +5,25 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
-from providerhub._calling.attempt import PullResult, RunningAttempt, Signal, StoppedError
+from providerhub._calling.attempt import PullResult, Signal, StoppedError
 from providerhub._calling.driver import Driver, Effect, Steps, run_blocking
 from providerhub._calling.embedding import Embedder
 from providerhub._calling.pieces import close_quietly, failure_of, iterator, overdue
-from providerhub._calling.race import AnyRunner, Race, Supervisor
+from providerhub._calling.race import Race, Racer
 from providerhub._finding.jobs import AGAIN, Job, run_all
 from providerhub._rules.clock import LONGEST_SLEEP, SystemClock
-from providerhub._values.provider import Piece
-
-Attempt = RunningAttempt[Iterator[Piece], AnyRunner]
 
 _LONGEST_DOZE = 0.2 if sys.platform == "win32" else LONGEST_SLEEP
 """Seconds of one part of a wait. Under Windows no signal ends such a part, so that Ctrl-C waits for its end."""
 
 
-class Chain(Driver[Iterator[Piece], AnyRunner]):
+class Chain(Driver[Racer]):
     """One call under way; its arguments are those of `Driver`."""
+
+    kind = Racer
 
     def run(self) -> Generator[Any, bool, None] | None:
         """Go on until the answer is whole, or the first content of a stream is there; return the reader of the stream."""
@@ -80,21 +79,21 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
             self.abandon()
             raise
 
-    def _ask(self, attempt: Attempt, slow_after: float | None) -> Effect:
+    def _ask(self, attempt: Racer, slow_after: float | None) -> Effect:
         if slow_after is None:
             attempt.result = self._ask_here(attempt)
             return ()
-        supervisor = Supervisor(attempt, slow_after, self._take_over)
+        attempt.arm(slow_after, self._take_over)
         watch = self._services.watch
         if watch is not None:
-            watch(attempt.call, slow_after, supervisor.fire)
+            watch(attempt.call, slow_after, attempt.fire)
         result: PullResult | BaseException
         try:
             result = self._ask_here(attempt)
         except BaseException as error:
             result = error
-        if not supervisor.is_needless():
-            self._join_race(supervisor, attempt, result)
+        if not attempt.was_fast():
+            self._join_race(attempt, result)
             return ()
         if watch is not None:
             watch(attempt.call, math.inf, None)
@@ -106,8 +105,9 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
         attempt.result = result
         return ()
 
-    def _join_race(self, supervisor: Supervisor, attempt: Attempt, result: PullResult | BaseException) -> None:
+    def _join_race(self, attempt: Racer, result: PullResult | BaseException) -> None:
         """Give the supervisor the result of the first attempt, and wait until it has brought the call to its end."""
+        supervisor = attempt.supervisor
         self._threads.end((attempt, result))
         try:
             supervisor.wait()
@@ -123,7 +123,7 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
         self._threads = Race(self._ask_here)
         run_blocking(self._supervise())
 
-    def _ask_here(self, attempt: Attempt) -> PullResult:
+    def _ask_here(self, attempt: Racer) -> PullResult:
         add, now, deadline, stream = attempt.assembly.add, self._now, self._deadline, self._request.stream
         try:
             provider: Any = self._services.registry.ready(attempt.candidate.provider).provider()
@@ -147,7 +147,7 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
             return failure
         return False
 
-    def _race(self, seconds: float) -> Steps[tuple[Attempt, PullResult] | None]:
+    def _race(self, seconds: float) -> Steps[tuple[Racer, PullResult] | None]:
         yield from ()
         with self._timed(seconds, lambda: self._threads.end(None)):
             self._threads.enter(self._current)
@@ -176,7 +176,7 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
         yield from ()
         run_all([job], seconds)
 
-    def _cut(self, attempt: Attempt) -> None:
+    def _cut(self, attempt: Racer) -> None:
         if attempt in self._attempts:
             self._attempts.remove(attempt)
         if attempt.runner is not None:
@@ -185,7 +185,7 @@ class Chain(Driver[Iterator[Piece], AnyRunner]):
             attempt.call.cancel()
             close_quietly(getattr(attempt.pieces, "close", None))
 
-    def _settle(self, *attempts: Attempt) -> Effect:
+    def _settle(self, *attempts: Racer) -> Effect:
         for attempt in attempts or tuple(self._attempts):
             if attempt in self._attempts:
                 self._attempts.remove(attempt)

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from providerhub._calling.assembly import Assembly
-from providerhub._calling.attempt import CLOSED, Pieces, PullResult, Runner, RunningAttempt, Services, Signal, StoppedError
+from providerhub._calling.attempt import CLOSED, PullResult, RunningAttempt, Services, Signal, StoppedError
 from providerhub._calling.history import addressed, has_turns, refuses_turns
 from providerhub._calling.intake import CallSpec
 from providerhub._calling.observers import Report
@@ -44,6 +44,7 @@ from providerhub._values.provider import CallContext, Piece
 _log = logging.getLogger("providerhub")
 
 Result = TypeVar("Result")
+AnAttempt = TypeVar("AnAttempt", bound=RunningAttempt[Any, Any])
 
 Steps = Generator[Any, Any, Result]
 """Steps of a call: the awaited futures, and the result at the end."""
@@ -52,10 +53,11 @@ Effect = Iterable[Any]
 """Steps without a result. An effect that blocks has none: it returns an empty tuple, in a third of the time of a generator."""
 
 
-class Driver(Generic[Pieces, Runner]):
+class Driver(Generic[AnAttempt]):
     """One call under way, until its `deadline` on the hub's clock. A subclass supplies the effects."""
 
-    attempt: RunningAttempt[Pieces, Runner] | None = None
+    kind: Callable[..., AnAttempt]
+    attempt: AnAttempt | None = None
     """The latest attempt; from the commit point on, the attempt whose pieces the caller gets."""
     done = True  # until `__init__` is over, which Ctrl-C may interrupt
     report: Report | None = None
@@ -76,10 +78,10 @@ class Driver(Generic[Pieces, Runner]):
         self._deadline = deadline
         self._services = services
         self._now = services.clock.monotonic
-        self._attempts: list[RunningAttempt[Pieces, Runner]] = []
+        self._attempts: list[AnAttempt] = []
         self._racing = self._committed = self._stopped = self.done = False
 
-    def _ask(self, attempt: RunningAttempt[Pieces, Runner], slow_after: float | None) -> Effect:
+    def _ask(self, attempt: AnAttempt, slow_after: float | None) -> Effect:
         """Ask the provider, and pull to the first content of a stream, else to the end of the answer; set `attempt.result`.
 
         After `slow_after` seconds `_supervise` begins in a thread or task of its own, and the result of this pull is one of the
@@ -87,7 +89,7 @@ class Driver(Generic[Pieces, Runner]):
         """
         raise NotImplementedError
 
-    def _race(self, seconds: float) -> Steps[tuple[RunningAttempt[Pieces, Runner], PullResult] | None]:
+    def _race(self, seconds: float) -> Steps[tuple[AnAttempt, PullResult] | None]:
         """Let the current attempt run beside the others: the first to end its pull, or `None` after `seconds`."""
         raise NotImplementedError
 
@@ -103,11 +105,11 @@ class Driver(Generic[Pieces, Runner]):
         """Let a job be done in a thread, and wait for its end, at most for some seconds."""
         raise NotImplementedError
 
-    def _cut(self, attempt: RunningAttempt[Pieces, Runner]) -> None:
+    def _cut(self, attempt: AnAttempt) -> None:
         """Cancel an attempt. Does not wait for its end."""
         raise NotImplementedError
 
-    def _settle(self, *attempts: RunningAttempt[Pieces, Runner]) -> Effect:
+    def _settle(self, *attempts: AnAttempt) -> Effect:
         """Close attempts, by default all, and forget those that have ended."""
         raise NotImplementedError
 
@@ -119,7 +121,7 @@ class Driver(Generic[Pieces, Runner]):
                 if self._racing:
                     order = yield from self._pull_raced(order)  # type: ignore[arg-type]
                 else:
-                    attempt: RunningAttempt[Pieces, Runner] = self.attempt  # type: ignore[assignment]  # opened before
+                    attempt: AnAttempt = self.attempt  # type: ignore[assignment]  # opened before
                     yield from self._ask(attempt, order.slow_after)  # type: ignore[attr-defined]
                     result = attempt.result
                     if result is None:
@@ -240,9 +242,7 @@ class Driver(Generic[Pieces, Runner]):
             self._cut_others(attempt)
         return self._next(attempt, result)
 
-    def _watch(
-        self, attempt: RunningAttempt[Pieces, Runner], slow_after: float = math.inf, begin: Callable[[], bool] | None = None
-    ) -> None:
+    def _watch(self, attempt: AnAttempt, slow_after: float = math.inf, begin: Callable[[], bool] | None = None) -> None:
         """Tell the clock of a test when an attempt is slow, and what then begins; nothing for one that is alone from now on."""
         watch = self._services.watch
         if watch is not None:
@@ -256,7 +256,7 @@ class Driver(Generic[Pieces, Runner]):
         calls = [one.call for one in self._attempts if one.runner is not None or one is self._current]
         return race(calls, seconds, over)  # type: ignore[no-any-return]
 
-    def _close_failed(self, attempt: RunningAttempt[Pieces, Runner]) -> Steps[None]:
+    def _close_failed(self, attempt: AnAttempt) -> Steps[None]:
         self._cut(attempt)
         yield from self._settle(attempt)
 
@@ -296,7 +296,7 @@ class Driver(Generic[Pieces, Runner]):
             self._tell_fallback(winner)
         return self._settle()
 
-    def _tell_fallback(self, winner: RunningAttempt[Pieces, Runner]) -> None:
+    def _tell_fallback(self, winner: AnAttempt) -> None:
         """Log that the answer did not come from the first attempt, and the reasons."""
         if not _log.isEnabledFor(logging.INFO):
             return
@@ -353,12 +353,12 @@ class Driver(Generic[Pieces, Runner]):
                 self._signal.set()
 
     @property
-    def _current(self) -> RunningAttempt[Pieces, Runner]:
+    def _current(self) -> AnAttempt:
         return self.attempt  # type: ignore[return-value]  # the engine opens an attempt before any other order
 
-    def _pieces(self) -> Pieces:
+    def _pieces(self) -> Any:
         """The iterator of the committed attempt, which has asked its provider."""
-        return self._current.pieces  # type: ignore[return-value]
+        return self._current.pieces
 
     def _open(self, order: Open) -> Order:
         """Begin an attempt at the next candidate."""
@@ -375,7 +375,7 @@ class Driver(Generic[Pieces, Runner]):
             timeout, self._deadline, clock=self._now, headers=dict(candidate.headers) if candidate.headers else None,
             reasoning=candidate.reasoning or self._request.reasoning not in {None, "none"},
         )  # fmt: skip
-        attempt = self.attempt = RunningAttempt(candidate, order.number, call, assembly)
+        attempt = self.attempt = self.kind(candidate, order.number, call, assembly)
         self._attempts.append(attempt)
         report = self.report
         if report is not None:
@@ -400,7 +400,7 @@ class Driver(Generic[Pieces, Runner]):
         job.task.run()
         return ()
 
-    def _request_for(self, attempt: RunningAttempt[Pieces, Runner]) -> Request:
+    def _request_for(self, attempt: AnAttempt) -> Request:
         """The request as one candidate gets it: its own model name and options, and the partial text of a broken stream."""
         request, candidate = self._request, attempt.candidate
         options = self._spec.options_for(candidate.provider) if self._spec.options else None
@@ -412,7 +412,7 @@ class Driver(Generic[Pieces, Runner]):
             messages = [*messages, {"role": "assistant", "content": partial}]
         return attrs.evolve(request, model=candidate.model, messages=messages, stream=stream, options=options or {})
 
-    def _addressed(self, attempt: RunningAttempt[Pieces, Runner]) -> Sequence[Message]:
+    def _addressed(self, attempt: AnAttempt) -> Sequence[Message]:
         """The messages with the turns that belong to the attempt's provider, unless it has refused them."""
         candidate, note = attempt.candidate, attempt.call.note
         refused = candidate in self._refusing
@@ -423,7 +423,7 @@ class Driver(Generic[Pieces, Runner]):
         attempt.has_turns = has_turns(messages)
         return messages
 
-    def _next(self, attempt: RunningAttempt[Pieces, Runner], result: PullResult) -> Order:
+    def _next(self, attempt: AnAttempt, result: PullResult) -> Order:
         """The engine's order after a pull. A failed attempt has been closed by then."""
         if self._stopped or self.done:
             raise self._given_up()
@@ -437,13 +437,13 @@ class Driver(Generic[Pieces, Runner]):
             return self._engine.refused_part(error, self._now(), attempt.number)
         return self._engine.failed(error, self._now(), attempt.number)
 
-    def _read_output(self, attempt: RunningAttempt[Pieces, Runner]) -> None:
+    def _read_output(self, attempt: AnAttempt) -> None:
         """Read a whole answer into the class that `response_format` names."""
         output, assembly, candidate = self._spec.output, attempt.assembly, attempt.candidate
         if output is not None and not assembly.empty:
             assembly.add_parsed(output.read(assembly.completion(candidate.provider, candidate.model, self._engine.route)))
 
-    def _cut_others(self, winner: RunningAttempt[Pieces, Runner] | None) -> None:
+    def _cut_others(self, winner: AnAttempt | None) -> None:
         for attempt in tuple(self._attempts):
             if attempt is not winner:
                 self._cut(attempt)
@@ -452,7 +452,7 @@ class Driver(Generic[Pieces, Runner]):
         self._current.assembly.add(piece)
         return text_of(piece)
 
-    def _mapped(self, attempt: RunningAttempt[Pieces, Runner], error: Exception) -> AttemptError:
+    def _mapped(self, attempt: AnAttempt, error: Exception) -> AttemptError:
         candidate = attempt.candidate
         mapped = map_exception(error, provider=candidate.provider, model=candidate.model)
         if isinstance(mapped, ProviderError) and not mapped.request_id:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from types import GeneratorType
 
 from providerhub._values import Event, TextDelta
 from providerhub._values.errors import PluginError, ProviderTimeoutError
@@ -15,6 +16,8 @@ _log = logging.getLogger("providerhub")
 
 def iterator(pieces: object) -> Iterator[Piece]:
     """Make an iterator of what `stream()` returned. A text or a mapping is refused: its characters or keys are not pieces."""
+    if type(pieces) is GeneratorType:
+        return pieces
     if isinstance(pieces, (str, bytes, Mapping)):
         msg = f"stream() returned {type(pieces).__name__}; it must return an iterable of pieces: `yield` each, as a generator"
         raise PluginError(msg)

@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from providerhub._calling.attempt import PullResult, RunningAttempt
 from providerhub._calling.pieces import close_quietly
 from providerhub._rules.clock import LONGEST_SLEEP
+from providerhub._threads import PromptThread
 from providerhub._values.provider import Piece
 from providerhub._watchdog import WATCHDOG, Timer
 
@@ -25,7 +26,38 @@ _numbers = itertools.count(1)
 GRACE = 1.0
 """Seconds that an interrupted call waits for its supervisor's thread."""
 
-Racer = RunningAttempt[Iterator[Piece], "AnyRunner"]
+
+class Racer(RunningAttempt[Iterator[Piece], "AnyRunner"], Timer):
+    """An attempt in a thread. While it may be slow it is a timer of the watchdog, with no lock and no cycle of references."""
+
+    supervisor: Supervisor
+
+    def arm(self, seconds: float, take_over: Callable[[], None]) -> None:
+        """Let a supervisor call `take_over` if the attempt is still pulled after some seconds."""
+        self.armed = contextvars.copy_context(), take_over
+        self.deadline = time.monotonic() + seconds
+        WATCHDOG.start(self)
+
+    def disarmed(self) -> tuple[contextvars.Context, Callable[[], None]] | None:
+        """Take what `arm` left. This is atomic, so that one thread alone has it."""
+        return self.__dict__.pop("armed", None)  # type: ignore[no-any-return]
+
+    def was_fast(self) -> bool:
+        """End the timer when the attempt has ended. Otherwise tell the race, and wait for the supervisor."""
+        WATCHDOG.stop(self)
+        return self.__dict__.pop("armed", None) is not None
+
+    def fire(self) -> bool:
+        """Begin a supervisor, unless a whole answer is on its way; true if it has begun. Otherwise the attempt goes on alone."""
+        if self.call.content_at is None:
+            self.supervisor = Supervisor(self)
+            thread = PromptThread(self.supervisor.run, f"providerhub-supervisor-{next(_numbers)}")
+            with contextlib.suppress(RuntimeError):
+                thread.start()
+                return True
+        return False
+
+
 Ask = Callable[[Racer], PullResult]
 Ended = tuple[Racer, PullResult | BaseException]
 
@@ -60,29 +92,26 @@ class Runner(threading.Thread):
             close_quietly(getattr(self._attempt.pieces, "close", None))
 
 
-class Supervisor(Timer):
-    """Carries a call on beside its first attempt, if that attempt is slow. Until then it is a timer, and no thread.
+class Supervisor:
+    """The thread that carries a call on beside its first attempt, which the caller's thread pulls."""
 
-    Every call that has another candidate makes one, so it is light: no lock, and no cycle of references.
-    """
-
-    __slots__ = ("_attempt", "_context", "_dropped", "_error", "_over", "_undecided")
-
-    def __init__(self, attempt: Racer, seconds: float, take_over: Callable[[], None]) -> None:
-        self.deadline = time.monotonic() + seconds
-        self.callback = take_over
+    def __init__(self, attempt: Racer) -> None:
         self._attempt = attempt
-        self._context = contextvars.copy_context()
-        self._undecided = [True]
-        WATCHDOG.start(self)
+        self._over = threading.Event()
+        self._dropped = False
+        self._error: BaseException | None = None
 
-    def is_needless(self) -> bool:
-        """End the timer when the first attempt has ended; true if it was fast. Otherwise tell the race, and `wait`."""
-        WATCHDOG.stop(self)
-        try:
-            return self._undecided.pop()
-        except IndexError:  # the supervisor has taken the item
-            return False
+    def run(self) -> None:
+        """Carry the call on, unless the first attempt has ended."""
+        if armed := self._attempt.disarmed():
+            self._attempt.runner = self
+            context, take_over = armed
+            try:
+                context.run(take_over)
+            except BaseException as error:  # raised in the caller's thread
+                self._error = error
+            finally:
+                self._over.set()
 
     def wait(self) -> None:
         """Wait, in the caller's thread, until the call is at its commit point or its end."""
@@ -104,30 +133,6 @@ class Supervisor(Timer):
         """Cancel the first attempt. The caller's thread closes it."""
         self._dropped = True
         self._attempt.call.cancel()
-
-    def fire(self) -> bool:
-        """Begin the thread, unless a whole answer is on its way; true if it has begun. Otherwise the attempt goes on alone."""
-        if self._attempt.call.content_at is None:
-            thread = threading.Thread(target=self._run, name=f"providerhub-supervisor-{next(_numbers)}", daemon=True)
-            with contextlib.suppress(RuntimeError):
-                thread.start()
-                return True
-        return False
-
-    def _run(self) -> None:
-        self._over, self._dropped = threading.Event(), False
-        self._error: BaseException | None = None
-        try:
-            self._undecided.pop()  # it is atomic, so one thread alone has the item
-        except IndexError:
-            return
-        self._attempt.runner = self
-        try:
-            self._context.run(self.callback)
-        except BaseException as error:  # raised in the caller's thread
-            self._error = error
-        finally:
-            self._over.set()
 
 
 AnyRunner = Runner | Supervisor

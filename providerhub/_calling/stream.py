@@ -10,7 +10,7 @@ from providerhub._calling.chain import Chain
 from providerhub._calling.driver import Driver
 from providerhub._values import Completion, Event, Route
 
-AnyDriver = TypeVar("AnyDriver", bound=Driver[Any, Any])
+AnyDriver = TypeVar("AnyDriver", bound=Driver[Any])
 
 
 class BaseStream(Generic[AnyDriver]):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from providerhub._rules.health import Permit
 from providerhub._rules.pacing import Turn
+from providerhub._rules.policy import LONGEST_SHARE
 from providerhub._values import Attempt, Candidate, Prices, Usage
 from providerhub._values.errors import AttemptError, ProviderHubError
 
@@ -109,7 +110,7 @@ class Fail(Order):
         self.error = error
 
 
-PULL, DRAIN, DONE = Pull(), Drain(), Done()
+PULL, PULL_USUAL, DRAIN, DONE = Pull(), Pull(LONGEST_SHARE), Drain(), Done()
 
 
 Told = tuple[tuple[str, ...], str | None, Usage | None, str | None, Prices | None, str]
