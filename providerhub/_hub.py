@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping, Sequence
-from functools import partial
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 import attrs
 
 from providerhub._calling.around import Around, GoOn
 from providerhub._calling.async_stream import AsyncStream
-from providerhub._calling.attempt import CLOSED, Services
+from providerhub._calling.attempt import Services
 from providerhub._calling.batches import PASSES, Batches, async_chain
-from providerhub._calling.chain import Chain
-from providerhub._calling.driver import Driver
-from providerhub._calling.embedding import EmbeddingKnobs, embedding_spec, embeddings_of
+from providerhub._calling.embedding import EmbeddingKnobs, embeddings_of
 from providerhub._calling.handle import Handle, handle, let_keys_through_pipes
-from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
+from providerhub._calling.intake import ModelSpec
 from providerhub._calling.keywords import Knobs, documented
+from providerhub._calling.making import CallMaker
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.messages import Conversation
 from providerhub._calling.observers import OBSERVED, Observers, Rankers
@@ -31,20 +29,18 @@ from providerhub._finding.catalogues import Catalogues
 from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
 from providerhub._finding.preparing import Preparer
 from providerhub._finding.registry import Registry
-from providerhub._finding.routing import Planned, Router, set_limits
-from providerhub._finding.stores import open_store
+from providerhub._finding.routing import Router, set_all_limits
+from providerhub._finding.stores import store_of
 from providerhub._finding.views import InstanceView, views
 from providerhub._rules.clock import Clock, SystemClock
-from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
-from providerhub._rules.lanes import Full
 from providerhub._rules.pacing import Pacer, health_records
 from providerhub._rules.sharing import FORGIVEN, Sharing
 from providerhub._settings.settings import Settings
-from providerhub._values import Candidate, Completion, Embeddings, HealthRecord, ProviderConfig, Request, RoutePlan, Skip
+from providerhub._values import Candidate, Completion, Embeddings, HealthRecord, ProviderConfig, Request, RoutePlan
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.checks import CALLABLE, Check, instance_of, shape
-from providerhub._values.errors import ConfigurationError, ProviderHubError
+from providerhub._values.errors import ConfigurationError
 from providerhub._values.provider import Provider
 from providerhub._values.shared import Shared, SharedState
 
@@ -58,10 +54,8 @@ LIST = instance_of(Sequence, "a list")
 RANKER = Check("a callable that is not async", lambda value: callable(value) and not iscoroutinefunction(value), shape)
 SETTINGS = instance_of((Settings, type(None)), "a Settings object, such as Settings(strategy='priority')")
 
-AnyChain = TypeVar("AnyChain", bound=Driver[Any])
 
-
-class Hub:
+class Hub(CallMaker):
     """Providers, their health records, and the calls to them. Most applications need one hub.
 
     Thread-safe: every method may be called from any thread at any time, `register` and `close` included. A `Stream` that a
@@ -121,7 +115,7 @@ class Hub:
         self._router = Router(self._registry, self._health, self.settings, self._rng, self._pacer)
         self._preparer = Preparer(self._registry, self._health)
         for name, config in self.settings.providers.items():
-            self._set_limits(name, config)
+            set_all_limits(self._pacer, name, config)
         for name, items in (("rankers", rankers), ("around", around), ("observers", observers), ("providers", providers)):
             LIST.check(items, name, ConfigurationError)
         for ranker in rankers:
@@ -147,20 +141,10 @@ class Hub:
                 msg = f"providers must be pairs of a ProviderInfo and a provider object, not {type(pair).__name__}"  # type: ignore[unreachable]
                 raise ConfigurationError(msg)
             self.register(*pair)
-        self._sharing = self._share(shared)
-
-    def _share(self, given: Shared | SharedState | str | None) -> Sharing | None:
-        """Begin to share the state of this hub, if an argument or the settings name a store."""
-        try:
-            shared = self.settings.shared if given is None else Shared(given) if isinstance(given, str) else given
-        except ValueError as error:
-            raise ConfigurationError(f"shared: {error}") from None
-        if isinstance(shared, Shared) and shared.url is None:
-            return None
-        store = open_store(shared) if isinstance(shared, Shared) else shared
-        return Sharing(
+        store, owned = store_of(shared, self.settings.shared)
+        self._sharing = None if store is None else Sharing(
             store, self._health, self._pacer, clock=self._clock, rng=self._rng, forgive=self._lift,
-            scopes=lambda names: self._registry.scopes(names, store.namespace), owned=store is not shared,
+            scopes=lambda names: self._registry.scopes(names, store.namespace), owned=owned,
         )  # fmt: skip
 
     def register(self, info: ProviderInfo, provider: Provider, *, config: ProviderConfig | None = None) -> None:
@@ -181,7 +165,7 @@ class Hub:
             raise ConfigurationError(msg)
         self._registry.add(info, provider, config)
         if config is not None:
-            self._set_limits(info.name, config)
+            set_all_limits(self._pacer, info.name, config)
         self._objects.append(info.name)
 
     @overload
@@ -406,10 +390,7 @@ class Hub:
         Raises:
             CallerError: The same errors as `complete` raises before it sends anything.
         """
-        now = self._clock.monotonic()
-        plan = self._plan(self._spec(model, messages, stream=stream, **knobs), now, dry=True).plan
-        full = [(c, o) for c in plan.candidates if not plan.waits and (o := self._pacer.obstacle(c, now))]
-        return attrs.evolve(plan, waits=tuple(_wait(c, o, now) for c, o in full)) if full else plan
+        return self._explain(self._spec(model, messages, stream=stream, **knobs))
 
     def plugins(self) -> tuple[PluginRecord, ...]:
         """Every installed plugin with its state. A plugin that lacks a required setting is shown as *not configured*."""
@@ -447,9 +428,8 @@ class Hub:
         Raises:
             ConfigurationError: There is no provider of this name.
         """
-        if name not in self._registry.names():
-            known = ", ".join(self._registry.names()) or "none"
-            msg = f"cannot forgive {name!r}: there is no provider of this name; the providers are: {known}"
+        if name not in (known := self._registry.names()):
+            msg = f"cannot forgive {name!r}: there is no provider of this name; the providers are: {', '.join(known) or 'none'}"
             raise ConfigurationError(msg)
         self._lift(name)
         if self._sharing is not None:
@@ -467,19 +447,17 @@ class Hub:
         The caller closes the objects that it registered. After calls in an event loop, `await hub.aclose()` in that loop also
         closes the connections that only awaiting can close.
         """
-        self._batches.closed()
-        self._waiting.stop()
-        self._stop_sharing()
+        self._end_calls()
         self._registry.close()
 
     async def aclose(self) -> None:
         """`close`, in an event loop: `aclose()` of this loop's provider objects is awaited where they have one."""
-        self._batches.closed()
-        self._waiting.stop()
-        self._stop_sharing()
+        self._end_calls()
         await self._registry.aclose()
 
-    def _stop_sharing(self) -> None:
+    def _end_calls(self) -> None:
+        self._batches.closed()
+        self._waiting.stop()
         if self._sharing is not None:
             self._sharing.close()
 
@@ -501,8 +479,7 @@ class Hub:
 
     def _offered(self, hook: str) -> list[Any]:
         """The objects that plugins and observers make for this hub by a hook."""
-        made = [make(settings=self.settings) for make in self._plugins.hooks(hook)]
-        return [one for one in made if one is not None]
+        return [one for make in self._plugins.hooks(hook) if (one := make(settings=self.settings)) is not None]
 
     def _many(self, items: Iterable[Any], *, executor: Executor | str | None = None, **how: Any) -> Many:
         """The calls of `complete_many`, which the command line also stops and gives further items."""
@@ -516,126 +493,8 @@ class Hub:
         """A model of `instances()` with the values of catalogues, and where each value comes from, by field."""
         return self._registry.explained(provider, model)
 
-    def _holds(self, model: ModelSpec, messages: Conversation, **knobs: Unpack[Knobs]) -> float | None:
-        """The seconds for which every candidate is paused; `None` when one may be tried now."""
-        if self._health.all_healthy:  # the usual case, in which each of many requests comes here
-            return None
-        spec = self._spec(model, messages, stream=False, **knobs)
-        return self._router.hold(spec.model, spec.needs, now=self._clock.monotonic())
-
-    def _set_limits(self, name: str, config: ProviderConfig) -> None:
-        """Set the limits that the settings name, so that `health()` shows them; the plan sets those of plugins' models."""
-        entries: dict[str, ProviderConfig | ModelInfo] = {"": config}
-        entries |= {model.name: model for model in config.models if isinstance(model, ModelInfo)} | dict(config.model)
-        for entry, values in entries.items():
-            set_limits(self._pacer, (name, entry), values, config.when_full)
-
-    def _stoppable(self, running: Running, /, *, stream: bool = False, patient: bool = True, **knobs: Any) -> Any:
-        """`complete` as a call that `running.stop()` can end from another thread; one of many calls is patient."""
-        return self._call(self._spec(stream=stream, **knobs), patient=patient, running=running)
-
-    async def _patiently(self, **knobs: Any) -> Completion:
-        """`acomplete` as one of many calls."""
-        return await self._acall(self._spec(stream=False, **knobs), patient=True)  # type: ignore[no-any-return]
-
-    def _call(self, spec: CallSpec, **how: Any) -> Any:
-        """Make a call, inside of the callables around it."""
-        return self._answer(spec, **how) if self._around is None else self._around.call(spec, partial(self._answer, **how))
-
-    def _acall(self, spec: CallSpec, **how: Any) -> Any:
-        """`_call`, to be awaited."""
-        return self._aanswer(spec, **how) if self._around is None else self._around.acall(spec, partial(self._aanswer, **how))
-
-    def _answer(self, spec: CallSpec, *, patient: bool = False, running: Running | None = None) -> Any:
-        """Make a call in this thread; return its `Completion` or `Stream`."""
-        now = self._clock.monotonic()
-        if not self._preparer.is_prepared(spec.model, now):
-            self._preparer.prepare(spec.model, now, spec.timeout.total)
-        chain = self._chain(Chain, spec, now, patient=patient)
-        if running is None:
-            pieces = chain.run()
-        else:
-            with running.holding(chain.stop):
-                pieces = chain.run()
-        return chain.completion if pieces is None else Stream(chain, pieces)
-
-    async def _aanswer(self, spec: CallSpec, *, patient: bool = False) -> Any:
-        """Make a call in this task; return its `Completion` or `AsyncStream`."""
-        now = self._clock.monotonic()
-        if not self._preparer.is_prepared(spec.model, now):
-            await self._preparer.aprepare(spec.model, now, spec.timeout.total)
-        chain = self._chain(async_chain(), spec, now, patient=patient)
-        await chain.run()
-        return AsyncStream(chain) if spec.request.stream else chain.completion
-
     def _shown(self, record: PluginRecord) -> PluginRecord:
         instance = self._registry.instance(record.name) if record.state == "ready" else None
         if instance is None or not instance.missing:
             return record
         return attrs.evolve(record, state="not configured", reason=instance.reason)
-
-    def _spec(self, model: ModelSpec, messages: Conversation, *, stream: bool, **knobs: Unpack[Knobs]) -> CallSpec:
-        if self._waiting.is_over:
-            raise RuntimeError(CLOSED)
-        return call_spec(self.settings, self._registry, model, messages, stream=stream, **knobs)
-
-    def _embedding(self, model: ModelSpec, texts: str | Sequence[str], **knobs: Any) -> CallSpec:
-        if self._waiting.is_over:
-            raise RuntimeError(CLOSED)
-        return embedding_spec(self.settings, self._registry, model, texts, **knobs)
-
-    def _chain(self, driver: type[AnyChain], spec: CallSpec, now: float, *, patient: bool = False) -> AnyChain:
-        """Make the plan of a call, which began at `now`. A patient call waits for a turn rather than go to another model."""
-        request, timeout = spec.request, spec.timeout
-        deadline = now + timeout.total
-        observers = self._services.observers
-        try:
-            planned = self._plan(spec, self._clock.monotonic())
-        except ProviderHubError as error:
-            if observers is not None:
-                observers.begin(spec).call_finished(error.route, error=error)
-            raise
-        engine = Engine(
-            planned.plan, spec.retry, self._health, deadline=deadline, rng=self._rng, now=now, stream=request.stream,
-            on_interrupt=spec.on_interrupt, hedge=spec.hedge, force=planned.force,
-            slow_model=request.reasoning not in {None, "none"}, pacer=self._pacer, patient=patient, tokens=spec.tokens,
-            first_token=timeout.first_token if request.stream else timeout.head,
-        )  # fmt: skip
-        chain = driver(engine, spec, deadline, self._services)
-        if observers is not None:
-            chain.report = observers.begin(spec, planned.plan)
-        return chain
-
-    def _candidates(self, spec: CallSpec) -> Sequence[Candidate]:
-        """The candidates of a call that is not made now."""
-        now = self._clock.monotonic()
-        if not self._preparer.is_prepared(spec.model, now):
-            self._preparer.prepare(spec.model, now, spec.timeout.total)
-        return self._plan(spec, now, dry=True).plan.candidates
-
-    def _replan(self, spec: CallSpec) -> RoutePlan | None:
-        """The plan after a wait; `None` when no candidate is left."""
-        try:
-            planned = self._plan(spec, self._clock.monotonic(), dry=True)
-        except ProviderHubError:
-            return None
-        return None if planned.force else planned.plan
-
-    def _plan(self, spec: CallSpec, now: float, *, dry: bool = False) -> Planned:
-        request = spec.request
-        planned = self._router.plan(
-            spec.model, spec.needs, now=now, strategy=spec.strategy, dry=dry,
-            tokens=spec.longest,
-            uses=spec.uses,
-        )  # fmt: skip
-        if self._sharing is not None and self._sharing.pending and self._sharing.settle(now):
-            return self._plan(spec, now, dry=dry)
-        if self._rankers is None:
-            return planned
-        order = self._rankers.order(request, planned.plan.candidates)
-        return attrs.evolve(planned, plan=attrs.evolve(planned.plan, candidates=order))
-
-
-def _wait(candidate: Candidate, full: Full, now: float) -> Skip:
-    length = f"for {full.until - now:.1f} s more" if full.until < float("inf") else "until another call ends"
-    return Skip(candidate.provider, candidate.model, full.reason, length)

@@ -215,6 +215,14 @@ def set_limits(pacer: Pacer, key: tuple[str, str], values: ProviderConfig | Mode
         pacer.set_limits(key, found)
 
 
+def set_all_limits(pacer: Pacer, name: str, config: ProviderConfig) -> None:
+    """Set the limits that the settings name, so that `health()` shows them; the plan sets those of plugins' models."""
+    entries: dict[str, ProviderConfig | ModelInfo] = {"": config}
+    entries |= {model.name: model for model in config.models if isinstance(model, ModelInfo)} | dict(config.model)
+    for entry, values in entries.items():
+        set_limits(pacer, (name, entry), values, config.when_full)
+
+
 def _ranked(instance: Instance, match: Match, known: Described, needs: Needs, places: tuple[int, int]) -> RankedCandidate:
     """The candidate of a match. `places` are its own among the models of the call, and that of the first one like it."""
     model, (place, group) = known.model, places

@@ -29,3 +29,14 @@ def open_store(shared: Shared) -> SharedState:
         msg = f"shared.url: the store of {found[0].distribution} cannot be used: {type(error).__name__}: {error}"
         raise ConfigurationError(msg) from error
     return store
+
+
+def store_of(given: Shared | SharedState | str | None, settings: Shared) -> tuple[SharedState | None, bool]:
+    """The store that an argument or the settings name, if any, and whether it was opened here."""
+    try:
+        shared = settings if given is None else Shared(given) if isinstance(given, str) else given
+    except ValueError as error:
+        raise ConfigurationError(f"shared: {error}") from None
+    if not isinstance(shared, Shared):
+        return shared, False
+    return (None if shared.url is None else open_store(shared)), True

@@ -314,7 +314,7 @@ def test_pending_facts_are_looked_at_once_a_second(worker, bus):
 
 def test_close_closes_a_store_that_the_hub_has_made(bus, monkeypatch):
     store = bus.store()
-    monkeypatch.setattr("providerhub._hub.open_store", lambda shared: store)
+    monkeypatch.setattr("providerhub._finding.stores.open_store", lambda shared: store)
     with Hub(Settings(autoload=False), shared="acme://x"):
         assert not store.closed
     assert store.closed

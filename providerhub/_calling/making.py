@@ -1,0 +1,174 @@
+"""How a hub makes a call: checks it, prepares and plans it, and lets a driver carry it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, TypeVar, Unpack
+
+import attrs
+
+from providerhub._calling.around import Around
+from providerhub._calling.async_stream import AsyncStream
+from providerhub._calling.attempt import CLOSED, Services
+from providerhub._calling.batches import async_chain
+from providerhub._calling.chain import Chain
+from providerhub._calling.driver import Driver
+from providerhub._calling.embedding import embedding_spec
+from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
+from providerhub._calling.keywords import Knobs
+from providerhub._calling.messages import Conversation
+from providerhub._calling.observers import Rankers
+from providerhub._calling.running import Running
+from providerhub._calling.stream import Stream
+from providerhub._finding.preparing import Preparer
+from providerhub._finding.registry import Registry
+from providerhub._finding.routing import Planned, Router
+from providerhub._rules.clock import Clock
+from providerhub._rules.engine import Engine
+from providerhub._rules.health import Health
+from providerhub._rules.lanes import Full
+from providerhub._rules.pacing import Pacer
+from providerhub._rules.policy import Rng
+from providerhub._rules.sharing import Sharing
+from providerhub._settings.settings import Settings
+from providerhub._values import Candidate, Completion, RoutePlan, Skip
+from providerhub._values.errors import ProviderHubError
+
+AnyChain = TypeVar("AnyChain", bound=Driver[Any])
+
+
+class CallMaker:
+    """Makes the calls of a hub, which sets the parts."""
+
+    settings: Settings
+    _registry: Registry
+    _router: Router
+    _preparer: Preparer
+    _health: Health
+    _pacer: Pacer
+    _waiting: Running
+    _services: Services
+    _around: Around | None
+    _rankers: Rankers | None
+    _sharing: Sharing | None
+    _clock: Clock
+    _rng: Rng
+
+    def _holds(self, model: ModelSpec, messages: Conversation, **knobs: Unpack[Knobs]) -> float | None:
+        """The seconds for which every candidate is paused; `None` when one may be tried now."""
+        if self._health.all_healthy:  # the usual case, in which each of many requests comes here
+            return None
+        spec = self._spec(model, messages, stream=False, **knobs)
+        return self._router.hold(spec.model, spec.needs, now=self._clock.monotonic())
+
+    def _stoppable(self, running: Running, /, *, stream: bool = False, patient: bool = True, **knobs: Any) -> Any:
+        """`complete` as a call that `running.stop()` can end from another thread; one of many calls is patient."""
+        return self._call(self._spec(stream=stream, **knobs), patient=patient, running=running)
+
+    async def _patiently(self, **knobs: Any) -> Completion:
+        """`acomplete` as one of many calls."""
+        return await self._acall(self._spec(stream=False, **knobs), patient=True)  # type: ignore[no-any-return]
+
+    def _call(self, spec: CallSpec, **how: Any) -> Any:
+        """Make a call, inside of the callables around it."""
+        return self._answer(spec, **how) if self._around is None else self._around.call(spec, partial(self._answer, **how))
+
+    def _acall(self, spec: CallSpec, **how: Any) -> Any:
+        """`_call`, to be awaited."""
+        return self._aanswer(spec, **how) if self._around is None else self._around.acall(spec, partial(self._aanswer, **how))
+
+    def _answer(self, spec: CallSpec, *, patient: bool = False, running: Running | None = None) -> Any:
+        """Make a call in this thread; return its `Completion` or `Stream`."""
+        now = self._clock.monotonic()
+        if not self._preparer.is_prepared(spec.model, now):
+            self._preparer.prepare(spec.model, now, spec.timeout.total)
+        chain = self._chain(Chain, spec, now, patient=patient)
+        if running is None:
+            pieces = chain.run()
+        else:
+            with running.holding(chain.stop):
+                pieces = chain.run()
+        return chain.completion if pieces is None else Stream(chain, pieces)
+
+    async def _aanswer(self, spec: CallSpec, *, patient: bool = False) -> Any:
+        """Make a call in this task; return its `Completion` or `AsyncStream`."""
+        now = self._clock.monotonic()
+        if not self._preparer.is_prepared(spec.model, now):
+            await self._preparer.aprepare(spec.model, now, spec.timeout.total)
+        chain = self._chain(async_chain(), spec, now, patient=patient)
+        await chain.run()
+        return AsyncStream(chain) if spec.request.stream else chain.completion
+
+    def _spec(self, model: ModelSpec, messages: Conversation, *, stream: bool, **knobs: Unpack[Knobs]) -> CallSpec:
+        if self._waiting.is_over:
+            raise RuntimeError(CLOSED)
+        return call_spec(self.settings, self._registry, model, messages, stream=stream, **knobs)
+
+    def _embedding(self, model: ModelSpec, texts: str | Sequence[str], **knobs: Any) -> CallSpec:
+        if self._waiting.is_over:
+            raise RuntimeError(CLOSED)
+        return embedding_spec(self.settings, self._registry, model, texts, **knobs)
+
+    def _chain(self, driver: type[AnyChain], spec: CallSpec, now: float, *, patient: bool = False) -> AnyChain:
+        """Make the plan of a call, which began at `now`. A patient call waits for a turn rather than go to another model."""
+        request, timeout = spec.request, spec.timeout
+        deadline = now + timeout.total
+        observers = self._services.observers
+        try:
+            planned = self._plan(spec, self._clock.monotonic())
+        except ProviderHubError as error:
+            if observers is not None:
+                observers.begin(spec).call_finished(error.route, error=error)
+            raise
+        engine = Engine(
+            planned.plan, spec.retry, self._health, deadline=deadline, rng=self._rng, now=now, stream=request.stream,
+            on_interrupt=spec.on_interrupt, hedge=spec.hedge, force=planned.force,
+            slow_model=request.reasoning not in {None, "none"}, pacer=self._pacer, patient=patient, tokens=spec.tokens,
+            first_token=timeout.first_token if request.stream else timeout.head,
+        )  # fmt: skip
+        chain = driver(engine, spec, deadline, self._services)
+        if observers is not None:
+            chain.report = observers.begin(spec, planned.plan)
+        return chain
+
+    def _explain(self, spec: CallSpec) -> RoutePlan:
+        """The plan that a call would follow now, with the limits that it would wait for."""
+        now = self._clock.monotonic()
+        plan = self._plan(spec, now, dry=True).plan
+        full = [(c, o) for c in plan.candidates if not plan.waits and (o := self._pacer.obstacle(c, now))]
+        return attrs.evolve(plan, waits=tuple(_wait(c, o, now) for c, o in full)) if full else plan
+
+    def _candidates(self, spec: CallSpec) -> Sequence[Candidate]:
+        """The candidates of a call that is not made now."""
+        now = self._clock.monotonic()
+        if not self._preparer.is_prepared(spec.model, now):
+            self._preparer.prepare(spec.model, now, spec.timeout.total)
+        return self._plan(spec, now, dry=True).plan.candidates
+
+    def _replan(self, spec: CallSpec) -> RoutePlan | None:
+        """The plan after a wait; `None` when no candidate is left."""
+        try:
+            planned = self._plan(spec, self._clock.monotonic(), dry=True)
+        except ProviderHubError:
+            return None
+        return None if planned.force else planned.plan
+
+    def _plan(self, spec: CallSpec, now: float, *, dry: bool = False) -> Planned:
+        request = spec.request
+        planned = self._router.plan(
+            spec.model, spec.needs, now=now, strategy=spec.strategy, dry=dry,
+            tokens=spec.longest,
+            uses=spec.uses,
+        )  # fmt: skip
+        if self._sharing is not None and self._sharing.pending and self._sharing.settle(now):
+            return self._plan(spec, now, dry=dry)
+        if self._rankers is None:
+            return planned
+        order = self._rankers.order(request, planned.plan.candidates)
+        return attrs.evolve(planned, plan=attrs.evolve(planned.plan, candidates=order))
+
+
+def _wait(candidate: Candidate, full: Full, now: float) -> Skip:
+    length = f"for {full.until - now:.1f} s more" if full.until < float("inf") else "until another call ends"
+    return Skip(candidate.provider, candidate.model, full.reason, length)
