@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable as Callable
 
+from providerhub._values.errors import ProviderError as ProviderError
 from providerhub._values.value import publish
 from providerhub.wire.json_array import ArrayDecoder
 from providerhub.wire.ndjson import JsonFrame, LineDecoder
