@@ -20,8 +20,9 @@ import math
 from collections.abc import Callable, Container, Sequence
 from functools import cached_property
 
+from providerhub._rules.attempts import Attempts
 from providerhub._rules.endings import blame, broken_off, exhausted, last_error, late, located, no_turn
-from providerhub._rules.health import Health, error_retry_after
+from providerhub._rules.health import Health
 from providerhub._rules.lanes import Full
 from providerhub._rules.orders import (
     DONE,
@@ -39,13 +40,13 @@ from providerhub._rules.orders import (
     Told,
     Wait,
 )
-from providerhub._rules.pacing import ASK, FREE, Pacer, Tokens, Turn, Turns, no_tokens
+from providerhub._rules.pacing import ASK, Pacer, Tokens, Turn, Turns, no_tokens
 from providerhub._rules.policy import LONGEST_SHARE, LOOK_AGAIN, SHORT, Rng, disposition, price, share, shortage_wait
-from providerhub._rules.retrying import Failure, Retries
-from providerhub._values import Attempt, Candidate, Completion, RetryPolicy, Route, RoutePlan, Skip, errors
+from providerhub._rules.retrying import Failure
+from providerhub._values import Candidate, Completion, RetryPolicy, RoutePlan, errors
 
 
-class Engine:
+class Engine(Attempts):
     """One call's way through its plan, from `now` until its deadline.
 
     With `force`, the first candidate is tried even while its breaker is open. With `slow_model`, every model is slow to begin.
@@ -54,14 +55,14 @@ class Engine:
     """
 
     # Every call makes an engine, and few calls need these fields: the defaults are on the class.
-    _shortages = _count = 0
+    _shortages = 0
     _next: Candidate | None = None
     _later: Sequence[Candidate] = ()
     _interruption: errors.ProviderHubError | None = None
     _over_budget: errors.BudgetExceededError | None = None
     _renewed: frozenset[str] = frozenset()
     _asking: tuple[Candidate, bool] | None = None
-    _queued_at = _waited = duration = 0.0
+    _queued_at = _waited = 0.0
 
     def __init__(
         self,
@@ -97,24 +98,12 @@ class Engine:
         self._tokens = tokens
         self._patient = patient
         self._larger_than: int | None = None
-        self._skipped: tuple[Skip, ...] = plan.skipped
+        self._skipped = plan.skipped
         self._fresh: list[Candidate] = [*reversed(plan.candidates)]
-        self._open: list[OpenAttempt] = []
+        self._open = []
         self._last: Candidate = plan.candidates[0]
-        self.attempts: list[Attempt] = []
+        self.attempts = []
         self._limit = max(policy.attempts, len(self._fresh))
-
-    @property
-    def route(self) -> Route:
-        """The attempts so far, open ones included, in the order in which they began."""
-        attempts = self.attempts
-        if self._open or self._count > 1:
-            attempts = sorted([*attempts, *(one.shown() for one in self._open)], key=lambda attempt: attempt.number)
-        return Route(tuple(attempts), self._skipped, self.duration)
-
-    @cached_property
-    def _repeats(self) -> Retries:
-        return Retries(self._policy, self._health, self.attempts, deadline=self._deadline, rng=self._rng)
 
     @cached_property
     def _turns(self) -> Turns:
@@ -129,10 +118,6 @@ class Engine:
     def _left(self) -> int:
         """The number of attempts that may still begin. Those before a free wait do not count."""
         return self._limit - self._count + (self._repeats.uncharged if self.attempts else 0)
-
-    def opening(self, number: int) -> Attempt:
-        """The attempt that has just begun, as observers get it."""
-        return self._find(number).shown()
 
     def start(self, now: float) -> Order:
         """Begin the call."""
@@ -311,11 +296,6 @@ class Engine:
             self._health.released(attempt.permit)
             self._close(attempt, now, "abandoned")
 
-    def _find(self, number: int | None) -> OpenAttempt:
-        """The open attempt with that number; the only one for `None`."""
-        attempts = self._open
-        return attempts[0] if len(attempts) == 1 else next(attempt for attempt in attempts if attempt.number == number)
-
     def _pull(self, now: float) -> Pull:
         slow_at = min([attempt.slow_at for attempt in self._open])
         return PULL if slow_at == math.inf else Pull(max(0.0, slow_at - now))
@@ -463,32 +443,6 @@ class Engine:
             self._skip(candidate, "no prefill", "it would answer again from the start, and the text would be spliced")
         self._repeats.keep_those_that_continue()
 
-    def _skip(self, candidate: Candidate, reason: str, detail: str) -> None:
-        self._skipped += (Skip(candidate.provider, candidate.model, reason, detail),)
-
-    def _note_failure(self, attempt: OpenAttempt, error: errors.AttemptError, now: float) -> None:
-        self._health.failed(attempt.candidate, attempt.permit, now, error, self._policy)
-        if isinstance(error, errors.RateLimitError):
-            named, first = error_retry_after(error), self._policy.throttle_backoff
-            named = None if named is None else min(named, self._policy.pause_max)
-            self._pacer.refused(attempt.turn, attempt.candidate, now, named, first=first)
-        self._close(attempt, now, "error", error)
-
-    def _drop_others(self, winner: OpenAttempt | None, now: float) -> None:
-        """Give up every open attempt but one. A long silence of an attempt counts as a failure."""
-        for attempt in tuple(self._open):
-            if attempt is not winner:
-                self._drop(attempt, now)
-
-    def _drop(self, attempt: OpenAttempt, now: float, error: errors.AttemptError | None = None) -> None:
-        """End an attempt that lost a race or came to the deadline; it counts if it was silent for long."""
-        if attempt.first_token is None:
-            silent = now - self._start - attempt.started
-            self._health.silent(attempt.candidate, attempt.permit, now, silent, self._first_token, stream=self._stream)
-        else:
-            self._health.released(attempt.permit)
-        self._close(attempt, now, "abandoned" if error is None else "error", error)
-
     def _wait_out_shortage(self, attempt: OpenAttempt, error: errors.ShortageError, now: float) -> Order:
         """This process lacks a descriptor or a thread. The call waits; the provider is not to blame."""
         self._release(attempt, error, now)
@@ -497,24 +451,6 @@ class Engine:
         self._next, self._waited = attempt.candidate, shortage_wait(self._shortages, self._rng)
         self._shortages += 1
         return Wait(self._waited) if now + self._waited <= self._deadline else self._late(now, error)
-
-    def _release(self, attempt: OpenAttempt, error: errors.AttemptError, now: float) -> None:
-        """End an attempt whose failure counts for nothing."""
-        self._health.released(attempt.permit)
-        self._repeats.forgive(attempt.number)
-        self._close(attempt, now, "error", error)
-
-    def _close(self, attempt: OpenAttempt, now: float, outcome: str, error: BaseException | None = None) -> None:
-        self.duration = now - self._start
-        if attempt.turn is not FREE:
-            usage = attempt.told()[2] if outcome == "ok" else None
-            used = None if usage is None else (usage.input_tokens or 0) + (usage.output_tokens or 0)
-            self._pacer.settle(attempt.turn, now, used, None if usage is None else usage.output_tokens)
-        try:
-            self._open.remove(attempt)
-        except ValueError:  # another thread closed the stream at this moment
-            return
-        self.attempts.append(attempt.attempt(outcome, error, self.duration - attempt.started))
 
     def _late(self, now: float, cause: errors.AttemptError | None) -> Fail:
         return self._fail(late(self.attempts, self._deadline - self._start, cause), now)

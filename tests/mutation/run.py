@@ -1,4 +1,4 @@
-"""Mutation testing of the chain's decisions: `python run.py [--modules policy health engine retrying endings] [--seconds 3600]`.
+"""Mutation testing of the chain's decisions: `python run.py [--modules policy engine] [--seconds 3600]`.
 
 Each mutant is one small change that cosmic-ray's operators make to a module. A forked child puts it in the module's place and
 runs the unit tests of these modules; a mutant that they do not notice has survived. `survivors.md` beside this file lists the
@@ -28,7 +28,7 @@ TESTS = [
     str(UNIT / f"test_{name}.py")
     for name in ("policy", "health", "engine", "engine_beside", "engine_bounds", "hedging", "stateful")
 ]
-MODULES = ("policy", "health", "engine", "retrying", "endings")
+MODULES = ("policy", "health", "engine", "attempts", "retrying", "endings")
 KNOWN = HERE / "survivors.md"
 ENTRY = re.compile(r"^- `(?P<module>\w+)` `(?P<before>.*)` → `(?P<after>.*)`$")
 
