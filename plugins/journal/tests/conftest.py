@@ -23,7 +23,7 @@ from providerhub import (
     Usage,
     UsageDelta,
 )
-from providerhub_journal import _writer, flush
+from providerhub_journal import _worker, flush
 
 
 class Talker:
@@ -43,15 +43,15 @@ def talker():
 
 
 @pytest.fixture(autouse=True)
-def _own_writers(monkeypatch, tmp_path):
+def _own_workers(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr(_writer, "_writers", {})
+    monkeypatch.setattr(_worker, "_shared", {})
     made = []
-    monkeypatch.setattr(_writer.Writer, "_begin", lambda self, begin=_writer.Writer._begin: (made.append(self), begin(self)))
+    monkeypatch.setattr(_worker.Worker, "_begin", lambda self, begin=_worker.Worker._begin: (made.append(self), begin(self)))
     logging.getLogger("providerhub.journal").setLevel(logging.NOTSET)
     yield
-    for writer in made:
-        writer.close()
+    for worker in made:
+        worker.close()
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from providerhub import (
     Usage,
     UsageDelta,
 )
-from providerhub_journal import _joining
+from providerhub_journal import _worker
+from providerhub_journal._gate import Gate
 
 PRICES = {"price_in": 0.0, "price_out": 1_000_000.0}  # a token of the answer costs 1
 
@@ -41,9 +42,8 @@ class Seller:
 
 
 @pytest.fixture
-def make(url, monkeypatch):
+def make(url):
     """`make(seller, limit=100)`: a hub with the budget `all`; further keywords are keys of the budget."""
-    monkeypatch.setattr(_joining, "_gates", {})
     hubs = []
 
     def made(*sellers, prices=(PRICES,), tables=None, **budget):
@@ -60,13 +60,11 @@ def make(url, monkeypatch):
     yield made
     for hub in hubs:
         hub.close()
-    for gate in _joining._gates.values():
-        gate.close()
 
 
 def state():
     """What the budgets have spent and reserved, once all that has ended is settled."""
-    (gate,) = _joining._gates.values()
+    (gate,) = (one for one in _worker._shared.values() if isinstance(one, Gate))
     assert gate.flush()
     return {row["name"]: (row["spent"] / 10**9, row["reserved"] / 10**9) for row in gate._ledger.state()}
 

@@ -14,10 +14,12 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from providerhub import Attempt, Completion, ModelNotFoundError, Route, ServerError, Usage
-from providerhub_journal import _writer, flush
+from providerhub_journal import flush
 from providerhub_journal._commands import logs
 from providerhub_journal._config import Config
 from providerhub_journal._database import TABLES
+from providerhub_journal._worker import shared
+from providerhub_journal._writer import Writer
 
 NOON = time.mktime((2026, 5, 4, 12, 0, 0, 0, 0, -1))
 
@@ -49,7 +51,7 @@ def run(where, tmp_path, monkeypatch, record):
     settings = tmp_path / "settings.toml"
     settings.write_text(f'[journal]\nurl = "{where}"\n')
     monkeypatch.setenv("PROVIDERHUB_CONFIG", str(settings))
-    writer = _writer.writer_for(Config(where, content=True, program="demo"))
+    writer = shared(Writer, Config(where, content=True, program="demo"))
     prompt = record().request
     writer.put(record("1", started=NOON, metadata={"user": "anna"}))
     writer.put(record("2", started=NOON + 60, metadata={"user": "Jürgen"}, route=fallback()))

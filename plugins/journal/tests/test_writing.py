@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from providerhub import ConfigurationError, Hub, ProviderHubError, ServerError, Settings
-from providerhub_journal import _writer, flush
+from providerhub_journal import _worker, _writer, flush
 from providerhub_journal._config import Config
+from providerhub_journal._worker import shared
 from providerhub_journal._writer import Writer
 
 
@@ -74,7 +75,7 @@ def test_the_calls_of_a_program_are_not_recorded_unless_the_settings_ask_for_it(
 def test_the_entry_point_records_the_calls_of_the_command_line(monkeypatch, url):
     monkeypatch.setenv("PROVIDERHUB_PROGRAM", "providerhub")
     Hub(Settings(journal={"url": url})).close()
-    assert [writer._config.program for writer in _writer._writers.values()] == ["providerhub"]
+    assert [writer._config.program for writer in _worker._shared.values()] == ["providerhub"]
 
 
 def redacted(row):
@@ -114,7 +115,7 @@ def test_wrong_settings_are_refused_when_the_hub_is_made(table, message):
 
 @pytest.mark.parametrize("value", [object(), float("nan"), {1: 2}])
 def test_metadata_that_cannot_be_written_are_left_out_with_one_line(record, url, rows, caplog, value):
-    writer = _writer.writer_for(Config(url))
+    writer = shared(Writer, Config(url))
     for number in range(3):
         writer.put(record(number, metadata={"x": value}))
     assert [row["metadata"] for row in rows()] == [None] * 3
@@ -122,13 +123,13 @@ def test_metadata_that_cannot_be_written_are_left_out_with_one_line(record, url,
 
 
 def test_a_database_that_is_locked_is_written_later(record, url, rows, caplog, monkeypatch):
-    writer = _writer.writer_for(Config(url))
+    writer = shared(Writer, Config(url))
     writer.put(record(1))
     assert writer.flush()
     monkeypatch.setattr("providerhub_journal._database.BUSY", 0.01)
     writer._engine.dispose()
     writer._engine = None
-    monkeypatch.setattr(_writer, "RETRY", 0.01)
+    monkeypatch.setattr(_worker, "RETRY", 0.01)
     monkeypatch.setattr("providerhub_journal._database.connect.__kwdefaults__", {"busy": 0.01}, raising=False)
     with sqlite3.connect(url.removeprefix("sqlite:///")) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -155,7 +156,7 @@ def test_lost_lines_are_counted_in_the_database_once_it_works(record, tmp_path, 
     monkeypatch.setattr(_writer, "MOST", 3)
     (tmp_path / "file").write_text("")
     where = f"sqlite:///{tmp_path / 'file' / 'calls.db'}"
-    writer = _writer.writer_for(Config(where))
+    writer = shared(Writer, Config(where))
     for number in range(5):
         writer.put(record(number))
         writer.flush()
@@ -165,7 +166,7 @@ def test_lost_lines_are_counted_in_the_database_once_it_works(record, tmp_path, 
 
 
 def test_a_database_of_a_later_version_is_not_touched(record, url, rows, caplog):
-    writer = _writer.writer_for(Config(url))
+    writer = shared(Writer, Config(url))
     writer.put(record(1))
     writer.flush()
     with sqlite3.connect(url.removeprefix("sqlite:///")) as other:
@@ -190,7 +191,7 @@ def test_an_address_without_its_driver_is_told_once(record, caplog):
 
 
 def test_old_rows_are_removed_and_a_clock_that_was_set_back_loses_none(record, url, rows):
-    writer = _writer.writer_for(Config(url, keep=3600.0))
+    writer = shared(Writer, Config(url, keep=3600.0))
     now = time.time()
     for number, age in enumerate((7200, 0, -86400, 60)):
         writer.put(record(number, started=now - age))

@@ -59,7 +59,7 @@ def _opened(*, as_json: bool = False) -> Iterator[sa.Engine]:
     from sqlalchemy import exc
 
     from providerhub_journal._database import NewerError, connect, is_missing
-    from providerhub_journal._writer import reason
+    from providerhub_journal._worker import reason
 
     config = _config()
     if is_missing(config.url):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import logging
 import os
-import queue
 import threading
 import time
 from collections.abc import Sequence
@@ -16,12 +13,10 @@ from typing import Any, NamedTuple
 from providerhub import Attempt, BudgetExceededError, CallRecord, Candidate, Cost, Usage
 from providerhub_journal._budget import Budget
 from providerhub_journal._rows import UNIT, as_units
-from providerhub_journal._writer import AT_EXIT, reason
+from providerhub_journal._worker import Worker, reason
 
 GRACE = 60.0  # seconds after the deadline of its call at which a reservation ends by itself
-RETRY = 1.0  # seconds between two tries of a settlement while the database does not work
 
-log = logging.getLogger("providerhub.journal")
 _numbers = itertools.count(1)
 
 
@@ -39,7 +34,14 @@ class Token(NamedTuple):
     candidate: Candidate
 
 
-class Gate:
+class Ended(NamedTuple):
+    """A reservation that has ended, and what was spent of it, in billionths."""
+
+    token: Token
+    spent: int
+
+
+class Gate(Worker[Ended]):
     """Reserves what an attempt may cost before it is sent, and settles it in a thread of its own.
 
     Args:
@@ -50,15 +52,13 @@ class Gate:
     def __init__(self, budgets: Sequence[Budget], url: str) -> None:
         self._budgets = tuple(budgets)
         self._url = url
-        self._logged = False
-        self._begin()
+        super().__init__()
 
     def _begin(self) -> None:
-        """Start with nothing, also in a forked child, where the parent's thread does not run."""
-        self._guard = threading.Lock()
+        super()._begin()
+        self._opening = threading.Lock()
         self._ledger: Any = None
-        self._ended: queue.SimpleQueue[tuple[Token, int] | threading.Event] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._owed: list[Ended] = []
 
     def reserve(self, call: CallRecord, candidate: Candidate, bound: Usage) -> Token | None:
         """Reserve the most that an attempt may cost of each budget that fits it.
@@ -104,7 +104,7 @@ class Gate:
         cost = attempt.cost
         if cost is None and token.candidate.prices is not None:
             cost = token.candidate.prices.most(used)
-        self._end(token, as_units(cost.amount) if cost is not None else 0)
+        self._add(Ended(token, as_units(cost.amount) if cost is not None else 0))
 
     def release(self, token: Token) -> None:
         """Give a whole reservation back. Does not wait.
@@ -112,26 +112,11 @@ class Gate:
         Args:
             token: The reservation.
         """
-        self._end(token, 0)
-
-    def flush(self, seconds: float = AT_EXIT) -> bool:
-        """Wait until the reservations that have ended so far are settled.
-
-        Args:
-            seconds: The longest wait.
-
-        Returns:
-            Whether that was in time.
-        """
-        if self._thread is None:
-            return True
-        done = threading.Event()
-        self._ended.put(done)
-        return done.wait(seconds)
+        self._add(Ended(token, 0))
 
     def close(self) -> None:
         """Settle what has ended, and close the connections."""
-        self.flush()
+        super().close()
         if self._ledger is not None:
             self._ledger.close()
 
@@ -154,47 +139,28 @@ class Gate:
         if strict is not None:
             msg = f'budget {strict!r} cannot be asked ({reason(error)}); on_outage = "allow" lets calls pass meanwhile'
             raise BudgetExceededError(msg) from error
-        self._once("budgets cannot be asked, so calls pass without them", error)
+        self._once("outage", f"budgets cannot be asked, so calls pass without them: {reason(error)}")
 
     def _opened(self) -> Any:
         from providerhub_journal._ledger import Ledger
 
-        with self._guard:
+        with self._opening:
             if self._ledger is None:
                 self._ledger = Ledger(self._url)
             return self._ledger
 
-    def _end(self, token: Token, spent: int) -> None:
-        # No lock: the garbage collector may end a stream in a thread that holds one.
-        self._ended.put((token, spent))
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, args=(self._ended,), name="providerhub-budgets", daemon=True)
-            self._thread.start()
-
-    def _run(self, ended: queue.SimpleQueue[tuple[Token, int] | threading.Event]) -> None:
-        owed: list[tuple[Token, int]] = []
-        while True:
-            item = None
-            with contextlib.suppress(queue.Empty):
-                item = ended.get(timeout=RETRY if owed else None)
-            owed += [item] if isinstance(item, tuple) else []
-            owed = [one for one in owed if not self._settled(*one)]
-            if isinstance(item, threading.Event):
-                item.set()
+    def _work(self, items: list[Ended]) -> bool:
+        self._owed = [one for one in (*self._owed, *items) if not self._settled(*one)]
+        return not self._owed
 
     def _settled(self, token: Token, spent: int) -> bool:
         try:
             self._opened().settle(token.lease, token.claims, spent)
         except Exception as error:
-            self._once("what calls cost cannot be written to their budgets, and is tried again", error)
+            self._once("outage", f"what calls cost cannot be written to their budgets, and is tried again: {reason(error)}")
             return False
-        self._logged = False
+        self._logged.discard("outage")
         return True
-
-    def _once(self, text: str, error: Exception) -> None:
-        if not self._logged:
-            self._logged = True
-            log.warning("%s: %s", text, reason(error))
 
 
 def _words(refusal: Any, budget: Budget) -> str:

@@ -16,7 +16,7 @@ from providerhub_journal._database import ATTEMPTS, CALLS, META
 # The value does not fit the table; any other error is one of the database, which may be mended.
 _REFUSED = (exc.DataError, exc.IntegrityError, exc.StatementError)
 
-_CHUNK = 200  # rows of a statement; databases limit the number of its values
+_MOST_VALUES = 32_000  # of a statement: the limit of SQLite is 32,766, and that of PostgreSQL twice as many
 _MARKS = {"qmark": "?", "format": "%s", "pyformat": "%s"}  # the mark of a value, by the driver's style
 
 
@@ -65,8 +65,8 @@ def _insert(engine: sa.Engine, rows: Sequence[Row], lost: int) -> None:
 def _many(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
     """Insert rows, many with each statement.
 
-    The driver lets other threads run once for each statement, and a busy thread keeps the interpreter for milliseconds. So a
-    statement for each row would take as long for each row.
+    The driver lets other threads run at each statement, and a busy thread then keeps the interpreter for milliseconds. So as
+    few statements as possible keep the pace of the calls.
     """
     dialect = connection.dialect
     names = [name for name in table.c.keys() if name != "n"]  # noqa: SIM118 -- no mapping
@@ -80,8 +80,9 @@ def _many(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> No
     quote = dialect.identifier_preparer.quote
     start = f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, names))}) VALUES "  # noqa: S608 -- names of this module
     one = f"({', '.join([mark] * len(names))})"
-    for first in range(0, len(values), _CHUNK):
-        part = values[first : first + _CHUNK]
+    size = _MOST_VALUES // len(names)
+    for first in range(0, len(values), size):
+        part = values[first : first + size]
         connection.exec_driver_sql(start + ", ".join([one] * len(part)), tuple(itertools.chain(*part)))
 
 

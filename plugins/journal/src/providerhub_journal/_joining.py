@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import threading
 from typing import Any
 
 from providerhub import CallRecord, Settings, hookimpl
 from providerhub_journal import _budget
 from providerhub_journal._config import read
 from providerhub_journal._gate import Gate
-from providerhub_journal._writer import Writer, writer_for
-
-_gates: dict[tuple[Any, ...], Gate] = {}
-_lock = threading.Lock()
+from providerhub_journal._worker import shared
+from providerhub_journal._writer import Writer
 
 
 class Journal:
@@ -49,7 +44,9 @@ def providerhub_join(settings: Settings) -> Any:
     """
     table = settings.journal
     config = read(table)
-    return Journal(writer_for(config)) if table.get("enabled", config.program == "providerhub") else None
+    if table.get("enabled"):  # the command line, which makes one call, does not wait for this import of a tenth of a second
+        import providerhub_journal._insert  # noqa: F401 -- beside busy threads it takes seconds, and the calls wait in memory
+    return Journal(shared(Writer, config)) if table.get("enabled", config.program == "providerhub") else None
 
 
 @hookimpl
@@ -65,23 +62,4 @@ def providerhub_gate(settings: Settings) -> Gate | None:
     if not settings.budgets:
         return None
     budgets, url = _budget.read(settings.budgets), read(settings.journal).url
-    with _lock:  # the hubs of this process share what keeps the same budgets
-        return _gates.setdefault((url, budgets), Gate(budgets, url))
-
-
-def _finish() -> None:
-    """The end of the program: settle what calls have cost."""
-    for gate in tuple(_gates.values()):
-        gate.close()
-
-
-def _forked() -> None:
-    global _lock  # noqa: PLW0603 -- another thread of the parent may have held it
-    _lock = threading.Lock()
-    for gate in _gates.values():
-        gate._begin()  # noqa: SLF001
-
-
-atexit.register(_finish)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    return shared(Gate, budgets, url)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -55,12 +54,14 @@ class Ledger:
 
     Args:
         url: The SQLAlchemy address of the database.
+
+    Raises:
+        NewerError: The database has tables of a later version.
+        sqlalchemy.exc.SQLAlchemyError: The database cannot be opened.
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._engine: sa.Engine | None = None
-        self._guard = threading.Lock()
+        self._engine = connect(url, busy=BUSY)
 
     def reserve(self, lease: str, claims: Sequence[Claim], now: float, ends: float) -> Refusal | None:
         """Reserve an amount of each of several budgets, or of none.
@@ -120,25 +121,17 @@ class Ledger:
 
     def state(self) -> list[dict[str, Any]]:
         """The amounts that each budget has spent and reserved in each span of time, the latest first."""
-        with self._opened().connect() as connection:
+        with self._engine.connect() as connection:
             return [dict(row) for row in connection.execute(sa.select(BUDGETS).order_by(BUDGETS.c.period.desc())).mappings()]
 
     def close(self) -> None:
         """Close the connections. A later call opens others."""
-        if self._engine is not None:
-            self._engine.dispose()
-
-    def _opened(self) -> sa.Engine:
-        with self._guard:
-            if self._engine is None:
-                self._engine = connect(self._url, busy=BUSY)
-            return self._engine
+        self._engine.dispose()
 
     def _run(self, work: Any) -> None:
-        engine = self._opened()
         for left in range(_TRIES, 0, -1):
             try:
-                with engine.begin() as connection:
+                with self._engine.begin() as connection:
                     work(connection)
             except exc.IntegrityError:  # another process has made the same row at this moment
                 if left == 1:

@@ -1,0 +1,154 @@
+"""The thread that does what calls must not wait for, and the workers that the hubs of this process share."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import queue
+import threading
+from collections.abc import Hashable
+from typing import Any, Generic, TypeVar
+
+TOGETHER = 1000  # items of one piece of work
+RETRY = 1.0  # seconds between two tries of work that failed
+AT_EXIT = 5.0  # seconds for which the end of the program waits for the last items
+
+log = logging.getLogger("providerhub.journal")
+Item = TypeVar("Item")
+AnyWorker = TypeVar("AnyWorker", bound="Worker[Any]")
+
+_shared: dict[tuple[Any, ...], Worker[Any]] = {}
+_lock = threading.Lock()
+
+
+def shared(kind: type[AnyWorker], *arguments: Hashable) -> AnyWorker:
+    """This process's worker for some arguments, which all hubs share.
+
+    Args:
+        kind: The class of the worker.
+        *arguments: Its arguments.
+    """
+    with _lock:
+        return _shared.setdefault((kind, *arguments), kind(*arguments))  # type: ignore[return-value]
+
+
+class Worker(Generic[Item]):
+    """Takes items from calls without holding them up, and works on them in a thread of its own. Thread-safe."""
+
+    gather = 0.0
+    """Seconds for which items are gathered, to be worked on together."""
+
+    def __init__(self) -> None:
+        self._logged: set[str] = set()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start with nothing, also in a forked child, where the parent's thread does not run."""
+        # The garbage collector may end a stream, and so put an item, in a thread that holds the lock.
+        self._guard = threading.RLock()
+        self._queue: queue.SimpleQueue[Item | threading.Event] = queue.SimpleQueue()
+        self._hurry = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def _work(self, items: list[Item]) -> bool:
+        """Work on items.
+
+        Args:
+            items: The items; none when earlier work is tried again.
+
+        Returns:
+            Whether all is done. Otherwise the method is called again after `RETRY` seconds at the latest.
+        """
+        raise NotImplementedError
+
+    def flush(self, seconds: float = AT_EXIT) -> bool:
+        """Wait until the items so far are done, or one try of them has failed.
+
+        Args:
+            seconds: The longest wait.
+
+        Returns:
+            Whether that was in time.
+        """
+        if self._thread is None:
+            return True
+        done = threading.Event()
+        self._hurry.set()
+        self._queue.put(done)
+        return done.wait(seconds)
+
+    def close(self) -> None:
+        """Finish the items so far, and close the connections. A later item opens others."""
+        self.flush()
+
+    def _add(self, item: Item) -> None:
+        self._queue.put(item)
+        if self._thread is None:
+            with self._guard:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="providerhub-journal", daemon=True)
+                    self._thread.start()
+
+    def _run(self) -> None:
+        is_done = True
+        while True:
+            items = []
+            with contextlib.suppress(queue.Empty):
+                items = [self._queue.get(timeout=None if is_done else RETRY)]
+            if self.gather and self._queue.qsize() < TOGETHER:
+                self._hurry.wait(self.gather)
+                self._hurry.clear()
+            items += [self._queue.get() for _ in range(min(self._queue.qsize(), TOGETHER - 1))]
+            is_done = self._work([item for item in items if not isinstance(item, threading.Event)])
+            for item in items:
+                if isinstance(item, threading.Event):
+                    item.set()
+
+    def _once(self, kind: str, text: str) -> None:
+        """Log a problem, unless one of its kind has been logged."""
+        if kind not in self._logged:
+            self._logged.add(kind)
+            log.warning("%s", text)
+
+
+def reason(error: BaseException) -> str:
+    """The words of an error on one line, without the statement and its values.
+
+    Args:
+        error: The error, of SQLAlchemy or another.
+    """
+    found = getattr(error, "orig", None) or error
+    return f"{type(found).__name__}: {' '.join(str(found).split())}"
+
+
+def flush(seconds: float = AT_EXIT) -> bool:
+    """Wait until all calls of this process so far are written, or one try to write them has failed.
+
+    Args:
+        seconds: The longest wait for each database.
+
+    Returns:
+        Whether that was in time.
+    """
+    done = [worker.flush(seconds) for worker in tuple(_shared.values())]  # all of them, also after one that is late
+    return all(done)
+
+
+def _finish() -> None:
+    """The end of the program."""
+    for worker in tuple(_shared.values()):
+        worker.close()
+
+
+def _forked() -> None:
+    global _lock  # noqa: PLW0603 -- another thread of the parent may have held it
+    _lock = threading.Lock()
+    for worker in _shared.values():
+        worker._begin()  # noqa: SLF001 -- the same module
+
+
+atexit.register(_finish)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
