@@ -52,6 +52,7 @@ if TYPE_CHECKING:  # slow to import; most programs need none of it
 
 LIST = instance_of(Sequence, "a list")
 RANKER = Check("a callable that is not async", lambda value: callable(value) and not iscoroutinefunction(value), shape)
+CACHE = instance_of((Mapping, str, bool), '"memory", a folder, an address, a mapping or a flag; use around=[...] for a Cache')
 SETTINGS = instance_of((Settings, type(None)), "a Settings object, such as Settings(strategy='priority')")
 
 
@@ -96,6 +97,7 @@ class Hub(CallMaker):
         observers: Sequence[object] = (),
         rankers: Sequence[Callable[..., Sequence[Candidate] | None]] = (),
         around: Sequence[Callable[[Request, GoOn], Any]] = (),
+        cache: Mapping[str, Any] | str | bool | None = None,
         wire_log: str | None = None,
         shared: Shared | SharedState | str | None = None,
         clock: Clock | None = None,
@@ -105,6 +107,10 @@ class Hub(CallMaker):
         self.settings = Settings.load() if settings is None else settings.with_environment(os.environ)
         if wire_log is not None:
             self.settings = attrs.evolve(self.settings, wire_log=wire_log)
+        if cache is not None:
+            CACHE.check(cache, "cache", ConfigurationError)
+            table = {"url": "memory" if cache is True else cache} if isinstance(cache, str) or cache is True else cache or {}
+            self.settings = attrs.evolve(self.settings, cache=table)
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random().random  # noqa: S311 -- spreads waits; nothing depends on its being hard to guess
         self._plugins = Plugins(self.settings)

@@ -225,6 +225,21 @@ def test_the_settings_switch_it_on_through_its_entry_point(tmp_path):
             assert hub.complete("m", "x").text == "answer 1"
 
 
+@pytest.mark.parametrize(("cache", "kept"), [(True, True), ("memory", True), ({"age": "1h"}, True), (False, False), (None, True)])
+def test_an_argument_of_the_hub_outranks_the_settings(cache, kept):
+    provider = Counter()
+    settings = Settings(cache={"url": "memory"} if not cache else {})
+    with Hub(settings, providers=[(ProviderInfo(name="a", models=(ModelInfo("m"),)), provider)], cache=cache) as hub:
+        assert [hub.complete("m", "x").cached for _ in range(2)] == [False, kept]
+
+
+def test_an_argument_that_is_no_cache_is_refused():
+    with pytest.raises(ConfigurationError, match=r'cache must be "memory", a folder, .* use around=\[\.\.\.\] for a Cache, not'):
+        Hub(Settings(), cache=Cache())
+    with pytest.raises(ConfigurationError, match=r"cache\.url must name a folder by an absolute path, not 'answers'"):
+        Hub(Settings(), cache="answers")
+
+
 def test_processes_share_a_folder(tmp_path):
     code = """
 import sys
