@@ -76,6 +76,8 @@ class Hub(CallMaker):
             `go_on(request)` or another `Completion`, or raises. It may change the request, which is then checked again. Content
             that reaches it counts as handed over to the caller. `embed` gives it an `EmbeddingRequest`, and the vectors as the
             `Completion.details["vectors"]`. `explain` skips it. Coroutine functions serve `acomplete` and `aembed` only.
+        cache: The cache of answers, which `providerhub-cache` provides: `"memory"`, a folder or the address of a server, a mapping
+            of the keys of the table `[cache]`, true for `"memory"`, or false for none. Default: as the settings say.
         wire_log: Path of a file to which each request and answer is appended, without keys; `"-"` for standard error. Default: as
             the settings say.
         shared: The store through which several processes share what providers state and what must be counted together: its

@@ -94,7 +94,7 @@ class CallSpec:
         """The most tokens that an attempt at a candidate may use: an upper estimate; `None` for an unknown number."""
         request = self.request
         most = token_ceiling(request.messages, request.tools or ()) + token_ceiling((), (request.response_format or {},))
-        return Usage(most, 0 if self.embeds else request.max_tokens or candidate.context_window)
+        return Usage(most, 0 if self.embeds else request.max_tokens or candidate.max_output)
 
     def longest(self) -> tuple[int, int | None]:
         """As `tokens`, of what has to fit into the window of the model: the whole conversation, or the longest text."""

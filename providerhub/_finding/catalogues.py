@@ -30,8 +30,10 @@ class Described(NamedTuple):
     def prices(self) -> Prices | None:
         """The prices, with the catalogue that gave them; `None` when none is known."""
         found, said = self.model.prices, self.guessed.get("price_in") or self.guessed.get("price_out")
-        if found is None or not said:
-            return found
+        if found is None:
+            return None
+        if not said:  # another's prices of long prompts do not belong to these
+            return attrs.evolve(found, tiers=()) if "price_tiers" in self.guessed else found
         name, _, day = said.rpartition(" ")
         is_dated = day.count("-") == 2 and day.replace("-", "").isdecimal()  # noqa: PLR2004 -- year, month, day
         return attrs.evolve(found, source=name if is_dated else said, date=day if is_dated else None)

@@ -231,7 +231,7 @@ def _ranked(instance: Instance, match: Match, known: Described, needs: Needs, pl
         prefill=bool(model.supports_prefill), stream=model.supports_stream is not False, group=group,
         priority=instance.config.priority, slow=bool(model.supports_reasoning) or instance.info.slow_start,
         reasoning=bool(model.supports_reasoning), timeout=own_timeout(instance.config, model),
-        headers=tuple(model.headers.items()), prices=known.prices,
+        headers=tuple(model.headers.items()), prices=known.prices, max_output=model.max_output_tokens or model.context_window,
     )  # fmt: skip
     longest_first = -len(model.name) if match.kind == "prefix" else 0
     priority, unknown = -instance.config.priority, needs.unknown(model)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from providerhub._values import BreakerRules, BudgetRules, RetryPolicy, Timeout, checks, errors
-from providerhub._values.capabilities import WHEN_FULL
+from providerhub._values.capabilities import TIERS, WHEN_FULL
 from providerhub._values.shared import ON_OUTAGE
 
 # The ways to order candidates that are otherwise equal.
@@ -69,6 +69,7 @@ KINDS: dict[str, checks.Check] = {
     "models": checks.instance_of((str, list, dict), "a model or a list of models"),
     "models of a provider": checks.instance_of(list, "a list of names and tables"),
     "key": checks.instance_of((str, dict), 'a table such as { env = "VARIABLE" }'),
+    "price tiers": TIERS,
     "option": checks.instance_of(object, "any value"),
 }
 # The words of a field's validator → the kind of value.
@@ -114,8 +115,11 @@ _LIMITS = (
 _MODEL = (
     *_keys("", "aliases: names = []; supports_stream supports_tools supports_images supports_json_schema: flag"),
     *_keys("", "supports_audio supports_files supports_prefill supports_reasoning supports_embeddings: flag"),
-    *_keys("", "context_window: whole number from 1; price_in price_out price_cache_read price_cache_write: number from 0"),
-    *_keys("", 'price_currency: currency = "USD"; catalog: entry'),
+    *_keys("", "context_window: whole number from 1; max_output_tokens: whole number from 1"),
+    *_keys(
+        "", "price_in price_out price_cache_read price_cache_write price_in_audio price_out_audio price_reasoning: number from 0"
+    ),
+    *_keys("", 'price_tiers: price tiers; price_currency: currency = "USD"; catalog: entry'),
     *_LIMITS,
 )
 

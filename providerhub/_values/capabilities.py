@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -31,12 +31,17 @@ from providerhub._values.knobs import Timeout
 from providerhub._values.value import Value
 
 DOLLARS = "USD"
-PRICES = ("price_in", "price_out", "price_cache_read", "price_cache_write")
+_PRICE_OF = {
+    "price_in": "input", "price_out": "output", "price_cache_read": "cache_read", "price_cache_write": "cache_write",
+    "price_in_audio": "input_audio", "price_out_audio": "output_audio", "price_reasoning": "reasoning",
+}  # fmt: skip
+PRICES = (*_PRICE_OF, "price_tiers")
 """The fields of `ModelInfo` that are amounts of its `price_currency`."""
 
 DESCRIBED = (
     *(f"supports_{name}" for name in ["stream", "tools", "images", "json_schema", "reasoning", "audio", "files", "embeddings"]),
     "context_window",
+    "max_output_tokens",
     *PRICES,
     "price_currency",
 )
@@ -52,11 +57,23 @@ FULL = one_of(WHEN_FULL).or_none
 
 _FLAG = FLAG.or_none
 _PRICE = NOT_NEGATIVE.or_none
+TIERS = Check(
+    'a list of tables with the key "above" and prices, such as {"above": 200000, "price_in": 2.5, "price_out": 15}',
+    lambda value: isinstance(value, list | tuple) and all(map(_is_tier, value)),
+)
 _TEXT = ANY_TEXT.or_none
 _ENV = Check("a text, or several", lambda value: all(map(ANY_TEXT.test, value if isinstance(value, tuple) else (value,)))).or_none
 _DEFAULT = Check("a text, or a function of the other settings", lambda value: isinstance(value, str) or callable(value)).or_none
 _MODELS = Check("a list of names and ModelInfo", lambda value: _all_are(ModelInfo, value))
 _SETTINGS = Check("a list of Setting", lambda value: _all_are(Setting, value))
+
+
+def _is_tier(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and COUNT.test(value.get("above"))
+        and all(name in _PRICE_OF and NOT_NEGATIVE.test(price) for name, price in value.items() if name != "above")
+    )
 
 
 def _all_are(kind: type, value: object) -> bool:
@@ -120,11 +137,17 @@ class ModelInfo(Value):
         supports_files: Whether it reads files, such as PDF documents.
         price_cache_read: The price of a million input tokens that the service read from its cache; zero or more.
         price_cache_write: The price of a million input tokens that the service wrote to its cache; zero or more.
-        price_currency: The currency of all four prices, as its code of ISO 4217. Default `"USD"`.
+        price_currency: The currency of all prices, as its code of ISO 4217. Default `"USD"`.
         supports_embeddings: Whether it turns texts into vectors, as `embed` asks for.
         catalog: The entry of a catalogue that describes the model, `"vendor/model"`, such as `"openai/gpt-4o"`; a trailing `*`
             stands for the model's own name. `None`, the default: its own name, for a service at the vendor's own address.
         source: Where the values come from and their date, such as `"models.dev 2026-07-02"`. Catalogues fill it in.
+        max_output_tokens: The most tokens of an answer; 1 or more. A budget reserves so many for a call without `max_tokens`.
+        price_in_audio: The price of a million input tokens that are audio; zero or more.
+        price_out_audio: The price of a million output tokens that are audio; zero or more.
+        price_reasoning: The price of a million tokens of reasoning; `None`, the default, for `price_out`.
+        price_tiers: The prices of long prompts: mappings with `"above"`, a number of input tokens, and the prices of requests
+            that have more. Each has the keys of the prices above; one that it leaves out stays.
     """
 
     name: str = attrs.field(validator=TEXT)
@@ -152,6 +175,11 @@ class ModelInfo(Value):
     supports_embeddings: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
     catalog: str | None = attrs.field(default=None, kw_only=True, validator=ENTRY.or_none)
     source: str = attrs.field(default="", kw_only=True, validator=ANY_TEXT)
+    max_output_tokens: int | None = attrs.field(default=None, kw_only=True, validator=COUNT.or_none)
+    price_in_audio: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
+    price_out_audio: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
+    price_reasoning: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
+    price_tiers: Sequence[Mapping[str, float]] | None = attrs.field(default=None, kw_only=True, validator=TIERS.or_none)
 
     def __hash__(self) -> int:
         return hash((ModelInfo, self.name, self.aliases))  # headers is a mapping, which has no hash
@@ -164,8 +192,12 @@ class ModelInfo(Value):
     @property
     def prices(self) -> Prices | None:
         """The prices of the model; `None` when none is known."""
-        known = self.price_in, self.price_out, self.price_cache_read, self.price_cache_write
-        return None if known == (None,) * 4 else Prices(*known, currency=self.price_currency)
+        known: dict[str, Any] = {field: getattr(self, name) for name, field in _PRICE_OF.items()}
+        if all(price is None for price in known.values()):
+            return None
+        known["currency"] = self.price_currency
+        own = [{_PRICE_OF.get(name, name): value for name, value in tier.items()} for tier in self.price_tiers or ()]
+        return Prices(**known, tiers=tuple((int(tier.pop("above")), Prices(**{**known, **tier})) for tier in own))
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -25,7 +25,7 @@ class AttemptGate(Protocol):
             call: The record of the call at its start. It ends `timeout` seconds after `started` at the latest.
             candidate: The provider and model to ask, with the model's `prices`.
             bound: The most tokens that the attempt may use: `input_tokens` is an upper estimate; `output_tokens` is the
-                call's `max_tokens`, else the model's context window, or `None` when neither is known.
+                call's `max_tokens`, else the most that the model may answer, else its context window; `None` when none is known.
 
         Returns:
             The reservation, as any object; `None` when there is nothing to settle.

@@ -54,6 +54,7 @@ class Candidate(Value):
         headers: HTTP headers that the settings have for the model, as pairs of name and value.
         slow: Whether a long silence before the answer is usual: a model that reasons, or a local server that loads its models.
         prices: The model's prices; `None` when none is known.
+        max_output: The most tokens of an answer, or the context window, also where a catalogue says so; `None` when unknown.
     """
 
     provider: str
@@ -70,6 +71,7 @@ class Candidate(Value):
     timeout: Timeout | None = None
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     prices: Prices | None = None
+    max_output: int | None = None
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.model}"

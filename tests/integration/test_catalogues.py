@@ -95,6 +95,13 @@ def test_cheapest_and_the_cost_know_the_prices_of_a_catalogue(scripted):
     assert [(one.input, one.source, one.date) for one in prices[1:]] == [(5, "paper", None), (1, "paper", "2030-01-02")]
 
 
+def test_prices_of_long_prompts_belong_to_the_prices_of_short_ones(scripted):
+    known = {"price_in": 9, "price_out": 9, "price_tiers": [{"above": 10, "price_in": 99}]}
+    hub = _hub(scripted, Catalogue(v__m=known), a=_model(catalog="v/m", price_in=1, price_out=1), b=_model(catalog="v/m"))
+    prices = {one.provider: one.prices for one in hub.explain("m").candidates}
+    assert {name: one.at(11).input for name, one in prices.items()} == {"a": 1, "b": 99}
+
+
 def test_an_asterisk_of_an_entry_stands_for_the_name_that_is_sent(scripted):
     catalogue = Catalogue()
     hub = _hub(scripted, catalogue, a=ModelInfo("m*", catalog="v/x-*"))

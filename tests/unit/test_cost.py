@@ -66,3 +66,24 @@ def test_the_vendors_own_figure_comes_first():
 def test_a_model_without_any_price_has_no_prices():
     assert ModelInfo("m").prices is None
     assert ModelInfo("m", price_cache_read=1.0).prices == Prices(cache_read=1.0)
+
+
+def test_the_prices_of_a_model_include_audio_reasoning_and_long_prompts():
+    tiers = [{"above": 200_000, "price_in": 2.5, "price_out": 15.0}, {"above": 500_000, "price_cache_read": 9.0}]
+    model = ModelInfo("m", price_in=1.0, price_out=4.0, price_cache_read=0.5, price_reasoning=5.0, price_in_audio=7.0,
+                      price_out_audio=8.0, price_currency="EUR", price_tiers=tiers)  # fmt: skip
+    usages = [
+        (Usage(100_000, 100_000, cached_tokens=100_000), "0.45"),
+        (Usage(100_000, 100_000, input_audio_tokens=100_000, output_audio_tokens=100_000), "1.5"),
+        (Usage(300_000, 100_000, reasoning_tokens=100_000), "1.25"),
+        (Usage(600_000, 0, cached_tokens=600_000), "5.4"),
+    ]
+    assert [cost_of(usage, model.prices).amount for usage, _ in usages] == [Decimal(amount) for _, amount in usages]
+    assert cost_of(Usage(1, 1), model.prices).currency == "EUR"
+
+
+@pytest.mark.parametrize("tiers", ["x", [1], [{"price_in": 1.0}], [{"above": 0}], [{"above": 5, "price": 1}],
+                                   [{"above": 5, "price_in": -1}], [{"above": 5, "price_tiers": 1}]])  # fmt: skip
+def test_wrong_prices_of_long_prompts_are_refused(tiers):
+    with pytest.raises(ValueError, match='price_tiers must be a list of tables with the key "above" and prices, such as'):
+        ModelInfo("m", price_tiers=tiers)

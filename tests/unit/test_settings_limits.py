@@ -9,6 +9,7 @@ import pytest
 
 from providerhub import Hub, Model, ModelInfo, ProviderConfig, ProviderInfo, Settings, Timeout
 from providerhub._settings.refined import given, own_timeout, refined, refined_one, timeout_of
+from providerhub._values.capabilities import PRICES
 
 M = ModelInfo("m")
 
@@ -101,7 +102,7 @@ def test_a_currency_is_a_code(code):
         ModelInfo("m", price_currency=code)
 
 
-@pytest.mark.parametrize("field", ["rpm", "tpm", "price_in", "price_out", "price_cache_read", "price_cache_write"])
+@pytest.mark.parametrize("field", ["rpm", "tpm", *(name for name in PRICES if name != "price_tiers")])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, "1", True])
 def test_a_limit_or_price_that_is_no_amount_is_refused(field, value):
     with pytest.raises(ValueError, match=f"{field} must be a "):

@@ -28,7 +28,14 @@ API = {
             "large": {
                 "tool_call": True, "structured_output": False, "reasoning": True, "limit": {"context": 1000, "output": 10},
                 "modalities": {"input": ["text", "image", "pdf"], "output": ["text"]},
-                "cost": {"input": 1.5, "output": 3, "cache_read": 0.15, "cache_write": 1.875},
+                "cost": {
+                    "input": 1.5, "output": 3, "cache_read": 0.15, "cache_write": 1.875, "input_audio": 4, "output_audio": 0,
+                    "tiers": [
+                        {"tier": {"size": 500}, "input": 3, "output": 6, "cache_write": 4},
+                        {"tier": {"type": "context", "size": 700}, "input": 5, "output": 7},
+                        {"tier": {"type": "time", "size": 1}, "input": 0},
+                    ],
+                },
             },
             "text-embedding-1": {
                 "tool_call": False, "reasoning": False, "limit": {"context": 0, "output": 0}, "modalities": {"input": ["text"]},
@@ -59,7 +66,10 @@ def test_an_entry_becomes_a_model():
     assert _made().find("acme", "large") == ModelInfo(
         "large", supports_tools=True, supports_json_schema=False, supports_images=True, supports_audio=False, supports_files=True,
         supports_reasoning=True, context_window=1000, price_in=1.5, price_out=3.0, price_cache_read=0.15, price_cache_write=1.875,
-        source="models.dev 2030-01-02",
+        max_output_tokens=10, price_in_audio=4.0, price_tiers=(
+            {"above": 500, "price_in": 3.0, "price_out": 6.0, "price_cache_write": 4.0},
+            {"above": 700, "price_in": 5.0, "price_out": 7.0},
+        ), source="models.dev 2030-01-02",
     )  # fmt: skip
 
 
@@ -177,8 +187,10 @@ def test_a_plan_at_a_vendors_proxy_uses_the_entry_that_the_user_names():
 class _Known:
     def get_prices(self, when):
         assert when.tzinfo is not None
-        tiers = types.SimpleNamespace(base=Decimal("0.3"), tiers=[])
-        return types.SimpleNamespace(input_mtok=Decimal(3), output_mtok=None, cache_read_mtok=tiers)
+        tier = types.SimpleNamespace
+        cached = tier(base=Decimal("0.3"), tiers=[tier(start=200, price=Decimal("0.6"))])
+        asked = tier(base=Decimal(3), tiers=[tier(start=100, price=Decimal(4)), tier(start=200, price=Decimal(6))])
+        return types.SimpleNamespace(input_mtok=asked, output_mtok=None, cache_read_mtok=cached, input_audio_mtok=Decimal(7))
 
 
 def _genai(monkeypatch, known):
@@ -194,7 +206,10 @@ def _genai(monkeypatch, known):
 def test_genai_prices_gives_the_prices_where_it_is_installed(monkeypatch):
     _genai(monkeypatch, _Known())
     hook = providerhub_catalog.prices.providerhub_model
-    assert hook("xai", "Grok") == ModelInfo("Grok", price_in=3.0, price_cache_read=0.3, source="genai-prices 9.9")
+    tiers = {"above": 100, "price_in": 4.0, "price_cache_read": 0.3}, {"above": 200, "price_in": 6.0, "price_cache_read": 0.6}
+    assert hook("xai", "Grok") == ModelInfo(
+        "Grok", price_in=3.0, price_cache_read=0.3, price_in_audio=7.0, price_tiers=tiers, source="genai-prices 9.9"
+    )
     assert [hook("xai", "nope"), hook("unknown", "Grok")] == [None, None]
     hub = Hub(Settings(autoload=False), observers=[providerhub_catalog, providerhub_catalog.prices])
     model = ModelInfo("m", catalog="xai/grok")
@@ -215,6 +230,8 @@ def test_the_real_genai_prices():
     pytest.importorskip("genai_prices")
     found = providerhub_catalog.prices.providerhub_model("openai", "gpt-4o")
     assert found.price_in > found.price_cache_read > 0
+    long = providerhub_catalog.prices.providerhub_model("gemini", "gemini-2.5-pro")
+    assert long.prices.at(200_001).input > long.prices.at(200_000).input == long.price_in
 
 
 def test_the_command_refreshes_from_an_address_and_a_path(tmp_path):

@@ -86,8 +86,9 @@ def test_the_reservation_is_an_upper_bound(make):
         hub.complete("m", "x", max_tokens=101)
 
 
-def test_the_context_window_bounds_a_call_without_max_tokens(make):
-    hub = make(Seller(), prices=[{**PRICES, "context_window": 101}])
+@pytest.mark.parametrize("known", [{"context_window": 101}, {"context_window": 1000, "max_output_tokens": 101}])
+def test_the_models_maximum_bounds_a_call_without_max_tokens(make, known):
+    hub = make(Seller(), prices=[{**PRICES, **known}])
     with pytest.raises(BudgetExceededError, match="may cost 101 USD"):
         hub.complete("m", "x")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -30,11 +31,13 @@ FIELDS = {
     "price_out": "output_mtok",
     "price_cache_read": "cache_read_mtok",
     "price_cache_write": "cache_write_mtok",
+    "price_in_audio": "input_audio_mtok",
+    "price_out_audio": "output_audio_mtok",
 }
 
 
 def found(provider: str, model: str) -> ModelInfo | None:
-    """The prices of a model at this moment; `None` without any. Of prices in tiers, the first one.
+    """The prices of a model at this moment; `None` without any.
 
     Args:
         provider: The name of a provider plugin, or of the vendor at models.dev.
@@ -50,16 +53,22 @@ def found(provider: str, model: str) -> ModelInfo | None:
     if not known:
         return None
     at_present = known.get_prices(datetime.now(UTC))
-    amounts = {name: _amount(getattr(at_present, field, None)) for name, field in FIELDS.items()}
-    if all(amount is None for amount in amounts.values()):
+    prices = {name: price for name, field in FIELDS.items() if (price := getattr(at_present, field, None)) is not None}
+    if not prices:
         return None
-    return ModelInfo(model, source=f"genai-prices {package.__version__}", **amounts)  # type: ignore[arg-type]
+    amounts = {name: float(getattr(price, "base", price)) for name, price in prices.items()}
+    return ModelInfo(model, source=f"genai-prices {package.__version__}", price_tiers=_tiers(prices), **amounts)  # type: ignore[arg-type]
 
 
-def _amount(price: Any) -> float | None:
-    """A price in dollars; that of the first tier where it has tiers."""
-    found = getattr(price, "base", price)
-    return None if found is None else float(found)
+def _tiers(prices: Mapping[str, Any]) -> tuple[dict[str, float], ...] | None:
+    """The prices of long prompts: each price has tiers of its own."""
+    starts = sorted({tier.start for price in prices.values() for tier in getattr(price, "tiers", ())})
+    found = {start: {name: _at(price, start) for name, price in prices.items() if hasattr(price, "tiers")} for start in starts}
+    return tuple({"above": start, **amounts} for start, amounts in found.items()) or None
+
+
+def _at(price: Any, start: int) -> float:
+    return float(next((tier.price for tier in reversed(price.tiers) if tier.start <= start), price.base))
 
 
 @cache

@@ -6,6 +6,7 @@ import os
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from providerhub import ModelInfo
 
@@ -24,7 +25,9 @@ ABILITIES = {
     "e": "supports_embeddings",
 }
 # The numbers of a line, behind the letters.
-NUMBERS = ("context_window", "price_in", "price_out", "price_cache_read", "price_cache_write")
+PRICES = ("price_in", "price_out", "price_cache_read", "price_cache_write")
+NUMBERS = ("context_window", *PRICES, "max_output_tokens", "price_in_audio", "price_out_audio")
+# Behind the numbers are the prices of long prompts: `above:price:price…`, in the order of `PRICES`, joined by semicolons.
 # A provider's name → the vendor's name at models.dev, where they differ.
 VENDORS = {
     "anthropic-bedrock": "amazon-bedrock",
@@ -82,13 +85,14 @@ class Snapshot:
 
     def _described(self, model: str, line: str, *, prices: bool = True) -> ModelInfo:
         _, letters, *numbers = line.split("\t")
-        known: dict[str, bool | float] = {ABILITIES[letter.lower()]: letter.isupper() for letter in letters}
+        known: dict[str, Any] = {ABILITIES[letter.lower()]: letter.isupper() for letter in letters}
         known |= {name: float(text) for name, text in zip(NUMBERS, numbers, strict=False) if text}
-        window = known.pop("context_window", None)
+        known |= {name: int(known[name]) for name in ("context_window", "max_output_tokens") if name in known}
+        if tiers := "".join(numbers[len(NUMBERS) :]):
+            known["price_tiers"] = tuple(map(_tier, tiers.split(";")))
         if not prices:
             known = {name: value for name, value in known.items() if not name.startswith("price_")}
-        source = f"models.dev {self.date}"
-        return ModelInfo(model, context_window=int(window) if window else None, source=source, **known)  # type: ignore[arg-type]
+        return ModelInfo(model, source=f"models.dev {self.date}", **known)
 
 
 @cache
@@ -115,6 +119,11 @@ def _own() -> str:
         return path.read_text("utf-8") if path and path.stat().st_size <= SIZE_LIMIT else ""
     except (OSError, ValueError, RuntimeError):  # no file, not one of ours, or no home directory
         return ""
+
+
+def _tier(text: str) -> dict[str, float]:
+    above, *prices = text.split(":")
+    return {"above": int(above), **{name: float(price) for name, price in zip(PRICES, prices, strict=False) if price}}
 
 
 def _bare(model: str) -> str:

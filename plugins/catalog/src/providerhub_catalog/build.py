@@ -20,6 +20,7 @@ from providerhub_catalog._snapshot import ABILITIES, FORMAT, NAME, NUMBERS
 
 Models = Mapping[str, Mapping[str, Any]]
 _COSTS = {"price_in": "input", "price_out": "output", "price_cache_read": "cache_read", "price_cache_write": "cache_write"}
+_AUDIO = {"price_in_audio": "input_audio", "price_out_audio": "output_audio"}
 _INPUTS = {"supports_images": "image", "supports_audio": "audio", "supports_files": "pdf"}
 _FLAGS = {"supports_tools": "tool_call", "supports_json_schema": "structured_output", "supports_reasoning": "reasoning"}
 
@@ -59,9 +60,10 @@ def line(name: str, entry: Mapping[str, Any]) -> str:
         # models.dev has no mark for models of embeddings but their name and family.
         known["supports_embeddings"] = True if "embed" in f"{name} {entry.get('family', '')}".lower() else None
         known["context_window"] = entry["limit"]["context"] or None
+        known["max_output_tokens"] = entry["limit"].get("output") or None
         known |= _prices(name, entry.get("cost") or {})
         letters = "".join(one.upper() if known[field] else one for one, field in ABILITIES.items() if known[field] is not None)
-        row = (name, letters, *(f"{known[field]:.12g}" if known[field] is not None else "" for field in NUMBERS))
+        row = (name, letters, *(_number(known[field]) for field in NUMBERS), _tiers(entry.get("cost") or {}))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the model {name!r} is not in the form of models.dev: {error!r}") from error
     if not name or "\t" in name or "\n" in name:
@@ -105,8 +107,21 @@ def _prices(name: str, cost: Mapping[str, Any]) -> dict[str, float | None]:
     is_free = name.endswith((":free", "-free"))
     if not cost.get("input") and not cost.get("output") and not is_free:
         cost = {}
-    found = {field: cost.get(said) for field, said in _COSTS.items()}
-    return {field: price if price or is_free or "cache" not in field else None for field, price in found.items()}
+    found = {field: cost.get(said) for field, said in {**_COSTS, **_AUDIO}.items()}
+    return {field: price if price or is_free or field in {"price_in", "price_out"} else None for field, price in found.items()}
+
+
+def _tiers(cost: Mapping[str, Any]) -> str:
+    """The prices of long prompts."""
+    tiers = [tier for tier in cost.get("tiers", ()) if tier["tier"].get("type", "context") == "context"]
+    return ";".join(
+        ":".join([str(tier["tier"]["size"]), *(_number(tier.get(said)) for said in _COSTS.values())]).rstrip(":")
+        for tier in tiers
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.12g}"
 
 
 def _files(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -76,8 +76,8 @@ def _model_problems(info: ProviderInfo) -> list[str]:
         ]
         found += [
             f"{model.name}: {field} is {value!r}"
-            for field in ("context_window", "price_in", "price_out", "price_cache_read", "price_cache_write")
-            if (value := getattr(model, field)) is not None and not (value > 0 if field == "context_window" else value >= 0)
+            for field in ("context_window", "max_output_tokens", "price_in", "price_out", "price_cache_read", "price_cache_write")
+            if (value := getattr(model, field)) is not None and not (value >= 0 if field.startswith("price") else value > 0)
         ]
         if "*" in model.name[:-1]:
             found.append(f"{model.name}: a * is allowed at the end only")
