@@ -67,8 +67,8 @@ class Hub(CallMaker):
             `Settings.load()`, which reads the settings file too.
         providers: Provider objects, each as a pair `(info, provider)`; the same as a call of `register` for each.
         observers: Objects whose methods marked with `@hookimpl` are called like those of a plugin in group
-            `providerhub.hooks`: `providerhub_call_started`, `providerhub_attempt_started`, `providerhub_attempt_finished`,
-            `providerhub_call_finished`.
+            `providerhub.hooks`: `providerhub_call_started`, `providerhub_attempt_started`, `providerhub_chunk`,
+            `providerhub_attempt_finished`, `providerhub_call_finished`.
         rankers: Callables `(request, candidates)` that return the candidates in the order to try, as the hook
             `providerhub_rank` does. They are asked before the plugins' rankers; the first that returns an order decides.
         around: Callables `(request, go_on)` around each call, the outermost first, as guardrails and redaction need them. One is
@@ -76,7 +76,7 @@ class Hub(CallMaker):
             `go_on(request)` or another `Completion`, or raises. It may change the request, which is then checked again. Content
             that reaches it counts as handed over to the caller. `embed` gives it an `EmbeddingRequest`, and the vectors as the
             `Completion.details["vectors"]`. `explain` skips it. Coroutine functions serve `acomplete` and `aembed` only.
-        cache: The cache of answers, which `providerhub-cache` provides: `"memory"`, a folder or the address of a server, a mapping
+        cache: The cache of answers, which `providerhub-cache` provides: `"memory"`, a folder, the address of a server, a mapping
             of the keys of the table `[cache]`, true for `"memory"`, or false for none. Default: as the settings say.
         wire_log: Path of a file to which each request and answer is appended, without keys; `"-"` for standard error. Default: as
             the settings say.

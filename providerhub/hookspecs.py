@@ -129,6 +129,19 @@ def providerhub_attempt_started(attempt: Attempt) -> None:
 
 
 @hookspec
+def providerhub_chunk(attempt: Attempt, seconds: float) -> None:
+    """Observe a piece of the content of a stream, from the second one of its attempt on.
+
+    Called when the piece comes from the provider, in the thread or task that reads it. A stream without an implementation costs
+    nothing.
+
+    Args:
+        attempt: The attempt, as `providerhub_attempt_started` gets it.
+        seconds: The time since the piece before came. It includes the time for which the reader of the stream was busy.
+    """
+
+
+@hookspec
 def providerhub_attempt_finished(attempt: Attempt) -> None:
     """Observe the end of an attempt.
 

@@ -214,8 +214,8 @@ class AsyncChain(Driver[Attempt]):
             provider = Embedder(provider)
         request = self._request_for(attempt)
         if callable(getattr(provider, "astream", None)):
-            return _native(provider, request, attempt.call)
-        return Pump(lambda: iterator(provider.stream(request, attempt.call)), loop, attempt.call)
+            return self._seen(attempt, _native(provider, request, attempt.call))  # type: ignore[no-any-return]
+        return Pump(lambda: self._seen(attempt, iterator(provider.stream(request, attempt.call))), loop, attempt.call)
 
     def _race(self, seconds: float) -> Steps[tuple[Attempt, PullResult] | None]:
         return self._race_async(seconds).__await__()

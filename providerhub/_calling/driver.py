@@ -22,7 +22,7 @@ from providerhub._calling.attempt import CLOSED, PullResult, RunningAttempt, Ser
 from providerhub._calling.history import addressed, has_turns, refuses_turns
 from providerhub._calling.intake import CallSpec
 from providerhub._calling.observers import Report
-from providerhub._calling.pieces import overdue, text_of
+from providerhub._calling.pieces import Seen, overdue, text_of
 from providerhub._finding.jobs import Job, Task
 from providerhub._rules.engine import Engine
 from providerhub._rules.mapping import map_exception
@@ -274,6 +274,14 @@ class Driver(Generic[AnAttempt]):
         shown = self._shown(attempt.head, as_text=as_text)
         restarted = Restarted(attempt.candidate.provider, attempt.candidate.model, self._spec.continues, cause)
         return shown if as_text else itertools.chain([restarted], shown)
+
+    def _seen(self, attempt: RunningAttempt[Pieces, Runner], pieces: Any) -> Any:
+        """The iterator of a stream, of whose pieces the observers are told that want it."""
+        report = self.report
+        if report is None or not self._request.stream or not report.wants("providerhub_chunk"):
+            return pieces
+        opening = self._engine.opening(attempt.number)
+        return Seen(pieces, self._now, lambda seconds: report.tell("providerhub_chunk", attempt=opening, seconds=seconds))
 
     def _shown(self, pieces: list[Piece], *, as_text: bool) -> Iterator[Any]:
         return filter(None, map(text_of, pieces)) if as_text else map(self._current.assembly.as_event, pieces)

@@ -25,6 +25,7 @@ Observer = Callable[..., Any]
 OBSERVED = (
     "providerhub_call_started",
     "providerhub_attempt_started",
+    "providerhub_chunk",
     "providerhub_attempt_finished",
     "providerhub_call_finished",
 )

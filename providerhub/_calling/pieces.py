@@ -6,8 +6,9 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from types import GeneratorType
+from typing import Any, Self
 
-from providerhub._values import Event, TextDelta
+from providerhub._values import Event, Media, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from providerhub._values.errors import PluginError, ProviderTimeoutError
 from providerhub._values.provider import Piece
 
@@ -30,6 +31,48 @@ def iterator(pieces: object) -> Iterator[Piece]:
             close_quietly(getattr(pieces, "close", None))  # a coroutine that is not awaited would warn
         msg = f"stream() returned {type(pieces).__name__}, which is not iterable; {fix}"
         raise PluginError(msg) from error
+
+
+class Seen:
+    """A provider's iterator, of either kind, that tells the time between two pieces of content.
+
+    Args:
+        pieces: The iterator.
+        clock: Returns seconds.
+        tell: Called with the seconds since the piece before, from the second piece on.
+    """
+
+    def __init__(self, pieces: Any, clock: Callable[[], float], tell: Callable[[float], object]) -> None:
+        self._pieces = pieces
+        self._clock = clock
+        self._tell = tell
+        self._last: float | None = None
+        for name in ("close", "aclose"):
+            if hasattr(pieces, name):
+                setattr(self, name, getattr(pieces, name))
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Piece:
+        return self._seen(next(self._pieces))
+
+    async def __anext__(self) -> Piece:
+        return self._seen(await self._pieces.__anext__())
+
+    def _seen(self, piece: Piece) -> Piece:
+        if isinstance(piece, _CONTENT):
+            now = self._clock()
+            if self._last is not None:
+                self._tell(now - self._last)
+            self._last = now
+        return piece
+
+
+_CONTENT = (str, TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, Media)
 
 
 def text_of(piece: Piece) -> str:

@@ -28,6 +28,7 @@ from providerhub import (
     UsageDelta,
     hookimpl,
 )
+from providerhub.testing import FakeClock
 
 WHO = contextvars.ContextVar("who", default="nobody")
 TOLD = UsageDelta(Usage(input_tokens=1000, output_tokens=100))
@@ -229,3 +230,59 @@ def test_the_cost_of_a_route_adds_up_and_is_unknown_where_a_part_is():
     assert Route((refused,)).cost is None
     assert Completion(usage=usage, provider="a", model="m", route=Route((paid,)), cached=True).cost is None
     assert str(Route((paid,)).cost) == "0.001100 EUR"
+
+
+class Gaps:
+    def __init__(self):
+        self.seen = []
+
+    @hookimpl
+    def providerhub_chunk(self, attempt, seconds):
+        self.seen.append((attempt.provider, attempt.number, attempt.outcome, seconds))
+
+
+class Talker:
+    """Yields pieces of content, each after so many seconds."""
+
+    def __init__(self, clock, *seconds, error=None):
+        self.clock, self.seconds, self.error = clock, seconds, error
+        self.closed = 0
+
+    def stream(self, request, call):
+        try:
+            yield UsageDelta(Usage(1, 1))
+            for each in self.seconds:
+                self.clock.advance(each)
+                yield "x"
+                yield Detail("id", "1")
+            if self.error:
+                raise self.error
+            yield Finish("stop")
+        finally:
+            self.closed += 1
+
+
+class AsyncTalker(Talker):
+    async def astream(self, request, call):
+        for piece in self.stream(request, call):
+            yield piece
+
+
+@pytest.mark.parametrize("kind", [Talker, AsyncTalker])
+@pytest.mark.parametrize("awaited", [False, True])
+def test_the_time_between_two_pieces_of_a_stream_is_told(make_hub, kind, awaited):
+    gaps, clock = Gaps(), FakeClock()
+    provider = kind(clock, 5.0, 0.25, 0.5)
+    hub = make_hub(hub_options={"observers": [gaps], "clock": clock}, a=kind(clock, error=ServerError("down")), b=provider)
+
+    async def main():
+        async with await hub.acomplete(["a/m", "b/m"], "x", stream=True) as stream:
+            return "".join([text async for text in stream])
+
+    assert (asyncio.run(main()) if awaited else "".join(hub.complete(["a/m", "b/m"], "x", stream=True))) == "xxx"
+    assert gaps.seen == [("b", 2, "open", 0.25), ("b", 2, "open", 0.5)]
+    hub.complete("b/m", "x")
+    assert len(gaps.seen) == 2
+    with hub.complete("b/m", "x", stream=True) as stream:
+        next(iter(stream))
+    assert provider.closed == 3

@@ -155,6 +155,7 @@ def test_the_metrics_count_each_attempt_and_each_call_once(make_hub):
     }  # fmt: skip
     assert duration.explicit_bounds[:2] == (0.01, 0.02)
     assert found["gen_ai.client.operation.time_to_first_chunk"][0].count == 1
+    assert "gen_ai.client.operation.time_per_output_chunk" not in found
     tokens = {
         (point.attributes["gen_ai.provider.name"], point.attributes["gen_ai.token.type"]): point.sum
         for point in found["gen_ai.client.token.usage"]
@@ -164,6 +165,12 @@ def test_the_metrics_count_each_attempt_and_each_call_once(make_hub):
     }
     call, _ = spans()
     assert call.attributes["gen_ai.request.stream"] is True
+
+
+def test_the_time_between_two_chunks_is_a_metric(make_hub):
+    list(make_hub(a=["one", "two", "three"]).complete("m", "x", stream=True))
+    (point,) = points()["gen_ai.client.operation.time_per_output_chunk"]
+    assert (point.count, point.attributes["gen_ai.request.model"]) == (2, "m")
 
 
 def test_a_failed_call_has_the_class_of_its_error(make_hub):

@@ -34,6 +34,7 @@ class Names(NamedTuple):
         schema: The address of the schema; `None` where no release has one.
         duration: The metric of the seconds of an operation.
         first_chunk: The metric of the seconds to the first content of a stream.
+        per_chunk: The metric of the seconds between two pieces of the content of a stream.
         tokens: The histogram of tokens with `gen_ai.token.type`; `None` where there are counters instead.
         counters: Field of `Usage` → the counter of these tokens.
         histograms: Field of `Usage` → the histogram of these tokens.
@@ -44,6 +45,7 @@ class Names(NamedTuple):
     schema: str | None
     duration: str
     first_chunk: str
+    per_chunk: str
     tokens: str | None
     counters: Mapping[str, str]
     histograms: Mapping[str, str]
@@ -55,6 +57,7 @@ RELEASED = Names(
     "https://opentelemetry.io/schemas/1.41.1",
     "gen_ai.client.operation.duration",
     "gen_ai.client.operation.time_to_first_chunk",
+    "gen_ai.client.operation.time_per_output_chunk",
     "gen_ai.client.token.usage",
     {},
     {},
@@ -66,6 +69,7 @@ ANNOUNCED = Names(
     None,
     "gen_ai.client.inference.duration",
     "gen_ai.client.inference.time_to_first_chunk",
+    "gen_ai.client.inference.time_per_output_chunk",
     None,
     {
         "input_tokens": f"{_USAGE}.input_tokens",

@@ -53,11 +53,17 @@ class Telemetry:
 
         self._duration = histogram(names.duration, "s", SECONDS, "Seconds of a call, with its repeats.")
         self._first = histogram(names.first_chunk, "s", SECONDS, "Seconds to the first content of a stream.")
+        self._gap = histogram(names.per_chunk, "s", SECONDS, "Seconds between two pieces of a stream.")
         self._tokens = histogram(names.tokens, "{token}", TOKENS, "Tokens of an attempt.") if names.tokens else None
         self._spreads = {
             field: histogram(name, "{token}", TOKENS, "Tokens of an attempt.") for field, name in names.histograms.items()
         }
         self._counters = {field: meter.create_counter(name, "{token}", "Tokens used.") for field, name in names.counters.items()}
+
+    @hookimpl
+    def providerhub_chunk(self, attempt: Attempt, seconds: float) -> None:
+        """Record the time between two pieces of a stream."""
+        self._gap.record(seconds, self._place(attempt.provider, attempt.model))
 
     @hookimpl
     def providerhub_call_finished(self, call: CallRecord) -> None:
