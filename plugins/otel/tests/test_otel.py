@@ -27,6 +27,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from providerhub import (
     ConfigurationError,
     Detail,
+    Embeddings,
     Finish,
     Hub,
     ModelInfo,
@@ -94,7 +95,7 @@ def make_hub():
 def spans():
     """The spans by kind: that of the call, and those of the attempts."""
     found = SPANS.get_finished_spans()
-    (call,) = (span for span in found if span.kind is SpanKind.INTERNAL and span.name.startswith("chat"))
+    (call,) = (span for span in found if span.kind is SpanKind.INTERNAL and span.name != "outer")
     return call, [span for span in found if span.kind is SpanKind.CLIENT]
 
 
@@ -171,6 +172,19 @@ def test_the_time_between_two_chunks_is_a_metric(make_hub):
     list(make_hub(a=["one", "two", "three"]).complete("m", "x", stream=True))
     (point,) = points()["gen_ai.client.operation.time_per_output_chunk"]
     assert (point.count, point.attributes["gen_ai.request.model"]) == (2, "m")
+
+
+def test_embeddings_are_an_operation_of_their_own(make_hub):
+    class Embeds(Scripted):
+        def embed(self, request, call):
+            return Embeddings([[1.0]], usage=Usage(input_tokens=7))
+
+    hub = make_hub()
+    hub.register(ProviderInfo(name="a", models=(ModelInfo("m", supports_embeddings=True),)), Embeds())
+    hub.embed("m", ["x"])
+    call, (attempt,) = spans()
+    assert (call.name, attempt.name, call.attributes["gen_ai.operation.name"]) == ("embeddings m", "embeddings m", "embeddings")
+    assert {point.attributes["gen_ai.operation.name"] for found in points().values() for point in found} == {"embeddings"}
 
 
 def test_a_failed_call_has_the_class_of_its_error(make_hub):

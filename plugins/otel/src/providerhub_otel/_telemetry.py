@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ _REQUEST = {
     "seed": "gen_ai.request.seed",
     "stop": "gen_ai.request.stop_sequences",
 }
+_PLACES = 1024  # combinations of a provider and a model that are remembered
 _EVENT = "gen_ai.client.inference.operation.details"
 
 
@@ -43,7 +45,7 @@ class Telemetry:
             raise ConfigurationError(str(error)) from None
         self._names = names = chosen(environ)
         self._settings = settings
-        self._places: dict[str, dict[str, Any]] = {}
+        self._place = lru_cache(_PLACES)(self._described_place)
         self._tracer = trace.get_tracer(_SCOPE, schema_url=names.schema)
         self._logger = get_logger(_SCOPE, schema_url=names.schema) if self._on_events else None
         meter = metrics.get_meter(_SCOPE, schema_url=names.schema)
@@ -68,12 +70,12 @@ class Telemetry:
     @hookimpl
     def providerhub_call_finished(self, call: CallRecord) -> None:
         """Make the spans of a call and its attempts, and record the metrics."""
-        attempts = call.route.attempts
+        attempts, operation = call.route.attempts, _operation(call)
         for attempt in attempts:  # the tokens of a failed one are money too
             if attempt.usage is not None:
-                self._count(attempt, attempt.usage)
+                self._count(self._place(attempt.provider, attempt.model, operation), attempt.usage)
         last = attempts[-1] if attempts else None
-        place = self._place(last.provider if last else "providerhub", last.model if last else call.request.model)
+        place = self._place(last.provider if last else "providerhub", last.model if last else call.request.model, operation)
         shown = place if call.error is None else {**place, "error.type": _kind(call.error)}
         self._duration.record(call.route.duration, shown)
         if call.request.stream and last is not None and last.first_token is not None:
@@ -83,18 +85,18 @@ class Telemetry:
             event = LogRecord(event_name=_EVENT, severity_number=SeverityNumber.INFO, attributes={**shown, **words})
             self._logger.emit(event)
         # The hooks run in the context of the caller, so a span that is made afterwards has the same parent.
-        span = self._tracer.start_span(f"chat {call.request.model}", attributes=place, start_time=_moment(call))
+        span = self._tracer.start_span(f"{operation} {call.request.model}", attributes=place, start_time=_moment(call))
         if span.is_recording():
             for attempt in attempts:
-                self._attempt(span, call, attempt)
+                self._attempt(span, call, attempt, operation)
             self._describe(span, call)
             _end(span, call.error, _moment(call, call.route.duration))
 
-    def _attempt(self, parent: Span, call: CallRecord, attempt: Attempt) -> None:
+    def _attempt(self, parent: Span, call: CallRecord, attempt: Attempt, operation: str) -> None:
         """Make the span of an attempt, below that of its call."""
         span = self._tracer.start_span(
-            f"chat {attempt.model}", set_span_in_context(parent), SpanKind.CLIENT,
-            self._place(attempt.provider, attempt.model), start_time=_moment(call, attempt.started),
+            f"{operation} {attempt.model}", set_span_in_context(parent), SpanKind.CLIENT,
+            self._place(attempt.provider, attempt.model, operation), start_time=_moment(call, attempt.started),
         )  # fmt: skip
         span.set_attributes(self._answered(attempt.served_model, None, attempt.usage))
         span.set_attribute("providerhub.outcome", attempt.outcome)
@@ -138,8 +140,7 @@ class Telemetry:
         }
         return {name: value for name, value in found.items() if value is not None}
 
-    def _count(self, attempt: Attempt, usage: Usage) -> None:
-        place = self._place(attempt.provider, attempt.model)
+    def _count(self, place: Mapping[str, Any], usage: Usage) -> None:
         if self._tokens is not None:
             for kind, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
                 if count is not None:
@@ -151,19 +152,23 @@ class Telemetry:
             if (count := getattr(usage, field)) is not None:
                 counter.add(count, {**place, "gen_ai.token.modality": "unknown"})
 
-    def _place(self, provider: str, model: str) -> dict[str, Any]:
-        """The attributes that spans and metrics have in common."""
-        known = self._places.get(provider)
-        if known is None:
-            config = self._settings.providers.get(provider)
-            plugin = (config.plugin if config is not None else "") or provider
-            known = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": PROVIDERS.get(plugin, plugin)}
-            address = urlsplit(config.url) if config is not None and config.url else None
-            if address is not None and address.hostname:
-                known["server.address"] = address.hostname
-                known["server.port"] = address.port or (80 if address.scheme == "http" else 443)
-            self._places[provider] = known
-        return {**known, "gen_ai.request.model": model}
+    def _described_place(self, provider: str, model: str, operation: str = "chat") -> Mapping[str, Any]:
+        """The attributes of an operation, which no caller changes."""
+        config = self._settings.providers.get(provider)
+        plugin = (config.plugin if config is not None else "") or provider
+        name = PROVIDERS.get(plugin, plugin)
+        found: dict[str, Any] = {
+            "gen_ai.operation.name": operation, "gen_ai.provider.name": name, "gen_ai.request.model": model,
+        }  # fmt: skip
+        address = urlsplit(config.url) if config is not None and config.url else None
+        if address is not None and address.hostname:
+            found["server.address"] = address.hostname
+            found["server.port"] = address.port or (80 if address.scheme == "http" else 443)
+        return found
+
+
+def _operation(call: CallRecord) -> str:
+    return "embeddings" if hasattr(call.request, "texts") else "chat"
 
 
 def _moment(call: CallRecord, seconds: float = 0.0) -> int:
