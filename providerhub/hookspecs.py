@@ -8,7 +8,7 @@ the call goes on. Observers are called in a copy of the context (`contextvars`) 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pluggy
@@ -116,6 +116,22 @@ def providerhub_model(provider: str, model: str) -> ModelInfo | None:
     Returns:
         The values that are known; `None` without any. Its `source` says where they come from, and ends with the day of the data
         if that is known.
+    """
+
+
+@hookspec(firstresult=True)
+def providerhub_conversation(settings: Settings, name: str | None) -> Mapping[str, Any] | None:
+    """Find a conversation that the command line is to continue, and that is not among those which it has saved.
+
+    Args:
+        settings: The settings of the command line.
+        name: The name that the user gave; `None` for the latest conversation.
+
+    Returns:
+        A mapping with `model`, the name to ask, and `messages`, the whole conversation with the last answer; `None` for none.
+
+    Raises:
+        ConfigurationError: The conversation is there and cannot be read. The message names the fix.
     """
 
 

@@ -276,7 +276,7 @@ class Driver(Generic[AnAttempt]):
         return shown if as_text else itertools.chain([restarted], shown)
 
     def _seen(self, attempt: RunningAttempt[Pieces, Runner], pieces: Any) -> Any:
-        """The iterator of a stream, of whose pieces the observers are told that want it."""
+        """The iterator of a stream; it calls the observers of its pieces, where there are some."""
         report = self.report
         if report is None or not self._request.stream or not report.wants("providerhub_chunk"):
             return pieces

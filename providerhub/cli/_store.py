@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 import click
 
-from providerhub import Message
+from providerhub import Message, Settings
 from providerhub.cli import _screen as screen
 
 
@@ -82,16 +83,29 @@ class Conversation:
 
 def opened(*, last: bool, name: str | None, save: bool) -> Conversation:
     """A new conversation; or with `last` the one that was changed last, or the one of a name."""
+    fresh = folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}.jsonl" if save else None
     if not last and name is None:
-        path = folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}.jsonl"
-        return Conversation(path if save else None)
+        return Conversation(fresh)
     kept = sorted(folder().glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
     if name is not None:
         kept = [path for path in kept if path.stem == name]
+    if not kept and (found := _offered(name)):
+        first, *rest = found["messages"]
+        is_system = first["role"] == "system"
+        return Conversation(fresh, found["model"], first["content"] if is_system else None, rest if is_system else [first, *rest])
     if not kept:
         text = f"there is no conversation {name!r}" if name else "there is no conversation to continue"
         raise click.ClickException(f"{text} in {folder()}; without {'--conversation' if name else '-c'} a new one begins")
     return _read(kept[-1], save=save)
+
+
+def _offered(name: str | None) -> Mapping[str, Any] | None:
+    """The conversation that a plugin has, such as the journal; `None` for none."""
+    from providerhub._finding.discovery import Plugins  # not needed for a new conversation
+
+    settings = Settings.load()
+    offers = (offer(settings=settings, name=name) for offer in Plugins(settings).hooks("providerhub_conversation"))
+    return next((found for found in offers if found is not None), None)
 
 
 def _read(path: Path, *, save: bool) -> Conversation:

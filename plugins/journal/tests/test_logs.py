@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import subprocess
 import sys
 import time
 
@@ -17,7 +18,8 @@ from providerhub import Attempt, Completion, ModelNotFoundError, Route, ServerEr
 from providerhub_journal import flush
 from providerhub_journal._commands import logs
 from providerhub_journal._config import Config
-from providerhub_journal._database import TABLES
+from providerhub_journal._database import TABLES, connect
+from providerhub_journal._queries import Filter, calls
 from providerhub_journal._worker import shared
 from providerhub_journal._writer import Writer
 
@@ -179,3 +181,32 @@ def test_the_command_line_records_and_shows_its_calls_in_a_terminal(tmp_path):
     assert re.search(r"echo/echo-1 +ok", shown)
     assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in shown.splitlines()) <= 80
     assert (tmp_path / "providerhub" / "journal.db").exists()
+
+
+def test_a_conversation_of_the_journal_goes_on(tmp_path):
+    settings = tmp_path / "settings.toml"
+    settings.write_text(f'[journal]\ncontent = true\nurl = "sqlite:///{tmp_path}/calls.db"\n')
+    environ = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "PROVIDERHUB_CONFIG": str(settings)}
+
+    def ask(*words):
+        run = [sys.executable, "-m", "providerhub", "ask", *words]
+        done = subprocess.run(run, env=environ, capture_output=True, text=True, check=False)
+        return done.stdout.strip() or done.stderr
+
+    def last():
+        engine = connect(f"sqlite:///{tmp_path}/calls.db")
+        row = next(calls(engine, Filter(), 1))
+        engine.dispose()
+        return row
+
+    assert ask("-m", "echo-1", "--no-save", "-s", "Be brief.", "one") == "one"
+    first = last()
+    assert ask("-c", "two") == "two"
+    talk = ["Be brief.", "one", "one ", "two"]
+    assert ([message["content"] for message in last()["prompt"]], last()["asked"]) == (talk, "echo-1")
+    assert ask("--conversation", first["id"], "three") == "three"
+    assert [message["content"] for message in last()["prompt"]] == [*talk[:3], "three"]
+    settings.write_text(f'[journal]\nurl = "sqlite:///{tmp_path}/calls.db"\n')
+    ask("-m", "echo-1", "four")
+    assert f"the journal has the call {last()['id']} without its words" in ask("--conversation", last()["id"], "x")
+    assert "there is no conversation 'zz'" in ask("--conversation", "zz", "x")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from providerhub import CallRecord, Settings, hookimpl
+from providerhub import CallRecord, ConfigurationError, Settings, hookimpl
 from providerhub_journal import _budget
 from providerhub_journal._config import read
 from providerhub_journal._gate import Gate
@@ -47,6 +47,41 @@ def providerhub_join(settings: Settings) -> Any:
     if table.get("enabled"):  # the command line, which makes one call, does not wait for this import of a tenth of a second
         import providerhub_journal._insert  # noqa: F401 -- beside busy threads it takes seconds, and the calls wait in memory
     return Journal(shared(Writer, config)) if table.get("enabled", config.program == "providerhub") else None
+
+
+@hookimpl
+def providerhub_conversation(settings: Settings, name: str | None) -> dict[str, Any] | None:
+    """Find the conversation of an answered call, where the journal keeps content.
+
+    Args:
+        settings: The settings of the command line.
+        name: The identifier of the call, its beginning or its end; `None` for the latest call of the command line.
+
+    Raises:
+        ConfigurationError: The journal has the call and not its content.
+    """
+    from providerhub_journal import _queries
+    from providerhub_journal._database import connect, is_missing
+
+    url = read(settings.journal).url
+    if is_missing(url):
+        return None
+    engine = connect(url)
+    try:
+        found = _queries.call(engine, name)[0] if name else [*_queries.conversations(engine, "providerhub")]
+    finally:
+        engine.dispose()
+    if not found:
+        return None
+    row = found[0]
+    if not row["prompt"] or row["answer"] is None:
+        fix = "[journal] content = true in the settings records the content of later calls"
+        raise ConfigurationError(f"the journal has the call {row['id']} without its words, so it cannot go on; {fix}")
+    names = row["asked"].split(", ")
+    return {
+        "model": names if names[1:] else names[0],
+        "messages": [*row["prompt"], {"role": "assistant", "content": row["answer"]}],
+    }
 
 
 @hookimpl

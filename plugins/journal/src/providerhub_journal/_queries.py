@@ -89,6 +89,19 @@ def call(engine: sa.Engine, name: str) -> tuple[list[Row], list[Row]]:
         return exact, [] if tries is None else [_shown(row) for row in connection.execute(tries).mappings()]
 
 
+def conversations(engine: sa.Engine, program: str) -> Iterator[Row]:
+    """The latest answered call of a program whose content is kept, if there is one.
+
+    Args:
+        engine: The database.
+        program: The name of the program.
+    """
+    query = sa.select(CALLS).where(CALLS.c.program == program, CALLS.c.prompt.is_not(None), CALLS.c.answer.is_not(None))
+    with engine.connect() as connection:
+        for row in connection.execute(query.order_by(CALLS.c.n.desc()).limit(1)).mappings():
+            yield _shown(row)
+
+
 def sums(engine: sa.Engine, wanted: Filter, by: Sequence[str]) -> list[Row]:
     """Calls, tokens and costs by one or more columns.
 

@@ -93,7 +93,7 @@ _VIEWS = {"day": ("day",), "provider": ("day", "provider"), "model": ("provider"
 def _facts(rows: Sequence[Row]) -> str:
     calls, failures = _sum(rows, "calls"), _sum(rows, "failures")
     unknown, spent = _sum(rows, "unknown"), _spent(rows)
-    cost = _amounts(spent)
+    cost = _amounts(spent) if calls else "0"
     facts = {
         "calls": f"{calls:,}",
         "failures": f"{failures:,} ({failures / calls:.1%})" if calls else "0",
@@ -208,7 +208,7 @@ def _bars(rows: Sequence[Row], value: str, form: Callable[[float], str]) -> str:
     found = sorted((row for row in rows if row[value] is not None and row["model"]), key=lambda row: -row[value])[:_MOST]
     models = sorted(rows, key=lambda row: (-row["calls"], _name(row)))  # the same color in each chart
     colors = [_COLORS[models.index(row) % _MOST] for row in found]
-    chart = pygal.HorizontalBar(**_options(colors, value_formatter=form, print_values=True, show_y_labels=False))
+    chart = pygal.HorizontalBar(**_options(colors, value_formatter=form, print_values=True, show_y_labels=False, max_scale=8))
     return _drawn(chart, {_name(row): [row[value]] for row in found}, colors)
 
 
