@@ -10,6 +10,8 @@ from providerhub._values.checks import nearest
 _MOST_PROBLEMS = 3  # unusable providers that one message describes
 _MOST_SERVICES = 6  # services that may have a model, in one message
 _MOST_MODELS = 20  # known models that one message lists
+_OWNERS = {"gpt-": "openai", "claude-": "anthropic", "gemini-": "gemini", "mistral-": "mistral", "command-": "cohere"}
+"""How the names of a vendor's models begin → the provider of that vendor, for the hint to install or configure it."""
 
 
 def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError:
@@ -17,16 +19,20 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     if not registry.names():
         fix = "; ".join(f"{one.distribution}: {one.reason}" for one in registry.plugins.malformed) or f"try: {INSTALL_HINT}"
         return errors.ModelNotFoundError(f"no provider plugin is installed, so model {model!r} is not available; {fix}")
-    known = sorted({name for i in registry.instances() for m in i.models for name in (m.name, *m.aliases)})
+    names = {name for i in registry.instances() for m in i.models for name in (m.name, *m.aliases)}
+    known = sorted(name for name in names if not name.endswith("*"))
     first, slash, rest = model.partition("/")
     pin = f"; {first!r} is not an installed provider{_installed(registry, first)}" if slash and rest else ""
     near = _near(model, known) or _near(rest, known)
     if near and near[0].lower() == model.lower():
         return errors.ModelNotFoundError(f"no provider has the model {model!r}; did you mean {near[0]!r}?")
     more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
-    shown = f". Known models: {', '.join(known[:_MOST_MODELS]) or 'none'}{more}"
+    shown = f". Known models: {', '.join(known[:_MOST_MODELS])}{more}" if known else ""
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else shown
-    may = pin if "did you mean" in pin else f"{_unconfigured(registry)}{_pinned_only(registry, model)}{pin}"
+    owner = next((one for begin, one in _OWNERS.items() if (rest or model).startswith(begin)), "")
+    to_install = f"; try: pip install providerhub-{owner}" if owner and owner not in registry.names() else ""
+    may = to_install or f"{_unconfigured(registry, owner)}{_pinned_only(registry, model)}"
+    may = pin if "did you mean" in pin else may + pin
     said = f"no provider has the model {model!r}{may}{hint}{_problems(registry)}"
     error = errors.ModelNotFoundError(said)
     error.unlisted = next((instance.name for instance in registry.instances() if instance.list.error), "")
@@ -41,9 +47,10 @@ def _near(model: str, known: list[str]) -> list[str]:
     return [by_lower[name] for name in difflib.get_close_matches(model.lower(), by_lower, n=3, cutoff=0.5)]
 
 
-def _unconfigured(registry: Registry) -> str:
-    """The providers whose models are not known because a setting is missing: one of them may have the model."""
+def _unconfigured(registry: Registry, owner: str) -> str:
+    """The providers whose models are not known because a setting is missing: those of the model's owner, else all."""
     may = [i for i in registry.shared() if i.missing and i.info.discover and not i.declared]
+    may = [i for i in may if i.distribution == f"providerhub-{owner}"] or may
     may.sort(key=lambda i: (len(i.missing), f"providerhub-{i.name}" != i.distribution))  # the usual account of a vendor first
     named = ", ".join(f"{i.name} (set {' and '.join(i.variables)})" for i in may[:_MOST_SERVICES])
     return f"; not configured yet, and may have it: {named}" if may else ""

@@ -25,7 +25,11 @@ COMMANDS = {
 }
 """The core's commands: `module:function` and the line in the overview, in the overview's order."""
 
-ELSEWHERE = {"conformance": "providerhub-conformance", "new-plugin": "providerhub-conformance"}
+ELSEWHERE = {
+    "conformance": "providerhub-conformance",
+    "logs": "providerhub-journal",
+    "new-plugin": "providerhub-conformance",
+}
 """Commands of our other distributions, for the error that says what to install."""
 
 DEBUG = "providerhub.debug"
@@ -86,8 +90,11 @@ class Lazy(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Import the command that the words behind the group's own options name."""
-        if args[0] in ELSEWHERE and args[0] not in _added(ctx) and not ctx.resilient_parsing:
+        known = self.list_commands(ctx)
+        if args[0] in ELSEWHERE and args[0] not in known and not ctx.resilient_parsing:
             ctx.fail(f"The command {args[0]!r} is in another distribution: pip install {ELSEWHERE[args[0]]}")
+        if args[0] not in known:
+            self.commands = {name: click.Command(name) for name in known}  # click's error names the nearest of these
         name, command, rest = super().resolve_command(ctx, args)
         if name and command:
             command = _with_debug(import_object(COMMANDS[name][0]) if name in COMMANDS else _added(ctx)[name].command())

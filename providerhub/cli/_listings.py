@@ -70,12 +70,12 @@ def folded(instances: Iterable[InstanceView], settings: Settings) -> tuple[list[
     """The providers that are configured or in the settings; and for each distribution the others, with the variables to set."""
     shown: list[InstanceView] = []
     idle: dict[str, list[str]] = {}
-    for view in instances:
+    for view in sorted(instances, key=lambda view: len(view.missing)):
         if view.state == "not configured" and view.name not in settings.providers:
             idle.setdefault(view.distribution, []).append(f"{view.name} ({', '.join(view.missing)})")
         else:
             shown.append(view)
-    return shown, {distribution: _few(names) for distribution, names in idle.items()}
+    return shown, {distribution: _few(idle[distribution]) for distribution in sorted(idle, key=lambda one: len(idle[one]))}
 
 
 def _few(names: Sequence[str]) -> str:
@@ -122,8 +122,9 @@ def plugins(*, verbose: bool, as_json: bool) -> None:
 def models(*, words: tuple[str, ...], everything: bool, refresh: bool, as_json: bool) -> None:
     """List the models that can be called and the aliases of the settings.
 
-    PATTERN is a part of a name, or a whole name with * and ?. `models default MODEL` makes a model the one that `ask` and `chat`
-    take without -m; several are tried in their order. `models default` shows it.
+    PATTERN is a part of a name, or a whole name with * and ?. A window is in tokens, a price for a million tokens in and out. A
+    model that cannot stream says so. `models default MODEL` makes a model the one that `ask` and `chat` take without -m;
+    several are tried in their order. `models default` shows it.
     """
     if words and words[0] == options.DEFAULT:
         _default(words[1:], as_json=as_json)
@@ -224,14 +225,16 @@ def _model_row(record: dict[str, Any], with_state: bool) -> tuple[str, ...]:  # 
     state = (record["state"],) if with_state else ()
     if "stands_for" in record:
         return record["model"], "alias", "", "", record["source"], f"stands for {', '.join(record['stands_for'])}", *state
-    can = [name for name in CAPABILITIES if record[name]] + [f"no {name}" for name in CAPABILITIES if record[name] is False]
+    known = {name.removeprefix("json_"): record[name] for name in CAPABILITIES}
+    can = ", ".join(name for name, can in known.items() if can and name != "stream")  # nearly all do
+    cannot = ", ".join(name for name, can in known.items() if can is False)
     names = [f"also {', '.join(record['aliases'])}"] if record["aliases"] else []
     window, prices = record["context_window"], [record[name] for name in _PRICES[:2]]
     price = "" if None in prices else "/".join(f"{price:g}" for price in prices)
     unit = record["price_currency"] if price and record["price_currency"] not in {None, "USD"} else ""
     source = ", ".join(dict.fromkeys([record["source"], *record["sources"].values()]))
     row = (record["model"], record["provider"], _window(window), f"{price} {unit}".strip(), source)
-    return *row, "; ".join(filter(None, [*names, ", ".join(can)])), *state
+    return *row, "; ".join(filter(None, [*names, can, cannot and f"no {cannot}"])), *state
 
 
 def _window(tokens: int | None) -> str:

@@ -114,8 +114,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], optional: Seque
     """Write a table. A pipe gets one row a line, its cells separated by tabs, and cut at 200 characters.
 
     In a terminal the last column is wrapped between words, and no other one. Columns without a value are left out, and so are the
-    `optional` ones, from the right, while the terminal is too narrow. If it still is, the
-    columns behind the first become one, and at last each row becomes several lines.
+    `optional` ones, from the right, while the terminal is too narrow. If it still is, the columns behind the first become one; at
+    last each row becomes a line for each of its values.
     """
     cells = [[" ".join(safe(cell).split()) for cell in row] for row in rows]
     if not sys.stdout.isatty():
@@ -139,9 +139,10 @@ def _draw(columns: Sequence[str], cells: Sequence[Sequence[str]], optional: Sequ
         shown.remove(max(number for number in optional if number in shown))
     if len(shown) > 2 and not fits():  # noqa: PLR2004 -- the columns behind the first become one
         first, *rest = shown
-        joined = [(row[first], "; ".join(row[number] for number in rest if row[number])) for row in cells]
-        _draw((columns[first], "; ".join(columns[number] for number in rest)), joined, ())
-        return
+        if widths[first] + _NARROWEST <= console.width:
+            joined = [(row[first], "; ".join(row[number] for number in rest if row[number])) for row in cells]
+            _draw((columns[first], "; ".join(columns[number] for number in rest)), joined, ())
+            return
     if shown and not fits():
         for row in cells:
             console.print(text.Text(row[shown[0]]))

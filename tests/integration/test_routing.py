@@ -242,6 +242,25 @@ def test_the_error_for_an_unknown_name_names_similar_ones(scripted):
     assert isinstance(caught.value, LookupError)
 
 
+def test_the_beginning_of_many_names_is_no_suggestion(scripted):
+    with pytest.raises(ModelNotFoundError) as caught:
+        _hub(scripted, {"a": ["openai.*"]}).complete("openai", "Hello")
+    assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("claude-sonnet-4-5", "no provider has the model 'claude-sonnet-4-5'; try: pip install providerhub-anthropic"),
+        ("gemini/gemini-2.5-flash", "; try: pip install providerhub-gemini; 'gemini' is not an installed provider"),
+    ],
+)
+def test_a_well_known_model_whose_plugin_is_missing_names_the_plugin(scripted, model, said):
+    with pytest.raises(ModelNotFoundError) as caught:
+        _hub(scripted, {"a": ["m"]}).complete(model, "Hello")
+    assert said in str(caught.value)
+
+
 def test_without_any_plugin_the_error_names_the_install_command():
     with pytest.raises(ModelNotFoundError, match="pip install providerhub-openai"):
         Hub(Settings(autoload=False)).complete("gpt-4", "Hello")
