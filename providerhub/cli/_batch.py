@@ -25,6 +25,7 @@ from providerhub import Completion, Hub, InvalidRequestError, Outcome, ProviderH
 from providerhub._calling.batches import PASSES
 from providerhub._calling.many import Many
 from providerhub.cli import _batch_results as results
+from providerhub.cli import _batch_table as tables
 from providerhub.cli import _inputs as inputs
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
@@ -371,7 +372,9 @@ def _report(summary: Summary, output: str, *, as_json: bool) -> None:
 
 @click.command()
 @click.argument("source", metavar="INPUT", type=click.File("rb"))
-@click.option("-o", "--output", required=True, type=click.Path(allow_dash=True), help="File for the results; - for stdout.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(allow_dash=True), help="File for the results, or a .csv; - for stdout."
+)
 @click.option("-m", "--model", shell_complete=options.model_names, help="Model for the lines that name none.")
 @click.option("--prompt", help="Message for the lines without one; {NAME} stands for a field or a column.")
 @options.system
@@ -394,13 +397,11 @@ def batch(
 
     A line holds keywords of complete(), such as {"model": "gpt-4", "messages": "Hello"}. Its "id" and your own fields are
     repeated in the result. A row of CSV has fields alone, and needs --prompt. After an interruption, the same command sends only
-    the lines without a result. INPUT may be - for standard input.
+    the lines without a result. INPUT may be - for standard input. With an output NAME.csv or NAME.tsv, the results are in
+    NAME.csv.jsonl, and become a table at the end of the run.
     """
-    path = None if output == "-" else Path(output).resolve()
-    if path is None and (as_json or retry_failed):
-        raise click.UsageError(f"{'--json' if as_json else '--retry-failed'} needs a file as --output")
-    if path is None and more["vendor"]:
-        raise click.UsageError("--vendor needs a file as --output, beside which the batches are written down")
+    needs = {"--json": as_json, "--retry-failed": retry_failed, "--vendor": more["vendor"]}
+    path, table = _paths(output, [name for name, is_given in needs.items() if is_given])
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(_reading(source))
         form = _form(str(reader.name), **more)
@@ -426,11 +427,29 @@ def batch(
                     run.run(hub, folder=None if path is None else str(path.parent), **how)
             except ProviderHubError as error:
                 refusal = error
+            finally:
+                if table is not None and path is not None:
+                    tables.write(path, table, objects=more["schema"] is not None)
     _report(run.summary, output, as_json=as_json)
     if refusal is not None:
         text = "the lines without a result were not answered; mend the cause, and run the same command to continue"
         raise click.ClickException(f"{screen.one_line(refusal)}; {text}") from refusal
     sys.exit(run.summary.exit_code)
+
+
+def _paths(output: str, needed_by: list[str]) -> tuple[Path | None, Path | None]:
+    """The file of the results, and the table that is made of them; `None` for standard output, and for no table."""
+    if output == "-":
+        if needed_by:
+            raise click.UsageError(f"{needed_by[0]} needs a file as --output")
+        return None, None
+    path = Path(output).resolve()
+    if path.suffix.lower() not in tables.SEPARATORS:
+        return path, None
+    results_path = path.with_name(f"{path.name}.jsonl")
+    if path.exists() and not results_path.exists():
+        raise click.ClickException(f"{path} exists, and no batch has written it; name another file as --output")
+    return results_path, path
 
 
 def _form(

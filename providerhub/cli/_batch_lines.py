@@ -99,7 +99,7 @@ def job(line: Line, form: Form) -> Job:
     try:
         given = _object(line.raw) if line.row is None else {}
         values = {**given, **(line.row or {})}
-        own = {name: values[name] for name in values.keys() - ({"id"} if line.row else KEYWORDS | {"id"})}
+        own = {name: value for name, value in values.items() if name != "id" and (line.row or name not in KEYWORDS)}
         if "id" in values:
             made.echo["id"] = values["id"]
         if own:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import re
 import signal
@@ -30,8 +31,13 @@ def answering(request):
     text = _content(request)
     if text.startswith(FAILS):
         return http_response(400, {"error": {"message": f"no {text}", "type": "invalid_request_error"}})
+    return said(f"You said: {text}")
+
+
+def said(text):
+    """An answer with this text."""
     usage = {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
-    return http_response(200, openai_completion(f"You said: {text}", usage=usage))
+    return http_response(200, openai_completion(text, usage=usage))
 
 
 def asked(server):
@@ -577,6 +583,42 @@ def test_a_table_needs_a_prompt(table, service):
     result = table(ROWS)
     assert result.exit_code == 2
     assert "--prompt" in result.stderr
+
+
+def test_results_as_a_table_in_the_order_of_the_input(table, service, tmp_path):
+    answers = {"a": '{"kind": "bill", "tags": ["x", "y"]}', "b": '{"kind": "letter", "tags": []}'}
+    server = service(lambda request: answering(request) if _content(request) == FAILS else said(answers[_content(request)]))
+    where = tmp_path / "out.csv"
+    options = ("--prompt", "{text}", "--schema", "kind, tags str[]", "-o", str(where), "--concurrency", "1")
+    result = table("kind,text\nk1,b\nk2,fail\nk3,a\n", *options)
+    assert result.exit_code == 1, result.output
+    with where.open(encoding="utf-8", newline="") as file:
+        letter, failed, bill = csv.DictReader(file)
+    assert list(letter)[:4] == ["kind", "text", "answer.kind", "tags"]
+    assert [letter["kind"], letter["text"], letter["answer.kind"], letter["tags"]] == ["k1", "b", "letter", "[]"]
+    assert [bill["answer.kind"], bill["tags"], bill["call.status"]] == ["bill", '["x", "y"]', "ok"]
+    assert [failed["call.line"], failed["call.status"], failed["tags"]] == ["3", "failed", ""]
+    assert failed["call.error"].startswith("BadRequestError: ")
+    assert letter["call.input_tokens"] == "2"
+    asked_before = len(server.requests)
+    where.unlink()
+    assert table("kind,text\nk1,b\nk2,fail\nk3,a\n", *options).exit_code == 1
+    assert where.exists()
+    assert len(server.requests) == asked_before
+
+
+def test_without_a_schema_a_table_has_the_text_and_no_file_is_overwritten(table, service, tmp_path):
+    service(answering)
+    where = tmp_path / "out.TSV"
+    where.write_text("mine", "utf-8")
+    options = ("--prompt", "{text}", "-o", str(where))
+    assert "no batch has written it" in table("text\n7\n", *options).stderr
+    assert where.read_text("utf-8") == "mine"
+    where.unlink()
+    assert table("text\n7\n", *options).exit_code == 0
+    header, row = where.read_text("utf-8").splitlines()
+    assert header.startswith("text\tanswer\tcall.line\t")
+    assert row.startswith("7\tYou said: 7\t2\tok\t")
 
 
 def test_a_prompt_for_lines_of_json(run, service, output):
