@@ -14,6 +14,7 @@ from providerhub.cli._extensions import Extension, extensions
 COMMANDS = {
     "ask": ("providerhub.cli._ask:ask", "Ask a model for an answer."),
     "chat": ("providerhub.cli._chat:chat", "Talk with a model, in a terminal or a pipe."),
+    "chats": ("providerhub.cli._chats:chats", "List and remove saved conversations."),
     "batch": ("providerhub.cli._batch:batch", "Send many requests from a file; goes on after a kill."),
     "demo": ("providerhub.cli._demo:demo", "Watch a call fail at one provider and be answered by the next."),
     "plugins": ("providerhub.cli._listings:plugins", "List the installed plugins with their state."),

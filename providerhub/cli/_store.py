@@ -86,17 +86,16 @@ def opened(*, last: bool, name: str | None, save: bool) -> Conversation:
     fresh = folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}.jsonl" if save else None
     if not last and name is None:
         return Conversation(fresh)
-    kept = sorted(folder().glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
-    if name is not None:
-        kept = [path for path in kept if path.stem == name]
+    kept = [path for path in saved() if name is None or path.stem == name]
     if not kept and (found := _offered(name)):
         first, *rest = found["messages"]
         is_system = first["role"] == "system"
         return Conversation(fresh, found["model"], first["content"] if is_system else None, rest if is_system else [first, *rest])
     if not kept:
         text = f"there is no conversation {name!r}" if name else "there is no conversation to continue"
-        raise click.ClickException(f"{text} in {folder()}; without {'--conversation' if name else '-c'} a new one begins")
-    return _read(kept[-1], save=save)
+        fix = f"`providerhub chats list` shows those in {folder()}"
+        raise click.ClickException(f"{text}; {fix}; without {'--conversation' if name else '-c'} a new one begins")
+    return read(kept[-1], save=save)
 
 
 def _offered(name: str | None) -> Mapping[str, Any] | None:
@@ -108,7 +107,13 @@ def _offered(name: str | None) -> Mapping[str, Any] | None:
     return next((found for found in offers if found is not None), None)
 
 
-def _read(path: Path, *, save: bool) -> Conversation:
+def saved() -> list[Path]:
+    """The files of the conversations; the one that was changed last is the last."""
+    return sorted(folder().glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def read(path: Path, *, save: bool = True) -> Conversation:
+    """Read a conversation. With `save`, further questions are added to its file."""
     found = Conversation(path if save else None)
     try:
         lines = path.read_bytes().splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 import sys
@@ -198,6 +199,25 @@ def test_a_conversation_goes_on(ask, cli, server):
     (first, _other) = sorted(store.folder().glob("*.jsonl"), key=lambda path: path.stat().st_size, reverse=True)
     assert cli("ask", "--conversation", first.stem, "--no-stream", "Three").stdout == "6 messages\n"
     assert cli("ask", "-c", "--no-stream", "-s", "", "Four").stdout == "7 messages\n"
+
+
+def test_conversations_are_listed_and_removed(ask, cli, server, tmp_path):
+    picture = tmp_path / "cat.png"
+    picture.write_bytes(PNG)
+    for words in (("One " * 100,), ("Look", "-a", str(picture), "-m", "gpt-3.5-turbo")):
+        ask(*words)
+    kept = sorted(store.folder().glob("*"), key=lambda path: "Look" in path.read_text("utf-8"))
+    os.utime(kept[0], (0, 0))
+    looked, one = json.loads(cli("chats", "list", "--json").stdout)
+    assert (one["name"], one["questions"], one["model"]) == (kept[0].stem, 1, "gpt-4")
+    assert (looked["begins"], looked["model"], looked["file"]) == ("Look [image_url]", "gpt-4, gpt-3.5-turbo", str(kept[1]))
+    assert all(len(line) < 200 for line in cli("chats", "list").stdout.splitlines())
+    kept[0].write_text("nonsense", "utf-8")
+    assert "unreadable: " in cli("chats", "list").stdout
+    assert "no conversation 'x'" in cli("chats", "remove", "x").stderr
+    assert cli("chats", "remove", kept[0].stem, f"{kept[1].stem[:-1]}*").exit_code == 0
+    assert not store.saved()
+    assert not cli("chats", "list").stdout
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
