@@ -79,8 +79,7 @@ class Report:
             screen.heading("Versions")
             screen.table(("name", "version"), list(self.versions.items()))
             screen.heading("Settings other than the defaults")
-            usual = {setting_rows.DEFAULT, setting_rows.DEFAULT_OF_PLUGIN}
-            setting_rows.table(row for row in self.rows if row.origin not in usual and row.value != "not set")
+            setting_rows.table(setting_rows.changed(self.rows))
             screen.heading("Imports, each in its own process")
             imports = dict.fromkeys(self.imports.values())
             screen.table(("module", "outcome", "time"), [(w.module, w.outcome, f"{w.seconds * 1000:.0f} ms") for w in imports])

@@ -29,9 +29,11 @@ def keys() -> None:
 
 
 @keys.command()
-def path() -> None:
+@options.as_json
+def path(*, as_json: bool) -> None:
     """Print the folder of the keys that are kept in files."""
-    screen.line(store.config_folder("keys"))
+    where = str(store.config_folder("keys"))
+    screen.data({"folder": where}) if as_json else screen.line(where)
 
 
 @keys.command(name="list")

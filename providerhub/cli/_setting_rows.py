@@ -38,6 +38,11 @@ def table(rows: Iterable[Row]) -> None:
     )
 
 
+def changed(rows: Iterable[Row]) -> list[Row]:
+    """The rows of values other than the defaults."""
+    return [row for row in rows if row.origin not in {DEFAULT, DEFAULT_OF_PLUGIN} and row.value != "not set"]
+
+
 def all_rows(settings: Settings, instances: Iterable[InstanceView]) -> tuple[Row, ...]:
     """Every setting of a hub and of its providers."""
     return (*_general(settings), *(row for view in instances for row in _of_provider(settings, view)))

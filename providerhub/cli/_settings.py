@@ -19,7 +19,7 @@ from providerhub._settings.table import KEYS
 from providerhub._values.checks import nearest
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
-from providerhub.cli._setting_rows import all_rows, table
+from providerhub.cli._setting_rows import all_rows, changed, table
 
 
 @click.group()
@@ -28,27 +28,33 @@ def settings() -> None:
 
 
 @settings.command()
-def path() -> None:
+@options.as_json
+def path(*, as_json: bool) -> None:
     """Print the path of the settings file."""
     where = settings_path(os.environ)
     if where is None:
         raise click.ClickException("this user has no configuration folder; name a file with PROVIDERHUB_CONFIG")
-    screen.line(where)
+    screen.data({"file": where, "exists": _exists(where)}) if as_json else screen.line(where)
     if not _exists(where):
         screen.line("The file does not exist; defaults and environment variables apply.", err=True)
 
 
 @settings.command()
+@click.option("--all", "everything", is_flag=True, help="Show the defaults, too, as --json does.")
 @options.as_json
-def show(*, as_json: bool) -> None:
-    """Show each setting, its value and its origin. Keys are shown as set or not set."""
+def show(*, everything: bool, as_json: bool) -> None:
+    """Show the settings other than the defaults, each with its value and origin. Keys are shown as set or not set."""
     with Hub() as hub:
         found = all_rows(hub.settings, hub.instances())
     if as_json:
         where = settings_path(os.environ)
         screen.data({"file": where, "exists": _exists(where), "values": [row._asdict() for row in found]})
-    else:
-        table(found)
+        return
+    shown = found if everything else changed(found)
+    if shown:
+        table(shown)
+    if len(shown) < len(found):
+        screen.line(f"{len(found) - len(shown)} more settings have their defaults or are not set; --all shows them", err=True)
 
 
 @settings.command()

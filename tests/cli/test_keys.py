@@ -71,6 +71,7 @@ def test_without_a_keyring_a_key_goes_to_a_file_of_the_user(cli, settings_file, 
     assert CANARY not in result.output + settings_file.read_text("utf-8")
     assert _key_of("openai") == CANARY
     assert cli("keys", "path").stdout == f"{path.parent}\n"
+    assert json.loads(cli("keys", "path", "--json").stdout) == {"folder": str(path.parent)}
 
 
 def test_a_key_is_replaced_and_the_rest_of_the_settings_stays(cli, settings_file, no_ring):

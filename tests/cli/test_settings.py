@@ -96,7 +96,7 @@ concurrency = 2
     assert values["providers.lockchat.timeout"][0]["total"] == 30
     assert values["providers.lockchat.rpm"] == (60, f"{path}:7")
     assert values["providers.lockchat.model.gpt-4.concurrency"] == (2, f"{path}:9")
-    shown = cli("settings", "show").output
+    shown = cli("settings", "show", "--all").output
     assert CANARY not in shown
     assert "not set" in next(line for line in shown.splitlines() if line.startswith("ca_bundle"))
 
@@ -149,10 +149,14 @@ def test_show_runs_no_command(cli, file, tmp_path):
 
 def test_show_as_a_table(cli, file):
     file("hedge = true\n")
-    header, *rows = cli("settings", "show").stdout.splitlines()
+    header, *rows = cli("settings", "show", "--all").stdout.splitlines()
     assert header.split("\t") == ["setting", "value", "from"]
     values = {row.split("\t")[0]: row.split("\t")[1] for row in rows}
     assert (values["hedge"], values["allow"]) == ("true", "all")
+    short = cli("settings", "show")
+    assert next(row for row in short.stdout.splitlines() if row.startswith("hedge\t"))
+    assert "allow" not in short.stdout
+    assert "more settings have their defaults or are not set; --all shows them" in short.stderr
 
 
 def test_show_of_the_tables_that_plugins_read(cli, file, tmp_path):
@@ -182,6 +186,7 @@ def test_show_of_a_wrong_file_is_one_line(cli, file):
 def test_path(cli, file, tmp_path, monkeypatch):
     path = file("")
     assert cli("settings", "path").output == f"{path}\n"
+    assert json.loads(cli("settings", "path", "--json").stdout) == {"file": str(path), "exists": True}
     monkeypatch.setenv("PROVIDERHUB_CONFIG", str(tmp_path / "none.toml"))
     result = cli("settings", "path")
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'none.toml'}\n")
