@@ -28,6 +28,7 @@ from providerhub._rules.engine import Engine
 from providerhub._rules.mapping import map_exception
 from providerhub._rules.orders import Cut, Done, Drain, Fail, Open, Order, Pull, Queue, Renew, Wait
 from providerhub._rules.pacing import Turn
+from providerhub._rules.policy import SHORT
 from providerhub._settings.refined import timeout_of
 from providerhub._values import (
     Attempt,
@@ -171,7 +172,7 @@ class Driver(Generic[AnAttempt]):
         self._signal = signal = self._new_signal()
         with self._services.waiting.holding(self.stop, self._forgiven):
             if isinstance(order, Queue):
-                candidate, turn = yield from self._take_turn(order.candidates, signal, self._now() + order.seconds)
+                candidate, turn = yield from self._take_turn(order, signal)
                 return self._engine.turn(self._now(), candidate, turn)
             if not self._stopped and not self.done:
                 yield from self._doze(signal, order.seconds)
@@ -196,20 +197,16 @@ class Driver(Generic[AnAttempt]):
             yield from self._do(job, max(0.0, self._deadline - self._now()))
         return services.key_changes(provider) != before
 
-    def _take_turn(
-        self, candidates: tuple[Candidate, ...], signal: Signal, until: float
-    ) -> Steps[tuple[Candidate | None, Turn | None]]:
-        """Wait for the first turn at any of some candidates. Other calls wait there too: first in, first out.
-
-        No turn is waited for that comes after `until`.
-        """
+    def _take_turn(self, order: Queue, signal: Signal) -> Steps[tuple[Candidate | None, Turn | None]]:
+        """Wait for the first turn at any of the order's candidates. Other calls wait there too: first in, first out."""
         pacer, now = self._services.pacer, self._now
         turns: dict[Candidate, Turn] = {}
         chosen: Candidate | None = None
         try:
-            for candidate in candidates:
-                turns[candidate] = turn = pacer.join(candidate, now(), self._spec.tokens)
+            for candidate in order.candidates:
+                turns[candidate] = turn = order.turn or pacer.join(candidate, now(), self._spec.tokens)
                 turn.wake = signal.set
+            until = math.inf if order.turn is None else now() + SHORT
             while True:
                 chosen = next((candidate for candidate, turn in turns.items() if turn.ready), None)
                 left, due = self._deadline - now(), min(turn.due for turn in turns.values())
@@ -275,7 +272,7 @@ class Driver(Generic[AnAttempt]):
         restarted = Restarted(attempt.candidate.provider, attempt.candidate.model, self._spec.continues, cause)
         return shown if as_text else itertools.chain([restarted], shown)
 
-    def _seen(self, attempt: RunningAttempt[Pieces, Runner], pieces: Any) -> Any:
+    def _seen(self, attempt: RunningAttempt[Any, Any], pieces: Any) -> Any:
         """The iterator of a stream; it calls the observers of its pieces, where there are some."""
         report = self.report
         if report is None or not self._request.stream or not report.wants("providerhub_chunk"):

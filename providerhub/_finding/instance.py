@@ -58,6 +58,8 @@ class Instance:
         self._registered = provider
         self.has_plugin = provider is None
         self._renewing = threading.Lock()
+        self._scope: tuple[str, list[str | None], str] = "", [], ""  # the salt, the keys as they are read, and their scope
+        self.keys: tuple[Secret, ...] = ()
         self._configure()
         self._objects = ProviderObjects(self.config, info)
         self.declared: tuple[ModelInfo, ...] = refined((*info.models, *config.models), config)
@@ -103,7 +105,10 @@ class Instance:
 
         Empty while a key is not read yet.
         """
-        if self._unread():
+        read = [key._value for key in self.keys]  # noqa: SLF001 -- `reveal` would read it
+        if read == self._scope[1] and salt == self._scope[0]:
+            return self._scope[2]
+        if None in read:
             return ""
         import hashlib  # few programs share their state
 
@@ -111,7 +116,9 @@ class Instance:
         named = {"url": config.url, "api_key": config.api_key, **config.options, **config.headers}
         values = (f"{name}={one.reveal() if isinstance(one, Secret) else one}" for name, one in sorted(named.items()))
         digest = hashlib.blake2b("\0".join(values).encode(), digest_size=16, key=hashlib.sha256(salt.encode()).digest())
-        return f"{self.origin['host'] or self.info.name}:{digest.hexdigest()}"
+        scope = f"{self.origin['host'] or self.info.name}:{digest.hexdigest()}"
+        self._scope = salt, read, scope
+        return scope
 
     @property
     def can_list(self) -> bool:
@@ -202,6 +209,7 @@ class Instance:
 
     def _configure(self) -> None:
         self.config, self.missing = resolve(self._user_config, self.info, self._environ)
+        self._scope = "", [], ""
         secrets = (value for value in (self.config.api_key, *self.config.options.values()) if isinstance(value, Secret))
         self.keys = tuple(secret for secret in secrets if secret.source is not None)
 

@@ -104,7 +104,8 @@ class Registry:
 
     def scopes(self, names: Iterable[str] | None, salt: str) -> dict[str, str]:
         """The scopes of some instances, or of all made so far, for shared state. One whose keys are not read yet has none."""
-        found = ((name, self._instances[name].scope(salt)) for name in tuple(self._instances) if names is None or name in names)
+        known = self._instances
+        found = [(name, known[name].scope(salt)) for name in (tuple(known) if names is None else names) if name in known]
         return {name: scope for name, scope in found if scope}
 
     def travelling(self) -> tuple[Settings, list[str]]:

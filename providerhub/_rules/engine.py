@@ -40,8 +40,8 @@ from providerhub._rules.orders import (
     Told,
     Wait,
 )
-from providerhub._rules.pacing import ASK, Pacer, Tokens, Turn, Turns, no_tokens
-from providerhub._rules.policy import LONGEST_SHARE, LOOK_AGAIN, SHORT, Rng, disposition, price, share, shortage_wait
+from providerhub._rules.pacing import Pacer, Tokens, Turn, Turns, no_tokens
+from providerhub._rules.policy import LONGEST_SHARE, LOOK_AGAIN, Rng, disposition, price, share, shortage_wait
 from providerhub._rules.retrying import Failure
 from providerhub._values import Candidate, Completion, RetryPolicy, RoutePlan, errors
 
@@ -418,12 +418,12 @@ class Engine(Attempts):
     def _begin(self, candidate: Candidate, now: float, *, force: bool = False, turn: Turn | None = None) -> Order | None:
         if turn is None:
             taken = self._pacer.take(candidate, now, self._tokens)
-            if taken is ASK:
-                self._asking = candidate, force
-                return Queue((candidate,), SHORT)
             if isinstance(taken, Full):
                 self._turns.full[candidate] = taken
                 return None
+            if not taken.ready:
+                self._asking = candidate, force
+                return Queue((candidate,), taken)
             turn = taken
         permit = self._health.acquire(candidate, now, force=force)
         if permit is None:

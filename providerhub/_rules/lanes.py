@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from providerhub._rules.limits import MARGIN, MINUTE, NEVER, NO_LIMITS, Limits, Second, Spacing, TokenWindow
 from providerhub._rules.throttle import Starts, Throttle
@@ -112,6 +112,7 @@ class Lane:
         "in_use",
         "limits",
         "mean_output",
+        "named",
         "outputs",
         "starts",
         "throttle",
@@ -130,6 +131,10 @@ class Lane:
         self._tokens: TokenWindow | None = None
         self.limits = NO_LIMITS
         self.held = NOT_HELD  # the shared limit that the store named last
+        self.named: tuple[Any, tuple[Any, ...]] = (
+            None,
+            (),
+        )  # the limited lanes of its calls for the store, and from what they were made
 
     def set_limits(self, limits: Limits) -> None:
         """Replace the limits."""
@@ -222,8 +227,11 @@ class Claims(Protocol):
     answer: float  # the seconds in which the store must answer
     refuses: bool  # whether calls are refused while it does not
 
-    def take(self, place: Place, answer: Callable[[Place, Claim, Full | None], object]) -> Claim | None:
-        """Ask for a turn, which a call of `answer` gives or refuses; `None` while the store does not answer."""
+    def take(self, place: Place, answer: Callable[[Place, Claim, Full | None], object]) -> tuple[Claim | None, bool]:
+        """Ask for a turn. Return the claim, and whether the turn is taken already; else `answer` gives or refuses it.
+
+        There is no claim while the store does not answer.
+        """
 
     def give_back(self, claim: Claim, back: Back) -> None:
         """Give a turn back."""

@@ -60,14 +60,15 @@ class Wait(Order):
 class Queue(Order):
     """Wait for a turn at any of some candidates, in the order of arrival, then report `turn`. It costs no attempt.
 
-    `seconds` are the most to wait, once the store of shared limits has answered. Infinite: until the deadline.
+    With a `turn`, the store of shared limits is asked for the turn at the one candidate. After its answer, wait for
+    `policy.SHORT` seconds at most; without a `turn`, until the deadline.
     """
 
-    __slots__ = ("candidates", "seconds")
+    __slots__ = ("candidates", "turn")
 
-    def __init__(self, candidates: tuple[Candidate, ...], seconds: float = math.inf) -> None:
+    def __init__(self, candidates: tuple[Candidate, ...], turn: Turn | None = None) -> None:
         self.candidates = candidates
-        self.seconds = seconds
+        self.turn = turn
 
 
 class Cut(Order):

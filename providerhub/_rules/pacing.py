@@ -94,7 +94,6 @@ class Turn:
             self._pacer.give_back(place, UNKNOWN if place.state == READY else NOT_SENT)
 
 
-ASK = Full("asking", NEVER)  # no limit of this process is in the way: `join` asks the store of shared limits
 OUTAGE = 1.0  # seconds before it is asked again, where calls are refused without it
 FREE = Turn(None, None)  # the turn of every call at a provider without limits
 # Returns an estimate of a call's input tokens, and the most output tokens (`None` when unknown).
@@ -109,8 +108,8 @@ def no_tokens() -> tuple[int, int | None]:
 class Pacer:
     """The turns of all providers of one hub. Thread-safe.
 
-    Where several processes keep the limits together, `take` returns `ASK` if no limit of this process is in the way. `join` then
-    asks the store, and the turn is ready, or its `due` later than the seconds that the store has to answer, when it has answered.
+    Where several processes keep the limits together, a call that no limit of this process keeps back asks the store for its turn.
+    The turn is ready at once if the store has one at hand. Else it `is_asked`, until the store has answered or its time is over.
 
     Of one provider, at most `size` models without limits and without calls are remembered.
     """
@@ -150,7 +149,7 @@ class Pacer:
         return desk.models.get(candidate.entry, desk.whole).limits.when_full or desk.whole.limits.when_full
 
     def take(self, candidate: Candidate, now: float, tokens: Tokens = no_tokens) -> Turn | Full:
-        """Take a turn if there is one; `Full` when the call would have to wait.
+        """Take a turn if there is one, or ask the store of shared limits for it; `Full` when the call would have to wait.
 
         `tokens` is called only where a `tpm` is set. Without the most output tokens, the mean of the answers so far counts.
         """
@@ -310,22 +309,19 @@ class Pacer:
     def _place(self, place: Place, lane: Lane, now: float, *, stay: bool) -> Full | None:
         """Give a turn to a call, or a place in the queue. Return the reason why it has neither."""
         desk = place.desk
-        if self.claims is not None and not stay and desk.has_limits(place.entry):
-            place.state = OVER
-            return place.obstacle(now) or ASK
         if not desk.queued and place.obstacle(now) is None:
             self._begin(place, now)  # the same as below, in less time
-            return None
-        lane.waiting.append(place)
-        desk.queued[place.entry] = lane
-        self._pump(desk)
+        else:
+            lane.waiting.append(place)
+            desk.queued[place.entry] = lane
+            self._pump(desk)
         if place.state != WAITING:
             return None
         self._foresee(place)
         if stay:
             return None
         place.state = OVER
-        lane.waiting.pop()
+        lane.waiting.remove(place)
         return place.obstacle(now) or Full("others wait", place.due)
 
     def _pump(self, desk: Desk) -> None:
@@ -350,10 +346,13 @@ class Pacer:
         place.begin(now)
         if self.claims is not None and place.desk.has_limits(place.entry):
             place.state, place.due = ASKED, now + self.claims.answer
-            place.claim = self.claims.take(place, self.answered)
-            if place.claim is None:
+            place.claim, is_given = self.claims.take(place, self.answered)
+            if is_given:
+                place.state = READY
+            elif place.claim is None:
                 self._no_answer(place, now)
-        self._woken.append(place)
+        if place.wake is not None:
+            self._woken.append(place)
 
     def _no_answer(self, place: Place, now: float) -> None:
         """Go on without the store of shared limits, as the settings say."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from providerhub._rules.clock import Clock
 from providerhub._rules.health import RATE_LIMITED, Health, Key
@@ -106,25 +107,37 @@ class Sharing:
             del self._known[next(iter(self._known))]
         return True
 
-    def take(self, place: Place, answer: Callable[[Place, Claim, Full | None], object]) -> Claim | None:
-        """Ask the store for the turn of a call; `None` while it does not answer, or while the key is not read yet."""
-        provider, desk = place.desk.provider, place.desk
-        scope = self._scopes([provider]).get(provider)
-        if scope is None:
-            return None
-        lanes = ((entry, lane.limits) for entry, lane in ((place.entry, place.lane), ("", desk.whole)) if lane.limits.any)
-        claim = Claim(
-            f"{self._name}-{next(self._numbers)}",
-            tuple(
-                (f"{scope}:{entry}", one.concurrency, one.rpm and MINUTE / (MARGIN * one.rpm), one.tpm) for entry, one in lanes
-            ),
-            place.tokens,
-        )
+    def take(self, place: Place, answer: Callable[[Place, Claim, Full | None], object]) -> tuple[Claim | None, bool]:
+        """Ask the store for the turn of a call. Return the claim, and whether the turn is taken already.
+
+        There is no claim while the store does not answer, or while the key is not read yet.
+        """
+        lanes = self._lanes(place)
+        if not lanes:
+            return None, False
+        claim = Claim(f"{self._name}-{next(self._numbers)}", lanes, place.tokens)
 
         def answered(reason: str, seconds: float) -> None:
             answer(place, claim, Full(reason, self._now() + seconds) if reason else None)
 
-        return claim if self._store.claim(claim, answered) else None
+        asked = self._store.claim(claim, answered)
+        return None if asked is False else claim, asked is None
+
+    def _lanes(self, place: Place) -> tuple[Any, ...]:
+        """The limited lanes of a call, as a `Claim` names them; none while the key is not read yet."""
+        provider, whole = place.desk.provider, place.desk.whole
+        scope = self._scopes((provider,)).get(provider)
+        known = (scope, place.lane.limits, whole.limits)
+        if place.lane.named[0] != known:
+            limited = ((entry, lane.limits) for entry, lane in ((place.entry, place.lane), ("", whole)) if lane.limits.any)
+            place.lane.named = (
+                known,
+                tuple(
+                    (f"{scope}:{entry}", one.concurrency, one.rpm and MINUTE / (MARGIN * one.rpm), one.tpm)
+                    for entry, one in limited
+                ),
+            )
+        return place.lane.named[1] if scope else ()
 
     def give_back(self, claim: Claim, back: Back) -> None:
         """Give the turn of a call back."""

@@ -122,7 +122,7 @@ class SharedState(Protocol):
         """
         ...  # pragma: no cover -- a protocol's method is never run
 
-    def claim(self, claim: Claim, answer: Callable[[str, float], object]) -> bool:
+    def claim(self, claim: Claim, answer: Callable[[str, float], object]) -> bool | None:
         """Ask for a turn, in the background. All lanes have room and are counted in one step, or none is.
 
         Args:
@@ -132,7 +132,8 @@ class SharedState(Protocol):
                 `"shared limits unknown"`, when the store has failed meanwhile. May be called before `claim` ends.
 
         Returns:
-            Whether the store is asked. False while it does not answer; `answer` is not called then.
+            True when the store is asked. `None` when the turn is taken already, from a stock of this process; false while the
+            store does not answer. In both cases `answer` is not called.
         """
         ...  # pragma: no cover -- a protocol's method is never run
 

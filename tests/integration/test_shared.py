@@ -324,7 +324,7 @@ class Counting(Store):
     """A store that counts the calls at once of all stores of a bus; it answers at once, later or never."""
 
     calls: ClassVar[dict[str, set[str]]] = {}
-    mode = "now"
+    mode, has_stock = "now", False
 
     def claim(self, claim, answer):
         self.asked = [*getattr(self, "asked", []), answer]
@@ -337,6 +337,8 @@ class Counting(Store):
             if not full:
                 for name, *_ in claim.lanes:
                     self.calls[name].add(claim.id)
+            if self.has_stock and not full:
+                return None
             answer("concurrency" if full else "", 0.2 if full else 0.0)
         return True
 
@@ -362,8 +364,10 @@ def counted(bus, clock):
     return make
 
 
-def test_a_turn_is_counted_and_given_back(counted):
-    hub, _ = counted()
+@pytest.mark.parametrize("has_stock", [False, True])
+def test_a_turn_is_counted_and_given_back(counted, has_stock):
+    hub, store = counted()
+    store.has_stock = has_stock
     assert [hub.complete("m", "?").provider for _ in range(3)] == ["acme"] * 3
     assert set(map(len, Counting.calls.values())) == {0}
 
