@@ -152,7 +152,8 @@ class Hub(CallMaker):
         store, owned = store_of(shared, self.settings.shared)
         self._sharing = None if store is None else Sharing(
             store, self._health, self._pacer, clock=self._clock, rng=self._rng, forgive=self._lift,
-            scopes=lambda names: self._registry.scopes(names, store.namespace), owned=owned,
+            scope=lambda name: self._registry.scope(name, store.namespace), scopes=lambda: self._registry.scopes(store.namespace),
+            owned=owned,
         )  # fmt: skip
 
     def register(self, info: ProviderInfo, provider: Provider, *, config: ProviderConfig | None = None) -> None:

@@ -102,11 +102,14 @@ class Registry:
         found = (self.instance(name) for name in self.names())
         return tuple(instance for instance in found if instance is not None)
 
-    def scopes(self, names: Iterable[str] | None, salt: str) -> dict[str, str]:
-        """The scopes of some instances, or of all made so far, for shared state. One whose keys are not read yet has none."""
-        known = self._instances
-        found = [(name, known[name].scope(salt)) for name in (tuple(known) if names is None else names) if name in known]
-        return {name: scope for name, scope in found if scope}
+    def scope(self, name: str, salt: str) -> str:
+        """The scope of an instance for shared state; empty before it is made, and while its keys are not read."""
+        instance = self._instances.get(name)
+        return "" if instance is None else instance.scope(salt)
+
+    def scopes(self, salt: str) -> dict[str, str]:
+        """The scopes of all instances made so far that have one."""
+        return {name: scope for name in tuple(self._instances) if (scope := self.scope(name, salt))}
 
     def travelling(self) -> tuple[Settings, list[str]]:
         """The settings for another process, with what variables say here; and the keys in them: `"acme: api_key"`.

@@ -131,10 +131,8 @@ class Lane:
         self._tokens: TokenWindow | None = None
         self.limits = NO_LIMITS
         self.held = NOT_HELD  # the shared limit that the store named last
-        self.named: tuple[Any, tuple[Any, ...]] = (
-            None,
-            (),
-        )  # the limited lanes of its calls for the store, and from what they were made
+        # The scope, own limits and instance's limits of the latest call, and what the store knows of these.
+        self.named: tuple[Any, Any, Any, tuple[Any, ...]] = None, None, None, ()
 
     def set_limits(self, limits: Limits) -> None:
         """Replace the limits."""
@@ -267,10 +265,6 @@ class Desk:
     def update(self) -> None:
         """Note whether calls need turns at all."""
         self.is_limited = bool(self.throttled) or any(lane.limits.any for _, lane in self.lanes())
-
-    def has_limits(self, entry: str) -> bool:
-        """Whether the settings limit a model or the instance."""
-        return self.whole.limits.any or self.lane(entry).limits.any
 
     def forget(self, now: float) -> None:
         """Forget what was learned long ago. A rate that calls wait for goes on rising instead: all at once would be refused."""

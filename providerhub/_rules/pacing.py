@@ -344,7 +344,7 @@ class Pacer:
     def _begin(self, place: Place, now: float) -> None:
         """Give a turn to a call, once the store of shared limits agrees."""
         place.begin(now)
-        if self.claims is not None and place.desk.has_limits(place.entry):
+        if self.claims is not None:
             place.state, place.due = ASKED, now + self.claims.answer
             place.claim, is_given = self.claims.take(place, self.answered)
             if is_given:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from providerhub._rules.clock import Clock
 from providerhub._rules.health import RATE_LIMITED, Health, Key
 from providerhub._rules.lanes import Back, Full, Place
-from providerhub._rules.limits import MARGIN, MINUTE, NEVER
+from providerhub._rules.limits import MARGIN, MINUTE, NEVER, Limits
 from providerhub._rules.pacing import Pacer
 from providerhub._rules.policy import LACK_FOR, QUOTA_PAUSE, Rng
 from providerhub._values.shared import Claim, Fact, SharedState
@@ -33,8 +33,8 @@ LOOK_AGAIN = 1.0  # seconds between two looks at these facts
 class Sharing:
     """The shared state of one hub. Thread-safe.
 
-    `scopes` returns the scopes of some instances, or of all known ones; an instance whose key is not read yet has none. `close`
-    closes a store that is `owned`.
+    `scope` returns the scope of an instance; an empty one for an instance whose key is not read yet. `scopes` returns those of
+    all known instances that have one. `close` closes a store that is `owned`.
     """
 
     def __init__(
@@ -46,7 +46,8 @@ class Sharing:
         clock: Clock,
         rng: Rng,
         forgive: Callable[[str], object],
-        scopes: Callable[[Iterable[str] | None], Mapping[str, str]],
+        scope: Callable[[str], str],
+        scopes: Callable[[], Mapping[str, str]],
         owned: bool = True,
     ) -> None:
         self._store = store
@@ -55,7 +56,7 @@ class Sharing:
         self._now = clock.monotonic
         self._rng = rng
         self._forgive = forgive
-        self._scopes = scopes
+        self._scope, self._scopes = scope, scopes
         self._owned = owned
         self.answer = store.answer
         self.refuses = store.on_outage == "refuse"
@@ -71,9 +72,9 @@ class Sharing:
         """Tell the others what a provider has stated to this process. The key may name a model as it is sent."""
         seconds = min(seconds, LACK_FOR if what.startswith("no ") else QUOTA_PAUSE)  # the store outlives a process
         until = self._now() + seconds
-        for scope in self._scopes([key[0]]).values():
-            if self._is_news((scope, key[1], what), until, seconds):
-                self._store.tell(Fact(scope, key[1], what, seconds))
+        scope = self._scope(key[0])
+        if scope and self._is_news((scope, key[1], what), until, seconds):
+            self._store.tell(Fact(scope, key[1], what, seconds))
 
     def told(self, fact: Fact) -> None:
         """Take in a fact of another process. Called in the store's thread."""
@@ -87,7 +88,7 @@ class Sharing:
         if now < self._look_at:
             return False
         self._look_at = now + LOOK_AGAIN
-        known, found = set(self._scopes(None).values()), False
+        known, found = set(self._scopes().values()), False
         for place, until in tuple(self.pending.items()):
             if until <= now or place[0] in known:
                 del self.pending[place]
@@ -110,11 +111,15 @@ class Sharing:
     def take(self, place: Place, answer: Callable[[Place, Claim, Full | None], object]) -> tuple[Claim | None, bool]:
         """Ask the store for the turn of a call. Return the claim, and whether the turn is taken already.
 
-        There is no claim while the store does not answer, or while the key is not read yet.
+        There is no claim without limits, while the store does not answer, or while the key is not read yet.
         """
-        lanes = self._lanes(place)
-        if not lanes:
-            return None, False
+        scope, own, whole = self._scope(place.desk.provider), place.lane.limits, place.desk.whole.limits
+        known = place.lane.named
+        if known[0] != scope or known[1] is not own or known[2] is not whole:
+            known = place.lane.named = scope, own, whole, _lanes(scope, (place.entry, own), ("", whole))
+        lanes = known[3]
+        if not scope or not lanes:
+            return None, bool(scope)
         claim = Claim(f"{self._name}-{next(self._numbers)}", lanes, place.tokens)
 
         def answered(reason: str, seconds: float) -> None:
@@ -122,22 +127,6 @@ class Sharing:
 
         asked = self._store.claim(claim, answered)
         return None if asked is False else claim, asked is None
-
-    def _lanes(self, place: Place) -> tuple[Any, ...]:
-        """The limited lanes of a call, as a `Claim` names them; none while the key is not read yet."""
-        provider, whole = place.desk.provider, place.desk.whole
-        scope = self._scopes((provider,)).get(provider)
-        known = (scope, place.lane.limits, whole.limits)
-        if place.lane.named[0] != known:
-            limited = ((entry, lane.limits) for entry, lane in ((place.entry, place.lane), ("", whole)) if lane.limits.any)
-            place.lane.named = (
-                known,
-                tuple(
-                    (f"{scope}:{entry}", one.concurrency, one.rpm and MINUTE / (MARGIN * one.rpm), one.tpm)
-                    for entry, one in limited
-                ),
-            )
-        return place.lane.named[1] if scope else ()
 
     def give_back(self, claim: Claim, back: Back) -> None:
         """Give the turn of a call back."""
@@ -151,7 +140,7 @@ class Sharing:
 
     def _apply(self, fact: Fact, until: float) -> bool:
         """Record a fact for the instances that use the account; false without one."""
-        names = [name for name, scope in self._scopes(None).items() if scope == fact.scope]
+        names = [name for name, scope in self._scopes().items() if scope == fact.scope]
         for name in names:
             self._record((name, fact.model), fact, until)
         return bool(names)
@@ -167,3 +156,12 @@ class Sharing:
             self._health.pause(key, fact.what, now, until)
             if fact.what == RATE_LIMITED and key[1]:
                 self._pacer.hold(key, now, until)
+
+
+def _lanes(scope: str, *limited: tuple[str, Limits]) -> tuple[Any, ...]:
+    """The lanes with limits, as a `Claim` names them."""
+    return tuple(
+        (f"{scope}:{entry}", one.concurrency, one.rpm and MINUTE / (MARGIN * one.rpm), one.tpm)
+        for entry, one in limited
+        if one.any
+    )

@@ -13,7 +13,7 @@ import time
 
 from providerhub import Hub, ModelInfo, ProviderConfig, ProviderHubError, ProviderInfo, RateLimitError, Settings
 
-ROUNDS, CALLS, REFUSALS = 40, 500, 40
+ROUNDS, CALLS, REFUSALS = 15, 500, 5
 MODELS = ("m", *(f"m{number}" for number in range(REFUSALS)))
 INFO = ProviderInfo(name="acme", models=tuple(map(ModelInfo, MODELS)), needs_auth=True)
 
@@ -48,7 +48,8 @@ def seconds(hub):
 
 def costs(url):
     """Print the median of what a call costs more with a store than without, in rounds that alternate."""
-    for name, limits in (("without limits", {}), ("with a limit that all keep together", {"rpm": 1e9})):
+    every = {"rpm": 1e9, "concurrency": 100, "tpm": 1e12}
+    for name, limits in (("without limits", {}), ("with a limit that all keep together", {"rpm": 1e9}), ("with three", every)):
         (alone, _), (shared, _) = made(None, **limits), made(url, **limits)
         time.sleep(0.3)  # until it is connected
         pairs = [(seconds(alone), seconds(shared)) for _ in range(ROUNDS)]

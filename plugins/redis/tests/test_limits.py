@@ -191,10 +191,11 @@ def test_the_slots_of_a_process_that_died_come_back(server, connect):
         answered.release()
 
     with redis.Redis.from_url(server.url) as client:
-        client.zadd("providerhub:{providerhub}:lane:acme:00:m:calls", {"dead-1": time.time() + 30})
+        client.hset("providerhub:{providerhub}:lane:acme:00:m:calls", "dead", 1)
+        client.zadd("providerhub:{providerhub}:lane:acme:00:m:leases", {"dead": time.time() + 30})
         assert store.claim(claim, answer)
         assert answered.acquire(timeout=20)
-        client.zadd("providerhub:{providerhub}:lane:acme:00:m:calls", {"dead-1": time.time() - 1})
+        client.zadd("providerhub:{providerhub}:lane:acme:00:m:leases", {"dead": time.time() - 1})
         assert store.claim(claim, answer)
         assert answered.acquire(timeout=20)
     assert [reason for reason, _ in answers] == ["concurrency", ""]

@@ -1,8 +1,8 @@
 """The Redis or Valkey server: its connections and its data. Every method may block, for as long as `ANSWER` says.
 
 The facts of a namespace are one sorted set, whose scores are the ends of the facts by the server's clock, and one channel.
-A limited lane has up to three keys: the calls under way (a sorted set, by the ends of their leases), the time of the next start,
-and the tokens of each second. One script, `take.lua`, takes a turn in one step.
+A limited lane has up to five keys: the calls at once of each process, the ends of the leases of these processes, the time of the
+next start, the tokens of each second, and whether a process waits. One script, `take.lua`, takes turns in one step.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -20,11 +20,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError
 from redis.retry import Retry
 
-from providerhub import Claim, Fact
+from providerhub import Fact
+from providerhub_redis._stock import Found, Wish
 
 ANSWER = 1.0  # seconds in which the server must accept a connection, or answer a command
 MOST = 10_000  # facts of one namespace; the server forgets those that end first
-LEASE = 30  # seconds after which a call no longer counts whose process does not renew its lease
+LEASE = 30  # seconds after which the calls no longer count whose process does not renew its lease
+AHEAD = 0.05  # seconds; a start that lies further ahead is not taken in stock
 LOOK = 0.2  # seconds between two looks at a lane that is full of calls
 FORGIVEN = "forgiven"
 
@@ -46,6 +48,7 @@ class Server:
         self._sender = secrets.token_hex(8)
         self._offset = 0.0  # the server's clock, in seconds, less the monotonic clock of this process
         self._prefix = f"providerhub:{{{namespace}}}:lane:"
+        self._waiting = f"providerhub:{{{namespace}}}:waiting"  # the channel that names a lane for which a process waits
         self._script = files(__package__).joinpath("take.lua").read_text("utf-8")
         self._digest = ""
         self._client: Any = None
@@ -57,7 +60,7 @@ class Server:
             self._url, socket_timeout=ANSWER, socket_connect_timeout=ANSWER, retry=Retry(NoBackoff(), 0), decode_responses=True
         )
         self._channel = self._client.pubsub()
-        self._channel.subscribe(self._name)  # first, so that nothing is missed between the list and the channel
+        self._channel.subscribe(self._name, self._waiting)  # first, so that nothing is missed between the list and the channel
         seconds, micros = self._client.time()
         self._offset = seconds + micros / 1e6 - time.monotonic()
         self._digest = self._client.script_load(self._script)
@@ -71,10 +74,12 @@ class Server:
         """The socket that becomes readable when there is something to hear."""
         return self._channel.connection._sock  # noqa: SLF001 -- redis-py has no other name for it
 
-    def heard(self) -> Iterator[Fact]:
-        """Yield what other processes have said since the last call. Does not wait for more."""
+    def heard(self) -> Iterator[Fact | str]:
+        """Yield what other processes have said since the last call, and the lanes that they wait for. Does not wait for more."""
         while (message := self._channel.get_message(timeout=0)) is not None:
-            if message["type"] == "message":
+            if message["type"] == "message" and message["channel"] == self._waiting:
+                yield message["data"].removeprefix(self._prefix)
+            elif message["type"] == "message":
                 sender, *fact = json.loads(message["data"])
                 if sender != self._sender:
                     yield Fact(*fact)
@@ -95,38 +100,39 @@ class Server:
         message = json.dumps([self._sender, fact.scope, fact.model, fact.what, round(fact.seconds, 3)])
         self._client.publish(self._name, message)
 
-    def take(self, claims: Sequence[Claim]) -> list[tuple[str, float] | Exception]:
-        """Ask for turns. Return for each the limit in the way and the seconds until to ask again, or `""` and the second it has.
+    def take(self, wishes: Sequence[Sequence[Wish]]) -> list[tuple[str, float] | list[Found] | Exception]:
+        """Ask for turns. Return for each what its lanes have given, or the limit in the way and the seconds until to ask again.
 
-        The exception is that of one claim: a full server refuses to count.
+        The exception is that of one wish: a full server refuses to count.
         """
         pipe = self._client.pipeline(transaction=False)
-        for claim in claims:
-            keys = [self._prefix + lane[0] for lane in claim.lanes]
-            limits = ["" if limit is None else limit for lane in claim.lanes for limit in lane[1:]]
-            pipe.evalsha(self._digest, len(keys), *keys, claim.id, claim.tokens, LEASE, LOOK, *limits)
+        for lanes in wishes:
+            keys = [self._prefix + lane.lane for lane in lanes]
+            numbers = ["" if one is None else one for lane in lanes for one in lane[1:]]
+            pipe.evalsha(self._digest, len(keys), *keys, self._sender, LEASE, LOOK, AHEAD, self._waiting, *numbers)
         found = pipe.execute(raise_on_error=False)
-        return [one if isinstance(one, Exception) else (one[0], float(one[1])) for one in found]
+        return [one if isinstance(one, Exception) else _found(one) for one in found]
 
-    def renew(self, claims: Iterable[Claim]) -> None:
-        """Renew the leases of the calls under way. A call without a lease was made by a process that has ended."""
+    def keep(self, lanes: Iterable[tuple[str, int]]) -> None:
+        """Have so many calls at once in each lane from now on, until the lease ends."""
         pipe, end = self._client.pipeline(transaction=False), self._now() + LEASE
-        for claim in claims:
-            for name, most, _, _ in claim.lanes:
-                if most is not None:
-                    pipe.zadd(f"{self._prefix}{name}:calls", {claim.id: end})
-                    pipe.expire(f"{self._prefix}{name}:calls", 2 * LEASE)
+        for name, count in lanes:
+            calls, leases = f"{self._prefix}{name}:calls", f"{self._prefix}{name}:leases"
+            if count:
+                pipe.hset(calls, self._sender, count)
+                pipe.zadd(leases, {self._sender: end})
+                pipe.expire(calls, 2 * LEASE)
+                pipe.expire(leases, 2 * LEASE)
+            else:
+                pipe.hdel(calls, self._sender)
+                pipe.zrem(leases, self._sender)
         pipe.execute(raise_on_error=False)
 
-    def give_back(self, turns: Sequence[tuple[Claim, float, float | None]]) -> None:
-        """Give turns back: each with its second, and the tokens that it used."""
+    def correct(self, tokens: Mapping[tuple[str, float], float]) -> None:
+        """Count more tokens or fewer, by lane and second."""
         pipe = self._client.pipeline(transaction=False)
-        for claim, second, used in turns:
-            for name, calls, _, tokens in claim.lanes:
-                if calls is not None:
-                    pipe.zrem(f"{self._prefix}{name}:calls", claim.id)
-                if tokens is not None and used is not None:
-                    pipe.hincrbyfloat(f"{self._prefix}{name}:tokens", int(second), used - min(claim.tokens, tokens))
+        for (name, second), more in tokens.items():
+            pipe.hincrbyfloat(f"{self._prefix}{name}:tokens", int(second), more)
         pipe.execute(raise_on_error=False)
 
     def close(self) -> None:
@@ -150,3 +156,11 @@ class Server:
 
     def _now(self) -> float:
         return time.monotonic() + self._offset
+
+
+def _found(answer: list[str]) -> tuple[str, float] | list[Found]:
+    reason, second, *numbers = answer
+    if reason:
+        return reason, float(second)
+    four = zip(*[iter(map(float, numbers))] * 4, strict=True)
+    return [Found(int(calls), int(starts), last, tokens, float(second)) for calls, starts, last, tokens in four]

@@ -15,13 +15,13 @@ import socket
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 from providerhub import Claim, Fact, Shared
 from providerhub_redis._server import Server
+from providerhub_redis._stock import IDLE, Found, Stock, Wish
 
 Place = tuple[str, str, str]  # scope, model and statement of a fact
 
@@ -29,6 +29,7 @@ FORGIVEN = "forgiven"
 UNKNOWN = "shared limits unknown"
 MOST_FACTS = 1000  # of this process
 FORGIVEN_FOR = 60.0  # seconds for which a pardon waits for the server
+TICK = 0.05  # seconds between two reports of what calls have used
 BEAT = 5.0  # seconds of silence after which the server is asked whether it is there
 FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0  # seconds between two attempts to connect; they double, and half of each is random
 CLOSING = 0.5  # seconds that `close` waits for the last facts to be sent
@@ -53,7 +54,7 @@ class RedisState:
         self.on_outage = shared.on_outage
         self.answer = shared.answer
         url = shared.url.reveal() if shared.url else ""
-        self._server = Server(url, shared.namespace)
+        self._url = url
         self._where = urlsplit(url).netloc.rpartition("@")[2] or "its socket"
         self._told: Callable[[Fact], object] = bool
         self._begin_empty()
@@ -61,14 +62,15 @@ class RedisState:
         """Whether the server answered last."""
 
     def _begin_empty(self) -> None:
+        self._server = Server(self._url, self.namespace)
         # Place → the moment at which the fact ends. Facts of this process, which the server may have lost after a restart.
         self._facts: dict[Place, float] = {}
         self._unsent: dict[Place, float] = {}
-        # The claims that are not answered, by name, with the time of each; the turns that calls have; those to be given back.
+        # The claims that are not answered, by name, with the time of each.
         self._asked: dict[str, tuple[Claim, Callable[[str, float], object], float]] = {}
-        self._turns: dict[str, tuple[Claim, float]] = {}
-        self._ended: deque[tuple[Claim, float | None]] = deque()
-        self._renew_at = self._rest_until = 0.0
+        self._stock = Stock()
+        self._is_restless = False  # whether the thread will look soon for turns that were given back
+        self._renew_at = self._rest_until = self._ping_at = 0.0
         self._refusal = ""  # the error with which the server refused to count the last claim
         self._closed = False
         self._said = ""
@@ -111,16 +113,21 @@ class RedisState:
             self._facts.pop(known, None)
             self._unsent.pop(known, None)
 
-    def claim(self, claim: Claim, answer: Callable[[str, float], object]) -> bool:
-        """Ask for a turn in the background.
+    def claim(self, claim: Claim, answer: Callable[[str, float], object]) -> bool | None:
+        """Take a turn, or ask for one in the background.
 
         Args:
             claim: The turn that is asked for.
             answer: Called in the thread of this store with `""` and 0, or with the limit in the way and seconds.
 
         Returns:
-            Whether the server is asked. False while it does not answer, or is too slow to answer the claims before this one.
+            `None` for a turn that this process had in stock, and true when the server is asked. False while it does not answer,
+            or is too slow to answer the claims before this one.
         """
+        if self.is_up and self._stock.take(claim):
+            if self._stock.is_low:
+                self._wake()
+            return None
         now = time.monotonic()
         first = next(iter(self._asked.copy().values()), None)
         if not self.is_up or now < self._rest_until or (first is not None and now - first[2] > self.answer):
@@ -136,8 +143,12 @@ class RedisState:
             claim: The claim that was answered with a turn.
             used: The tokens that the call has used; `None` leaves the reservation as it is.
         """
-        self._ended.append((claim, used))
-        self._wake()
+        self._stock.give_back(claim, used)
+        if self._stock.wanted_until > time.monotonic():
+            self._wake()
+        elif not self._is_restless and used is not None and any(tpm for *_, tpm in claim.lanes):
+            self._is_restless = True  # the thread comes back every 50 ms while tokens are to be counted
+            self._wake()
 
     def close(self) -> None:
         """Send what is not sent yet, for half a second at most, and close the connections."""
@@ -170,6 +181,7 @@ class RedisState:
                     self._hear(fact)
                 wait = FIRST_WAIT
                 self._unsent = {**self._facts, **self._unsent}
+                self._server.keep(self._stock.held())
                 self._say("")
                 self._serve()
             except Exception as error:  # of the client, of the network; the thread must outlive it
@@ -195,13 +207,14 @@ class RedisState:
             self._send()
             self._count()
             if self._closed and not self._unsent:
-                self._ended.extend((claim, None) for claim, _ in self._turns.copy().values())
-                self._count()  # else the calls under way would count until their leases end
+                self._server.keep((name, 0) for name, _ in self._stock.held())  # else they would count until their leases end
                 return
-            if not self._listen(BEAT, self._server.socket):
+            pause = TICK if self._is_restless else IDLE if self._stock.is_kept else BEAT
+            if not self._listen(pause, self._server.socket) and time.monotonic() >= self._ping_at:
                 self._server.ping()
-            for fact in self._server.heard():
-                self._hear(fact)
+                self._ping_at = time.monotonic() + BEAT
+            for heard in self._server.heard():
+                self._stock.wanted(heard) if isinstance(heard, str) else self._hear(heard)
 
     def _listen(self, seconds: float, *others: Any) -> bool:
         """Wait until something is to be sent or one of the other sockets is readable; false when the time is over."""
@@ -225,34 +238,53 @@ class RedisState:
             self._unsent = {**unsent, **self._unsent}
 
     def _count(self) -> None:
-        """Give turns back, ask for others, and renew the leases of those that calls have."""
-        ended = []
-        while self._ended:
-            claim, used = self._ended.popleft()
-            if (turn := self._turns.pop(claim.id, None)) is not None:
-                ended.append((*turn, used))
-        if ended:
-            self._server.give_back(ended)
-        asked = tuple(self._asked.copy().values())
-        if asked:
-            for (claim, answer, _), found in zip(asked, self._server.take([one[0] for one in asked]), strict=True):
-                del self._asked[claim.id]
-                self._answer(claim, answer, found)
+        """Give back what no call needs, take turns and stock, and renew the leases."""
+        self._is_restless = False  # first, so that tokens that are given back from now on are not missed
+        if owed := self._stock.owed():
+            self._is_restless = True
+            self._server.correct(owed)
+        if surplus := self._stock.surplus():
+            self._server.keep(surplus)
+        self._take()
         now = time.monotonic()
-        if self._turns and now >= self._renew_at:
+        if now >= self._renew_at:
             self._renew_at = now + BEAT
-            self._server.renew(claim for claim, _ in self._turns.values())
+            self._server.keep(self._stock.held())
 
-    def _answer(self, claim: Claim, answer: Callable[[str, float], object], found: tuple[str, float] | Exception) -> None:
+    def _take(self) -> None:
+        """Answer the claims, and fill the stock."""
+        wishes: list[tuple[Claim | None, Callable[[str, float], object], list[Wish]]] = []
+        for claim, answer, _ in tuple(self._asked.copy().values()):
+            if (lacking := self._stock.wishes(claim)) is None:
+                del self._asked[claim.id]
+                answer("", 0.0)
+            else:
+                wishes.append((claim, answer, lacking))
+        if self._stock.is_low:
+            wishes += [(None, _silent, [wish]) for wish in self._stock.low()]
+        if wishes:
+            asked_at = time.monotonic()
+            for one, found in zip(wishes, self._server.take([lanes for *_, lanes in wishes]), strict=True):
+                self._answer(*one, found, asked_at)
+
+    def _answer(
+        self, claim: Claim | None, answer: Callable[[str, float], object], wishes: list[Wish],
+        found: tuple[str, float] | list[Found] | Exception, asked_at: float,
+    ) -> None:  # fmt: skip
+        refusal = ""
         if isinstance(found, Exception):
+            refusal, found = str(found), (UNKNOWN, 0.0)
             self._rest_until = time.monotonic() + BEAT
-            if str(found) != self._refusal:
-                _log.warning("shared state: the store at %s counts no calls (%s); on_outage applies", self._where, found)
-        self._refusal, found = (str(found), (UNKNOWN, 0.0)) if isinstance(found, Exception) else ("", found)
-        reason, seconds = found
-        if not reason:
-            self._turns[claim.id] = claim, seconds
-        answer(reason, seconds if reason else 0.0)
+            if refusal != self._refusal:
+                _log.warning("shared state: the store at %s counts no calls (%s); on_outage applies", self._where, refusal)
+        self._refusal = refusal
+        if isinstance(found, list):
+            self._stock.granted(claim, wishes, found, asked_at)
+        elif claim is not None:
+            self._stock.refused(wishes, claim.tokens)
+        if claim is not None:
+            del self._asked[claim.id]
+            answer(*(("", 0.0) if isinstance(found, list) else found))
 
     def _fail(self) -> None:
         """Answer the claims that the server will not answer any more."""
@@ -289,3 +321,7 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _silent(_reason: str, _seconds: float) -> None:
+    """The answer to a wish that no call has."""

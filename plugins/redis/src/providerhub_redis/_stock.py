@@ -1,0 +1,306 @@
+"""The turns that this process has taken ahead, so that most calls get theirs without a question to the server.
+
+Calls at once are kept as long as they are used and no other process waits for one. Starts and tokens are counted at their time,
+so they end: a start 50 ms after its moment, tokens after a second. As much is taken ahead as will be used at the present pace.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from providerhub import Claim
+
+IDLE = 1.0  # seconds without a call after which calls at once are given back
+WANTED = 2.0  # seconds for which nothing is kept in stock after another process had to wait
+LATE = 0.05  # seconds by which a start may be later than its moment
+TOKENS_LAST = 0.9  # seconds; the window of the server is a second longer than a minute for them
+STARTS_FOR, TOKENS_FOR = 0.03, 0.3  # seconds for which they are taken ahead
+SHORTEST = 0.01  # seconds over which the pace is taken at least
+DEMAND = 0.2  # seconds; when calls at once run out twice in this time, more are taken
+MOST_CALLS = 64  # calls at once beyond the need, at most
+FORGET = 120.0  # seconds without a call after which a lane is forgotten
+
+
+class Wish(NamedTuple):
+    """A question about one lane: its name, its limits, the calls, starts and tokens that are needed, and those for the stock."""
+
+    lane: str
+    most: int | None
+    interval: float | None
+    tpm: float | None
+    calls: int = 0
+    starts: int = 0
+    tokens: float = 0.0
+    more_calls: int = 0
+    more_starts: int = 0
+    more_tokens: float = 0.0
+
+
+class Found(NamedTuple):
+    """The units that a lane has given: calls, starts, seconds to the last one's moment, tokens, and the second they count in."""
+
+    calls: int
+    starts: int
+    last: float
+    tokens: float
+    second: float
+
+
+class Supply:
+    """Units of one limit that are counted already. `left` of them may be used until `until`; then those of `later`."""
+
+    __slots__ = ("base", "later", "left", "low", "second", "since", "until")
+
+    def __init__(self) -> None:
+        self.left = self.second = self.low = 0.0
+        self.until = math.inf
+        self.later: tuple[float, float, float] | None = None  # units, their end, and the second in which they count
+        self.base = 0.0  # the units at the time `since`, which says how fast they are used
+        self.since = -math.inf
+
+    def has(self, now: float, need: float, lost: list[tuple[float, float]]) -> bool:
+        """Whether so many units are left. Those that have ended are added to `lost`, each with its second."""
+        while self.left < need or self.until < now:
+            if self.left and (self.until < now or self.later):
+                self.drop(lost)
+            if self.later is None:
+                return False
+            (self.left, self.until, self.second), self.later = self.later, None
+        return True
+
+    def drop(self, lost: list[tuple[float, float]]) -> None:
+        """Add the units that are left to `lost`."""
+        lost.append((self.second, self.left))
+        self.base -= self.left
+        self.left = 0.0
+
+    def wanted(self, now: float, need: float, seconds: float) -> float:
+        """The units to take ahead: those that will be used in so many seconds, if it goes on as since the last time."""
+        used = self.base - self.left - (self.later[0] if self.later else 0.0) + need
+        self.base, self.since, since = self.base - used, now, self.since
+        return used / max(now - since, SHORTEST) * seconds
+
+    def add(self, units: float, until: float, second: float) -> None:
+        """Take units in."""
+        self.base = self.left + units
+        self.low = units / 2
+        if self.left:
+            self.later = units, until, second
+        else:
+            self.left, self.until, self.second = units, until, second
+
+    @property
+    def is_low(self) -> bool:
+        """Whether the half of what was taken ahead is used."""
+        return self.left < self.low and self.later is None
+
+
+class Lane:
+    """The supplies of one lane, and the calls that use it."""
+
+    __slots__ = ("calls", "emptied", "in_use", "limits", "lost", "more", "starts", "tokens", "used_at", "wanted_until")
+
+    def __init__(self) -> None:
+        self.limits: Sequence[Any] = None, None, None  # as in a claim
+        self.starts, self.tokens = Supply(), Supply()
+        self.calls = self.in_use = self.more = 0  # calls at once that are free, those in use, and those to take beyond the need
+        self.emptied = -math.inf  # when the free ones ran out last
+        self.used_at = self.wanted_until = -math.inf
+        self.lost: list[tuple[float, float]] = []  # tokens that no call used, each with its second
+
+    def has(self, now: float, tokens: float) -> bool:
+        """Whether a turn is there."""
+        most, interval, tpm = self.limits
+        if self.wanted_until > now or (most is not None and self.calls < 1):
+            return False
+        if interval is not None and not ((self.starts.left >= 1 and self.starts.until >= now) or self.starts.has(now, 1, [])):
+            return False
+        return tpm is None or self.tokens.has(now, min(tokens, tpm), self.lost)
+
+    def ran_out(self, now: float) -> int:
+        """Note that no call at once is free. Return those to take beyond the one that is needed."""
+        self.more = min(2 * self.more + 1, MOST_CALLS) if now - self.emptied < DEMAND else self.more
+        self.emptied = now
+        return self.more
+
+
+class Stock:
+    """The lanes of one process. `take` and `give_back` may be called in any thread, the rest in that of the store."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lanes: dict[str, Lane] = {}
+        self._turns: dict[str, list[float]] = {}  # the seconds in which the tokens of a claim count, by its lanes
+        # Filled without the lock: the garbage collector may give a turn back at any line.
+        self._ended: deque[tuple[Claim, float | None]] = deque()
+        self._owed: dict[tuple[str, float], float] = {}  # tokens to be counted more or less, by lane and second
+        self.is_low = False
+        self.wanted_until = -math.inf
+
+    def take(self, claim: Claim) -> bool:
+        """Take a turn; false when the server must be asked."""
+        if not self._lock.acquire(blocking=False):
+            return False  # never waits: this thread may have the lock, where the garbage collector ends a call
+        try:
+            if self._ended:
+                self._settle()
+            return self._take(claim, time.monotonic())
+        finally:
+            self._lock.release()
+
+    def _take(self, claim: Claim, now: float) -> bool:
+        found, tokens = [], claim.tokens
+        for limited in claim.lanes:
+            lane = self._lanes.get(limited[0])
+            if lane is None or not lane.has(now, tokens):
+                return False
+            found.append(lane)
+        self._turns[claim.id] = [self._use(lane, now, tokens) for lane in found]
+        return True
+
+    def _use(self, lane: Lane, now: float, tokens: float) -> float:
+        most, interval, tpm = lane.limits
+        lane.in_use += 1
+        lane.used_at = now
+        if most is not None:
+            lane.calls -= 1
+        if interval is not None:
+            lane.starts.left -= 1
+            self.is_low = self.is_low or lane.starts.is_low
+        if tpm is not None:
+            lane.tokens.left -= min(tokens, tpm)
+            self.is_low = self.is_low or lane.tokens.is_low
+        return lane.tokens.second
+
+    def give_back(self, claim: Claim, used: float | None) -> None:
+        """Give a turn back; see `RedisState.give_back`."""
+        self._ended.append((claim, used))
+
+    def wishes(self, claim: Claim) -> list[Wish] | None:
+        """The questions to the server for a claim; `None` when the turn is here. The part of it that is here is put aside."""
+        now = time.monotonic()
+        with self._lock:
+            self._settle()
+            for name, *limits in claim.lanes:
+                self._lanes.setdefault(name, Lane()).limits = limits
+            if self._take(claim, now):
+                return None
+            return [self._wish(name, self._lanes[name], claim.tokens, now) for name, *_ in claim.lanes]
+
+    def _wish(self, name: str, lane: Lane, tokens: float, now: float) -> Wish:
+        most, interval, tpm = lane.limits
+        need = 0.0 if tpm is None else min(tokens, tpm)
+        calls = int(most is not None and lane.calls < 1)
+        starts = int(interval is not None and not lane.starts.has(now, 1, []))
+        lacking = need if tpm is not None and not lane.tokens.has(now, need, lane.lost) else 0.0
+        lane.calls -= most is not None and not calls
+        lane.starts.left -= interval is not None and not starts
+        lane.tokens.left -= need - lacking
+        more_starts = int(lane.starts.wanted(now, 1, STARTS_FOR)) if starts else 0
+        more_tokens = lane.tokens.wanted(now, need, TOKENS_FOR) if lacking else 0.0
+        more_calls = lane.ran_out(now) if calls else 0
+        return Wish(name, most, interval, tpm, calls, starts, lacking, more_calls, more_starts, more_tokens)
+
+    def refused(self, wishes: Sequence[Wish], tokens: float) -> None:
+        """Put the part back that was put aside for a claim that the server did not grant."""
+        with self._lock:
+            for wish in wishes:
+                lane = self._lanes[wish.lane]
+                lane.calls += wish.most is not None and not wish.calls
+                lane.starts.left += wish.interval is not None and not wish.starts
+                lane.tokens.left += 0.0 if wish.tpm is None or wish.tokens else min(tokens, wish.tpm)
+
+    def granted(self, claim: Claim | None, wishes: Sequence[Wish], found: Sequence[Found], asked_at: float) -> None:
+        """Take in the units that the server gave for a claim, or for the stock alone."""
+        with self._lock:
+            seconds = []
+            for wish, one in zip(wishes, found, strict=True):
+                lane = self._lanes[wish.lane]
+                lane.calls += one.calls - wish.calls
+                if wish.starts or wish.more_starts:
+                    lane.starts.add(one.starts - wish.starts, asked_at + one.last + LATE, 0.0)
+                if wish.tokens or wish.more_tokens:
+                    lane.tokens.add(one.tokens - wish.tokens, asked_at + TOKENS_LAST, one.second)
+                if claim is not None:
+                    lane.in_use += 1
+                    lane.used_at = asked_at
+                    seconds.append(one.second if wish.tokens else lane.tokens.second)
+            if claim is not None:
+                self._turns[claim.id] = seconds
+
+    def low(self) -> list[Wish]:
+        """The questions to the server for lanes of which the half is used."""
+        self.is_low, now = False, time.monotonic()
+        with self._lock:
+            found = [_more(name, lane, now) for name, lane in self._lanes.items() if lane.wanted_until < now]
+        return [wish for wish in found if wish.more_starts or wish.more_tokens]
+
+    def wanted(self, name: str) -> None:
+        """Keep nothing of a lane for a while: another process waits for it."""
+        lane = self._lanes.get(name)
+        if lane is not None:
+            self.wanted_until = lane.wanted_until = time.monotonic() + WANTED
+
+    def surplus(self) -> list[tuple[str, int]]:
+        """The lanes whose calls at once are not all needed, each with the number of those that are."""
+        now, found = time.monotonic(), []
+        with self._lock:
+            self._settle()
+            for name, lane in tuple(self._lanes.items()):
+                if lane.calls and (lane.wanted_until > now or now - lane.used_at > IDLE):
+                    lane.calls = lane.more = 0
+                    found.append((name, lane.in_use))
+                if not lane.in_use and now - lane.used_at > FORGET:
+                    del self._lanes[name]
+        return found
+
+    def held(self) -> list[tuple[str, int]]:
+        """The calls at once that this process has in each lane."""
+        with self._lock:
+            return [(name, lane.calls + lane.in_use) for name, lane in self._lanes.items() if lane.limits[0] is not None]
+
+    def owed(self) -> dict[tuple[str, float], float]:
+        """The tokens to be counted more or less, by lane and second, since the last call."""
+        now = time.monotonic()
+        with self._lock:
+            self._settle()
+            for name, lane in self._lanes.items():
+                if lane.tokens.left and (lane.wanted_until > now or lane.tokens.until < now):
+                    lane.tokens.drop(lane.lost)
+                for second, tokens in lane.lost:
+                    self._owe(name, second, -tokens)
+                lane.lost.clear()
+            owed, self._owed = self._owed, {}
+        return owed
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether calls at once are here that no call uses."""
+        return any(lane.calls for lane in tuple(self._lanes.values()))
+
+    def _settle(self) -> None:
+        while self._ended:
+            claim, used = self._ended.popleft()
+            seconds = self._turns.pop(claim.id, None)
+            for (name, most, _, tpm), second in zip(claim.lanes, seconds or (), strict=False):
+                lane = self._lanes[name]
+                lane.in_use -= 1
+                lane.calls += most is not None
+                if tpm is not None and used is not None:
+                    self._owe(name, second, used - min(claim.tokens, tpm))
+
+    def _owe(self, name: str, second: float, tokens: float) -> None:
+        self._owed[name, second] = self._owed.get((name, second), 0.0) + tokens
+
+
+def _more(name: str, lane: Lane, now: float) -> Wish:
+    _, interval, tpm = lane.limits
+    starts = int(lane.starts.wanted(now, 0, STARTS_FOR)) if lane.starts.is_low else 0
+    tokens = lane.tokens.wanted(now, 0, TOKENS_FOR) if lane.tokens.is_low else 0.0
+    lane.starts.low = lane.tokens.low = 0.0  # until more is here
+    return Wish(name, None, interval, tpm, more_starts=starts, more_tokens=tokens)
