@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from providerhub import ToolCall, Usage
+from providerhub import ModelInfo, ToolCall, Usage
 from providerhub_conformance import Asked, Frames, ProviderConformance, RecordedRequest, Reply, Wire, eventstream
 
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "content_filtered"}
@@ -18,7 +18,7 @@ class ConverseWire(Wire):
 
     stream_type: ClassVar[str] = "application/vnd.amazon.eventstream"
     newlines: ClassVar[tuple[bytes, ...]] = ()
-    carries: ClassVar[frozenset[str]] = Wire.carries - {"seed"}
+    carries: ClassVar[frozenset[str]] = Wire.carries - {"seed"} | {"tool_choice", "audio", "files", "reasoning_asked"}
 
     def answer(self, reply: Reply) -> bytes:
         """See `Wire.answer`."""
@@ -70,6 +70,8 @@ class ConverseWire(Wire):
         limits = body.get("inferenceConfig") or {}
         blocks = [block for message in body["messages"] for block in message["content"]]
         system = _text(body.get("system") or [])
+        tools, extra = body.get("toolConfig") or {}, body.get("additionalModelRequestFields") or {}
+        choice = tools.get("toolChoice") or {}
         uses = [block["toolUse"] for block in blocks if "toolUse" in block]
         results = [block["toolResult"] for block in blocks if "toolResult" in block]
         talk = tuple((m["role"], text) for m in body["messages"] if (text := _text(m["content"])))
@@ -80,11 +82,15 @@ class ConverseWire(Wire):
             temperature=limits.get("temperature"),
             max_tokens=limits.get("maxTokens"),
             stop=tuple(limits.get("stopSequences") or ()),
-            tools=tuple(tool["toolSpec"]["name"] for tool in (body.get("toolConfig") or {}).get("tools", ())),
+            tools=tuple(tool["toolSpec"]["name"] for tool in tools.get("tools", ())),
             tool_results=tuple((result["toolUseId"], _text(result["content"])) for result in results),
             tool_calls=tuple((use["toolUseId"], use["name"]) for use in uses),
             images=sum("image" in block for block in blocks),
             json_schema="outputConfig" in body,
+            tool_choice="required" if "any" in choice else choice.get("tool", {}).get("name"),
+            audio=sum("audio" in block for block in blocks),
+            files=sum("document" in block for block in blocks),
+            reasoning=extra.get("thinking", {}).get("type") in {"adaptive", "enabled"},
             key=request.header("authorization").removeprefix("Bearer "),
         )
 
@@ -99,7 +105,15 @@ class BedrockConformance(ProviderConformance):
 
     provider = "bedrock"
     wire = ConverseWire()
-    model = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+    model = ModelInfo(
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        supports_stream=True,
+        supports_tools=True,
+        supports_json_schema=True,
+        supports_images=True,
+        supports_audio=True,
+        supports_files=True,
+    )
     settings: ClassVar[Mapping[str, Any]] = {"region": "us-east-1"}
 
 

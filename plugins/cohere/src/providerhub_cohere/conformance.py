@@ -18,7 +18,9 @@ _REASONS = {"stop": "COMPLETE", "length": "MAX_TOKENS", "tool_calls": "TOOL_CALL
 class CohereWire(Wire):
     """`POST /v2/chat`, answered by JSON or by named server-sent events from `message-start` to `message-end`."""
 
-    carries: ClassVar[frozenset[str]] = Wire.carries | {"cached_tokens"}
+    carries: ClassVar[frozenset[str]] = Wire.carries | {
+        "cached_tokens", "tool_choice", "json_object", "audio", "files", "reasoning_asked",
+    }  # fmt: skip
     finish_reasons: ClassVar[tuple[str, ...]] = ("stop", "length", "tool_calls")
 
     def answer(self, reply: Reply) -> bytes:
@@ -63,6 +65,8 @@ class CohereWire(Wire):
         body = request.json()
         messages = body["messages"]
         parts = [part for message in messages for part in _parts(message.get("content"))]
+        form, tools = body.get("response_format") or {}, tuple(tool["function"]["name"] for tool in body.get("tools") or ())
+        choice = (body.get("tool_choice") or "").lower() or None
         return Asked(
             model=body["model"],
             messages=tuple((message["role"], _text(message.get("content"))) for message in messages),
@@ -71,11 +75,15 @@ class CohereWire(Wire):
             max_tokens=body.get("max_tokens"),
             stop=tuple(body.get("stop_sequences") or ()),
             seed=body.get("seed"),
-            tools=tuple(tool["function"]["name"] for tool in body.get("tools") or ()),
+            tools=tools,
             tool_results=tuple((m["tool_call_id"], _text(m["content"])) for m in messages if m["role"] == "tool"),
             tool_calls=tuple((call["id"], call["function"]["name"]) for m in messages for call in m.get("tool_calls") or ()),
             images=sum(part.get("type") == "image_url" for part in parts),
-            json_schema="json_schema" in (body.get("response_format") or {}),
+            json_schema="json_schema" in form,
+            json_object=form.get("type") == "json_object" and "json_schema" not in form,
+            tool_choice=choice,
+            files=len(body.get("documents") or ()),
+            reasoning=(body.get("thinking") or {}).get("type") == "enabled",
             key=request.header("authorization").removeprefix("Bearer "),
         )
 

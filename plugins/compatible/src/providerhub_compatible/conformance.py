@@ -12,6 +12,9 @@ from providerhub import ModelInfo
 from providerhub_compatible.vendors import VENDORS, Vendor
 from providerhub_conformance import Asked, OpenAIChatWire, ProviderConformance, RecordedRequest
 
+_REASONING = ("reasoning", "thinking", "enable_thinking", "chat_template_kwargs")
+"""Fields in which some vendors are asked for reasoning."""
+
 
 class VendorWire(OpenAIChatWire):
     """OpenAI's chat completions, with the vendor's list of models and names of fields.
@@ -29,10 +32,10 @@ class VendorWire(OpenAIChatWire):
 
     def asked(self, request: RecordedRequest) -> Asked:
         """See `Wire.asked`."""
-        if self.vendor.kind != "watsonx":
-            return super().asked(request)
-        found = super().asked(_Renamed(request))  # type: ignore[arg-type]
-        return attrs.evolve(found, stream="/chat_stream?" in request.target)
+        is_watsonx, body = self.vendor.kind == "watsonx", request.json()
+        found = super().asked(_Renamed(request) if is_watsonx else request)  # type: ignore[arg-type]
+        stream = "/chat_stream?" in request.target if is_watsonx else found.stream
+        return attrs.evolve(found, stream=stream, reasoning=found.reasoning or any(map(body.get, _REASONING)))
 
 
 class _Renamed:

@@ -473,6 +473,11 @@ class LeavesTheFormOut(LeavesOut):
         return super().body(request) if form.get("type") == "json_object" else OpenAIChatProvider.body(self, request)
 
 
+@bad("reasoning-sent")
+class LeavesTheReasoningOut(LeavesOut):
+    part = "reasoning"
+
+
 class Deaf(OpenAIChatProvider):
     """Drops the parts of one type."""
 

@@ -130,6 +130,7 @@ def body_of(request: Request) -> dict[str, Any]:
         "temperature": request.temperature,
         "stop_sequences": list(request.stop) if request.stop else None,
         "tool_choice": _choice(request.tool_choice),
+        "thinking": {"type": "adaptive"} if request.reasoning not in {None, "none"} else None,
         "tools": [
             {"name": tool["function"]["name"], "input_schema": tool["function"]["parameters"]} for tool in request.tools or ()
         ],

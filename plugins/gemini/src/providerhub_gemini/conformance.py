@@ -10,6 +10,7 @@ from providerhub import ToolCall, Usage
 from providerhub_conformance import Asked, Frames, ProviderConformance, RecordedRequest, Reply, Wire
 
 _REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "content_filter": "SAFETY"}
+_CHOICES = {"AUTO": "auto", "NONE": "none", "ANY": "required"}
 _STATUSES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -23,7 +24,9 @@ _STATUSES = {
 class GeminiWire(Wire):
     """`POST …:generateContent`, and `…:streamGenerateContent?alt=sse`, which ends without an end mark."""
 
-    carries: ClassVar[frozenset[str]] = Wire.carries | {"cached_tokens"}
+    carries: ClassVar[frozenset[str]] = Wire.carries | {
+        "cached_tokens", "tool_choice", "json_object", "audio", "files", "reasoning_asked",
+    }  # fmt: skip
     call_ids: ClassVar[bool] = False  # a call is known by its name and place; the service refuses identifiers of others
 
     def answer(self, reply: Reply) -> bytes:
@@ -58,7 +61,9 @@ class GeminiWire(Wire):
         parts = [(content["role"], part) for content in body["contents"] for part in content["parts"]]
         system = _text(body.get("systemInstruction", {}).get("parts", ()))
         talk = [("assistant" if one["role"] == "model" else one["role"], _text(one["parts"])) for one in body["contents"]]
-        knobs = body.get("generationConfig", {})
+        knobs, calling = body.get("generationConfig", {}), body.get("toolConfig", {}).get("functionCallingConfig", {})
+        media = [part["inlineData"]["mimeType"].partition("/")[0] for _, part in parts if "inlineData" in part]
+        with_schema = bool({"responseJsonSchema", "responseSchema"} & knobs.keys())
         calls = [part["functionCall"] for _, part in parts if "functionCall" in part]
         results = [part["functionResponse"] for _, part in parts if "functionResponse" in part]
         return Asked(
@@ -72,8 +77,13 @@ class GeminiWire(Wire):
             tools=tuple(one["name"] for tool in body.get("tools") or () for one in tool.get("functionDeclarations") or ()),
             tool_results=tuple((result.get("id", ""), result["response"].get("output", "")) for result in results),
             tool_calls=tuple((call.get("id", ""), call["name"]) for call in calls),
-            images=sum("inlineData" in part or "fileData" in part for _, part in parts),
-            json_schema="responseJsonSchema" in knobs or "responseSchema" in knobs,
+            images=media.count("image"),
+            json_schema=with_schema,
+            json_object=knobs.get("responseMimeType") == "application/json" and not with_schema,
+            tool_choice=next(iter(calling.get("allowedFunctionNames") or ()), _CHOICES.get(calling.get("mode"))),
+            audio=media.count("audio"),
+            files=media.count("application"),
+            reasoning=bool(knobs.get("thinkingConfig", {}).get("includeThoughts")),
             key=request.header("x-goog-api-key") or request.header("authorization").removeprefix("Bearer "),
         )
 

@@ -17,7 +17,9 @@ class MistralWire(OpenAIChatWire):
         """See `Wire.asked`."""
         found = super().asked(request)
         choice = "required" if found.tool_choice == "any" else found.tool_choice
-        found = attrs.evolve(found, seed=request.json().get("random_seed"), tool_choice=choice)
+        body = request.json()
+        files = str(body["messages"]).count("'document_url':")
+        found = attrs.evolve(found, seed=body.get("random_seed"), tool_choice=choice, files=files)
         for identifier, _ in (*found.tool_calls, *found.tool_results):
             if not (len(identifier) == 9 and identifier.isalnum()):  # noqa: PLR2004 -- as above
                 msg = f"the identifier {identifier!r} of a tool call is not nine letters and digits"
@@ -30,4 +32,12 @@ class MistralConformance(ProviderConformance):
 
     provider = "mistral"
     wire = MistralWire()
-    model = ModelInfo("conformance", supports_stream=True, supports_tools=True, supports_images=True, supports_json_schema=True)
+    model = ModelInfo(
+        "conformance",
+        supports_stream=True,
+        supports_tools=True,
+        supports_json_schema=True,
+        supports_images=True,
+        supports_audio=True,
+        supports_files=True,
+    )

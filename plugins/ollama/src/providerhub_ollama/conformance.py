@@ -18,6 +18,7 @@ class OllamaWire(Wire):
 
     stream_type: ClassVar[str] = "application/x-ndjson"
     newlines: ClassVar[tuple[bytes, ...]] = (b"\n", b"\r\n")
+    carries: ClassVar[frozenset[str]] = Wire.carries | {"tool_choice", "json_object", "audio", "files", "reasoning_asked"}
     finish_reasons: ClassVar[tuple[str, ...]] = ("stop", "length", "tool_calls")
 
     def answer(self, reply: Reply) -> bytes:
@@ -62,6 +63,8 @@ class OllamaWire(Wire):
             tool_calls=tuple((call["id"], call["function"]["name"]) for m in messages for call in m.get("tool_calls") or ()),
             images=sum(len(m.get("images") or ()) for m in messages),
             json_schema=isinstance(body.get("format"), dict),
+            json_object=body.get("format") == "json",
+            reasoning=bool(body.get("think")),
             key=request.header("authorization").removeprefix("Bearer "),
         )
 

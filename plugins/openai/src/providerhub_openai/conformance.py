@@ -81,6 +81,7 @@ class ResponsesWire(Wire):
             json_object=form == "json_object",
             tool_choice=choice["name"] if isinstance(choice, Mapping) else choice,
             files=kinds.count("input_file"),
+            reasoning=(body.get("reasoning") or {}).get("effort") not in {None, "none"},
             key=request.header("authorization").removeprefix("Bearer ") or request.header("api-key"),
         )
 

@@ -28,7 +28,9 @@ _KINDS = {
 class AnthropicWire(Wire):
     """`POST …/v1/messages`, answered by JSON or by named server-sent events from `message_start` to `message_stop`."""
 
-    carries: ClassVar[frozenset[str]] = Wire.carries - {"seed", "json_schema"} | {"cached_tokens", "tool_choice", "files"}
+    carries: ClassVar[frozenset[str]] = Wire.carries - {"seed", "json_schema"} | {
+        "cached_tokens", "tool_choice", "files", "reasoning_asked",
+    }  # fmt: skip
 
     def answer(self, reply: Reply) -> bytes:
         """See `Wire.answer`."""
@@ -106,6 +108,7 @@ class AnthropicWire(Wire):
             images=sum(b["type"] == "image" for _, b in blocks),
             tool_choice=_CHOICES.get(choice.get("type", ""), choice.get("name")),
             files=sum(b["type"] == "document" for _, b in blocks),
+            reasoning=body.get("thinking", {}).get("type") in {"adaptive", "enabled"},
             key=request.header("x-api-key"),
         )
 

@@ -54,13 +54,14 @@ _EXTRAS: dict[str, dict[str, Any]] = {
     "tools": {"tools": [TOOL]},
     "images": {"messages": IMAGE},
     "json_schema": {"response_format": SCHEMA},
+    "audio": {"messages": AUDIO},
+    "files": {"messages": FILE},
 }
 
 
 def _carried(asked: Asked, capability: str) -> bool:
     """Whether a request contains the capability."""
-    found = {"tools": "get_weather" in asked.tools, "images": asked.images == 1, "json_schema": asked.json_schema}
-    return found[capability]
+    return "get_weather" in asked.tools if capability == "tools" else bool(getattr(asked, capability))
 
 
 @check(
@@ -224,14 +225,14 @@ def tool_choice_sent(bench: Bench) -> None:
     _claimed(bench, "tools")
     bench.needs_place("tool_choice")
     named = {"type": "function", "function": {"name": "get_weather"}}
-    for choice, wanted in (("none", "none"), ("required", "required"), (named, "get_weather")):
-        _sent_or_refused(
-            bench,
-            f"tool_choice={choice!r}",
-            lambda asked, wanted=wanted: asked.tool_choice == wanted or (wanted == "none" and not asked.tools),  # type: ignore[misc]
-            tools=[TOOL],
-            tool_choice=choice,
-        )
+    # Some services take no name: a call of the only tool is required, or no tool is offered.
+    ways: Sequence[tuple[Any, Callable[[Asked], bool]]] = (
+        ("none", lambda asked: asked.tool_choice == "none" or not asked.tools),
+        ("required", lambda asked: asked.tool_choice == "required"),
+        (named, lambda asked: asked.tool_choice in {"get_weather", "required"} and asked.tools == ("get_weather",)),
+    )
+    for choice, is_sent in ways:
+        _sent_or_refused(bench, f"tool_choice={choice!r}", is_sent, tools=[TOOL], tool_choice=choice)
 
 
 @check(
@@ -244,6 +245,17 @@ def json_object_sent(bench: Bench) -> None:
     bench.needs_place("json_object")
     form = {"type": "json_object"}
     _sent_or_refused(bench, "json_object", lambda asked: asked.json_object, messages="JSON, please", response_format=form)
+
+
+@check(
+    GROUP,
+    fix="Send request.reasoning in the service's shape, or raise CapabilityError before sending.",
+    promise="A caller that asks a model to reason gets its reasoning or an error.",
+)
+def reasoning_sent(bench: Bench) -> None:
+    """A request for reasoning reaches the service, or is refused before any I/O."""
+    bench.needs_place("reasoning_asked")
+    _sent_or_refused(bench, "reasoning='high'", lambda asked: asked.reasoning, messages="Think!", reasoning="high")
 
 
 @check(

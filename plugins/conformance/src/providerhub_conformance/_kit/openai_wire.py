@@ -19,7 +19,7 @@ class OpenAIChatWire(Wire):
     """`POST …/chat/completions` with JSON, answered by JSON or server-sent events that end with `[DONE]`."""
 
     carries: ClassVar[frozenset[str]] = Wire.carries | {
-        "cached_tokens", "other_reasons", "tool_choice", "json_object", "audio", "files",
+        "cached_tokens", "other_reasons", "tool_choice", "json_object", "audio", "files", "reasoning_asked",
     }  # fmt: skip
 
     def answer(self, reply: Reply) -> bytes:
@@ -85,6 +85,7 @@ class OpenAIChatWire(Wire):
             tool_choice=choice["function"]["name"] if isinstance(choice, Mapping) else choice,
             audio=kinds.count("input_audio"),
             files=kinds.count("file"),
+            reasoning=body.get("reasoning_effort") not in {None, "none"},
             key=request.header("authorization").removeprefix("Bearer ") or request.header("api-key"),
         )
 

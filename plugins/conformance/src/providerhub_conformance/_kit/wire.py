@@ -80,6 +80,7 @@ class Asked:
         tool_choice: `"auto"`, `"none"`, `"required"` or the name of the tool; `None` when it was not sent.
         audio: The number of sounds in the conversation.
         files: The number of files in the conversation.
+        reasoning: Whether the request asks the model to reason.
         key: The credential of the request, or `""`.
     """
 
@@ -99,6 +100,7 @@ class Asked:
     tool_choice: str | None = None
     audio: int = 0
     files: int = 0
+    reasoning: bool = False
     key: str = ""
 
 
@@ -123,7 +125,8 @@ class Wire:
     )
     """The features that the protocol can carry. Checks of other features are not applicable. A wire adds `cached_tokens` if it
     writes the tokens of the cache and of the reasoning, which are parts of the others; `other_reasons` if it writes any finish
-    reason; and `tool_choice`, `json_object`, `audio` and `files` if its `asked` reads them."""
+    reason; `tool_choice`, `json_object`, `audio` and `files` if its `asked` reads them; and `reasoning_asked` if it reads
+    `reasoning`."""
     call_ids: ClassVar[bool] = True
     """Whether tool calls and their results have identifiers. Without them, the checks compare names, contents and order."""
     renames_calls: ClassVar[bool] = False
