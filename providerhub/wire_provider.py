@@ -158,6 +158,32 @@ class WireProvider(Wire):
         del request, call
         raise CapabilityError("the provider has no embeddings", capability="embeddings")
 
+    def models(self) -> Generator[Order, Any, Iterable[ModelInfo | str]]:
+        """List the models of the service, for `discover`. Override this for a service that has a list.
+
+        Returns:
+            A generator that yields `HttpRequest`s (one a page, or one a model) or `Blocking`, gets their results, and returns the
+            models at its end.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def discover(cls, config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
+        """Ask the service for its models: `ProviderInfo(discover="acme.provider:Acme.discover")`.
+
+        Args:
+            config: The configuration of the instance.
+            call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT`.
+
+        Returns:
+            The models.
+
+        Raises:
+            ProviderError: The service refused, or its answer is not a list of models.
+        """
+        provider = cls(config)
+        return listed(provider, provider.models(), call)
+
     def embed(self, request: EmbeddingRequest, call: CallContext) -> Embeddings:
         """Turn texts into vectors.
 

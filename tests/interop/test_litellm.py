@@ -3,7 +3,7 @@
 import pytest
 
 import providerhub
-from providerhub_openai.provider import discover
+from providerhub_openai.provider import OpenAI
 
 TEXT = "Hello from the other side"
 
@@ -20,7 +20,7 @@ def test_an_answer(litellm, hub_at, ask, stream):
 
 
 def test_its_models_are_listed(litellm):
-    found = discover(providerhub.ProviderConfig(name="openai", url=litellm, api_key="sk-interop-0123456789"))
+    found = OpenAI.discover(providerhub.ProviderConfig(name="openai", url=litellm, api_key="sk-interop-0123456789"))
     assert {"mock", "mock-claude", "busy", "broken", "full"} <= {model.name for model in found}
 
 

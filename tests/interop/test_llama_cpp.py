@@ -3,7 +3,7 @@
 import pytest
 
 import providerhub
-from providerhub_openai.provider import discover
+from providerhub_openai.provider import OpenAI
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -20,7 +20,7 @@ def test_an_answer(llama, hub_at, ask, stream):
 
 
 def test_its_model_is_listed(llama):
-    found = discover(providerhub.ProviderConfig(name="openai", url=f"{llama}/v1"))
+    found = OpenAI.discover(providerhub.ProviderConfig(name="openai", url=f"{llama}/v1"))
     assert [model.name for model in found] == ["random"]
 
 

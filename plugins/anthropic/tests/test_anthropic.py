@@ -14,7 +14,7 @@ from providerhub import ProviderConfig, ToolCall, Usage
 from providerhub.testing import FaultServer, Hold, chunked, close_delimited, http_response
 from providerhub_anthropic import providerhub_provider
 from providerhub_anthropic._reading import MessagesReading
-from providerhub_anthropic.provider import create, discover
+from providerhub_anthropic.provider import AnthropicItself
 
 CANARY = "canary-key-0123456789"
 MODEL = "claude-haiku-4-5"
@@ -558,7 +558,7 @@ def test_the_service_lists_its_models():
         "x",
     ]
     with FaultServer(http_response(200, {"data": data, "has_more": False}), whole(SAID)) as server:
-        found = discover(ProviderConfig(name="anthropic", url=server.url, api_key=CANARY))
+        found = AnthropicItself.discover(ProviderConfig(name="anthropic", url=server.url, api_key=CANARY))
         with hub_at(server.url) as hub:
             hub.complete("claude-opus-9", "?")
     assert [(model.name, model.context_window, model.supports_images, model.price_in) for model in found] == [
@@ -578,7 +578,7 @@ def test_a_list_of_models_in_pages():
     first = {"data": [{"id": "claude-a"}, {"id": "claude-b"}], "has_more": True, "last_id": "claude-b"}
     second = {"data": [{"id": "claude-c"}], "has_more": False, "last_id": "claude-c"}
     with FaultServer(http_response(200, first), http_response(200, second)) as server:
-        found = discover(ProviderConfig(name="anthropic", url=server.url, api_key=CANARY))
+        found = AnthropicItself.discover(ProviderConfig(name="anthropic", url=server.url, api_key=CANARY))
     assert [model.name for model in found] == ["claude-a", "claude-b", "claude-c"]
     assert server.requests[1].target == "/v1/models?limit=1000&after_id=claude-b"
 
@@ -586,7 +586,7 @@ def test_a_list_of_models_in_pages():
 def test_a_list_that_never_ends_is_left():
     page = http_response(200, {"data": [{"id": "claude-a"}], "has_more": True, "last_id": "claude-a"})
     with FaultServer(*[page] * 30) as server:
-        assert len(discover(ProviderConfig(name="anthropic", url=server.url, api_key=CANARY))) == 20
+        assert len(AnthropicItself.discover(ProviderConfig(name="anthropic", url=server.url, api_key=CANARY))) == 20
 
 
 def test_every_name_of_a_model_is_sent_as_it_was_given():
@@ -613,14 +613,14 @@ def test_an_invalid_list_of_models_is_an_error():
         FaultServer(http_response(200, {"models": CANARY})) as server,
         pytest.raises(providerhub.ProtocolError, match="list") as caught,
     ):
-        discover(ProviderConfig(name="anthropic", url=server.url, api_key=CANARY))
+        AnthropicItself.discover(ProviderConfig(name="anthropic", url=server.url, api_key=CANARY))
     assert CANARY not in caught.value.excerpt
 
 
 @pytest.mark.parametrize(("name", "value"), [("max_tokens", "many"), ("max_tokens", 0), ("beta", "a\r\nX-Other: 1")])
 def test_the_error_for_an_invalid_setting_names_it(name, value):
     with pytest.raises(providerhub.ConfigurationError, match=name):
-        create(ProviderConfig(name="anthropic", url="http://127.0.0.1:1", options={name: value}))
+        AnthropicItself(ProviderConfig(name="anthropic", url="http://127.0.0.1:1", options={name: value}))
 
 
 def test_the_package_s_readme_names_every_setting():

@@ -5,7 +5,7 @@ import pytest
 from providerhub import AuthenticationError, CapabilityError, ProtocolError, ProviderConfig, Request
 from providerhub.testing import FaultServer, http_response
 from providerhub_anthropic.clouds import bedrock
-from providerhub_anthropic.provider import create
+from providerhub_anthropic.provider import AnthropicItself
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
@@ -13,7 +13,7 @@ MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "conten
 
 def _count(*answers, request=None):
     with FaultServer(*answers) as server:
-        made = create(ProviderConfig(name="anthropic", url=server.url, api_key="canary"))
+        made = AnthropicItself(ProviderConfig(name="anthropic", url=server.url, api_key="canary"))
         try:
             return made.count_tokens(request or Request("claude-9", MESSAGES)), server.requests
         finally:

@@ -16,7 +16,7 @@ from botocore.credentials import Credentials
 
 import providerhub
 from providerhub_bedrock.conformance import event, frame
-from providerhub_bedrock.provider import discover
+from providerhub_bedrock.provider import Bedrock
 from providerhub_conformance import FaultServer, chunked, http_response
 from providerhub_conformance.ways import WAYS, ask_sync
 
@@ -256,9 +256,8 @@ def test_the_counts_may_be_missing_at_the_end(ask):
 )  # fmt: skip
 @pytest.mark.parametrize("field", ["message", "Message"])
 def test_refusals(status, kind, message, error, hint, field):
-    from providerhub_bedrock.provider import create
 
-    provider = create(providerhub.ProviderConfig(name="bedrock", url="https://bedrock.example"))
+    provider = Bedrock(providerhub.ProviderConfig(name="bedrock", url="https://bedrock.example"))
     found = provider.refusal(
         status, {"x-amzn-ErrorType": f"{kind}Exception:http://internal"}, f'{{"{field}": "{message}"}}'.encode()
     )
@@ -480,7 +479,7 @@ def test_models_and_profiles_are_listed():
     ]
     with FaultServer(*(http_response(200, json.dumps(page)) for page in pages)) as server:
         config = providerhub.ProviderConfig(name="bedrock", url=server.url, options={"region": "eu-west-1"})
-        found = {model.name: model for model in discover(config)}
+        found = {model.name: model for model in Bedrock.discover(config)}
         asked = [(request.path, dict(parse_qsl(request.target.partition("?")[2]))) for request in server.requests]
         assert all(re.match("AWS4-HMAC-SHA256 ", request.header("authorization")) for request in server.requests)
     assert set(found) == {"amazon.titan-text-lite-v1", f"us.{claude}", "arn:aws:x/x1"}

@@ -4,7 +4,7 @@ import pytest
 
 from providerhub import CallContext, CapabilityError, EmbeddingRequest, ProviderConfig, Timeout
 from providerhub.testing import FaultServer, http_response
-from providerhub_bedrock.provider import create
+from providerhub_bedrock.provider import Bedrock
 
 
 def _call():
@@ -12,7 +12,7 @@ def _call():
 
 
 def _embed(server, model, **more):
-    made = create(ProviderConfig(name="bedrock", url=server.url, api_key="k", options={"region": "eu-west-1"}))
+    made = Bedrock(ProviderConfig(name="bedrock", url=server.url, api_key="k", options={"region": "eu-west-1"}))
     try:
         return made.embed(EmbeddingRequest(model, (), texts=("a", "b"), **more), _call())
     finally:

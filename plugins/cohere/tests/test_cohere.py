@@ -25,7 +25,7 @@ from providerhub import (
 )
 from providerhub.testing import FaultServer, chunked, http_response
 from providerhub_cohere import address
-from providerhub_cohere.provider import discover
+from providerhub_cohere.provider import Cohere
 
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
@@ -383,7 +383,7 @@ def pages(request):
 
 def test_the_list_holds_what_the_service_says_of_each_model():
     with FaultServer(pages) as server:
-        vision, thinker, plain = discover(ProviderConfig(name="cohere", url=server.url, api_key="k"))
+        vision, thinker, plain = Cohere.discover(ProviderConfig(name="cohere", url=server.url, api_key="k"))
     assert "endpoint=chat" in server.requests[0].target
     assert (vision.name, vision.supports_images, vision.supports_tools, vision.context_window) == (
         "command-v",

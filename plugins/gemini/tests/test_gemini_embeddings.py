@@ -6,7 +6,7 @@ import pytest
 
 from providerhub import CallContext, EmbeddingRequest, ProtocolError, ProviderConfig, Timeout
 from providerhub.testing import FaultServer, http_response
-from providerhub_gemini.provider import create
+from providerhub_gemini.provider import Gemini, Vertex
 
 
 def _call():
@@ -18,7 +18,7 @@ def _request(model="gemini-embedding-001", **more):
 
 
 def _both(config, request):
-    made = create(config)
+    made = (Vertex if config.name == "vertex" else Gemini)(config)
     found = made.embed(request, _call())
 
     async def again():
@@ -59,4 +59,4 @@ def test_vertex_gets_one_text_in_a_request_where_the_model_takes_no_more(model, 
 
 def test_another_answer_is_an_error():
     with FaultServer(lambda _: http_response(200, {"embedding": {}})) as server, pytest.raises(ProtocolError):
-        create(ProviderConfig(name="gemini", url=server.url, api_key="k")).embed(_request(), _call())
+        Gemini(ProviderConfig(name="gemini", url=server.url, api_key="k")).embed(_request(), _call())

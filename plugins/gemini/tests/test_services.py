@@ -12,7 +12,7 @@ import pytest
 import providerhub
 from providerhub import AuthenticationError, ModelUnavailableError, ProviderConfig, ProviderConnectionError
 from providerhub.testing import FaultServer, http_response
-from providerhub_gemini.provider import discover
+from providerhub_gemini.provider import Gemini, Vertex
 from providerhub_gemini.vertex import providerhub_provider
 
 from .conftest import EVERY_WAY, ask, hub_at, said, script_of
@@ -254,7 +254,7 @@ def test_the_list_of_ai_studio():
     }
     second = {"models": [{"name": "models/gemma-3-27b-it", "inputTokenLimit": 131072, **methods}]}
     with FaultServer(http_response(200, first), http_response(200, second)) as server:
-        gemini, gemma, vectors = discover(ProviderConfig(name="gemini", url=server.url, api_key="k"))
+        gemini, gemma, vectors = Gemini.discover(ProviderConfig(name="gemini", url=server.url, api_key="k"))
     assert (gemini.name, gemini.context_window, gemini.supports_reasoning, gemini.supports_tools) == (
         "gemini-3-pro",
         1048576,
@@ -274,7 +274,7 @@ def test_the_list_of_vertex(google):
     names = ["gemini-2.5-pro", "gemini-embedding-001", "imagen-4.0", "veo-3"]
     body = {"publisherModels": [{"name": f"publishers/google/models/{name}"} for name in names]}
     with FaultServer(http_response(200, body)) as server:
-        model, vectors = discover(ProviderConfig(name="vertex", url=server.url, options={"project": "p"}))
+        model, vectors = Vertex.discover(ProviderConfig(name="vertex", url=server.url, options={"project": "p"}))
     assert (model.name, model.supports_images) == ("gemini-2.5-pro", True)
     assert (vectors.name, vectors.supports_embeddings) == ("gemini-embedding-001", True)
     assert server.requests[0].target == "/v1beta1/publishers/google/models?pageSize=1000"

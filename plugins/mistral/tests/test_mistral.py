@@ -21,7 +21,7 @@ from providerhub import (
     StreamInterruptedError,
 )
 from providerhub.testing import Close, FaultServer, chunked, http_response, openai_chunk, openai_completion, sse
-from providerhub_mistral.provider import discover
+from providerhub_mistral.provider import Mistral
 
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 PDF = "data:application/pdf;base64,JVBERi0="
@@ -274,7 +274,7 @@ def test_the_list_holds_what_the_service_says_of_each_model():
         {"id": "plain"},
     ]
     with FaultServer(http_response(200, {"object": "list", "data": found})) as server:
-        small, plain, vectors = discover(ProviderConfig(name="mistral", url=f"{server.url}/v1", api_key="k"))
+        small, plain, vectors = Mistral.discover(ProviderConfig(name="mistral", url=f"{server.url}/v1", api_key="k"))
     assert server.requests[0].target == "/v1/models"
     assert (vectors.name, vectors.supports_embeddings) == ("embed", True)
     assert (small.name, small.supports_tools, small.supports_prefill, small.context_window) == ("small", True, True, 131072)

@@ -26,7 +26,7 @@ from providerhub import (
 )
 from providerhub.testing import FaultServer, chunked, http_response
 from providerhub_ollama import address, providerhub_provider
-from providerhub_ollama.provider import create, discover
+from providerhub_ollama.provider import Ollama
 
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
@@ -104,7 +104,7 @@ def test_a_key_is_a_bearer_token_and_the_cloud_needs_one(hub_at, ask):
         ask(hub)
     assert server.requests[0].header("authorization") == "Bearer canary-1"
     with pytest.raises(ConfigurationError, match="OLLAMA_API_KEY"):
-        create(ProviderConfig(name="ollama", url="https://ollama.com"))
+        Ollama(ProviderConfig(name="ollama", url="https://ollama.com"))
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many", "4.5"])
@@ -393,8 +393,8 @@ def tags(request):
 
 def test_the_list_holds_what_the_server_says_of_each_model():
     with FaultServer(tags) as server:
-        first, old, gone, vectors = discover(ProviderConfig(name="ollama", url=server.url))
-        small = discover(ProviderConfig(name="ollama", url=server.url, options={"num_ctx": 4096}))[0]
+        first, old, gone, vectors = Ollama.discover(ProviderConfig(name="ollama", url=server.url))
+        small = Ollama.discover(ProviderConfig(name="ollama", url=server.url, options={"num_ctx": 4096}))[0]
     assert first == ModelInfo(
         "qwen3:latest",
         aliases=("qwen3",), supports_stream=True, supports_tools=True, supports_images=False, supports_reasoning=True,
@@ -424,12 +424,12 @@ def test_without_a_server_at_the_usual_address_the_provider_has_no_models(hub_at
     with socket.create_server(("127.0.0.1", 0)) as probe:
         usual = f"http://127.0.0.1:{probe.getsockname()[1]}"
     monkeypatch.setattr("providerhub_ollama.URL", usual)
-    assert discover(ProviderConfig(name="ollama", url=usual)) == []
+    assert Ollama.discover(ProviderConfig(name="ollama", url=usual)) == []
     with hub_at(usual) as hub, pytest.raises(ProviderConnectionError, match=r"ollama serve.*url.*OLLAMA_HOST"):
         ask(hub)
     monkeypatch.undo()
     with pytest.raises(ProviderConnectionError):
-        discover(ProviderConfig(name="ollama", url=usual))
+        Ollama.discover(ProviderConfig(name="ollama", url=usual))
 
 
 def test_the_declaration():

@@ -11,7 +11,7 @@ import pytest
 import providerhub
 from providerhub import CallContext, ConfigurationError, ProviderConfig, Request, Timeout
 from providerhub.testing import FaultServer, chunked, http_response, openai_chunk, openai_completion, openai_stream, sse
-from providerhub_openai.azure_provider import create, discover
+from providerhub_openai.azure_provider import Azure
 
 KEY = "canary-key-0123456789"
 WHOLE = http_response(200, openai_completion("Hi"))
@@ -38,7 +38,7 @@ def pieces(request):
     """`pieces(url, request=REQUEST, **options)`: what the provider yields."""
 
     def found(url, asked=REQUEST, **options):
-        provider, call = create(config(url, **options)), CallContext(Timeout(total=20))
+        provider, call = Azure(config(url, **options)), CallContext(Timeout(total=20))
         if request.param == "sync":
             try:
                 return list(provider.stream(asked, call))
@@ -113,13 +113,13 @@ def test_each_form_of_the_address(pieces, suffix, options, target):
 @pytest.mark.parametrize("version", ["2024-10", "v2", "latest-1"])
 def test_a_version_of_another_form_is_refused(version):
     with pytest.raises(ConfigurationError, match="api_version"):
-        create(config("http://127.0.0.1:1", api_version=version))
+        Azure(config("http://127.0.0.1:1", api_version=version))
 
 
 @pytest.mark.parametrize(("version", "is_new"), [("v1", True), (DATED, True), ("2024-06-01", False)])
 def test_old_versions_get_only_the_fields_that_they_know(version, is_new):
     asked = Request("d", REQUEST.messages, stream=True, max_tokens=5)
-    body = create(config("http://127.0.0.1:1", api_version=version)).body(asked)
+    body = Azure(config("http://127.0.0.1:1", api_version=version)).body(asked)
     assert ("max_completion_tokens" in body, "stream_options" in body) == (is_new, is_new)
 
 
@@ -148,7 +148,7 @@ def test_a_missing_setting_is_named(monkeypatch, name, variable):
 def test_a_token_is_fetched_once_and_replaces_the_key():
     credential = Credential()
     with FaultServer(WHOLE, repeat=True) as server:
-        provider = create(config(server.url, api_key=None, auth="entra", credential=credential))
+        provider = Azure(config(server.url, api_key=None, auth="entra", credential=credential))
         for _ in range(2):
             list(provider.stream(REQUEST, CallContext(Timeout(total=20))))
         provider.close()
@@ -161,7 +161,7 @@ def test_a_token_near_its_end_is_replaced(pieces):
     credential = Credential(lasts=60)
     with FaultServer(WHOLE, repeat=True) as server:
         pieces(server.url, api_key=None, auth="entra", credential=credential, scope="https://other/.default")
-        provider = create(config(server.url, api_key=None, auth="entra", credential=credential))
+        provider = Azure(config(server.url, api_key=None, auth="entra", credential=credential))
         for _ in range(2):
             list(provider.stream(REQUEST, CallContext(Timeout(total=20))))
         provider.close()
@@ -195,19 +195,19 @@ def test_azure_identity_is_imported_when_a_token_is_needed(pieces, monkeypatch):
 def test_without_azure_identity_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "azure", types.ModuleType("azure"))  # a module that is no package
     with pytest.raises(ConfigurationError, match=r"providerhub-openai\[azure\]"):
-        create(config("http://127.0.0.1:1", api_key=None, auth="entra"))
+        Azure(config("http://127.0.0.1:1", api_key=None, auth="entra"))
 
 
 @pytest.mark.parametrize(("options", "words"), [({"auth": "oauth"}, "auth"), ({"auth": "entra", "credential": "x"}, "get_token")])
 def test_wrong_ways_to_sign_in_are_refused(options, words):
     with pytest.raises(ConfigurationError, match=words):
-        create(config("http://127.0.0.1:1", **options))
+        Azure(config("http://127.0.0.1:1", **options))
 
 
 def test_a_token_is_not_shown():
     refusal = http_response(400, {"error": {"message": "token-1-of-entra is not liked"}})
     with FaultServer(refusal) as server, pytest.raises(providerhub.ProviderError) as caught:
-        list(create(config(server.url, auth="entra", credential=Credential())).stream(REQUEST, CallContext(Timeout(total=20))))
+        list(Azure(config(server.url, auth="entra", credential=Credential())).stream(REQUEST, CallContext(Timeout(total=20))))
     assert "token-1-of-entra" not in f"{caught.value} {caught.value.excerpt}"
 
 
@@ -295,7 +295,7 @@ def test_the_deployments_are_the_models():
         {"id": " "},
     ]
     with FaultServer(http_response(200, {"data": entries})) as server:
-        found = discover(config(server.url + "/openai/v1"))
+        found = Azure.discover(config(server.url + "/openai/v1"))
     assert server.requests[0].target == "/openai/deployments?api-version=2023-03-15-preview"
     assert server.requests[0].header("api-key") == KEY
     assert [(model.name, model.context_window) for model in found] == [
@@ -306,19 +306,19 @@ def test_the_deployments_are_the_models():
 
 def test_with_chat_alone_a_deployment_that_speaks_only_responses_is_left_out():
     with FaultServer(http_response(200, {"data": [{"id": "deep", "model": "o3-pro"}]})) as server:
-        assert discover(config(server.url, api="chat")) == []
+        assert Azure.discover(config(server.url, api="chat")) == []
 
 
 def test_the_deployments_are_listed_with_a_token():
     with FaultServer(http_response(200, {"data": []})) as server:
-        discover(config(server.url, auth="entra", credential=Credential()))
+        Azure.discover(config(server.url, auth="entra", credential=Credential()))
     assert server.requests[0].header("authorization") == "Bearer token-1-of-entra"
 
 
 def test_a_resource_without_a_list_asks_for_the_names():
     refusal = http_response(404, {"error": {"code": "404", "message": "Resource not found"}})
     with FaultServer(refusal) as server, pytest.raises(providerhub.ProtocolError, match="name them in `models`"):
-        discover(config(server.url))
+        Azure.discover(config(server.url))
 
 
 # --- the provider `openai` at an address of Azure

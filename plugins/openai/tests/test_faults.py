@@ -277,7 +277,7 @@ def test_a_stream_is_recognised_without_its_content_type(hub_at, ask):
 IMPORTS = """
 import asyncio, sys, threading
 import providerhub
-from providerhub_openai.provider import create
+from providerhub_openai.provider import OpenAI
 
 class Watch:
     threads = set()
@@ -287,7 +287,7 @@ class Watch:
             self.threads.add(threading.current_thread())
 
 async def main():
-    provider = create(providerhub.ProviderConfig(name="openai", url=sys.argv[1]))
+    provider = OpenAI(providerhub.ProviderConfig(name="openai", url=sys.argv[1]))
     request = providerhub.Request("m", [{"role": "user", "content": "?"}])
     pieces = [piece async for piece in provider.astream(request, providerhub.CallContext(providerhub.Timeout()))]
     await provider.aclose()
@@ -333,10 +333,10 @@ def test_closing_the_hub_does_not_cut_a_running_answer(hub_at):
 
 @pytest.mark.parametrize("start", [0.0, 1e9])
 def test_a_call_with_another_clock_waits_in_the_loop_s_time(start):
-    from providerhub_openai.provider import create
+    from providerhub_openai.provider import OpenAI
 
     async def use(server):
-        provider = create(providerhub.ProviderConfig(name="openai", url=server.url))
+        provider = OpenAI(providerhub.ProviderConfig(name="openai", url=server.url))
         request = providerhub.Request("m", [{"role": "user", "content": "?"}], stream=True)
 
         async def ask(**phases):
@@ -354,10 +354,10 @@ def test_a_call_with_another_clock_waits_in_the_loop_s_time(start):
 
 
 def test_aclose_waits(hub_at):
-    from providerhub_openai.provider import create
+    from providerhub_openai.provider import OpenAI
 
     async def use(server):
-        provider = create(providerhub.ProviderConfig(name="openai", url=server.url))
+        provider = OpenAI(providerhub.ProviderConfig(name="openai", url=server.url))
         request = providerhub.Request("m", [{"role": "user", "content": "?"}], stream=True)
         pieces = [piece async for piece in provider.astream(request, providerhub.CallContext(Timeout()))]
         assert [piece for piece in pieces if not isinstance(piece, providerhub.Detail)] == ["Hi", providerhub.Finish("stop")]

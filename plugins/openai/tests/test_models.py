@@ -6,14 +6,14 @@ import providerhub
 from providerhub import ModelInfo, ProviderConfig
 from providerhub.testing import FaultServer, http_response
 from providerhub_openai.models import openai_model
-from providerhub_openai.provider import create, discover
+from providerhub_openai.provider import OpenAI
 
 CANARY = "canary-key-0123456789"
 
 
 def listed(body, path="/v1", **config):
     with FaultServer(http_response(200, body)) as server:
-        found = discover(ProviderConfig(name="openai", url=server.url + path, **config))
+        found = OpenAI.discover(ProviderConfig(name="openai", url=server.url + path, **config))
     return found, server.requests[0]
 
 
@@ -108,9 +108,9 @@ def test_the_known_models_of_openai(name, window, images):
 
 
 def test_the_api_decides_which_models_of_openai_are_listed():
-    provider = create(ProviderConfig(name="openai", url="https://api.openai.com/v1", api_key=CANARY))
+    provider = OpenAI(ProviderConfig(name="openai", url="https://api.openai.com/v1", api_key=CANARY))
     assert provider.model({"id": "o1-pro"}) == openai_model("o1-pro", "auto")
-    chat = create(ProviderConfig(name="openai", url="https://api.openai.com/v1", api_key=CANARY, options={"api": "chat"}))
+    chat = OpenAI(ProviderConfig(name="openai", url="https://api.openai.com/v1", api_key=CANARY, options={"api": "chat"}))
     assert chat.model({"id": "o1-pro"}) is None
     assert openai_model("gpt-audio").supports_audio
 
@@ -136,9 +136,9 @@ def test_the_service_is_asked_for_an_undeclared_name():
 def test_the_error_of_a_refused_listing_does_not_contain_the_key(caplog):
     refusal = http_response(401, {"error": {"message": f"wrong key {CANARY}"}})
     with FaultServer(refusal) as server, pytest.raises(providerhub.AuthenticationError) as caught:
-        discover(ProviderConfig(name="openai", url=server.url, api_key=CANARY))
+        OpenAI.discover(ProviderConfig(name="openai", url=server.url, api_key=CANARY))
     assert CANARY not in str(caught.value) + caught.value.excerpt + caplog.text
     for body in ({"data": CANARY}, CANARY):
         with FaultServer(http_response(200, body)) as server, pytest.raises(providerhub.ProtocolError) as wrong:
-            discover(ProviderConfig(name="openai", url=server.url, api_key=CANARY))
+            OpenAI.discover(ProviderConfig(name="openai", url=server.url, api_key=CANARY))
         assert CANARY not in str(wrong.value) + wrong.value.excerpt

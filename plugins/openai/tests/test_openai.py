@@ -20,7 +20,7 @@ from providerhub.testing import (
     openai_stream,
     sse,
 )
-from providerhub_openai.provider import create, prefix
+from providerhub_openai.provider import OpenAI, prefix
 
 CANARY = "canary-key-0123456789"
 WHOLE = http_response(200, openai_completion("Hi"))
@@ -112,22 +112,22 @@ def test_stream_usage_can_be_switched_off(hub_at, ask):
 
 def test_openai_itself_gets_max_completion_tokens():
     request = providerhub.Request("o3", [{"role": "user", "content": "Hello"}], max_tokens=5)
-    ours = create(ProviderConfig(name="openai", url="https://api.openai.com/v1")).body(request)
+    ours = OpenAI(ProviderConfig(name="openai", url="https://api.openai.com/v1")).body(request)
     assert (ours["max_completion_tokens"], "max_tokens" in ours) == (5, False)
-    assert create(ProviderConfig(name="openai", url="http://127.0.0.1:1")).body(request)["max_tokens"] == 5
+    assert OpenAI(ProviderConfig(name="openai", url="http://127.0.0.1:1")).body(request)["max_tokens"] == 5
     insisted = providerhub.Request("gpt-4", request.messages, options={"max_tokens": 5})
-    assert create(ProviderConfig(name="openai", url="https://api.openai.com/v1")).body(insisted)["max_tokens"] == 5
+    assert OpenAI(ProviderConfig(name="openai", url="https://api.openai.com/v1")).body(insisted)["max_tokens"] == 5
 
 
 @pytest.mark.parametrize("setting", ["organization", "project"])
 def test_a_setting_that_no_header_can_carry_is_refused(setting):
     with pytest.raises(providerhub.ConfigurationError, match=setting):
-        create(ProviderConfig(name="openai", url="http://127.0.0.1:1", options={setting: "a\r\nX-Other: 1"}))
+        OpenAI(ProviderConfig(name="openai", url="http://127.0.0.1:1", options={setting: "a\r\nX-Other: 1"}))
 
 
 def test_stream_usage_is_yes_or_no():
     with pytest.raises(providerhub.ConfigurationError, match="stream_usage"):
-        create(ProviderConfig(name="openai", url="http://127.0.0.1:1", options={"stream_usage": "perhaps"}))
+        OpenAI(ProviderConfig(name="openai", url="http://127.0.0.1:1", options={"stream_usage": "perhaps"}))
 
 
 def test_a_stream_with_every_kind_of_content(hub_at, ask):

@@ -4,7 +4,7 @@ import pytest
 
 from providerhub import CallContext, EmbeddingRequest, ProviderConfig, Timeout
 from providerhub.testing import FaultServer, http_response
-from providerhub_openai.azure_provider import create
+from providerhub_openai.azure_provider import Azure
 
 BODY = {"data": [{"index": 1, "embedding": [2.0]}, {"index": 0, "embedding": [1.0]}], "usage": {"prompt_tokens": 2}}
 
@@ -19,7 +19,7 @@ BODY = {"data": [{"index": 1, "embedding": [2.0]}, {"index": 0, "embedding": [1.
 def test_a_deployment_at_azure(version, target):
     options = {"api_version": version} if version else {}
     with FaultServer(http_response(200, BODY)) as server:
-        made = create(ProviderConfig(name="azure", url=server.url, api_key="k", options=options))
+        made = Azure(ProviderConfig(name="azure", url=server.url, api_key="k", options=options))
         found = made.embed(EmbeddingRequest("vectors", (), texts=("a", "b")), CallContext(Timeout(total=10)))
         made.close()
     assert (found.vectors, found.usage.input_tokens) == ([[1.0], [2.0]], 2)

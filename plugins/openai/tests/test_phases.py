@@ -20,7 +20,7 @@ from providerhub.testing import (
     response_head,
     sse,
 )
-from providerhub_openai.provider import create
+from providerhub_openai.provider import OpenAI
 
 PATIENT = {"first_token": 30.0, "byte_idle": 30.0, "token_idle": 30.0, "total": 60.0}
 ROLE = openai_chunk("", role="assistant")
@@ -60,7 +60,7 @@ def read(request):
         question = providerhub.Request("m", [{"role": "user", "content": "?"}], stream=stream)
         call = CallContext(Timeout(**{**PATIENT, **timeouts}), reasoning=reasoning)
         with FaultServer(script) as server:
-            found = pieces(create(providerhub.ProviderConfig(name="openai", url=server.url)), question, call)
+            found = pieces(OpenAI(providerhub.ProviderConfig(name="openai", url=server.url)), question, call)
             return [piece for piece in found if not isinstance(piece, providerhub.Detail)], call
 
     return ask

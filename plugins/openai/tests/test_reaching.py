@@ -9,7 +9,7 @@ import trustme
 import providerhub
 from providerhub import CallContext, ConfigurationError, ProviderConfig, ProviderConnectionError, Timeout, TLSError
 from providerhub.testing import FaultServer, Hold, http_response, openai_completion
-from providerhub_openai.provider import create
+from providerhub_openai.provider import OpenAI
 
 KEY = "canary-key-0123456789"
 ANSWER = http_response(body=openai_completion("42"))
@@ -36,7 +36,7 @@ def ask(request):
 
     def found(sent=None, **config):
         call = CallContext(Timeout(total=20), headers=sent)
-        return pieces(create(ProviderConfig(name="acme", **config)), call)[0]
+        return pieces(OpenAI(ProviderConfig(name="acme", **config)), call)[0]
 
     return found
 

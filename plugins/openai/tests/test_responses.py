@@ -10,7 +10,7 @@ from providerhub.testing import FaultServer, chunked, http_response
 from providerhub_openai._responses_answer import ResponsesAnswer
 from providerhub_openai._responses_request import written
 from providerhub_openai.models import openai_model
-from providerhub_openai.provider import create
+from providerhub_openai.provider import OpenAI
 
 USER = {"role": "user", "content": "Hello"}
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
@@ -317,14 +317,14 @@ def test_what_is_left_out_is_noted(asked):
     ],
 )
 def test_the_setting_or_the_model_decides_the_api(api, model, path):
-    provider = create(ProviderConfig(name="openai", url="http://127.0.0.1:1", options={"api": api}))
+    provider = OpenAI(ProviderConfig(name="openai", url="http://127.0.0.1:1", options={"api": api}))
     request = Request(model, [USER])
     assert provider.build(request, CallContext(Timeout())).path == path
 
 
 def test_another_api_is_refused_by_name():
     with pytest.raises(providerhub.ConfigurationError, match="api must be 'auto' or 'chat' or 'responses', not 'assistants'"):
-        create(ProviderConfig(name="openai", url="http://127.0.0.1:1", options={"api": "assistants"}))
+        OpenAI(ProviderConfig(name="openai", url="http://127.0.0.1:1", options={"api": "assistants"}))
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ def providerhub_provider() -> ProviderInfo:
     return ProviderInfo(
         name="anthropic",
         models=MODELS,
-        factory="providerhub_anthropic.provider:create",
-        discover="providerhub_anthropic.provider:discover",
+        factory="providerhub_anthropic.provider:AnthropicItself",
+        discover="providerhub_anthropic.provider:AnthropicItself.discover",
         settings=(
             Setting("url", env="ANTHROPIC_BASE_URL", default=URL, help="The service's address, with or without /v1"),
             Setting("api_key", env="ANTHROPIC_API_KEY", secret=True, help="Sent as x-api-key"),

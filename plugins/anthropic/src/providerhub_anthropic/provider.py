@@ -17,7 +17,7 @@ from providerhub import (
     Timeout,
     error_from_status,
 )
-from providerhub.wire_provider import HttpAnswer, HttpRequest, WireProvider, listed
+from providerhub.wire_provider import HttpAnswer, HttpRequest, WireProvider
 from providerhub_anthropic._batches import Batches
 from providerhub_anthropic._body import Asked, asked
 from providerhub_anthropic._models import MODELS, described
@@ -171,35 +171,6 @@ class Anthropic(WireProvider):
 
 class AnthropicItself(Batches, Anthropic):
     """A provider at Anthropic itself, which also takes batches."""
-
-
-def create(config: ProviderConfig) -> Anthropic:
-    """Make the provider object of an instance.
-
-    Args:
-        config: The instance's configuration.
-
-    Raises:
-        ConfigurationError: The url, the key or another setting cannot be used.
-    """
-    return AnthropicItself(config)
-
-
-def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
-    """Ask the service for its models.
-
-    Args:
-        config: The instance's configuration.
-        call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
-
-    Returns:
-        The models.
-
-    Raises:
-        ProviderError: The service refused, or its answer is not a list of models.
-    """
-    provider = Anthropic(config)
-    return listed(provider, provider.models(), call)
 
 
 def _is_model(entry: Mapping[str, Any]) -> bool:

@@ -15,8 +15,8 @@ def providerhub_provider() -> ProviderInfo:
     return ProviderInfo(
         name="bedrock",
         models=MODELS,
-        factory="providerhub_bedrock.provider:create",
-        discover="providerhub_bedrock.provider:discover",
+        factory="providerhub_bedrock.provider:Bedrock",
+        discover="providerhub_bedrock.provider:Bedrock.discover",
         settings=(
             Setting("url", env="AWS_ENDPOINT_URL_BEDROCK_RUNTIME", default=_url, help="The address; the region's own by default"),
             Setting("api_key", env="AWS_BEARER_TOKEN_BEDROCK", secret=True, help="A key of Bedrock, in place of signed requests"),

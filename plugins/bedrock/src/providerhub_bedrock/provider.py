@@ -22,7 +22,7 @@ from providerhub import (
     Usage,
 )
 from providerhub import error_from_status as error_of
-from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, Order, WireProvider, listed
+from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, Order, WireProvider
 from providerhub_bedrock._aws import Signer
 from providerhub_bedrock._body import asked
 from providerhub_bedrock._message import ConverseReading
@@ -172,39 +172,20 @@ class Bedrock(WireProvider):
             query = {**query, "nextToken": token}
         return list(found)
 
+    @classmethod
+    def discover(cls, config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
+        """Ask the control plane, which has an address of its own, for the models; see `WireProvider.discover`.
+
+        Args:
+            config: The instance's configuration.
+            call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT` of the toolkit.
+        """
+        return super().discover(attrs.evolve(config, url=(config.url or "").replace("//bedrock-runtime", "//bedrock", 1)), call)
+
     def _ready(self) -> Generator[Blocking, Any, None]:
         if self._signer:
             yield from self._signer.ready()
             self.secrets = self._signer.secrets
-
-
-def create(config: ProviderConfig) -> Bedrock:
-    """Make the provider object of an instance.
-
-    Args:
-        config: The instance's configuration.
-
-    Raises:
-        ConfigurationError: The url, the key or another setting cannot be used.
-    """
-    return Bedrock(config)
-
-
-def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
-    """Ask the service for its models: the control plane, which has an address of its own.
-
-    Args:
-        config: The instance's configuration.
-        call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
-
-    Returns:
-        The models.
-
-    Raises:
-        ProviderError: The service refused, or its answer is not a list of models.
-    """
-    provider = Bedrock(attrs.evolve(config, url=(config.url or "").replace("//bedrock-runtime", "//bedrock", 1)))
-    return listed(provider, provider.models(), call)
 
 
 def _only_way(entry: Mapping[str, Any]) -> str:

@@ -22,8 +22,8 @@ def providerhub_provider() -> ProviderInfo:
     """Declare the provider. It declares no models: the service lists them."""
     return ProviderInfo(
         name="cohere",
-        factory="providerhub_cohere.provider:create",
-        discover="providerhub_cohere.provider:discover",
+        factory="providerhub_cohere.provider:Cohere",
+        discover="providerhub_cohere.provider:Cohere.discover",
         settings=(
             Setting("url", env="CO_API_URL", default=URL, convert=address, help="The service's address"),
             Setting("api_key", env=("CO_API_KEY", "COHERE_API_KEY"), secret=True, help="Sent as a bearer token"),

@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 
-from providerhub import CallContext, EmbeddingRequest, Embeddings, ModelInfo, ProviderConfig, Request, Usage
+from providerhub import CallContext, EmbeddingRequest, Embeddings, ModelInfo, Request, Usage
 from providerhub.openai_provider import OpenAIChatProvider
-from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, Reading, listed
+from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, Reading
 from providerhub_cohere._body import body, kept
 from providerhub_cohere._reading import ChatReading
 from providerhub_cohere._refusals import REFUSALS
@@ -115,32 +115,3 @@ def _model(entry: Mapping[str, Any]) -> ModelInfo:
         supports_audio=False,
         context_window=int(window) if isinstance(window, int | float) and window >= 1 else None,
     )
-
-
-def create(config: ProviderConfig) -> Cohere:
-    """Make the provider object of an instance.
-
-    Args:
-        config: The instance's configuration.
-
-    Raises:
-        ConfigurationError: The url, the key or another setting cannot be used.
-    """
-    return Cohere(config)
-
-
-def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
-    """Ask the service for its models.
-
-    Args:
-        config: The instance's configuration.
-        call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
-
-    Returns:
-        The models.
-
-    Raises:
-        ProviderError: The service refused, or its answer is not a list of models.
-    """
-    provider = Cohere(config)
-    return listed(provider, provider.models(), call)

@@ -15,8 +15,8 @@ def providerhub_provider() -> ProviderInfo:
     return ProviderInfo(
         name="gemini",
         models=MODELS,
-        factory="providerhub_gemini.provider:create",
-        discover="providerhub_gemini.provider:discover",
+        factory="providerhub_gemini.provider:Gemini",
+        discover="providerhub_gemini.provider:Gemini.discover",
         settings=(
             Setting("url", env="GOOGLE_GEMINI_BASE_URL", default=URL, help="The service's address, with or without /v1beta"),
             Setting("api_key", env=("GEMINI_API_KEY", "GOOGLE_API_KEY"), secret=True, help="Sent as x-goog-api-key"),

@@ -24,7 +24,7 @@ from providerhub import (
     Request,
     Usage,
 )  # fmt: skip
-from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, WireProvider, listed
+from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, WireProvider
 from providerhub_gemini import VERSION, vertex
 from providerhub_gemini._body import asked
 from providerhub_gemini._models import described
@@ -291,32 +291,3 @@ def _sizes(request: EmbeddingRequest) -> dict[str, int]:
 
 def _of_embeddings(name: str, window: Any = None) -> ModelInfo:
     return ModelInfo(name, supports_embeddings=True, context_window=window if isinstance(window, int) and window > 0 else None)
-
-
-def create(config: ProviderConfig) -> Gemini:
-    """Make the provider object of an instance.
-
-    Args:
-        config: The instance's configuration. Its plugin says at which of the two services it is.
-
-    Raises:
-        ConfigurationError: The url, the key or another setting cannot be used.
-    """
-    return Vertex(config) if (config.plugin or config.name) == "vertex" else Gemini(config)
-
-
-def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
-    """Ask a service for its models.
-
-    Args:
-        config: The instance's configuration.
-        call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
-
-    Returns:
-        The models that answer a chat or make embeddings.
-
-    Raises:
-        ProviderError: The service refused, or its answer is not a list of models.
-    """
-    provider = create(config)
-    return listed(provider, provider.models(), call)

@@ -39,8 +39,8 @@ def providerhub_provider() -> ProviderInfo:
     return ProviderInfo(
         name="vertex",
         models=MODELS,
-        factory="providerhub_gemini.provider:create",
-        discover="providerhub_gemini.provider:discover",
+        factory="providerhub_gemini.provider:Vertex",
+        discover="providerhub_gemini.provider:Vertex.discover",
         settings=(
             Setting("project", env="GOOGLE_CLOUD_PROJECT", required_unless="api_key", help="The project to bill"),
             Setting(

@@ -10,7 +10,7 @@ def providerhub_provider() -> ProviderInfo:
     """Declare the provider. It lists its models only when one is looked for, since importing `llm` takes a second or two."""
     return ProviderInfo(
         name="llm",
-        factory="providerhub_llm.provider:create",
+        factory="providerhub_llm.provider:Llm",
         discover="providerhub_llm.models:discover",
         settings=(
             Setting(

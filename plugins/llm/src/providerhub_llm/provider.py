@@ -197,12 +197,3 @@ class _Timeouts:
     def _end(self) -> None:
         if self._scope is not None and not self._scope.expired():
             self._scope.reschedule(self._loop.time())
-
-
-def create(config: ProviderConfig) -> Llm:
-    """Make the provider object of an instance.
-
-    Args:
-        config: The instance's configuration.
-    """
-    return Llm(config)

@@ -19,7 +19,7 @@ def providerhub_provider() -> ProviderInfo:
     return ProviderInfo(
         name="lockchat",
         models=tuple(ModelInfo(name, supports_stream=supports_stream) for name in model),
-        factory="providerhub_lockchat.provider:create",
+        factory="providerhub_lockchat.provider:Lockchat",
         settings=(
             Setting("url", env="LOCKCHAT_URL", required=True, help="The service's address; there is no default."),
             Setting("api_key", env="LOCKCHAT_API_KEY", secret=True, help="Sent as a bearer token when set."),

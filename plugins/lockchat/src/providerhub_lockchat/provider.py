@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from providerhub import ModelUnavailableError, ProviderConfig, ProviderError, Request
+from providerhub import ModelUnavailableError, ProviderError, Request
 from providerhub.openai_provider import OpenAIChatProvider
 
 TEMPERATURE = 0.7
@@ -51,15 +51,3 @@ class Lockchat(OpenAIChatProvider):
         if isinstance(error, ModelUnavailableError):
             error.retryable = True
         return error
-
-
-def create(config: ProviderConfig) -> Lockchat:
-    """Make the provider object of an instance.
-
-    Args:
-        config: The instance's configuration.
-
-    Raises:
-        ConfigurationError: The url or the key cannot be used.
-    """
-    return Lockchat(config)

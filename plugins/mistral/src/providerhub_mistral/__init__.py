@@ -13,8 +13,8 @@ def providerhub_provider() -> ProviderInfo:
     """Declare the provider. It declares no models: the service lists them."""
     return ProviderInfo(
         name="mistral",
-        factory="providerhub_mistral.provider:create",
-        discover="providerhub_mistral.provider:discover",
+        factory="providerhub_mistral.provider:Mistral",
+        discover="providerhub_mistral.provider:Mistral.discover",
         settings=(
             Setting("url", env="MISTRAL_BASE_URL", default=URL, help="The service's address, with or without /v1"),
             Setting("api_key", env="MISTRAL_API_KEY", secret=True, help="Sent as a bearer token"),

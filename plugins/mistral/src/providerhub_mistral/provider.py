@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 
-from providerhub import CallContext, EmbeddingRequest, Embeddings, ModelInfo, ProviderConfig, Request
+from providerhub import CallContext, EmbeddingRequest, Embeddings, ModelInfo, Request
 from providerhub.openai_provider import OpenAIChatProvider
-from providerhub.wire_provider import Order, Reading, listed
+from providerhub.wire_provider import Order, Reading
 from providerhub_mistral._body import fitted, prefix_of, prefixed, tools
 from providerhub_mistral._reading import PrefixReading
 
@@ -68,6 +68,15 @@ class Mistral(OpenAIChatProvider):
         sizes = {} if request.dimensions is None else {"output_dimension": request.dimensions}
         return super().embedding(attrs.evolve(request, dimensions=None, options={**sizes, **request.options}), call)
 
+    def models(self) -> Generator[Order, Any, list[ModelInfo]]:
+        """List the models of the service, each name once; see `OpenAIChatProvider.models`.
+
+        Yields:
+            The request.
+        """
+        found = yield from super().models()
+        return list({model.name: model for model in found}.values())
+
     def model(self, entry: Mapping[str, Any]) -> ModelInfo | None:
         """Read one entry of the service's list.
 
@@ -99,33 +108,3 @@ class Mistral(OpenAIChatProvider):
 def _flag(able: Mapping[str, Any], name: str) -> bool | None:
     value = able.get(name)
     return value if isinstance(value, bool) else None
-
-
-def create(config: ProviderConfig) -> Mistral:
-    """Make the provider object of an instance.
-
-    Args:
-        config: The instance's configuration.
-
-    Raises:
-        ConfigurationError: The url, the key or another setting cannot be used.
-    """
-    return Mistral(config)
-
-
-def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
-    """Ask the service for its models.
-
-    Args:
-        config: The instance's configuration.
-        call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
-
-    Returns:
-        The models that answer a chat or make embeddings, each once.
-
-    Raises:
-        ProviderError: The service refused, or its answer is not a list of models.
-    """
-    provider = Mistral(config)
-    models = {model if isinstance(model, str) else model.name: model for model in listed(provider, provider.models(), call)}
-    return list(models.values())

@@ -61,8 +61,8 @@ def providerhub_provider() -> ProviderInfo:
     """Declare the provider. It declares no models: the server lists them."""
     return ProviderInfo(
         name="ollama",
-        factory="providerhub_ollama.provider:create",
-        discover="providerhub_ollama.provider:discover",
+        factory="providerhub_ollama.provider:Ollama",
+        discover="providerhub_ollama.provider:Ollama.discover",
         settings=(
             Setting("url", env="OLLAMA_HOST", default=URL, convert=address, help="The server's address"),
             Setting("api_key", env="OLLAMA_API_KEY", secret=True, help="Sent as a bearer token; ollama.com needs one"),

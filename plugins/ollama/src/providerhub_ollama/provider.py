@@ -17,7 +17,7 @@ from providerhub import (
     Request,
     Usage,
 )
-from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, WireProvider, listed
+from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, WireProvider
 from providerhub_ollama import is_absent
 from providerhub_ollama._body import body, least_tokens
 from providerhub_ollama._reading import ChatReading
@@ -123,6 +123,24 @@ class Ollama(WireProvider):
             found.append(self._model(name, {**entry, **(shown if isinstance(shown, dict) else {})}))
         return sorted((model for model in found if model is not None), key=lambda model: model.supports_embeddings is True)
 
+    @classmethod
+    def discover(cls, config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
+        """Ask a server for its models; see `WireProvider.discover`.
+
+        Args:
+            config: The instance's configuration.
+            call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT` of the toolkit.
+
+        Returns:
+            The models; none if no server is at the usual address, since the plugin may just be installed.
+        """
+        try:
+            return super().discover(config, call)
+        except ProviderError as error:
+            if is_absent(error, config.url):
+                return []
+            raise
+
     def _model(self, name: str, entry: Mapping[str, Any]) -> ModelInfo | None:
         stated = entry.get("capabilities")
         able = stated if isinstance(stated, list) else []
@@ -152,38 +170,3 @@ class Ollama(WireProvider):
         in_file = [words[1] for line in lines if len(words := line.split()) > 1 and words[0] == "num_ctx"]
         set_for_it = self.config.get("num_ctx") or next((int(word) for word in in_file if word.isdecimal()), None)
         return min((n for n in (*own, set_for_it) if isinstance(n, int) and n > 0), default=None)
-
-
-def create(config: ProviderConfig) -> Ollama:
-    """Make the provider object of an instance.
-
-    Args:
-        config: The instance's configuration.
-
-    Raises:
-        ConfigurationError: The url, the key or another setting cannot be used.
-    """
-    return Ollama(config)
-
-
-def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
-    """Ask a server for its models.
-
-    Args:
-        config: The instance's configuration.
-        call: The timeouts and the cancellation; `None`, the default, for those of `listed`.
-
-    Returns:
-        The models that answer a chat or make embeddings; none if no server is at the usual address, since the plugin may just
-        be installed.
-
-    Raises:
-        ProviderError: The server refused, or its answer is not a list of models.
-    """
-    provider = Ollama(config)
-    try:
-        return listed(provider, provider.models(), call)
-    except ProviderError as error:
-        if is_absent(error, config.url):
-            return []
-        raise

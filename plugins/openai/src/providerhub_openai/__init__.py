@@ -13,8 +13,8 @@ def providerhub_provider() -> ProviderInfo:
     """Declare the provider. It declares no models: an instance names them in its settings, or asks its service for them."""
     return ProviderInfo(
         name="openai",
-        factory="providerhub_openai.provider:create",
-        discover="providerhub_openai.provider:discover",
+        factory="providerhub_openai.provider:OpenAI",
+        discover="providerhub_openai.provider:OpenAI.discover",
         settings=(
             Setting("url", env="OPENAI_BASE_URL", default=URL, help="The service's address, such as http://localhost:11434/v1"),
             Setting("api_key", env="OPENAI_API_KEY", secret=True, required_unless="url", help="Sent as a bearer token when set"),

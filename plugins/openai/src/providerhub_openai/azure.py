@@ -13,8 +13,8 @@ def providerhub_provider() -> ProviderInfo:
     """Declare the provider. Its models are the deployments of the resource, which an instance names or asks for."""
     return ProviderInfo(
         name="azure",
-        factory="providerhub_openai.azure_provider:create",
-        discover="providerhub_openai.azure_provider:discover",
+        factory="providerhub_openai.azure_provider:Azure",
+        discover="providerhub_openai.azure_provider:Azure.discover",
         settings=(
             Setting(
                 "url",

@@ -29,7 +29,7 @@ from providerhub import (
     Refusal,
     Request,
 )
-from providerhub.wire_provider import Blocking, HttpRequest, Order, listed
+from providerhub.wire_provider import Blocking, HttpRequest, Order
 from providerhub_openai.azure import SCOPE
 from providerhub_openai.models import openai_model
 from providerhub_openai.provider import OpenAI, choice
@@ -205,35 +205,6 @@ class Azure(OpenAI):
                 "set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or set auth = 'key' and api_key"
             )
             raise AuthenticationError(msg) from error
-
-
-def create(config: ProviderConfig) -> Azure:
-    """Make the provider object of an instance.
-
-    Args:
-        config: The instance's configuration.
-
-    Raises:
-        ConfigurationError: The url, the key or another setting cannot be used.
-    """
-    return Azure(config)
-
-
-def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
-    """Ask a resource for its deployments.
-
-    Args:
-        config: The instance's configuration.
-        call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT` of the toolkit.
-
-    Returns:
-        The deployments that answer a conversation.
-
-    Raises:
-        ProviderError: The service refused, or its answer is not a list of deployments.
-    """
-    provider = create(config)
-    return listed(provider, provider.models(), call)
 
 
 def _placed(config: ProviderConfig) -> tuple[ProviderConfig, str, str]:

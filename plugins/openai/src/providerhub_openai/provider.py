@@ -17,7 +17,7 @@ from providerhub import (
     Request,
 )
 from providerhub.openai_provider import OpenAIChatProvider
-from providerhub.wire_provider import Built, HttpRequest, Reading, listed
+from providerhub.wire_provider import Built, HttpRequest, Reading
 from providerhub_openai._batches import Batches
 from providerhub_openai._responses import REFUSALS, ResponsesReading
 from providerhub_openai._responses_request import written
@@ -121,35 +121,6 @@ class OpenAI(Batches, OpenAIChatProvider):
             The model; `None` for one of OpenAI's that does not answer a chat.
         """
         return openai_model(str(entry["id"]), self._api) if self.at_openai else stated_model(entry)
-
-
-def create(config: ProviderConfig) -> OpenAI:
-    """Make the provider object of an instance.
-
-    Args:
-        config: The instance's configuration.
-
-    Raises:
-        ConfigurationError: The url, the key or another setting cannot be used.
-    """
-    return OpenAI(config)
-
-
-def discover(config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
-    """Ask a service for its models.
-
-    Args:
-        config: The instance's configuration.
-        call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT` of the toolkit.
-
-    Returns:
-        The models that can answer a chat, with the capabilities that the service states.
-
-    Raises:
-        ProviderError: The service refused, or its answer is not a list of models.
-    """
-    provider = create(config)
-    return listed(provider, provider.models(), call)
 
 
 def refusals(name: str) -> tuple[Refusal, ...]:
