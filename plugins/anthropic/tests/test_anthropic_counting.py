@@ -4,7 +4,7 @@ import pytest
 
 from providerhub import AuthenticationError, CapabilityError, ProtocolError, ProviderConfig, Request
 from providerhub.testing import FaultServer, http_response
-from providerhub_anthropic.clouds import bedrock
+from providerhub_anthropic.bedrock_provider import AnthropicBedrock
 from providerhub_anthropic.provider import AnthropicItself
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
@@ -41,6 +41,6 @@ def test_a_refusal_is_classed_and_holds_no_key():
 
 
 def test_a_cloud_does_not_count():
-    made = bedrock(ProviderConfig(name="anthropic-bedrock", url="https://x.example", api_key="k", options={"region": "r"}))
+    made = AnthropicBedrock(ProviderConfig(name="anthropic-bedrock", url="https://x.example", api_key="k"))
     with pytest.raises(CapabilityError):
         made.count_tokens(Request("claude-9", MESSAGES))

@@ -11,8 +11,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 import providerhub
-from providerhub_anthropic.clouds import discover_bedrock, discover_vertex
+from providerhub_anthropic.bedrock_provider import AnthropicBedrock
 from providerhub_anthropic.conformance import chunk, frame
+from providerhub_anthropic.vertex_provider import AnthropicVertex
 from providerhub_conformance import FaultServer, chunked, http_response
 from providerhub_conformance.ways import WAYS, ask_sync
 
@@ -200,8 +201,8 @@ def test_an_address_of_an_image_goes_elsewhere(ask):
 
 
 def test_without_botocore_the_error_names_the_extra(monkeypatch):
-    monkeypatch.delitem(sys.modules, "providerhub_anthropic._aws", raising=False)
-    monkeypatch.setitem(sys.modules, "botocore.eventstream", None)
+    monkeypatch.delitem(sys.modules, "providerhub_anthropic.bedrock_provider", raising=False)
+    monkeypatch.setitem(sys.modules, "providerhub_bedrock.aws", None)
     with pytest.raises(providerhub.ProviderHubError, match=r"providerhub-anthropic\[bedrock\]"):
         ask_sync(hub_at(anthropic_bedrock="http://127.0.0.1:1"), model=AT_BEDROCK, stream=True)
 
@@ -333,7 +334,7 @@ def test_models_of_bedrock_are_listed():
     ]  # fmt: skip
     with FaultServer(*(http_response(200, json.dumps(page)) for page in pages)) as server:
         config = providerhub.ProviderConfig(name="anthropic-bedrock", url=server.url, options={"region": "eu-west-1"})
-        found = {model.name: model for model in discover_bedrock(config)}
+        found = {model.name: model for model in AnthropicBedrock.discover(config)}
         assert server.requests[0].target == "/foundation-models?byProvider=Anthropic"
         assert server.requests[2].target == "/inference-profiles?maxResults=1000&nextToken=more"
     assert set(found) == {OLD, f"eu.{name}", "arn:aws:p/1"}
@@ -347,7 +348,7 @@ def test_models_of_vertex_are_listed(google):
     ]
     with FaultServer(*(http_response(200, json.dumps(page)) for page in pages)) as server:
         config = providerhub.ProviderConfig(name="anthropic-vertex", url=f"{server.url}/v1", options={"project": "p"})
-        assert [model.name for model in discover_vertex(config)] == ["claude-sonnet-4-5", "claude-opus-5"]
+        assert [model.name for model in AnthropicVertex.discover(config)] == ["claude-sonnet-4-5", "claude-opus-5"]
         first, second = server.requests
     assert first.target == "/v1beta1/publishers/anthropic/models?pageSize=1000"
     assert second.target.endswith("&pageToken=more")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from providerhub import AuthenticationError, BadRequestError, CapabilityError, ContextLengthError, Refusal
 
-REFUSALS = (
+REFUSALS: tuple[Refusal, ...] = (
     # Nothing is remembered where the model has the ability, and only this use of it is refused.
     Refusal(error=CapabilityError, phrases=(r"role '?system'? is not supported",), hint="; move the text to the beginning"),
     Refusal(error=CapabilityError, phrases=(r"does not support tool types",)),

@@ -15,8 +15,8 @@ def providerhub_provider() -> ProviderInfo:
     return ProviderInfo(
         name="anthropic-bedrock",
         models=BEDROCK_MODELS,
-        factory="providerhub_anthropic.clouds:bedrock",
-        discover="providerhub_anthropic.clouds:discover_bedrock",
+        factory="providerhub_anthropic.bedrock_provider:AnthropicBedrock",
+        discover="providerhub_anthropic.bedrock_provider:AnthropicBedrock.discover",
         settings=(
             Setting(
                 "url",

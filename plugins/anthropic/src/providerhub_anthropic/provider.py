@@ -12,10 +12,8 @@ from providerhub import (
     ModelInfo,
     ProtocolError,
     ProviderConfig,
-    ProviderError,
     Request,
     Timeout,
-    error_from_status,
 )
 from providerhub.wire_provider import HttpAnswer, HttpRequest, WireProvider
 from providerhub_anthropic._batches import Batches
@@ -66,6 +64,7 @@ class Anthropic(WireProvider):
     """
 
     key_header = "x-api-key"
+    refusals = REFUSALS
     reader = MessagesReading
 
     def __init__(self, config: ProviderConfig) -> None:
@@ -110,16 +109,6 @@ class Anthropic(WireProvider):
             return self.reader(call, headers)
         sent = asked(request)  # a partial answer, or a tool in place of a form: rare enough to write it twice
         return self.reader(call, headers, sent.tail, sent.form)
-
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """Return the error for a refused request; see `WireProvider.refusal`.
-
-        Args:
-            status: The HTTP status, which is not a success.
-            headers: The headers of the answer, by name.
-            body: The body of the answer, without secrets.
-        """
-        return error_from_status(status, headers, body, refusals=REFUSALS)
 
     def count_tokens(self, request: Request, call: CallContext | None = None) -> int:
         """Ask the service how many input tokens a request has. It costs nothing, and blocks.

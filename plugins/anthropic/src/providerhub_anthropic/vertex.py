@@ -19,8 +19,8 @@ def providerhub_provider() -> ProviderInfo:
     return ProviderInfo(
         name="anthropic-vertex",
         models=VERTEX_MODELS,
-        factory="providerhub_anthropic.clouds:vertex",
-        discover="providerhub_anthropic.clouds:discover_vertex",
+        factory="providerhub_anthropic.vertex_provider:AnthropicVertex",
+        discover="providerhub_anthropic.vertex_provider:AnthropicVertex.discover",
         settings=(
             Setting(
                 "project", env=("ANTHROPIC_VERTEX_PROJECT_ID", "GOOGLE_CLOUD_PROJECT"), required=True, help="The project to bill"

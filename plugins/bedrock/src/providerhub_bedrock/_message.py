@@ -27,8 +27,8 @@ from providerhub import (
     error_from_status,
 )
 from providerhub.wire_provider import JsonReading
-from providerhub_bedrock._aws import EventStream
-from providerhub_bedrock._refusals import REFUSALS, STATUSES
+from providerhub_bedrock._refusals import REFUSALS
+from providerhub_bedrock.aws import EventStream, status_of
 
 Pieces = Iterator[str | Event]
 
@@ -119,8 +119,7 @@ class ConverseReading(JsonReading):
         said = data.get("message") or data.get("Message")
         if name.startswith("error:") or (isinstance(said, str) and "output" not in data):
             kind = name.removeprefix("error:")
-            status = STATUSES.get(kind.lower().removesuffix("exception")) or data.get("originalStatusCode")
-            found = {"message": said or kind, "type": kind, "code": status or 200}
+            found = {"message": said or kind, "type": kind, "code": status_of(kind, data)}
             raise error_from_status(200, self._headers, found, refusals=REFUSALS)
 
     def _start(self, index: int, start: Mapping[str, Any]) -> Pieces:

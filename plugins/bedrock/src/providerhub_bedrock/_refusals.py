@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from providerhub import (
     AuthenticationError,
     BadRequestError,
@@ -51,17 +49,3 @@ REFUSALS = (
     Refusal(error=BadRequestError, phrases=(r"guardrail .{0,60}(?:does not exist|invalid)",), hint="; check guardrailConfig"),
 )  # fmt: skip
 """They come before the lines for all services."""
-
-STATUSES: Mapping[str, int] = {
-    "validation": 400,
-    "accessdenied": 403,
-    "resourcenotfound": 404,
-    "modeltimeout": 408,
-    "throttling": 429,
-    "modelnotready": 429,
-    "servicequotaexceeded": 429,
-    "internalserver": 500,
-    "internalfailure": 500,
-    "serviceunavailable": 503,
-}
-"""The name of an exception inside a stream, without `Exception` → the HTTP status that the same failure has before a stream."""

@@ -9,33 +9,25 @@ from urllib.parse import quote
 import attrs
 
 from providerhub import (
-    AuthenticationError,
     CallContext,
     CapabilityError,
     EmbeddingRequest,
     Embeddings,
-    ForbiddenError,
     ModelInfo,
-    ProviderConfig,
-    ProviderError,
     Request,
     Usage,
 )
-from providerhub import error_from_status as error_of
-from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, Order, WireProvider
-from providerhub_bedrock._aws import Signer
+from providerhub.wire_provider import Blocking, HttpRequest, Order
 from providerhub_bedrock._body import asked
 from providerhub_bedrock._message import ConverseReading
 from providerhub_bedrock._refusals import REFUSALS
 from providerhub_bedrock._traits import described
-
-_PAGES = 20
-"""The most pages of a list."""
+from providerhub_bedrock.aws import AwsProvider
 
 _MEDIA = {"supports_images": {"IMAGE"}, "supports_audio": {"AUDIO", "SPEECH"}}
 
 
-class Bedrock(WireProvider):
+class Bedrock(AwsProvider):
     """A provider for Amazon Bedrock.
 
     Args:
@@ -45,9 +37,7 @@ class Bedrock(WireProvider):
         ConfigurationError: The url, the key or another setting cannot be used.
     """
 
-    def __init__(self, config: ProviderConfig) -> None:
-        super().__init__(config)
-        self._signer = None if config.api_key else Signer(config)
+    refusals = REFUSALS
 
     def build(self, request: Request, call: CallContext) -> Generator[Blocking, Any, HttpRequest]:
         """Write a request; see `WireProvider.build`.
@@ -65,7 +55,7 @@ class Bedrock(WireProvider):
         sent = asked(request)
         for note in sent.notes:
             call.note(note)
-        yield from self._ready()
+        yield from self.ready()
         way = "converse-stream" if request.stream else "converse"
         return HttpRequest(f"/model/{quote(request.model, safe='')}/{way}", sent.body, stream=request.stream)
 
@@ -100,7 +90,7 @@ class Bedrock(WireProvider):
         """
         del call
         path, found, tokens = f"/model/{quote(request.model, safe='')}/invoke", [], 0
-        yield from self._ready()
+        yield from self.ready()
         if "cohere.embed" in request.model:
             sizes = {} if request.dimensions is None else {"output_dimension": request.dimensions}
             body = {"texts": list(request.texts), "input_type": "search_document", "embedding_types": ["float"], **sizes}
@@ -118,31 +108,6 @@ class Bedrock(WireProvider):
             tokens += said.get("inputTextTokenCount") or 0
         return Embeddings(found, Usage(input_tokens=tokens))
 
-    def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
-        """Sign a request; see `Wire.sign`.
-
-        Args:
-            method: The HTTP method.
-            url: The address, exactly as it is sent.
-            headers: The headers that are sent. The signature does not cover them, since proxies change some.
-            body: The body.
-        """
-        del headers
-        return self._signer.headers(method, url, body) if self._signer else {}
-
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """Return the error for a refused request; see `Wire.refusal`.
-
-        Args:
-            status: The HTTP status, which is not a success.
-            headers: The headers of the answer, by name.
-            body: The body of the answer.
-        """
-        error = error_of(status, headers, body.replace(b'"Message"', b'"message"', 1), refusals=REFUSALS, redact=self.redact)
-        if self._signer and isinstance(error, AuthenticationError):
-            self._signer.forget()
-        return error
-
     def models(self) -> Generator[HttpRequest | Blocking, Any, list[ModelInfo | str]]:
         """List the models of the region that answer in text, and the inference profiles, for `listed`.
 
@@ -152,53 +117,8 @@ class Bedrock(WireProvider):
         Returns:
             The models, with the capabilities that the service states.
         """
-        yield from self._ready()
-        answer: HttpAnswer = yield HttpRequest("/foundation-models", method="GET", query={"byOutputModality": "TEXT"})
-        known = {str(entry.get("modelId")): entry for entry in answer.entries("modelSummaries")}
-        found = [_model(name, entry) for name, entry in known.items() if _only_way(entry) != "INFERENCE_PROFILE"]
-        query = {"maxResults": "1000"}
-        for _ in range(_PAGES):
-            try:
-                answer = yield HttpRequest("/inference-profiles", method="GET", query=query)
-            except ForbiddenError:  # a permission of its own
-                break
-            for entry in answer.entries("inferenceProfileSummaries"):
-                name, model = _served(entry)
-                if model in known:
-                    found.append(_model(name, known[model]))
-            token = answer.json().get("nextToken")
-            if not token:
-                break
-            query = {**query, "nextToken": token}
-        return list(found)
-
-    @classmethod
-    def discover(cls, config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
-        """Ask the control plane, which has an address of its own, for the models; see `WireProvider.discover`.
-
-        Args:
-            config: The instance's configuration.
-            call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT` of the toolkit.
-        """
-        return super().discover(attrs.evolve(config, url=(config.url or "").replace("//bedrock-runtime", "//bedrock", 1)), call)
-
-    def _ready(self) -> Generator[Blocking, Any, None]:
-        if self._signer:
-            yield from self._signer.ready()
-            self.secrets = self._signer.secrets
-
-
-def _only_way(entry: Mapping[str, Any]) -> str:
-    """Return the one way in which a model can be asked; empty if there are several, or if none is stated."""
-    ways = entry.get("inferenceTypesSupported") or [""]
-    return str(ways[0]) if len(ways) == 1 else ""
-
-
-def _served(profile: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the name of an inference profile, and that of its model. A profile of the account is named by its ARN."""
-    key = "inferenceProfileArn" if profile.get("type") == "APPLICATION" else "inferenceProfileId"
-    models = profile.get("models") or [{}]
-    return str(profile.get(key)), str(models[0].get("modelArn")).rpartition("/")[2]
+        served = yield from self.served({"byOutputModality": "TEXT"})
+        return [_model(name, entry) for name, entry in served]
 
 
 def _model(name: str, entry: Mapping[str, Any]) -> ModelInfo:

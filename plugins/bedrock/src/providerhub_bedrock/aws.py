@@ -1,0 +1,314 @@
+"""The base of providers at Amazon Bedrock: signatures and event streams, by botocore, and the lists of models.
+
+It does no I/O itself; a thread fetches the credentials.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections.abc import Generator, Mapping
+from typing import Any, NamedTuple
+
+import attrs
+from botocore.eventstream import EventStreamBuffer, ParserError
+
+from providerhub import AuthenticationError, CallContext, ForbiddenError, ModelInfo, ProviderConfig, ProviderError
+from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, WireProvider
+
+_PAGES = 20
+"""The most pages of a list."""
+
+_EXCERPT = 2048
+_LARGEST = b"\x01"
+"""The most that a frame's first byte can be, since a frame has at most 24 MiB."""
+
+_REGION = re.compile(r"bedrock[a-z-]*\.([a-z0-9-]+)\.(?:amazonaws|api\.aws|vpce)")
+"""The region in an address of Bedrock, which a signature must name."""
+
+
+_STATUSES: Mapping[str, int] = {
+    "validation": 400,
+    "accessdenied": 403,
+    "resourcenotfound": 404,
+    "modeltimeout": 408,
+    "throttling": 429,
+    "modelnotready": 429,
+    "servicequotaexceeded": 429,
+    "internalserver": 500,
+    "internalfailure": 500,
+    "serviceunavailable": 503,
+}
+
+
+def status_of(name: str, said: Mapping[str, Any]) -> int:
+    """Return the HTTP status that the failure of an exception inside a stream has before a stream; 200 if none is known.
+
+    Args:
+        name: The exception's type.
+        said: Its data.
+    """
+    return _STATUSES.get(name.lower().removesuffix("exception")) or said.get("originalStatusCode") or 200
+
+
+class Frame(NamedTuple):
+    """One event.
+
+    Args:
+        data: The JSON object.
+        event: Its type; `"error:"` and the name for an exception.
+    """
+
+    data: bytes
+    event: str
+
+
+class EventStream:
+    """Cuts `application/vnd.amazon.eventstream` into events; see `providerhub.wire.Framing`."""
+
+    content_type = "eventstream"
+    tail = b""
+    done = False
+
+    def __init__(self) -> None:
+        self._buffer = EventStreamBuffer()
+        self._open = bytearray()
+        self._broken = ""
+        self._begun = False
+        self.stray = b""
+
+    @staticmethod
+    def is_whole(begin: bytes) -> bool:
+        """Return whether an answer is one JSON object in place of a stream.
+
+        Args:
+            begin: The answer's beginning, not empty.
+        """
+        return begin[:1] in {b"{", b"["}
+
+    def feed_events(self, data: bytes) -> list[Frame]:
+        """Take the next bytes of the stream.
+
+        Args:
+            data: Bytes as they came from the transport.
+
+        Returns:
+            The events that the bytes complete.
+
+        Raises:
+            ValueError: A frame is broken.
+        """
+        if self.stray or (not self._begun and data[:1] > _LARGEST):
+            self.stray = (self.stray + data)[:_EXCERPT]
+            return []
+        self._begun = True
+        self._open += data
+        self._buffer.add_data(data)
+        frames: list[Frame] = []
+        try:
+            message: Any
+            for message in self._buffer:
+                del self._open[: message.prelude.total_length]
+                frames.append(self.frame(message))
+        except ParserError as error:
+            self._broken = f"a frame of the event stream is broken: {error}"
+        if self._broken and not frames:
+            raise ValueError(self._broken)
+        return frames
+
+    def frame(self, message: Any) -> Frame:
+        """Return the event of a message.
+
+        Args:
+            message: The message, as botocore reads it.
+        """
+        named = {name: str(value) for name, value in message.headers.items()}
+        kind = named.get(":message-type", "event")
+        if kind == "event":
+            return Frame(message.payload, named.get(":event-type", ""))
+        name = named.get(":exception-type") or named.get(":error-code") or kind
+        said = message.payload or json.dumps({"message": named.get(":error-message", name)}).encode()
+        return Frame(said, f"error:{name}")
+
+    def finish(self) -> bytes:
+        """End the input, and return the beginning of the frame that is not complete.
+
+        Raises:
+            ValueError: A frame is broken.
+        """
+        if self._broken:
+            raise ValueError(self._broken)
+        return bytes(self._open[:_EXCERPT])
+
+
+class Signer:
+    """Signs requests by the credentials that AWS's chain finds: variables, profiles, single sign-on, roles.
+
+    Args:
+        config: The instance's configuration: its region and profile.
+
+    Attributes:
+        secrets: Texts that must not be shown.
+    """
+
+    def __init__(self, config: ProviderConfig) -> None:
+        self._config = config
+        named = _REGION.search(config.url or "")
+        self._region = named[1] if named else config.get("region") or "us-east-1"
+        self._found: Any = None
+        self._keys: Any = None
+        self.secrets: tuple[str, ...] = ()
+
+    def ready(self) -> Generator[Blocking, Any, None]:
+        """Fetch the credentials, or fetch them again when they expire soon. The work is left to the toolkit.
+
+        Yields:
+            The work, if there is any.
+
+        Raises:
+            AuthenticationError: There are no credentials.
+        """
+        is_due = getattr(self._found, "refresh_needed", None)
+        if self._keys is None or (is_due is not None and is_due()):
+            yield Blocking(self._fetch)
+
+    def forget(self) -> None:
+        """Look for credentials again at the next request, since the service has refused these."""
+        self._found = self._keys = None
+
+    def headers(self, method: str, url: str, body: bytes) -> Mapping[str, str]:
+        """Return the headers of the signature.
+
+        Args:
+            method: The HTTP method.
+            url: The address exactly as it is sent.
+            body: The body.
+        """
+        from botocore.auth import SIGV4_TIMESTAMP, SigV4Auth  # slow to import; the first call has done it in a thread
+        from botocore.awsrequest import AWSRequest
+
+        request = AWSRequest(method, url, data=body)
+        request.context["timestamp"] = dt.datetime.now(dt.UTC).strftime(SIGV4_TIMESTAMP)
+        auth: Any = SigV4Auth(self._keys, "bedrock", self._region)
+        # The steps of `add_auth`, which would log the session token.
+        auth._modify_request_before_signing(request)  # noqa: SLF001 -- botocore has no other way
+        said = auth.string_to_sign(request, auth.canonical_request(request))
+        auth._inject_signature_to_request(request, auth.signature(said, request))  # noqa: SLF001
+        return dict(request.headers.items())
+
+    def _fetch(self) -> None:
+        import botocore.auth  # noqa: F401 -- for `headers`
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.session import Session
+
+        try:
+            found = self._found or Session(profile=self._config.get("profile")).get_credentials()
+            if found is None:
+                raise NoCredentialsError
+            keys = found.get_frozen_credentials()
+        except (BotoCoreError, ClientError) as error:
+            msg = f"provider {self._config.name!r} has no credentials of AWS: {error}; set `profile`, or a key in `api_key`"
+            raise AuthenticationError(msg) from error
+        self._found, self._keys = found, keys
+        self.secrets = tuple(filter(None, (keys.secret_key, keys.token)))
+
+
+class AwsProvider(WireProvider):
+    """A provider at Amazon Bedrock. A subclass writes the requests and reads the answers.
+
+    Args:
+        config: The instance's configuration. With `api_key`, requests carry it; otherwise they are signed.
+
+    Raises:
+        ConfigurationError: The url, the key or another setting cannot be used.
+    """
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self._signer = None if config.api_key else Signer(config)
+
+    def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
+        """Sign a request; see `Wire.sign`.
+
+        Args:
+            method: The HTTP method.
+            url: The address, exactly as it is sent.
+            headers: The headers that are sent. The signature does not cover them, since proxies change some.
+            body: The body.
+        """
+        del headers
+        return self._signer.headers(method, url, body) if self._signer else {}
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """Return the error for a refused request; see `Wire.refusal`.
+
+        Args:
+            status: The HTTP status, which is not a success.
+            headers: The headers of the answer, by name.
+            body: The body of the answer.
+        """
+        error = super().refusal(status, headers, body.replace(b'"Message"', b'"message"', 1))
+        if self._signer and isinstance(error, AuthenticationError):
+            self._signer.forget()
+        return error
+
+    @classmethod
+    def discover(cls, config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
+        """Ask the control plane, which has an address of its own, for the models; see `WireProvider.discover`.
+
+        Args:
+            config: The instance's configuration.
+            call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT` of the toolkit.
+        """
+        return super().discover(attrs.evolve(config, url=(config.url or "").replace("//bedrock-runtime", "//bedrock", 1)), call)
+
+    def served(self, query: Mapping[str, str]) -> Generator[Any, Any, list[tuple[str, Mapping[str, Any]]]]:
+        """List the names by which the models of the region can be asked, the inference profiles among them.
+
+        Args:
+            query: The query of `ListFoundationModels`.
+
+        Yields:
+            The requests.
+
+        Returns:
+            Each name, with the service's description of its model.
+        """
+        yield from self.ready()
+        answer: HttpAnswer = yield HttpRequest("/foundation-models", method="GET", query=query)
+        known = {str(entry.get("modelId")): entry for entry in answer.entries("modelSummaries")}
+        ways = {name: entry.get("inferenceTypesSupported") for name, entry in known.items()}
+        found = [(name, entry) for name, entry in known.items() if ways[name] != ["INFERENCE_PROFILE"]]
+        page = {"maxResults": "1000"}
+        for _ in range(_PAGES):
+            try:
+                answer = yield HttpRequest("/inference-profiles", method="GET", query=page)
+            except ForbiddenError:  # a permission of its own
+                break
+            profiles = map(_served, answer.entries("inferenceProfileSummaries"))
+            found += [(name, known[model]) for name, model in profiles if model in known]
+            if not (token := answer.json().get("nextToken")):
+                break
+            page = {**page, "nextToken": token}
+        return found
+
+    def ready(self) -> Generator[Blocking, Any, None]:
+        """Fetch the credentials where it is due.
+
+        Yields:
+            The work.
+
+        Raises:
+            AuthenticationError: There are no credentials.
+        """
+        if self._signer:
+            yield from self._signer.ready()
+            self.secrets = self._signer.secrets
+
+
+def _served(profile: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the name of an inference profile, and that of its model. A profile of the account is named by its ARN."""
+    key = "inferenceProfileArn" if profile.get("type") == "APPLICATION" else "inferenceProfileId"
+    models = profile.get("models") or [{}]
+    return str(profile.get(key)), str(models[0].get("modelArn")).rpartition("/")[2]
