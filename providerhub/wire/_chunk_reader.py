@@ -113,7 +113,8 @@ class ChunkReader:
         if self._begun or lone is not None:
             self._begun, self._typed = True, self._found
             lone = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], str | ReasoningDelta) else lone
-            if lone is not None and _is_whole(lone):
+            # A template costs as much as some chunks. It is not worth it for chunks that the typed reader reads.
+            if lone is not None and _is_whole(lone) and not (self._typed is not None and self._typed(payload)):
                 self._learn(payload, chunk, lone)
         return pieces
 

@@ -7,7 +7,9 @@ numeric identifiers, errors in a successful answer. Reference: OpenAI API refere
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from providerhub._values import Embeddings, ReasoningDelta
@@ -40,6 +42,12 @@ def parse(data: bytes) -> dict[str, Any]:
         ProtocolError: The bytes are not a JSON object.
     """
     try:
+        found = _decode(data)
+    except (ValueError, RecursionError, StopIteration):
+        found = None
+    if type(found) is dict:
+        return found
+    try:
         found = json.loads(data.decode(errors="replace"))
     except (ValueError, RecursionError):
         found = _with_long_numbers(data)
@@ -49,6 +57,30 @@ def parse(data: bytes) -> dict[str, Any]:
         msg = "expected a JSON object in the answer"
         raise ProtocolError(msg, excerpt=data[:2000].decode("utf-8", "replace"))
     return found
+
+
+def _scanned(data: bytes) -> Any:
+    """Parse JSON by the step of `json.loads` that does the work; the steps around it take as long for a chunk of a stream."""
+    text = data.decode()
+    found, end = _scan(text, 0)
+    return found if end == len(text) else None
+
+
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # missing in the stubs
+_decode: Callable[[bytes], Any] = _scanned
+
+
+@cache
+def prepare_stream() -> None:
+    """Parse with msgspec from now on, if the extra `fast` is installed. Its import costs more than it saves in one short answer.
+
+    It gives the values that `json` gives, and refuses what is not strict JSON, which `json` then reads.
+    """
+    global _decode  # noqa: PLW0603 -- one parser for the process
+    with suppress(ImportError):
+        from msgspec.json import Decoder  # needs the extra `fast`
+
+        _decode = Decoder().decode
 
 
 def embeddings(data: Mapping[str, Any]) -> Embeddings:

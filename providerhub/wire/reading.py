@@ -190,10 +190,10 @@ class JsonReading(Reading):
         Raises:
             ProviderError: It is an error. Its class follows from its content.
         """
-        bare = any(isinstance(data.get(field), str) for field in ("message", "detail")) and not any(
+        bare = (type(data.get("message")) is str or type(data.get("detail")) is str) and not any(
             isinstance(value, list | dict) for value in data.values()
         )
-        if name == "error" or data.get("error") or "error" in {data.get("type"), data.get("object")} or bare:
+        if bare or name == "error" or data.get("error") or data.get("type") == "error" or data.get("object") == "error":
             openai_chat.refuse_error({**data, "object": "error"}, self.refusal)
 
     def refuse_first(self, data: bytes, name: str = "") -> None:
@@ -336,6 +336,7 @@ class JsonReading(Reading):
             raise ProtocolError(str(error)) from error
         if frames and not self._any_event:
             self._any_event = True
+            openai_chat.prepare_stream()
             if self._kind and self._framing.content_type not in self._kind:
                 self.call.note(f"the stream came with the content type {self._kind!r}")
         return frames

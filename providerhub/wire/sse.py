@@ -19,9 +19,7 @@ Both ways give the same events, and take time in proportion to the input, howeve
 from __future__ import annotations
 
 import sys
-from typing import Final, Protocol
-
-import attrs
+from typing import Final, NamedTuple, Protocol
 
 MAX_LINE: Final = 64 * 1024 * 1024
 """Default limit of one line, in bytes, its ending not counted."""
@@ -40,6 +38,7 @@ _CR = 0x0D
 _LF = 0x0A
 _COLON = 0x3A
 _PREFIX = b"data: "
+_NAME = b"event: "
 # Input is cut into slices of this many bytes, so that lists of lines stay small however much the caller feeds.
 _SLICE = 64 * 1024
 # Below this many bytes, searching for several ordinary events costs more than it saves.
@@ -71,11 +70,10 @@ class SSELimitError(ValueError):
         return f"server-sent events: a {self.limit} is longer than its limit of {self.maximum:,} bytes"
 
 
-@attrs.frozen
-class ServerSentEvent:
-    """One event.
+class ServerSentEvent(NamedTuple):
+    """One event. A tuple is made in a third of the time of another object.
 
-    Attributes:
+    Args:
         data: The payload, valid UTF-8, never empty. Several `data` lines are joined by LF.
         event: The event's type; `"message"` if the stream names none.
         id: The last event id that the stream gave before the event's end; `""` if it gave none.
@@ -317,12 +315,9 @@ class SSEDecoder:
             start = _behind(piece.find(blank), blank, len(piece))
             self._by_line(piece[:start], out)
         end = _behind(piece.rfind(blank, start), blank, start)
-        payloads = self._ordinary(piece[start:end], blank) if end > start and self._idle() else None
-        if payloads is None:
-            self._by_line(piece[start:], out)
-        else:
-            out.plain(payloads, self._id, self._retry)
-            self._by_line(piece[end:], out)
+        if not (end > start and self._idle() and self._took_ordinary(piece[start:end], blank, out)):
+            end = start
+        self._by_line(piece[end:], out)
 
     def _past_prefix(self, piece: bytes) -> bytes:
         """Drop a leading byte order mark, and the LF of a CRLF that was cut in two."""
@@ -339,15 +334,37 @@ class SSEDecoder:
                 return piece[1:]
         return piece
 
+    def _took_ordinary(self, block: bytes, blank: bytes, out: _Sink) -> bool:
+        """Take a block that ends with a blank line, if each of its events is ordinary; return whether it did."""
+        if len(block) > self._ordinary_max:
+            return False
+        if block.startswith(_PREFIX):
+            payloads = self._ordinary(_valid(block), blank)
+            out.plain(payloads or [], self._id, self._retry)
+            return payloads is not None
+        named = self._ordinary_named(_valid(block)) if block.startswith(_NAME) and _CR not in blank else None
+        for name, payload in named or ():
+            out.named(payload, name.decode() or "message", self._id, self._retry)
+        return named is not None
+
+    def _ordinary_named(self, block: bytes) -> list[tuple[bytes, bytes]] | None:
+        """Split a block, if each event in it is one `event: ` line and one `data: ` line; otherwise return `None`."""
+        found = []
+        for event in block[:-2].split(b"\n\n"):
+            name, _, data = event.partition(b"\n")
+            payload = data[len(_PREFIX) :]
+            ordinary = name.startswith(_NAME) and data.startswith(_PREFIX) and payload and b"\n" not in payload
+            if not ordinary or payload == self._sentinel:
+                return None
+            found.append((name[len(_NAME) :], payload))
+        return found
+
     def _ordinary(self, block: bytes, blank: bytes) -> list[bytes] | None:
         """Split a block that ends with a blank line, if each event in it is one `data: ` line; otherwise return `None`.
 
         With LF only, or CRLF only (see `blank`), k events have 2k line ends. If the count of line ends is 2k, no payload contains
         a line end.
         """
-        if len(block) > self._ordinary_max or not block.startswith(_PREFIX):
-            return None
-        block = _valid(block)
         payloads = block[len(_PREFIX) : -len(blank)].split(blank + _PREFIX)
         ends = 2 * len(payloads)
         if block.count(b"\n") != ends or (_CR in blank and block.count(b"\r") != ends) or not all(payloads):

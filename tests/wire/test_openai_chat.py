@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -332,6 +333,33 @@ def test_what_odd_json_means(way, payload, expected):
     if isinstance(found, list):  # values of keys without a meaning are kept as they are
         found = [piece for piece in found if not isinstance(piece, Detail)]
     assert found == expected or issubclass(found, expected)
+
+
+OBJECTS = (
+    b'{"a": 1}', b' {"a": [1.5, -0, 1E5, true, null]} ', b'{"a": 1, "a": 2}', b'{"a": 123456789012345678901234567890}',
+    b'{"a": 1e999}', b'{"a": NaN}', b'{"a": "\\ud83d"}', b'{"a": "\\ud83d\\ude00"}', b'{"a": "\xff"}', b'{"a": 1} x', b'{"a": 1',
+    b'{"a": "b\tc"}', b'\xef\xbb\xbf{"a": 1}', b'[{"error": "no"}]', b'"text"', b"", b'{"a":' * 5000,
+    b'{"a": 1' + b"0" * 5000 + b"}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("data", OBJECTS, ids=lambda data: repr(data[:24]))
+def test_both_parsers_give_the_same_object(data, monkeypatch):
+    found = []
+    for decode in (openai_chat._scanned, msgspec.json.decode):
+        monkeypatch.setattr(openai_chat, "_decode", decode)
+        found.append(outcome(lambda: repr(openai_chat.parse(data))))
+    monkeypatch.setattr(openai_chat, "_decode", lambda data: None)  # the slow way alone
+    assert found == [outcome(lambda: repr(openai_chat.parse(data)))] * 2
+
+
+def test_a_stream_is_parsed_with_the_faster_parser(monkeypatch):
+    monkeypatch.setattr(openai_chat, "_decode", openai_chat._scanned)
+    openai_chat.prepare_stream.cache_clear()
+    assert openai_chat.parse(b"{}") == {}
+    assert openai_chat._decode is openai_chat._scanned
+    openai_chat.prepare_stream()
+    assert openai_chat._decode.__self__.__class__ is msgspec.json.Decoder
 
 
 def test_an_error_keeps_an_excerpt_of_limited_length():

@@ -134,6 +134,9 @@ EVENTS = (
     b"data: 12345678\n\n", ORDINARY * 60, b"data: {}\r\n\r\n" * 50, b"data: \xff\n\n" * 60, (ORDINARY * 30 + b"data: \n\n") * 2,
     ORDINARY * 60 + b"data: [DONE]\n\n" + ORDINARY,
     b"data: x\r\n\r\n" * 50 + b"data: a\rb\r\n\r\n",
+    b"event: e\ndata: {}\n\n" * 40, b"event: \xff\ndata: \xff\n\n" * 40, b"event: \ndata: {}\n\n" * 40,
+    b"event: e\ndata: {}\n\n" * 40 + b"event: f\ndata: \n\n", b"event: e\ndata: {}\n\n" * 40 + b"event: f\ndata: [DONE]\n\n",
+    b"event: e\ndata: {}\n\n" * 40 + b"event: f\ndata: a\ndata: b\n\n", b"event: e\ndata: {}\n\n" * 40 + b"\nid: 4\ndata: c\n\n",
 )  # fmt: skip
 TOKEN_LISTS = st.lists(st.sampled_from(TOKENS) | st.binary(max_size=6), max_size=24)
 EVENT_LISTS = st.lists(st.sampled_from(EVENTS) | st.sampled_from(TOKENS), max_size=10)
@@ -166,6 +169,11 @@ LIMITS = st.builds(Limits, line=st.integers(6, 30), event=st.integers(1, 9), str
 @example(pieces=[b"data: x\r\n\r\n" * 50 + b"data: a\rb\r\n\r\n"], limits=Limits())
 @example(pieces=[b"data: \xff\n\n" * 60], limits=Limits())
 @example(pieces=[b"event: e\n", ORDINARY * 60], limits=Limits())
+@example(pieces=[b"event: e\ndata: {}\n\n" * 40 + b"event: f\ndata: \n\n"], limits=Limits())
+@example(pieces=[b"event: e\ndata: {}\n\n" * 40 + b"event: f\ndata: [DONE]\n\n", ORDINARY], limits=Limits())
+@example(pieces=[b"event: e\ndata: {}\n\n" * 40 + b"event: f\ndata: a\ndata: b\n\n"], limits=Limits())
+@example(pieces=[b"event: \xff\ndata: \xff\n\n" * 40, b"event: \ndata: {}\n\n" * 40], limits=Limits())
+@example(pieces=[b"event: e\ndata: {}\n\n" * 40 + b"\nid: 4\ndata: c\n\n"], limits=Limits())
 @example(pieces=[ORDINARY, b"data: \n\n", b"data: a\r\n\n", b"data: a\ndata: b\n"], limits=Limits())
 @example(pieces=[ORDINARY] * 10, limits=Limits(stream=50))
 @example(pieces=[b"data: 12345678\n\n", b"data: 1234567\ndata: 8\n\n"], limits=Limits(event=8))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from providerhub import CallContext, Detail, Event, error_from_status
@@ -32,23 +32,24 @@ class MessagesReading(JsonReading):
         self._message = Message(tail, form)
         self._named = False
 
-    def event(self, data: dict[str, Any], name: str) -> Pieces:
+    def event(self, data: dict[str, Any], name: str) -> Iterable[str | Event]:
         """Read one event; see `JsonReading.event`.
 
         Args:
             data: The event's data, parsed.
             name: The event's name, which may be empty.
 
-        Yields:
+        Returns:
             The pieces that the event completes.
         """
         message = self._message
+        pieces: Iterable[str | Event] = message.event(data, name)
         if not self._named:
-            yield from self._name()
-        yield from message.event(data, name)
+            pieces = (*self._name(), *pieces)
         if message.done:
             self.done = True
-            yield from message.end()
+            pieces = (*pieces, *message.end())
+        return pieces
 
     def whole(self, data: dict[str, Any]) -> Pieces:
         """Read an answer that came as one object; see `JsonReading.whole`.

@@ -5,7 +5,7 @@ Reference: "Candidate", "Part" and "FinishReason" in the references of the Gemin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from providerhub import BadRequestError, Detail, Finish, Media, ReasoningDelta, ServerError, ToolCallDelta, Turn
@@ -28,6 +28,9 @@ _PLAIN = {"text", "thought", "functionCall"}
 """Keys of parts that a message in the OpenAI chat shape holds."""
 
 _READ = ("groundingMetadata", "citationMetadata", "logprobsResult")
+_OFTEN = frozenset({"content", "finishReason", "index"})
+"""The keys of most candidates, which are read apart."""
+
 _NO_DETAIL = {"thought", "thoughtSignature", "mediaResolution", "videoMetadata"}
 
 
@@ -61,12 +64,12 @@ class Candidate:
         """
         for part in (candidate.get("content") or {}).get("parts") or ():
             yield from self._part(part)
-        for name, value in candidate.items():
-            if value and name not in {"content", "finishReason", "index"}:
+        for name, value in () if _OFTEN.issuperset(candidate) else candidate.items():
+            if value and name not in _OFTEN:
                 new = {key: one for key, one in value.items() if one} if isinstance(value, dict) else None
                 self._beside[name] = value if new is None else {**self._beside.get(name, {}), **new}
-        said = str(candidate.get("finishReason") or "")
-        if said and said != self._said:
+        said = candidate.get("finishReason")
+        if said and (said := str(said)) != self._said:
             self._said = said
             yield self._finished(said, str(candidate.get("finishMessage") or ""))
 
@@ -108,12 +111,12 @@ class Candidate:
             known = "tool_calls"
         return Finish(known or said, said if known else None)
 
-    def _part(self, part: Mapping[str, Any]) -> Pieces:
+    def _part(self, part: Mapping[str, Any]) -> Iterable[Any]:
+        """Take a part, and return its pieces. That of a text, which most parts are, costs no generator."""
         text, thought = part.get("text"), part.get("thought")
         self._speaks = self._speaks or not thought
         if isinstance(part.get("functionCall"), dict):
-            yield from self._call(part, part["functionCall"])
-            return
+            return self._call(part, part["functionCall"])
         last = self._parts[-1] if self._parts else None
         if isinstance(text, str) and isinstance(last, tuple) and part.keys() == last[0].keys() <= {"text", "thought"}:
             last[1].append(text)  # pieces of one text without a signature
@@ -121,9 +124,8 @@ class Candidate:
             self._parts.append((part, [text] if isinstance(text, str) else []))
         if isinstance(text, str) and text:
             self._texts += [] if thought else [text]
-            yield ReasoningDelta(text) if thought else text
-        elif not thought and text is None:  # drafts of images are a part of the thoughts
-            yield from _beside(part)
+            return (ReasoningDelta(text) if thought else text,)
+        return _beside(part) if not thought and text is None else ()  # drafts of images are a part of the thoughts
 
     def _call(self, part: Mapping[str, Any], call: Mapping[str, Any]) -> Pieces:
         last = self._calls[-1] if self._calls else None

@@ -93,24 +93,30 @@ class GeminiReading(JsonReading):
             data: The object.
             name: The event's name, which the API does not use.
 
-        Yields:
+        Returns:
             The pieces of the object.
         """
         del name
-        yield from _shaped(self._pieces(data))
+        return _shaped(self._pieces(data))
 
     def _pieces(self, data: dict[str, Any]) -> Pieces:
         counts, feedback = data.get("usageMetadata") or {}, data.get("promptFeedback") or {}
-        for key, value in (*data.items(), *counts.items()):
-            if value and key not in _READ and self._known.get(key) != value and (isinstance(value, str) or key in data):
-                self._known[key] = value
+        known = self._known
+        for key, value in data.items():
+            if key not in _READ and value and known.get(key) != value:
+                known[key] = value
+                yield Detail(_NAMES.get(key, key), value)
+        for key, value in counts.items():
+            if isinstance(value, str) and value and known.get(key) != value:
+                known[key] = value
                 yield Detail(_NAMES.get(key, key), value)
         if (usage := usage_of(counts)) is not None:
             yield UsageDelta(usage)
         for candidate in data.get("candidates") or ():
-            one = self._candidates.setdefault(candidate.get("index") or 0, Candidate())
+            index = candidate.get("index") or 0
+            one = self._candidates.get(index) or self._candidates.setdefault(index, Candidate())
             one.name = one.name or str(data.get("responseId") or "")
-            if candidate.get("index"):
+            if index:
                 with suppress(ProviderError):  # a further answer that is broken does not spoil the first one
                     list(one.pieces(candidate))
             else:

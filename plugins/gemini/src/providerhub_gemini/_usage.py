@@ -28,6 +28,8 @@ def usage_of(counts: Mapping[str, Any]) -> Usage | None:
     Returns:
         The counts; `None` if it holds none.
     """
+    if not counts:
+        return None
     found = {name: value for name, value in counts.items() if isinstance(value, int)}
     lists = ((name, entry) for name, entries in counts.items() if isinstance(entries, list) for entry in entries)
     found |= {f"{name}.{entry.get('modality')}": entry.get("tokenCount") or 0 for name, entry in lists}

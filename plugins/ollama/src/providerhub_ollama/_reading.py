@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from providerhub import (
@@ -28,6 +28,7 @@ _NAMES = {"model": "model", "created_at": "created", "remote_host": "served_by"}
 """Fields that every line repeats, and the names of their details."""
 
 _READ = frozenset({"message", "done", "done_reason", "prompt_eval_count", "eval_count"})
+_TEXT = frozenset({"role", "content"})
 _READ_OF_MESSAGE = frozenset({"role", "content", "thinking", "tool_calls", "images"})
 
 
@@ -47,21 +48,27 @@ class ChatReading(JsonReading):
         self._headers = headers
         self._least = least
         self._calls = 0
-        self._known: set[str] = set()
+        self._known = {"message", "done"}  # the fields of a line that say nothing new beside its text
         self._turn: dict[str, Any] = {}
 
-    def event(self, data: dict[str, Any], name: str) -> Iterator[str | Event]:
-        """Read one line; see `JsonReading.event`.
+    def event(self, data: dict[str, Any], name: str) -> Iterable[str | Event]:
+        """Read one line; see `JsonReading.event`. Most lines hold text alone, and cost no generator.
 
         Args:
             data: The line, parsed.
             name: Always empty.
 
-        Yields:
+        Returns:
             The pieces of the line.
         """
         del name
         message = data.get("message")
+        if type(message) is dict and _TEXT.issuperset(message) and self._known.issuperset(data) and not data.get("done"):
+            text = message.get("content")
+            return (text,) if text else ()
+        return self._pieces(data, message)
+
+    def _pieces(self, data: dict[str, Any], message: Any) -> Iterator[str | Event]:
         if not isinstance(message, Mapping) and not data.get("done"):
             raise ProtocolError("message has an unexpected shape in the answer", excerpt=repr(data)[:500])
         yield from self._details(data)
