@@ -76,7 +76,7 @@ class Block:
         if self.kind == "text":
             return not self.cited
         caller = self.raw.get("caller")
-        is_direct = not isinstance(caller, Mapping) or caller.get("type") == "direct"
+        is_direct = not isinstance(caller, dict) or caller.get("type") == "direct"
         return self.kind == "tool_use" and is_direct and self.raw.keys() <= _PLAIN_CALL | {"caller"}
 
     def whole(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def citations(block: Block, end: int) -> Iterator[Citation]:
         end: The length of the answer's text up to the end of the block.
     """
     for cited in block.cited:
-        if isinstance(cited, Mapping):
+        if isinstance(cited, dict):
             source = cited.get("source")
             is_address = isinstance(source, str) and source.startswith(("https://", "http://"))
             known = {"url", "title", "document_title", "cited_text"}

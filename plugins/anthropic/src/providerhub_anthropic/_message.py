@@ -137,7 +137,7 @@ class Message:
             except ValueError:  # the answer was cut inside a tool's input
                 if block.place is not None:  # no result can be given for such a call, so that the turn cannot go back
                     return ()
-        if isinstance(self._container, Mapping):
+        if isinstance(self._container, dict):
             content.append({**self._container, "type": CONTAINER})
         return (Turn(content),)
 
@@ -249,7 +249,7 @@ def _index(event: Mapping[str, Any]) -> int:
 
 def _of(event: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = event.get(name)
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise _shape(name, value)
     return value
 

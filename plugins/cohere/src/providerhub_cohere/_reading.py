@@ -5,7 +5,7 @@ Reference: "Chat" and "Streaming" (version 2) in Cohere's documentation. Events 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from providerhub import (
@@ -59,21 +59,26 @@ class ChatReading(JsonReading):
         self._count = 0
         self._turn: dict[str, str] = {}
 
-    def event(self, data: dict[str, Any], name: str) -> Pieces:
-        """Read one event; see `JsonReading.event`.
+    def event(self, data: dict[str, Any], name: str) -> Iterable[str | Event]:
+        """Read one event; see `JsonReading.event`. The text, which most events hold, costs no generator.
 
         Args:
             data: The event's data, parsed.
             name: The event's name, for data without a type.
 
-        Yields:
+        Returns:
             The pieces of the event.
         """
-        kind, index = data.get("type") or name, data.get("index")
-        delta = data.get("delta")
-        delta = delta if isinstance(delta, Mapping) else {}
+        kind, delta = data.get("type") or name, data.get("delta")
+        delta = delta if isinstance(delta, dict) else {}
         message = delta.get("message")
-        message = message if isinstance(message, Mapping) else {}
+        message = message if isinstance(message, dict) else {}
+        if kind == "content-delta" and not data.get("logprobs"):
+            return self._content(data.get("index"), message.get("content"))
+        return self._pieces(kind, data, delta, message)
+
+    def _pieces(self, kind: Any, data: dict[str, Any], delta: dict[str, Any], message: dict[str, Any]) -> Pieces:
+        index = data.get("index")
         if data.get("logprobs"):
             yield Detail("logprobs", [data["logprobs"]])
         if kind in {"content-start", "content-delta"}:
@@ -99,7 +104,7 @@ class ChatReading(JsonReading):
             The pieces of the answer.
         """
         message = data.get("message")
-        if not isinstance(message, Mapping):
+        if not isinstance(message, dict):
             raise _shape("message", message)
         yield from self._plan(message.get("tool_plan"))
         content = message.get("content") or ()
@@ -110,18 +115,20 @@ class ChatReading(JsonReading):
         yield from self._cited(message.get("citations"))
         yield from self._end(data)
 
-    def _content(self, index: Any, block: Any) -> Pieces:
-        if not isinstance(block, Mapping):
+    def _content(self, index: Any, block: Any) -> list[str | Event]:
+        if not isinstance(block, dict):
             raise _shape("content", block)
+        found: list[str | Event] = []
         if thought := block.get("thinking"):
             self._turn[THOUGHTS] = self._turn.get(THOUGHTS, "") + thought
-            yield ReasoningDelta(thought)
+            found.append(ReasoningDelta(thought))
         text = block.get("text")
         if text is not None:
             self._starts.setdefault(index, self._length)
         if text:
             self._length += len(text)
-            yield text
+            found.append(text)
+        return found
 
     def _plan(self, text: Any) -> Pieces:
         """Read a piece of the plan of which tools to call. It is thinking, since it stands in front of every call."""
@@ -130,7 +137,7 @@ class ChatReading(JsonReading):
             yield ReasoningDelta(text)
 
     def _call(self, index: Any, call: Any, *, begins: bool) -> Pieces:
-        if not isinstance(call, Mapping):
+        if not isinstance(call, dict):
             raise _shape("tool_calls", call)
         said = call.get("function") or {}
         if begins or index not in self._calls:
@@ -140,7 +147,7 @@ class ChatReading(JsonReading):
 
     def _cited(self, citations: Any) -> Pieces:
         """Give the sources of the text: a citation for each, with the place in the text of the whole answer."""
-        for one in [citations] if isinstance(citations, Mapping) else citations or ():
+        for one in [citations] if isinstance(citations, dict) else citations or ():
             in_text = one.get("type") in {None, "TEXT_CONTENT"}
             before = self._starts.get(one.get("content_index"), 0)
             start, end = one.get("start"), one.get("end")
@@ -162,7 +169,7 @@ class ChatReading(JsonReading):
         if said in FAILURES:
             told = {"message": last.get("error") or f"the answer ended with the finish reason {said}"}
             raise error_from_status(FAILURES[said], self._headers, told, refusals=REFUSALS)
-        if isinstance(last.get("usage"), Mapping):
+        if isinstance(last.get("usage"), dict):
             yield UsageDelta(usage_of(last["usage"]))
         for name, value in last.items():
             if name not in _READ and value:
@@ -185,7 +192,7 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
     """
     others: dict[str, Any] = {}
     for name, value in usage.items():
-        inner = {f"{name}.{part}": count for part, count in value.items()} if isinstance(value, Mapping) else {name: value}
+        inner = {f"{name}.{part}": count for part, count in value.items()} if isinstance(value, dict) else {name: value}
         others |= {place: count for place, count in inner.items() if isinstance(count, int | float)}
     counts = {place: int(count) for place, count in others.items()}
     images = counts.get("tokens.image_tokens")

@@ -137,7 +137,7 @@ class GeminiReading(JsonReading):
         Raises:
             ProviderError: It is an error.
         """
-        if isinstance(data.get("error"), Mapping):
+        if isinstance(data.get("error"), dict):
             raise error_from_status(200, self._headers, data, refusals=REFUSALS)
         super().refuse(data, name)
 

@@ -69,7 +69,7 @@ class ChatReading(JsonReading):
         return self._pieces(data, message)
 
     def _pieces(self, data: dict[str, Any], message: Any) -> Iterator[str | Event]:
-        if not isinstance(message, Mapping) and not data.get("done"):
+        if not isinstance(message, dict) and not data.get("done"):
             raise ProtocolError("message has an unexpected shape in the answer", excerpt=repr(data)[:500])
         yield from self._details(data)
         yield from self._of_message(message or {})
