@@ -13,6 +13,7 @@ from providerhub._values.provider import CallContext, Piece
 from providerhub.http._aiohttp_errors import mapped
 from providerhub.http._answer import BLANK, END_WAIT
 from providerhub.http._loop_timer import LoopTimer
+from providerhub.http._turns import Turns
 from providerhub.http._wire_log import ExchangeLog
 
 
@@ -27,13 +28,16 @@ class AsyncAnswer:
     """
 
     __slots__ = (
-        "_call", "_complete", "_connection", "_content", "_cut", "_limit", "_size", "_stream", "_timer", "_unsubscribe",
+        "_call", "_complete", "_connection", "_content", "_cut", "_limit", "_size", "_stream", "_timer", "_turns", "_unsubscribe",
         "headers", "log", "status",
     )  # fmt: skip
 
-    def __init__(self, call: CallContext, timer: LoopTimer, unsubscribe: Callable[[], None], limit: int, *, stream: bool) -> None:
+    def __init__(
+        self, call: CallContext, timer: LoopTimer, turns: Turns, unsubscribe: Callable[[], None], limit: int, *, stream: bool
+    ) -> None:
         self._call = call
         self._timer = timer
+        self._turns = turns
         self._unsubscribe: Callable[[], None] | None = unsubscribe
         self._limit = limit
         self._stream = stream
@@ -122,16 +126,25 @@ class AsyncAnswer:
         timer.move(min(due, timer.token_due) + offset)
         failure: Exception | None = None
         try:
-            data: bytes = await content.readany()
+            data = await _all_read(content)
         except Exception as error:  # every exception of aiohttp is translated
             # Raised below, outside of this block: as its context, aiohttp's error would show the request's headers.
             data, failure = self._left(), self.classed(error)
         if timer.expired or call.cancelled:
             raise timer.error()
-        if not data and self._cut:
-            failure = failure or ProtocolError("the connection ended before the answer did")
-        if not data and failure is not None:
-            raise failure
+        self._check(data, failure)
+        if not self._stream and not call.idles and data.strip(BLANK):
+            timer.token()
+        # While the caller holds what is returned, only the total timeout runs.
+        timer.move(call.deadline + offset)
+        if not self._turns.has_room():
+            await self._turns.wait()
+        return data
+
+    def _check(self, data: bytes, failure: Exception | None) -> None:
+        """Raise if the body has ended with a failure, or is too large."""
+        if not data and (failure is not None or self._cut):
+            raise failure or ProtocolError("the connection ended before the answer did")
         self._complete = not data
         if data and self.log is not None:
             self.log.read(data)
@@ -139,11 +152,6 @@ class AsyncAnswer:
         if self._size > self._limit:
             msg = f"the answer is larger than {self._limit} bytes"
             raise ProtocolError(msg)
-        if not self._stream and not call.idles and data.strip(BLANK):
-            timer.token()
-        # While the caller holds what is returned, only the total timeout runs.
-        timer.move(call.deadline + offset)
-        return data
 
     def _left(self) -> bytes:
         """Return the bytes that came before a failure. aiohttp would raise and drop them."""
@@ -183,6 +191,9 @@ class AsyncAnswer:
         """Call this when the protocol's end mark has come. The connection is kept if the body ends there too."""
         from asyncio import timeout  # slow to import; a caller with a running loop has imported it
 
+        if self._content.at_eof():
+            self._complete = self._content.exception() is None and not self._cut
+            return
         # The answer is whole; a body that does not end properly only closes the connection.
         with contextlib.suppress(Exception):
             async with timeout(END_WAIT):
@@ -230,3 +241,21 @@ class AsyncAnswer:
         if self._call.remaining() == 0:
             return ProviderTimeoutError("the call's total timeout expired")
         return mapped(error, begun=bool(self.status))
+
+
+async def _all_read(content: Any) -> bytes:
+    """Wait for bytes of a body, and return all that have come.
+
+    `content.readany()` does the same, but does the work of a read for each HTTP chunk. A stream has a chunk for each token.
+    """
+    buffer = getattr(content, "_buffer", None)
+    if buffer is not None:
+        wait = getattr(content, "_wait", None)
+        if wait is not None and not buffer and not content.is_eof() and content.exception() is None:
+            await wait("readany")
+        if len(buffer) > 1:
+            joined = b"".join(buffer)
+            buffer.clear()
+            buffer.append(joined)
+    data: bytes = await content.readany()
+    return data

@@ -98,11 +98,13 @@ class AsyncHttpClient(Client):
             unsubscribe()
             session.release()
 
-        answer = AsyncAnswer(call, timer, closed, self.body_limit, stream=request.stream)
+        answer = AsyncAnswer(call, timer, session.turns, closed, self.body_limit, stream=request.stream)
         answer.log = self._logged(sent)
         failure: Exception | None = None
         try:
             async with phase:
+                if not session.turns.has_room():
+                    await session.turns.wait()
                 answer.take(*await self._send(session, sent, call))
             if not 200 <= answer.status < 300:
                 failure = await self._refusal(answer, sent)

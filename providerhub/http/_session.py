@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from providerhub.http._loop_timer import LoopTimers
+from providerhub.http._turns import Turns
 
 if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported it
     from asyncio import AbstractEventLoop, Task
@@ -21,6 +22,7 @@ class Session:
     Attributes:
         templates: Origin → a request of aiohttp, which tells the connector the place, the proxy and the certificates.
         timers: The timers of the answers.
+        turns: Divides the work of the answers among the turns of the loop.
         timeout: The last connect timeout, in the form that the connector wants.
         keeper: A generator that closes the session when it is closed itself.
         users: How many answers are being read on the session.
@@ -30,6 +32,7 @@ class Session:
         self.client = client
         self.templates: dict[str, Any] = {}
         self.timers: Any = LoopTimers(loop)
+        self.turns = Turns(loop)
         self.timeout: Any = None
         self.users = 0
         self.keeper = self._kept()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 from providerhub._values import ReasoningDelta
@@ -25,6 +25,7 @@ TextReader = Callable[[bytes], str | None]
 """Takes a chunk and returns its text, or `None` if the chunk has to be parsed."""
 
 
+@cache
 def typed_reader() -> TextReader | None:
     """Return the reader of the extra `fast`, or `None` if the extra is not installed."""
     try:

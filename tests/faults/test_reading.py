@@ -5,7 +5,7 @@ import json
 import pytest
 
 from providerhub import ProtocolError
-from providerhub.testing import Drip, chunked, close_delimited, openai_chunk, response_head, sse
+from providerhub.testing import Drip, Send, chunked, close_delimited, openai_chunk, response_head, sse
 
 HELLO = [openai_chunk("Hel"), openai_chunk("lo")]
 STOP = openai_chunk(finish_reason="stop")
@@ -179,3 +179,13 @@ def test_fault_48_wrong_charset(way, hub_of, serve, charset):
     # Server-sent events are UTF-8, whatever the header says.
     kind = f"text/event-stream; charset={charset}"
     reads(way, hub_of, serve, body_of(tiny("Grüße")), "Grüße", **{"Content-Type": kind})
+
+
+def test_fault_39_utf8_in_thousands_of_http_chunks(way, hub_of, serve):
+    words = [f" wörd{number}" for number in range(3000)]
+    body = body_of(*map(tiny, words))
+    script = chunked([body[place : place + 7] for place in range(0, len(body), 7)])
+    server = serve([Send(b"".join(step.data for step in script))])
+    hub = hub_of(a=server)
+    assert way.answer(hub, stream=True).text == "".join(words)
+    assert server.connected == 1

@@ -581,4 +581,6 @@ def test_a_template_does_not_match_a_shorter_chunk():
 def test_the_typed_reader_is_found_if_it_is_installed(monkeypatch):
     assert typed_reader() is typed_text
     monkeypatch.setitem(__import__("sys").modules, "providerhub.wire._typed", None)
+    typed_reader.cache_clear()
     assert typed_reader() is None
+    typed_reader.cache_clear()
