@@ -12,9 +12,12 @@ from providerhub._version import __version__ as __version__
 def __getattr__(name: str) -> object:
     if name.startswith("__") and name != "__all__":  # what the interpreter and tools probe modules for
         raise AttributeError(_unknown(name))
-    exports = _import_module("providerhub._exports")
-    globals().update({export: getattr(exports, export) for export in exports.__all__}, __all__=exports.__all__)
-    globals().update(exports.HINTS)
+    exports, values = _import_module("providerhub._exports"), _import_module("providerhub._values")
+    globals().update({export: getattr(exports, export) for export in exports.__all__} | exports.HINTS)
+    globals()["__all__"] = exports.__all__ + values.__all__
+    if name in values.__all__:
+        getattr(values, name)
+    globals().update(values.loaded())  # each that is loaded, for the annotations that name it
     try:
         return globals()[name]
     except KeyError:
@@ -23,7 +26,7 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     __getattr__("__all__")
-    return sorted(globals().keys() - _import_module("providerhub._exports").HINTS.keys())
+    return sorted({*globals(), *globals()["__all__"]} - _import_module("providerhub._exports").HINTS.keys())
 
 
 def _unknown(name: str) -> str:

@@ -1,10 +1,9 @@
-"""The public names of `providerhub`. The package imports them when its first attribute is read."""
+"""The public names of `providerhub` beside the values. The package imports them when its first attribute is read."""
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from providerhub import _values
 from providerhub._calling.around import GoOn
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.many_outcome import Outcome
@@ -14,7 +13,6 @@ from providerhub._finding.views import InstanceView
 from providerhub._hub import Hub
 from providerhub._rules.status import error_from_status
 from providerhub._settings.settings import Settings
-from providerhub._values import *  # noqa: F403 -- every name of its __all__ is public
 from providerhub._values.value import publish
 from providerhub._version import __version__
 from providerhub.hookspecs import hookimpl
@@ -23,7 +21,6 @@ __all__ = [
     "AsyncStream", "GoOn", "Hub", "InstanceView", "Outcome", "Settings", "Stream", "__version__", "acomplete", "acomplete_many",
     "aembed", "complete", "complete_many", "embed", "error_from_status", "explain", "hookimpl",
 ]  # fmt: skip
-__all__ += _values.__all__
 
 HINTS = {
     "Any": Any, "Callable": Callable, "ClassVar": ClassVar, "Decimal": Decimal, "Mapping": Mapping, "Sequence": Sequence,

@@ -1,151 +1,52 @@
 """The value classes, the error tree and the provider protocol: everything that the other layers speak about.
 
-All names here are public: users import them from `providerhub`.
+All names here are public: users import them from `providerhub`. Each module is imported when the first of its names is asked for
+(PEP 562), since a usual call needs half of them, and the command line's help none. Type checkers read `__init__.pyi`.
 """
 
-from providerhub._values.answer import Citation, Completion, Media, ToolCall, Turn
-from providerhub._values.capabilities import ModelInfo, ProviderInfo, Setting
-from providerhub._values.config import ProviderConfig, Secret
-from providerhub._values.cost import Cost, Prices, Usage
-from providerhub._values.embeddings import EmbeddingRequest, Embeddings
-from providerhub._values.errors import (
-    AllProvidersFailedError,
-    AmbiguousProviderError,
-    AuthenticationError,
-    BadRequestError,
-    BudgetExceededError,
-    CallerError,
-    CapabilityError,
-    ConfigurationError,
-    ContentPolicyError,
-    ContextLengthError,
-    DeadlineExceededError,
-    EmptyAnswerError,
-    ForbiddenError,
-    InvalidOutputError,
-    InvalidRequestError,
-    ModelNotFoundError,
-    ModelUnavailableError,
-    NoCapableProviderError,
-    PluginError,
-    ProtocolError,
-    ProviderConnectionError,
-    ProviderError,
-    ProviderHubError,
-    ProviderTimeoutError,
-    QuotaExceededError,
-    RateLimitError,
-    ServerError,
-    ShortageError,
-    StreamInterruptedError,
-    TLSError,
-)
-from providerhub._values.events import (
-    Detail,
-    Event,
-    Finish,
-    ReasoningDelta,
-    RefusalDelta,
-    Restarted,
-    TextDelta,
-    ToolCallDelta,
-    UsageDelta,
-)
-from providerhub._values.gate import AttemptGate
-from providerhub._values.health import HealthRecord
-from providerhub._values.knobs import BreakerRules, BudgetRules, RetryPolicy, Timeout
-from providerhub._values.parts import audio, file, image
-from providerhub._values.provider import CallContext, Provider
-from providerhub._values.record import CallRecord
-from providerhub._values.refusal import Refusal
-from providerhub._values.request import Message, Model, Request
-from providerhub._values.request import Options as Options
-from providerhub._values.route import Attempt, Candidate, Route, RoutePlan, Skip
-from providerhub._values.shared import Claim, Fact, Shared, SharedState
-from providerhub._values.value import publish
-from providerhub._values.vendor_batch import VendorBatch
+import sys as _sys
+from importlib import import_module as _import_module
 
-__all__ = [
-    "AllProvidersFailedError",
-    "AmbiguousProviderError",
-    "Attempt",
-    "AttemptGate",
-    "AuthenticationError",
-    "BadRequestError",
-    "BreakerRules",
-    "BudgetExceededError",
-    "BudgetRules",
-    "CallContext",
-    "CallRecord",
-    "CallerError",
-    "Candidate",
-    "CapabilityError",
-    "Citation",
-    "Claim",
-    "Completion",
-    "ConfigurationError",
-    "ContentPolicyError",
-    "ContextLengthError",
-    "Cost",
-    "DeadlineExceededError",
-    "Detail",
-    "EmbeddingRequest",
-    "Embeddings",
-    "EmptyAnswerError",
-    "Event",
-    "Fact",
-    "Finish",
-    "ForbiddenError",
-    "HealthRecord",
-    "InvalidOutputError",
-    "InvalidRequestError",
-    "Media",
-    "Message",
-    "Model",
-    "ModelInfo",
-    "ModelNotFoundError",
-    "ModelUnavailableError",
-    "NoCapableProviderError",
-    "PluginError",
-    "Prices",
-    "ProtocolError",
-    "Provider",
-    "ProviderConfig",
-    "ProviderConnectionError",
-    "ProviderError",
-    "ProviderHubError",
-    "ProviderInfo",
-    "ProviderTimeoutError",
-    "QuotaExceededError",
-    "RateLimitError",
-    "ReasoningDelta",
-    "Refusal",
-    "RefusalDelta",
-    "Request",
-    "Restarted",
-    "RetryPolicy",
-    "Route",
-    "RoutePlan",
-    "Secret",
-    "ServerError",
-    "Setting",
-    "Shared",
-    "SharedState",
-    "ShortageError",
-    "Skip",
-    "StreamInterruptedError",
-    "TLSError",
-    "TextDelta",
-    "Timeout",
-    "ToolCall",
-    "ToolCallDelta",
-    "Turn",
-    "Usage",
-    "UsageDelta",
-    "VendorBatch",
-    "audio",
-    "file",
-    "image",
-]  # fmt: skip
+_NAMES = {
+    "answer": "Citation Completion Media ToolCall Turn",
+    "capabilities": "ModelInfo ProviderInfo Setting",
+    "config": "ProviderConfig Secret",
+    "cost": "Cost Prices Usage",
+    "embeddings": "EmbeddingRequest Embeddings",
+    "errors": (
+        "AllProvidersFailedError AmbiguousProviderError AuthenticationError BadRequestError BudgetExceededError "
+        "CallerError CapabilityError ConfigurationError ContentPolicyError ContextLengthError DeadlineExceededError "
+        "EmptyAnswerError ForbiddenError InvalidOutputError InvalidRequestError ModelNotFoundError ModelUnavailableError "
+        "NoCapableProviderError PluginError ProtocolError ProviderConnectionError ProviderError ProviderHubError "
+        "ProviderTimeoutError QuotaExceededError RateLimitError ServerError ShortageError StreamInterruptedError TLSError"
+    ),
+    "events": "Detail Event Finish ReasoningDelta RefusalDelta Restarted TextDelta ToolCallDelta UsageDelta",
+    "gate": "AttemptGate",
+    "health": "HealthRecord",
+    "knobs": "BreakerRules BudgetRules RetryPolicy Timeout",
+    "parts": "audio file image",
+    "provider": "CallContext Provider",
+    "record": "CallRecord",
+    "refusal": "Refusal",
+    "request": "Message Model Request",
+    "route": "Attempt Candidate Route RoutePlan Skip",
+    "shared": "Claim Fact Shared SharedState",
+    "vendor_batch": "VendorBatch",
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
-publish(globals())
+__all__ = [*_MODULES]  # noqa: PLE0604 -- they are texts
+_MODULES["Options"] = "request"  # not public
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(_import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return value
+
+
+def loaded() -> dict[str, object]:
+    """The public names of the modules that are imported by now, with their values."""
+    modules = {name: _sys.modules.get(f"{__name__}.{_MODULES[name]}") for name in __all__}
+    return {name: getattr(module, name) for name, module in modules.items() if hasattr(module, name)}

@@ -10,7 +10,7 @@ import attrs
 from providerhub._values.capabilities import FULL, LIMIT, RATE, TIMEOUT, ModelInfo, as_models
 from providerhub._values.checks import FLAG, HEADERS, MAPPING, NOT_NEGATIVE, NUMBER, TEXT, Check, mapping_to, shape
 from providerhub._values.knobs import Timeout
-from providerhub._values.value import Value
+from providerhub._values.value import Value, public
 
 
 class KeySource(Protocol):
@@ -25,6 +25,7 @@ class KeySource(Protocol):
         ...
 
 
+@public
 @final
 class Secret:
     """A value that `repr`, `str`, tracebacks and logs never show.

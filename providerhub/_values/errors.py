@@ -43,11 +43,13 @@ from typing import Any, ClassVar
 
 from providerhub._values.answer import Completion
 from providerhub._values.route import Attempt, Route
+from providerhub._values.value import public
 
 EXCERPT_LIMIT = 500
 """Characters of a response body that an error keeps: enough to recognise the failure, too few to leak a conversation."""
 
 
+@public
 class ProviderHubError(Exception):
     """The base class of all errors of providerhub.
 
@@ -61,6 +63,10 @@ class ProviderHubError(Exception):
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
         self.route = Route()
+
+    def __init_subclass__(cls) -> None:
+        if cls.__module__ == __name__:
+            public(cls)
 
 
 class CallerError(ProviderHubError):

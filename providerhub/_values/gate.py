@@ -7,8 +7,10 @@ from typing import Any, Protocol
 from providerhub._values.cost import Usage
 from providerhub._values.record import CallRecord
 from providerhub._values.route import Attempt, Candidate
+from providerhub._values.value import public
 
 
+@public
 class AttemptGate(Protocol):
     """Decides whether an attempt may be sent. A plugin offers one by the hook `providerhub_gate`.
 

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from providerhub._values.errors import InvalidRequestError
+from providerhub._values.value import public
 
 Source = str | os.PathLike[str] | bytes
 """A path, the bytes themselves, or an address that begins with `https:`, `http:` or `data:`."""
@@ -38,6 +39,7 @@ _SHOWN = 60
 _BEGIN = 16
 
 
+@public
 def image(source: Source, *, detail: str | None = None) -> dict[str, Any]:
     """Make the content part of an image, as in `complete("gpt-5", ["What is this?", providerhub.image("cat.png")])`.
 
@@ -55,6 +57,7 @@ def image(source: Source, *, detail: str | None = None) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url} if detail is None else {"url": url, "detail": detail}}
 
 
+@public
 def file(source: Source, *, name: str | None = None) -> dict[str, Any]:
     """Make the content part of a file, such as a PDF document.
 
@@ -72,6 +75,7 @@ def file(source: Source, *, name: str | None = None) -> dict[str, Any]:
     return {"type": "file", "file": {"filename": name or _name(source, url), "file_data": url}}
 
 
+@public
 def audio(source: Source) -> dict[str, Any]:
     """Make the content part of a sound.
 

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from providerhub._values.events import Event, ReasoningDelta, ToolCallDelta
 from providerhub._values.knobs import Timeout
 from providerhub._values.request import Request
+from providerhub._values.value import public
 
 _log = logging.getLogger("providerhub")
 
@@ -19,6 +20,7 @@ Piece = str | Event
 """A piece of an answer: a plain text, or an event."""
 
 
+@public
 class CallContext:
     """The limits of a call: its timeouts, its deadline, and whether it is cancelled.
 
@@ -153,6 +155,7 @@ def _is_content(piece: Piece) -> bool:
     return bool(piece if isinstance(piece, str) else getattr(piece, "text", "")) or isinstance(piece, ToolCallDelta)
 
 
+@public
 @runtime_checkable
 class Provider(Protocol):
     """The provider object that `create(config)` returns. Several threads may call `stream` at the same time.

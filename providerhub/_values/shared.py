@@ -10,7 +10,7 @@ import attrs
 
 from providerhub._values.checks import SECONDS, TEXT, Check, one_of, shape
 from providerhub._values.config import Secret
-from providerhub._values.value import Value
+from providerhub._values.value import Value, public
 
 ON_OUTAGE = ("local", "refuse")
 """The ways to treat limits while the store does not answer."""
@@ -82,6 +82,7 @@ class Claim(Value):
     tokens: float
 
 
+@public
 class SharedState(Protocol):
     """A store of shared state. A plugin offers one as an entry point of the group `providerhub.shared`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import attrs
 
@@ -24,6 +24,8 @@ class Value:
     def __init_subclass__(cls) -> None:
         # attrs generates its own `__getstate__` and `__setstate__` for a slotted class that has none in its namespace.
         cls.__setstate__ = cls.__setstate__  # type: ignore[method-assign]
+        if cls.__module__.startswith(f"{__package__}."):
+            public(cls)
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
@@ -49,6 +51,8 @@ class Value:
             object.__setattr__(self, field.name, value)
 
 
+_T = TypeVar("_T", bound=Callable[..., Any] | type)
+
 _GETTERS: dict[type[Value], Callable[[Any], Any]] = {}
 
 
@@ -66,6 +70,12 @@ def _default(field: attrs.Attribute[Any]) -> Any:
     default: Any = field.default
     converter: Any = field.converter or (lambda value: value)
     return converter(default.factory() if isinstance(default, attrs.Factory) else default)  # type: ignore[arg-type]
+
+
+def public(thing: _T) -> _T:
+    """Let a class or function name the module from which users import it, as `publish` does."""
+    thing.__module__ = "providerhub"
+    return thing
 
 
 def publish(names: Mapping[str, Any], package: str = "providerhub") -> None:

@@ -19,6 +19,7 @@ def test_all_has_no_duplicates() -> None:
 def test_all_lists_every_public_name_and_no_other() -> None:
     """Submodules become attributes when they are imported; only those in `__all__` are exports."""
     assert set(providerhub.__all__) <= set(dir(providerhub))
+    assert all(hasattr(providerhub, name) for name in providerhub.__all__)  # which imports those that wait to be used
     present = {
         name
         for name, value in vars(providerhub).items()
