@@ -186,7 +186,7 @@ class ChatReading(JsonReading):
                 return
         reader, decoder = self._reader, self._framing
         if reader is None:
-            reader = self._reader = ChunkReader(self.parsed, typed=typed_reader())
+            reader = self._reader = ChunkReader(self.parsed, later=typed_reader)
         fast, parsed = reader.fast, reader.parsed
         for event in self._cut(decoder.feed, data):  # type: ignore[attr-defined]  # it is an SSEDecoder
             if type(event) is not bytes:

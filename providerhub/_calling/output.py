@@ -5,7 +5,6 @@ msgspec makes the schema and reads the answer; pydantic does both for its own mo
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import typing
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ ResponseFormat = Mapping[str, Any] | type[Any]
 """The values of `response_format`."""
 
 _PYDANTIC = "__pydantic_core_schema__"
-_MARKS = ("__attrs_attrs__", "__struct_fields__", _PYDANTIC)
+_MARKS = ("__attrs_attrs__", "__dataclass_fields__", "__struct_fields__", _PYDANTIC)
 
 _UNFINISHED = frozenset({"length", "content_filter", "pause_turn"})
 """The finish reasons of answers that need not fit."""
@@ -46,7 +45,7 @@ def has_schema(kind: object) -> bool:
     if not isinstance(kind, type):
         return False
     is_typed_dict = issubclass(kind, dict) and hasattr(kind, "__total__")
-    return is_typed_dict or dataclasses.is_dataclass(kind) or any(hasattr(kind, mark) for mark in _MARKS)
+    return is_typed_dict or any(hasattr(kind, mark) for mark in _MARKS)
 
 
 class Output:

@@ -7,7 +7,7 @@ Statistics are not shared: one process with a bad network would stop all the oth
 from __future__ import annotations
 
 import itertools
-import secrets
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -60,7 +60,7 @@ class Sharing:
         self._owned = owned
         self.answer = store.answer
         self.refuses = store.on_outage == "refuse"
-        self._name, self._numbers = secrets.token_hex(6), itertools.count()
+        self._name, self._numbers = os.urandom(6).hex(), itertools.count()
         self._known: dict[About, float] = {}  # the ends of the facts that were sent or heard
         self.pending: dict[About, float] = {}
         self._look_at = 0.0

@@ -17,6 +17,9 @@ from providerhub.wire.openai_chat import only_text, parse
 MAX_UNUSED: Final = 4
 """How many templates in a row may match no chunk before the stream makes no more of them."""
 
+PATIENCE: Final = 16
+"""The chunks that are parsed before the reader of the extra `fast` is imported. The import takes as long as some 500 of them."""
+
 _HALF = re.compile("[\ud800-\udfff]").search
 _PLAIN_DELTA = frozenset({"role", "content", "token_id", *REASONING})
 """The keys of a delta that mean the same in each chunk, after any other chunk."""
@@ -44,12 +47,33 @@ class ChunkReader:
     Args:
         parse: Parses a chunk into a JSON object; default `openai_chat.parse`.
         typed: Tried on each chunk that no template matches; default `None`, for none.
+        later: Returns the value of `typed` after the first chunks that had to be parsed, so that a short answer need not wait for
+            the import; default `None`.
     """
 
-    __slots__ = ("_answer", "_begun", "_found", "_parse", "_reasoning", "_template", "_typed", "_unused", "_used")
+    __slots__ = (
+        "_answer",
+        "_begun",
+        "_found",
+        "_later",
+        "_left",
+        "_parse",
+        "_reasoning",
+        "_template",
+        "_typed",
+        "_unused",
+        "_used",
+    )
 
-    def __init__(self, parse: Callable[[bytes], dict[str, Any]] = parse, *, typed: TextReader | None = None) -> None:
+    def __init__(
+        self,
+        parse: Callable[[bytes], dict[str, Any]] = parse,
+        *,
+        typed: TextReader | None = None,
+        later: Callable[[], TextReader | None] | None = None,
+    ) -> None:
         self._parse = parse
+        self._later, self._left = later, PATIENCE  # and the chunks that are parsed until then
         self._answer = ChatAnswer()
         self._begun = False  # a chunk of text has been read in full
         self._found = typed
@@ -91,9 +115,13 @@ class ChunkReader:
             ProviderError: The chunk is an error, or not a chunk of this protocol.
         """
         chunk = self._parse(payload)
+        self._left -= 1
+        if self._left == 0 and self._later is not None:
+            self._found = self._later()
         piece = only_text(chunk) if self._begun and not self._answer.waits else None
         if piece is None or not _is_whole(piece):
             return self._in_full(payload, chunk)
+        self._typed = self._found
         if isinstance(piece, ReasoningDelta):
             if not self._answer.reasoned:
                 return self._in_full(payload, chunk)

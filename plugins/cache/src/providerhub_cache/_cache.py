@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -61,6 +60,8 @@ class Cache:
         self._store.close()
 
     async def _awaited(self, key: str, request: Request, go_on: Any) -> Any:
+        import asyncio  # slow to import; the caller has an event loop
+
         found = await asyncio.to_thread(self._found, key)
         if found is not None:
             return found

@@ -7,15 +7,38 @@ The hook plugin is loaded as soon as the distribution is installed.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from providerhub import Settings, hookimpl
-from providerhub_otel._telemetry import Telemetry
+from providerhub import CallRecord, ConfigurationError, Settings, hookimpl
+from providerhub_otel._names import content
+
+if TYPE_CHECKING:  # slow to import
+    from providerhub_otel._telemetry import Telemetry
 
 __all__ = ["Telemetry", "providerhub_join"]
 
 
+class _Waiting:
+    """Makes the `Telemetry` when the first call has ended, so that the call need not wait for OpenTelemetry's import."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._environ = {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
+        try:
+            content(self._environ)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
+        self._telemetry: Telemetry | None = None
+
+    @hookimpl
+    def providerhub_call_finished(self, call: CallRecord) -> None:
+        if self._telemetry is None:
+            self._telemetry = __getattr__("Telemetry")(self._settings, self._environ)
+        self._telemetry.providerhub_call_finished(call)
+
+
 @hookimpl
-def providerhub_join(settings: Settings) -> Telemetry:
+def providerhub_join(settings: Settings) -> _Waiting:
     """Observe the calls of a hub.
 
     Args:
@@ -23,5 +46,16 @@ def providerhub_join(settings: Settings) -> Telemetry:
 
     Returns:
         The observer.
+
+    Raises:
+        ConfigurationError: A variable of OpenTelemetry has an unknown value.
     """
-    return Telemetry(settings, os.environ)
+    return _Waiting(settings)
+
+
+def __getattr__(name: str) -> type[Telemetry]:
+    if name != "Telemetry":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from providerhub_otel._telemetry import Telemetry
+
+    return Telemetry
