@@ -506,7 +506,7 @@ def _request(order: object, provider: WireProvider) -> HttpRequest:
 
 
 _MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What a `build` raises when it meets a value that it does not expect."""
+"""The exceptions of a `build` that meets a value that it does not expect."""
 
 
 def _unwritten(provider: WireProvider, error: Exception) -> NoReturn:
