@@ -19,6 +19,7 @@ from providerhub._calling.many_rows import Row
 from providerhub._calling.many_schedule import Ask, Give, Over, Schedule, Send
 from providerhub._calling.pieces import is_cancellation
 from providerhub._calling.running import POLL
+from providerhub._finding.jobs import AGAIN
 from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.mapping import chained
 from providerhub._values.errors import ConfigurationError
@@ -116,13 +117,12 @@ class Many(ManyCalls):
 
     def pairs(self) -> Generator[tuple[Any, Outcome], None, None]:
         """Yield each item with its outcome. Every way out cancels the rest and ends the threads."""
-        from concurrent.futures import ThreadPoolExecutor  # see above
+        from providerhub._calling.many_threads import Threads  # see above
 
-        schedule, given = self.schedule, self._executor
-        if given is None:
-            pool: Executor = ThreadPoolExecutor(schedule.concurrency, thread_name_prefix="providerhub-many")
-        else:
-            pool = factory_of(given)(given, schedule.concurrency) if isinstance(given, str) else given
+        schedule = self.schedule
+        pool = Threads(schedule.concurrency) if self._executor is None else self._executor
+        if isinstance(pool, str):
+            pool = factory_of(pool)(pool, schedule.concurrency)
         source = self._source(ThreadInput)
         try:
             while not isinstance(order := self._next(), Over):
@@ -131,9 +131,11 @@ class Many(ManyCalls):
                 elif isinstance(order, Send):
                     self._send(order.row, pool)
                 elif isinstance(order, Ask):
-                    source.ask()
+                    while not source.ask():
+                        self._clock.sleep(AGAIN)
                 else:
                     self._rest(order.seconds)
+                    getattr(pool, "grow", bool)()
             if order.error is not None:
                 raise order.error
         finally:
@@ -142,7 +144,7 @@ class Many(ManyCalls):
             self._running.stop()
             schedule.close()
             self.is_blocked = source.stop()
-            if given is None or isinstance(given, str):
+            if pool is not self._executor:
                 pool.shutdown(cancel_futures=True)
 
     def _send(self, row: Row, pool: Executor) -> None:

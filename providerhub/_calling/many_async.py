@@ -13,6 +13,7 @@ from providerhub._calling.many_input import TaskInput, ThreadInput
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_rows import Row
 from providerhub._calling.many_schedule import Ask, Give, Over, Send
+from providerhub._finding.jobs import AGAIN
 from providerhub._rules.clock import SystemClock
 from providerhub._values import Completion
 
@@ -44,7 +45,8 @@ class AsyncMany(ManyCalls):
                 elif isinstance(order, Send):
                     self._send(order.row)
                 elif isinstance(order, Ask):
-                    source.ask()
+                    while not source.ask():
+                        await self._clock.asleep(AGAIN)
                 else:
                     await self._rest(order.seconds)
             if order.error is not None:

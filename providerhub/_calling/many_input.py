@@ -22,12 +22,13 @@ class ReadyInput:
     def __init__(self, items: Iterable[Any], taken: Report, ended: Report) -> None:
         self._items, self._taken, self._ended = iter(items), taken, ended
 
-    def ask(self) -> None:
+    def ask(self) -> bool:
         """Give one item, or the end."""
         for item in self._items:
             self._taken(item)
-            return
+            return True
         self._ended(None)
+        return True
 
     def stop(self) -> bool:
         """Return that nothing blocks."""
@@ -50,11 +51,15 @@ class ThreadInput:
         run = context.copy().run
         self._thread = threading.Thread(target=run, args=(self._run,), name="providerhub-many-input", daemon=True)
 
-    def ask(self) -> None:
-        """Ask for one item. Does not wait for it."""
+    def ask(self) -> bool:
+        """Ask for one item. Does not wait for it; false when the system has no thread to give."""
         if self._thread.ident is None:
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError:
+                return False
         self._asked.release()
+        return True
 
     def stop(self) -> bool:
         """Ask for nothing more, and wait for the thread, unless the input blocks it. Returns whether it does."""
@@ -99,9 +104,10 @@ class TaskInput:
         self._asked: Semaphore = asyncio.Semaphore(0)
         self.task = asyncio.create_task(self._run(), context=context.copy())
 
-    def ask(self) -> None:
+    def ask(self) -> bool:
         """Ask for one item. Does not wait for it."""
         self._asked.release()
+        return True
 
     def stop(self) -> bool:
         """Cancel the task."""

@@ -36,7 +36,10 @@ class Racer(RunningAttempt[Iterator[Piece], "AnyRunner"], Timer):
         """Let a supervisor call `take_over` if the attempt is still pulled after some seconds."""
         self.armed = contextvars.copy_context(), take_over
         self.deadline = time.monotonic() + seconds
-        WATCHDOG.start(self)
+        try:
+            WATCHDOG.start(self)
+        except OSError:  # the system has no thread to give, so the attempt goes on alone
+            WATCHDOG.stop(self)
 
     def disarmed(self) -> tuple[contextvars.Context, Callable[[], None]] | None:
         """Take what `arm` left. This is atomic, so that one thread alone has it."""
@@ -153,7 +156,7 @@ class Race:
             try:
                 runner.start()
             except RuntimeError as error:
-                self.end((attempt, OSError(f"no thread can be started for the attempt: {error}")))
+                self.end((attempt, error))
             else:
                 attempt.runner = runner
 

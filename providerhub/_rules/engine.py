@@ -446,10 +446,14 @@ class Engine(Attempts):
     def _wait_out_shortage(self, attempt: OpenAttempt, error: errors.ShortageError, now: float) -> Order:
         """This process lacks a descriptor or a thread. The call waits; the provider is not to blame."""
         self._release(attempt, error, now)
-        if self._open:
-            return self._pull(now)
-        self._next, self._waited = attempt.candidate, shortage_wait(self._shortages, self._rng)
+        seconds = shortage_wait(self._shortages, self._rng)
         self._shortages += 1
+        if self._open:  # another one beside these waits its turn
+            self._health.return_budget(attempt.candidate.provider, now)
+            self._fresh.append(attempt.candidate)
+            self._open[0].slow_at = now + seconds
+            return self._pull(now)
+        self._next, self._waited = attempt.candidate, seconds
         return Wait(self._waited) if now + self._waited <= self._deadline else self._late(now, error)
 
     def _late(self, now: float, cause: errors.AttemptError | None) -> Fail:

@@ -347,6 +347,11 @@ class Health:
         with self._lock:
             return self._budget(provider, now).take(now)
 
+    def return_budget(self, provider: str, now: float) -> None:
+        """Give a token back for an attempt that was not sent."""
+        with self._lock:
+            self._budget(provider, now).give_back()
+
     def latency(self, candidate: Candidate, quantile: float, *, stream: bool = True, samples: int = 1) -> float | None:
         """A quantile (0 to 1) of the last 64 times to the first content, or of whole answers; `None` with too few samples."""
         with self._lock:

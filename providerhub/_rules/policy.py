@@ -142,6 +142,10 @@ class RetryBudget:
         self._tokens -= 1.0
         return True
 
+    def give_back(self) -> None:
+        """Add a token that was taken in vain."""
+        self._tokens = min(self._rules.capacity, self._tokens + 1.0)
+
     def earn(self, now: float) -> None:
         """Add the tokens of one success."""
         if self._tokens >= self._rules.capacity:  # a short cut, since every call comes here
