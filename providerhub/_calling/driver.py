@@ -147,7 +147,7 @@ class Driver(Generic[AnAttempt]):
                 return
             else:
                 order = yield from self._pause(order)  # type: ignore[arg-type]
-            if self.report is not None:
+            if self.report is not None and len(self._engine.attempts) > self._reported:
                 self._tell()
 
     def _supervise(self) -> Steps[None]:
@@ -469,9 +469,10 @@ class Driver(Generic[AnAttempt]):
         report = self.report
         if report is None:
             return
-        for attempt in self._engine.attempts[self._reported :]:
-            report.attempt_finished(attempt)
-        self._reported = len(self._engine.attempts)
+        ended = self._engine.attempts
+        while self._reported < len(ended):
+            self._reported += 1
+            report.attempt_finished(ended[self._reported - 1])
         if last:
             current = self.attempt
             if error is None and current is not None and not current.assembly.empty:

@@ -40,11 +40,6 @@ _PROCESS = os.urandom(6).hex()
 _numbers = itertools.count(1)
 
 
-def _new_id() -> str:
-    """Make an identifier for a call. A forked process has the prefix of its parent, so its number is part of the name."""
-    return f"{_PROCESS}-{os.getpid():x}-{next(_numbers):x}"
-
-
 def call_of(error: Exception) -> str | None:
     """The identifier of the call that failed; `None` without an attempt or an observer."""
     attempts = error.route.attempts if isinstance(error, ProviderHubError) else ()
@@ -88,7 +83,8 @@ class Report:
 
     def __init__(self, observers: Observers, spec: CallSpec, plan: RoutePlan | None) -> None:
         self._observers = observers
-        self.id = _new_id()
+        # A forked process has the prefix of its parent, so its number is a part of the name.
+        self.id = f"{_PROCESS}-{os.getpid():x}-{next(_numbers):x}"
         self._spec = spec
         self._plan = plan
         self._parent = PARENT.get()
@@ -98,10 +94,9 @@ class Report:
         self._reservations: dict[int, Reservation] = {}
 
     def tell(self, hook: str, **arguments: object) -> None:
-        """Call the implementations of one hook."""
-        if hook in self._observers.hooks:
-            # A copy, since two threads cannot be in one context at once.
-            self._context.copy().run(self._observers.tell, hook, arguments)
+        """Call the implementations of one hook, which has some."""
+        # A copy, since two threads cannot be in one context at once.
+        self._context.copy().run(self._observers.tell, hook, arguments)
 
     def record(
         self, route: Route = NO_ROUTE, completion: Completion | None = None, error: BaseException | None = None
@@ -110,7 +105,7 @@ class Report:
         spec = self._spec
         return CallRecord(
             self.id, spec.model, spec.request, self._started, spec.timeout.total, self._parent, self._plan, route, completion,
-            error, dict(spec.metadata or {}),
+            error, dict(spec.metadata) if spec.metadata else {},
         )  # fmt: skip
 
     def wants(self, hook: str) -> bool:
@@ -129,14 +124,16 @@ class Report:
 
     def attempt_finished(self, attempt: Attempt) -> None:
         """Report the end of an attempt."""
-        if reservation := self._reservations.pop(attempt.number, None):
+        if self._reservations and (reservation := self._reservations.pop(attempt.number, None)):
             reservation.settle(attempt)
-        self.tell("providerhub_attempt_finished", attempt=attempt)
+        if "providerhub_attempt_finished" in self._observers.hooks:
+            self.tell("providerhub_attempt_finished", attempt=attempt)
 
     def call_finished(self, route: Route, completion: Completion | None = None, error: BaseException | None = None) -> None:
         """Report the end of the call."""
-        for reservation in tuple(self._reservations.values()):  # of an attempt that has not begun
-            reservation.release()
+        if self._reservations:
+            for reservation in tuple(self._reservations.values()):  # of an attempt that has not begun
+                reservation.release()
         if self.wants("providerhub_call_finished"):
             self.tell("providerhub_call_finished", route=route, call=self.record(route, completion, error))
 

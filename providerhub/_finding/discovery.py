@@ -305,6 +305,9 @@ def _hook_warning(name: str, *, is_marked: bool) -> str:
 def _with_named_arguments(implementation: pluggy.HookImpl) -> Callable[..., Any]:
     """Call an implementation with the arguments that it names, as pluggy does."""
     function, names = implementation.function, implementation.argnames
+    if len(names) == 1:  # nearly all
+        only = names[0]
+        return lambda **arguments: function(arguments[only])
     return lambda **arguments: function(*[arguments[name] for name in names])
 
 
