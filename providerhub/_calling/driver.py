@@ -140,7 +140,8 @@ class Driver(Generic[AnAttempt]):
                 error = order.error if isinstance(order, Fail) else None
                 if kind is not Drain:
                     yield from self._finish(won=error is None)
-                    self._tell(error, last=True)
+                    if self.report is not None:
+                        self._tell(error, last=True)
                 if error is not None:
                     raise error
                 self._committed = True

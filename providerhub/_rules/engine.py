@@ -340,7 +340,7 @@ class Engine(Attempts):
             return self._late(now, error)
         if error is not None and (order := self._be_patient(now, error)):
             return order
-        while self._fresh and self._left > 0:
+        while self._fresh and (self._count < self._limit or self._left > 0):
             candidate = self._fresh.pop()
             if self._larger_than is not None and (candidate.context_window or math.inf) <= self._larger_than:
                 self._skip(candidate, "context window", f"a window larger than {self._larger_than} tokens is needed")
