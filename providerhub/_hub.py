@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping, Sequence
-from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 import attrs
 
+from providerhub._calling.arguments import check_objects, settings_of
 from providerhub._calling.around import Around, GoOn
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.attempt import Services
@@ -39,7 +38,6 @@ from providerhub._rules.sharing import FORGIVEN, Sharing
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Completion, Embeddings, HealthRecord, ProviderConfig, Request, RoutePlan
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
-from providerhub._values.checks import CALLABLE, Check, instance_of, shape
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.provider import Provider
 from providerhub._values.shared import Shared, SharedState
@@ -49,11 +47,6 @@ if TYPE_CHECKING:  # slow to import; most programs need none of it
 
     from providerhub._calling.many import Many
     from providerhub._calling.vendor import VendorBatches
-
-LIST = instance_of(Sequence, "a list")
-RANKER = Check("a callable that is not async", lambda value: callable(value) and not iscoroutinefunction(value), shape)
-CACHE = instance_of((Mapping, str, bool), '"memory", a folder, an address, a mapping or a flag; use around=[...] for a Cache')
-SETTINGS = instance_of((Settings, type(None)), "a Settings object, such as Settings(strategy='priority')")
 
 
 class Hub(CallMaker):
@@ -105,14 +98,7 @@ class Hub(CallMaker):
         clock: Clock | None = None,
         rng: Callable[[], float] | None = None,
     ) -> None:
-        SETTINGS.check(settings, "settings", ConfigurationError)
-        self.settings = Settings.load() if settings is None else settings.with_environment(os.environ)
-        if wire_log is not None:
-            self.settings = attrs.evolve(self.settings, wire_log=wire_log)
-        if cache is not None:
-            CACHE.check(cache, "cache", ConfigurationError)
-            table = {"url": "memory" if cache is True else cache} if isinstance(cache, str) or cache is True else cache or {}
-            self.settings = attrs.evolve(self.settings, cache=table)
+        self.settings = settings_of(settings, cache=cache, wire_log=wire_log)
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random().random  # noqa: S311 -- spreads waits; nothing depends on its being hard to guess
         self._plugins = Plugins(self.settings)
@@ -124,12 +110,7 @@ class Hub(CallMaker):
         self._preparer = Preparer(self._registry, self._health)
         for name, config in self.settings.providers.items():
             set_all_limits(self._pacer, name, config)
-        for name, items in (("rankers", rankers), ("around", around), ("observers", observers), ("providers", providers)):
-            LIST.check(items, name, ConfigurationError)
-        for ranker in rankers:
-            RANKER.check(ranker, "each of rankers", ConfigurationError)
-        for one in around:
-            CALLABLE.check(one, "each of around", ConfigurationError)
+        check_objects(rankers=rankers, around=around, observers=observers, providers=providers)
         self._rankers = Rankers([*rankers, *self._plugins.hooks("providerhub_rank")]) or None
         for observer in (*observers, *self._plugins.joining(self.settings)):
             self._plugins.observe(observer)
@@ -145,9 +126,6 @@ class Hub(CallMaker):
         self._objects: list[str] = [getattr(one, "__qualname__", type(one).__name__) for one in around]
         self._batches = Batches(self._holds, self._clock, self.settings.retry, self._rng)
         for pair in providers:
-            if not isinstance(pair, Sequence) or len(pair) != 2:  # noqa: PLR2004 -- a pair
-                msg = f"providers must be pairs of a ProviderInfo and a provider object, not {type(pair).__name__}"  # type: ignore[unreachable]
-                raise ConfigurationError(msg)
             self.register(*pair)
         store, owned = store_of(shared, self.settings.shared)
         self._sharing = None if store is None else Sharing(
