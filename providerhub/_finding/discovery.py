@@ -10,6 +10,7 @@ import inspect
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import attrs
@@ -78,6 +79,15 @@ def unread(group: str, name: str) -> str:
     return f"its entry point {name!r} is in the group {group!r}, which nothing reads; for a provider, {fix}"
 
 
+class _Manager(pluggy.PluginManager):
+    """Examines only the functions of a module. pluggy looks through the classes of all its names, which takes most of a load."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        if isinstance(plugin, ModuleType) and not isinstance(vars(plugin).get(name), FunctionType | MethodType):
+            return None
+        return super().parse_hookimpl_opts(plugin, name)
+
+
 class Plugins:
     """The installed plugins. Thread-safe. Settings that name a plugin which is not installed are refused."""
 
@@ -87,7 +97,7 @@ class Plugins:
         self._records: dict[str, PluginRecord] = {}
         self._lock = threading.RLock()  # re-entrant: the import of a plugin may load another one
         self._importing: set[tuple[int, str]] = set()
-        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager = _Manager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         if settings.autoload is not False:
             self._records = _records(self._scan(), settings)
@@ -321,7 +331,7 @@ def _records(found: Iterable[PluginRecord], settings: Settings) -> dict[str, Plu
 def _decide(name: str, records: list[PluginRecord], settings: Settings) -> PluginRecord:
     """The record of a name, from those of all distributions that have a plugin of this name."""
     choice = normalized(settings.prefer.get(name, ""))
-    preferred = [r for r in records if normalized(r.distribution) == choice]
+    preferred = [r for r in records if choice and normalized(r.distribution) == choice]
     record = (preferred or records)[0]
     if settings.allow is not None and name not in settings.allow:
         return attrs.evolve(record, state="blocked", reason="not in the allow-list (PROVIDERHUB_PLUGINS or settings.allow)")

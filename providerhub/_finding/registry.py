@@ -133,11 +133,13 @@ class Registry:
 
     def shared(self) -> tuple[Instance, ...]:
         """The ready instances that serve calls which name no provider."""
-        return tuple(instance for instance in self.instances() if not self._is_pinned_only(instance))
+        found = (self.instance(name) for name in self.names() if not self._is_pinned_only(name))
+        return tuple(instance for instance in found if instance is not None)
 
     def pinned_only(self) -> tuple[Instance, ...]:
         """The configured instances that serve only calls which name them."""
-        return tuple(one for one in self.instances() if self._is_pinned_only(one) and not one.missing)
+        found = (self.instance(name) for name in self.names() if self._is_pinned_only(name))
+        return tuple(instance for instance in found if instance is not None and not instance.missing)
 
     def plugin_of(self, name: str) -> str:
         """The name of an instance's plugin."""
@@ -254,8 +256,13 @@ class Registry:
             return item if item in self._settings.aliases else self.target(item).model
         return item.name
 
-    def _is_pinned_only(self, instance: Instance) -> bool:
-        return instance.info.pinned_only and instance.has_plugin and instance.name not in self._settings.providers
+    def _is_pinned_only(self, name: str) -> bool:
+        """Without making the instance: of forty vendors in one distribution, few are configured."""
+        made = self._instances.get(name)
+        if name in self._settings.providers or (made is not None and not made.has_plugin):
+            return False
+        info = self.record(name).info
+        return info is not None and info.pinned_only
 
     def _find(self, target: Target) -> tuple[Match, ...]:
         if target.provider is None:

@@ -56,13 +56,16 @@ def _region(values: Mapping[str, Any]) -> str | None:
     if values.get("region"):
         return str(values["region"])
     import os
-    from configparser import Error, RawConfigParser
+
+    path = os.environ.get("AWS_CONFIG_FILE") or os.path.expanduser("~/.aws/config")  # noqa: PTH111 -- pathlib would slow the start
+    if not os.path.exists(path):  # noqa: PTH110 -- the same
+        return None
+    from configparser import Error, RawConfigParser  # the same
 
     profile = str(values.get("profile") or "default")
     parser = RawConfigParser(strict=False, allow_no_value=True)
     try:
-        # pathlib would slow the start
-        parser.read(os.environ.get("AWS_CONFIG_FILE") or os.path.expanduser("~/.aws/config"), "utf-8")  # noqa: PTH111
+        parser.read(path, "utf-8")
     except (Error, ValueError):
         return None
     return next((found for name in (f"profile {profile}", profile) if (found := parser.get(name, "region", fallback=None))), None)

@@ -48,12 +48,15 @@ def _region(values: Mapping[str, Any]) -> str | None:
 def _configured(profile: str) -> str | None:
     """Read the region of a profile in AWS's configuration file. botocore would need 50 ms to be imported."""
     import os
-    from configparser import Error, RawConfigParser
+
+    path = os.environ.get("AWS_CONFIG_FILE") or os.path.expanduser("~/.aws/config")  # noqa: PTH111 -- pathlib would slow the start
+    if not os.path.exists(path):  # noqa: PTH110 -- the same
+        return None
+    from configparser import Error, RawConfigParser  # the same
 
     parser = RawConfigParser(strict=False, allow_no_value=True)
     try:
-        # pathlib would slow the start
-        parser.read(os.environ.get("AWS_CONFIG_FILE") or os.path.expanduser("~/.aws/config"), "utf-8")  # noqa: PTH111
+        parser.read(path, "utf-8")
     except (Error, ValueError):
         return None
     sections = (f"profile {profile}", profile) if profile != "default" else ("default", "profile default")

@@ -1,0 +1,73 @@
+"""What a usual call and the command line's help import: by name, since a module more costs every program that starts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "aiohttp", "asyncio", "concurrent.futures", "configparser", "ctypes", "dataclasses", "difflib", "hypothesis",
+    "importlib_metadata", "keyring", "msgspec", "multiprocessing", "opentelemetry", "pydantic", "requests", "rich",
+    "secrets", "sqlalchemy", "sqlite3", "subprocess", "tomlkit", "tomllib", "unittest", "xml",
+}  # fmt: skip
+"""Modules that are slow to import, and that no usual call needs."""
+
+RARE = {
+    "_calling.async_chain", "_calling.executors", "_calling.many", "_calling.many_async", "_calling.many_call",
+    "_calling.processes", "_calling.vendor", "_values.parts", "_values.vendor_batch", "cli", "testing", "wire._typed",
+}  # fmt: skip
+"""Our own modules for what few programs do."""
+
+CALL = """
+import sys
+from providerhub import Hub, ModelInfo, ProviderInfo, Settings
+{more}
+class Said:
+    def stream(self, request, call):
+        yield "Hi"
+
+with Hub(Settings(autoload=False)) as hub:
+    hub.register(ProviderInfo(name="said", models=(ModelInfo("m"),)), Said())
+    assert str(hub.complete("m", "Hello")) == "Hi"
+    assert "".join(hub.complete("m", "Hello", stream=True)) == "Hi"
+print(*sys.modules)
+"""
+HELP = """
+import sys
+from providerhub.cli import main
+sys.argv = ["providerhub", "--help"]
+try:
+    main()
+except SystemExit:
+    print(*sys.modules)
+"""
+
+
+def imported(code: str) -> set[str]:
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("more", ["", "import providerhub.openai_provider"], ids=["core", "toolkit"])
+def test_a_usual_call_imports_nothing_that_few_programs_need(more):
+    found = imported(CALL.format(more=more))
+    assert sorted(found & HEAVY) == []
+    assert sorted(found & {f"providerhub.{name}" for name in RARE}) == []
+
+
+def test_the_help_imports_neither_the_core_nor_attrs():
+    found = imported(HELP)
+    assert {name for name in found if name.startswith("providerhub")} == {
+        "providerhub", "providerhub._version", "providerhub._finding", "providerhub._finding.installed", "providerhub._values",
+        "providerhub._values.checks", "providerhub.cli", "providerhub.cli._app", "providerhub.cli._extensions",
+        "providerhub.cli._main",
+    }  # fmt: skip
+    assert not found & (HEAVY | {"attr", "attrs", "pluggy", "urllib3", "http", "json", "logging"})
+
+
+def test_a_module_of_values_is_imported_when_its_name_is_used():
+    code = "import providerhub; providerhub.ModelInfo; {}; import sys; print(*sys.modules)"
+    assert "providerhub._values.vendor_batch" not in imported(code.format("pass"))
+    assert "providerhub._values.vendor_batch" in imported(code.format("providerhub.VendorBatch"))
