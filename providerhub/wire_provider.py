@@ -18,62 +18,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
-
-import attrs
+from types import TracebackType
+from typing import Any, NoReturn
 
 from providerhub._rules.mapping import map_exception
-from providerhub._threads import PromptThread
 from providerhub._values import EmbeddingRequest, Embeddings, ModelInfo, ProviderConfig, Request, Timeout
-from providerhub._values.checks import CALLABLE, HEADERS, MAPPING
-from providerhub._values.errors import (
-    CapabilityError,
-    InvalidRequestError,
-    PluginError,
-    ProviderConnectionError,
-    ProviderError,
-    ProviderHubError,
-    ProviderTimeoutError,
-)
+from providerhub._values.errors import CapabilityError, PluginError, ProviderError, ProviderHubError, ProviderTimeoutError
 from providerhub._values.provider import CallContext, Piece
-from providerhub._values.value import Value
 from providerhub.http import AsyncHttpClient, HttpAnswer, HttpClient, HttpRequest, Wire
+from providerhub.http._answer import Answer
+from providerhub.http._async_answer import AsyncAnswer
 from providerhub.http._async_client import is_installed
+from providerhub.http._orders import Blocking, Order, Result, Work, aworked, extended, parted, worked
 from providerhub.wire import JsonReading, Reading
 
-if TYPE_CHECKING:  # slow to import; only a generator that blocks needs it
-    from concurrent.futures import Future
-
-
-@attrs.frozen(eq=False, repr=False)
-class Blocking(Value):
-    """Work that blocks, such as a library that fetches credentials. It runs in a thread, within the call's deadline.
-
-    Args:
-        work: Called without arguments. The generator that yielded this gets its result, or the exception that it raised.
-    """
-
-    work: Callable[[], Any] = attrs.field(validator=CALLABLE)
-
-
-__all__ = ["Blocking", "HttpAnswer", "HttpRequest", "JsonReading", "Reading", "WireProvider", "listed"]
-
-AnyRequest = TypeVar("AnyRequest", bound=Request)
-
-Order = HttpRequest | Blocking
-"""An order of a generator. The generator gets an `HttpAnswer`, or the result of the work."""
+__all__ = ["Blocking", "HttpAnswer", "HttpRequest", "JsonReading", "Order", "Reading", "WireProvider", "listed"]
 
 Built = HttpRequest | Generator[Order, Any, HttpRequest]
 """The result of `build`."""
 
+_NONE: Mapping[str, Any] = {}
+
 LISTING_TIMEOUT = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
 """The timeouts of `listed` without a call."""
-
-_EXTRAS = {"extra_headers": HEADERS, "extra_query": MAPPING, "extra_body": MAPPING}
-"""Options that every wire has, as the vendors' own clients have them."""
 
 
 class WireProvider(Wire):
@@ -194,19 +163,15 @@ class WireProvider(Wire):
         Returns:
             The vectors.
         """
-        try:
-            found: Embeddings = self._run(self._extended(request, call), call)
-        except ProviderError as error:
-            raise self.failed(self.http.redacted(error)) from error.__cause__
-        return found
+        with _Failures(self):
+            request, extras = parted(request)
+            return self._run(self.embedding(request, call), call, extras)
 
     async def _aembed(self, request: EmbeddingRequest, call: CallContext) -> Embeddings:
         """Turn texts into vectors under asyncio, as `embed` does."""
-        try:
-            found: Embeddings = await self._arun(self._extended(request, call), call)
-        except ProviderError as error:
-            raise self.failed(self.http.redacted(error)) from error.__cause__
-        return found
+        with _Failures(self):
+            request, extras = parted(request)
+            return await self._arun(self.embedding(request, call), call, extras)
 
     def failed(self, error: ProviderError) -> ProviderError:
         """Return the error to raise for a failure of any kind. The default returns the error itself.
@@ -229,67 +194,39 @@ class WireProvider(Wire):
         Yields:
             The pieces of the answer, as they come.
         """
-        try:
+        with _Failures(self):
             asked = self._built(request, call)
             if not isinstance(asked, HttpRequest):
                 asked = self._run(asked, call)
             with self.http.send(asked, call) as answer:
                 reading = self._reading(request, call, answer.headers)
-                idles = False
                 with _Lingering(reading, call):
                     for data in answer:
-                        given = None
-                        for given in reading.feed(data):
-                            yield given
-                            idles = idles or answer.token(given)
-                        if idles and given is not None:
-                            # Once for all pieces of a read: the token-idle timeout is checked at the next read.
-                            answer.token()
+                        yield from _taken(data, reading, answer, call)
                         if reading.done:
                             if not reading.surplus:
                                 answer.finished()
                             break
-                        if reading.linger is not None:
-                            answer.linger(reading.linger)
                 yield from reading.end()
-        except ProviderError as error:
-            # Some services repeat the refused key, or other parts of the request, in the error.
-            found = self.failed(self.http.redacted(error))
-            if found is error:
-                raise
-            raise found from error.__cause__
 
     async def _astream(self, request: Request, call: CallContext) -> AsyncIterator[Piece]:
         """Answer a request under asyncio. The same as `stream`, with the other transport."""
-        client = self._async_client()
-        try:
+        with _Failures(self):
             asked = self._built(request, call)
             if not isinstance(asked, HttpRequest):
                 asked = await self._arun(asked, call)
-            with await client.send(asked, call) as answer:
+            with await self._async_client().send(asked, call) as answer:
                 reading = self._reading(request, call, answer.headers)
-                idles = False
                 with _Lingering(reading, call):
                     while not reading.done and (data := await answer.next()):
-                        given = None
-                        for given in reading.feed(data):
-                            yield given
-                            idles = idles or answer.token(given)
-                        if idles and given is not None:
-                            answer.token()
-                        if reading.linger is not None:
-                            answer.linger(reading.linger)
+                        for piece in _taken(data, reading, answer, call):
+                            yield piece
                     if reading.done and not reading.surplus:
                         await answer.finished()
                 for piece in reading.end():
                     yield piece
-        except ProviderError as error:
-            found = self.failed(self.http.redacted(error))
-            if found is error:
-                raise
-            raise found from error.__cause__
 
-    def carry_out(self, steps: Generator[Order, Any, Any], call: CallContext) -> Any:
+    def carry_out(self, steps: Generator[Order, Any, Result], call: CallContext) -> Result:
         """Carry out the orders of a generator, such as one of the methods for batches, and return its result.
 
         Args:
@@ -302,11 +239,8 @@ class WireProvider(Wire):
         Raises:
             ProviderError: A request failed, and the generator did not handle it.
         """
-        try:
+        with _Failures(self):
             return self._run(steps, call)
-        except ProviderError as error:
-            self.http.redacted(error)
-            raise
 
     def asked(self, request: Request, call: CallContext) -> Generator[Order, Any, HttpRequest]:
         """Write a request as one of a batch.
@@ -358,38 +292,19 @@ class WireProvider(Wire):
 
     def _built(self, request: Request, call: CallContext) -> Generator[Order, Any, HttpRequest] | HttpRequest:
         """Call `build`, and apply the options that every wire has. Return a generator only if `build` does."""
-        request, extras = _parted(request)
+        request, extras = parted(request)
         try:
             built = self.build(request, call)
         except _MISTAKES as error:
             _unwritten(self, error)
-        if isinstance(built, HttpRequest) and not extras:
-            return built
-        return self._rest(built, extras)
-
-    def _extended(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
-        """Ask for embeddings, with the options that every wire has."""
-        request, extras = _parted(request)
-        steps = self.embedding(request, call)
-        turn = partial(next, steps)
-        while True:
-            try:
-                order = turn()
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            try:
-                outcome = yield _with_extras(order, extras) if extras and isinstance(order, HttpRequest) else order
-            except Exception as error:  # the generator may know what to do
-                turn = partial(steps.throw, error)
-            else:
-                turn = partial(steps.send, outcome)
+        return built if isinstance(built, HttpRequest) and not extras else self._rest(built, extras)
 
     def _rest(self, built: object, extras: Mapping[str, Any]) -> Generator[Order, Any, HttpRequest]:
         if isinstance(built, Generator):
             built = yield from built
         if not isinstance(built, HttpRequest):
             raise _wrong(self, "build() returned", built, "return an HttpRequest, or a generator that returns one")
-        return _with_extras(built, extras) if extras else built
+        return extended(built, extras)
 
     def _reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> Reading:
         reading: object = self.reading(request, call, headers)
@@ -399,63 +314,49 @@ class WireProvider(Wire):
             reading.refusal = partial(self.refusal, 200, headers)
         return reading
 
-    def _run(self, steps: Generator[Order, Any, Any], call: CallContext) -> Any:
-        """Carry out the orders of a generator, and return its result."""
-        turn = partial(next, steps)
-        while True:
-            try:
-                order = turn()
-            except StopIteration as end:
-                return end.value
-            try:
-                outcome = _worked(order, call) if isinstance(order, Blocking) else self.http.fetch(_request(order, self), call)
-            except Exception as error:  # the generator may know what to do
-                turn = partial(steps.throw, error)
-            else:
-                turn = partial(steps.send, outcome)
-
-    async def _arun(self, steps: Generator[Order, Any, Any], call: CallContext) -> Any:
-        """Carry out the orders of a generator under asyncio, and return its result."""
-        turn = partial(next, steps)
-        while True:
-            try:
-                order = turn()
-            except StopIteration as end:
-                return end.value
-            try:
+    def _run(self, steps: Generator[Order, Any, Result], call: CallContext, extras: Mapping[str, Any] = _NONE) -> Result:
+        """Carry out the orders of a generator, and return its result. `extras`: options that each request gets."""
+        work = Work(steps)
+        for order in work:
+            with work:
                 if isinstance(order, Blocking):
-                    outcome = await _aworked(order, call)
+                    work.outcome = worked(order, call)
                 else:
-                    outcome = await self._async_client().fetch(_request(order, self), call)
-            except Exception as error:
-                turn = partial(steps.throw, error)
-            else:
-                turn = partial(steps.send, outcome)
+                    work.outcome = self.http.fetch(extended(_request(order, self), extras), call)
+        return work.result
+
+    async def _arun(self, steps: Generator[Order, Any, Result], call: CallContext, extras: Mapping[str, Any] = _NONE) -> Result:
+        """Carry out the orders of a generator under asyncio, as `_run` does."""
+        work = Work(steps)
+        for order in work:
+            with work:
+                if isinstance(order, Blocking):
+                    work.outcome = await aworked(order, call)
+                else:
+                    work.outcome = await self._async_client().fetch(extended(_request(order, self), extras), call)
+        return work.result
 
 
-def _astream_of(provider: WireProvider) -> Any:
-    """Answer a request under asyncio; see `Provider`.
+def _optional(method: str, words: str) -> Any:
+    """Make a method that is absent without the extra `async`. Then a thread runs the synchronous one."""
 
-    It is absent without the extra `async`, and in a subclass that overrides `stream` alone: then a thread runs `stream`.
-    """
-    if not is_installed():
-        msg = "astream() needs the extra `async`: pip install 'providerhub[async]'"
+    def found(provider: WireProvider) -> Any:
+        if is_installed():
+            return getattr(provider, f"_{method}")
+        msg = f"{method}() needs the extra `async`: pip install 'providerhub[async]'"
         raise AttributeError(msg)
-    return provider._astream  # noqa: SLF001 -- of this module
+
+    return property(found, doc=words)
 
 
-WireProvider.astream = property(_astream_of)
-
-
-def _aembed_of(provider: WireProvider) -> Any:
-    """Turn texts into vectors under asyncio; see `WireProvider.embed`. It is absent without the extra `async`."""
-    if not is_installed():
-        msg = "aembed() needs the extra `async`: pip install 'providerhub[async]'"
-        raise AttributeError(msg)
-    return provider._aembed  # noqa: SLF001 -- of this module
-
-
-WireProvider.aembed = property(_aembed_of)
+WireProvider.astream = _optional(
+    "astream",
+    "Answer a request under asyncio; see `Provider`. Absent without the extra `async`, and in a subclass that overrides `stream` "
+    "alone: then a thread runs `stream`.",
+)
+WireProvider.aembed = _optional(
+    "aembed", "Turn texts into vectors under asyncio; see `WireProvider.embed`. Absent without the extra `async`."
+)
 
 
 def listed(
@@ -476,12 +377,41 @@ def listed(
         ProviderError: The service refused, or its answer is not a list of models.
     """
     try:
-        return list(provider._run(steps, call or CallContext(LISTING_TIMEOUT)))  # noqa: SLF001 -- of this module
-    except ProviderError as error:
-        provider.http.redacted(error)
-        raise
+        return list(provider.carry_out(steps, call or CallContext(LISTING_TIMEOUT)))
     finally:
         provider.close()
+
+
+def _taken(data: bytes, reading: Reading, answer: Answer | AsyncAnswer, call: CallContext) -> Iterator[Piece]:
+    """Give the pieces of the next bytes, and restart the timeouts of the answer."""
+    given = None
+    for given in reading.feed(data):
+        yield given
+        if not call.idles:
+            answer.token(given)
+    if call.idles and given is not None:
+        answer.token()  # once for all pieces of a read: the token-idle timeout is checked at the next read
+    if reading.linger is not None:
+        answer.linger(reading.linger)
+
+
+class _Failures:
+    """A block whose errors leave it as `failed` wants them.
+
+    They leave without secrets: some services repeat the refused key, or other parts of the request, in the error.
+    """
+
+    def __init__(self, provider: WireProvider) -> None:
+        self._provider = provider
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, ProviderError):
+            found = self._provider.failed(self._provider.http.redacted(error))
+            if found is not error:
+                raise found from error.__cause__
 
 
 class _Lingering:
@@ -521,91 +451,3 @@ def _unwritten(provider: WireProvider, error: Exception) -> NoReturn:
 
 def _wrong(provider: WireProvider, what: str, value: object, fix: str) -> PluginError:
     return PluginError(f"{type(provider).__qualname__}: {what} {type(value).__name__}; {fix}")
-
-
-def _parted(request: AnyRequest) -> tuple[AnyRequest, dict[str, Any]]:
-    """Take the options that every wire has out of a request."""
-    extras = {name: request.options[name] for name in _EXTRAS if name in request.options} if request.options else {}
-    if not extras:
-        return request, extras
-    _check_extras(extras)
-    options = {name: value for name, value in request.options.items() if name not in _EXTRAS}
-    return attrs.evolve(request, options=options), extras
-
-
-def _check_extras(extras: Mapping[str, Any]) -> None:
-    for name, value in extras.items():
-        try:
-            _EXTRAS[name].check(value, name)
-        except ValueError as error:
-            msg = f"the option {error}"
-            raise InvalidRequestError(msg) from None
-
-
-def _with_extras(built: HttpRequest, extras: Mapping[str, Any]) -> HttpRequest:
-    body = built.body
-    if more := extras.get("extra_body"):
-        if not isinstance(body, Mapping):
-            msg = "the option extra_body needs a request with a JSON object; leave it out"
-            raise InvalidRequestError(msg)
-        body = {**body, **more}
-    return attrs.evolve(
-        built,
-        body=body,
-        headers={**built.headers, **extras.get("extra_headers", {})},
-        query={**built.query, **extras.get("extra_query", {})},
-    )
-
-
-def _started(work: Callable[[], Any]) -> Future[Any]:
-    """Run work in a thread of its own, which ends with the process: the work cannot be stopped."""
-    from concurrent.futures import Future, InvalidStateError
-
-    future: Future[Any] = Future()
-
-    def run() -> None:
-        with suppress(InvalidStateError):  # the call did not wait so long
-            try:
-                future.set_result(work())
-            except Exception as error:
-                future.set_exception(error)
-
-    PromptThread(run, "providerhub-blocking").start()
-    return future
-
-
-def _worked(order: Blocking, call: CallContext) -> Any:
-    from concurrent.futures import CancelledError  # loaded by `_started`
-
-    future = _started(order.work)
-    forget = call.on_cancel(future.cancel)
-    try:
-        return future.result(call.remaining())
-    except (TimeoutError, CancelledError) as error:
-        if future.done() and not future.cancelled():  # the work raised it
-            raise
-        raise _unfinished(call) from error
-    finally:
-        forget()
-
-
-async def _aworked(order: Blocking, call: CallContext) -> Any:
-    import asyncio  # slow to import; a caller with a running loop has imported it
-
-    future = _started(order.work)
-    forget = call.on_cancel(future.cancel)
-    try:
-        waiting = asyncio.wrap_future(future)
-        await asyncio.wait([waiting], timeout=call.remaining())
-        if waiting.cancelled() or not waiting.done():
-            raise _unfinished(call)
-        return waiting.result()
-    finally:
-        forget()
-        future.cancel()
-
-
-def _unfinished(call: CallContext) -> ProviderError:
-    if call.cancelled:
-        return ProviderConnectionError("the call was cancelled", retryable=False)
-    return ProviderTimeoutError("the call's total timeout expired while the provider fetched credentials")

@@ -1,0 +1,166 @@
+"""The orders of a provider's generators: requests, and work that blocks. The transports carry them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import attrs
+
+from providerhub._threads import PromptThread
+from providerhub._values import EmbeddingRequest, Request
+from providerhub._values.checks import CALLABLE, HEADERS, MAPPING
+from providerhub._values.errors import InvalidRequestError, ProviderConnectionError, ProviderError, ProviderTimeoutError
+from providerhub._values.provider import CallContext
+from providerhub._values.value import Value
+from providerhub.http._request import HttpRequest
+
+if TYPE_CHECKING:  # slow to import; only a generator that blocks needs it
+    from concurrent.futures import Future
+
+Result = TypeVar("Result")
+AnyRequest = TypeVar("AnyRequest", Request, EmbeddingRequest)
+
+_EXTRAS = {"extra_headers": HEADERS, "extra_query": MAPPING, "extra_body": MAPPING}
+"""Options that every wire has, as the vendors' own clients have them."""
+
+
+@attrs.frozen(eq=False, repr=False)
+class Blocking(Value):
+    """Work that blocks, such as a library that fetches credentials. It runs in a thread, within the call's deadline.
+
+    Args:
+        work: Called without arguments. The generator that yielded this gets its result, or the exception that it raised.
+    """
+
+    work: Callable[[], Any] = attrs.field(validator=CALLABLE)
+
+
+Order = HttpRequest | Blocking
+"""An order of a generator. The generator gets an `HttpAnswer`, or the result of the work."""
+
+
+class Work(Generic[Result]):
+    """A generator of orders. Iterating gives each order; carry it out in `with work`, and set `outcome` there.
+
+    A failure in the `with` block goes into the generator, which may know what to do.
+    """
+
+    outcome: Any = None
+    result: Result
+    """The result of the generator, after its end."""
+
+    def __init__(self, steps: Generator[Order, Any, Result]) -> None:
+        self._steps = steps
+        self._failure: BaseException | None = None
+
+    def __iter__(self) -> Iterator[Order]:
+        turn = partial(next, self._steps)
+        while True:
+            try:
+                order = turn()
+            except StopIteration as end:
+                self.result = end.value
+                return
+            yield order
+            failure, self._failure = self._failure, None
+            turn = partial(self._steps.send, self.outcome) if failure is None else partial(self._steps.throw, failure)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        self._failure = error if isinstance(error, Exception) else None
+        return self._failure is not None
+
+
+def parted(request: AnyRequest) -> tuple[AnyRequest, Mapping[str, Any]]:
+    """Take the options that every wire has out of a request."""
+    extras = {name: request.options[name] for name in _EXTRAS if name in request.options} if request.options else {}
+    if not extras:
+        return request, extras
+    for name, value in extras.items():
+        try:
+            _EXTRAS[name].check(value, name)
+        except ValueError as error:
+            msg = f"the option {error}"
+            raise InvalidRequestError(msg) from None
+    options = {name: value for name, value in request.options.items() if name not in _EXTRAS}
+    return attrs.evolve(request, options=options), extras
+
+
+def extended(request: HttpRequest, extras: Mapping[str, Any]) -> HttpRequest:
+    """Return a request with the options that every wire has."""
+    if not extras:
+        return request
+    body = request.body
+    if more := extras.get("extra_body"):
+        if not isinstance(body, Mapping):
+            msg = "the option extra_body needs a request with a JSON object; leave it out"
+            raise InvalidRequestError(msg)
+        body = {**body, **more}
+    return attrs.evolve(
+        request,
+        body=body,
+        headers={**request.headers, **extras.get("extra_headers", {})},
+        query={**request.query, **extras.get("extra_query", {})},
+    )
+
+
+def _started(work: Callable[[], Any]) -> Future[Any]:
+    """Run work in a thread of its own, which ends with the process: the work cannot be stopped."""
+    from concurrent.futures import Future, InvalidStateError
+
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        with suppress(InvalidStateError):  # the call did not wait so long
+            try:
+                future.set_result(work())
+            except Exception as error:
+                future.set_exception(error)
+
+    PromptThread(run, "providerhub-blocking").start()
+    return future
+
+
+def worked(order: Blocking, call: CallContext) -> Any:
+    """Do work that blocks, and return its result."""
+    from concurrent.futures import CancelledError  # loaded by `_started`
+
+    future = _started(order.work)
+    forget = call.on_cancel(future.cancel)
+    try:
+        return future.result(call.remaining())
+    except (TimeoutError, CancelledError) as error:
+        if future.done() and not future.cancelled():  # the work raised it
+            raise
+        raise _unfinished(call) from error
+    finally:
+        forget()
+
+
+async def aworked(order: Blocking, call: CallContext) -> Any:
+    """Do work that blocks beside the event loop, and return its result."""
+    import asyncio  # slow to import; a caller with a running loop has imported it
+
+    future = _started(order.work)
+    forget = call.on_cancel(future.cancel)
+    try:
+        waiting = asyncio.wrap_future(future)
+        await asyncio.wait([waiting], timeout=call.remaining())
+        if waiting.cancelled() or not waiting.done():
+            raise _unfinished(call)
+        return waiting.result()
+    finally:
+        forget()
+        future.cancel()
+
+
+def _unfinished(call: CallContext) -> ProviderError:
+    if call.cancelled:
+        return ProviderConnectionError("the call was cancelled", retryable=False)
+    return ProviderTimeoutError("the call's total timeout expired while the provider fetched credentials")
