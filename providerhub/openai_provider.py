@@ -77,23 +77,12 @@ class OpenAIChatProvider(WireProvider):
         return None
 
     def build(self, request: Request, call: CallContext) -> Built:
-        """Write a request; see `WireProvider.build`.
-
-        Args:
-            request: The request to write.
-            call: The call, which is not used.
-        """
+        """Write a request; see `WireProvider.build`."""
         del call
         return HttpRequest(self.path, self.body(request), stream=request.stream)
 
     def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> Reading:
-        """Make the reader of one answer; see `WireProvider.reading`. A subclass may return a subclass of `ChatReading`.
-
-        Args:
-            request: The request, which is not used.
-            call: The call, for notes.
-            headers: The headers of the answer.
-        """
+        """Make the reader of one answer; see `WireProvider.reading`. A subclass may return a subclass of `ChatReading`."""
         del request
         return ChatReading(self, call, headers)
 
@@ -172,14 +161,7 @@ class ChatReading(JsonReading):
         self._reader: ChunkReader | None = None  # a whole answer needs none
 
     def feed(self, data: bytes) -> Iterator[Piece]:
-        """Take the next bytes; see `Reading.feed`. An ordinary chunk is read without parsing it.
-
-        Args:
-            data: Bytes as they came from the transport.
-
-        Yields:
-            The pieces that the bytes complete.
-        """
+        """Take the next bytes; see `Reading.feed`. An ordinary chunk is read without parsing it."""
         if self._begin is not None or self._whole is not None:
             data = self._framed(data)
             if not data:
@@ -203,45 +185,21 @@ class ChatReading(JsonReading):
             self._checked(data)
 
     def whole(self, data: dict[str, Any]) -> Iterable[Piece]:
-        """Read an answer that came as one object.
-
-        Args:
-            data: The whole answer as an object.
-        """
+        """Read an answer that came as one object; see `JsonReading.whole`."""
         return openai_chat.answer_pieces(data)
 
     def refuse(self, data: dict[str, Any], name: str) -> None:
-        """Raise if an object is an error; see `JsonReading.refuse`.
-
-        Args:
-            data: The object of a frame, or the whole answer.
-            name: The name of the frame.
-        """
+        """Raise if an object is an error; see `JsonReading.refuse`."""
         openai_chat.refuse_error({**data, "object": "error"} if name == "error" else data, self.refusal)
 
     def parsed(self, data: bytes) -> dict[str, Any]:
-        """Parse a JSON object; see `JsonReading.parsed`.
-
-        Args:
-            data: The object as bytes.
-
-        Returns:
-            The parsed object.
-
-        Raises:
-            ProviderError: The object is an error.
-        """
+        """Parse a JSON object, which must not be an error; see `JsonReading.parsed`."""
         found = super().parsed(data)
         self.refuse(found, "")
         return found
 
     def end(self) -> Iterator[Piece]:
-        """End the input; see `Reading.end`.
-
-        Yields:
-            The pieces of an answer that came as one object, `Finish` if the stream is complete but gave none, and the parts of
-            the answer that are known only at its end.
-        """
+        """End the input; see `Reading.end`. The parts of an answer that are known only at its end come last."""
         yield from super().end()
         if self._whole is None and self._reader is not None:
             yield from self._reader.end()

@@ -185,15 +185,7 @@ class WireProvider(Wire):
         return error
 
     def stream(self, request: Request, call: CallContext) -> Iterator[Piece]:
-        """Answer a request; see `Provider.stream`.
-
-        Args:
-            request: The request to answer.
-            call: The call: its timeouts and whether it is cancelled.
-
-        Yields:
-            The pieces of the answer, as they come.
-        """
+        """Answer a request; see `Provider.stream`."""
         with _Failures(self):
             asked = self._built(request, call)
             if not isinstance(asked, HttpRequest):

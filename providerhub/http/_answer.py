@@ -41,58 +41,20 @@ END_WAIT = 0.02
 """Seconds to wait for the body's end after the protocol's end mark."""
 
 
-class Answer:
-    """An answer whose headers have come. Iterating yields the body's bytes as they come.
+class BaseAnswer:
+    """The common part of the answers of both transports."""
 
-    Use it in a `with` block. Leaving the block gives the connection back, or closes it if the body was not read to its end.
+    __slots__ = ("_call", "_complete", "_limit", "_size", "_timer", "headers", "log", "status")
 
-
-    Attributes:
-        status: The HTTP status; 0 before the headers.
-        headers: The headers; their names are looked up without regard to case.
-    """
-
-    def __init__(
-        self,
-        call: CallContext,
-        active: ActiveConnection,
-        timer: AnswerTimer,
-        unsubscribe: Callable[[], object],
-        *,
-        limit: int,
-        name: str,
-        stream: bool,
-    ) -> None:
-        self._is_read_whole = not stream
-        self._name = name
+    def __init__(self, call: CallContext, timer: AnswerTimer, limit: int) -> None:
         self._call = call
-        self._active = active
         self._timer = timer
-        self._unsubscribe = unsubscribe
         self._limit = limit
-        self._response: Response | None = None
-        self._read: Callable[[int], bytes] = _nothing
-        self._complete = self._is_encoded = False
+        self._size = 0
+        self._complete = False  # the body was read to its end
         self.log: ExchangeLog | None = None
         self.status = 0
         self.headers: Mapping[str, str] = {}
-
-    def take(self, response: Response) -> None:
-        """Begin with the response that came.
-
-        Args:
-            response: The response, whose body is not read yet.
-        """
-        self._response = response
-        self.status, self.headers = response.status, response.headers  # type: ignore[assignment]  # see `Response.begin`
-        self._call.request_id = request_id(self.headers)
-        if self.headers.get("content-encoding", "identity").strip().lower() in {"", "identity"}:
-            self._read = response.read1
-        else:  # although the request asked for no encoding
-            decoding = HTTPResponse(response, self.headers, response.status, preload_content=False, original_response=response)
-            self._read, self._is_encoded = partial(decoding.read1, decode_content=True), True
-        if self.log is not None:
-            self.log.answer(self.status, self.headers)
 
     def token(self, piece: Piece | None = None) -> bool:
         """Restart the token-idle timeout. Call this after each yielded piece.
@@ -114,6 +76,103 @@ class Answer:
         """
         self._timer.linger(seconds)
 
+    def classed(self, error: Exception) -> Exception:
+        """Return the error to raise for a failure of the transport. An expired timeout or a cancellation explains it first.
+
+        Args:
+            error: The exception that was caught.
+
+        Returns:
+            A `ProviderError`; `error` itself if it is a `ProviderError` or `CallerError` already, or unknown.
+        """
+        if self.log is not None:
+            self.log.failed(error)
+        if isinstance(error, ProviderError | CallerError):
+            return error
+        if self._timer.expired or self._call.cancelled or self._is_aborted():
+            return self._timer.error()
+        if self._call.remaining() == 0:
+            return ProviderTimeoutError("the call's total timeout expired")
+        return self._explained(error)
+
+    def close(self) -> None:
+        """Give the connection back, or close it if the body was not read to its end. A second call does nothing."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _is_aborted(self) -> bool:
+        """Return whether another thread has aborted the connection."""
+        return False
+
+    def _explained(self, error: Exception) -> Exception:
+        """Return the error for an exception of the transport."""
+        raise NotImplementedError
+
+    def _begin(self, status: int, headers: Mapping[str, str]) -> None:
+        self.status, self.headers = status, headers
+        self._call.request_id = request_id(headers)
+        if self.log is not None:
+            self.log.answer(status, headers)
+
+    def _count(self, data: bytes) -> None:
+        """Log the bytes of a read, and raise if the body is too large."""
+        if self.log is not None:
+            self.log.read(data)
+        self._size += len(data)
+        if self._size > self._limit:
+            msg = f"the answer is larger than {self._limit} bytes"
+            raise ProtocolError(msg)
+
+
+class Answer(BaseAnswer):
+    """An answer whose headers have come. Iterating yields the body's bytes as they come.
+
+    Use it in a `with` block. Leaving the block gives the connection back, or closes it if the body was not read to its end.
+
+    Attributes:
+        status: The HTTP status; 0 before the headers.
+        headers: The headers; their names are looked up without regard to case.
+    """
+
+    def __init__(
+        self,
+        call: CallContext,
+        active: ActiveConnection,
+        timer: AnswerTimer,
+        unsubscribe: Callable[[], object],
+        *,
+        limit: int,
+        name: str,
+        stream: bool,
+    ) -> None:
+        super().__init__(call, timer, limit)
+        self._is_read_whole = not stream
+        self._name = name
+        self._active = active
+        self._unsubscribe = unsubscribe
+        self._response: Response | None = None
+        self._read: Callable[[int], bytes] = _nothing
+        self._is_encoded = False
+
+    def take(self, response: Response) -> None:
+        """Begin with the response that came.
+
+        Args:
+            response: The response, whose body is not read yet.
+        """
+        self._response = response
+        self._begin(response.status, response.headers)  # type: ignore[arg-type]  # see `Response.begin`
+        if self.headers.get("content-encoding", "identity").strip().lower() in {"", "identity"}:
+            self._read = response.read1
+        else:  # although the request asked for no encoding
+            decoding = HTTPResponse(response, self.headers, response.status, preload_content=False, original_response=response)
+            self._read, self._is_encoded = partial(decoding.read1, decode_content=True), True
+
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._reads()
@@ -128,7 +187,6 @@ class Answer:
         call, timer, active, read, response = self._call, self._timer, self._active, self._read, self._response
         clock, offset, is_head = call.clock, timer.offset, self._is_read_whole
         total = call.deadline + offset
-        size, log = 0, self.log
         # The timer holds all timeouts; a timeout of the socket's own would cost another system call for each read.
         self._set_socket_timeout(None)
         # A decoder may still hold a part of the body when its last byte has been read.
@@ -140,12 +198,7 @@ class Answer:
                 raise timer.error()
             if not data:
                 break
-            if log is not None:
-                log.read(data)
-            size += len(data)
-            if size > self._limit:
-                msg = f"the answer is larger than {self._limit} bytes"
-                raise ProtocolError(msg)
+            self._count(data)
             if is_head and data.strip(BLANK):
                 is_head = not timer.token()
             # While the caller holds what is yielded, only the total timeout runs.
@@ -187,30 +240,16 @@ class Answer:
         except Exception:  # the answer is whole; a body that does not end properly only closes the connection
             self._complete = False
 
-    def classed(self, error: Exception) -> Exception:
-        """Return the error to raise for a failure of the transport. An expired timeout or a cancellation explains it first.
+    def _is_aborted(self) -> bool:
+        return self._active.aborted
 
-        Args:
-            error: The exception that was caught.
-
-        Returns:
-            A `ProviderError`; `error` itself if it is a `ProviderError` or `CallerError` already.
-        """
-        if self.log is not None:
-            self.log.failed(error)
-        if isinstance(error, ProviderError | CallerError):
-            return error
-        if self._active.aborted or self._timer.expired or self._call.cancelled:
-            return self._timer.error()
-        if self._call.remaining() == 0:
-            return ProviderTimeoutError("the call's total timeout expired")
+    def _explained(self, error: Exception) -> Exception:
         mapped = map_exception(error, provider=self._name, model="")
         if isinstance(mapped, ProviderTimeoutError) and not self._active.failure:
             return self._timer.error()  # the socket's own timeout was faster; its text does not name the phase
-        return self._explained(error, mapped)
+        return self._in_plain_words(error, mapped)
 
-    def _explained(self, error: Exception, mapped: AttemptError) -> AttemptError:
-        """Say in plain words how the connection failed."""
+    def _in_plain_words(self, error: Exception, mapped: AttemptError) -> AttemptError:
         refused = next((found for link in chained(error) if (found := _REFUSED_TUNNEL.search(str(link)))), None)
         if refused is not None and not self.status:
             fix = ": check the user name and the password in `proxies`" if refused[1] == "407" else ""
@@ -231,7 +270,7 @@ class Answer:
         return mapped
 
     def close(self) -> None:
-        """Give the connection back, or close it. A second call does nothing."""
+        """Give the connection back, or close it; see `BaseAnswer.close`."""
         WATCHDOG.stop(self._timer)
         if self.log is not None:
             self.log.end()
@@ -252,12 +291,6 @@ class Answer:
         active = getattr(self, "_active", None)
         if active is not None and active.release is not None:
             self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
     def _set_socket_timeout(self, seconds: float | None) -> None:
         sock = self._active.sock

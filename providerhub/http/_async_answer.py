@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Self
 
-from providerhub._rules.status import request_id
-from providerhub._values.errors import CallerError, ProtocolError, ProviderError, ProviderTimeoutError
-from providerhub._values.provider import CallContext, Piece
+from providerhub._values.errors import ProtocolError, ProviderError
+from providerhub._values.provider import CallContext
 from providerhub.http._aiohttp_errors import mapped
-from providerhub.http._answer import BLANK, END_WAIT
+from providerhub.http._answer import BLANK, END_WAIT, BaseAnswer
 from providerhub.http._loop_timer import LoopTimer
 from providerhub.http._turns import Turns
-from providerhub.http._wire_log import ExchangeLog
 
 
-class AsyncAnswer:
+class AsyncAnswer(BaseAnswer):
     """An answer that is read in an event loop. Iterating yields the body's bytes as they come.
 
     Use it in a `with` block. Leaving the block gives the connection back, or closes it if the body was not read to its end.
@@ -27,28 +25,20 @@ class AsyncAnswer:
         headers: The headers; their names are looked up without regard to case.
     """
 
-    __slots__ = (
-        "_call", "_complete", "_connection", "_content", "_cut", "_limit", "_size", "_stream", "_timer", "_turns", "_unsubscribe",
-        "headers", "log", "status",
-    )  # fmt: skip
+    __slots__ = ("_connection", "_content", "_cut", "_stream", "_turns", "_unsubscribe")
+
+    _timer: LoopTimer
 
     def __init__(
         self, call: CallContext, timer: LoopTimer, turns: Turns, unsubscribe: Callable[[], None], limit: int, *, stream: bool
     ) -> None:
-        self._call = call
-        self._timer = timer
+        super().__init__(call, timer, limit)
         self._turns = turns
         self._unsubscribe: Callable[[], None] | None = unsubscribe
-        self._limit = limit
         self._stream = stream
         self._connection: Any = None
         self._content: Any = None
         self._cut = False
-        self._complete = False
-        self._size = 0
-        self.log: ExchangeLog | None = None
-        self.status = 0
-        self.headers: Mapping[str, str] = {}
 
     def take(self, connection: Any, head: Any, body: Any) -> None:
         """Begin with the answer that came.
@@ -59,10 +49,7 @@ class AsyncAnswer:
             body: The reader of the body.
         """
         self._connection, self._content = connection, body
-        self.status, self.headers = head.code, head.headers
-        self._call.request_id = request_id(self.headers)
-        if self.log is not None:
-            self.log.answer(self.status, self.headers)
+        self._begin(head.code, head.headers)
         self._timer.callback = connection.close
         if connection.protocol is not None and not self._call.cancelled:
             connection.protocol.on_lost = self._lost
@@ -76,25 +63,6 @@ class AsyncAnswer:
         if not content.is_eof() and content.exception() is None:
             self._cut = True
             content.feed_eof()
-
-    def token(self, piece: Piece | None = None) -> bool:
-        """Restart the token-idle timeout; see `Answer.token`.
-
-        Args:
-            piece: The piece that was yielded; `None`, the default, for content that is not reasoning.
-
-        Returns:
-            Whether the idle timeouts hold from now on.
-        """
-        return self._timer.token(piece)
-
-    def linger(self, seconds: float) -> None:
-        """Wait for further bytes only for so long; see `Answer.linger`.
-
-        Args:
-            seconds: The timeout from now on.
-        """
-        self._timer.linger(seconds)
 
     def __aiter__(self) -> Self:
         return self
@@ -146,12 +114,8 @@ class AsyncAnswer:
         if not data and (failure is not None or self._cut):
             raise failure or ProtocolError("the connection ended before the answer did")
         self._complete = not data
-        if data and self.log is not None:
-            self.log.read(data)
-        self._size += len(data)
-        if self._size > self._limit:
-            msg = f"the answer is larger than {self._limit} bytes"
-            raise ProtocolError(msg)
+        if data:
+            self._count(data)
 
     def _left(self) -> bytes:
         """Return the bytes that came before a failure. aiohttp would raise and drop them."""
@@ -199,14 +163,8 @@ class AsyncAnswer:
             async with timeout(END_WAIT):
                 self._complete = not await self._content.readany() and not self._cut
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
-        """Give the connection back, or close it if the body was not read to its end. A second call does nothing."""
+        """Give the connection back, or close it; see `BaseAnswer.close`."""
         unsubscribe, self._unsubscribe = self._unsubscribe, None
         if unsubscribe is None:
             return
@@ -223,23 +181,7 @@ class AsyncAnswer:
             else:
                 connection.close()
 
-    def classed(self, error: Exception) -> Exception:
-        """Return the error to raise for a failure of aiohttp. An expired timeout or a cancellation explains it first.
-
-        Args:
-            error: The exception that was caught.
-
-        Returns:
-            A `ProviderError`; `error` itself if it is a `ProviderError` or `CallerError` already, or unknown.
-        """
-        if self.log is not None:
-            self.log.failed(error)
-        if isinstance(error, ProviderError | CallerError):
-            return error
-        if self._timer.expired or self._call.cancelled:
-            return self._timer.error()
-        if self._call.remaining() == 0:
-            return ProviderTimeoutError("the call's total timeout expired")
+    def _explained(self, error: Exception) -> Exception:
         return mapped(error, begun=bool(self.status))
 
 

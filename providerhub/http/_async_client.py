@@ -66,19 +66,7 @@ class AsyncHttpClient(Client):
         self._sessions: weakref.WeakKeyDictionary[AbstractEventLoop, Session] = weakref.WeakKeyDictionary()
 
     async def send(self, request: HttpRequest, call: CallContext) -> AsyncAnswer:
-        """Send a request and wait for the headers of the answer.
-
-        Args:
-            request: The request, as the provider writes it.
-            call: The call: its timeouts, its headers, and whether it is cancelled.
-
-        Returns:
-            The answer. Use it in a `with` block.
-
-        Raises:
-            ProviderError: The service refused or the exchange failed. The error does not contain a secret.
-            InvalidRequestError: The body cannot be written as JSON.
-        """
+        """Send a request and wait for the headers of the answer; see `Client.send`."""
         import asyncio  # slow to import; a caller with a running loop has imported it
 
         sent = self._prepared(request, call)
@@ -120,18 +108,7 @@ class AsyncHttpClient(Client):
         return answer
 
     async def fetch(self, request: HttpRequest, call: CallContext) -> HttpAnswer:
-        """Send a request and read its whole answer; otherwise as `send`.
-
-        Args:
-            request: The request, as the provider writes it.
-            call: The call: its timeouts, its headers, and whether it is cancelled.
-
-        Returns:
-            The whole answer.
-
-        Raises:
-            ProviderError: The service refused or the exchange failed. The error does not contain a secret.
-        """
+        """Send a request and read its whole answer; see `Client.fetch`."""
         with await self.send(request, call) as answer:
             try:
                 return HttpAnswer(answer.status, answer.headers, await answer.read())

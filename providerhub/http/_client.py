@@ -46,34 +46,11 @@ class HttpClient(Client):
         self._pid = 0
 
     def send(self, request: HttpRequest, call: CallContext) -> Answer:
-        """Send a request and wait for the headers of the answer.
-
-        Args:
-            request: The request, as the provider writes it.
-            call: The call: its timeouts, its headers, and whether it is cancelled.
-
-        Returns:
-            The answer. Use it in a `with` block.
-
-        Raises:
-            ProviderError: The service refused or the exchange failed. The error does not contain a secret.
-            InvalidRequestError: The body cannot be written as JSON.
-        """
+        """Send a request and wait for the headers of the answer; see `Client.send`."""
         return self._exchange(self._prepared(request, call), call)
 
     def fetch(self, request: HttpRequest, call: CallContext) -> HttpAnswer:
-        """Send a request and read its whole answer; otherwise as `send`.
-
-        Args:
-            request: The request, as the provider writes it.
-            call: The call: its timeouts, its headers, and whether it is cancelled.
-
-        Returns:
-            The whole answer.
-
-        Raises:
-            ProviderError: The service refused or the exchange failed. The error does not contain a secret.
-        """
+        """Send a request and read its whole answer; see `Client.fetch`."""
         with self.send(request, call) as answer:
             try:
                 return HttpAnswer(answer.status, answer.headers, answer.read())

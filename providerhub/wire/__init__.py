@@ -6,9 +6,10 @@ from collections.abc import Callable as Callable
 
 from providerhub._values.errors import ProviderError as ProviderError
 from providerhub._values.value import publish
+from providerhub.wire._framing import Frame, Framing
 from providerhub.wire.json_array import ArrayDecoder
 from providerhub.wire.ndjson import JsonFrame, LineDecoder
-from providerhub.wire.reading import Frame, Framing, JsonReading, Reading
+from providerhub.wire.reading import JsonReading, Reading
 from providerhub.wire.sse import ServerSentEvent, SSEDecoder, SSELimitError
 
 __all__ = [

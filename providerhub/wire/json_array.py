@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from providerhub.wire._framing import Framing
 from providerhub.wire.ndjson import EXCERPT, MAX_LINE, JsonFrame
 
 _IN_STRING = re.compile(rb'["\\]')
@@ -11,7 +12,7 @@ _STRUCTURE = re.compile(rb'["{}\[\]]')
 _BETWEEN = re.compile(rb"[^ \t\r\n,\xef\xbb\xbf]")
 
 
-class ArrayDecoder:
+class ArrayDecoder(Framing):
     """Decodes one array, an object at a time, without waiting for the array's end.
 
     Args:
@@ -38,25 +39,11 @@ class ArrayDecoder:
 
     @staticmethod
     def is_whole(begin: bytes) -> bool:
-        """Return whether an answer is one object in place of an array; see `Framing`.
-
-        Args:
-            begin: The answer's beginning, not empty.
-        """
+        """Return whether an answer is one object in place of a stream; see `Framing.is_whole`."""
         return begin.startswith(b"{")
 
     def feed_events(self, data: bytes) -> list[JsonFrame]:
-        """Take the next bytes of the stream.
-
-        Args:
-            data: Bytes as they came from the transport.
-
-        Returns:
-            The objects that the bytes complete.
-
-        Raises:
-            ValueError: An object is longer than the limit, or the array holds something other than objects.
-        """
+        """Take the next bytes; see `Framing.feed_events`. Raises `ValueError` for an object that is longer than the limit."""
         frames: list[JsonFrame] = []
         at = 0
         while at < len(data) and not (self.done or self.stray or self._broken):
@@ -66,14 +53,7 @@ class ArrayDecoder:
         return frames
 
     def finish(self) -> bytes:
-        """End the input.
-
-        Returns:
-            The beginning of an object without an end, at most `EXCERPT` bytes; empty if there is none.
-
-        Raises:
-            ValueError: As `feed_events`.
-        """
+        """End the input; see `Framing.finish`."""
         if self._broken:
             raise ValueError(self._broken)
         return bytes(self._partial[:EXCERPT])

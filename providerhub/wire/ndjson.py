@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Final, NamedTuple
 
+from providerhub.wire._framing import Framing
+
 MAX_LINE: Final = 64 * 1024 * 1024
 """Default limit of one line, in bytes, its ending not counted."""
 
@@ -30,7 +32,7 @@ class JsonFrame(NamedTuple):
     event: str = ""
 
 
-class LineDecoder:
+class LineDecoder(Framing):
     """Decodes one stream of lines that end at LF or CRLF. Blank lines are ignored.
 
     Args:
@@ -54,14 +56,7 @@ class LineDecoder:
 
     @staticmethod
     def is_whole(begin: bytes) -> bool | None:
-        """Return whether an answer is one object on several lines in place of a stream; see `Framing`.
-
-        Args:
-            begin: The answer's beginning, not empty.
-
-        Returns:
-            Whether it is; `None` if more bytes are needed to tell.
-        """
+        """Return whether an answer is one object in place of a stream; see `Framing.is_whole`."""
         line, end, rest = begin.partition(b"\n")
         if not begin.startswith(b"{"):
             return False
@@ -75,17 +70,7 @@ class LineDecoder:
         return False
 
     def feed_events(self, data: bytes) -> list[JsonFrame]:
-        """Take the next bytes of the stream.
-
-        Args:
-            data: Bytes as they came from the transport.
-
-        Returns:
-            The lines that the bytes complete.
-
-        Raises:
-            ValueError: A line is longer than the limit.
-        """
+        """Take the next bytes; see `Framing.feed_events`. Raises `ValueError` for a line that is longer than the limit."""
         lines = data.split(b"\n")
         tail = lines.pop()
         if lines:
@@ -100,9 +85,5 @@ class LineDecoder:
         return frames
 
     def finish(self) -> bytes:
-        """End the input.
-
-        Returns:
-            The beginning of a line without an end, at most `EXCERPT` bytes; empty if there is none.
-        """
+        """End the input; see `Framing.finish`."""
         return bytes(self._partial[:EXCERPT]).strip(BLANK)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from providerhub._values import Finish
 from providerhub._values.errors import EXCERPT_LIMIT, EmptyAnswerError, ProtocolError, ProviderError
 from providerhub._values.provider import CallContext, Piece
 from providerhub.wire import openai_chat
+from providerhub.wire._framing import Framing
 from providerhub.wire.ndjson import BLANK
 from providerhub.wire.sse import SSEDecoder
 
@@ -19,61 +20,6 @@ _EARLY = 65536
 
 _KEPT_BLANK = 16
 """Bytes of white space before an answer that are kept until the first other byte."""
-
-
-class Frame(Protocol):
-    """One frame of a stream, such as a `ServerSentEvent`."""
-
-    @property
-    def data(self) -> bytes:
-        """The payload."""
-
-    @property
-    def event(self) -> str:
-        """The name; empty if the framing has no names."""
-
-
-class Framing(Protocol):
-    """Cuts a stream into frames. `SSEDecoder`, `LineDecoder` and `ArrayDecoder` do; a plugin may bring another."""
-
-    content_type: str
-    """A part of the content type that such a stream should have; empty for any."""
-    tail: bytes
-    """Bytes that complete a last frame at the end of the input, such as a line's end; usually empty."""
-    done: bool
-    """The framing's own end mark has come; further bytes are ignored."""
-    stray: bytes
-    """The beginning of what stood outside of frames, such as a bare error message or a web page."""
-
-    def is_whole(self, begin: bytes) -> bool | None:
-        """Return whether an answer is one object in place of a stream.
-
-        Args:
-            begin: The bytes that have come, from the first that is not white space on; not empty.
-
-        Returns:
-            Whether it is; `None` if more bytes are needed to tell.
-        """
-
-    def feed_events(self, data: bytes) -> Sequence[Frame]:
-        """Take the next bytes and return the frames that they complete.
-
-        Args:
-            data: Bytes as they came from the transport.
-
-        Returns:
-            The frames, in their order.
-
-        Raises:
-            ValueError: The framing is broken. Frames that were complete before are returned first, and the next call raises.
-        """
-
-    def finish(self) -> bytes:
-        """End the input, and return the beginning of the frame that is not complete; empty if there is none.
-
-        Raises:
-            ValueError: The framing is broken.
-        """
 
 
 class Reading:
@@ -228,14 +174,7 @@ class JsonReading(Reading):
         return None
 
     def feed(self, data: bytes) -> Iterator[Piece]:
-        """Take the next bytes; see `Reading.feed`.
-
-        Args:
-            data: Bytes as they came from the transport.
-
-        Yields:
-            The pieces that the bytes complete.
-        """
+        """Take the next bytes; see `Reading.feed`."""
         data = self._framed(data)
         for frame in self._cut(self._framing.feed_events, data) if data else ():
             if self.done:
@@ -250,11 +189,7 @@ class JsonReading(Reading):
         self._checked(data)
 
     def end(self) -> Iterator[Piece]:
-        """End the input; see `Reading.end`.
-
-        Yields:
-            The pieces of an answer that came as one object; `Finish` if the stream is complete but gave none.
-        """
+        """End the input; see `Reading.end`. Gives `Finish` if the stream is complete but gave none."""
         if self._begin and self._begin.strip(BLANK):  # too short to tell
             self._whole = bytearray(self._begin.lstrip(BLANK))
         if self._whole is not None:

@@ -21,6 +21,8 @@ from __future__ import annotations
 import sys
 from typing import Final, NamedTuple, Protocol
 
+from providerhub.wire._framing import Framing
+
 MAX_LINE: Final = 64 * 1024 * 1024
 """Default limit of one line, in bytes, its ending not counted."""
 
@@ -134,7 +136,7 @@ def _valid(raw: bytes) -> bytes:
     return raw
 
 
-class SSEDecoder:
+class SSEDecoder(Framing):
     """Decodes one stream of server-sent events, fed in pieces of any size.
 
     `feed` and `feed_events` may be mixed. Each returns the events that its bytes complete. The events do not depend on how the
@@ -169,11 +171,7 @@ class SSEDecoder:
 
     @staticmethod
     def is_whole(begin: bytes) -> bool:
-        """Return whether an answer is one JSON object in place of a stream; see `Framing`.
-
-        Args:
-            begin: The answer's beginning, not empty.
-        """
+        """Return whether an answer is one object in place of a stream; see `Framing.is_whole`."""
         return begin.startswith((b"{", b"["))
 
     def __init__(
@@ -238,18 +236,7 @@ class SSEDecoder:
         return out
 
     def feed_events(self, chunk: bytes) -> list[ServerSentEvent]:
-        """Take the next bytes of the stream and return events with their type, id and reconnection time.
-
-        Args:
-            chunk: Bytes as they came from the transport, decompressed; may be empty.
-
-        Returns:
-            The events that the bytes complete.
-
-        Raises:
-            SSELimitError: The stream has broken a limit, in this call or before.
-            RuntimeError: `finish` was called before.
-        """
+        """Take the next bytes, and return events with their type, id and reconnection time; see `Framing.feed_events`."""
         out = _Events()
         self._take(chunk, out)
         if self._error is not None and not out:
