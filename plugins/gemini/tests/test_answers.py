@@ -225,6 +225,12 @@ def test_logprobs():
     assert answer.details["avgLogprobs"] == -0.15
 
 
+@pytest.mark.parametrize(("number", "reason"), [(1, "stop"), (2, "length"), (3, "content_filter"), (4, "content_filter")])
+def test_a_finish_reason_that_is_a_number(number, reason):
+    answer = answered(said({"text": "Hi"}, reason=number))
+    assert (answer.text, answer.finish_reason, answer.finish_said) == ("Hi", reason, str(number))
+
+
 def partial(path, more=True, **value):
     return {"functionCall": {"partialArgs": [{"jsonPath": path, **value}], **({"willContinue": True} if more else {})}}
 

@@ -20,7 +20,8 @@ _FILTERED = {
 }  # fmt: skip
 """Finish reasons of an answer that the service withholds."""
 
-_REASONS = {"STOP": "stop", "MAX_TOKENS": "length", "1": "stop", "2": "length", **dict.fromkeys(_FILTERED, "content_filter")}
+_REASONS = {"STOP": "stop", "MAX_TOKENS": "length", **dict.fromkeys(_FILTERED, "content_filter")}
+_REASONS |= {"1": "stop", "2": "length", "3": "content_filter", "4": "content_filter"}  # as older versions of the API write them
 _BROKEN = {"MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE"}
 """Finish reasons of an answer that is not valid. Another attempt may give a valid one."""
 
