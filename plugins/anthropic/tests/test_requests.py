@@ -520,7 +520,7 @@ def test_an_object_without_a_schema():
 
 @pytest.mark.parametrize("given", [None, {}, {"name": "n"}, {"schema": "x"}])
 def test_a_form_without_a_schema_is_refused(given):
-    refused(response_format={"type": "json_schema", "json_schema": given}, match="must be a JSON schema")
+    refused(response_format={"type": "json_schema", "json_schema": given}, match="a JSON schema under 'schema'")
 
 
 def test_effort_format_and_options_share_one_field():

@@ -243,8 +243,12 @@ def test_other_vendors_turns_and_older_shapes(sent):
     assert body["messages"] == [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": "Hello"},
-        {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "look", "arguments": {}}}]},
-        {"role": "tool", "content": "seen", "tool_name": "look"},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "function_look", "function": {"name": "look", "arguments": {}}}],
+        },
+        {"role": "tool", "content": "seen", "tool_name": "look", "tool_call_id": "function_look"},
         {
             "role": "assistant",
             "content": "So.",

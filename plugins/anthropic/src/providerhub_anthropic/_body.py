@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from providerhub import CapabilityError, InvalidRequestError, Request
+from providerhub.wire import form_of
 from providerhub_anthropic._conversation import CONTAINER, written
 from providerhub_anthropic._models import Traits, traits
 from providerhub_anthropic._schema import adapted
@@ -136,19 +137,9 @@ def _budget(asked: str | int, max_tokens: int | None) -> int:
 
 def _shape(body: dict[str, Any], request: Request, own: Traits) -> str:
     """Translate `response_format`, and return the name of the tool that stands in for it; `""` for none."""
-    form = request.response_format or {}
-    kind = form.get("type", "text")
+    kind, schema, name, about = form_of(request.response_format)
     if kind == "text":
         return ""
-    if kind not in {"json_object", "json_schema"}:
-        msg = f"response_format must have the type 'json_schema', 'json_object' or 'text', not {kind!r}"
-        raise InvalidRequestError(msg)
-    given = form.get("json_schema")
-    named: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
-    schema = named.get("schema")
-    if kind == "json_schema" and not isinstance(schema, Mapping):
-        msg = f"response_format['json_schema']['schema'] must be a JSON schema, not {schema!r:.60}"
-        raise InvalidRequestError(msg)
     if kind == "json_schema" and own.schema:
         written_schema = {"type": "json_schema", "schema": adapted(schema)}
         body["output_config"] = {**(body.get("output_config") or {}), "format": written_schema}
@@ -160,10 +151,9 @@ def _shape(body: dict[str, Any], request: Request, own: Traits) -> str:
     if request.tools:
         msg = f"{request.model} cannot call tools and keep to a JSON schema in one request; leave one of the two out"
         raise CapabilityError(msg)
-    name = str(named.get("name") or "answer")
     tool = {
         "name": name,
-        "description": named.get("description") or "Gives the answer.",
+        "description": about or "Gives the answer.",
         "input_schema": _input(schema),
     }
     body.update(tools=[tool], tool_choice={"type": "tool", "name": name})

@@ -7,15 +7,14 @@ messages" in its guides.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from providerhub import CapabilityError, InvalidRequestError, Message
+from providerhub.wire import arguments_of, modern
 from providerhub_anthropic._parts import Block, blocks_of, is_blank
 
-_SYSTEM = frozenset({"system", "developer"})
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 CONTAINER = "container"
 """The type of the last block of a turn that ran code: it names the container, which the next request names too."""
@@ -60,6 +59,7 @@ def written(messages: Sequence[Message], *, model: str, inside: bool) -> Talk:
         InvalidRequestError: The API cannot express a part of the conversation.
         CapabilityError: The model does not take a part of it.
     """
+    messages = modern(messages)
     writer = _Writer(messages, model, inside=inside)
     for place, message in enumerate(messages):
         writer.add(message, f"messages[{place}]")
@@ -90,7 +90,7 @@ class _Writer:
 
     def add(self, message: Message, where: str) -> None:
         role = message["role"]
-        if role in _SYSTEM:
+        if role == "system":
             self._add_system(_marked(blocks_of(message.get("content"), where), message), where)
             return
         if role == "assistant":
@@ -98,7 +98,7 @@ class _Writer:
         elif self._held:
             self._note("a system message stands behind the user's next message, where the API takes it")
         for name in _UNSAID & message.keys():
-            if role != "function" and message[name] is not None:
+            if message[name] is not None:
                 self._note(f"the Messages API has no {name!r} of a message; it was left out")
         self.turns.append(("assistant" if role == "assistant" else "user", _marked(self._blocks(message, where), message)))
 
@@ -134,11 +134,9 @@ class _Writer:
             return blocks_of(message.get("content"), where)
         if role == "assistant":
             return self._answer(message, where)
-        if role == "function" and message.get("name"):
-            return [self._result(_legacy(message["name"]), message, where)]
         if role == "tool" and message.get("tool_call_id"):
             return [self._result(message["tool_call_id"], message, where)]
-        msg = f"{where}: a message of the role {role!r} needs the key {'name' if role == 'function' else 'tool_call_id'!r}"
+        msg = f"{where}: the result of a tool needs the key 'tool_call_id', or 'name' where the role is 'function'"
         raise InvalidRequestError(msg)
 
     def _result(self, identifier: str, message: Message, where: str) -> Block:
@@ -151,12 +149,11 @@ class _Writer:
         turn = message.get("turn")
         if isinstance(turn, list | tuple) and all(isinstance(block, Mapping) for block in turn):
             return self._own(turn)
-        said = blocks_of(message.get("content") or message.get("refusal"), where)
-        calls = list(message.get("tool_calls") or ())
-        if message.get("function_call"):
-            legacy = message["function_call"]
-            calls.append({"id": _legacy(str(legacy.get("name"))), "function": legacy})
-        return [*said, *self._tool_uses(calls, where)]
+        found = blocks_of(message.get("content"), where)
+        for place, call in enumerate(message.get("tool_calls") or ()):
+            name, given = (call.get("function") or {}).get("name"), arguments_of(call, f"{where}['tool_calls'][{place}]")
+            found.append({"type": "tool_use", "id": self._ids.call(call.get("id")), "name": name, "input": given})
+        return found
 
     def _own(self, turn: Iterable[Mapping[str, Any]]) -> list[Block]:
         found = [dict(block) for block in turn]
@@ -166,17 +163,6 @@ class _Writer:
             if block.get("type") == "tool_use":
                 self._ids.call(block.get("id"))
         return found
-
-    def _tool_uses(self, calls: Iterable[Mapping[str, Any]], where: str) -> Iterator[Block]:
-        for place, call in enumerate(calls):
-            here = f"{where}['tool_calls'][{place}]"
-            if call.get("type") == "custom":  # the text of a tool of another vendor
-                own = call.get("custom") or {}
-                given: Any = {"input": own.get("input")}
-            else:
-                own = call.get("function") or {}
-                given = _object(own.get("arguments"), here)
-            yield {"type": "tool_use", "id": self._ids.call(call.get("id")), "name": own.get("name"), "input": given}
 
 
 class _Ids:
@@ -218,26 +204,6 @@ class _Ids:
 
 def _alphabet(given: Any) -> str:
     return re.sub(r"[^a-zA-Z0-9_-]", "_", str(given))[:64]
-
-
-def _legacy(name: str) -> str:
-    """Make the identifier of a call in the shape of 2023, which has none."""
-    return f"function_{name}"
-
-
-def _object(arguments: Any, where: str) -> Any:
-    """Parse the arguments of a call. Servers write `null`, `[]` or nothing when there are none."""
-    try:
-        found = json.loads(arguments.strip() or "{}") if isinstance(arguments, str) else arguments
-    except ValueError as error:
-        msg = f"{where}: the arguments are not JSON, which the Messages API requires"
-        raise InvalidRequestError(msg) from error
-    if found in (None, [], ""):
-        return {}
-    if not isinstance(found, Mapping):
-        msg = f"{where}: the arguments are not a JSON object, which the Messages API requires, but {arguments!r:.60}"
-        raise InvalidRequestError(msg)
-    return found
 
 
 def _marked(blocks: list[Block], message: Message) -> list[Block]:

@@ -6,17 +6,16 @@ Reference: "Vision", "PDF support", "Citations" and "Prompt caching" in Anthropi
 from __future__ import annotations
 
 import binascii
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from providerhub import CapabilityError, InvalidRequestError
+from providerhub.wire import inline_data, source_of
 
 Block = dict[str, Any]
 
-_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL | re.IGNORECASE)
-_IMAGES = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG", "image/gif": b"GIF8", "image/webp": b"RIFF"}
-"""The media types of images that the API takes, and the first bytes of each."""
+_IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+"""The media types of images that the API takes."""
 
 _MARKS = ("cache_control", "citations", "context", "title")
 """Keys of a part that the block gets too."""
@@ -59,24 +58,22 @@ def is_blank(block: Mapping[str, Any]) -> bool:
 
 
 def _image(part: Mapping[str, Any], where: str) -> Block:
-    value = part.get("image_url")
-    return _sourced(str(value.get("url") or "") if isinstance(value, Mapping) else str(value), where, otherwise="image")
+    return _sourced(source_of(part), where, otherwise="image")
 
 
 def _file(part: Mapping[str, Any], where: str) -> Block:
     file = part.get("file") or {}
     if file.get("file_id"):
         return {"type": "document", "source": {"type": "file", "file_id": file["file_id"]}}
-    found = _sourced(str(file.get("file_data") or file.get("file_url") or ""), where, otherwise="document")
+    found = _sourced(source_of(part), where, otherwise="document")
     title = file.get("filename") if found["type"] == "document" else None
     return {**found, "title": title} if title else found
 
 
 def _sourced(url: str, where: str, *, otherwise: str) -> Block:
     """Write a block for an address or a `data:` URL. Its first bytes, or its media type, say whether it is an image."""
-    found = _DATA_URL.match(url)
-    if found:
-        return _inline((found[1] or "").lower(), found[2], where)
+    if found := inline_data(url, where):
+        return _inline(*found, where)
     if url.startswith(("https://", "http://")):
         return {"type": otherwise, "source": {"type": "url", "url": url}}
     msg = f"{where}: expected an https:// address or a data: URL in base64, not {url[:40]!r}"
@@ -84,15 +81,13 @@ def _sourced(url: str, where: str, *, otherwise: str) -> Block:
 
 
 def _inline(kind: str, data: str, where: str) -> Block:
-    try:
-        begin = binascii.a2b_base64(data[:16])
-        kind = next((image for image, first in _IMAGES.items() if begin.startswith(first)), kind)
-        if kind.startswith("text/") or kind == "application/json":
+    if kind.startswith("text/") or kind == "application/json":
+        try:
             text = binascii.a2b_base64(data).decode()
-            return {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": text}}
-    except ValueError as error:  # also of a text that is not UTF-8
-        msg = f"{where}: the data: URL does not hold valid base64, or its text is not UTF-8: {error}"
-        raise InvalidRequestError(msg) from error
+        except ValueError as error:
+            msg = f"{where}: the data: URL does not hold valid base64, or its text is not UTF-8: {error}"
+            raise InvalidRequestError(msg) from error
+        return {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": text}}
     if kind in _IMAGES:
         return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
     if kind in {"image/jpg", "image/pjpeg"}:
@@ -111,13 +106,8 @@ def _audio(_part: Mapping[str, Any], where: str) -> Block:
     raise CapabilityError(msg, capability="audio")
 
 
-def _refusal(part: Mapping[str, Any], _where: str) -> Block:
-    return {"type": "text", "text": part.get("refusal") or ""}
-
-
 _WRITERS: Mapping[Any, Callable[[Mapping[str, Any], str], Block]] = {
     "image_url": _image,
     "file": _file,
     "input_audio": _audio,
-    "refusal": _refusal,
 }

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from providerhub import CapabilityError, InvalidRequestError, Request
+from providerhub.wire import form_of
 from providerhub_bedrock._conversation import Writer
 from providerhub_bedrock._traits import claude_version, takes_format
 
@@ -153,19 +154,12 @@ def _tool(tool: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
 
 def _shape(body: dict[str, Any], request: Request) -> str:
     """Translate `response_format`, and return the name of the tool that stands in for it; `""` for none."""
-    form = request.response_format or {}
-    kind = form.get("type", "text")
+    kind, schema, name, about = form_of(request.response_format)
     if kind == "text":
         return ""
     if kind == "json_object":
         body["system"] = [*body["system"], {"text": _JSON}]
         return ""
-    given = form.get("json_schema")
-    schema = given.get("schema") if isinstance(given, Mapping) else None
-    if kind != "json_schema" or not isinstance(given, Mapping) or not isinstance(schema, Mapping):
-        msg = f"response_format must be 'text', 'json_object', or 'json_schema' with a schema, not {form!r:.80}"
-        raise InvalidRequestError(msg)
-    name, about = str(given.get("name") or "answer"), given.get("description")
     if takes_format(request.model):
         own = _given({"schema": json.dumps(_adapted(schema), ensure_ascii=False), "name": name, "description": about})
         body["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": own}}}

@@ -6,19 +6,16 @@ blank text, and names of documents that differ. Reference: Amazon Bedrock API re
 
 from __future__ import annotations
 
-import binascii
-import json
 import mimetypes
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from providerhub import CapabilityError, InvalidRequestError, Message
+from providerhub.wire import arguments_of, inline_data, modern, source_of
 
 Block = dict[str, Any]
 
-_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL | re.IGNORECASE)
-_FIRST = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG", "image/gif": b"GIF8", "image/webp": b"RIFF"}
 _FORMATS: Mapping[str, tuple[str, str]] = {
     "image/jpeg": ("image", "jpeg"), "image/jpg": ("image", "jpeg"), "image/png": ("image", "png"), "image/gif": ("image", "gif"),
     "image/webp": ("image", "webp"),
@@ -62,7 +59,7 @@ class Writer:
         self._ids: set[str] = set()
         self._open: dict[Any, list[str]] = {}
         self._names: set[str] = set()
-        for place, message in enumerate(messages):
+        for place, message in enumerate(modern(messages)):
             self._add(message, f"messages[{place}]")
         if self.talk and self.talk[-1]["role"] == "assistant":  # the API refuses white space at the end of a partial answer
             last = self.talk[-1]["content"][-1]
@@ -73,7 +70,7 @@ class Writer:
 
     def _add(self, message: Message, where: str) -> None:
         role = message["role"]
-        if role in {"system", "developer"}:
+        if role == "system":
             blocks = self._marked(self._parts(message.get("content"), where), message)
             if not self.talk:
                 self.system += blocks
@@ -84,7 +81,7 @@ class Writer:
             role = "system"
         elif role == "assistant":
             blocks = self._answer(message, where)
-        elif role in {"tool", "function"}:
+        elif role == "tool":
             role, blocks = "user", self._marked([self._result(message, where)], message)
         else:
             blocks = self._marked(self._parts(message.get("content"), where), message)
@@ -107,21 +104,17 @@ class Writer:
                 self._call(use["toolUseId"])
                 self.called[use["name"]] = None
             return [dict(block) for block in turn]
-        blocks = self._parts(message.get("content") or message.get("refusal"), where)
-        legacy = message.get("function_call")
-        calls = [*(message.get("tool_calls") or ()), *([{"id": legacy.get("name"), "function": legacy}] if legacy else ())]
-        for place, call in enumerate(calls):
-            own = call.get("function") or call.get("custom") or {}
-            given = own["input"] if "input" in own else _object(own.get("arguments"), f"{where}['tool_calls'][{place}]")
-            found = {"input": given} if isinstance(given, str) else given  # the text of a tool of another vendor
-            blocks.append({"toolUse": {"toolUseId": self._call(call.get("id")), "name": own.get("name"), "input": found}})
-            self.called[str(own.get("name"))] = None
+        blocks = self._parts(message.get("content"), where)
+        for place, call in enumerate(message.get("tool_calls") or ()):
+            name, found = (call.get("function") or {}).get("name"), arguments_of(call, f"{where}['tool_calls'][{place}]")
+            blocks.append({"toolUse": {"toolUseId": self._call(call.get("id")), "name": name, "input": found}})
+            self.called[str(name)] = None
         return self._marked(blocks, message)
 
     def _result(self, message: Message, where: str) -> Block:
-        name = message.get("tool_call_id") or message.get("name")
+        name = message.get("tool_call_id")
         if not name:
-            msg = f"{where}: a message of the role {message['role']!r} needs the key 'tool_call_id'"
+            msg = f"{where}: the result of a tool needs the key 'tool_call_id', or 'name' where the role is 'function'"
             raise InvalidRequestError(msg)
         waiting = self._open.get(name) or [_alphabet(name)]
         found = waiting.pop(0) if len(waiting) > 1 else waiting[0]
@@ -145,16 +138,13 @@ class Writer:
 
     def _part(self, part: Mapping[str, Any], where: str) -> Iterator[Block]:
         kind = part.get("type")
-        if kind in {"text", "refusal"}:
-            text = part.get(kind) or ""
+        if kind == "text":
+            text = part.get("text") or ""
             if text.strip():
                 yield {"text": text}
-        elif kind in {"image_url", "video_url"}:
-            value = part.get(kind)
-            yield self._media(str(value.get("url") if isinstance(value, Mapping) else value), "", where)
-        elif kind == "file":
+        elif kind in {"image_url", "video_url", "file"}:
             file = part.get("file") or {}
-            yield self._media(str(file.get("file_data") or file.get("file_url") or ""), file.get("filename") or "", where)
+            yield self._media(source_of(part), file.get("filename") or "", where)
         elif kind == "input_audio":
             sound = part.get("input_audio") or {}
             yield {"audio": {"format": sound.get("format"), "source": {"bytes": sound.get("data")}}}
@@ -167,16 +157,16 @@ class Writer:
             yield _cache_point(part["cache_control"])
 
     def _media(self, url: str, name: str, where: str) -> Block:
-        found = _DATA_URL.match(url)
+        found = inline_data(url, where)
         if not found and not url.startswith("s3://"):
             msg = f"{where}: the Converse API takes a data: URL in base64 or an s3:// address, not {url[:40]!r}; send the bytes"
             raise CapabilityError(msg)
-        kind = _kind(found[1], found[2], where) if found else mimetypes.guess_type(url)[0] or ""
+        kind = found[0] if found else mimetypes.guess_type(url)[0] or ""
         block, form = _FORMATS.get(kind) or (("document", "txt") if kind.startswith("text/") else ("", ""))
         if not block:
             msg = f"{where}: the Converse API does not take {kind or 'data without a media type'}"
             raise CapabilityError(msg)
-        media: Block = {"format": form, "source": {"bytes": found[2]} if found else {"s3Location": {"uri": url}}}
+        media: Block = {"format": form, "source": {"bytes": found[1]} if found else {"s3Location": {"uri": url}}}
         return {block: {"name": self._named(name), **media} if block == "document" else media}
 
     def _named(self, name: str) -> str:
@@ -188,16 +178,6 @@ class Writer:
         return found
 
 
-def _kind(said: str | None, data: str, where: str) -> str:
-    """Return the media type, by the first bytes where they tell it."""
-    try:
-        begin = binascii.a2b_base64(data[:16])
-    except ValueError as error:
-        msg = f"{where}: the data: URL does not hold valid base64: {error}"
-        raise InvalidRequestError(msg) from error
-    return next((kind for kind, first in _FIRST.items() if begin.startswith(first)), (said or "").lower())
-
-
 def _cache_point(mark: Any) -> Block:
     ttl = mark.get("ttl") if isinstance(mark, Mapping) else None
     return {"cachePoint": {"type": "default", **({"ttl": ttl} if ttl else {})}}
@@ -205,16 +185,3 @@ def _cache_point(mark: Any) -> Block:
 
 def _alphabet(given: Any) -> str:
     return re.sub(r"[^a-zA-Z0-9_-]", "_", str(given))[:64]
-
-
-def _object(arguments: Any, where: str) -> Any:
-    """Parse the arguments of a call. Servers write `null`, `[]` or nothing when there are none."""
-    try:
-        found = json.loads(arguments.strip() or "{}") if isinstance(arguments, str) else arguments
-    except ValueError as error:
-        msg = f"{where}: the arguments are not JSON, which the Converse API requires"
-        raise InvalidRequestError(msg) from error
-    if not isinstance(found, Mapping) and found not in (None, []):
-        msg = f"{where}: the arguments are not a JSON object, which the Converse API requires, but {arguments!r:.60}"
-        raise InvalidRequestError(msg)
-    return found or {}

@@ -6,17 +6,16 @@ Reference: "Chat" (version 2), "Tool use", "Reasoning" and "Structured outputs" 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from providerhub import CapabilityError, InvalidRequestError, Request
+from providerhub.wire import form_of, inline_data, source_of
 
 _CHOICES = {"required": "REQUIRED", "none": "NONE"}
 _KEYS = frozenset({"role", "content", "tool_calls", "tool_call_id", "tool_plan", "citations"})
 """The keys of a message."""
 
-_ROLES = {"developer": "system", "function": "tool"}
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192}
 """The most tokens of thinking for each word; the others have no limit."""
 
@@ -50,7 +49,7 @@ def body(request: Request, messages: Sequence[Mapping[str, Any]], choice: Any) -
         "tools": _tools(request.tools, named),
         "tool_choice": "REQUIRED" if named else _CHOICES.get(choice),
         "strict_tools": any((tool.get("function") or {}).get("strict") for tool in request.tools or ()) or None,
-        "response_format": _format(request.response_format),
+        "response_format": _form(request.response_format),
         "thinking": None if request.reasoning is None else _thinking(request.reasoning),
         "documents": documents or None,
         **request.options,
@@ -83,15 +82,9 @@ def _as_text(part: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _message(message: Mapping[str, Any], where: str, documents: list[dict[str, Any]]) -> dict[str, Any]:
     found = {name: value for name, value in message.items() if name in _KEYS}
-    found["role"] = _ROLES.get(message["role"], message["role"])
-    if message["role"] == "function":
-        found["tool_call_id"] = _legacy(message.get("name"))
-    calls = list(message.get("tool_calls") or ())
-    if legacy := message.get("function_call"):
-        calls.append({"id": _legacy(legacy.get("name")), "function": legacy})
-    if calls:
+    if calls := message.get("tool_calls"):
         found["tool_calls"] = [_call(call) for call in calls]
-    content = message.get("content") or message.get("refusal")
+    content = message.get("content")
     if isinstance(content, list | tuple):
         parts = (_part(part, f"{where}['content'][{place}]", documents) for place, part in enumerate(content))
         content = [part for part in parts if part is not None]
@@ -105,33 +98,20 @@ def _message(message: Mapping[str, Any], where: str, documents: list[dict[str, A
     return found
 
 
-def _legacy(name: Any) -> str:
-    """Make the identifier of a call in the shape of 2023, which has none."""
-    return f"function_{name}"
-
-
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     said = call.get("function") or {}
-    if call.get("type") == "custom":  # the text of a tool of another vendor
-        own = call["custom"]
-        said = {"name": own.get("name"), "arguments": json.dumps({"input": own.get("input")})}
-    function = {"name": said.get("name"), "arguments": said.get("arguments") or "{}"}
-    return {"id": call.get("id"), "type": "function", "function": function}
+    return {"id": call.get("id"), "type": "function", "function": {"name": said.get("name"), "arguments": said["arguments"]}}
 
 
 def _part(part: Any, where: str, documents: list[dict[str, Any]]) -> Any:
     kind = part.get("type") if isinstance(part, Mapping) else None
     if kind == "text" and "document" in part:
         return {**part, "type": "document"}
-    if kind == "refusal":
-        return {"type": "text", "text": part.get("refusal") or ""}
     if kind == "input_audio":
         raise CapabilityError(f"{where}: the Cohere API takes no audio; leave the part out", capability="audio")
     if kind != "file":
         return part
-    file: Mapping[str, Any] = part.get("file") or {}
-    head, _, data = str(file.get("file_data") or "").partition(",")
-    media = head.removeprefix("data:").partition(";")[0]
+    media, data = inline_data(source_of(part), where) or ("", "")
     if not media.startswith("text/") and media != "application/json":
         msg = f"{where}: the Cohere API takes texts only as files, not {media or 'a file without its data'}; pass its text"
         raise CapabilityError(msg, capability="files")
@@ -139,7 +119,7 @@ def _part(part: Any, where: str, documents: list[dict[str, Any]]) -> Any:
         text = base64.b64decode(data, validate=True).decode()
     except ValueError as error:
         raise InvalidRequestError(f"{where}: the data: URL does not hold valid base64, or its text is not UTF-8") from error
-    documents.append({"data": {"title": file.get("filename") or "file", "text": text}})
+    documents.append({"data": {"title": (part.get("file") or {}).get("filename") or "file", "text": text}})
     return None
 
 
@@ -172,18 +152,11 @@ def _tools(tools: Sequence[Mapping[str, Any]] | None, named: str | None) -> list
     return found
 
 
-def _format(form: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    kind = (form or {}).get("type", "text")
-    if form is None or kind == "text":
+def _form(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    form = form_of(given)
+    if form.kind == "text":
         return None
-    if kind == "json_object":
-        return dict(form)
-    named = form.get("json_schema")
-    schema = named.get("schema") if isinstance(named, Mapping) else None
-    if kind != "json_schema" or not isinstance(schema, Mapping):
-        msg = f"response_format must be a JSON schema, or of the type 'json_object' or 'text', not {form!r:.80}"
-        raise InvalidRequestError(msg)
-    return {"type": "json_object", "json_schema": schema}
+    return dict(given or {}) if form.kind == "json_object" else {"type": "json_object", "json_schema": form.schema}
 
 
 def _thinking(reasoning: str | int) -> dict[str, Any]:

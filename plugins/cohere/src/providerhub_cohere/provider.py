@@ -9,6 +9,7 @@ import attrs
 
 from providerhub import CallContext, EmbeddingRequest, Embeddings, ModelInfo, Request, Usage
 from providerhub.openai_provider import OpenAIChatProvider
+from providerhub.wire import modern
 from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, Reading
 from providerhub_cohere._body import body, kept
 from providerhub_cohere._reading import ChatReading
@@ -38,7 +39,7 @@ class Cohere(OpenAIChatProvider):
             request: The request, in the OpenAI chat shape.
             call: The call, for notes.
         """
-        chat = self.body(attrs.evolve(request, messages=kept(request.messages), options={}))
+        chat = self.body(attrs.evolve(request, messages=kept(modern(request.messages)), options={}))
         written, notes = body(request, chat["messages"], chat.get("tool_choice"))
         for note in notes:
             call.note(note)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from providerhub import CapabilityError, InvalidRequestError, Request
+from providerhub.wire import form_of, modern
 from providerhub_gemini._contents import Contents
 from providerhub_gemini._models import generation
 
@@ -33,7 +34,7 @@ def asked(request: Request) -> tuple[dict[str, Any], list[str]]:
         CapabilityError: The API or the model does not take a part of the request. Another model may.
     """
     talk = Contents(request.model)
-    for place, message in enumerate(request.messages):
+    for place, message in enumerate(modern(request.messages)):
         talk.add(message, f"messages[{place}]")
     if not talk.contents:
         msg = "messages hold only a system prompt or blank texts; add a message of the user"
@@ -58,12 +59,7 @@ def _kept(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _generation(request: Request) -> dict[str, Any]:
-    form = request.response_format or {}
-    kind, named = form.get("type", "text"), form.get("json_schema") or {}
-    lacks = kind == "json_schema" and not isinstance(named.get("schema"), dict)
-    if lacks or kind not in {"text", "json_object", "json_schema"}:
-        msg = f"response_format must be a text, a JSON object or a JSON schema under 'schema', not {form!r:.80}"
-        raise InvalidRequestError(msg)
+    form = form_of(request.response_format)
     return {
         "maxOutputTokens": request.max_tokens,
         "temperature": request.temperature,
@@ -71,8 +67,8 @@ def _generation(request: Request) -> dict[str, Any]:
         "seed": request.seed,
         "stopSequences": None if request.stop is None else list(request.stop),
         "thinkingConfig": _thinking(request),
-        "responseMimeType": None if kind == "text" else "application/json",
-        "responseJsonSchema": named.get("schema") if kind == "json_schema" else None,
+        "responseMimeType": None if form.kind == "text" else "application/json",
+        "responseJsonSchema": form.schema if form.kind == "json_schema" else None,
     }
 
 

@@ -6,23 +6,22 @@ model's turn. Reference: "Generating content", "Function calling" and "Thought s
 
 from __future__ import annotations
 
-import json
 import mimetypes
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providerhub import CapabilityError, InvalidRequestError, Message
+from providerhub.wire import arguments_of, inline_data, source_of
 from providerhub_gemini._models import generation
 
 Part = dict[str, Any]
 
-_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL | re.IGNORECASE)
 _FOREIGN = frozenset({"reasoning", "reasoning_content", "thinking", "redacted_thinking", "thought"})
 """Types of parts in which other vendors write their thinking."""
 
-_SOURCES = {"image_url": "url", "video_url": "url", "file": "file_data", "input_audio": "data"}
-"""Types of parts with a file, and the key that holds it."""
+_SOURCES = frozenset({"image_url", "video_url", "file", "input_audio"})
+"""Types of parts with a file."""
 
 _CARRIED = ("videoMetadata", "mediaResolution")
 """Keys of a part that belong to the API itself."""
@@ -62,7 +61,7 @@ class Contents:
             CapabilityError: The API does not take a part of its kind.
         """
         role = message["role"]
-        if role in {"system", "developer"}:
+        if role == "system":
             if self.contents:
                 self._note("the API takes one system prompt; a later system message was moved into it")
             self.system += self._parts(message.get("content"), where)
@@ -78,10 +77,10 @@ class Contents:
         self.notes += [] if text in self.notes else [text]
 
     def _said(self, message: Message, where: str) -> Iterator[Part]:
-        return self._parts(message.get("content") or message.get("refusal"), where)
+        return self._parts(message.get("content"), where)
 
     def _turn(self, message: Message, where: str) -> Iterator[Part]:
-        calls = list(message.get("tool_calls") or ())
+        calls = message.get("tool_calls") or ()
         own = message.get("turn")
         if isinstance(own, list | tuple) and all(isinstance(part, Mapping) for part in own):
             sent = [part["functionCall"] for part in own if isinstance(part.get("functionCall"), Mapping)]
@@ -90,20 +89,12 @@ class Contents:
             yield from map(dict, own)
             return
         yield from self._said(message, where)
-        if message.get("function_call"):  # the older form, of one call only
-            calls.append({"function": message["function_call"]})
         signature = {"thoughtSignature": UNSIGNED} if self._newer else {}
         for place, call in enumerate(calls):
-            yield {"functionCall": self._call(call, f"{where}['tool_calls'][{place}]"), **signature}
+            name = str((call.get("function") or {}).get("name"))
+            self._calls[call.get("id")] = (name, None)  # the service refuses identifiers that are not its own
+            yield {"functionCall": {"name": name, "args": arguments_of(call, f"{where}['tool_calls'][{place}]")}, **signature}
             signature = {}
-
-    def _call(self, call: Mapping[str, Any], where: str) -> Part:
-        function = call.get("function") or call.get("custom") or {}
-        given = function.get("input") if call.get("type") == "custom" else function.get("arguments")
-        name = str(function.get("name"))
-        self._calls[call.get("id")] = (name, None)  # the service refuses identifiers that are not its own
-        arguments = {"input": given} if call.get("type") == "custom" else _object(given, where)
-        return {"name": name, "args": arguments}
 
     def _result(self, message: Message, where: str) -> Iterator[Part]:
         given = message.get("tool_call_id")
@@ -125,9 +116,9 @@ class Contents:
         for place, part in enumerate([{"type": "text", "text": content}] if isinstance(content, str) else content or ()):
             kind = part.get("type")
             here = f"{where}['content'][{place}]"
-            if kind in {"text", "refusal"}:
-                if part.get(kind):
-                    yield {"text": part[kind]}
+            if kind == "text":
+                if part.get("text"):
+                    yield {"text": part["text"]}
             elif kind in _SOURCES:
                 yield {**self._file(kind, part, here), **{name: part[name] for name in _CARRIED if name in part}}
             elif kind not in _FOREIGN:
@@ -139,14 +130,12 @@ class Contents:
 
     def _file(self, kind: str, part: Mapping[str, Any], where: str) -> Part:
         value = part.get(kind)
-        value = value if isinstance(value, Mapping) else {"url": value}
+        value = value if isinstance(value, Mapping) else {}
         if value.get("detail") not in {None, "auto"}:
             self._note("the API has no `detail` of an image; it was left out")
-        url = str(value.get(_SOURCES[kind]) or value.get("file_id") or value.get("file_url") or value.get("url") or "")
-        named = f"audio/{value.get('format') or 'wav'}" if kind == "input_audio" else None
-        found = _DATA_URL.match(url)
-        if found:
-            return {"inlineData": {"mimeType": found[1] or named or "application/octet-stream", "data": found[2]}}
+        url, named = source_of(part), f"audio/{value.get('format') or 'wav'}" if kind == "input_audio" else None
+        if found := inline_data(url, where):
+            return {"inlineData": {"mimeType": found[0] or named or "application/octet-stream", "data": found[1]}}
         if re.match(r"\w+://|files/", url):
             guessed = named or mimetypes.guess_type(url.partition("?")[0])[0]
             return {"fileData": {"fileUri": url, **({"mimeType": guessed} if guessed else {})}}
@@ -154,17 +143,3 @@ class Contents:
             return {"inlineData": {"mimeType": named, "data": url}}
         msg = f"{where}: expected an address, the name of an uploaded file or a data: URL in base64, not {url[:40]!r}"
         raise InvalidRequestError(msg)
-
-
-def _object(arguments: Any, where: str) -> Any:
-    """Parse the arguments of a call. Servers write `null`, `[]` or nothing when there are none."""
-    try:
-        found = json.loads(arguments.strip() or "{}") if isinstance(arguments, str) else arguments
-    except ValueError:
-        found = arguments
-    if found in (None, [], ""):
-        return {}
-    if not isinstance(found, Mapping):
-        msg = f"{where}: the arguments are not a JSON object, which the Gemini API requires, but {arguments!r:.60}"
-        raise InvalidRequestError(msg)
-    return found

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from providerhub import CapabilityError, InvalidRequestError, Message
+from providerhub.wire import modern, source_of
 
 _KEYS: Mapping[str, frozenset[str]] = {
     "assistant": frozenset({"role", "content", "tool_calls", "prefix", "turn"}),
@@ -17,7 +18,6 @@ _KEYS: Mapping[str, frozenset[str]] = {
 """The keys of a message by its role; of all other roles: the role and the content."""
 
 _PLAIN = frozenset({"role", "content"})
-_ROLES = {"developer": "system", "function": "tool"}
 
 
 def fitted(messages: Sequence[Message]) -> list[Message]:
@@ -30,7 +30,7 @@ def fitted(messages: Sequence[Message]) -> list[Message]:
         InvalidRequestError: A part of it is not valid.
         CapabilityError: Mistral does not take a part of it.
     """
-    found = [_message(message, f"messages[{place}]") for place, message in enumerate(messages)]
+    found = [_message(message, f"messages[{place}]") for place, message in enumerate(modern(messages))]
     # Mistral refuses an assistant's message without content and calls.
     return [
         message for message in found if message["role"] != "assistant" or any(map(message.get, ("content", "tool_calls", "turn")))
@@ -61,48 +61,24 @@ def prefix_of(messages: Sequence[Message]) -> str:
 
 
 def _message(message: Message, where: str) -> dict[str, Any]:
-    role = _ROLES.get(message["role"], message["role"])
-    keys = _KEYS.get(str(role), _PLAIN)
+    keys = _KEYS.get(message["role"], _PLAIN)
     found = {name: value for name, value in message.items() if name in keys}
-    found["role"] = role
-    if message["role"] == "function":
-        found["tool_call_id"] = _legacy(message.get("name"))
-    calls = list(message.get("tool_calls") or ())
-    if legacy := message.get("function_call"):
-        calls.append({"id": _legacy(legacy.get("name")), "function": legacy})
-    if calls:
-        found["tool_calls"] = [_call(call) for call in calls]
-    if role == "assistant" and message.get("refusal") and not message.get("content"):
-        found["content"] = message["refusal"]
+    if calls := message.get("tool_calls"):
+        found["tool_calls"] = [{name: call.get(name) for name in ("id", "type", "function")} for call in calls]
     content = found.get("content")
     if isinstance(content, list | tuple):
         found["content"] = [_part(part, f"{where}['content'][{place}]") for place, part in enumerate(content)]
     return found
 
 
-def _legacy(name: Any) -> str:
-    """Make the identifier of a call in the shape of 2023, which has none."""
-    return f"function_{name}"
-
-
-def _call(call: Mapping[str, Any]) -> dict[str, Any]:
-    said = call.get("function") or {}
-    if call.get("type") == "custom":  # the text of a tool of another vendor
-        own = call["custom"]
-        said = {"name": own.get("name"), "arguments": {"input": own.get("input")}}
-    return {"id": call.get("id"), "type": "function", "function": {name: said.get(name) for name in ("name", "arguments")}}
-
-
 def _part(part: Any, where: str) -> Any:
     kind = part.get("type") if isinstance(part, Mapping) else None
-    if kind == "refusal":
-        return {"type": "text", "text": part.get("refusal") or ""}
     if kind != "file" or "file" not in part:
         return part
     file = part["file"]
     if file.get("file_id"):
         return {"type": "file", "file_id": file["file_id"]}
-    url = str(file.get("file_data") or file.get("file_url") or "")
+    url = source_of(part)
     if not url.startswith(("data:", "https://", "http://")):
         raise InvalidRequestError(f"{where}: expected an address or a data: URL of the file, not {url[:40]!r}")
     name = file.get("filename")

@@ -5,11 +5,11 @@ Reference: "Generate a chat message" in Ollama's API documentation.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from providerhub import CapabilityError, ContextLengthError, InvalidRequestError, Message, ProviderConfig, Request
+from providerhub import CapabilityError, ContextLengthError, Message, ProviderConfig, Request
+from providerhub.wire import arguments_of, form_of, inline_data, modern, source_of
 from providerhub_ollama._refusals import HINT
 
 _TOP = (
@@ -18,7 +18,6 @@ _TOP = (
 """Fields of the request. Every other option is one of the model, and stands in `options`."""
 
 _SAMPLING = {"temperature": "temperature", "top_p": "top_p", "max_tokens": "num_predict", "seed": "seed", "stop": "stop"}
-_ROLES = {"developer": "system", "function": "tool"}
 _LOW, _MEDIUM = 2048, 8192
 """The most tokens of reasoning that count as low and as medium."""
 
@@ -40,7 +39,7 @@ def body(request: Request, config: ProviderConfig, note: Callable[[str], None]) 
         CapabilityError: The service cannot express a part of the request. Another one may.
         ContextLengthError: The prompt is longer than the context.
     """
-    own = dict(request.options)
+    own, form = dict(request.options), form_of(request.response_format)
     sampling = {name: getattr(request, field) for field, name in _SAMPLING.items()}
     sampling |= {"num_ctx": config.get("num_ctx"), **(own.pop("options", None) or {})}
     sampling |= {name: own.pop(name) for name in tuple(own) if name not in _TOP}
@@ -49,7 +48,7 @@ def body(request: Request, config: ProviderConfig, note: Callable[[str], None]) 
         "messages": list(_messages(request.messages)),
         "tools": _tools(request),
         "stream": request.stream,
-        "format": _format(request.response_format),
+        "format": {"text": None, "json_object": "json", "json_schema": form.schema}[form.kind],
         "think": None if request.reasoning is None else _think(request.reasoning),
         "keep_alive": config.get("keep_alive"),
         "truncate": False,  # so that a prompt that is too long is refused; by default its beginning is cut off in silence
@@ -80,18 +79,18 @@ def least_tokens(request: Request) -> int:
 
 def _messages(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
     names: dict[Any, Any] = {}  # the names of the tools by the identifiers of the calls
-    for place, message in enumerate(messages):
-        where = f"messages[{place}]"
-        content = message.get("content") or message.get("refusal")
-        found: dict[str, Any] = {"role": _ROLES.get(message["role"], message["role"]), "content": _text(content)}
+    for place, message in enumerate(modern(messages)):
+        where, content = f"messages[{place}]", message["content"]
+        found: dict[str, Any] = {"role": message["role"], "content": _text(content)}
         if images := list(_images(content, where)):
             found["images"] = images
-        calls = [(call.get("id"), _function(call)) for call in message.get("tool_calls") or ()]
-        if legacy := message.get("function_call"):
-            calls.append((None, legacy))
-        if calls:
-            names |= {name: said.get("name") for name, said in calls}
-            found["tool_calls"] = [_call(name, said, where) for name, said in calls]
+        if calls := message.get("tool_calls"):
+            names |= {call.get("id"): (call.get("function") or {}).get("name") for call in calls}
+            found["tool_calls"] = [
+                {"id": name, "function": {"name": names[name], "arguments": arguments_of(call, where)}}
+                for call in calls
+                for name in [call.get("id")]
+            ]
         if found["role"] == "tool":
             identifier = message.get("tool_call_id")
             named = {"tool_name": message.get("name") or names.get(identifier), "tool_call_id": identifier}
@@ -100,30 +99,10 @@ def _messages(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
         yield {**found, **turn} if isinstance(turn, Mapping) else found
 
 
-def _function(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    if call.get("type") == "custom":  # the text of a tool of another vendor
-        own = call["custom"]
-        return {"name": own.get("name"), "arguments": {"input": own.get("input")}}
-    return call.get("function") or {}
-
-
-def _call(identifier: Any, said: Mapping[str, Any], where: str) -> dict[str, Any]:
-    arguments = said.get("arguments")
-    try:
-        arguments = json.loads(arguments.strip() or "{}") if isinstance(arguments, str) else arguments
-    except ValueError as error:
-        raise InvalidRequestError(f"{where}: the arguments of a tool call are not JSON, which Ollama requires") from error
-    arguments = {} if arguments in (None, [], "") else arguments
-    if not isinstance(arguments, Mapping):
-        raise InvalidRequestError(f"{where}: the arguments of a tool call must be a JSON object, not {arguments!r:.60}")
-    function = {"name": said.get("name"), "arguments": arguments}
-    return {"function": function} if identifier is None else {"id": identifier, "function": function}
-
-
 def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
-    texts = (part.get("text") or part.get("refusal") for part in content or ())
+    texts = (part.get("text") for part in content or ())
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
@@ -131,13 +110,11 @@ def _images(content: Any, where: str) -> Iterator[str]:
     for place, part in enumerate(() if isinstance(content, str) else content or ()):
         kind = part.get("type")
         if kind == "image_url":
-            image = part.get("image_url")
-            url = str(image.get("url") if isinstance(image, Mapping) else image)
-            head, comma, data = url.partition(",")
-            if not (comma and head.startswith("data:") and head.endswith(";base64")):
-                msg = f"{where}['content'][{place}]: Ollama takes images as bytes, not {url[:40]!r}; pass providerhub.image(path)"
-                raise CapabilityError(msg)
-            yield data
+            here, url = f"{where}['content'][{place}]", source_of(part)
+            found = inline_data(url, here)
+            if found is None:
+                raise CapabilityError(f"{here}: Ollama takes images as bytes, not {url[:40]!r}; pass providerhub.image(path)")
+            yield found[1]
         elif kind in {"file", "input_audio"}:
             name = "files" if kind == "file" else "audio"
             raise CapabilityError(f"{where}['content'][{place}]: Ollama takes no {name}; leave the part out", capability=name)
@@ -154,20 +131,6 @@ def _tools(request: Request) -> list[Mapping[str, Any]] | None:
     if strange is not None:
         raise CapabilityError(f"tools: Ollama takes functions only, not {strange.get('type')!r}; leave it out")
     return list(request.tools)
-
-
-def _format(form: Mapping[str, Any] | None) -> Any:
-    kind = (form or {}).get("type", "text")
-    if form is None or kind == "text":
-        return None
-    if kind == "json_object":
-        return "json"
-    named = form.get("json_schema")
-    schema = named.get("schema") if isinstance(named, Mapping) else None
-    if kind != "json_schema" or not isinstance(schema, Mapping):
-        msg = f"response_format must be a JSON schema, or of the type 'json_object' or 'text', not {form!r:.80}"
-        raise InvalidRequestError(msg)
-    return schema
 
 
 def _think(reasoning: str | int) -> bool | str:

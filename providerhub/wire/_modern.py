@@ -1,0 +1,156 @@
+"""Reads requests in the OpenAI chat shape, for plugins that write them in another one: each thing comes in one form only."""
+
+from __future__ import annotations
+
+import json
+import re
+from binascii import a2b_base64
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from providerhub._values.errors import InvalidRequestError
+from providerhub._values.parts import media_type
+
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL | re.IGNORECASE)
+_ROLES = {"developer": "system", "function": "tool"}
+_ADDRESSES = ("url", "file_data", "file_url", "file_id", "data")
+_BEGIN = 24  # characters of base64: the 18 bytes that tell a media type
+_TYPES = ("text", "json_object", "json_schema")
+
+
+class Form(NamedTuple):
+    """The form that an answer must have.
+
+    Args:
+        kind: `"text"`, `"json_object"` or `"json_schema"`.
+        schema: The schema, for `"json_schema"`; else empty.
+        name: The name of the schema; `"answer"` if it has none.
+        description: What the schema is for; `None` if that is not stated.
+    """
+
+    kind: str
+    schema: Mapping[str, Any]
+    name: str
+    description: str | None
+
+
+def modern(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a conversation without the older and rarer forms of the OpenAI chat shape.
+
+    Args:
+        messages: The conversation.
+
+    Returns:
+        Copies of the messages. The roles are `"system"`, `"user"`, `"assistant"` and `"tool"`. A `function_call`, and the free
+        text of a custom tool, are `tool_calls` of functions; a refusal is a text.
+    """
+    return [_modern(message) for message in messages]
+
+
+def _modern(message: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: value for name, value in message.items() if name not in {"function_call", "refusal"}}
+    found["role"] = _ROLES.get(message["role"], message["role"])
+    if message["role"] == "function":
+        found["tool_call_id"] = message.get("name") and f"function_{message['name']}"
+    calls = [_function(call) for call in message.get("tool_calls") or ()]
+    if legacy := message.get("function_call"):
+        calls.append({"id": f"function_{legacy.get('name')}", "type": "function", "function": legacy})
+    if calls:
+        found["tool_calls"] = calls
+    content = message.get("content") or message.get("refusal")
+    if isinstance(content, list | tuple):
+        content = [{"type": "text", "text": part.get("refusal")} if part.get("type") == "refusal" else part for part in content]
+    return {**found, "content": content}
+
+
+def _function(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    if call.get("type") != "custom":
+        return call
+    own = call.get("custom") or {}
+    return {**call, "type": "function", "function": {"name": own.get("name"), "arguments": {"input": own.get("input")}}}
+
+
+def arguments_of(call: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """Read the arguments of a tool call. Servers write `null`, `[]` or nothing when there are none.
+
+    Args:
+        call: The call, as `modern` gives it.
+        where: Its place in the request, for errors.
+
+    Returns:
+        The arguments; an empty object if there are none.
+
+    Raises:
+        InvalidRequestError: They are not a JSON object.
+    """
+    given = (call.get("function") or {}).get("arguments")
+    try:
+        found = json.loads(given.strip() or "{}") if isinstance(given, str) else given
+    except ValueError:
+        found = given
+    if found in (None, [], ""):
+        return {}
+    if not isinstance(found, Mapping):
+        raise InvalidRequestError(f"{where}: the arguments are not a JSON object, which the service requires, but {given!r:.60}")
+    return found
+
+
+def source_of(part: Mapping[str, Any]) -> str:
+    """Find the source of an image, a file or a sound.
+
+    Args:
+        part: The part of a message's content.
+
+    Returns:
+        An address, a `data:` URL, an identifier or base64; empty if it has none.
+    """
+    value = part.get(str(part.get("type")))
+    if not isinstance(value, Mapping):
+        return str(value or "")
+    return str(next(filter(None, map(value.get, _ADDRESSES)), ""))
+
+
+def inline_data(url: str, where: str) -> tuple[str, str] | None:
+    """Read a `data:` URL.
+
+    Args:
+        url: The address.
+        where: Its place in the request, for errors.
+
+    Returns:
+        The media type, which the first bytes tell, or else the address (empty if neither does), and the data in base64. `None`
+        for any other address.
+
+    Raises:
+        InvalidRequestError: The data is not base64.
+    """
+    found = _DATA_URL.match(url)
+    if not found:
+        return None
+    try:
+        begin = a2b_base64(found[2][:_BEGIN])
+    except ValueError as error:
+        raise InvalidRequestError(f"{where}: the data: URL does not hold valid base64: {error}") from error
+    return media_type(b"", begin) or (found[1] or "").lower(), found[2]
+
+
+def form_of(response_format: Mapping[str, Any] | None) -> Form:
+    """Read `response_format`.
+
+    Args:
+        response_format: The keyword's value; `None` for a text.
+
+    Returns:
+        The form.
+
+    Raises:
+        InvalidRequestError: It is not a text, a JSON object or a JSON schema.
+    """
+    form = response_format or {}
+    kind, named = form.get("type", "text"), form.get("json_schema")
+    own = named if isinstance(named, Mapping) else {}
+    schema = own.get("schema") if kind == "json_schema" else {}
+    if kind not in _TYPES or not isinstance(schema, Mapping):
+        msg = f"response_format must be a text, a JSON object, or a JSON schema under 'schema', not {form!r:.80}"
+        raise InvalidRequestError(msg)
+    return Form(kind, schema, str(own.get("name") or "answer"), own.get("description"))
