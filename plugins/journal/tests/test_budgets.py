@@ -1,9 +1,13 @@
 """Budgets: nothing is sent that could be too much, and every reservation ends."""
 
 import asyncio
+import contextlib
 import gc
+import sqlite3
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -173,6 +177,59 @@ def test_a_database_that_does_not_work_refuses_or_allows(make, tmp_path, url, ca
     assert hub.complete("m", "x", max_tokens=1000).text == "Hallo"
     assert hub.complete("m", "x", max_tokens=1000).text == "Hallo"
     assert len([line for line in caplog.messages if "budgets cannot be asked, so calls pass without them" in line]) == 1
+
+
+def database(url):
+    return contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///")))
+
+
+def test_costs_in_another_currency_do_not_count(make):
+    hub = make(Seller(), tables={"euro": {"limit": 1, "currency": "EUR", "unknown_price": "allow"}, "dollar": {"limit": 100}})
+    hub.complete("m", "x", max_tokens=10)
+    assert state() == {"dollar": (10, 0), "euro": (0, 0)}
+
+
+def test_a_reservation_ends_a_minute_after_the_deadline_of_its_call(make, url):
+    before = time.time()
+    with make(Seller("a", "b")).complete("m", "x", stream=True, max_tokens=10, timeout=300) as stream:
+        next(iter(stream))
+        with database(url) as reading:
+            ((taken, ends),) = reading.execute("select taken, ends from providerhub_leases").fetchall()
+    assert before + 360 <= ends <= taken + 360
+
+
+def test_a_locked_database_leaves_a_call_half_of_its_time(make, url, caplog):
+    hub = make(Seller(), on_outage="allow")
+    hub.complete("m", "x", max_tokens=1)
+    assert state() == {"all": (10, 0)}
+    with database(url) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert hub.complete("m", "x", max_tokens=1, timeout=2).text == "Hallo"
+    (line,) = [line for line in caplog.messages if "calls pass without them" in line]
+    assert "database is locked" in line
+
+
+def test_a_database_of_a_later_version_is_an_outage(make, url):
+    make(Seller()).complete("m", "x", max_tokens=1)
+    assert state() == {"all": (10, 0)}
+    with database(url) as other, other:
+        other.execute("update providerhub_journal set value = 2 where name = 'version'")
+    with pytest.raises(
+        BudgetExceededError, match=r"cannot be asked \(NewerError: its version is 2, .*upgrade providerhub-journal"
+    ):
+        make(Seller(), limit=99).complete("m", "x", max_tokens=1)
+
+
+@pytest.mark.unix
+def test_a_database_that_was_removed_is_made_anew_with_one_line(make, url, caplog):
+    hub = make(Seller())
+    hub.complete("m", "x", max_tokens=1)
+    assert state() == {"all": (10, 0)}
+    for file in Path(url.removeprefix("sqlite:///")).parent.glob("calls.db*"):
+        file.unlink()
+    hub.complete("m", "x", max_tokens=1)
+    assert state() == {"all": (10, 0)}
+    assert [line for line in caplog.messages if "the database of the budgets was removed while it was open" in line]
 
 
 @pytest.mark.parametrize(

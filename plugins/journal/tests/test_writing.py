@@ -152,6 +152,33 @@ def test_a_read_only_folder_loses_the_lines_and_counts_them(record, tmp_path, ca
     assert len([line for line in caplog.messages if "calls are not recorded now" in line]) == 1
 
 
+def test_a_read_only_database_loses_the_lines_with_one_line(record, url, rows, caplog):
+    writer = shared(Writer, Config(url))
+    writer.put(record(1))
+    assert writer.flush()
+    reader = Writer(Config(f"{url.replace('///', '///file:')}?mode=ro&uri=true"))
+    for number in range(2, 4):
+        reader.put(record(number))
+        assert reader.flush(20)
+    reader.close()
+    assert [row["id"] for row in rows()] == ["c1"]
+    (line,) = [line for line in caplog.messages if "calls are not recorded now" in line]
+    assert "attempt to write a readonly database" in line
+
+
+@pytest.mark.unix
+def test_a_database_that_was_removed_is_made_anew_with_one_line(record, url, rows, caplog):
+    writer = shared(Writer, Config(url))
+    for number in range(3):
+        writer.put(record(number))
+        assert writer.flush(20)
+        if number == 0:
+            for file in Path(url.removeprefix("sqlite:///")).parent.glob("calls.db*"):
+                file.unlink()
+    assert [row["id"] for row in rows()] == ["c1", "c2"]
+    assert len([line for line in caplog.messages if "was removed while it was open; a new one is made" in line]) == 1
+
+
 def test_lost_lines_are_counted_in_the_database_once_it_works(record, tmp_path, rows, monkeypatch):
     monkeypatch.setattr(_writer, "MOST", 3)
     (tmp_path / "file").write_text("")

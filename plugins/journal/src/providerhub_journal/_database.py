@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -89,15 +90,51 @@ class NewerError(Exception):
     """The database was made by a later version of this distribution."""
 
 
+def file_of(url: str) -> Path | None:
+    """The SQLite file that an address names; `None` for another database, and for one in memory.
+
+    Args:
+        url: The SQLAlchemy address.
+    """
+    found = sa.make_url(url)
+    name = (found.database or "") if found.get_backend_name() == "sqlite" else ""
+    if found.query.get("uri"):  # such as `file:calls.db?mode=ro&uri=true`
+        name = unquote(urlsplit(name).path)
+    return Path(name) if name not in {"", ":memory:"} else None
+
+
 def is_missing(url: str) -> bool:
     """Whether the address names an SQLite file that does not exist.
 
     Args:
         url: The SQLAlchemy address.
     """
-    found = sa.make_url(url)
-    file = found.database if found.get_backend_name() == "sqlite" else None
-    return file not in {None, "", ":memory:"} and not Path(str(file)).exists()
+    file = file_of(url)
+    return file is not None and not file.exists()
+
+
+class Watched:
+    """Tells whether an SQLite file is still the one that was opened: SQLite writes into a removed file without an error.
+
+    Args:
+        url: The SQLAlchemy address of the open database.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._file = file_of(url)
+        self._opened = self._identity()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the file was removed or replaced."""
+        return self._file is not None and self._identity() != self._opened
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._file.stat() if self._file is not None else None
+        except FileNotFoundError:
+            return None
+        return None if found is None else (found.st_dev, found.st_ino)
 
 
 def connect(url: str, *, busy: float = BUSY) -> sa.Engine:
@@ -131,8 +168,8 @@ def _engine(url: str, busy: float) -> sa.Engine:
     parsed = sa.make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return sa.create_engine(parsed, pool_pre_ping=True, pool_recycle=300)
-    if parsed.database:
-        file = Path(parsed.database)
+    file = file_of(url)
+    if file is not None and parsed.query.get("mode") != "ro":
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError, PermissionError):
             os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

@@ -35,10 +35,11 @@ class Token(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """A reservation that has ended, and what was spent of it, in billionths."""
+    """A reservation that has ended, and what was spent of it, in billionths of a currency's unit."""
 
     token: Token
-    spent: int
+    spent: int = 0
+    currency: str = "USD"
 
 
 class Gate(Worker[Ended]):
@@ -82,10 +83,11 @@ class Gate(Worker[Ended]):
         claims = tuple(self._claim(budget, candidate, most, now) for budget in fitting)
         token = Token(f"{call.id}.{os.getpid()}.{next(_numbers)}", claims, candidate)
         ends = max(now, call.started + call.timeout) + GRACE
+        patience = (ends - GRACE - now) / 2  # the other half is for the answer
         try:
-            refusal = self._opened().reserve(token.lease, claims, now, ends)
+            refusal = self._opened().reserve(token.lease, claims, now, ends, patience)
             if refusal is not None and self.flush():  # what earlier calls of this process gave back may be on its way
-                refusal = self._opened().reserve(token.lease, claims, now, ends)
+                refusal = self._opened().reserve(token.lease, claims, now, ends, patience)
         except Exception as error:  # the database, which may be down, locked or of another version
             self._pass_in_outage(fitting, error)
             return None
@@ -104,7 +106,7 @@ class Gate(Worker[Ended]):
         cost = attempt.cost
         if cost is None and token.candidate.prices is not None:
             cost = token.candidate.prices.most(used)
-        self._add(Ended(token, as_units(cost.amount) if cost is not None else 0))
+        self._add(Ended(token) if cost is None else Ended(token, as_units(cost.amount), cost.currency))
 
     def release(self, token: Token) -> None:
         """Give a whole reservation back. Does not wait.
@@ -112,7 +114,7 @@ class Gate(Worker[Ended]):
         Args:
             token: The reservation.
         """
-        self._add(Ended(token, 0))
+        self._add(Ended(token))
 
     def close(self) -> None:
         """Settle what has ended, and close the connections."""
@@ -131,7 +133,7 @@ class Gate(Worker[Ended]):
                 'price_in and price_out of the model and a max_tokens, or unknown_price = "allow" in the budget'
             )
             raise BudgetExceededError(msg)
-        return Claim(budget.name, budget.period(now), budget.limit, 0 if most is None else as_units(most.amount))
+        return Claim(budget.name, budget.period(now), budget.limit, 0 if most is None else as_units(most.amount), budget.currency)
 
     def _pass_in_outage(self, fitting: Sequence[Budget], error: Exception) -> None:
         """Let a call pass though its budgets cannot be asked, or refuse it."""
@@ -145,6 +147,12 @@ class Gate(Worker[Ended]):
         from providerhub_journal._ledger import Ledger
 
         with self._opening:
+            if self._ledger is not None and self._ledger.is_gone:
+                self._once(
+                    "gone", "the database of the budgets was removed while it was open; in a new one, nothing is spent yet"
+                )
+                self._ledger.close()
+                self._ledger = None
             if self._ledger is None:
                 self._ledger = Ledger(self._url)
             return self._ledger
@@ -153,9 +161,9 @@ class Gate(Worker[Ended]):
         self._owed = [one for one in (*self._owed, *items) if not self._settled(*one)]
         return not self._owed
 
-    def _settled(self, token: Token, spent: int) -> bool:
+    def _settled(self, token: Token, spent: int, currency: str) -> bool:
         try:
-            self._opened().settle(token.lease, token.claims, spent)
+            self._opened().settle(token.lease, token.claims, spent, currency)
         except Exception as error:
             self._once("outage", f"what calls cost cannot be written to their budgets, and is tried again: {reason(error)}")
             return False

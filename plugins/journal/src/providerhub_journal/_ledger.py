@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from providerhub_journal._database import BUDGETS, LEASES, connect
+from providerhub_journal._database import BUDGETS, LEASES, Watched, connect
 
-BUSY = 30.0  # seconds for which SQLite waits for other processes; each keeps the lock for less than a millisecond
+BUSY = 10.0  # seconds for which a call waits for other processes; each keeps the lock for less than a millisecond
 SET_BACK = 60.0  # seconds; a reservation that was made later than in this time tells that the clock was set back
+_LIMITS = {"sqlite": "PRAGMA busy_timeout = {}", "postgresql": "SET LOCAL lock_timeout = {}"}  # in milliseconds
 _TRIES = 5  # of a transaction that another one made impossible
 
 
@@ -23,12 +24,14 @@ class Claim(NamedTuple):
         period: The span of time, such as `"2026-05-04"`.
         limit: The most that may be spent and reserved in this span of time.
         amount: The amount to reserve.
+        currency: The currency of the budget.
     """
 
     name: str
     period: str
     limit: int
     amount: int
+    currency: str = "USD"
 
 
 class Refusal(NamedTuple):
@@ -62,8 +65,14 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         self._engine = connect(url, busy=BUSY)
+        self._watched = Watched(url)
 
-    def reserve(self, lease: str, claims: Sequence[Claim], now: float, ends: float) -> Refusal | None:
+    @property
+    def is_gone(self) -> bool:
+        """Whether the file of the database was removed while it was open."""
+        return self._watched.is_gone
+
+    def reserve(self, lease: str, claims: Sequence[Claim], now: float, ends: float, patience: float = BUSY) -> Refusal | None:
         """Reserve an amount of each of several budgets, or of none.
 
         Args:
@@ -71,6 +80,7 @@ class Ledger:
             claims: The budgets; at least one.
             now: Unix time, in seconds.
             ends: Unix time at which the reservation ends by itself, in seconds.
+            patience: Seconds for which another process may keep the budgets locked; at most `BUSY`.
 
         Returns:
             The budget that has not enough left; `None` when all is reserved.
@@ -91,19 +101,20 @@ class Ledger:
             connection.execute(sa.insert(LEASES), rows)
 
         try:
-            self._run(work)
+            self._run(work, patience)
         except _RefusedError as refused:
             found: Refusal = refused.args[0]
             return found
         return None
 
-    def settle(self, lease: str, claims: Sequence[Claim], spent: int) -> None:
+    def settle(self, lease: str, claims: Sequence[Claim], spent: int, currency: str = "USD") -> None:
         """Replace a reservation by what was spent. A reservation that has ended meanwhile is settled too.
 
         Args:
             lease: The name of the reservation.
             claims: The budgets that were given to `reserve`.
             spent: The amount; 0 gives the whole reservation back.
+            currency: The currency of the amount, which counts for the budgets of this currency.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: The database does not work.
@@ -113,7 +124,8 @@ class Ledger:
             for claim in sorted(claims):
                 here = sa.and_(LEASES.c.id == lease, LEASES.c.name == claim.name)
                 held = sa.select(LEASES.c.amount).where(here).scalar_subquery()
-                values = {"reserved": BUDGETS.c.reserved - sa.func.coalesce(held, 0), "spent": BUDGETS.c.spent + spent}
+                cost = spent if claim.currency == currency else 0
+                values = {"reserved": BUDGETS.c.reserved - sa.func.coalesce(held, 0), "spent": BUDGETS.c.spent + cost}
                 connection.execute(sa.update(BUDGETS).where(*_row(claim)).values(values))
                 connection.execute(sa.delete(LEASES).where(here))
 
@@ -128,10 +140,13 @@ class Ledger:
         """Close the connections. A later call opens others."""
         self._engine.dispose()
 
-    def _run(self, work: Any) -> None:
+    def _run(self, work: Any, patience: float = BUSY) -> None:
+        limit = _LIMITS.get(self._engine.dialect.name)
         for left in range(_TRIES, 0, -1):
             try:
                 with self._engine.begin() as connection:
+                    if limit:
+                        connection.exec_driver_sql(limit.format(max(1, int(min(patience, BUSY) * 1000))))
                     work(connection)
             except exc.IntegrityError:  # another process has made the same row at this moment
                 if left == 1:

@@ -36,6 +36,7 @@ class Writer(Worker[CallRecord]):
         super()._begin()
         self._rows: list[Row] = []
         self._engine: Any = None
+        self._watched: Any = None
         self._pruned = 0.0
 
     @property
@@ -93,14 +94,19 @@ class Writer(Worker[CallRecord]):
         try:
             from sqlalchemy import exc  # slow to import: not before the first call has ended
 
-            from providerhub_journal._database import NewerError, connect
+            from providerhub_journal._database import NewerError, Watched, connect
             from providerhub_journal._insert import insert, prune
         except ImportError as error:
             self._give_up(error)
             return False
         try:
+            if self._engine is not None and self._watched.is_gone:
+                self._once("gone", f"{self._place} was removed while it was open; a new one is made")
+                self._engine.dispose()
+                self._engine = None
             if self._engine is None:
                 self._engine = connect(self._config.url)
+                self._watched = Watched(self._config.url)
             lost = self._lost
             part = self._rows[:TOGETHER]
             refused = insert(self._engine, part, lost)
