@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pexpect
 import pytest
@@ -154,9 +155,18 @@ def test_without_a_database_the_commands_say_so_and_succeed(tmp_path, monkeypatc
     settings = tmp_path / "settings.toml"
     settings.write_text(f'[journal]\nurl = "sqlite:///{tmp_path}/none.db"\n')
     monkeypatch.setenv("PROVIDERHUB_CONFIG", str(settings))
-    for words in ([], ["search", "x"], ["show", "last"], ["cost"], ["export"], ["prune", "--keep", "1d"]):
+    for words in (
+        [],
+        ["search", "x"],
+        ["show", "last"],
+        ["cost"],
+        ["export"],
+        ["prune", "--keep", "1d"],
+        ["report", "--html", "x"],
+    ):
         done = CliRunner().invoke(logs, words)
         assert (done.exit_code, done.stdout.startswith(f"There is no journal yet at {tmp_path}/none.db")) == (0, True)
+    assert not Path("x").exists()
     done = CliRunner().invoke(logs, ["list", "--json"])
     assert (done.exit_code, json.loads(done.stdout)) == (0, [])
     assert not (tmp_path / "none.db").exists()

@@ -253,11 +253,11 @@ def _costs(row: Row) -> str:
 @as_json
 def report(file: Path, since: str, as_json: bool) -> None:  # noqa: FBT001
     """Write a page with charts of calls, failures, fallbacks, latency and cost. It needs no server and no network."""
-    try:
-        from providerhub_journal._report import page
-    except ImportError as error:
-        raise click.ClickException(f"the charts need pygal ({error}): pip install 'providerhub-journal[report]'") from error
     with _opened(as_json=as_json) as engine:
+        try:
+            from providerhub_journal._report import page
+        except ImportError as error:
+            raise click.ClickException(f"the charts need pygal ({error}): pip install 'providerhub-journal[report]'") from error
         text = page(engine, _wanted(since=since, provider="", model="", failed=False), since)
     file.write_text(text, encoding="utf-8")
     if as_json:
