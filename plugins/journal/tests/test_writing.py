@@ -285,6 +285,19 @@ if child:
     assert len({row["id"] for row in rows()}) == 3
 
 
+@pytest.mark.unix
+def test_a_process_of_multiprocessing_writes_its_last_calls(url, rows):
+    code = """
+import multiprocessing
+child = multiprocessing.get_context("fork").Process(target=hub.complete, args=("m", "x"))
+child.start()
+child.join()
+sys.exit(child.exitcode)
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", CHILD + code, url], check=True, timeout=60)
+    assert len(rows()) == 1
+
+
 class Echo(socketserver.BaseRequestHandler):
     def handle(self):
         while data := self.request.recv(100):

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import queue
+import sys
 import threading
 from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
@@ -88,6 +89,8 @@ class Worker(Generic[Item]):
         if self._thread is None:
             with self._guard:
                 if self._thread is None:
+                    if util := sys.modules.get("multiprocessing.util"):  # a forked process of it ends without `atexit`
+                        util.Finalize(None, self.close, exitpriority=1)
                     self._thread = threading.Thread(target=self._run, name="providerhub-journal", daemon=True)
                     self._thread.start()
 
