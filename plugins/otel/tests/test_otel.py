@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from providerhub import (
+    Completion,
     ConfigurationError,
     Detail,
     Embeddings,
@@ -185,6 +186,15 @@ def test_embeddings_are_an_operation_of_their_own(make_hub):
     call, (attempt,) = spans()
     assert (call.name, attempt.name, call.attributes["gen_ai.operation.name"]) == ("embeddings m", "embeddings m", "embeddings")
     assert {point.attributes["gen_ai.operation.name"] for found in points().values() for point in found} == {"embeddings"}
+
+
+def test_an_answer_from_a_cache_names_the_provider_that_gave_it(make_hub):
+    hub = make_hub()
+    kept = Completion(text="Hi", provider="xai", model="m", cached=True)
+    with Hub(hub.settings, observers=[Telemetry(hub.settings, {})], around=[lambda request, go_on: kept]) as caching:
+        caching.complete("m", "x")
+    call, attempts = spans()
+    assert (call.attributes["gen_ai.provider.name"], call.attributes["providerhub.cached"], attempts) == ("x_ai", True, [])
 
 
 def test_a_failed_call_has_the_class_of_its_error(make_hub):

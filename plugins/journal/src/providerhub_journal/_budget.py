@@ -36,22 +36,12 @@ class Budget(NamedTuple):
     currency: str = "USD"
 
     def fits(self, provider: str, model: str, metadata: Mapping[str, Any]) -> bool:
-        """Whether a call counts.
-
-        Args:
-            provider: The provider that is to be asked.
-            model: The model's name as the provider receives it.
-            metadata: The call's keyword `metadata`.
-        """
+        """Whether a call counts."""
         found = {**metadata, "provider": provider, "model": model}
         return all(name in found and _is_among(str(found[name]), values, name) for name, values in self.match)
 
     def period(self, now: float) -> str:
-        """The name of the span of time.
-
-        Args:
-            now: Unix time, in seconds.
-        """
+        """The name of the span of time."""
         return time.strftime(_PERIODS[self.per], time.gmtime(now))
 
 
@@ -64,9 +54,6 @@ def _is_among(text: str, values: tuple[str, ...], name: str) -> bool:
 
 def read(tables: Mapping[str, Mapping[str, Any]]) -> tuple[Budget, ...]:
     """Check the tables `[budgets.NAME]` of the settings.
-
-    Args:
-        tables: The tables by name.
 
     Raises:
         ConfigurationError: A key is unknown or missing, or a value is wrong. The message names both.

@@ -133,21 +133,13 @@ def _cells(row: Row) -> list[str]:
 
 
 def tokens(row: Row) -> str:
-    """The tokens of the prompt and of the answer, as `"12+345"`; empty when they are unknown.
-
-    Args:
-        row: A call, an attempt or a sum.
-    """
+    """The tokens of the prompt and of the answer, as `"12+345"`; empty when they are unknown."""
     counts = row["input_tokens"], row["output_tokens"]
     return "" if counts == (None, None) else "+".join("?" if count is None else str(count) for count in counts)
 
 
 def money(row: Row) -> str:
-    """The cost with its currency; empty when it is unknown.
-
-    Args:
-        row: A call, an attempt or a sum.
-    """
+    """The cost with its currency; empty when it is unknown."""
     return "" if row["cost"] is None else f"{row['cost']:.6f} {row['currency']}"
 
 

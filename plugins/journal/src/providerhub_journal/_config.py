@@ -68,9 +68,6 @@ def seconds(text: object, name: str = "keep") -> float:
 def read(table: Mapping[str, Any]) -> Config:
     """Check the table `[journal]` of the settings.
 
-    Args:
-        table: The values by key, as the settings hold them.
-
     Raises:
         ConfigurationError: A key is unknown, or a value is wrong. The message names both.
     """
@@ -96,9 +93,6 @@ def read(table: Mapping[str, Any]) -> Config:
 
 def redaction(name: object) -> Redact:
     """Import the function that changes rows before they are written.
-
-    Args:
-        name: `"module:function"`.
 
     Raises:
         ConfigurationError: There is no such function.

@@ -91,11 +91,7 @@ class NewerError(Exception):
 
 
 def file_of(url: str) -> Path | None:
-    """The SQLite file that an address names; `None` for another database, and for one in memory.
-
-    Args:
-        url: The SQLAlchemy address.
-    """
+    """The SQLite file that an address names; `None` for another database, and for one in memory."""
     found = sa.make_url(url)
     name = (found.database or "") if found.get_backend_name() == "sqlite" else ""
     if found.query.get("uri"):  # such as `file:calls.db?mode=ro&uri=true`
@@ -104,11 +100,7 @@ def file_of(url: str) -> Path | None:
 
 
 def is_missing(url: str) -> bool:
-    """Whether the address names an SQLite file that does not exist.
-
-    Args:
-        url: The SQLAlchemy address.
-    """
+    """Whether the address names an SQLite file that does not exist."""
     file = file_of(url)
     return file is not None and not file.exists()
 
@@ -138,11 +130,7 @@ class Watched:
 
 
 def connect(url: str, *, busy: float = BUSY) -> sa.Engine:
-    """Open the database, and create the tables that are missing.
-
-    Args:
-        url: The SQLAlchemy address. The file of SQLite and its folder are made, for the user alone.
-        busy: Seconds for which SQLite waits for another process that writes.
+    """Open the database, and create what is missing: the folder and the file of SQLite, for the user alone, and the tables.
 
     Raises:
         NewerError: The database has tables of a later version.

@@ -64,11 +64,6 @@ class Gate(Worker[Ended]):
     def reserve(self, call: CallRecord, candidate: Candidate, bound: Usage) -> Token | None:
         """Reserve the most that an attempt may cost of each budget that fits it.
 
-        Args:
-            call: The record of the call.
-            candidate: The provider and model to ask.
-            bound: The most tokens of the attempt.
-
         Returns:
             The reservation; `None` when no budget fits.
 
@@ -96,24 +91,14 @@ class Gate(Worker[Ended]):
         return token
 
     def settle(self, token: Token, attempt: Attempt, used: Usage) -> None:
-        """Replace a reservation by the cost of its attempt. Does not wait.
-
-        Args:
-            token: The reservation.
-            attempt: The attempt.
-            used: Its tokens, as far as they were seen.
-        """
+        """Replace a reservation by the cost of its attempt. Does not wait."""
         cost = attempt.cost
         if cost is None and token.candidate.prices is not None:
             cost = token.candidate.prices.most(used)
         self._add(Ended(token) if cost is None else Ended(token, as_units(cost.amount), cost.currency))
 
     def release(self, token: Token) -> None:
-        """Give a whole reservation back. Does not wait.
-
-        Args:
-            token: The reservation.
-        """
+        """Give a whole reservation back. Does not wait."""
         self._add(Ended(token))
 
     def close(self) -> None:

@@ -66,11 +66,7 @@ def calls(engine: sa.Engine, wanted: Filter, most: int | None = None) -> Iterato
 
 
 def call(engine: sa.Engine, name: str) -> tuple[list[Row], list[Row]]:
-    """The calls whose identifier begins or ends with a text, and the attempts of the first one.
-
-    Args:
-        engine: The database.
-        name: The identifier, its beginning or its end; `"last"` for the latest call.
+    """The calls whose identifier begins or ends with a text (`"last"`: the latest call), and the attempts of the first one.
 
     Returns:
         At most two calls, the latest first; and the attempts in the order of their numbers.
@@ -90,12 +86,7 @@ def call(engine: sa.Engine, name: str) -> tuple[list[Row], list[Row]]:
 
 
 def conversations(engine: sa.Engine, program: str) -> Iterator[Row]:
-    """The latest answered call of a program whose content is kept, if there is one.
-
-    Args:
-        engine: The database.
-        program: The name of the program.
-    """
+    """The latest answered call of a program whose content is kept, if there is one."""
     query = sa.select(CALLS).where(CALLS.c.program == program, CALLS.c.prompt.is_not(None), CALLS.c.answer.is_not(None))
     with engine.connect() as connection:
         for row in connection.execute(query.order_by(CALLS.c.n.desc()).limit(1)).mappings():
@@ -136,11 +127,7 @@ def sums(engine: sa.Engine, wanted: Filter, by: Sequence[str]) -> list[Row]:
 
 
 def lost(engine: sa.Engine) -> int:
-    """The number of calls that could not be written.
-
-    Args:
-        engine: The database.
-    """
+    """The number of calls that could not be written."""
     with engine.connect() as connection:
         return connection.scalar(sa.select(META.c.value).where(META.c.name == "lost")) or 0
 

@@ -54,11 +54,6 @@ th { border: 0; color: var(--soft); font-weight: 500; } th:first-child, td:first
 def page(engine: sa.Engine, wanted: Filter, since: str) -> str:
     """Make the page.
 
-    Args:
-        engine: The database.
-        wanted: The calls to count.
-        since: The length of the time that the page covers, in the words of the user.
-
     Returns:
         HTML.
     """

@@ -18,12 +18,7 @@ _MEASURED = (*_COUNTS, "cost", "currency")
 
 
 def call_row(call: CallRecord, config: Config) -> Row:
-    """The row of a call, with the rows of its attempts under `"tries"`.
-
-    Args:
-        call: The finished call.
-        config: Whether content is kept, and the name of the program.
-    """
+    """The row of a call, with the rows of its attempts under `"tries"`."""
     answer = call.completion
     tries = [_attempt_row(attempt, call.id, config) for attempt in call.route.attempts]
     last = tries[-1] if tries else {}
@@ -99,11 +94,7 @@ def _measures(value: Any) -> Row:
 
 
 def as_units(amount: Decimal | float) -> int:
-    """An amount of money as a whole number of billionths.
-
-    Args:
-        amount: The amount in the unit of the currency.
-    """
+    """An amount of money, in the unit of its currency, as a whole number of billionths."""
     return int((Decimal(str(amount)) * UNIT).to_integral_value(ROUND_HALF_UP))
 
 
@@ -113,9 +104,6 @@ def _asked(model: Any) -> str:
 
 def clean(value: Any) -> Any:
     """A JSON-like value that every database can hold: without NUL and without halves of surrogate pairs.
-
-    Args:
-        value: Mappings with texts as keys, lists, texts, numbers, flags, `None`.
 
     Raises:
         TypeError: The value holds something else.

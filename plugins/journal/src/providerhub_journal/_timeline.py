@@ -18,12 +18,7 @@ _BAR = 24  # the least width of a bar, in characters
 
 
 def draw(call: Row, tries: list[Row]) -> None:
-    """Write a call and its attempts to standard output.
-
-    Args:
-        call: The call.
-        tries: Its attempts.
-    """
+    """Write a call and its attempts to standard output."""
     console = Console(soft_wrap=False)
     asked = f"{call['asked']}, {'streamed, ' if call['stream'] else ''}{call['outcome']} after {call['duration']:.3f} s"
     facts = {

@@ -25,12 +25,7 @@ _lock = threading.Lock()
 
 
 def shared(kind: type[AnyWorker], *arguments: Hashable) -> AnyWorker:
-    """This process's worker for some arguments, which all hubs share.
-
-    Args:
-        kind: The class of the worker.
-        *arguments: Its arguments.
-    """
+    """This process's worker for some arguments, which all hubs share."""
     with _lock:
         return _shared.setdefault((kind, *arguments), kind(*arguments))  # type: ignore[return-value]
 
@@ -55,9 +50,6 @@ class Worker(Generic[Item]):
 
     def _work(self, items: list[Item]) -> bool:
         """Work on items.
-
-        Args:
-            items: The items; none when earlier work is tried again.
 
         Returns:
             Whether all is done. Otherwise the method is called again after `RETRY` seconds at the latest.
@@ -117,11 +109,7 @@ class Worker(Generic[Item]):
 
 
 def reason(error: BaseException) -> str:
-    """The words of an error on one line, without the statement and its values.
-
-    Args:
-        error: The error, of SQLAlchemy or another.
-    """
+    """The words of an error on one line, without the statement and its values."""
     found = getattr(error, "orig", None) or error
     return f"{type(found).__name__}: {' '.join(str(found).split())}"
 

@@ -45,11 +45,7 @@ class Writer(Worker[CallRecord]):
         return self._lost
 
     def put(self, call: CallRecord) -> None:
-        """Take a finished call. Never waits.
-
-        Args:
-            call: The record.
-        """
+        """Take a finished call. Never waits."""
         if self._is_off or self._queue.qsize() >= MOST:
             self._lose(1)
         else:

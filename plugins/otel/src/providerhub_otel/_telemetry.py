@@ -75,7 +75,9 @@ class Telemetry:
             if attempt.usage is not None:
                 self._count(self._place(attempt.provider, attempt.model, operation), attempt.usage)
         last = attempts[-1] if attempts else None
-        place = self._place(last.provider if last else "providerhub", last.model if last else call.request.model, operation)
+        asked = last or (call.completion if call.completion is not None and call.completion.provider else None)
+        provider, model = (asked.provider, asked.model) if asked else ("providerhub", call.request.model)
+        place = self._place(provider, model, operation)
         shown = place if call.error is None else {**place, "error.type": _kind(call.error)}
         self._duration.record(call.route.duration, shown)
         if call.request.stream and last is not None and last.first_token is not None:
