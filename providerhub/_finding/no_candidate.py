@@ -21,6 +21,9 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
         return errors.ModelNotFoundError(f"no provider plugin is installed, so model {model!r} is not available; {fix}")
     names = {name for i in registry.instances() for m in i.models for name in (m.name, *m.aliases)}
     known = sorted(name for name in names if not name.endswith("*"))
+    first, colon, rest = model.partition(":")
+    if colon and first in registry.names():  # as other libraries write it
+        return errors.ModelNotFoundError(f"no provider has the model {model!r}; did you mean {f'{first}/{rest}'!r}?")
     first, slash, rest = model.partition("/")
     pin = f"; {first!r} is not an installed provider{_installed(registry, first)}" if slash and rest else ""
     near = _near(model, known) or _near(rest, known)

@@ -252,10 +252,11 @@ def test_the_beginning_of_many_names_is_no_suggestion(scripted):
     ("model", "said"),
     [
         ("claude-sonnet-4-5", "no provider has the model 'claude-sonnet-4-5'; try: pip install providerhub-anthropic"),
+        ("a:m", "no provider has the model 'a:m'; did you mean 'a/m'?"),
         ("gemini/gemini-2.5-flash", "; try: pip install providerhub-gemini; 'gemini' is not an installed provider"),
     ],
 )
-def test_a_well_known_model_whose_plugin_is_missing_names_the_plugin(scripted, model, said):
+def test_the_error_for_an_unknown_name_names_the_plugin_or_the_spelling(scripted, model, said):
     with pytest.raises(ModelNotFoundError) as caught:
         _hub(scripted, {"a": ["m"]}).complete(model, "Hello")
     assert said in str(caught.value)
