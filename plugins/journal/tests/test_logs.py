@@ -75,7 +75,8 @@ def run(where, tmp_path, monkeypatch, record):
 
 
 def test_the_latest_calls_are_listed(run):
-    lines = [line.split("\t") for line in run().splitlines()]
+    header, *lines = [line.split("\t") for line in run().splitlines()]
+    assert header == ["id", "time", "model", "outcome", "tries", "s", "tokens", "cost", "metadata"]
     assert [line[0] for line in lines] == ["c4", "c3", "c2", "c1"]
     assert lines[2][2:] == ["a/m", "ok", "2", "2.20", "10+20", "0.250000 USD", "user=Jürgen"]
     assert lines[0][3:6] == ["ModelNotFoundError", "0", "0.00"]

@@ -66,6 +66,7 @@ def _panel(title: str, ratios: Mapping[str, float], top: int) -> tuple[list[str]
     def x(ratio: float) -> float:
         return LABELS + (math.log10(ratio) - low) * scale
 
+    one = x(1.0)
     height = HEAD + ROW * len(ratios)
     parts = [f'<text class="title" x="0" y="{top + 14}">{escape(title)}, times {escape(BASE)}</text>']
     for power in range(low, high + 1):
@@ -75,13 +76,14 @@ def _panel(title: str, ratios: Mapping[str, float], top: int) -> tuple[list[str]
     for number, (name, ratio) in enumerate(ratios.items()):
         y = top + HEAD + ROW * number
         ours = " ours" if name.startswith("providerhub") else ""
+        beside = x(ratio) + 5
+        beside = one + 4 if beside < one < beside + 34 else beside  # the line does not cross the figure
         bar = f'class="bar{ours}" width="{max(1.0, x(ratio) - LABELS):.1f}" height="{ROW - 6}" rx="2"'
         # From the left edge of the scale: the length says the order, the figure beside it the ratio.
         parts += [
             f'<text x="{LABELS - 8}" y="{y + 14}" text-anchor="end">{escape(name)}</text>',
             f'<rect {bar} x="{LABELS}" y="{y + 3}"/>',
-            f'<text class="value" x="{x(ratio) + 5:.1f}" y="{y + 14}">{ratio:.2f}×</text>',
+            f'<text class="value" x="{beside:.1f}" y="{y + 14}">{ratio:.2f}×</text>',
         ]
-    one = x(1.0)
     parts.append(f'<line class="one" x1="{one:.1f}" x2="{one:.1f}" y1="{top + HEAD}" y2="{top + height}"/>')
     return parts, height

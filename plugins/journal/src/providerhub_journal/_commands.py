@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from providerhub.cli import _screen as screen
 from providerhub_journal._config import Config, Row, read, seconds
 
 if TYPE_CHECKING:  # slow to import, and the help needs none of it
@@ -21,10 +21,9 @@ if TYPE_CHECKING:  # slow to import, and the help needs none of it
 
     from providerhub_journal._queries import Filter
 
-_WIDEST = 200  # characters of a row in a pipe
 _COLUMNS = ("id", "time", "model", "outcome", "tries", "s", "tokens", "cost", "metadata")
-_TAIL = 10  # the last characters of an identifier, which a narrow terminal shows
-_WIDE = 110  # characters of a terminal that has room for the metadata
+_OPTIONAL = ("tries", "s", "tokens", "metadata")
+_TAIL = 10  # the last characters of an identifier, which a terminal shows
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -115,18 +114,18 @@ def _listed(wanted: Filter, count: int, *, as_json: bool) -> None:
     if as_json:
         _data(rows)
         return
-    wide = _width() > _WIDE
-    _table(_COLUMNS if wide else _COLUMNS[:-1], [_cells(row)[: None if wide else -1] for row in rows])
+    if rows:
+        screen.table(_COLUMNS, list(map(_cells, rows)), _OPTIONAL)
     if lost:
         click.echo(f"{lost} calls could not be written to the journal.", err=True)
 
 
 def _cells(row: Row) -> list[str]:
     model = "/".join(filter(None, (row["provider"], row["model"]))) or row["asked"] or ""
-    wide = _width() > _WIDE
-    when = time.strftime("%Y-%m-%d %H:%M:%S" if wide else "%m-%d %H:%M", time.localtime(row["started"]))
+    short = sys.stdout.isatty()
+    when = time.strftime("%m-%d %H:%M" if short else "%Y-%m-%d %H:%M:%S", time.localtime(row["started"]))
     return [
-        row["id"] if wide else row["id"][-_TAIL:], when, model, row["error"] or row["outcome"],
+        row["id"][-_TAIL:] if short else row["id"], when, model, row["error"] or row["outcome"],
         "cached" if row["cached"] else str(row["attempts"]), f"{row['duration']:.2f}", tokens(row), money(row),
         " ".join(f"{name}={value}" for name, value in (row["metadata"] or {}).items()),
     ]  # fmt: skip
@@ -231,7 +230,8 @@ def cost(by: Sequence[str], as_json: bool, since: str | None, **which: Any) -> N
          _costs(row)]
         for row in rows
     ]  # fmt: skip
-    _table([*by, *counts, "tokens", "cost"], cells)
+    if cells:
+        screen.table([*by, *counts, "tokens", "cost"], cells, (*counts, "tokens"))
 
 
 def _costs(row: Row) -> str:
@@ -258,25 +258,5 @@ def report(file: Path, since: str, as_json: bool) -> None:  # noqa: FBT001
         click.echo(f"Wrote {file}.")
 
 
-def _width() -> int:
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDEST
-
-
 def _data(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, default=str))
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Draw a table in a terminal; in a pipe write plain rows, separated by tabs."""
-    if not sys.stdout.isatty():
-        for row in rows:
-            click.echo("\t".join(" ".join(cell.split()) for cell in row)[:_WIDEST])
-        return
-    from rich import box, console, table, text
-
-    drawn = table.Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in columns:
-        drawn.add_column(column, overflow="fold", no_wrap=column in {"id", "time", "tries", "s", "cost"})
-    for row in rows:
-        drawn.add_row(*map(text.Text, row))
-    console.Console().print(drawn)
