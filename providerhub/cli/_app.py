@@ -91,11 +91,10 @@ class Lazy(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Import the command that the words behind the group's own options name."""
-        known = self.list_commands(ctx)
-        if args[0] in ELSEWHERE and args[0] not in known and not ctx.resilient_parsing:
-            ctx.fail(f"The command {args[0]!r} is in another distribution: pip install {ELSEWHERE[args[0]]}")
-        if args[0] not in known:
-            self.commands = {name: click.Command(name) for name in known}  # click's error names the nearest of these
+        if args[0] not in COMMANDS and args[0] not in _added(ctx) and not ctx.resilient_parsing:
+            if args[0] in ELSEWHERE:
+                ctx.fail(f"The command {args[0]!r} is in another distribution: pip install {ELSEWHERE[args[0]]}")
+            self.commands = {name: click.Command(name) for name in self.list_commands(ctx)}  # click's error names the nearest
         name, command, rest = super().resolve_command(ctx, args)
         if name and command:
             command = _with_debug(import_object(COMMANDS[name][0]) if name in COMMANDS else _added(ctx)[name].command())
