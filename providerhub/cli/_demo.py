@@ -59,7 +59,7 @@ def demo() -> None:
             f"{plugin}-down": ProviderConfig(plugin=plugin, url=failing, priority=1),
             f"{plugin}-demo": ProviderConfig(plugin=plugin, url=working),
         }
-        screen.line(f"Two services run on this machine; {plugin}-down fails on purpose. Both have the model {model}.")
+        screen.paragraph(f"Two services run on this machine; {plugin}-down fails on purpose. Both have the model {model}.")
         # Another plugin may have the model too; a call to it would use the network, at a price.
         with Hub(Settings(providers=providers, allow=(plugin,), block=(), autoload=True)) as hub:
             screen.heading("The plan: the providers in the order in which they are asked")

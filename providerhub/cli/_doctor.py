@@ -87,15 +87,15 @@ class Report:
         counts = {level: sum(finding.level == level for finding in self.findings) for level in _LEVELS[:2]}
         for finding in sorted(self.findings, key=lambda finding: _LEVELS.index(finding.level)):
             if verbose or finding.level in _LEVELS[:2]:
-                screen.line(f"{finding.level}: {finding.about}: {finding.text}")
-                screen.line(f"    {finding.fix}") if finding.fix else None
+                screen.paragraph(f"{finding.level}: {finding.about}: {finding.text}")
+                screen.paragraph(f"    {finding.fix}") if finding.fix else None
         told = ", ".join(f"{counts[level]} {level}{'s' if counts[level] != 1 else ''}" for level in counts)
-        screen.line(told + ("" if verbose else "; -v shows notes, versions, settings and imports, too"))
+        screen.paragraph(told + ("" if verbose else "; -v shows notes, versions, settings and imports, too"))
 
     def _write_verdict(self, settings: Settings) -> None:
         wrong = {finding.about for finding in self.findings if finding.level == "error"}
         ready = [view for view in self.providers if view.state == "ready" and view.name not in wrong]
-        screen.line(f"You can call: {', '.join(map(listings.described, ready)) or 'no provider'}")
+        screen.paragraph(f"You can call: {', '.join(map(listings.described, ready)) or 'no provider'}")
         _, idle = listings.folded(self.providers, settings)
         listings.idle_table(idle)
         screen.line("")

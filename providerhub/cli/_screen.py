@@ -102,12 +102,17 @@ def _console() -> Any:
     return Console(color_system=None) if os.environ.get("NO_COLOR") else Console()
 
 
+def paragraph(text: str, style: str = "") -> None:
+    """Write a text. A terminal wraps it between words."""
+    if sys.stdout.isatty():
+        _console().print(safe(text), style=style, markup=False, highlight=False)
+    else:
+        line(text)
+
+
 def heading(text: str) -> None:
     """Write a blank line and a heading."""
-    if sys.stdout.isatty():
-        _console().print(f"\n{text}", style="bold", markup=False, highlight=False)
-    else:
-        line(f"\n{text}")
+    paragraph(f"\n{text}", "bold")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], optional: Sequence[str] = ()) -> None:
