@@ -427,10 +427,9 @@ def batch(
                     run.run(hub, folder=None if path is None else str(path.parent), **how)
             except ProviderHubError as error:
                 refusal = error
-            finally:
-                if table is not None and path is not None:
-                    tables.write(path, table, objects=more["schema"] is not None)
     _report(run.summary, output, as_json=as_json)
+    if table is not None and path is not None:
+        tables.write(path, table, objects=more["schema"] is not None)
     if refusal is not None:
         text = "the lines without a result were not answered; mend the cause, and run the same command to continue"
         raise click.ClickException(f"{screen.one_line(refusal)}; {text}") from refusal

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import click
+
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 """The ending of an output's name → the separator of its columns."""
 
@@ -21,7 +23,18 @@ def write(results: Path, table: Path, *, objects: bool) -> None:
         results: The file, with a line of JSON for each result.
         table: The table's file. The ending of its name decides the separator.
         objects: Whether each name of an answer that is a JSON object has a column. Else the column `answer` holds the text.
+
+    Raises:
+        click.ClickException: The table cannot be written, such as one that a spreadsheet under Windows has open.
     """
+    try:
+        _write(results, table, objects=objects)
+    except OSError as error:
+        text = f"cannot write {table}: {error.strerror}; the results are in {results}"
+        raise click.ClickException(f"{text}, and the same command makes the table again") from error
+
+
+def _write(results: Path, table: Path, *, objects: bool) -> None:
     places: dict[int, int] = {}
     columns: dict[str, None] = {}
     fresh = table.with_name(f"{table.name}.tmp")

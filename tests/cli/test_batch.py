@@ -616,6 +616,11 @@ def test_without_a_schema_a_table_has_the_text_and_no_file_is_overwritten(table,
     assert where.read_text("utf-8") == "mine"
     where.unlink()
     assert table("text\n7\n", *options).exit_code == 0
+    where.unlink()
+    where.mkdir()
+    assert f"cannot write {where}: " in table("text\n7\n", *options).stderr
+    where.rmdir()
+    assert table("text\n7\n", *options).exit_code == 0
     header, row = where.read_text("utf-8").splitlines()
     assert header.startswith("text\tanswer\tcall.line\t")
     assert row.startswith("7\tYou said: 7\t2\tok\t")
