@@ -51,7 +51,9 @@ def chosen(hub: Hub, given: Sequence[str], last: Any = None) -> Any:
     if last is not None:
         return last
     if DEFAULT not in hub.settings.aliases:
-        raise click.UsageError("no model is named; add -m MODEL, or set a default one: providerhub models default MODEL")
+        ready = (model for view in hub.instances() if view.state == "ready" for model in view.models if not model.is_prefix)
+        name = next((model.name for model in ready), "MODEL")
+        raise click.UsageError(f"no model is named; add -m {name}, or set a default one: providerhub models default {name}")
     return DEFAULT
 
 

@@ -83,6 +83,13 @@ def test_ask_refuses_an_empty_or_undecodable_prompt(cli, sandbox, given):
     assert result.stdout == ""
 
 
+def test_ask_without_a_model_names_one_that_can_be_called(cli, monkeypatch):
+    monkeypatch.setenv("PROVIDERHUB_PLUGINS", "echo")
+    assert "add -m echo-1, or set a default one: providerhub models default echo-1" in cli("ask", "Hello").stderr
+    monkeypatch.setenv("PROVIDERHUB_PLUGINS", "openai")
+    assert "add -m MODEL, or set a default one" in cli("ask", "Hello").stderr
+
+
 def test_ask_takes_what_is_piped_in_for_the_prompt(cli, sandbox):
     sandbox()
     assert "You said: piped\n" in cli("ask", "-m", "gpt-4", input="piped\n").stdout
