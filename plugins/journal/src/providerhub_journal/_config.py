@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from providerhub import ConfigurationError, Secret
 
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
-_KNOWN = ("enabled", "url", "content", "redact", "keep")
+_KNOWN = ("enabled", "url", "content", "redact", "keep", "ledger")
+_LEDGERS = ("database", "shared")
 
 Row = dict[str, Any]
 Redact = Callable[[Row], Row | None]
@@ -28,6 +29,7 @@ class Config(NamedTuple):
         redact: `"module:function"`, which changes a row before it is written, or returns `None` to leave it out; empty for none.
         keep: Seconds for which rows are kept; `None` for ever.
         program: The name of the program that makes the calls.
+        ledger: The place of the budgets: `"database"`, or `"shared"` for the store of `[shared]`.
     """
 
     url: str
@@ -35,6 +37,7 @@ class Config(NamedTuple):
     redact: str = ""
     keep: float | None = None
     program: str = ""
+    ledger: str = "database"
 
 
 def program() -> str:
@@ -84,11 +87,14 @@ def read(table: Mapping[str, Any]) -> Config:
             "journal.url must be an SQLAlchemy address, such as sqlite:////var/lib/app/journal.db or postgresql+psycopg://host/db"
         )
         raise ConfigurationError(msg)
+    if (ledger := table.get("ledger", "database")) not in _LEDGERS:
+        raise ConfigurationError(f"journal.ledger must be one of {', '.join(_LEDGERS)}, not {ledger!r}")
     redact = table.get("redact", "")
     if redact:
         redaction(redact)
     keep = table.get("keep")
-    return Config(url, table.get("content", False), redact, None if keep is None else seconds(keep, "journal.keep"), program())
+    kept = None if keep is None else seconds(keep, "journal.keep")
+    return Config(url, table.get("content", False), redact, kept, program(), ledger)
 
 
 def redaction(name: object) -> Redact:

@@ -8,13 +8,15 @@ import threading
 import time
 from collections.abc import Sequence
 from decimal import Decimal
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
 
-from providerhub import Attempt, BudgetExceededError, CallRecord, Candidate, Cost, Usage
+from providerhub import Attempt, BudgetExceededError, CallRecord, Candidate, ConfigurationError, Cost, Usage
 from providerhub_journal._budget import Budget
 from providerhub_journal._rows import UNIT, as_units
 from providerhub_journal._worker import Worker, reason
 
+LEDGERS = "providerhub_journal.ledgers"  # the entry points of ledgers in shared stores, by the scheme of the address
 GRACE = 60.0  # seconds after the deadline of its call at which a reservation ends by itself
 
 _numbers = itertools.count(1)
@@ -47,12 +49,13 @@ class Gate(Worker[Ended]):
 
     Args:
         budgets: The budgets of the settings.
-        url: The SQLAlchemy address of the journal's database.
+        url: The SQLAlchemy address of the journal's database, or that of the shared store.
+        namespace: The namespace in the shared store; empty for the database.
     """
 
-    def __init__(self, budgets: Sequence[Budget], url: str) -> None:
+    def __init__(self, budgets: Sequence[Budget], url: str, namespace: str = "") -> None:
         self._budgets = tuple(budgets)
-        self._url = url
+        self._url, self._namespace = url, namespace
         super().__init__()
 
     def _begin(self) -> None:
@@ -87,7 +90,7 @@ class Gate(Worker[Ended]):
             self._pass_in_outage(fitting, error)
             return None
         if refusal is not None:
-            raise BudgetExceededError(_words(refusal, next(one for one in fitting if one.name == refusal.claim.name)))
+            raise BudgetExceededError(_words(refusal, next(one for one in fitting if one.name == refusal[0].name)))
         return token
 
     def settle(self, token: Token, attempt: Attempt, used: Usage) -> None:
@@ -129,8 +132,6 @@ class Gate(Worker[Ended]):
         self._once("outage", f"budgets cannot be asked, so calls pass without them: {reason(error)}")
 
     def _opened(self) -> Any:
-        from providerhub_journal._ledger import Ledger
-
         with self._opening:
             if self._ledger is not None and self._ledger.is_gone:
                 self._once(
@@ -139,7 +140,11 @@ class Gate(Worker[Ended]):
                 self._ledger.close()
                 self._ledger = None
             if self._ledger is None:
-                self._ledger = Ledger(self._url)
+                self._ledger = (
+                    shared_ledger(self._url).load()(self._url, self._namespace)
+                    if self._namespace
+                    else _database_ledger(self._url)
+                )
             return self._ledger
 
     def _work(self, items: list[Ended]) -> bool:
@@ -156,9 +161,34 @@ class Gate(Worker[Ended]):
         return True
 
 
+def _database_ledger(url: str) -> Any:
+    from providerhub_journal._ledger import Ledger  # SQLAlchemy is slow to import
+
+    return Ledger(url)
+
+
+def shared_ledger(url: str) -> EntryPoint:
+    """The plugin that keeps budgets in the store with this address.
+
+    Args:
+        url: The address of the store.
+
+    Raises:
+        ConfigurationError: No plugin does.
+    """
+    scheme = url.partition(":")[0]
+    found: list[EntryPoint] = [*entry_points(group=LEDGERS, name=scheme)]
+    if not found:
+        msg = (
+            f"journal.ledger: no installed plugin keeps budgets at an address {scheme}://; install providerhub-redis"
+        )
+        raise ConfigurationError(msg)
+    return found[0]
+
+
 def _words(refusal: Any, budget: Budget) -> str:
-    claim = refusal.claim
-    amounts = (claim.amount, claim.limit, refusal.spent, refusal.reserved)
+    claim, spent, reserved = refusal
+    amounts = (claim.amount, claim.limit, spent, reserved)
     amount, limit, spent, reserved = (f"{Decimal(value) / UNIT:,.6f}".rstrip("0").rstrip(".") for value in amounts)
     span = "in total" if budget.per == "ever" else f"a {budget.per}"
     return (

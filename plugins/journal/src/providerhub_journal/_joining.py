@@ -7,7 +7,7 @@ from typing import Any
 from providerhub import CallRecord, ConfigurationError, Settings, hookimpl
 from providerhub_journal import _budget
 from providerhub_journal._config import read
-from providerhub_journal._gate import Gate
+from providerhub_journal._gate import Gate, shared_ledger
 from providerhub_journal._worker import shared
 from providerhub_journal._writer import Writer
 
@@ -96,5 +96,11 @@ def providerhub_gate(settings: Settings) -> Gate | None:
     """
     if not settings.budgets:
         return None
-    budgets, url = _budget.read(settings.budgets), read(settings.journal).url
-    return shared(Gate, budgets, url)
+    budgets, config = _budget.read(settings.budgets), read(settings.journal)
+    if config.ledger == "database":
+        return shared(Gate, budgets, config.url, "")
+    if settings.shared.url is None:
+        raise ConfigurationError('journal.ledger = "shared" needs a store: set url in [shared]')
+    url = settings.shared.url.reveal()
+    shared_ledger(url)  # a missing plugin is an error now, not an outage later
+    return shared(Gate, budgets, url, settings.shared.namespace)

@@ -42,7 +42,7 @@ class Server:
     """
 
     def __init__(self, url: str, namespace: str) -> None:
-        self._url = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
+        self._url = url
         self._facts = f"providerhub:{{{namespace}}}:facts"  # the braces put all keys of a namespace into one slot of a cluster
         self._name = f"providerhub:{{{namespace}}}:channel"
         self._sender = secrets.token_hex(8)
@@ -56,9 +56,7 @@ class Server:
 
     def connect(self) -> Iterator[Fact]:
         """Connect, and yield what other processes have said that still holds."""
-        self._client = redis.Redis.from_url(
-            self._url, socket_timeout=ANSWER, socket_connect_timeout=ANSWER, retry=Retry(NoBackoff(), 0), decode_responses=True
-        )
+        self._client = client_of(self._url)
         self._channel = self._client.pubsub()
         self._channel.subscribe(self._name, self._waiting)  # first, so that nothing is missed between the list and the channel
         seconds, micros = self._client.time()
@@ -164,3 +162,11 @@ def _found(answer: list[str]) -> tuple[str, float] | list[Found]:
         return reason, float(second)
     four = zip(*[iter(map(float, numbers))] * 4, strict=True)
     return [Found(int(calls), int(starts), last, tokens, float(second)) for calls, starts, last, tokens in four]
+
+
+def client_of(url: str) -> Any:
+    """The client for an address, which waits a second at most, and tries nothing twice."""
+    address = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
+    return redis.Redis.from_url(
+        address, socket_timeout=ANSWER, socket_connect_timeout=ANSWER, retry=Retry(NoBackoff(), 0), decode_responses=True
+    )

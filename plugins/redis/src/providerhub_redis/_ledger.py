@@ -1,0 +1,73 @@
+"""The ledger of budgets, for the plugin `providerhub-journal` with `[journal] ledger = "shared"`.
+
+A budget is a hash: the amounts that are spent and reserved, and that of each reservation. A sorted set beside it has the ends of
+the reservations. Each method is one script, so one atomic step. Times are those of the server's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from providerhub_redis._server import client_of
+
+KEPT = 40 * 86_400  # seconds for which a budget is kept whose span of time ends
+EVER = "ever"
+
+
+class RedisLedger:
+    """Reserves and settles amounts of money. Thread-safe.
+
+    A claim has a `name`, a `period`, a `limit` and an `amount`, both in billionths. All methods raise `redis.RedisError` when the
+    server does not answer, or refuses.
+
+    Args:
+        url: The address of the server.
+        namespace: The processes with the same namespace share their budgets.
+    """
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self._client: Any = client_of(url)
+        self._prefix = f"providerhub:{{{namespace}}}:budget:"
+        self._reserve, self._settle = (
+            self._client.register_script(files(__package__).joinpath(f"{name}.lua").read_text("utf-8"))
+            for name in ("reserve", "settle")
+        )
+
+    def reserve(self, lease: str, claims: Sequence[Any], now: float, ends: float) -> tuple[Any, int, int] | None:
+        """Reserve an amount of each of several budgets, or of none.
+
+        Args:
+            lease: The name of the reservation, which no other one has.
+            claims: The budgets; at least one.
+            now: Unix time, in seconds.
+            ends: Unix time at which the reservation ends by itself, in seconds.
+
+        Returns:
+            The claim on a budget that has not enough left, with the amounts that this budget has spent and reserved; `None` when
+            all is reserved.
+        """
+        numbers = [number for claim in claims for number in (claim.limit, claim.amount)]
+        kept = 0 if any(claim.period == EVER for claim in claims) else KEPT
+        place, spent, reserved = self._reserve(self._keys(claims), [lease, ends - now, kept, *numbers])
+        return (claims[place - 1], int(spent), int(reserved)) if place else None
+
+    def settle(self, lease: str, claims: Sequence[Any], spent: int) -> None:
+        """Replace a reservation by the amount that was spent. One that has ended meanwhile is settled too.
+
+        A second call does nothing.
+
+        Args:
+            lease: The name of the reservation.
+            claims: The budgets that were given to `reserve`.
+            spent: The amount; 0 gives the whole reservation back.
+        """
+        self._settle(self._keys(claims), [lease, spent])
+
+    def close(self) -> None:
+        """Close the connections. A later call opens others."""
+        self._client.close()
+
+    def _keys(self, claims: Sequence[Any]) -> list[str]:
+        return [f"{self._prefix}{claim.name}:{claim.period}" for claim in claims]
