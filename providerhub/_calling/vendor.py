@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -117,7 +118,9 @@ class VendorBatches:
         poll: float = 60.0,
         calls: bool = False,
     ) -> Generator[Outcome, None, None]:
-        """Send requests as batches, wait for their end, and yield each outcome. The same call continues after a crash.
+        """Send requests as batches, wait for their end, and yield each outcome.
+
+        The same call continues after a crash, and sends nothing twice: results that were read before are read again.
 
         Args:
             requests: One mapping of `complete`'s arguments for each request. Give the same requests in the same order again to
@@ -133,9 +136,38 @@ class VendorBatches:
             ConfigurationError: The journal is another file, or several of the vendor's batches may be the one of an intent.
             ProviderError: The vendor refused a batch. The batches that were sent before are in the journal.
         """
+        yield from self._outcomes(requests, journal, poll=poll, calls=calls, again=True)
+
+    def _outcomes(self, requests: Iterable[Mapping[str, Any]], *journal: Any, **how: Any) -> Generator[Outcome, None, None]:
         rows = {str(index): request for index, request in enumerate(requests)}
-        for key, outcome in self.pairs(rows, journal, poll=poll, calls=calls):
+        for key, outcome in self.pairs(rows, *journal, **how):
             yield attrs.evolve(outcome, index=int(key))
+
+    async def aoutcomes(
+        self,
+        requests: Iterable[Mapping[str, Any]],
+        journal: str | os.PathLike[str],
+        *,
+        poll: float = 60.0,
+        calls: bool = False,
+    ) -> AsyncGenerator[Outcome, None]:
+        """`outcomes` in an event loop, which goes on while a thread asks the vendors and waits.
+
+        Arguments and errors are those of `outcomes`. After a cancellation the thread ends within a second, or with its request.
+        The same call continues later.
+
+        Yields:
+            One `Outcome` for each request, in any order; its `index` is the request's place.
+        """
+        import asyncio  # slow to import; a program that has an event loop has imported it
+
+        over = threading.Event()
+        found = self._outcomes(requests, journal, poll=poll, calls=calls, again=True, is_over=over.is_set)
+        try:
+            while (outcome := await asyncio.to_thread(next, found, None)) is not None:
+                yield outcome
+        finally:
+            over.set()
 
     def pairs(
         self,
@@ -144,20 +176,26 @@ class VendorBatches:
         *,
         poll: float,
         calls: bool,
+        again: bool = False,
         is_over: Callable[[], bool] = lambda: False,
     ) -> Generator[tuple[str, Outcome], None, None]:
-        """Yield each request's key with its outcome, as `outcomes` does, until `is_over` says that no one waits any more."""
+        """Yield each request's key with its outcome, as `outcomes` does, until `is_over` says that no one waits any more.
+
+        The requests of batches that were read before are sent once more, or only read `again`.
+        """
         SECONDS.check(poll, "poll", InvalidRequestError)
         book, rest = Journal(journal), dict(rows)
         self._reconcile(book)
-        for held in book.open():
+        waiting = [held for held in book.held.values() if held.id and (again or not held.is_read)]
+        for held in waiting:
             for key in held.keys:
                 rest.pop(key, None)
         bad, requests = self._sent(rest, book)
+        waiting += [held for held in book.open() if held not in waiting]
         yield from ((key, Outcome(0, error=error)) for key, error in bad)
         unanswered: list[tuple[str, Exception]] = []
-        while waiting := book.open():
-            for held in waiting:
+        while waiting:
+            for held in tuple(waiting):
                 state = self._ask(held.provider, "batch_get", held.id)
                 if state.state == "running":
                     continue
@@ -168,7 +206,8 @@ class VendorBatches:
                     else:
                         yield key, found
                 book.note(held.tag, is_read=True)
-            end = self._clock.monotonic() + (poll if book.open() else 0.0)
+                waiting.remove(held)
+            end = self._clock.monotonic() + (poll if waiting else 0.0)
             while (left := end - self._clock.monotonic()) > 0 and not is_over():
                 self._clock.sleep(min(left, 1.0))
             if is_over():
@@ -182,11 +221,23 @@ class VendorBatches:
         self._reconcile(book)
         return [self._ask(held.provider, "batch_get", held.id) for held in book.open()]
 
+    async def astates(self, journal: str | os.PathLike[str]) -> list[VendorBatch]:
+        """`states` in an event loop."""
+        import asyncio  # see above
+
+        return await asyncio.to_thread(self.states, journal)
+
     def cancel(self, journal: str | os.PathLike[str]) -> list[VendorBatch]:
         """Cancel the batches of a journal. The answers so far can still be fetched by `outcomes`, and are paid for."""
         book = Journal(journal)
         self._reconcile(book)
         return [self._ask(held.provider, "batch_cancel", held.id) for held in book.open()]
+
+    async def acancel(self, journal: str | os.PathLike[str]) -> list[VendorBatch]:
+        """`cancel` in an event loop."""
+        import asyncio  # see above
+
+        return await asyncio.to_thread(self.cancel, journal)
 
     def _sent(self, rest: Mapping[str, Any], book: Journal) -> tuple[list[tuple[str, Exception]], dict[str, Request]]:
         """Send the requests that no batch holds; return those that are wrong, and all requests by key."""

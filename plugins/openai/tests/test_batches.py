@@ -1,9 +1,11 @@
 """Batches at OpenAI and Azure: sent once, found again after a crash, matched by identifier, and with mixed outcomes."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -168,6 +170,49 @@ def test_a_batch_is_asked_at_the_provider_that_holds_it_only(hub, service, tmp_p
     with pytest.raises(ConfigurationError, match="gone"):
         list(hub.batches.outcomes(rows("a"), journal))
     assert service.asked == []
+
+
+def test_the_same_call_reads_again_and_sends_nothing_twice(hub, service, tmp_path, monkeypatch):
+    monkeypatch.setattr("providerhub._calling.vendor.MOST_ROWS", 2)
+    rest = hub.batches.outcomes(rows("a", "b", "c"), tmp_path / "journal")
+    begun = [next(rest), next(rest), next(rest)]  # the first batch was read to its end
+    rest.close()
+    outcomes = list(hub.batches.outcomes(rows("a", "b", "c"), tmp_path / "journal"))
+    assert sorted(outcome.index for outcome in outcomes) == sorted(outcome.index for outcome in begun) == [0, 1, 2]
+    assert service.asked.count("POST /batches") == 2
+
+
+def test_in_an_event_loop(hub, service, tmp_path):
+    async def main():
+        outcomes = [outcome async for outcome in hub.batches.aoutcomes(rows("a", "b"), tmp_path / "journal")]
+        return outcomes, await hub.batches.astates(tmp_path / "journal"), await hub.batches.acancel(tmp_path / "journal")
+
+    outcomes, *others = asyncio.run(main())
+    assert {outcome.index: outcome.unwrap().text for outcome in outcomes} == {0: "answer to a", 1: "answer to b"}
+    assert others == [[], []]
+
+
+def test_a_cancelled_task_goes_on_later(hub, service, tmp_path):
+    service.looks = 10**6
+    asked = threading.Event()
+    look = service._json
+    service._json = lambda value: (asked.set(), look(value))[1]
+
+    async def main():
+        async for _ in hub.batches.aoutcomes(rows("a"), tmp_path / "journal"):
+            raise AssertionError("there is no result yet")
+
+    async def cancelled():
+        task = asyncio.create_task(main())
+        await asyncio.to_thread(asked.wait, 20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    service.looks = 0
+    [outcome] = hub.batches.outcomes(rows("a"), tmp_path / "journal")
+    assert outcome.unwrap().text == "answer to a"
 
 
 def test_a_batch_can_be_cancelled(hub, service, tmp_path):

@@ -179,9 +179,7 @@ def shared_ledger(url: str) -> EntryPoint:
     scheme = url.partition(":")[0]
     found: list[EntryPoint] = [*entry_points(group=LEDGERS, name=scheme)]
     if not found:
-        msg = (
-            f"journal.ledger: no installed plugin keeps budgets at an address {scheme}://; install providerhub-redis"
-        )
+        msg = f"journal.ledger: no installed plugin keeps budgets at an address {scheme}://; install providerhub-redis"
         raise ConfigurationError(msg)
     return found[0]
 
