@@ -91,6 +91,27 @@ def test_every_line_is_answered_with_what_it_came_with(run, service, output):
     assert sorted(path.name for path in output.parent.iterdir()) == ["in.jsonl", "out.jsonl"]
 
 
+def test_other_processes_make_the_calls(run, service, output):
+    server = service(answering)
+    lines, options = [{"messages": str(number)} for number in range(6)], ("-m", "gpt-4", "--executor", "processes:2")
+    result = run(*lines[:4], {"messages": "fail it"}, options=options)
+    assert result.exit_code == 1, result.output
+    assert result.stderr.startswith("4 answered, 1 failed (1 BadRequestError); ")
+    found = by_line(output)
+    assert [found[number]["status"] for number in range(1, 6)] == ["ok"] * 4 + ["failed"]
+    assert run(*lines[:4], {"messages": "fail it"}, *lines[4:], options=options).exit_code == 1  # the failure stays
+    assert sorted(by_line(output)) == [1, 2, 3, 4, 5, 6, 7]
+    assert asked(server) == [*"012345", "fail it"]
+
+
+def test_an_unknown_executor_is_one_line(run, service, output):
+    server = service(answering)
+    result = run({"messages": "one"}, options=("-m", "gpt-4", "--executor", "absent:2"))
+    assert result.exit_code == 1
+    assert "install providerhub-absent" in result.stderr
+    assert server.requests == []
+
+
 @pytest.mark.parametrize("options", [(), ("--media",)])
 def test_a_result_holds_all_of_the_answer(run, service, output, options):
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,UE5H"}}

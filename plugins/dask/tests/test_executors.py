@@ -1,10 +1,16 @@
 """A Dask cluster with real workers, and the processes of loky."""
 
+import contextlib
 import copyreg
+import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -33,12 +39,15 @@ def _pickles_as_before():
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(tmp_path_factory):
     """Two workers, each a process with two threads, which have the key in their environment."""
     from distributed import LocalCluster  # not at collection, see above
 
     os.environ["OPENAI_API_KEY"] = CANARY
-    made = LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None, silence_logs=logging.CRITICAL)
+    made = LocalCluster(
+        n_workers=2, threads_per_worker=2, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
+        local_directory=tmp_path_factory.mktemp("dask"),
+    )  # fmt: skip
     yield made
     made.close()
     del os.environ["OPENAI_API_KEY"]
@@ -82,6 +91,22 @@ def test_equal_requests_are_as_many_calls(cluster, served):
     assert sorted(outcome.index for outcome in outcomes) == list(range(20))
     assert len(server.requests) == 20
     assert {dict(request.headers)["Authorization"] for request in server.requests} == {f"Bearer {CANARY}"}
+
+
+def test_the_command(cluster, served, tmp_path):
+    """A worker is killed while it makes a call: the result says that it may have been paid for twice."""
+    server, _ = served([Gate("held")], FINE)
+    (tmp_path / "in.jsonl").write_text("".join(f'{{"messages": "{number}"}}\n' for number in range(20)))
+    words = ["batch", tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl", "-m", "openai/m", "--executor", dask(cluster)]
+    with subprocess.Popen([sys.executable, "-m", "providerhub", *words], stderr=subprocess.PIPE, text=True) as command:
+        server.reached("held", timeout=60)
+        for nanny in cluster.workers.values():
+            os.kill(nanny.pid, signal.SIGKILL)
+        _, said = command.communicate(timeout=120)
+    assert (command.returncode, said.partition(";")[0]) == (0, "20 answered, 0 failed")
+    results = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+    assert sorted(result["line"] for result in results) == list(range(1, 21))
+    assert any(result.get("resent") for result in results)
 
 
 def test_equal_requests_at_an_executor_of_dask_itself(cluster, served):
@@ -132,9 +157,22 @@ def test_a_row_is_sent_twice_at_most(cluster, served, pids):
     assert len(server.requests) == 2
 
 
-def test_no_key_is_in_the_cluster(cluster, served):
-    """Neither a task, nor an event, nor a log of the scheduler has the key, while a call is under way."""
-    server, hub = served([Gate("held"), *FINE])
+def pages(link):
+    """The text of all pages that the dashboard of the scheduler lists."""
+    base = link.rpartition("/")[0]
+    with urlopen(f"{base}/sitemap.json") as found:
+        paths = json.load(found)["paths"]
+    texts = [base]
+    for path in paths:
+        with contextlib.suppress(HTTPError), urlopen(base + path) as page:
+            texts.append(page.read().decode("utf-8", "replace"))
+    return texts
+
+
+def test_no_key_is_in_the_cluster(cluster, served, tmp_path_factory, caplog, capfd):
+    """Neither a task, an event or a log, nor a page of the dashboard or a file has the key, while a call is under way."""
+    refusal = openai_error(f"Incorrect API key provided: {CANARY}", code="invalid_api_key")
+    server, hub = served([Gate("held"), *FINE], http_response(401, refusal))
     seen = []
 
     async def look(dask_scheduler):
@@ -146,7 +184,7 @@ def test_no_key_is_in_the_cluster(cluster, served):
 
         server.reached("held", timeout=60)
         with Client(cluster.scheduler_address, set_as_default=False) as client:
-            seen.append(client.run_on_scheduler(look))
+            seen.extend([client.run_on_scheduler(look), *pages(cluster.dashboard_link)])
         server.open("held")
 
     spying = threading.Thread(target=spy)
@@ -154,8 +192,13 @@ def test_no_key_is_in_the_cluster(cluster, served):
     [outcome] = hub.complete_many(rows(1), executor=dask(cluster))
     spying.join()
     assert outcome.unwrap().text == "fine"
+    with pytest.raises(providerhub.AuthenticationError) as refused:
+        list(hub.complete_many(rows(1), executor=dask(cluster)))
     assert "providerhub-" in seen[0]
-    assert CANARY not in seen[0]
+    assert len(seen) > 5
+    files = [path.read_bytes() for path in tmp_path_factory.getbasetemp().rglob("*") if path.is_file()]
+    for text in (*seen, repr(refused.value), str(files), caplog.text, *capfd.readouterr(), str(cluster.get_logs())):
+        assert CANARY not in text
 
 
 def test_a_key_in_the_settings_is_refused_at_once(cluster, served):
