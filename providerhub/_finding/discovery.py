@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -194,7 +194,7 @@ class Plugins:
         for name in marked:
             if inspect.iscoroutinefunction(getattr(plugin, name)) or inspect.isasyncgenfunction(getattr(plugin, name)):
                 return f"{name} is an async function, and nothing awaits a hook; make it an ordinary function"
-        warnings = self._hook_warnings(plugin)
+        warnings = self._hook_warnings(plugin, marked)
         if warnings or marked:
             return "; ".join(warnings)
         return f"has no function marked with @hookimpl; the known hooks are {', '.join(_HOOKS)}"
@@ -202,9 +202,8 @@ class Plugins:
     def _marked(self, plugin: object) -> list[str]:
         return [name for name in dir(plugin) if self._manager.parse_hookimpl_opts(plugin, name) is not None]
 
-    def _hook_warnings(self, plugin: object) -> tuple[str, ...]:
+    def _hook_warnings(self, plugin: object, marked: Sequence[str]) -> tuple[str, ...]:
         """A warning for each function that is marked or named as a hook and is never called."""
-        marked = self._marked(plugin)
         prefix = f"{hookspecs.PROJECT}_"
         named = [name for name in dir(plugin) if name.startswith(prefix) and callable(getattr(plugin, name, None))]
         return tuple(filter(None, (_hook_warning(name, is_marked=name in marked) for name in sorted({*marked, *named}))))
@@ -239,7 +238,7 @@ class Plugins:
         module, reason = self._register(f"provider:{record.name}", record.value)
         if reason:
             return None, (), reason
-        notes = self._hook_warnings(module)
+        notes = self._hook_warnings(module, self._marked(module))
         for implementation in self._manager.hook.providerhub_provider.get_hookimpls():
             if implementation.plugin is module:
                 return _declared(implementation.function, record, notes)

@@ -57,18 +57,39 @@ def offered(word: str, broken: Callable[[Distribution, Exception], object]) -> I
     seen: set[str] = set()
     for distribution in distributions():
         try:
-            text = distribution.read_text("entry_points.txt") or ""
-            if word not in text:
-                continue
-            name, version = name_and_version(distribution)
-            if normalized(name) in seen:
-                continue
-            seen.add(normalized(name))
-            found = [EntryPoint(*entry, name, version) for entry in entry_points(text)]
+            found = _offers(distribution, word)
         except Exception as error:
             broken(distribution, error)
             continue
-        yield from found
+        if found and (name := normalized(found[0].distribution)) not in seen:
+            seen.add(name)
+            yield from found
+
+
+def _offers(distribution: Distribution, word: str) -> Sequence[EntryPoint]:
+    """The entry points of a distribution that names the word. A file is read again when it has changed: a hub asks each time."""
+    key, state = "", None
+    if isinstance(distribution, Distribution):
+        key = os.path.join(distribution.path, "entry_points.txt")
+        try:
+            found = os.stat(key)
+        except _ABSENT:
+            return ()
+        state = word, found.st_mtime_ns, found.st_size, found.st_ino
+        if (known := _known.get(key)) and known[0] == state:
+            return known[1]
+    text = distribution.read_text("entry_points.txt") or ""
+    entries: Sequence[EntryPoint] = ()
+    if word in text:
+        name, version = name_and_version(distribution)
+        entries = tuple(EntryPoint(*entry, name, version) for entry in entry_points(text))
+    if state is not None:
+        _known[key] = state, entries
+    return entries
+
+
+_known: dict[str, tuple[object, Sequence[EntryPoint]]] = {}
+"""The entry points that were read, by the path of their file; with the state of that file."""
 
 
 def import_object(reference: str) -> Any:
