@@ -61,7 +61,13 @@ def test_a_refusal_is_an_answer(scripted, make_hub):
 def test_what_the_provider_is_asked(scripted, make_hub, stream):
     provider = scripted()
     hub = make_hub(a=provider, b=scripted())
-    knobs = {"temperature": 0.5, "max_tokens": 9, "seed": 7, "tool_choice": "auto", "tools": [{"type": "function"}]}
+    knobs = {
+        "temperature": 0.5,
+        "max_tokens": 9,
+        "seed": 7,
+        "tool_choice": "auto",
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+    }
     hub.complete("a/m", "Hello", stream=stream, stop="END", options={"a": {"x": 1}, "b": {"y": 2}}, **knobs)
     (request,) = provider.requests
     assert {name: getattr(request, name) for name in knobs} == knobs
@@ -527,7 +533,7 @@ def test_a_response_format_without_a_type_is_refused(scripted, make_hub, kind):
 WRONG_PROVIDERS = [
     ([("a", object())], "register a ProviderInfo, .* not str"),
     ([(ProviderInfo(name="a"), object())], r"an object with a method stream\(request, call\), not object"),
-    ([ProviderInfo(name="a")], "pairs of a ProviderInfo and a provider object, not ProviderInfo"),
+    ([ProviderInfo(name="a")], "a pair of a ProviderInfo and a provider object, not ProviderInfo"),
 ]
 
 
