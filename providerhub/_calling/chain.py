@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 import math
 import sys
 import threading
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -15,6 +17,7 @@ from providerhub._calling.pieces import close_quietly, failure_of, iterator, ove
 from providerhub._calling.race import Race, Racer
 from providerhub._finding.jobs import AGAIN, Job, run_all
 from providerhub._rules.clock import LONGEST_SLEEP, SystemClock
+from providerhub._watchdog import WATCHDOG
 
 _LONGEST_DOZE = 0.2 if sys.platform == "win32" else LONGEST_SLEEP
 """Seconds of one part of a wait. Under Windows no signal ends such a part, so that Ctrl-C waits for its end."""
@@ -83,7 +86,12 @@ class Chain(Driver[Racer]):
         if slow_after is None:
             attempt.result = self._ask_here(attempt)
             return ()
-        attempt.arm(slow_after, self._take_over)
+        attempt.armed = [(contextvars.copy_context(), self._take_over)]
+        attempt.deadline = time.monotonic() + slow_after
+        try:
+            WATCHDOG.start(attempt)
+        except OSError:  # the system has no thread to give
+            attempt.deadline = math.inf  # so the attempt goes on alone
         watch = self._services.watch
         if watch is not None:
             watch(attempt.call, slow_after, attempt.fire)
@@ -92,7 +100,10 @@ class Chain(Driver[Racer]):
             result = self._ask_here(attempt)
         except BaseException as error:
             result = error
-        if not attempt.was_fast():
+        WATCHDOG.stop(attempt)
+        try:
+            attempt.armed.pop()
+        except IndexError:  # the supervisor has begun
             self._join_race(attempt, result)
             return ()
         if watch is not None:

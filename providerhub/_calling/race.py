@@ -10,7 +10,6 @@ import contextlib
 import contextvars
 import itertools
 import threading
-import time
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 
@@ -19,7 +18,7 @@ from providerhub._calling.pieces import close_quietly
 from providerhub._rules.clock import LONGEST_SLEEP
 from providerhub._threads import PromptThread
 from providerhub._values.provider import Piece
-from providerhub._watchdog import WATCHDOG, Timer
+from providerhub._watchdog import Timer
 
 _numbers = itertools.count(1)
 
@@ -28,27 +27,14 @@ GRACE = 1.0
 
 
 class Racer(RunningAttempt[Iterator[Piece], "AnyRunner"], Timer):
-    """An attempt in a thread. While it may be slow it is a timer of the watchdog, with no lock and no cycle of references."""
+    """An attempt in a thread. Until it is slow it is a timer of the watchdog, with no lock and no cycle of references.
 
+    `armed` holds the context of the call, and the function that carries it on. One thread alone can take them out, and decides
+    with that whether the attempt was fast.
+    """
+
+    armed: list[tuple[contextvars.Context, Callable[[], None]]]
     supervisor: Supervisor
-
-    def arm(self, seconds: float, take_over: Callable[[], None]) -> None:
-        """Let a supervisor call `take_over` if the attempt is still pulled after some seconds."""
-        self.armed = contextvars.copy_context(), take_over
-        self.deadline = time.monotonic() + seconds
-        try:
-            WATCHDOG.start(self)
-        except OSError:  # the system has no thread to give, so the attempt goes on alone
-            WATCHDOG.stop(self)
-
-    def disarmed(self) -> tuple[contextvars.Context, Callable[[], None]] | None:
-        """Take what `arm` left. This is atomic, so that one thread alone has it."""
-        return self.__dict__.pop("armed", None)  # type: ignore[no-any-return]
-
-    def was_fast(self) -> bool:
-        """End the timer when the attempt has ended. Otherwise tell the race, and wait for the supervisor."""
-        WATCHDOG.stop(self)
-        return self.__dict__.pop("armed", None) is not None
 
     def fire(self) -> bool:
         """Begin a supervisor, unless a whole answer is on its way; true if it has begun. Otherwise the attempt goes on alone."""
@@ -106,15 +92,17 @@ class Supervisor:
 
     def run(self) -> None:
         """Carry the call on, unless the first attempt has ended."""
-        if armed := self._attempt.disarmed():
-            self._attempt.runner = self
-            context, take_over = armed
-            try:
-                context.run(take_over)
-            except BaseException as error:  # raised in the caller's thread
-                self._error = error
-            finally:
-                self._over.set()
+        try:
+            context, take_over = self._attempt.armed.pop()
+        except IndexError:
+            return
+        self._attempt.runner = self
+        try:
+            context.run(take_over)
+        except BaseException as error:  # raised in the caller's thread
+            self._error = error
+        finally:
+            self._over.set()
 
     def wait(self) -> None:
         """Wait, in the caller's thread, until the call is at its commit point or its end."""
