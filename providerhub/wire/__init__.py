@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable as Callable
+from collections.abc import Mapping as Mapping
+from typing import Any as Any
 
 from providerhub._values.errors import ProviderError as ProviderError
 from providerhub._values.value import publish
