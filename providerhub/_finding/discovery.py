@@ -22,6 +22,7 @@ from providerhub._settings.settings import Settings
 from providerhub._values.capabilities import API_VERSION, ProviderInfo
 from providerhub._values.checks import nearest
 from providerhub._values.errors import ConfigurationError
+from providerhub._values.frozen import frozen
 from providerhub._values.value import Value
 
 HOOK_GROUP = "providerhub.hooks"  # the entry-point group of plugins that observe or rank. They are always loaded.
@@ -34,7 +35,7 @@ GROUPS = frozenset({hookspecs.PROJECT, HOOK_GROUP, *(f"{hookspecs.PROJECT}.{name
 _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_"))
 
 
-@attrs.frozen(eq=False, repr=False, kw_only=True)
+@frozen(eq=False, repr=False, kw_only=True)
 class PluginRecord(Value):
     """One installed plugin and its state.
 
@@ -60,7 +61,7 @@ class PluginRecord(Value):
     notes: tuple[str, ...] = ()
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Malformed(Value):
     """A distribution whose entry points cannot be read, by its name or else its path; and the error."""
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import attrs
-
 from providerhub._finding.catalogues import Described
 from providerhub._finding.index import Index, Match, Target
 from providerhub._finding.instance import Instance
@@ -27,6 +25,7 @@ from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Model, ProviderConfig, RoutePlan, Skip
 from providerhub._values.capabilities import DOLLARS, ModelInfo
 from providerhub._values.errors import ModelNotFoundError
+from providerhub._values.frozen import frozen
 from providerhub._values.value import Value
 
 _KINDS = {"exact": 0, "alias": 1, "prefix": 2, "any": 3}
@@ -34,7 +33,7 @@ _MOST_REMEMBERED = 1024
 _NAMES = (str, Model)
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Planned(Value):
     """A plan. With `force`, every candidate is unavailable, and the plan holds the one that is available again first."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-import attrs
-
 from providerhub._finding.installed import flaw_of
 from providerhub._finding.instance import Instance
 from providerhub._finding.registry import Registry
@@ -17,10 +15,11 @@ from providerhub._values import Model, ProviderConfig
 from providerhub._values.capabilities import ModelInfo, Setting
 from providerhub._values.checks import nearest
 from providerhub._values.errors import ConfigurationError
+from providerhub._values.frozen import frozen
 from providerhub._values.value import Value
 
 
-@attrs.frozen(eq=False, repr=False, kw_only=True)
+@frozen(eq=False, repr=False, kw_only=True)
 class InstanceView(Value):
     """One provider and its state: the default instance of a plugin, a further configured one, or a registered object.
 

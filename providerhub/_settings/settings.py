@@ -20,6 +20,7 @@ from providerhub._values.capabilities import ProviderInfo, Setting
 from providerhub._values.checks import FLAG, MAPPING, NAMES, SECONDS, TEXT, Check, instance_of, mapping_to, nearest, one_of
 from providerhub._values.config import PROXIES
 from providerhub._values.errors import ConfigurationError
+from providerhub._values.frozen import frozen
 from providerhub._values.shared import Shared
 from providerhub._values.value import Value
 
@@ -71,7 +72,7 @@ def _checked(check: Check, **options: Any) -> Any:
     return attrs.field(validator=lambda _, field, value: check.check(value, field.name, ConfigurationError), **options)
 
 
-@attrs.frozen(eq=False, repr=False, kw_only=True)
+@frozen(eq=False, repr=False, kw_only=True)
 class Settings(Value):
     """All settings of a hub, in one frozen value.
 
@@ -159,7 +160,7 @@ class Settings(Value):
 
     def __getstate__(self) -> dict[str, Any]:
         # The environment outranks these two defaults. A pickle must not turn them into values that were given.
-        state = super().__getstate__()
+        state = Value.__getstate__(self)
         return {name: state[name] for name in state if not self._is_default(name)}
 
     def _is_default(self, name: str) -> bool:

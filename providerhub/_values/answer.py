@@ -9,11 +9,12 @@ from typing import Any
 import attrs
 
 from providerhub._values.cost import Cost, Usage, cost_of
+from providerhub._values.frozen import frozen
 from providerhub._values.route import Route
 from providerhub._values.value import Value
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class ToolCall(Value):
     """A tool call that the model asks for.
 
@@ -30,7 +31,7 @@ class ToolCall(Value):
     type: str = "function"
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Citation(Value):
     """A source of the answer. A provider yields it as an event, and `Completion.citations` holds them all.
 
@@ -51,7 +52,7 @@ class Citation(Value):
     source: Mapping[str, Any] = attrs.field(factory=dict)
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Media(Value):
     """An image, a sound or another file that the model made. A provider yields it as an event; `Completion.media` holds them all.
 
@@ -100,7 +101,7 @@ class Media(Value):
         return attrs.evolve(self, base64=whole, type=self.type or later.type, url=later.url or self.url)
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Turn(Value):
     """The assistant's turn in the vendor's own form, to go back with the next request. Only the plugin that wrote it reads it.
 
@@ -120,7 +121,7 @@ class Turn(Value):
     host: str = ""
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Completion(Value):
     """A whole answer. `str(completion)` is its text, with a mark at the end when the answer was cut by `max_tokens`.
 

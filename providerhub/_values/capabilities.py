@@ -27,6 +27,7 @@ from providerhub._values.checks import (
     one_of,
 )
 from providerhub._values.cost import Prices
+from providerhub._values.frozen import frozen
 from providerhub._values.knobs import Timeout
 from providerhub._values.value import Value
 
@@ -107,7 +108,7 @@ def _turns(names: Iterable[str]) -> tuple[str, ...]:
     return _names(names, "accepts_turns")
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class ModelInfo(Value):
     """One model, or, with a trailing `*`, all models whose names begin with the same characters.
 
@@ -200,7 +201,7 @@ class ModelInfo(Value):
         return Prices(**known, tiers=tuple((int(tier.pop("above")), Prices(**{**known, **tier})) for tier in own))
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Setting(Value):
     """One setting that a provider reads.
 
@@ -238,7 +239,7 @@ API_VERSION = 1
 """The major version of the plugin interface that this core speaks."""
 
 
-@attrs.frozen(eq=False, repr=False, kw_only=True)
+@frozen(eq=False, repr=False, kw_only=True)
 class ProviderInfo(Value):
     """The declaration of a provider by its plugin.
 

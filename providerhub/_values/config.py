@@ -9,6 +9,7 @@ import attrs
 
 from providerhub._values.capabilities import FULL, LIMIT, RATE, TIMEOUT, ModelInfo, as_models
 from providerhub._values.checks import FLAG, HEADERS, MAPPING, NOT_NEGATIVE, NUMBER, TEXT, Check, mapping_to, shape
+from providerhub._values.frozen import frozen
 from providerhub._values.knobs import Timeout
 from providerhub._values.value import Value, public
 
@@ -110,7 +111,7 @@ PROXIES = mapping_to(str, "a mapping of schemes to addresses, such as {'https': 
 _REFINED = mapping_to(ModelInfo, "a mapping of models' names to ModelInfo, such as {'gpt-4o': ModelInfo('gpt-4o', rpm=60)}")
 
 
-@attrs.frozen(eq=False, repr=False, kw_only=True)
+@frozen(eq=False, repr=False, kw_only=True)
 class ProviderConfig(Value):
     """The configuration of one provider instance: as the caller or the settings file gives it, and as `create(config)` gets it.
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import attrs
 
+from providerhub._values.frozen import frozen
 from providerhub._values.value import Value
 
 MILLION = 1_000_000
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Usage(Value):
     """Token counts of one answer. `None` means that the provider did not report the count.
 
@@ -75,7 +76,7 @@ class Usage(Value):
 _COUNTS = tuple(field.name for field in attrs.fields(Usage) if field.name != "others")
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Cost(Value):
     """The cost of an answer or of a call, in money.
 
@@ -96,7 +97,7 @@ class Cost(Value):
         return f"{self.amount:.6f} {self.currency}"
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Prices(Value):
     """The prices of a million tokens of one model, each zero or more. `None`, the default, means that a price is unknown.
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import attrs
 
 from providerhub._values.cost import Usage
+from providerhub._values.frozen import frozen
 from providerhub._values.request import Request
 from providerhub._values.route import Route
 from providerhub._values.value import Value
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class EmbeddingRequest(Request):
     """The request that a provider's `embed` answers. A driver treats it as any `Request`.
 
@@ -39,7 +40,7 @@ class EmbeddingRequest(Request):
     dimensions: int | None = attrs.field(default=None, kw_only=True)
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Embeddings(Value):
     """The vectors of some texts. All of them come from one model, since vectors of two models cannot be compared.
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
-
 from providerhub._values.answer import Citation, Media, Turn
 from providerhub._values.cost import Usage
+from providerhub._values.frozen import frozen
 from providerhub._values.value import Value
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class TextDelta(Value):
     """A piece of the answer's text. A provider may yield a plain `str` instead.
 
@@ -22,7 +21,7 @@ class TextDelta(Value):
     text: str
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class ReasoningDelta(Value):
     """A piece of the model's reasoning, which does not belong to the answer's text.
 
@@ -33,7 +32,7 @@ class ReasoningDelta(Value):
     text: str
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class RefusalDelta(Value):
     """A piece of the model's refusal. It counts as content, since the model has answered.
 
@@ -44,7 +43,7 @@ class RefusalDelta(Value):
     text: str
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class ToolCallDelta(Value):
     """A piece of one tool call. Pieces with the same `index` belong to the same call.
 
@@ -63,7 +62,7 @@ class ToolCallDelta(Value):
     type: str = "function"
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class UsageDelta(Value):
     """Token counts so far. The counts of a later event replace those of an earlier one.
 
@@ -74,7 +73,7 @@ class UsageDelta(Value):
     usage: Usage
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Finish(Value):
     """The provider marked the end of the answer.
 
@@ -88,7 +87,7 @@ class Finish(Value):
     said: str | None = None
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Detail(Value):
     """Something that the service says beside the answer. `Completion.details` holds the values by name.
 
@@ -105,7 +104,7 @@ class Detail(Value):
     value: Any
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Restarted(Value):
     """The answer starts again after an interruption (`on_interrupt="restart"` or `"continue"`).
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import attrs
-
+from providerhub._values.frozen import frozen
 from providerhub._values.value import Value
 
 
-@attrs.frozen(eq=False, repr=False, kw_only=True)
+@frozen(eq=False, repr=False, kw_only=True)
 class HealthRecord(Value):
     """The health of a model at a provider, or of a whole provider, at one moment. All times are in seconds.
 

@@ -8,10 +8,11 @@ from typing import Any
 import attrs
 
 from providerhub._values.checks import COUNT, ERROR_CLASSES, FLAG, NOT_NEGATIVE, SECONDS, SHARE
+from providerhub._values.frozen import frozen
 from providerhub._values.value import Value
 
 
-@attrs.frozen(eq=False, repr=False, kw_only=True)
+@frozen(eq=False, repr=False, kw_only=True)
 class Timeout(Value):
     """The timeouts of the phases of a call, each a positive number of seconds. No phase lasts longer than the rest of `total`.
 
@@ -45,7 +46,7 @@ def _classes(classes: Sequence[type[Exception]]) -> tuple[type[Exception], ...]:
     return tuple(classes) if isinstance(classes, list) else classes  # type: ignore[return-value]
 
 
-@attrs.frozen(eq=False, repr=False, kw_only=True)
+@frozen(eq=False, repr=False, kw_only=True)
 class RetryPolicy(Value):
     """How many attempts a call makes, and how long it waits between them.
 
@@ -89,7 +90,7 @@ class RetryPolicy(Value):
     hedge_samples: int = attrs.field(default=20, validator=COUNT)
 
 
-@attrs.frozen(eq=False, repr=False, kw_only=True)
+@frozen(eq=False, repr=False, kw_only=True)
 class BreakerRules(Value):
     """When the circuit breaker of a provider's model opens, and for how long.
 
@@ -116,7 +117,7 @@ class BreakerRules(Value):
     stall: float = attrs.field(default=10.0, validator=SECONDS)
 
 
-@attrs.frozen(eq=False, repr=False, kw_only=True)
+@frozen(eq=False, repr=False, kw_only=True)
 class BudgetRules(Value):
     """The retry budget of one provider, shared by all calls: a token bucket from which each repeated attempt takes one token.
 

@@ -9,12 +9,13 @@ import attrs
 
 from providerhub._values.answer import Completion
 from providerhub._values.cost import Cost, Usage
+from providerhub._values.frozen import frozen
 from providerhub._values.request import Model, Request
 from providerhub._values.route import Route, RoutePlan
 from providerhub._values.value import Value
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class CallRecord(Value):
     """One call: what was asked for, what was tried, and how it ended. Observers get it at the start and at the end of a call.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import attrs
 
 from providerhub._values.errors import ProviderError
+from providerhub._values.frozen import frozen
 from providerhub._values.value import Value
 
 FIXED = frozenset({401, 402, 405, 407, 408, 409, 425})
@@ -24,7 +25,7 @@ def _statuses(values: Iterable[int]) -> tuple[int, ...]:
     return tuple(values)
 
 
-@attrs.frozen(eq=False, repr=False, kw_only=True)
+@frozen(eq=False, repr=False, kw_only=True)
 class Refusal(Value):
     """The words in which a service refuses, and the error that they mean. The first line that fits a refusal decides.
 

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from providerhub._values.checks import TEXT
+from providerhub._values.frozen import frozen
 from providerhub._values.value import Value
 
 Message = Mapping[str, Any]
@@ -17,7 +18,7 @@ Options = Mapping[str, Any]
 """Vendor-specific keywords for one provider."""
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Model(Value):
     """A model whose `name` is never split into provider and model.
 
@@ -33,7 +34,7 @@ class Model(Value):
         return f"{self.provider}/{self.name}" if self.provider else self.name
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Request(Value):
     """The request that a provider answers. `None` means that the caller gave no value.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import attrs
 
 from providerhub._values.cost import Cost, Prices, Usage, cost_of, total
+from providerhub._values.frozen import frozen
 from providerhub._values.knobs import Timeout
 from providerhub._values.value import Value
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Skip(Value):
     """A candidate that was left out, with the reason.
 
@@ -33,7 +34,7 @@ class Skip(Value):
         return f"{name}: {self.reason}" + (f" ({self.detail})" if self.detail else "")
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Candidate(Value):
     """A provider instance and one of its models, which can answer the request.
 
@@ -77,7 +78,7 @@ class Candidate(Value):
         return f"{self.provider}/{self.model}"
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class RoutePlan(Value):
     """The candidates for a request, in the order in which they would be tried.
 
@@ -98,7 +99,7 @@ class RoutePlan(Value):
         return "\n".join(lines + [f"-  {skip}" for skip in self.skipped])
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Attempt(Value):
     """One attempt at one provider.
 
@@ -155,7 +156,7 @@ def _one_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "")
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Route(Value):
     """All attempts of one call, and the candidates that were left out.
 

@@ -10,6 +10,7 @@ import attrs
 
 from providerhub._values.checks import SECONDS, TEXT, Check, one_of, shape
 from providerhub._values.config import Secret
+from providerhub._values.frozen import frozen
 from providerhub._values.value import Value, public
 
 ON_OUTAGE = ("local", "refuse")
@@ -24,7 +25,7 @@ def _secret(value: Any) -> Any:
     return Secret(value) if isinstance(value, str) else value
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Shared(Value):
     """The store through which several processes share their state.
 
@@ -48,7 +49,7 @@ class Shared(Value):
     answer: float = attrs.field(default=0.005, validator=SECONDS, kw_only=True)
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Fact(Value):
     """A statement of a provider about an account or a model, which holds for every process that uses the same account.
 
@@ -66,7 +67,7 @@ class Fact(Value):
     seconds: float
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Claim(Value):
     """A call's wish for a turn at a provider whose limits several processes keep together.
 

@@ -11,10 +11,10 @@ import attrs
 
 
 class Value:
-    """Base of the value classes, each an `attrs.frozen(eq=False, repr=False)`.
+    """Base of the value classes, each a `frozen(eq=False, repr=False)`.
 
     attrs would generate these methods for each class as source text and compile it at each import. With forty classes that took
-    a tenth of the time that a program needs before its first call.
+    a tenth of the time that a program needs before its first call. `frozen` lets the other methods wait for the same reason.
     """
 
     __slots__ = ()
@@ -26,6 +26,12 @@ class Value:
         cls.__setstate__ = cls.__setstate__  # type: ignore[method-assign]
         if cls.__module__.startswith(f"{__package__}."):
             public(cls)
+
+    def __setattr__(self, _name: str, _value: object) -> None:
+        raise attrs.exceptions.FrozenInstanceError
+
+    def __delattr__(self, _name: str) -> None:
+        raise attrs.exceptions.FrozenInstanceError
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import attrs
-
+from providerhub._values.frozen import frozen
 from providerhub._values.value import Value
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class VendorBatch(Value):
     """A batch of requests as its vendor states it.
 
