@@ -7,25 +7,7 @@ from typing import Any
 
 import attrs
 
-from providerhub._values.checks import (
-    ANY_TEXT,
-    CALLABLE,
-    COUNT,
-    CURRENCY,
-    ENTRY,
-    FLAG,
-    HEADERS,
-    NAMES,
-    NOT_NEGATIVE,
-    POSITIVE,
-    PROVIDER_NAME,
-    REFERENCE,
-    TEXT,
-    WHOLE,
-    Check,
-    instance_of,
-    one_of,
-)
+from providerhub._values import checks
 from providerhub._values.cost import Prices
 from providerhub._values.frozen import frozen
 from providerhub._values.knobs import Timeout
@@ -51,29 +33,33 @@ DESCRIBED = (
 WHEN_FULL = ("elsewhere", "wait")
 """The ways to treat a call that a limit of its provider holds back."""
 
-RATE = POSITIVE.or_none
-LIMIT = COUNT.or_none
-TIMEOUT = instance_of(Timeout, "a Timeout, such as Timeout(total=30)").or_none
-FULL = one_of(WHEN_FULL).or_none
+RATE = checks.POSITIVE.or_none
+LIMIT = checks.COUNT.or_none
+TIMEOUT = checks.instance_of(Timeout, "a Timeout, such as Timeout(total=30)").or_none
+FULL = checks.one_of(WHEN_FULL).or_none
 
-_FLAG = FLAG.or_none
-_PRICE = NOT_NEGATIVE.or_none
-TIERS = Check(
+_FLAG = checks.FLAG.or_none
+_PRICE = checks.NOT_NEGATIVE.or_none
+TIERS = checks.Check(
     'a list of tables with the key "above" and prices, such as {"above": 200000, "price_in": 2.5, "price_out": 15}',
     lambda value: isinstance(value, list | tuple) and all(map(_is_tier, value)),
 )
-_TEXT = ANY_TEXT.or_none
-_ENV = Check("a text, or several", lambda value: all(map(ANY_TEXT.test, value if isinstance(value, tuple) else (value,)))).or_none
-_DEFAULT = Check("a text, or a function of the other settings", lambda value: isinstance(value, str) or callable(value)).or_none
-_MODELS = Check("a list of names and ModelInfo", lambda value: _all_are(ModelInfo, value))
-_SETTINGS = Check("a list of Setting", lambda value: _all_are(Setting, value))
+_TEXT = checks.ANY_TEXT.or_none
+_ENV = checks.Check(
+    "a text, or several", lambda value: all(map(checks.ANY_TEXT.test, value if isinstance(value, tuple) else (value,)))
+).or_none
+_DEFAULT = checks.Check(
+    "a text, or a function of the other settings", lambda value: isinstance(value, str) or callable(value)
+).or_none
+_MODELS = checks.Check("a list of names and ModelInfo", lambda value: _all_are(ModelInfo, value))
+_SETTINGS = checks.Check("a list of Setting", lambda value: _all_are(Setting, value))
 
 
 def _is_tier(value: object) -> bool:
     return (
         isinstance(value, Mapping)
-        and COUNT.test(value.get("above"))
-        and all(name in _PRICE_OF and NOT_NEGATIVE.test(price) for name, price in value.items() if name != "above")
+        and checks.COUNT.test(value.get("above"))
+        and all(name in _PRICE_OF and checks.NOT_NEGATIVE.test(price) for name, price in value.items() if name != "above")
     )
 
 
@@ -100,7 +86,7 @@ def _variables(env: Any) -> str | tuple[str, ...] | None:
 
 
 def _names(names: Iterable[str], field: str = "aliases") -> tuple[str, ...]:
-    NAMES.check(names, field)
+    checks.NAMES.check(names, field)
     return tuple(names)
 
 
@@ -151,14 +137,14 @@ class ModelInfo(Value):
             that have more. Each has the keys of the prices above; one that it leaves out stays.
     """
 
-    name: str = attrs.field(validator=TEXT)
+    name: str = attrs.field(validator=checks.TEXT)
     aliases: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=_names)
     supports_stream: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
     supports_tools: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
     supports_images: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
     supports_json_schema: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
     supports_prefill: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
-    context_window: int | None = attrs.field(default=None, kw_only=True, validator=COUNT.or_none)
+    context_window: int | None = attrs.field(default=None, kw_only=True, validator=checks.COUNT.or_none)
     price_in: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
     price_out: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
     supports_reasoning: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
@@ -167,16 +153,16 @@ class ModelInfo(Value):
     rpm: float | None = attrs.field(default=None, kw_only=True, validator=RATE)
     tpm: float | None = attrs.field(default=None, kw_only=True, validator=RATE)
     when_full: str | None = attrs.field(default=None, kw_only=True, validator=FULL)
-    headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True, validator=HEADERS, repr=False)
+    headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True, validator=checks.HEADERS, repr=False)
     supports_audio: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
     supports_files: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
     price_cache_read: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
     price_cache_write: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
-    price_currency: str = attrs.field(default=DOLLARS, kw_only=True, validator=CURRENCY)
+    price_currency: str = attrs.field(default=DOLLARS, kw_only=True, validator=checks.CURRENCY)
     supports_embeddings: bool | None = attrs.field(default=None, kw_only=True, validator=_FLAG)
-    catalog: str | None = attrs.field(default=None, kw_only=True, validator=ENTRY.or_none)
-    source: str = attrs.field(default="", kw_only=True, validator=ANY_TEXT)
-    max_output_tokens: int | None = attrs.field(default=None, kw_only=True, validator=COUNT.or_none)
+    catalog: str | None = attrs.field(default=None, kw_only=True, validator=checks.ENTRY.or_none)
+    source: str = attrs.field(default="", kw_only=True, validator=checks.ANY_TEXT)
+    max_output_tokens: int | None = attrs.field(default=None, kw_only=True, validator=checks.COUNT.or_none)
     price_in_audio: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
     price_out_audio: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
     price_reasoning: float | None = attrs.field(default=None, kw_only=True, validator=_PRICE)
@@ -220,14 +206,14 @@ class Setting(Value):
             secret is not converted.
     """
 
-    name: str = attrs.field(validator=TEXT)
+    name: str = attrs.field(validator=checks.TEXT)
     env: str | tuple[str, ...] | None = attrs.field(default=None, kw_only=True, converter=_variables, validator=_ENV)
-    required: bool = attrs.field(default=False, kw_only=True, validator=FLAG)
+    required: bool = attrs.field(default=False, kw_only=True, validator=checks.FLAG)
     required_unless: str | None = attrs.field(default=None, kw_only=True, validator=_TEXT)
-    secret: bool = attrs.field(default=False, kw_only=True, validator=FLAG)
+    secret: bool = attrs.field(default=False, kw_only=True, validator=checks.FLAG)
     default: str | Callable[[Mapping[str, Any]], str | None] | None = attrs.field(default=None, kw_only=True, validator=_DEFAULT)
     help: str = attrs.field(default="", kw_only=True)
-    convert: Callable[[Any], Any] | None = attrs.field(default=None, kw_only=True, validator=CALLABLE.or_none)
+    convert: Callable[[Any], Any] | None = attrs.field(default=None, kw_only=True, validator=checks.CALLABLE.or_none)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -267,19 +253,19 @@ class ProviderInfo(Value):
             to another company. Default false.
     """
 
-    name: str = attrs.field(validator=PROVIDER_NAME)
+    name: str = attrs.field(validator=checks.PROVIDER_NAME)
     models: tuple[ModelInfo, ...] = attrs.field(default=(), converter=as_models)
-    factory: str = attrs.field(default="", validator=REFERENCE)
+    factory: str = attrs.field(default="", validator=checks.REFERENCE)
     settings: tuple[Setting, ...] = attrs.field(default=(), converter=_settings)
-    needs_auth: bool = attrs.field(default=False, validator=FLAG)
-    discover: str | None = attrs.field(default=None, validator=REFERENCE.or_none)
-    api_version: int = attrs.field(default=API_VERSION, validator=WHOLE)
+    needs_auth: bool = attrs.field(default=False, validator=checks.FLAG)
+    discover: str | None = attrs.field(default=None, validator=checks.REFERENCE.or_none)
+    api_version: int = attrs.field(default=API_VERSION, validator=checks.WHOLE)
     description: str = ""
     timeout: Timeout | None = attrs.field(default=None, validator=TIMEOUT)
-    slow_start: bool = attrs.field(default=False, validator=FLAG)
-    any_option: bool = attrs.field(default=False, validator=FLAG)
+    slow_start: bool = attrs.field(default=False, validator=checks.FLAG)
+    any_option: bool = attrs.field(default=False, validator=checks.FLAG)
     accepts_turns: tuple[str, ...] = attrs.field(default=(), converter=_turns)
-    pinned_only: bool = attrs.field(default=False, validator=FLAG)
+    pinned_only: bool = attrs.field(default=False, validator=checks.FLAG)
 
     @property
     def all_settings(self) -> tuple[Setting, ...]:
