@@ -213,9 +213,10 @@ class AsyncChain(Driver[Attempt]):
         if self._spec.embeds:
             provider = Embedder(provider)
         request = self._request_for(attempt)
+        seen = self._seen(attempt)
         if callable(getattr(provider, "astream", None)):
-            return self._seen(attempt, _native(provider, request, attempt.call))  # type: ignore[no-any-return]
-        return Pump(lambda: self._seen(attempt, iterator(provider.stream(request, attempt.call))), loop, attempt.call)
+            return seen(_native(provider, request, attempt.call))  # type: ignore[no-any-return]
+        return Pump(lambda: seen(iterator(provider.stream(request, attempt.call))), loop, attempt.call)
 
     def _race(self, seconds: float) -> Steps[tuple[Attempt, PullResult] | None]:
         return self._race_async(seconds).__await__()

@@ -273,13 +273,13 @@ class Driver(Generic[AnAttempt]):
         restarted = Restarted(attempt.candidate.provider, attempt.candidate.model, self._spec.continues, cause)
         return shown if as_text else itertools.chain([restarted], shown)
 
-    def _seen(self, attempt: RunningAttempt[Any, Any], pieces: Any) -> Any:
-        """The iterator of a stream; it calls the observers of its pieces, where there are some."""
+    def _seen(self, attempt: RunningAttempt[Any, Any]) -> Callable[[Any], Any]:
+        """Makes the iterator of a stream call the observers of its pieces. It holds no call: a caller may drop a stream."""
         report = self.report
         if report is None or not self._request.stream or not report.wants("providerhub_chunk"):
-            return pieces
-        opening = self._engine.opening(attempt.number)
-        return Seen(pieces, self._now, lambda seconds: report.tell("providerhub_chunk", attempt=opening, seconds=seconds))
+            return lambda pieces: pieces
+        opening, now = self._engine.opening(attempt.number), self._now
+        return lambda pieces: Seen(pieces, now, lambda took: report.tell("providerhub_chunk", attempt=opening, seconds=took))
 
     def _shown(self, pieces: list[Piece], *, as_text: bool) -> Iterator[Any]:
         return filter(None, map(text_of, pieces)) if as_text else map(self._current.assembly.as_event, pieces)
