@@ -5,7 +5,7 @@ Reference: "Candidate", "Part" and "FinishReason" in the references of the Gemin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from providerhub import BadRequestError, Detail, Finish, Media, ReasoningDelta, ServerError, ToolCallDelta, Turn
@@ -13,6 +13,8 @@ from providerhub_gemini._call import Call
 from providerhub_gemini._sources import citations
 
 Pieces = Iterator[Any]
+Say = Callable[[Any], object]
+"""Takes a piece. A generator for each of the parts of a chunk would cost more than the work."""
 
 _FILTERED = {
     "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR", "JAILBREAK", "IMAGE_SAFETY",
@@ -51,20 +53,18 @@ class Candidate:
         self._calls: list[Call] = []
         self._beside: dict[str, Any] = {}
 
-    def pieces(self, candidate: Mapping[str, Any]) -> Pieces:
+    def take(self, candidate: Mapping[str, Any], say: Say) -> None:
         """Read the candidate, or what a chunk of the stream has of it.
 
         Args:
             candidate: The object.
-
-        Yields:
-            The pieces. `Finish` is among them if the candidate has a finish reason.
+            say: Called with each piece. `Finish` is among them if the candidate has a finish reason.
 
         Raises:
             ProviderError: The answer is broken.
         """
         for part in (candidate.get("content") or {}).get("parts") or ():
-            yield from self._part(part)
+            self._part(part, say)
         for name, value in () if _OFTEN.issuperset(candidate) else candidate.items():
             if value and name not in _OFTEN:
                 new = {key: one for key, one in value.items() if one} if isinstance(value, dict) else None
@@ -72,7 +72,7 @@ class Candidate:
         said = candidate.get("finishReason")
         if said and (said := str(said)) != self._said:
             self._said = said
-            yield self._finished(said, str(candidate.get("finishMessage") or ""))
+            say(self._finished(said, str(candidate.get("finishMessage") or "")))
 
     def end(self) -> Pieces:
         """End the candidate.
@@ -112,12 +112,12 @@ class Candidate:
             known = "tool_calls"
         return Finish(known or said, said if known else None)
 
-    def _part(self, part: Mapping[str, Any]) -> Iterable[Any]:
-        """Take a part, and return its pieces. That of a text, which most parts are, costs no generator."""
+    def _part(self, part: Mapping[str, Any], say: Say) -> None:
         text, thought = part.get("text"), part.get("thought")
         self._speaks = self._speaks or not thought
         if isinstance(part.get("functionCall"), dict):
-            return self._call(part, part["functionCall"])
+            self._call(part, part["functionCall"], say)
+            return
         last = self._parts[-1] if self._parts else None
         if isinstance(text, str) and isinstance(last, tuple) and part.keys() == last[0].keys() <= {"text", "thought"}:
             last[1].append(text)  # pieces of one text without a signature
@@ -125,41 +125,44 @@ class Candidate:
             self._parts.append((part, [text] if isinstance(text, str) else []))
         if isinstance(text, str) and text:
             self._texts += [] if thought else [text]
-            return (ReasoningDelta(text) if thought else text,)
-        return _beside(part) if not thought and text is None else ()  # drafts of images are a part of the thoughts
+            say(ReasoningDelta(text) if thought else text)
+        elif not thought and text is None:  # drafts of images are a part of the thoughts
+            _beside(part, say)
 
-    def _call(self, part: Mapping[str, Any], call: Mapping[str, Any]) -> Pieces:
+    def _call(self, part: Mapping[str, Any], call: Mapping[str, Any], say: Say) -> None:
         last = self._calls[-1] if self._calls else None
         if call.get("name"):
-            yield from _closed(last)
+            _close(last, say)
             made = f"call_{self.name}_{len(self._calls)}" if self.name else None
             last = Call(len(self._calls), call.get("id") or made)
             self._calls.append(last)
             self._parts.append(last)
-            yield ToolCallDelta(last.index, last.name, call["name"])
+            say(ToolCallDelta(last.index, last.name, call["name"]))
         if last is not None and last.open:  # otherwise the end of a call that has ended
             last.add(part)
             if not call.get("willContinue"):
-                yield from _closed(last)
+                _close(last, say)
 
 
-def _closed(call: Call | None) -> Pieces:
+def _close(call: Call | None, say: Say) -> None:
     if call is not None and call.open:
         call.open = False
-        yield ToolCallDelta(call.index, arguments=call.function["arguments"])
+        say(ToolCallDelta(call.index, arguments=call.function["arguments"]))
 
 
 def _joined(part: Mapping[str, Any], texts: list[str]) -> dict[str, Any]:
     return {**part, "text": "".join(texts)} if texts else dict(part)
 
 
-def _beside(part: Mapping[str, Any]) -> Pieces:
-    """Give the pieces of a part that is neither text nor a call of the caller's functions."""
+def _beside(part: Mapping[str, Any], say: Say) -> None:
+    """Say the pieces of a part that is neither text nor a call of the caller's functions."""
     source = part.get("inlineData") or part.get("fileData")
     if not isinstance(source, dict):
-        yield from (Detail(name, [value]) for name, value in part.items() if name not in _NO_DETAIL)
+        for name, value in part.items():
+            if name not in _NO_DETAIL:
+                say(Detail(name, [value]))
         return
     kind = str(source.get("mimeType") or "").partition("/")[0]
     identifier = "audio" if kind == "audio" and "data" in source else None  # it comes in pieces
     kind = kind if kind in {"image", "audio", "video"} else "file"
-    yield Media(kind, source.get("mimeType"), str(source.get("data") or ""), source.get("fileUri"), identifier)
+    say(Media(kind, source.get("mimeType"), str(source.get("data") or ""), source.get("fileUri"), identifier))

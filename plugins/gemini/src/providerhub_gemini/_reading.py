@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from providerhub import CallContext, Detail, Finish, ProtocolError, ProviderError, UsageDelta, error_from_status
 from providerhub.wire import ArrayDecoder
 from providerhub.wire_provider import JsonReading
-from providerhub_gemini._candidate import Candidate
+from providerhub_gemini._candidate import Candidate, Say
 from providerhub_gemini._refusals import REFUSALS
 from providerhub_gemini._usage import usage_of
 
@@ -86,7 +86,7 @@ class GeminiReading(JsonReading):
         for index, candidate in self._candidates.items():
             yield from [Detail("choices", [{"index": index, **candidate.choice}])] if index else _shaped(candidate.end())
 
-    def event(self, data: dict[str, Any], name: str) -> Pieces:
+    def event(self, data: dict[str, Any], name: str) -> Iterable[Any]:
         """Read one object; see `JsonReading.event`.
 
         Args:
@@ -94,38 +94,43 @@ class GeminiReading(JsonReading):
             name: The event's name, which the API does not use.
 
         Returns:
-            The pieces of the object.
+            The pieces of the object. Those in front of a failure come first.
         """
         del name
-        return _shaped(self._pieces(data))
+        found: list[Any] = []
+        try:
+            self._take(data, found.append)
+        except (ProviderError, *_MISSHAPEN) as error:
+            return _shaped(_broken(found, error))
+        return found
 
-    def _pieces(self, data: dict[str, Any]) -> Pieces:
+    def _take(self, data: dict[str, Any], say: Say) -> None:
         counts, feedback = data.get("usageMetadata") or {}, data.get("promptFeedback") or {}
         known = self._known
         for key, value in data.items():
             if key not in _READ and value and known.get(key) != value:
                 known[key] = value
-                yield Detail(_NAMES.get(key, key), value)
+                say(Detail(_NAMES.get(key, key), value))
         for key, value in counts.items():
             if isinstance(value, str) and value and known.get(key) != value:
                 known[key] = value
-                yield Detail(_NAMES.get(key, key), value)
+                say(Detail(_NAMES.get(key, key), value))
         if (usage := usage_of(counts)) is not None:
-            yield UsageDelta(usage)
+            say(UsageDelta(usage))
         for candidate in data.get("candidates") or ():
             index = candidate.get("index") or 0
             one = self._candidates.get(index) or self._candidates.setdefault(index, Candidate())
             one.name = one.name or str(data.get("responseId") or "")
             if index:
                 with suppress(ProviderError):  # a further answer that is broken does not spoil the first one
-                    list(one.pieces(candidate))
+                    one.take(candidate, _unsaid)
             else:
-                yield from one.pieces(candidate)
+                one.take(candidate, say)
         if feedback:
-            yield Detail("safety", {"promptFeedback": feedback})
+            say(Detail("safety", {"promptFeedback": feedback}))
         if reason := feedback.get("blockReason"):
-            yield Detail("refusal", feedback.get("blockReasonMessage") or reason)
-            yield Finish("content_filter", str(reason))
+            say(Detail("refusal", feedback.get("blockReasonMessage") or reason))
+            say(Finish("content_filter", str(reason)))
 
     def refuse(self, data: dict[str, Any], name: str) -> None:
         """Raise if an object is an error; see `JsonReading.refuse`.
@@ -142,10 +147,22 @@ class GeminiReading(JsonReading):
         super().refuse(data, name)
 
 
+def _unsaid(_piece: Any) -> None:
+    """Take a piece of a further answer, which is not said by itself."""
+
+
+_MISSHAPEN = (AttributeError, KeyError, TypeError)
+
+
+def _broken(pieces: list[Any], error: Exception) -> Pieces:
+    yield from pieces
+    raise error
+
+
 def _shaped(pieces: Pieces) -> Pieces:
     """Give the pieces of an answer, and raise a `ProtocolError` if a value in it is not of its type."""
     try:
         yield from pieces
-    except (AttributeError, KeyError, TypeError) as error:
+    except _MISSHAPEN as error:
         msg = f"a value has an unexpected shape in the answer: {error}"
         raise ProtocolError(msg) from error
