@@ -38,11 +38,7 @@ class Timer:
         self.expired = False
 
     def move(self, deadline: float) -> None:
-        """Set another deadline. For a later one, assigning `deadline` is enough.
-
-        Args:
-            deadline: The new deadline, in seconds of `time.monotonic`.
-        """
+        """Set another deadline, in seconds of `time.monotonic`. For a later one, assigning `deadline` is enough."""
         self.deadline = deadline
         if deadline < WATCHDOG.next_look:
             WATCHDOG.look()
@@ -52,11 +48,7 @@ class Timer:
         return self.callback()
 
     def due(self, _now: float, /) -> float:
-        """Return the deadline that holds. The watchdog's thread calls this; a subclass may put a passed deadline off.
-
-        Args:
-            _now: The time, in seconds of `time.monotonic`.
-        """
+        """Return the deadline that holds at a time. The watchdog calls this; a subclass may put a passed deadline off."""
         return self.deadline
 
 
@@ -82,14 +74,7 @@ class Watchdog:
         self.next_look = math.inf
 
     def start(self, timer: Timer) -> None:
-        """Run a timer until its deadline or until `stop`.
-
-        Args:
-            timer: A timer with its deadline set.
-
-        Raises:
-            OSError: The thread cannot be started. The next call tries again.
-        """
+        """Run a timer until its deadline or until `stop`. Raises `OSError` if no thread can be started; the next call tries again."""
         # Adding to, removing from and copying a set are atomic. The thread raises `next_look` before it copies the set, so a
         # timer is either in the copy or sees that its own deadline is the earlier one.
         self._timers.add(timer)
@@ -97,19 +82,11 @@ class Watchdog:
             self.look()
 
     def stop(self, timer: Timer) -> None:
-        """Stop a timer. A second call does nothing.
-
-        Args:
-            timer: A timer with its deadline set.
-        """
+        """Stop a timer. A second call does nothing."""
         self._timers.discard(timer)
 
     def look(self) -> None:
-        """Make the thread read the deadlines now.
-
-        Raises:
-            OSError: The thread cannot be started. The next call tries again.
-        """
+        """Make the thread read the deadlines now. Raises `OSError` as `start` does."""
         with self._lock:
             # A thread whose start was interrupted may never have run.
             if self._thread is None or not self._thread.is_alive():

@@ -77,14 +77,7 @@ class BaseAnswer:
         self._timer.linger(seconds)
 
     def classed(self, error: Exception) -> Exception:
-        """Return the error to raise for a failure of the transport. An expired timeout or a cancellation explains it first.
-
-        Args:
-            error: The exception that was caught.
-
-        Returns:
-            A `ProviderError`; `error` itself if it is a `ProviderError` or `CallerError` already, or unknown.
-        """
+        """Return the error to raise for a failure of the transport. A timeout or a cancellation explains it first."""
         if self.log is not None:
             self.log.failed(error)
         if isinstance(error, ProviderError | CallerError):

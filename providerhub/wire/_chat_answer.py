@@ -85,19 +85,7 @@ class ChatAnswer:
         self._choices: dict[object, Any] = {}
 
     def pieces(self, chunk: Mapping[str, Any]) -> Iterator[Piece]:
-        """Read a chunk or the whole answer.
-
-        Args:
-            chunk: The parsed object of the service.
-
-        Yields:
-            The pieces: text as `str`, everything else as events. `Finish` is among them if the chunk gives a reason for the
-            first time.
-
-        Raises:
-            ProviderError: It is an error. Its class follows from its content.
-            ProtocolError: It does not have the shape of an answer.
-        """
+        """Read a chunk or the whole answer. `Finish` is among its pieces if it gives a reason for the first time."""
         try:
             refuse_error(chunk)
             choice = self._first(chunk.get("choices") or ())
@@ -113,11 +101,7 @@ class ChatAnswer:
             raise shape_error("a value that is nested too deeply", chunk.keys()) from None
 
     def end(self) -> Iterator[Piece]:
-        """End the answer.
-
-        Yields:
-            The pieces that were held back, citations, details, and the turn that goes back.
-        """
+        """Give the pieces that were held back, citations, details, and the turn that goes back."""
         for channel, half in self._halves.items():
             make = _CHANNELS.get(channel)
             yield make(half) if make is not None else ToolCallDelta(channel, arguments=half)  # type: ignore[arg-type]
@@ -382,15 +366,7 @@ class ChatAnswer:
 
 
 def refuse_error(chunk: Mapping[str, Any], refusal: Callable[[bytes], ProviderError] | None = None) -> None:
-    """Raise if a chunk or answer is an error, or if a choice in it is one.
-
-    Args:
-        chunk: The parsed chunk or answer.
-        refusal: Makes the error, of the chunk as JSON; `None`, the default, for `error_from_status`.
-
-    Raises:
-        ProviderError: It is an error. The error's class follows from its content.
-    """
+    """Raise if a chunk or answer is an error, or a choice in it. `refusal` makes the error of the chunk as JSON."""
     error = chunk.get("error")
     choices, groq = chunk.get("choices"), chunk.get("x_groq")
     for part in (groq, *(choices if isinstance(choices, list) else ())):

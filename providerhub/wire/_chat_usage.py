@@ -32,15 +32,7 @@ _LARGE = 2**53
 
 
 def usage_of(said: Mapping[str, Any]) -> Usage:
-    """Read the counts of an answer.
-
-    Args:
-        said: The counts as the service wrote them.
-
-    Returns:
-        The counts. `output_tokens` include the reasoning: if the stated total shows that the service counts the reasoning beside
-        `completion_tokens`, it is added.
-    """
+    """Read the counts of an answer. Reasoning that the service counts beside `completion_tokens` is added to `output_tokens`."""
     others: dict[str, Any] = {}
     _flatten(said, "", others)
     counts: dict[str, Any] = {}

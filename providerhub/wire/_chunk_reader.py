@@ -84,14 +84,7 @@ class ChunkReader:
         self._unused = 0  # templates made since one of them has matched a chunk
 
     def fast(self, payload: bytes) -> Piece | None:
-        """Read an ordinary chunk without parsing it.
-
-        Args:
-            payload: The chunk, valid UTF-8.
-
-        Returns:
-            The only piece of the chunk; `None` if the chunk has to be parsed.
-        """
+        """Read an ordinary chunk, valid UTF-8, without parsing it: its only piece. `None` if it has to be parsed."""
         if self._template is not None:
             text = self._template.text(payload)
             if text:
@@ -103,17 +96,7 @@ class ChunkReader:
         return (self._typed(payload) or None) if self._typed is not None else None
 
     def parsed(self, payload: bytes) -> list[Piece]:
-        """Parse any chunk, and make a template of it if it holds one text only.
-
-        Args:
-            payload: The chunk, valid UTF-8.
-
-        Returns:
-            The pieces of the chunk.
-
-        Raises:
-            ProviderError: The chunk is an error, or not a chunk of this protocol.
-        """
+        """Parse any chunk, valid UTF-8, and return its pieces. Make a template of it if it holds one text only."""
         chunk = self._parse(payload)
         self._left -= 1
         if self._left == 0 and self._later is not None:

@@ -11,12 +11,7 @@ _WHOLE = frozenset({"id", "index", "type", "role", "name", "object", "finish_rea
 
 
 def shape_error(where: str, value: object) -> ProtocolError:
-    """Return the error for a value that does not have the shape of the protocol.
-
-    Args:
-        where: The place of the value.
-        value: The value, whose beginning is shown.
-    """
+    """Return the error for a value that does not have the shape of the protocol. `where`: the place of the value."""
     return ProtocolError(f"{where} has an unexpected shape ({type(value).__name__}) in the answer", excerpt=repr(value)[:2000])
 
 
