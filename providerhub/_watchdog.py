@@ -74,7 +74,7 @@ class Watchdog:
         self.next_look = math.inf
 
     def start(self, timer: Timer) -> None:
-        """Run a timer until its deadline or until `stop`. Raises `OSError` if no thread can be started; the next call tries again."""
+        """Run a timer until its deadline or until `stop`. Raises `OSError` if no thread can be started; the next call tries."""
         # Adding to, removing from and copying a set are atomic. The thread raises `next_look` before it copies the set, so a
         # timer is either in the copy or sees that its own deadline is the earlier one.
         self._timers.add(timer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,8 @@ class AsyncChain(Driver[Attempt]):
             self.abandon()
             msg = "another event loop runs than the one that began this stream; read it in the loop that called acomplete()"
             raise RuntimeError(msg)
-        return asyncio.current_task, asyncio.CancelledError
+        # Without the loop, Python up to 3.11 looks for it again at each piece.
+        return partial(asyncio.current_task, self._loop), asyncio.CancelledError
 
     def _cut_current(self) -> None:
         """End a committed stream whose provider ignores the deadline."""
