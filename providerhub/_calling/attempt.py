@@ -67,7 +67,7 @@ class RunningAttempt(Generic[Pieces, Runner]):
         if assembly.beside is None:
             notes = tuple(call.notes) if call.notes else ()
             return notes, call.request_id or None, assembly.usage, None, prices, self.call_id
-        if assembly.detail("service_tier") not in _USUAL_TARIFFS:
+        if (assembly.detail("tier") or None) not in _USUAL_TARIFFS:
             prices = None
         return tuple(call.notes), self.request_id, assembly.usage, assembly.detail("model"), prices, self.call_id
 

@@ -210,9 +210,7 @@ def test_an_attempt_without_an_observer_has_no_call(make_hub, scripted):
 
 
 def test_an_unusual_tariff_has_no_known_cost(make_hub, scripted):
-    hub = make_hub(
-        a=priced(scripted([Detail("service_tier", "flex"), "Hi", TOLD], [Detail("service_tier", "default"), "Hi", TOLD]))
-    )
+    hub = make_hub(a=priced(scripted([Detail("tier", "flex"), "Hi", TOLD], [Detail("tier", "default"), "Hi", TOLD])))
     assert hub.complete("m", "x").cost is None
     assert hub.complete("m", "x").cost.amount == Decimal("0.003")
 

@@ -295,3 +295,16 @@ def test_a_key_of_one_letter_does_not_hide_the_words_of_a_refusal(hub_at, ask):
     refused = http_response(400, {"code": "invalid-argument", "error": "Incorrect API key provided."})
     with FaultServer(refused) as server, hub_at(server.url, api_key="k") as hub, pytest.raises(providerhub.AuthenticationError):
         ask(hub)
+
+
+@pytest.mark.parametrize(
+    ("tier", "cost"), [("default", "0.000020 USD"), ("", "0.000020 USD"), ("flex", "None"), ("priority", "None")]
+)
+def test_the_price_of_another_tariff_is_not_known(tier, cost):
+    said = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
+    body = {"choices": [said], "usage": {"prompt_tokens": 10, "completion_tokens": 5}, "service_tier": tier}
+    model = providerhub.ModelInfo("m", price_in=1.0, price_out=2.0)
+    with FaultServer(http_response(200, body)) as server:
+        config = ProviderConfig(url=server.url, api_key="k", models=(model,))
+        with providerhub.Hub(providerhub.Settings(providers={"openai": config})) as hub:
+            assert str(hub.complete("openai/m", "?").cost) == cost
