@@ -110,6 +110,14 @@ def test_stream_usage_can_be_switched_off(hub_at, ask):
     assert all("stream_options" not in request.json() for request in server.requests)
 
 
+def test_openai_itself_gets_no_address_of_a_file():
+    request = providerhub.Request("gpt-4o", [{"role": "user", "content": [providerhub.file("https://a.example/b.pdf")]}])
+    elsewhere = OpenAI(ProviderConfig(name="openai", url="https://a.example/v1")).body(request)
+    assert "https://a.example/b.pdf" in str(elsewhere)
+    with pytest.raises(providerhub.CapabilityError, match=r"messages\[0\].*api = 'responses'"):
+        OpenAI(ProviderConfig(name="openai", url="https://api.openai.com/v1")).body(request)
+
+
 def test_openai_itself_gets_max_completion_tokens():
     request = providerhub.Request("o3", [{"role": "user", "content": "Hello"}], max_tokens=5)
     ours = OpenAI(ProviderConfig(name="openai", url="https://api.openai.com/v1")).body(request)

@@ -86,7 +86,7 @@ def test_every_field_of_a_request_is_sent(asked):
     file = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA"}}
     messages = [
         {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": [{"type": "text", "text": "?"}, image, file]},
+        {"role": "user", "content": [{"type": "text", "text": "?"}, image, file, providerhub.file("https://a.example/b.pdf")]},
         {"role": "developer", "content": "Now in verse."},
     ]
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": True}}
@@ -114,6 +114,7 @@ def test_every_field_of_a_request_is_sent(asked):
                     {"type": "input_text", "text": "?"},
                     {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "low"},
                     {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA"},
+                    {"type": "input_file", "file_url": "https://a.example/b.pdf"},
                 ],
             },
             {"role": "developer", "content": "Now in verse."},

@@ -235,7 +235,10 @@ def _image(part: Mapping[str, Any], _where: str) -> Item:
 
 
 def _file(part: Mapping[str, Any], _where: str) -> Item:
-    return {"type": "input_file", **{name: value for name, value in (part.get("file") or {}).items() if value is not None}}
+    found = {name: value for name, value in (part.get("file") or {}).items() if value is not None}
+    if not str(found.get("file_data", "data:")).startswith("data:"):  # an address has a field of its own, and its name in it
+        found = {"file_url": found["file_data"]}
+    return {"type": "input_file", **found}
 
 
 def _audio(_part: Mapping[str, Any], where: str) -> Item:

@@ -17,6 +17,7 @@ from providerhub import (
     Request,
 )
 from providerhub.openai_provider import OpenAIChatProvider
+from providerhub.wire import source_of
 from providerhub.wire_provider import Built, HttpRequest, Reading
 from providerhub_openai._batches import Batches
 from providerhub_openai._responses import REFUSALS, ResponsesReading
@@ -103,6 +104,8 @@ class OpenAI(Batches, OpenAIChatProvider):
         Args:
             request: The request.
         """
+        if self.at_openai:
+            _refuse_addresses(request)
         body = super().body(request)
         if request.stream and self._stream_usage:
             body.setdefault("stream_options", {"include_usage": True})
@@ -121,6 +124,19 @@ class OpenAI(Batches, OpenAIChatProvider):
             The model; `None` for one of OpenAI's that does not answer a chat.
         """
         return openai_model(str(entry["id"]), self._api) if self.at_openai else stated_model(entry)
+
+
+def _refuse_addresses(request: Request) -> None:
+    """Refuse the address of a file, which OpenAI's chat completions do not fetch."""
+    for place, message in enumerate(request.messages):
+        content = message.get("content")
+        for part in content if isinstance(content, list | tuple) else ():
+            if part.get("type") == "file" and source_of(part).startswith(("https:", "http:")):
+                msg = (
+                    f"messages[{place}]: OpenAI's chat completions fetch no file from an address; "
+                    "pass providerhub.file(path), or set api = 'responses'"
+                )
+                raise CapabilityError(msg, capability="files")
 
 
 def refusals(name: str) -> tuple[Refusal, ...]:
