@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ _REQUEST = {
     "seed": "gen_ai.request.seed",
     "stop": "gen_ai.request.stop_sequences",
 }
-_PLACES = 1024  # combinations of a provider and a model that are remembered
+_PLACES = 4096  # combinations of a provider, a model and a kind of tokens that are remembered
 _EVENT = "gen_ai.client.inference.operation.details"
 
 
@@ -56,11 +56,16 @@ class Telemetry:
         self._duration = histogram(names.duration, "s", SECONDS, "Seconds of a call, with its repeats.")
         self._first = histogram(names.first_chunk, "s", SECONDS, "Seconds to the first content of a stream.")
         self._gap = histogram(names.per_chunk, "s", SECONDS, "Seconds between two pieces of a stream.")
-        self._tokens = histogram(names.tokens, "{token}", TOKENS, "Tokens of an attempt.") if names.tokens else None
-        self._spreads = {
-            field: histogram(name, "{token}", TOKENS, "Tokens of an attempt.") for field, name in names.histograms.items()
-        }
-        self._counters = {field: meter.create_counter(name, "{token}", "Tokens used.") for field, name in names.counters.items()}
+        self._uses: list[tuple[str, Callable[[int, Mapping[str, Any]], None], tuple[str, str] | None]] = []
+        if names.tokens:
+            tokens = histogram(names.tokens, "{token}", TOKENS, "Tokens of an attempt.")
+            kinds = {"input": "input_tokens", "output": "output_tokens"}
+            self._uses += [(field, tokens.record, ("gen_ai.token.type", kind)) for kind, field in kinds.items()]
+        for field, name in names.histograms.items():
+            self._uses.append((field, histogram(name, "{token}", TOKENS, "Tokens of an attempt.").record, None))
+        for field, name in names.counters.items():
+            counter = meter.create_counter(name, "{token}", "Tokens used.")
+            self._uses.append((field, counter.add, ("gen_ai.token.modality", "unknown")))
 
     @hookimpl
     def providerhub_chunk(self, attempt: Attempt, seconds: float) -> None:
@@ -72,8 +77,9 @@ class Telemetry:
         """Make the spans of a call and its attempts, and record the metrics."""
         attempts, operation = call.route.attempts, _operation(call)
         for attempt in attempts:  # the tokens of a failed one are money too
-            if attempt.usage is not None:
-                self._count(self._place(attempt.provider, attempt.model, operation), attempt.usage)
+            for field, put, kind in self._uses if attempt.usage is not None else ():
+                if (count := getattr(attempt.usage, field)) is not None:
+                    put(count, self._place(attempt.provider, attempt.model, operation, kind))
         last = attempts[-1] if attempts else None
         asked = last or (call.completion if call.completion is not None and call.completion.provider else None)
         provider, model = (asked.provider, asked.model) if asked else ("providerhub", call.request.model)
@@ -142,26 +148,17 @@ class Telemetry:
         }
         return {name: value for name, value in found.items() if value is not None}
 
-    def _count(self, place: Mapping[str, Any], usage: Usage) -> None:
-        if self._tokens is not None:
-            for kind, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
-                if count is not None:
-                    self._tokens.record(count, {**place, "gen_ai.token.type": kind})
-        for field, spread in self._spreads.items():
-            if (count := getattr(usage, field)) is not None:
-                spread.record(count, place)
-        for field, counter in self._counters.items():
-            if (count := getattr(usage, field)) is not None:
-                counter.add(count, {**place, "gen_ai.token.modality": "unknown"})
-
-    def _described_place(self, provider: str, model: str, operation: str = "chat") -> Mapping[str, Any]:
-        """The attributes of an operation, which no caller changes."""
+    def _described_place(
+        self, provider: str, model: str, operation: str = "chat", kind: tuple[str, str] | None = None
+    ) -> Mapping[str, Any]:
+        """The attributes of an operation, with the kind of its tokens, which no caller changes."""
         config = self._settings.providers.get(provider)
         plugin = (config.plugin if config is not None else "") or provider
         name = PROVIDERS.get(plugin, plugin)
         found: dict[str, Any] = {
             "gen_ai.operation.name": operation, "gen_ai.provider.name": name, "gen_ai.request.model": model,
         }  # fmt: skip
+        found |= dict([kind] if kind else ())
         address = urlsplit(config.url) if config is not None and config.url else None
         if address is not None and address.hostname:
             found["server.address"] = address.hostname
