@@ -152,8 +152,12 @@ class Gate(Worker[Ended]):
         return not self._owed
 
     def _settled(self, token: Token, spent: int, currency: str) -> bool:
+        counted = [claim for claim in token.claims if claim.currency == currency]
+        others = [claim for claim in token.claims if claim.currency != currency]
         try:
-            self._opened().settle(token.lease, token.claims, spent, currency)
+            for claims, amount in ((others, 0), (counted, spent)):  # in this order: nothing counts twice when it is tried again
+                if claims:
+                    self._opened().settle(token.lease, claims, amount)
         except Exception as error:
             self._once("outage", f"what calls cost cannot be written to their budgets, and is tried again: {reason(error)}")
             return False

@@ -107,14 +107,13 @@ class Ledger:
             return found
         return None
 
-    def settle(self, lease: str, claims: Sequence[Claim], spent: int, currency: str = "USD") -> None:
+    def settle(self, lease: str, claims: Sequence[Claim], spent: int) -> None:
         """Replace a reservation by what was spent. A reservation that has ended meanwhile is settled too.
 
         Args:
             lease: The name of the reservation.
             claims: The budgets that were given to `reserve`.
             spent: The amount; 0 gives the whole reservation back.
-            currency: The currency of the amount, which counts for the budgets of this currency.
 
         Raises:
             sqlalchemy.exc.SQLAlchemyError: The database does not work.
@@ -124,8 +123,7 @@ class Ledger:
             for claim in sorted(claims):
                 here = sa.and_(LEASES.c.id == lease, LEASES.c.name == claim.name)
                 held = sa.select(LEASES.c.amount).where(here).scalar_subquery()
-                cost = spent if claim.currency == currency else 0
-                values = {"reserved": BUDGETS.c.reserved - sa.func.coalesce(held, 0), "spent": BUDGETS.c.spent + cost}
+                values = {"reserved": BUDGETS.c.reserved - sa.func.coalesce(held, 0), "spent": BUDGETS.c.spent + spent}
                 connection.execute(sa.update(BUDGETS).where(*_row(claim)).values(values))
                 connection.execute(sa.delete(LEASES).where(here))
 

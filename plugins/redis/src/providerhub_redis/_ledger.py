@@ -27,6 +27,9 @@ class RedisLedger:
         namespace: The processes with the same namespace share their budgets.
     """
 
+    is_gone = False
+    """Whether the store was removed while it was open, as a file can be."""
+
     def __init__(self, url: str, namespace: str) -> None:
         self._client: Any = client_of(url)
         self._prefix = f"providerhub:{{{namespace}}}:budget:"
@@ -35,7 +38,9 @@ class RedisLedger:
             for name in ("reserve", "settle")
         )
 
-    def reserve(self, lease: str, claims: Sequence[Any], now: float, ends: float) -> tuple[Any, int, int] | None:
+    def reserve(
+        self, lease: str, claims: Sequence[Any], now: float, ends: float, _patience: float = 0.0
+    ) -> tuple[Any, int, int] | None:
         """Reserve an amount of each of several budgets, or of none.
 
         Args:
