@@ -73,8 +73,19 @@ def test_a_reservation_ends_by_itself_also_when_the_clock_was_set_back(ledger, l
 
 def test_a_settlement_counts_once(ledger):
     ledger.reserve("l1", [a(60)], NOW, NOW + 60)
-    ledger.settle("l1", [a(60)], 0)
-    assert state(ledger) == {"a": (0, 0)}
+    for _ in range(2):  # the answer of the database may be lost
+        ledger.settle("l1", [a(60)], 25)
+    assert state(ledger) == {"a": (25, 0)}
+    ledger.settle("other", [a(60)], 25)
+    assert state(ledger) == {"a": (25, 0)}
+
+
+def test_a_reservation_of_a_process_that_has_gone_is_forgotten_after_a_day(ledger):
+    ledger.reserve("l1", [a(60)], NOW, NOW + 60)
+    for later in (100.0, 100_000.0):
+        assert ledger.reserve(f"l{later}", [a(60)], NOW + later, NOW + later + 60) is None
+    ledger.settle("l1", [a(60)], 25)
+    assert state(ledger) == {"a": (0, 60)}
 
 
 PROCESS = """

@@ -12,6 +12,7 @@ from providerhub_journal._database import BUDGETS, LEASES, Watched, connect
 
 BUSY = 10.0  # seconds for which a call waits for other processes; each keeps the lock for less than a millisecond
 SET_BACK = 60.0  # seconds; a reservation that was made later than in this time tells that the clock was set back
+_FORGOTTEN = 86400.0  # seconds after its end for which a reservation waits for its settlement
 _LIMITS = {"sqlite": "PRAGMA busy_timeout = {}", "postgresql": "SET LOCAL lock_timeout = {}"}  # in milliseconds
 _TRIES = 5  # of a transaction that another one made impossible
 
@@ -108,7 +109,7 @@ class Ledger:
         return None
 
     def settle(self, lease: str, claims: Sequence[Claim], spent: int) -> None:
-        """Replace a reservation by what was spent. A reservation that has ended meanwhile is settled too.
+        """Replace a reservation by what was spent, also one that has ended meanwhile. A second call does nothing.
 
         Args:
             lease: The name of the reservation.
@@ -124,7 +125,7 @@ class Ledger:
                 here = sa.and_(LEASES.c.id == lease, LEASES.c.name == claim.name)
                 held = sa.select(LEASES.c.amount).where(here).scalar_subquery()
                 values = {"reserved": BUDGETS.c.reserved - sa.func.coalesce(held, 0), "spent": BUDGETS.c.spent + spent}
-                connection.execute(sa.update(BUDGETS).where(*_row(claim)).values(values))
+                connection.execute(sa.update(BUDGETS).where(*_row(claim), sa.exists().where(here)).values(values))
                 connection.execute(sa.delete(LEASES).where(here))
 
         self._run(work)
@@ -172,10 +173,11 @@ def _begin(connection: sa.Connection, claim: Claim, now: float) -> bool:
     ended = sa.and_(
         LEASES.c.name == claim.name, LEASES.c.period == claim.period, sa.or_(LEASES.c.ends < now, LEASES.c.taken > now + SET_BACK)
     )
-    found = connection.execute(sa.select(LEASES.c.id, LEASES.c.amount).where(ended).with_for_update()).all()
+    found = connection.execute(sa.select(LEASES.c.id, LEASES.c.amount).where(ended, LEASES.c.amount > 0).with_for_update()).all()
     given_back = 0
-    for lease, amount in found:  # one by one: each is given back by one transaction only
-        gone = connection.execute(sa.delete(LEASES).where(LEASES.c.id == lease, LEASES.c.name == claim.name)).rowcount
-        given_back += amount if gone == 1 else 0
+    for lease, amount in found:  # one by one: each is given back by one transaction only, and stays to be settled once
+        here = LEASES.c.id == lease, LEASES.c.name == claim.name, LEASES.c.amount > 0
+        given_back += amount if connection.execute(sa.update(LEASES).where(*here).values(amount=0)).rowcount == 1 else 0
+    connection.execute(sa.delete(LEASES).where(LEASES.c.name == claim.name, LEASES.c.ends < now - _FORGOTTEN))
     connection.execute(sa.update(BUDGETS).where(*_row(claim)).values(reserved=BUDGETS.c.reserved - given_back))
     return bool(found)
