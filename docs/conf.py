@@ -39,7 +39,7 @@ nitpick_ignore_regex = [
 ]
 
 # These names are imported for annotations only, so Sphinx sees them without their modules.
-nitpick_ignore = [("py:class", "Executor"), ("py:class", "VendorBatches")]
+nitpick_ignore = [("py:class", name) for name in ("Decimal", "Executor", "VendorBatches")]
 
 # Furo's default dark style shows the names of modules like links.
 pygments_dark_style = "github-dark"
