@@ -34,6 +34,7 @@ from providerhub.cli._lock import HeldError, locked
 from providerhub.cli._progress import Bar
 
 _PASSES = "Maximum number of further tries of a line whose failure may pass, such as a rate limit."
+_MODEL = "Model for the lines that name none; several are tried in order."
 _REPORTED = 20  # the number of bad lines that standard error names; the output names all
 
 
@@ -341,7 +342,7 @@ def _read_results(path: Path, source: Reader, form: Form, *, retry_failed: bool)
     again = retry_failed and bool(done.counts[results.FAILED])
     if again:
         done.forget_failed()
-    _check_model(path, form.model, done)
+    _check_model(path, form.named, done)
     total = _count(source, form, done)  # before the output is changed
     if again:
         results.drop_failed(path)
@@ -375,7 +376,7 @@ def _report(summary: Summary, output: str, *, as_json: bool) -> None:
 @click.option(
     "-o", "--output", required=True, type=click.Path(allow_dash=True), help="File for the results, or a .csv; - for stdout."
 )
-@click.option("-m", "--model", shell_complete=options.model_names, help="Model for the lines that name none.")
+@click.option("-m", "--model", "models", multiple=True, shell_complete=options.model_names, help=_MODEL)
 @click.option("--prompt", help="Message for the lines without one; {NAME} stands for a field or a column.")
 @options.system
 @options.schema
@@ -452,11 +453,13 @@ def _paths(output: str, needed_by: list[str]) -> tuple[Path | None, Path | None]
 
 
 def _form(
-    name: str, *, model: str | None, prompt: str | None, system: str | None, schema: str | None, csv: bool, **_: Any
+    name: str, *, models: tuple[str, ...], prompt: str | None, system: str | None, schema: str | None, csv: bool, **_: Any
 ) -> Form:
     """The form of the lines. A file that ends with .csv or .tsv is a table."""
     separator = "\t" if name.lower().endswith(".tsv") else "," if csv or name.lower().endswith(".csv") else ""
     if separator and prompt is None:
         raise click.UsageError("CSV needs --prompt, such as --prompt 'Classify: {text}', with a column's name in braces")
+    if separator and not models:
+        raise click.UsageError("CSV needs --model, because its columns are fields alone")
     keywords = options.given({"system": system, "response_format": inputs.schema(schema) if schema is not None else None})
-    return Form(model, prompt, keywords, separator)
+    return Form(models[0] if len(models) == 1 else list(models) or None, prompt, keywords, separator)

@@ -45,12 +45,17 @@ class Line:
 
 @attrs.frozen
 class Form:
-    """How lines become requests: the model, the prompt and the keywords for lines without their own, and the separator of CSV."""
+    """How lines become requests: the model (or several, in order), prompt and keywords for lines without; and CSV's separator."""
 
     model: Any = None
     prompt: str | None = None
     keywords: Mapping[str, Any] = attrs.field(factory=dict)
     csv: str = ""
+
+    @property
+    def named(self) -> str | None:
+        """The model as the results name it."""
+        return ", ".join(self.model) if isinstance(self.model, list) else self.model
 
     def lines(self, source: Iterable[bytes]) -> Iterator[Line]:
         """Number the lines, and leave out the blank ones."""
@@ -109,7 +114,7 @@ def job(line: Line, form: Form) -> Job:
         given = {name: value for name, value in given.items() if name in KEYWORDS}
         if form.prompt is not None and "messages" not in given:
             given["messages"] = _filled(form.prompt, values)
-        made.model = form.model if given.get("model") is None else None
+        made.model = form.named if given.get("model") is None else None
         made.request = _request({**form.keywords, **given}, form.model)
     except InvalidRequestError as error:
         made.problem = error
@@ -147,7 +152,7 @@ def _refuse_misspelt(own: Iterable[str]) -> None:
             raise InvalidRequestError(f"unknown key {name!r}: {hint} Rename it if it is a field of your own")
 
 
-def _request(given: dict[str, Any], model: str | None) -> dict[str, Any]:
+def _request(given: dict[str, Any], model: Any) -> dict[str, Any]:
     if given.pop("stream", False) is not False:
         raise InvalidRequestError("'stream' must be false: a batch records whole answers; leave it out")
     if given.get("model") is None:

@@ -600,10 +600,23 @@ def test_a_table_with_a_mistake_is_refused_before_anything_is_sent(table, servic
     assert server.requests == []
 
 
-def test_a_table_needs_a_prompt(table, service):
+def test_a_table_needs_a_prompt_and_a_model(table, cli, tmp_path, output):
     result = table(ROWS)
     assert result.exit_code == 2
     assert "--prompt" in result.stderr
+    result = cli("batch", str(tmp_path / "in.csv"), "-o", str(output), "--prompt", "{text}")
+    assert result.exit_code == 2
+    assert "CSV needs --model" in result.stderr
+
+
+def test_several_models_are_tried_in_their_order(table, service, output):
+    service(http_response(401, {"error": {"message": "no"}}))
+    options = ("--prompt", "{text}", "-m", "echo/echo-1")
+    assert table("text\n7\n", *options).exit_code == 0
+    (result,) = read(output)
+    assert (result["default_model"], result["completion"]["provider"]) == ("gpt-4, echo/echo-1", "echo")
+    assert table("text\n7\n", *options).stderr.startswith("0 answered")
+    assert "answers of --model gpt-4, echo/echo-1" in table("text\n7\n", *options[:2]).stderr
 
 
 def test_results_as_a_table_in_the_order_of_the_input(table, service, tmp_path):
