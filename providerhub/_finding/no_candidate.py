@@ -10,7 +10,14 @@ from providerhub._values.checks import nearest
 _MOST_PROBLEMS = 3  # unusable providers that one message describes
 _MOST_SERVICES = 6  # services that may have a model, in one message
 _MOST_MODELS = 20  # known models that one message lists
-_OWNERS = {"gpt-": "openai", "claude-": "anthropic", "gemini-": "gemini", "mistral-": "mistral", "command-": "cohere"}
+_OWNERS = {
+    "gpt": "openai",
+    "chatgpt": "openai",
+    "claude": "anthropic",
+    "gemini": "gemini",
+    "mistral": "mistral",
+    "command-": "cohere",
+}
 """How the names of a vendor's models begin → the provider of that vendor, for the hint to install or configure it."""
 
 
@@ -53,7 +60,8 @@ def _near(model: str, known: list[str]) -> list[str]:
 def _unconfigured(registry: Registry, owner: str) -> str:
     """The providers whose models are not known because a setting is missing: those of the model's owner, else all."""
     may = [i for i in registry.shared() if i.missing and i.info.discover and not i.declared]
-    may = [i for i in may if i.distribution == f"providerhub-{owner}"] or may
+    if any(instance.name == owner for instance in may):
+        may = [instance for instance in may if instance.distribution == f"providerhub-{owner}"]
     may.sort(key=lambda i: (len(i.missing), f"providerhub-{i.name}" != i.distribution))  # the usual account of a vendor first
     named = ", ".join(f"{i.name} (set {' and '.join(i.variables)})" for i in may[:_MOST_SERVICES])
     return f"; not configured yet, and may have it: {named}" if may else ""
