@@ -212,7 +212,10 @@ def network(settings: Settings, providers: Iterable[InstanceView], seconds: floa
             if view.name in ready:
                 if view.list_error:
                     text = f"it could not list its models: {view.list_error}"
-                    yield Finding("warning", view.name, text, "list them under its [providers] entry in the settings file")
+                    named = any(not model.is_prefix for model in view.models)  # else no call can name one
+                    fix = "" if named else f"{_WAY}, and its key; or "
+                    fix += "list them under its [providers] entry in the settings file"
+                    yield Finding("warning" if named else "error", view.name, text, fix)
                 yield _asked(hub, view, seconds)
 
 

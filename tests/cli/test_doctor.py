@@ -421,7 +421,7 @@ def test_network_lists_models_if_the_plugin_declares_none(site, file):
     site.plugin("fails", nothing + listing, more=", discover='plug_fails:failing'")
     report = site.doctor("--network")
     assert any("answered as m-1" in finding["text"] for finding in _about(report, "lists", "ok"))
-    assert "no list today" in _only(report, "fails", "warning")["text"]
+    assert "no list today" in _only(report, "fails", "error")["text"]
     assert "declares no model" in _only(report, "fails", "note")["text"]
 
 
