@@ -22,6 +22,7 @@ class Once(SchedulerPlugin):  # type: ignore[misc]  # untyped
     """Lets the scheduler give each call to a worker once. Dask would repeat a lost one up to three times, and tell no one."""
 
     name = "providerhub-once"
+    idempotent = True  # another client may have registered it
     _scheduler: Any = None
 
     async def start(self, scheduler: Any) -> None:
