@@ -124,8 +124,9 @@ class RedisState:
             `None` for a turn that this process had in stock, and true when the server is asked. False while it does not answer,
             or is too slow to answer the claims before this one.
         """
+        was_low = self._stock.is_low
         if self.is_up and self._stock.take(claim):
-            if self._stock.is_low:
+            if self._stock.is_low and not was_low:
                 self._wake()
             return None
         now = time.monotonic()
