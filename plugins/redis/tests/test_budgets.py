@@ -30,6 +30,7 @@ class Claim(NamedTuple):
     period: str
     limit: int
     amount: int
+    currency: str = "USD"
 
 
 def a(amount, period="2026-05-04"):
@@ -94,6 +95,13 @@ def test_a_reservation_ends_by_itself_and_its_late_settlement_counts(ledger, sta
     assert state() == {"a:2026-05-04": (10, 60)}
 
 
+def test_a_cost_counts_for_the_budgets_of_its_currency(ledger, state):
+    claims = [a(60), Claim("c", "2026-05", 30, 20, "EUR")]
+    reserve(ledger, "l1", *claims)
+    ledger.settle("l1", claims, 15, "EUR")
+    assert state() == {"a:2026-05-04": (0, 0), "c:2026-05": (15, 0)}
+
+
 def test_only_a_budget_for_ever_is_kept_for_ever(ledger, server):
     reserve(ledger, "l1", a(1))
     reserve(ledger, "l2", Claim("c", "ever", 100, 1))
@@ -111,7 +119,7 @@ from providerhub_redis import RedisLedger
 
 url, name = sys.argv[1:]
 ledger, rng = RedisLedger(url, "shop"), random.Random(name)
-claim = SimpleNamespace(name="all", period="2026-05-04", limit=1000, amount=3)
+claim = SimpleNamespace(name="all", period="2026-05-04", limit=1000, amount=3, currency="USD")
 spent = refused = number = 0
 while refused < 5:
     number += 1

@@ -19,8 +19,8 @@ EVER = "ever"
 class RedisLedger:
     """Reserves and settles amounts of money. Thread-safe.
 
-    A claim has a `name`, a `period`, a `limit` and an `amount`, both in billionths. All methods raise `redis.RedisError` when the
-    server does not answer, or refuses.
+    A claim has a `name`, a `period`, a `currency`, and a `limit` and an `amount` in billionths of its unit. All methods raise
+    `redis.RedisError` when the server does not answer, or refuses.
 
     Args:
         url: The address of the server.
@@ -48,6 +48,7 @@ class RedisLedger:
             claims: The budgets; at least one.
             now: Unix time, in seconds.
             ends: Unix time at which the reservation ends by itself, in seconds.
+            patience: Not used: nothing is locked, and the server answers within a second or not at all.
 
         Returns:
             The claim on a budget that has not enough left, with the amounts that this budget has spent and reserved; `None` when
@@ -58,7 +59,7 @@ class RedisLedger:
         place, spent, reserved = self._reserve(self._keys(claims), [lease, ends - now, kept, *numbers])
         return (claims[place - 1], int(spent), int(reserved)) if place else None
 
-    def settle(self, lease: str, claims: Sequence[Any], spent: int) -> None:
+    def settle(self, lease: str, claims: Sequence[Any], spent: int, currency: str = "USD") -> None:
         """Replace a reservation by the amount that was spent. One that has ended meanwhile is settled too.
 
         A second call does nothing.
@@ -67,8 +68,9 @@ class RedisLedger:
             lease: The name of the reservation.
             claims: The budgets that were given to `reserve`.
             spent: The amount; 0 gives the whole reservation back.
+            currency: The currency of the amount, which counts for the budgets of this currency.
         """
-        self._settle(self._keys(claims), [lease, spent])
+        self._settle(self._keys(claims), [lease, *(spent if claim.currency == currency else 0 for claim in claims)])
 
     def close(self) -> None:
         """Close the connections. A later call opens others."""

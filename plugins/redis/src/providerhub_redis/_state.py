@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from providerhub import Claim, Fact, Shared
 from providerhub_redis._server import Server
-from providerhub_redis._stock import IDLE, Found, Stock, Wish
+from providerhub_redis._stock import Found, Stock, Wish
 
 Place = tuple[str, str, str]  # scope, model and statement of a fact
 
@@ -210,8 +210,7 @@ class RedisState:
             if self._closed and not self._unsent:
                 self._server.keep((name, 0) for name, _ in self._stock.held())  # else they would count until their leases end
                 return
-            pause = TICK if self._is_restless else IDLE if self._stock.is_kept else BEAT
-            if not self._listen(pause, self._server.socket) and time.monotonic() >= self._ping_at:
+            if not self._listen(TICK if self._is_restless else BEAT, self._server.socket) and time.monotonic() >= self._ping_at:
                 self._server.ping()
                 self._ping_at = time.monotonic() + BEAT
             for heard in self._server.heard():

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from providerhub import Claim
 
-IDLE = 1.0  # seconds without a call after which calls at once are given back
+IDLE = 5.0  # seconds without a call after which calls at once are given back
 WANTED = 2.0  # seconds for which nothing is kept in stock after another process had to wait
 LATE = 0.05  # seconds by which a start may be later than its moment
 TOKENS_LAST = 0.9  # seconds; the window of the server is a second longer than a minute for them
@@ -277,11 +277,6 @@ class Stock:
                 lane.lost.clear()
             owed, self._owed = self._owed, {}
         return owed
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether calls at once are here that no call uses."""
-        return any(lane.calls for lane in tuple(self._lanes.values()))
 
     def _settle(self) -> None:
         while self._ended:
