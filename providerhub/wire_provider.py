@@ -21,9 +21,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
-from providerhub._rules.mapping import map_exception
+from providerhub._rules.mapping import UNREADABLE, map_exception, unreadable
 from providerhub._values import EmbeddingRequest, Embeddings, ModelInfo, ProviderConfig, Request, Timeout
 from providerhub._values.errors import CapabilityError, PluginError, ProviderError, ProviderHubError, ProviderTimeoutError
 from providerhub._values.provider import CallContext, Piece
@@ -186,7 +186,7 @@ class WireProvider(Wire):
 
     def stream(self, request: Request, call: CallContext) -> Iterator[Piece]:
         """Answer a request; see `Provider.stream`."""
-        with _Failures(self):
+        with _Failures(self, call) as block:
             asked = self._built(request, call)
             if not isinstance(asked, HttpRequest):
                 asked = self._run(asked, call)
@@ -194,6 +194,7 @@ class WireProvider(Wire):
                 reading = self._reading(request, call, answer.headers)
                 with _Lingering(reading, call):
                     for data in answer:
+                        block.data = data
                         yield from _taken(data, reading, answer, call)
                         if reading.done:
                             if not reading.surplus:
@@ -203,7 +204,7 @@ class WireProvider(Wire):
 
     async def _astream(self, request: Request, call: CallContext) -> AsyncIterator[Piece]:
         """Answer a request under asyncio. The same as `stream`, with the other transport."""
-        with _Failures(self):
+        with _Failures(self, call) as block:
             asked = self._built(request, call)
             if not isinstance(asked, HttpRequest):
                 asked = await self._arun(asked, call)
@@ -211,6 +212,7 @@ class WireProvider(Wire):
                 reading = self._reading(request, call, answer.headers)
                 with _Lingering(reading, call):
                     while not reading.done and (data := await answer.next()):
+                        block.data = data
                         for piece in _taken(data, reading, answer, call):
                             yield piece
                     if reading.done and not reading.surplus:
@@ -261,9 +263,10 @@ class WireProvider(Wire):
         Yields:
             The pieces of the answer.
         """
-        reading = self._reading(request, call, {"Content-Type": "application/json"})
-        yield from reading.feed(body)
-        yield from reading.end()
+        with _Failures(self, call, body):
+            reading = self._reading(request, call, {"Content-Type": "application/json"})
+            yield from reading.feed(body)
+            yield from reading.end()
 
     def close(self) -> None:
         """Close the idle connections. An event loop closes its own as soon as it runs."""
@@ -287,7 +290,7 @@ class WireProvider(Wire):
         request, extras = parted(request)
         try:
             built = self.build(request, call)
-        except _MISTAKES as error:
+        except UNREADABLE as error:
             _unwritten(self, error)
         return built if isinstance(built, HttpRequest) and not extras else self._rest(built, extras)
 
@@ -304,6 +307,7 @@ class WireProvider(Wire):
             raise _wrong(self, "reading() returned", reading, "return a Reading, such as a JsonReading")
         if isinstance(reading, JsonReading):
             reading.refusal = partial(self.refusal, 200, headers)
+        call.reads = True
         return reading
 
     def _run(self, steps: Generator[Order, Any, Result], call: CallContext, extras: Mapping[str, Any] = _NONE) -> Result:
@@ -390,20 +394,31 @@ def _taken(data: bytes, reading: Reading, answer: Answer | AsyncAnswer, call: Ca
 class _Failures:
     """A block whose errors leave it as `failed` wants them.
 
-    They leave without secrets: some services repeat the refused key, or other parts of the request, in the error.
+    They leave without secrets: some services repeat the refused key, or other parts of the request, in the error. While the
+    answer of the call is read, its last bytes in `data` are at fault for an exception of Python.
     """
 
-    def __init__(self, provider: WireProvider) -> None:
+    def __init__(self, provider: WireProvider, call: CallContext | None = None, data: bytes = b"") -> None:
         self._provider = provider
+        self._call = call
+        self.data = data
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if isinstance(error, ProviderError):
-            found = self._provider.failed(self._provider.http.redacted(error))
+        failure = error
+        if (
+            self._call is not None
+            and self._call.reads
+            and isinstance(error, UNREADABLE)
+            and not isinstance(error, ProviderHubError)
+        ):
+            failure = unreadable(error, self.data)
+        if isinstance(failure, ProviderError):
+            found = self._provider.failed(self._provider.http.redacted(failure))
             if found is not error:
-                raise found from error.__cause__
+                raise found from failure.__cause__
 
 
 class _Lingering:
@@ -425,10 +440,6 @@ def _request(order: object, provider: WireProvider) -> HttpRequest:
     if not isinstance(order, HttpRequest):
         raise _wrong(provider, "a generator yielded", order, "yield an HttpRequest or Blocking")
     return order
-
-
-_MISTAKES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""The exceptions of a `build` that meets a value that it does not expect."""
 
 
 def _unwritten(provider: WireProvider, error: Exception) -> NoReturn:

@@ -460,7 +460,7 @@ class Driver(Generic[AnAttempt]):
 
     def _mapped(self, attempt: AnAttempt, error: Exception) -> AttemptError:
         candidate = attempt.candidate
-        mapped = map_exception(error, provider=candidate.provider, model=candidate.model)
+        mapped = map_exception(error, provider=candidate.provider, model=candidate.model, reads=attempt.call.reads)
         if isinstance(mapped, ProviderError) and not mapped.request_id:
             mapped.request_id = attempt.request_id or ""
         return mapped

@@ -70,15 +70,35 @@ _CALLED_WRONG = frozenset({
 _FLAT = {name: name.rstrip("2") for name in ("httpx", "httpx2", "httpcore", "httpcore2", "anyio", "openai", "anthropic")}
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE})
 
+UNREADABLE = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError)
+"""The exceptions for a value that has another type than the code expects, or is too large or too deep."""
+
 _KEYLESS = "; no key is set: declare needs_auth=True in the ProviderInfo, so that each call has a key, or test config.api_key"
 _REFUSALS = range(400, 600)  # statuses of a refused request
 
 
-def map_exception(error: Exception, *, provider: str, model: str) -> errors.AttemptError:
+def unreadable(error: Exception, data: bytes = b"") -> errors.ProtocolError:
+    """Return the error for an answer whose reading raised an exception, or gave a piece that is none.
+
+    A plugin reads each value of the service as the type that the protocol gives it, and Python raises for another one. The bytes
+    of `data` are the excerpt.
+    """
+    told = str(error).removeprefix("the plugin yielded ") if isinstance(error, errors.PluginError) else shown(error)
+    found = errors.ProtocolError(
+        f"the answer has an unexpected shape: {told}", excerpt=data[: errors.EXCERPT_LIMIT].decode(errors="replace")
+    )
+    found.__cause__ = error
+    return found
+
+
+def map_exception(error: Exception, *, provider: str, model: str, reads: bool = False) -> errors.AttemptError:
     """Map an exception of a plugin to an error of the tree, with provider and model filled in.
 
-    The exception becomes the `__cause__` of the mapped error. The error for a class that is not in the table is a `PluginError`.
+    The exception becomes the `__cause__` of the mapped error. The error for a class that is not in the table is a `PluginError`;
+    a `ProtocolError` if `reads`, since the toolkit then reads the answer of a service.
     """
+    if reads and isinstance(error, errors.PluginError):
+        error = unreadable(error)
     if isinstance(error, errors.ProviderError):
         error.provider = error.provider or provider
         error.model = error.model or model

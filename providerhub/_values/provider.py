@@ -41,14 +41,16 @@ class CallContext:
         idles: Whether the idle timeouts hold, since the content that starts them has come.
         request_id: The service's identifier of the HTTP request, which the toolkit reads from the headers of the answer; empty
             before. A provider without the toolkit sets it, or yields `Detail("request_id", ...)`.
+        reads: Whether a reading of the toolkit has begun to read the answer. From then on, a wrong piece is the fault of the
+            service, and not of the plugin.
         waiting_since: The time, on `clock`, at which the caller began to wait for the next piece. Idle timeouts count from then.
             Infinity while the caller does not wait and a thread reads ahead; minus infinity when the caller runs the provider
             itself, and so always waits.
     """
 
     __slots__ = (
-        "_callbacks", "_cancelled", "clock", "content_at", "deadline", "headers", "idles", "notes", "reasoning", "request_id",
-        "started", "timeout", "waiting_since",
+        "_callbacks", "_cancelled", "clock", "content_at", "deadline", "headers", "idles", "notes", "reads", "reasoning",
+        "request_id", "started", "timeout", "waiting_since",
     )  # fmt: skip
 
     def __init__(
@@ -70,7 +72,7 @@ class CallContext:
         self.request_id = ""
         self.waiting_since = -math.inf
         self.content_at: float | None = None
-        self.idles = False
+        self.idles = self.reads = False
         self._cancelled = False
         self._callbacks: list[Callable[[], object]] = []
 

@@ -154,7 +154,7 @@ class JsonReading(Reading):
         """
         try:
             first, _ = json.JSONDecoder().raw_decode(data.decode("utf-8", "replace").lstrip())
-        except ValueError:
+        except (ValueError, RecursionError):
             return
         if isinstance(first, list) and first:
             first = first[0]

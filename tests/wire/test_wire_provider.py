@@ -26,16 +26,20 @@ from providerhub import (
     ProtocolError,
     ProviderConfig,
     ProviderConnectionError,
+    ProviderHubError,
     ProviderInfo,
     ProviderTimeoutError,
     QuotaExceededError,
     RateLimitError,
     Refusal,
     Request,
+    RetryPolicy,
     Secret,
     ServerError,
     Settings,
     Timeout,
+    Usage,
+    UsageDelta,
 )
 from providerhub._rules.policy import disposition
 from providerhub.openai_provider import OpenAIChatProvider
@@ -442,6 +446,62 @@ def test_a_reader_of_bytes(ask):
     kind = type("Own", (Acme,), {"reading": lambda self, request, call, headers: Raw()})
     with FaultServer(http_response(200, "plain")) as server:
         assert ask(at(server, kind)) == ["plain"]
+
+
+class Careless(Acme):
+    """Reads each value as what the protocol says, without a look at its type."""
+
+    def reading(self, request, call, headers):
+        class Own(JsonReading):
+            def event(self, data, name):
+                if said := data.get("text"):
+                    yield said
+                yield from map(str.upper, data.get("more") or ())
+                yield UsageDelta(Usage(**(data.get("counts") or {})))
+                if data.get("end"):
+                    self.done = True
+                    yield Finish(data["end"])
+
+        return Own(call, headers)
+
+
+ODD = [
+    {"text": 5}, {"text": ["a"]}, {"text": {"a": 1}}, {"more": 5}, {"more": [5]}, {"more": {"a": 1}, "counts": ["a"]}, {"end": 5},
+    {"end": ["stop"]}, {"counts": "ab"}, {"counts": {"input_tokens": "5"}}, {"counts": {"input_tokens": True}},
+]  # fmt: skip
+
+
+async def called(hub, stream):
+    found = await hub.acomplete("acme/m", "Hello", stream=stream)
+    return [piece async for piece in found.events()] if stream else found
+
+
+def called_here(hub, stream):
+    found = hub.complete("acme/m", "Hello", stream=stream)
+    return list(found.events()) if stream else found
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
+def test_a_value_of_another_type_is_the_fault_of_the_answer(is_async, stream, odd):
+    answer = {"text": "fine", "end": "stop", **odd}
+    script = chunked(sse({"text": "x"}, answer, done=False)) if stream else http_response(body=answer)
+    info = ProviderInfo(name="acme", models=[ModelInfo("m", supports_stream=True)])
+    with FaultServer(script) as server, Hub(Settings(autoload=False, retry=RetryPolicy(attempts=1))) as hub:
+        hub.register(info, at(server, Careless))
+        with pytest.raises(ProviderHubError) as caught:
+            asyncio.run(called(hub, stream)) if is_async else called_here(hub, stream)
+    cause = getattr(caught.value, "cause", None) or caught.value
+    assert type(cause) is ProtocolError
+    assert "the answer has an unexpected shape: " in str(cause)
+
+
+def test_an_answer_that_cannot_be_read_is_shown_without_the_key(ask):
+    with FaultServer(http_response(body={"more": [5, CANARY]})) as server, pytest.raises(ProtocolError) as caught:
+        ask(at(server, Careless))
+    assert caught.value.excerpt == '{"more":[5,"***"]}'
+    assert isinstance(caught.value.__cause__, TypeError)
 
 
 # --- asynchronous or not ------------------------------------------------------------------------------------------------
