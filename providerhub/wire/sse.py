@@ -5,8 +5,8 @@ invalid bytes replaced by U+FFFD, one leading byte order mark dropped, lines tha
 `field: value` with one leading space removed, several `data` lines joined by LF, a blank line that dispatches. Three rules
 differ, because here the stream is an answer and not a subscription:
 
-- `data: [DONE]` as the first data line of an event ends the stream at once, without a blank line. The decoder ignores the bytes
-  after it.
+- `data: [DONE]` as the first data line of an event, with or without blanks around the word, ends the stream at once, without a
+  blank line. The decoder ignores the bytes after it.
 - An event whose data is empty is ignored.
 - A line, an event and the whole stream have limits, so that a broken server cannot fill the memory.
 
@@ -40,6 +40,7 @@ _CR = 0x0D
 _LF = 0x0A
 _COLON = 0x3A
 _PREFIX = b"data: "
+_OBJECT = b"data: {"
 _NAME = b"event: "
 # Input is cut into slices of this many bytes, so that lists of lines stay small however much the caller feeds.
 _SLICE = 64 * 1024
@@ -187,7 +188,7 @@ class SSEDecoder(Framing):
         self._max_stream = _checked("max_stream", max_stream)
         # A block of at most this many bytes cannot break the limit of a line or of an event.
         self._ordinary_max = min(self._max_line, self._max_event)
-        self._single_max = min(self._ordinary_max, _SINGLE)
+        self._single_max = 0 if sentinel and sentinel.startswith(b"{") else min(self._ordinary_max, _SINGLE)
         self._left = self._max_stream  # bytes left of the stream's limit
         self._sentinel = sentinel
         self.done = False
@@ -224,11 +225,9 @@ class SSEDecoder(Framing):
             lines = chunk.splitlines()
             if len(lines) == _ORDINARY_LINES:
                 line, blank = lines
-                if not blank and line.startswith(_PREFIX):
-                    payload = line[6:] if line.isascii() else _valid(line[6:])
-                    if payload and payload != self._sentinel:
-                        self._left -= size
-                        return [payload]
+                if not blank and line.startswith(_OBJECT):
+                    self._left -= size
+                    return [line[6:] if line.isascii() else _valid(line[6:])]
         out = _Payloads()
         self._take(chunk, out)
         if self._error is not None and not out:
@@ -257,7 +256,7 @@ class SSEDecoder(Framing):
         self._finished = True
         self._clean = False
         line = bytes(self._partial) or self._head or b""
-        if self._first is None and self._sentinel and _data_value(line) == self._sentinel:
+        if self._first is None and self._ends(_data_value(line) or b""):
             self._stop()
             self.done = True
         if self.done:
@@ -341,7 +340,7 @@ class SSEDecoder(Framing):
             name, _, data = event.partition(b"\n")
             payload = data[len(_PREFIX) :]
             ordinary = name.startswith(_NAME) and data.startswith(_PREFIX) and payload and b"\n" not in payload
-            if not ordinary or payload == self._sentinel:
+            if not ordinary or self._ends(payload):
                 return None
             found.append((name[len(_NAME) :], payload))
         return found
@@ -356,10 +355,8 @@ class SSEDecoder(Framing):
         ends = 2 * len(payloads)
         if block.count(b"\n") != ends or (_CR in blank and block.count(b"\r") != ends) or not all(payloads):
             return None
-        if self._sentinel in payloads:
-            del payloads[payloads.index(self._sentinel) :]
-            self._stop()
-            self.done = True
+        if self._sentinel and self._sentinel in block and any(map(self._ends, payloads)):
+            return None
         return payloads
 
     def _by_line(self, piece: bytes, out: _Sink) -> None:
@@ -420,7 +417,7 @@ class SSEDecoder(Framing):
     def _add_data(self, value: bytes) -> None:
         """Add one data line to the current event."""
         if self._first is None:
-            if value == self._sentinel:
+            if self._ends(value):
                 self._stop()
                 self.done = True
                 return
@@ -430,6 +427,10 @@ class SSEDecoder(Framing):
             self._rest += value
         if len(self._first) + len(self._rest) > self._max_event:
             raise SSELimitError("event", self._max_event)
+
+    def _ends(self, value: bytes) -> bool:
+        """Return whether the first data of an event is the sentinel. Some servers put blanks around it."""
+        return bool(self._sentinel) and value.strip() == self._sentinel
 
     def _dispatch(self, out: _Sink) -> None:
         """Dispatch the current event if it has data, and begin the next one."""

@@ -55,7 +55,7 @@ def read_whole(raw: bytes, limits: Limits = Limits(), sentinel: bytes = b"[DONE]
             return Reading(tuple(events), broken="line")
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
-        if data is None and name == b"data" and value == sentinel:
+        if data is None and name == b"data" and value.strip() == sentinel:
             at_end = number == len(lines)
             if not at_end or len(raw) <= limits.stream:
                 return Reading(tuple(events), done=True)
@@ -129,6 +129,7 @@ TOKENS = (
 ORDINARY = b"data: {}\n\n"
 EVENTS = (
     ORDINARY, b"data: x\r\n\r\n", b"data: x\r\r", b"data: \n\n", b"data: \r\n\r\n", b"data: [DONE]\n\n", b"data:[DONE]\r\n",
+    b"data: [DONE] \n\n",
     b"data: a\xffb\n\n", b"data: \xe2\n\n", "data: é\n\n".encode(), b"data: a\rdata: b\n\n", b"data: a\r\n\n", b"data: a\n\r\n",
     b"event: e\n", b"event: e\ndata: 1\n\n", b"id: 9\n", b"data: a\ndata: b\n\n", b"data: a\n", b": c\n", b"\n", b"\r",
     b"data: 12345678\n\n", ORDINARY * 60, b"data: {}\r\n\r\n" * 50, b"data: \xff\n\n" * 60, (ORDINARY * 30 + b"data: \n\n") * 2,
@@ -218,7 +219,7 @@ def test_a_list_of_events_survives_every_newline_style_and_every_split(
         fields = [f"event: {name}"] if name else []
         raw += b"".join(field.encode() + newline for field in [*fields, *(f"data: {line}" for line in lines)]) + newline
         expected.append((name or "message", "\n".join(lines)))
-    if any(text == "[DONE]" or text.startswith("[DONE]\n") for _, text in expected):
+    if any(text.partition("\n")[0].strip() == "[DONE]" for _, text in expected):
         return
     for cut in range(len(raw) + 1):
         reading = read([raw[:cut], raw[cut:]])
@@ -300,6 +301,9 @@ def test_a_retry_that_is_not_a_number_is_ignored(value: bytes) -> None:
         (b"data: [DONE]\n", []),
         (b"data: [DONE]\r", []),
         (b"data:[DONE]\n", []),
+        (b"data: [DONE] \n\n", []),
+        (b"data: a\n\ndata:  \t[DONE]\t\r\n\r\n", [b"a"]),
+        (ORDINARY * 60 + b"data: [DONE] \n\n" + ORDINARY, [b"{}"] * 60),
         (b"data: a\n\ndata: b\n\ndata: [DONE]\n\ndata: c\n\n", [b"a", b"b"]),
         (b"data: a\n\ndata: [DONE]\n\ndata: [DONE]\n\n", [b"a"]),
         (b"event: end\ndata: [DONE]\ngarbage", []),
