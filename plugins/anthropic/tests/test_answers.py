@@ -75,8 +75,12 @@ EVERY_WAY = pytest.mark.parametrize(("stream", "aio"), WAYS, ids=["whole", "stre
 
 
 def answered(said, *, stream=False, aio=False, headers=None, **knobs):
-    """The completion and the events of one message."""
-    script = chunked(list(events_of(said)), headers=headers) if stream else http_response(200, said, headers)
+    """The completion and the events of one message, or of the events of a stream."""
+    script = (
+        chunked(said if isinstance(said, list) else list(events_of(said)), headers=headers)
+        if stream
+        else http_response(200, said, headers)
+    )
 
     async def run(hub):
         found = await hub.acomplete(MODEL, "?", stream=stream, **knobs)
@@ -317,6 +321,14 @@ def test_counts_in_parts_are_merged_one_by_one(begun, ended, expected):
         list(stream.events())
     found = stream.completion.usage
     assert (found.input_tokens, found.output_tokens, found.cached_tokens) == expected
+
+
+@pytest.mark.parametrize("aio", [False, True])
+def test_a_mark_in_place_of_the_last_event_ends_the_message(aio):
+    *before, _ = events_of(message(TEXT))
+    found, _ = answered([*before, b"data: [DONE]\n\n"], stream=True, aio=aio)
+    assert (found.text, found.finish_reason) == ("A cat.", "stop")
+    assert found.route.attempts[0].notes == ()
 
 
 @pytest.mark.parametrize(("second", "fails"), [("msg_1", False), ("msg_2", True), (None, True)])

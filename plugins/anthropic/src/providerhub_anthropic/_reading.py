@@ -64,6 +64,17 @@ class MessagesReading(JsonReading):
         yield from self._message.whole(data)
         yield from self._message.end()
 
+    def end(self) -> Pieces:
+        """End the input; see `JsonReading.end`. Some gateways write `[DONE]` in place of the event `message_stop`.
+
+        Yields:
+            The pieces that remain.
+        """
+        if self._framing.done and self._any_event and not self._message.done:
+            self._complete()
+            yield from self._message.end()
+        yield from super().end()
+
     def _name(self) -> Pieces:
         """Give the service's identifier of the request."""
         self._named = True
