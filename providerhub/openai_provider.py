@@ -172,7 +172,7 @@ class ChatReading(JsonReading):
         fast, parsed = reader.fast, reader.parsed
         for event in self._cut(decoder.feed, data):  # type: ignore[attr-defined]  # it is an SSEDecoder
             if type(event) is not bytes:
-                self.refuse(self.parsed(event), "error")
+                self.refuse(self._of_error(event), "error")
             piece = fast(event)
             if piece is not None:
                 yield piece

@@ -180,7 +180,7 @@ class JsonReading(Reading):
             if self.done:
                 self.surplus = True
                 return
-            found = self.parsed(frame.data)
+            found = self.parsed(frame.data) if frame.event != "error" else self._of_error(frame.data)
             self.refuse(found, frame.event)
             for piece in self.event(found, frame.event):
                 if type(piece) is Finish:
@@ -230,6 +230,19 @@ class JsonReading(Reading):
             if odd is not None:
                 raise odd from error
             raise
+
+    def _of_error(self, data: bytes) -> dict[str, Any]:
+        """Parse the data of an event `error`, which may be bare words."""
+        try:
+            return self.parsed(data)
+        except ProtocolError:
+            return {"error": {"message": data.decode(errors="replace")}}
+
+    def _refuse_line(self, text: bytes) -> None:
+        """Raise if one of the lines outside of frames begins an error object."""
+        at = (b"\n" + text).find(b"\n{")
+        if at >= 0:
+            self.refuse_first(text[at:])
 
     def _framed(self, data: bytes) -> bytes:
         """Return the bytes to cut into frames; none while the answer is one object, or may be."""
@@ -286,6 +299,8 @@ class JsonReading(Reading):
         if framing.done:
             self.done = True
             self.surplus = self.surplus or bool(data.partition(b"[DONE]")[2].strip())
+        elif framing.stray and self._any_event and not self._finished:
+            self._refuse_line(framing.stray)
         elif framing.stray and not self._any_event:
             line = framing.stray
             # An error or a web page is refused at once, not at the connection's end. Any other line may be a field of a later
@@ -326,6 +341,7 @@ class JsonReading(Reading):
         if not self._any_event and cut is None:
             msg = "the stream ended before any event came"
             raise EmptyAnswerError(msg)
+        self._refuse_line(left)
         left = left or (cut.excerpt.encode() if cut else b"")
         where = "in the middle of an event" if left else "without an end mark"
         msg = f"the stream ended {where}"

@@ -208,8 +208,21 @@ def test_the_name_of_an_event_reaches_the_reader():
 
 
 def test_an_event_of_the_name_error_is_one():
-    with pytest.raises(ProviderError, match="odd"):
-        list(reader(SSEDecoder).feed(b'event: error\ndata: {"note": "odd"}\n\n'))
+    for said in (b'{"note": "odd"}', b"odd"):
+        with pytest.raises(ProviderError, match="odd"):
+            list(reader(SSEDecoder).feed(b"event: error\ndata: %b\n\n" % said))
+
+
+@pytest.mark.parametrize("line", [b'{"error": {"message": "odd"}}', b'x\n{\n"error": "odd"\n}', b'{"error": "odd"}\ndata: x'])
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_bare_error_between_events_is_one(line, end):
+    with pytest.raises(ProviderError, match="odd") as caught:
+        read(reader(SSEDecoder), sse(OBJECTS[0]), line + end)
+    assert type(caught.value) is not ProtocolError
+
+
+def test_a_bare_error_behind_a_complete_answer_changes_nothing():
+    assert read(reader(SSEDecoder), sse(*OBJECTS), b'{"error": "odd"}\n') == read(reader(SSEDecoder), sse(*OBJECTS))
 
 
 @pytest.mark.parametrize(
