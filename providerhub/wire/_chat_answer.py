@@ -8,7 +8,7 @@ from typing import Any
 
 from providerhub._rules.status import error_from_status
 from providerhub._values import Detail, Finish, Media, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, Turn, UsageDelta
-from providerhub._values.errors import ProviderError
+from providerhub._values.errors import ProtocolError, ProviderError
 from providerhub._values.provider import Piece
 from providerhub.wire._chat_beside import citations_of, detail_of, image_of, sound_type, thinking_of
 from providerhub.wire._chat_usage import usage_of
@@ -64,7 +64,7 @@ class ChatAnswer:
 
     __slots__ = (
         "_beside", "_by_delta", "_choices", "_finish", "_halves", "_known", "_safety", "_sound", "_sources", "_turn", "_whole",
-        "calls", "reasoned", "thought_key",
+        "calls", "goes_on", "name", "reasoned", "thought_key",
     )  # fmt: skip
 
     def __init__(self, *, whole: bool = False) -> None:
@@ -73,6 +73,10 @@ class ChatAnswer:
         self.reasoned: list[str] = []
         """The texts of reasoning. A reader that yields some by itself appends them."""
         self.thought_key = ""
+        self.name: Any = None
+        """The identifier that the last chunk gave."""
+        self.goes_on = False
+        """Whether a chunk came that says more of the message, without a role."""
         self._halves: dict[object, str] = {}  # by channel: the first half of a character, whose second half comes next
         self._by_delta = False
         self._finish: str | None = None
@@ -90,6 +94,8 @@ class ChatAnswer:
             refuse_error(chunk)
             choice = self._first(chunk.get("choices") or ())
             if choice is not None:
+                if not self._whole:
+                    self._refuse_another(chunk.get("id"), choice.get("delta"))
                 yield from self._of_choice(choice)
             yield from self._of_answer(chunk)
             groq = chunk.get("x_groq")
@@ -132,6 +138,16 @@ class ChatAnswer:
             # Within a loop of tool calls, DeepSeek, Moonshot and others want the reasoning back.
             turn[self.thought_key] = "".join(self.reasoned)
         return turn
+
+    def _refuse_another(self, name: Any, delta: Any) -> None:
+        """Refuse a second answer in one stream. It has another identifier, and a role again, which the first did not repeat."""
+        delta = delta if isinstance(delta, dict) else {}
+        role = delta.get("role")
+        if role and self.goes_on and name and name != self.name:
+            msg = f"a second message ({name!r}) began in the stream of the message {self.name!r}; their texts would be mixed"
+            raise ProtocolError(msg)
+        self.name = name or self.name
+        self.goes_on = self.goes_on or (not role and _tells(delta))
 
     def _of_answer(self, chunk: Mapping[str, Any]) -> Iterator[Piece]:
         known = self._known

@@ -75,7 +75,7 @@ class ChunkReader:
         self._parse = parse
         self._later, self._left = later, PATIENCE  # and the chunks that are parsed until then
         self._answer = ChatAnswer()
-        self._begun = False  # a chunk of text has been read in full
+        self._begun = False  # a chunk of text without a role has been read in full
         self._found = typed
         self._typed: TextReader | None = None  # `_found` while the next chunk's meaning depends on no earlier chunk
         self._template: Template | None = None
@@ -101,7 +101,8 @@ class ChunkReader:
         self._left -= 1
         if self._left == 0 and self._later is not None:
             self._found = self._later()
-        piece = only_text(chunk) if self._begun and not self._answer.waits else None
+        is_same = self._begun and (not (name := chunk.get("id")) or name == self._answer.name)
+        piece = only_text(chunk) if is_same and not self._answer.waits else None
         if piece is None or not _is_whole(piece):
             return self._in_full(payload, chunk)
         self._typed = self._found
@@ -123,7 +124,8 @@ class ChunkReader:
             return pieces
         lone = only_text(chunk)
         if self._begun or lone is not None:
-            self._begun, self._typed = True, self._found
+            if self._begun or self._answer.goes_on:
+                self._begun, self._typed = True, self._found
             lone = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], str | ReasoningDelta) else lone
             # A template costs as much as some chunks. It is not worth it for chunks that the typed reader reads.
             if lone is not None and _is_whole(lone) and not (self._typed is not None and self._typed(payload)):

@@ -20,8 +20,9 @@ class ToolCalls:
 
     Of a whole answer, each entry is a call. In a stream, an entry with another `index` is another call, even if both have the
     same identifier.
-    An entry with a name begins a new call if it has no index, or an identifier that differs from the one of its index. If the
-    arguments of a call are a complete object and more come, a new call begins. An entry without a name, an index and a known
+    An entry with a name begins a new call if it has no index, or an identifier that differs from the one of its index, unless it
+    names the same function, whose arguments are not complete. If the arguments of a call are a complete object and more come, a
+    new call begins. An entry without a name, an index and a known
     identifier continues the last call. Empty entries and exact repeats are ignored.
     """
 
@@ -114,7 +115,8 @@ class ToolCalls:
                 return None
             return same if found.id else self._last
         if found.id and call.id not in {None, found.id}:
-            return same or (None if found.name else call)
+            is_next = found.name and (found.name != call.name or not call.arguments or call.complete)
+            return same or (None if is_next else call)
         return call
 
 

@@ -17,7 +17,7 @@ Nothing = Literal[""] | None
 
 class _Delta(msgspec.Struct, forbid_unknown_fields=True):
     content: str
-    role: str | None = None
+    role: Nothing = None
     reasoning_content: Nothing = None
     reasoning: Nothing = None
     refusal: Nothing = None

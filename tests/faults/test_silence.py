@@ -123,6 +123,15 @@ def test_fault_83_second_message_after_the_first_content(way, hub_of, serve):
     assert "".join(handed) == caught.value.partial == "Hello"
 
 
+def test_fault_83_second_message_of_another_protocol(way, hub_of, serve):
+    first, second = openai_chunk("Hello"), {**openai_chunk("never"), "id": "two"}
+    second["choices"][0]["delta"]["role"] = "assistant"
+    opened, handed = way.call(hub_of(a=serve(chunked(sse(ROLE, first, second, STOP)))), stream=True), []
+    with pytest.raises(StreamInterruptedError, match="second message") as caught:
+        way.read(opened, into=handed)
+    assert "".join(handed) == caught.value.partial == "Hello"
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_fault_84_whole_answer_that_comes_as_a_packed_stream(way, hub_of, serve, packed):
     text = "".join(f"word {number} " for number in range(20_000))

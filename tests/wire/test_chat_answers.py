@@ -126,6 +126,23 @@ def test_sources_become_citations_once(fields, top, citations):
         assert answer.citations == citations
 
 
+@pytest.mark.parametrize("typed", [None, typed_reader()], ids=["parsed", "typed"])
+def test_a_second_message_in_one_stream_is_refused(typed):
+    again = {"top": {"id": "c-2"}, "role": "assistant", "content": "B"}
+    for before in ([], [chunk(content="A")], [chunk(content="A"), chunk(content="A")]):
+        begun = [chunk(role="assistant", content="A"), chunk(content="A"), *before]
+        with pytest.raises(ProtocolError, match="second message"):
+            completion(*begun, chunk(**again), chunk("stop"), typed=typed)
+
+
+@pytest.mark.parametrize("typed", [None, typed_reader()], ids=["parsed", "typed"])
+@pytest.mark.parametrize("role", [{}, {"role": "assistant"}], ids=["once", "always"])
+def test_a_service_may_number_each_chunk(typed, role):
+    chunks = [chunk(**role, content="A", top={"id": f"c-{number}"}) for number in range(9)]
+    answer = completion(chunk(role="assistant", content=""), *chunks, chunk("stop", top={"id": "c-9"}), typed=typed)
+    assert (answer.text, answer.details["id"]) == ("A" * 9, "c-1")
+
+
 def test_content_that_the_service_has_parsed_is_json_text():
     for answer in both({"content": {"name": "Zoë", "age": 3}}):
         assert json.loads(answer.text) == {"name": "Zoë", "age": 3}
@@ -203,6 +220,11 @@ STREAMS = {
         [("f", '{"x":1}'), ("g", "{}")]),
     "a repeat of the whole": ([entry(0, "a", "f", '{"x"'), entry(0, None, None, ":1}"), entry(0, "a", "f", '{"x":1}')],
         [("f", '{"x":1}')]),
+    "one index, an identifier of its own for each piece": ([entry(0, "a", "f", '{"x"'), entry(0, "b", "f", ":1}")],
+        [("f", '{"x":1}')]),
+    "one index, one function twice": ([entry(0, "a", "f", '{"x":1}'), entry(0, "b", "f", '{"x":'), entry(0, "b", "", "1}")],
+        [("f", '{"x":1}'), ("f", '{"x":1}')]),
+    "one index, two calls without arguments": ([entry(0, "a", "f", ""), entry(0, "b", "f", "")], [("f", "{}"), ("f", "{}")]),
     "empty pieces": ([entry(0, "a", "f", '{"x":1}'), entry(0, None, None, ""), entry(0, "", "", "")], [("f", '{"x":1}')]),
     "an empty object before them": ([entry(0, "a", "f", "{}"), entry(0, None, None, '{"x":'), entry(0, None, None, "1}")],
         [("f", '{"x":1}')]),
