@@ -18,6 +18,7 @@ from providerhub._values.errors import (
     ShortageError,
     TLSError,
 )
+from providerhub.http._answer import CUT, UNPACKED
 
 
 def mapped(error: Exception, *, begun: bool) -> Exception:
@@ -62,7 +63,7 @@ def _unreachable(error: Any, **_: bool) -> ProviderError:
 def _cut(error: Any, *, begun: bool) -> ProviderError:
     if isinstance(error.__cause__, OSError) or "ConnectionResetError" in str(error):  # aiohttp names a reset in its text only
         return _broken(error, begun=begun)
-    return ProtocolError("the connection ended before the answer did")
+    return ProtocolError(UNPACKED if type(error.__cause__).__name__ == "ContentEncodingError" else CUT)
 
 
 def _garbage(error: Any, **_: bool) -> ProviderError:

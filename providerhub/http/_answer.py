@@ -10,6 +10,7 @@ from http.client import HTTPException, IncompleteRead
 from types import TracebackType
 from typing import Self
 
+from urllib3.exceptions import DecodeError
 from urllib3.response import HTTPResponse
 
 from providerhub._rules.mapping import chained, map_exception
@@ -26,7 +27,7 @@ from providerhub._values.provider import CallContext, Piece
 from providerhub._watchdog import WATCHDOG
 from providerhub.http._answer_timer import AnswerTimer
 from providerhub.http._connection import ActiveConnection
-from providerhub.http._response import READ_SIZE, Response
+from providerhub.http._response import READ_SIZE, ChunkError, Response
 from providerhub.http._wire_log import ExchangeLog
 
 _log = logging.getLogger("providerhub")
@@ -36,6 +37,9 @@ BLANK = b" \t\r\n"
 
 _REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 """The text of `http.client` for a proxy that does not connect to the service."""
+
+CUT = "the connection ended before the answer did"
+UNPACKED = "the answer cannot be unpacked as its Content-Encoding says"
 
 END_WAIT = 0.02
 """Seconds to wait for the body's end after the protocol's end mark."""
@@ -249,15 +253,18 @@ class Answer(BaseAnswer):
             return ProviderConnectionError(
                 f"HTTP {refused[1]}: the proxy refuses the request{fix}", status=int(refused[1]), retryable=False
             )
-        if not self.status and _is_garbage(error):
-            return ProtocolError("the server does not speak HTTP; check the configured url")
+        if not self.status and (garbage := _found(error, HTTPException)):
+            is_framing = isinstance(garbage, ChunkError)
+            return ProtocolError(str(garbage) if is_framing else "the server does not speak HTTP; check the configured url")
         if self._active.failure:
             mapped.args = (self._active.failure,)
         elif isinstance(mapped, ProtocolError):
             if not self.status:
                 return ProviderConnectionError(f"the connection broke before the answer began: {error}")
-            if isinstance(error, IncompleteRead):
-                mapped.args = ("the connection ended before the answer did",)
+            if _found(error, IncompleteRead):
+                mapped.args = (CUT,)
+            elif _found(error, DecodeError):
+                mapped.args = (UNPACKED,)
         if self.status and isinstance(mapped, ProviderConnectionError):
             mapped.retryable = False
         return mapped
@@ -296,6 +303,6 @@ def _nothing(_size: int) -> bytes:
     return b""
 
 
-def _is_garbage(error: BaseException) -> bool:
-    """Return whether the server sent something other than HTTP. One class of http.client stands for this and for a cut."""
-    return any(isinstance(link, HTTPException) and not isinstance(link, ConnectionError) for link in chained(error))
+def _found(error: BaseException, kind: type[Exception]) -> BaseException | None:
+    """Return the first exception of a class that led to an error. One class of `http.client` stands for garbage and for a cut."""
+    return next((one for one in chained(error) if isinstance(one, kind) and not isinstance(one, ConnectionError)), None)

@@ -10,7 +10,7 @@ from typing import Any, Self
 from providerhub._values.errors import ProtocolError, ProviderError
 from providerhub._values.provider import CallContext
 from providerhub.http._aiohttp_errors import mapped
-from providerhub.http._answer import BLANK, END_WAIT, BaseAnswer
+from providerhub.http._answer import BLANK, CUT, END_WAIT, BaseAnswer
 from providerhub.http._loop_timer import LoopTimer
 from providerhub.http._turns import Turns
 
@@ -112,7 +112,7 @@ class AsyncAnswer(BaseAnswer):
     def _check(self, data: bytes, failure: Exception | None) -> None:
         """Raise if the body has ended with a failure, or is too large."""
         if not data and (failure is not None or self._cut):
-            raise failure or ProtocolError("the connection ended before the answer did")
+            raise failure or ProtocolError(CUT)
         self._complete = not data
         if data:
             self._count(data)

@@ -31,7 +31,7 @@ _FRAMING = ("content-length", "transfer-encoding", "connection")
 
 
 class ChunkError(HTTPException):
-    """The chunks of an answer are not framed as RFC 9112 says."""
+    """An answer is not framed as RFC 9112 says, so that its end cannot be found."""
 
 
 class Headers(Mapping[str, str]):
@@ -81,10 +81,21 @@ class Response(HTTPResponse):
             if self.status < HTTPStatus.OK and self.status != HTTPStatus.SWITCHING_PROTOCOLS:  # `http.client` skips 100 only
                 self.headers = self.msg = None  # type: ignore[assignment]  # so that it reads the next head
                 continue
+            self._check_framing()
             self.headers = Headers(self.headers.items())  # type: ignore[assignment]
             # Bytes after 101 belong to another protocol.
             self.will_close = self.will_close or self.status == HTTPStatus.SWITCHING_PROTOCOLS
             return
+
+    def _check_framing(self) -> None:
+        """Refuse a head of which `http.client` drops a part. It then waits for the connection's end as that of the body."""
+        coding = self.headers.get("transfer-encoding", "identity")
+        if self.headers.defects:
+            msg = "the answer is not HTTP: a line of its head is not a field; check the configured url"
+            raise ChunkError(msg)
+        if not self.chunked and coding.strip().lower() != "identity":
+            msg = f"the answer has the transfer coding {coding[:50]!r}, which no request allows; check the configured url"
+            raise ChunkError(msg)
 
     def read1(self, n: int = -1) -> bytes:
         """Wait for bytes and return those that have come, at most `n` of a body that is not chunked; none at the body's end."""

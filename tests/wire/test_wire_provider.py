@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import gzip
 import json
 import threading
 import traceback
@@ -446,6 +447,36 @@ def test_a_reader_of_bytes(ask):
     kind = type("Own", (Acme,), {"reading": lambda self, request, call, headers: Raw()})
     with FaultServer(http_response(200, "plain")) as server:
         assert ask(at(server, kind)) == ["plain"]
+
+
+BODY = b'{"text": "fine", "end": "stop"}'
+PACKED = gzip.compress(BODY)
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "words"),
+    [
+        (b"no field\r\nContent-Length: 31\r\n", BODY, "the answer is not HTTP: "),
+        (b"Transfer-Encoding: gzip, chunked\r\n", b"%x\r\n%b\r\n0\r\n\r\n" % (len(PACKED), PACKED), "the answer"),
+        (
+            b"Content-Encoding: gzip\r\nContent-Length: 31\r\n",
+            BODY,
+            "^the answer cannot be unpacked as its Content-Encoding says$",
+        ),
+    ],
+    ids=["a line that is no field", "a transfer coding", "not packed"],
+)
+def test_an_answer_whose_body_cannot_be_found_is_refused_at_once(ask, fields, body, words):
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%b\r\n" % fields
+    with FaultServer([Send(head + body), Hold()]) as server, pytest.raises(ProtocolError, match=words):
+        ask(at(server))
+
+
+def test_a_packed_answer_that_is_cut_is_told_in_plain_words(ask):
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(PACKED)
+    script, words = [Send(head + PACKED[:-12]), Close()], r"^the connection ended before the answer did$"
+    with FaultServer(script) as server, pytest.raises(ProtocolError, match=words):
+        ask(at(server))
 
 
 class Careless(Acme):
