@@ -25,7 +25,7 @@ class Form(NamedTuple):
         kind: `"text"`, `"json_object"` or `"json_schema"`.
         schema: The schema, for `"json_schema"`; else empty.
         name: The name of the schema; `"answer"` if it has none.
-        description: What the schema is for; `None` if that is not stated.
+        description: The purpose of the schema; `None` if that is not stated.
     """
 
     kind: str
