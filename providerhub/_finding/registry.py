@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import ChainMap
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from providerhub._finding.discovery import PluginRecord, Plugins
 from providerhub._finding.index import Index, Match, Target
 from providerhub._finding.instance import Instance
 from providerhub._settings.refined import refined_one
-from providerhub._settings.settings import Settings, configured, literal_keys, option_flaw, variables_of
+from providerhub._settings.settings import Settings, configured, is_surely_missing, literal_keys, option_flaw, variables_of
 from providerhub._values import Model, ProviderConfig
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.errors import AmbiguousProviderError, ConfigurationError, InvalidRequestError, ModelNotFoundError
@@ -133,12 +134,14 @@ class Registry:
 
     def shared(self) -> tuple[Instance, ...]:
         """The ready instances that serve calls which name no provider."""
-        found = (self.instance(name) for name in self.names() if not self._is_pinned_only(name))
+        found = (self.instance(name) for name in self.names() if self._pinned_only(name) is None)
         return tuple(instance for instance in found if instance is not None)
 
     def pinned_only(self) -> tuple[Instance, ...]:
         """The configured instances that serve only calls which name them."""
-        found = (self.instance(name) for name in self.names() if self._is_pinned_only(name))
+        environ = ChainMap(dict(self._settings.variables), os.environ)
+        infos = {name: info for name in self.names() if (info := self._pinned_only(name)) is not None}
+        found = (self.instance(name) for name, info in infos.items() if not is_surely_missing(info, environ))
         return tuple(instance for instance in found if instance is not None and not instance.missing)
 
     def plugin_of(self, name: str) -> str:
@@ -256,13 +259,13 @@ class Registry:
             return item if item in self._settings.aliases else self.target(item).model
         return item.name
 
-    def _is_pinned_only(self, name: str) -> bool:
-        """Without making the instance: of forty vendors in one distribution, few are configured."""
+    def _pinned_only(self, name: str) -> ProviderInfo | None:
+        """The declaration of an instance that serves only calls which name it; of forty vendors, few instances are ever made."""
         made = self._instances.get(name)
         if name in self._settings.providers or (made is not None and not made.has_plugin):
-            return False
+            return None
         info = self.record(name).info
-        return info is not None and info.pinned_only
+        return info if info is not None and info.pinned_only else None
 
     def _find(self, target: Target) -> tuple[Match, ...]:
         if target.provider is None:

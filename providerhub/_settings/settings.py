@@ -339,6 +339,15 @@ def resolve(config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, st
     return with_environment(attrs.evolve(config, options=options, **own)), tuple(missing)
 
 
+def is_surely_missing(info: ProviderInfo, environ: Mapping[str, str]) -> bool:
+    """Whether `resolve` would miss a setting of a plugin's own instance without any configuration: no variable is set for it.
+
+    This takes a tenth of the time of `resolve`. False where only `resolve` can tell.
+    """
+    needed = any((one.required or one.required_unless) and one.default is None for one in info.all_settings)
+    return needed and not any(environ.get(env) for one in info.all_settings for env in _variables(one, info.name, info.name))
+
+
 class _Options(dict[str, Any]):
     """The values of the declared settings. A name without a value raises an error that says what to declare."""
 
