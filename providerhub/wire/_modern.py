@@ -57,7 +57,9 @@ def _modern(message: Mapping[str, Any]) -> dict[str, Any]:
         calls.append({"id": f"function_{legacy.get('name')}", "type": "function", "function": legacy})
     if calls:
         found["tool_calls"] = calls
-    content = message.get("content") or message.get("refusal")
+    content = message.get("content")
+    if not content and message.get("refusal"):
+        content = message["refusal"]
     if isinstance(content, list | tuple):
         content = [{"type": "text", "text": part.get("refusal")} if part.get("type") == "refusal" else part for part in content]
     return {**found, "content": content}

@@ -16,6 +16,8 @@ SCHEMA = {"type": "object"}
         ({"role": "developer", "content": "a"}, {"role": "system", "content": "a"}),
         ({"role": "user", "content": "a", "name": "Zoë"}, {"role": "user", "content": "a", "name": "Zoë"}),
         ({"role": "assistant", "refusal": "no"}, {"role": "assistant", "content": "no"}),
+        ({"role": "assistant", "content": "", "refusal": None}, {"role": "assistant", "content": ""}),
+        ({"role": "tool", "tool_call_id": "c", "content": ""}, {"role": "tool", "tool_call_id": "c", "content": ""}),
         (
             {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
             {"role": "assistant", "content": [{"type": "text", "text": "no"}]},

@@ -448,3 +448,9 @@ def test_the_light_module_loads_nothing_heavy():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found.strip() == "['providerhub_ollama']"
+
+
+def test_a_call_without_an_identifier_gets_none(sent):
+    call = {"type": "function", "function": {"name": "look", "arguments": {}}}
+    body, _ = sent([{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [call]}])
+    assert body["messages"][1]["tool_calls"] == [{"function": {"name": "look", "arguments": {}}}]

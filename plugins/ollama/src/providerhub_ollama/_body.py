@@ -86,17 +86,18 @@ def _messages(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
             found["images"] = images
         if calls := message.get("tool_calls"):
             names |= {call.get("id"): (call.get("function") or {}).get("name") for call in calls}
-            found["tool_calls"] = [
-                {"id": name, "function": {"name": names[name], "arguments": arguments_of(call, where)}}
-                for call in calls
-                for name in [call.get("id")]
-            ]
+            found["tool_calls"] = [_call(call, where) for call in calls]
         if found["role"] == "tool":
             identifier = message.get("tool_call_id")
             named = {"tool_name": message.get("name") or names.get(identifier), "tool_call_id": identifier}
             found |= {name: value for name, value in named.items() if value is not None}
         turn = message.get("turn")
         yield {**found, **turn} if isinstance(turn, Mapping) else found
+
+
+def _call(call: Mapping[str, Any], where: str) -> dict[str, Any]:
+    function = {"name": (call.get("function") or {}).get("name"), "arguments": arguments_of(call, where)}
+    return {"function": function} if call.get("id") is None else {"id": call["id"], "function": function}
 
 
 def _text(content: Any) -> str:
