@@ -62,7 +62,7 @@ def _modern(message: Mapping[str, Any]) -> dict[str, Any]:
         content = message["refusal"]
     if isinstance(content, list | tuple):
         content = [{"type": "text", "text": part.get("refusal")} if part.get("type") == "refusal" else part for part in content]
-    return {**found, "content": content}
+    return {**found, "content": content} if content is not None or "content" in message else found
 
 
 def _function(call: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -130,7 +130,7 @@ def inline_data(url: str, where: str) -> tuple[str, str] | None:
     if not found:
         return None
     try:
-        begin = a2b_base64(found[2][:_BEGIN])
+        begin = a2b_base64("".join(found[2][: 2 * _BEGIN].split())[:_BEGIN])
     except ValueError as error:
         raise InvalidRequestError(f"{where}: the data: URL does not hold valid base64: {error}") from error
     return media_type(b"", begin) or (found[1] or "").lower(), found[2]

@@ -16,6 +16,7 @@ SCHEMA = {"type": "object"}
         ({"role": "developer", "content": "a"}, {"role": "system", "content": "a"}),
         ({"role": "user", "content": "a", "name": "Zoë"}, {"role": "user", "content": "a", "name": "Zoë"}),
         ({"role": "assistant", "refusal": "no"}, {"role": "assistant", "content": "no"}),
+        ({"role": "assistant", "refusal": None}, {"role": "assistant"}),
         ({"role": "assistant", "content": "", "refusal": None}, {"role": "assistant", "content": ""}),
         ({"role": "tool", "tool_call_id": "c", "content": ""}, {"role": "tool", "tool_call_id": "c", "content": ""}),
         (
@@ -89,6 +90,11 @@ def test_the_source_of_a_part(part, expected):
 def test_the_media_type_of_data(kind, data, expected):
     text = base64.b64encode(data).decode()
     assert inline_data(f"data:{kind};base64,{text}", "here") == (expected, text)
+
+
+def test_white_space_in_data():
+    text = base64.b64encode(b"%PDF-1.7" + bytes(40)).decode()
+    assert inline_data(f"data:;base64, \n{text}", "here") == ("application/pdf", f" \n{text}")
 
 
 def test_other_addresses_and_broken_data():

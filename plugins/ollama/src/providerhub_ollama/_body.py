@@ -80,7 +80,7 @@ def least_tokens(request: Request) -> int:
 def _messages(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
     names: dict[Any, Any] = {}  # the names of the tools by the identifiers of the calls
     for place, message in enumerate(modern(messages)):
-        where, content = f"messages[{place}]", message["content"]
+        where, content = f"messages[{place}]", message.get("content")
         found: dict[str, Any] = {"role": message["role"], "content": _text(content)}
         if images := list(_images(content, where)):
             found["images"] = images
