@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from providerhub import (
     Usage,
     UsageDelta,
 )
-from providerhub_journal import _worker
+from providerhub_journal import _database, _gate, _worker
 from providerhub_journal._gate import Gate
 
 PRICES = {"price_in": 0.0, "price_out": 1_000_000.0}  # a token of the answer costs 1
@@ -50,9 +51,9 @@ def make(url):
     """`make(seller, limit=100)`: a hub with the budget `all`; further keywords are keys of the budget."""
     hubs = []
 
-    def made(*sellers, prices=(PRICES,), tables=None, **budget):
+    def made(*sellers, prices=(PRICES,), tables=None, where=url, **budget):
         settings = Settings(
-            budgets=tables or {"all": {"limit": 100, **budget}}, journal={"url": url}, retry=RetryPolicy(backoff=0)
+            budgets=tables or {"all": {"limit": 100, **budget}}, journal={"url": where}, retry=RetryPolicy(backoff=0)
         )
         pairs = [
             (ProviderInfo(name=f"p{number}", models=(ModelInfo("m", **prices[min(number, len(prices) - 1)]),)), seller)
@@ -207,6 +208,24 @@ def test_a_locked_database_leaves_a_call_half_of_its_time(make, url, caplog):
         assert hub.complete("m", "x", max_tokens=1, timeout=2).text == "Hallo"
     (line,) = [line for line in caplog.messages if "calls pass without them" in line]
     assert "database is locked" in line
+
+
+def test_a_server_that_does_not_answer_is_an_outage(make, monkeypatch):
+    pytest.importorskip("psycopg")
+    monkeypatch.setattr(_database, "CONNECT", 2)  # the least that the driver takes
+    monkeypatch.setattr(_gate, "RETRY", 600.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # it takes connections, and says nothing
+        hub = make(Seller(), where=f"postgresql+psycopg://u@127.0.0.1:{server.getsockname()[1]}/x")
+        for _ in range(3):  # the second and the third do not wait again
+            with pytest.raises(BudgetExceededError, match=r"cannot be asked \(ConnectionTimeout"):
+                hub.complete("m", "x", max_tokens=1)
+        server.settimeout(0)
+        tried = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                server.accept()[0].close()
+                tried += 1
+    assert tried == 1
 
 
 def test_a_database_of_a_later_version_is_an_outage(make, url):

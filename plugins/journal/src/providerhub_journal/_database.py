@@ -16,6 +16,8 @@ from sqlalchemy.schema import CreateTable
 VERSION = 1  # of the tables; a database with a greater one is not written
 UNIT = 10**9  # costs are whole numbers of this part of the currency's unit, so that sums are exact
 BUSY = 5.0  # seconds for which SQLite waits for another process that writes
+CONNECT = 5  # seconds for the connection to a server; without a limit, a call would wait minutes for a host that is gone
+_LIMITED = {"psycopg", "psycopg2", "mysqldb", "pymysql"}  # the drivers that take `connect_timeout`
 _TRIES = 5  # of the first use: several processes may create the tables at once
 
 log = logging.getLogger("providerhub.journal")
@@ -140,9 +142,9 @@ def connect(url: str, *, busy: float = BUSY) -> sa.Engine:
     for left in range(_TRIES, 0, -1):
         try:
             _prepare(engine)
-        except (exc.OperationalError, exc.IntegrityError, exc.ProgrammingError):  # another process was faster
+        except (exc.OperationalError, exc.IntegrityError, exc.ProgrammingError) as error:  # another process was faster
             engine.dispose()
-            if left == 1:
+            if left == 1 or error.statement is None:  # or there is no connection at all
                 raise
         except BaseException:
             engine.dispose()
@@ -155,7 +157,10 @@ def connect(url: str, *, busy: float = BUSY) -> sa.Engine:
 def _engine(url: str, busy: float) -> sa.Engine:
     parsed = sa.make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(parsed, pool_pre_ping=True, pool_recycle=300)
+        limit = (
+            {"connect_timeout": CONNECT} if parsed.get_driver_name() in _LIMITED and "connect_timeout" not in parsed.query else {}
+        )
+        return sa.create_engine(parsed, pool_pre_ping=True, pool_recycle=300, connect_args=limit)
     file = file_of(url)
     if file is not None and parsed.query.get("mode") != "ro":
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

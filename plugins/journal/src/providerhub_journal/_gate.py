@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from providerhub import Attempt, BudgetExceededError, CallRecord, Candidate, ConfigurationError, Cost, Usage
 from providerhub_journal._budget import Budget
 from providerhub_journal._rows import UNIT, as_units
-from providerhub_journal._worker import Worker, reason
+from providerhub_journal._worker import RETRY, Worker, reason
 
 LEDGERS = "providerhub_journal.ledgers"  # the entry points of ledgers in shared stores, by the scheme of the address
 GRACE = 60.0  # seconds after the deadline of its call at which a reservation ends by itself
@@ -62,6 +62,8 @@ class Gate(Worker[Ended]):
         super()._begin()
         self._opening = threading.Lock()
         self._ledger: Any = None
+        self._failed: Exception | None = None
+        self._failed_until = 0.0
         self._owed: list[Ended] = []
 
     def reserve(self, call: CallRecord, candidate: Candidate, bound: Usage) -> Token | None:
@@ -140,12 +142,19 @@ class Gate(Worker[Ended]):
                 self._ledger.close()
                 self._ledger = None
             if self._ledger is None:
-                self._ledger = (
-                    shared_ledger(self._url).load()(self._url, self._namespace)
-                    if self._namespace
-                    else _database_ledger(self._url)
-                )
+                if self._failed is not None and time.monotonic() < self._failed_until:
+                    raise self._failed
+                self._ledger = self._open()
             return self._ledger
+
+    def _open(self) -> Any:
+        try:
+            if self._namespace:
+                return shared_ledger(self._url).load()(self._url, self._namespace)
+            return _database_ledger(self._url)
+        except Exception as error:  # the calls that waited meanwhile must not wait one after another
+            self._failed, self._failed_until = error, time.monotonic() + RETRY
+            raise
 
     def _work(self, items: list[Ended]) -> bool:
         self._owed = [one for one in (*self._owed, *items) if not self._settled(*one)]
