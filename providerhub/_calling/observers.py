@@ -36,8 +36,19 @@ PARENT: ContextVar[str | None] = ContextVar("providerhub_parent", default=None)
 
 NO_ROUTE = Route()
 
-_PROCESS = os.urandom(6).hex()
+_RANDOM = os.urandom(6).hex()
+_process = f"{_RANDOM}-{os.getpid():x}-"
 _numbers = itertools.count(1)
+
+
+def _forked() -> None:
+    """Name a forked process, which has the random bytes of its parent. To ask for its number at each call takes longer."""
+    global _process  # noqa: PLW0603 -- the name of the process
+    _process = f"{_RANDOM}-{os.getpid():x}-"
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def call_of(error: Exception) -> str | None:
@@ -84,7 +95,7 @@ class Report:
     def __init__(self, observers: Observers, spec: CallSpec, plan: RoutePlan | None) -> None:
         self._observers = observers
         # A forked process has the prefix of its parent, so its number is a part of the name.
-        self.id = f"{_PROCESS}-{os.getpid():x}-{next(_numbers):x}"
+        self.id = f"{_process}{next(_numbers):x}"
         self._spec = spec
         self._plan = plan
         self._parent = PARENT.get()
