@@ -33,23 +33,20 @@ class Batches:
     """The many calls of a hub that still have a reader. `holds` returns the seconds for which a call must not be sent."""
 
     def __init__(self, holds: Callable[..., float | None], clock: Clock, retry: RetryPolicy, rng: Rng) -> None:
-        self._holds = holds
-        self._clock = clock
-        self._retry = retry
-        self._rng = rng
+        self._holds, self._clock, self._retry, self._rng = holds, clock, retry, rng
         self._batches: WeakSet[ManyCalls] = WeakSet()
 
     def in_threads(self, complete: Callable[..., Any], items: Iterable[Any], executor: Executor | str | None, **how: Any) -> Many:
         """Make many calls by threads or another executor; `how` goes to the schedule."""
         from providerhub._calling.many import Many
 
-        return self._kept(partial(Many, executor=executor), complete, items, how, executor=executor)
+        return self._kept(Many(complete, items, self._clock, executor, **self._parts(how)))
 
     def in_tasks(self, complete: Callable[..., Any], items: Iterable[Any] | AsyncIterable[Any], **how: Any) -> AsyncMany:
         """Make many calls by tasks of an event loop. Arguments and errors are those of `in_threads`."""
         from providerhub._calling.many_async import AsyncMany
 
-        return self._kept(AsyncMany, complete, items, how, also=(AsyncIterable,))
+        return self._kept(AsyncMany(complete, items, self._clock, **self._parts(how)))
 
     def at_vendors(self, *parts: Any) -> VendorBatches:
         """Make the batches at vendors; `parts` are those of the hub."""
@@ -57,14 +54,10 @@ class Batches:
 
         return VendorBatches(self._clock, *parts)
 
-    def _kept(
-        self, kind: Callable[..., Calls], complete: Callable[..., Any], items: Any, how: dict[str, Any], **check: Any
-    ) -> Calls:
-        from providerhub._calling.many_call import check_many
-        from providerhub._calling.many_schedule import Schedule
+    def _parts(self, how: dict[str, Any]) -> dict[str, Any]:
+        return {"holds": self._holds, "retry": self._retry, "rng": self._rng, **how}
 
-        check_many(items, concurrency=how["concurrency"], passes=how["passes"], **check)
-        many = kind(complete, Schedule(holds=self._holds, retry=self._retry, rng=self._rng, **how), self._clock, items)
+    def _kept(self, many: Calls) -> Calls:
         self._batches.add(many)
         return many
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import itertools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from providerhub._calling.executors import factory_of
-from providerhub._calling.many_call import RunningMany
+from providerhub._calling.many_call import RunningMany, check_many
 from providerhub._calling.many_input import ReadyInput, ThreadInput
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_rows import Row
@@ -31,13 +31,16 @@ Event = Callable[[], object]  # reports to the schedule
 
 
 class ManyCalls:
-    """Many calls under way: the part that does not wait. `complete` makes one call, and `clock` is the hub's."""
+    """Many calls under way: the part that does not wait. `complete` makes one call; `how` goes to the schedule."""
 
-    def __init__(self, complete: Callable[..., Any], schedule: Schedule, clock: Clock, items: Any) -> None:
-        self._complete = complete
-        self.schedule = schedule
-        self._clock = clock
-        self._items = items
+    inputs: tuple[type, ...] = (Iterable,)
+
+    def __init__(
+        self, complete: Callable[..., Any], items: Any, clock: Clock, executor: Executor | str | None = None, **how: Any
+    ) -> None:
+        check_many(items, self.inputs, executor, concurrency=how["concurrency"], passes=how["passes"])
+        self._complete, self._items, self._clock, self._executor = complete, items, clock, executor
+        self.schedule = Schedule(**how)
         self._context = contextvars.copy_context()
         self._events: Any  # a queue
         self._calls: dict[int, Any] = {}  # the future or task of each call, by the row's index
@@ -91,11 +94,10 @@ class ManyCalls:
 class Many(ManyCalls):
     """Many calls under way, made by an executor; without one, by threads that end with the last outcome."""
 
-    def __init__(self, *calls: Any, executor: Executor | str | None) -> None:
-        super().__init__(*calls)
-        self._executor = executor
+    def __init__(self, *calls: Any, **how: Any) -> None:
+        super().__init__(*calls, **how)
         self._numbers = itertools.count()
-        self._batch = uuid4().hex if executor else ""
+        self._batch = uuid4().hex if self._executor else ""
         self._running = RunningMany(self._context)
         self._events = SimpleQueue()
         self.is_blocked = False

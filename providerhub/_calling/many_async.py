@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # slow to import; a program that has an event loop has import
 class AsyncMany(ManyCalls):
     """Many calls under way, each in a task of its own."""
 
+    inputs = (Iterable, AsyncIterable)
     _loop: AbstractEventLoop | None = None
 
     def report(self, event: Event) -> None:

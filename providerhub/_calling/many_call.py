@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from providerhub._calling.executors import factory_of
@@ -65,11 +65,11 @@ class RunningMany(Running):
                     raise error_of_row(index, error) from error.__cause__
 
 
-def check_many(requests: object, *, concurrency: int, passes: int, executor: Any = None, also: tuple[type, ...] = ()) -> None:
-    """Check the arguments of `Hub.complete_many`; `also` names further classes of inputs than iterables."""
+def check_many(requests: object, inputs: tuple[type, ...], executor: Any, *, concurrency: int, passes: int) -> None:
+    """Check the arguments of `Hub.complete_many`; `inputs` are the classes of `requests`."""
     COUNT.check(concurrency, "concurrency", InvalidRequestError)
     _PASSES.check(passes, "passes", InvalidRequestError)
-    if isinstance(requests, Mapping | str | bytes) or not isinstance(requests, (Iterable, *also)):
+    if isinstance(requests, Mapping | str | bytes) or not isinstance(requests, inputs):
         msg = f"requests must be an iterable of mappings such as {{'model': ..., 'messages': ...}}, not {type(requests).__name__}"
         raise InvalidRequestError(msg)
     if isinstance(executor, str):

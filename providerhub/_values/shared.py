@@ -94,17 +94,14 @@ class SharedState(Protocol):
     @property
     def namespace(self) -> str:
         """The namespace, which separates applications."""
-        ...  # pragma: no cover -- a protocol's method is never run
 
     @property
     def on_outage(self) -> str:
         """The treatment of limits while the store does not answer, one of `ON_OUTAGE`."""
-        ...  # pragma: no cover -- a protocol's method is never run
 
     @property
     def answer(self) -> float:
         """The seconds in which the store must answer a claim."""
-        ...  # pragma: no cover -- a protocol's method is never run
 
     def start(self, told: Callable[[Fact], object]) -> None:
         """Connect in the background. Call `told`, in any thread, with each fact of other processes, known and new.
@@ -114,7 +111,6 @@ class SharedState(Protocol):
         Args:
             told: Takes a fact in. It does not block.
         """
-        ...  # pragma: no cover -- a protocol's method is never run
 
     def tell(self, fact: Fact) -> None:
         """Pass a fact on to the other processes, in the background. While the store does not answer, keep it until its end.
@@ -122,7 +118,6 @@ class SharedState(Protocol):
         Args:
             fact: The fact. `"forgiven"` takes back the facts of the same scope.
         """
-        ...  # pragma: no cover -- a protocol's method is never run
 
     def claim(self, claim: Claim, answer: Callable[[str, float], object]) -> bool | None:
         """Ask for a turn, in the background. All lanes have room and are counted in one step, or none is.
@@ -137,7 +132,6 @@ class SharedState(Protocol):
             True when the store is asked. `None` when the turn is taken already, from a stock of this process; false while the
             store does not answer. In both cases `answer` is not called.
         """
-        ...  # pragma: no cover -- a protocol's method is never run
 
     def give_back(self, claim: Claim, used: float | None) -> None:
         """Give a turn back.
@@ -146,8 +140,6 @@ class SharedState(Protocol):
             claim: The claim that was answered with a turn.
             used: The tokens that the call has used; `None` leaves the reservation as it is.
         """
-        ...  # pragma: no cover -- a protocol's method is never run
 
     def close(self) -> None:
         """Close the connections. Pass nothing on from now on."""
-        ...  # pragma: no cover -- a protocol's method is never run
