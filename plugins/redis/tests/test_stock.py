@@ -1,6 +1,7 @@
 """The turns that a process takes ahead: few questions to the server, and the limits hold all the same."""
 
 import json
+import queue
 import subprocess
 import sys
 import textwrap
@@ -8,6 +9,8 @@ import threading
 
 import pytest
 import redis
+
+from providerhub import Claim
 
 pytestmark = pytest.mark.unix
 
@@ -39,6 +42,20 @@ def test_a_process_that_waits_gets_what_another_keeps(server, worker):
     for hub in hubs:
         two = [{"model": "acme/m", "messages": "?", "timeout": 20}] * 2
         assert [outcome.error for outcome in hub.complete_many(two, concurrency=2)] == [None, None]
+
+
+def test_turns_under_other_limits_are_asked_for(server, connect):
+    """The limits of a lane change while calls are under way: what is in stock is for the earlier ones."""
+    store, answers = connect(server.url, answer=20.0), queue.Queue()
+    rate, both = (("lane", None, 1e-6, None),), (("lane", 2, 1e-6, None),)
+    for number, lanes in enumerate((rate, both, both, both)):
+        if store.claim(claim := Claim(f"c{number}", lanes, 0.0), lambda *found: answers.put(found)) is None:
+            answers.put(("", 0.0))
+        assert answers.get(timeout=20)[0] == ("" if number < 3 else "concurrency")
+    store.give_back(claim, None)  # it has no turn
+    with redis.Redis.from_url(server.url) as client:
+        [key] = client.keys("*:calls")
+        assert sum(map(int, client.hvals(key))) == 2
 
 
 def test_tokens_that_were_taken_ahead_are_given_back(server, worker):

@@ -106,7 +106,7 @@ class Lane:
     __slots__ = ("calls", "emptied", "in_use", "limits", "lost", "more", "starts", "tokens", "used_at", "wanted_until")
 
     def __init__(self) -> None:
-        self.limits: Sequence[Any] = None, None, None  # as in a claim
+        self.limits: tuple[Any, ...] = "", None, None, None  # as in the latest claim that the server was asked for
         self.starts, self.tokens = Supply(), Supply()
         self.calls = self.in_use = self.more = 0  # calls at once that are free, those in use, and those to take beyond the need
         self.emptied = -math.inf  # when the free ones ran out last
@@ -115,7 +115,7 @@ class Lane:
 
     def has(self, now: float, tokens: float) -> bool:
         """Whether a turn is there."""
-        most, interval, tpm = self.limits
+        _, most, interval, tpm = self.limits
         if self.wanted_until > now or (most is not None and self.calls < 1):
             return False
         if interval is not None and not ((self.starts.left >= 1 and self.starts.until >= now) or self.starts.has(now, 1, [])):
@@ -157,14 +157,14 @@ class Stock:
         found, tokens = [], claim.tokens
         for limited in claim.lanes:
             lane = self._lanes.get(limited[0])
-            if lane is None or not lane.has(now, tokens):
+            if lane is None or lane.limits != limited or not lane.has(now, tokens):
                 return False
             found.append(lane)
         self._turns[claim.id] = [self._use(lane, now, tokens) for lane in found]
         return True
 
     def _use(self, lane: Lane, now: float, tokens: float) -> float:
-        most, interval, tpm = lane.limits
+        _, most, interval, tpm = lane.limits
         lane.in_use += 1
         lane.used_at = now
         if most is not None:
@@ -186,14 +186,14 @@ class Stock:
         now = time.monotonic()
         with self._lock:
             self._settle()
-            for name, *limits in claim.lanes:
-                self._lanes.setdefault(name, Lane()).limits = limits
+            for limited in claim.lanes:
+                self._lanes.setdefault(limited[0], Lane()).limits = limited
             if self._take(claim, now):
                 return None
             return [self._wish(name, self._lanes[name], claim.tokens, now) for name, *_ in claim.lanes]
 
     def _wish(self, name: str, lane: Lane, tokens: float, now: float) -> Wish:
-        most, interval, tpm = lane.limits
+        _, most, interval, tpm = lane.limits
         need = 0.0 if tpm is None else min(tokens, tpm)
         calls = int(most is not None and lane.calls < 1)
         starts = int(interval is not None and not lane.starts.has(now, 1, []))
@@ -262,7 +262,7 @@ class Stock:
     def held(self) -> list[tuple[str, int]]:
         """The calls at once that this process has in each lane."""
         with self._lock:
-            return [(name, lane.calls + lane.in_use) for name, lane in self._lanes.items() if lane.limits[0] is not None]
+            return [(name, lane.calls + lane.in_use) for name, lane in self._lanes.items() if lane.limits[1] is not None]
 
     def owed(self) -> dict[tuple[str, float], float]:
         """The tokens to be counted more or less, by lane and second, since the last call."""
@@ -294,7 +294,7 @@ class Stock:
 
 
 def _more(name: str, lane: Lane, now: float) -> Wish:
-    _, interval, tpm = lane.limits
+    _, _, interval, tpm = lane.limits
     starts = int(lane.starts.wanted(now, 0, STARTS_FOR)) if lane.starts.is_low else 0
     tokens = lane.tokens.wanted(now, 0, TOKENS_FOR) if lane.tokens.is_low else 0.0
     lane.starts.low = lane.tokens.low = 0.0  # until more is here
