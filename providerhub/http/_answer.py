@@ -76,7 +76,7 @@ class BaseAnswer:
         """Wait for further bytes only for so long: the answer is complete, and little may follow.
 
         Args:
-            seconds: The timeout from now on; it replaces a longer token-idle timeout.
+            seconds: The timeout from the first call of this method on. It replaces the token-idle timeout.
         """
         self._timer.linger(seconds)
 

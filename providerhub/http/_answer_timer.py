@@ -28,11 +28,23 @@ class AnswerTimer(Timer):
         offset: Seconds from the call's clock, which a test may replace, to `time.monotonic`.
     """
 
-    __slots__ = ("_call", "_first", "_stream", "_token_idle", "byte_due", "byte_idle", "connect_due", "offset", "token_due")
+    __slots__ = (
+        "_call",
+        "_first",
+        "_lingers",
+        "_stream",
+        "_token_idle",
+        "byte_due",
+        "byte_idle",
+        "connect_due",
+        "offset",
+        "token_due",
+    )
 
     def __init__(self, call: CallContext, callback: Callable[[], object], *, stream: bool) -> None:
         self._call = call
         self._stream = stream
+        self._lingers = False
         self._first = first_timeout(call, stream=stream)
         self._token_idle = call.timeout.token_idle
         self.token_due = call.deadline if self._first is None else min(call.started + self._first, call.deadline)
@@ -48,6 +60,8 @@ class AnswerTimer(Timer):
     def token(self, piece: Piece | None = None) -> bool:
         """Note a piece (`None`: content that is not reasoning), and return whether the idle timeouts hold from here on."""
         call = self._call
+        if self._lingers:
+            return True
         if not (call.idles or call.came(piece)):
             if call.content_at is not None:  # reasoning has come: no timeout holds until the answer itself begins
                 self.token_due = call.deadline
@@ -57,9 +71,13 @@ class AnswerTimer(Timer):
         return True
 
     def linger(self, seconds: float) -> None:
-        """Shorten the token-idle timeout, in seconds from now on: the answer is complete, and little may follow."""
-        self._token_idle = min(self._token_idle, seconds)
-        self.token_due = min(self._call.clock() + self._token_idle, self._call.deadline)
+        """Wait some seconds from the first call of this on, whatever comes: the answer is complete, and little may follow.
+
+        The wait ends before the call's deadline, at which the caller would take the answer for a late one.
+        """
+        if not self._lingers:
+            self._lingers = True
+            self.token_due = self._call.clock() + min(seconds, 0.9 * self._call.remaining())
 
     def due(self, now: float, /) -> float:
         """Return the deadline that holds at a time. Both are in seconds of `time.monotonic`."""
@@ -87,7 +105,7 @@ class AnswerTimer(Timer):
         return ProviderTimeoutError(late(call, self._first, stream=self._stream, is_silent=is_silent))
 
     def _token_deadline(self) -> float:
-        if not self._call.idles:  # the caller has nothing yet, so it holds nothing up
+        if self._lingers or not self._call.idles:  # of an answer that has not begun, the caller holds nothing up
             return self.token_due
         return min(self._extended(self.token_due, self._token_idle), self._call.deadline)
 

@@ -44,7 +44,7 @@ from providerhub import (
 )
 from providerhub._rules.policy import disposition
 from providerhub.openai_provider import OpenAIChatProvider
-from providerhub.testing import Close, FaultServer, Gate, Hold, Send, chunked, http_response, sse
+from providerhub.testing import Close, Drip, FaultServer, Gate, Hold, Send, chunked, http_response, response_head, sse
 from providerhub.wire import LineDecoder
 from providerhub.wire_provider import Blocking, HttpRequest, JsonReading, Reading, WireProvider, listed
 
@@ -336,10 +336,12 @@ def test_an_option_that_is_a_secret_is_kept_out_of_errors(ask):
 class Trailing(Acme):
     """Gives a reason to finish, no end mark, and sometimes more behind it."""
 
+    seconds = 0.05
+
     def reading(self, request, call, headers):
         class Own(JsonReading):
             frames = LineDecoder
-            trailing = 0.05
+            trailing = self.seconds
 
             def event(self, data, name):
                 yield data["text"]
@@ -357,6 +359,22 @@ def test_data_behind_the_end_is_waited_for_a_moment(ask, end):
     steps = chunked([*LINES, *([] if end else [Hold()])], end=end)
     with FaultServer(steps) as server:
         assert ask(at(server, Trailing)) == ["fine", Finish("stop"), " source"]
+
+
+def test_bytes_without_meaning_do_not_prolong_the_wait_behind_the_end(ask):
+    script = [response_head(headers={"Content-Length": "9000"}), Send(LINES[0]), Drip(b"\n" * 150, interval=0.02), Close()]
+    with FaultServer(script) as server:
+        assert ask(at(server, Trailing)) == ["fine", Finish("stop")]
+
+
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
+def test_the_wait_behind_the_end_is_over_before_the_call_is(is_async):
+    kind = type("Patient", (Trailing,), {"seconds": 60.0})
+    info = ProviderInfo(name="acme", models=[ModelInfo("m", supports_stream=True)])
+    with FaultServer(chunked([LINES[0], Hold()], end=False)) as server, Hub(Settings(autoload=False)) as hub:
+        hub.register(info, at(server, kind))
+        found = asyncio.run(called(hub, True, timeout=1)) if is_async else called_here(hub, True, timeout=1)
+    assert found[-1] == Finish("stop")
 
 
 def test_a_connection_is_used_again_after_the_end_mark():
@@ -502,13 +520,13 @@ ODD = [
 ]  # fmt: skip
 
 
-async def called(hub, stream):
-    found = await hub.acomplete("acme/m", "Hello", stream=stream)
+async def called(hub, stream, **knobs):
+    found = await hub.acomplete("acme/m", "Hello", stream=stream, **knobs)
     return [piece async for piece in found.events()] if stream else found
 
 
-def called_here(hub, stream):
-    found = hub.complete("acme/m", "Hello", stream=stream)
+def called_here(hub, stream, **knobs):
+    found = hub.complete("acme/m", "Hello", stream=stream, **knobs)
     return list(found.events()) if stream else found
 
 
