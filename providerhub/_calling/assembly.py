@@ -116,7 +116,7 @@ class Assembly:
             if tools and reason == "stop":  # one word for one thing, since the loops of callers branch on it
                 reason, said = "tool_calls", said or reason
         common = (
-            "".join(self.text), "".join(self._reasoning) or None, tools, "".join(self._refusal) or None,
+            _joined(self.text), _joined(self._reasoning) or None, tools, _joined(self._refusal) or None,
             reason, self.usage, provider, model, route, said,
         )  # fmt: skip
         beside = self.beside
@@ -138,7 +138,7 @@ class Assembly:
                 call.id = _new_id()
             taken.add(call.id)
         return tuple(
-            ToolCall(call.id, call.name, "".join(call.arguments) or ("{}" if call.type == "function" else ""), call.type)
+            ToolCall(call.id, call.name, _joined(call.arguments) or ("{}" if call.type == "function" else ""), call.type)
             for _, call in sorted(self._tools.items())
         )
 
@@ -220,6 +220,17 @@ class _Call:
         self.id = self.name = ""
         self.type = "function"
         self.arguments: list[str] = []
+
+
+def _joined(pieces: list[str]) -> str:
+    """Join the pieces of a text, and the halves of a character that a plugin has cut apart."""
+    text = "".join(pieces)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    return text
 
 
 def _new_id() -> str:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from providerhub._rules.status import error_from_status
-from providerhub._values import Detail, Finish, Media, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta, Turn, UsageDelta
+from providerhub._values import Detail, Finish, Media, ReasoningDelta, RefusalDelta, TextDelta, Turn, UsageDelta
 from providerhub._values.errors import ProtocolError, ProviderError
 from providerhub._values.provider import Piece
 from providerhub.wire._chat_beside import citations_of, detail_of, image_of, sound_type, thinking_of
 from providerhub.wire._chat_usage import usage_of
+from providerhub.wire._halves import Halves
 from providerhub.wire._shape import blocks_joined, joined, says, shape_error
 from providerhub.wire._tool_calls import ToolCalls
 
@@ -43,7 +44,6 @@ _SAFETY = frozenset({"prompt_filter_results", "content_filter_results", "prompt_
 _SOURCES = frozenset({"citations", "search_results", "annotations"})
 _RETURNED = frozenset({"reasoning_details", "thinking_blocks", "reasoning_opaque", "extra_content", "images"})
 """Keys of a message that the service wants back with the next request."""
-_CHANNELS: Mapping[object, Callable[[str], Piece]] = {"text": str, "reasoning": ReasoningDelta, "refusal": RefusalDelta}
 _THOUGHTS = frozenset({"text", "summary_text"})
 _STOPS = frozenset({"stop_reason", "matched_stop"})
 """Keys of a choice under which vLLM and SGLang write the text of `stop` that ended the answer."""
@@ -77,7 +77,7 @@ class ChatAnswer:
         """The identifier that the last chunk gave."""
         self.goes_on = False
         """Whether a chunk came that says more of the message, without a role."""
-        self._halves: dict[object, str] = {}  # by channel: the first half of a character, whose second half comes next
+        self._halves = Halves()
         self._by_delta = False
         self._finish: str | None = None
         self._known: dict[str, Any] = {}
@@ -108,10 +108,7 @@ class ChatAnswer:
 
     def end(self) -> Iterator[Piece]:
         """Give the pieces that were held back, citations, details, and the turn that goes back."""
-        for channel, half in self._halves.items():
-            make = _CHANNELS.get(channel)
-            yield make(half) if make is not None else ToolCallDelta(channel, arguments=half)  # type: ignore[arg-type]
-        self._halves.clear()
+        yield from self._halves.rest()
         if len(self.calls):
             yield from self.calls.flush()
         if self._sources:
@@ -249,7 +246,7 @@ class ChatAnswer:
                 break
         content = message.get("content")
         if isinstance(content, str):
-            if content and (text := self._text("text", content)):
+            if content and (text := self._halves.text("text", content)):
                 yield text
         elif content is not None:
             yield from self._parts(content)
@@ -259,14 +256,14 @@ class ChatAnswer:
     def _of_message_more(self, message: Mapping[str, Any]) -> Iterator[Piece]:
         """Read the fields of a message beside its text and its reasoning."""
         if refusal := message.get("refusal"):
-            yield RefusalDelta(self._text("refusal", str(refusal)))
+            yield RefusalDelta(self._halves.text("refusal", str(refusal)))
         called = message.get("tool_calls") or ()
         if not isinstance(called, list | tuple):
             raise shape_error("tool_calls", called)
         for entry in called:
-            yield from self.calls.pieces(entry, self._text, whole=self._whole)
+            yield from self.calls.pieces(entry, self._halves.text, whole=self._whole)
         if message.get("function_call") and not called:  # the older form, of one call only
-            yield from self.calls.pieces({"index": 0, "function": message["function_call"]}, self._text, whole=self._whole)
+            yield from self.calls.pieces({"index": 0, "function": message["function_call"]}, self._halves.text, whole=self._whole)
         if not MESSAGE.issuperset(message) or isinstance(message.get("reasoning"), dict):
             speaks, thinks = not message.get("content"), not any(map(message.get, REASONING))
             for key, value in message.items():
@@ -299,7 +296,7 @@ class ChatAnswer:
             # The service knows its audio by the identifier, and takes no text beside it.
             self._turn.update(audio={"id": self._sound}, content=None)
         transcript, data = audio.get("transcript"), audio.get("data")
-        if transcript and isinstance(transcript, str) and speaks and (text := self._text("text", transcript)):
+        if transcript and isinstance(transcript, str) and speaks and (text := self._halves.text("text", transcript)):
             yield text
         if data and isinstance(data, str):
             yield Media("audio", sound_type(data), data, id=self._sound)
@@ -327,7 +324,7 @@ class ChatAnswer:
             yield image_of(part)
             self._returned_part(part)
         elif isinstance(text, str):
-            if text := self._text("text", text):
+            if text := self._halves.text("text", text):
                 yield TextDelta(text)
             for name in _SOURCES.intersection(part):
                 self._add(self._sources, name, part[name])
@@ -356,29 +353,14 @@ class ChatAnswer:
 
     def _reasoning(self, said: str) -> Iterator[Piece]:
         self.thought_key = self.thought_key or REASONING[0]
-        if text := self._text("reasoning", said):
+        if text := self._halves.text("reasoning", said):
             self.reasoned.append(text)
             yield ReasoningDelta(text)
-
-    def _text(self, channel: object, text: str) -> str:
-        """Return a text with the half of a character before it that came with an earlier chunk.
-
-        Some services cut the two escapes of one character apart. If the text ends with the first of them, it is held back.
-        """
-        if text.isascii() and not self._halves:
-            return text
-        half = self._halves.pop(channel, "")
-        if half:
-            text = (half + text).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-        if "\ud800" <= text[-1:] <= "\udbff":
-            self._halves[channel] = text[-1]
-            text = text[:-1]
-        return text
 
     @property
     def waits(self) -> bool:
         """Whether a half of a character is held back, so that the next text has to be joined to it."""
-        return bool(self._halves)
+        return bool(self._halves.held)
 
 
 def refuse_error(chunk: Mapping[str, Any], refusal: Callable[[bytes], ProviderError] | None = None) -> None:

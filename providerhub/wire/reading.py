@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,15 +12,18 @@ from providerhub._values.errors import EXCERPT_LIMIT, EmptyAnswerError, Protocol
 from providerhub._values.provider import CallContext, Piece
 from providerhub.wire import openai_chat
 from providerhub.wire._framing import Framing
+from providerhub.wire._halves import Halves
 from providerhub.wire.ndjson import BLANK
 from providerhub.wire.sse import SSEDecoder
 
 _EARLY = 65536
 """Bytes. A whole answer up to this size is parsed before its end: the service may leave the connection open after an error."""
 
-
 _KEPT_BLANK = 16
 """Bytes of white space before an answer that are kept until the first other byte."""
+
+_FIRST_HALF = re.compile(rb"\\u[dD][89abAB]").search
+"""Finds the escape of the first half of a character. JSON writes characters above U+FFFF as two escapes."""
 
 
 class Reading:
@@ -96,6 +100,7 @@ class JsonReading(Reading):
         self._whole: bytearray | None = None
         self._object: dict[str, Any] | None = None  # the whole answer, parsed before its end
         self._any_event = self._finished = False
+        self._halves = Halves()
 
     def event(self, data: dict[str, Any], name: str) -> Iterable[Piece]:
         """Read one frame of a stream.
@@ -182,7 +187,10 @@ class JsonReading(Reading):
                 return
             found = self.parsed(frame.data) if frame.event != "error" else self._of_error(frame.data)
             self.refuse(found, frame.event)
-            for piece in self.event(found, frame.event):
+            pieces = self.event(found, frame.event)
+            if self._halves.held or (b"\\u" in frame.data and _FIRST_HALF(frame.data)):
+                pieces = self._halves.pieces(pieces)
+            for piece in pieces:
                 if type(piece) is Finish:
                     self._complete()
                 yield piece
@@ -210,6 +218,7 @@ class JsonReading(Reading):
         if not self._finished:  # a last frame without its end does not count, since it may be cut
             yield self._unfinished(cut)
         yield from last
+        yield from self._halves.rest()
 
     def parsed(self, data: bytes) -> dict[str, Any]:
         """Parse a JSON object.

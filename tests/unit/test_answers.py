@@ -14,6 +14,7 @@ from providerhub import (
     Finish,
     Media,
     ReasoningDelta,
+    RefusalDelta,
     Route,
     ToolCall,
     ToolCallDelta,
@@ -42,6 +43,14 @@ def test_nothing_of_an_answer_is_lost():
     assert (answer.id, answer.served_model, answer.request_id, answer.stop_sequence) == ("a-1", "m-2026", "r-1", "END")
     assert (answer.finish_reason, answer.finish_said, answer.details["tier"]) == ("stop", "end_turn", "flex")
     assert pickle.loads(pickle.dumps(answer)) == answer
+
+
+def test_the_halves_of_a_character_in_two_pieces_are_one():
+    cut = ("x\ud83d", "\ude00y")
+    calls = (ToolCallDelta(0, "a", "f", cut[0]), ToolCallDelta(0, arguments=cut[1]))
+    answer = gathered(*cut, *map(ReasoningDelta, cut), *map(RefusalDelta, cut), *calls, Finish())
+    assert (answer.text, answer.reasoning, answer.refusal, answer.tool_calls[0].arguments) == ("x😀y",) * 4
+    assert gathered("\ud83d", "é", Finish()).text == "\ud83dé"
 
 
 def test_lists_of_one_name_are_joined_and_other_details_replaced():

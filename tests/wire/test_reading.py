@@ -10,13 +10,17 @@ from hypothesis import strategies as st
 
 from providerhub import (
     CallContext,
+    Citation,
     EmptyAnswerError,
     Finish,
     ModelUnavailableError,
     ProtocolError,
     ProviderError,
     RateLimitError,
+    ReasoningDelta,
+    RefusalDelta,
     Timeout,
+    ToolCallDelta,
 )
 from providerhub.wire import ArrayDecoder, JsonReading, LineDecoder, SSEDecoder
 
@@ -219,6 +223,38 @@ def test_a_bare_error_between_events_is_one(line, end):
     with pytest.raises(ProviderError, match="odd") as caught:
         read(reader(SSEDecoder), sse(OBJECTS[0]), line + end)
     assert type(caught.value) is not ProtocolError
+
+
+CUT = ["a\ud83d", "\ude00b", "c", "\ud83d\ude00", "\ud83d"]
+"""Texts of one channel, two of which share a character."""
+WHOLE = ["a", "😀b", "c", "😀", "\ud83d"]
+OTHER = {"citation": Citation("https://a.example"), "end": Finish("stop")}
+
+
+@pytest.mark.parametrize("name", ["sse", "lines"])
+@pytest.mark.parametrize("make", [str, ReasoningDelta, RefusalDelta, lambda text: ToolCallDelta(1, arguments=text)], ids=range(4))
+def test_the_halves_of_a_character_are_joined_in_each_channel(name, make):
+    framing, written = FRAMINGS[name]
+    body = written(*({"text": text} for text in CUT), {"other": "citation"}, {"other": "end"})
+
+    def said(self, data, name):
+        return [make(data["text"]) if "text" in data else OTHER[data["other"]]]
+
+    found = read(reader(framing, event=said), body)
+    texts = [piece for piece in found if piece not in OTHER.values()]
+    assert [text for text in texts if text not in {"", make("")}] == list(map(make, WHOLE))
+    assert [piece for piece in found if piece in OTHER.values()] == list(OTHER.values())
+
+
+def test_halves_of_several_channels_are_kept_apart():
+    calls = [(0, "\ud83d"), (1, "\ud83c"), (0, "\ude00"), (1, "\udf0d")]
+
+    def said(self, data, name):
+        return [ToolCallDelta(data["call"][0], arguments=data["call"][1])]
+
+    body = sse(*({"call": call} for call in calls))
+    found = list(reader(SSEDecoder, event=said).feed(body))
+    assert {n: "".join(one.arguments for one in found if one.index == n) for n in (0, 1)} == {0: "😀", 1: "🌍"}
 
 
 def test_a_bare_error_behind_a_complete_answer_changes_nothing():
