@@ -71,7 +71,7 @@ class AnswerTimer(Timer):
         return True
 
     def linger(self, seconds: float) -> None:
-        """Wait some seconds from the first call of this on, whatever comes: the answer is complete, and little may follow.
+        """Wait some seconds from the first call of this on: the answer is complete, and little may follow.
 
         The wait ends before the call's deadline, at which the caller would take the answer for a late one.
         """
