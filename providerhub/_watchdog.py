@@ -58,6 +58,7 @@ class Watchdog:
     Attributes:
         next_look: When the thread reads the deadlines next, in seconds of `time.monotonic`. After setting an earlier deadline,
             call `look`.
+        process: An object that is another one in each process: a forked child must not read what its parent reads.
     """
 
     def __init__(self) -> None:
@@ -72,6 +73,7 @@ class Watchdog:
         self._timers: set[Timer] = set()
         self._thread: threading.Thread | None = None
         self.next_look = math.inf
+        self.process = object()
 
     def start(self, timer: Timer) -> None:
         """Run a timer until its deadline or until `stop`. Raises `OSError` if no thread can be started; the next call tries."""

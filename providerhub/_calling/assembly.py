@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, Self
@@ -175,9 +176,13 @@ class Assembly:
         return bool(piece.id or piece.name or piece.arguments)
 
     def _add_usage(self, piece: UsageDelta) -> None:
-        if not _USUAL.issuperset(map(type, _counts(piece.usage))):
-            _check(piece.usage)
-        self.usage = piece.usage if self.usage is None else self.usage.updated(piece.usage)
+        usage, counts = piece.usage, _counts(piece.usage)
+        if not _USUAL.issuperset(map(type, counts)):
+            _check(usage)
+        known = [count for count in counts if count is not None]
+        if known and not (min(known) >= 0 and max(known) <= MOST_COUNT):
+            usage = _believed(usage)
+        self.usage = usage if self.usage is None else self.usage.updated(usage)
 
     def _add_media(self, piece: Media) -> bool:
         last = self._media[-1] if self._media else None
@@ -251,6 +256,19 @@ _TEXT, _WHOLE = ANY_TEXT.or_none, WHOLE.or_none
 _COUNTS = tuple(field.name for field in attrs.fields(Usage) if field.name not in {"cost", "others"})
 _counts = attrgetter(*_COUNTS, "cost")
 _USUAL = {int, type(None)}
+_log = logging.getLogger("providerhub")
+
+MOST_COUNT = 10**12
+"""The most tokens, and the highest cost, that an answer can have. Budgets, limits and journals could not add up more."""
+
+
+def _believed(usage: Usage) -> Usage:
+    """The counts without those that no answer can have, which would refill a budget or end it. They stay in `others`."""
+    wrong = [name for name in (*_COUNTS, "cost") if not 0 <= (getattr(usage, name) or 0) <= MOST_COUNT]
+    _log.warning("counts that no answer can have are left out: %s", ", ".join(wrong))
+    nothing: dict[str, Any] = dict.fromkeys(wrong)
+    return attrs.evolve(usage, **nothing)
+
 
 _FIELDS: Mapping[type, Mapping[str, Check]] = {
     ToolCallDelta: {"index": WHOLE, "id": _TEXT, "name": _TEXT, "type": TEXT},

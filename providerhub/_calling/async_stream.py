@@ -23,6 +23,8 @@ class AsyncStream(BaseStream[Any], AsyncIterator[str]):  # not `AsyncChain`, who
     def __aiter__(self) -> AsyncIterator[str]:  # noqa: PYI034 -- the driver's generator, so that a token costs no call through this object
         if self._reader is None:
             self._reader = self._chain.read(as_text=True)
+        else:
+            self._refuse_after_cut()
         return self._reader  # type: ignore[no-any-return]
 
     async def __anext__(self) -> str:
@@ -47,6 +49,7 @@ class AsyncStream(BaseStream[Any], AsyncIterator[str]):  # not `AsyncChain`, who
 
         A second call does nothing. A provider that ignores its `CallContext` ends at its next piece.
         """
+        self._closed = True
         self._chain.abandon()
         reader = self._reader
         if reader is not None and not reader.ag_running:

@@ -60,6 +60,7 @@ class Driver(Generic[AnAttempt]):
     kind: Callable[..., AnAttempt]
     attempt: AnAttempt | None = None
     """The latest attempt; from the commit point on, the attempt whose pieces the caller gets."""
+    abandoned = False  # whether the call was given up before its end
     done = True  # until `__init__` is over, which Ctrl-C may interrupt
     report: Report | None = None
     """Tells the observers of this call; `None` without any."""
@@ -346,7 +347,7 @@ class Driver(Generic[AnAttempt]):
         """Give the call up: release the connection and leave the breaker as it is. A second call does nothing."""
         if self.done:
             return
-        self.done = True
+        self.done = self.abandoned = True
         self._wake()  # a reader in another thread or task may wait before it goes on after a break
         # The engine comes first: a reader in another thread wakes up as soon as its attempt is cut.
         self._engine.abandoned(self._now())

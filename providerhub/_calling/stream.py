@@ -16,11 +16,12 @@ AnyDriver = TypeVar("AnyDriver", bound=Driver[Any])
 class BaseStream(Generic[AnyDriver]):
     """The part of `Stream` and `AsyncStream` that does not wait."""
 
-    __slots__ = ("_chain", "_reader")
+    __slots__ = ("_chain", "_closed", "_reader")
 
     def __init__(self, chain: AnyDriver) -> None:
         self._chain = chain
         self._reader: Any = None  # the driver's generator, as soon as it is read
+        self._closed = False  # by its user
 
     @property
     def completion(self) -> Completion:
@@ -41,6 +42,12 @@ class BaseStream(Generic[AnyDriver]):
             function: Called once with the whole answer, by the thread or task that reads.
         """
         self._chain.endings += (function,)
+
+    def _refuse_after_cut(self) -> None:
+        """A reading that was cancelled, or whose event loop has ended, would look like the end of the answer."""
+        if self._chain.abandoned and not self._closed:
+            msg = "its reading was cancelled, or its event loop has ended, so the rest is lost; `completion` has what came"
+            raise RuntimeError(msg)
 
     def _refuse_second_reader(self) -> None:
         if self._reader is not None:
@@ -64,6 +71,8 @@ class Stream(BaseStream[Chain], Iterator[str]):
     def __iter__(self) -> Iterator[str]:  # noqa: PYI034 -- the driver's generator, so that a token costs no call through this object
         if self._reader is None:
             self._begin(as_text=True)
+        else:
+            self._refuse_after_cut()
         return self._reader  # type: ignore[no-any-return]
 
     def __next__(self) -> str:
@@ -90,6 +99,7 @@ class Stream(BaseStream[Chain], Iterator[str]):
 
     def close(self) -> None:
         """Release the connection. Unread pieces are lost. A second call does nothing."""
+        self._closed = True
         self._chain.abandon()
 
     def __enter__(self) -> Self:

@@ -34,8 +34,16 @@ def append(path: Path, line: bytes) -> None:
     """Append a line to a file that only its owner may read."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    with os.fdopen(number, "wb", buffering=0) as file:
-        file.write(line)
+    try:
+        before = os.fstat(number).st_size
+        try:
+            while line:
+                line = line[os.write(number, line) :]
+        except OSError:  # the disk is full: half a line would make the file unreadable
+            os.ftruncate(number, before)
+            raise
+    finally:
+        os.close(number)
 
 
 def write(path: Path, content: bytes, like: Path | None = None) -> None:

@@ -184,12 +184,16 @@ class Answer(BaseAnswer):
         call, timer, active, read, response = self._call, self._timer, self._active, self._read, self._response
         clock, offset, is_head = call.clock, timer.offset, self._is_read_whole
         total = call.deadline + offset
+        process = WATCHDOG.process
         # The timer holds all timeouts; a timeout of the socket's own would cost another system call for each read.
         self._set_socket_timeout(None)
         # A decoder may still hold a part of the body when its last byte has been read.
         while self._is_encoded or response is None or not response.ended:
             due = timer.byte_due = clock() + timer.byte_idle
             timer.move(min(due, timer.token_due) + offset)
+            if WATCHDOG.process is not process:
+                msg = "the process was forked while the answer came, and the parent reads it; make a call of its own in the child"
+                raise ProviderConnectionError(msg, retryable=False)
             data = read(READ_SIZE)
             if active.aborted:
                 raise timer.error()

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from providerhub.cli._store import append
 from providerhub.cli._store import folder as opened_folder
 from providerhub.testing import Close, Gate, chunked, http_response, openai_chunk, openai_stream, sse
 
@@ -263,6 +264,21 @@ def test_a_conversation_is_saved_and_goes_on(cli, service):
         ("system", "Count."), ("user", "first"), ("assistant", "One."), ("user", "second"), ("assistant", "Two."),
         ("user", "third"),
     ]  # fmt: skip
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path):
+    resource = pytest.importorskip("resource", reason="a limit of the size of files is for POSIX")
+    file = tmp_path / "kept.jsonl"
+    append(file, b'{"first": "line"}\n')
+    limit, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (25, limit[1]))
+        with pytest.raises(OSError, match="File too large"):
+            append(file, b'{"second": "line"}\n')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert file.read_bytes() == b'{"first": "line"}\n'
 
 
 def test_a_cleared_conversation_is_kept_and_another_begins(cli, service):

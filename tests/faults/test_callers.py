@@ -614,6 +614,31 @@ def test_fault_54_fork_leaves_the_parents_stream_alone(serve, child):
     assert server.connected == 1
 
 
+READ_IN_BOTH = """
+stream = hub.complete("gpt-4", "Hello", stream=True)
+first = next(stream)
+child = os.fork()
+if not child:
+    try:
+        next(stream)
+    except StreamInterruptedError as error:
+        say("forked" if "forked" in str(error) else error)
+    os._exit(0)
+os.waitpid(child, 0)
+say(first + "".join(stream))
+hub.close()
+"""
+
+
+@needs_fork
+def test_fault_54_fork_a_child_takes_nothing_of_the_parents_stream(serve, child):
+    server = serve([*chunked(sse(HELLO[0], done=False), end=False), Gate("forked"), *chunked(sse(HELLO[1], STOP))[1:]])
+    process = child("from providerhub import StreamInterruptedError\n" + READ_IN_BOTH, server.url, "stream", server.url)
+    assert process.stdout.readline() == "forked\n"
+    server.open("forked")
+    assert ended(process) == "Hello\n"
+
+
 # --- 55 --------------------------------------------------------------------------------------------------------------
 
 STREAMS = 1000

@@ -428,6 +428,32 @@ def test_a_stream_is_not_taken_for_whole_where_another_loop_reads_it(scripted, m
     asyncio.run(stream.aclose())
 
 
+def test_a_stream_whose_reading_was_cancelled_is_not_taken_for_whole(make_hub):
+    class Halting:
+        async def astream(self, request, call):
+            yield "a"
+            await asyncio.Event().wait()
+
+        def stream(self, request, call):
+            raise AssertionError
+
+    async def read():
+        stream = await make_hub(a=Halting()).acomplete("m", "?", stream=True)
+        first = await anext(stream)
+        waiting = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        with pytest.raises(RuntimeError, match="cancelled"):
+            [piece async for piece in stream]
+        assert first == stream.completion.text == "a"
+        await stream.aclose()
+        assert [piece async for piece in stream] == []  # closed by its user
+
+    asyncio.run(read())
+
+
 def test_a_stream_whose_loop_has_ended_is_closed_in_another_one(make_hub):
     go, over = threading.Event(), threading.Event()
 

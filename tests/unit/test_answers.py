@@ -167,3 +167,11 @@ def test_the_result_of_a_tool():
     }  # fmt: skip
     with pytest.raises(ValueError, match="the answer has no tool call 'y'; its calls: 'x'"):
         answer.tool_result("y", "7")
+
+
+@pytest.mark.parametrize("count", [-5, 2**63, 10**400])
+def test_a_count_that_no_answer_can_have_is_left_out(count, caplog):
+    assembly = Assembly()
+    assembly.add(UsageDelta(Usage(input_tokens=count, output_tokens=7, cost=-1.0, others={"prompt_tokens": count})))
+    assert assembly.usage == Usage(output_tokens=7, others={"prompt_tokens": count})
+    assert "input_tokens, cost" in caplog.text

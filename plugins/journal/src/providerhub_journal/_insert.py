@@ -14,7 +14,8 @@ from providerhub_journal._config import Row
 from providerhub_journal._database import ATTEMPTS, CALLS, META
 
 # The value does not fit the table; any other error is one of the database, which may be mended.
-_REFUSED = (exc.DataError, exc.IntegrityError, exc.StatementError)
+# sqlite3 raises `OverflowError` itself, for a number of more than 64 bits.
+_REFUSED = (exc.DataError, exc.IntegrityError, exc.StatementError, OverflowError)
 
 _MOST_VALUES = 32_000  # of a statement: the limit of SQLite is 32,766, and that of PostgreSQL twice as many
 _MARKS = {"qmark": "?", "format": "%s", "pyformat": "%s"}  # the mark of a value, by the driver's style
@@ -36,7 +37,7 @@ def insert(engine: sa.Engine, rows: Sequence[Row], lost: int = 0) -> list[Except
     """
     try:
         _insert(engine, rows, lost)
-    except exc.StatementError as error:
+    except (exc.StatementError, OverflowError) as error:
         if isinstance(error, exc.DBAPIError) and not isinstance(error, _REFUSED[:2]):
             raise
     else:
