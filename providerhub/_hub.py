@@ -356,7 +356,7 @@ class Hub(CallMaker):
     @property
     def batches(self) -> VendorBatches:
         """Batches at the vendors, which answer within a day at about half the price. It has `outcomes`, `states` and `cancel`."""
-        return self._batches.at_vendors(self._registry, self._spec, self._candidates, self.complete_many)
+        return self._batches.at_vendors(self._registry, self._spec, self._candidates, self.complete_many, waiting=self._waiting)
 
     @documented
     def explain(

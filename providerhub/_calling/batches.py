@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
+from providerhub._calling.running import Running
 from providerhub._rules.clock import Clock
 from providerhub._rules.policy import Rng
 from providerhub._values import RetryPolicy
@@ -48,11 +49,11 @@ class Batches:
 
         return self._kept(AsyncMany(complete, items, self._clock, **self._parts(how)))
 
-    def at_vendors(self, *parts: Any) -> VendorBatches:
+    def at_vendors(self, *parts: Any, waiting: Running) -> VendorBatches:
         """Make the batches at vendors; `parts` are those of the hub."""
         from providerhub._calling.vendor import VendorBatches
 
-        return VendorBatches(self._clock, *parts)
+        return VendorBatches(self._clock, *parts, waiting=waiting)
 
     def _parts(self, how: dict[str, Any]) -> dict[str, Any]:
         return {"holds": self._holds, "retry": self._retry, "rng": self._rng, **how}

@@ -21,8 +21,9 @@ from providerhub._calling.assembly import Assembly
 from providerhub._calling.intake import CallSpec
 from providerhub._calling.many_call import checked_request, error_of_row
 from providerhub._calling.many_outcome import Outcome
+from providerhub._calling.running import Running
 from providerhub._finding.registry import Registry
-from providerhub._rules.clock import Clock
+from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.mapping import map_exception
 from providerhub._values import Attempt, Candidate, Request, Route
 from providerhub._values.checks import SECONDS
@@ -107,7 +108,10 @@ class VendorBatches:
         specs: Callable[..., CallSpec],
         plan: Callable[[CallSpec], Sequence[Candidate]],
         many: Callable[..., Iterable[Outcome]],
+        *,
+        waiting: Running,
     ) -> None:
+        self._waiting = waiting
         self._registry, self._specs, self._plan, self._many, self._clock = registry, specs, plan, many, clock
 
     def outcomes(
@@ -207,13 +211,18 @@ class VendorBatches:
                         yield key, found
                 book.note(held.tag, is_read=True)
                 waiting.remove(held)
-            end = self._clock.monotonic() + (poll if waiting else 0.0)
-            while (left := end - self._clock.monotonic()) > 0 and not is_over():
-                self._clock.sleep(min(left, 1.0))
+            self._rest(poll if waiting else 0.0, is_over)
             if is_over():
                 return
         keys = [key for key, _ in unanswered]
         yield from ((keys[outcome.index], outcome) for outcome in (self._many([rows[key] for key in keys]) if keys else ()))
+
+    def _rest(self, seconds: float, is_over: Callable[[], bool]) -> None:
+        """Wait, at most until the hub is closed: the next request then raises its error."""
+        sleep = self._waiting.sleep if isinstance(self._clock, SystemClock) else self._clock.sleep
+        end = self._clock.monotonic() + seconds
+        while (left := end - self._clock.monotonic()) > 0 and not is_over() and not self._waiting.is_over:
+            sleep(min(left, 1.0))
 
     def states(self, journal: str | os.PathLike[str]) -> list[VendorBatch]:
         """Ask the vendors how the batches of a journal stand whose results were not read."""

@@ -215,6 +215,26 @@ def test_a_cancelled_task_goes_on_later(hub, service, tmp_path):
     assert outcome.unwrap().text == "answer to a"
 
 
+def test_closing_the_hub_ends_the_wait_for_a_batch(hub, service, tmp_path):
+    service.looks = 10**6
+    asked, raised = threading.Event(), []
+    look = service._json
+    service._json = lambda value: (asked.set(), look(value))[1]
+
+    def read(hub):
+        try:
+            list(hub.batches.outcomes(rows("a"), tmp_path / "journal", poll=600))
+        except RuntimeError as error:
+            raised.append(str(error))
+
+    with Hub(hub.settings) as waiting:  # with the real clock
+        thread = threading.Thread(target=read, args=(waiting,))
+        thread.start()
+        assert asked.wait(60)
+    thread.join(60)
+    assert "this hub is closed" in raised[0]
+
+
 def test_a_batch_can_be_cancelled(hub, service, tmp_path):
     service.lose = True
     with pytest.raises(Exception, match=r"connection|reset|closed"):
