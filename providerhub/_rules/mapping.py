@@ -99,15 +99,16 @@ def map_exception(error: Exception, *, provider: str, model: str, reads: bool = 
     """
     if reads and isinstance(error, errors.PluginError):
         error = unreadable(error)
-    if isinstance(error, errors.ProviderError):
+    short = not isinstance(error, errors.ShortageError) and is_shortage(error)
+    if isinstance(error, errors.ProviderError) and not short:
         error.provider = error.provider or provider
         error.model = error.model or model
         return error
-    if isinstance(error, errors.PluginError):
+    if isinstance(error, errors.PluginError) and not short:
         error.plugin = error.plugin or provider
         error.model = error.model or model
         return error
-    found = _mapped(error)
+    found = errors.ShortageError() if short else _mapped(error)
     mapped: errors.AttemptError
     if found is None:
         message = f"the plugin of {provider!r} raised {shown(error)}"
@@ -142,8 +143,6 @@ def _mapped(error: Exception) -> errors.ProviderError | None:
     """Return an error of the right class, without its message; `None` if the plugin is at fault."""
     if isinstance(error, errors.ProviderHubError):  # a plugin must not raise the errors of the caller
         return None
-    if is_shortage(error):
-        return errors.ShortageError()
     kind = _kind(type(error))
     if kind is errors.ProviderConnectionError and _name(type(error)) == "aiohttp.client_exceptions.ClientHttpProxyError":
         return kind(retryable=False)

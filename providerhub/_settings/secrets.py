@@ -6,6 +6,7 @@ hold the key any more, and outside of `except` blocks, so that no exception with
 
 from __future__ import annotations
 
+import errno
 import os
 from importlib import import_module
 from typing import Any
@@ -50,7 +51,16 @@ class _Source:
 
     def flaw(self) -> str:
         """Return the reason why the source gives no key; empty when it gives one."""
-        return self._find()[0]
+        try:
+            return self._find()[0]
+        except OSError as error:
+            return f"cannot be read now: {error.strerror}"
+
+
+def _raise_shortage(error: Exception) -> None:
+    """Raise the error of a process without a file descriptor left: it says nothing of the source, and the call waits."""
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        raise error
 
 
 class EnvironmentKey(_Source):
@@ -93,6 +103,7 @@ class FileKey(_Source):
                 content = file.read(_FILE_LIMIT + 1)
             key = content.decode("utf-8-sig").rstrip("\r\n")
         except OSError as error:
+            _raise_shortage(error)
             return f"cannot be read ({error.strerror or type(error).__name__}); correct the path, or its permissions", ""
         except UnicodeDecodeError:
             return "holds no UTF-8 text; is it the right file?", ""
@@ -128,6 +139,7 @@ class CommandKey(_Source):
                 self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
         except (OSError, ValueError) as error:
+            _raise_shortage(error)
             return f"cannot be run ({getattr(error, 'strerror', None) or type(error).__name__})", ""
         with child:
             try:

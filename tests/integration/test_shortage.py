@@ -1,11 +1,18 @@
-"""A system without a thread to give: calls wait their turn, and no provider is blamed."""
+"""A system without a thread or a file descriptor to give: calls wait their turn, and no provider is blamed."""
 
 import asyncio
+import errno
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from providerhub import ModelInfo, ProviderInfo, RetryPolicy, Settings
+from providerhub import Hub, ModelInfo, ProviderConfig, ProviderInfo, RetryPolicy, Secret, Settings
+from providerhub._finding import objects
+from providerhub._settings import secrets
+from providerhub._settings.secrets import CommandKey, FileKey
+from providerhub.testing import FakeClock, FaultServer, http_response, openai_completion
 
 SOON = Settings(autoload=False, retry=RetryPolicy(beside_after=0.01))
 
@@ -88,3 +95,44 @@ def test_many_calls_wait_for_the_thread_of_their_input(make_hub, shortage, await
 
     outcomes = asyncio.run(main()) if awaited else list(hub.complete_many(iter(rows)))
     assert [outcome.unwrap().text for outcome in outcomes] == ["b"] * 3
+
+
+def _short(times, function):
+    left = [OSError(errno.EMFILE, "Too many open files")] * times
+
+    def wrapped(*args, **kwargs):
+        if left:
+            raise left.pop()
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+@pytest.mark.parametrize("kind", ["file", "command"])
+def test_a_key_that_cannot_be_read_without_a_descriptor_is_read_again(monkeypatch, tmp_path, kind, awaited):
+    path = tmp_path / "key"
+    path.write_text("sk-canary\n")
+    source = FileKey(str(path)) if kind == "file" else CommandKey((sys.executable, "-c", "print('sk-canary')"))
+    with FaultServer(http_response(200, openai_completion("fine"))) as server:
+        config = ProviderConfig(plugin="openai", url=server.url, api_key=Secret.later(source), models=["m"])
+        with Hub(Settings(providers={"p": config}, allow=("openai",)), clock=FakeClock()) as hub:
+            if kind == "file":
+                monkeypatch.setattr(secrets, "open", _short(3, open), raising=False)
+            else:
+                monkeypatch.setattr(subprocess, "Popen", _short(3, subprocess.Popen))
+            answer = asyncio.run(hub.acomplete("p/m", "x")) if awaited else hub.complete("p/m", "x")
+    assert answer.text == "fine"
+    assert {type(one.error).__name__ for one in answer.route.attempts[:-1]} <= {"ShortageError"}
+    assert server.requests[0].header("authorization") == "Bearer sk-canary"
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_a_provider_that_cannot_be_imported_without_a_descriptor_is_imported_again(monkeypatch, awaited):
+    with FaultServer(http_response(200, openai_completion("fine"))) as server:
+        config = ProviderConfig(plugin="openai", url=server.url, api_key="k", models=["m"])
+        with Hub(Settings(providers={"p": config}, allow=("openai",)), clock=FakeClock()) as hub:
+            monkeypatch.setattr(objects, "import_object", _short(3, objects.import_object))
+            answer = asyncio.run(hub.acomplete("p/m", "x")) if awaited else hub.complete("p/m", "x")
+    assert answer.text == "fine"
+    assert [type(one.error).__name__ for one in answer.route.attempts] == ["ShortageError"] * 3 + ["NoneType"]
