@@ -119,7 +119,7 @@ class Sharing:
             known = place.lane.named = scope, own, whole, _lanes(scope, (place.entry, own), ("", whole))
         lanes = known[3]
         if not scope or not lanes:
-            return None, bool(scope)
+            return None, not lanes
         claim = Claim(f"{self._name}-{next(self._numbers)}", lanes, place.tokens)
 
         def answered(reason: str, seconds: float) -> None:

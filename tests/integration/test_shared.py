@@ -411,6 +411,17 @@ def test_a_store_that_does_not_answer_refuses_if_wanted(counted, mode):
     assert [skip.reason for skip in hub.explain("m").waits] == ["shared limits unknown"]
 
 
+def test_a_call_without_limits_needs_no_store(bus, clock):
+    """Its key is not read yet, and the model is paused: the call takes a turn, which no other process has to know of."""
+    store = Counting(bus)
+    store.on_outage = "refuse"
+    hub = Hub(Settings(autoload=False), shared=store, clock=clock)
+    config = ProviderConfig(url="https://a.example", api_key=Secret.later(Source()))
+    hub.register(INFO, Scripted(), config=config)
+    hub._pacer.hold(("acme", "m"), clock.monotonic(), clock.monotonic() + 0.5)
+    assert hub.complete("acme/m", "?").text == "fine"
+
+
 def test_a_late_turn_is_counted_with_the_call_that_has_gone_on(counted):
     hub, store = counted("silent")
     given = []
