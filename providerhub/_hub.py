@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
@@ -130,7 +131,7 @@ class Hub(CallMaker):
         store, owned = store_of(shared, self.settings.shared)
         self._sharing = None if store is None else Sharing(
             store, self._health, self._pacer, clock=self._clock, rng=self._rng, forgive=self._lift,
-            scope=lambda name: self._registry.scope(name, store.namespace), scopes=lambda: self._registry.scopes(store.namespace),
+            scope=partial(self._registry.scope, salt=store.namespace), scopes=partial(self._registry.scopes, store.namespace),
             owned=owned,
         )  # fmt: skip
 

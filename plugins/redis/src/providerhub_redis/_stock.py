@@ -160,22 +160,21 @@ class Stock:
             if lane is None or lane.limits != limited or not lane.has(now, tokens):
                 return False
             found.append(lane)
-        self._turns[claim.id] = [self._use(lane, now, tokens) for lane in found]
+        seconds = self._turns[claim.id] = []
+        for lane in found:
+            _, most, interval, tpm = lane.limits
+            lane.in_use += 1
+            lane.used_at = now
+            if most is not None:
+                lane.calls -= 1
+            if interval is not None:
+                lane.starts.left -= 1
+                self.is_low = self.is_low or lane.starts.is_low
+            if tpm is not None:
+                lane.tokens.left -= min(tokens, tpm)
+                self.is_low = self.is_low or lane.tokens.is_low
+            seconds.append(lane.tokens.second)
         return True
-
-    def _use(self, lane: Lane, now: float, tokens: float) -> float:
-        _, most, interval, tpm = lane.limits
-        lane.in_use += 1
-        lane.used_at = now
-        if most is not None:
-            lane.calls -= 1
-        if interval is not None:
-            lane.starts.left -= 1
-            self.is_low = self.is_low or lane.starts.is_low
-        if tpm is not None:
-            lane.tokens.left -= min(tokens, tpm)
-            self.is_low = self.is_low or lane.tokens.is_low
-        return lane.tokens.second
 
     def give_back(self, claim: Claim, used: float | None) -> None:
         """Give a turn back; see `RedisState.give_back`."""
