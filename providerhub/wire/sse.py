@@ -355,8 +355,14 @@ class SSEDecoder(Framing):
         ends = 2 * len(payloads)
         if block.count(b"\n") != ends or (_CR in blank and block.count(b"\r") != ends) or not all(payloads):
             return None
-        if self._sentinel and self._sentinel in block and any(map(self._ends, payloads)):
-            return None
+        # The mark stands in the last read of most streams, which must not be read line by line for it.
+        if self._sentinel and self._sentinel in block:
+            marks = (n for n, payload in enumerate(payloads) if self._sentinel in payload and self._ends(payload))
+            first = next(marks, None)
+            if first is not None:
+                del payloads[first:]
+                self._stop()
+                self.done = True
         return payloads
 
     def _by_line(self, piece: bytes, out: _Sink) -> None:
