@@ -1,8 +1,10 @@
 """Counting of tokens: the request that is written, and the answers that are read."""
 
+import asyncio
+
 import pytest
 
-from providerhub import AuthenticationError, CapabilityError, ProtocolError, ProviderConfig, Request
+from providerhub import AuthenticationError, ProtocolError, ProviderConfig, Request
 from providerhub.testing import FaultServer, http_response
 from providerhub_anthropic.bedrock_provider import AnthropicBedrock
 from providerhub_anthropic.provider import AnthropicItself
@@ -11,18 +13,27 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
 
 
-def _count(*answers, request=None):
+async def _later(made, request):
+    try:
+        return await made.acount_tokens(request)
+    finally:
+        await made.aclose()
+
+
+def _count(*answers, request=None, aio=False):
     with FaultServer(*answers) as server:
         made = AnthropicItself(ProviderConfig(name="anthropic", url=server.url, api_key="canary"))
         try:
-            return made.count_tokens(request or Request("claude-9", MESSAGES)), server.requests
+            asked = request or Request("claude-9", MESSAGES)
+            return (asyncio.run(_later(made, asked)) if aio else made.count_tokens(asked)), server.requests
         finally:
             made.close()
 
 
-def test_the_whole_input_is_counted():
+@pytest.mark.parametrize("aio", [False, True])
+def test_the_whole_input_is_counted(aio):
     request = Request("claude-9", MESSAGES, stream=True, max_tokens=9, temperature=1, stop=("x",), tools=[TOOL])
-    count, (asked,) = _count(http_response(200, {"input_tokens": 42}), request=request)
+    count, (asked,) = _count(http_response(200, {"input_tokens": 42}), request=request, aio=aio)
     assert (count, asked.target, asked.header("x-api-key")) == (42, "/v1/messages/count_tokens", "canary")
     assert asked.json().keys() == {"model", "messages", "system", "tools"}
 
@@ -33,14 +44,13 @@ def test_an_answer_without_a_count_is_an_error(body):
         _count(http_response(200, body))
 
 
-def test_a_refusal_is_classed_and_holds_no_key():
+@pytest.mark.parametrize("aio", [False, True])
+def test_a_refusal_is_classed_and_holds_no_key(aio):
     body = {"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key canary"}}
     with pytest.raises(AuthenticationError) as raised:
-        _count(http_response(401, body))
+        _count(http_response(401, body), aio=aio)
     assert "canary" not in str(raised.value)
 
 
 def test_a_cloud_does_not_count():
-    made = AnthropicBedrock(ProviderConfig(name="anthropic-bedrock", url="https://x.example", api_key="k"))
-    with pytest.raises(CapabilityError):
-        made.count_tokens(Request("claude-9", MESSAGES))
+    assert not hasattr(AnthropicBedrock, "count_tokens")

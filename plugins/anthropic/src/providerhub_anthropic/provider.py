@@ -7,7 +7,6 @@ from typing import Any
 
 from providerhub import (
     CallContext,
-    CapabilityError,
     ConfigurationError,
     ModelInfo,
     ProtocolError,
@@ -15,7 +14,7 @@ from providerhub import (
     Request,
     Timeout,
 )
-from providerhub.wire_provider import HttpAnswer, HttpRequest, WireProvider
+from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, WireProvider
 from providerhub_anthropic._batches import Batches
 from providerhub_anthropic._body import Asked, asked
 from providerhub_anthropic._models import MODELS, described
@@ -110,32 +109,6 @@ class Anthropic(WireProvider):
         sent = asked(request)  # a partial answer, or a tool in place of a form: rare enough to write it twice
         return self.reader(call, headers, sent.tail, sent.form)
 
-    def count_tokens(self, request: Request, call: CallContext | None = None) -> int:
-        """Ask the service how many input tokens a request has. It costs nothing, and blocks.
-
-        Args:
-            request: The request, in the OpenAI chat shape, with its system text, tools and images.
-            call: The timeouts and the cancellation; `None`, the default, for 20 s in all.
-
-        Returns:
-            The number of tokens, as the service estimates it.
-
-        Raises:
-            CapabilityError: The service is a cloud's, whose ways of counting differ.
-            ProviderError: The service refused, or its answer has no number.
-        """
-        if not isinstance(self, AnthropicItself):
-            raise CapabilityError("tokens are counted by Anthropic's own service only", capability="count_tokens")
-        call = call or CallContext(_COUNTING)
-        sent = self.written(request, call)
-        body = {name: sent.body[name] for name in _COUNTED if name in sent.body}
-        answer = self.http.fetch(HttpRequest(f"{self.prefix}/messages/count_tokens", body, headers=sent.headers), call)
-        found = answer.json()
-        count = found.get("input_tokens") if isinstance(found, dict) else None
-        if not isinstance(count, int):
-            raise ProtocolError("the answer has no count of input_tokens; check the configured url")
-        return count
-
     def models(self) -> Generator[Any, Any, list[ModelInfo]]:
         """List the models of the service, for `listed`.
 
@@ -159,7 +132,43 @@ class Anthropic(WireProvider):
 
 
 class AnthropicItself(Batches, Anthropic):
-    """A provider at Anthropic itself, which also takes batches."""
+    """A provider at Anthropic itself, which also takes batches, and counts tokens for free."""
+
+    def count_tokens(self, request: Request, call: CallContext | None = None) -> int:
+        """Ask the service how many input tokens a request has. It blocks.
+
+        Args:
+            request: The request, in the OpenAI chat shape, with its system text, tools and images.
+            call: The timeouts and the cancellation; `None`, the default, for 20 s in all.
+
+        Returns:
+            The number of tokens, as the service estimates it.
+
+        Raises:
+            ProviderError: The service refused, or its answer has no number.
+        """
+        call = call or CallContext(_COUNTING)
+        return self.carry_out(self._counting(request, call), call)
+
+    async def acount_tokens(self, request: Request, call: CallContext | None = None) -> int:
+        """Ask the service how many input tokens a request has, under asyncio; see `count_tokens`.
+
+        Args:
+            request: The request.
+            call: The timeouts and the cancellation.
+        """
+        call = call or CallContext(_COUNTING)
+        return await self._arun(self._counting(request, call), call)
+
+    def _counting(self, request: Request, call: CallContext) -> Generator[Order, Any, int]:
+        sent = self.written(request, call)
+        body = {name: sent.body[name] for name in _COUNTED if name in sent.body}
+        answer: HttpAnswer = yield HttpRequest(f"{self.prefix}/messages/count_tokens", body, headers=sent.headers)
+        found = answer.json()
+        count = found.get("input_tokens") if isinstance(found, dict) else None
+        if not isinstance(count, int):
+            raise ProtocolError("the answer has no count of input_tokens; check the configured url")
+        return count
 
 
 def _is_model(entry: Mapping[str, Any]) -> bool:
