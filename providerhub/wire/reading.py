@@ -22,6 +22,7 @@ _EARLY = 65536
 _KEPT_BLANK = 16
 """Bytes of white space before an answer that are kept until the first other byte."""
 
+_BACKSLASH = 0x5C
 _FIRST_HALF = re.compile(rb"\\u[dD][89abAB]").search
 """Finds the escape of the first half of a character. JSON writes characters above U+FFFF as two escapes."""
 
@@ -180,15 +181,16 @@ class JsonReading(Reading):
 
     def feed(self, data: bytes) -> Iterator[Piece]:
         """Take the next bytes; see `Reading.feed`."""
-        data = self._framed(data)
+        data, held = self._framed(data), self._halves.held
         for frame in self._cut(self._framing.feed_events, data) if data else ():
             if self.done:
                 self.surplus = True
                 return
-            found = self.parsed(frame.data) if frame.event != "error" else self._of_error(frame.data)
-            self.refuse(found, frame.event)
-            pieces = self.event(found, frame.event)
-            if self._halves.held or (b"\\u" in frame.data and _FIRST_HALF(frame.data)):
+            raw, name = frame.data, frame.event
+            found = self.parsed(raw) if name != "error" else self._of_error(raw)
+            self.refuse(found, name)
+            pieces = self.event(found, name)
+            if held or (_BACKSLASH in raw and _FIRST_HALF(raw)):
                 pieces = self._halves.pieces(pieces)
             for piece in pieces:
                 if type(piece) is Finish:

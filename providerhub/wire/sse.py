@@ -39,6 +39,7 @@ _BOM = b"\xef\xbb\xbf"
 _CR = 0x0D
 _LF = 0x0A
 _COLON = 0x3A
+_OPEN = 0x7B
 _PREFIX = b"data: "
 _OBJECT = b"data: {"
 _NAME = b"event: "
@@ -164,7 +165,7 @@ class SSEDecoder(Framing):
 
     __slots__ = (
         "_clean", "_error", "_event", "_finished", "_first", "_head", "_id", "_left", "_max_event", "_max_line", "_max_stream",
-        "_ordinary_max", "_partial", "_rest", "_retry", "_sentinel", "_single_max", "_skip_lf", "done", "stray",
+        "_ordinary_max", "_partial", "_plain", "_rest", "_retry", "_sentinel", "_single_max", "_skip_lf", "done", "stray",
     )  # fmt: skip
 
     content_type = "event-stream"
@@ -183,12 +184,14 @@ class SSEDecoder(Framing):
         max_stream: int | None = MAX_STREAM,
         sentinel: bytes | None = b"[DONE]",
     ) -> None:
+        # Data that begins with this byte is not the sentinel.
+        self._plain = -1 if sentinel and sentinel.startswith(b"{") else _OPEN
         self._max_line = _checked("max_line", max_line)
         self._max_event = _checked("max_event", max_event)
         self._max_stream = _checked("max_stream", max_stream)
         # A block of at most this many bytes cannot break the limit of a line or of an event.
         self._ordinary_max = min(self._max_line, self._max_event)
-        self._single_max = 0 if sentinel and sentinel.startswith(b"{") else min(self._ordinary_max, _SINGLE)
+        self._single_max = min(self._ordinary_max, _SINGLE) if self._plain == _OPEN else 0
         self._left = self._max_stream  # bytes left of the stream's limit
         self._sentinel = sentinel
         self.done = False
@@ -340,7 +343,7 @@ class SSEDecoder(Framing):
             name, _, data = event.partition(b"\n")
             payload = data[len(_PREFIX) :]
             ordinary = name.startswith(_NAME) and data.startswith(_PREFIX) and payload and b"\n" not in payload
-            if not ordinary or self._ends(payload):
+            if not ordinary or (payload[0] != self._plain and self._ends(payload)):
                 return None
             found.append((name[len(_NAME) :], payload))
         return found

@@ -327,6 +327,17 @@ def test_a_sentinel_without_any_line_end_counts_at_the_end_of_the_input() -> Non
     assert decoder.finish() == b""
 
 
+@pytest.mark.parametrize("name", [b"", b"event: end\n"])
+def test_a_sentinel_may_be_an_object(name: bytes) -> None:
+    body = (name + b"data: {}\n\n") * 60 + name + b'data: {"end": 1}\n\n'
+    for pieces in ([body], [body[:300], body[300:-40], body[-40:]], [body[at : at + 10] for at in range(0, len(body), 10)]):
+        decoder = SSEDecoder(sentinel=b'{"end": 1}')
+        assert [event.data for piece in pieces for event in decoder.feed_events(piece)] == [b"{}"] * 60
+        assert decoder.done
+    single = SSEDecoder(sentinel=b'{"end": 1}')
+    assert (single.feed(b"data: {}\n\n"), single.feed(b'data: {"end": 1}\n\n'), single.done) == ([b"{}"], [], True)
+
+
 def test_a_sentinel_inside_an_event_is_data() -> None:
     decoder = SSEDecoder()
     assert decoder.feed(b"data: a\ndata: [DONE]\n\n") == [b"a\n[DONE]"]
