@@ -577,6 +577,15 @@ class LosesWhatCameWithGarbage(Misread):
         lost = ProtocolError
 
 
+@bad("every-type")
+class AssertsWhatTheServiceSends(Misread):
+    class reader(ChatReading):  # noqa: N801 -- the name of the attribute
+        def parsed(self, data: bytes) -> dict[str, Any]:
+            found = super().parsed(data)
+            assert "usage" not in found or isinstance(found["usage"], dict | None)
+            return found
+
+
 @bad("foreign-answer")
 class TakesAnythingForText(Altered):
     def told(self, error):

@@ -25,7 +25,7 @@ ASYNC = (
 )  # fmt: skip
 
 
-LONG = {"sides-agree", "every-split", "every-cut", "every-error", "every-garbage"}
+LONG = {"sides-agree", "every-split", "every-cut", "every-error", "every-garbage", "every-type"}
 QUICK = [check for check in CHECKS if check not in LONG]
 """The checks without those that play hundreds of faults each: these take longer than all others together."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +11,7 @@ import attrs
 
 from providerhub import (
     CallContext,
+    CallerError,
     EmptyAnswerError,
     Finish,
     ProtocolError,
@@ -19,6 +22,7 @@ from providerhub import (
     ToolCallDelta,
     Usage,
 )
+from providerhub._rules.mapping import UNREADABLE
 from providerhub.wire_provider import WireProvider
 from providerhub_conformance._kit.bench import Bench
 from providerhub_conformance._kit.capabilities import CALLS, TOOL
@@ -284,3 +288,58 @@ def every_garbage(bench: Bench) -> None:
     """Without sockets: a garbled frame before any frame of a stream is a `ProtocolError` after the pieces before it."""
     for where, found in _put_everywhere(bench, bench.wire.garbage(), "a garbled frame"):
         expect(found.error is not None and issubclass(found.error, ProtocolError), f"{where}, gives {found}, not ProtocolError")
+
+
+_ODD: tuple[Any, ...] = (None, True, 5, -1, "x", [], [None], {}, {"a": 1})
+"""The values that replace those of an answer: one or two of each type of JSON."""
+
+
+def _altered(found: Any, place: str = "the object") -> Iterator[tuple[str, Any]]:
+    """Give a JSON value with each value in it replaced by each odd value of another type, and the place of it."""
+    for odd in _ODD:
+        if type(odd) is not type(found):
+            yield f"{odd!r} in the place of {place}", odd
+    inner = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
+    for key, value in tuple(inner):
+        for where, other in _altered(value, f"{place}[{key!r}]"):
+            changed = found.copy()
+            changed[key] = other
+            yield where, changed
+
+
+def _kind(frame: bytes) -> bytes:
+    """Return what a frame has in common with others of its kind: all but its texts and numbers."""
+    return re.sub(rb'(?<=":)\s*(?:"(?:[^"\\]|\\.)*"|[-+.\w]+)', b"", frame)
+
+
+def _with_odd_values(frame: bytes) -> Iterator[tuple[str, bytes]]:
+    """Give a frame of text with its JSON object altered; nothing for a frame without one, or with a checksum."""
+    begin, end = frame.find(b"{"), frame.rfind(b"}") + 1
+    try:
+        found = json.loads(frame[begin:end])
+    except ValueError:
+        return
+    for where, altered in _altered(found) if b"\0" not in frame else ():
+        yield where, frame[:begin] + json.dumps(altered).encode() + frame[end:]
+
+
+@check(
+    GROUP,
+    requires=("malformed-chunk",),
+    both=False,
+    fix="Read each value as what the protocol says, and raise ProtocolError, or let Python raise TypeError, for another type. Do "
+    "not raise an error of the caller.",
+    promise="The service is at fault for an answer that breaks its protocol, so that the call goes on to another one.",
+)
+def every_type(bench: Bench) -> None:
+    """Without sockets: an answer with one value of another type is read, or is an error of the service."""
+    reader = Reader(bench)
+    for played in _answers(bench):
+        _good(reader, played)
+        kinds = {_kind(frame): n for n, frame in enumerate(played.frames)}  # one frame of each kind will do
+        for n in kinds.values():
+            for where, altered in _with_odd_values(played.frames[n]):
+                found = reader.read([b"".join((*played.frames[:n], altered, *played.frames[n + 1 :]))], **played.how)
+                kind = found.error or ProviderError
+                is_told = issubclass(kind, ProviderError) or (issubclass(kind, UNREADABLE) and not issubclass(kind, CallerError))
+                expect(is_told, f"{played} with {where} in frame {n} gives {found}, not ProtocolError")
