@@ -195,7 +195,12 @@ class WireProvider(Wire):
                 with _Lingering(reading, call):
                     for data in answer:
                         block.data = data
-                        yield from _taken(data, reading, answer, call)
+                        given = None
+                        for given in reading.feed(data):
+                            yield given
+                            if not call.idles:
+                                answer.token(given)
+                        _passed(given, reading, answer, call)
                         if reading.done:
                             if not reading.surplus:
                                 answer.finished()
@@ -213,8 +218,12 @@ class WireProvider(Wire):
                 with _Lingering(reading, call):
                     while not reading.done and (data := await answer.next()):
                         block.data = data
-                        for piece in _taken(data, reading, answer, call):
-                            yield piece
+                        given = None
+                        for given in reading.feed(data):  # as above, since a piece must not pay for a generator that both share
+                            yield given
+                            if not call.idles:
+                                answer.token(given)
+                        _passed(given, reading, answer, call)
                     if reading.done and not reading.surplus:
                         await answer.finished()
                 for piece in reading.end():
@@ -378,13 +387,8 @@ def listed(
         provider.close()
 
 
-def _taken(data: bytes, reading: Reading, answer: Answer | AsyncAnswer, call: CallContext) -> Iterator[Piece]:
-    """Give the pieces of the next bytes, and restart the timeouts of the answer."""
-    given = None
-    for given in reading.feed(data):
-        yield given
-        if not call.idles:
-            answer.token(given)
+def _passed(given: Piece | None, reading: Reading, answer: Answer | AsyncAnswer, call: CallContext) -> None:
+    """Restart the timeouts of the answer after a read, whose last piece is given."""
     if call.idles and given is not None:
         answer.token()  # once for all pieces of a read: the token-idle timeout is checked at the next read
     if reading.linger is not None:

@@ -20,6 +20,9 @@ MAX_UNUSED: Final = 4
 PATIENCE: Final = 16
 """The chunks that are parsed before the reader of the extra `fast` is imported. The import takes as long as some 500 of them."""
 
+LATE: Final = 32
+"""The chunks that the typed reader reads before a template is made, which takes two thirds of its time but costs to make."""
+
 _HALF = re.compile("[\ud800-\udfff]").search
 _PLAIN_DELTA = frozenset({"role", "content", "token_id", *REASONING})
 """The keys of a delta that mean the same in each chunk, after any other chunk."""
@@ -52,6 +55,7 @@ class ChunkReader:
     """
 
     __slots__ = (
+        "_alike",
         "_answer",
         "_begun",
         "_found",
@@ -79,6 +83,7 @@ class ChunkReader:
         self._found = typed
         self._typed: TextReader | None = None  # `_found` while the next chunk's meaning depends on no earlier chunk
         self._template: Template | None = None
+        self._alike = 0  # chunks of text that the typed reader has read without a template
         self._reasoning = False  # the template's text is reasoning
         self._used = False  # the template has matched a chunk
         self._unused = 0  # templates made since one of them has matched a chunk
@@ -93,7 +98,14 @@ class ChunkReader:
                     return text
                 self._answer.reasoned.append(text)
                 return ReasoningDelta(text)
-        return (self._typed(payload) or None) if self._typed is not None else None
+        if self._typed is None:
+            return None
+        text = self._typed(payload) or None
+        if text and self._template is None:
+            self._alike += 1
+            if self._alike == LATE:
+                self._learn(payload, self._parse(payload), text)
+        return text
 
     def parsed(self, payload: bytes) -> list[Piece]:
         """Parse any chunk, valid UTF-8, and return its pieces. Make a template of it if it holds one text only."""
@@ -127,7 +139,6 @@ class ChunkReader:
             if self._begun or self._answer.goes_on:
                 self._begun, self._typed = True, self._found
             lone = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], str | ReasoningDelta) else lone
-            # A template costs as much as some chunks. It is not worth it for chunks that the typed reader reads.
             if lone is not None and _is_whole(lone) and not (self._typed is not None and self._typed(payload)):
                 self._learn(payload, chunk, lone)
         return pieces

@@ -28,7 +28,7 @@ from providerhub import (
 )
 from providerhub.wire import openai_chat
 from providerhub.wire._chat_answer import ChatAnswer
-from providerhub.wire._chunk_reader import ChunkReader, typed_reader
+from providerhub.wire._chunk_reader import LATE, ChunkReader, typed_reader
 from providerhub.wire._template import Template
 from providerhub.wire._typed import typed_text
 
@@ -510,6 +510,13 @@ def test_chunks_that_differ_in_their_text_only_are_read_without_parsing():
     assert not reads(reader, stream[0])
     assert texts(reader.parsed(stream[0])) == ["a"]
     assert all(reads(reader, payload) for payload in stream[1:])
+
+
+def test_a_long_stream_of_typed_chunks_gets_a_template():
+    reader = ChunkReader(typed=typed_text)
+    stream = [written("content", f" word{number}", "{}", ascii_only=False) for number in range(LATE + 10)]
+    assert [text for payload in stream for text in texts(read_one(reader, payload))] == [f" word{n}" for n in range(LATE + 10)]
+    assert reader._template.text(stream[0]) == " word0"
 
 
 def test_chunks_with_random_padding_are_read_without_parsing():
