@@ -1,33 +1,35 @@
-"""Trial imports of plugins, each in its own process and with a timeout."""
+"""Trial imports of plugins in another process, each with a timeout."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 _MARK = "providerhub imported it in"
 
 _CUT_OFF = b"Timeout ("  # the first words of `faulthandler` when it ends a process
 
-_GRACE = 60.0  # seconds beyond the timeout for the start of the interpreter and the core
+_GRACE = 60.0  # seconds beyond the timeouts for the start of the interpreter and the core
 
 # The timeout begins when the core is loaded. The watchdog is a thread in C, so the module cannot block it.
 _CODE = f"""
 import sys, time, importlib, faulthandler
 import providerhub; providerhub.hookimpl
-faulthandler.dump_traceback_later(float(sys.argv[2]), exit=True)
-start = time.perf_counter()
-try:
-    importlib.import_module(sys.argv[1])
-finally:
-    sys.__stdout__.write(f"\\n{_MARK} {{time.perf_counter() - start}}\\n")
+for module in sys.argv[2:]:
+    faulthandler.dump_traceback_later(float(sys.argv[1]), exit=True)
+    start, outcome = time.perf_counter(), "done"
+    try:
+        importlib.import_module(module)
+    except BaseException:
+        outcome = "raised"
+    seconds = time.perf_counter() - start
+    faulthandler.cancel_dump_traceback_later()
+    sys.__stdout__.write(f"\\n{_MARK} {{seconds}} {{outcome}}\\n")
+    sys.__stdout__.flush()
 """
-
-_AT_ONCE = 4  # more processes would slow each other's imports
 
 
 class Import(NamedTuple):
@@ -46,30 +48,44 @@ class Import(NamedTuple):
 
 
 def import_each(values: Iterable[str], timeout: float) -> dict[str, Import]:
-    """Import the modules that the values of entry points name, several at a time, each once and with a timeout in seconds."""
+    """Import the modules that the values of entry points name, each once and with a timeout in seconds.
+
+    One process imports them one after another, as a hub would. One that ends it is known by that, and another process goes on.
+    """
     modules = {value: value.partition(":")[0].strip() for value in values}
-    wanted = sorted(set(modules.values()))
-    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        went = dict(zip(wanted, pool.map(lambda module: _import(module, timeout), wanted), strict=True))
+    left = sorted(set(modules.values()))
+    went: dict[str, Import] = {}
+    while left:
+        found = _imported(left, timeout)
+        went.update((one.module, one) for one in found)
+        left = left[len(found) :]
     return {value: went[module] for value, module in modules.items()}
 
 
-def _import(module: str, timeout: float) -> Import:
-    # Files, not pipes: a process that the module starts could keep a pipe open for ever.
+def _imported(modules: Sequence[str], timeout: float) -> list[Import]:
+    """Import some modules in one process, up to the one that ends it."""
+    # Files, not pipes: a process that a module starts could keep a pipe open for ever.
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        # `-P`: a file in the working directory must not shadow the module.
-        command = [sys.executable, "-P", "-c", _CODE, module, str(timeout)]
+        # `-P`: a file in the working directory must not shadow a module.
+        command = [sys.executable, "-P", "-c", _CODE, str(timeout), *modules]
+        limit = timeout * len(modules) + _GRACE
         try:
-            done = subprocess.run(  # noqa: S603 -- the module is one that every hub would import
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, timeout=timeout + _GRACE, check=False
-            )
+            status = subprocess.run(  # noqa: S603 -- the modules are those that every hub would import
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, timeout=limit, check=False
+            ).returncode
         except subprocess.TimeoutExpired:
-            return Import(module, timeout, "timeout")
+            status = None
         output.seek(0)
         errors.seek(0)
-        was_cut_off = any(line.startswith(_CUT_OFF) for line in errors)
-        before, mark, rest = output.read().decode("utf-8", "replace").partition(f"\n{_MARK} ")
-    if not mark:
-        return Import(module, timeout, "timeout") if was_cut_off else Import(module, 0.0, "ended", done.returncode)
-    outcome = "raised" if done.returncode else "done"
-    return Import(module, float(rest.split()[0]), outcome, done.returncode, printed=bool(before.strip()))
+        was_cut_off = status is None or any(line.startswith(_CUT_OFF) for line in errors)
+        printed, *parts = output.read().decode("utf-8", "replace").split(f"\n{_MARK} ")
+    found: list[Import] = []
+    for module, part in zip(modules, parts, strict=False):
+        said, _, rest = part.partition("\n")
+        seconds, outcome = said.split()
+        found.append(Import(module, float(seconds), outcome, printed=bool(printed.strip())))
+        printed = rest
+    if len(found) < len(modules):
+        ended = modules[len(found)]
+        found.append(Import(ended, timeout, "timeout") if was_cut_off else Import(ended, 0.0, "ended", status or 0))
+    return found
