@@ -19,6 +19,9 @@ from providerhub.wire.sse import SSEDecoder
 _EARLY = 65536
 """Bytes. A whole answer up to this size is parsed before its end: the service may leave the connection open after an error."""
 
+_PATIENCE = 16
+"""Frames of a stream until a faster parser is imported, which a short stream need not wait for."""
+
 _KEPT_BLANK = 16
 """Bytes of white space before an answer that are kept until the first other byte."""
 
@@ -101,6 +104,7 @@ class JsonReading(Reading):
         self._whole: bytearray | None = None
         self._object: dict[str, Any] | None = None  # the whole answer, parsed before its end
         self._any_event = self._finished = False
+        self._seen = 0  # frames
         self._halves = Halves()
 
     def event(self, data: dict[str, Any], name: str) -> Iterable[Piece]:
@@ -182,7 +186,11 @@ class JsonReading(Reading):
     def feed(self, data: bytes) -> Iterator[Piece]:
         """Take the next bytes; see `Reading.feed`."""
         data, held = self._framed(data), self._halves.held
-        for frame in self._cut(self._framing.feed_events, data) if data else ():
+        frames = self._cut(self._framing.feed_events, data) if data else ()
+        self._seen += len(frames)
+        if self._seen > _PATIENCE:
+            openai_chat.prepare_stream()
+        for frame in frames:
             if self.done:
                 self.surplus = True
                 return
@@ -295,7 +303,6 @@ class JsonReading(Reading):
             raise ProtocolError(str(error)) from error
         if frames and not self._any_event:
             self._any_event = True
-            openai_chat.prepare_stream()
             if self._kind and self._framing.content_type not in self._kind:
                 self.call.note(f"the stream came with the content type {self._kind!r}")
         return frames
