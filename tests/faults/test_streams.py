@@ -151,8 +151,15 @@ def test_fault_21_error_event_after_the_first_token(row, serve, form):
 @pytest.mark.parametrize("data", [b"boom", b"[1]", b"5"])
 def test_fault_21_error_event_that_is_no_object(row, serve, data):
     boom = sse(data, event="error", done=False)
-    row.fails_over(serve(chunked([*boom, DONE])), ProtocolError, again=False)
-    row.interrupts(serve(chunked([*events(*HELLO), *boom, DONE])), ProtocolError, "Hello")
+    row.fails_over(serve(chunked([*boom, DONE])), ServerError, again=True)
+    error = row.interrupts(serve(chunked([*events(*HELLO), *boom, DONE])), ServerError, "Hello")
+    assert str(error.cause).endswith(f": {data.decode()}")
+
+
+@pytest.mark.parametrize("line", [b'{"error": {"message": "boom"}}\n', b'{"error": "boom"}'])
+def test_fault_22_bare_error_between_events(row, serve, line):
+    error = row.interrupts(serve(chunked([*events(*HELLO), line])), ServerError, "Hello")
+    assert str(error.cause).endswith(": boom")
 
 
 PLAIN = [
