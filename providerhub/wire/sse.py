@@ -359,13 +359,12 @@ class SSEDecoder(Framing):
         if block.count(b"\n") != ends or (_CR in blank and block.count(b"\r") != ends) or not all(payloads):
             return None
         # The mark stands in the last read of most streams, which must not be read line by line for it.
-        if self._sentinel and self._sentinel in block:
-            marks = (n for n, payload in enumerate(payloads) if self._sentinel in payload and self._ends(payload))
-            first = next(marks, None)
-            if first is not None:
-                del payloads[first:]
+        for payload in payloads:
+            if payload[0] != self._plain and self._ends(payload):
+                del payloads[payloads.index(payload) :]
                 self._stop()
                 self.done = True
+                break
         return payloads
 
     def _by_line(self, piece: bytes, out: _Sink) -> None:
