@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 
+import hypothesis
 import pytest
 
 from providerhub import Finish
@@ -14,6 +15,10 @@ from providerhub import Finish
 # Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine takes as long as it takes: a test of time belongs to the benchmarks.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -27,7 +27,9 @@ class Retries:
     The engine adds to the list of attempts that have ended.
     """
 
-    __slots__ = ("_again", "_attempts", "_deadline", "_free_waits", "_health", "_policy", "_repeats", "_rng", "_uncharged")
+    __slots__ = (
+        "_again", "_attempts", "_deadline", "_free_waits", "_health", "_policy", "_repeats", "_rng", "_uncharged", "_waited_for",
+    )  # fmt: skip
 
     def __init__(self, policy: RetryPolicy, health: Health, attempts: list[Attempt], *, deadline: float, rng: Rng) -> None:
         self._policy = policy
@@ -39,6 +41,7 @@ class Retries:
         self._uncharged: set[int] = set()
         self._repeats = 0
         self._free_waits = 0
+        self._waited_for: set[tuple[str, str]] = set()  # what a rate limit was waited for, before a model that is liked less
 
     @property
     def uncharged(self) -> int:
@@ -68,10 +71,16 @@ class Retries:
         self._again = [failure for failure in self._again if failure.candidate.prefill]
 
     def before_next(self, now: float, last: Candidate, left: int, *, same: bool) -> tuple[Failure, float] | None:
-        """Choose a failed candidate, before a call goes on: with `same`, the last one; else any of the same model."""
+        """Choose a failed candidate, before a call goes on: with `same`, the last one; else any of the same model.
+
+        A rate limit is waited for once: its free waits are for a call that has no other model.
+        """
         fitting = (f for f in self._again if (f.candidate == last if same else f.candidate.group == last.group))
-        failures = [f for f in fitting if not isinstance(f.error, ProviderTimeoutError)]
-        return self._choose(now, failures, left, most=self._policy.patience)
+        failures = [f for f in fitting if not isinstance(f.error, ProviderTimeoutError) and _place(f) not in self._waited_for]
+        found = self._choose(now, failures, left, most=self._policy.patience)
+        if found is not None and isinstance(found[0].error, RateLimitError):
+            self._waited_for.add(_place(found[0]))
+        return found
 
     def choose(self, now: float, left: int) -> tuple[Failure, float] | None:
         """Choose the candidate to try again, and the seconds to wait before; `None` without any. Rate-limited ones come last."""
@@ -111,3 +120,7 @@ class Retries:
         seconds = max(0.0, failure.at + wait - now) if named else wait
         margin = LEAVE_BEFORE_DEADLINE if named else 0.0
         return None if now + seconds + margin > self._deadline else seconds
+
+
+def _place(failure: Failure) -> tuple[str, str]:
+    return failure.candidate.provider, failure.candidate.model
