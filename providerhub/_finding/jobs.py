@@ -86,6 +86,10 @@ class Task:
         except BaseException as error:
             self.interruption = error
         self.done.set_result(None)
+        # A future keeps its callbacks, and so the event loops of those that have waited. This object stays as long as its hub.
+        ended = type(self.done)()
+        ended.set_result(None)
+        self.done = ended
 
 
 class Job(NamedTuple):
