@@ -44,6 +44,9 @@ UNPACKED = "the answer cannot be unpacked as its Content-Encoding says"
 END_WAIT = 0.02
 """Seconds to wait for the body's end after the protocol's end mark."""
 
+REFUSAL_SILENCE, REFUSAL_WAIT = 1.0, 2.0
+"""Seconds to wait for the next byte of a refusal's body, and for all of it. The status says enough to ask the next provider."""
+
 
 class BaseAnswer:
     """The common part of the answers of both transports."""
@@ -91,6 +94,11 @@ class BaseAnswer:
         if self._call.remaining() == 0:
             return ProviderTimeoutError("the call's total timeout expired")
         return self._explained(error)
+
+    def refused(self) -> None:
+        """Wait only shortly for the body, which explains a refusal. Its bytes are no content."""
+        self._timer.byte_idle = min(REFUSAL_SILENCE, self._call.timeout.byte_idle)
+        self._timer.linger(REFUSAL_WAIT)
 
     def close(self) -> None:
         """Give the connection back, or close it if the body was not read to its end. A second call does nothing."""
@@ -216,6 +224,8 @@ class Answer(BaseAnswer):
     def peek(self, limit: int) -> bytes:
         """Return the beginning of the body. A failure ends it early instead of raising, since it only explains a refusal.
 
+        So does a pause of `REFUSAL_SILENCE`, and the end of `REFUSAL_WAIT`.
+
         Args:
             limit: The most bytes to return.
 
@@ -223,7 +233,7 @@ class Answer(BaseAnswer):
             The bytes that came; may be empty.
         """
         found = bytearray()
-        self._timer.byte_idle = self._call.timeout.byte_idle
+        self.refused()
         try:
             for data in self:
                 found += data

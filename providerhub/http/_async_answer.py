@@ -136,7 +136,7 @@ class AsyncAnswer(BaseAnswer):
         return bytes(found)
 
     async def peek(self, limit: int) -> bytes:
-        """Return the beginning of the body. A failure ends it early instead of raising, since it only explains a refusal.
+        """Return the beginning of the body, under the rules of `Answer.peek`.
 
         Args:
             limit: The most bytes to return.
@@ -145,7 +145,7 @@ class AsyncAnswer(BaseAnswer):
             The bytes that came; may be empty.
         """
         found = bytearray()
-        self._timer.byte_idle = self._call.timeout.byte_idle
+        self.refused()
         with contextlib.suppress(ProviderError):
             while len(found) < limit and (data := await self.next()):
                 found += data

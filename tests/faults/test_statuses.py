@@ -1,6 +1,7 @@
 """Rows 9-18 and 38 of the fault matrix: what a status line, its headers and a whole body say."""
 
 import email.utils
+import json
 import logging
 import time
 
@@ -200,6 +201,16 @@ def test_fault_13_server_error_whose_body_does_not_come(row, serve, rest):
     timeout = Timeout(first_token=0.3, byte_idle=0.06, total=60)
     error = row.fails_over(serve([head, *rest]), ServerError, again=True, timeout=timeout)
     assert error.status == 503
+
+
+@pytest.mark.parametrize(
+    "rest", [[], [json.dumps(openai_error("slow down")).encode()], [Repeat([Drip(b"a", 0.3)])]], ids=["none", "whole", "pings"]
+)
+def test_fault_09_body_of_a_refusal_that_does_not_end(way, hub_of, serve, rest):
+    # The status is known: the call does not wait for its deadline, nor for the byte-idle timeout, to hear what explains it.
+    head = response_head(429, {"Content-Type": "application/json", "Content-Length": "100000"})
+    hub = hub_of(a=serve([head, *rest, Hold()]), retry=RetryPolicy(attempts=1), timeout=Timeout(byte_idle=20, total=6))
+    assert way.fails(hub, RateLimitError).status == 429
 
 
 @pytest.mark.parametrize(("status", "stream"), [(503, False), (503, True), (500, True), (408, True)])
