@@ -37,7 +37,7 @@ class Racer(RunningAttempt[Iterator[Piece], "AnyRunner"], Timer):
     supervisor: Supervisor
 
     def fire(self) -> bool:
-        """Begin a supervisor, unless a whole answer is on its way; true if it has begun. Otherwise the attempt goes on alone."""
+        """Begin a supervisor, unless content has come; true if it has begun. Otherwise the attempt goes on alone."""
         if self.call.content_at is None:
             self.supervisor = Supervisor(self)
             thread = PromptThread(self.supervisor.run, f"providerhub-supervisor-{next(_numbers)}")

@@ -62,6 +62,8 @@ class AnswerTimer(Timer):
         call = self._call
         if self._lingers:
             return True
+        if piece is None and not self._stream:
+            call.idles = True  # the first byte of a whole answer; there is no content yet, and another provider may be faster
         if not (call.idles or call.came(piece)):
             if call.content_at is not None:  # reasoning has come: no timeout holds until the answer itself begins
                 self.token_due = call.deadline

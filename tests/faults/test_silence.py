@@ -42,6 +42,11 @@ def test_fault_66_silence_after_the_headers_and_another_candidate(row, serve, st
     row.joined(serve([response_head(headers={"Content-Type": kind}), Hold()]), stream=stream)
 
 
+def test_fault_66_half_of_a_whole_answer_and_another_candidate(row, serve):
+    head = response_head(headers={"Content-Type": "application/json", "Content-Length": "500"})
+    row.joined(serve([head, b'{"choices": [', Hold()]), stream=False)
+
+
 def test_fault_66_half_of_the_time_is_left_to_the_next_candidate(way, hub_of, serve, good, stream):
     answer = way.answer(hub_of(a=serve(Hold()), b=good, timeout=Timeout(total=3)), stream=stream)
     first, second = answer.route.attempts
