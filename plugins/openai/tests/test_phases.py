@@ -111,7 +111,7 @@ def test_silence_before_the_body_of_a_whole_answer_is_no_idleness(read, before):
     head = response_head(headers={"Content-Type": "application/json", "Content-Length": str(size)})
     found, call = read((Send(head), *before, SILENCE, Send(rest)), stream=False, byte_idle=SHORT)
     assert found[0] == "42"
-    assert call.content_at is not None
+    assert call.idles
 
 
 def test_silence_within_the_body_of_a_whole_answer_ends_it(read):
