@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
@@ -115,8 +116,10 @@ class _Found:
         if len(answer.vectors) != len(request.texts):
             raise ProtocolError(f"the service returned {len(answer.vectors)} vectors for {len(request.texts)} texts")
         if not all(map(_is_vector, answer.vectors)):
-            raise ProtocolError("the service returned vectors that are not lists of numbers")
+            raise ProtocolError("the service returned vectors that are not lists of finite numbers")
         self._vectors += answer.vectors
+        if len(lengths := set(map(len, self._vectors))) > 1:
+            raise ProtocolError(f"the service returned vectors of several lengths: {', '.join(map(str, sorted(lengths)))}")
         self._usages.append(answer.usage)
 
     def pieces(self) -> Iterator[Piece]:
@@ -128,8 +131,13 @@ class _Found:
 
 
 def _is_vector(value: object) -> bool:
-    # The first number stands for all: a call may bring millions.
-    return isinstance(value, Sequence) and not isinstance(value, str) and bool(value) and isinstance(value[0], int | float)
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes) or not value:
+        return False
+    kinds = set(map(type, value))  # a call may bring millions of numbers
+    try:
+        return all(issubclass(kind, int | float) and kind is not bool for kind in kinds) and all(map(math.isfinite, value))
+    except OverflowError:  # a whole number that no float can hold
+        return False
 
 
 def batches(provider: object, request: EmbeddingRequest) -> Iterator[EmbeddingRequest]:

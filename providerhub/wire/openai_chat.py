@@ -91,7 +91,7 @@ def embeddings(data: Mapping[str, Any]) -> Embeddings:
 
     Raises:
         ProviderError: The object is an error.
-        ProtocolError: It holds no list of vectors.
+        ProtocolError: It holds no list of vectors, or numbers them otherwise than from 0, each once.
     """
     refuse_error(data)
     entries, usage = data.get("data"), data.get("usage")
@@ -99,7 +99,10 @@ def embeddings(data: Mapping[str, Any]) -> Embeddings:
         msg = "the answer is not a list of vectors; check the configured url"
         raise ProtocolError(msg, excerpt=json.dumps(data)[:2000])
     places = [entry.get("index") for entry in entries]
-    if sorted(map(str, places)) == sorted(map(str, range(len(entries)))):  # some servers number none of them
+    if any(place is not None for place in places):  # some servers number none of them
+        if sorted(map(str, places)) != sorted(map(str, range(len(entries)))):
+            msg = f"the vectors are numbered {str(places)[:200]}, and not each once from 0; nothing says which text has which"
+            raise ProtocolError(msg)
         entries = [entry for _, entry in sorted(zip(map(int, places), entries, strict=True), key=lambda pair: pair[0])]
     return Embeddings([entry.get("embedding") for entry in entries], usage_of(usage) if isinstance(usage, dict) else None)
 

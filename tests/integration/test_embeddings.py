@@ -125,8 +125,12 @@ def test_a_provider_that_only_chats_is_passed_over(embed, scripted):
     [
         ([[1.0]], PluginError, "must return Embeddings"),
         (Embeddings([]), ProtocolError, "0 vectors for 1 texts"),
-        (Embeddings(["no"]), ProtocolError, "not lists of numbers"),
-        (Embeddings([[]]), ProtocolError, "not lists of numbers"),
+        (Embeddings(["no"]), ProtocolError, "not lists of finite numbers"),
+        (Embeddings([[]]), ProtocolError, "not lists of finite numbers"),
+        *(
+            (Embeddings([[0.1, odd]]), ProtocolError, "not lists of finite numbers")
+            for odd in (None, "1", True, [1.0], float("nan"), float("-inf"), 10**400)
+        ),
     ],
 )
 def test_a_wrong_answer_is_an_error(answer, error, said):
@@ -194,13 +198,13 @@ def _openai(server, **config):
 
 @BOTH
 def test_the_openai_shape_over_a_socket(embed):
-    with FaultServer(_answer([1.0, 0.5], [0, -1], order=[1, 0]), _answer([3])) as server:
+    with FaultServer(_answer([1.0, 0.5], [0, -1], order=[1, 0]), _answer([3, 4])) as server:
         hub, made = _openai(server)
         made.embedding_limit = 2
         more = {"acme": {"user": "u", "extra_headers": {"X-A": "1"}, "extra_body": {"b": 2}}}
         found = embed(hub, "e-1", ["a", "b", "c"], dimensions=2, options=more)
         made.close()
-    assert found.vectors == [[1.0, 0.5], [0, -1], [3]]
+    assert found.vectors == [[1.0, 0.5], [0, -1], [3, 4]]
     assert found.usage.input_tokens == 8
     first = server.requests[0]
     assert (first.target, first.header("authorization"), first.header("x-a")) == ("/v1/embeddings", "Bearer canary", "1")
@@ -216,13 +220,18 @@ def test_the_openai_shape_over_a_socket(embed):
         (http_response(body={"data": "no"}), ProtocolError),
         (http_response(body={"data": [{"embedding": "AAAA"}]}), ProtocolError),
         (http_response(body=b"<html>"), ProtocolError),
+        (_answer([1.0], [2.0, 3.0]), ProtocolError),
+        *(
+            (http_response(body={"data": [{"index": place, "embedding": [1.0]} for place in places]}), ProtocolError)
+            for places in ([0, 0], [1, 2], [0, None], [0, True])
+        ),
     ],
 )
 def test_a_failure_of_the_service_is_classed_and_holds_no_key(embed, answer, error):
     with FaultServer(answer) as server:
         hub, made = _openai(server)
         with pytest.raises(error) as raised:
-            embed(hub, "e-1", ["a"])
+            embed(hub, "e-1", ["a", "b"])
         made.close()
     assert "canary" not in str(raised.value)
 
