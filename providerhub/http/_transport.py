@@ -10,6 +10,7 @@ import queue
 import time
 from collections.abc import Mapping
 from functools import partial
+from http.client import HTTPException
 from typing import Any
 
 import certifi
@@ -23,6 +24,11 @@ from providerhub.http._response import Response
 
 IDLE_LIMIT = 60.0
 """Seconds. A connection that was idle for longer is not used again: a gateway on the way may have forgotten it without a word."""
+
+
+EARLY_WAIT = 1.0
+"""Seconds to wait for an answer when the service has closed while the request was sent: it may have refused the request when it
+had read its head (RFC 9112, section 9.5)."""
 
 
 class _ConnectionStack:
@@ -137,10 +143,22 @@ class Transport:
         active.use(connection.sock)
         # The connect timeout is over; the answer's timer runs from here, so a large body may take its time.
         connection.sock.settimeout(None)
-        connection.sock.sendall(request.written(self._pool.proxy_headers if self._whole else None))
+        broken: OSError | None = None
+        try:
+            connection.sock.sendall(request.written(self._pool.proxy_headers if self._whole else None))
+        except OSError as error:
+            if active.aborted:
+                raise
+            broken, read = error, min(read, EARLY_WAIT)
         connection.sock.settimeout(min(max(read, 0.001), LONGEST_TIMEOUT))
         response = active.response = Response(connection.sock, method=request.method)
-        response.begin()
+        try:
+            response.begin()
+        except (OSError, HTTPException):
+            if broken is not None:
+                raise broken from None
+            raise
+        response.will_close = response.will_close or broken is not None
         return response
 
     def _release(self, connection: Any, *, usable: bool) -> None:

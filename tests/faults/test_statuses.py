@@ -1,8 +1,11 @@
 """Rows 9-18 and 38 of the fault matrix: what a status line, its headers and a whole body say."""
 
+import contextlib
 import email.utils
 import json
 import logging
+import socket
+import threading
 import time
 
 import pytest
@@ -211,6 +214,34 @@ def test_fault_09_body_of_a_refusal_that_does_not_end(way, hub_of, serve, rest):
     head = response_head(429, {"Content-Type": "application/json", "Content-Length": "100000"})
     hub = hub_of(a=serve([head, *rest, Hold()]), retry=RetryPolicy(attempts=1), timeout=Timeout(byte_idle=20, total=6))
     assert way.fails(hub, RateLimitError).status == 429
+
+
+@pytest.fixture
+def hasty():
+    """The address of a server that refuses one request by its head, and closes without reading the body."""
+    refusal = (
+        b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 35\r\n\r\n" + b'{"error": {"message": "too large!"}}'
+    )
+
+    def refuse():
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    head += connection.recv(4096)
+                connection.sendall(refusal)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+def test_fault_13_refusal_while_the_request_is_sent(way, hub_of, hasty):
+    error = way.fails(hub_of(a=hasty, retry=RetryPolicy(attempts=1)), BadRequestError, messages="word " * 3_000_000)
+    assert (error.status, "too large!" in str(error)) == (413, True)
 
 
 @pytest.mark.parametrize(("status", "stream"), [(503, False), (503, True), (500, True), (408, True)])
