@@ -15,7 +15,7 @@ from providerhub._finding.needs import Needs, part_kinds, token_bound, token_cei
 from providerhub._finding.registry import Registry
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Model, Options, Request, RetryPolicy, Timeout, Usage
-from providerhub._values.checks import FLAG, HEADERS, MAPPING
+from providerhub._values.checks import FLAG, HEADERS, MAPPING, nearest
 from providerhub._values.errors import InvalidRequestError
 
 ModelSpec = str | Model | Sequence[str | Model]
@@ -36,6 +36,9 @@ NOT_OPTIONS = {
 
 EXTRAS = {"extra_headers": HEADERS, "extra_query": MAPPING, "extra_body": MAPPING}
 """Options that add to the request beside its fields, as in the vendors' SDKs."""
+
+CHOICES = ("auto", "none", "required", "any")
+"""The words for `tool_choice`; `"any"` is the Messages API's word for `"required"`. Other texts name a tool."""
 
 NOTHING_NEEDED = Needs()
 
@@ -211,14 +214,27 @@ def _unknown(name: str) -> TypeError:
 
 def _normalize(sent: dict[str, Any]) -> Output | None:
     """Put the keywords that the provider gets into the one form that plugins read, and return the class of the answer."""
-    stop, form = sent.get("stop"), sent.get("response_format")
+    stop, form, choice = sent.get("stop"), sent.get("response_format"), sent.get("tool_choice")
     if isinstance(stop, str):
         sent["stop"] = (stop,)
+    if isinstance(choice, str) and choice not in CHOICES:
+        sent["tool_choice"] = _named(choice, sent.get("tools") or ())
     if form is None or isinstance(form, Mapping):
         return None
     output = output_of(form)
     sent["response_format"] = output.form
     return output
+
+
+def _named(name: str, tools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The choice of the tool that has a name, in the OpenAI shape; a vendor's own tool has its name beside its type."""
+    forms = [(str(tool.get("type")), tool.get("function") or tool.get("custom") or tool) for tool in tools]
+    for kind, form in forms:
+        if form.get("name") == name:
+            return {"type": kind, kind: {"name": name}} if kind in {"function", "custom"} else {"type": "tool", "name": name}
+    known = [*CHOICES, *(str(form["name"]) for _, form in forms if form.get("name"))]
+    hint = nearest(name, known, f"it may be {', '.join(map(repr, known))}")
+    raise InvalidRequestError(f"tool_choice {name!r} is no tool of this call's tools; {hint}")
 
 
 def _first(model: ModelSpec) -> str:

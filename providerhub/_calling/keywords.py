@@ -76,8 +76,8 @@ class Knobs(TypedDict, total=False):
     tool_choice: Annotated[
         str | Mapping[str, Any] | None,
         Keyword(
-            instance_of((str, Mapping), "'auto', 'none', 'required', or a mapping that names one tool"),
-            '`"auto"`, `"none"`, `"required"`, or the OpenAI shape that names one tool.',
+            instance_of((str, Mapping), "'auto', 'none', 'required', or the name of one of the tools"),
+            '`"auto"`, `"none"`, `"required"`, or the name of one of `tools`; a mapping names it in the OpenAI shape.',
             sent=True,
         ),
     ]

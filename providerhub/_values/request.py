@@ -46,7 +46,7 @@ class Request(Value):
         max_tokens: The maximum number of tokens of the answer.
         stop: Texts at which the answer ends.
         tools: Tool definitions in the OpenAI shape.
-        tool_choice: `"auto"`, `"none"`, `"required"`, or the OpenAI shape that names one tool.
+        tool_choice: `"auto"`, `"none"`, `"required"`, or a mapping in the OpenAI shape that names one tool.
         response_format: The OpenAI shape: `{"type": "json_object"}` or `{"type": "json_schema", ...}`.
         seed: A whole number with which the vendor makes its sampling repeatable.
         reasoning: How much to think before the answer: `"none"`, `"minimal"`, `"low"`, `"medium"`, `"high"`, or tokens.

@@ -75,6 +75,44 @@ def test_what_the_provider_is_asked(scripted, make_hub, stream):
     assert list(request.messages) == [{"role": "user", "content": "Hello"}]
 
 
+FUNCTION = {"type": "function", "function": {"name": "weather"}}
+CUSTOM = {"type": "custom", "custom": {"name": "sql"}}
+SEARCH = {"type": "web_search_20260209", "name": "web_search"}
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("weather", {"type": "function", "function": {"name": "weather"}}),
+        ("sql", {"type": "custom", "custom": {"name": "sql"}}),
+        ("web_search", {"type": "tool", "name": "web_search"}),
+        ("required", "required"),
+        ("any", "any"),
+        (FUNCTION, FUNCTION),
+    ],
+)
+def test_a_tool_choice_may_name_one_of_the_tools(scripted, make_hub, given, sent):
+    provider = scripted()
+    make_hub(a=provider).complete("a/m", "Hello", tools=[FUNCTION, CUSTOM, SEARCH], tool_choice=given)
+    assert provider.requests[0].tool_choice == sent
+
+
+@pytest.mark.parametrize(
+    ("given", "tools", "hint"),
+    [
+        ("wether", [FUNCTION, SEARCH], "did you mean 'weather'"),
+        ("Auto", [FUNCTION], "did you mean 'auto'"),
+        ("x", [CUSTOM], "it may be 'auto', 'none', 'required', 'any', 'sql'"),
+        ("weather", None, "it may be 'auto'"),
+    ],
+)
+def test_a_tool_choice_that_names_no_tool_is_refused(scripted, make_hub, given, tools, hint):
+    provider = scripted()
+    with pytest.raises(InvalidRequestError, match=f"tool_choice '{given}' .*{hint}"):
+        make_hub(a=provider).complete("a/m", "Hello", tools=tools, tool_choice=given)
+    assert not provider.requests
+
+
 def test_a_fallback_never_gets_anothers_options(scripted, make_hub):
     second = scripted()
     make_hub(a=scripted([ServerError("x")]), b=second).complete("m", "Hello", options={"a": {"x": 1}})
