@@ -12,15 +12,12 @@ from providerhub._calling.executors import factory_of
 from providerhub._calling.many_gates import causes, may_pass
 from providerhub._calling.observers import PARENT, call_of
 from providerhub._calling.running import Running
-from providerhub._finding.listing import AGAIN_FIRST
 from providerhub._rules.policy import backoff
 from providerhub._values import Completion, RetryPolicy
 from providerhub._values.checks import COUNT, at_least
 from providerhub._values.errors import (
     DeadlineExceededError,
     InvalidRequestError,
-    ModelNotFoundError,
-    ModelUnavailableError,
     ProviderHubError,
     ProviderTimeoutError,
     RateLimitError,
@@ -95,15 +92,9 @@ def checked_request(index: int, request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def error_of_row(index: int, error: Exception) -> Exception:
-    """The error of a call as its outcome holds it.
-
-    A mistake in the request names the request. A model that no known list has, while a service could not list its models, is that
-    service's failure: the row is tried again when the service is asked again.
-    """
+    """The error of a call as its outcome holds it: a mistake in the request names the request."""
     if type(error) in {TypeError, InvalidRequestError}:
         return type(error)(f"requests[{index}]: {error}").with_traceback(error.__traceback__)
-    if isinstance(error, ModelNotFoundError) and error.unlisted:
-        return ModelUnavailableError(str(error), provider=error.unlisted, retryable=True, retry_after=AGAIN_FIRST)
     return error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 import threading
@@ -14,9 +15,10 @@ from providerhub._finding import kept_lists
 from providerhub._finding.installed import import_object
 from providerhub._finding.jobs import Task
 from providerhub._finding.kept_lists import KeptList
-from providerhub._rules.mapping import shown
+from providerhub._rules.mapping import map_exception, shown
 from providerhub._values import ProviderConfig, Timeout
 from providerhub._values.capabilities import ModelInfo, ProviderInfo, as_models
+from providerhub._values.errors import AttemptError, ProviderError, ProviderTimeoutError
 from providerhub._values.provider import CallContext
 
 _log = logging.getLogger("providerhub")
@@ -43,6 +45,7 @@ class ModelList:
         self._age_when_read: float | None = None
         self._failures = 0
         self._error = ""
+        self._cause: Any = None  # the exception of the last failure
         # The moments, on the hub's clock, from which the service is asked for a name without any provider, and for any name.
         self._again_at, self._stale_at = -float("inf"), float("inf")
         self.models: tuple[ModelInfo, ...] = ()
@@ -55,6 +58,21 @@ class ModelList:
         if task is not None and task.age:
             return f"{self._info.discover} has not returned for {task.age:.1f} s"
         return self._error
+
+    def failure(self, message: str) -> AttemptError:
+        """The error of a call for a model that the list may lack: of the class of the last failure, or of a timeout.
+
+        The call may be tried again when the service is asked again, so that `retry_after` is set where the failure may pass.
+        """
+        name, cause = self._config().name, self._cause
+        if cause is None or self._running() is not None:
+            found: AttemptError = ProviderTimeoutError(provider=name)
+        else:
+            found = copy.copy(map_exception(cause, provider=name, model=""))
+        found.args, found.__cause__ = (message,), cause
+        if isinstance(found, ProviderError) and found.retryable:
+            found.retry_after = found.retry_after or AGAIN_FIRST
+        return found
 
     @property
     def age(self) -> float | None:
@@ -120,12 +138,12 @@ class ModelList:
                 self.forget_failures()
                 return
             self._failures += 1
-            self._error = f"{self._info.discover} raised {shown(error)}"
+            self._cause, self._error = error.with_traceback(None), f"{self._info.discover} raised {shown(error)}"
             _log.warning("provider %s could not list its models: %s", config.name, self._error)
             return
         finally:
             self._call = None
-        self._failures, self._error = 0, ""
+        self._failures, self._error, self._cause = 0, "", None
         self.listed_at, self._age_when_read = time.time(), None
         self._stale_at = now + self._fresh()
         self._take(found)

@@ -21,8 +21,11 @@ _OWNERS = {
 """How the names of a vendor's models begin → the provider of that vendor, for the hint to install or configure it."""
 
 
-def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError:
-    """The error for a name that no instance has; it names the providers that may have it, similar and known models."""
+def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError | errors.AttemptError:
+    """The error for a name that no instance has; it names the providers that may have it, similar and known models.
+
+    Where a provider may have the model and could not list its models, the error is of the class of that failure.
+    """
     if not registry.names():
         fix = "; ".join(f"{one.distribution}: {one.reason}" for one in registry.plugins.malformed) or f"try: {INSTALL_HINT}"
         return errors.ModelNotFoundError(f"no provider plugin is installed, so model {model!r} is not available; {fix}")
@@ -44,9 +47,8 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     may = to_install or f"{_unconfigured(registry, owner)}{_pinned_only(registry, model)}"
     may = pin if "did you mean" in pin else may + pin
     said = f"no provider has the model {model!r}{may}{hint}{_problems(registry)}"
-    error = errors.ModelNotFoundError(said)
-    error.unlisted = next((instance.name for instance in registry.instances() if instance.list.error), "")
-    return error
+    unlisted = next((instance.list for instance in registry.shared() if instance.list.error), None)
+    return errors.ModelNotFoundError(said) if unlisted is None else unlisted.failure(said)
 
 
 def _near(model: str, known: list[str]) -> list[str]:

@@ -24,7 +24,7 @@ from providerhub._settings.refined import own_timeout
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Model, ProviderConfig, RoutePlan, Skip
 from providerhub._values.capabilities import DOLLARS, ModelInfo
-from providerhub._values.errors import ModelNotFoundError
+from providerhub._values.errors import AttemptError, ModelNotFoundError
 from providerhub._values.frozen import frozen
 from providerhub._values.value import Value
 
@@ -123,7 +123,7 @@ class Router:
     def _rank(self, entries: tuple[Entry, ...], needs: Needs) -> tuple[Ranking, tuple[Skip, ...]]:
         candidates: dict[tuple[str, str], RankedCandidate] = {}
         skipped: list[Skip] = []
-        missing: ModelNotFoundError | None = None
+        missing: ModelNotFoundError | AttemptError | None = None
         sames = [entry.same for entry in entries]
         for place, (name, same) in enumerate(entries):
             target = self._registry.target(name)

@@ -84,11 +84,9 @@ class ConfigurationError(CallerError):
 class ModelNotFoundError(CallerError, LookupError, ValueError):
     """No provider has the model: no provider declares it, or every provider that was asked denied it. Check the name.
 
-    Attributes:
-        unlisted: The provider that may have the model, and could not list its models; empty when every list is known.
+    A model that is not known because a provider could not list its models gets the error of that failure instead, such as
+    `ProviderConnectionError`.
     """
-
-    unlisted = ""
 
 
 class NoCapableProviderError(CallerError):

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import click
 
-from providerhub import CallerError, Candidate, Hub, InstanceView, ModelInfo, ProviderHubError, Settings, Skip
+from providerhub import Candidate, Hub, InstanceView, ModelInfo, ProviderHubError, Settings, Skip
 from providerhub._finding.registry import INSTALL_HINT
 from providerhub.cli import _edit as edit
 from providerhub.cli import _options as options
@@ -257,7 +257,7 @@ def route(*, model: str, stream: bool, tools: bool, image: bool, as_json: bool) 
     with Hub() as hub:
         try:
             plan = hub.explain(model, messages, stream=stream, tools=[_TOOL] if tools else None)
-        except CallerError as error:
+        except ProviderHubError as error:
             if as_json:
                 screen.data({**_plan((), error.route.skipped), "error": screen.one_line(error)})
             raise

@@ -567,12 +567,12 @@ class Late:
 def test_a_list_that_cannot_be_had_is_the_providers_failure(site):
     site.plugin("late", LISTING)
     out = site.run("""
-        from providerhub import Hub, ModelUnavailableError
+        from providerhub import Hub, ProviderConnectionError
         from providerhub.testing import FakeClock
 
         request = {"model": "m", "messages": "x"}
         (outcome,) = Hub(clock=FakeClock()).complete_many([request], passes=0)
-        assert type(outcome.error) is ModelUnavailableError, outcome
+        assert type(outcome.error) is ProviderConnectionError, outcome
         assert outcome.error.provider == "late" and outcome.error.retryable
         import plug_late
         plug_late.asked = __import__("itertools").count()

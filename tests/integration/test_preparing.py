@@ -5,6 +5,7 @@ import base64
 import gc
 import json
 import os
+import socket
 import stat
 import sys
 import threading
@@ -16,16 +17,19 @@ import pytest
 
 from providerhub import (
     AuthenticationError,
+    CallerError,
     Finish,
     Hub,
     ModelInfo,
     ModelNotFoundError,
     PluginError,
     ProviderConfig,
+    ProviderConnectionError,
     ProviderInfo,
     ProviderTimeoutError,
     RetryPolicy,
     Secret,
+    ServerError,
     Settings,
 )
 from providerhub._finding import instance as instances
@@ -128,15 +132,34 @@ def test_fault_70_a_listed_name_waits_for_no_other_list(serve, make_hub, way):
 @WAYS
 def test_fault_70_a_name_that_only_a_silent_list_may_have_ends_inside_the_deadline(serve, make_hub, way):
     hub = make_hub(quick=serve("m"), silent=serve(None))
-    with pytest.raises(ModelNotFoundError, match=r"silent could not list its models: .* has not returned"):
+    with pytest.raises(ProviderTimeoutError, match=r"silent could not list its models: .* has not returned"):
         _ask(hub, way, "absent", "Hello", timeout=1)
 
 
 @WAYS
 def test_fault_70_a_list_that_is_refused_names_the_reason(serve, make_hub, way):
     serve.down = True
-    with pytest.raises(ModelNotFoundError, match=r"a could not list its models: .*HTTP 500"):
+    with pytest.raises(ServerError, match=r"a could not list its models: .*HTTP 500") as caught:
         _ask(make_hub(a=serve()), way, "m", "Hello")
+    assert (caught.value.provider, caught.value.retryable, caught.value.retry_after) == ("a", True, 60.0)
+
+
+@WAYS
+def test_a_service_that_is_down_at_its_first_use_is_no_misspelt_model(make_hub, way):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with pytest.raises(ProviderConnectionError, match=r"a could not list its models: .*ProviderConnectionError") as caught:
+        _ask(make_hub(a=ProviderConfig(plugin="openai", url=url, api_key=CANARY)), way, "m", "Hello")
+    assert isinstance(caught.value.__cause__, ProviderConnectionError)
+    assert not isinstance(caught.value, CallerError)
+
+
+def test_a_discover_function_that_is_wrong_is_the_plugins_mistake(lister):
+    def discover(config):
+        raise ZeroDivisionError
+
+    with pytest.raises(PluginError, match=r"p could not list its models: .*ZeroDivisionError"):
+        lister(discover).complete("late", "Hello")
 
 
 def test_fault_70_an_empty_list_is_no_failure(serve, make_hub):
@@ -178,7 +201,7 @@ def test_a_list_that_could_not_be_had_is_tried_again_after_a_while(serve, make_h
     hub = make_hub(clock, a=server)
     serve.down = True
     for asked, seconds in ((1, 59), (1, 1), (2, 119), (2, 1)):
-        with pytest.raises(ModelNotFoundError):
+        with pytest.raises(ServerError):
             hub.complete("m", "Hello")
         assert _lists(server) == asked
         clock.advance(seconds)
@@ -238,7 +261,7 @@ def test_many_calls_at_once_share_one_listing(serve, make_hub):
 def test_closing_the_hub_ends_a_listing(serve, make_hub):
     server = serve(None)
     hub = make_hub(a=server)
-    with pytest.raises(ModelNotFoundError):
+    with pytest.raises(ProviderTimeoutError):
         hub.complete("m", "Hello", timeout=0.2)
     hub.close()
     server.client_gone()
@@ -286,7 +309,7 @@ def test_the_event_loop_goes_on_while_a_service_lists_its_models(lister):
 @WAYS
 def test_a_discover_function_without_deadline_does_not_outlast_the_call(lister, way):
     may_end = threading.Event()
-    with pytest.raises(ModelNotFoundError, match="p could not list its models"):
+    with pytest.raises(ProviderTimeoutError, match="p could not list its models"):
         _ask(lister(lambda config: may_end.wait() and []), way, "late", "Hello", timeout=0.3)
     may_end.set()
 
@@ -294,7 +317,7 @@ def test_a_discover_function_without_deadline_does_not_outlast_the_call(lister, 
 def test_a_late_list_serves_later_calls(lister):
     may_end = threading.Event()
     hub = lister(lambda config: may_end.wait() and ["late"])
-    with pytest.raises(ModelNotFoundError):
+    with pytest.raises(ProviderTimeoutError):
         hub.complete("late", "Hello", timeout=0.2)
     may_end.set()
     assert hub.complete("late", "Hello").text == "fine"
@@ -309,7 +332,7 @@ def test_a_discover_function_that_takes_the_context_gets_it(lister):
 
 def test_a_discover_function_may_use_the_hub(lister):
     def discover(config):
-        with pytest.raises(ModelNotFoundError):
+        with pytest.raises(ProviderTimeoutError):
             hub.complete("late", "Hello")
         return [hub.complete("declared", "Hello").text]
 
