@@ -36,10 +36,7 @@ EXCERPT: Final = 2048
 """The most bytes kept of unknown lines (`SSEDecoder.stray`) and of an incomplete event (`SSEDecoder.finish`)."""
 
 _BOM = b"\xef\xbb\xbf"
-_CR = 0x0D
-_LF = 0x0A
-_COLON = 0x3A
-_OPEN = 0x7B
+_CR, _LF, _COLON, _OPEN = b"\r\n:{"
 _PREFIX = b"data: "
 _OBJECT = b"data: {"
 _NAME = b"event: "
