@@ -208,15 +208,19 @@ class Driver(Generic[AnAttempt]):
             for candidate in order.candidates:
                 turns[candidate] = turn = order.turn or pacer.join(candidate, now(), self._spec.tokens)
                 turn.wake = signal.set
-            until = math.inf if order.turn is None else now() + SHORT
+            until, asks = (order.until, False) if order.turn is None else (now() + SHORT, True)
             while True:
                 chosen = next((candidate for candidate, turn in turns.items() if turn.ready), None)
                 left, due = self._deadline - now(), min(turn.due for turn in turns.values())
                 if self._stopped or self.done:
                     raise self._given_up()
-                if chosen is not None or left <= 0 or (due > until and not any(turn.is_asked for turn in turns.values())):
+                if asks:
+                    is_over = due > until and not any(turn.is_asked for turn in turns.values())
+                else:  # a turn that is infinitely far off may come at any moment: `wake` is called then
+                    is_over = now() >= until or until < due < math.inf
+                if chosen is not None or left <= 0 or is_over:
                     return chosen, None if chosen is None else turns[chosen]
-                yield from self._doze(signal, max(0.0, min(left, due - now())))
+                yield from self._doze(signal, max(0.0, min(left, due - now(), math.inf if asks else until - now())))
                 signal.clear()
                 for turn in turns.values():
                     pacer.look(turn, now())

@@ -63,6 +63,7 @@ class Engine(Attempts):
     _renewed: frozenset[str] = frozenset()
     _asking: tuple[Candidate, bool] | None = None
     _queued_at = _waited = 0.0
+    _waits_for: Failure | None = None  # the failure whose repeat is waited for, before a model that is liked less
 
     def __init__(
         self,
@@ -369,6 +370,10 @@ class Engine(Attempts):
         asking, self._asking = self._asking, None
         if asking is not None:
             return self._asked(*asking, now, turn)
+        waited_for, self._waits_for = self._waits_for, None
+        if candidate is None and waited_for is not None and now < self._deadline:  # others wait there too; the next model is free
+            self._repeats.put_back(waited_for)
+            return self._try_next(now)
         if candidate is None or turn is None or now >= self._deadline:
             # The error and the route name the limits that were reached.
             error = late(self.attempts, self._deadline - self._start, last_error(self.attempts))
@@ -396,24 +401,27 @@ class Engine(Attempts):
             return None
         if self._left <= len(self._fresh):  # every untried candidate must still get its turn
             return None
-        return self._again(self._repeats.before_next(now, self._last, self._left, same=again), now)
+        chosen = self._repeats.before_next(now, self._last, self._left, same=again)
+        order = self._again(chosen, now, until=now + self._policy.patience)
+        self._waits_for = chosen[0] if chosen and isinstance(order, Queue) else None
+        return order
 
     def _repeat(self, now: float) -> Order | None:
         """Try a provider again."""
         return None if self._larger_than is not None else self._again(self._repeats.choose(now, self._left), now)
 
-    def _again(self, chosen: tuple[Failure, float] | None, now: float) -> Order | None:
+    def _again(self, chosen: tuple[Failure, float] | None, now: float, until: float = math.inf) -> Order | None:
         if chosen is None:
             return None
         failure, self._waited = chosen
         if isinstance(failure.error, errors.RateLimitError):  # other calls wait there too: first in, first out
-            return self._queue((failure.candidate,), now)
+            return self._queue((failure.candidate,), now, until)
         self._next = failure.candidate
         return Wait(self._waited)
 
-    def _queue(self, candidates: tuple[Candidate, ...], now: float) -> Queue:
+    def _queue(self, candidates: tuple[Candidate, ...], now: float, until: float = math.inf) -> Queue:
         self._queued_at = now
-        return Queue(candidates)
+        return Queue(candidates, until=until)
 
     def _begin(self, candidate: Candidate, now: float, *, force: bool = False, turn: Turn | None = None) -> Order | None:
         if turn is None:

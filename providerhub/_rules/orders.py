@@ -61,14 +61,15 @@ class Queue(Order):
     """Wait for a turn at any of some candidates, in the order of arrival, then report `turn`. It costs no attempt.
 
     With a `turn`, the store of shared limits is asked for the turn at the one candidate. After its answer, wait for
-    `policy.SHORT` seconds at most; without a `turn`, until the deadline.
+    `policy.SHORT` seconds at most; without a `turn`, until the deadline, or until the earlier time `until`.
     """
 
-    __slots__ = ("candidates", "turn")
+    __slots__ = ("candidates", "turn", "until")
 
-    def __init__(self, candidates: tuple[Candidate, ...], turn: Turn | None = None) -> None:
+    def __init__(self, candidates: tuple[Candidate, ...], turn: Turn | None = None, until: float = math.inf) -> None:
         self.candidates = candidates
         self.turn = turn
+        self.until = until
 
 
 class Cut(Order):

@@ -82,6 +82,10 @@ class Retries:
             self._waited_for.add(_place(found[0]))
         return found
 
+    def put_back(self, failure: Failure) -> None:
+        """Remember a failure again whose repeat was not made."""
+        self._again.append(failure)
+
     def choose(self, now: float, left: int) -> tuple[Failure, float] | None:
         """Choose the candidate to try again, and the seconds to wait before; `None` without any. Rate-limited ones come last."""
         return self._choose(now, self._again, left)

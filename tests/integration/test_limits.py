@@ -5,7 +5,17 @@ import re
 
 import pytest
 
-from providerhub import DeadlineExceededError, Finish, Hub, ModelInfo, ProviderConfig, ProviderInfo, RateLimitError, Settings
+from providerhub import (
+    DeadlineExceededError,
+    Finish,
+    Hub,
+    ModelInfo,
+    ProviderConfig,
+    ProviderInfo,
+    RateLimitError,
+    RetryPolicy,
+    Settings,
+)
 
 
 class Talker:
@@ -87,3 +97,25 @@ def test_a_closed_hub_says_so(ask):
         hub.complete("m", "x")
     with pytest.raises(RuntimeError, match="this hub is closed"):
         getattr(hub, ask)("m", "x")
+
+
+@pytest.mark.parametrize("named", [0.2, None], ids=["with Retry-After", "without"])
+def test_calls_that_wait_together_for_a_rate_limit_go_on_to_the_next_model(named):
+    class Limited:
+        async def astream(self, request, call):
+            raise RateLimitError("slow down", retry_after=named)
+            yield
+
+        def stream(self, request, call):
+            raise AssertionError
+
+    async def main():
+        better, lesser = (ProviderInfo(name=name, models=(ModelInfo(model),)) for name, model in (("a", "large"), ("b", "small")))
+        policy = RetryPolicy(patience=0.5, throttle_backoff=0.1, backoff=0.1)
+        async with Hub(Settings(autoload=False, retry=policy), providers=[(better, Limited()), (lesser, Talker())]) as hub:
+            calls = [hub.acomplete(["large", "small"], "x", timeout=60) for _ in range(20)]
+            return await asyncio.gather(*calls)
+
+    answers = asyncio.run(main())
+    assert {answer.provider for answer in answers} == {"b"}
+    assert all(len(answer.route.attempts) <= 3 for answer in answers)  # one more before the lesser model
