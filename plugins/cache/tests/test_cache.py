@@ -269,6 +269,28 @@ def test_a_server_that_is_down_makes_no_call_fail(caplog):
     assert "calls go on without it: ConnectionError" in lines[0].getMessage()
 
 
+def _damaged(folder):
+    folder.mkdir()
+    (folder / "cache.db").write_bytes(b"not a database" * 1000)
+    return folder
+
+
+def _file(path):
+    path.write_text("")
+    return path
+
+
+@pytest.mark.parametrize("spoil", [_file, lambda path: _file(path) / "below", _damaged], ids=["file", "below a file", "damaged"])
+def test_a_folder_that_cannot_be_opened_makes_no_call_fail(caplog, tmp_path, spoil):
+    provider = Counter()
+    settings = Settings(cache={"url": str(spoil(tmp_path / "answers"))})
+    with Hub(settings, providers=[(ProviderInfo(name="a", models=(ModelInfo("m"),)), provider)]) as hub:
+        assert [hub.complete("m", "x").text for _ in range(2)] == ["answer 1", "answer 2"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "providerhub.cache"]
+    assert len(lines) == 1
+    assert "calls go on without it" in lines[0]
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"form": 2}', b'{"form": 1, "usage": {"odd": 1}}', b"\xff"])
 def test_bytes_of_another_form_are_not_an_answer(data):
     assert unpacked(data) is None
@@ -282,7 +304,9 @@ def test_bytes_of_another_form_are_not_an_answer(data):
         ({"url": "http://x"}, r'cache\.url must be "memory", a folder, or begin with redis://'),
         ({"url": 3}, r'cache\.url must be "memory", a folder or the address of a Redis server, not int'),
         ({"age": 60}, r'cache\.age must be a length of time such as "30m"'),
-        ({"size": 0}, r"cache\.size must be a whole number, 1 or more, not 0"),
+        ({"size": 0}, r"cache\.size must be a whole number from 1 to \d+, not 0"),
+        ({"size": 10**30}, r"cache\.size must be a whole number from 1 to \d+, not 10+"),
+        ({"age": "9" * 400 + "d"}, r'cache\.age must be a length of time such as "30m"'),
         ({"url": "redis://x", "size": 5}, r"cache\.size cannot be set for a server"),
     ],
 )

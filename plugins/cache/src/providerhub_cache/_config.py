@@ -14,6 +14,7 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _AGE = 86400.0  # seconds
 _ANSWERS = 1000  # in memory
 _BYTES = 256 * 1024 * 1024  # of a folder
+_MOST_BYTES = 2**63 - 1  # a number of SQLite
 _KNOWN = ("url", "age", "size")
 
 
@@ -30,8 +31,8 @@ def store_of(table: Mapping[str, Any]) -> Store:
     if unknown:
         raise ConfigurationError(f"unknown key 'cache.{unknown[0]}'; the known ones are {', '.join(_KNOWN)}")
     age, size = _age(table.get("age")), table.get("size")
-    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
-        raise ConfigurationError(f"cache.size must be a whole number, 1 or more, not {size!r}")
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= _MOST_BYTES):
+        raise ConfigurationError(f"cache.size must be a whole number from 1 to {_MOST_BYTES}, not {size!r}")
     url = table.get("url", "memory")
     url = url.reveal() if isinstance(url, Secret) else url
     if not isinstance(url, str) or not url:
@@ -61,6 +62,7 @@ def _age(text: object) -> float:
     if text is None:
         return _AGE
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip()) if isinstance(text, str) else None
-    if found is None or not float(found[1]):
+    seconds = float(found[1]) * _UNITS[found[2]] if found is not None else 0.0
+    if not 0 < seconds < float("inf"):
         raise ConfigurationError(f'cache.age must be a length of time such as "30m", "1h" or "7d", not {text!r}')
-    return float(found[1]) * _UNITS[found[2]]
+    return seconds

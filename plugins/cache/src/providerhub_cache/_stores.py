@@ -68,28 +68,37 @@ class Folder:
     """
 
     def __init__(self, path: Path, size: int, age: float) -> None:
+        self._path, self._size, self._age = path, size, age
+        self._cache: Any = None
+        self._lock = threading.Lock()
+
+    def _opened(self) -> Any:
+        """The database. It is opened when it is used: a folder that cannot be opened must make no call fail."""
         from diskcache_community import Cache
 
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._age = age
-        self._cache: Any = Cache(str(path), size_limit=size, eviction_policy="least-recently-used")
+        with self._lock:
+            if self._cache is None:
+                self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._cache = Cache(str(self._path), size_limit=self._size, eviction_policy="least-recently-used")
+            return self._cache
 
     def get(self, key: str) -> bytes | None:
         """The value of a key."""
-        found = self._cache.get(key)
+        found = self._opened().get(key)
         return found if isinstance(found, bytes) else None
 
     def set(self, key: str, value: bytes) -> None:
         """Keep a value under a key."""
-        self._cache.set(key, value, expire=self._age)
+        self._opened().set(key, value, expire=self._age)
 
     def clear(self) -> None:
         """Remove all values."""
-        self._cache.clear()
+        self._opened().clear()
 
     def close(self) -> None:
         """Close the database."""
-        self._cache.close()
+        if self._cache is not None:
+            self._cache.close()
 
 
 class Server:
