@@ -10,6 +10,7 @@ from providerhub import ConfigurationError
 from providerhub_journal._rows import as_units
 
 _PERIODS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m", "ever": "ever"}
+_MOST = 4_000_000_000  # twice as many billionths fit into a column of 64 bits, for what is spent and reserved
 _KEYS = ("limit", "per", "match", "unknown_price", "on_outage", "currency")
 _CHOICES = ("refuse", "allow")
 
@@ -67,8 +68,10 @@ def _one(name: str, table: Mapping[str, Any]) -> Budget:
     if unknown:
         raise ConfigurationError(f"unknown key '{here}.{unknown[0]}'; the known ones are {', '.join(_KEYS)}")
     limit = table.get("limit")
-    if not isinstance(limit, int | float) or isinstance(limit, bool) or not 0 < limit < float("inf"):
-        raise ConfigurationError(f"{here}.limit must be a positive amount of money, such as limit = 20.00, not {limit!r}")
+    if not isinstance(limit, int | float) or isinstance(limit, bool) or not 0 < limit <= _MOST:
+        raise ConfigurationError(
+            f"{here}.limit must be a positive amount of money up to {_MOST}, such as limit = 20.00, not {limit!r}"
+        )
     for key, choices in (("per", tuple(_PERIODS)), ("unknown_price", _CHOICES), ("on_outage", _CHOICES)):
         if table.get(key, choices[0]) not in choices:
             raise ConfigurationError(f"{here}.{key} must be one of {', '.join(choices)}, not {table[key]!r}")
@@ -76,5 +79,8 @@ def _one(name: str, table: Mapping[str, Any]) -> Budget:
     if not isinstance(match, Mapping):
         raise ConfigurationError(f'{here}.match must be a table, such as match = {{ team = "search" }}, not {match!r}')
     values = {key: value if isinstance(value, list | tuple) else (value,) for key, value in match.items()}
+    for key in match.keys() & {"provider", "model"}:
+        if not all(isinstance(item, str) for item in values[key]):
+            raise ConfigurationError(f'{here}.match.{key} must be a name or a list of names, such as "gpt-4*", not {match[key]!r}')
     rest = {key: table[key] for key in ("per", "unknown_price", "on_outage", "currency") if key in table}
     return Budget(name, as_units(limit), match=tuple((key, tuple(map(str, items))) for key, items in values.items()), **rest)
