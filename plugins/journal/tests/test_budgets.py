@@ -258,7 +258,7 @@ def test_a_database_that_was_removed_is_made_anew_with_one_line(make, url, caplo
         ({}, "budgets.all.limit must be a positive amount of money up to 4000000000, such as limit = 20.00, not None"),
         *(({"limit": much}, "positive amount of money up to 4000000000, such as") for much in (1e300, 1e12, 10**30, 0)),
         *(
-            ({"limit": 1, "match": {"model": odd}}, "budgets.all.match.model must be a name or a list")
+            ({"limit": 1, "match": {"model": odd}}, "budgets.all.match.model must be a name or names")
             for odd in (5, ["a", 5], None)
         ),
         ({"limit": True}, "budgets.all.limit must be a positive amount of money"),

@@ -81,6 +81,6 @@ def _one(name: str, table: Mapping[str, Any]) -> Budget:
     values = {key: value if isinstance(value, list | tuple) else (value,) for key, value in match.items()}
     for key in match.keys() & {"provider", "model"}:
         if not all(isinstance(item, str) for item in values[key]):
-            raise ConfigurationError(f'{here}.match.{key} must be a name or a list of names, such as "gpt-4*", not {match[key]!r}')
+            raise ConfigurationError(f'{here}.match.{key} must be a name or names, such as "gpt-4*", not {match[key]!r}')
     rest = {key: table[key] for key in ("per", "unknown_price", "on_outage", "currency") if key in table}
     return Budget(name, as_units(limit), match=tuple((key, tuple(map(str, items))) for key, items in values.items()), **rest)
