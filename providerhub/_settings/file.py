@@ -116,12 +116,23 @@ def _parsed(path: str, text: str, mode: int) -> SettingsFile:
 
     try:
         data, lines = tomllib.loads(text), locate(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        if not isinstance(error, tomllib.TOMLDecodeError | RecursionError):  # `int` reads some thousands of digits at most
+            raise _UnreadableError(*_too_long(text)) from None
         found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
         line = int(found.group(1) or text.count("\n") + 1) if found else None
         said = str(error)[: found.start()] if found else type(error).__name__
         raise _UnreadableError(line, f"this is not TOML: {said}") from error
     return _Reading(path, mode, lines).settings(data)
+
+
+def _too_long(text: str) -> tuple[int | None, str]:
+    """The line of a number that has too many digits, and what is wrong."""
+    import re
+
+    found = re.search(rf"[0-9_]{{{sys.get_int_max_str_digits() + 1},}}", text)
+    line = text.count("\n", 0, found.start()) + 1 if found else None
+    return line, "a number has too many digits; no setting needs more than some 20"
 
 
 _WORDS = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a table"}

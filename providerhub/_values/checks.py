@@ -104,8 +104,18 @@ def _reference(value: object) -> bool:
 
 
 def _header_name(name: object) -> bool:
-    """RFC 9110, section 5.6.2: a token."""
-    return isinstance(name, str) and bool(name) and name.isascii() and all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name)
+    """A token (RFC 9110, section 5.6.2) that does not name a header of the client's own."""
+    return (
+        isinstance(name, str)
+        and bool(name)
+        and name.isascii()
+        and all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in name)
+        and name.lower() not in _OF_THE_CLIENT
+    )
+
+
+_OF_THE_CLIENT = {"connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+"""Headers that say where a request goes, where it ends and what becomes of its connection (RFC 9110 and RFC 9112)."""
 
 
 def _header_value(text: object) -> bool:
@@ -176,7 +186,8 @@ PROVIDER_NAME = Check(
 REFERENCE = Check("'module:function', or empty", _reference)
 MAPPING = mapping_to(object, "a mapping")
 HEADERS = Check(
-    "a mapping of header names to texts of visible ASCII characters, such as {'X-Title': 'my app'}",
+    "a mapping of header names to texts of visible ASCII characters, such as {'X-Title': 'my app'}, without the headers that the "
+    f"client alone can set, since they frame the request ({', '.join(sorted(_OF_THE_CLIENT))})",
     lambda value: isinstance(value, Mapping) and all(_header_name(name) and _header_value(text) for name, text in value.items()),
     shape,
 )

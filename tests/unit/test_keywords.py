@@ -120,6 +120,7 @@ def test_options_for_every_provider_stand_beneath_its_own():
     [
         ({"extra_headers": {"X-A": 1}}, "extra_headers"),
         ({"extra_headers": {"X-A": "a\nb"}}, "extra_headers"),
+        ({"extra_headers": {"Content-Length": "5"}}, "frame the request"),
         ({"extra_query": "a=1"}, "extra_query"),
         ({"extra_body": [1]}, "extra_body"),
         ({"base_url": "http://x"}, "ProviderConfig"),

@@ -281,6 +281,7 @@ WRONG = [
     ("timeout = 60\nx = [1,\n", 3, "this is not TOML"),
     (b"a = 1\nb = '\xff'", 2, "not UTF-8"),
     ("a = " + "[" * 5000, 1, "this is not TOML"),
+    ("a = 1\ntimeout = " + "9" * 5000, 2, "a number has too many digits"),
     (b"#" * (1 << 20) + b"\n", 1, "larger than"),
 ]
 

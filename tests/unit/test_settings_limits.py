@@ -10,6 +10,7 @@ import pytest
 from providerhub import Hub, Model, ModelInfo, ProviderConfig, ProviderInfo, Settings, Timeout
 from providerhub._settings.refined import given, own_timeout, refined, refined_one, timeout_of
 from providerhub._values.capabilities import PRICES
+from providerhub.http import HttpRequest
 
 M = ModelInfo("m")
 
@@ -115,6 +116,19 @@ def test_headers_that_cannot_be_sent_are_refused_and_not_shown(headers):
         with pytest.raises(ValueError, match="headers must be a mapping of header names to texts") as raised:
             cls(headers=headers)
         assert "a\\nb" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["content-length", "Transfer-Encoding", "Host", "connection", "Expect"])
+def test_headers_that_frame_a_request_are_refused_with_the_reason(name):
+    for made in (
+        lambda headers: ProviderConfig(headers=headers),
+        lambda headers: ModelInfo("m", headers=headers),
+        lambda headers: HttpRequest("/x", headers=headers),
+    ):
+        with pytest.raises(
+            (ValueError, InvalidRequestError), match="headers that the client alone can set, since they frame the request"
+        ):
+            made({name: "5"})
 
 
 def test_models_with_headers_have_a_hash_and_a_pickle():
