@@ -36,8 +36,8 @@ class CallContext:
         headers: Headers to send with this call's request, in addition to those of the provider. Default none.
 
     Attributes:
-        content_at: The time, on `clock`, at which the first content came; `None` before. The bytes of an answer that is not
-            streamed are no content until all of it has come.
+        content_at: The time, on `clock`, at which the first content came; `None` before. An answer that is not streamed has
+            content when all of it has come.
         idles: Whether the idle timeouts hold, since the content that starts them has come; of an answer that is not streamed,
             the first byte that is not white space.
         request_id: The service's identifier of the HTTP request, which the toolkit reads from the headers of the answer; empty

@@ -96,7 +96,7 @@ class BaseAnswer:
         return self._explained(error)
 
     def refused(self) -> None:
-        """Wait only shortly for the body, which explains a refusal. Its bytes are no content."""
+        """Wait only shortly for the body, which explains a refusal. Its bytes are not content."""
         self._timer.byte_idle = min(REFUSAL_SILENCE, self._call.timeout.byte_idle)
         self._timer.linger(REFUSAL_WAIT)
 
