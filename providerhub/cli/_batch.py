@@ -293,7 +293,8 @@ def _stopping(batch: Batch, bar: Bar) -> Iterator[None]:
             bar.stop()
             os._exit(128 + number)  # threads that wait for a provider would delay the exit; the output is whole at any moment
         text = f"Stopping after {batch.stop(number)} calls that are under way; Ctrl-C again leaves at once, and wastes them.\n"
-        os.write(2, text.encode())  # unbuffered: the signal may have interrupted a buffered write
+        with contextlib.suppress(OSError):
+            os.write(2, text.encode())  # unbuffered: the signal may have interrupted a buffered write
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     ours = [number for number, handler in before.items() if handler is not signal.SIG_IGN]  # as in a background job
@@ -428,9 +429,9 @@ def batch(
                     run.run(hub, folder=None if path is None else str(path.parent), **how)
             except ProviderHubError as error:
                 refusal = error
-    _report(run.summary, output, as_json=as_json)
     if table is not None and path is not None:
         tables.write(path, table, objects=more["schema"] is not None)
+    _report(run.summary, output, as_json=as_json)
     if refusal is not None:
         text = "the lines without a result were not answered; mend the cause, and run the same command to continue"
         raise click.ClickException(f"{screen.one_line(refusal)}; {text}") from refusal

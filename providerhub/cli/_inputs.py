@@ -23,11 +23,18 @@ _FIELD = re.compile(r"(\w+)(?:\s+(str|int|float|bool)(\[\])?)?\s*(?::\s*(.+))?",
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 
+_OTHERWISE = {"model": "name the model with -m MODEL", "messages": "give the message as PROMPT, and the conversation with -c"}
+"""The arguments of a call that are not among its keywords."""
+
+
 def content(given: str | None, template: str | None, values: Mapping[str, str], files: Iterable[str]) -> Any:
     """The content of the user's message: a text, or the parts of a message with attachments."""
     parts = [attachment(source) for source in files]
     words = _template(template) if template else ""
     names = places(words)
+    if unused := sorted(values.keys() - names):
+        where = f"the template {template} has no place {{{unused[0]}}}" if template else "there is no template; add -t NAME"
+        raise click.UsageError(f"-p {unused[0]}: {where}")
     text = prompt(given, needed=not parts and (not words or "input" in names), piped="-" not in files)
     if words:
         given_values = {**({"input": text} if text else {}), **values}
@@ -120,6 +127,8 @@ def keywords(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """The keywords that `-o NAME VALUE` sets. Any other name is an option of all vendors, `PROVIDER.NAME` of one."""
     found: dict[str, Any] = {}
     for name, text in pairs:
+        if name in _OTHERWISE:
+            raise click.UsageError(f"-o {name}: {_OTHERWISE[name]}")
         try:
             value = json.loads(text)
         except ValueError:

@@ -62,8 +62,9 @@ def _kept(pieces: Iterable[str], heard: list[str]) -> Iterator[str]:
 
 
 def line(text: object, *, err: bool = False) -> None:
-    """Write a text and a newline to standard output, or with `err` to standard error."""
-    click.echo(safe(str(text)), err=err)
+    """Write a text and a newline to standard output, or with `err` to standard error: a report whose reader may have gone."""
+    with contextlib.suppress(*[OSError] * err):
+        click.echo(safe(str(text)), err=err)
 
 
 def ending(answer: Completion, *, cost: bool = False) -> None:

@@ -172,6 +172,23 @@ def test_a_template_in_the_folder_is_followed_by_the_prompt(ask, server):
     assert "haiku" in result.stderr.replace("haikoo", "")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-p", "tone", "dry"], "-p tone: there is no template; add -t NAME"),
+        (["-t", "{template}", "-p", "tone", "dry"], "has no place {tone}"),
+        (["-o", "messages", "[]"], "-o messages: give the message as PROMPT"),
+        (["-o", "model", "5"], "-o model: name the model with -m MODEL"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(ask, server, tmp_path, words, said):
+    (tmp_path / "t.txt").write_text("{input}", "utf-8")
+    result = ask("Hello", *(word.replace("{template}", str(tmp_path / "t.txt")) for word in words))
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+    assert server.requests == []
+
+
 def test_a_value_that_a_template_lacks_is_named(ask, server, tmp_path):
     (tmp_path / "t.txt").write_text("{input} {tone}", "utf-8")
     result = ask("Hello", "-t", str(tmp_path / "t.txt"))

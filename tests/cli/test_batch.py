@@ -513,6 +513,17 @@ def test_a_second_ctrl_c_leaves_at_once(script, service, tmp_path, output):
     assert running.returncode == 130
 
 
+def test_reports_whose_reader_has_gone_do_not_stop_the_work(script, service, tmp_path, output):
+    service(answering)
+    path = write(tmp_path / "in.jsonl", *({"messages": str(n)} if n % 3 else "nonsense" for n in range(60)))
+    command = [script, "batch", path, "-o", str(output), "-m", "gpt-4"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        process.stderr.close()
+        assert process.wait(60) == 1
+    assert [r["status"] for _, r in sorted(by_line(output).items())] == ["ok" if n % 3 else "failed" for n in range(60)]
+
+
 def test_a_full_disk_is_one_line(script, service, tmp_path):
     device = Path("/dev/full")
     if not device.exists():
