@@ -71,6 +71,8 @@ class Stream(BaseStream[Chain], Iterator[str]):
     def __iter__(self) -> Iterator[str]:  # noqa: PYI034 -- the driver's generator, so that a token costs no call through this object
         if self._reader is None:
             self._begin(as_text=True)
+        elif self._reader.gi_running:
+            raise RuntimeError("another thread is reading this stream; one thread at a time can read it")
         else:
             self._refuse_after_cut()
         return self._reader  # type: ignore[no-any-return]

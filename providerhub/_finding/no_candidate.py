@@ -35,7 +35,12 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     if colon and first in registry.names():  # as other libraries write it
         return errors.ModelNotFoundError(f"no provider has the model {model!r}; did you mean {f'{first}/{rest}'!r}?")
     first, slash, rest = model.partition("/")
-    pin = f"; {first!r} is not an installed provider{_installed(registry, first)}" if slash and rest else ""
+    is_pin = bool(slash and rest)
+    pin = (
+        f"; {first!r} is not an installed provider{_installed(registry, first)}"
+        if is_pin and first not in registry.names()
+        else ""
+    )
     near = _near(model, known) or _near(rest, known)
     if near and near[0].lower() == model.lower():
         return errors.ModelNotFoundError(f"no provider has the model {model!r}; did you mean {near[0]!r}?")

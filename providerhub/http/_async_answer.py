@@ -7,12 +7,12 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Self
 
-from providerhub._values.errors import ProtocolError, ProviderError
+from providerhub._values.errors import ProtocolError, ProviderConnectionError, ProviderError
 from providerhub._values.provider import CallContext
 from providerhub.http._aiohttp_errors import mapped
 from providerhub.http._answer import BLANK, CUT, END_WAIT, BaseAnswer
 from providerhub.http._loop_timer import LoopTimer
-from providerhub.http._turns import Turns
+from providerhub.http._session import Session
 
 
 class AsyncAnswer(BaseAnswer):
@@ -25,15 +25,15 @@ class AsyncAnswer(BaseAnswer):
         headers: The headers; their names are looked up without regard to case.
     """
 
-    __slots__ = ("_connection", "_content", "_cut", "_stream", "_turns", "_unsubscribe")
+    __slots__ = ("_connection", "_content", "_cut", "_session", "_stream", "_turns", "_unsubscribe")
 
     _timer: LoopTimer
 
     def __init__(
-        self, call: CallContext, timer: LoopTimer, turns: Turns, unsubscribe: Callable[[], None], limit: int, *, stream: bool
+        self, call: CallContext, timer: LoopTimer, session: Session, unsubscribe: Callable[[], None], limit: int, *, stream: bool
     ) -> None:
         super().__init__(call, timer, limit)
-        self._turns = turns
+        self._session, self._turns = session, session.turns
         self._unsubscribe: Callable[[], None] | None = unsubscribe
         self._stream = stream
         self._connection: Any = None
@@ -112,7 +112,7 @@ class AsyncAnswer(BaseAnswer):
     def _check(self, data: bytes, failure: Exception | None) -> None:
         """Raise if the body has ended with a failure, or is too large."""
         if not data and (failure is not None or self._cut):
-            raise failure or ProtocolError(CUT)
+            raise failure or (self._hub_closed() if self._session.is_closed else ProtocolError(CUT))
         self._complete = not data
         if data:
             self._count(data)
@@ -182,7 +182,10 @@ class AsyncAnswer(BaseAnswer):
                 connection.close()
 
     def _explained(self, error: Exception) -> Exception:
-        return mapped(error, begun=bool(self.status))
+        return self._hub_closed() if self._session.is_closed else mapped(error, begun=bool(self.status))
+
+    def _hub_closed(self) -> ProviderError:
+        return ProviderConnectionError("the hub was closed while the answer came; close it after its calls", retryable=False)
 
 
 async def _all_read(content: Any) -> bytes:

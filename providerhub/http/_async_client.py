@@ -86,7 +86,7 @@ class AsyncHttpClient(Client):
             unsubscribe()
             session.release()
 
-        answer = AsyncAnswer(call, timer, session.turns, closed, self.body_limit, stream=request.stream)
+        answer = AsyncAnswer(call, timer, session, closed, self.body_limit, stream=request.stream)
         answer.log = self._logged(sent)
         failure: Exception | None = None
         try:

@@ -26,6 +26,7 @@ class Session:
         timeout: The last connect timeout, in the form that the connector wants.
         keeper: A generator that closes the session when it is closed itself.
         users: How many answers are being read on the session.
+        is_closed: Whether the session was closed, with the connections of the answers that are being read.
     """
 
     def __init__(self, client: Any, loop: AbstractEventLoop) -> None:
@@ -38,7 +39,7 @@ class Session:
         self.keeper = self._kept()
         self._loop: AbstractEventLoop | None = loop
         self._closing: Task[None] | None = None
-        self._must_close = False
+        self._must_close = self.is_closed = False
         _open.add(self)
 
     @property
@@ -77,6 +78,7 @@ class Session:
             self._closing = self._loop.create_task(self._closed())  # type: ignore[union-attr]  # the loop is not lost
 
     async def _closed(self) -> None:
+        self.is_closed = True
         await self.client.close()
         _open.discard(self)
 

@@ -377,6 +377,19 @@ def test_fault_51_reading_task_cancelled(hub_of, serve, good):
     assert [candidate.provider for candidate in hub.explain("m").candidates] == ["a", "b"]
 
 
+def test_fault_51_hub_closed_while_a_task_reads(hub_of, serve):
+    hub = hub_of(a=serve(begun()))
+
+    async def read():
+        async with hub:
+            stream = await hub.acomplete("m", "Hello", stream=True)
+        return [text async for text in stream]
+
+    with pytest.raises(StreamInterruptedError, match="the hub was closed while the answer came") as caught:
+        asyncio.run(read())
+    assert caught.value.partial == "Hello"
+
+
 # --- 52 --------------------------------------------------------------------------------------------------------------
 
 INTERRUPTED = """

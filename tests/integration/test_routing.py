@@ -262,6 +262,11 @@ def test_the_error_for_an_unknown_name_names_the_plugin_or_the_spelling(scripted
     assert said in str(caught.value)
 
 
+def test_an_installed_provider_without_the_model_is_not_called_missing(scripted):
+    with pytest.raises(ModelNotFoundError, match=r"no provider has the model 'gemini/zz'\. Known models: m$"):
+        _hub(scripted, {"gemini": ["m"]}).complete("gemini/zz", "Hello")
+
+
 def test_without_any_plugin_the_error_names_the_install_command():
     with pytest.raises(ModelNotFoundError, match="pip install providerhub-openai"):
         Hub(Settings(autoload=False)).complete("gpt-4", "Hello")

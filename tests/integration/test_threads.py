@@ -301,3 +301,26 @@ def test_a_plugin_is_loaded_once_by_however_many_threads(tmp_path, monkeypatch):
             assert len(sys.modules["made_anew"].MADE) == hubs
     finally:
         sys.modules.pop("made_anew", None)
+
+
+def test_a_second_thread_at_a_stream_is_refused_and_the_first_reads_on():
+    began, may_end = threading.Event(), threading.Event()
+
+    class Slow:
+        def stream(self, request, call):
+            yield "a"
+            began.set()
+            may_end.wait(60)
+            yield "b"
+
+    hub, found = Hub(Settings(autoload=False)), []
+    hub.register(ProviderInfo(name="a", models=("m",)), Slow())
+    stream = hub.complete("m", "x", stream=True)
+    reader = threading.Thread(target=lambda: found.extend(stream))
+    reader.start()
+    assert began.wait(60)
+    with pytest.raises(RuntimeError, match="another thread is reading this stream"):
+        list(stream)
+    may_end.set()
+    reader.join()
+    assert found == ["a", "b"]
