@@ -124,9 +124,11 @@ class _Found:
 
     def pieces(self) -> Iterator[Piece]:
         yield Detail(_VECTORS, self._vectors)
-        counts = [usage.input_tokens for usage in self._usages if usage is not None and usage.input_tokens is not None]
+        known = [usage for usage in self._usages if usage is not None]
+        counts = [usage.input_tokens for usage in known if usage.input_tokens is not None]
+        costs = [usage.cost for usage in known if usage.cost is not None]
         if len(counts) == len(self._usages):
-            yield UsageDelta(Usage(input_tokens=sum(counts)))
+            yield UsageDelta(Usage(sum(counts), 0, cost=sum(costs) if len(costs) == len(counts) else None))
         yield Finish("stop")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from providerhub._values.cost import Cost, Usage, cost_of
+from providerhub._values.cost import Cost, Usage
 from providerhub._values.frozen import frozen
 from providerhub._values.route import Route
 from providerhub._values.value import Value
@@ -185,11 +185,7 @@ class Completion(Value):
     @property
     def cost(self) -> Cost | None:
         """The cost of this answer; `None` when it is unknown, and of a cached answer. `route.cost` is that of all attempts."""
-        if self.cached:
-            return None
-        asked = (one for one in reversed(self.route.attempts) if (one.provider, one.model) == (self.provider, self.model))
-        attempt = next(asked, None)
-        return cost_of(self.usage, attempt.prices if attempt else None)
+        return None if self.cached else self.route.cost_of(self.usage, self.provider, self.model)
 
     @property
     def logprobs(self) -> Sequence[Mapping[str, Any]] | None:

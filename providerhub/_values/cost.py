@@ -150,7 +150,9 @@ class Prices(Value):
         Returns:
             The upper bound; `None` when a price or a number of tokens is unknown.
         """
-        if bound.input_tokens is None or bound.output_tokens is None or self.input is None or self.output is None:
+        if bound.input_tokens is None or bound.output_tokens is None or self.input is None:
+            return None
+        if bound.output_tokens and self.output is None:
             return None
         lists = [self, *(prices for tokens, prices in self.tiers if bound.input_tokens > tokens)]
         highest = [

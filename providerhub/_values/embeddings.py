@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from providerhub._values.cost import Usage
+from providerhub._values.cost import Cost, Usage
 from providerhub._values.frozen import frozen
 from providerhub._values.request import Request
 from providerhub._values.route import Route
@@ -46,7 +46,7 @@ class Embeddings(Value):
 
     Args:
         vectors: One list of numbers for each text, in the order of the texts.
-        usage: The token counts, added up; `None` where the service states none.
+        usage: The token counts, added up, without output tokens; `None` where the service states none.
         model: The model that answered, by the name that was sent. A provider leaves it empty.
         provider: The name of the provider instance that answered. A provider leaves it empty.
         route: The attempts of the call. A provider leaves it empty.
@@ -57,3 +57,8 @@ class Embeddings(Value):
     model: str = ""
     provider: str = ""
     route: Route = attrs.field(factory=Route, repr=False)
+
+    @property
+    def cost(self) -> Cost | None:
+        """The cost of these vectors; `None` when it is unknown. `route.cost` is that of all attempts."""
+        return self.route.cost_of(self.usage, self.provider, self.model)

@@ -52,11 +52,51 @@ def test_each_text_has_a_vector_in_its_place(embed, kind):
     fake = kind()
     hub = fake.hub()
     found = embed(hub, "m", ["one", "two words"])
-    assert (len(found.vectors), found.model, found.provider, found.usage) == (2, "m", "fake", Usage(input_tokens=3))
+    assert (len(found.vectors), found.model, found.provider, found.usage) == (
+        2,
+        "m",
+        "fake",
+        Usage(input_tokens=3, output_tokens=0),
+    )
     assert found.vectors[1] == embed(hub, "m", "two words").vectors[0] != found.vectors[0]
     assert [len(vector) for vector in embed(hub, "m", ["a"], dimensions=7).vectors] == [7]
     assert [attempt.outcome for attempt in found.route.attempts] == ["ok"]
     assert type(fake.requests[0]) is EmbeddingRequest
+
+
+class Priced:
+    """Embeds each text for three tokens, and for what its service says that this costs."""
+
+    embedding_limit = 2
+
+    def __init__(self, cost=None):
+        self.cost = cost
+
+    def embed(self, request, call):
+        return Embeddings([[1.0] for _ in request.texts], Usage(input_tokens=3 * len(request.texts), cost=self.cost))
+
+    def stream(self, request, call):
+        yield ""
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("prices", "told", "amount"),
+    [({"price_in": 2.0}, None, "0.000018"), ({"price_in": 2.0}, 0.25, "0.5"), ({}, None, None)],
+)
+def test_vectors_have_a_cost_and_so_has_the_record_of_the_call(embed, prices, told, amount):
+    seen = []
+
+    class Observer:
+        @hookimpl
+        def providerhub_call_finished(self, call):
+            seen.append(call)
+
+    info = ProviderInfo(name="p", models=(ModelInfo("m", supports_embeddings=True, **prices),))
+    with Hub(NO_WAIT, providers=[(info, Priced(told))], observers=[Observer()]) as hub:
+        found = embed(hub, "m", ["one", "two", "three"])
+    assert found.cost == found.route.cost == seen[0].cost
+    assert found.cost is None if amount is None else str(found.cost.amount) == amount
 
 
 @BOTH

@@ -57,6 +57,12 @@ def test_an_unknown_cost_is_none(usage, prices):
     assert cost_of(usage, prices) is None
 
 
+def test_the_most_that_vectors_may_cost_needs_no_price_of_output_tokens():
+    assert Prices(2.0).most(Usage(1_000_000, 0)) == Cost(Decimal(2), "USD", "model")
+    assert Prices(2.0).most(Usage(1_000_000, 1)) is None
+    assert Prices(None, 2.0).most(Usage(1, 1)) is None
+
+
 def test_the_vendors_own_figure_comes_first():
     assert cost_of(Usage(1, 1, cost=0.1), PRICES) == cost_of(Usage(cost=0.1), None) == Cost(Decimal("0.1"), "USD", "vendor")
     assert cost_of(Usage(cost=0.1), Prices(1.0, currency="EUR")).currency == "EUR"
