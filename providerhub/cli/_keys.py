@@ -11,7 +11,7 @@ import click
 
 from providerhub import Hub, InstanceView, Setting, Settings
 from providerhub._finding.registry import INSTALL_HINT
-from providerhub._settings.secrets import KeyringKey
+from providerhub._settings.secrets import KeyringKey, is_quoted
 from providerhub._settings.settings import variable
 from providerhub._values.checks import nearest
 from providerhub.cli import _edit as edit
@@ -93,6 +93,8 @@ def _asked(provider: str) -> str:
     else:
         key = sys.stdin.buffer.read().decode("utf-8-sig", "replace")
     key = key.strip()
+    if is_quoted(key):
+        raise click.ClickException("the input has quotation marks around the key, which would be sent with it; leave them out")
     if not key.isascii() or not key.isprintable() or not key or " " in key:
         raise click.ClickException("the input is not a key: it is empty, or holds blanks or other characters that keys lack")
     return key

@@ -106,7 +106,7 @@ def test_a_variable_that_outranks_a_key_is_named(cli, settings_file, no_ring, mo
     assert "sk-other" not in result.stderr
 
 
-@pytest.mark.parametrize("typed", ["", " \n", "two words", "ключ", "a\nb"])
+@pytest.mark.parametrize("typed", ["", " \n", "two words", "ключ", "a\nb", f"'{CANARY}'", f'"{CANARY}"\n'])
 def test_what_cannot_be_a_key_is_refused(cli, settings_file, no_ring, typed):
     result = cli("keys", "set", "openai", input=typed)
     assert result.exit_code == 1
