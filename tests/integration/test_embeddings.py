@@ -52,12 +52,7 @@ def test_each_text_has_a_vector_in_its_place(embed, kind):
     fake = kind()
     hub = fake.hub()
     found = embed(hub, "m", ["one", "two words"])
-    assert (len(found.vectors), found.model, found.provider, found.usage) == (
-        2,
-        "m",
-        "fake",
-        Usage(input_tokens=3, output_tokens=0),
-    )
+    assert (len(found.vectors), found.model, found.provider, found.usage) == (2, "m", "fake", Usage(3, 0))
     assert found.vectors[1] == embed(hub, "m", "two words").vectors[0] != found.vectors[0]
     assert [len(vector) for vector in embed(hub, "m", ["a"], dimensions=7).vectors] == [7]
     assert [attempt.outcome for attempt in found.route.attempts] == ["ok"]
