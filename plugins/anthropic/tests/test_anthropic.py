@@ -195,6 +195,17 @@ def test_the_knobs():
     assert "temperature" not in body
 
 
+def test_a_candidate_has_the_most_output_tokens_that_are_sent():
+    entry = {"type": "model", "id": "claude-haiku-9", "max_tokens": 5000}
+    listed = http_response(200, {"data": [entry], "has_more": False})
+    with FaultServer(listed, whole(SAID), whole(SAID)) as server, hub_at(server.url) as hub:
+        hub.refresh()
+        found = [hub.explain(model, "?").candidates[0].max_output for model in (MODEL, "claude-haiku-9")]
+        for model in (MODEL, "claude-haiku-9"):
+            hub.complete(model, "?")
+    assert [request.json()["max_tokens"] for request in server.requests[1:]] == found == [64000, 5000]
+
+
 def test_a_budget_for_thinking_is_added_to_max_tokens():
     thinking = {"type": "enabled", "budget_tokens": 2000}
     options = {"anthropic": {"thinking": thinking}}

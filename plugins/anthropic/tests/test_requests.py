@@ -9,6 +9,7 @@ import pytest
 
 from providerhub import CapabilityError, InvalidRequestError, Request
 from providerhub_anthropic._body import asked
+from providerhub_anthropic._models import MODELS, described
 
 MODEL = "claude-opus-4-8"
 OLD = "claude-haiku-4-5"
@@ -488,6 +489,22 @@ def test_an_answer_may_have_the_model_s_own_maximum(model, expected):
     assert body(model=model, options={"max_tokens": 5})["max_tokens"] == 5
     assert asked(request(model=model), max_tokens=7, most=9).body["max_tokens"] == 7
     assert asked(request(model=model), most=9).body["max_tokens"] == 9
+
+
+NAMED = [model for model in MODELS if not model.is_prefix]
+
+
+@pytest.mark.parametrize("model", NAMED, ids=str)
+def test_a_model_declares_the_most_tokens_that_are_sent_for_it(model):
+    assert (
+        body(model=model.name)["max_tokens"] == body(model=model.name, reasoning="high")["max_tokens"] == model.max_output_tokens
+    )
+
+
+@pytest.mark.parametrize("prefix", ["claude-*", "us.anthropic.claude-*"])
+def test_a_prefix_declares_the_most_tokens_of_any_model(prefix):
+    assert described(prefix).max_output_tokens == max(body(model=model.name)["max_tokens"] for model in NAMED)
+    assert described("arn:*").max_output_tokens is described("glm-9").max_output_tokens is None
 
 
 FORM = {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA, "strict": True}}

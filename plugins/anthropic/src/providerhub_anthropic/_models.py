@@ -23,6 +23,10 @@ _NO_CLAUDE = (0, 0)
 """The version of a model of another vendor, behind a gateway that speaks the Messages API."""
 
 
+_MOST_TOKENS = 128_000
+"""The most tokens of an answer of any model."""
+
+
 class Traits(NamedTuple):
     """The parts of a request that a model takes.
 
@@ -89,7 +93,7 @@ def _off(family: str, version: tuple[int, int], *, is_bound: bool) -> str | None
 
 def _max_tokens(family: str, version: tuple[int, int]) -> int:
     if (4, 6) <= version < (6, 0):
-        return 128_000
+        return _MOST_TOKENS
     if version >= (4, 5):
         return 64_000  # every model since takes as many, so that a later one will too
     if version >= (3, 7):
@@ -108,6 +112,7 @@ def described(
     price_out: float | None = None,
     images: bool | None = None,
     window: int | None = None,
+    most: int | None = None,
 ) -> ModelInfo:
     """Describe a model by its name.
 
@@ -117,6 +122,7 @@ def described(
         price_out: The price of a million output tokens.
         images: Whether it reads images, if the service says so.
         window: The tokens of prompt and answer together, if the service states them.
+        most: The most tokens of an answer, if the service states them.
     """
     own, is_claude = traits(name), "claude" in name
     return ModelInfo(
@@ -128,6 +134,7 @@ def described(
         supports_prefill=own.prefill or None,
         supports_reasoning=own.thinks,
         context_window=own.window if window is None else window,
+        max_output_tokens=_MOST_TOKENS if own.max_tokens and name.endswith("*") else own.max_tokens if most is None else most,
         price_in=price_in,
         price_out=price_out,
     )

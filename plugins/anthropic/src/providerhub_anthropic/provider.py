@@ -189,6 +189,7 @@ def _model(config: ProviderConfig, entry: Mapping[str, Any]) -> ModelInfo:
         price_out=known.price_out if known else None,
         images=bool(image.get("supported")) if isinstance(image, Mapping) else None,
         window=_number(entry.get("max_input_tokens")),
+        most=most,
     )
 
 
