@@ -1,7 +1,7 @@
 """The many calls of one hub, and the late imports of the core.
 
 The modules of many calls, and of calls in an event loop, are imported when the first such call is made: a program that makes
-one call would wait for them in vain. No other module of the core is imported late.
+one call would wait for them in vain. Of the core, only their own executors are imported late besides.
 """
 
 from __future__ import annotations

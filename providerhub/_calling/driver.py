@@ -1,8 +1,8 @@
 """One call, written once for both drivers: attempts, races, waits, interruptions and reports.
 
-Everything up to the commit point is a generator here, whose steps are awaited. Threads and an event loop differ in five effects
-only: `_ask`, `_race`, `_sleep`, `_cut` and `_settle`. The effects of the synchronous driver block and yield nothing, so
-`run_blocking` finishes such a generator in one step. They are not coroutines, since Python warns of a coroutine that Ctrl-C
+Everything up to the commit point is a generator here, whose steps are awaited. Threads and an event loop differ only in the
+effects at the top of `Driver`, and in `_work`. The effects of the synchronous driver block and yield nothing, so `run_blocking`
+finishes such a generator in one step. They are not coroutines, since Python warns of a coroutine that Ctrl-C
 interrupted before its first step. The loops that hand pieces over exist twice, since a token must not pay for more.
 """
 

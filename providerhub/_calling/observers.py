@@ -42,7 +42,7 @@ _numbers = itertools.count(1)
 
 
 def _forked() -> None:
-    """Name a forked process, which has the random bytes of its parent. To ask for its number at each call takes longer."""
+    """Name a forked process by its number, since it has the random bytes of its parent. To ask for its number at each call takes longer."""
     global _process  # noqa: PLW0603 -- the name of the process
     _process = f"{_RANDOM}-{os.getpid():x}-"
 
@@ -94,7 +94,6 @@ class Report:
 
     def __init__(self, observers: Observers, spec: CallSpec, plan: RoutePlan | None) -> None:
         self._observers = observers
-        # A forked process has the prefix of its parent, so its number is a part of the name.
         self.id = f"{_process}{next(_numbers):x}"
         self._spec = spec
         self._plan = plan

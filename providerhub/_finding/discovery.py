@@ -44,7 +44,7 @@ class PluginRecord(Value):
         value: The value of the entry point, `"module"` or `"module:object"`.
         distribution: The distribution that contains the plugin; in a conflict all of them, separated by commas.
         state: `"found"` until the plugin is imported, then `"ready"`; or `"blocked"`, `"conflict"`, `"incompatible"` or
-            `"broken"`.
+            `"broken"`. `Hub.plugins` shows a ready plugin that lacks a required setting as `"not configured"`.
         reason: The reason why the plugin is not ready, and the fix; empty when it is ready.
         info: The plugin's declaration; `None` until the plugin is ready.
         notes: Warnings about a plugin that may still work, such as a function that looks like a hook but is not a hook.

@@ -4,10 +4,11 @@ The engine does no I/O, has no clock and never sleeps. Every method takes `now`,
 carries the orders out, synchronously or asynchronously:
 
     start → Open → opened → Pull → content | ended | failed | slow
-                                     │        │       │        └→ Open (the next candidate, beside), Cut (then failed), Pull
-                                     │        │       └→ Open (another candidate, at once), Renew, Wait, Pull, Fail
+                                     │        │       │        └→ Open (the next candidate, beside), Queue, Cut (then failed), Pull
+                                     │        │       └→ Open (another candidate, at once), Queue, Renew, Wait, Pull, Fail
                                      │        └→ Done
                                      └→ Drain (the commit point) → ended | interrupted
+    Queue → turn, Renew → renewed, Wait → waited: after each of them one of these orders again
 
 A call that does not stream is a stream with one event: its `Pull` ends once, when the answer is whole. Several attempts may be
 open at once: an attempt without content for its share of the time is joined by the next candidate, and with hedging earlier.

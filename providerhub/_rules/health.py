@@ -1,7 +1,7 @@
 """The health of each provider: circuit breaker, pauses, retry budget and latencies.
 
 Pure except for one lock, which is never held across I/O: the caller passes the time and the random source. The breaker follows
-Nygard, "Release It!", with the numbers of the reliability table in the documentation.
+Nygard, "Release It!", with the numbers of `docs/explanation/retrying.md`.
 """
 
 from __future__ import annotations

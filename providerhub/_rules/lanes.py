@@ -22,7 +22,7 @@ MANY = 64  # the number of answers over which the mean output is taken
 class Full(NamedTuple):
     """The reason why a call has to wait for its turn."""
 
-    reason: str  # `"concurrency"`, `"rpm"`, `"tpm"`, `"rate limited"` or `"others wait"`
+    reason: str  # `"concurrency"`, `"rpm"`, `"tpm"`, `"rate limited"`, `"others wait"` or `UNKNOWN_ROOM`
     until: float  # the time of the turn in seconds, as far as it is known; infinite while it depends on other calls
 
 

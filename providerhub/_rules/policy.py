@@ -1,8 +1,8 @@
 """The rule for each class of failure, the backoff, and the retry budget.
 
-Pure: the caller passes the random source and the time. The rules and numbers are those of the reliability table in the
-documentation. Full jitter: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. Retry budget: Google
-SRE book, "Handling Overload".
+Pure: the caller passes the random source and the time. The rules and numbers are those of `docs/explanation/retrying.md`.
+Full jitter: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. Retry budget: Google SRE book, "Handling
+Overload".
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """HTTP status, headers and body of a refused request → one error of the tree.
 
-The classes are those of the reliability table in the documentation. Vendors use statuses differently (429 for a used-up quota,
+The classes are those of the table in `docs/explanation/retrying.md`. Vendors use statuses differently (429 for a used-up quota,
 400 for an unknown model), so a code or a phrase in the body outranks the status: `refusals.toml` lists them.
 """
 

@@ -48,7 +48,7 @@ class RedisLedger:
             claims: The budgets; at least one.
             now: Unix time, in seconds.
             ends: Unix time at which the reservation ends by itself, in seconds.
-            patience: Not used: nothing is locked, and the server answers within a second or not at all.
+            _patience: Not used: nothing is locked, and the server answers within a second or not at all.
 
         Returns:
             The claim on a budget that has not enough left, with the amounts that this budget has spent and reserved; `None` when
