@@ -2,8 +2,9 @@
 
 A plugin marks its functions with `providerhub.hookimpl`. A function may leave out arguments that it does not need.
 Entry-point group `providerhub` is for providers; the name of the entry point is the provider's name. The other hooks belong to
-group `providerhub.hooks`, which is always loaded. The implementations are isolated: an exception of an observer or a ranker is
-logged once, and the call goes on; of another hook, its own text says what follows. Observers are called in a copy of the context (`contextvars`) in which the call began.
+group `providerhub.hooks`, which is always loaded. The implementations are isolated: an exception of an observer, a ranker or a
+catalogue is logged once, and the call goes on. The hooks that are called when a hub is made say what an exception does.
+Observers are called in a copy of the context (`contextvars`) in which the call began.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The engine does no I/O, has no clock and never sleeps. Every method takes `now`,
 carries the orders out, synchronously or asynchronously:
 
     start → Open → opened → Pull → content | ended | failed | slow
-                                     │        │       │        └→ Open (the next candidate, beside), Queue, Cut (then failed), Pull
+                                     │        │       │        └→ Open (the next one, beside), Queue, Cut (then failed), Pull
                                      │        │       └→ Open (another candidate, at once), Queue, Renew, Wait, Pull, Fail
                                      │        └→ Done
                                      └→ Drain (the commit point) → ended | interrupted
