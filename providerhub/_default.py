@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.batches import PASSES
 from providerhub._calling.embedding import EmbeddingKnobs
-from providerhub._calling.intake import ModelSpec
 from providerhub._calling.keywords import Function, Knobs
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.messages import Conversation
 from providerhub._calling.stream import Stream
 from providerhub._finding.jobs import Job, Task, arun_all
+from providerhub._finding.registry import ModelSpec
 from providerhub._hub import Hub
 from providerhub._values import Completion, Embeddings, RoutePlan
 from providerhub._values.errors import ConfigurationError
@@ -149,7 +149,7 @@ def explain(model: ModelSpec, messages: Conversation = "?", *, stream: bool = Fa
 
 @documented_as_method
 def complete_many(
-    requests: Iterable[Mapping[str, Any]], *, concurrency: int = 8, executor: Executor | None = None, passes: int = PASSES
+    requests: Iterable[Mapping[str, Any]], *, concurrency: int = 8, executor: Executor | str | None = None, passes: int = PASSES
 ) -> Generator[Outcome, None, None]:
     """`Hub.complete_many` of the default hub."""
     return default_hub().complete_many(requests, concurrency=concurrency, executor=executor, passes=passes)

@@ -17,7 +17,6 @@ from providerhub._calling.attempt import Services
 from providerhub._calling.batches import PASSES, Batches, async_chain
 from providerhub._calling.embedding import EmbeddingKnobs, embeddings_of
 from providerhub._calling.handle import Handle, handle, let_keys_through_pipes
-from providerhub._calling.intake import ModelSpec
 from providerhub._calling.keywords import Knobs, documented
 from providerhub._calling.making import CallMaker
 from providerhub._calling.many_outcome import Outcome
@@ -28,7 +27,7 @@ from providerhub._calling.stream import Stream
 from providerhub._finding.catalogues import Catalogues
 from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
 from providerhub._finding.preparing import Preparer
-from providerhub._finding.registry import Registry
+from providerhub._finding.registry import ModelSpec, Registry
 from providerhub._finding.routing import Router, set_all_limits
 from providerhub._finding.stores import store_of
 from providerhub._finding.views import InstanceView, views

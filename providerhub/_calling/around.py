@@ -10,12 +10,12 @@ import attrs
 
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.embedding import embedding_spec
-from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
+from providerhub._calling.intake import CallSpec, call_spec
 from providerhub._calling.keywords import KEYWORDS
 from providerhub._calling.observers import Observers
 from providerhub._calling.pieces import text_of
 from providerhub._calling.stream import Stream
-from providerhub._finding.registry import Registry
+from providerhub._finding.registry import ModelSpec, Registry
 from providerhub._settings.settings import Settings
 from providerhub._values import (
     Completion,

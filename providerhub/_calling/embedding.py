@@ -8,9 +8,9 @@ from typing import Any, TypedDict, Unpack
 
 import attrs
 
-from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
+from providerhub._calling.intake import CallSpec, call_spec
 from providerhub._finding.needs import Needs
-from providerhub._finding.registry import Registry
+from providerhub._finding.registry import ModelSpec, Registry
 from providerhub._settings.settings import Settings
 from providerhub._values import (
     Completion,

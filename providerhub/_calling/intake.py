@@ -12,15 +12,11 @@ from providerhub._calling.keywords import KEYWORDS, Knobs
 from providerhub._calling.messages import Conversation, checked
 from providerhub._calling.output import Output, output_of
 from providerhub._finding.needs import Needs, part_kinds, token_bound, token_ceiling, uses
-from providerhub._finding.registry import Registry
+from providerhub._finding.registry import ModelSpec, Registry
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Model, Options, Request, RetryPolicy, Timeout, Usage
 from providerhub._values.checks import FLAG, HEADERS, MAPPING, nearest
 from providerhub._values.errors import InvalidRequestError
-
-ModelSpec = str | Model | Sequence[str | Model]
-"""The values of `model`: a name, `"provider/name"`, a `Model`, or a sequence of these, tried in order."""
-
 
 NOT_OPTIONS = {
     "api_key": "set the key of the provider in the settings, as in ProviderConfig(api_key=...)",

@@ -15,14 +15,14 @@ from providerhub._calling.batches import async_chain
 from providerhub._calling.chain import Chain
 from providerhub._calling.driver import Driver
 from providerhub._calling.embedding import embedding_spec
-from providerhub._calling.intake import CallSpec, ModelSpec, call_spec
+from providerhub._calling.intake import CallSpec, call_spec
 from providerhub._calling.keywords import Knobs
 from providerhub._calling.messages import Conversation
 from providerhub._calling.observers import Rankers
 from providerhub._calling.running import Running
 from providerhub._calling.stream import Stream
 from providerhub._finding.preparing import Preparer
-from providerhub._finding.registry import Registry
+from providerhub._finding.registry import ModelSpec, Registry
 from providerhub._finding.routing import Planned, Router
 from providerhub._rules.clock import Clock
 from providerhub._rules.engine import Engine

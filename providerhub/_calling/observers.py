@@ -42,7 +42,7 @@ _numbers = itertools.count(1)
 
 
 def _forked() -> None:
-    """Name a forked process by its number, since it has the random bytes of its parent. To ask for its number at each call takes longer."""
+    """Name a forked process by its number: it has its parent's random bytes. To ask for the number at each call takes longer."""
     global _process  # noqa: PLW0603 -- the name of the process
     _process = f"{_RANDOM}-{os.getpid():x}-"
 

@@ -25,6 +25,7 @@ from providerhub._values.provider import Provider
 INSTALL_HINT = "pip install providerhub-openai (or -anthropic, -gemini, -ollama; -lockchat for a try without a key)"
 
 ModelSpec = str | Model | Sequence[str | Model]
+"""The values of `model`: a name, `"provider/name"`, a `Model`, or a sequence of these, tried in order."""
 
 
 class Entry(NamedTuple):
