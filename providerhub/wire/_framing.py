@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
+
+MAX_LINE: Final = 64 * 1024 * 1024
+"""Default limit of one line or one object, in bytes, the ending of a line not counted."""
+
+EXCERPT: Final = 2048
+"""The most bytes that a decoder keeps of an incomplete frame or of a text outside of frames, for an error message."""
 
 
 class Frame(Protocol):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from providerhub.wire._framing import Framing
-from providerhub.wire.ndjson import EXCERPT, MAX_LINE, JsonFrame
+from providerhub.wire._framing import EXCERPT, MAX_LINE, Framing
+from providerhub.wire.ndjson import JsonFrame
 
 _IN_STRING = re.compile(rb'["\\]')
 _STRUCTURE = re.compile(rb'["{}\[\]]')

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from providerhub.wire._framing import Framing
-
-MAX_LINE: Final = 64 * 1024 * 1024
-"""Default limit of one line, in bytes, its ending not counted."""
-
-EXCERPT: Final = 2048
-"""The most bytes that `finish` returns."""
+from providerhub.wire._framing import EXCERPT, MAX_LINE, Framing
 
 BLANK = b"\xef\xbb\xbf \t\r\n"
 """Bytes that may stand before an answer: a byte order mark, and white space."""

@@ -21,19 +21,13 @@ from __future__ import annotations
 import sys
 from typing import Final, NamedTuple, Protocol
 
-from providerhub.wire._framing import Framing
-
-MAX_LINE: Final = 64 * 1024 * 1024
-"""Default limit of one line, in bytes, its ending not counted."""
+from providerhub.wire._framing import EXCERPT, MAX_LINE, Framing
 
 MAX_EVENT: Final = 64 * 1024 * 1024
 """Default limit of one event's data, in bytes, the LFs between its lines included."""
 
 MAX_STREAM: Final = 64 * 1024 * 1024
 """Default limit of the whole stream, in bytes."""
-
-EXCERPT: Final = 2048
-"""The most bytes kept of unknown lines (`SSEDecoder.stray`) and of an incomplete event (`SSEDecoder.finish`)."""
 
 _BOM = b"\xef\xbb\xbf"
 _CR, _LF, _COLON, _OPEN = b"\r\n:{"

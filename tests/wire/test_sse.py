@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from providerhub.wire import ServerSentEvent, SSEDecoder, SSELimitError
-from providerhub.wire.sse import EXCERPT
+from providerhub.wire._framing import EXCERPT
 
 BOM = b"\xef\xbb\xbf"
 NEWLINES = (b"\n", b"\r\n", b"\r")

@@ -14,9 +14,6 @@ from providerhub_conformance._faults.scripts import event_prelude, eventstream, 
 EVENT_STREAM = "application/vnd.amazon.eventstream"
 _GARBLED = b'{"truncated": '
 
-REFUSAL_TEXT = "the conformance kit says no"
-"""The message of a played refusal."""
-
 
 @attrs.frozen(kw_only=True)
 class Reply:
