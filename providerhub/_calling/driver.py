@@ -30,15 +30,7 @@ from providerhub._rules.orders import Cut, Done, Drain, Fail, Open, Order, Pull,
 from providerhub._rules.pacing import Turn
 from providerhub._rules.policy import SHORT
 from providerhub._settings.refined import timeout_of
-from providerhub._values import (
-    Attempt,
-    Candidate,
-    Completion,
-    Message,
-    Request,
-    Restarted,
-    Route,
-)
+from providerhub._values import Attempt, Candidate, Completion, Message, Request, Restarted, Route
 from providerhub._values.errors import AttemptError, ProviderError
 from providerhub._values.provider import CallContext, Piece
 
