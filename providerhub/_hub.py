@@ -438,7 +438,10 @@ class Hub(CallMaker):
         self._registry.close()
 
     async def aclose(self) -> None:
-        """`close`, in an event loop: `aclose()` of this loop's provider objects is awaited where they have one."""
+        """`close`, in an event loop: `aclose()` of this loop's provider objects is awaited where they have one.
+
+        A stream of this loop that is still read breaks with `StreamInterruptedError`, which says that the hub was closed.
+        """
         self._end_calls()
         await self._registry.aclose()
 
