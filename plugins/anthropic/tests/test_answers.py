@@ -354,7 +354,7 @@ def test_white_space_that_was_held_back_is_not_repeated(pieces):
     ]
     talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "Once upon a "}]
     with FaultServer(chunked(script)) as server, hub_at(server.url) as hub:
-        told = "".join(hub.complete(MODEL, talk, stream=True))
+        told = "".join(hub.complete("claude-haiku-4-5", talk, stream=True))
     assert server.requests[0].json()["messages"][-1]["content"] == [{"type": "text", "text": "Once upon a"}]
     assert told == (" time" if "  time" in pieces else "time")
 

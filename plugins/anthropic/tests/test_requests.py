@@ -126,7 +126,7 @@ def test_a_system_message_before_the_user_s_turn_is_noted():
     assert [one["role"] for one in found.body["messages"]] == ["user", "assistant", "user", "system"]
     assert "system" not in found.body
     assert [note for note in found.notes if "system message" in note]
-    assert not asked(request([USER, system("a"), {"role": "assistant", "content": "1"}])).notes
+    assert not asked(request([USER, system("a"), {"role": "assistant", "content": "1"}, USER])).notes
 
 
 @pytest.mark.parametrize("model", ["claude-opus-4-8", "claude-sonnet-5", "claude-fable-5-2", "claude-opus-7", "glm-9"])
@@ -171,7 +171,7 @@ def test_blank_texts_are_left_out(blank):
 )
 def test_white_space_at_the_end_of_a_partial_answer_is_held_back(contents, kept, tail):
     parts = [{"type": "text", "text": text} for text in contents]
-    found = asked(request([USER, {"role": "assistant", "content": parts}]))
+    found = asked(request([USER, {"role": "assistant", "content": parts}], OLD))
     said = [[block["text"] for block in one["content"]] for one in found.body["messages"] if one["role"] == "assistant"]
     assert (said, found.tail) == ([kept] if kept else [], tail)
 
@@ -466,9 +466,59 @@ def test_tokens_that_became_an_effort_are_noted():
     assert not asked(request(reasoning="high")).notes
 
 
-@pytest.mark.parametrize(("max_tokens", "budget"), [(None, 16384), (64000, 16384), (4000, 2000), (100, 1024)])
+@pytest.mark.parametrize(("max_tokens", "budget"), [(None, 16384), (64000, 16384), (4000, 2000), (1025, 1024)])
 def test_the_budget_of_a_level_leaves_room_for_the_answer(max_tokens, budget):
     assert body(model=OLD, reasoning="high", max_tokens=max_tokens)["thinking"]["budget_tokens"] == budget
+
+
+@pytest.mark.parametrize(
+    ("knobs", "thinking", "note"),
+    [
+        ({"reasoning": "low", "max_tokens": 500}, None, "reasoning was left out"),
+        ({"reasoning": 8000, "max_tokens": 500}, None, "reasoning was left out"),
+        ({"reasoning": 8000, "max_tokens": 4000}, {"type": "enabled", "budget_tokens": 3999}, "8000 became 3999"),
+        ({"reasoning": 90000}, {"type": "enabled", "budget_tokens": 63999}, "90000 became 63999"),
+    ],
+)
+def test_a_budget_for_thinking_is_less_than_max_tokens(knobs, thinking, note):
+    found = asked(request(model=OLD, **knobs))
+    assert found.body.get("thinking") == thinking
+    assert note in found.notes[0]
+
+
+@pytest.mark.parametrize(("model", "off"), [(OLD, None), (MODEL, None), ("claude-sonnet-5", {"type": "disabled"})])
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "f"}}])
+def test_a_forced_tool_comes_before_thinking(model, off, choice):
+    found = asked(request(model=model, reasoning="high", tools=[TOOL], tool_choice=choice))
+    assert found.body.get("thinking") == off
+    assert found.body["tool_choice"]["type"] in {"any", "tool"}
+    assert "the thinking was left out" in found.notes[0]
+
+
+@pytest.mark.parametrize("model", [OLD, MODEL])
+def test_a_tool_that_the_model_may_choose_leaves_it_its_thinking(model):
+    found = asked(request(model=model, reasoning="high", tools=[TOOL], tool_choice="auto"))
+    assert "thinking" in found.body
+    assert not found.notes
+
+
+@pytest.mark.parametrize(("name", "refused_values", "taken"), [("temperature", (0, 0.5), 1), ("top_p", (0.5,), 0.95)])
+@pytest.mark.parametrize("model", [OLD, MODEL])
+def test_sampling_that_thinking_excludes_is_left_out_with_a_note(model, name, refused_values, taken):
+    for value in refused_values:
+        found = asked(request(model=model, reasoning="high", **{name: value}))
+        assert name not in found.body
+        assert f"no {name} of {value} while the model thinks" in found.notes[0]
+        assert body(model=model, **{name: value})[name] == body(model="glm-9", reasoning="high", **{name: value})[name] == value
+    assert body(model=model, reasoning="high", **{name: taken})[name] == taken
+
+
+@pytest.mark.parametrize("model", [MODEL, "claude-sonnet-5-5"])
+def test_a_partial_answer_is_refused_for_a_model_that_continues_none(model):
+    messages = USER, {"role": "assistant", "content": "Once"}
+    refused(*messages, model=model, match="continues no partial answer", error=CapabilityError)
+    for other in (OLD, "glm-9"):
+        assert body(messages, other)["messages"][-1]["role"] == "assistant"
 
 
 # The answer's length and form, and options

@@ -19,6 +19,9 @@ MAX_TOKENS = 4096
 _LEAST = 1024
 """Tokens: the smallest budget for thinking that the API takes."""
 
+_LEAST_TOP_P = 0.95
+"""The smallest `top_p` that the API takes beside thinking."""
+
 _BUDGETS: Mapping[str, int] = {"minimal": _LEAST, "low": 2048, "medium": 8192, "high": 16384}
 """The budgets for thinking of models that take no effort, in tokens."""
 
@@ -81,6 +84,11 @@ def asked(request: Request, *, max_tokens: int | None = None, most: int | None =
         notes.append("the Messages API has no seed; it was left out")
     _think(body, request, own, notes)
     form = _shape(body, request, own)
+    if _thinks(body) and own.prefill is not None:  # services of other vendors have other rules
+        _calm(body, own, notes)
+    if own.prefill is False and _continues(talk.messages):
+        msg = f"{request.model} continues no partial answer: let the last message be the user's, or a tool's result"
+        raise CapabilityError(msg, capability="prefill")
     _merge(body, options)
     if body["max_tokens"] is None:
         body["max_tokens"] = _most(body, max_tokens, most or own.max_tokens)
@@ -121,7 +129,40 @@ def _think(body: dict[str, Any], request: Request, own: Traits, notes: list[str]
         body["thinking"] = {"type": "adaptive", "display": "summarized"}  # newer models would leave the thinking empty
         body["output_config"] = {"effort": "low" if level == "minimal" else level}
     else:
-        body["thinking"] = {"type": "enabled", "budget_tokens": _budget(asked, request.max_tokens)}
+        budget = _budget(asked, request.max_tokens)
+        most = (request.max_tokens or own.max_tokens or budget + 1) - 1
+        if most < _LEAST:
+            notes.append(f"a budget for thinking has {_LEAST} tokens at least, and max_tokens is more: reasoning was left out")
+        else:
+            body["thinking"] = {"type": "enabled", "budget_tokens": min(budget, most)}
+        if _LEAST <= most < budget:
+            notes.append(f"max_tokens is more than the budget for thinking: {budget} became {most}")
+
+
+def _thinks(body: Mapping[str, Any]) -> bool:
+    """Return whether a request switches thinking on."""
+    return (body.get("thinking") or {}).get("type") in {"enabled", "adaptive"}
+
+
+def _calm(body: dict[str, Any], own: Traits, notes: list[str]) -> None:
+    """Leave out what the API refuses beside thinking. A tool that must be called comes before it, and sampling after it.
+
+    Reference: "Feature compatibility" in "Extended thinking", Anthropic's documentation.
+    """
+    if (body["tool_choice"] or {}).get("type") in {"any", "tool"} and own.off is not None:
+        body["thinking"] = {"type": own.off} if own.off else None
+        notes.append("the Messages API forces no tool while the model thinks: the thinking was left out")
+        return
+    for name, fits in (("temperature", body["temperature"] == 1), ("top_p", _LEAST_TOP_P <= (body["top_p"] or 0) <= 1)):
+        if body[name] is not None and not fits:
+            notes.append(f"the Messages API takes no {name} of {body[name]} while the model thinks; it was left out")
+            body[name] = None
+
+
+def _continues(messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the last message is a partial answer. A turn with a tool of the service is carried on by all models."""
+    last = messages[-1]
+    return last["role"] == "assistant" and all(block.get("type") == "text" for block in last["content"])
 
 
 def _level(tokens: int) -> str:
@@ -144,8 +185,7 @@ def _shape(body: dict[str, Any], request: Request, own: Traits) -> str:
         written_schema = {"type": "json_schema", "schema": adapted(schema)}
         body["output_config"] = {**(body.get("output_config") or {}), "format": written_schema}
         return ""
-    thinks = (body.get("thinking") or {}).get("type") in {"enabled", "adaptive"}
-    if kind == "json_object" and (request.tools or thinks or not own.forced):
+    if kind == "json_object" and (request.tools or _thinks(body) or not own.forced):
         body["system"] = [*(body["system"] or ()), {"type": "text", "text": _JSON}]
         return ""
     if request.tools:
