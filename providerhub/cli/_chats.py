@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from providerhub import Message
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 from providerhub.cli import _store as store
@@ -16,7 +17,7 @@ from providerhub.cli import _store as store
 
 @click.group()
 def chats() -> None:
-    """List and remove the saved conversations of `ask` and `chat`."""
+    """List, show and remove the saved conversations of `ask` and `chat`."""
 
 
 @chats.command(name="list")
@@ -38,11 +39,37 @@ def _row(path: Path) -> tuple[Any, ...]:
         talk = store.read(path)
     except click.ClickException as error:  # the others are listed
         return path.stem, changed, 0, "", f"unreadable: {error.message}", str(path)
-    begins = next((message.get("content") for message in talk.messages), "")
-    if isinstance(begins, list):  # with attachments
-        begins = " ".join(part.get("text") or f"[{part.get('type')}]" for part in begins)
+    begins = next(map(_text, talk.messages), "")
     model = talk.model if isinstance(talk.model, str) else ", ".join(map(str, talk.model or ()))
-    return path.stem, changed, len(talk.messages) // 2, model, str(begins), str(path)
+    return path.stem, changed, len(talk.messages) // 2, model, begins, str(path)
+
+
+def _text(message: Message) -> str:
+    """The text of a message, with the kind of each attachment in brackets."""
+    content = message.get("content")
+    if isinstance(content, list):
+        content = " ".join(part.get("text") or f"[{part.get('type')}]" for part in content)
+    return str(content or "")
+
+
+@chats.command()
+@click.argument("name")
+@options.as_json
+def show(*, name: str, as_json: bool) -> None:
+    """Print the messages of the conversation NAME; --json prints them whole."""
+    path = next((path for path in store.saved() if path.stem == name), None)
+    if path is None:
+        raise _unknown(name)
+    talk = store.read(path)
+    messages = [*([{"role": "system", "content": talk.system}] if talk.system else ()), *talk.messages]
+    if as_json:
+        screen.data({"name": name, "model": talk.model, "messages": messages})
+    for message in () if as_json else messages:
+        screen.line(f"{message['role']}: {_text(message)}")
+
+
+def _unknown(name: str) -> click.ClickException:
+    return click.ClickException(f"there is no conversation {name!r}; `providerhub chats list` shows all")
 
 
 @chats.command()
@@ -53,7 +80,7 @@ def remove(*, names: tuple[str, ...]) -> None:
     for name in names:
         chosen = [path for path in kept if fnmatch.fnmatchcase(path.stem, name)]
         if not chosen:
-            raise click.ClickException(f"there is no conversation {name!r}; `providerhub chats list` shows all")
+            raise _unknown(name)
         for path in chosen:
             path.unlink(missing_ok=True)
             kept.remove(path)

@@ -14,7 +14,10 @@ from providerhub.cli import _store as store
 
 
 def put(keys: Sequence[str], value: Any) -> Path:
-    """Set the value under the names of its tables and its own. Only its owner may read a new file. Returns its path."""
+    """Set the value under the names of its tables and its own; `None` removes it. Returns the path of the file.
+
+    Only its owner may read a new file.
+    """
     named = settings_path(os.environ)
     if named is None:
         raise click.ClickException("this user has no configuration folder; name a file with PROVIDERHUB_CONFIG")
@@ -38,7 +41,10 @@ def _write(path: Path, keys: Sequence[str], value: Any) -> None:
         if key not in table:
             table[key] = tomlkit.table(is_super_table=number < len(keys) - 2)
         table = table[key]
-    table[keys[-1]] = tomlkit.inline_table() if isinstance(value, dict) else value
+    if value is None:
+        del table[keys[-1]]
+    else:
+        table[keys[-1]] = tomlkit.inline_table() if isinstance(value, dict) else value
     if isinstance(value, dict):
         table[keys[-1]].update(value)
     fresh = path.with_name(f"{path.name}.tmp")

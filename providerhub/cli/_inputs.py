@@ -14,6 +14,7 @@ import click
 from providerhub import audio, file, image
 from providerhub._calling.keywords import KEYWORDS
 from providerhub._calling.output import strictly
+from providerhub._values.checks import nearest
 from providerhub._values.parts import media_type
 from providerhub.cli import _store as store
 
@@ -25,6 +26,9 @@ _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 _OTHERWISE = {"model": "name the model with -m MODEL", "messages": "give the message as PROMPT, and the conversation with -c"}
 """The arguments of a call that are not among its keywords."""
+
+_NEAR = 0.85
+"""The likeness from which a name is a misspelt keyword. That of `top_k`, which vendors have, and `top_p` is 0.8."""
 
 
 def content(given: str | None, template: str | None, values: Mapping[str, str], files: Iterable[str]) -> Any:
@@ -124,11 +128,16 @@ def _part(kind: str, source: str | bytes) -> dict[str, Any]:
 
 
 def keywords(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The keywords that `-o NAME VALUE` sets. Any other name is an option of all vendors, `PROVIDER.NAME` of one."""
+    """The keywords that `-o NAME VALUE` sets. Any other name is an option of all vendors, `PROVIDER.NAME` of one.
+
+    A name that is almost a keyword is refused; `*.NAME` is always an option of all vendors.
+    """
     found: dict[str, Any] = {}
     for name, text in pairs:
         if name in _OTHERWISE:
             raise click.UsageError(f"-o {name}: {_OTHERWISE[name]}")
+        if name not in KEYWORDS and (near := nearest(name, KEYWORDS, cutoff=_NEAR)):
+            raise click.UsageError(f"-o {name}: {near} A vendor's own option of that name is '*.{name}', or PROVIDER.{name}")
         try:
             value = json.loads(text)
         except ValueError:

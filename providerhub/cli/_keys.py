@@ -11,7 +11,7 @@ import click
 
 from providerhub import Hub, InstanceView, Setting, Settings
 from providerhub._finding.registry import INSTALL_HINT
-from providerhub._settings.secrets import KeyringKey, is_quoted
+from providerhub._settings.secrets import FileKey, KeyringKey, is_quoted
 from providerhub._settings.settings import variable
 from providerhub._values.checks import nearest
 from providerhub.cli import _edit as edit
@@ -70,21 +70,50 @@ def set_(*, provider: str, in_file: bool) -> None:
     The key goes to the system's keyring; where there is none, to a file that only this user may read. The settings file names
     that place. A variable such as OPENAI_API_KEY outranks it.
     """
+    _settings, view, setting = _taking(provider)
+    key = _asked(provider)
+    place, source = (None if in_file else _in_keyring(provider, key)) or _in_file(provider, key)
+    where = edit.put(("providers", provider, "api_key"), source)
+    screen.line(f"The key is in {place}; {where} names that place.", err=True)
+    name = variable(setting, provider, view.plugin)
+    if os.environ.get(name):
+        screen.line(f"Warning: the environment variable {name} is set and outranks it; unset it to use the new key.", err=True)
+
+
+@keys.command()
+@click.argument("provider")
+def remove(*, provider: str) -> None:
+    """Remove the key of PROVIDER that `keys set` keeps, and its place from the settings file."""
+    settings, view, setting = _taking(provider)
+    given, path = settings.providers.get(provider), store.config_folder("keys") / provider
+    source = given.api_key.source if given is not None and given.api_key is not None else None
+    if isinstance(source, FileKey) and source.path == str(path):
+        path.unlink(missing_ok=True)
+    elif source == KeyringKey(SERVICE, provider):
+        with suppress(Exception):  # it may be gone already
+            import keyring  # an extra
+
+            keyring.delete_password(SERVICE, provider)
+        if isinstance(source, KeyringKey) and not source.flaw():
+            raise click.ClickException(f"the system's keyring did not remove the key of {provider!r}; remove it there")
+    else:
+        _name, value, origin = _row(settings, view, setting)
+        raise click.ClickException(f"`keys set` keeps no key of {provider!r}, so none was removed; it is {value}: {origin}")
+    where = edit.put(("providers", provider, "api_key"), None)
+    screen.line(f"Removed the key of {provider}, and its place in {where}.", err=True)
+
+
+def _taking(provider: str) -> tuple[Settings, InstanceView, Setting]:
+    """The settings, a provider that takes a key, and its setting of the key."""
     with Hub() as hub:
-        views = {view.name: view for view in hub.instances()}
+        settings, views = hub.settings, {view.name: view for view in hub.instances()}
     if provider not in views:
         hint = nearest(provider, views, f"installed: {', '.join(views) or 'none'}")
         raise click.ClickException(f"no provider {provider!r} is installed; {hint}; further ones: {INSTALL_HINT}")
     setting = _secret(views[provider])
     if setting is None:
         raise click.ClickException(f"the provider {provider!r} takes no key")
-    key = _asked(provider)
-    place, source = (None if in_file else _in_keyring(provider, key)) or _in_file(provider, key)
-    where = edit.put(("providers", provider, "api_key"), source)
-    screen.line(f"The key is in {place}; {where} names that place.", err=True)
-    name = variable(setting, provider, views[provider].plugin)
-    if os.environ.get(name):
-        screen.line(f"Warning: the environment variable {name} is set and outranks it; unset it to use the new key.", err=True)
+    return settings, views[provider], setting
 
 
 def _asked(provider: str) -> str:

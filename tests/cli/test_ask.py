@@ -179,6 +179,7 @@ def test_a_template_in_the_folder_is_followed_by_the_prompt(ask, server):
         (["-t", "{template}", "-p", "tone", "dry"], "has no place {tone}"),
         (["-o", "messages", "[]"], "-o messages: give the message as PROMPT"),
         (["-o", "model", "5"], "-o model: name the model with -m MODEL"),
+        (["-o", "temprature", "1"], "did you mean 'temperature'? A vendor's own option of that name is '*.temprature'"),
     ],
 )
 def test_what_would_be_ignored_is_refused(ask, server, tmp_path, words, said):
@@ -229,6 +230,11 @@ def test_conversations_are_listed_and_removed(ask, cli, server, tmp_path):
     assert (one["name"], one["questions"], one["model"]) == (kept[0].stem, 1, "gpt-4")
     assert (looked["begins"], looked["model"], looked["file"]) == ("Look [image_url]", "gpt-4, gpt-3.5-turbo", str(kept[1]))
     assert all(len(line) < 200 for line in cli("chats", "list").stdout.splitlines())
+    assert cli("chats", "show", kept[1].stem).stdout.splitlines()[0] == "user: Look [image_url]"
+    shown = json.loads(cli("chats", "show", kept[0].stem, "--json").stdout)
+    assert (shown["name"], shown["model"]) == (kept[0].stem, "gpt-4")
+    assert [message["role"] for message in shown["messages"]] == ["user", "assistant"]
+    assert "no conversation 'x'" in cli("chats", "show", "x").stderr
     kept[0].write_text("nonsense", "utf-8")
     assert "unreadable: " in cli("chats", "list").stdout
     assert "no conversation 'x'" in cli("chats", "remove", "x").stderr

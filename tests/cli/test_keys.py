@@ -22,6 +22,7 @@ def ring(monkeypatch):
     module = types.ModuleType("keyring")
     module.get_keyring = lambda: types.SimpleNamespace(priority=5)
     module.set_password = lambda service, user, key: kept.__setitem__((service, user), key)
+    module.delete_password = lambda service, user: kept.pop((service, user))
     module.get_password = lambda service, user: kept.get((service, user))
     monkeypatch.setitem(sys.modules, "keyring", module)
     return module, kept
@@ -82,6 +83,36 @@ def test_a_key_is_replaced_and_the_rest_of_the_settings_stays(cli, settings_file
     assert cli("keys", "set", "openai", input=CANARY).exit_code == 0
     assert settings_file.read_text("utf-8").startswith('# mine\n[providers.openai]\nurl = "https://acme.example" # ours\n')
     assert _key_of("openai") == CANARY
+
+
+@pytest.mark.parametrize("how", [(), ("--file",)])
+def test_a_key_that_was_set_is_removed(cli, settings_file, ring, how):
+    settings_file.write_text("# comment\n", "utf-8")
+    assert cli("keys", "set", "openai", *how, input=CANARY).exit_code == 0
+    result = cli("keys", "remove", "openai")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert not ring[1]
+    assert not list(store.config_folder("keys").glob("*"))
+    assert "comment" in settings_file.read_text("utf-8")
+    assert "api_key" not in settings_file.read_text("utf-8")
+    assert "keeps no key of 'openai'" in cli("keys", "remove", "openai").stderr
+
+
+def test_a_key_that_the_keyring_holds_on_to_stays(cli, settings_file, ring):
+    cli("keys", "set", "openai", input=CANARY)
+    ring[0].delete_password = lambda service, user: 1 / 0
+    result = cli("keys", "remove", "openai")
+    assert result.exit_code == 1
+    assert "did not remove" in result.stderr
+    assert _key_of("openai") == CANARY
+
+
+def test_a_key_from_elsewhere_is_not_removed(cli, settings_file, no_ring, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    result = cli("keys", "remove", "openai")
+    assert result.exit_code == 1
+    assert "it is set: environment variable OPENAI_API_KEY" in result.stderr
+    assert CANARY not in result.output
 
 
 def test_the_list_names_the_place_of_each_key(cli, settings_file, no_ring, monkeypatch):
