@@ -179,12 +179,15 @@ class Route(Value):
         return total(a.cost for a in self.attempts if a.usage or a.first_token is not None or a.outcome != "error")
 
     def cost_of(self, usage: Usage | None, provider: str, model: str) -> Cost | None:
-        """The cost of an answer by the prices of the attempt that gave it; `None` when it is unknown.
+        """Compute the cost of an answer by the prices of the attempt that gave it.
 
         Args:
             usage: The token counts of the answer.
             provider: The name of the provider instance that answered.
             model: The model that answered, by the name that was sent.
+
+        Returns:
+            The cost; `None` when it is unknown.
         """
         asked = (one.prices for one in reversed(self.attempts) if (one.provider, one.model) == (provider, model))
         return cost_of(usage, next(asked, None))
