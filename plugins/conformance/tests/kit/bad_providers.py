@@ -437,6 +437,9 @@ class SkipsErrors(Misread):
             found = super().parsed(data)
             return {} if "error" in found else found
 
+        def refuse(self, data: dict[str, Any], name: str) -> None:
+            """Refuse nothing, not even the data of an event of the name `error`."""
+
 
 @bad("sides-agree")
 class HasAnotherClassUnderAsyncio(OpenAIChatProvider):
