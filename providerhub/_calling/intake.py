@@ -230,7 +230,7 @@ def _named(name: str, tools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
             return {"type": kind, kind: {"name": name}} if kind in {"function", "custom"} else {"type": "tool", "name": name}
     known = [*CHOICES, *(str(form["name"]) for _, form in forms if form.get("name"))]
     hint = nearest(name, known, f"it may be {', '.join(map(repr, known))}")
-    raise InvalidRequestError(f"tool_choice {name!r} names none of the call's tools; {hint}")
+    raise InvalidRequestError(f"tool_choice {name!r} is not one of this call's tools; {hint}")
 
 
 def _first(model: ModelSpec) -> str:
