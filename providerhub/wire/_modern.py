@@ -104,7 +104,7 @@ def source_of(part: Mapping[str, Any]) -> str:
         part: The part of a message's content.
 
     Returns:
-        An address, which may be a `data:` URL, an identifier or base64; empty if it has none.
+        The address (of the scheme data, too), the identifier or the base64; empty if it has none.
     """
     value = part.get(str(part.get("type")))
     if not isinstance(value, Mapping):
