@@ -39,7 +39,7 @@ from providerhub.http._endpoint import (
     shown,
 )
 from providerhub.http._request import HttpRequest, Wire, is_absolute
-from providerhub.http._wire_log import ExchangeLog, opened
+from providerhub.http._wire_log import ExchangeLog, opened, unnamed, written
 
 BODY_LIMIT = 64 * 1024 * 1024
 """Default limit of one answer, in decoded bytes. It guards against compressed bombs and streams without end."""
@@ -188,11 +188,11 @@ class Client:
         Returns:
             The text with `***` in place of each secret.
         """
-        for secret in self._secrets():
+        for secret in written(self._secrets()):
             text = text.replace(secret, "***")
             cut = next((n for n in range(len(secret) - 1, 3, -1) if text.endswith(secret[:n])), 0)
             text = f"{text[:-cut]}***" if cut else text
-        return text
+        return unnamed(text)
 
     def redacted(self, error: ProviderError) -> ProviderError:
         """Remove the secrets from an error: from its message, its excerpt, and the cause that a traceback shows.

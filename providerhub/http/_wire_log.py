@@ -6,10 +6,11 @@ import codecs
 import itertools
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from providerhub._values.errors import ConfigurationError
 
@@ -17,6 +18,14 @@ _SECRET_HEADERS = frozenset({
     "authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "api-key", "x-goog-api-key",
     "x-amz-security-token",
 })  # fmt: skip
+
+_NAMES = ("access_token", "refresh_token", "id_token", "client_secret", "assertion")
+"""Fields of OAuth 2.0 (RFC 6749, RFC 7521) that hold credentials, some of which are known only after they were read."""
+
+_NAMED = "(?:{})".format("|".join(_NAMES))
+_FIELD = re.compile(rf"""({_NAMED}"\s*:\s*")(?:[^"\\]|\\.)*|({_NAMED}=)[^&\s"]+""")
+_OPEN = re.compile(rf"""{_NAMED}(?:"\s*(?::\s*(?:"(?:[^"\\]|\\.)*\\?)?)?|=[^&\s"]*)?\Z""")
+"""Such a field of JSON or of a form; and one whose value may go on."""
 
 _numbers = itertools.count(1)
 
@@ -37,12 +46,28 @@ def opened(path: str, provider: str) -> int:
     return _files[path]
 
 
+def written(secrets: Iterable[str]) -> list[str]:
+    """Return secrets in all forms in which a body or an address holds them, the longest first."""
+    ways: tuple[Callable[[str], str], ...] = (
+        str,
+        quote_plus,
+        lambda text: quote(text, safe=""),
+        lambda text: json.dumps(text)[1:-1],
+    )
+    return sorted({way(secret) for secret in secrets for way in ways}, key=len, reverse=True)
+
+
+def unnamed(text: str) -> str:
+    """Return a text without the values of the fields of OAuth that hold credentials."""
+    return _FIELD.sub(r"\1\2***", text)
+
+
 class ExchangeLog:
     """The lines of one request and its answer. `secrets` returns the texts to leave out, as `key_header` is left out."""
 
     def __init__(self, file: int, provider: str, secrets: Callable[[], Iterable[str]], key_header: str) -> None:
         self._file = file
-        self._secrets = {form for secret in secrets() for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
+        self._secrets = written(secrets())
         self._hidden = _SECRET_HEADERS | {key_header.lower()}
         self._of = {"provider": provider, "exchange": next(_numbers)}
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
@@ -59,11 +84,16 @@ class ExchangeLog:
 
     def read(self, data: bytes) -> None:
         """Write one read of the body. A text that may be the beginning of a secret waits for the next one."""
-        text = self._cleared(self._held + self._decode(data))
-        begun = (size for secret in self._secrets for size in range(1, len(secret)) if text.endswith(secret[:size]))
-        kept = max(begun, default=0)
-        self._held = text[len(text) - kept :]
-        self._write("read", data=text[: len(text) - kept])
+        text = self._held + self._decode(data)
+        if found := _OPEN.search(text):
+            text, self._held = self._cleared(text[: found.start()]), found[0]
+        else:
+            text = self._cleared(text)
+            hidden = (*self._secrets, *_NAMES)
+            begun = (size for secret in hidden for size in range(1, len(secret)) if text.endswith(secret[:size]))
+            kept = len(text) - max(begun, default=0)
+            text, self._held = text[:kept], text[kept:]
+        self._write("read", data=text)
 
     def failed(self, error: BaseException) -> None:
         """Write the error of the transport."""
@@ -71,15 +101,15 @@ class ExchangeLog:
 
     def end(self) -> None:
         """Write that the answer was given back."""
-        self._write("end", **({"data": self._held} if self._held else {}))
+        self._write("end", **({"data": self._cleared(self._held)} if self._held else {}))
 
     def _shown(self, headers: Mapping[str, str]) -> dict[str, str]:
         return {name: "***" if name.lower() in self._hidden else self._cleared(value) for name, value in headers.items()}
 
     def _cleared(self, text: str) -> str:
-        for secret in sorted(self._secrets, key=len, reverse=True):
+        for secret in self._secrets:
             text = text.replace(secret, "***")
-        return text
+        return unnamed(text)
 
     def _write(self, what: str, **fields: Any) -> None:
         record = {"at": f"{time.time():.6f}", **self._of, "what": what, **fields}

@@ -117,3 +117,24 @@ def test_standard_error(ask, capfd):
 def test_a_file_that_cannot_be_written_is_an_error(ask, tmp_path):
     with pytest.raises(ConfigurationError, match=r"wire_log .* cannot be written"):
         ask(hub_at("http://127.0.0.1:1", wire_log=tmp_path / "no" / "such"))
+
+
+@pytest.mark.parametrize("cut", range(1, 70))
+def test_a_token_that_an_answer_gives_is_left_out_wherever_it_is_cut(ask, log, cut):
+    body = b'{"choices": [], "access_token": "fetched\\"token", "refresh_token":"another", "expires_in": 300}\n'
+    with FaultServer(chunked([body[:cut], body[cut:]])) as server, pytest.raises(providerhub.ProviderError):
+        ask(hub_at(server.url, wire_log=log))
+    text = "".join(line.get("data", "") for line in read(log))
+    assert '"access_token": "***", "refresh_token":"***", "expires_in": 300' in text
+    assert "fetched" not in log.read_text("utf-8")
+
+
+def test_an_encoded_secret_is_left_out_of_log_and_error(ask, log):
+    form = "client_secret=unknown&again=a%2Fb%2Bc+d&more=a%2Fb%2Bc%20d&assertion=signed"
+    refusal = http_response(400, {"error": {"message": f"cannot read {form}"}})
+    with FaultServer(refusal) as server, pytest.raises(providerhub.BadRequestError) as caught:
+        ask(hub_at(server.url, wire_log=log, key="a/b+c d"))
+    shown = "client_secret=***&again=***&more=***&assertion=***"
+    assert shown in str(caught.value)
+    assert shown in caught.value.excerpt
+    assert shown in log.read_text("utf-8")
