@@ -25,7 +25,14 @@ from typing import Any, NoReturn, Self
 
 from providerhub._rules.mapping import UNREADABLE, map_exception, unreadable
 from providerhub._values import EmbeddingRequest, Embeddings, ModelInfo, ProviderConfig, Request, Timeout
-from providerhub._values.errors import CapabilityError, PluginError, ProviderError, ProviderHubError, ProviderTimeoutError
+from providerhub._values.errors import (
+    BadRequestError,
+    CapabilityError,
+    PluginError,
+    ProviderError,
+    ProviderHubError,
+    ProviderTimeoutError,
+)
 from providerhub._values.provider import CallContext, Piece
 from providerhub.http import AsyncHttpClient, HttpAnswer, HttpClient, HttpRequest, Wire
 from providerhub.http._answer import Answer
@@ -84,7 +91,7 @@ class WireProvider(Wire):
         Returns:
             The HTTP request. Or a generator that yields other `HttpRequest`s first, such as one that fetches a token, gets their
             `HttpAnswer`s, and returns the request at its end. It may yield `Blocking` for work that has to run in a thread. A
-            failure is raised at the `yield`.
+            failure is raised at the `yield`. If it leaves `build`, the next provider is asked.
 
         Raises:
             InvalidRequestError: The wire cannot express a part of the request.
@@ -305,7 +312,11 @@ class WireProvider(Wire):
 
     def _rest(self, built: object, extras: Mapping[str, Any]) -> Generator[Order, Any, HttpRequest]:
         if isinstance(built, Generator):
-            built = yield from built
+            try:
+                built = yield from built
+            except BadRequestError as error:
+                error.beside = error.status is not None  # the service refused a request that `build` yielded
+                raise
         if not isinstance(built, HttpRequest):
             raise _wrong(self, "build() returned", built, "return an HttpRequest, or a generator that returns one")
         return extended(built, extras)

@@ -195,7 +195,8 @@ def _said(body: str | Mapping[str, Any], headers: Mapping[str, str]) -> _Said:
     codes.append(headers.get("x-amzn-errortype", "").partition(":")[0])
     texts = (one if isinstance(one, str) else _first(one, "message", "detail", "status_msg") for one in found)
     message = next(filter(None, texts), "")
-    raw = next((one["metadata"].get("raw") for one in objects if isinstance(one.get("metadata"), Mapping)), None)
+    metadata = (one["metadata"].get("raw") for one in objects if isinstance(one.get("metadata"), Mapping))
+    raw = next(filter(None, (*metadata, *(one.get("error_description") for one in objects))), None)
     return _Said(
         frozenset(re.sub(r"[- ]", "_", code.rpartition("#")[2]).lower() for code in codes),
         f"{message}: {raw}" if isinstance(raw, str) else message,

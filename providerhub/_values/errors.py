@@ -200,7 +200,14 @@ class ModelUnavailableError(ProviderError):
 
 
 class BadRequestError(ProviderError):
-    """The provider refused the request as malformed (400, 413, 422). No other provider is tried, since the request is wrong."""
+    """The provider refused the request as malformed (400, 413, 422). No other provider is tried, since the request is wrong.
+
+    Attributes:
+        beside: Whether the provider refused another request that its plugin sent first, such as one for a token. Then the next
+            provider is tried.
+    """
+
+    beside: bool = False
 
 
 class ContextLengthError(BadRequestError):

@@ -609,3 +609,25 @@ def test_a_stream_of_many_reads_hands_each_piece_over_at_once(ask):
 def test_a_head_without_a_body_is_no_answer(ask):
     with FaultServer(Send(b"HTTP/1.1 204 No Content\r\n\r\n")) as server, pytest.raises(EmptyAnswerError):
         ask(at(server))
+
+
+class Fetching(Acme):
+    def build(self, request, call):
+        yield HttpRequest("/token", {"grant_type": "client_credentials"})
+        return HttpRequest("/talk", {})
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize(("said", "kind"), [("invalid_client", "AuthenticationError"), ("invalid_scope", "BadRequestError")])
+def test_a_refused_token_is_no_fault_of_the_caller_s_request(is_async, said, kind):
+    refusal = http_response(400, {"error": said, "error_description": "not known here"})
+    with FaultServer(refusal) as first, FaultServer(WHOLE) as second, Hub() as hub:
+        for name, server, made in (("fetching", first, Fetching), ("acme", second, Acme)):
+            info = ProviderInfo(name=name, models=(ModelInfo("m"),))
+            hub.register(info, at(server, made))
+        models = ["fetching/m", "acme/m"]
+        answer = asyncio.run(hub.acomplete(models, "Hello")) if is_async else hub.complete(models, "Hello")
+    failure = answer.route.attempts[0].error
+    assert answer.text == "fine"
+    assert type(failure).__name__ == kind
+    assert f"{said}: not known here" in str(failure)
