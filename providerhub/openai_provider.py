@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from providerhub._values import EmbeddingRequest, Embeddings, Finish, ModelInfo, ProviderConfig, Request
-from providerhub._values.errors import ProviderError
+from providerhub._values.errors import PluginError, ProviderError
 from providerhub._values.provider import CallContext, Piece
 from providerhub.http import HttpAnswer, HttpRequest
 from providerhub.wire import openai_chat
@@ -149,11 +149,20 @@ class OpenAIChatProvider(WireProvider):
 class ChatReading(JsonReading):
     """Reads one answer in the OpenAI chat shape.
 
+    A subclass for a service that writes a part in another place moves it: `parsed` for a chunk, `whole` for an answer that came
+    as one object. `event` is not called, so that a subclass with an `event` is refused by a `PluginError`.
+
     Args:
         provider: The provider that answers; its `oddity` is asked.
         call: The call. Oddities become notes of it.
         headers: The headers of the answer.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.event is not JsonReading.event:
+            msg = f"{cls.__qualname__}: a ChatReading never calls event(); override parsed() for chunks, whole() for one object"
+            raise PluginError(msg)
 
     def __init__(self, provider: OpenAIChatProvider, call: CallContext, headers: Mapping[str, str]) -> None:
         super().__init__(call, headers)

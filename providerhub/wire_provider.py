@@ -96,7 +96,8 @@ class WireProvider(Wire):
         Raises:
             InvalidRequestError: The wire cannot express a part of the request.
         """
-        raise NotImplementedError
+        del request, call
+        raise _missing(self, "build")
 
     def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> Reading:
         """Make the reader of one answer, streamed or not.
@@ -109,7 +110,8 @@ class WireProvider(Wire):
         Returns:
             A new reader, such as a `JsonReading`.
         """
-        raise NotImplementedError
+        del request, call, headers
+        raise _missing(self, "reading")
 
     embedding_limit = 100
     """The most texts of one request for embeddings."""
@@ -141,7 +143,7 @@ class WireProvider(Wire):
             A generator that yields `HttpRequest`s (one a page, or one a model) or `Blocking`, gets their results, and returns the
             models at its end.
         """
-        raise NotImplementedError
+        raise _missing(self, "models")
 
     @classmethod
     def discover(cls, config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
@@ -393,7 +395,10 @@ def listed(
         ProviderError: The service refused, or its answer is not a list of models.
     """
     try:
-        return list(provider.carry_out(steps, call or CallContext(LISTING_TIMEOUT)))
+        found = provider.carry_out(steps, call or CallContext(LISTING_TIMEOUT))
+        if isinstance(found, str | Mapping) or not isinstance(found, Iterable):
+            raise _wrong(provider, "the generator of models returned", found, "return a list of ModelInfo or names")
+        return list(found)
     finally:
         provider.close()
 
@@ -469,3 +474,7 @@ def _unwritten(provider: WireProvider, error: Exception) -> NoReturn:
 
 def _wrong(provider: WireProvider, what: str, value: object, fix: str) -> PluginError:
     return PluginError(f"{type(provider).__qualname__}: {what} {type(value).__name__}; {fix}")
+
+
+def _missing(provider: WireProvider, method: str) -> PluginError:
+    return PluginError(f"{type(provider).__qualname__}: the method {method}() is missing; write it as WireProvider.{method} says")

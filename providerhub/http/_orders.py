@@ -13,7 +13,13 @@ import attrs
 from providerhub._threads import PromptThread
 from providerhub._values import EmbeddingRequest, Request
 from providerhub._values.checks import CALLABLE, HEADERS, MAPPING
-from providerhub._values.errors import InvalidRequestError, ProviderConnectionError, ProviderError, ProviderTimeoutError
+from providerhub._values.errors import (
+    InvalidRequestError,
+    PluginError,
+    ProviderConnectionError,
+    ProviderError,
+    ProviderTimeoutError,
+)
 from providerhub._values.provider import CallContext
 from providerhub._values.value import Value
 from providerhub.http._request import HttpRequest
@@ -54,6 +60,10 @@ class Work(Generic[Result]):
     """The result of the generator, after its end."""
 
     def __init__(self, steps: Generator[Order, Any, Result]) -> None:
+        given: object = steps
+        if not isinstance(given, Generator):
+            msg = f"{type(given).__name__} in place of a generator; yield each HttpRequest, and return the result at the end"
+            raise PluginError(msg)
         self._steps = steps
         self._failure: BaseException | None = None
 

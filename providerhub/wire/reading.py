@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import GeneratorType
 from typing import Any
 
 from providerhub._values import Finish
-from providerhub._values.errors import EXCERPT_LIMIT, EmptyAnswerError, ProtocolError, ProviderError
+from providerhub._values.errors import EXCERPT_LIMIT, EmptyAnswerError, PluginError, ProtocolError, ProviderError
 from providerhub._values.provider import CallContext, Piece
 from providerhub.wire import openai_chat
 from providerhub.wire._framing import Framing
@@ -120,7 +121,9 @@ class JsonReading(Reading):
         Raises:
             ProviderError: The frame cannot be read.
         """
-        raise NotImplementedError
+        del data, name
+        msg = f"{type(self).__qualname__}: the method event() is missing; write it, so that it yields the pieces of a frame"
+        raise PluginError(msg)
 
     def whole(self, data: dict[str, Any]) -> Iterable[Piece]:
         """Read an answer that came as one object. The default reads it as the only frame of a stream, with `Finish` in it.
@@ -198,6 +201,8 @@ class JsonReading(Reading):
             found = self.parsed(raw) if name != "error" else self._of_error(raw)
             self.refuse(found, name)
             pieces = self.event(found, name)
+            if type(pieces) is not GeneratorType:  # most are, and need no look
+                pieces = _pieces(pieces, self.event)
             if held or (_BACKSLASH in raw and _FIRST_HALF(raw)):
                 pieces = self._halves.pieces(pieces)
             for piece in pieces:
@@ -342,7 +347,7 @@ class JsonReading(Reading):
             raise
         if self._object is None:
             self.refuse(found, "")
-        return self.whole(found)
+        return _pieces(self.whole(found), self.whole)
 
     def _unfinished(self, cut: ProtocolError | None) -> Finish:
         """Return the end of a stream that is complete without a reason to finish; raise if it was cut."""
@@ -364,3 +369,11 @@ class JsonReading(Reading):
         where = "in the middle of an event" if left else "without an end mark"
         msg = f"the stream ended {where}"
         raise ProtocolError(msg, excerpt=left.decode("utf-8", "replace"))
+
+
+def _pieces(found: Iterable[Piece], method: Callable[..., Iterable[Piece]]) -> Iterable[Piece]:
+    """Return the pieces that a method gave; refuse a value whose letters or keys would be taken for them."""
+    if isinstance(found, str | Mapping) or not isinstance(found, Iterable):
+        msg = f"{method.__qualname__}() returned {type(found).__name__}; yield each piece, or return a list of them"
+        raise PluginError(msg)
+    return found

@@ -43,7 +43,7 @@ from providerhub import (
     UsageDelta,
 )
 from providerhub._rules.policy import disposition
-from providerhub.openai_provider import OpenAIChatProvider
+from providerhub.openai_provider import ChatReading, OpenAIChatProvider
 from providerhub.testing import Close, Drip, FaultServer, Gate, Hold, Send, chunked, http_response, response_head, sse
 from providerhub.wire import LineDecoder
 from providerhub.wire_provider import Blocking, HttpRequest, JsonReading, Reading, WireProvider, listed
@@ -631,3 +631,64 @@ def test_a_refused_token_is_no_fault_of_the_caller_s_request(is_async, said, kin
     assert answer.text == "fine"
     assert type(failure).__name__ == kind
     assert f"{said}: not known here" in str(failure)
+
+
+def returned(method, value):
+    reader = type("Returning", (AcmeReading,), {method: lambda *_: value})
+    return type("Wrong", (Acme,), {"reading": lambda self, request, call, headers: reader(call, headers)})
+
+
+@pytest.mark.parametrize("value", [{"text": "fine"}, "fine", None])
+@pytest.mark.parametrize(("method", "script"), [("event", FINE), ("whole", WHOLE)])
+def test_a_reader_that_returns_in_place_of_yielding_is_named_with_its_fix(ask, method, script, value):
+    with (
+        FaultServer(script) as server,
+        pytest.raises(PluginError, match=rf"\(\) returned {type(value).__name__}; yield each piece"),
+    ):
+        ask(at(server, returned(method, value)))
+
+
+def test_a_reader_that_returns_in_place_of_yielding_is_the_plugin_s_fault_in_a_call():
+    with FaultServer(WHOLE) as server, Hub() as hub:
+        hub.register(ProviderInfo(name="acme", models=(ModelInfo("m"),)), at(server, returned("event", "fine")))
+        with pytest.raises(PluginError, match="yield each piece"):
+            hub.complete("acme/m", "Hello")
+
+
+@pytest.mark.parametrize("method", ["build", "reading"])
+def test_a_missing_method_is_named(ask, method):
+    kind = type("Wanting", (Acme,), {method: getattr(WireProvider, method)})
+    with FaultServer(WHOLE) as server, pytest.raises(PluginError, match=rf"Wanting: the method {method}\(\) is missing"):
+        ask(at(server, kind))
+
+
+def test_a_missing_reader_of_frames_is_named(ask):
+    kind = type("Wanting", (Acme,), {"reading": lambda self, request, call, headers: JsonReading(call, headers)})
+    with FaultServer(WHOLE) as server, pytest.raises(PluginError, match=r"the method event\(\) is missing"):
+        ask(at(server, kind))
+
+
+def giving(value):
+    yield from ()
+    return value
+
+
+@pytest.mark.parametrize(
+    ("models", "words"),
+    [
+        (lambda self: ["m"], "list in place of a generator; yield each HttpRequest"),
+        (lambda self: giving("m"), "returned str; return a list"),
+        (lambda self: giving({"m": 1}), "returned dict; return a list"),
+        (lambda self: giving(None), "returned NoneType; return a list"),
+        (WireProvider.models, r"the method models\(\) is missing"),
+    ],
+)
+def test_a_wrong_list_of_models_is_named_with_its_fix(models, words):
+    kind = type("Wrong", (Acme,), {"models": models})
+    with pytest.raises(PluginError, match=words):
+        kind.discover(ProviderConfig(name="acme", url="http://127.0.0.1:1"))
+
+
+def test_a_chat_reader_with_an_event_is_refused():
+    with pytest.raises(PluginError, match=r"never calls event\(\); override parsed\(\)"):
+        type("Own", (ChatReading,), {"event": lambda self, data, name: iter(())})
