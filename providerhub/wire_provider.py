@@ -393,6 +393,7 @@ def listed(
 
     Raises:
         ProviderError: The service refused, or its answer is not a list of models.
+        PluginError: The generator is none, or returned no list.
     """
     try:
         found = provider.carry_out(steps, call or CallContext(LISTING_TIMEOUT))

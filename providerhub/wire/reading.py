@@ -120,6 +120,7 @@ class JsonReading(Reading):
 
         Raises:
             ProviderError: The frame cannot be read.
+            PluginError: The method is not written.
         """
         del data, name
         msg = f"{type(self).__qualname__}: the method event() is missing; write it, so that it yields the pieces of a frame"
