@@ -19,6 +19,8 @@ OPEN = ModelInfo("large", aliases=("l",), supports_stream=True)
 NO_SCHEMA = ModelInfo("large", aliases=("l",), **{**ALL, "supports_json_schema": False, "supports_files": False})
 URL = Setting("url", env="CONFORMANCE_URL", required=True)
 KEY = Setting("api_key", env="CONFORMANCE_API_KEY", secret=True)
+TOKEN = Setting("token", env="CONFORMANCE_TOKEN", secret=True, required=True)
+SKEW = Setting("skew", env="CONFORMANCE_SKEW", default="30", convert=int)
 
 
 class Light:
@@ -50,7 +52,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
 """What the bad provider for a check declares differently."""
 
 GOOD = {
-    "good-openai": {},
+    "good-openai": {"settings": (URL, KEY, TOKEN, SKEW), "discover": "good_providers:discover_with_options"},
     "good-async": {},
     "good-anthropic": {"models": (NO_SCHEMA,), "discover": None},
     "good-silent": {"models": (ModelInfo("large", supports_stream=False),), "needs_auth": False, "settings": (URL,)},

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from bad_providers import discover
 from good_anthropic import Messages
 
 from providerhub import (
@@ -22,7 +23,22 @@ from providerhub import (
 )
 from providerhub.openai_provider import OpenAIChatProvider
 
-create_good_openai = OpenAIChatProvider
+
+class WithOptions(OpenAIChatProvider):
+    """Takes its options as the core gives them: a secret is a `Secret`, and a default is converted."""
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        config.options["token"].reveal()
+        self.skew = config.options["skew"] + 1
+
+
+def discover_with_options(config: ProviderConfig) -> list[str]:
+    WithOptions(config).close()
+    return discover(config)
+
+
+create_good_openai = WithOptions
 create_good_silent = OpenAIChatProvider
 create_good_anthropic = Messages
 

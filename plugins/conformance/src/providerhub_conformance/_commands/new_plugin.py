@@ -41,7 +41,7 @@ def _framed(
 ) -> Protocol:
     fields = {
         "framing": framing,
-        "framing_import": "" if own_import else f"from providerhub.wire import {framing}\n",
+        "framing_import": "" if own_import else f"{framing}, ",
         "own_import": f"\n{own_import}\n" if own_import else "",
         "stream_type": stream_type,
         "newlines": newlines,

@@ -14,6 +14,7 @@ from providerhub_conformance._kit import probe
 from providerhub_conformance._kit.bench import Bench
 from providerhub_conformance._kit.check import check
 from providerhub_conformance._kit.outcome import CheckFailed, NotApplicable, expect
+from providerhub_conformance._kit.subject import completed
 from providerhub_conformance._kit.wire import Wire
 
 GROUP = "declaration"
@@ -238,6 +239,6 @@ def models_listed(bench: Bench) -> None:
     if type(bench.wire).listed is Wire.listed and bench.wire.listing(names) is None:
         raise NotApplicable("the wire cannot list models")
     server = bench.serve(lambda request: http_response(200, bench.wire.listed(request, names) or b""))
-    found = _imported_object(info.discover)(bench.subject.config(server.url + bench.wire.base))
+    found = _imported_object(info.discover)(completed(bench.subject.config(server.url + bench.wire.base)))
     got = {model if isinstance(model, str) else model.name for model in found}
     expect(set(names) <= got, f"the service lists {', '.join(names)}; discover gave {sorted(got)}")

@@ -30,7 +30,8 @@ def main() -> None:
     error = ""
     sys.addaudithook(watch)
     try:
-        config = importlib.import_module("providerhub").ProviderConfig(**order["config"])
+        given = importlib.import_module("providerhub").ProviderConfig(**order["config"])
+        config = importlib.import_module("providerhub_conformance._kit.subject").completed(given)
         create = getattr(importlib.import_module(order["module"]), order["attribute"])
         watching = True
         create(config)

@@ -10,6 +10,7 @@ import attrs
 
 from providerhub import ConfigurationError, Model, ModelInfo, ProviderConfig, ProviderInfo, Secret, Settings
 from providerhub._finding.discovery import PluginRecord, Plugins
+from providerhub._settings.settings import resolve
 from providerhub_conformance._kit.outcome import CheckFailed
 from providerhub_conformance._kit.wire import NoWire, Wire
 
@@ -46,10 +47,9 @@ class Subject:
     def record(self) -> PluginRecord | None:
         """The record of the plugin; `None` when it is not installed."""
         try:
-            plugins = Plugins(Settings(allow=frozenset({self.name})).with_environment({}))
+            return _record(self.name)
         except ConfigurationError:
             return None
-        return plugins.load(self.name)
 
     @property
     def info(self) -> ProviderInfo:
@@ -136,3 +136,25 @@ class Subject:
             return given.reveal()
         secret = any(s.name == name and s.secret for s in self.info.all_settings)
         return given if given is not None else CANARY if secret else f"conformance-{name}"
+
+
+def completed(config: ProviderConfig) -> ProviderConfig:
+    """Complete a configuration as the core does for the factory: secrets are `Secret`, and defaults and `convert` are applied.
+
+    Args:
+        config: The configuration; its name is the one of an installed provider.
+
+    Returns:
+        The configuration that the plugin gets.
+
+    Raises:
+        CheckFailed: The plugin is not ready.
+    """
+    record = _record(config.name)
+    if record.info is None:
+        raise CheckFailed(f"there is no usable provider {config.name!r}: {record.reason}")
+    return resolve(config, record.info, {})[0]
+
+
+def _record(name: str) -> PluginRecord:
+    return Plugins(Settings(allow=frozenset({name})).with_environment({})).load(name)
