@@ -32,6 +32,7 @@ _TABLES = {"journal": "journal", "budgets": "journal", "cache": "cache"}
 _INCOMPATIBLE = "incompatible: "  # the beginning of a reason that another version of the core or of the plugin would mend
 _SUBGROUPS = ("commands", "conformance", "executors", "sandbox", "shared")
 GROUPS = frozenset({hookspecs.PROJECT, HOOK_GROUP, *(f"{hookspecs.PROJECT}.{name}" for name in _SUBGROUPS)})
+_PROVIDER = "providerhub_provider"
 _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_"))
 
 
@@ -76,8 +77,14 @@ def is_near(group: str) -> bool:
 
 def unread(group: str, name: str) -> str:
     """The reason why an entry point of another group is not used, and the fix."""
-    fix = f"write it under [project.entry-points.{hookspecs.PROJECT}], and install the distribution again"
+    fix = _moved(hookspecs.PROJECT)
     return f"its entry point {name!r} is in the group {group!r}, which nothing reads; for a provider, {fix}"
+
+
+def _moved(group: str) -> str:
+    """The fix for an entry point of the wrong group."""
+    table = f'"{group}"' if "." in group else group
+    return f"write it under [project.entry-points.{table}], and install the distribution again"
 
 
 class _Manager(pluggy.PluginManager):
@@ -149,6 +156,8 @@ class Plugins:
         for entry, value, _ in entries:
             plugin, reason = self._register(entry, value)
             reason = reason or self._useless(plugin)
+            if not reason and self._marked(plugin) == [_PROVIDER]:
+                reason = f"it is a provider, which the group {HOOK_GROUP!r} does not offer; {_moved(hookspecs.PROJECT)}"
             if reason:
                 self.malformed.append(Malformed(f"{entry} ({value})", reason))
         caller: pluggy.HookCaller = getattr(self._manager.hook, name)
@@ -244,6 +253,8 @@ class Plugins:
             if implementation.plugin is module:
                 return _declared(implementation.function, record, notes)
         hint = "".join(f"; {note}" for note in notes)
+        if observes := [name for name in self._marked(module) if name in _HOOKS]:
+            hint += f"; for {', '.join(observes)}, {_moved(HOOK_GROUP)}"
         return None, notes, f"{record.value} has no function providerhub_provider marked with @hookimpl{hint}"
 
     def _register(self, name: str, value: str) -> tuple[object, str]:

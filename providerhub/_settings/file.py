@@ -170,7 +170,7 @@ class _Reading:
             here = (*path, name)
             key = known.get(name) or known.get(ANY_NAME)
             if key is None:
-                self._problem(here, f"unknown key {_dotted(here)!r}{_nearest(name, known)}")
+                self._problem(here, f"unknown key {_dotted(here)!r}{_nearest(name, known, path)}")
             elif self._fits(here, key, value) and (read := self._read(here, key, value)) is not _WRONG:
                 sound[name] = read
         return sound
@@ -368,11 +368,13 @@ def _other_key(path: Path, value: object) -> str:
     return ""
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def _nearest(name: str, known: Iterable[str], path: Path = ()) -> str:
     """Return a hint: the most similar name, else the place of this name elsewhere, else the known names."""
     names = [candidate for candidate in known if candidate != ANY_NAME]
     elsewhere = sorted({repr(key.path.replace(ANY_NAME, "NAME")) for key in KEYS if key.path.rpartition(".")[2] == name})
     otherwise = f"it belongs at {' or '.join(elsewhere)}" if elsewhere else f"the known ones here are {', '.join(names)}"
+    if len(path) == 2 and path[0] == "providers" and not elsewhere:  # noqa: PLR2004 -- [providers.NAME]
+        otherwise += f"; an option of the plugin belongs under [{_dotted(path)}.options]"
     return f"; {nearest(name, names, otherwise)}"
 
 

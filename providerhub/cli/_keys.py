@@ -112,8 +112,14 @@ def _taking(provider: str) -> tuple[Settings, InstanceView, Setting]:
         raise click.ClickException(f"no provider {provider!r} is installed; {hint}; further ones: {INSTALL_HINT}")
     setting = _secret(views[provider])
     if setting is None:
-        raise click.ClickException(f"the provider {provider!r} takes no key")
+        raise click.ClickException(f"the provider {provider!r} takes no key{_other_secrets(views[provider])}")
     return settings, views[provider], setting
+
+
+def _other_secrets(view: InstanceView) -> str:
+    """The places of a provider's secrets other than a key, as the end of an error; empty without one."""
+    places = [f"{one.name} in the variable {variable(one, view.name, view.plugin)}" for one in view.settings if one.secret]
+    return f" named api_key; set {', '.join(places)}, or in [providers.{view.name}.options]" if places else ""
 
 
 def _asked(provider: str) -> str:

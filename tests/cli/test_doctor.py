@@ -177,6 +177,15 @@ def test_misspelt_hooks_are_named_with_the_hook_that_is_meant(site):
     assert "no function marked with @hookimpl" in _only(report, "empty (nothing)", "error")["text"]
 
 
+def test_plugins_in_the_group_of_the_other_kind_are_told_their_own(site):
+    site.module("misplaced", "import providerhub\n@providerhub.hookimpl\ndef providerhub_provider(): pass\n")
+    site.distribution("dist-hooks", "[providerhub.hooks]\nmisplaced = misplaced\n")
+    site.plugin("observer", "import providerhub\n@providerhub.hookimpl\ndef providerhub_call_finished(route): pass\n")
+    report = site.doctor()
+    assert "[project.entry-points.providerhub]" in _only(report, "misplaced (misplaced)", "error")["text"]
+    assert '[project.entry-points."providerhub.hooks"]' in _only(report, "observer", "error")["text"]
+
+
 def test_imports_that_are_slow_hang_print_or_end_the_process(site, tmp_path):
     site.plugin("fine")
     site.plugin("hangs", "import os\nos.read(os.pipe()[0], 1)\n")

@@ -9,7 +9,7 @@ import types
 
 import pytest
 
-from providerhub import Hub
+from providerhub import Hub, InstanceView, Setting
 from providerhub.cli import _store as store
 
 CANARY = "sk-canary-7f3a"
@@ -153,6 +153,15 @@ def test_a_key_of_a_provider_that_takes_none(cli, settings_file, no_ring, name, 
     assert result.exit_code == 1
     assert said in result.stderr
     assert CANARY not in result.stderr
+
+
+def test_a_secret_of_another_name_is_said_where_to_set(cli, settings_file, no_ring, monkeypatch):
+    secret = Setting("client_secret", env="OATH_SECRET", secret=True)
+    monkeypatch.setattr(Hub, "instances", lambda _hub: (InstanceView(name="oath", plugin="oath", settings=(secret,)),))
+    result = cli("keys", "set", "oath", input=CANARY)
+    assert result.exit_code == 1
+    assert "takes no key named api_key; set client_secret in the variable OATH_SECRET" in result.stderr
+    assert "[providers.oath.options]" in result.stderr
 
 
 def test_a_key_is_not_shown_while_it_is_typed(terminal, settings_file):

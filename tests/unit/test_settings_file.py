@@ -215,6 +215,7 @@ WRONG = [
     ("[providers.acme]\nurll = 'x'", 2, "unknown key 'providers.acme.urll'; did you mean 'url'?"),
     ("xyz = 1", 1, "the known ones here are timeout, "),
     ("api_key = 'x'", 1, "it belongs at 'providers.NAME.api_key'"),
+    ("[providers.acme]\nregoin = 'x'", 2, "an option of the plugin belongs under [providers.acme.options]"),
     ("[providers.acme]\nusername = 'x'", 2, "it belongs at 'providers.NAME.api_key.username'"),
     ("[providers.acme.timeout]\nconect = 3", 2, "unknown key 'providers.acme.timeout.conect'; did you mean 'connect'?"),
     ("[providers.acme]\nrpm = 0", 2, "providers.acme.rpm must be a positive, finite number, not 0"),
