@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from providerhub_conformance import CHECKS, OpenAIChatWire, ProviderConformance
+from providerhub_conformance import CHECKS, OpenAIChatWire, ProviderConformance, Wire
 
 ESSENTIALS = {"provider": "good-openai", "wire": OpenAIChatWire()}
 
@@ -167,3 +167,8 @@ def test_it_runs_without_pytest(installed):
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_misspelt_feature_of_a_wire_is_refused():
+    with pytest.raises(ValueError, match=r"Typo.carries names 'reasonning'; the known features are audio, "):
+        type("Typo", (Wire,), {"carries": Wire.carries | {"reasonning"}})

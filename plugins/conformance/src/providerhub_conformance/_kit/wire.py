@@ -13,6 +13,13 @@ from providerhub_conformance._faults.scripts import event_prelude, eventstream, 
 
 EVENT_STREAM = "application/vnd.amazon.eventstream"
 _GARBLED = b'{"truncated": '
+FEATURES = frozenset(
+    {
+        *("temperature", "max_tokens", "stop", "seed", "tools", "images", "json_schema", "usage", "reasoning", "cached_tokens"),
+        *("other_reasons", "tool_choice", "json_object", "audio", "files", "reasoning_asked"),
+    }
+)
+"""The names that `Wire.carries` may hold."""
 
 
 @attrs.frozen(kw_only=True)
@@ -104,7 +111,11 @@ class Asked:
 class Wire:
     """The protocol of a service. Derive a class for another protocol; `OpenAIChatWire` and `AnthropicWire` are ready-made.
 
-    The kit serves the bytes that these methods return on a loopback socket, whole or broken.
+    The kit serves the bytes that these methods return on a loopback socket, whole or broken. A subclass sets the class attributes
+    that differ: `base`, `answer_type`, `stream_type`, `newlines`, `carries`, `call_ids`, `renames_calls`, `finish_reasons`.
+
+    Raises:
+        ValueError: A subclass names an unknown feature in `carries`.
     """
 
     base: ClassVar[str] = ""
@@ -131,6 +142,11 @@ class Wire:
     and result."""
     finish_reasons: ClassVar[tuple[str, ...]] = ("stop", "length", "tool_calls", "content_filter")
     """The finish reasons that the service can express."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name in sorted(cls.carries - FEATURES):
+            raise ValueError(f"{cls.__qualname__}.carries names {name!r}; the known features are {', '.join(sorted(FEATURES))}")
 
     def answer(self, reply: Reply) -> bytes:
         """Write a whole answer.
