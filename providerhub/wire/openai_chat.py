@@ -43,7 +43,7 @@ def parse(data: bytes) -> dict[str, Any]:
     """
     try:
         found = _decode(data)
-    except (ValueError, RecursionError, StopIteration):
+    except _unread:
         found = None
     if type(found) is dict:
         return found
@@ -68,6 +68,7 @@ def _scanned(data: bytes) -> Any:
 
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # missing in the stubs
 _decode: Callable[[bytes], Any] = _scanned
+_unread: tuple[type[Exception], ...] = (ValueError, RecursionError, StopIteration)
 
 
 @cache
@@ -76,10 +77,12 @@ def prepare_stream() -> None:
 
     It gives the values that `json` gives, and refuses what is not strict JSON, which `json` then reads.
     """
-    global _decode  # noqa: PLW0603 -- one parser for the process
+    global _decode, _unread  # noqa: PLW0603 -- one parser for the process
     with suppress(ImportError):
-        from msgspec.json import Decoder  # needs the extra `fast`
+        from msgspec import MsgspecError  # needs the extra `fast`; a `ValueError` since 0.20 only
+        from msgspec.json import Decoder
 
+        _unread = (*_unread, MsgspecError)
         _decode = Decoder().decode
 
 

@@ -346,6 +346,7 @@ OBJECTS = (
 @pytest.mark.parametrize("data", OBJECTS, ids=lambda data: repr(data[:24]))
 def test_both_parsers_give_the_same_object(data, monkeypatch):
     found = []
+    openai_chat.prepare_stream()
     for decode in (openai_chat._scanned, msgspec.json.decode):
         monkeypatch.setattr(openai_chat, "_decode", decode)
         found.append(outcome(lambda: repr(openai_chat.parse(data))))
