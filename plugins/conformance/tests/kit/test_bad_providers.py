@@ -109,3 +109,16 @@ def test_a_redirect_followed_with_another_method_is_called_one(provider):
     """The target gets a request that the wire cannot read, and that is not what is wrong."""
     detail = _session(provider).result("redirect-not-followed").detail
     assert "a redirect (301) was followed: its target got 1 request(s)" in detail
+
+
+@pytest.mark.parametrize(("knob", "value"), [("top_p", 0.75), ("parallel_tool_calls", False)])
+def test_each_knob_that_is_dropped_is_named(knob, value, monkeypatch):
+    import attrs
+    import bad_providers
+
+    kind = bad_providers.BAD["request-carried"]
+    body = lambda self, request: super(kind, self).body(attrs.evolve(request, **{knob: None}))  # noqa: E731
+    monkeypatch.setattr(kind, "body", body)
+    assert _failed("bad-request-carried", ["request-carried"]) == {
+        "request-carried": f"{knob}={value!r} reached the service as None"
+    }

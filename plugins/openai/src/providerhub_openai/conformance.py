@@ -29,7 +29,14 @@ class AzureConformance(ProviderConformance):
 class ResponsesWire(Wire):
     """`POST …/responses` with JSON, answered by JSON or named events, of which `response.completed` is the last."""
 
-    carries: ClassVar[frozenset[str]] = OpenAIChatWire.carries - {"stop", "seed", "other_reasons", "audio"}
+    carries: ClassVar[frozenset[str]] = OpenAIChatWire.carries - {
+        "stop",
+        "seed",
+        "other_reasons",
+        "audio",
+        "top_p",
+        "parallel_tool_calls",
+    }
 
     def answer(self, reply: Reply) -> bytes:
         """See `Wire.answer`."""

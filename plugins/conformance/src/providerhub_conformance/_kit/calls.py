@@ -12,6 +12,7 @@ from providerhub.testing import Gate
 from providerhub_conformance._faults.connection import RecordedRequest
 from providerhub_conformance._faults.steps import Script
 from providerhub_conformance._kit.bench import HELLO, Bench, read_whole
+from providerhub_conformance._kit.capabilities import TOOL
 from providerhub_conformance._kit.check import check
 from providerhub_conformance._kit.clients import settle
 from providerhub_conformance._kit.outcome import NotApplicable, expect
@@ -237,12 +238,13 @@ def calls_isolated(bench: Bench) -> None:
 
 @check(
     GROUP,
-    fix="Send the conversation, also content in parts, and temperature, max_tokens, stop and seed where the protocol can "
-    "carry them. In a wire of your own, asked() returns the text of a message as one str, and `carries` names the features.",
+    fix="Send the conversation, also content in parts, and temperature, max_tokens, stop, seed, top_p and parallel_tool_calls "
+    "where the protocol can carry them. In a wire of your own, asked() returns the text of a message as one str, and `carries` "
+    "names the features.",
     promise="The service gets the request that the caller made.",
 )
 def request_carried(bench: Bench) -> None:
-    """The model, system prompt, conversation, temperature, max_tokens, stop and seed reach the service unchanged."""
+    """The model, system prompt, conversation, limits, sampling and parallel_tool_calls reach the service unchanged."""
     server = bench.serve(bench.answering())
     messages: list[dict[str, Any]] = [
         {"role": "system", "content": "Be brief."},
@@ -250,9 +252,11 @@ def request_carried(bench: Bench) -> None:
         {"role": "assistant", "content": "Two."},
         {"role": "user", "content": [{"type": "text", "text": "Three?"}]},
     ]
-    knobs: dict[str, Any] = {"temperature": 0.25, "max_tokens": 77, "stop": ["END"], "seed": 4242}
+    knobs: dict[str, Any] = {"temperature": 0.25, "max_tokens": 77, "stop": ["END"], "seed": 4242, "top_p": 0.75}
+    tools = {"tools": [TOOL]} if bench.subject.model.supports_tools else {}
+    knobs |= {"parallel_tool_calls": False} if tools else {}
     sent = {name: value for name, value in knobs.items() if name in bench.wire.carries}
-    bench.client(server).complete(messages, **sent)
+    bench.client(server).complete(messages, **sent, **(tools if "parallel_tool_calls" in sent else {}))
     asked = bench.asked(server)
     expect(
         asked.model == bench.subject.sent_name,

@@ -19,7 +19,8 @@ class OpenAIChatWire(Wire):
     """`POST …/chat/completions` with JSON, answered by JSON or server-sent events that end with `[DONE]`."""
 
     carries: ClassVar[frozenset[str]] = Wire.carries | {
-        "cached_tokens", "other_reasons", "tool_choice", "json_object", "audio", "files", "reasoning_asked",
+        "cached_tokens", "other_reasons", "tool_choice", "json_object", "audio", "files", "reasoning_asked", "top_p",
+        "parallel_tool_calls",
     }  # fmt: skip
 
     def answer(self, reply: Reply) -> bytes:
@@ -76,6 +77,8 @@ class OpenAIChatWire(Wire):
             max_tokens=body.get("max_tokens", body.get("max_completion_tokens")),
             stop=_texts(body.get("stop")),
             seed=body.get("seed"),
+            top_p=body.get("top_p"),
+            parallel_tool_calls=body.get("parallel_tool_calls"),
             tools=tuple(tool["function"]["name"] for tool in body.get("tools") or ()),
             tool_results=tuple((m["tool_call_id"], _text(m["content"])) for m in messages if m["role"] == "tool"),
             tool_calls=tuple((call["id"], call["function"]["name"]) for m in messages for call in m.get("tool_calls") or ()),

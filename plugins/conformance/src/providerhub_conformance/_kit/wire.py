@@ -16,7 +16,7 @@ _GARBLED = b'{"truncated": '
 FEATURES = frozenset(
     {
         *("temperature", "max_tokens", "stop", "seed", "tools", "images", "json_schema", "usage", "reasoning", "cached_tokens"),
-        *("other_reasons", "tool_choice", "json_object", "audio", "files", "reasoning_asked"),
+        *("other_reasons", "tool_choice", "json_object", "audio", "files", "reasoning_asked", "top_p", "parallel_tool_calls"),
     }
 )
 """The names that `Wire.carries` may hold."""
@@ -72,10 +72,12 @@ class Asked:
         messages: The role and text of each message, in order, with system prompts.
         stream: Whether the request asks for a stream.
         temperature: The temperature as sent; `None` when it was not sent.
+        top_p: The share of the most likely tokens as sent; `None` when it was not sent.
         max_tokens: The limit of tokens; `None` when it was not sent.
         stop: The texts that end the answer; empty when they were not sent.
         seed: The seed for sampling; `None` when it was not sent.
         tools: The names of the offered tools.
+        parallel_tool_calls: Whether the answer may hold several tool calls; `None` when it was not sent.
         tool_results: The identifier and text of each tool result in the conversation.
         tool_calls: The identifier and name of each earlier tool call in the conversation.
         images: The number of images in the conversation.
@@ -106,6 +108,8 @@ class Asked:
     files: int = 0
     reasoning: bool = False
     key: str = ""
+    top_p: float | None = None
+    parallel_tool_calls: bool | None = None
 
 
 class Wire:
@@ -133,7 +137,8 @@ class Wire:
     )
     """The features that the protocol can carry. Checks of other features are not applicable. A wire adds `cached_tokens` if it
     writes the tokens of the cache and of the reasoning, which are parts of the others; `other_reasons` if it writes any finish
-    reason; `tool_choice`, `json_object`, `audio` and `files` if its `asked` reads them; and `reasoning_asked` if it reads
+    reason; `tool_choice`, `top_p`, `parallel_tool_calls`,
+    `json_object`, `audio` and `files` if its `asked` reads them; and `reasoning_asked` if it reads
     `reasoning`."""
     call_ids: ClassVar[bool] = True
     """Whether tool calls and their results have identifiers. Without them, the checks compare names, contents and order."""
