@@ -80,7 +80,7 @@ class Report:
             screen.table(("name", "version"), list(self.versions.items()))
             screen.heading("Settings other than the defaults")
             setting_rows.table(setting_rows.changed(self.rows))
-            screen.heading("Imports, each in its own process")
+            screen.heading("Imports, one after another in a process of their own")
             imports = dict.fromkeys(self.imports.values())
             screen.table(("module", "outcome", "time"), [(w.module, w.outcome, f"{w.seconds * 1000:.0f} ms") for w in imports])
             screen.heading("Findings")
@@ -155,7 +155,7 @@ def _versions(found: Iterable[Installed]) -> dict[str, str]:
 
 
 def _examine_plugins(report: Report, settings: Settings, timeout: float, slow: float) -> Settings | None:
-    """Import the plugins in processes of their own, then the harmless ones in this one.
+    """Import the plugins in another process, then the harmless ones in this one.
 
     Returns:
         Settings that block the fatal plugins; `None` if a hook plugin is fatal, so that no hub can be used.

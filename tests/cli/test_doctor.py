@@ -61,7 +61,7 @@ class Site:
 
     def doctor(self, *words, **environ):
         path = os.pathsep.join(filter(None, [str(self.path), os.environ.get("PYTHONPATH", "")]))
-        # The import of each plugin takes a process; one of the installed plugins is enough.
+        # One of the installed plugins is enough.
         block = {"PROVIDERHUB_BLOCK": "anthropic,echo,openai"}
         done = self.process("doctor", "--json", *words, env={"PYTHONPATH": path, **block, **environ})
         assert done.stderr == "", done.stderr
