@@ -47,7 +47,7 @@ def test_a_vendor_that_the_settings_name_has_a_line_of_its_own(monkeypatch, tmp_
 def test_the_doctor_imports_their_module_once_and_has_one_line_for_them():
     text = run("doctor", "-v").stdout
     assert text.count("providerhub_compatible\t") == 1
-    (line,) = [line for line in text.splitlines() if line.startswith("providerhub-compatible\talibaba")]
+    (line,) = [line for line in text.splitlines() if line.startswith("providerhub-compatible\tai21")]
     assert "alibaba (DASHSCOPE_API_KEY)" in line
     assert "providers.groq." not in text
 

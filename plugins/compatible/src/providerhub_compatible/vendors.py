@@ -93,6 +93,7 @@ class Vendor:
 _PER_MILLION = ("pricing.input", "pricing.output", 1.0)
 _NEW_NAME = "max_completion_tokens"
 _SONAR = {"supports_stream": True, "supports_tools": False, "supports_images": True, "supports_json_schema": True}
+_JAMBA = {"supports_stream": True, "supports_tools": True, "supports_images": False}
 _ACCOUNT = Own("account_id", ("CLOUDFLARE_ACCOUNT_ID",), "The account, which is a part of the address", unless="url")
 _HOST = Own("host", ("DATABRICKS_HOST",), "The host of the workspace, such as adb-1234.5.azuredatabricks.net", unless="url")
 _SNOWFLAKE = Own("account", ("SNOWFLAKE_ACCOUNT",), "The account identifier, such as myorg-myaccount", unless="url")
@@ -107,12 +108,22 @@ _WATSONX = (
 )
 
 VENDORS: Mapping[str, Vendor] = {
+    "ai21": Vendor(
+        "AI21 Labs", "https://api.ai21.com/studio/v1", ("AI21_API_KEY",), "https://docs.ai21.com/reference/jamba-1-6-api-ref",
+        models=None,
+        known=(
+            {"name": "jamba-mini", "context_window": 256_000, **_JAMBA},
+            {"name": "jamba-large", "context_window": 256_000, **_JAMBA},
+            {"name": "jamba*", "supports_stream": True},
+        ),
+    ),
     "alibaba": Vendor(
         "Alibaba Cloud Model Studio (Qwen)", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         ("DASHSCOPE_API_KEY", "ALIBABA_API_KEY"),
         "https://www.alibabacloud.com/help/en/model-studio/compatibility-of-openai-with-dashscope",
         reasoning="enable_thinking", caches=True,
     ),
+    "avian": Vendor("Avian", "https://api.avian.io/v1", ("AVIAN_API_KEY",), "https://avian.io/docs/"),
     "baseten": Vendor(
         "Baseten", "https://inference.baseten.co/v1", ("BASETEN_API_KEY",),
         "https://docs.baseten.co/reference/inference-api/chat-completions",
