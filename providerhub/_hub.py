@@ -429,10 +429,11 @@ class Hub(CallMaker):
         self._batches.forgiven(name)
 
     def close(self) -> None:
-        """Close the provider objects that the hub made. A later call raises `RuntimeError`, and so does a call that waits.
+        """Close the provider objects that the hub made. A later call raises `RuntimeError`, as does one without an answer yet.
 
-        The caller closes the objects that it registered. After calls in an event loop, `await hub.aclose()` in that loop also
-        closes the connections that only awaiting can close.
+        Streams that were returned go on, and so do the calls of `complete_many` that are under way. The caller closes the
+        objects that it registered. After calls in an event loop, `await hub.aclose()` in that loop also closes the connections
+        that only awaiting can close.
         """
         self._end_calls()
         self._registry.close()

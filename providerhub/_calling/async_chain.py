@@ -18,6 +18,7 @@ from providerhub._calling.driver import Driver, Effect, Result, Steps
 from providerhub._calling.embedding import Embedder
 from providerhub._calling.pieces import close_quietly, iterator, note_unclosed, overdue, stray_cancellation
 from providerhub._calling.pump import Pump
+from providerhub._calling.running import Running
 from providerhub._finding.jobs import Job, arun_all
 from providerhub._rules.clock import LONGEST_SLEEP, Clock, SystemClock
 from providerhub._values import Request
@@ -41,14 +42,26 @@ class AsyncChain(Driver[Attempt]):
     kind = RunningAttempt
     _supervisor: Task[None] | None = None
 
-    async def run(self) -> None:
-        """Go on until the answer is whole (no streaming) or its first content is there."""
+    async def run(self, running: Running) -> None:
+        """Go on until the answer is whole (no streaming) or its first content is there; till then a call of `running`."""
         self._loop = running_loop()
         try:
+            running.calls.add(self)
+            if running.is_over:
+                self.stop()
             await finished(self._carry_out(self._engine.start(self._now())))  # type: ignore[misc]  # mypy loses the result None
         except BaseException:
             await self.aclose(GRACE)
             raise
+        finally:
+            running.calls.discard(self)
+
+    def stop(self) -> None:
+        """Give the call up from any thread. Its own task then cuts the attempts."""
+        self._stopped = True
+        self._wake()
+        with contextlib.suppress(RuntimeError):  # its event loop is closed
+            self._loop.call_soon_threadsafe(self._cut_others, None)
 
     async def read(self, *, as_text: bool) -> AsyncIterator[Any]:  # noqa: C901, PLR0912 -- a token must not pay for more calls
         """Hand the committed stream over: each non-empty text with `as_text`, otherwise each event."""

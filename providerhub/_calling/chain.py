@@ -15,6 +15,7 @@ from providerhub._calling.driver import Driver, Effect, Steps, run_blocking
 from providerhub._calling.embedding import Embedder
 from providerhub._calling.pieces import close_quietly, failure_of, iterator, overdue
 from providerhub._calling.race import Race, Racer
+from providerhub._calling.running import Running
 from providerhub._finding.jobs import AGAIN, Job, run_all
 from providerhub._rules.clock import LONGEST_SLEEP, SystemClock
 from providerhub._watchdog import WATCHDOG
@@ -28,9 +29,15 @@ class Chain(Driver[Racer]):
 
     kind = Racer
 
-    def run(self) -> Generator[Any, bool, None] | None:
-        """Go on until the answer is whole, or the first content of a stream is there; return the reader of the stream."""
+    def run(self, running: Running) -> Generator[Any, bool, None] | None:
+        """Go on until the answer is whole, or the first content of a stream is there; return the reader of the stream.
+
+        Until then, the call is one of `running`.
+        """
         try:
+            running.calls.add(self)
+            if running.is_over:
+                self.stop()
             run_blocking(self._carry_out(self._engine.start(self._now())))
             reader = self.read() if self._request.stream else None
             if reader is not None:
@@ -38,6 +45,8 @@ class Chain(Driver[Racer]):
         except BaseException:
             self.abandon()
             raise
+        finally:
+            running.calls.discard(self)
         return reader
 
     def read(self) -> Generator[Any, bool, None]:  # noqa: C901 -- a token must not pay for calls that would only divide it

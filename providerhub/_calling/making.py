@@ -84,11 +84,7 @@ class CallMaker:
         if not self._preparer.is_prepared(spec.model, now):
             self._preparer.prepare(spec.model, now, spec.timeout.total)
         chain = self._chain(Chain, spec, now, patient=patient)
-        if running is None:
-            pieces = chain.run()
-        else:
-            with running.holding(chain.stop):
-                pieces = chain.run()
+        pieces = chain.run(running or self._waiting)
         return chain.completion if pieces is None else Stream(chain, pieces)
 
     async def _aanswer(self, spec: CallSpec, *, patient: bool = False) -> Any:
@@ -97,7 +93,7 @@ class CallMaker:
         if not self._preparer.is_prepared(spec.model, now):
             await self._preparer.aprepare(spec.model, now, spec.timeout.total)
         chain = self._chain(async_chain(), spec, now, patient=patient)
-        await chain.run()
+        await chain.run(Running() if patient else self._waiting)  # many calls end their tasks themselves
         return AsyncStream(chain) if spec.request.stream else chain.completion
 
     def _spec(self, model: ModelSpec, messages: Conversation, *, stream: bool, **knobs: Unpack[Knobs]) -> CallSpec:

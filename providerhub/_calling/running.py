@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 POLL = 0.2
 """Seconds. A wait in the caller's thread is made of waits of this length, since a signal that comes in the instant before a wait
@@ -15,6 +16,8 @@ class Running:
     """The calls under way in this process, so that they can be given up. It pickles as an empty one. Thread-safe."""
 
     def __init__(self) -> None:
+        self.calls: set[Any] = set()
+        """The calls without an answer so far. Each call adds itself, and `stop` calls its `stop()`."""
         self._stops: dict[Callable[[], object], Callable[[str], object]] = {}
         self._over = threading.Event()
         self.is_over = False
@@ -38,7 +41,7 @@ class Running:
         """Give up all calls, and every call that begins later."""
         self.is_over = True
         self._over.set()
-        for stop in self._stops.copy():
+        for stop in (*self._stops.copy(), *(call.stop for call in self.calls.copy())):
             stop()
 
     def forgive(self, provider: str) -> None:

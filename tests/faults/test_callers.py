@@ -9,6 +9,7 @@ import select
 import signal
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -375,6 +376,56 @@ def test_fault_51_reading_task_cancelled(hub_of, serve, good):
 
     swift(server, [asyncio.run(cancelled()) for _ in range(TRIES)])
     assert [candidate.provider for candidate in hub.explain("m").candidates] == ["a", "b"]
+
+
+def _asking_in_a_thread(hub, stream, reached, close):
+    ended = []
+
+    def ask():
+        try:
+            ended.append(hub.complete("m", "Hello", stream=stream))
+        except Exception as error:
+            ended.append(error)
+
+    caller = threading.Thread(target=ask)
+    caller.start()
+    reached()
+    moment = time.monotonic()
+    hub.close()
+    caller.join()
+    return moment, ended[0]
+
+
+async def _asking_in_a_task(hub, stream, reached, close):
+    task = asyncio.create_task(hub.acomplete("m", "Hello", stream=stream))
+    await asyncio.to_thread(reached)
+    moment = time.monotonic()
+    if close == "aclose":
+        await hub.aclose()
+    else:
+        hub.close()
+    with pytest.raises(RuntimeError) as caught:
+        await task
+    return moment, caught.value
+
+
+@pytest.mark.parametrize("close", ["close", "aclose"])
+@pytest.mark.parametrize("phase", PHASES)
+def test_fault_51_hub_closed_before_the_answer(way, hub_of, serve, good, stream, phase, close):
+    server, moments = serve([Mark("asked"), *(step for step in PHASES[phase] if not isinstance(step, Gate))]), []
+    for number in range(TRIES):
+        hub = hub_of(a=server, b=good)
+        asked = partial(server.reached, "asked", times=number + 1)
+        if way.is_async:
+            moment, error = way.runner.run(_asking_in_a_task(hub, stream, asked, close))
+        else:
+            moment, error = _asking_in_a_thread(hub, stream, asked, close)
+        moments.append(moment)
+        assert "this hub is closed" in str(error)
+        assert type(error) is RuntimeError
+        assert all(record.state == "closed" for record in hub.health())
+    swift(server, moments)
+    assert good.served == 0
 
 
 def test_fault_51_hub_closed_while_a_task_reads(hub_of, serve):

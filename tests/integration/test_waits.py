@@ -107,6 +107,58 @@ def test_close_ends_the_wait_of_a_task(hub, failing, how):
     asyncio.run(main())
 
 
+class Deaf:
+    """Answers in its own time, whether or not anyone waits."""
+
+    def __init__(self):
+        self.asked, self.answers = asyncio.Event(), asyncio.Event()
+
+    def stream(self, request, call):
+        raise NotImplementedError
+
+    async def astream(self, request, call):
+        self.asked.set()
+        await self.answers.wait()
+        yield "late"
+
+
+@pytest.mark.parametrize("how", ["close", "aclose"])
+def test_close_ends_a_task_whose_provider_ignores_its_context(make_hub, how):
+    async def main():
+        provider = Deaf()
+        hub = make_hub(a=provider)
+        task = asyncio.create_task(hub.acomplete("m", "x", timeout=LONG))
+        await provider.asked.wait()
+        if how == "close":
+            await asyncio.to_thread(hub.close)
+        else:
+            await hub.aclose()
+        with pytest.raises(RuntimeError, match="this hub is closed"):
+            await asyncio.wait_for(task, 60)
+
+    asyncio.run(main())
+
+
+def test_close_leaves_the_calls_of_many_that_are_under_way(make_hub):
+    asked, answers = threading.Event(), threading.Event()
+
+    class Slow:
+        def stream(self, request, call):
+            asked.set()
+            assert answers.wait(60)
+            yield "whole"
+
+    hub = make_hub(a=Slow())
+    outcomes = hub.complete_many([{"model": "m", "messages": "x"}] * 3, concurrency=1)
+    first = _in_thread(lambda: next(outcomes))
+    assert asked.wait(60)
+    hub.close()
+    answers.set()
+    assert first().unwrap().text == "whole"
+    with pytest.raises(RuntimeError, match="the hub was closed before all requests were sent"):
+        next(outcomes)
+
+
 def test_leaving_many_calls_ends_their_waits(make_hub, failing, scripted):
     other = ProviderInfo(name="b", models=(ModelInfo("n"),))
     hub = make_hub(WAITING, {"rng": lambda: 0.99}, a=failing, b=(other, scripted()))
