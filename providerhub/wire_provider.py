@@ -317,7 +317,7 @@ class WireProvider(Wire):
             try:
                 built = yield from built
             except BadRequestError as error:
-                error.beside = error.status is not None  # the service refused a request that `build` yielded
+                error.uncounted = error.status is not None  # the service refused a request that `build` yielded
                 raise
         if not isinstance(built, HttpRequest):
             raise _wrong(self, "build() returned", built, "return an HttpRequest, or a generator that returns one")
@@ -468,8 +468,7 @@ def _unwritten(provider: WireProvider, error: Exception) -> NoReturn:
     if isinstance(error, ProviderHubError):
         raise error
     found = map_exception(error, provider=provider.http.config.name, model="")
-    if isinstance(found, PluginError):
-        found.unsent = True
+    found.uncounted = isinstance(found, PluginError)
     raise found from error
 
 

@@ -160,8 +160,7 @@ class Assembly:
             self._add_beside(piece)
         else:
             names = ", ".join(kind.__name__ for kind in _EVENTS)
-            msg = f"the plugin yielded {type(piece).__name__}; it may yield str or one of {names}"
-            raise PluginError(msg)
+            raise _strange(f"{type(piece).__name__}; it may yield str or one of {names}")
         return False
 
     def _add_call(self, piece: ToolCallDelta) -> bool:
@@ -290,4 +289,11 @@ def _check(piece: object) -> None:
 
 def _wrong(piece: object, field: str, check: Check) -> PluginError:
     found = check.shown(getattr(piece, field))
-    return PluginError(f"the plugin yielded {type(piece).__name__} whose {field} is {found}; it must be {check.wanted}")
+    return _strange(f"{type(piece).__name__} whose {field} is {found}; it must be {check.wanted}")
+
+
+def _strange(piece: str) -> PluginError:
+    """The error for an object in place of a piece."""
+    error = PluginError(f"the plugin yielded {piece}")
+    error.piece = piece
+    return error

@@ -74,7 +74,6 @@ UNREADABLE = (AttributeError, LookupError, TypeError, ValueError, ArithmeticErro
 """The exceptions for a value that has another type than the code expects, or is too large or too deep."""
 
 _KEYLESS = "; no key is set: declare needs_auth=True in the ProviderInfo, so that each call has a key, or test config.api_key"
-_YIELDED = "the plugin yielded "  # the beginning of the error for a piece that is none
 _REFUSALS = range(400, 600)  # statuses of a refused request
 
 
@@ -84,7 +83,7 @@ def unreadable(error: Exception, data: bytes = b"") -> errors.ProtocolError:
     A plugin reads each value of the service as the type that the protocol gives it, and Python raises for another one. The bytes
     of `data` are the excerpt.
     """
-    told = str(error).removeprefix(_YIELDED) if isinstance(error, errors.PluginError) else shown(error)
+    told = error.piece if isinstance(error, errors.PluginError) else shown(error)
     found = errors.ProtocolError(
         f"the answer has an unexpected shape: {told}", excerpt=data[: errors.EXCERPT_LIMIT].decode(errors="replace")
     )
@@ -98,7 +97,7 @@ def map_exception(error: Exception, *, provider: str, model: str, reads: bool = 
     The exception becomes the `__cause__` of the mapped error. The error for a class that is not in the table is a `PluginError`;
     a `ProtocolError` if `reads`, since the toolkit then reads the answer of a service.
     """
-    if reads and isinstance(error, errors.PluginError) and str(error).startswith(_YIELDED):
+    if reads and isinstance(error, errors.PluginError) and error.piece:
         error = unreadable(error)
     short = not isinstance(error, errors.ShortageError) and is_shortage(error)
     if isinstance(error, errors.ProviderError) and not short:

@@ -65,9 +65,7 @@ DISPOSITIONS: Mapping[type[errors.AttemptError], Disposition] = {
 
 def disposition(error: errors.AttemptError) -> Disposition:
     """The rule for a failure, by its nearest class. Settings that a plugin found wrong, and requests not sent, count nowhere."""
-    if type(error) is errors.BadRequestError and error.beside:
-        return Disposition()
-    if isinstance(error, errors.PluginError) and (error.unsent or isinstance(error.__cause__, errors.CallerError)):
+    if error.uncounted or (isinstance(error, errors.PluginError) and isinstance(error.__cause__, errors.CallerError)):
         return Disposition()
     return next(DISPOSITIONS[base] for base in type(error).__mro__ if base in DISPOSITIONS)
 

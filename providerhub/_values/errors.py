@@ -58,7 +58,11 @@ class ProviderHubError(Exception):
 
     Attributes:
         route: The attempts of the call and the candidates that were left out; empty when there was no attempt.
+        uncounted: Whether no breaker counts the failure, and the next provider is tried: the request itself was not sent, since
+            the plugin could not write it, or since the service refused another request before it, such as one for a token.
     """
+
+    uncounted: bool = False
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
@@ -200,14 +204,7 @@ class ModelUnavailableError(ProviderError):
 
 
 class BadRequestError(ProviderError):
-    """The provider refused the request as malformed (400, 413, 422). No other provider is tried, since the request is wrong.
-
-    Attributes:
-        beside: Whether the provider refused another request that its plugin sent first, such as one for a token. Then the next
-            provider is tried.
-    """
-
-    beside: bool = False
+    """The provider refused the request as malformed (400, 413, 422). No other provider is tried, since the request is wrong."""
 
 
 class ContextLengthError(BadRequestError):
@@ -268,12 +265,11 @@ class PluginError(ProviderHubError):
         model: The requested model; empty when there was none.
 
     Attributes:
-        unsent: Whether the plugin failed before it sent anything. Then no breaker counts the failure, since another request
-            may well succeed.
+        piece: The object that came in place of a piece, with the reason; empty for another mistake.
     """
 
     retryable: ClassVar[bool] = False
-    unsent: bool = False
+    piece: str = ""
 
     def __init__(self, message: str = "", *, plugin: str = "", model: str = "") -> None:
         super().__init__(message)

@@ -440,7 +440,7 @@ def test_a_request_that_cannot_be_written_is_no_failure_of_the_service(ask):
     stumbling = type("Stumbling", (Acme,), {"build": lambda self, request, call: request.messages[0]["nothing"]})
     with pytest.raises(PluginError, match="the plugin of 'acme' raised KeyError") as caught:
         ask(at("http://127.0.0.1:1", stumbling))
-    assert caught.value.unsent
+    assert caught.value.uncounted
     assert disposition(caught.value).counts == ""
 
 
