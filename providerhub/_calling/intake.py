@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
 import attrs
@@ -16,7 +17,7 @@ from providerhub._finding.registry import ModelSpec, Registry
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Model, Options, Request, RetryPolicy, Timeout, Usage
 from providerhub._values.checks import FLAG, HEADERS, MAPPING, nearest
-from providerhub._values.errors import InvalidRequestError
+from providerhub._values.errors import InvalidRequestError, ProviderHubError
 
 NOT_OPTIONS = {
     "api_key": "set the key of the provider in the settings, as in ProviderConfig(api_key=...)",
@@ -128,7 +129,7 @@ def call_spec(
     conversation = checked(messages)
     if stream is not True and stream is not False:
         FLAG.check(stream, "stream", InvalidRequestError)  # type: ignore[unreachable]
-    sent, steers = _parted(knobs) if knobs else ({}, {})
+    sent, steers = _parted(knobs, lambda: _example(model, registry)) if knobs else ({}, {})
     if system := steers.pop("system", None):
         conversation = ({"role": "system", "content": system}, *conversation)
     output = None
@@ -171,14 +172,17 @@ def _steer(spec: CallSpec, steers: dict[str, Any], registry: Registry) -> None:
     _check_options(spec.options, registry)
 
 
-def _parted(knobs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check the keywords of a call, and part those that the provider gets from those that steer the call."""
+def _parted(knobs: Mapping[str, Any], example: Callable[[], str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Check the keywords of a call, and part those that the provider gets from those that steer the call.
+
+    `example` names a provider of the call, for an error.
+    """
     sent: dict[str, Any] = {}
     steers: dict[str, Any] = {}
     for name, value in knobs.items():
         keyword = KEYWORDS.get(name)
         if keyword is None:
-            raise _unknown(name)
+            raise _unknown(name, example())
         if value is not None:
             keyword.check.check(value, name, InvalidRequestError)
             (sent if keyword.sent else steers)[name] = value
@@ -199,12 +203,21 @@ def _check_options(options: Mapping[str, Options], registry: Registry) -> None:
             EXTRAS[name].check(own[name], f"options[{provider!r}][{name!r}]", InvalidRequestError)
 
 
-def _unknown(name: str) -> TypeError:
+def _example(model: ModelSpec, registry: Registry) -> str:
+    """A provider that a call may go to; `"acme"` where that is not known."""
+    with contextlib.suppress(ProviderHubError):
+        target = registry.target(registry.entries(model)[0].name)
+        matches = registry.find(target) if target.provider is None else ()
+        return target.provider or min((match.provider for match in matches), default="acme")
+    return "acme"
+
+
+def _unknown(name: str, provider: str) -> TypeError:
     import difflib  # only needed on this error path
 
     near = difflib.get_close_matches(name, KEYWORDS, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"the known ones are {', '.join(('stream', *KEYWORDS))}."
-    place = f"options={{'acme': {{{name!r}: ...}}}}"
+    place = f"options={{{provider!r}: {{{name!r}: ...}}}}"
     return TypeError(f"unknown keyword argument {name!r}; {hint} A vendor's own keywords go into options, as in {place}")
 
 

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 import providerhub
-from providerhub import Hub, InvalidRequestError, ModelInfo, ProviderInfo, Request, ServerError, Settings
+from providerhub import Hub, InvalidRequestError, Model, ModelInfo, ProviderInfo, Request, ServerError, Settings
 from providerhub._calling.keywords import KEYWORDS, Knobs
 from providerhub.testing import FakeProvider
 
@@ -81,6 +81,15 @@ def test_a_wrong_value_is_named(name):
 def test_an_unknown_keyword_names_the_nearest_one_and_options():
     with pytest.raises(TypeError, match=r"'temprature'; did you mean 'temperature'\?.*options={'acme': {'temprature': "):
         Hub(Settings(autoload=False)).complete("m", "x", temprature=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"), [("m", "a"), (["b/x", "m"], "b"), (Model("x", "b"), "b"), (Model("x", "c"), "acme"), ((), "acme")]
+)
+def test_an_unknown_keyword_names_the_calls_own_provider(model, provider):
+    hub = _hub(a=FakeProvider("x"), b=FakeProvider("x"))
+    with pytest.raises(TypeError, match=rf"options={{'{provider}': {{'logprobs': "):
+        hub.complete(model, "x", logprobs=True)
 
 
 def _hub(**providers):
