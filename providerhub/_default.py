@@ -9,9 +9,9 @@ from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, 
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from providerhub._calling.async_stream import AsyncStream
-from providerhub._calling.batches import PASSES
 from providerhub._calling.embedding import EmbeddingKnobs
 from providerhub._calling.keywords import Function, Knobs
+from providerhub._calling.many_open import PASSES
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.messages import Conversation
 from providerhub._calling.stream import Stream

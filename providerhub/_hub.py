@@ -14,11 +14,11 @@ from providerhub._calling.arguments import check_objects, settings_of
 from providerhub._calling.around import Around, GoOn
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.attempt import Services
-from providerhub._calling.batches import PASSES, Batches, async_chain
 from providerhub._calling.embedding import EmbeddingKnobs, embeddings_of
 from providerhub._calling.handle import Handle, handle, let_keys_through_pipes
 from providerhub._calling.keywords import Knobs, documented
 from providerhub._calling.making import CallMaker
+from providerhub._calling.many_open import PASSES, OpenMany, async_chain
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.messages import Conversation
 from providerhub._calling.observers import OBSERVED, Observers, Rankers
@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # slow to import; most programs need none of it
     from concurrent.futures import Executor
 
     from providerhub._calling.many import Many
-    from providerhub._calling.vendor import VendorBatches
+    from providerhub._calling.vendor_batches import VendorBatches
 
 
 class Hub(CallMaker):
@@ -124,7 +124,7 @@ class Hub(CallMaker):
         wrappers = [*around, *self._offered("providerhub_around")]
         self._around = Around(wrappers, self.settings, self._registry, observing) if wrappers else None
         self._objects: list[str] = [getattr(one, "__qualname__", type(one).__name__) for one in around]
-        self._batches = Batches(self._holds, self._clock, self.settings.retry, self._rng)
+        self._open_many = OpenMany(self._holds, self._clock, self.settings.retry, self._rng)
         for pair in providers:
             self.register(*pair)
         store, owned = store_of(shared, self.settings.shared)
@@ -351,12 +351,12 @@ class Hub(CallMaker):
             InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
             ProviderError: The providers refuse further requests, as at `complete_many`.
         """
-        return self._batches.in_tasks(self._patiently, requests, concurrency=concurrency, passes=passes).outcomes()
+        return self._open_many.in_tasks(self._patiently, requests, concurrency=concurrency, passes=passes).outcomes()
 
     @property
     def batches(self) -> VendorBatches:
         """Batches at the vendors, which answer within a day at about half the price. It has `outcomes`, `states` and `cancel`."""
-        return self._batches.at_vendors(self._registry, self._spec, self._candidates, self.complete_many, waiting=self._waiting)
+        return self._open_many.at_vendors(self._registry, self._spec, self._candidates, self.complete_many, waiting=self._waiting)
 
     @documented
     def explain(
@@ -426,7 +426,7 @@ class Hub(CallMaker):
         self._health.forgive(name, breakers=True)
         self._pacer.forgive(name)
         self._waiting.forgive(name)
-        self._batches.forgiven(name)
+        self._open_many.forgiven(name)
 
     def close(self) -> None:
         """Close the provider objects that the hub made. A later call raises `RuntimeError`, as does one without an answer yet.
@@ -447,7 +447,7 @@ class Hub(CallMaker):
         await self._registry.aclose()
 
     def _end_calls(self) -> None:
-        self._batches.closed()
+        self._open_many.closed()
         self._waiting.stop()
         if self._sharing is not None:
             self._sharing.close()
@@ -478,7 +478,7 @@ class Hub(CallMaker):
             let_keys_through_pipes(type(self))
         if isinstance(executor, str) and not executor.startswith("processes"):
             self.__reduce__()  # it refuses what cannot go to another machine before anything is taken from the input
-        return self._batches.in_threads(self._stoppable, items, executor, **how)
+        return self._open_many.in_threads(self._stoppable, items, executor, **how)
 
     def _explained(self, provider: str, model: ModelInfo) -> tuple[ModelInfo, dict[str, str]]:
         """A model of `instances()` with the values of catalogues, and where each value comes from, by field."""

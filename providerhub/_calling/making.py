@@ -11,12 +11,12 @@ import attrs
 from providerhub._calling.around import Around
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.attempt import CLOSED, Services
-from providerhub._calling.batches import async_chain
 from providerhub._calling.chain import Chain
 from providerhub._calling.driver import Driver
 from providerhub._calling.embedding import embedding_spec
 from providerhub._calling.intake import CallSpec, call_spec
 from providerhub._calling.keywords import Knobs
+from providerhub._calling.many_open import async_chain
 from providerhub._calling.messages import Conversation
 from providerhub._calling.observers import Rankers
 from providerhub._calling.running import Running

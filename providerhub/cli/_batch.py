@@ -22,8 +22,8 @@ import attrs
 import click
 
 from providerhub import Completion, Hub, InvalidRequestError, Outcome, ProviderHubError
-from providerhub._calling.batches import PASSES
 from providerhub._calling.many import Many
+from providerhub._calling.many_open import PASSES
 from providerhub.cli import _batch_results as results
 from providerhub.cli import _batch_table as tables
 from providerhub.cli import _inputs as inputs

@@ -173,7 +173,7 @@ def test_a_batch_is_asked_at_the_provider_that_holds_it_only(hub, service, tmp_p
 
 
 def test_the_same_call_reads_again_and_sends_nothing_twice(hub, service, tmp_path, monkeypatch):
-    monkeypatch.setattr("providerhub._calling.vendor.MOST_ROWS", 2)
+    monkeypatch.setattr("providerhub._calling.vendor_batches.MOST_ROWS", 2)
     rest = hub.batches.outcomes(rows("a", "b", "c"), tmp_path / "journal")
     begun = [next(rest), next(rest), next(rest)]  # the first batch was read to its end
     rest.close()
@@ -246,7 +246,7 @@ def test_a_batch_can_be_cancelled(hub, service, tmp_path):
 
 
 def test_requests_of_one_batch_have_a_limit(hub, service, tmp_path, monkeypatch):
-    monkeypatch.setattr("providerhub._calling.vendor.MOST_ROWS", 2)
+    monkeypatch.setattr("providerhub._calling.vendor_batches.MOST_ROWS", 2)
     outcomes = list(hub.batches.outcomes(rows(*"abcde"), tmp_path / "journal"))
     assert sorted(outcome.unwrap().text[-1] for outcome in outcomes) == list("abcde")
     assert service.asked.count("POST /batches") == 3

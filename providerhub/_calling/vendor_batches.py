@@ -96,9 +96,10 @@ class Journal:
 class VendorBatches:
     """The batches of a hub at vendors; `Hub.batches`.
 
-    A provider offers them by optional methods, each a generator of orders as `WireProvider.build` is: `batch_create(rows, tag,
-    call)`, `batch_get(id)`, `batch_cancel(id)`, `batch_list()` and `batch_results(batch)`. A batch never goes to another provider
-    than the one that was first in the plan: that one holds its file.
+    A `WireProvider` offers them by optional methods, each a generator of orders as its `build` is: `batch_create(rows, tag,
+    call)`, `batch_get(id)`, `batch_cancel(id)`, `batch_list()` and `batch_results(batch)`. The base class carries the orders out,
+    and reads the answers and refusals in the results. A batch never goes to another provider than the one that was first in the
+    plan: that one holds its file.
     """
 
     def __init__(

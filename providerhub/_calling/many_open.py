@@ -1,4 +1,4 @@
-"""The many calls of one hub, and the late imports of the core.
+"""The many calls of one hub that are open, and the late imports of the core.
 
 The modules of many calls, and of calls in an event loop, are imported when the first such call is made: a program that makes
 one call would wait for them in vain. Of the core, only their own executors are imported late besides.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # see above
     from providerhub._calling.async_chain import AsyncChain
     from providerhub._calling.many import Many, ManyCalls
     from providerhub._calling.many_async import AsyncMany
-    from providerhub._calling.vendor import VendorBatches
+    from providerhub._calling.vendor_batches import VendorBatches
 
 Calls = TypeVar("Calls", bound="ManyCalls")
 
@@ -30,12 +30,12 @@ PASSES = 3
 """The default of `passes`."""
 
 
-class Batches:
+class OpenMany:
     """The many calls of a hub that still have a reader. `holds` returns the seconds for which a call must not be sent."""
 
     def __init__(self, holds: Callable[..., float | None], clock: Clock, retry: RetryPolicy, rng: Rng) -> None:
         self._holds, self._clock, self._retry, self._rng = holds, clock, retry, rng
-        self._batches: WeakSet[ManyCalls] = WeakSet()
+        self._open: WeakSet[ManyCalls] = WeakSet()
 
     def in_threads(self, complete: Callable[..., Any], items: Iterable[Any], executor: Executor | str | None, **how: Any) -> Many:
         """Make many calls by threads or another executor; `how` goes to the schedule."""
@@ -51,7 +51,7 @@ class Batches:
 
     def at_vendors(self, *parts: Any, waiting: Running) -> VendorBatches:
         """Make the batches at vendors; `parts` are those of the hub."""
-        from providerhub._calling.vendor import VendorBatches
+        from providerhub._calling.vendor_batches import VendorBatches
 
         return VendorBatches(self._clock, *parts, waiting=waiting)
 
@@ -59,17 +59,17 @@ class Batches:
         return {"holds": self._holds, "retry": self._retry, "rng": self._rng, **how}
 
     def _kept(self, many: Calls) -> Calls:
-        self._batches.add(many)
+        self._open.add(many)
         return many
 
     def forgiven(self, provider: str) -> None:
         """Let all send the rows again that a provider holds back."""
-        for many in tuple(self._batches):
+        for many in tuple(self._open):
             many.report(partial(many.schedule.forgiven, provider))
 
     def closed(self) -> None:
         """Let all send nothing more, since the hub was closed."""
-        for many in tuple(self._batches):
+        for many in tuple(self._open):
             many.report(many.schedule.closed)
 
 
