@@ -16,6 +16,7 @@ from providerhub._finding.installed import import_object
 from providerhub._finding.jobs import Task
 from providerhub._finding.kept_lists import KeptList
 from providerhub._rules.mapping import map_exception, shown
+from providerhub._settings.address import is_loopback
 from providerhub._values import ProviderConfig, Timeout
 from providerhub._values.capabilities import ModelInfo, ProviderInfo, as_models
 from providerhub._values.errors import AttemptError, ProviderError, ProviderTimeoutError
@@ -158,8 +159,7 @@ class ModelList:
         from urllib.parse import urlsplit  # slow to import; most calls need no list
 
         host = urlsplit(self._config().url or "").hostname or "localhost"
-        is_near = host in {"localhost", "::1"} or host.startswith("127.") or host.endswith(".localhost")
-        return FRESH_ON_LOOPBACK if is_near else FRESH
+        return FRESH_ON_LOOPBACK if is_loopback(host) else FRESH
 
 
 def _discovered(info: ProviderInfo, config: ProviderConfig, call: CallContext) -> tuple[ModelInfo, ...]:

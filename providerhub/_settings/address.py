@@ -58,6 +58,22 @@ def endpoint_flaw(url: str, path: str) -> str:
     return f"ends with {ending}, which the provider appends itself; remove {ending} from its end"
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine itself.
+
+    Args:
+        host: A host name or an IP address, without a port.
+    """
+    from ipaddress import ip_address  # slow to import; a provider's transport needs it too
+
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 def url_flaw(url: str) -> str:
     """Find a mistake in the address of a service or a proxy; empty for one that may work.
 

@@ -20,6 +20,7 @@ from collections.abc import Iterable as Iterable
 from collections.abc import Mapping as Mapping
 from typing import Any as Any
 
+from providerhub._settings.address import is_loopback
 from providerhub._values.config import Secret as Secret
 from providerhub._values.refusal import Refusal as Refusal
 from providerhub._values.value import publish
@@ -29,7 +30,6 @@ from providerhub.http._async_client import AsyncHttpClient
 from providerhub.http._base import BODY_LIMIT as BODY_LIMIT
 from providerhub.http._base import ERROR_BODY_LIMIT as ERROR_BODY_LIMIT
 from providerhub.http._client import HttpClient
-from providerhub.http._endpoint import is_loopback
 from providerhub.http._loop_timer import LoopTimer as LoopTimer
 from providerhub.http._request import HttpAnswer, HttpRequest, Wire
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from urllib3.util import parse_url
 
 from providerhub._rules.mapping import chained
-from providerhub._settings.address import endpoint_flaw
+from providerhub._settings.address import endpoint_flaw, is_loopback
 from providerhub._settings.environment import unused_environment
 from providerhub._values import ProviderConfig
 from providerhub._values.config import Secret
@@ -34,7 +34,6 @@ from providerhub.http._endpoint import (
     checked_key,
     checked_proxies,
     checked_url,
-    is_loopback,
     joined,
     shown,
 )

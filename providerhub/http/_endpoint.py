@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from urllib.parse import urlsplit
 
-from providerhub._settings.address import proxy_flaws, url_flaw
+from providerhub._settings.address import is_loopback, proxy_flaws, url_flaw
 from providerhub._values import ProviderConfig
 from providerhub._values.errors import ConfigurationError
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine itself.
-
-    Args:
-        host: A host name or an IP address, without a port.
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def checked_key(config: ProviderConfig) -> str:

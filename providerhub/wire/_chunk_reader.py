@@ -11,8 +11,9 @@ from providerhub._values import ReasoningDelta
 from providerhub._values.errors import ProviderError
 from providerhub._values.provider import Piece
 from providerhub.wire._chat_answer import PADDING, REASONING, ChatAnswer
+from providerhub.wire._json import parse
 from providerhub.wire._template import Template, learned
-from providerhub.wire.openai_chat import only_text, parse
+from providerhub.wire.openai_chat import only_text
 
 MAX_UNUSED: Final = 4
 """How many templates in a row may match no chunk before the stream makes no more of them."""

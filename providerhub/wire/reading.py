@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import GeneratorType
 from typing import Any
 
+from providerhub._rules.status import error_from_status
 from providerhub._values import Finish
 from providerhub._values.errors import EXCERPT_LIMIT, EmptyAnswerError, PluginError, ProtocolError, ProviderError
 from providerhub._values.provider import CallContext, Piece
-from providerhub.wire import openai_chat
 from providerhub.wire._framing import Framing
 from providerhub.wire._halves import Halves
+from providerhub.wire._json import parse, prepare_stream
 from providerhub.wire.ndjson import BLANK
 from providerhub.wire.sse import SSEDecoder
 
@@ -154,7 +155,7 @@ class JsonReading(Reading):
             isinstance(value, list | dict) for value in data.values()
         )
         if bare or name == "error" or data.get("error") or data.get("type") == "error" or data.get("object") == "error":
-            openai_chat.refuse_error({**data, "object": "error"}, self.refusal)
+            raise error_from_status(200, {}, data) if self.refusal is None else self.refusal(json.dumps(data).encode())
 
     def refuse_first(self, data: bytes, name: str = "") -> None:
         """Raise if a whole error object begins the data. Bytes after it must not hide it; they may have come in the same read.
@@ -193,7 +194,7 @@ class JsonReading(Reading):
         frames = self._cut(self._framing.feed_events, data) if data else ()
         self._seen += len(frames)
         if self._seen > _PATIENCE:
-            openai_chat.prepare_stream()
+            prepare_stream()
         for frame in frames:
             if self.done:
                 self.surplus = True
@@ -249,7 +250,7 @@ class JsonReading(Reading):
             ProviderError: The bytes are not a JSON object; see `oddity`.
         """
         try:
-            return openai_chat.parse(data)
+            return parse(data)
         except ProtocolError as error:
             odd = self.oddity(data.strip())
             if odd is not None:
@@ -295,7 +296,7 @@ class JsonReading(Reading):
         if not 0 < len(data) <= _EARLY or not data.rstrip(BLANK).endswith((b"}", b"]")):
             return None
         try:
-            found = openai_chat.parse(bytes(data))
+            found = parse(bytes(data))
         except ProtocolError:  # the object is not complete yet
             return None
         self.refuse(found, "")

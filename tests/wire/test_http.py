@@ -69,7 +69,8 @@ def test_an_invalid_url_is_a_configuration_error(url):
 
 
 def test_a_key_is_sent_unencrypted_to_loopback_only():
-    HttpClient(ProviderConfig(name="acme", url="http://localhost:1", api_key=CANARY))
+    for host in ("localhost", "127.0.0.2", "[::1]"):
+        HttpClient(ProviderConfig(name="acme", url=f"http://{host}:1", api_key=CANARY))
     with pytest.raises(ConfigurationError, match="https"):
         HttpClient(ProviderConfig(name="acme", url="http://acme.example", api_key=CANARY))
 

@@ -26,7 +26,7 @@ from providerhub import (
     Usage,
     UsageDelta,
 )
-from providerhub.wire import openai_chat
+from providerhub.wire import _json, openai_chat
 from providerhub.wire._chat_answer import ChatAnswer
 from providerhub.wire._chunk_reader import LATE, ChunkReader, typed_reader
 from providerhub.wire._template import Template
@@ -346,21 +346,21 @@ OBJECTS = (
 @pytest.mark.parametrize("data", OBJECTS, ids=lambda data: repr(data[:24]))
 def test_both_parsers_give_the_same_object(data, monkeypatch):
     found = []
-    openai_chat.prepare_stream()
-    for decode in (openai_chat._scanned, msgspec.json.decode):
-        monkeypatch.setattr(openai_chat, "_decode", decode)
+    _json.prepare_stream()
+    for decode in (_json._scanned, msgspec.json.decode):
+        monkeypatch.setattr(_json, "_decode", decode)
         found.append(outcome(lambda: repr(openai_chat.parse(data))))
-    monkeypatch.setattr(openai_chat, "_decode", lambda data: None)  # the slow way alone
+    monkeypatch.setattr(_json, "_decode", lambda data: None)  # the slow way alone
     assert found == [outcome(lambda: repr(openai_chat.parse(data)))] * 2
 
 
 def test_a_stream_is_parsed_with_the_faster_parser(monkeypatch):
-    monkeypatch.setattr(openai_chat, "_decode", openai_chat._scanned)
-    openai_chat.prepare_stream.cache_clear()
+    monkeypatch.setattr(_json, "_decode", _json._scanned)
+    _json.prepare_stream.cache_clear()
     assert openai_chat.parse(b"{}") == {}
-    assert openai_chat._decode is openai_chat._scanned
-    openai_chat.prepare_stream()
-    assert openai_chat._decode.__self__.__class__ is msgspec.json.Decoder
+    assert _json._decode is _json._scanned
+    _json.prepare_stream()
+    assert _json._decode.__self__.__class__ is msgspec.json.Decoder
 
 
 def test_an_error_keeps_an_excerpt_of_limited_length():

@@ -1,0 +1,80 @@
+"""Parses the JSON objects of an answer, with the fastest parser that is installed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+from providerhub._values.errors import ProtocolError
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """Parse one JSON object. The one entry of a list is taken if it is an error, since Google writes errors so.
+
+    Args:
+        data: The object as bytes. Invalid UTF-8 is replaced by U+FFFD.
+
+    Raises:
+        ProtocolError: The bytes are not a JSON object.
+    """
+    try:
+        found = _decode(data)
+    except _unread:
+        found = None
+    if type(found) is dict:
+        return found
+    try:
+        found = json.loads(data.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        found = _with_long_numbers(data)
+    if isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict) and found[0].get("error"):
+        found = found[0]
+    if not isinstance(found, dict):
+        msg = "expected a JSON object in the answer"
+        raise ProtocolError(msg, excerpt=data[:2000].decode("utf-8", "replace"))
+    return found
+
+
+def _scanned(data: bytes) -> Any:
+    """Parse JSON by the step of `json.loads` that does the work; the steps around it take as long for a chunk of a stream."""
+    text = data.decode()
+    found, end = _scan(text, 0)
+    return found if end == len(text) else None
+
+
+_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # missing in the stubs
+_decode: Callable[[bytes], Any] = _scanned
+_unread: tuple[type[Exception], ...] = (ValueError, RecursionError, StopIteration)
+
+
+@cache
+def prepare_stream() -> None:
+    """Parse with msgspec from now on, if the extra `fast` is installed. Its import costs more than it saves in one short answer.
+
+    It gives the values that `json` gives, and refuses what is not strict JSON, which `json` then reads.
+    """
+    global _decode, _unread  # noqa: PLW0603 -- one parser for the process
+    with suppress(ImportError):
+        from msgspec import MsgspecError  # needs the extra `fast`; a `ValueError` since 0.20 only
+        from msgspec.json import Decoder
+
+        _unread = (*_unread, MsgspecError)
+        _decode = Decoder().decode
+
+
+def _with_long_numbers(data: bytes) -> Any:
+    """Parse again, with floats for whole numbers that are too long for `int`. Such numbers are valid JSON, and never read."""
+    try:
+        return json.loads(data.decode(errors="replace"), parse_int=_number)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _number(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
