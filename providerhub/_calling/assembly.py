@@ -117,8 +117,8 @@ class Assembly:
             if tools and reason == "stop":  # one word for one thing, since the loops of callers branch on it
                 reason, said = "tool_calls", said or reason
         common = (
-            _joined(self.text), _joined(self._reasoning) or None, tools, _joined(self._refusal) or None,
-            reason, self.usage, provider, model, route, said,
+            _joined(self.text), _joined(self._reasoning) or None if self._reasoning else None, tools,
+            _joined(self._refusal) or None if self._refusal else None, reason, self.usage, provider, model, route, said,
         )  # fmt: skip
         beside = self.beside
         if beside is None and not self._media and not request_id:

@@ -149,7 +149,8 @@ class Chain(Driver[Racer]):
             provider: Any = self._services.registry.ready(attempt.candidate.provider).provider()
             if self._spec.embeds:
                 provider = Embedder(provider)
-            attempt.pieces = self._seen(attempt)(iterator(provider.stream(self._request_for(attempt), attempt.call)))
+            pieces = iterator(provider.stream(self._request_for(attempt), attempt.call))
+            attempt.pieces = pieces if self.report is None else self._seen(attempt)(pieces)
             for piece in attempt.pieces:
                 content = add(piece)
                 if now() > deadline:

@@ -20,7 +20,7 @@ def checked(messages: Any) -> Sequence[Message]:
     """Check a conversation's shape. Texts and content parts that follow each other become one user message."""
     if isinstance(messages, str):
         return ({"role": "user", "content": messages},)
-    if isinstance(messages, Mapping | bytes) or not isinstance(messages, Sequence):
+    if type(messages) not in _LISTS and (isinstance(messages, Mapping | bytes) or not isinstance(messages, Sequence)):
         raise _wrong("messages", "must be a text or a list of messages", messages)
     if not messages:
         raise _wrong("messages", "must hold at least one message", messages)
@@ -110,6 +110,7 @@ def _check_keys(where: str, found: Mapping[str, Any], rules: Mapping[str, Check 
             raise _wrong(f"{where}[{key!r}]", "must be a mapping", value)
 
 
+_LISTS = (list, tuple)
 _PLAIN = ("role", "content")
 _USUAL = ("user", "assistant", "system", "tool")
 

@@ -41,7 +41,7 @@ from providerhub._rules.orders import (
     Told,
     Wait,
 )
-from providerhub._rules.pacing import Pacer, Tokens, Turn, Turns, no_tokens
+from providerhub._rules.pacing import FREE, Pacer, Tokens, Turn, Turns, no_tokens
 from providerhub._rules.policy import LONGEST_SHARE, LOOK_AGAIN, Rng, disposition, price, share, shortage_wait
 from providerhub._rules.retrying import Failure
 from providerhub._values import Candidate, Completion, RetryPolicy, RoutePlan, errors
@@ -430,7 +430,7 @@ class Engine(Attempts):
             if isinstance(taken, Full):
                 self._turns.full[candidate] = taken
                 return None
-            if not taken.ready:
+            if taken is not FREE and not taken.ready:
                 self._asking = candidate, force
                 return Queue((candidate,), taken)
             turn = taken
