@@ -5,24 +5,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from collections.abc import Callable
+from inspect import iscoroutinefunction
+from types import MethodType
+from typing import TYPE_CHECKING, Any
 
-from providerhub._calling.async_stream import AsyncStream
-from providerhub._calling.embedding import EmbeddingKnobs
-from providerhub._calling.keywords import Function, Knobs
-from providerhub._calling.many_open import PASSES
-from providerhub._calling.many_outcome import Outcome
-from providerhub._calling.messages import Conversation
-from providerhub._calling.stream import Stream
 from providerhub._finding.jobs import Job, Task, arun_all
-from providerhub._finding.registry import ModelSpec
 from providerhub._hub import Hub
-from providerhub._values import Completion, Embeddings, RoutePlan
 from providerhub._values.errors import ConfigurationError
-
-if TYPE_CHECKING:  # slow to import; most programs need none of it
-    from concurrent.futures import Executor
 
 _default: Hub | None = None
 _default_lock = threading.Lock()
@@ -85,79 +75,30 @@ def _refuse_circle() -> None:
         raise ConfigurationError(msg)
 
 
-def documented_as_method(function: Function) -> Function:
-    """Give a function the docstring of the hub's method with the same name, so that `help()` shows every argument."""
-    function.__doc__ = getattr(Hub, function.__name__).__doc__
+def _function(method: Callable[..., Any]) -> Any:
+    """The function of the module that calls a method of the default hub, with its docstring and its arguments."""
+    name = method.__name__
+    function: Any
+    if iscoroutinefunction(method):
+
+        async def function(*args: Any, **knobs: Any) -> Any:
+            return await getattr(await adefault_hub(), name)(*args, **knobs)
+
+    else:
+
+        def function(*args: Any, **knobs: Any) -> Any:
+            return getattr(default_hub(), name)(*args, **knobs)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__, function.__annotations__ = method.__doc__, method.__annotations__
+    function.__wrapped__ = MethodType(method, Hub)  # whose signature has no `self`
     return function
 
 
-@overload
-def complete(
-    model: ModelSpec, messages: Conversation, *, stream: Literal[False] = False, **knobs: Unpack[Knobs]
-) -> Completion: ...
-@overload
-def complete(model: ModelSpec, messages: Conversation, *, stream: Literal[True], **knobs: Unpack[Knobs]) -> Stream: ...
-@overload
-def complete(model: ModelSpec, messages: Conversation, *, stream: bool, **knobs: Unpack[Knobs]) -> Completion | Stream: ...
-@documented_as_method
-def complete(model: ModelSpec, messages: Conversation, *, stream: bool = False, **knobs: Unpack[Knobs]) -> Completion | Stream:
-    """`Hub.complete` of the default hub."""
-    return default_hub().complete(model, messages, stream=stream, **knobs)
-
-
-@overload
-async def acomplete(
-    model: ModelSpec, messages: Conversation, *, stream: Literal[False] = False, **knobs: Unpack[Knobs]
-) -> Completion: ...
-@overload
-async def acomplete(
-    model: ModelSpec, messages: Conversation, *, stream: Literal[True], **knobs: Unpack[Knobs]
-) -> AsyncStream: ...
-@overload
-async def acomplete(
-    model: ModelSpec, messages: Conversation, *, stream: bool, **knobs: Unpack[Knobs]
-) -> Completion | AsyncStream: ...
-@documented_as_method
-async def acomplete(
-    model: ModelSpec, messages: Conversation, *, stream: bool = False, **knobs: Unpack[Knobs]
-) -> Completion | AsyncStream:
-    """`Hub.acomplete` of the default hub."""
-    return await (await adefault_hub()).acomplete(model, messages, stream=stream, **knobs)
-
-
-@documented_as_method
-def embed(
-    model: ModelSpec, texts: str | Sequence[str], *, dimensions: int | None = None, **knobs: Unpack[EmbeddingKnobs]
-) -> Embeddings:
-    """`Hub.embed` of the default hub."""
-    return default_hub().embed(model, texts, dimensions=dimensions, **knobs)
-
-
-@documented_as_method
-async def aembed(
-    model: ModelSpec, texts: str | Sequence[str], *, dimensions: int | None = None, **knobs: Unpack[EmbeddingKnobs]
-) -> Embeddings:
-    """`Hub.aembed` of the default hub."""
-    return await (await adefault_hub()).aembed(model, texts, dimensions=dimensions, **knobs)
-
-
-@documented_as_method
-def explain(model: ModelSpec, messages: Conversation = "?", *, stream: bool = False, **knobs: Unpack[Knobs]) -> RoutePlan:
-    """`Hub.explain` of the default hub."""
-    return default_hub().explain(model, messages, stream=stream, **knobs)
-
-
-@documented_as_method
-def complete_many(
-    requests: Iterable[Mapping[str, Any]], *, concurrency: int = 8, executor: Executor | str | None = None, passes: int = PASSES
-) -> Generator[Outcome, None, None]:
-    """`Hub.complete_many` of the default hub."""
-    return default_hub().complete_many(requests, concurrency=concurrency, executor=executor, passes=passes)
-
-
-@documented_as_method
-def acomplete_many(
-    requests: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]], *, concurrency: int = 8, passes: int = PASSES
-) -> AsyncGenerator[Outcome, None]:
-    """`Hub.acomplete_many` of the default hub."""
-    return default_hub().acomplete_many(requests, concurrency=concurrency, passes=passes)
+if TYPE_CHECKING:  # a checker reads the overloads of the methods
+    _hub = Hub()
+    complete, acomplete, embed, aembed = _hub.complete, _hub.acomplete, _hub.embed, _hub.aembed
+    explain, complete_many, acomplete_many = _hub.explain, _hub.complete_many, _hub.acomplete_many
+else:
+    complete, acomplete, embed, aembed = map(_function, (Hub.complete, Hub.acomplete, Hub.embed, Hub.aembed))
+    explain, complete_many, acomplete_many = map(_function, (Hub.explain, Hub.complete_many, Hub.acomplete_many))
