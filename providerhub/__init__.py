@@ -12,7 +12,8 @@ from providerhub._version import __version__ as __version__
 def __getattr__(name: str) -> object:
     if name.startswith("__") and name != "__all__":  # what the interpreter and tools probe modules for
         raise AttributeError(_unknown(name))
-    exports, values = _import_module("providerhub._exports"), _import_module("providerhub._values")
+    exports = _import_module("providerhub._finding.installed").import_object("providerhub._exports")
+    values = _import_module("providerhub._values")
     globals().update({export: getattr(exports, export) for export in exports.__all__} | exports.HINTS)
     globals()["__all__"] = exports.__all__ + values.__all__
     if name in values.__all__:

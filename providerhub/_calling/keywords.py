@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict, TypeVar
 
 from providerhub._calling.output import ResponseFormat, has_schema
-from providerhub._settings.table import ON_INTERRUPT, STRATEGIES
 from providerhub._values import Options, RetryPolicy, Timeout
 from providerhub._values.checks import (
     ANY_TEXT,
@@ -28,6 +27,7 @@ from providerhub._values.checks import (
     instance_of,
     one_of,
 )
+from providerhub._values.knobs import ON_INTERRUPT, STRATEGIES
 
 REASONING = Check(
     "one of none, minimal, low, medium, high, or a number of tokens, 1 or more",

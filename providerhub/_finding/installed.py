@@ -7,6 +7,7 @@ Sources: "Recording installed projects" and "Entry points specification", packag
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -95,7 +96,14 @@ _known: dict[str, tuple[object, Sequence[EntryPoint]]] = {}
 def import_object(reference: str) -> Any:
     """Import `"module"`, `"module:object"` or `"module:object.attribute"`. The module may raise any exception."""
     module, _, attribute = reference.partition(":")
-    found: Any = import_module(module.strip())
+    # An import makes thousands of objects that stay. Searching them for garbage again and again would only slow it.
+    is_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        found: Any = import_module(module.strip())
+    finally:
+        if is_collecting:
+            gc.enable()
     for part in filter(None, attribute.strip().split(".")):
         found = getattr(found, part)
     return found

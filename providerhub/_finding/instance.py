@@ -19,7 +19,7 @@ from providerhub._finding.jobs import Job, Task, arun_all
 from providerhub._finding.listing import ModelList
 from providerhub._finding.objects import ProviderObjects
 from providerhub._settings.refined import over, refined
-from providerhub._settings.settings import instruction, is_at_default, resolve, variable_in_use
+from providerhub._settings.resolving import instruction, is_at_default, resolve, variable_in_use
 from providerhub._values import ProviderConfig, Secret
 from providerhub._values.capabilities import DESCRIBED, ModelInfo, ProviderInfo
 from providerhub._values.errors import ConfigurationError, ProviderTimeoutError

@@ -15,7 +15,8 @@ from providerhub._finding.discovery import PluginRecord, Plugins
 from providerhub._finding.index import Index, Match, Target
 from providerhub._finding.instance import Instance
 from providerhub._settings.refined import refined_one
-from providerhub._settings.settings import Settings, configured, is_surely_missing, literal_keys, option_flaw, variables_of
+from providerhub._settings.resolving import configured, is_surely_missing, literal_keys, option_flaw, variables_of
+from providerhub._settings.settings import Settings
 from providerhub._values import Model, ProviderConfig
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.errors import AmbiguousProviderError, ConfigurationError, InvalidRequestError, ModelNotFoundError

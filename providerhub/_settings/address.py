@@ -1,11 +1,12 @@
-"""Mistakes in addresses and keys that show without a connection.
+"""Mistakes in addresses, keys and aliases that show without a connection.
 
-The functions return a text, and never the value: it may hold a key or a password.
+The texts never hold the value of an address or a key: it may be a password.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from providerhub._settings.secrets import is_quoted
 from providerhub._values import ProviderConfig
@@ -116,3 +117,19 @@ def _flaw_of_proxy(address: str) -> str:
 def _near(name: str, known: tuple[str, ...]) -> str:
     # The name itself is not shown: it may be part of a password.
     return "; " + nearest(name.lower(), known, f"the known ones are {', '.join(known)}")
+
+
+def circle_of(aliases: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
+    """The names along one circle of aliases, the first one again at the end; empty without a circle."""
+    if not aliases:
+        return ()
+    from graphlib import CycleError, TopologicalSorter  # few programs have aliases
+
+    names = {
+        name: [target for target in targets if isinstance(target, str) and target in aliases] for name, targets in aliases.items()
+    }
+    try:
+        TopologicalSorter(names).prepare()
+    except CycleError as error:
+        return tuple(reversed(error.args[1]))
+    return ()

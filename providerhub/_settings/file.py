@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from providerhub._settings.address import flaws, proxy_flaws
+from providerhub._settings.address import circle_of, flaws, proxy_flaws
 from providerhub._settings.secrets import COMMAND_SECONDS, CommandKey, EnvironmentKey, FileKey, KeyringKey
 from providerhub._settings.table import ANY_NAME, KEYS, KINDS, Key, below
 from providerhub._settings.toml_lines import Path, locate
@@ -24,7 +24,6 @@ from providerhub._values.checks import PROVIDER_NAME, TEXT, nearest, one_of
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.shared import Shared
 
-VARIABLE = "PROVIDERHUB_CONFIG"  # the environment variable that names the settings file
 SIZE_LIMIT = 1024 * 1024  # bytes; a longer file is not read
 # The keys of a table that stands for an API key. Such a table has exactly one of them.
 _SOURCES = ("env", "file", "command", "keyring")
@@ -58,23 +57,6 @@ class SettingsFile(NamedTuple):
         more = len(self.problems) - 1
         rest = f" (and {more} more; `providerhub settings check` lists them)" if more else ""
         return ConfigurationError(self.where(self.problems[0]) + rest)
-
-
-def settings_path(environ: Mapping[str, str]) -> str | None:
-    """The path in `PROVIDERHUB_CONFIG`, else `settings.toml` in the configuration folder of the user; `None` without one."""
-    named = environ.get(VARIABLE)
-    del environ  # it may hold keys, and a traceback may show locals
-    if named:
-        path = os.path.expanduser(named)
-        if not os.path.isabs(path):
-            msg = f"{VARIABLE} must be an absolute path, so that no working directory can redirect prompts, not {named!r}"
-            raise ConfigurationError(msg)
-        return path
-    from platformdirs import user_config_dir  # not needed when the variable is set
-
-    # Without a home directory the path would begin with a bare `~`.
-    path = os.path.join(user_config_dir("providerhub", appauthor=False), "settings.toml")
-    return path if os.path.isabs(path) else None
 
 
 def read(path: str, *, optional: bool = False) -> SettingsFile:
@@ -376,19 +358,3 @@ def _nearest(name: str, known: Iterable[str], path: Path = ()) -> str:
     if len(path) == 2 and path[0] == "providers" and not elsewhere:  # noqa: PLR2004 -- [providers.NAME]
         otherwise += f"; an option of the plugin belongs under [{_dotted(path)}.options]"
     return f"; {nearest(name, names, otherwise)}"
-
-
-def circle_of(aliases: Mapping[str, tuple[Any, ...]]) -> tuple[str, ...]:
-    """The names along one circle of aliases, the first one again at the end; empty without a circle."""
-    if not aliases:
-        return ()
-    from graphlib import CycleError, TopologicalSorter  # few programs have aliases
-
-    names = {
-        name: [target for target in targets if isinstance(target, str) and target in aliases] for name, targets in aliases.items()
-    }
-    try:
-        TopologicalSorter(names).prepare()
-    except CycleError as error:
-        return tuple(reversed(error.args[1]))
-    return ()

@@ -9,11 +9,9 @@ import attrs
 
 from providerhub._values import BreakerRules, BudgetRules, RetryPolicy, Timeout, checks, errors
 from providerhub._values.capabilities import TIERS, WHEN_FULL
+from providerhub._values.knobs import ON_INTERRUPT, STRATEGIES
 from providerhub._values.shared import ON_OUTAGE
 
-# The ways to order candidates that are otherwise equal.
-STRATEGIES = ("priority", "round_robin", "weighted", "fastest", "cheapest")
-ON_INTERRUPT = ("raise", "restart", "continue")  # the ways to treat a stream that breaks after its first content
 PERIODS = ("hour", "day", "week", "month", "ever")  # the spans of time, of UTC, for which a budget is
 REFUSE_OR_ALLOW = ("refuse", "allow")
 ANY_NAME = "*"  # the part of a `Key.path` that stands for a name of the user's own

@@ -11,6 +11,10 @@ from providerhub._values.checks import COUNT, ERROR_CLASSES, FLAG, NOT_NEGATIVE,
 from providerhub._values.frozen import frozen
 from providerhub._values.value import Value
 
+# The ways to order candidates that are otherwise equal.
+STRATEGIES = ("priority", "round_robin", "weighted", "fastest", "cheapest")
+ON_INTERRUPT = ("raise", "restart", "continue")  # the ways to treat a stream that breaks after its first content
+
 
 @frozen(eq=False, repr=False, kw_only=True)
 class Timeout(Value):

@@ -18,9 +18,10 @@ from providerhub._finding.discovery import Plugins
 from providerhub._finding.registry import INSTALL_HINT
 from providerhub._finding.views import unknown_models
 from providerhub._settings.environment import unused_environment
-from providerhub._settings.file import SettingsFile, read, settings_path
+from providerhub._settings.file import SettingsFile, read
+from providerhub._settings.resolving import variable
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, FileKey, KeyringKey
-from providerhub._settings.settings import apply_environment, variable
+from providerhub._settings.settings import apply_environment, settings_path
 from providerhub.cli import _screen as screen
 from providerhub.cli._distributions import Finding
 from providerhub.cli._extensions import extensions

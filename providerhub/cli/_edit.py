@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from providerhub._settings.file import read, settings_path
+from providerhub._settings.file import read
+from providerhub._settings.settings import settings_path
 from providerhub.cli import _store as store
 
 

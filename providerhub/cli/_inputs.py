@@ -18,9 +18,9 @@ from providerhub._values.checks import nearest
 from providerhub._values.parts import media_type
 from providerhub.cli import _store as store
 
-_UNDECODED = re.compile("[\ud800-\udfff]")  # bytes of an argument that Python could not decode; no service accepts them
-_PLACE = re.compile(r"\{(\{\w+\})\}|\{(\w+)\}")  # `{{name}}` stands for the text `{name}`
-_FIELD = re.compile(r"(\w+)(?:\s+(str|int|float|bool)(\[\])?)?\s*(?::\s*(.+))?", re.DOTALL)
+_UNDECODED = "[\ud800-\udfff]"  # bytes of an argument that Python could not decode; no service accepts them
+_PLACE = r"\{(\{\w+\})\}|\{(\w+)\}"  # `{{name}}` stands for the text `{name}`
+_FIELD = r"(\w+)(?:\s+(str|int|float|bool)(\[\])?)?\s*(?::\s*(.+))?"
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 
@@ -63,14 +63,14 @@ def prompt(given: str | None, *, needed: bool, piped: bool = True) -> str:
     text = "\n\n".join(part for part in parts if part.strip())
     if needed and not text:
         raise click.UsageError("the prompt is empty; give a text")
-    if _UNDECODED.search(text):
+    if not text.isascii() and re.search(_UNDECODED, text):
         raise click.UsageError("the prompt is not valid text in the encoding of the locale; pipe it in as UTF-8")
     return text
 
 
 def places(text: str) -> list[str]:
     """The names of the places `{name}` of a text, sorted."""
-    return sorted({match[2] for match in _PLACE.finditer(text) if match[2]})
+    return sorted({match[2] for match in re.finditer(_PLACE, text) if match[2]})
 
 
 def filled(text: str, values: Mapping[str, Any], missing: str) -> str:
@@ -78,7 +78,7 @@ def filled(text: str, values: Mapping[str, Any], missing: str) -> str:
     for name in places(text):
         if name not in values:
             raise click.ClickException(missing.replace("{name}", name))
-    return _PLACE.sub(lambda match: match[1] or str(values[match[2]]), text)
+    return re.sub(_PLACE, lambda match: match[1] or str(values[match[2]]), text)
 
 
 def _template(name: str) -> str:
@@ -173,7 +173,7 @@ def _class(text: str) -> Any:
 
     fields = []
     for part in filter(str.strip, re.split(r"\n" if "\n" in text.strip() else ",", text)):
-        match = _FIELD.fullmatch(part.strip())
+        match = re.fullmatch(_FIELD, part.strip(), re.DOTALL)
         if match is None:
             wanted = "a file with a JSON schema nor a field such as 'name', 'age int' or 'tags str[]: a few words'"
             raise click.UsageError(f"--schema: {part.strip()!r} is neither {wanted}")

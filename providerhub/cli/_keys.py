@@ -11,8 +11,8 @@ import click
 
 from providerhub import Hub, InstanceView, Setting, Settings
 from providerhub._finding.registry import INSTALL_HINT
+from providerhub._settings.resolving import variable
 from providerhub._settings.secrets import FileKey, KeyringKey, is_quoted
-from providerhub._settings.settings import variable
 from providerhub._values.checks import nearest
 from providerhub.cli import _edit as edit
 from providerhub.cli import _options as options

@@ -10,12 +10,7 @@ import sys
 from importlib.util import find_spec
 
 NEEDED = ("click", "rich")
-COMPLETE = all(find_spec(name) is not None for name in NEEDED)
 _GARBAGE = 200_000  # new objects between two collections: a conversation or a batch reaches it, a start does not
-
-# At the top, so that the check of the layers sees the import.
-if COMPLETE:
-    from providerhub.cli._app import app
 
 
 def main() -> None:
@@ -25,13 +20,15 @@ def main() -> None:
         SystemExit: Always. The code is 0 for success, 1 for failure, 2 for wrong usage, 130 for Ctrl-C, 143 for a batch that
             SIGTERM ended.
     """
-    _open_closed()
-    os.environ.setdefault("PROVIDERHUB_PROGRAM", "providerhub")  # for hook plugins, also those in the processes of a batch
     # Imports make tens of thousands of objects that stay. Collecting them again and again only slows the start.
     gc.set_threshold(_GARBAGE)
-    if not COMPLETE:
+    _open_closed()
+    os.environ.setdefault("PROVIDERHUB_PROGRAM", "providerhub")  # for hook plugins, also those in the processes of a batch
+    if any(find_spec(name) is None for name in NEEDED):
         sys.stderr.write('providerhub\'s command line needs: pip install "providerhub[cli]"\n')
         raise SystemExit(1)
+    from providerhub.cli._app import app  # behind the lines above, which it needs
+
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         _set_encoding(stream)
     try:

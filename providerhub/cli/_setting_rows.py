@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import attrs
 
 from providerhub import InstanceView, ModelInfo, ProviderConfig, Secret, Setting, Settings, Timeout
+from providerhub._settings.resolving import variable
 from providerhub._settings.secrets import EnvironmentKey
-from providerhub._settings.settings import variable
 from providerhub._settings.table import ANY_NAME, KEYS
 from providerhub.cli import _screen as screen
 

@@ -12,9 +12,10 @@ import click
 from providerhub import ConfigurationError, Hub, ProviderConfig, ProviderInfo, Secret, Settings
 from providerhub._finding.discovery import Plugins
 from providerhub._finding.views import unknown_models
-from providerhub._settings.file import Problem, SettingsFile, read, settings_path
+from providerhub._settings.file import Problem, SettingsFile, read
+from providerhub._settings.resolving import undeclared
 from providerhub._settings.secrets import FileKey
-from providerhub._settings.settings import undeclared
+from providerhub._settings.settings import settings_path
 from providerhub._settings.table import KEYS
 from providerhub._values.checks import nearest
 from providerhub.cli import _options as options

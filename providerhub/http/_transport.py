@@ -176,11 +176,13 @@ class Transport:
 def _direct(origin: str, *, verify: bool | str, proxies: Mapping[str, str], certificate: tuple[str, str] | None) -> Any:
     del proxies
     parts = parse_url(origin)
-    trusted = certifi.where() if isinstance(verify, bool) else verify
-    place = "ca_cert_dir" if os.path.isdir(trusted) else "ca_certs"  # noqa: PTH112 -- importing pathlib would slow the start
-    secure: dict[str, Any] = {"cert_reqs": "CERT_REQUIRED", place: trusted} if parts.scheme == "https" else {}
-    if secure and certificate is not None:
-        secure["cert_file"], secure["key_file"] = certificate
+    secure: dict[str, Any] = {}
+    if parts.scheme == "https":
+        trusted = certifi.where() if isinstance(verify, bool) else verify
+        place = "ca_cert_dir" if os.path.isdir(trusted) else "ca_certs"  # noqa: PTH112 -- importing pathlib would slow the start
+        secure = {"cert_reqs": "CERT_REQUIRED", place: trusted}
+        if certificate is not None:
+            secure["cert_file"], secure["key_file"] = certificate
     manager = PoolManager(num_pools=1, maxsize=_MAX_IDLE, **secure)
     manager.pool_classes_by_scheme = _POOLS
     return manager.connection_from_host(parts.host, parts.port, parts.scheme)

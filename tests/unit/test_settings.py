@@ -16,7 +16,7 @@ from providerhub import (
     Settings,
     Timeout,
 )
-from providerhub._settings.settings import instruction, resolve, variable
+from providerhub._settings.resolving import instruction, resolve, variable
 
 INFO = ProviderInfo(
     name="acme",

@@ -10,8 +10,8 @@ import pytest
 
 from providerhub import ConfigurationError, Hub, Model, ProviderConfig, ProviderInfo, Setting, Settings
 from providerhub._settings.environment import unused_environment
+from providerhub._settings.resolving import configured, option_flaw, resolve, undeclared
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, FileKey
-from providerhub._settings.settings import configured, option_flaw, resolve, undeclared
 from providerhub._values import Secret
 
 VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")

@@ -24,8 +24,10 @@ from providerhub import (
     Settings,
     Timeout,
 )
-from providerhub._settings.file import SettingsFile, circle_of, read, settings_path
+from providerhub._settings.address import circle_of
+from providerhub._settings.file import SettingsFile, read
 from providerhub._settings.secrets import CommandKey, KeyringKey
+from providerhub._settings.settings import settings_path
 from providerhub._settings.table import KEYS, KINDS, below
 from providerhub._values import BreakerRules, BudgetRules
 

@@ -16,8 +16,8 @@ from keyring.credentials import SimpleCredential
 
 from providerhub import CallerError, ConfigurationError, Hub, ProviderConfig, ProviderInfo, Secret, Setting, Settings
 from providerhub._finding.instance import Instance
+from providerhub._settings.resolving import resolve
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, KeyringKey
-from providerhub._settings.settings import resolve
 
 CANARY = "sk-canary-77aa"
 INFO = ProviderInfo(name="acme", settings=(Setting("token", secret=True),), needs_auth=True, factory="x:y")

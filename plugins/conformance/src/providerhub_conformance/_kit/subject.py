@@ -10,7 +10,7 @@ import attrs
 
 from providerhub import ConfigurationError, Model, ModelInfo, ProviderConfig, ProviderInfo, Secret, Settings
 from providerhub._finding.discovery import PluginRecord, Plugins
-from providerhub._settings.settings import resolve
+from providerhub._settings.resolving import resolve
 from providerhub_conformance._kit.outcome import CheckFailed
 from providerhub_conformance._kit.wire import NoWire, Wire
 
