@@ -98,7 +98,9 @@ def _function(method: Callable[..., Any]) -> Any:
 if TYPE_CHECKING:  # a checker reads the overloads of the methods
     _hub = Hub()
     complete, acomplete, embed, aembed = _hub.complete, _hub.acomplete, _hub.embed, _hub.aembed
+    count_tokens, acount_tokens = _hub.count_tokens, _hub.acount_tokens
     explain, complete_many, acomplete_many = _hub.explain, _hub.complete_many, _hub.acomplete_many
 else:
     complete, acomplete, embed, aembed = map(_function, (Hub.complete, Hub.acomplete, Hub.embed, Hub.aembed))
+    count_tokens, acount_tokens = map(_function, (Hub.count_tokens, Hub.acount_tokens))
     explain, complete_many, acomplete_many = map(_function, (Hub.explain, Hub.complete_many, Hub.acomplete_many))

@@ -8,7 +8,17 @@ from providerhub._calling.around import GoOn
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.stream import Stream
-from providerhub._default import acomplete, acomplete_many, aembed, complete, complete_many, embed, explain
+from providerhub._default import (
+    acomplete,
+    acomplete_many,
+    acount_tokens,
+    aembed,
+    complete,
+    complete_many,
+    count_tokens,
+    embed,
+    explain,
+)
 from providerhub._finding.views import InstanceView
 from providerhub._hub import Hub
 from providerhub._rules.status import error_from_status
@@ -19,7 +29,7 @@ from providerhub.hookspecs import hookimpl
 
 __all__ = [
     "AsyncStream", "GoOn", "Hub", "InstanceView", "Outcome", "Settings", "Stream", "__version__", "acomplete", "acomplete_many",
-    "aembed", "complete", "complete_many", "embed", "error_from_status", "explain", "hookimpl",
+    "acount_tokens", "aembed", "complete", "complete_many", "count_tokens", "embed", "error_from_status", "explain", "hookimpl",
 ]  # fmt: skip
 
 HINTS = {

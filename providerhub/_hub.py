@@ -14,14 +14,13 @@ from providerhub._calling.arguments import check_objects, settings_of
 from providerhub._calling.around import Around, GoOn
 from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.attempt import Services
-from providerhub._calling.embedding import EmbeddingKnobs, embeddings_of
 from providerhub._calling.handle import Handle, handle, let_keys_through_pipes
 from providerhub._calling.keywords import Knobs, documented
-from providerhub._calling.making import CallMaker
 from providerhub._calling.many_open import PASSES, OpenMany, async_chain
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.messages import Conversation
 from providerhub._calling.observers import OBSERVED, Observers, Rankers
+from providerhub._calling.other_calls import OtherCalls
 from providerhub._calling.running import Running
 from providerhub._calling.stream import Stream
 from providerhub._finding.catalogues import Catalogues
@@ -36,7 +35,7 @@ from providerhub._rules.health import Health
 from providerhub._rules.pacing import Pacer, health_records
 from providerhub._rules.sharing import FORGIVEN, Sharing
 from providerhub._settings.settings import Settings
-from providerhub._values import Candidate, Completion, Embeddings, HealthRecord, ProviderConfig, Request, RoutePlan
+from providerhub._values import Candidate, Completion, HealthRecord, ProviderConfig, Request, RoutePlan
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.provider import Provider
@@ -49,7 +48,7 @@ if TYPE_CHECKING:  # slow to import; most programs need none of it
     from providerhub._calling.vendor_batches import VendorBatches
 
 
-class Hub(CallMaker):
+class Hub(OtherCalls):
     """Providers, their health records, and the calls to them. Most applications need one hub.
 
     Thread-safe: every method may be called from any thread at any time, `register` and `close` included. A `Stream` that a
@@ -227,58 +226,6 @@ class Hub(CallMaker):
         """
         async_chain()
         return await self._acall(self._spec(model, messages, stream=stream, **knobs))  # type: ignore[no-any-return]
-
-    def embed(
-        self,
-        model: ModelSpec,
-        texts: str | Sequence[str],
-        *,
-        dimensions: int | None = None,
-        **knobs: Unpack[EmbeddingKnobs],
-    ) -> Embeddings:
-        """Turn texts into vectors. The provider is chosen, and another one is asked after a failure, as at `complete`.
-
-        The texts go to the service in as many requests as it needs. All vectors of a call come from one model: after a failure
-        the next candidate gets all texts again. To compare vectors of two calls, name one model, not a sequence.
-
-        Args:
-            model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
-            texts: The texts, at least one, none of them empty. A single text is a list of one.
-            dimensions: The length of the vectors, where the model has several; `None`, the default, for its own.
-            **knobs: `timeout`, `retry`, `strategy`, `hedge`, `metadata` and `options`, as at `complete`.
-
-        Returns:
-            The vectors in the order of the texts, with the model and the provider that answered.
-
-        Raises:
-            ProviderHubError: The same errors as `complete`.
-        """
-        return embeddings_of(self._call(self._embedding(model, texts, dimensions=dimensions, **knobs)))
-
-    async def aembed(
-        self,
-        model: ModelSpec,
-        texts: str | Sequence[str],
-        *,
-        dimensions: int | None = None,
-        **knobs: Unpack[EmbeddingKnobs],
-    ) -> Embeddings:
-        """`embed`, awaited in the running event loop.
-
-        Args:
-            model: The same as in `embed`.
-            texts: The same as in `embed`.
-            dimensions: The same as in `embed`.
-            **knobs: The same as in `embed`.
-
-        Returns:
-            The vectors in the order of the texts, with the model and the provider that answered.
-
-        Raises:
-            ProviderHubError: The same errors as `complete`.
-        """
-        async_chain()
-        return embeddings_of(await self._acall(self._embedding(model, texts, dimensions=dimensions, **knobs)))
 
     def complete_many(
         self,

@@ -18,12 +18,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
-from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
-from providerhub._rules.mapping import UNREADABLE, map_exception, unreadable
+from providerhub._rules.mapping import UNREADABLE, map_exception
 from providerhub._values import EmbeddingRequest, Embeddings, ModelInfo, ProviderConfig, Request, Timeout
 from providerhub._values.errors import (
     BadRequestError,
@@ -31,20 +30,22 @@ from providerhub._values.errors import (
     PluginError,
     ProviderError,
     ProviderHubError,
-    ProviderTimeoutError,
 )
 from providerhub._values.provider import CallContext, Piece
 from providerhub.http import AsyncHttpClient, HttpAnswer, HttpClient, HttpRequest, Wire
 from providerhub.http._answer import Answer
 from providerhub.http._async_answer import AsyncAnswer
 from providerhub.http._async_client import is_installed
-from providerhub.http._orders import Blocking, Order, Result, Work, aworked, extended, parted, worked
+from providerhub.http._blocks import Failures, Lingering
+from providerhub.http._orders import AnyRequest, Blocking, Order, Result, Work, aworked, extended, parted, worked
 from providerhub.wire import JsonReading, Reading
 
 __all__ = ["Blocking", "HttpAnswer", "HttpRequest", "JsonReading", "Order", "Reading", "WireProvider", "listed"]
 
 Built = HttpRequest | Generator[Order, Any, HttpRequest]
 """The result of `build`."""
+
+Steps = Callable[[AnyRequest, CallContext], Generator[Order, Any, Result]]
 
 _NONE: Mapping[str, Any] = {}
 
@@ -70,6 +71,7 @@ class WireProvider(Wire):
 
     astream: Any
     aembed: Any
+    acount_tokens: Any
 
     def __init__(self, config: ProviderConfig) -> None:
         self.config = config
@@ -136,6 +138,23 @@ class WireProvider(Wire):
         del request, call
         raise CapabilityError("the provider has no embeddings", capability="embeddings")
 
+    def counting(self, request: Request, call: CallContext) -> Generator[Order, Any, int]:
+        """Ask for the number of input tokens of a request. Override this for a service that counts.
+
+        Args:
+            request: The request, as `build` gets it.
+            call: The call, for notes.
+
+        Returns:
+            A generator that yields `HttpRequest`s or `Blocking`, gets their results, and returns the number at its end, such as
+            `HttpAnswer.number` of a field.
+
+        Raises:
+            CapabilityError: The service does not count. The default raises this.
+        """
+        del request, call
+        raise CapabilityError("the service does not count tokens; name a model of another provider")
+
     def models(self) -> Generator[Order, Any, Iterable[ModelInfo | str]]:
         """List the models of the service, for `discover`. Override this for a service that has a list.
 
@@ -172,15 +191,31 @@ class WireProvider(Wire):
         Returns:
             The vectors.
         """
-        with _Failures(self):
-            request, extras = parted(request)
-            return self._run(self.embedding(request, call), call, extras)
+        return self._found(self.embedding, request, call)
 
     async def _aembed(self, request: EmbeddingRequest, call: CallContext) -> Embeddings:
         """Turn texts into vectors under asyncio, as `embed` does."""
-        with _Failures(self):
-            request, extras = parted(request)
-            return await self._arun(self.embedding(request, call), call, extras)
+        return await self._afound(self.embedding, request, call)
+
+    def count_tokens(self, request: Request, call: CallContext | None = None) -> int:
+        """Ask the service how many input tokens a request has.
+
+        Args:
+            request: The request, with its system text, tools and media.
+            call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT`.
+
+        Returns:
+            The number of tokens, as the service counts or estimates it.
+
+        Raises:
+            CapabilityError: The service does not count.
+            ProviderError: The service refused, or its answer has no number.
+        """
+        return self._found(self.counting, request, call or CallContext(LISTING_TIMEOUT))
+
+    async def _acount_tokens(self, request: Request, call: CallContext | None = None) -> int:
+        """Ask for the number of input tokens under asyncio, as `count_tokens` does."""
+        return await self._afound(self.counting, request, call or CallContext(LISTING_TIMEOUT))
 
     def failed(self, error: ProviderError) -> ProviderError:
         """Return the error to raise for a failure of any kind. The default returns the error itself.
@@ -195,13 +230,13 @@ class WireProvider(Wire):
 
     def stream(self, request: Request, call: CallContext) -> Iterator[Piece]:
         """Answer a request; see `Provider.stream`."""
-        with _Failures(self, call) as block:
+        with Failures(self, call) as block:
             asked = self._built(request, call)
             if not isinstance(asked, HttpRequest):
                 asked = self._run(asked, call)
             with self.http.send(asked, call) as answer:
                 reading = self._reading(request, call, answer.headers)
-                with _Lingering(reading, call):
+                with Lingering(reading, call):
                     for data in answer:
                         block.data = data
                         given = None
@@ -218,13 +253,13 @@ class WireProvider(Wire):
 
     async def _astream(self, request: Request, call: CallContext) -> AsyncIterator[Piece]:
         """Answer a request under asyncio. The same as `stream`, with the other transport."""
-        with _Failures(self, call) as block:
+        with Failures(self, call) as block:
             asked = self._built(request, call)
             if not isinstance(asked, HttpRequest):
                 asked = await self._arun(asked, call)
             with await self._async_client().send(asked, call) as answer:
                 reading = self._reading(request, call, answer.headers)
-                with _Lingering(reading, call):
+                with Lingering(reading, call):
                     while not reading.done and (data := await answer.next()):
                         block.data = data
                         given = None
@@ -251,7 +286,7 @@ class WireProvider(Wire):
         Raises:
             ProviderError: A request failed, and the generator did not handle it.
         """
-        with _Failures(self):
+        with Failures(self):
             return self._run(steps, call)
 
     def asked(self, request: Request, call: CallContext) -> Generator[Order, Any, HttpRequest]:
@@ -281,7 +316,7 @@ class WireProvider(Wire):
         Yields:
             The pieces of the answer.
         """
-        with _Failures(self, call, body):
+        with Failures(self, call, body):
             reading = self._reading(request, call, {"Content-Type": "application/json"})
             yield from reading.feed(body)
             yield from reading.end()
@@ -332,6 +367,17 @@ class WireProvider(Wire):
         call.reads = True
         return reading
 
+    def _found(self, steps: Steps[AnyRequest, Result], request: AnyRequest, call: CallContext) -> Result:
+        """Carry out the orders for a request that is not one for an answer, with the options that every wire has."""
+        with Failures(self):
+            request, extras = parted(request)
+            return self._run(steps(request, call), call, extras)
+
+    async def _afound(self, steps: Steps[AnyRequest, Result], request: AnyRequest, call: CallContext) -> Result:
+        with Failures(self):
+            request, extras = parted(request)
+            return await self._arun(steps(request, call), call, extras)
+
     def _run(self, steps: Generator[Order, Any, Result], call: CallContext, extras: Mapping[str, Any] = _NONE) -> Result:
         """Carry out the orders of a generator, and return its result. `extras`: options that each request gets."""
         work = Work(steps)
@@ -377,6 +423,11 @@ WireProvider.aembed = _optional(
 )
 
 
+WireProvider.acount_tokens = _optional(
+    "acount_tokens", "Count tokens under asyncio; see `WireProvider.count_tokens`. Absent without the extra `async`."
+)
+
+
 def listed(
     provider: WireProvider, steps: Generator[Order, Any, Iterable[ModelInfo | str]], call: CallContext | None = None
 ) -> list[ModelInfo | str]:
@@ -410,51 +461,6 @@ def _passed(given: Piece | None, reading: Reading, answer: Answer | AsyncAnswer,
         answer.token()  # once for all pieces of a read: the token-idle timeout is checked at the next read
     if reading.linger is not None:
         answer.linger(reading.linger)
-
-
-class _Failures:
-    """A block whose errors leave it as `failed` wants them.
-
-    They leave without secrets: some services repeat the refused key, or other parts of the request, in the error. While the
-    answer of the call is read, its last bytes in `data` are at fault for an exception of Python.
-    """
-
-    def __init__(self, provider: WireProvider, call: CallContext | None = None, data: bytes = b"") -> None:
-        self._provider = provider
-        self._call = call
-        self.data = data
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        failure = error
-        if (
-            self._call is not None
-            and self._call.reads
-            and isinstance(error, UNREADABLE)
-            and not isinstance(error, ProviderHubError)
-        ):
-            failure = unreadable(error, self.data)
-        if isinstance(failure, ProviderError):
-            found = self._provider.failed(self._provider.http.redacted(failure))
-            if found is not error:
-                raise found from failure.__cause__
-
-
-class _Lingering:
-    """A block in which a timeout only ends the reading, if the answer is complete already."""
-
-    def __init__(self, reading: Reading, call: CallContext) -> None:
-        self._reading = reading
-        self._call = call
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        is_late = kind is not None and issubclass(kind, ProviderTimeoutError)
-        return is_late and self._reading.linger is not None and not self._call.cancelled
 
 
 def _request(order: object, provider: WireProvider) -> HttpRequest:

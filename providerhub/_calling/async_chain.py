@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from providerhub._calling.attempt import PullResult, RunningAttempt, Signal, StoppedError
 from providerhub._calling.driver import Driver, Effect, Result, Steps
-from providerhub._calling.embedding import Embedder
 from providerhub._calling.pieces import close_quietly, iterator, note_unclosed, overdue, stray_cancellation
 from providerhub._calling.pump import Pump
 from providerhub._calling.running import Running
@@ -225,8 +224,8 @@ class AsyncChain(Driver[Attempt]):
             provider = await instance.aprovider(loop, max(0.0, self._deadline - self._now()))
         else:
             provider = instance.provider(loop)
-        if self._spec.embeds:
-            provider = Embedder(provider)
+        if self._spec.asker is not None:
+            provider = self._spec.asker(provider)
         request = self._request_for(attempt)
         seen = self._seen(attempt)
         if callable(getattr(provider, "astream", None)):

@@ -12,7 +12,6 @@ from typing import Any
 
 from providerhub._calling.attempt import PullResult, Signal, StoppedError
 from providerhub._calling.driver import Driver, Effect, Steps, run_blocking
-from providerhub._calling.embedding import Embedder
 from providerhub._calling.pieces import close_quietly, failure_of, iterator, overdue
 from providerhub._calling.race import Race, Racer
 from providerhub._calling.running import Running
@@ -147,8 +146,8 @@ class Chain(Driver[Racer]):
         add, now, deadline, stream = attempt.assembly.add, self._now, self._deadline, self._request.stream
         try:
             provider: Any = self._services.registry.ready(attempt.candidate.provider).provider()
-            if self._spec.embeds:
-                provider = Embedder(provider)
+            if self._spec.asker is not None:
+                provider = self._spec.asker(provider)
             pieces = iterator(provider.stream(self._request_for(attempt), attempt.call))
             attempt.pieces = pieces if self.report is None else self._seen(attempt)(pieces)
             for piece in attempt.pieces:

@@ -66,7 +66,7 @@ def embedding_spec(
     spec = call_spec(settings, registry, model, messages, **knobs)
     asked = spec.request
     spec.request = EmbeddingRequest(asked.model, asked.messages, texts=tuple(texts), dimensions=dimensions)
-    spec.needs, spec.embeds, spec.cache = Needs(embeddings=True), True, False
+    spec.needs, spec.asker, spec.cache = Needs(embeddings=True), Embedder, False
     return spec
 
 

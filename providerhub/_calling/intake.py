@@ -15,7 +15,7 @@ from providerhub._calling.output import Output, output_of
 from providerhub._finding.needs import Needs, part_kinds, token_bound, token_ceiling, uses
 from providerhub._finding.registry import ModelSpec, Registry
 from providerhub._settings.settings import Settings
-from providerhub._values import Candidate, Model, Options, Request, RetryPolicy, Timeout, Usage
+from providerhub._values import Candidate, EmbeddingRequest, Model, Options, Request, RetryPolicy, Timeout, Usage
 from providerhub._values.checks import FLAG, HEADERS, MAPPING, nearest
 from providerhub._values.errors import InvalidRequestError, ProviderHubError
 
@@ -62,7 +62,8 @@ class CallSpec:
         has_turns: Whether a message holds an assistant's turn in a vendor's own form.
         metadata: The caller's own data about the call, for hooks; no provider gets it. `None` for none.
         cache: Whether a cache may answer; `None` leaves it to the cache.
-        embeds: Whether the request is an `EmbeddingRequest`.
+        asker: Makes the object that asks a provider for something else than an answer; `None` for an answer.
+        counts: Whether the provider only counts the tokens of the request, which is free and has no limit of its size.
     """
 
     model: ModelSpec
@@ -79,7 +80,8 @@ class CallSpec:
     has_turns: bool = False
     metadata: Mapping[str, Any] | None = None
     cache: bool | None = None
-    embeds: bool = False
+    asker: Callable[[Any], Any] | None = None
+    counts: bool = False
 
     @property
     def continues(self) -> bool:
@@ -88,17 +90,21 @@ class CallSpec:
 
     def tokens(self) -> tuple[int, int | None]:
         """An estimate of the input tokens, and the most output tokens; `None` when unknown."""
-        return token_bound(self.request.messages, self.request.tools), self.request.max_tokens
+        return (0, 0) if self.counts else (token_bound(self.request.messages, self.request.tools), self.request.max_tokens)
 
     def most_tokens(self, candidate: Candidate) -> Usage:
         """The most tokens that an attempt at a candidate may use: an upper estimate; `None` for an unknown number."""
         request = self.request
+        if self.counts:
+            return Usage(0, 0)
         most = token_ceiling(request.messages, request.tools or ()) + token_ceiling((), (request.response_format or {},))
-        return Usage(most, 0 if self.embeds else request.max_tokens or candidate.max_output)
+        return Usage(most, 0 if isinstance(request, EmbeddingRequest) else request.max_tokens or candidate.max_output)
 
     def longest(self) -> tuple[int, int | None]:
         """As `tokens`, of what has to fit into the window of the model: the whole conversation, or the longest text."""
-        return (max(token_bound([one]) for one in self.request.messages), None) if self.embeds else self.tokens()
+        if isinstance(self.request, EmbeddingRequest):
+            return max(token_bound([one]) for one in self.request.messages), None
+        return self.tokens()
 
     def uses(self, provider: str, capability: str) -> bool:
         """Whether the request uses a capability that the service of a provider denied."""

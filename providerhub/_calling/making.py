@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar, Unpack
 
@@ -13,7 +13,6 @@ from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.attempt import CLOSED, Services
 from providerhub._calling.chain import Chain
 from providerhub._calling.driver import Driver
-from providerhub._calling.embedding import embedding_spec
 from providerhub._calling.intake import CallSpec, call_spec
 from providerhub._calling.keywords import Knobs
 from providerhub._calling.many_open import async_chain
@@ -101,10 +100,11 @@ class CallMaker:
             raise RuntimeError(CLOSED)
         return call_spec(self.settings, self._registry, model, messages, stream=stream, **knobs)
 
-    def _embedding(self, model: ModelSpec, texts: str | Sequence[str], **knobs: Any) -> CallSpec:
+    def _special(self, spec: Callable[..., CallSpec], *args: Any, **knobs: Any) -> CallSpec:
+        """The call for embeddings or for a count of tokens, as `spec` makes it."""
         if self._waiting.is_over:
             raise RuntimeError(CLOSED)
-        return embedding_spec(self.settings, self._registry, model, texts, **knobs)
+        return spec(self.settings, self._registry, *args, **knobs)
 
     def _chain(self, driver: type[AnyChain], spec: CallSpec, now: float, *, patient: bool = False) -> AnyChain:
         """Make the plan of a call, which began at `now`. A patient call waits for a turn rather than go to another model."""

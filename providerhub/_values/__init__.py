@@ -12,6 +12,7 @@ _NAMES = {
     "capabilities": "ModelInfo ProviderInfo Setting",
     "config": "ProviderConfig Secret",
     "cost": "Cost Prices Usage",
+    "counting": "TokenCount",
     "embeddings": "EmbeddingRequest Embeddings",
     "errors": (
         "AllProvidersFailedError AmbiguousProviderError AuthenticationError BadRequestError BudgetExceededError "

@@ -11,6 +11,7 @@ from providerhub._values.config import Secret as Secret
 from providerhub._values.cost import Cost as Cost
 from providerhub._values.cost import Prices as Prices
 from providerhub._values.cost import Usage as Usage
+from providerhub._values.counting import TokenCount as TokenCount
 from providerhub._values.embeddings import EmbeddingRequest as EmbeddingRequest
 from providerhub._values.embeddings import Embeddings as Embeddings
 from providerhub._values.errors import AllProvidersFailedError as AllProvidersFailedError

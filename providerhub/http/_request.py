@@ -95,6 +95,24 @@ class HttpAnswer(Value):
         except (ValueError, RecursionError) as error:
             raise self._not("JSON") from error
 
+    def number(self, field: str) -> int:
+        """Return the whole number in a field of the JSON object, such as a count of tokens.
+
+        Args:
+            field: The field.
+
+        Returns:
+            The number, 0 or more.
+
+        Raises:
+            ProtocolError: The body is no JSON object with a number of 0 or more in this field.
+        """
+        data = self.json()
+        number = data.get(field) if isinstance(data, Mapping) else None
+        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+            raise self._not(f"an object with a whole number as {field!r}")
+        return number
+
     def entries(self, field: str = "data") -> list[Mapping[str, Any]]:
         """Return the objects of a list, such as that of the service's models.
 

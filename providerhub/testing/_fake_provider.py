@@ -209,6 +209,20 @@ class FakeProvider:
             pass
         return _embeddings(request)
 
+    def count_tokens(self, request: Request, call: CallContext) -> int:
+        """Play the next answer for its waits and errors, and return a token for each word of the messages.
+
+        Args:
+            request: The request; kept in `calls`.
+            call: The context of the call; kept in `calls`, and obeyed.
+
+        Returns:
+            The number of tokens.
+        """
+        for _ in self.stream(request, call):
+            pass
+        return _words(request)
+
     def _record(self, request: Request, call: CallContext, *, native: bool) -> FakeCall:
         with self._changed:
             answer = self._answers[min(len(self.calls), len(self._answers) - 1)]
@@ -331,6 +345,24 @@ class FakeAsyncProvider(FakeProvider):
         async for _ in self.astream(request, call):
             pass
         return _embeddings(request)
+
+    async def acount_tokens(self, request: Request, call: CallContext) -> int:
+        """Return a token for each word, as `count_tokens` does.
+
+        Args:
+            request: The request; kept in `calls`.
+            call: The context of the call; kept in `calls`, and obeyed.
+
+        Returns:
+            The number of tokens.
+        """
+        async for _ in self.astream(request, call):
+            pass
+        return _words(request)
+
+
+def _words(request: Request) -> int:
+    return sum(len(str(message.get("content")).split()) for message in request.messages)
 
 
 def _embeddings(request: EmbeddingRequest) -> Embeddings:

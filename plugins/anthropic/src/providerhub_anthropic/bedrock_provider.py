@@ -89,13 +89,33 @@ class AnthropicBedrock(AwsProvider, Anthropic):
             request: The request, in the OpenAI chat shape.
             call: The call, for notes.
         """
-        sent = self.written(request, call)
-        body = {name: value for name, value in sent.body.items() if name not in {"model", "stream"}}
-        betas = [name for one in (sent.headers.get("anthropic-beta") or self._beta).split(",") if (name := one.strip())]
-        body = {"anthropic_version": "bedrock-2023-05-31", **({"anthropic_beta": betas} if betas else {}), **body}
+        body = self._invoked(request, call)
         yield from self.ready()
         way = "invoke-with-response-stream" if request.stream else "invoke"
         return HttpRequest(f"/model/{quote(request.model, safe='')}/{way}", body, stream=request.stream)
+
+    def counting(self, request: Request, call: CallContext) -> Generator[Any, Any, int]:
+        """Ask how many input tokens a request has; see `WireProvider.counting`.
+
+        Args:
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
+
+        Yields:
+            The work of fetching credentials, where it is due, and the request.
+
+        Returns:
+            The number of tokens.
+        """
+        body = json.dumps(self._invoked(request, call)).encode()
+        return self.tokens(request.model, {"invokeModel": {"body": base64.b64encode(body).decode()}})
+
+    def _invoked(self, request: Request, call: CallContext) -> dict[str, Any]:
+        """The body of InvokeModel."""
+        sent = self.written(request, call)
+        body = {name: value for name, value in sent.body.items() if name not in {"model", "stream"}}
+        betas = [name for one in (sent.headers.get("anthropic-beta") or self._beta).split(",") if (name := one.strip())]
+        return {"anthropic_version": "bedrock-2023-05-31", **({"anthropic_beta": betas} if betas else {}), **body}
 
     def models(self) -> Generator[Any, Any, list[ModelInfo]]:
         """List the Claude models of the region and the inference profiles, for `discover`.

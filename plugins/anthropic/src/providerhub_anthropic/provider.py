@@ -9,10 +9,8 @@ from providerhub import (
     CallContext,
     ConfigurationError,
     ModelInfo,
-    ProtocolError,
     ProviderConfig,
     Request,
-    Timeout,
 )
 from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, WireProvider
 from providerhub_anthropic._batches import Batches
@@ -30,7 +28,6 @@ _PAGE = 1000
 _PAGES = 20
 """The most pages of a list."""
 
-_COUNTING = Timeout(total=20.0)
 _COUNTED = (
     "model",
     "messages",
@@ -109,6 +106,24 @@ class Anthropic(WireProvider):
         sent = asked(request)  # a partial answer, or a tool in place of a form: rare enough to write it twice
         return self.reader(call, headers, sent.tail, sent.form)
 
+    def counting(self, request: Request, call: CallContext) -> Generator[Order, Any, int]:
+        """Ask how many input tokens a request has; see `WireProvider.counting`.
+
+        Args:
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
+
+        Yields:
+            The request.
+
+        Returns:
+            The number of tokens, as the service estimates it.
+        """
+        sent = self.written(request, call)
+        body = counted_part(sent.body)
+        answer: HttpAnswer = yield HttpRequest(f"{self.prefix}/messages/count_tokens", body, headers=sent.headers)
+        return answer.number("input_tokens")
+
     def models(self) -> Generator[Any, Any, list[ModelInfo]]:
         """List the models of the service, for `listed`.
 
@@ -132,43 +147,16 @@ class Anthropic(WireProvider):
 
 
 class AnthropicItself(Batches, Anthropic):
-    """A provider at Anthropic itself, which also takes batches, and counts tokens for free."""
+    """A provider at Anthropic itself, which also takes batches."""
 
-    def count_tokens(self, request: Request, call: CallContext | None = None) -> int:
-        """Ask the service how many input tokens a request has. It blocks.
 
-        Args:
-            request: The request, in the OpenAI chat shape, with its system text, tools and images.
-            call: The timeouts and the cancellation; `None`, the default, for 20 s in all.
+def counted_part(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request that the service counts.
 
-        Returns:
-            The number of tokens, as the service estimates it.
-
-        Raises:
-            ProviderError: The service refused, or its answer has no number.
-        """
-        call = call or CallContext(_COUNTING)
-        return self.carry_out(self._counting(request, call), call)
-
-    async def acount_tokens(self, request: Request, call: CallContext | None = None) -> int:
-        """Ask the service how many input tokens a request has, under asyncio; see `count_tokens`.
-
-        Args:
-            request: The request.
-            call: The timeouts and the cancellation.
-        """
-        call = call or CallContext(_COUNTING)
-        return await self._arun(self._counting(request, call), call)
-
-    def _counting(self, request: Request, call: CallContext) -> Generator[Order, Any, int]:
-        sent = self.written(request, call)
-        body = {name: sent.body[name] for name in _COUNTED if name in sent.body}
-        answer: HttpAnswer = yield HttpRequest(f"{self.prefix}/messages/count_tokens", body, headers=sent.headers)
-        found = answer.json()
-        count = found.get("input_tokens") if isinstance(found, dict) else None
-        if not isinstance(count, int):
-            raise ProtocolError("the answer has no count of input_tokens; check the configured url")
-        return count
+    Args:
+        body: The JSON object of the request.
+    """
+    return {name: body[name] for name in _COUNTED if name in body}
 
 
 def _is_model(entry: Mapping[str, Any]) -> bool:

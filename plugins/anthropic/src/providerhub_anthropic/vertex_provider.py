@@ -21,9 +21,10 @@ from providerhub import (
 )
 from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest
 from providerhub_anthropic._models import described
-from providerhub_anthropic.provider import Anthropic
+from providerhub_anthropic.provider import Anthropic, counted_part
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+_VERSION = "vertex-2023-10-16"
 _PAGES = 20
 """The most pages of a list."""
 
@@ -53,12 +54,33 @@ class AnthropicVertex(Anthropic):
             call: The call, for notes.
         """
         sent = self.written(request, call)
-        body = {"anthropic_version": "vertex-2023-10-16", **{name: value for name, value in sent.body.items() if name != "model"}}
+        body = {"anthropic_version": _VERSION, **{name: value for name, value in sent.body.items() if name != "model"}}
         headers = {**sent.headers, **(yield from self._authorization())}
-        place = f"/projects/{quote(self.config.get('project'), safe='')}/locations/{self.config.get('location') or 'global'}"
         way = "streamRawPredict" if request.stream else "rawPredict"
-        path = f"{self.prefix}{place}/publishers/anthropic/models/{quote(request.model, safe='@')}:{way}"
-        return HttpRequest(path, body, stream=request.stream, headers=headers)
+        return HttpRequest(self._path(f"{quote(request.model, safe='@')}:{way}"), body, stream=request.stream, headers=headers)
+
+    def counting(self, request: Request, call: CallContext) -> Generator[Any, Any, int]:
+        """Ask how many input tokens a request has; see `WireProvider.counting`.
+
+        Args:
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
+
+        Yields:
+            The fetch of a token, where it is due, and the request.
+
+        Returns:
+            The number of tokens.
+        """
+        sent = self.written(request, call)
+        headers = {**sent.headers, **(yield from self._authorization())}
+        body = {"anthropic_version": _VERSION, **counted_part(sent.body)}
+        answer: HttpAnswer = yield HttpRequest(self._path("count-tokens:rawPredict"), body, headers=headers)
+        return answer.number("input_tokens")
+
+    def _path(self, end: str) -> str:
+        place = f"/projects/{quote(self.config.get('project'), safe='')}/locations/{self.config.get('location') or 'global'}"
+        return f"{self.prefix}{place}/publishers/anthropic/models/{end}"
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
         """Return the error for a refused request; see `Wire.refusal`.

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Generator, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import attrs
 from botocore.eventstream import EventStreamBuffer, ParserError
@@ -26,6 +27,9 @@ _LARGEST = b"\x01"
 
 _REGION = re.compile(r"bedrock[a-z-]*\.([a-z0-9-]+)\.(?:amazonaws|api\.aws|vpce)")
 """The region in an address of Bedrock, which a signature must name."""
+
+_GEOGRAPHY = re.compile(r"^(?:[a-z]{2}|apac|global|us-gov)\.")
+"""The beginning of the name of an inference profile; the name of its model follows."""
 
 
 _STATUSES: Mapping[str, int] = {
@@ -292,6 +296,24 @@ class AwsProvider(WireProvider):
                 break
             page = {**page, "nextToken": token}
         return found
+
+    def tokens(self, model: str, given: Mapping[str, Any]) -> Generator[Any, Any, int]:
+        """Ask CountTokens how many input tokens a request has. The operation knows models, and no inference profiles of a region.
+
+        Args:
+            model: The name of the model.
+            given: The request, as the field `converse` or `invokeModel`.
+
+        Yields:
+            The work of fetching credentials, where it is due, and the request.
+
+        Returns:
+            The number of tokens.
+        """
+        yield from self.ready()
+        path = f"/model/{quote(_GEOGRAPHY.sub('', model), safe='')}/count-tokens"
+        answer: HttpAnswer = yield HttpRequest(path, {"input": given})
+        return answer.number("inputTokens")
 
     def ready(self) -> Generator[Blocking, Any, None]:
         """Fetch the credentials where it is due.

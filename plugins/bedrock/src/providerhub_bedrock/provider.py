@@ -24,6 +24,9 @@ from providerhub_bedrock._refusals import REFUSALS
 from providerhub_bedrock._traits import described
 from providerhub_bedrock.aws import AwsProvider
 
+_COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")
+"""The fields that CountTokens takes."""
+
 _MEDIA = {"supports_images": {"IMAGE"}, "supports_audio": {"AUDIO", "SPEECH"}}
 
 
@@ -107,6 +110,24 @@ class Bedrock(AwsProvider):
             found.append(said.get("embedding") or ())
             tokens += said.get("inputTextTokenCount") or 0
         return Embeddings(found, Usage(input_tokens=tokens))
+
+    def counting(self, request: Request, call: CallContext) -> Generator[Order, Any, int]:
+        """Ask how many input tokens a request has; see `WireProvider.counting`.
+
+        Args:
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
+
+        Yields:
+            The work of fetching credentials, where it is due, and the request.
+
+        Returns:
+            The number of tokens.
+        """
+        sent = asked(request)
+        for note in sent.notes:
+            call.note(note)
+        return self.tokens(request.model, {"converse": {name: sent.body[name] for name in _COUNTED if name in sent.body}})
 
     def models(self) -> Generator[HttpRequest | Blocking, Any, list[ModelInfo | str]]:
         """List the models of the region that answer in text, and the inference profiles, for `listed`.

@@ -35,6 +35,9 @@ _SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 _NO_CHAT = re.compile(r"embedding|gecko|ima|veo|chirp|lyria|speech|virtual-try-on|weather|ocr")
 """Names of Google's models in the model garden that do not answer a chat."""
 
+_COUNTED = ("contents", "systemInstruction", "tools", "generationConfig")
+"""The fields of a request that `countTokens` of Vertex AI takes."""
+
 _PAGES = 20
 """The most pages of a list."""
 
@@ -76,9 +79,7 @@ class Gemini(WireProvider):
             request: The request, in the OpenAI chat shape.
             call: The call, for notes.
         """
-        body, notes = asked(request)
-        for note in notes:
-            call.note(note)
+        body = _noted(request, call)
         method, query = ("streamGenerateContent", {"alt": "sse"}) if request.stream else ("generateContent", {})
         return HttpRequest(f"{self.path(request.model)}:{method}", body, stream=request.stream, query=query)
 
@@ -92,6 +93,24 @@ class Gemini(WireProvider):
         """
         del request
         return GeminiReading(call, headers)
+
+    def counting(self, request: Request, call: CallContext) -> Generator[Any, Any, int]:
+        """Ask how many input tokens a request has; see `WireProvider.counting`.
+
+        Args:
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
+
+        Yields:
+            The request.
+
+        Returns:
+            The number of tokens.
+        """
+        path, body = self.path(request.model), _noted(request, call)
+        whole = {"generateContentRequest": {"model": path.removeprefix(f"{self.prefix}/"), **body}}
+        answer: HttpAnswer = yield HttpRequest(f"{path}:countTokens", whole)
+        return answer.number("totalTokens")
 
     def embedding(self, request: EmbeddingRequest, call: CallContext) -> Embedding:
         """Ask for embeddings; see `WireProvider.embedding`.
@@ -198,6 +217,25 @@ class Vertex(Gemini):
         made: HttpRequest = super().build(request, call)
         return attrs.evolve(made, headers=(yield from self._authorization()))
 
+    def counting(self, request: Request, call: CallContext) -> Generator[Any, Any, int]:
+        """Ask how many input tokens a request has; see `WireProvider.counting`.
+
+        Args:
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
+
+        Yields:
+            The refresh of the credentials, which blocks, and the request.
+
+        Returns:
+            The number of tokens.
+        """
+        whole = _noted(request, call)
+        body = {name: whole[name] for name in _COUNTED if name in whole}
+        headers = yield from self._authorization()
+        answer: HttpAnswer = yield HttpRequest(f"{self.path(request.model)}:countTokens", body, headers=headers)
+        return answer.number("totalTokens")
+
     def embedding(self, request: EmbeddingRequest, call: CallContext) -> Embedding:
         """Ask for embeddings; see `WireProvider.embedding`. The options are fields of each text, such as `task_type`.
 
@@ -283,6 +321,14 @@ class Vertex(Gemini):
             fix = "set `credentials` or GOOGLE_APPLICATION_CREDENTIALS to a file, or run `gcloud auth application-default login`"
             raise AuthenticationError(f"no valid Google credentials: {error}; {fix}") from error
         return found
+
+
+def _noted(request: Request, call: CallContext) -> dict[str, Any]:
+    """The JSON object of a request, whose changes are noted."""
+    body, notes = asked(request)
+    for note in notes:
+        call.note(note)
+    return body
 
 
 def _sizes(request: EmbeddingRequest) -> dict[str, int]:

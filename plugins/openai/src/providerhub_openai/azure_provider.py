@@ -18,6 +18,7 @@ import attrs
 from providerhub import (
     AuthenticationError,
     CallContext,
+    CapabilityError,
     ConfigurationError,
     EmbeddingRequest,
     Embeddings,
@@ -118,6 +119,20 @@ class Azure(OpenAI):
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         raise AssertionError  # pragma: no cover -- it asks once
+
+    def counting(self, request: Request, call: CallContext) -> Generator[Order, Any, int]:
+        """Refuse the count: a resource of Azure has no such path; see `WireProvider.counting`.
+
+        Args:
+            request: The request, which is not sent.
+            call: The call, which is not used.
+
+        Raises:
+            CapabilityError: Always.
+        """
+        del request, call
+        msg = "Azure does not count tokens (November 2026); name a model of another provider, such as openai"
+        raise CapabilityError(msg)
 
     def _addressed(self, built: HttpRequest, request: Request, end: str) -> Generator[Order, Any, HttpRequest]:
         """A request with a token, the version and, at a dated address, the path of its deployment."""

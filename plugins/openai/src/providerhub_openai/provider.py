@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,7 +18,7 @@ from providerhub import (
 )
 from providerhub.openai_provider import OpenAIChatProvider
 from providerhub.wire import source_of
-from providerhub.wire_provider import Built, HttpRequest, Reading
+from providerhub.wire_provider import Built, HttpAnswer, HttpRequest, Order, Reading
 from providerhub_openai._batches import Batches
 from providerhub_openai._responses import REFUSALS, ResponsesReading
 from providerhub_openai._responses_request import written
@@ -28,6 +28,12 @@ HOST = "api.openai.com"
 """The host of OpenAI itself. Some fields are sent to this host only."""
 _YES = frozenset({"yes", "true", "on", "1"})
 _NO = frozenset({"no", "false", "off", "0"})
+_COUNTED = (
+    "model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "reasoning", "text", "truncation",
+    "previous_response_id", "conversation",
+)  # fmt: skip
+"""The fields of a request that the count of tokens takes."""
+
 _APIS = ("auto", "chat", "responses")
 
 
@@ -97,6 +103,32 @@ class OpenAI(Batches, OpenAIChatProvider):
         if self.takes_responses(request.model):
             return ResponsesReading(call, headers, self.refusals)
         return super().reading(request, call, headers)
+
+    def counting(self, request: Request, call: CallContext) -> Generator[Order, Any, int]:
+        """Ask how many input tokens a request has; see `WireProvider.counting`.
+
+        Args:
+            request: The request, in the OpenAI chat shape.
+            call: The call, for notes.
+
+        Yields:
+            The request.
+
+        Returns:
+            The number of tokens.
+
+        Raises:
+            CapabilityError: The service is not known to have the Responses API.
+        """
+        if not (urlsplit(self.config.url or "").hostname == HOST or self._api == "responses"):
+            msg = "tokens are counted by the Responses API only: set api = 'responses' if the service has it"
+            raise CapabilityError(msg)
+        body, notes = written(request)
+        for note in notes:
+            call.note(note)
+        sent = HttpRequest(f"{self.responses}/input_tokens", {name: body[name] for name in _COUNTED if name in body})
+        answer: HttpAnswer = yield sent
+        return answer.number("input_tokens")
 
     def body(self, request: Request) -> dict[str, Any]:
         """Return the JSON object to send. An option that is `None` removes its field.

@@ -1,0 +1,56 @@
+"""The blocks of code in which a `WireProvider` asks and reads: what their failures become."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+from providerhub._rules.mapping import UNREADABLE, unreadable
+from providerhub._values.errors import ProviderError, ProviderHubError, ProviderTimeoutError
+from providerhub._values.provider import CallContext
+from providerhub.wire import Reading
+
+
+class Failures:
+    """A block whose errors leave it as `failed` of a `WireProvider` wants them.
+
+    They leave without secrets: some services repeat the refused key, or other parts of the request, in the error. While the
+    answer of the call is read, its last bytes in `data` are at fault for an exception of Python.
+    """
+
+    def __init__(self, provider: Any, call: CallContext | None = None, data: bytes = b"") -> None:
+        self._provider = provider
+        self._call = call
+        self.data = data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        failure = error
+        if (
+            self._call is not None
+            and self._call.reads
+            and isinstance(error, UNREADABLE)
+            and not isinstance(error, ProviderHubError)
+        ):
+            failure = unreadable(error, self.data)
+        if isinstance(failure, ProviderError):
+            found = self._provider.failed(self._provider.http.redacted(failure))
+            if found is not error:
+                raise found from failure.__cause__
+
+
+class Lingering:
+    """A block in which a timeout only ends the reading, if the answer is complete already."""
+
+    def __init__(self, reading: Reading, call: CallContext) -> None:
+        self._reading = reading
+        self._call = call
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        is_late = kind is not None and issubclass(kind, ProviderTimeoutError)
+        return is_late and self._reading.linger is not None and not self._call.cancelled
