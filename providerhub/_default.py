@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from providerhub._finding.jobs import Job, Task, arun_all
 from providerhub._hub import Hub
+from providerhub._threads import renewed_at_fork
 from providerhub._values.errors import ConfigurationError
 
 _default: Hub | None = None
-_default_lock = threading.Lock()
+_default_lock = renewed_at_fork(threading.Lock())
 _making = threading.local()
 
 MOST_WAIT = 5.0

@@ -1,9 +1,16 @@
-"""Threads that an event loop starts."""
+"""Threads that an event loop starts, and locks that do not hold a forked process up."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+Renewed = TypeVar("Renewed")
+
+_renewed: WeakSet[Any] = WeakSet()
 
 
 class _Begun(threading.Event):
@@ -30,3 +37,21 @@ class PromptThread(threading.Thread):
         """Wait for the end, as `Thread.join` does, also of a thread that has yet to begin."""
         self._started.late(timeout)
         super().join(timeout)
+
+
+def renewed_at_fork(found: Renewed) -> Renewed:
+    """Let a forked process begin with a lock, or another object with the method `_at_fork_reinit`, as if it was new.
+
+    A lock that another thread holds at a fork stays locked in the child, where that thread does not exist.
+    """
+    _renewed.add(found)
+    return found
+
+
+def _renew() -> None:
+    for one in tuple(_renewed):
+        one._at_fork_reinit()  # noqa: SLF001 -- the name that the locks of the standard library have for it
+
+
+if hasattr(os, "register_at_fork"):  # absent on Windows
+    os.register_at_fork(after_in_child=_renew)

@@ -19,6 +19,7 @@ import pluggy
 import providerhub.hookspecs as hookspecs  # noqa: PLR0402 -- `from` would have the package import all of its exports first
 from providerhub._finding.installed import Distribution, EntryPoint, import_object, name_of, normalized, offered
 from providerhub._settings.settings import Settings
+from providerhub._threads import renewed_at_fork
 from providerhub._values.capabilities import API_VERSION, ProviderInfo
 from providerhub._values.checks import nearest
 from providerhub._values.errors import ConfigurationError
@@ -103,7 +104,7 @@ class Plugins:
         self.malformed: list[Malformed] = []
         self.hook_modules: list[tuple[str, str, str]] = []  # those not imported yet: name, value and distribution
         self._records: dict[str, PluginRecord] = {}
-        self._lock = threading.RLock()  # re-entrant: the import of a plugin may load another one
+        self._lock = renewed_at_fork(threading.RLock())  # re-entrant: the import of a plugin may load another one
         self._importing: set[tuple[int, str]] = set()
         self._manager = _Manager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)

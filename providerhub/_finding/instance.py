@@ -20,6 +20,7 @@ from providerhub._finding.listing import ModelList
 from providerhub._finding.objects import ProviderObjects
 from providerhub._settings.refined import over, refined
 from providerhub._settings.resolving import instruction, is_at_default, resolve, variable_in_use
+from providerhub._threads import renewed_at_fork
 from providerhub._values import ProviderConfig, Secret
 from providerhub._values.capabilities import DESCRIBED, ModelInfo, ProviderInfo
 from providerhub._values.errors import ConfigurationError, ProviderTimeoutError
@@ -57,7 +58,7 @@ class Instance:
         self._user_config = config
         self._registered = provider
         self.has_plugin = provider is None
-        self._renewing = threading.Lock()
+        self._renewing = renewed_at_fork(threading.Lock())
         self._scope: tuple[str, list[str | None], str] = "", [], ""  # the salt, the keys as they are read, and their scope
         self.keys: tuple[Secret, ...] = ()
         self._configure()

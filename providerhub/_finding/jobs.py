@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from providerhub._threads import PromptThread
+from providerhub._threads import PromptThread, renewed_at_fork
 
 if TYPE_CHECKING:  # slow to import; most calls need no task
     from concurrent.futures import Future
@@ -28,24 +28,31 @@ class Task:
             is raised in the callers that wait.
     """
 
-    __slots__ = ("_lock", "_started", "_thread", "_work", "done", "interruption", "name")
+    __slots__ = ("__weakref__", "_lock", "_started", "_thread", "_work", "done", "ended", "interruption", "name")
+
+    done: Future[None]  # has the result `None` when the work has ended, in any way
 
     def __init__(self, name: str, work: Callable[[], object]) -> None:
-        from concurrent.futures import Future  # slow to import; most calls need no task
-
         self.name = name
         self._work = work
+        self.ended = False
+        self.interruption: BaseException | None = None
+        self._begin()
+        renewed_at_fork(self)
+
+    def _begin(self) -> None:
+        from concurrent.futures import Future  # slow to import; most calls need no task
+
         self._lock = threading.Lock()
         self._started = 0.0
         self._thread: threading.Thread | None = None
-        self.done: Future[None] = Future()  # has the result `None` when the work has ended, in any way
+        self.done = Future()
         self.done.set_running_or_notify_cancel()  # so that a cancelled call does not cancel it for the others
-        self.interruption: BaseException | None = None
 
-    @property
-    def ended(self) -> bool:
-        """Whether the work has ended."""
-        return self.done.done()
+    def _at_fork_reinit(self) -> None:
+        """Let a forked process do itself what a thread of its parent has not ended."""
+        if not (self.ended or self.is_own):
+            self._begin()
 
     @property
     def age(self) -> float:
@@ -85,6 +92,7 @@ class Task:
             _log.warning("could not %s", self.name, exc_info=True)
         except BaseException as error:
             self.interruption = error
+        self.ended = True
         self.done.set_result(None)
         # A future keeps its callbacks, and so the event loops of those that have waited. This object stays as long as its hub.
         ended = type(self.done)()

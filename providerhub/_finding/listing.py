@@ -17,6 +17,7 @@ from providerhub._finding.jobs import Task
 from providerhub._finding.kept_lists import KeptList
 from providerhub._rules.mapping import map_exception, shown
 from providerhub._settings.address import is_loopback
+from providerhub._threads import renewed_at_fork
 from providerhub._values import ProviderConfig, Timeout
 from providerhub._values.capabilities import ModelInfo, ProviderInfo, as_models
 from providerhub._values.errors import AttemptError, ProviderError, ProviderTimeoutError
@@ -39,7 +40,7 @@ class ModelList:
         self._info = info
         self._config = config
         self._on_change = on_change
-        self._lock = threading.Lock()
+        self._lock = renewed_at_fork(threading.Lock())
         self._task: Task | None = None
         self._call: CallContext | None = None
         self._is_read = False

@@ -12,6 +12,7 @@ from typing import Any
 from providerhub._finding.installed import import_object
 from providerhub._finding.jobs import Job, Task, arun_all
 from providerhub._rules.mapping import shown
+from providerhub._threads import renewed_at_fork
 from providerhub._values import ProviderConfig
 from providerhub._values.capabilities import ProviderInfo
 from providerhub._values.errors import ConfigurationError, PluginError
@@ -32,8 +33,8 @@ class ProviderObjects:
     def __init__(self, config: ProviderConfig, info: ProviderInfo) -> None:
         self._config = config
         self._info = info
-        self._making = threading.Lock()  # held while an object is made, which may take long
-        self._lock = threading.Lock()  # held for moments only
+        self._making = renewed_at_fork(threading.Lock())  # held while an object is made, which may take long
+        self._lock = renewed_at_fork(threading.Lock())  # held for moments only
         self._shared: Provider | None = None
         self._per_loop: weakref.WeakKeyDictionary[Any, Provider] = weakref.WeakKeyDictionary()
         self._has_astream: bool | None = None

@@ -17,6 +17,7 @@ from providerhub._finding.instance import Instance
 from providerhub._settings.refined import refined_one
 from providerhub._settings.resolving import configured, is_surely_missing, literal_keys, option_flaw, variables_of
 from providerhub._settings.settings import Settings
+from providerhub._threads import renewed_at_fork
 from providerhub._values import Model, ProviderConfig
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.errors import AmbiguousProviderError, ConfigurationError, InvalidRequestError, ModelNotFoundError
@@ -47,7 +48,8 @@ class Registry:
         self._settings = settings
         self._instances: dict[str, Instance] = {}
         self._index: Index | None = None
-        self._lock = threading.RLock()  # re-entrant: `add` calls `_reset_index`. No plugin's code runs under it.
+        # Re-entrant: `add` calls `_reset_index`. No plugin's code runs under it.
+        self._lock = renewed_at_fork(threading.RLock())
         self._travelling: tuple[Settings, list[str]] | None = None
         self.version = 0  # grows whenever the instances or their models change
         for name in settings.providers:

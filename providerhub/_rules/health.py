@@ -15,6 +15,7 @@ from typing import NamedTuple
 import attrs
 
 from providerhub._rules.policy import LACK_FOR, QUOTA_PAUSE, RetryBudget, Rng, disposition
+from providerhub._threads import renewed_at_fork
 from providerhub._values import BreakerRules, BudgetRules, Candidate, HealthRecord, RetryPolicy, errors
 
 Key = tuple[str, str]  # (provider instance, declared model entry). The entry `""` means the whole instance.
@@ -162,7 +163,8 @@ class Health:
         self._budget_rules = budget or BudgetRules()
         self._size = size
         # Re-entrant: a garbage collection under the lock may end an abandoned stream, which releases its permit.
-        self._lock = threading.RLock()
+        self._lock = renewed_at_fork(threading.RLock())
+        renewed_at_fork(self)
         self._records: OrderedDict[Key, _Record] = OrderedDict()
         self._budgets: dict[str, RetryBudget] = {}
         self._degraded: set[Key] = set()
@@ -173,6 +175,11 @@ class Health:
         self._forgiven: dict[str, int] = {}
         # Called with the key, the statement and its seconds when a provider states something that holds for other processes too.
         self.on_fact: Callable[[Key, str, float], object] | None = None
+
+    def _at_fork_reinit(self) -> None:
+        """End the probes of other threads, which do not exist in a forked process."""
+        for record in self._records.values():
+            record.probing, record.breaker.probing = False, 0
 
     @property
     def all_healthy(self) -> bool:

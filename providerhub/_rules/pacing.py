@@ -46,6 +46,7 @@ from providerhub._rules.lanes import (
 from providerhub._rules.limits import MINUTE, NEVER, Limits
 from providerhub._rules.policy import LEAVE_BEFORE_DEADLINE, Rng
 from providerhub._rules.throttle import FIRST_PAUSE, Throttle
+from providerhub._threads import renewed_at_fork
 from providerhub._values import Candidate, HealthRecord
 from providerhub._values.shared import Claim
 
@@ -117,7 +118,8 @@ class Pacer:
     def __init__(self, rng: Rng, *, size: int = 4096) -> None:
         self._rng = rng
         self._size = size
-        self._lock = threading.Lock()
+        self._lock = renewed_at_fork(threading.Lock())
+        renewed_at_fork(self)
         self._desks: dict[str, Desk] = {}
         self._number = 0
         self._latest = NEVER
@@ -129,6 +131,20 @@ class Pacer:
         # Both are filled without the lock: the garbage collector may give a turn back at any line.
         self._returned: deque[tuple[Place, Back]] = deque()
         self._woken: deque[Place] = deque()
+
+    def _at_fork_reinit(self) -> None:
+        """Let a forked process begin with all turns free: the calls that hold them end in the parent."""
+        desks, self._desks = self._desks, {}
+        for given_back in (self._returned, self._woken, self._answers):
+            given_back.clear()
+        for name, desk in desks.items():
+            fresh = self._desk(name)
+            for entry, lane in desk.lanes():
+                fresh.lane(entry).set_limits(lane.limits)
+            for entry, lane in desk.throttled.items():
+                fresh.throttled[entry] = fresh.lane(entry)
+                fresh.throttled[entry].throttle = lane.throttle
+            fresh.update()
 
     def set_limits(self, key: Key, limits: Limits) -> None:
         """Set the limits of a model, or of a whole instance (the entry `""`). They hold for calls that start later."""

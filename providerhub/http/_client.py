@@ -10,6 +10,7 @@ from typing import Any
 
 from urllib3.exceptions import ClosedPoolError
 
+from providerhub._threads import renewed_at_fork
 from providerhub._values.errors import ProviderError
 from providerhub._values.provider import CallContext
 from providerhub._watchdog import WATCHDOG
@@ -41,7 +42,7 @@ class HttpClient(Client):
     """
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = renewed_at_fork(threading.Lock())
         self._transports: dict[str, Transport] = {}
         self._pid = 0
 
