@@ -45,7 +45,7 @@ EXAMPLES = {
     "plugins": ["providerhub plugins"],
     "doctor": ["providerhub doctor"],
     "models": ["providerhub models 'gpt-*'"],
-    "route": ["providerhub route gpt-4 --stream", "providerhub route gpt-44"],
+    "route": ["providerhub route gpt-4 --stream", "providerhub route echo/echo-1 gpt-4", "providerhub route gpt-44"],
 }
 """Command → lines for a shell, which run one after the other in a folder of their own."""
 

@@ -34,6 +34,7 @@ ELSEWHERE = {
 """Commands of our other distributions, for the error that says what to install."""
 
 DEBUG = "providerhub.debug"
+JSON = "providerhub.json"
 ADDED = "providerhub.added"
 
 
@@ -91,6 +92,7 @@ class Lazy(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Import the command that the words behind the group's own options name."""
+        ctx.meta[JSON] = "--json" in args[: args.index("--")] if "--" in args else "--json" in args
         if args[0] not in COMMANDS and args[0] not in _added(ctx) and not ctx.resilient_parsing:
             if args[0] in ELSEWHERE:
                 ctx.fail(f"The command {args[0]!r} is in another distribution: pip install {ELSEWHERE[args[0]]}")
@@ -101,15 +103,21 @@ class Lazy(click.Group):
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. Ctrl-C exits with 130, as in a shell; any other error becomes one line and exits with 1."""
+        """Run the command. Ctrl-C exits with 130, as in a shell; any other error becomes one line, and exits with 1 or 2.
+
+        With `--json`, standard output gets the error as an object, too.
+        """
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
-            raise import_object("providerhub.cli._screen:as_click")(error, debug=ctx.meta.get(DEBUG, False)) from error
+            as_json, debug = ctx.meta.get(JSON, False), ctx.meta.get(DEBUG, False)
+            if isinstance(error, click.ClickException) and not as_json:
+                raise
+            raise import_object("providerhub.cli._screen:as_click")(error, debug=debug, as_json=as_json) from error
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})

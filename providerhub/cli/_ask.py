@@ -110,8 +110,6 @@ def ask(
                     screen.answer(texts, markdown=more["markdown"] and more["schema"] is None)
                 completion = answer.completion if isinstance(answer, Stream) else answer
         except ProviderHubError as error:
-            if as_json:
-                screen.data({"error": screen.error_record(error)})
             if trace:
                 screen.indented(error.route, err=True)
             raise

@@ -350,8 +350,9 @@ def _read_results(path: Path, source: Reader, form: Form, *, retry_failed: bool)
     return done, total
 
 
-def _report(summary: Summary, output: str, *, as_json: bool) -> None:
+def _report(summary: Summary, output: str, refusal: ProviderHubError | None, *, as_json: bool) -> None:
     if as_json:
+        ended = {"error": screen.error_record(refusal)} if refusal else {}
         counts = attrs.asdict(summary, recurse=False, filter=attrs.filters.exclude("signal"))
         screen.data(
             {
@@ -360,6 +361,7 @@ def _report(summary: Summary, output: str, *, as_json: bool) -> None:
                 "seconds": round(summary.seconds, 3),
                 "interrupted": summary.interrupted,
                 "output": output,
+                **ended,
             }
         )
         return
@@ -431,11 +433,11 @@ def batch(
                 refusal = error
     if table is not None and path is not None:
         tables.write(path, table, objects=more["schema"] is not None)
-    _report(run.summary, output, as_json=as_json)
+    _report(run.summary, output, refusal, as_json=as_json)
     if refusal is not None:
         text = "the lines without a result were not answered; mend the cause, and run the same command to continue"
-        raise click.ClickException(f"{screen.one_line(refusal)}; {text}") from refusal
-    sys.exit(run.summary.exit_code)
+        screen.line(f"Error: {screen.one_line(refusal)}; {text}", err=True)
+    sys.exit(1 if refusal else run.summary.exit_code)
 
 
 def _paths(output: str, needed_by: list[str]) -> tuple[Path | None, Path | None]:
@@ -463,4 +465,4 @@ def _form(
     if separator and not models:
         raise click.UsageError("CSV needs --model, because its columns are fields alone")
     keywords = options.given({"system": system, "response_format": inputs.schema(schema) if schema is not None else None})
-    return Form(models[0] if len(models) == 1 else list(models) or None, prompt, keywords, separator)
+    return Form(options.sequence(models) if models else None, prompt, keywords, separator)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from providerhub import Completion, Hub, Message, ProviderHubError, Route
+from providerhub import Completion, Hub, Message, ProviderHubError, Route, RoutePlan
 from providerhub._values.checks import nearest
 from providerhub.cli import _inputs as inputs
 from providerhub.cli import _options as options
@@ -16,6 +16,7 @@ from providerhub.cli import _screen as screen
 from providerhub.cli._app import DEBUG
 from providerhub.cli._ask import answering
 from providerhub.cli._lines import Lines
+from providerhub.cli._listings import plan_record
 from providerhub.cli._store import Conversation, opened
 
 INTERRUPTED = " [interrupted]"  # ends an answer that Ctrl-C stopped, so that the model sees that it is incomplete
@@ -36,6 +37,7 @@ class Chat:
 
     def __init__(self, ctx: click.Context, hub: Hub, model: Any, talk: Conversation, keywords: Mapping[str, Any]) -> None:
         self._ctx = ctx
+        self._as_json = ctx.params["as_json"]
         self._hub = hub
         self._model = model
         self._keywords = {"emulate_stream": True, **keywords}  # a model that cannot stream answers in one piece
@@ -52,22 +54,22 @@ class Chat:
             "/route": self._show_route,
             "/retry": self._retry,
             "/clear": self._clear,
-            "/help": lambda _: _note(HELP),
+            "/help": lambda _: self._note(HELP),
         }
 
     @property
     def _asked(self) -> str:
         return self._model if isinstance(self._model, str) else ", ".join(self._model)
 
-    def plan(self, model: Any) -> str:
+    def plan(self, model: Any) -> RoutePlan:
         """The candidates for the next question; raises `CallerError` if there are none."""
-        return str(self._hub.explain(model, self._with("?"), stream=True, **self._keywords))
+        return self._hub.explain(model, self._with("?"), stream=True, **self._keywords)
 
     def run(self) -> None:
         """Answer until the input ends, or `/quit`. Ctrl-C is raised while the lines come from a pipe."""
         if self.interactive:
             start = "The conversation goes on with" if self._talk.messages else "You are talking to"
-            _note(f"{start} {self._asked}. /help lists the commands; Ctrl-D leaves.")
+            self._note(f"{start} {self._asked}. /help lists the commands; Ctrl-D leaves.")
         going = True
         while going:
             try:
@@ -75,7 +77,7 @@ class Chat:
             except KeyboardInterrupt:
                 if not self.interactive:
                     raise
-                _note("")
+                self._note("")
             except (ProviderHubError, click.ClickException) as error:
                 self._fail(error)
 
@@ -83,7 +85,7 @@ class Chat:
         line = self._lines.read(f"{self._asked}> ")
         if line is None:
             if self.interactive:
-                _note("")
+                self._note("")
             return False
         text = line.strip()
         if text in {"/quit", "/exit"}:
@@ -106,9 +108,9 @@ class Chat:
                 raise
             if any(heard):
                 self._keep(question, {"role": "assistant", "content": "".join(heard) + INTERRUPTED})
-                _note("Stopped; the conversation continues with this part of the answer.")
+                self._note("Stopped; the conversation continues with this part of the answer.")
             else:
-                _note("Stopped before an answer; the question is not kept, and /retry asks it again.")
+                self._note("Stopped before an answer; the question is not kept, and /retry asks it again.")
         except ProviderHubError as error:
             self._last = error.route
             raise
@@ -119,11 +121,17 @@ class Chat:
         call = {"model": self._model, "messages": self._with(question), **self._keywords}
         with answering(self._hub, stream=True, **call) as (stream, texts):
             try:
-                screen.answer(texts, heard, markdown=self._ctx.params["markdown"])
+                if self._as_json:
+                    heard.extend(texts)
+                else:
+                    screen.answer(texts, heard, markdown=self._ctx.params["markdown"])
             finally:
                 self._last = stream.route
             answer: Completion = stream.completion  # type: ignore[union-attr]  # a stream, as asked for
-        screen.ending(answer, cost=self._ctx.params["cost"])
+        if self._as_json:
+            self._write(answer=screen.record(answer))
+        else:
+            screen.ending(answer, cost=self._ctx.params["cost"])
         return answer.message
 
     def _with(self, question: Any) -> list[Message]:
@@ -145,20 +153,24 @@ class Chat:
         if name:
             self.plan(name)
             self._model = name
-        _note(f"The model is {self._asked}.")
+        self._note(f"The model is {self._asked}.")
 
     def _attach(self, source: str) -> None:
         if not source:
             raise click.ClickException("/file needs the path or the address of a file")
         self._parts.append(inputs.attachment(source))
-        _note(f"{source} goes with the next question.")
+        self._note(f"{source} goes with the next question.")
 
     def _show_route(self, _rest: str) -> None:
+        plan = self.plan(self._model)
+        if self._as_json:
+            self._write(route=self._last and screen.record(self._last), plan=plan_record(plan))
+            return
         if self._last:
-            _note("The attempts of the last answer:")
+            self._note("The attempts of the last answer:")
             screen.indented(self._last, err=True)
-        _note("The candidates for the next:")
-        screen.indented(self.plan(self._model), err=True)
+        self._note("The candidates for the next:")
+        screen.indented(plan, err=True)
 
     def _retry(self, _rest: str) -> None:
         if self._unanswered is None:
@@ -169,14 +181,27 @@ class Chat:
         self._talk = opened(last=False, name=None, save=self._talk.path is not None)
         self._unanswered = self._last = None
         self._parts.clear()
-        _note("A new conversation begins.")
+        self._note("A new conversation begins.")
 
     def _fail(self, error: ProviderHubError | click.ClickException) -> None:
         self.failures += 1
+        if self._as_json:
+            self._write(error=screen.error_record(error))
+            return
         text = screen.as_click(error, debug=self._ctx.meta.get(DEBUG, False)).format_message()
         if self._unanswered and isinstance(error, ProviderHubError) and self.interactive:
             text += "; /retry asks again, /model NAME asks another model"
-        _note(f"Error: {text}")
+        self._note(f"Error: {text}")
+
+    def _note(self, text: str) -> None:
+        """Write what is neither an answer nor an error: to standard error, or as a line of JSON."""
+        if not self._as_json:
+            screen.line(text, err=True)
+        elif text:
+            self._write(note=text)
+
+    def _write(self, **event: Any) -> None:
+        screen.data(event, indent=None)
 
     def _offers(self, line: str, word: str) -> Sequence[str]:
         if line.startswith("/model "):
@@ -187,20 +212,17 @@ class Chat:
         return [name for name in names if line.startswith("/") and name.startswith(word)]
 
 
-def _note(text: str) -> None:
-    """Write everything but the answers to standard error."""
-    screen.line(text, err=True)
-
-
 @click.command()
 @options.talking
+@options.as_json
 @click.pass_context
 def chat(
     ctx: click.Context, /, *, models: tuple[str, ...], last: bool, conversation: str | None, save: bool, **more: Any
 ) -> None:
     """Talk with a model. Each line is a question; the model sees the whole conversation.
 
-    Answers go to standard output, everything else to standard error. The conversation is saved; `chat -c` continues it.
+    Answers go to standard output, everything else to standard error. The conversation is saved; `chat -c` continues it. --json
+    prints a line of JSON for each: {"answer": ...}, {"error": ...}, {"note": ...}, or {"route": ..., "plan": ...} for /route.
     """
     talk = opened(last=last, name=conversation, save=save)
     with Hub() as hub:

@@ -74,9 +74,10 @@ def _unknown(name: str) -> click.ClickException:
 
 @chats.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-def remove(*, names: tuple[str, ...]) -> None:
+@options.as_json
+def remove(*, names: tuple[str, ...], as_json: bool) -> None:
     """Remove conversations by name. In a NAME, * and ? stand for any characters, as in '20260131-*'."""
-    kept = store.saved()
+    kept, removed = store.saved(), []
     for name in names:
         chosen = [path for path in kept if fnmatch.fnmatchcase(path.stem, name)]
         if not chosen:
@@ -84,4 +85,8 @@ def remove(*, names: tuple[str, ...]) -> None:
         for path in chosen:
             path.unlink(missing_ok=True)
             kept.remove(path)
-            screen.line(f"Removed {path.stem}.", err=True)
+            removed.append(path.stem)
+    if as_json:
+        screen.data({"removed": removed})
+    for stem in () if as_json else removed:
+        screen.line(f"Removed {stem}.", err=True)

@@ -13,6 +13,8 @@ import click
 from providerhub import Hub, InstanceView, ProviderConfig, Settings
 from providerhub._finding.installed import import_object
 from providerhub._finding.registry import INSTALL_HINT
+from providerhub.cli import _listings as listings
+from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 from providerhub.cli._extensions import entries
 
@@ -44,7 +46,8 @@ def _own_environment(plugin: str) -> Iterator[None]:
 
 
 @click.command()
-def demo() -> None:
+@options.as_json
+def demo(*, as_json: bool) -> None:
     """Show a call that fails at one provider and that the next one answers. Everything runs on this machine."""
     plugin, serve = next(_sandboxes(), ("", None))
     if serve is None:
@@ -59,19 +62,25 @@ def demo() -> None:
             f"{plugin}-down": ProviderConfig(plugin=plugin, url=failing, priority=1),
             f"{plugin}-demo": ProviderConfig(plugin=plugin, url=working),
         }
-        screen.paragraph(f"Two services run on this machine; {plugin}-down fails on purpose. Both have the model {model}.")
         # Another plugin may have the model too; a call to it would use the network, at a price.
         with Hub(Settings(providers=providers, allow=(plugin,), block=(), autoload=True)) as hub:
-            screen.heading("The plan: the providers in the order in which they are asked")
-            # The demo itself leaves the others out.
-            screen.line(attrs.evolve(hub.explain(model, PROMPT, stream=True), skipped=()))
-            screen.heading(f"The answer to {PROMPT!r}, as it comes")
+            plan = attrs.evolve(hub.explain(model, PROMPT, stream=True), skipped=())  # the demo itself leaves the others out
+            if not as_json:
+                both = f"Two services run on this machine; {plugin}-down fails on purpose. Both have the model {model}."
+                screen.paragraph(both)
+                screen.heading("The plan: the providers in the order in which they are asked")
+                screen.line(plan)
+                screen.heading(f"The answer to {PROMPT!r}, as it comes")
             with hub.complete(model, PROMPT, stream=True) as answer:
-                screen.answer(answer)
+                screen.answer(answer) if not as_json else "".join(answer)
+    step = _next_step([view for view in installed if view.name != plugin])
+    if as_json:
+        screen.data({"plan": listings.plan_record(plan), "answer": screen.record(answer.completion), "next": step})
+        return
     screen.heading("The attempts")
     screen.indented(attrs.evolve(answer.route, skipped=()))
     screen.heading("Next")
-    screen.line(_next_step([view for view in installed if view.name != plugin]))
+    screen.line(step)
 
 
 def _next_step(others: Sequence[InstanceView]) -> str:

@@ -64,7 +64,8 @@ def _secret(view: InstanceView) -> Setting | None:
 @keys.command(name="set")
 @click.argument("provider")
 @click.option("--file", "in_file", is_flag=True, help="Keep the key in a file, even where there is a keyring.")
-def set_(*, provider: str, in_file: bool) -> None:
+@options.as_json
+def set_(*, provider: str, in_file: bool, as_json: bool) -> None:
     """Ask for the key of PROVIDER, and keep it. A key can be piped in, too.
 
     The key goes to the system's keyring; where there is none, to a file that only this user may read. The settings file names
@@ -74,7 +75,10 @@ def set_(*, provider: str, in_file: bool) -> None:
     key = _asked(provider)
     place, source = (None if in_file else _in_keyring(provider, key)) or _in_file(provider, key)
     where = edit.put(("providers", provider, "api_key"), source)
-    screen.line(f"The key is in {place}; {where} names that place.", err=True)
+    if as_json:
+        screen.data({"provider": provider, "place": place, "settings": str(where)})
+    else:
+        screen.line(f"The key is in {place}; {where} names that place.", err=True)
     name = variable(setting, provider, view.plugin)
     if os.environ.get(name):
         screen.line(f"Warning: the environment variable {name} is set and outranks it; unset it to use the new key.", err=True)
@@ -82,7 +86,8 @@ def set_(*, provider: str, in_file: bool) -> None:
 
 @keys.command()
 @click.argument("provider")
-def remove(*, provider: str) -> None:
+@options.as_json
+def remove(*, provider: str, as_json: bool) -> None:
     """Remove the key of PROVIDER that `keys set` keeps, and its place from the settings file."""
     settings, view, setting = _taking(provider)
     given, path = settings.providers.get(provider), store.config_folder("keys") / provider
@@ -100,7 +105,10 @@ def remove(*, provider: str) -> None:
         _name, value, origin = _row(settings, view, setting)
         raise click.ClickException(f"`keys set` keeps no key of {provider!r}, so none was removed; it is {value}: {origin}")
     where = edit.put(("providers", provider, "api_key"), None)
-    screen.line(f"Removed the key of {provider}, and its place in {where}.", err=True)
+    if as_json:
+        screen.data({"provider": provider, "settings": str(where)})
+    else:
+        screen.line(f"Removed the key of {provider}, and its place in {where}.", err=True)
 
 
 def _taking(provider: str) -> tuple[Settings, InstanceView, Setting]:

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import click
 
-from providerhub import Candidate, Hub, InstanceView, ModelInfo, ProviderHubError, Settings, Skip
+from providerhub import Hub, InstanceView, ModelInfo, ProviderHubError, RoutePlan, Settings
 from providerhub._finding.registry import INSTALL_HINT
 from providerhub.cli import _edit as edit
 from providerhub.cli import _options as options
@@ -141,7 +141,7 @@ def models(*, words: tuple[str, ...], everything: bool, refresh: bool, as_json: 
         explained = hub._explained  # noqa: SLF001 -- our own
         fitting = ((view, model) for view in among for model in view.models if _fits(view, model, pattern))
         found += [_model_record(view, *explained(view.name, model)) for view, model in fitting]
-    if as_json:
+    if found and as_json:
         screen.data(found)
     elif found:
         columns = ("model", "provider", "window", "price", "source", "can", "state")
@@ -176,7 +176,7 @@ def _default(names: Sequence[str], *, as_json: bool) -> None:
         if names:
             if options.DEFAULT in names:
                 raise click.UsageError("models default default: the alias cannot stand for itself; name a model")
-            path = edit.put(("aliases", options.DEFAULT), names[0] if len(names) == 1 else list(names))
+            path = edit.put(("aliases", options.DEFAULT), options.sequence(names))
             screen.line(f"The default model is {', '.join(names)}; it is saved in {path}.", err=True)
             for name in names:
                 try:
@@ -246,31 +246,26 @@ def _window(tokens: int | None) -> str:
 
 
 @click.command()
-@click.argument("model", shell_complete=options.model_names)
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, shell_complete=options.model_names)
 @click.option("--stream", is_flag=True, help="Plan for a streaming call.")
 @click.option("--tools", is_flag=True, help="Plan for a request with tools.")
 @click.option("--image", is_flag=True, help="Plan for a request with an image.")
 @options.as_json
-def route(*, model: str, stream: bool, tools: bool, image: bool, as_json: bool) -> None:
-    """Show the candidates for MODEL in order, and those left out with the reason. Send nothing."""
+def route(*, models: tuple[str, ...], stream: bool, tools: bool, image: bool, as_json: bool) -> None:
+    """Show the candidates for MODEL in order, and those left out with the reason. Send nothing.
+
+    Several models are a sequence, as `ask -m A -m B` has.
+    """
     messages: list[Any] = [{"role": "user", "content": [{"type": "text", "text": "?"}, _PIXEL] if image else "?"}]
     with Hub() as hub:
-        try:
-            plan = hub.explain(model, messages, stream=stream, tools=[_TOOL] if tools else None)
-        except ProviderHubError as error:
-            if as_json:
-                screen.data({**_plan((), error.route.skipped), "error": screen.one_line(error)})
-            raise
-    if as_json:
-        screen.data(_plan(plan.candidates, plan.skipped, plan.waits))
-    else:
-        screen.line(plan)
+        plan = hub.explain(options.sequence(models), messages, stream=stream, tools=[_TOOL] if tools else None)
+    screen.data(plan_record(plan)) if as_json else screen.line(plan)
 
 
-def _plan(candidates: Sequence[Candidate], skipped: Sequence[Skip], waits: Sequence[Skip] = ()) -> dict[str, Any]:
-    """The candidates of a call in order, those that are left out, and those for which a call would wait."""
+def plan_record(plan: RoutePlan) -> dict[str, Any]:
+    """A plan as JSON: the candidates in order, those that are left out, and those for which a call would wait."""
     return {
-        "candidates": [attrs.asdict(candidate, filter=_CANDIDATE) for candidate in candidates],
-        "skipped": list(map(attrs.asdict, skipped)),
-        "waits": list(map(attrs.asdict, waits)),
+        "candidates": [attrs.asdict(candidate, filter=_CANDIDATE) for candidate in plan.candidates],
+        "skipped": list(map(attrs.asdict, plan.skipped)),
+        "waits": list(map(attrs.asdict, plan.waits)),
     }

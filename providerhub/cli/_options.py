@@ -44,10 +44,15 @@ DEFAULT = "default"
 """The alias in the settings that stands for the default model."""
 
 
+def sequence(names: Sequence[str]) -> str | list[str]:
+    """The models that a call tries in order: a name, or a list of several."""
+    return names[0] if len(names) == 1 else list(names)
+
+
 def chosen(hub: Hub, given: Sequence[str], last: Any = None) -> Any:
     """The model to ask: the one on the command line or several, else that of the conversation, else the default one."""
     if given:
-        return given[0] if len(given) == 1 else list(given)
+        return sequence(given)
     if last is not None:
         return last
     if DEFAULT not in hub.settings.aliases:

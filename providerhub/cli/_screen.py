@@ -168,22 +168,23 @@ def shortened(text: str, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def data(value: Any) -> None:
-    """Write a value as JSON; a value of a plugin that JSON cannot hold is written as text.
+def data(value: Any, *, indent: int | None = 2) -> None:
+    """Write a value as JSON, with `indent=None` on one line; a value of a plugin that JSON cannot hold is written as text.
 
     Characters that the output's encoding lacks are escaped, so that none is lost.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=2, default=repr)
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=repr)
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:  # half of a surrogate pair, or a terminal that is not UTF-8
-        text = json.dumps(value, indent=2, default=repr)
+        text = json.dumps(value, indent=indent, default=repr)
     click.echo(text)
 
 
 def one_line(error: BaseException) -> str:
     """The error's message on one line; its class's name if the message is empty."""
-    return safe("; ".join(filter(None, map(str.strip, str(error).splitlines())))) or type(error).__name__
+    text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    return safe("; ".join(filter(None, map(str.strip, text.splitlines())))) or type(error).__name__
 
 
 def _plain(owner: object, _field: object, value: Any) -> Any:
@@ -234,14 +235,16 @@ def _reported(error: BaseException) -> str:
     return text
 
 
-def as_click(error: Exception, *, debug: bool) -> click.ClickException:
-    """The error as click prints it; with `debug`, write its traceback to standard error.
+def as_click(error: Exception, *, debug: bool, as_json: bool = False) -> click.ClickException:
+    """The error as click prints it. With `as_json`, write it as `{"error": ...}`; with `debug`, its traceback to standard error.
 
     Raises:
         BrokenPipeError: The reader of a pipe has gone; click ends the command quietly.
     """
     if isinstance(error, BrokenPipeError) and not isinstance(error, ProviderHubError):  # a provider's error is reported
         raise error
+    if as_json:
+        data({"error": error_record(error)})
     if debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     return error if isinstance(error, click.ClickException) else click.ClickException(_reported(error))

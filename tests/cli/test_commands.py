@@ -350,10 +350,13 @@ def test_route_as_json(cli, sandbox):
 
 def test_route_says_why_no_candidate_is_left(cli):
     result = cli("route", "gpt-4", "--json")
-    plan = json.loads(result.stdout)
     assert "LOCKCHAT_URL" in _error_line(result)
-    assert plan["candidates"] == []
-    assert plan["skipped"][0]["reason"] == "not configured"
+    assert json.loads(result.stdout)["error"]["route"]["skipped"][0]["reason"] == "not configured"
+
+
+def test_route_of_a_sequence(cli, sandbox):
+    sandbox()
+    assert cli("route", "echo/echo-1", "gpt-4").stdout.splitlines()[:2] == ["1. echo/echo-1", "2. lockchat/gpt-4"]
 
 
 @pytest.mark.parametrize("option", ["--stream", "--tools", "--image"])

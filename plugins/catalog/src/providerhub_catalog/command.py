@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,8 @@ TIMEOUT = Timeout(total=60.0)
 @click.option(
     "--refresh", metavar="SOURCE", help="Take newer data from SOURCE, the address or path of an api.json of models.dev."
 )
-def catalog(*, refresh: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def catalog(*, refresh: str | None, as_json: bool) -> None:
     """Show the date of the catalogue's data. With --refresh, first fetch newer data."""
     if refresh:
         path = own_path()
@@ -33,7 +35,8 @@ def catalog(*, refresh: str | None) -> None:
             raise click.ClickException(f"{refresh} cannot be read: {error}") from error
         _replace(path, text)
         snapshot.cache_clear()
-    click.echo(f"The catalogue has the data of models.dev of {snapshot().date}.")
+    date = snapshot().date
+    click.echo(json.dumps({"date": date}) if as_json else f"The catalogue has the data of models.dev of {date}.")
 
 
 def _read(source: str) -> bytes:

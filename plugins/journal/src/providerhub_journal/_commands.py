@@ -80,11 +80,14 @@ def _opened(*, as_json: bool = False) -> Iterator[sa.Engine]:
 
 
 @click.group(invoke_without_command=True)
+@as_json
 @click.pass_context
-def logs(ctx: click.Context) -> None:
+def logs(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 -- click calls it
     """Show the calls that were made, and what they cost."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_)
+        ctx.invoke(list_, as_json=as_json)
+    elif as_json:
+        raise click.UsageError(f"--json comes behind the name of the command: logs {ctx.invoked_subcommand} --json")
 
 
 @logs.command("list")

@@ -176,7 +176,8 @@ def _with_fields(text: str, fields: Mapping[str, str]) -> str:
 @click.option("--directory", type=click.Path(path_type=Path), help="The new folder; by default providerhub-NAME.")
 @click.option("--license", "license_name", type=click.Choice(LICENSES), default="Apache-2.0", show_default=True)
 @click.option("--author", default="", help="By default the maintainers of the distribution.")
-def new_plugin(*, name: str, wire: str, directory: Path | None, license_name: str, author: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def new_plugin(*, name: str, wire: str, directory: Path | None, license_name: str, author: str, as_json: bool) -> None:
     """Write the project of a plugin for the provider NAME into a new folder. Existing files are not changed."""
     try:
         provider = normalised(name)
@@ -188,11 +189,15 @@ def new_plugin(*, name: str, wire: str, directory: Path | None, license_name: st
     except FileExistsError as error:
         msg = f"{folder} exists already; remove it, or choose another folder with --directory"
         raise click.ClickException(msg) from error
-    for path, text in project(provider, wire=wire, license_name=license_name, author=author):
+    files = dict(project(provider, wire=wire, license_name=license_name, author=author))
+    for path, text in files.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
+    if as_json:
+        screen.data({"provider": provider, "folder": str(folder), "files": list(files)})
+        return
     screen.line(f"{folder}: a plugin for the provider {provider!r}. Try it, with pip 25.1 or later:")
     screen.line(f"  cd {folder} && pip install -e . --group dev")
     screen.line(f"  pytest && providerhub conformance {provider}")
