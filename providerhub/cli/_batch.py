@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import signal
 import stat
@@ -29,7 +30,7 @@ from providerhub.cli import _batch_table as tables
 from providerhub.cli import _inputs as inputs
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
-from providerhub.cli._batch_lines import Form, Job, Line, job
+from providerhub.cli._batch_lines import Form, Job, Line, identity, job
 from providerhub.cli._lock import HeldError, locked
 from providerhub.cli._progress import Bar
 
@@ -149,6 +150,7 @@ class Batch:
     _many: Many | None = None
     _lock: threading.Lock = attrs.field(factory=threading.Lock)  # the lines are read in a thread, which refuses the bad ones
     _last: int = 0
+    _ids: dict[int, int] = attrs.field(factory=dict)  # a hash of an id → the first line that has it; about 100 bytes a line
     summary: Summary = attrs.field(factory=Summary)
 
     def run(self, hub: Hub, **how: Any) -> None:
@@ -195,14 +197,24 @@ class Batch:
             status = _checked_status(self._source, line, self._done)
             self.summary.answered_before += status == results.OK
             self.summary.failed_before += status == results.FAILED
+            first = self._first(line)
             if status:
                 continue
             made = job(line, self._form)
+            if first != line.number:
+                made.problem = InvalidRequestError(
+                    f"the id {made.echo['id']!r} is that of line {first}, too; give each its own id"
+                )
             if made.problem:
                 with self._lock:
                     self._refuse(made, made.problem)
             else:
                 yield made
+
+    def _first(self, line: Line) -> int:
+        """The number of the first line that has the id of this one; its own without an id."""
+        name = identity(line)
+        return line.number if name is None else self._ids.setdefault(hash(json.dumps(name)), line.number)
 
     def _finish(self, sent: Job, outcome: Outcome) -> None:
         completion = outcome.completion
@@ -383,7 +395,7 @@ def _report(summary: Summary, output: str, refusal: ProviderHubError | None, *, 
 @click.option("--prompt", help="Message for the lines without one; {NAME} stands for a field or a column.")
 @options.system
 @options.schema
-@click.option("--csv", is_flag=True, help="INPUT is CSV with a header; so is a file that ends with .csv, or .tsv with tabs.")
+@click.option("--csv", is_flag=True, help="INPUT is CSV with a header, in UTF-8; so is a file that ends with .csv or .tsv.")
 @click.option("--concurrency", type=click.IntRange(min=1), default=8, show_default=True, help="Maximum number of calls at once.")
 @click.option("--executor", help="Where the calls are made, such as processes:4 or dask://host:8786. Default: in threads.")
 @click.option("--vendor", is_flag=True, help="Send batches to the vendors, which answer within a day, at about half the price.")
@@ -399,9 +411,9 @@ def batch(
 ) -> None:
     """Send the requests of INPUT, one JSON object a line, and write each result as a line as soon as it comes.
 
-    A line holds keywords of complete(), such as {"model": "gpt-4", "messages": "Hello"}. Its "id" and your own fields are
-    repeated in the result. A row of CSV has fields alone, and needs --prompt. After an interruption, the same command sends only
-    the lines without a result. INPUT may be - for standard input. With an output NAME.csv or NAME.tsv, the results are in
+    A line holds keywords of complete(), such as {"model": "gpt-4", "messages": "Hello"}. Its "id", which no other line may have,
+    and your own fields are repeated in the result. A row of CSV has fields alone, and needs --prompt; its values are separated by
+    commas, semicolons or tabs. After an interruption, the same command sends only the lines without a result. INPUT may be - for standard input. With an output NAME.csv or NAME.tsv, the results are in
     NAME.csv.jsonl, and become a table at the end of the run.
     """
     needs = {"--json": as_json, "--retry-failed": retry_failed, "--vendor": more["vendor"]}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, NoReturn
 
 import attrs
@@ -22,6 +24,7 @@ _CLASSES: dict[str, type[Any]] = {"timeout": Timeout, "retry": RetryPolicy}
 
 _LIKENESS = 0.8  # a field of the user's own that is as similar to a keyword as this is refused as a misspelling; 1 means equal
 _BOM = b"\xef\xbb\xbf"
+_QUOTED = re.compile(r'"[^"]*"')
 _DIGEST_BYTES = 8  # enough to find accidental changes; forgery is not a concern
 
 
@@ -45,7 +48,10 @@ class Line:
 
 @attrs.frozen
 class Form:
-    """How lines become requests: the model (or several, in order), prompt and keywords for lines without; and CSV's separator."""
+    """How lines become requests: the model (or several, in order), prompt and keywords for lines without.
+
+    `csv` is the usual separator of a table; empty for lines of JSON.
+    """
 
     model: Any = None
     prompt: str | None = None
@@ -70,11 +76,17 @@ class Form:
                 yield Line(number, text, None, key)
 
 
-def _rows(source: Iterable[bytes], delimiter: str, key: bytes) -> Iterator[Line]:
+def _rows(source: Iterable[bytes], usual: str, key: bytes) -> Iterator[Line]:
     import csv  # most inputs are lines of JSON
 
-    reader = csv.reader((raw.decode("utf-8-sig") for raw in source), delimiter=delimiter, strict=True)
+    texts = (raw.decode("utf-8-sig") for raw in source)
+    reader = csv.reader((), strict=True)
     try:
+        header = next(texts, "")
+        # A spreadsheet separates by semicolons where the comma is the decimal sign.
+        bare = _QUOTED.sub("", header)
+        delimiter = next((one for one in (usual, ";", "\t", ",") if one in bare), usual)
+        reader = csv.reader(chain([header], texts), delimiter=delimiter, strict=True)
         columns = next(reader, [])
         if len(set(columns)) < len(columns) or not all(map(str.strip, columns)):
             raise click.ClickException("the first line of the CSV must name each column, and none twice")
@@ -84,7 +96,8 @@ def _rows(source: Iterable[bytes], delimiter: str, key: bytes) -> Iterator[Line]
                 raise click.ClickException(f"{text}; correct it, or quote values that hold {delimiter!r}")
             yield Line(reader.line_num, json.dumps(row).encode(), dict(zip(columns, row, strict=True)), key)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise click.ClickException(f"line {reader.line_num} is not CSV in UTF-8: {error}") from None
+        number = reader.line_num + isinstance(error, UnicodeDecodeError)  # the reader has not had a line that is no text
+        raise click.ClickException(f"line {number} is not CSV in UTF-8: {error}") from None
 
 
 @attrs.define
@@ -119,6 +132,15 @@ def job(line: Line, form: Form) -> Job:
     except InvalidRequestError as error:
         made.problem = error
     return made
+
+
+def identity(line: Line) -> Any:
+    """The `id` of a line; `None` without one."""
+    try:
+        values = json.loads(line.raw) if line.row is None else line.row
+        return values.get("id") or None
+    except (ValueError, AttributeError, RecursionError):  # `job` says what is wrong
+        return None
 
 
 def _filled(prompt: str, values: Mapping[str, Any]) -> str:

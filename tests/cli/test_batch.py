@@ -17,6 +17,7 @@ from providerhub._calling.keywords import KEYWORDS
 from providerhub.cli import _batch_lines as lines
 from providerhub.cli import _batch_results as results
 from providerhub.cli._lock import locked
+from providerhub.cli._progress import Bar
 from providerhub.testing import Gate, Mark, http_response, openai_completion
 
 FAILS = "fail"
@@ -600,7 +601,8 @@ def test_other_tables(table, service, name, options):
         ("a,\n1,2\n", "name each column"),
         ("a,b\n1\n", "line 2 of the CSV has 1 values"),
         ('a\n"1\n', "not CSV"),
-        (b"a\n\xff\n", "not CSV in UTF-8"),
+        (b"a\n\xff\n", "line 2 is not CSV in UTF-8"),
+        (b"\xff\n1\n", "line 1 is not CSV in UTF-8"),
     ],
 )
 def test_a_table_with_a_mistake_is_refused_before_anything_is_sent(table, service, text, said):
@@ -609,6 +611,43 @@ def test_a_table_with_a_mistake_is_refused_before_anything_is_sent(table, servic
     assert result.exit_code == 1
     assert said in result.stderr
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('\ufefftext;"a, b"\n"x; ""y""";2\n', "in.csv"),
+        ('text\t"a, b"\n"x; ""y"""\t2\n', "in.csv"),
+        ('text;"a, b"\n"x; ""y""";2\n', "in.tsv"),
+        ('text,"a, b"\n"x; ""y""",2\n', "in.csv"),
+        ('"a, b",text\r\n2,"x; ""y"""\r\n', "in.csv"),
+    ],
+)
+def test_the_separator_is_that_of_the_header(table, service, output, text, name):
+    server = service(answering)
+    assert table(text, "--prompt", "{text}", name=name).exit_code == 0
+    assert [_content(request) for request in server.requests] == ['x; "y"']
+    assert read(output)[0]["fields"] == {"text": 'x; "y"', "a, b": "2"}
+
+
+def test_a_second_line_with_an_id_is_refused(run, service, output):
+    server = service(answering)
+    lines = [{"id": "a", "messages": "1"}, {"id": 1, "messages": "2"}, {"id": "1", "messages": "3"}, {"id": "a", "messages": "4"}]
+    result = run(*lines, options=("-m", "gpt-4", "--concurrency", "1"))
+    assert result.exit_code == 1
+    assert "in.jsonl:4: the id 'a' is that of line 1, too" in result.stderr
+    again = run(*lines, options=("-m", "gpt-4", "--retry-failed"))
+    assert "in.jsonl:4: the id 'a' is that of line 1, too" in again.stderr
+    assert sorted(map(_content, server.requests)) == ["1", "2", "3"]
+    assert run(*lines[:3], lines[3] | {"id": "b"}, options=("-m", "gpt-4", "--retry-failed")).exit_code == 0
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then(capsys):
+    now = [0.0]
+    bar = Bar(9, 2, get_time=lambda: now[0])
+    for now[0], failed in ((10.0, 0), (20.0, 0), (40.0, 1), (60.0, 1)):
+        bar.step(failed, "5 tokens in, 6 out")
+    assert capsys.readouterr().err == "5 of 9 lines; 1 failed; 5 tokens in, 6 out\n"
 
 
 def test_a_table_needs_a_prompt_and_a_model(table, cli, tmp_path, output):
