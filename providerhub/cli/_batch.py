@@ -202,9 +202,8 @@ class Batch:
                 continue
             made = job(line, self._form)
             if first != line.number:
-                made.problem = InvalidRequestError(
-                    f"the id {made.echo['id']!r} is that of line {first}, too; give each its own id"
-                )
+                text = f"the id {made.echo['id']!r} is that of line {first}, too; give each line an id of its own"
+                made.problem = InvalidRequestError(text)
             if made.problem:
                 with self._lock:
                     self._refuse(made, made.problem)
@@ -413,8 +412,8 @@ def batch(
 
     A line holds keywords of complete(), such as {"model": "gpt-4", "messages": "Hello"}. Its "id", which no other line may have,
     and your own fields are repeated in the result. A row of CSV has fields alone, and needs --prompt; its values are separated by
-    commas, semicolons or tabs. After an interruption, the same command sends only the lines without a result. INPUT may be - for standard input. With an output NAME.csv or NAME.tsv, the results are in
-    NAME.csv.jsonl, and become a table at the end of the run.
+    commas, semicolons or tabs. After an interruption, the same command sends only the lines without a result. INPUT may be - for
+    standard input. With an output NAME.csv or NAME.tsv, the results are in NAME.csv.jsonl, and become a table at the end.
     """
     needs = {"--json": as_json, "--retry-failed": retry_failed, "--vendor": more["vendor"]}
     path, table = _paths(output, [name for name, is_given in needs.items() if is_given])

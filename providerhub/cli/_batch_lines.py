@@ -96,7 +96,7 @@ def _rows(source: Iterable[bytes], usual: str, key: bytes) -> Iterator[Line]:
                 raise click.ClickException(f"{text}; correct it, or quote values that hold {delimiter!r}")
             yield Line(reader.line_num, json.dumps(row).encode(), dict(zip(columns, row, strict=True)), key)
     except (csv.Error, UnicodeDecodeError) as error:
-        number = reader.line_num + isinstance(error, UnicodeDecodeError)  # the reader has not had a line that is no text
+        number = reader.line_num + isinstance(error, UnicodeDecodeError)  # the reader was not given the line that is not text
         raise click.ClickException(f"line {number} is not CSV in UTF-8: {error}") from None
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from providerhub.cli import _screen as screen
 
 EVERY = 30.0
-"""Seconds between two lines about the progress, where standard error is no terminal."""
+"""Seconds between two lines about the progress, where standard error is not a terminal."""
 
 
 class _Rate(ProgressColumn):
