@@ -39,7 +39,7 @@ nitpick_ignore_regex = [
 ]
 
 # These names are imported for annotations only, so Sphinx sees them without their modules.
-nitpick_ignore = [("py:class", name) for name in "Conversation Decimal Executor Knobs ModelSpec VendorBatches".split()]
+nitpick_ignore = [("py:class", name) for name in ("Conversation", "Decimal", "Executor", "Knobs", "ModelSpec", "VendorBatches")]
 
 # Furo's default dark style shows the names of modules like links.
 pygments_dark_style = "github-dark"

@@ -112,6 +112,7 @@ VALUES = {
     "Skip": SKIP,
     "TextDelta": ph.TextDelta("Hello"),
     "Timeout": ph.Timeout(connect=1, first_token=2, byte_idle=3, token_idle=4, total=5),
+    "TokenCount": ph.TokenCount(7, "m", "acme", ROUTE),
     "ToolCall": CALL,
     "ToolCallDelta": ph.ToolCallDelta(1, "call-1", "weather", "{"),
     "Turn": ph.Turn([{"type": "thinking", "signature": "c2ln"}], plugin="providerhub-acme", name="acme", host="api.acme.example"),
