@@ -5,9 +5,8 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from providerhub._calling.around import GoOn
-from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.many_outcome import Outcome
-from providerhub._calling.stream import Stream
+from providerhub._calling.stream import AsyncStream, Stream
 from providerhub._default import (
     acomplete,
     acomplete_many,

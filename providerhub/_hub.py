@@ -12,7 +12,6 @@ import attrs
 
 from providerhub._calling.arguments import check_objects, settings_of
 from providerhub._calling.around import Around, GoOn
-from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.attempt import Services
 from providerhub._calling.handle import Handle, handle, let_keys_through_pipes
 from providerhub._calling.keywords import Knobs, documented
@@ -22,7 +21,7 @@ from providerhub._calling.messages import Conversation
 from providerhub._calling.observers import OBSERVED, Observers, Rankers
 from providerhub._calling.other_calls import OtherCalls
 from providerhub._calling.running import Running
-from providerhub._calling.stream import Stream
+from providerhub._calling.stream import AsyncStream, Stream
 from providerhub._finding.catalogues import Catalogues
 from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
 from providerhub._finding.preparing import Preparer

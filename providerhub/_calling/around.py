@@ -8,13 +8,12 @@ from typing import Any
 
 import attrs
 
-from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.embedding import embedding_spec
 from providerhub._calling.intake import CallSpec, call_spec
 from providerhub._calling.keywords import KEYWORDS
 from providerhub._calling.observers import Observers
 from providerhub._calling.pieces import text_of
-from providerhub._calling.stream import Stream
+from providerhub._calling.stream import AsyncStream, Stream
 from providerhub._finding.registry import ModelSpec, Registry
 from providerhub._settings.settings import Settings
 from providerhub._values import (
@@ -193,8 +192,11 @@ class Replay:
         for ending in self.endings:
             ending(self.completion)
 
-    def abandon(self) -> None:
+    def close(self) -> None:
         """Nothing is under way."""
+
+    def refuse_lost(self) -> None:
+        """Nothing is lost."""
 
     async def aclose(self) -> None:
         """Nothing is under way."""

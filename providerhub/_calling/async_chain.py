@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from types import coroutine
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,11 @@ class AsyncChain(Driver[Attempt]):
 
     async def read(self, *, as_text: bool) -> AsyncIterator[Any]:  # noqa: C901, PLR0912 -- a token must not pay for more calls
         """Hand the committed stream over: each non-empty text with `as_text`, otherwise each event."""
-        current_task, cancelled = self._stay()
+        import asyncio  # slow to import; a program that has an event loop has imported it
+
+        self.refuse_lost()
+        # Without the loop, Python up to 3.11 looks for it again at each piece.
+        current_task = partial(asyncio.current_task, self._loop)
         now, deadline = self._now, self._deadline
         timer = self._loop.call_later(max(0.0, deadline - now()), self._cut_current)
         try:
@@ -92,7 +96,7 @@ class AsyncChain(Driver[Attempt]):
                     if attempt.is_late:  # a provider's thread was stopped, which looks like its end
                         raise overdue()  # noqa: TRY301 -- as above
                     self._read_output(attempt)
-                except (Exception, cancelled) as error:  # any exception of a plugin is mapped
+                except (Exception, asyncio.CancelledError) as error:  # any exception of a plugin is mapped
                     if self.closed():  # by another task: the error of its cut connection is not a failure
                         return
                     for first in await finished(self._mend(self._own(error, attempt, 0), as_text=as_text)):
@@ -113,19 +117,11 @@ class AsyncChain(Driver[Attempt]):
         self.abandon()
         await self._settled(seconds)
 
-    def _stay(self) -> tuple[Callable[[], Task[Any] | None], type[BaseException]]:
-        """Refuse another event loop: the first one may have closed what is read here, which would look like its end.
-
-        Returns two names of asyncio that a reader needs for each piece.
-        """
-        import asyncio  # slow to import; a program that has an event loop has imported it
-
+    def refuse_lost(self) -> None:
+        """Refuse another event loop too: the first one may have closed what is read here."""
         if not self.done and running_loop() is not self._loop:
             self.abandon()
-            msg = "another event loop runs than the one that began this stream; read it in the loop that called acomplete()"
-            raise RuntimeError(msg)
-        # Without the loop, Python up to 3.11 looks for it again at each piece.
-        return partial(asyncio.current_task, self._loop), asyncio.CancelledError
+        super().refuse_lost()
 
     def _cut_current(self) -> None:
         """End a committed stream whose provider ignores the deadline."""

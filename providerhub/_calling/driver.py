@@ -52,7 +52,7 @@ class Driver(Generic[AnAttempt]):
     kind: Callable[..., AnAttempt]
     attempt: AnAttempt | None = None
     """The latest attempt; from the commit point on, the attempt whose pieces the caller gets."""
-    abandoned = False  # whether the call was given up before its end
+    is_lost = False  # whether the call was given up before its end, and not by its reader
     done = True  # until `__init__` is over, which Ctrl-C may interrupt
     report: Report | None = None
     """Tells the observers of this call; `None` without any."""
@@ -343,12 +343,23 @@ class Driver(Generic[AnAttempt]):
         """Give the call up: release the connection and leave the breaker as it is. A second call does nothing."""
         if self.done:
             return
-        self.done = self.abandoned = True
+        self.done = self.is_lost = True
         self._wake()  # a reader in another thread or task may wait before it goes on after a break
         # The engine comes first: a reader in another thread wakes up as soon as its attempt is cut.
         self._engine.abandoned(self._now())
         self._cut_others(None)
         self._tell(last=True)
+
+    def close(self) -> None:
+        """`abandon`, by the reader, which asks for nothing more."""
+        self.abandon()
+        self.is_lost = False
+
+    def refuse_lost(self) -> None:
+        """Raise for a reader whose rest is lost: for it, that would look like the end of the answer."""
+        if self.is_lost:
+            msg = "the rest of this stream is lost: its reading was cancelled, or it is read in another event loop than the one"
+            raise RuntimeError(f"{msg} that called acomplete(); `completion` has what came")
 
     def _wake(self) -> None:
         if self._signal is not None:

@@ -9,7 +9,6 @@ from typing import Any, TypeVar, Unpack
 import attrs
 
 from providerhub._calling.around import Around
-from providerhub._calling.async_stream import AsyncStream
 from providerhub._calling.attempt import CLOSED, Services
 from providerhub._calling.chain import Chain
 from providerhub._calling.driver import Driver
@@ -19,7 +18,7 @@ from providerhub._calling.many_open import async_chain
 from providerhub._calling.messages import Conversation
 from providerhub._calling.observers import Rankers
 from providerhub._calling.running import Running
-from providerhub._calling.stream import Stream
+from providerhub._calling.stream import AsyncStream, Stream
 from providerhub._finding.preparing import Preparer
 from providerhub._finding.registry import ModelSpec, Registry
 from providerhub._finding.routing import Planned, Router

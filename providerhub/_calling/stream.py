@@ -1,8 +1,8 @@
-"""A streamed answer, read by a thread."""
+"""A streamed answer, read by a thread or a task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -16,12 +16,11 @@ AnyDriver = TypeVar("AnyDriver", bound=Driver[Any])
 class BaseStream(Generic[AnyDriver]):
     """The part of `Stream` and `AsyncStream` that does not wait."""
 
-    __slots__ = ("_chain", "_closed", "_reader")
+    __slots__ = ("_chain", "_reader")
 
     def __init__(self, chain: AnyDriver) -> None:
         self._chain = chain
         self._reader: Any = None  # the driver's generator, as soon as it is read
-        self._closed = False  # by its user
 
     @property
     def completion(self) -> Completion:
@@ -42,12 +41,6 @@ class BaseStream(Generic[AnyDriver]):
             function: Called once with the whole answer, by the thread or task that reads.
         """
         self._chain.endings += (function,)
-
-    def _refuse_after_cut(self) -> None:
-        """A reading that was cancelled, or whose event loop has ended, would look like the end of the answer."""
-        if self._chain.abandoned and not self._closed:
-            msg = "its reading was cancelled, or its event loop has ended, so the rest is lost; `completion` has what came"
-            raise RuntimeError(msg)
 
     def _refuse_second_reader(self) -> None:
         if self._reader is not None:
@@ -74,7 +67,7 @@ class Stream(BaseStream[Chain], Iterator[str]):
         elif self._reader.gi_running:
             raise RuntimeError("another thread is reading this stream; one thread at a time can read it")
         else:
-            self._refuse_after_cut()
+            self._chain.refuse_lost()
         return self._reader  # type: ignore[no-any-return]
 
     def __next__(self) -> str:
@@ -101,11 +94,62 @@ class Stream(BaseStream[Chain], Iterator[str]):
 
     def close(self) -> None:
         """Release the connection. Unread pieces are lost. A second call does nothing."""
-        self._closed = True
-        self._chain.abandon()
+        self._chain.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+class AsyncStream(BaseStream[Any], AsyncIterator[str]):  # not `AsyncChain`, whose module is imported late
+    """An answer that comes in pieces. Iterating yields its text; `events()` yields every event.
+
+    The first content has come when the call returns a stream, so a failure before it never shows here. Use the stream in an
+    `async with` block, or await `aclose()`, unless it is read to its end: after that nothing of it is running. One task at a
+    time reads it.
+    """
+
+    __slots__ = ()
+
+    def __aiter__(self) -> AsyncIterator[str]:  # noqa: PYI034 -- the driver's generator, so that a token costs no call through this object
+        if self._reader is None:
+            self._reader = self._chain.read(as_text=True)
+        else:
+            self._chain.refuse_lost()
+        return self._reader  # type: ignore[no-any-return]
+
+    async def __anext__(self) -> str:
+        return await anext(aiter(self))
+
+    def events(self) -> AsyncIterator[Event]:
+        """Read every event.
+
+        Yields:
+            The same events as `Stream.events()`.
+
+        Raises:
+            StreamInterruptedError: The stream broke after its first content.
+            RuntimeError: The stream is already read as text, or another event loop runs than the one that began it.
+        """
+        self._refuse_second_reader()
+        self._reader = self._chain.read(as_text=False)
+        return self._reader  # type: ignore[no-any-return]
+
+    async def aclose(self) -> None:
+        """Release the connection and wait for the end of the provider's thread. Unread pieces are lost.
+
+        A second call does nothing. A provider that ignores its `CallContext` ends at its next piece.
+        """
+        self._chain.close()
+        reader = self._reader
+        if reader is not None and not reader.ag_running:
+            await reader.aclose()
+        await self._chain.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.aclose()

@@ -187,6 +187,22 @@ def test_a_whole_stream_is_given_to_a_function_at_its_end_alone(wrapped):
     assert len(kept) == 2
 
 
+@pytest.mark.parametrize("awaited", [False, True])
+def test_a_replayed_stream_is_read_in_two_loops(wrapped, awaited):
+    hub = wrapped(lambda request, go_on: Completion("Hello"))
+
+    async def twice():
+        stream = await hub.acomplete("m", "x", stream=True)
+        first = await anext(stream)
+        return [first, *[text async for text in stream]]
+
+    if awaited:
+        assert asyncio.run(twice()) == ["Hello"]
+    else:
+        stream = hub.complete("m", "x", stream=True)
+        assert [next(stream), *stream] == ["Hello"]
+
+
 def test_a_changed_request_is_checked_again(wrapped):
     def changed(**fields):
         return lambda request, go_on: go_on(attrs.evolve(request, **fields))
