@@ -6,12 +6,13 @@ Only hedged attempts are tasks of their own.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator
 from functools import partial
 from types import coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from providerhub._calling.attempt import PullResult, RunningAttempt, Signal, StoppedError
 from providerhub._calling.driver import Driver, Effect, Result, Steps
@@ -24,22 +25,17 @@ from providerhub._values import Request
 from providerhub._values.errors import PluginError, ProviderConnectionError
 from providerhub._values.provider import CallContext, Piece
 
-if TYPE_CHECKING:  # slow to import; a program that has an event loop has imported it
-    from asyncio import AbstractEventLoop, Future, Task
-
-    PullTask = Future[PullResult]
-
 GRACE = 0.1
 """Seconds that a failed or cancelled call waits for a provider's thread; one that ignores its `CallContext` may take longer."""
 
-Attempt = RunningAttempt[AsyncIterator[Piece], "PullTask"]
+Attempt = RunningAttempt[AsyncIterator[Piece], "asyncio.Future[PullResult]"]
 
 
 class AsyncChain(Driver[Attempt]):
     """One call under way; its arguments are those of `Driver`."""
 
     kind = RunningAttempt
-    _supervisor: Task[None] | None = None
+    _supervisor: asyncio.Task[None] | None = None
 
     async def run(self, running: Running) -> None:
         """Go on until the answer is whole (no streaming) or its first content is there; till then a call of `running`."""
@@ -64,8 +60,6 @@ class AsyncChain(Driver[Attempt]):
 
     async def read(self, *, as_text: bool) -> AsyncIterator[Any]:  # noqa: C901, PLR0912 -- a token must not pay for more calls
         """Hand the committed stream over: each non-empty text with `as_text`, otherwise each event."""
-        import asyncio  # slow to import; a program that has an event loop has imported it
-
         self.refuse_lost()
         # Without the loop, Python up to 3.11 looks for it again at each piece.
         current_task = partial(asyncio.current_task, self._loop)
@@ -169,7 +163,8 @@ class AsyncChain(Driver[Attempt]):
 
     async def _ask_async(self, attempt: Attempt) -> PullResult:
         add, now, deadline, stream = attempt.assembly.add, self._now, self._deadline, self._request.stream
-        task = attempt.task = _current_task()
+        task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]  # a coroutine that runs has one
+        attempt.task = task
         cancelling = task.cancelling()
         try:
             attempt.pieces = await self._asked(attempt)
@@ -184,7 +179,7 @@ class AsyncChain(Driver[Attempt]):
             if attempt.is_late:
                 return overdue()
             if task.cancelling() > cancelling:  # the provider ended on the cancellation, so the answer has not ended
-                raise _cancelled()  # noqa: TRY301 -- handled as a cancellation that came through
+                raise asyncio.CancelledError  # noqa: TRY301 -- handled as a cancellation that came through
             if self._spec.output is not None:
                 self._read_output(attempt)
         except BaseException as error:  # any exception of a plugin is mapped
@@ -197,10 +192,10 @@ class AsyncChain(Driver[Attempt]):
         """The failure of an attempt that an exception means. Raises the exception where the caller was cancelled."""
         try:
             attempt.task = None  # nothing is awaited here any more
-            task = _current_task()
+            task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]  # as above
             if isinstance(error, Exception):
                 return overdue() if attempt.is_late else error
-            if not isinstance(error, _cancelled()):
+            if not isinstance(error, asyncio.CancelledError):
                 raise error
             if attempt.is_cut:
                 attempt.is_cut = False
@@ -232,8 +227,6 @@ class AsyncChain(Driver[Attempt]):
         return self._race_async(seconds).__await__()
 
     async def _race_async(self, seconds: float) -> tuple[Attempt, PullResult] | None:
-        import asyncio  # slow to import; a program that has an event loop has imported it
-
         current = self._current
         if current.runner is None:
             current.runner = asyncio.create_task(self._ask_async(current))
@@ -253,7 +246,7 @@ class AsyncChain(Driver[Attempt]):
 
     def _doze(self, signal: Signal, seconds: float) -> Steps[None]:
         assert isinstance(signal, AsyncSignal)  # noqa: S101 -- made above
-        return signal.wait(seconds, self._services.clock).__await__()
+        return signal.doze(seconds, self._services.clock).__await__()
 
     def _do(self, job: Job, seconds: float) -> Steps[None]:
         return arun_all([job], seconds).__await__()
@@ -289,44 +282,34 @@ class AsyncChain(Driver[Attempt]):
                 self._attempts.remove(attempt)
 
 
-def _end(over: Future[None]) -> None:
+def _end(over: asyncio.Future[None]) -> None:
     if not over.done():
         over.set_result(None)
 
 
-class AsyncSignal:
-    """A flag that a task waits for, and that any thread may set."""
+class AsyncSignal(asyncio.Event):
+    """A flag that a task of an event loop waits for, and that any thread may set."""
 
-    def __init__(self, loop: AbstractEventLoop) -> None:
-        import asyncio  # slow to import; a program that has an event loop has imported it
-
-        self._loop = loop
-        self._event = asyncio.Event()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._in = loop
 
     def set(self) -> None:
         """Set the flag. Raises RuntimeError when the event loop is closed."""
-        self._loop.call_soon_threadsafe(self._event.set)
+        self._in.call_soon_threadsafe(super().set)
 
-    def clear(self) -> None:
-        """Take the flag down."""
-        self._event.clear()
-
-    async def wait(self, seconds: float, clock: Clock) -> None:
+    async def doze(self, seconds: float, clock: Clock) -> None:
         """Wait until the flag is set, at most for some seconds."""
-        import asyncio  # slow to import; a program that has an event loop has imported it
-
         if seconds < math.inf and not isinstance(clock, SystemClock):
             await clock.asleep(seconds)
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), min(seconds, LONGEST_SLEEP))
+            await asyncio.wait_for(self.wait(), min(seconds, LONGEST_SLEEP))
 
 
 async def _ended(attempt: Attempt, seconds: float | None) -> bool:
     """Wait for the end of an attempt and close it; false when that takes longer than `seconds`."""
     if attempt.runner is not None and not attempt.runner.done():
-        import asyncio  # slow to import; a program that has an event loop has imported it
-
         await asyncio.wait([attempt.runner], timeout=seconds)
         if not attempt.runner.done():
             return False
@@ -354,22 +337,8 @@ async def _finished(steps: Steps[Result]) -> Result:
     return await finished(steps)
 
 
-def _current_task() -> Task[Any]:
-    import asyncio  # slow to import; a program that has an event loop has imported it
-
-    return asyncio.current_task()  # type: ignore[return-value]  # a coroutine that runs has a task
-
-
-def _cancelled() -> type[BaseException]:
-    import asyncio  # slow to import; a program that has an event loop has imported it
-
-    return asyncio.CancelledError
-
-
-def running_loop() -> AbstractEventLoop:
+def running_loop() -> asyncio.AbstractEventLoop:
     """The running event loop. Raises `RuntimeError` where there is none, as under trio."""
-    import asyncio  # slow to import; a program that has an event loop has imported it
-
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

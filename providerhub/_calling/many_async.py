@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from providerhub._calling.many import Event, ManyCalls
 from providerhub._calling.many_call import Repeats, checked_request, error_of_row
-from providerhub._calling.many_input import TaskInput, ThreadInput
+from providerhub._calling.many_input import Report, ThreadInput, foreign
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_rows import Row
 from providerhub._calling.many_schedule import Ask, Give, Over, Send
@@ -17,15 +19,44 @@ from providerhub._finding.jobs import AGAIN
 from providerhub._rules.clock import SystemClock
 from providerhub._values import Completion
 
-if TYPE_CHECKING:  # slow to import; a program that has an event loop has imported it
-    from asyncio import AbstractEventLoop, Task
+
+class TaskInput:
+    """An async iterable. A task reads one item for each `ask`, in a copy of the caller's context."""
+
+    def __init__(self, items: AsyncIterable[Any], taken: Report, ended: Report, context: contextvars.Context) -> None:
+        self._items, self._taken, self._ended = items, taken, ended
+        self._asked = asyncio.Semaphore(0)
+        self.task = asyncio.create_task(self._run(), context=context.copy())
+
+    def ask(self) -> bool:
+        """Ask for one item. Does not wait for it."""
+        self._asked.release()
+        return True
+
+    def stop(self) -> bool:
+        """Cancel the task."""
+        return self.task.cancel()
+
+    async def _run(self) -> None:
+        error: Exception | None = None
+        await self._asked.acquire()
+        try:
+            async for item in self._items:
+                self._taken(item)
+                await self._asked.acquire()
+        except Exception as raised:  # raised in the caller, after the outcomes of all items that were taken
+            error = raised
+        except BaseException as raised:
+            self._ended(foreign(raised))
+            raise
+        self._ended(error)
 
 
 class AsyncMany(ManyCalls):
     """Many calls under way, each in a task of its own."""
 
     inputs = (Iterable, AsyncIterable)
-    _loop: AbstractEventLoop | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
 
     def report(self, event: Event) -> None:
         """Let an event be carried out in the event loop. It is lost before the first outcome is asked for, and after the last."""
@@ -35,8 +66,6 @@ class AsyncMany(ManyCalls):
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Yield each outcome. Every way out cancels the tasks and waits for their end."""
-        import asyncio  # slow to import; a program that has an event loop has imported it
-
         self._events, self._loop = asyncio.Queue(), asyncio.get_running_loop()
         source = self._source(TaskInput if isinstance(self._items, AsyncIterable) else partial(ThreadInput, grace=0.0))
         try:
@@ -57,13 +86,11 @@ class AsyncMany(ManyCalls):
             source.stop()
             for task in self._calls.values():
                 task.cancel()
-            left: list[Task[Any]] = [*self._calls.values(), *([source.task] if isinstance(source, TaskInput) else [])]
+            left: list[asyncio.Task[Any]] = [*self._calls.values(), *([source.task] if isinstance(source, TaskInput) else [])]
             if left:
                 await asyncio.wait(left)
 
     def _send(self, row: Row) -> None:
-        import asyncio  # see above
-
         index = row.index
         task = self._calls[index] = asyncio.create_task(self._call(row), context=self._context.copy())
         task.add_done_callback(lambda _: self._events.put_nowait(partial(self._end, index)))
@@ -83,8 +110,6 @@ class AsyncMany(ManyCalls):
             await self._clock.asleep(seconds)
 
     async def _rest(self, seconds: float | None) -> None:
-        import asyncio  # see above
-
         if seconds is not None and not isinstance(self._clock, SystemClock):
             if not self._calls:  # the time of a test's clock passes in its sleeps only
                 await self._clock.asleep(seconds)

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import AsyncIterable, Callable, Iterable
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:  # slow to import; a program that has an event loop has imported it
-    from asyncio import Semaphore
+from collections.abc import Callable, Iterable
+from typing import Any
 
 Report = Callable[[Any], object]
 
@@ -91,40 +88,6 @@ class ThreadInput:
         except BaseException as raised:  # SystemExit in a thread would be lost
             error = foreign(raised)
         self._busy = False
-        self._ended(error)
-
-
-class TaskInput:
-    """An async iterable. A task reads one item for each `ask`, in a copy of the caller's context."""
-
-    def __init__(self, items: AsyncIterable[Any], taken: Report, ended: Report, context: contextvars.Context) -> None:
-        import asyncio  # slow to import; a program that has an event loop has imported it
-
-        self._items, self._taken, self._ended = items, taken, ended
-        self._asked: Semaphore = asyncio.Semaphore(0)
-        self.task = asyncio.create_task(self._run(), context=context.copy())
-
-    def ask(self) -> bool:
-        """Ask for one item. Does not wait for it."""
-        self._asked.release()
-        return True
-
-    def stop(self) -> bool:
-        """Cancel the task."""
-        return self.task.cancel()
-
-    async def _run(self) -> None:
-        error: Exception | None = None
-        await self._asked.acquire()
-        try:
-            async for item in self._items:
-                self._taken(item)
-                await self._asked.acquire()
-        except Exception as raised:  # raised in the caller, after the outcomes of all items that were taken
-            error = raised
-        except BaseException as raised:
-            self._ended(foreign(raised))
-            raise
         self._ended(error)
 
 

@@ -34,18 +34,10 @@ def iterator(pieces: object) -> Iterator[Piece]:
 
 
 class Seen:
-    """A provider's iterator, of either kind, that tells the time between two pieces of content.
-
-    Args:
-        pieces: The iterator.
-        clock: Returns seconds.
-        tell: Called with the seconds since the piece before, from the second piece on.
-    """
+    """A provider's iterator, of either kind. `tell` gets the seconds of `clock` between two pieces of content."""
 
     def __init__(self, pieces: Any, clock: Callable[[], float], tell: Callable[[float], object]) -> None:
-        self._pieces = pieces
-        self._clock = clock
-        self._tell = tell
+        self._pieces, self._clock, self._tell = pieces, clock, tell
         self._last: float | None = None
         for name in ("close", "aclose"):
             if hasattr(pieces, name):

@@ -7,6 +7,7 @@ the slower side. The provider's idle clocks stand while the reader does not wait
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import itertools
 import math
@@ -14,14 +15,11 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from providerhub._calling.pieces import close_quietly
 from providerhub._threads import PromptThread
 from providerhub._values.provider import CallContext, Piece
-
-if TYPE_CHECKING:  # slow to import; a program that has an event loop has imported it
-    from asyncio import AbstractEventLoop, Future
 
 LIMIT = 64
 """The most pieces that wait for their reader."""
@@ -41,7 +39,7 @@ class Pump(AsyncIterator[Piece]):
     )  # fmt: skip
 
     def __init__(
-        self, begin: Callable[[], Iterator[Piece]], loop: AbstractEventLoop, call: CallContext, *, limit: int = LIMIT
+        self, begin: Callable[[], Iterator[Piece]], loop: asyncio.AbstractEventLoop, call: CallContext, *, limit: int = LIMIT
     ) -> None:
         self._begin = begin
         self._loop = loop
@@ -57,8 +55,8 @@ class Pump(AsyncIterator[Piece]):
         self._error: BaseException | None = None
         self._over = False
         self._stopped = False
-        self._waiter: Future[None] | None = None
-        self._finished: Future[None] = loop.create_future()
+        self._waiter: asyncio.Future[None] | None = None
+        self._finished: asyncio.Future[None] = loop.create_future()
         run = partial(contextvars.copy_context().run, self._run)
         self._thread = PromptThread(run, f"providerhub-stream-{next(_numbers)}")
         self._thread.start()
@@ -84,8 +82,6 @@ class Pump(AsyncIterator[Piece]):
     async def joined(self, seconds: float | None = None) -> bool:
         """Wait for the thread's end without blocking the event loop, at most for some seconds; true if it has ended."""
         if not self._finished.done():
-            import asyncio  # slow to import; a program that has an event loop has imported it
-
             if self._loop.is_closed():  # and tells of nothing any more
                 await asyncio.to_thread(self._thread.join, seconds)
                 return not self._thread.is_alive()
@@ -150,7 +146,7 @@ class Pump(AsyncIterator[Piece]):
         self._resolve(waiter)
         self._resolve(self._finished)
 
-    def _resolve(self, future: Future[None] | None) -> None:
+    def _resolve(self, future: asyncio.Future[None] | None) -> None:
         if future is None:
             return
         try:
@@ -159,6 +155,6 @@ class Pump(AsyncIterator[Piece]):
             self._stopped = True
 
 
-def _set(future: Future[None]) -> None:
+def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)

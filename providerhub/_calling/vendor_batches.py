@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import attrs
@@ -31,6 +31,8 @@ from providerhub._values.errors import CapabilityError, ConfigurationError, Inva
 from providerhub._values.provider import CallContext
 from providerhub._values.vendor_batch import VendorBatch
 
+Found = TypeVar("Found")
+
 MOST_ROWS = 5_000  # requests of one batch: its results are read at once, and an answer may have 64 MiB
 MOST_BYTES = 32 * 1024 * 1024  # of the messages of one batch, as JSON
 EARLY, LATE = 120.0, 3600.0  # the batch of an intent was created, by the vendor's clock, so many seconds before or after it
@@ -47,14 +49,6 @@ class Held:
     at: float
     id: str = ""
     is_read: bool = False
-
-
-@attrs.define(eq=False)
-class _Group:
-    """Requests for one batch."""
-
-    rows: list[tuple[str, Request]] = attrs.field(factory=list)
-    size: int = 0
 
 
 class Journal:
@@ -164,12 +158,10 @@ class VendorBatches:
         Yields:
             One `Outcome` for each request, in any order; its `index` is the request's place.
         """
-        import asyncio  # slow to import; a program that has an event loop has imported it
-
         over = threading.Event()
         found = self._outcomes(requests, journal, poll=poll, calls=calls, again=True, is_over=over.is_set)
         try:
-            while (outcome := await asyncio.to_thread(next, found, None)) is not None:
+            while (outcome := await _beside(next, found, None)) is not None:
                 yield outcome
         finally:
             over.set()
@@ -198,7 +190,7 @@ class VendorBatches:
         bad, requests = self._sent(rest, book)
         waiting += [held for held in book.open() if held not in waiting]
         yield from ((key, Outcome(0, error=error)) for key, error in bad)
-        unanswered: list[tuple[str, Exception]] = []
+        unanswered: list[str] = []
         while waiting:
             for held in tuple(waiting):
                 state = self._ask(held.provider, "batch_get", held.id)
@@ -207,7 +199,7 @@ class VendorBatches:
                 known = {key: requests.get(key) or self._request(rows[key])[1] for key in held.keys if key in rows}
                 for key, found in self._results(held, state, known):
                     if found.error is not None and calls:
-                        unanswered.append((key, found.error))
+                        unanswered.append(key)
                     else:
                         yield key, found
                 book.note(held.tag, is_read=True)
@@ -215,8 +207,8 @@ class VendorBatches:
             self._rest(poll if waiting else 0.0, is_over)
             if is_over():
                 return
-        keys = [key for key, _ in unanswered]
-        yield from ((keys[outcome.index], outcome) for outcome in (self._many([rows[key] for key in keys]) if keys else ()))
+        for outcome in self._many([rows[key] for key in unanswered]) if unanswered else ():
+            yield unanswered[outcome.index], outcome
 
     def _rest(self, seconds: float, is_over: Callable[[], bool]) -> None:
         """Wait, at most until the hub is closed: the next request then raises its error."""
@@ -227,32 +219,29 @@ class VendorBatches:
 
     def states(self, journal: str | os.PathLike[str]) -> list[VendorBatch]:
         """Ask the vendors how the batches of a journal stand whose results were not read."""
-        book = Journal(journal)
-        self._reconcile(book)
-        return [self._ask(held.provider, "batch_get", held.id) for held in book.open()]
+        return self._each(journal, "batch_get")
 
     async def astates(self, journal: str | os.PathLike[str]) -> list[VendorBatch]:
         """`states` in an event loop."""
-        import asyncio  # see above
-
-        return await asyncio.to_thread(self.states, journal)
+        return await _beside(self.states, journal)
 
     def cancel(self, journal: str | os.PathLike[str]) -> list[VendorBatch]:
         """Cancel the batches of a journal. The answers so far can still be fetched by `outcomes`, and are paid for."""
-        book = Journal(journal)
-        self._reconcile(book)
-        return [self._ask(held.provider, "batch_cancel", held.id) for held in book.open()]
+        return self._each(journal, "batch_cancel")
 
     async def acancel(self, journal: str | os.PathLike[str]) -> list[VendorBatch]:
         """`cancel` in an event loop."""
-        import asyncio  # see above
+        return await _beside(self.cancel, journal)
 
-        return await asyncio.to_thread(self.cancel, journal)
+    def _each(self, journal: str | os.PathLike[str], method: str) -> list[VendorBatch]:
+        book = Journal(journal)
+        self._reconcile(book)
+        return [self._ask(held.provider, method, held.id) for held in book.open()]
 
     def _sent(self, rest: Mapping[str, Any], book: Journal) -> tuple[list[tuple[str, Exception]], dict[str, Request]]:
         """Send the requests that no batch holds; return those that are wrong, and all requests by key."""
         bad: list[tuple[str, Exception]] = []
-        groups: dict[tuple[str, str], _Group] = {}
+        groups: dict[tuple[str, str], list[tuple[str, Request]]] = {}
         requests: dict[str, Request] = {}
         for key, row in rest.items():
             try:
@@ -261,16 +250,10 @@ class VendorBatches:
                 bad.append((key, error_of_row(int(key), error)))
                 continue
             requests[key] = request
-            place = candidate.provider, candidate.model
-            group = groups.setdefault(place, _Group())
-            size = len(json.dumps([request.messages, request.tools], default=str))
-            if len(group.rows) >= MOST_ROWS or (group.rows and group.size + size > MOST_BYTES):
-                self._create(place, groups.pop(place), book)
-                group = groups.setdefault(place, _Group())
-            group.rows.append((key, request))
-            group.size += size
+            groups.setdefault((candidate.provider, candidate.model), []).append((key, request))
         for place, group in groups.items():
-            self._create(place, group, book)
+            for part in _parts(group):
+                self._create(place, part, book)
         return bad, requests
 
     def _request(self, row: Mapping[str, Any], key: str = "0") -> tuple[Candidate, Request]:
@@ -283,10 +266,10 @@ class VendorBatches:
         options = spec.options_for(candidate.provider)
         return candidate, attrs.evolve(spec.request, model=candidate.model, options=options)
 
-    def _create(self, place: tuple[str, str], group: _Group, book: Journal) -> None:
+    def _create(self, place: tuple[str, str], rows: list[tuple[str, Request]], book: Journal) -> None:
         tag = uuid4().hex[:16]
-        book.note(tag, provider=place[0], model=place[1], keys=[key for key, _ in group.rows], at=time.time())
-        made = self._ask(place[0], "batch_create", [(f"{tag}-{key}", request) for key, request in group.rows], tag)
+        book.note(tag, provider=place[0], model=place[1], keys=[key for key, _ in rows], at=time.time())
+        made = self._ask(place[0], "batch_create", [(f"{tag}-{key}", request) for key, request in rows], tag)
         book.note(tag, id=made.id)
 
     def _reconcile(self, book: Journal) -> None:
@@ -347,6 +330,26 @@ class VendorBatches:
         extra = (call,) if method == "batch_create" else ()
         result = provider.carry_out(getattr(provider, method)(*arguments, *extra), call)  # type: ignore[attr-defined]
         return attrs.evolve(result, provider=name) if isinstance(result, VendorBatch) else result
+
+
+async def _beside(function: Callable[..., Found], *arguments: Any) -> Found:
+    """Call a function in a thread, beside the event loop."""
+    import asyncio  # slow to import; a program that has an event loop has imported it
+
+    return await asyncio.to_thread(function, *arguments)
+
+
+def _parts(rows: list[tuple[str, Request]]) -> Iterator[list[tuple[str, Request]]]:
+    """Divide requests into those of single batches."""
+    part: list[tuple[str, Request]] = []
+    size = 0
+    for key, request in rows:
+        size += (own := len(json.dumps([request.messages, request.tools], default=str)))
+        if len(part) >= MOST_ROWS or (part and size > MOST_BYTES):
+            yield part
+            part, size = [], own
+        part.append((key, request))
+    yield part
 
 
 def _unanswered(held: Held, reason: str) -> Outcome:
