@@ -22,10 +22,9 @@ from providerhub._calling.observers import OBSERVED, Observers, Rankers
 from providerhub._calling.other_calls import OtherCalls
 from providerhub._calling.running import Running
 from providerhub._calling.stream import AsyncStream, Stream
-from providerhub._finding.catalogues import Catalogues
 from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
 from providerhub._finding.preparing import Preparer
-from providerhub._finding.registry import ModelSpec, Registry
+from providerhub._finding.registry import Catalogues, ModelSpec, Registry
 from providerhub._finding.routing import Router, set_all_limits
 from providerhub._finding.stores import store_of
 from providerhub._finding.views import InstanceView, views

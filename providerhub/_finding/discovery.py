@@ -23,8 +23,7 @@ from providerhub._threads import renewed_at_fork
 from providerhub._values.capabilities import API_VERSION, ProviderInfo
 from providerhub._values.checks import nearest
 from providerhub._values.errors import ConfigurationError
-from providerhub._values.frozen import frozen
-from providerhub._values.value import Value
+from providerhub._values.value import Value, frozen
 
 HOOK_GROUP = "providerhub.hooks"  # the entry-point group of plugins that observe or rank. They are always loaded.
 MOST_WAIT = 30.0  # seconds that a thread waits for a plugin that another thread imports

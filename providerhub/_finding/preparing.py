@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from providerhub._finding.index import Match, Target
 from providerhub._finding.instance import KEY_MARGIN, Instance
 from providerhub._finding.jobs import Job, Task, arun_all, run_all
-from providerhub._finding.registry import ModelSpec, Registry
+from providerhub._finding.registry import Match, ModelSpec, Registry, Target
 from providerhub._rules.health import Health
 from providerhub._values import Candidate, Model
 from providerhub._values.errors import CallerError, DeadlineExceededError

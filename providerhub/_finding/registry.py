@@ -1,27 +1,146 @@
-"""All provider instances of a hub: configured, installed or registered; and the index of their models."""
+"""All provider instances of a hub: configured, installed or registered; the index of their models, and catalogues of them."""
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import attrs
 
-from providerhub._finding.catalogues import Catalogues, Described
 from providerhub._finding.discovery import PluginRecord, Plugins
-from providerhub._finding.index import Index, Match, Target
 from providerhub._finding.instance import Instance
-from providerhub._settings.refined import refined_one
+from providerhub._settings.refined import merged, refined_one
 from providerhub._settings.resolving import configured, is_surely_missing, literal_keys, option_flaw, variables_of
 from providerhub._settings.settings import Settings
 from providerhub._threads import renewed_at_fork
-from providerhub._values import Model, ProviderConfig
-from providerhub._values.capabilities import ModelInfo, ProviderInfo
+from providerhub._values import Model, Prices, ProviderConfig
+from providerhub._values.capabilities import DESCRIBED, ModelInfo, ProviderInfo
 from providerhub._values.errors import AmbiguousProviderError, ConfigurationError, InvalidRequestError, ModelNotFoundError
 from providerhub._values.provider import Provider
+
+_log = logging.getLogger("providerhub")
+
+
+class Described(NamedTuple):
+    """A model with the values of catalogues where its provider, its service and its user give none."""
+
+    model: ModelInfo
+    guessed: Mapping[str, str] = {}  # the fields with a value of a catalogue → the name of the catalogue
+
+    @property
+    def window(self) -> int | None:
+        """The context window that is certain; `None` without one."""
+        return None if "context_window" in self.guessed else self.model.context_window
+
+    @property
+    def prices(self) -> Prices | None:
+        """The prices, with the catalogue that gave them; `None` when none is known."""
+        found, said = self.model.prices, self.guessed.get("price_in") or self.guessed.get("price_out")
+        if found is None:
+            return None
+        if not said:  # another's prices of long prompts do not belong to these
+            return attrs.evolve(found, tiers=()) if "price_tiers" in self.guessed else found
+        name, _, day = said.rpartition(" ")
+        is_dated = day.count("-") == 2 and day.replace("-", "").isdecimal()  # noqa: PLR2004 -- year, month, day
+        return attrs.evolve(found, source=name if is_dated else said, date=day if is_dated else None)
+
+
+class Catalogues:
+    """All catalogues of a hub, of the first implementation first. False when there are none."""
+
+    def __init__(self, hooks: Sequence[Callable[..., Any]] = ()) -> None:
+        self._hooks = tuple(hooks)
+        self._faulty: set[object] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._hooks)
+
+    def described(self, model: ModelInfo, entry: tuple[str, str]) -> Described:
+        """Fill in the values of a model that are `None`. The entry names the vendor and its model."""
+        guessed: dict[str, str] = {}
+        for hook in self._hooks:
+            found = self._asked(hook, *entry)
+            if found is not None:
+                said = ModelInfo(model.name, **{name: getattr(found, name) for name in DESCRIBED})
+                filled = merged(said, model)
+                new = [name for name in DESCRIBED if getattr(filled, name) != getattr(model, name)]
+                guessed |= dict.fromkeys(new, found.source or "a catalogue")
+                model = filled
+        if not guessed and model.catalog:
+            self._warn(entry, "no catalogue has the entry %r of the model %s", model.catalog, model.name)
+        return Described(model, guessed)
+
+    def _asked(self, hook: Callable[..., Any], provider: str, model: str) -> ModelInfo | None:
+        try:
+            found = hook(provider=provider, model=model)
+        except (Exception, SystemExit):  # a catalogue cannot make a call fail
+            self._warn(hook, "a catalogue raised; further errors of it are not logged", exc_info=True)
+            return None
+        if found is None or isinstance(found, ModelInfo):
+            return found
+        self._warn(hook, "a catalogue must return a ModelInfo or None, not %s", type(found).__name__)
+        return None
+
+    def _warn(self, key: object, text: str, *values: object, **how: Any) -> None:
+        if key not in self._faulty:
+            self._faulty.add(key)
+            _log.warning(text, *values, **how)
+
+
+class Target(NamedTuple):
+    """A model name, and the instance that the call pins it to; `None` allows every instance."""
+
+    model: str
+    provider: str | None = None
+
+
+class Match(NamedTuple):
+    """A model entry of an instance that fits a target."""
+
+    provider: str  # the name of the instance
+    model: ModelInfo  # the declared entry, which may be a prefix
+    sent: str  # the model's name as it is sent to the provider
+    kind: str  # `"exact"`, `"alias"`, `"prefix"`, or `"any"` for a pinned instance that declares no models
+
+
+class Index:
+    """The models of several instances: one dictionary for names and aliases, and one for each length of prefix.
+
+    Finding an exact name takes the same time for any number of instances.
+    """
+
+    def __init__(self, models: Iterable[tuple[str, Iterable[ModelInfo]]]) -> None:
+        self._exact: dict[str, list[Match]] = {}
+        self._prefix: dict[int, dict[str, list[tuple[str, ModelInfo]]]] = {}
+        for provider, entries in models:
+            for model in entries:
+                self._enter(provider, model)
+        self._lengths = sorted(self._prefix, reverse=True)
+
+    def _enter(self, provider: str, model: ModelInfo) -> None:
+        if model.is_prefix:
+            start = model.name[:-1]
+            self._prefix.setdefault(len(start), {}).setdefault(start, []).append((provider, model))
+            return
+        self._exact.setdefault(model.name, []).append(Match(provider, model, model.name, "exact"))
+        for alias in model.aliases:
+            self._exact.setdefault(alias, []).append(Match(provider, model, model.name, "alias"))
+
+    def find(self, name: str) -> tuple[Match, ...]:
+        """The best match of each instance, in no particular order: exact name, then alias, then longest prefix."""
+        best: dict[str, Match] = {}
+        for match in self._exact.get(name, ()):
+            if match.kind == "exact" or match.provider not in best:
+                best[match.provider] = match
+        for length in self._lengths:
+            for provider, model in self._prefix[length].get(name[:length], ()) if len(name) >= length else ():
+                best.setdefault(provider, Match(provider, model, name, "prefix"))
+        return tuple(best.values())
+
 
 # The fix that messages name when no provider plugin is installed.
 INSTALL_HINT = "pip install providerhub-openai (or -anthropic, -gemini, -ollama; -lockchat for a try without a key)"

@@ -15,8 +15,7 @@ from providerhub._values import Model, ProviderConfig
 from providerhub._values.capabilities import ModelInfo, Setting
 from providerhub._values.checks import nearest
 from providerhub._values.errors import ConfigurationError
-from providerhub._values.frozen import frozen
-from providerhub._values.value import Value
+from providerhub._values.value import Value, frozen
 
 
 @frozen(eq=False, repr=False, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from providerhub._settings.environment import with_environment
+from providerhub._settings.address import with_environment
 from providerhub._settings.refined import given
 from providerhub._settings.secrets import EnvironmentKey, is_quoted
 from providerhub._settings.settings import VARIABLES, Settings

@@ -13,10 +13,9 @@ from providerhub._values import BreakerRules, BudgetRules, Model, ProviderConfig
 from providerhub._values.checks import FLAG, MAPPING, NAMES, SECONDS, TEXT, Check, instance_of, mapping_to, one_of
 from providerhub._values.config import PROXIES
 from providerhub._values.errors import ConfigurationError
-from providerhub._values.frozen import frozen
 from providerhub._values.knobs import ON_INTERRUPT, STRATEGIES
 from providerhub._values.shared import Shared
-from providerhub._values.value import Value
+from providerhub._values.value import Value, frozen
 
 VARIABLE = "PROVIDERHUB_CONFIG"  # the environment variable that names the settings file
 _Settings = TypeVar("_Settings", bound="Settings")

@@ -12,8 +12,6 @@ _NAMES = {
     "capabilities": "ModelInfo ProviderInfo Setting",
     "config": "ProviderConfig Secret",
     "cost": "Cost Prices Usage",
-    "counting": "TokenCount",
-    "embeddings": "EmbeddingRequest Embeddings",
     "errors": (
         "AllProvidersFailedError AmbiguousProviderError AuthenticationError BadRequestError BudgetExceededError "
         "CallerError CapabilityError ConfigurationError ContentPolicyError ContextLengthError DeadlineExceededError "
@@ -22,14 +20,12 @@ _NAMES = {
         "ProviderTimeoutError QuotaExceededError RateLimitError ServerError ShortageError StreamInterruptedError TLSError"
     ),
     "events": "Detail Event Finish ReasoningDelta RefusalDelta Restarted TextDelta ToolCallDelta UsageDelta",
-    "gate": "AttemptGate",
-    "health": "HealthRecord",
     "knobs": "BreakerRules BudgetRules RetryPolicy Timeout",
     "parts": "audio file image",
     "provider": "CallContext Provider",
-    "record": "CallRecord",
+    "record": "AttemptGate CallRecord HealthRecord",
     "refusal": "Refusal",
-    "request": "Message Model Request",
+    "request": "EmbeddingRequest Embeddings Message Model Request TokenCount",
     "route": "Attempt Candidate Route RoutePlan Skip",
     "shared": "Claim Fact Shared SharedState",
     "vendor_batch": "VendorBatch",

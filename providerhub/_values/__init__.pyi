@@ -11,9 +11,6 @@ from providerhub._values.config import Secret as Secret
 from providerhub._values.cost import Cost as Cost
 from providerhub._values.cost import Prices as Prices
 from providerhub._values.cost import Usage as Usage
-from providerhub._values.counting import TokenCount as TokenCount
-from providerhub._values.embeddings import EmbeddingRequest as EmbeddingRequest
-from providerhub._values.embeddings import Embeddings as Embeddings
 from providerhub._values.errors import AllProvidersFailedError as AllProvidersFailedError
 from providerhub._values.errors import AmbiguousProviderError as AmbiguousProviderError
 from providerhub._values.errors import AuthenticationError as AuthenticationError
@@ -53,8 +50,6 @@ from providerhub._values.events import Restarted as Restarted
 from providerhub._values.events import TextDelta as TextDelta
 from providerhub._values.events import ToolCallDelta as ToolCallDelta
 from providerhub._values.events import UsageDelta as UsageDelta
-from providerhub._values.gate import AttemptGate as AttemptGate
-from providerhub._values.health import HealthRecord as HealthRecord
 from providerhub._values.knobs import BreakerRules as BreakerRules
 from providerhub._values.knobs import BudgetRules as BudgetRules
 from providerhub._values.knobs import RetryPolicy as RetryPolicy
@@ -64,12 +59,17 @@ from providerhub._values.parts import file as file
 from providerhub._values.parts import image as image
 from providerhub._values.provider import CallContext as CallContext
 from providerhub._values.provider import Provider as Provider
+from providerhub._values.record import AttemptGate as AttemptGate
 from providerhub._values.record import CallRecord as CallRecord
+from providerhub._values.record import HealthRecord as HealthRecord
 from providerhub._values.refusal import Refusal as Refusal
+from providerhub._values.request import EmbeddingRequest as EmbeddingRequest
+from providerhub._values.request import Embeddings as Embeddings
 from providerhub._values.request import Message as Message
 from providerhub._values.request import Model as Model
 from providerhub._values.request import Options as Options
 from providerhub._values.request import Request as Request
+from providerhub._values.request import TokenCount as TokenCount
 from providerhub._values.route import Attempt as Attempt
 from providerhub._values.route import Candidate as Candidate
 from providerhub._values.route import Route as Route

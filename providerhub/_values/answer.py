@@ -9,9 +9,8 @@ from typing import Any
 import attrs
 
 from providerhub._values.cost import Cost, Usage
-from providerhub._values.frozen import frozen
 from providerhub._values.route import Route
-from providerhub._values.value import Value
+from providerhub._values.value import Value, frozen
 
 
 @frozen(eq=False, repr=False)

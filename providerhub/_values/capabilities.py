@@ -9,9 +9,8 @@ import attrs
 
 from providerhub._values import checks
 from providerhub._values.cost import Prices
-from providerhub._values.frozen import frozen
 from providerhub._values.knobs import Timeout
-from providerhub._values.value import Value
+from providerhub._values.value import Value, frozen
 
 DOLLARS = "USD"
 _PRICE_OF = {

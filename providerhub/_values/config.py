@@ -9,9 +9,8 @@ import attrs
 
 from providerhub._values.capabilities import FULL, LIMIT, RATE, TIMEOUT, ModelInfo, as_models
 from providerhub._values.checks import FLAG, HEADERS, MAPPING, NOT_NEGATIVE, NUMBER, TEXT, Check, mapping_to, shape
-from providerhub._values.frozen import frozen
 from providerhub._values.knobs import Timeout
-from providerhub._values.value import Value, public
+from providerhub._values.value import Value, frozen, public
 
 
 class KeySource(Protocol):

@@ -8,8 +8,7 @@ from typing import Any
 
 import attrs
 
-from providerhub._values.frozen import frozen
-from providerhub._values.value import Value
+from providerhub._values.value import Value, frozen
 
 MILLION = 1_000_000
 

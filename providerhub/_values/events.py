@@ -6,8 +6,7 @@ from typing import Any
 
 from providerhub._values.answer import Citation, Media, Turn
 from providerhub._values.cost import Usage
-from providerhub._values.frozen import frozen
-from providerhub._values.value import Value
+from providerhub._values.value import Value, frozen
 
 
 @frozen(eq=False, repr=False)

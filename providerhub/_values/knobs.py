@@ -8,8 +8,7 @@ from typing import Any
 import attrs
 
 from providerhub._values.checks import COUNT, ERROR_CLASSES, FLAG, NOT_NEGATIVE, SECONDS, SHARE
-from providerhub._values.frozen import frozen
-from providerhub._values.value import Value
+from providerhub._values.value import Value, frozen
 
 # The ways to order candidates that are otherwise equal.
 STRATEGIES = ("priority", "round_robin", "weighted", "fastest", "cheapest")

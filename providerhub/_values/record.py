@@ -1,18 +1,17 @@
-"""The record of one call, as observers get it."""
+"""The records of calls and of health, and the interface of a gate: for observers, gates and `Hub.health()`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
 from providerhub._values.answer import Completion
 from providerhub._values.cost import Cost, Usage
-from providerhub._values.frozen import frozen
 from providerhub._values.request import Model, Request
-from providerhub._values.route import Route, RoutePlan
-from providerhub._values.value import Value
+from providerhub._values.route import Attempt, Candidate, Route, RoutePlan
+from providerhub._values.value import Value, frozen, public
 
 
 @frozen(eq=False, repr=False)
@@ -54,3 +53,87 @@ class CallRecord(Value):
     def cost(self) -> Cost | None:
         """The cost of all attempts; `None` when it is unknown. It is the same as `route.cost`."""
         return self.route.cost
+
+
+@public
+class AttemptGate(Protocol):
+    """Decides whether an attempt may be sent. A plugin offers one by the hook `providerhub_gate`.
+
+    Each reservation ends by exactly one call of `settle` or `release`, unless the process ends before. All methods may be called
+    from several threads at once.
+    """
+
+    def reserve(self, call: CallRecord, candidate: Candidate, bound: Usage) -> Any:
+        """Reserve what an attempt may use at most. It may wait for a disk or the network.
+
+        It is called in the thread of `complete`; for `acomplete`, in a thread of its own.
+
+        Args:
+            call: The record of the call at its start. It ends `timeout` seconds after `started` at the latest.
+            candidate: The provider and model to ask, with the model's `prices`.
+            bound: The most tokens that the attempt may use: `input_tokens` is an upper estimate; `output_tokens` is the
+                call's `max_tokens`, else the most that the model may answer, else its context window; `None` when none is known.
+
+        Returns:
+            The reservation, as any object; `None` when there is nothing to settle.
+
+        Raises:
+            BudgetExceededError: The attempt must not be sent. Another candidate is tried, the cheapest first. Any other
+                exception counts as such a refusal too.
+        """
+
+    def settle(self, token: Any, attempt: Attempt, used: Usage) -> None:
+        """End the reservation of an attempt that was sent. It must not wait, since it may be called in an event loop.
+
+        Args:
+            token: The result of `reserve`.
+            attempt: The attempt, with its `cost` as far as it is known.
+            used: The tokens of the attempt. Counts that the service did not tell are upper estimates from what was seen.
+        """
+
+    def release(self, token: Any) -> None:
+        """End the reservation of an attempt that cost nothing: it was not sent, or it was refused. It must not wait.
+
+        Args:
+            token: The result of `reserve`.
+        """
+
+
+@frozen(eq=False, repr=False, kw_only=True)
+class HealthRecord(Value):
+    """The health of a model at a provider, or of a whole provider, at one moment. All times are in seconds.
+
+    Args:
+        provider: The name of the provider instance.
+        model: The declared model that matched, such as `"gpt-4"` or `"acme-tiny/*"`; `""` for the whole provider.
+        state: The state of the circuit breaker: `"closed"` (the default), `"open"`, or `"half-open"` when the next call, or one
+            that is under way, probes the model.
+        retry_in: Seconds until the model is tried again: the end of the breaker's open time or of the pause. Default 0: now.
+        pause: The reason of a pause: `"rate limited"`, `"key rejected"`, `"forbidden"` or `"quota used up"`; `""` without one.
+        first_token: The median of the last 64 times to the first content of a stream; `None`, the default, when unknown.
+        whole: The median of the last 64 times to a whole answer; `None`, the default, when unknown.
+        budget: The tokens in the provider's retry budget; a retry takes one. `None`, the default, before its first use.
+        concurrency: The limit of calls under way at once; `None`, the default, for no limit.
+        rpm: The limit of calls a minute; `None`, the default, for no limit.
+        tpm: The limit of tokens a minute; `None`, the default, for no limit.
+        in_use: The calls under way that hold a turn. Counted only where there is a limit or a learned rate. Default 0.
+        waiting: The calls that wait for a turn. Default 0.
+        learned_rpm: The calls a minute that the service accepts, as its refusals showed; `None`, the default, when unknown.
+        lacking: The capabilities that the service said the model lacks, each within the last hour, such as `"images"`.
+    """
+
+    provider: str
+    model: str
+    state: str = "closed"
+    retry_in: float = 0.0
+    pause: str = ""
+    first_token: float | None = None
+    whole: float | None = None
+    budget: float | None = None
+    concurrency: int | None = None
+    rpm: float | None = None
+    tpm: float | None = None
+    in_use: int = 0
+    waiting: int = 0
+    learned_rpm: float | None = None
+    lacking: tuple[str, ...] = ()

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 import attrs
 
 from providerhub._values.errors import ProviderError
-from providerhub._values.frozen import frozen
-from providerhub._values.value import Value
+from providerhub._values.value import Value, frozen
 
 FIXED = frozenset({401, 402, 405, 407, 408, 409, 425})
 """Statuses with a class of their own, beside all from `FAILED` up."""

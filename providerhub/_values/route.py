@@ -5,9 +5,8 @@ from __future__ import annotations
 import attrs
 
 from providerhub._values.cost import Cost, Prices, Usage, cost_of, total
-from providerhub._values.frozen import frozen
 from providerhub._values.knobs import Timeout
-from providerhub._values.value import Value
+from providerhub._values.value import Value, frozen
 
 
 @frozen(eq=False, repr=False)

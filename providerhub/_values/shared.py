@@ -10,8 +10,7 @@ import attrs
 
 from providerhub._values.checks import SECONDS, TEXT, Check, one_of, shape
 from providerhub._values.config import Secret
-from providerhub._values.frozen import frozen
-from providerhub._values.value import Value, public
+from providerhub._values.value import Value, frozen, public
 
 ON_OUTAGE = ("local", "refuse")
 """The ways to treat limits while the store does not answer."""

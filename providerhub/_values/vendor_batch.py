@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from providerhub._values.frozen import frozen
-from providerhub._values.value import Value
+from providerhub._values.value import Value, frozen
 
 
 @frozen(eq=False, repr=False)

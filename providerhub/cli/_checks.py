@@ -17,7 +17,7 @@ from providerhub import Hub, InstanceView, Model, ProviderHubError, RetryPolicy,
 from providerhub._finding.discovery import Plugins
 from providerhub._finding.registry import INSTALL_HINT
 from providerhub._finding.views import unknown_models
-from providerhub._settings.environment import unused_environment
+from providerhub._settings.address import unused_environment
 from providerhub._settings.file import SettingsFile, read
 from providerhub._settings.resolving import variable
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, FileKey, KeyringKey

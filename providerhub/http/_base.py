@@ -11,8 +11,7 @@ from urllib.parse import urlencode
 from urllib3.util import parse_url
 
 from providerhub._rules.mapping import chained
-from providerhub._settings.address import endpoint_flaw, is_loopback
-from providerhub._settings.environment import unused_environment
+from providerhub._settings.address import endpoint_flaw, is_loopback, unused_environment
 from providerhub._values import ProviderConfig
 from providerhub._values.config import Secret
 from providerhub._values.errors import (

@@ -12,8 +12,7 @@ import attrs
 import pytest
 
 from providerhub._values.checks import NUMBER
-from providerhub._values.frozen import frozen
-from providerhub._values.value import Value
+from providerhub._values.value import Value, frozen
 
 
 def fresh() -> Any:

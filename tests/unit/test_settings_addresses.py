@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 from providerhub import ConfigurationError, Hub, Model, ProviderConfig, ProviderInfo, Setting, Settings
-from providerhub._settings.environment import unused_environment
+from providerhub._settings.address import unused_environment
 from providerhub._settings.resolving import configured, option_flaw, resolve, undeclared
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, FileKey
 from providerhub._values import Secret

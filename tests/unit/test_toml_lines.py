@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providerhub._settings.toml_lines import locate
+from providerhub._settings.file import locate
 
 DOCUMENT = '''# comment = 1
 timeout = 60  # [not.a.table]
