@@ -105,7 +105,7 @@ class HttpAnswer(Value):
             The number, 0 or more.
 
         Raises:
-            ProtocolError: The body is no JSON object with a number of 0 or more in this field.
+            ProtocolError: The body is not a JSON object with a number of 0 or more in this field.
         """
         data = self.json()
         number = data.get(field) if isinstance(data, Mapping) else None

@@ -15,6 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 import providerhub
+from providerhub_bedrock._body import asked
 from providerhub_bedrock.conformance import event, frame
 from providerhub_bedrock.provider import Bedrock
 from providerhub_conformance import FaultServer, chunked, http_response
@@ -371,6 +372,49 @@ def test_a_conversation_is_written_in_the_services_shape():
 def test_reasoning_becomes_the_models_own_fields(model, reasoning, fields):
     body, _ = sent(whole({"text": "x"}), model=model, reasoning=reasoning)
     assert body.get("additionalModelRequestFields") == fields
+
+
+SONNET_45, SONNET_46 = "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "eu.anthropic.claude-sonnet-4-6"
+
+
+def _written(model=SONNET_45, messages=({"role": "user", "content": "?"},), **knobs):
+    return asked(providerhub.Request(model, messages, **knobs))
+
+
+@pytest.mark.parametrize("model", [SONNET_45, SONNET_46])
+def test_what_claude_refuses_beside_thinking_is_left_out_with_a_note(model):
+    found = _written(model, reasoning="high", tools=[TOOL], tool_choice="required")
+    assert "thinking" not in found.body.get("additionalModelRequestFields", {})
+    assert found.body["toolConfig"]["toolChoice"] == {"any": {}}
+    assert "the thinking was left out" in found.notes[0]
+    found = _written(model, reasoning="high", temperature=0.2, top_p=0.96, tools=[TOOL])
+    assert (found.body["inferenceConfig"], len(found.notes)) == ({"topP": 0.96}, 1)
+    assert "thinking" in found.body["additionalModelRequestFields"]
+    assert _written(model, temperature=0.2).body["inferenceConfig"] == {"temperature": 0.2}
+
+
+def test_an_answer_in_a_form_comes_before_thinking_where_a_tool_stands_in_for_it():
+    found = _written("us.anthropic.claude-3-7-sonnet-20250219-v1:0", reasoning="low", response_format=FORM)
+    assert (found.form, found.body.get("additionalModelRequestFields")) == ("one", None)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "budget"),
+    [({"reasoning": 8000, "max_tokens": 4000}, 3999), ({"reasoning": "high", "max_tokens": 4000}, 2000),
+     ({"reasoning": "low", "max_tokens": 500}, None)],
+)  # fmt: skip
+def test_a_budget_for_thinking_is_less_than_max_tokens(knobs, budget):
+    found = _written(**knobs).body.get("additionalModelRequestFields", {})
+    assert found.get("thinking", {}).get("budget_tokens") == budget
+
+
+def test_a_model_that_continues_no_partial_answer_or_always_thinks_says_so():
+    begun = {"role": "user", "content": "?"}, {"role": "assistant", "content": "Once "}
+    assert _written(messages=begun).body["messages"][1]["content"] == [{"text": "Once"}]
+    with pytest.raises(providerhub.CapabilityError, match="continues no partial answer"):
+        _written(SONNET_46, begun)
+    with pytest.raises(providerhub.CapabilityError, match="always thinks"):
+        _written("global.anthropic.claude-opus-5-5", reasoning="none")
 
 
 TOOL = {"type": "function", "function": {"name": "look", "description": "", "parameters": {"properties": {}}, "strict": True}}

@@ -7,23 +7,13 @@ from typing import Any, NamedTuple
 
 from providerhub import CapabilityError, InvalidRequestError, Request
 from providerhub.wire import form_of
+from providerhub.wire.claude import Traits, adapted, calm, think, thinks, traits
 from providerhub_anthropic._conversation import CONTAINER, written
-from providerhub_anthropic._models import Traits, traits
-from providerhub_anthropic._schema import adapted
 
 _CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any", "any": "any"}
 
 MAX_TOKENS = 4096
 """The most tokens of an answer of a model whose own maximum is unknown."""
-
-_LEAST = 1024
-"""Tokens: the smallest budget for thinking that the API takes."""
-
-_LEAST_TOP_P = 0.95
-"""The smallest `top_p` that the API takes beside thinking."""
-
-_BUDGETS: Mapping[str, int] = {"minimal": _LEAST, "low": 2048, "medium": 8192, "high": 16384}
-"""The budgets for thinking of models that take no effort, in tokens."""
 
 _JSON = "Answer with one JSON object and with nothing else."
 
@@ -82,10 +72,9 @@ def asked(request: Request, *, max_tokens: int | None = None, most: int | None =
     }
     if request.seed is not None:
         notes.append("the Messages API has no seed; it was left out")
-    _think(body, request, own, notes)
+    body |= think(request, own, notes)
     form = _shape(body, request, own)
-    if _thinks(body) and own.prefill is not None:  # services of other vendors have other rules
-        _calm(body, own, notes)
+    calm(body, body, own, notes, forced=(body["tool_choice"] or {}).get("type") in {"any", "tool"})
     if own.prefill is False and _continues(talk.messages):
         msg = f"{request.model} continues no partial answer: let the last message be the user's, or a tool's result"
         raise CapabilityError(msg, capability="prefill")
@@ -112,68 +101,10 @@ def _most(body: Mapping[str, Any], configured: int | None, own: int | None) -> i
     return (configured or MAX_TOKENS) + (budget if isinstance(budget, int) else 0)
 
 
-def _think(body: dict[str, Any], request: Request, own: Traits, notes: list[str]) -> None:
-    """Translate `reasoning`: into an effort where the model takes one, otherwise into a budget of tokens."""
-    asked = request.reasoning
-    if asked is None:
-        return
-    if asked == "none":
-        if own.off is None:
-            msg = f"{request.model} always thinks: ask for reasoning='minimal', which is its lowest effort"
-            raise CapabilityError(msg)
-        body["thinking"] = {"type": own.off} if own.off else None
-    elif own.adaptive and not (own.budget and isinstance(asked, int)):
-        level = asked if isinstance(asked, str) else _level(asked)
-        if level != asked:
-            notes.append(f"{request.model} takes no number of tokens for its thinking; {asked} became the effort {level!r}")
-        body["thinking"] = {"type": "adaptive", "display": "summarized"}  # newer models would leave the thinking empty
-        body["output_config"] = {"effort": "low" if level == "minimal" else level}
-    else:
-        budget = _budget(asked, request.max_tokens)
-        most = (request.max_tokens or own.max_tokens or budget + 1) - 1
-        if most < _LEAST:
-            notes.append(f"a budget for thinking has {_LEAST} tokens at least, and max_tokens is more: reasoning was left out")
-        else:
-            body["thinking"] = {"type": "enabled", "budget_tokens": min(budget, most)}
-        if _LEAST <= most < budget:
-            notes.append(f"max_tokens is more than the budget for thinking: {budget} became {most}")
-
-
-def _thinks(body: Mapping[str, Any]) -> bool:
-    """Return whether a request switches thinking on."""
-    return (body.get("thinking") or {}).get("type") in {"enabled", "adaptive"}
-
-
-def _calm(body: dict[str, Any], own: Traits, notes: list[str]) -> None:
-    """Leave out what the API refuses beside thinking. A tool that must be called comes before it, and sampling after it.
-
-    Reference: "Feature compatibility" in "Extended thinking", Anthropic's documentation.
-    """
-    if (body["tool_choice"] or {}).get("type") in {"any", "tool"} and own.off is not None:
-        body["thinking"] = {"type": own.off} if own.off else None
-        notes.append("the Messages API forces no tool while the model thinks: the thinking was left out")
-        return
-    for name, fits in (("temperature", body["temperature"] == 1), ("top_p", _LEAST_TOP_P <= (body["top_p"] or 0) <= 1)):
-        if body[name] is not None and not fits:
-            notes.append(f"the Messages API takes no {name} of {body[name]} while the model thinks; it was left out")
-            body[name] = None
-
-
 def _continues(messages: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether the last message is a partial answer. A turn with a tool of the service is carried on by all models."""
     last = messages[-1]
     return last["role"] == "assistant" and all(block.get("type") == "text" for block in last["content"])
-
-
-def _level(tokens: int) -> str:
-    return next((name for name in ("low", "medium") if tokens <= _BUDGETS[name]), "high")
-
-
-def _budget(asked: str | int, max_tokens: int | None) -> int:
-    """Return a number of tokens. That of a level leaves half of `max_tokens` to the answer."""
-    if isinstance(asked, int):
-        return max(asked, _LEAST)
-    return min(_BUDGETS[asked], max(_LEAST, (max_tokens or 2 * _BUDGETS[asked]) // 2))
 
 
 def _shape(body: dict[str, Any], request: Request, own: Traits) -> str:
@@ -185,7 +116,7 @@ def _shape(body: dict[str, Any], request: Request, own: Traits) -> str:
         written_schema = {"type": "json_schema", "schema": adapted(schema)}
         body["output_config"] = {**(body.get("output_config") or {}), "format": written_schema}
         return ""
-    if kind == "json_object" and (request.tools or _thinks(body) or not own.forced):
+    if kind == "json_object" and (request.tools or thinks(body) or not own.forced):
         body["system"] = [*(body["system"] or ()), {"type": "text", "text": _JSON}]
         return ""
     if request.tools:

@@ -61,12 +61,17 @@ class Writer:
         self._names: set[str] = set()
         for place, message in enumerate(modern(messages)):
             self._add(message, f"messages[{place}]")
-        if self.talk and self.talk[-1]["role"] == "assistant":  # the API refuses white space at the end of a partial answer
+        if self.continues:  # the API refuses white space at the end of a partial answer
             last = self.talk[-1]["content"][-1]
-            last.update({"text": last["text"].rstrip()} if "text" in last else {})
+            last["text"] = last["text"].rstrip()
         if not self.talk:
             msg = "messages hold only a system prompt or blank texts; add a message of the user"
             raise InvalidRequestError(msg)
+
+    @property
+    def continues(self) -> bool:
+        """Whether the last message is a partial answer."""
+        return bool(self.talk) and self.talk[-1]["role"] == "assistant" and "text" in self.talk[-1]["content"][-1]
 
     def _add(self, message: Message, where: str) -> None:
         role = message["role"]

@@ -21,15 +21,6 @@ _FORMAT = re.compile(
     r"|magistral|voxtral|glm"
 )
 _CHOICE = re.compile(r"claude-[3-9a-u]|nova-|mistral-large|pixtral|gpt-oss|qwen3")
-_CLAUDE = re.compile(r"claude-(?:[a-z]+-)?(\d)(?:[-.](\d{1,2})(?!\d))?")
-
-
-def claude_version(name: str) -> tuple[int, int] | None:
-    """Return the version of a Claude model; `None` for any other model."""
-    found = _CLAUDE.search(name)
-    if found:
-        return int(found[1]), int(found[2] or 0)
-    return (99, 0) if "claude" in name else None
 
 
 def takes_format(name: str) -> bool:
