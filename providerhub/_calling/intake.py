@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, NoReturn, Unpack
 
 import attrs
 
@@ -232,8 +232,8 @@ def _normalize(sent: dict[str, Any]) -> Output | None:
     stop, form, choice = sent.get("stop"), sent.get("response_format"), sent.get("tool_choice")
     if isinstance(stop, str):
         sent["stop"] = (stop,)
-    if isinstance(choice, str) and choice not in CHOICES:
-        sent["tool_choice"] = _named(choice, sent.get("tools") or ())
+    if choice is not None:
+        sent["tool_choice"] = _choice(choice, sent.get("tools") or ())
     if form is None or isinstance(form, Mapping):
         return None
     output = output_of(form)
@@ -241,13 +241,33 @@ def _normalize(sent: dict[str, Any]) -> Output | None:
     return output
 
 
-def _named(name: str, tools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The choice of the tool that has a name, in the OpenAI shape; a vendor's own tool has its name beside its type."""
-    forms = [(str(tool.get("type")), tool.get("function") or tool.get("custom") or tool) for tool in tools]
-    for kind, form in forms:
+def _choice(choice: str | Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> str | Mapping[str, Any]:
+    """The choice of a tool in the OpenAI shape; the plain forms of the Messages API and of the Responses API are translated."""
+    if isinstance(choice, str):
+        return choice if choice in CHOICES else _named(choice, tools) or _refuse_choice(choice, tools)
+    kind, name = choice.get("type"), choice.get("name")
+    if choice.keys() == {"type"} and kind in CHOICES:
+        return str(kind)
+    if choice.keys() == {"type", "name"} and kind in {"tool", "function", "custom"}:
+        return _named(name, tools) or choice
+    return choice
+
+
+def _named(name: Any, tools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The choice of the tool that has a name; a vendor's own tool has its name beside its type."""
+    for kind, form in map(_form, tools):
         if form.get("name") == name:
             return {"type": kind, kind: {"name": name}} if kind in {"function", "custom"} else {"type": "tool", "name": name}
-    known = [*CHOICES, *(str(form["name"]) for _, form in forms if form.get("name"))]
+    return None
+
+
+def _form(tool: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The type of a tool, and the mapping that holds its name."""
+    return str(tool.get("type")), tool.get("function") or tool.get("custom") or tool
+
+
+def _refuse_choice(name: str, tools: Sequence[Mapping[str, Any]]) -> NoReturn:
+    known = [*CHOICES, *(str(form["name"]) for _, form in map(_form, tools) if form.get("name"))]
     hint = nearest(name, known, f"it may be {', '.join(map(repr, known))}")
     raise InvalidRequestError(f"tool_choice {name!r} is not one of this call's tools; {hint}")
 

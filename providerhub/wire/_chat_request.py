@@ -65,7 +65,7 @@ def request_body(
     if unwanted != UNWANTED and request.tools is not None:
         body["tools"] = [_without(tool, unwanted) for tool in request.tools]
     if request.tool_choice is not None:
-        body["tool_choice"] = _tool_choice(request.tool_choice)
+        body["tool_choice"] = "required" if request.tool_choice == "any" else request.tool_choice
     if request.reasoning is not None:
         body.update(reasoning(request.reasoning))
     if request.stop is not None:
@@ -167,21 +167,6 @@ def _result(content: list[Any], identifier: object) -> tuple[Any, list[Any]]:
         return content, []
     head = {"type": "text", "text": f"Content of the result of the tool call {identifier}:"}
     return texts or "The result follows in the next user message.", [head, *parts]
-
-
-def _tool_choice(choice: Any) -> Any:
-    """Return a choice in the form of this wire; the forms of the Messages API and of the Responses API are translated."""
-    if choice == "any":
-        return "required"
-    if not isinstance(choice, Mapping):
-        return choice
-    kind = choice.get("type")
-    if kind in {"auto", "any", "none"}:
-        return "required" if kind == "any" else kind
-    name = choice.get("name")
-    if not name or isinstance(choice.get("function") or choice.get("custom"), Mapping):
-        return choice
-    return {"type": "custom", "custom": {"name": name}} if kind == "custom" else {"type": "function", "function": {"name": name}}
 
 
 def with_call_ids(messages: Sequence[Mapping[str, Any]], pattern: str, length: int) -> list[Mapping[str, Any]]:

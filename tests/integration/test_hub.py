@@ -89,6 +89,13 @@ SEARCH = {"type": "web_search_20260209", "name": "web_search"}
         ("required", "required"),
         ("any", "any"),
         (FUNCTION, FUNCTION),
+        ({"type": "any"}, "any"),
+        ({"type": "none"}, "none"),
+        ({"type": "tool", "name": "weather"}, {"type": "function", "function": {"name": "weather"}}),
+        ({"type": "function", "name": "weather"}, {"type": "function", "function": {"name": "weather"}}),
+        ({"type": "custom", "name": "sql"}, {"type": "custom", "custom": {"name": "sql"}}),
+        ({"type": "tool", "name": "of_options"}, {"type": "tool", "name": "of_options"}),
+        ({"type": "auto", "disable_parallel_tool_use": True}, {"type": "auto", "disable_parallel_tool_use": True}),
     ],
 )
 def test_a_tool_choice_may_name_one_of_the_tools(scripted, make_hub, given, sent):

@@ -102,6 +102,8 @@ def _tools(request: Request, called: Iterable[str], extra: dict[str, Any], notes
     found: dict[str, Any] = {"tools": tools}
     if isinstance(choice, Mapping):
         own = choice.get("function")
+        if own is None and "type" in choice:
+            raise CapabilityError(f"the Converse API has no tool_choice {choice!r:.80}; name a function, or leave it out")
         found["toolChoice"] = {"tool": {"name": own.get("name")}} if isinstance(own, Mapping) else dict(choice)
     elif choice in {"required", "any"}:
         found["toolChoice"] = {"any": {}}

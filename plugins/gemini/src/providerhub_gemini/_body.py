@@ -115,6 +115,8 @@ def _tool_config(request: Request) -> dict[str, Any] | None:
     if isinstance(choice, Mapping):
         named = choice.get("function")
         if not isinstance(named, Mapping):
+            if "type" in choice:
+                raise CapabilityError(f"the Gemini API has no tool_choice {choice!r:.80}; name a function, or leave it out")
             return dict(choice)
         return {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": [named.get("name")]}}
     if choice in {None, "auto"} and any((tool.get("function") or {}).get("strict") for tool in request.tools or ()):
