@@ -48,11 +48,14 @@ _THOUGHTS = frozenset({"text", "summary_text"})
 _STOPS = frozenset({"stop_reason", "matched_stop"})
 """Keys of a choice under which vLLM and SGLang write the text of `stop` that ended the answer."""
 _REASONS = {
-    "function_call": "tool_calls", "tool_use": "tool_calls", "eos": "stop", "end_turn": "stop", "stop_sequence": "stop",
-    "max_tokens": "length", "model_length": "length", "sensitive": "content_filter",
+    "function_call": "tool_calls", "tool_use": "tool_calls", "eos": "stop", "eos_token": "stop", "end_turn": "stop",
+    "stop_sequence": "stop", "complete": "stop", "max_tokens": "length", "max_output_tokens": "length", "model_length": "length",
+    **dict.fromkeys(("stop", "length", "tool_calls", "content_filter")),
+    **dict.fromkeys(("sensitive", "safety", "recitation", "prohibited_content", "refusal"), "content_filter"),
 }  # fmt: skip
-_FAILURES = frozenset({"error", "network_error", "insufficient_system_resource"})
-"""Reasons of a failure that ends like an answer: Mistral's and Z.AI's, and DeepSeek's."""
+"""The reasons that services write, in lower case, and the finish reason; `None` for the same word."""
+_FAILURES = frozenset({"error", "network_error", "insufficient_system_resource", "function_call_filter"})
+"""Reasons of a failure that ends like an answer: Mistral's and Z.AI's, DeepSeek's, and Google's for a malformed call."""
 
 
 class ChatAnswer:
@@ -200,18 +203,19 @@ class ChatAnswer:
                     continue
                 if key == "logprobs":
                     yield from _logprobs(value)
-                elif key in _STOPS and isinstance(value, str) and value not in _REASONS and value != "stop":
+                elif key in _STOPS and isinstance(value, str) and value not in _REASONS:
                     self._beside["stop_sequence"] = value
                 else:
                     self._keep(key, value)
         reason = choice.get("finish_reason")
         if reason:
-            yield from self._finished(str(reason), choice)
+            yield from self._finished(str(reason))
 
-    def _finished(self, said: str, choice: Mapping[str, Any]) -> Iterator[Piece]:
-        if said in _FAILURES:
-            raise error_from_status(500, {}, choice)
-        reason = _REASONS.get(said, said)
+    def _finished(self, said: str) -> Iterator[Piece]:
+        word = said.partition(":")[0].lower()  # Google adds its own reason, as in "content_filter: RECITATION"
+        if word in _FAILURES:
+            raise error_from_status(200, {}, {"message": f"the model gave no valid answer (finish reason {said!r})"})
+        reason = (_REASONS[word] or word) if word in _REASONS else said
         if len(self.calls) and reason == "stop":  # one word for one thing, since the loops of callers branch on it
             reason = "tool_calls"
         if reason != self._finish:

@@ -6,7 +6,19 @@ import json
 
 import pytest
 
-from providerhub import Citation, Detail, Finish, Media, ProtocolError, ProviderError, Request, Route, ToolCallDelta, Usage
+from providerhub import (
+    Citation,
+    Detail,
+    Finish,
+    Media,
+    ProtocolError,
+    ProviderError,
+    Request,
+    Route,
+    ServerError,
+    ToolCallDelta,
+    Usage,
+)  # fmt: skip
 from providerhub._calling.assembly import Assembly
 from providerhub.wire import openai_chat
 from providerhub.wire._chat_request import UNWANTED, conversation, with_call_ids
@@ -256,6 +268,27 @@ def test_the_finish_event_says_tool_calls_and_comes_once():
     assert [piece for piece in pieces_of(*chunks) if isinstance(piece, Finish)] == [Finish("tool_calls", "stop")]
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("STOP", "stop"), ("eos_token", "stop"), ("MAX_TOKENS", "length"), ("SAFETY", "content_filter"),
+        ("content_filter: RECITATION", "content_filter"), ("Odd", "Odd"),
+    ],
+)  # fmt: skip
+def test_words_for_the_end_are_read_in_any_case(said, reason):
+    for answer in (completion(whole(said, content="x")), completion(chunk(content="x"), chunk(said))):
+        assert (answer.finish_reason, answer.finish_said) == (reason, None if said == reason else said)
+    called = completion(chunk(tool_calls=[entry(0, "a", "f", "{}")]), chunk(said))
+    assert called.finish_reason == ("tool_calls" if reason == "stop" else reason)
+
+
+@pytest.mark.parametrize("said", ["error", "function_call_filter: MALFORMED_FUNCTION_CALL"])
+def test_a_failure_at_the_end_is_no_empty_answer(said):
+    for found in (whole(said, content=None), chunk(said)):
+        with pytest.raises(ServerError, match=f"no valid answer \\(finish reason '{said}'\\)"):
+            pieces_of(found)
+
+
 def test_custom_tool_calls_are_kept():
     call = {"id": "a", "type": "custom", "custom": {"name": "run", "input": "print("}}
     more = {"index": 0, "custom": {"input": "1)"}}
@@ -418,11 +451,6 @@ def body(messages=({"role": "user", "content": "Hi"},), /, **fields):
         ({"reasoning": 9000}, {"reasoning_effort": "high"}),
         ({"max_tokens": 0}, {"max_tokens": 0}),
         ({"tool_choice": "any"}, {"tool_choice": "required"}),
-        ({"tool_choice": {"type": "any"}}, {"tool_choice": "required"}),
-        ({"tool_choice": {"type": "auto"}}, {"tool_choice": "auto"}),
-        ({"tool_choice": {"type": "tool", "name": "f"}}, {"tool_choice": {"type": "function", "function": {"name": "f"}}}),
-        ({"tool_choice": {"type": "function", "name": "f"}}, {"tool_choice": {"type": "function", "function": {"name": "f"}}}),
-        ({"tool_choice": {"type": "custom", "name": "f"}}, {"tool_choice": {"type": "custom", "custom": {"name": "f"}}}),
         (
             {"tool_choice": {"type": "custom", "custom": {"name": "f"}}},
             {"tool_choice": {"type": "custom", "custom": {"name": "f"}}},
