@@ -72,29 +72,24 @@ def _function(call: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**call, "type": "function", "function": {"name": own.get("name"), "arguments": {"input": own.get("input")}}}
 
 
-def arguments_of(call: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+def arguments_of(call: Mapping[str, Any]) -> Mapping[str, Any]:
     """Read the arguments of a tool call. Servers write `null`, `[]` or nothing when there are none.
 
     Args:
         call: The call, as `modern` gives it.
-        where: Its place in the request, for errors.
 
     Returns:
-        The arguments; an empty object if there are none.
-
-    Raises:
-        InvalidRequestError: They are not a JSON object.
+        The arguments; an empty object if there are none. Others that are not a JSON object, such as those of an answer that was
+        cut, stand under the key `input`: the conversation can go on at services that take objects only.
     """
     given = (call.get("function") or {}).get("arguments")
     try:
         found = json.loads(given.strip() or "{}") if isinstance(given, str) else given
-    except ValueError:
+    except (ValueError, RecursionError):
         found = given
     if found in (None, [], ""):
         return {}
-    if not isinstance(found, Mapping):
-        raise InvalidRequestError(f"{where}: the arguments are not a JSON object, which the service requires, but {given!r:.60}")
-    return found
+    return found if isinstance(found, Mapping) else {"input": given}
 
 
 def source_of(part: Mapping[str, Any]) -> str:

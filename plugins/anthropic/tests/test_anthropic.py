@@ -233,11 +233,6 @@ USER = {"role": "user", "content": "?"}
         ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "ftp://x"}}]}], {}, r"messages\[0\]"),
         ([USER, {"role": "tool", "content": "x"}], {}, "tool_call_id"),
         ([USER, {"role": "function", "content": "x"}], {}, "name"),
-        (
-            [USER, {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{"}}]}],
-            {},
-            "not a JSON object",
-        ),
         ([USER], {"tools": [TOOL], "tool_choice": "sometimes"}, "tool_choice"),
         ([USER], {"response_format": {"type": "grammar"}}, "grammar"),
     ],

@@ -162,6 +162,37 @@ def test_a_turn_with_reasoning_and_a_call_goes_back(ask):
     assert body["toolConfig"]["tools"][0]["toolSpec"]["name"] == "weather"  # the API wants tools beside calls
 
 
+@pytest.mark.parametrize("names", [("c1", "c2"), ("c1", "c1"), ("c1", "")])
+def test_calls_without_arguments_go_back_with_the_identifiers_of_the_message(ask, names):
+    uses = [
+        event("contentBlockStart", {"contentBlockIndex": place, "start": {"toolUse": {"toolUseId": name, "name": "now"}}})
+        for place, name in enumerate(names, 1)
+    ]
+    script = streamed(delta(0, reasoningContent={"text": "Hm.", "signature": "c2ln"}), *uses, *stop("tool_use"))
+    with FaultServer(script, whole({"text": "Noon."})) as server:
+        hub = hub_at(server.url)
+        answer = ask(hub, "The time?")
+        results = [answer.tool_result(call, "noon") for call in answer.tool_calls]
+        ask(hub, ["The time?", answer, *results], stream=False)
+        _, said, given = server.requests[1].json()["messages"]
+    sent = [block["toolUse"] for block in said["content"][1:]]
+    assert [use["input"] for use in sent] == [{}, {}]
+    assert [use["toolUseId"] for use in sent] == [block["toolResult"]["toolUseId"] for block in given["content"]]
+    assert len({use["toolUseId"] for use in sent}) == 2
+
+
+def test_the_text_that_stopped_the_answer_has_the_name_that_it_has_everywhere(ask):
+    own = {"stop_sequence": "END"}
+    for script, stream in (
+        (whole({"text": "Hi"}, reason="stop_sequence", additionalModelResponseFields=own), False),
+        (streamed(delta(0, text="Hi"),
+                  event("messageStop", {"stopReason": "stop_sequence", "additionalModelResponseFields": own})), True),
+    ):  # fmt: skip
+        with FaultServer(script) as server:
+            answer = ask(hub_at(server.url), stream=stream)
+        assert (answer.stop_sequence, answer.details["additionalModelResponseFields"]) == ("END", own)
+
+
 def test_whole_answer_with_all_kinds_of_blocks(ask):
     cited = {"title": "Guide", "location": {"web": {"url": "https://example.com/a"}}, "sourceContent": [{"text": "quoted"}]}
     content = [
@@ -496,6 +527,13 @@ def test_a_part_that_the_api_cannot_take_is_refused_before_sending(part, said):
         with pytest.raises(providerhub.ProviderHubError, match=said):
             ask_by(ask_sync, hub_at(server.url), [{"role": "user", "content": [part]}])
         assert not server.requests
+
+
+def test_a_choice_in_a_form_that_the_api_has_not_is_refused():
+    tools = [{"type": "function", "function": {"name": "one"}}]
+    with FaultServer() as server, pytest.raises(providerhub.CapabilityError, match=r"no tool_choice .*allowed_tools"):
+        ask_by(ask_sync, hub_at(server.url), tools=tools, tool_choice={"type": "allowed_tools", "allowed_tools": {}})
+    assert not server.requests
 
 
 @pytest.mark.parametrize("reason", ["malformed_tool_use", "malformed_model_output"])

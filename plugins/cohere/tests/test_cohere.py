@@ -210,7 +210,8 @@ def test_other_vendors_turns_and_older_shapes(sent):
                 {"id": "c", "index": 0, "type": "function", "function": {"name": "run", "arguments": {"a": 1}}}]},
             {"role": "tool", "tool_call_id": "c", "content": [text("b"), DOCUMENT]},
             {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
-            {"role": "user", "content": "c", "name": "ann"},
+            {"role": "assistant", "content": ""},
+            {"role": "user", "content": [{**text("c"), "cache_control": {"type": "ephemeral"}}], "name": "ann"},
         ]
     )  # fmt: skip
     assert body["messages"] == [
@@ -221,7 +222,7 @@ def test_other_vendors_turns_and_older_shapes(sent):
         {"role": "assistant", "tool_calls": [call("run", '{"a": 1}', "c")]},
         {"role": "tool", "tool_call_id": "c", "content": [text("b"), DOCUMENT]},
         {"role": "assistant", "content": [text("No.")]},
-        {"role": "user", "content": "c"},
+        {"role": "user", "content": [text("c")]},
     ]
 
 
@@ -242,6 +243,7 @@ def test_a_text_file_is_a_document(sent):
         ({"type": "file", "file": {"file_data": data_url("application/pdf", b"%PDF-")}}, CapabilityError),
         ({"type": "file", "file": {"file_data": data_url("text/plain", b"\xff")}}, InvalidRequestError),
         ({"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}, CapabilityError),
+        ({"type": "video_url", "video_url": {"url": "https://acme.example/a.mp4"}}, CapabilityError),
     ],
 )
 def test_what_the_api_cannot_carry_is_named_before_sending(hub_at, ask, part, kind):

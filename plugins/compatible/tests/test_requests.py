@@ -2,7 +2,7 @@
 
 import pytest
 
-from providerhub import ConfigurationError, InvalidRequestError, ModelInfo, ProviderConfig
+from providerhub import CapabilityError, ConfigurationError, ModelInfo, ProviderConfig
 from providerhub.testing import FaultServer, http_response, openai_completion, openai_stream
 from providerhub_compatible import VENDORS
 from providerhub_compatible.models import model_of
@@ -107,7 +107,7 @@ def test_a_wrong_switch_is_refused():
 
 def test_a_schema_that_a_vendor_does_not_promise_is_refused(hub_at, ask):
     with FaultServer(WHOLE) as server, hub_at("deepseek", server.url) as hub:
-        with pytest.raises(InvalidRequestError, match="DeepSeek has no JSON schema"):
+        with pytest.raises(CapabilityError, match="DeepSeek has no JSON schema"):
             ask(hub, "deepseek/m", response_format=SCHEMA)
         ask(hub, "deepseek/m", response_format={"type": "json_object"})
     assert [request.json()["response_format"] for request in server.requests] == [{"type": "json_object"}]

@@ -3,6 +3,7 @@
 import pytest
 
 import providerhub
+from providerhub import CapabilityError
 from providerhub.testing import http_response
 
 from .conftest import EVERY_WAY, ask, hub_at, said, script_of
@@ -157,6 +158,18 @@ def test_files(part, written):
     assert sent([{"role": "user", "content": [{"type": "text", "text": "?"}, part]}])["contents"][0]["parts"][1] == written
 
 
+def test_a_file_of_another_service_is_a_lack_of_this_one():
+    part = {"type": "file", "file": {"file_id": "file-1"}}
+    with pytest.raises(CapabilityError, match=r"\['content'\]\[0\]: the Gemini API knows its own files only") as caught:
+        sent([{"role": "user", "content": [part]}])
+    assert caught.value.capability == "files"
+
+
+def test_a_choice_in_a_form_that_the_api_has_not_is_refused():
+    with pytest.raises(CapabilityError, match=r"no tool_choice .*allowed_tools"):
+        sent(tools=[TOOL], tool_choice={"type": "allowed_tools"})
+
+
 def test_keywords():
     body = sent(
         temperature=0.5,
@@ -237,10 +250,6 @@ def test_structured_output():
         ({"tools": [{"type": "custom", "custom": {"name": "c"}}]}, "free text"),
         ({"tools": [TOOL], "tool_choice": "sometimes"}, "sometimes"),
         ({"response_format": {"type": "json_schema", "json_schema": {}}}, "JSON schema"),
-        (
-            {"messages": [LOOP[0], {**LOOP[1], "tool_calls": [{"id": "a", "function": {"name": "n", "arguments": "[1]"}}]}]},
-            "object",
-        ),
     ],
 )
 def test_what_the_wire_cannot_say_is_refused_before_sending(knobs, words):

@@ -13,7 +13,7 @@ from providerhub import (
     CapabilityError,
     ConfigurationError,
     ContextLengthError,
-    InvalidRequestError,
+    EmptyAnswerError,
     ModelInfo,
     ModelNotFoundError,
     ProviderConfig,
@@ -165,6 +165,8 @@ def test_images_stand_beside_the_text(sent):
         ({"type": "image_url", "image_url": {"url": "https://acme.example/cat.png"}}, ""),
         ({"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0="}}, "files"),
         ({"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}, "audio"),
+        ({"type": "video_url", "video_url": {"url": "https://acme.example/a.mp4"}}, "video"),
+        ({"type": "tool_result", "tool_use_id": "a", "content": "x"}, ""),
     ],
 )
 def test_what_the_protocol_cannot_carry_is_named_before_sending(hub_at, ask, part, capability):
@@ -258,17 +260,19 @@ def test_other_vendors_turns_and_older_shapes(sent):
     ]
 
 
-@pytest.mark.parametrize("arguments", ["{", "[1]", '"x"'])
-def test_arguments_that_are_no_object_are_refused(hub_at, ask, arguments):
+@pytest.mark.parametrize("arguments", ['{"city": "Os', "[1]", '"x"'])
+def test_a_conversation_goes_on_after_arguments_that_are_no_object(sent, arguments):
     call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": arguments}}
-    talk = [
-        {"role": "user", "content": "?"},
-        {"role": "assistant", "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "c", "content": ""},
-    ]
-    with FaultServer(NEVER) as server, hub_at(server.url) as hub, pytest.raises(InvalidRequestError, match=r"messages\[1\]"):
-        ask(hub, talk)
-    assert not server.requests
+    talk = [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c", "content": ""}]
+    body, _ = sent([{"role": "user", "content": "?"}, *talk])
+    assert body["messages"][1]["tool_calls"][0]["function"]["arguments"] == {"input": arguments}
+
+
+def test_a_server_that_only_loads_the_model_gave_no_answer(hub_at, ask):
+    for stream in (False, True):
+        reply = lines(end(done_reason="load"))
+        with FaultServer(reply) as server, hub_at(server.url) as hub, pytest.raises(EmptyAnswerError, match="'load'"):
+            ask(hub, stream=stream)
 
 
 def test_the_last_line_may_hold_text_and_the_length_is_told(hub_at, ask):

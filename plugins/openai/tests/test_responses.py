@@ -274,6 +274,7 @@ def test_system_prompts_alone_are_the_input():
     [
         ([USER], {"stop": ["x"]}, CapabilityError, "api = 'chat'"),
         ([{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}], {}, CapabilityError, "audio"),
+        ([{"role": "user", "content": [{"type": "video_url", "video_url": {}}]}], {}, CapabilityError, "video"),
         (
             [USER, {"role": "assistant", "content": [{"type": "image_url", "image_url": {"url": "u"}}]}],
             {},
@@ -409,6 +410,14 @@ def test_reasoning_that_nobody_kept_does_not_go_back():
     assert body_of([USER, turn])["input"][1:] == [unnamed]
     kept = body_of([USER, turn], options={"store": True})["input"][1:]
     assert [item["id"] for item in kept] == ["rs_1", "fc_1"]
+
+
+@pytest.mark.parametrize("names", [("call_1", "call_1"), ("call_1", None)])
+def test_calls_of_a_turn_have_the_identifiers_of_the_message(names):
+    turn = [{**CALL, "call_id": name} for name in names]
+    calls = [{"id": name, "type": "function", "function": {"name": "look", "arguments": "{}"}} for name in ("call_1", "call_9")]
+    items = body_of([USER, {"role": "assistant", "content": None, "tool_calls": calls, "turn": turn}])["input"]
+    assert [item["call_id"] for item in items[1:]] == ["call_1", "call_9"]
 
 
 def test_a_turn_of_chat_completions_is_written_from_its_message():

@@ -148,20 +148,21 @@ class _Writer:
         self._ids.begin()
         turn = message.get("turn")
         if isinstance(turn, list | tuple) and all(isinstance(block, Mapping) for block in turn):
-            return self._own(turn)
+            return self._own(turn, message.get("tool_calls") or ())
         found = blocks_of(message.get("content"), where)
-        for place, call in enumerate(message.get("tool_calls") or ()):
-            name, given = (call.get("function") or {}).get("name"), arguments_of(call, f"{where}['tool_calls'][{place}]")
+        for call in message.get("tool_calls") or ():
+            name, given = (call.get("function") or {}).get("name"), arguments_of(call)
             found.append({"type": "tool_use", "id": self._ids.call(call.get("id")), "name": name, "input": given})
         return found
 
-    def _own(self, turn: Iterable[Mapping[str, Any]]) -> list[Block]:
+    def _own(self, turn: Iterable[Mapping[str, Any]], calls: Sequence[Mapping[str, Any]]) -> list[Block]:
+        """Give the blocks of a turn. A call has the identifier of the message, which differs if it was missing or doubled."""
         found = [dict(block) for block in turn]
         if found and found[-1].get("type") == CONTAINER:
             self.container = found.pop().get("id") or self.container
-        for block in found:
-            if block.get("type") == "tool_use":
-                self._ids.call(block.get("id"))
+        uses = [block for block in found if block.get("type") == "tool_use"]
+        for block, call in zip(uses, calls, strict=False):
+            block["id"] = self._ids.call(call.get("id"))
         return found
 
 

@@ -101,13 +101,15 @@ def _inline(kind: str, data: str, where: str) -> Block:
     raise CapabilityError(msg)
 
 
-def _audio(_part: Mapping[str, Any], where: str) -> Block:
-    msg = f"{where}: the Messages API does not take audio; leave the part out, or ask another provider"
-    raise CapabilityError(msg, capability="audio")
+def _refused(part: Mapping[str, Any], where: str) -> Block:
+    kind = "audio" if part["type"] == "input_audio" else "video"
+    msg = f"{where}: the Messages API does not take {kind}; leave the part out, or ask another provider"
+    raise CapabilityError(msg, capability=kind)
 
 
 _WRITERS: Mapping[Any, Callable[[Mapping[str, Any], str], Block]] = {
     "image_url": _image,
     "file": _file,
-    "input_audio": _audio,
+    "input_audio": _refused,
+    "video_url": _refused,
 }

@@ -105,16 +105,25 @@ class Writer:
         self._open = {}  # a vendor may use the identifiers of an earlier answer again
         turn = message.get("turn")
         if isinstance(turn, list | tuple):
-            for use in (block["toolUse"] for block in turn if "toolUse" in block):
-                self._call(use["toolUseId"])
-                self.called[use["name"]] = None
-            return [dict(block) for block in turn]
+            return self._own(turn, message.get("tool_calls") or ())
         blocks = self._parts(message.get("content"), where)
-        for place, call in enumerate(message.get("tool_calls") or ()):
-            name, found = (call.get("function") or {}).get("name"), arguments_of(call, f"{where}['tool_calls'][{place}]")
+        for call in message.get("tool_calls") or ():
+            name, found = (call.get("function") or {}).get("name"), arguments_of(call)
             blocks.append({"toolUse": {"toolUseId": self._call(call.get("id")), "name": name, "input": found}})
             self.called[str(name)] = None
         return self._marked(blocks, message)
+
+    def _own(self, turn: Sequence[Block], calls: Sequence[Mapping[str, Any]]) -> list[Block]:
+        """Give the blocks of a turn. A call has the identifier of the message, which differs if it was missing or doubled."""
+        given = iter(calls)
+        found = []
+        for block in turn:
+            use = block.get("toolUse")
+            if use is not None and use.get("type") in {None, "tool_use"}:
+                self.called[use["name"]] = None
+                block = {"toolUse": {**use, "toolUseId": self._call(next(given, {}).get("id") or use.get("toolUseId"))}}  # noqa: PLW2901 -- a copy
+            found.append(dict(block))
+        return found
 
     def _result(self, message: Message, where: str) -> Block:
         name = message.get("tool_call_id")

@@ -38,6 +38,8 @@ _REASONS: Mapping[str, str] = {
 }  # fmt: skip
 _MALFORMED = frozenset({"malformed_model_output", "malformed_tool_use"})
 _READ = frozenset({"output", "stopReason", "usage", "trace", "p"})
+_ADDITIONAL = "additionalModelResponseFields"
+"""The field of what an option of nearly the same name asks of the model's own answer, such as Claude's `stop_sequence`."""
 _NAMES = {"metrics": "timings", "serviceTier": "tier"}
 """Fields of an answer, and their names in `Completion.details`."""
 
@@ -125,6 +127,8 @@ class ConverseReading(JsonReading):
     def _start(self, index: int, start: Mapping[str, Any]) -> Pieces:
         block = self._blocks[index] = {kind: dict(value) for kind, value in start.items() if isinstance(value, Mapping)}
         use = block.get("toolUse")
+        if use is not None:
+            use.setdefault("input", "")  # a call without arguments gets no piece of them
         if use is not None and use.get("type") != "server_tool_use" and not self._is_form(use):
             self._calls[index] = len(self._calls)
             yield ToolCallDelta(self._calls[index], use.get("toolUseId"), use.get("name"))
@@ -263,6 +267,8 @@ def _whole(block: Mapping[str, Any]) -> dict[str, Any]:
 
 def _details(data: Mapping[str, Any]) -> Pieces:
     for name, value in data.items():
+        if name == _ADDITIONAL and isinstance(value, Mapping) and value.get("stop_sequence"):
+            yield Detail("stop_sequence", value["stop_sequence"])
         if name not in _READ and value is not None:
             tier = value.get("type") if name == "serviceTier" and isinstance(value, Mapping) else None
             yield Detail(_NAMES.get(name, name), tier or value)

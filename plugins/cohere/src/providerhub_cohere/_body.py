@@ -37,9 +37,10 @@ def body(request: Request, messages: Sequence[Mapping[str, Any]], choice: Any) -
     """
     documents: list[dict[str, Any]] = []
     named = _name(choice)
+    talk = [_message(message, f"messages[{place}]", documents) for place, message in enumerate(messages)]
     found = {
         "model": request.model,
-        "messages": [_message(message, f"messages[{place}]", documents) for place, message in enumerate(messages)],
+        "messages": [message for message in talk if message.keys() != {"role"}],  # the API refuses an answer without content
         "stream": request.stream,
         "temperature": request.temperature,
         "p": request.top_p,
@@ -107,8 +108,9 @@ def _part(part: Any, where: str, documents: list[dict[str, Any]]) -> Any:
     kind = part.get("type") if isinstance(part, Mapping) else None
     if kind == "text" and "document" in part:
         return {**part, "type": "document"}
-    if kind == "input_audio":
-        raise CapabilityError(f"{where}: the Cohere API takes no audio; leave the part out", capability="audio")
+    if kind in {"input_audio", "video_url"}:
+        name = "audio" if kind == "input_audio" else "video"
+        raise CapabilityError(f"{where}: the Cohere API takes no {name}; leave the part out", capability=name)
     if kind != "file":
         return part
     media, data = inline_data(source_of(part), where) or ("", "")

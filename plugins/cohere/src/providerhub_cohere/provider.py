@@ -30,6 +30,7 @@ class Cohere(OpenAIChatProvider):
     """
 
     path = "/v2/chat"
+    unwanted = OpenAIChatProvider.unwanted | {"cache_control"}
     refusals = REFUSALS
 
     def build(self, request: Request, call: CallContext) -> HttpRequest:

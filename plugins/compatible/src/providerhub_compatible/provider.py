@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from providerhub import CallContext, ConfigurationError, InvalidRequestError, ModelInfo, ProviderConfig, Request
+from providerhub import CallContext, CapabilityError, ConfigurationError, ModelInfo, ProviderConfig, Request
 from providerhub.openai_provider import ChatReading, OpenAIChatProvider
 from providerhub.wire import openai_chat
 from providerhub.wire_provider import Built, HttpAnswer, HttpRequest, Reading, listed
@@ -151,14 +151,14 @@ class JsonObject(Compatible):
             request: The request.
 
         Raises:
-            InvalidRequestError: It asks for a JSON schema.
+            CapabilityError: It asks for a JSON schema. Another service may take it.
         """
         if (request.response_format or {}).get("type") == "json_schema":
             msg = (
                 f"{self.vendor.title} has no JSON schema; pass response_format={{'type': 'json_object'}} and describe the object "
                 f"in the prompt"
             )
-            raise InvalidRequestError(msg)
+            raise CapabilityError(msg, capability="json_schema")
         return super().body(request)
 
 

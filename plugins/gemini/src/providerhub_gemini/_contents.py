@@ -90,10 +90,10 @@ class Contents:
             return
         yield from self._said(message, where)
         signature = {"thoughtSignature": UNSIGNED} if self._newer else {}
-        for place, call in enumerate(calls):
+        for call in calls:
             name = str((call.get("function") or {}).get("name"))
             self._calls[call.get("id")] = (name, None)  # the service refuses identifiers that are not its own
-            yield {"functionCall": {"name": name, "args": arguments_of(call, f"{where}['tool_calls'][{place}]")}, **signature}
+            yield {"functionCall": {"name": name, "args": arguments_of(call)}, **signature}
             signature = {}
 
     def _result(self, message: Message, where: str) -> Iterator[Part]:
@@ -141,5 +141,8 @@ class Contents:
             return {"fileData": {"fileUri": url, **({"mimeType": guessed} if guessed else {})}}
         if named and url:
             return {"inlineData": {"mimeType": named, "data": url}}
+        if value.get("file_id"):
+            msg = f"{where}: the Gemini API knows its own files only, as 'files/NAME', and not {url[:40]!r}; send the bytes"
+            raise CapabilityError(msg, capability="files")
         msg = f"{where}: expected an address, the name of an uploaded file or a data: URL in base64, not {url[:40]!r}"
         raise InvalidRequestError(msg)

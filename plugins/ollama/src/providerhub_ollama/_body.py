@@ -21,6 +21,10 @@ _SAMPLING = {"temperature": "temperature", "top_p": "top_p", "max_tokens": "num_
 _LOW, _MEDIUM = 2048, 8192
 """The most tokens of reasoning that count as low and as medium."""
 
+_LEFT_OUT = frozenset({"text", "thinking", "redacted_thinking", "reasoning", "reasoning_content", "thought"})
+"""Types of parts that hold no image: texts, and the thinking of other vendors, which is left out."""
+
+_NAMES = {"file": "files", "input_audio": "audio", "video_url": "video"}
 _CHARACTERS_PER_TOKEN = 8
 _TOKENS_PER_MESSAGE = 3
 """For a number of tokens that no prompt stays below: a token holds fewer characters on the average."""
@@ -86,7 +90,7 @@ def _messages(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
             found["images"] = images
         if calls := message.get("tool_calls"):
             names |= {call.get("id"): (call.get("function") or {}).get("name") for call in calls}
-            found["tool_calls"] = [_call(call, where) for call in calls]
+            found["tool_calls"] = [_call(call) for call in calls]
         if found["role"] == "tool":
             identifier = message.get("tool_call_id")
             named = {"tool_name": message.get("name") or names.get(identifier), "tool_call_id": identifier}
@@ -95,8 +99,8 @@ def _messages(messages: Sequence[Message]) -> Iterator[dict[str, Any]]:
         yield {**found, **turn} if isinstance(turn, Mapping) else found
 
 
-def _call(call: Mapping[str, Any], where: str) -> dict[str, Any]:
-    function = {"name": (call.get("function") or {}).get("name"), "arguments": arguments_of(call, where)}
+def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = {"name": (call.get("function") or {}).get("name"), "arguments": arguments_of(call)}
     return {"function": function} if call.get("id") is None else {"id": call["id"], "function": function}
 
 
@@ -116,9 +120,10 @@ def _images(content: Any, where: str) -> Iterator[str]:
             if found is None:
                 raise CapabilityError(f"{here}: Ollama takes images as bytes, not {url[:40]!r}; pass providerhub.image(path)")
             yield found[1]
-        elif kind in {"file", "input_audio"}:
-            name = "files" if kind == "file" else "audio"
-            raise CapabilityError(f"{where}['content'][{place}]: Ollama takes no {name}; leave the part out", capability=name)
+        elif kind not in _LEFT_OUT:
+            name = _NAMES.get(kind, "")
+            msg = f"{where}['content'][{place}]: Ollama takes no {name or f'part of the type {kind!r}'}; leave the part out"
+            raise CapabilityError(msg, capability=name)
 
 
 def _tools(request: Request) -> list[Mapping[str, Any]] | None:

@@ -9,6 +9,7 @@ from typing import Any
 from providerhub import (
     CallContext,
     Detail,
+    EmptyAnswerError,
     Event,
     Finish,
     Media,
@@ -126,5 +127,7 @@ class ChatReading(JsonReading):
         if self._turn:
             yield Turn(self._turn)
         said = data.get("done_reason")
+        if said == "load":
+            raise EmptyAnswerError("the server has loaded the model and not asked it (done_reason 'load')")
         reason = "tool_calls" if self._calls and said in {"stop", None} else said
         yield Finish(reason, None if reason == said else said)

@@ -29,6 +29,7 @@ _FOREIGN = frozenset(
 _MERGED = frozenset({"reasoning", "text"})
 """Fields to which both a keyword and an option may add."""
 
+_OWN_CALLS = frozenset({"function_call", "custom_tool_call"})
 _ID_LENGTH = 64
 """The most characters of the identifier of a tool call."""
 
@@ -128,7 +129,7 @@ class _Input:
     def _answer(self, message: Message, where: str) -> Iterator[Item]:
         turn = message.get("turn")
         if isinstance(turn, list | tuple):  # of this API; a mapping is of chat completions
-            yield from self._own(turn)
+            yield from self._own(turn, message.get("tool_calls") or ())
             return
         content = message.get("content")
         said = content if isinstance(content, str) else _said(content or (), where)
@@ -144,9 +145,14 @@ class _Input:
         for call in calls:
             yield self._call(call)
 
-    def _own(self, turn: Sequence[Any]) -> Iterator[Item]:
-        """Give the items of a turn as they came. The service can't read reasoning that it neither stored nor encrypted."""
+    def _own(self, turn: Sequence[Any], calls: Sequence[Mapping[str, Any]]) -> Iterator[Item]:
+        """Give the items of a turn as they came. The service can't read reasoning that it neither stored nor encrypted.
+
+        A call has the identifier of the message, which differs if it was missing or doubled.
+        """
         items = [dict(item) for item in turn if isinstance(item, Mapping)]
+        for item, call in zip((one for one in items if one.get("type") in _OWN_CALLS), calls, strict=False):
+            item["call_id"] = _id(call.get("id"))
         lost = [] if self._stores else [item for item in items if _is_lost(item)]
         for item in items:
             if item.get("type") == "custom_tool_call":
@@ -241,16 +247,18 @@ def _file(part: Mapping[str, Any], _where: str) -> Item:
     return {"type": "input_file", **found}
 
 
-def _audio(_part: Mapping[str, Any], where: str) -> Item:
-    msg = f"{where}: the Responses API does not take audio; set api = 'chat' if the model answers at chat completions"
-    raise CapabilityError(msg, capability="audio")
+def _refused(part: Mapping[str, Any], where: str) -> Item:
+    kind = "audio" if part["type"] == "input_audio" else "video"
+    msg = f"{where}: the Responses API does not take {kind}; set api = 'chat' if the model answers at chat completions"
+    raise CapabilityError(msg, capability=kind)
 
 
 _PARTS: Mapping[Any, Callable[[Mapping[str, Any], str], Item]] = {
     "text": _text_part,
     "image_url": _image,
     "file": _file,
-    "input_audio": _audio,
+    "input_audio": _refused,
+    "video_url": _refused,
 }
 
 
