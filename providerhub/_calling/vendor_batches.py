@@ -7,20 +7,23 @@ and that its results were read. An intent without an identifier is looked for in
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 import attrs
 
 from providerhub._calling.assembly import Assembly
+from providerhub._calling.history import addressed
 from providerhub._calling.intake import CallSpec
 from providerhub._calling.many_call import checked_request, error_of_row
 from providerhub._calling.many_outcome import Outcome
+from providerhub._calling.output import Output
 from providerhub._calling.running import Running
 from providerhub._finding.registry import Registry
 from providerhub._rules.clock import Clock, SystemClock
@@ -32,6 +35,7 @@ from providerhub._values.provider import CallContext
 from providerhub._values.vendor_batch import VendorBatch
 
 Found = TypeVar("Found")
+_log = logging.getLogger("providerhub")
 
 MOST_ROWS = 5_000  # requests of one batch: its results are read at once, and an answer may have 64 MiB
 MOST_BYTES = 32 * 1024 * 1024  # of the messages of one batch, as JSON
@@ -49,6 +53,13 @@ class Held:
     at: float
     id: str = ""
     is_read: bool = False
+
+
+class _Asked(NamedTuple):
+    """A request as the vendor gets it, and the class into which its answer is read."""
+
+    request: Request
+    output: Output | None
 
 
 class Journal:
@@ -238,33 +249,39 @@ class VendorBatches:
         self._reconcile(book)
         return [self._ask(held.provider, method, held.id) for held in book.open()]
 
-    def _sent(self, rest: Mapping[str, Any], book: Journal) -> tuple[list[tuple[str, Exception]], dict[str, Request]]:
+    def _sent(self, rest: Mapping[str, Any], book: Journal) -> tuple[list[tuple[str, Exception]], dict[str, _Asked]]:
         """Send the requests that no batch holds; return those that are wrong, and all requests by key."""
         bad: list[tuple[str, Exception]] = []
         groups: dict[tuple[str, str], list[tuple[str, Request]]] = {}
-        requests: dict[str, Request] = {}
+        requests: dict[str, _Asked] = {}
         for key, row in rest.items():
             try:
-                candidate, request = self._request(row, key)
+                candidate, asked = self._request(row, key)
             except Exception as error:  # of this request; the others are sent
                 bad.append((key, error_of_row(int(key), error)))
                 continue
-            requests[key] = request
-            groups.setdefault((candidate.provider, candidate.model), []).append((key, request))
+            requests[key] = asked
+            groups.setdefault((candidate.provider, candidate.model), []).append((key, asked.request))
         for place, group in groups.items():
             for part in _parts(group):
                 self._create(place, part, book)
         return bad, requests
 
-    def _request(self, row: Mapping[str, Any], key: str = "0") -> tuple[Candidate, Request]:
+    def _request(self, row: Mapping[str, Any], key: str = "0") -> tuple[Candidate, _Asked]:
         """The provider that gets a request, and the request as it gets it."""
         spec = self._specs(stream=False, **checked_request(int(key), row))
         candidate = self._plan(spec)[0]
-        if not hasattr(self._registry.ready(candidate.provider).provider(), "batch_create"):
+        instance = self._registry.ready(candidate.provider)
+        if not hasattr(instance.provider(), "batch_create"):
             msg = f"{candidate.provider} takes no batches; name a model of a provider that does, such as openai/gpt-5-mini"
             raise CapabilityError(msg, provider=candidate.provider)
         options = spec.options_for(candidate.provider)
-        return candidate, attrs.evolve(spec.request, model=candidate.model, options=options)
+        if name := next((name for name in ("extra_headers", "extra_query") if options.get(name)), None):
+            msg = f"the option {name} belongs to an HTTP request, and a batch has one for all rows; set headers of the provider"
+            raise InvalidRequestError(msg)
+        messages = addressed(spec.request.messages, instance, _log.info) if spec.has_turns else spec.request.messages
+        request = attrs.evolve(spec.request, model=candidate.model, messages=messages, options=options)
+        return candidate, _Asked(request, spec.output)
 
     def _create(self, place: tuple[str, str], rows: list[tuple[str, Request]], book: Journal) -> None:
         tag = uuid4().hex[:16]
@@ -293,7 +310,7 @@ class VendorBatches:
             else:
                 book.note(held.tag, is_read=True)
 
-    def _results(self, held: Held, batch: VendorBatch, known: dict[str, Request]) -> Iterator[tuple[str, Outcome]]:
+    def _results(self, held: Held, batch: VendorBatch, known: dict[str, _Asked]) -> Iterator[tuple[str, Outcome]]:
         """The outcomes of a batch by key, matched by the identifiers of its requests alone."""
         found = self._ask(held.provider, "batch_results", batch) if batch.state == "ended" else []
         for custom, status, body in found:
@@ -306,20 +323,24 @@ class VendorBatches:
         for key in known:
             yield key, _unanswered(held, batch.reason or "the batch has no result for it")
 
-    def _outcome(self, held: Held, request: Request, status: int, body: bytes) -> Outcome:
-        provider: Any = self._registry.ready(held.provider).provider()
+    def _outcome(self, held: Held, asked: _Asked, status: int, body: bytes) -> Outcome:
+        instance = self._registry.ready(held.provider)
+        provider: Any = instance.provider()
         call = CallContext(self._specs(model=f"{held.provider}/{held.model}", messages="?", stream=False).timeout)
         if status >= 400:  # noqa: PLR2004 -- the statuses of errors
             refusal = provider.http.redacted(provider.refusal(status, {}, body))
             return Outcome(0, error=map_exception(refusal, provider=held.provider, model=held.model))
+        route = Route((Attempt(1, held.provider, held.model, "ok"),))
         try:
             assembly = Assembly()
-            for piece in provider.answered(request, call, body):
+            for piece in provider.answered(asked.request, call, body):
                 assembly.add(piece)
+            found = assembly.completion(held.provider, held.model, route)
+            parsed = asked.output.read(found) if asked.output else None
         except Exception as error:
             return Outcome(0, error=map_exception(error, provider=held.provider, model=held.model))
-        route = Route((Attempt(1, held.provider, held.model, "ok"),))
-        return Outcome(0, assembly.completion(held.provider, held.model, route))
+        turn = attrs.evolve(found.turn, **instance.origin) if found.turn else None
+        return Outcome(0, attrs.evolve(found, turn=turn, parsed=parsed))
 
     def _ask(self, name: str, method: str, *arguments: Any) -> Any:
         """Carry out a method of the instance that holds a batch, and of no other one."""

@@ -6,10 +6,21 @@ import os
 import subprocess
 import sys
 import threading
+from typing import TypedDict
 
 import pytest
 
-from providerhub import BadRequestError, CapabilityError, ConfigurationError, Hub, ModelUnavailableError, ProviderConfig, Settings
+from providerhub import (
+    BadRequestError,
+    CapabilityError,
+    ConfigurationError,
+    Hub,
+    InvalidOutputError,
+    InvalidRequestError,
+    ModelUnavailableError,
+    ProviderConfig,
+    Settings,
+)
 from providerhub.testing import FakeClock, FaultServer, Reset, http_response, openai_completion, openai_error
 
 
@@ -128,6 +139,41 @@ def test_outcomes_may_be_mixed(hub, service, tmp_path):
     assert type(found[1].error) is BadRequestError
     assert type(found[2].error) is ModelUnavailableError
     assert "late" in str(found[2].error)
+
+
+def test_the_turn_of_an_answer_goes_back_to_its_service_alone(hub, service, tmp_path):
+    details = [{"type": "reasoning.encrypted", "data": "secret", "format": "f", "index": 0}]
+    message = {"role": "assistant", "content": "Hi", "reasoning_details": details}
+    service.answers = lambda text: (200, {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+    [outcome] = hub.batches.outcomes(rows("a"), tmp_path / "journal")
+    answer = outcome.unwrap()
+    assert (answer.turn.name, answer.turn.content["reasoning_details"]) == (answer.message["turn"]["name"], details)
+    foreign = {"role": "assistant", "content": "Hi", "turn": {**answer.message["turn"], "host": "elsewhere.example"}}
+    list(hub.batches.outcomes(rows(["b", answer, "c"], ["b", foreign, "c"]), tmp_path / "second"))
+    sent = [json.loads(line)["body"]["messages"][1] for name in ("file-3",) for line in service.files[name].splitlines()]
+    assert sent == [message, {"role": "assistant", "content": "Hi"}]
+
+
+class Invoice(TypedDict):
+    total: int
+
+
+def test_answers_are_read_into_a_class(hub, service, tmp_path):
+    pytest.importorskip("msgspec")
+    service.answers = {"good": (200, openai_completion('{"total": 7}')), "bad": (200, openai_completion("seven"))}.get
+    asked = [{**row, "response_format": Invoice} for row in rows("good", "bad")]
+    found = {o.index: o for o in hub.batches.outcomes(asked, tmp_path / "journal")}
+    assert found[0].unwrap().parsed == {"total": 7}
+    assert isinstance(found[1].error, InvalidOutputError)
+    assert found[1].error.text == "seven"
+
+
+@pytest.mark.parametrize("name", ["extra_headers", "extra_query"])
+def test_options_of_a_request_that_a_batch_has_not_are_refused(hub, service, tmp_path, name):
+    [outcome] = hub.batches.outcomes([{**rows("a")[0], "options": {"first": {name: {"X": "1"}}}}], tmp_path / "journal")
+    assert isinstance(outcome.error, InvalidRequestError)
+    assert name in str(outcome.error)
+    assert not service.batches
 
 
 def test_what_was_not_answered_goes_on_as_ordinary_calls(hub, service, tmp_path):
