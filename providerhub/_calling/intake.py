@@ -31,7 +31,7 @@ NOT_OPTIONS = {
 }
 """Arguments of other libraries that are not fields of a request, and the place of each here."""
 
-EXTRAS = {"extra_headers": HEADERS, "extra_query": MAPPING, "extra_body": MAPPING}
+EXTRAS = {"extra_headers": HEADERS.or_none, "extra_query": MAPPING.or_none, "extra_body": MAPPING.or_none}
 """Options that add to the request beside its fields, as in the vendors' SDKs."""
 
 CHOICES = ("auto", "none", "required", "any")
@@ -205,8 +205,8 @@ def _check_options(options: Mapping[str, Options], registry: Registry) -> None:
         for name in NOT_OPTIONS.keys() & own.keys():
             msg = f"options[{provider!r}][{name!r}] would become a field of the request's body; {NOT_OPTIONS[name]}"
             raise InvalidRequestError(msg)
-        for name in EXTRAS.keys() & own.keys():
-            EXTRAS[name].check(own[name], f"options[{provider!r}][{name!r}]", InvalidRequestError)
+        for name, check in EXTRAS.items():
+            check.check(own.get(name), f"options[{provider!r}][{name!r}]", InvalidRequestError)
 
 
 def _example(model: ModelSpec, registry: Registry) -> str:

@@ -89,7 +89,8 @@ class Work(Generic[Result]):
 
 def parted(request: AnyRequest) -> tuple[AnyRequest, Mapping[str, Any]]:
     """Take the options that every wire has out of a request."""
-    extras = {name: request.options[name] for name in _EXTRAS if name in request.options} if request.options else {}
+    given = request.options
+    extras = {name: given[name] for name in _EXTRAS if given.get(name) is not None} if given else {}
     if not extras:
         return request, extras
     for name, value in extras.items():
@@ -116,8 +117,14 @@ def extended(request: HttpRequest, extras: Mapping[str, Any]) -> HttpRequest:
         request,
         body=body,
         headers={**request.headers, **extras.get("extra_headers", {})},
-        query={**request.query, **extras.get("extra_query", {})},
+        query={**request.query, **_written(extras.get("extra_query", {}))},
     )
+
+
+def _written(query: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a query as the vendors' SDKs write them: `true` and `false`, and none for `None`."""
+    words = {name: str(value).lower() if isinstance(value, bool) else value for name, value in query.items()}
+    return {name: value for name, value in words.items() if value is not None}
 
 
 def _started(work: Callable[[], Any]) -> Future[Any]:

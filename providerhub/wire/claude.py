@@ -155,7 +155,7 @@ def think(request: Request, own: Traits, notes: list[str]) -> dict[str, Any]:
         # Newer models would leave the thinking empty.
         return {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": effort}}
     budget, least = _budget(asked, request.max_tokens), BUDGETS["minimal"]
-    most = (request.max_tokens or own.max_tokens or budget + 1) - 1
+    most = ((own.max_tokens or budget + 1) if request.max_tokens is None else request.max_tokens) - 1
     if most < least:
         notes.append(f"a budget for thinking has {least} tokens at least, and max_tokens is more: reasoning was left out")
         return {}

@@ -112,12 +112,24 @@ def test_an_answer_in_either_form(ask, stream, script):
 
 
 def test_the_options_of_every_wire(ask):
-    options = {"extra_body": {"say": "Bye", "x": 1}, "extra_query": {"q": "a b"}, "extra_headers": {"X-Mine": "1"}, "own": 2}
+    options = {
+        "extra_body": {"say": "Bye", "x": 1},
+        "extra_query": {"q": "a b", "beta": True, "no": None},
+        "extra_headers": {"X-Mine": "1"},
+        "own": 2,
+    }
     with FaultServer(FINE) as server:
         ask(at(server), Request("m", HELLO.messages, stream=True, options=options))
     request = server.requests[0]
     assert request.json() == {"say": "Bye", "x": 1, "own": 2}
-    assert (request.target, request.header("x-mine")) == ("/talk?q=a+b", "1")
+    assert (request.target, request.header("x-mine")) == ("/talk?q=a+b&beta=true", "1")
+
+
+def test_extras_that_are_none_add_nothing(ask):
+    options = dict.fromkeys(("extra_body", "extra_query", "extra_headers"))
+    with FaultServer(FINE) as server:
+        ask(at(server), Request("m", HELLO.messages, stream=True, options=options))
+    assert not any(server.requests[0].json().get(name) for name in options)
 
 
 @pytest.mark.parametrize("options", [{"extra_headers": {"X": "a\nb"}}, {"extra_body": [1]}, {"extra_query": "x"}])

@@ -484,6 +484,7 @@ def test_the_budget_of_a_level_leaves_room_for_the_answer(max_tokens, budget):
     ("knobs", "thinking", "note"),
     [
         ({"reasoning": "low", "max_tokens": 500}, None, "reasoning was left out"),
+        ({"reasoning": "low", "max_tokens": 0}, None, "reasoning was left out"),
         ({"reasoning": 8000, "max_tokens": 500}, None, "reasoning was left out"),
         ({"reasoning": 8000, "max_tokens": 4000}, {"type": "enabled", "budget_tokens": 3999}, "8000 became 3999"),
         ({"reasoning": 90000}, {"type": "enabled", "budget_tokens": 63999}, "90000 became 63999"),
