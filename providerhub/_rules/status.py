@@ -91,7 +91,7 @@ def error_from_status(
         f"{_sentence(status, redact(said.message or text))}{found.line.hint if found else _hint(kind, status, asked)}",
         status=status,
         retryable=_retryable(kind, status, lowered.get("x-should-retry")),
-        retry_after=_retry_info(text) if wait is None else wait,
+        retry_after=_retry_info(text, in_words=kind is errors.RateLimitError) if wait is None else wait,
         excerpt=redact(text),
         request_id=request_id(lowered) or said.request_id,
     )
@@ -123,11 +123,19 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 _RETRY_INFO = r'retryDelay\\*"\s*:\s*\\*"([\d.]+)s'
 
 
-def _retry_info(text: str) -> float | None:
-    """Return the seconds that Google states in the error's details, anywhere in the body."""
+# OpenAI's "Please try again in 7m12.5s", Azure's "Please retry after 26 seconds". An error inside a stream has no header.
+_WAIT_IN_WORDS = r"(?i)\b(?:try again|retry) (?:in|after) ((?:\d{1,6}(?:\.\d{1,6})? ?(?:h|ms?|s)[a-z]* ?)+)"
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def _retry_info(text: str, *, in_words: bool) -> float | None:
+    """Return the seconds that Google states in the error's details, anywhere in the body; else those that the words name."""
     match = re.search(_RETRY_INFO, text)
     value = _number(match[1]) if match else None
-    return value if value is not None and math.isfinite(value) else None
+    if value is not None and math.isfinite(value):
+        return value
+    said = re.search(_WAIT_IN_WORDS, text) if in_words else None
+    return sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"([\d.]+) ?(h|ms|m|s)", said[1].lower())) if said else None
 
 
 def _number(text: str | None) -> float | None:

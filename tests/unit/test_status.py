@@ -272,3 +272,23 @@ def test_a_404_that_speaks_of_the_model_is_about_it(said):
 def test_a_proxy_that_refuses_the_password_is_named():
     assert "the proxy refuses" in str(error_from_status(407))
     assert "`proxies`" in str(error_from_status(407))
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("Limit 9, Used 9. Please try again in 1.2s. Visit https://a.example", 1.2),
+        ("Please try again in 7m12.5s.", 432.5),
+        ("Please try again in 20ms.", 0.02),
+        ("Please retry after 26 seconds.", 26.0),
+        ("Try again in 1h 2 minutes", 3720.0),
+        ("Please retry in 31.5s.", 31.5),
+        ("Please try again in a while", None),
+        ("Please try again later. In 5s more words", None),
+    ],
+)
+def test_a_wait_in_words_counts_where_nothing_else_states_one(words, seconds):
+    error = {"error": {"message": words, "code": "rate_limit_exceeded"}}
+    assert error_from_status(200, {}, error).retry_after == (seconds and pytest.approx(seconds))
+    assert error_from_status(429, {"Retry-After": "3"}, error).retry_after == 3.0
+    assert error_from_status(500, {}, {"error": {"message": words}}).retry_after is None
