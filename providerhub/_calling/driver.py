@@ -24,6 +24,7 @@ from providerhub._calling.intake import CallSpec
 from providerhub._calling.observers import Report
 from providerhub._calling.pieces import Seen, overdue, text_of
 from providerhub._finding.jobs import Job, Task
+from providerhub._finding.no_candidate import with_near
 from providerhub._rules.engine import Engine
 from providerhub._rules.mapping import map_exception
 from providerhub._rules.orders import Cut, Done, Drain, Fail, Open, Order, Pull, Queue, Renew, Wait
@@ -136,7 +137,7 @@ class Driver(Generic[AnAttempt]):
                     if self.report is not None:
                         self._tell(error, last=True)
                 if error is not None:
-                    raise error
+                    raise with_near(self._services.registry, error)
                 self._committed = True
                 return
             else:

@@ -64,6 +64,18 @@ def _near(model: str, known: list[str]) -> list[str]:
     return [by_lower[name] for name in difflib.get_close_matches(model.lower(), by_lower, n=3, cutoff=0.5)]
 
 
+def with_near(registry: Registry, error: errors.ProviderHubError) -> errors.ProviderHubError:
+    """Let the error of a model that a provider denies name the models of that provider that are most like it."""
+    denied = error.__cause__
+    if isinstance(error, errors.ModelNotFoundError) and isinstance(denied, errors.ModelUnavailableError):
+        instance = registry.instance(denied.provider)
+        names = [name for m in instance.models for name in (m.name, *m.aliases) if name[-1] != "*"] if instance else []
+        near = [] if denied.model in names else _near(denied.model, names)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else instance and _unlisted(instance)
+        error.args = (f"{error}; {hint}" if hint else str(error),)
+    return error
+
+
 def _unconfigured(registry: Registry, owner: str) -> str:
     """The providers whose models are not known because a setting is missing: those of the model's owner, else all."""
     may = [i for i in registry.shared() if i.missing and i.info.discover and not i.declared]

@@ -87,11 +87,14 @@ def error_from_status(
     found = None if said.is_page else find(status, said.codes, f"{said.message} {said.details}".lower(), refusals)
     kind = found.line.error if found else _kind(status, said)
     wait = retry_after(lowered)
+    wait = _retry_info(text, in_words=kind is errors.RateLimitError) if wait is None else wait
+    hint = found.line.hint if found else _hint(kind, status, asked)
+    pause = "" if wait is None else f" (Retry-After: {wait:g} s)"
     error = kind(
-        f"{_sentence(status, redact(said.message or text))}{found.line.hint if found else _hint(kind, status, asked)}",
+        f"{_sentence(status, redact(said.message or text))}{pause}{hint}",
         status=status,
         retryable=_retryable(kind, status, lowered.get("x-should-retry")),
-        retry_after=_retry_info(text, in_words=kind is errors.RateLimitError) if wait is None else wait,
+        retry_after=wait,
         excerpt=redact(text),
         request_id=request_id(lowered) or said.request_id,
     )

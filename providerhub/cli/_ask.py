@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from providerhub import Completion, Hub, ProviderHubError, Stream
+from providerhub import Completion, Hub, ProviderHubError, Stream, StreamInterruptedError
 from providerhub._calling.running import POLL, Running
 from providerhub.cli import _inputs as inputs
 from providerhub.cli import _options as options
@@ -102,15 +102,18 @@ def ask(
     call: dict[str, Any] = {"system": talk.system, **options.given(more), **inputs.keywords(more["extra"])}
     if more["schema"] is not None:
         call["response_format"] = inputs.schema(more["schema"])
+    heard: list[str] = []
     with Hub() as hub:
         call |= {"model": options.chosen(hub, models, talk.model), "messages": [*talk.messages, question]}
         try:
             with answering(hub, stream=stream and not as_json, **call) as (answer, texts):
                 if not as_json:
-                    screen.answer(texts, markdown=more["markdown"] and more["schema"] is None)
+                    screen.answer(texts, heard, markdown=more["markdown"] and more["schema"] is None)
                 completion = answer.completion if isinstance(answer, Stream) else answer
-        except ProviderHubError as error:
-            if trace:
+        except (KeyboardInterrupt, ProviderHubError) as error:
+            if isinstance(error, KeyboardInterrupt | StreamInterruptedError):  # so that -c continues this conversation
+                talk.keep(question, store.part_of_answer(heard), model=call["model"], system=call["system"])
+            if trace and isinstance(error, ProviderHubError):
                 screen.indented(error.route, err=True)
             raise
     if as_json:

@@ -17,9 +17,7 @@ from providerhub.cli._app import DEBUG
 from providerhub.cli._ask import answering
 from providerhub.cli._lines import Lines
 from providerhub.cli._listings import plan_record
-from providerhub.cli._store import Conversation, opened
-
-INTERRUPTED = " [interrupted]"  # ends an answer that Ctrl-C stopped, so that the model sees that it is incomplete
+from providerhub.cli._store import Conversation, opened, part_of_answer
 
 HELP = """\
 /model [NAME]  ask another model from now on, or show the current one
@@ -104,10 +102,11 @@ class Chat:
         try:
             answer = self._stream(question, heard)
         except KeyboardInterrupt:
+            if any(heard):
+                self._keep(question, part_of_answer(heard))
             if not self.interactive:
                 raise
             if any(heard):
-                self._keep(question, {"role": "assistant", "content": "".join(heard) + INTERRUPTED})
                 self._note("Stopped; the conversation continues with this part of the answer.")
             else:
                 self._note("Stopped before an answer; the question is not kept, and /retry asks it again.")

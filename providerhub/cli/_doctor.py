@@ -31,7 +31,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 class Report:
     """The state of an installation.
 
-    `imports` are by the value of the entry point; `file` is that of the settings, if any.
+    `imports` are by the value of the entry point; `file` is that of the settings, if any; `tried` are the findings of calls.
     """
 
     versions: dict[str, str] = attrs.field(factory=dict)
@@ -40,6 +40,7 @@ class Report:
     imports: dict[str, Import] = attrs.field(factory=dict)
     rows: tuple[setting_rows.Row, ...] = ()
     file: str | None = None
+    tried: list[Finding] = attrs.field(factory=list)
 
     @property
     def healthy(self) -> bool:
@@ -86,7 +87,7 @@ class Report:
             screen.heading("Findings")
         counts = {level: sum(finding.level == level for finding in self.findings) for level in _LEVELS[:2]}
         for finding in sorted(self.findings, key=lambda finding: _LEVELS.index(finding.level)):
-            if verbose or finding.level in _LEVELS[:2]:
+            if verbose or finding.level in _LEVELS[:2] or finding in self.tried:
                 screen.paragraph(f"{finding.level}: {finding.about}: {finding.text}")
                 screen.paragraph(f"    {finding.fix}") if finding.fix else None
         told = ", ".join(f"{counts[level]} {level}{'s' if counts[level] != 1 else ''}" for level in counts)
@@ -131,7 +132,9 @@ def doctor(*, network: bool, timeout: float, import_timeout: float, slow: float,
     report.add("commands", checks.commands)
     report.add("providers", lambda: checks.any_ready(report.providers))
     if network and usable is not None:
+        before = len(report.findings)
         report.add("network", lambda: checks.network(usable, report.providers, timeout))
+        report.tried = report.findings[before:]
     elif network:
         text = "no provider was asked: a hook plugin, which every hub loads, blocks or ends the process"
         report.findings.append(Finding("error", "network", text, "first fix its error above"))

@@ -57,7 +57,7 @@ def table(instances: Iterable[InstanceView], settings: Settings, *, verbose: boo
 def idle_table(folds: Mapping[str, str]) -> None:
     """Write the distributions with providers that are not configured, with the variables that configure them."""
     if folds:
-        screen.heading("To call one of these, set its variable, or keep its key with `providerhub keys set NAME`:")
+        screen.heading("To call one of these, set its variables; `providerhub keys set NAME` keeps a key or a token:")
         screen.table(("distribution", "provider and variables"), list(folds.items()))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,11 @@ class Conversation:
         except OSError as error:
             screen.line(f"The conversation is not saved in {self.path}: {error.strerror}; --no-save does without", err=True)
             self.path = None
+
+
+def part_of_answer(heard: Iterable[str]) -> Message:
+    """The message of an answer that was stopped. Its end shows the model that it is incomplete."""
+    return {"role": "assistant", "content": "".join([*heard, " [interrupted]"]).lstrip()}
 
 
 def opened(*, last: bool, name: str | None, save: bool) -> Conversation:

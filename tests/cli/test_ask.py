@@ -12,7 +12,7 @@ import pytest
 
 from providerhub.cli import _inputs as inputs
 from providerhub.cli import _store as store
-from providerhub.testing import chunked, http_response, openai_chunk, openai_completion, sse
+from providerhub.testing import Close, chunked, http_response, openai_chunk, openai_completion, sse
 
 PNG = b"\x89PNG\r\n\x1a\n...."
 MARKDOWN = "# Title\n\nSome *text* that is\nwrapped.\n\n```python\nx = 1\n\ny = 2\n```\n\n1. one\n\n   more\n2. two\n\nEnd."
@@ -217,6 +217,14 @@ def test_a_conversation_goes_on(ask, cli, server):
     (first, _other) = sorted(store.folder().glob("*.jsonl"), key=lambda path: path.stat().st_size, reverse=True)
     assert cli("ask", "--conversation", first.stem, "--no-stream", "Three").stdout == "6 messages\n"
     assert cli("ask", "-c", "--no-stream", "-s", "", "Four").stdout == "7 messages\n"
+
+
+def test_an_answer_that_broke_off_is_kept_as_it_is(ask, service):
+    service(chunked(sse(openai_chunk("Half an"), Close())))
+    assert ask("One", "--stream").exit_code == 1
+    server = service(http_response(200, openai_completion("Two.")))
+    ask("-c", "Two")
+    assert [one["content"] for one in _asked(server)["messages"]] == ["One", "Half an [interrupted]", "Two"]
 
 
 def test_conversations_are_listed_and_removed(ask, cli, server, tmp_path):

@@ -10,7 +10,7 @@ import providerhub
 from providerhub import Hub, ModelInfo, ProviderInfo
 from providerhub.cli import _demo, _listings
 from providerhub.cli._app import COMMANDS
-from providerhub.testing import chunked, http_response, openai_chunk, openai_completion, openai_stream, sse
+from providerhub.testing import chunked, http_response, openai_chunk, openai_completion, openai_error, openai_stream, sse
 
 
 def _error_line(result):
@@ -103,6 +103,25 @@ def test_ask_says_how_the_model_is_to_answer(cli, service):
     asked = request.json()
     assert asked["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
     assert (asked["temperature"], asked["max_tokens"]) == (0.5, 9)
+
+
+def test_a_rate_limit_says_when_to_come_back(cli, service):
+    service(http_response(429, openai_error("Slow down"), {"retry-after": "30"}))
+    assert "HTTP 429: Slow down (Retry-After: 30 s)" in _error_line(cli("ask", "-m", "gpt-4", "Hello", "--timeout", "5"))
+
+
+def test_a_model_that_the_service_denies_has_neighbours(cli, service, monkeypatch):
+    def answer(request):
+        if request.target.endswith("/models"):
+            return http_response(200, {"object": "list", "data": [{"id": name} for name in ("gpt-5-mini", "gpt-4o")]})
+        return http_response(404, {"error": {"message": "The model does not exist.", "code": "model_not_found"}})
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{service(answer).url}/v1")
+    ask = ("ask", "-m", "openai/gpt-5-minii", "Hello")
+    assert "openai has not listed its models yet" in _error_line(cli(*ask))
+    assert cli("models", "gpt-5", "--refresh").exit_code == 0
+    assert _error_line(cli(*ask)).endswith("The model does not exist.; did you mean 'gpt-5-mini'?")
 
 
 def test_ask_as_json(cli, sandbox):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import textwrap
 
 import pytest
@@ -460,6 +461,13 @@ def test_as_text_each_finding_is_on_one_line_with_its_fix(cli, sandbox):
         assert f"\n{heading}" in result.stdout
     assert "0 errors, 0 warnings" in result.stdout
     assert CANARY not in result.output
+
+
+def test_network_shows_what_was_tried(cli, sandbox):
+    sandbox()
+    shown = cli("doctor", "--network").stdout
+    assert re.search(r"^ok: lockchat: answered as gpt-4 in \d+\.\d\d s$", shown, re.MULTILINE)
+    assert "ok: lockchat" not in cli("doctor").stdout
 
 
 def test_as_text_errors_come_first_and_the_exit_code_tells(cli):

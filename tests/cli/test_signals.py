@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from providerhub.cli import _screen as screen
-from providerhub.testing import Gate, chunked, http_response, openai_chunk, openai_completion, sse
+from providerhub.testing import Gate, chunked, http_response, openai_chunk, openai_completion, openai_stream, sse
 
 pytestmark = pytest.mark.unix
 
@@ -64,6 +64,23 @@ def test_ask_ends_in_an_answer(cli, interrupting, written):
     result = cli("ask", "-m", "gpt-4", "Hello")
     assert (result.exit_code, result.output) == (130, "Half an\n")
     server.client_gone()
+
+
+def test_a_stopped_ask_is_the_conversation_that_goes_on(cli, interrupting, written, service):
+    interrupting(HALF, "never", after=written)
+    cli("ask", "-m", "gpt-4", "first")
+    server = service(openai_stream("Two."))
+    assert cli("ask", "-c", "second").stdout == "Two.\n"
+    said = [(one["role"], one["content"]) for one in server.requests[0].json()["messages"]]
+    assert said == [("user", "first"), ("assistant", "Half an [interrupted]"), ("user", "second")]
+
+
+def test_so_is_one_that_was_stopped_before_its_first_word(cli, interrupting, service):
+    interrupting(Gate("never"), "never")
+    cli("ask", "-m", "gpt-4", "first")
+    server = service(openai_stream("Two."))
+    cli("ask", "-c", "second")
+    assert [one["content"] for one in server.requests[0].json()["messages"]] == ["first", "[interrupted]", "second"]
 
 
 def test_chat_ends_in_an_answer(cli, interrupting, written):
