@@ -67,6 +67,13 @@ class Reader:
             raise NotApplicable("the provider has no `reading` of a WireProvider")
         self._provider = provider
         self._bench = bench
+        self._timeout = bench.patient
+        plain = Request(bench.subject.sent_name, ({"role": "user", "content": "Hello"},))
+        self._requests = {
+            (stream, tools): attrs.evolve(plain, stream=stream, tools=(TOOL,) if tools else None)
+            for stream in (True, False)
+            for tools in (True, False)
+        }
 
     def read(self, reads: Iterable[bytes], *, stream: bool = True, tools: bool = False, ends: bool = True) -> Outcome:
         """Read one answer.
@@ -77,15 +84,11 @@ class Reader:
             tools: Whether the request has a tool.
             ends: Whether the input ends after the last read.
         """
-        bench = self._bench
-        request = Request(
-            bench.subject.sent_name, ({"role": "user", "content": "Hello"},), stream=stream, tools=(TOOL,) if tools else None
-        )
-        wire = bench.wire
+        wire = self._bench.wire
         headers = {"content-type": wire.stream_type if stream else wire.answer_type}
         pieces: list[Any] = []
         try:
-            reading = self._provider.reading(request, CallContext(bench.patient), headers)
+            reading = self._provider.reading(self._requests[stream, tools], CallContext(self._timeout), headers)
             for data in filter(None, reads):
                 for piece in reading.feed(data):
                     _join(pieces, piece)
@@ -202,7 +205,8 @@ def every_split(bench: Bench) -> None:
         for newline in (bench.wire.newlines if played.stream else ()) or (b"\n",):
             for at, reads in _splits(bench, played, newline):
                 found = reader.read(reads, **played.how)
-                expect(found == good, f"{played} with {newline!r}, split at {at}, gives {found}; in one read it gives {good}")
+                if found != good:
+                    bench.fail(f"{played} with {newline!r}, split at {at}, gives {found}; in one read it gives {good}")
 
 
 @check(
@@ -226,14 +230,20 @@ def every_cut(bench: Bench) -> None:
                 ends, n = ends + len(played.frames[n]), n + 1
             found = reader.read([body[:at]], **played.how)
             twice = reader.read([body[: at // 2], body[at // 2 : at]], **played.how)
-            where = f"{played}, cut behind byte {at} ({body[max(0, at - 40) : at]!r})"
-            expect((found.pieces, found.error) == (twice.pieces, twice.error), f"{where}, gives {found}; in two reads {twice}")
-            if found.error is None:
-                expect(found.content == good.content, f"{where}, succeeds with {found}; the whole answer is {good}")
-                continue
-            expect(issubclass(found.error, _CUT), f"{where}, gives {found}, not ProtocolError")
-            is_kept = _begins(before[n], found.pieces) and _begins(found.pieces, before[n + 1])
-            expect(is_kept, f"{where}, gives {found}; the frames before hold {list(before[n])}")
+            if wrong := _wrongly_cut(found, twice, good, before[n : n + 2]):
+                bench.fail(f"{played}, cut behind byte {at} ({body[max(0, at - 40) : at]!r}), {wrong}")
+
+
+def _wrongly_cut(found: Outcome, twice: Outcome, good: Outcome, frames: Sequence[tuple[Any, ...]]) -> str:
+    """Say what is wrong with a cut answer. `frames`: the pieces of the frames before the cut, and those with the frame cut."""
+    if (found.pieces, found.error) != (twice.pieces, twice.error):
+        return f"gives {found}; in two reads {twice}"
+    if found.error is None:
+        return "" if found.content == good.content else f"succeeds with {found}; the whole answer is {good}"
+    if not issubclass(found.error, _CUT):
+        return f"gives {found}, not ProtocolError"
+    is_kept = _begins(frames[0], found.pieces) and _begins(found.pieces, frames[1])
+    return "" if is_kept else f"gives {found}; the frames before hold {list(frames[0])}"
 
 
 def _put_everywhere(bench: Bench, frame: bytes, what: str) -> Iterator[tuple[str, Outcome]]:
@@ -254,9 +264,10 @@ def _put_everywhere(bench: Bench, frame: bytes, what: str) -> Iterator[tuple[str
             found = [reader.read(reads, **played.how) for reads in ways]
             where = f"{what} before frame {n} of {played}"
             for way, one in zip(ways, found, strict=True):
-                split = f"{where}, in reads of {[len(read) for read in way]} bytes"
-                expect(one.error is found[0].error, f"{split}, gives {one}; in one read {found[0]}")
-                expect(one.pieces == kept, f"{split}, gives {one}; the frames before hold {list(kept)}")
+                if one.error is found[0].error and one.pieces == kept:
+                    continue
+                other = f"the frames before hold {list(kept)}" if one.error is found[0].error else f"in one read {found[0]}"
+                bench.fail(f"{where}, in reads of {[len(read) for read in way]} bytes, gives {one}; {other}")
             yield where, found[0]
 
 
