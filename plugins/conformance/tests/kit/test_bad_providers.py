@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from providerhub import Setting
@@ -35,13 +37,13 @@ def _session(provider):
     return Session(type("Suite", (ProviderConformance,), options).subject(), {})
 
 
-def _failed(provider, checks=CHECKS):
-    """Run checks on a provider, and those that they require.
+def _failed(session, checks):
+    """Run checks in a session or on the provider that is named, and those that they require.
 
     Returns:
         The details of those that fail, by name. What is blocked must be blocked by one of them.
     """
-    session = _session(provider)
+    session = _session(session) if isinstance(session, str) else session
     for check in checks:
         session.result(check)
     results = session.results
@@ -50,30 +52,42 @@ def _failed(provider, checks=CHECKS):
     return failed
 
 
-@pytest.mark.parametrize("check", CHECKS)
-def test_caught_by_the_check_meant_for_it(check):
-    assert set(_failed(f"bad-{check}", (check, *CONTROLS))) == {check}
+@pytest.fixture(scope="module")
+def session_of():
+    """The session of a provider. The two tests of a provider follow each other, and the second has the results of the first."""
+    return functools.lru_cache(maxsize=1)(_session)
+
+
+@pytest.fixture(scope="module", params=CHECKS)
+def check(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=ASYNC)
+def async_check(request):
+    return request.param
+
+
+def test_caught_by_the_check_meant_for_it(check, session_of):
+    assert set(_failed(session_of(f"bad-{check}"), (check, *CONTROLS))) == {check}
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("check", CHECKS)
-def test_caught_by_that_check_and_by_no_other(check):
-    assert set(_failed(f"bad-{check}", [*QUICK, check])) == {check}
+def test_caught_by_that_check_and_by_no_other(check, session_of):
+    assert set(_failed(session_of(f"bad-{check}"), [*QUICK, check])) == {check}
 
 
-@pytest.mark.parametrize("check", ASYNC)
-def test_the_asynchronous_side_is_caught_where_it_alone_is_bad(check):
-    failed = _failed(f"async-bad-{check}", (check, *CONTROLS))
-    assert set(failed) == {check}, failed
-    assert failed[check].startswith("[through astream] ")
+def test_the_asynchronous_side_is_caught_where_it_alone_is_bad(async_check, session_of):
+    failed = _failed(session_of(f"async-bad-{async_check}"), (async_check, *CONTROLS))
+    assert set(failed) == {async_check}, failed
+    assert failed[async_check].startswith("[through astream] ")
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("check", ASYNC)
-def test_the_asynchronous_side_is_caught_by_that_check_and_by_no_other(check):
-    failed = _failed(f"async-bad-{check}", QUICK)
-    assert set(failed) == {check}, failed
-    assert failed[check].startswith("[through astream] ")
+def test_the_asynchronous_side_is_caught_by_that_check_and_by_no_other(async_check, session_of):
+    failed = _failed(session_of(f"async-bad-{async_check}"), QUICK)
+    assert set(failed) == {async_check}, failed
+    assert failed[async_check].startswith("[through astream] ")
 
 
 def test_a_key_that_only_an_error_inside_a_stream_shows_is_found(monkeypatch):
