@@ -124,31 +124,39 @@ def _plain(value):
     )
 
 
-@pytest.mark.parametrize("name", OBJECTS)
-def test_every_public_thing_says_what_it_is(name):
-    text = inspect.getdoc(OBJECTS[name]) or ""
-    assert len(text.split()) >= 2
-    assert "```" not in text, "Sphinx reads reStructuredText: use a doctest"
+def test_every_public_thing_says_what_it_is():
+    texts = {name: inspect.getdoc(value) or "" for name, value in OBJECTS.items()}
+    assert {name for name, text in texts.items() if len(text.split()) < 2} == set()
+    assert {name for name, text in texts.items() if "```" in text} == set(), "Sphinx reads reStructuredText: use a doctest"
 
 
-@pytest.mark.parametrize("name", OBJECTS)
-def test_every_argument_is_described(name):
-    value = OBJECTS[name]
+def test_every_argument_is_described():
+    assert {name: missing for name in OBJECTS.keys() - MADE_BY_OTHERS if (missing := _not_described(OBJECTS[name]))} == {}
+
+
+def _not_described(value):
     sections = _sections(value)
     said = sections.get("Args", set()) | (sections.get("Attributes", set()) if isinstance(value, type) else set())
     if isinstance(value, type) and issubclass(value, BaseException):
         said |= {item for parent in value.__mro__ for item in _sections(parent).get("Args", set())}
-    assert name in MADE_BY_OTHERS or _parameters(value) - said == set()
+    return _parameters(value) - said
 
 
-@pytest.mark.parametrize("name", [name for name, value in OBJECTS.items() if not isinstance(value, type | property)])
-def test_what_comes_back_and_what_is_raised_is_described(name):
-    function = _plain(OBJECTS[name])
-    sections, result = _sections(function), str(inspect.signature(function).return_annotation)
-    if result not in {"None", "bool", "Self"} and ("Iterator[" in result or _parameters(function)):
-        assert sections.keys() & {"Returns", "Yields"} or _short(function)
-    missing = {one for one in _raised(function) if one not in " ".join(sorted(sections.get("Raises", set())))}
-    assert not missing
+def test_what_comes_back_and_what_is_raised_is_described():
+    functions = {name: _plain(value) for name, value in OBJECTS.items() if not isinstance(value, type | property)}
+    assert {name for name, function in functions.items() if not _says_what_comes_back(function)} == set()
+    assert {name: missing for name, function in functions.items() if (missing := _raised_in_silence(function))} == {}
+
+
+def _says_what_comes_back(function):
+    result = str(inspect.signature(function).return_annotation)
+    is_plain = result in {"None", "bool", "Self"} or not ("Iterator[" in result or _parameters(function))
+    return is_plain or _sections(function).keys() & {"Returns", "Yields"} or _short(function)
+
+
+def _raised_in_silence(function):
+    said = " ".join(sorted(_sections(function).get("Raises", set())))
+    return {one for one in _raised(function) if one not in said}
 
 
 def _short(function):

@@ -91,27 +91,20 @@ def test_the_fields_of_every_table_of_the_file_are_compared():
     assert len(FIELDS) >= 40
 
 
-def _shown(value):
-    """The same text in every process."""
-    return "object" if type(value) is object else repr(value)
-
-
 @pytest.mark.parametrize("path", FIELDS)
-@pytest.mark.parametrize("value", VALUES, ids=_shown)
-def test_a_key_of_the_file_and_its_field_get_the_same_verdict(tmp_path, path, value):
+def test_a_key_of_the_file_and_its_field_get_the_same_verdict(tmp_path, path):
     text, make = FIELDS[path]
-    in_file, as_argument = (
-        _file_accepts(tmp_path, text + _toml(value)),
-        _accepts(make, value, error=(ValueError, ConfigurationError)),
-    )
-    if path in {"allow", "block"} and isinstance(value, str):
-        # As an argument, a text with commas stands for a list of names, as in the environment variable.
-        assert (in_file, as_argument) == (False, True)
-    else:
-        assert in_file == as_argument
+    for value in VALUES:
+        in_file = _file_accepts(tmp_path, text + _toml(value))
+        as_argument = _accepts(make, value, error=(ValueError, ConfigurationError))
+        if path in {"allow", "block"} and isinstance(value, str):
+            # As an argument, a text with commas stands for a list of names, as in the environment variable.
+            assert (in_file, as_argument) == (False, True), value
+        else:
+            assert in_file == as_argument, value
 
 
-@pytest.mark.parametrize("value", VALUES, ids=_shown)
+@pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_aliases_and_names_of_models_get_the_same_verdict(tmp_path, value):
     if not isinstance(value, dict):  # in the file, a table stands for a `Model`
         in_file = _file_accepts(tmp_path, f"[aliases]\nx = {_toml(value)}")
@@ -120,10 +113,9 @@ def test_aliases_and_names_of_models_get_the_same_verdict(tmp_path, value):
     assert in_file == _accepts(Model, value) == _accepts(ModelInfo, value)
 
 
-@pytest.mark.parametrize("value", VALUES, ids=_shown)
+@pytest.mark.parametrize("value", [value for value in VALUES if isinstance(value, str)])
 def test_a_providers_name_gets_the_same_verdict(tmp_path, value):
-    if isinstance(value, str):
-        assert _file_accepts(tmp_path, f"[providers.{_toml(value)}]\n") == _accepts(ProviderInfo, name=value)
+    assert _file_accepts(tmp_path, f"[providers.{_toml(value)}]\n") == _accepts(ProviderInfo, name=value)
 
 
 ARGUMENTS = {
@@ -146,23 +138,24 @@ def hub():
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-@pytest.mark.parametrize("value", VALUES, ids=_shown)
-def test_an_argument_of_a_call_gets_the_same_verdict(hub: Hub, name, value):
-    assert _accepts(hub.explain, "m", "Hello", **{name: value}, error=InvalidRequestError) == ARGUMENTS[name].test(value)
+def test_an_argument_of_a_call_gets_the_same_verdict(hub: Hub, name):
+    for value in VALUES:
+        accepted = _accepts(hub.explain, "m", "Hello", **{name: value}, error=InvalidRequestError)
+        assert accepted == ARGUMENTS[name].test(value), value
 
 
 CHECKS = {name: check for name, check in vars(checks).items() if isinstance(check, checks.Check)}
 
 
 @pytest.mark.parametrize("name", CHECKS)
-@pytest.mark.parametrize("value", [*VALUES, None, b"", b"a", (), ("a",), object()], ids=_shown)
-def test_every_check_has_a_verdict_on_every_value(name, value):
+def test_every_check_has_a_verdict_on_every_value(name):
     check = CHECKS[name]
-    verdict = check.test(value)
-    assert verdict in {True, False}
-    assert _accepts(check.check, value, "field") == verdict
-    assert _accepts(check.check, value, "field", InvalidRequestError, error=InvalidRequestError) == verdict
-    assert check.or_none.test(value) == (verdict or value is None)
+    for value in [*VALUES, None, b"", b"a", (), ("a",), object()]:
+        verdict = check.test(value)
+        assert verdict in {True, False}, value
+        assert _accepts(check.check, value, "field") == verdict, value
+        assert _accepts(check.check, value, "field", InvalidRequestError, error=InvalidRequestError) == verdict, value
+        assert check.or_none.test(value) == (verdict or value is None), value
     assert check.or_none.test(None)
 
 
