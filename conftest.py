@@ -12,6 +12,25 @@ if not Path(os.devnull).is_absolute():  # on Windows
 os.environ["PROVIDERHUB_CONFIG"] = os.devnull
 
 
+TRANSLATION = {"test_every_split", "test_every_cut", "test_every_error", "test_every_garbage", "test_every_type"}
+"""Checks of the conformance kit that need no socket, and take longer than all others together."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the long checks of the kit `once`, and begin with the modules that have long tests.
+
+    These checks depend on no other distribution, but for the chat's chunks, which msgspec reads: the suite with that wire keeps
+    them everywhere. A long test at the end would leave the other workers without work.
+    """
+    for item in items:
+        wire = type(getattr(getattr(item, "cls", None), "wire", None)).__name__
+        if item.name in TRANSLATION and wire != "OpenAIChatWire":
+            item.add_marker("once")
+    long = {item.path for item in items if item.get_closest_marker("once")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip on Windows what it cannot do."""
     if item.get_closest_marker("unix") and sys.platform == "win32":
