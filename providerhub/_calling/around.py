@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from inspect import isawaitable, iscoroutinefunction
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -98,17 +98,13 @@ class Around:
         if self._coroutines:
             msg = f"around holds the coroutine function {self._coroutines[0]}, which complete() cannot await; use acomplete()"
             raise ConfigurationError(msg)
-        told = _Told(self._observers, spec)
-        with told:
-            result = self._step(0, spec, told.reaching(answer), awaited=False)
-            return told.answered(self._checked(result, spec, Stream))
+        with _Told(self._observers, spec, answer) as told:
+            return told.end(self._checked(self._step(0, spec, told.answer, awaited=False), spec, Stream))
 
     async def acall(self, spec: CallSpec, answer: Callable[[CallSpec], Any]) -> Any:
         """`call`, awaited."""
-        told = _Told(self._observers, spec)
-        with told:
-            result = await self._astep(0, spec, told.reaching(answer))
-            return told.answered(self._checked(result, spec, AsyncStream))
+        with _Told(self._observers, spec, answer) as told:
+            return told.end(self._checked(await self._astep(0, spec, told.answer), spec, AsyncStream))
 
     def _step(self, index: int, spec: CallSpec, answer: Callable[[CallSpec], Any], *, awaited: bool) -> Any:
         if index == len(self._callables):
@@ -226,34 +222,27 @@ def events_of(answer: Completion) -> Iterator[Event]:
 class _Told:
     """Tells the observers of a call which a callable around it answered or refused itself: nothing else tells of it."""
 
-    def __init__(self, observers: Observers | None, spec: CallSpec) -> None:
-        self._observers = observers
-        self._spec = spec
+    def __init__(self, observers: Observers | None, spec: CallSpec, answer: Callable[[CallSpec], Any]) -> None:
+        self._observers, self._spec, self._answer = observers, spec, answer
 
-    def reaching(self, answer: Callable[[CallSpec], Any]) -> Callable[[CallSpec], Any]:
-        """The function that makes the call itself. From then on its own records tell of it."""
+    def answer(self, spec: CallSpec) -> Any:
+        """Make the call itself, whose own records then tell of it."""
+        self._observers = None
+        return self._answer(spec)
 
-        def reached(spec: CallSpec) -> Any:
-            self._observers = None
-            return answer(spec)
-
-        return reached
-
-    def answered(self, result: Any) -> Any:
-        self._tell(completion=result.completion if isinstance(result, Stream | AsyncStream) else result)
-        return result
-
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None:
-            self._tell(error=error)
+            self.end(error=error)
 
-    def _tell(self, **end: Any) -> None:
+    def end(self, result: Any = None, error: BaseException | None = None) -> Any:
         observers, self._observers = self._observers, None
         if observers is not None:
-            observers.begin(self._spec).call_finished(Route(), **end)
+            whole = result.completion if isinstance(result, Stream | AsyncStream) else result
+            observers.begin(self._spec).call_finished(Route(), whole, error)
+        return result
 
 
 def _name(one: object) -> str:

@@ -91,7 +91,11 @@ class Assembly:
 
     def add_parsed(self, parsed: Any) -> None:
         """Add the object that the whole answer was read into."""
-        self.beside = {"citations": (), "details": {}, **(self.beside or {}), "parsed": parsed}
+        self._fields()["parsed"] = parsed
+
+    def _fields(self) -> dict[str, Any]:
+        beside = self.beside = self.beside or {"citations": (), "details": {}}
+        return beside
 
     def detail(self, name: str) -> Any:
         """The value of a `Detail`; `None` when it has not come."""
@@ -192,17 +196,16 @@ class Assembly:
         return bool(piece.base64 or piece.url)
 
     def _add_detail(self, piece: Detail) -> None:
-        beside = self.beside = self.beside or {"citations": (), "details": {}}
-        details, value = beside["details"], piece.value
+        details, value = self._fields()["details"], piece.value
         known = details.get(piece.name)
         details[piece.name] = [*known, *value] if isinstance(known, list) and isinstance(value, list) else value
 
     def _add_beside(self, piece: object) -> None:
-        beside = self.beside = self.beside or {"citations": (), "details": {}}
+        fields = self._fields()
         if isinstance(piece, Citation):
-            beside["citations"] += (self._moved(piece),)
-        elif isinstance(piece, Turn) and self.as_event is event_of:
-            beside["turn"] = piece
+            fields["citations"] += (self._moved(piece),)
+        elif self.as_event is event_of:
+            fields["turn"] = piece
 
     def _moved(self, piece: Piece) -> Event:
         """The event of a piece, with the places of a citation in the whole text."""

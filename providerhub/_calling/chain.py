@@ -126,16 +126,13 @@ class Chain(Driver[Racer]):
 
     def _join_race(self, attempt: Racer, result: PullResult | BaseException) -> None:
         """Give the supervisor the result of the first attempt, and wait until it has brought the call to its end."""
-        supervisor = attempt.supervisor
+
+        def interrupted(error: BaseException) -> None:
+            self.stop()
+            self._threads.end((attempt, error))
+
         self._threads.end((attempt, result))
-        try:
-            supervisor.wait()
-        except BaseException as error:
-            if not supervisor.is_over():  # Ctrl-C while this thread waited
-                self.stop()
-                self._threads.end((attempt, error))
-                supervisor.settle()
-            raise
+        attempt.supervisor.wait(interrupted)
 
     def _take_over(self) -> None:
         """Begin a race in which the caller's thread pulls the first attempt. Called in the supervisor's thread."""

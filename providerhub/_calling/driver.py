@@ -165,7 +165,7 @@ class Driver(Generic[AnAttempt]):
             changed = yield from self._renew(order.candidate.provider)
             return self._engine.renewed(self._now(), changed=changed)
         self._signal = signal = self._new_signal()
-        with self._services.waiting.holding(self.stop, self._forgiven):
+        with self._services.waiting.holding(self):
             if isinstance(order, Queue):
                 candidate, turn = yield from self._take_turn(order, signal)
                 return self._engine.turn(self._now(), candidate, turn)
@@ -175,7 +175,7 @@ class Driver(Generic[AnAttempt]):
                 raise self._given_up()
         return self._engine.waited(self._now(), self._services.replan(self._spec))
 
-    def _forgiven(self, provider: str) -> None:
+    def forgiven(self, provider: str) -> None:
         """End the wait for a further attempt at a provider. May be called in any thread."""
         if provider == self._engine.awaited:
             self._wake()

@@ -104,21 +104,21 @@ class Supervisor:
         finally:
             self._over.set()
 
-    def wait(self) -> None:
-        """Wait, in the caller's thread, until the call is at its commit point or its end."""
-        self._over.wait()
+    def wait(self, interrupted: Callable[[BaseException], object]) -> None:
+        """Wait, in the caller's thread, until the call is at its commit point or its end.
+
+        `interrupted` gets an exception such as `KeyboardInterrupt` that ends the wait.
+        """
+        try:
+            self._over.wait()
+        except BaseException as error:
+            interrupted(error)
+            self._over.wait(GRACE)
+            raise
         if self._dropped:
             close_quietly(getattr(self._attempt.pieces, "close", None))
         if self._error is not None:
             raise self._error
-
-    def is_over(self) -> bool:
-        """Whether the supervisor's thread has done its work."""
-        return self._over.is_set()
-
-    def settle(self) -> None:
-        """Wait a moment for the end of a supervisor that was stopped."""
-        self._over.wait(GRACE)
 
     def drop(self) -> None:
         """Cancel the first attempt. The caller's thread closes it."""

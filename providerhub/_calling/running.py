@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 POLL = 0.2
@@ -18,7 +18,7 @@ class Running:
     def __init__(self) -> None:
         self.calls: set[Any] = set()
         """The calls without an answer so far. Each call adds itself, and `stop` calls its `stop()`."""
-        self._stops: dict[Callable[[], object], Callable[[str], object]] = {}
+        self._waiting: set[Any] = set()
         self._over = threading.Event()
         self.is_over = False
         """Whether `stop` was called."""
@@ -27,27 +27,27 @@ class Running:
         return type(self), ()
 
     @contextlib.contextmanager
-    def holding(self, stop: Callable[[], object], forgiven: Callable[[str], object] = str) -> Iterator[None]:
-        """Give a call up by `stop`, and tell it of a provider to ask again by `forgiven`, in any thread, while it runs."""
-        self._stops[stop] = forgiven
-        if self._over.is_set():
-            stop()
+    def holding(self, call: Any) -> Iterator[None]:
+        """Let `stop` and `forgive` end the wait of a call: its methods `stop()` and `forgiven(provider)`, in any thread."""
+        self._waiting.add(call)
+        if self.is_over:
+            call.stop()
         try:
             yield
         finally:
-            self._stops.pop(stop, None)
+            self._waiting.discard(call)
 
     def stop(self) -> None:
         """Give up all calls, and every call that begins later."""
         self.is_over = True
         self._over.set()
-        for stop in (*self._stops.copy(), *(call.stop for call in self.calls.copy())):
-            stop()
+        for call in self.calls | self._waiting:
+            call.stop()
 
     def forgive(self, provider: str) -> None:
         """Let all calls that wait for a provider ask it again."""
-        for forgiven in self._stops.copy().values():
-            forgiven(provider)
+        for call in self._waiting.copy():
+            call.forgiven(provider)
 
     def sleep(self, seconds: float) -> bool:
         """Wait; false when `stop` ended the wait."""

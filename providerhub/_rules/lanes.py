@@ -105,19 +105,9 @@ class Lane:
     """The limits and the calls of one key. The caller holds a lock."""
 
     __slots__ = (
-        "_spacing",
-        "_tokens",
-        "cycle",
-        "held",
-        "in_use",
-        "limits",
-        "mean_output",
-        "named",
-        "outputs",
-        "starts",
-        "throttle",
+        "_spacing", "_tokens", "cycle", "held", "in_use", "limits", "mean_output", "named", "outputs", "starts", "throttle",
         "waiting",
-    )
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.in_use = 0
