@@ -179,7 +179,6 @@ class Replay:
         yield from self._pieces(as_text=as_text)
 
     async def read(self, *, as_text: bool) -> AsyncIterator[Any]:
-        """The reader of `AsyncStream`."""
         for piece in self._pieces(as_text=as_text):
             yield piece
 

@@ -43,7 +43,6 @@ class Counter:
         self.astream = self._astream if callable(getattr(provider, "acount_tokens", None)) else None
 
     def stream(self, request: Request, call: CallContext) -> Iterator[Piece]:
-        """Count the tokens of a request."""
         count = getattr(self._provider, "count_tokens", None)
         if not callable(count):
             raise CapabilityError(_CANNOT)

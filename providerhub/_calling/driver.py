@@ -283,7 +283,6 @@ class Driver(Generic[AnAttempt]):
         return filter(None, map(text_of, pieces)) if as_text else map(self._current.assembly.as_event, pieces)
 
     def _end(self) -> Steps[None]:
-        """The committed stream has come to its end."""
         if not self.done:  # its reader may have closed it; the loop then ends too
             self._next(self._current, result=False)
             yield from self._finish(won=True)

@@ -112,7 +112,6 @@ class Many(ManyCalls):
         return len(self.schedule.running)
 
     def outcomes(self) -> Generator[Outcome, None, None]:
-        """Yield each outcome, as `pairs` does."""
         with contextlib.closing(self.pairs()) as pairs:
             for _, outcome in pairs:
                 yield outcome
@@ -162,7 +161,6 @@ class Many(ManyCalls):
         future.add_done_callback(lambda _: self.report(partial(self._end, index)))
 
     def _rest(self, seconds: float | None) -> None:
-        """Wait for an event."""
         if seconds is not None and not isinstance(self._clock, SystemClock):
             if not self._calls:  # the time of a test's clock passes in its sleeps only
                 self._clock.sleep(seconds)

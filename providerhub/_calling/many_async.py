@@ -34,7 +34,6 @@ class TaskInput:
         return True
 
     def stop(self) -> bool:
-        """Cancel the task."""
         return self.task.cancel()
 
     async def _run(self) -> None:

@@ -67,7 +67,6 @@ class WaitingRows:
         self._rows = sorted((-math.inf if chosen(row) else due, number, row) for due, number, row in self._rows)
 
     def close(self) -> None:
-        """Forget the rows, and remove the file."""
         self._rows.clear()
         self._stored = 0
         if self._file is not None:

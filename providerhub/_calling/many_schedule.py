@@ -87,7 +87,6 @@ class Schedule:
         self._waiting = WaitingRows(self._folder, self._in_memory)
 
     def next(self, now: float) -> Order:
-        """The next order."""
         if self._outcomes:
             return self._outcomes.popleft()
         if self._draining:
@@ -103,7 +102,6 @@ class Schedule:
         return self._rest(now)
 
     def taken(self, item: Any) -> None:
-        """Report an item of the input."""
         self._asked = None
         if not self._draining:
             self._hold(Row(next(self._taken), item, self._request(item)), 0.0)
@@ -114,7 +112,6 @@ class Schedule:
         self._error = self._error or error
 
     def answered(self, index: int, completion: Completion) -> None:
-        """Report an answer."""
         row = self.running.pop(index)
         self._answers += 1
         self._gates.ended(row)
@@ -122,7 +119,6 @@ class Schedule:
         self._outcomes.append(Give(row.item, Outcome(index, completion, resent=row.resent)))
 
     def failed(self, index: int, error: Exception, now: float) -> None:
-        """Report the error of a call."""
         row = self.running.pop(index)
         held = self._gates.refused(row, error, now)
         self._wake()
@@ -174,7 +170,6 @@ class Schedule:
         self._error = RuntimeError("the hub was closed before all requests were sent; first read all outcomes")
 
     def close(self) -> None:
-        """Forget the waiting rows, and remove their file."""
         self._waiting.close()
 
     def policy(self, row: Row) -> RetryPolicy:

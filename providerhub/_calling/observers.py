@@ -130,18 +130,15 @@ class Report:
         return found
 
     def attempt_started(self, attempt: Attempt) -> None:
-        """Report the start of an attempt."""
         self.tell("providerhub_attempt_started", attempt=attempt)
 
     def attempt_finished(self, attempt: Attempt) -> None:
-        """Report the end of an attempt."""
         if self._reservations and (reservation := self._reservations.pop(attempt.number, None)):
             reservation.settle(attempt)
         if "providerhub_attempt_finished" in self._observers.hooks:
             self.tell("providerhub_attempt_finished", attempt=attempt)
 
     def call_finished(self, route: Route, completion: Completion | None = None, error: BaseException | None = None) -> None:
-        """Report the end of the call."""
         if self._reservations:
             for reservation in tuple(self._reservations.values()):  # of an attempt that has not begun
                 reservation.release()

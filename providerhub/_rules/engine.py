@@ -122,7 +122,6 @@ class Engine(Attempts):
         return self._limit - self._count + (self._repeats.uncharged if self.attempts else 0)
 
     def start(self, now: float) -> Order:
-        """Begin the call."""
         return self._try_next(now)
 
     def opened(self, now: float, told: Callable[[], Told] | None = None) -> Order:

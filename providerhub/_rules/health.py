@@ -472,7 +472,6 @@ def error_retry_after(error: errors.AttemptError) -> float | None:
 
 
 def _quantile(known: Collection[float], quantile: float) -> float | None:
-    """A quantile of some numbers; `None` without any."""
     return sorted(known)[min(len(known) - 1, int(quantile * len(known)))] if known else None
 
 

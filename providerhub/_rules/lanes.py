@@ -125,7 +125,6 @@ class Lane:
         self.named: tuple[Any, Any, Any, tuple[Any, ...]] = None, None, None, ()
 
     def set_limits(self, limits: Limits) -> None:
-        """Replace the limits."""
         if limits.tpm != self.limits.tpm:
             self._tokens = None if limits.tpm is None else TokenWindow(limits.tpm)
         self.limits = limits
@@ -191,7 +190,6 @@ class Lane:
             self._tokens.correct(now, second, place.tokens, used)
 
     def note_output(self, tokens: float) -> None:
-        """Learn how long the model's answers are."""
         self.outputs = min(self.outputs + 1, MANY)
         self.mean_output += (tokens - self.mean_output) / self.outputs
 
@@ -248,7 +246,6 @@ class Desk:
         return lane
 
     def lanes(self) -> Iterator[tuple[str, Lane]]:
-        """All lanes with their entries."""
         yield "", self.whole
         yield from self.models.items()
 

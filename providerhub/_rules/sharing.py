@@ -129,11 +129,9 @@ class Sharing:
         return None if asked is False else claim, asked is None
 
     def give_back(self, claim: Claim, back: Back) -> None:
-        """Give the turn of a call back."""
         self._store.give_back(claim, back.used if back.sent else 0.0)
 
     def close(self) -> None:
-        """Share nothing from now on."""
         self._health.on_fact = self._pacer.on_fact = self._pacer.claims = None
         if self._owned:
             self._store.close()
