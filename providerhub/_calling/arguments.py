@@ -17,7 +17,7 @@ LIST = instance_of(Sequence, "a list")
 RANKER = Check("a callable that is not async", lambda value: callable(value) and not iscoroutinefunction(value), shape)
 PAIR = Check(
     "a pair of a ProviderInfo and a provider object",
-    lambda value: isinstance(value, Sequence) and len(value) == 2,  # noqa: PLR2004 -- a pair
+    lambda value: isinstance(value, Sequence) and len(value) == 2,
     shape,
 )
 CACHE = instance_of((Mapping, str, bool), '"memory", a folder, an address, a mapping or a flag; use around=[...] for a Cache')

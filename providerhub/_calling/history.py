@@ -46,7 +46,7 @@ def refuses_turns(error: AttemptError) -> bool:
     """Whether a service refused a request because of a turn in its own form, as far as its words say so."""
     if isinstance(error, ContextLengthError | ContentPolicyError):
         return False
-    if not isinstance(error, BadRequestError) and getattr(error, "status", None) != 404:  # noqa: PLR2004 -- an item is gone
+    if not isinstance(error, BadRequestError) and getattr(error, "status", None) != 404:
         return False
     return _ABOUT_TURNS.search(f"{error} {getattr(error, 'excerpt', '')}") is not None
 

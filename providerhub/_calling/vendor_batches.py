@@ -327,7 +327,7 @@ class VendorBatches:
         instance = self._registry.ready(held.provider)
         provider: Any = instance.provider()
         call = CallContext(self._specs(model=f"{held.provider}/{held.model}", messages="?", stream=False).timeout)
-        if status >= 400:  # noqa: PLR2004 -- the statuses of errors
+        if status >= 400:
             refusal = provider.http.redacted(provider.refusal(status, {}, body))
             return Outcome(0, error=map_exception(refusal, provider=held.provider, model=held.model))
         route = Route((Attempt(1, held.provider, held.model, "ok"),))

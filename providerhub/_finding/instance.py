@@ -382,7 +382,7 @@ class Instance:
 def end_of(key: str) -> float:
     """The moment at which a key ends, in seconds of the wall clock: the `exp` of a JSON Web Token (RFC 7519); else infinite."""
     parts = key.split(".")
-    if len(parts) != 3:  # noqa: PLR2004 -- header, claims, signature
+    if len(parts) != 3:
         return float("inf")
     import base64  # slow to import; few keys are tokens
     import json

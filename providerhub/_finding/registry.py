@@ -45,7 +45,7 @@ class Described(NamedTuple):
         if not said:  # another's prices of long prompts do not belong to these
             return attrs.evolve(found, tiers=()) if "price_tiers" in self.guessed else found
         name, _, day = said.rpartition(" ")
-        is_dated = day.count("-") == 2 and day.replace("-", "").isdecimal()  # noqa: PLR2004 -- year, month, day
+        is_dated = day.count("-") == 2 and day.replace("-", "").isdecimal()
         return attrs.evolve(found, source=name if is_dated else said, date=day if is_dated else None)
 
 

@@ -474,6 +474,6 @@ def _nearest(name: str, known: Iterable[str], path: Path = ()) -> str:
     names = [candidate for candidate in known if candidate != ANY_NAME]
     elsewhere = sorted({repr(key.path.replace(ANY_NAME, "NAME")) for key in KEYS if key.path.rpartition(".")[2] == name})
     otherwise = f"it belongs at {' or '.join(elsewhere)}" if elsewhere else f"the known ones here are {', '.join(names)}"
-    if len(path) == 2 and path[0] == "providers" and not elsewhere:  # noqa: PLR2004 -- [providers.NAME]
+    if len(path) == 2 and path[0] == "providers" and not elsewhere:
         otherwise += f"; an option of the plugin belongs under [{_dotted(path)}.options]"
     return f"; {nearest(name, names, otherwise)}"

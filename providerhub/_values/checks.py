@@ -169,7 +169,7 @@ ANY_TEXT = instance_of(str, "a text")
 TEXT_OR_TEXTS = Check("a text or a list of texts", lambda value: isinstance(value, str) or _list_of(value, str))
 CURRENCY = Check(
     'a currency\'s code of ISO 4217, such as "USD"',
-    lambda value: isinstance(value, str) and len(value) == 3 and value.isascii() and value.isalpha() and value.isupper(),  # noqa: PLR2004
+    lambda value: isinstance(value, str) and len(value) == 3 and value.isascii() and value.isalpha() and value.isupper(),
 )
 ENTRY = Check(
     'an entry of a catalogue, "vendor/model", such as "openai/gpt-4o"',

@@ -108,7 +108,7 @@ def _name(source: Source, url: str) -> str:
     if isinstance(source, bytes):
         return f"file.{url.partition(';')[0].rpartition('/')[2]}"
     path = os.fspath(source).partition("?")[0].rstrip("/")
-    return "file" if path.startswith("data:") else os.path.basename(path)  # noqa: PTH119 -- pathlib is slow to import
+    return "file" if path.startswith("data:") else os.path.basename(path)
 
 
 def _read(what: str, source: Source) -> bytes:
@@ -116,7 +116,7 @@ def _read(what: str, source: Source) -> bytes:
         data = source
     elif isinstance(source, str | os.PathLike):
         try:
-            with open(source, "rb") as opened:  # noqa: PTH123 -- as above
+            with open(source, "rb") as opened:
                 data = opened.read()
         except (OSError, ValueError) as error:  # also a path with a null character
             reason = getattr(error, "strerror", None) or error

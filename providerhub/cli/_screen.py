@@ -143,7 +143,7 @@ def _draw(columns: Sequence[str], cells: Sequence[Sequence[str]], optional: Sequ
 
     while shown and not fits() and any(number in shown for number in optional):
         shown.remove(max(number for number in optional if number in shown))
-    if len(shown) > 2 and not fits():  # noqa: PLR2004 -- the columns behind the first become one
+    if len(shown) > 2 and not fits():
         first, *rest = shown
         if widths[first] + _NARROWEST <= console.width:
             joined = [(row[first], "; ".join(row[number] for number in rest if row[number])) for row in cells]

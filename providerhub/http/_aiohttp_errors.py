@@ -37,7 +37,7 @@ def mapped(error: Exception, *, begun: bool) -> Exception:
 
 def _proxy_refused(error: Any, **_: bool) -> ProviderError:
     said = f"HTTP {error.status}: the proxy refuses the request"
-    if error.status == 407:  # noqa: PLR2004 -- an HTTP status is its own name
+    if error.status == 407:
         said += ": check the user name and the password in `proxies`"
     return ProviderConnectionError(said, status=error.status, retryable=False)
 

@@ -155,7 +155,7 @@ class AsyncHttpClient(Client):
         import ssl  # slow to import; only https needs it
 
         trusted = certifi.where() if isinstance(self._verify, bool) else self._verify
-        folder = os.path.isdir(trusted)  # noqa: PTH112 -- importing pathlib would slow the start
+        folder = os.path.isdir(trusted)
         context = ssl.create_default_context(cafile=None if folder else trusted, capath=trusted if folder else None)
         if self._certificate is not None:
             context.load_cert_chain(*self._certificate)

@@ -20,7 +20,7 @@ def checked_key(config: ProviderConfig) -> str:
 
 
 def checked_bundle(config: ProviderConfig) -> bool | str:
-    if config.ca_bundle and not os.path.exists(config.ca_bundle):  # noqa: PTH110 -- importing pathlib would slow the start
+    if config.ca_bundle and not os.path.exists(config.ca_bundle):
         msg = f"provider {config.name!r}: ca_bundle {config.ca_bundle} does not exist; set it to a file or folder of certificates"
         raise ConfigurationError(msg)
     return config.ca_bundle or True
@@ -36,7 +36,7 @@ def checked_certificate(config: ProviderConfig) -> tuple[str, str] | None:
     files = {"client_cert": config.client_cert, "client_key": config.client_key or config.client_cert}
     for setting, file in files.items():
         try:
-            with open(file, encoding="utf-8", errors="replace") as opened:  # noqa: PTH123 -- pathlib would slow the start
+            with open(file, encoding="utf-8", errors="replace") as opened:
                 is_locked = "ENCRYPTED" in opened.read()
         except OSError as error:
             msg = f"provider {config.name!r}: {setting} {file} cannot be read ({error.strerror}); set it to a PEM file"

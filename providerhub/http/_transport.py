@@ -179,7 +179,7 @@ def _direct(origin: str, *, verify: bool | str, proxies: Mapping[str, str], cert
     secure: dict[str, Any] = {}
     if parts.scheme == "https":
         trusted = certifi.where() if isinstance(verify, bool) else verify
-        place = "ca_cert_dir" if os.path.isdir(trusted) else "ca_certs"  # noqa: PTH112 -- importing pathlib would slow the start
+        place = "ca_cert_dir" if os.path.isdir(trusted) else "ca_certs"
         secure = {"cert_reqs": "CERT_REQUIRED", place: trusted}
         if certificate is not None:
             secure["cert_file"], secure["key_file"] = certificate

@@ -405,7 +405,7 @@ def _thoughts(parts: list[Any]) -> list[Any]:
     found: list[Any] = []
     for part in parts:
         texts = [one.get("text") for one in (*found[-1:], part) if isinstance(one, dict) and one.get("type") in _THOUGHTS]
-        if len(texts) == 2 and all(isinstance(text, str) for text in texts):  # noqa: PLR2004 -- the last one and this one
+        if len(texts) == 2 and all(isinstance(text, str) for text in texts):
             found[-1] = {**found[-1], **part, "text": "".join(texts)}  # type: ignore[arg-type]
         else:
             found.append(part)

@@ -50,7 +50,7 @@ class ConverseWire(Wire):
 
     def refusal(self, status: int, message: str) -> bytes:
         """See `Wire.refusal`."""
-        about = "The requested model does not exist: " if status == 404 else ""  # noqa: PLR2004 -- the status itself
+        about = "The requested model does not exist: " if status == 404 else ""
         return _json({"message": about + message})
 
     def error_event(self, message: str) -> bytes:

@@ -54,7 +54,7 @@ class CohereWire(Wire):
 
     def refusal(self, status: int, message: str) -> bytes:
         """See `Wire.refusal`."""
-        return _json({"id": "c1", "message": f"model 'conformance' not found: {message}" if status == 404 else message})  # noqa: PLR2004
+        return _json({"id": "c1", "message": f"model 'conformance' not found: {message}" if status == 404 else message})
 
     def error_event(self, message: str) -> bytes:
         """See `Wire.error_event`: an answer that ends with an error."""

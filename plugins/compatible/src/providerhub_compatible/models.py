@@ -160,7 +160,7 @@ def _at(entry: Mapping[str, Any], path: str) -> Any:
 
 def _count(value: object) -> int | None:
     text = str(value)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 and int(text) > 0 else None  # noqa: PLR2004 -- no window
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 and int(text) > 0 else None
 
 
 def _price(value: object, factor: float) -> float | None:

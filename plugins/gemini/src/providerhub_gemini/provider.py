@@ -138,7 +138,7 @@ class Gemini(WireProvider):
         Args:
             error: The failure.
         """
-        if isinstance(error, ProtocolError) and error.status == 404:  # noqa: PLR2004 -- a web page, as of an unknown version
+        if isinstance(error, ProtocolError) and error.status == 404:
             error.args = (f"{error} (the settings `url` and `api_version` make it)",)
         return error
 

@@ -21,7 +21,7 @@ class MistralWire(OpenAIChatWire):
         files = str(body["messages"]).count("'document_url':")
         found = attrs.evolve(found, seed=body.get("random_seed"), tool_choice=choice, files=files)
         for identifier, _ in (*found.tool_calls, *found.tool_results):
-            if not (len(identifier) == 9 and identifier.isalnum()):  # noqa: PLR2004 -- as above
+            if not (len(identifier) == 9 and identifier.isalnum()):
                 msg = f"the identifier {identifier!r} of a tool call is not nine letters and digits"
                 raise ValueError(msg)
         return found

@@ -36,7 +36,7 @@ class OllamaWire(Wire):
 
     def refusal(self, status: int, message: str) -> bytes:
         """See `Wire.refusal`."""
-        return _json({"error": f"model 'conformance' not found: {message}" if status == 404 else message})  # noqa: PLR2004
+        return _json({"error": f"model 'conformance' not found: {message}" if status == 404 else message})
 
     def error_event(self, message: str) -> bytes:
         """See `Wire.error_event`."""

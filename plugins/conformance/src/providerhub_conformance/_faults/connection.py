@@ -293,7 +293,7 @@ class Connection:
 def _parse_head(head: bytes) -> tuple[str, str, tuple[tuple[str, str], ...]]:
     first, *rest = head.decode("latin-1").split("\r\n")
     words = first.split(" ")
-    method, target = (words[0], words[1]) if len(words) == 3 else ("", first)  # noqa: PLR2004 -- method, target, version
+    method, target = (words[0], words[1]) if len(words) == 3 else ("", first)
     fields = (line.partition(":") for line in rest)
     return method, target, tuple((name.strip(), value.strip()) for name, _, value in fields)
 

@@ -55,7 +55,7 @@ class OpenAIChatWire(Wire):
 
     def refusal(self, status: int, message: str) -> bytes:
         """See `Wire.refusal`."""
-        kind = _KINDS.get(status, "server_error" if status >= 500 else "invalid_request_error")  # noqa: PLR2004 -- an HTTP status
+        kind = _KINDS.get(status, "server_error" if status >= 500 else "invalid_request_error")
         return _json(openai_error(message, kind=kind, code=_CODES.get(status)))
 
     def error_event(self, message: str) -> bytes:

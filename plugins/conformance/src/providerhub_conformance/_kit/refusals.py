@@ -46,7 +46,7 @@ def _refused(
 def rate_limit_mapped(bench: Bench) -> None:
     """429 with `Retry-After: 7` is a `RateLimitError` with `retry_after=7`."""
     for error in _refused(bench, 429, RateLimitError, "slow down", **{"Retry-After": "7"}):
-        expect(error.retry_after == 7, f"429 with Retry-After: 7 gives retry_after={error.retry_after}")  # noqa: PLR2004 -- the value that was sent
+        expect(error.retry_after == 7, f"429 with Retry-After: 7 gives retry_after={error.retry_after}")
 
 
 @check(
