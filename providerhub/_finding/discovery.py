@@ -17,7 +17,7 @@ import attrs
 import pluggy
 
 import providerhub.hookspecs as hookspecs  # noqa: PLR0402 -- `from` would have the package import all of its exports first
-from providerhub._finding.installed import Distribution, EntryPoint, import_object, name_of, normalized, offered
+from providerhub._finding.installed import OURS, Distribution, EntryPoint, import_object, name_of, normalized, offered
 from providerhub._settings.settings import Settings
 from providerhub._threads import renewed_at_fork
 from providerhub._values.capabilities import API_VERSION, ProviderInfo
@@ -27,8 +27,6 @@ from providerhub._values.value import Value, frozen
 
 HOOK_GROUP = "providerhub.hooks"  # the entry-point group of plugins that observe or rank. They are always loaded.
 MOST_WAIT = 30.0  # seconds that a thread waits for a plugin that another thread imports
-# A table of the settings → the hook plugin that reads it.
-_TABLES = {"journal": "journal", "budgets": "journal", "cache": "cache"}
 _INCOMPATIBLE = "incompatible: "  # the beginning of a reason that another version of the core or of the plugin would mend
 _SUBGROUPS = ("commands", "conformance", "executors", "sandbox", "shared")
 GROUPS = frozenset({hookspecs.PROJECT, HOOK_GROUP, *(f"{hookspecs.PROJECT}.{name}" for name in _SUBGROUPS)})
@@ -176,7 +174,7 @@ class Plugins:
                 self._manager.unregister(name=join.plugin_name)
             else:
                 yield from () if part is None else (part,)
-        for table, plugin in _TABLES.items():
+        for table, plugin in OURS["tables"].items():
             is_set = settings.journal.get("enabled") if table == "journal" else getattr(settings, table)
             if is_set and not self._manager.has_plugin(plugin):
                 where = f"{settings.origins.get(table, 'the settings')}: [{table}]"

@@ -16,6 +16,20 @@ from typing import Any, NamedTuple
 
 from providerhub._values.checks import nearest
 
+# The distributions of this project that messages say to install, without the `providerhub-` of their names: for the models whose
+# names begin so, for tables of the settings, commands, and addresses of stores.
+OURS = {
+    "models": {
+        "gpt": "openai", "chatgpt": "openai", "claude": "anthropic", "gemini": "gemini", "mistral": "mistral",
+        "command-": "cohere",
+    },
+    "tables": {"journal": "journal", "budgets": "journal", "cache": "cache"},
+    "commands": {"conformance": "conformance", "logs": "journal", "new-plugin": "conformance"},
+    "stores": {"Redis and Valkey": "redis"},
+}  # fmt: skip
+# The fix that messages name when no provider plugin is installed.
+INSTALL_HINT = "pip install providerhub-openai (or -anthropic, -gemini, -ollama; -lockchat for a try without a key)"
+
 _SUFFIXES = (".dist-info", ".egg-info")
 # The modules of the finders that look for distributions in the folders of `sys.path`.
 _USUAL_FINDERS = frozenset({"_frozen_importlib_external", "importlib_metadata"})

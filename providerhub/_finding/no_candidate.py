@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+from providerhub._finding.installed import INSTALL_HINT, OURS
 from providerhub._finding.instance import Instance
-from providerhub._finding.registry import INSTALL_HINT, Registry
+from providerhub._finding.registry import Registry
 from providerhub._values import Model, Route, Skip, errors
 from providerhub._values.checks import nearest
 
 _MOST_PROBLEMS = 3  # unusable providers that one message describes
 _MOST_SERVICES = 6  # services that may have a model, in one message
 _MOST_MODELS = 20  # known models that one message lists
-_OWNERS = {
-    "gpt": "openai",
-    "chatgpt": "openai",
-    "claude": "anthropic",
-    "gemini": "gemini",
-    "mistral": "mistral",
-    "command-": "cohere",
-}
-"""How the names of a vendor's models begin → the provider of that vendor, for the hint to install or configure it."""
 
 
 def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError | errors.AttemptError:
@@ -47,7 +39,7 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
     shown = f". Known models: {', '.join(known[:_MOST_MODELS])}{more}" if known else ""
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else shown
-    owner = next((one for begin, one in _OWNERS.items() if (rest or model).startswith(begin)), "")
+    owner = next((one for begin, one in OURS["models"].items() if (rest or model).startswith(begin)), "")
     to_install = f"; try: pip install providerhub-{owner}" if owner and owner not in registry.names() else ""
     may = to_install or f"{_unconfigured(registry, owner)}{_pinned_only(registry, model)}"
     may = pin if "did you mean" in pin else may + pin

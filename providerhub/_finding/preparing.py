@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from providerhub._finding.instance import KEY_MARGIN, Instance
 from providerhub._finding.jobs import Job, Task, arun_all, run_all
+from providerhub._finding.listing import TIMEOUT
 from providerhub._finding.registry import Match, ModelSpec, Registry, Target
 from providerhub._rules.health import Health
 from providerhub._values import Candidate, Model
@@ -19,8 +20,10 @@ from providerhub._values.errors import CallerError, DeadlineExceededError
 
 # Shares of a call's time that it waits for lists: when they alone can have a model, and when a later model of it is known.
 ALONE, BESIDE = 0.9, 0.5
-# The most seconds of these waits; and of the wait when only a model after a known one is in question.
-ALONE_MOST, BESIDE_MOST, LATER_MOST = 30.0, 10.0, 1.0
+# The most seconds of these waits from the start of a listing, which itself has no more; when a later model of the call is known;
+# and when only a model after a known one is in question.
+LISTED_MOST, BESIDE_MOST, LATER_MOST = TIMEOUT.total, 10.0, 1.0
+ALONE_MOST = 30.0  # the most seconds that a call waits for a key which no other candidate replaces
 KEY_LOOK = 10.0  # seconds until a key that has a source is looked at again: only its text says when it ends
 REFRESH_SECONDS = 30.0  # the most seconds that `refresh` takes
 _MOST_REMEMBERED = 4096
@@ -169,13 +172,14 @@ class Preparer:
                     continue
                 task = running or known.asking(now)
                 if found:
-                    job = Job(task, 0.0)
-                elif any(matches[:place]):
-                    job = Job(task, max(0.0, LATER_MOST - task.age))
+                    jobs.setdefault(task, Job(task, 0.0))
+                    continue
+                if any(matches[:place]):
+                    longest, share = LATER_MOST, 1.0
                 else:
-                    longest, share = (BESIDE_MOST, BESIDE) if any(matches) else (ALONE_MOST, ALONE)
-                    job = Job(task, longest, share, partial(self._ready_matches, target))
-                jobs.setdefault(task, job)
+                    longest, share = (BESIDE_MOST, BESIDE) if any(matches) else (LISTED_MOST, ALONE)
+                # From the start of the listing: a service that is silent delays the first calls, and no later one.
+                jobs.setdefault(task, Job(task, max(0.0, longest - task.age), share, partial(self._ready_matches, target)))
         return jobs
 
     def _that_may_have(self, target: Target) -> list[Instance]:

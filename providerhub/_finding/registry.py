@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from providerhub._finding.discovery import PluginRecord, Plugins
+from providerhub._finding.installed import INSTALL_HINT
 from providerhub._finding.instance import Instance
 from providerhub._settings.refined import merged, refined_one
 from providerhub._settings.resolving import configured, is_surely_missing, literal_keys, option_flaw, variables_of
@@ -141,9 +142,6 @@ class Index:
                 best.setdefault(provider, Match(provider, model, name, "prefix"))
         return tuple(best.values())
 
-
-# The fix that messages name when no provider plugin is installed.
-INSTALL_HINT = "pip install providerhub-openai (or -anthropic, -gemini, -ollama; -lockchat for a try without a key)"
 
 ModelSpec = str | Model | Sequence[str | Model]
 """The values of `model`: a name, `"provider/name"`, a `Model`, or a sequence of these, tried in order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from providerhub._finding.installed import import_object, offered
+from providerhub._finding.installed import OURS, import_object, offered
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.shared import Shared, SharedState
 
@@ -19,7 +19,8 @@ def open_store(shared: Shared) -> SharedState:
     if len(found) != 1:
         problem = f"several distributions offer one: {', '.join(entry.distribution for entry in found)}; uninstall all but one"
         names = ", ".join(sorted({entry.name for entry in known})) or "none"
-        nothing = f"the installed stores are for: {names}; for Redis and Valkey: pip install providerhub-redis"
+        ours = "".join(f"; for {store}: pip install providerhub-{one}" for store, one in OURS["stores"].items())
+        nothing = f"the installed stores are for: {names}{ours}"
         raise ConfigurationError(f"shared.url: no store can be chosen for the scheme {scheme!r}; {problem if found else nothing}")
     try:
         store: SharedState = import_object(found[0].value)(shared)

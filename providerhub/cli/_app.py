@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from providerhub._finding.installed import import_object
+from providerhub._finding.installed import OURS, import_object
 from providerhub._version import __version__
 from providerhub.cli._extensions import Extension, extensions
 
@@ -25,13 +25,6 @@ COMMANDS = {
     "doctor": ("providerhub.cli._doctor:doctor", "Find the mistakes that keep providers from working."),
 }
 """The core's commands: `module:function` and the line in the overview, in the overview's order."""
-
-ELSEWHERE = {
-    "conformance": "providerhub-conformance",
-    "logs": "providerhub-journal",
-    "new-plugin": "providerhub-conformance",
-}
-"""Commands of our other distributions, for the error that says what to install."""
 
 DEBUG = "providerhub.debug"
 JSON = "providerhub.json"
@@ -94,8 +87,9 @@ class Lazy(click.Group):
         """Import the command that the words behind the group's own options name."""
         ctx.meta[JSON] = "--json" in args[: args.index("--")] if "--" in args else "--json" in args
         if args[0] not in COMMANDS and args[0] not in _added(ctx) and not ctx.resilient_parsing:
-            if args[0] in ELSEWHERE:
-                ctx.fail(f"The command {args[0]!r} is in another distribution: pip install {ELSEWHERE[args[0]]}")
+            if args[0] in OURS["commands"]:
+                owner = f"providerhub-{OURS['commands'][args[0]]}"
+                ctx.fail(f"The command {args[0]!r} is in another distribution: pip install {owner}")
             self.commands = {name: click.Command(name) for name in self.list_commands(ctx)}  # click's error names the nearest
         name, command, rest = super().resolve_command(ctx, args)
         if name and command:

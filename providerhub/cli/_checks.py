@@ -15,7 +15,7 @@ import attrs
 import providerhub
 from providerhub import Hub, InstanceView, Model, ProviderHubError, RetryPolicy, Secret, Setting, Settings
 from providerhub._finding.discovery import Plugins
-from providerhub._finding.registry import INSTALL_HINT
+from providerhub._finding.installed import INSTALL_HINT
 from providerhub._finding.views import unknown_models
 from providerhub._settings.address import unused_environment
 from providerhub._settings.file import SettingsFile, read

@@ -11,8 +11,7 @@ import attrs
 import click
 
 from providerhub import Hub, InstanceView, ProviderConfig, Settings
-from providerhub._finding.installed import import_object
-from providerhub._finding.registry import INSTALL_HINT
+from providerhub._finding.installed import INSTALL_HINT, import_object
 from providerhub.cli import _listings as listings
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen

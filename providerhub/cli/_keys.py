@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from providerhub import Hub, InstanceView, Setting, Settings
-from providerhub._finding.registry import INSTALL_HINT
+from providerhub._finding.installed import INSTALL_HINT
 from providerhub._settings.resolving import variable
 from providerhub._settings.secrets import FileKey, KeyringKey, is_quoted
 from providerhub._values.checks import nearest

@@ -10,7 +10,7 @@ import attrs
 import click
 
 from providerhub import Hub, InstanceView, ModelInfo, ProviderHubError, RoutePlan, Settings
-from providerhub._finding.registry import INSTALL_HINT
+from providerhub._finding.installed import INSTALL_HINT
 from providerhub.cli import _edit as edit
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen

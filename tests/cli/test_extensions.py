@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from providerhub.cli._app import COMMANDS, ELSEWHERE
+from providerhub._finding.installed import OURS
+from providerhub.cli._app import COMMANDS
 
 GOOD = """
 import click
@@ -117,12 +118,12 @@ def test_metadata_that_cannot_be_read_hides_no_other_command(site, run):
     assert "Added by odd." not in run("--help")
 
 
-@pytest.mark.parametrize(("name", "distribution"), ELSEWHERE.items())
+@pytest.mark.parametrize(("name", "distribution"), OURS["commands"].items())
 def test_a_command_of_a_distribution_that_is_not_installed_says_what_to_install(cli, monkeypatch, name, distribution):
     monkeypatch.setattr("providerhub.cli._app.extensions", dict)
     result = cli(name, "echo")
     assert result.exit_code == 2
-    assert f"The command {name!r} is in another distribution: pip install {distribution}" in result.stderr
+    assert f"The command {name!r} is in another distribution: pip install providerhub-{distribution}" in result.stderr
 
 
 def test_an_unknown_command_is_wrong_usage(cli):

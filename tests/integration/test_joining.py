@@ -24,7 +24,7 @@ def providerhub_join(settings):
 CALL = """
 from providerhub import ConfigurationError, Hub, Settings
 from providerhub._finding import discovery
-discovery._TABLES = {"budgets": "joins"}
+discovery.OURS["tables"] = {"budgets": "joins"}
 try:
     hub = Hub(Settings(aliases={"%s": "x"}, budgets=%r))
     print(hub.complete("a-model", "x"), *(bad for bad in hub.malformed() if bad.distribution == "joins"))

@@ -33,7 +33,7 @@ from providerhub import (
     Settings,
 )
 from providerhub._finding import instance as instances
-from providerhub._finding import kept_lists, objects, preparing
+from providerhub._finding import jobs, kept_lists, preparing
 from providerhub._finding.instance import Instance
 from providerhub._finding.jobs import Job, Task, arun_all, run_all
 from providerhub._finding.listing import TIMEOUT
@@ -312,6 +312,29 @@ def test_a_discover_function_without_deadline_does_not_outlast_the_call(lister, 
     with pytest.raises(ProviderTimeoutError, match="p could not list its models"):
         _ask(lister(lambda config: may_end.wait() and []), way, "late", "Hello", timeout=0.3)
     may_end.set()
+
+
+@WAYS
+def test_a_function_that_never_returns_delays_the_first_calls_alone(lister, way, monkeypatch):
+    monkeypatch.setattr(preparing, "LISTED_MOST", 0.3)
+    may_end = threading.Event()
+    hub = lister(lambda config: may_end.wait() and [])
+    waits = []
+    monkeypatch.setattr(jobs._Wait, "__init__", _noting(jobs._Wait.__init__, waits))
+    for _ in range(3):
+        with pytest.raises(ProviderTimeoutError, match="has not returned for"):
+            _ask(hub, way, "late", "Hello")
+    may_end.set()
+    assert 0 < waits[0] <= 0.3
+    assert waits[1:] == [0, 0]
+
+
+def _noting(init, waits):
+    def noted(self, found, seconds):
+        waits.append(max(job.longest for job in found))
+        init(self, found, seconds)
+
+    return noted
 
 
 def test_a_late_list_serves_later_calls(lister):
@@ -1055,7 +1078,7 @@ def test_objects_of_ended_loops_are_let_go(instance):
 
 @pytest.mark.parametrize("method", ["close", "aclose"])
 def test_closing_under_asyncio_waits_for_a_provider_for_a_limited_time(instance, monkeypatch, caplog, method):
-    monkeypatch.setattr(objects, "CLOSING_SECONDS", 0.05)
+    monkeypatch.setattr(instances, "CLOSING_SECONDS", 0.05)
     may_end = threading.Event()
 
     class Slow(Native):

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from providerhub import Hub, ModelInfo, ProviderConfig, ProviderInfo, RetryPolicy, Secret, Settings
-from providerhub._finding import objects
+from providerhub._finding import instance as instances
 from providerhub._settings import secrets
 from providerhub._settings.secrets import CommandKey, FileKey
 from providerhub.testing import FakeClock, FaultServer, http_response, openai_completion
@@ -132,7 +132,7 @@ def test_a_provider_that_cannot_be_imported_without_a_descriptor_is_imported_aga
     with FaultServer(http_response(200, openai_completion("fine"))) as server:
         config = ProviderConfig(plugin="openai", url=server.url, api_key="k", models=["m"])
         with Hub(Settings(providers={"p": config}, allow=("openai",)), clock=FakeClock()) as hub:
-            monkeypatch.setattr(objects, "import_object", _short(3, objects.import_object))
+            monkeypatch.setattr(instances, "import_object", _short(3, instances.import_object))
             answer = asyncio.run(hub.acomplete("p/m", "x")) if awaited else hub.complete("p/m", "x")
     assert answer.text == "fine"
     assert [type(one.error).__name__ for one in answer.route.attempts] == ["ShortageError"] * 3 + ["NoneType"]
