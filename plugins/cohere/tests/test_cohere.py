@@ -144,14 +144,23 @@ def test_structured_output(sent):
 
 def test_tools_and_their_choice(sent):
     empty = {"type": "object", "properties": {}}
-    body, answer = sent(tools=[TOOL, OTHER], tool_choice="required", parallel_tool_calls=False)
+    body, _ = sent(tools=[TOOL, OTHER], tool_choice="required")
     assert body["tools"] == [TOOL, {"type": "function", "function": {"name": "run", "parameters": empty}}]
     assert (body["tool_choice"], body["strict_tools"]) == ("REQUIRED", True)
-    assert any("parallel_tool_calls" in note for note in answer.route.attempts[0].notes)
     assert sent(tools=[TOOL], tool_choice="none")[0]["tool_choice"] == "NONE"
     assert "tool_choice" not in sent(tools=[TOOL], tool_choice="auto")[0]
     body, _ = sent(tools=[TOOL, OTHER], tool_choice={"type": "function", "function": {"name": "look"}})
     assert (body["tools"], body["tool_choice"]) == ([TOOL], "REQUIRED")
+
+
+def test_one_call_at_a_time_cannot_be_asked_for(hub_at, ask):
+    with (
+        FaultServer(NEVER) as server,
+        hub_at(server.url) as hub,
+        pytest.raises(CapabilityError, match="leave parallel_tool_calls"),
+    ):
+        ask(hub, tools=[TOOL], parallel_tool_calls=False)
+    assert not server.requests
 
 
 def test_a_choice_that_is_not_among_the_tools_is_refused(hub_at, ask):

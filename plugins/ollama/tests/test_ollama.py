@@ -180,6 +180,16 @@ def test_what_the_protocol_cannot_carry_is_named_before_sending(hub_at, ask, par
     assert not server.requests
 
 
+def test_one_call_at_a_time_cannot_be_asked_for(hub_at, ask):
+    with (
+        FaultServer(NEVER) as server,
+        hub_at(server.url) as hub,
+        pytest.raises(CapabilityError, match="leave parallel_tool_calls"),
+    ):
+        ask(hub, tools=[TOOL], parallel_tool_calls=False)
+    assert not server.requests
+
+
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "look"}}])
 def test_a_forced_tool_is_refused(hub_at, ask, choice):
     with FaultServer(NEVER) as server, hub_at(server.url) as hub, pytest.raises(CapabilityError, match="tool_choice"):
@@ -188,9 +198,8 @@ def test_a_forced_tool_is_refused(hub_at, ask, choice):
 
 
 def test_tools(sent):
-    body, answer = sent(tools=[TOOL], tool_choice="auto", parallel_tool_calls=False)
+    body, _ = sent(tools=[TOOL], tool_choice="auto")
     assert body["tools"] == [TOOL]
-    assert any("parallel_tool_calls" in note for note in answer.route.attempts[0].notes)
     assert "tools" not in sent(tools=[TOOL], tool_choice="none")[0]
 
 

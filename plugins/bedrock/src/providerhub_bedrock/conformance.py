@@ -18,7 +18,9 @@ class ConverseWire(Wire):
 
     stream_type: ClassVar[str] = "application/vnd.amazon.eventstream"
     newlines: ClassVar[tuple[bytes, ...]] = ()
-    carries: ClassVar[frozenset[str]] = Wire.carries - {"seed"} | {"tool_choice", "audio", "files", "reasoning_asked"}
+    carries: ClassVar[frozenset[str]] = Wire.carries - {"seed"} | {
+        "tool_choice", "audio", "files", "reasoning_asked", "top_p", "parallel_tool_calls",
+    }  # fmt: skip
 
     def answer(self, reply: Reply) -> bytes:
         """See `Wire.answer`."""
@@ -80,11 +82,13 @@ class ConverseWire(Wire):
             messages=((("system", system),) if system else ()) + talk,
             stream=way == "converse-stream",
             temperature=limits.get("temperature"),
+            top_p=limits.get("topP"),
             max_tokens=limits.get("maxTokens"),
             stop=tuple(limits.get("stopSequences") or ()),
             tools=tuple(tool["toolSpec"]["name"] for tool in tools.get("tools", ())),
             tool_results=tuple((result["toolUseId"], _text(result["content"])) for result in results),
             tool_calls=tuple((use["toolUseId"], use["name"]) for use in uses),
+            parallel_tool_calls=False if extra.get("tool_choice", {}).get("disable_parallel_tool_use") else None,
             images=sum("image" in block for block in blocks),
             json_schema="outputConfig" in body,
             tool_choice="required" if "any" in choice else choice.get("tool", {}).get("name"),

@@ -23,8 +23,8 @@ THOUGHTS = "thoughts"
 """The key of a turn for the thinking of the answer."""
 
 
-def body(request: Request, messages: Sequence[Mapping[str, Any]], choice: Any) -> tuple[dict[str, Any], list[str]]:
-    """Write a request, and the notes of which the caller should know.
+def body(request: Request, messages: Sequence[Mapping[str, Any]], choice: Any) -> dict[str, Any]:
+    """Write a request.
 
     Args:
         request: The request. Its `options` are merged in last, and one that is `None` removes its field.
@@ -57,10 +57,10 @@ def body(request: Request, messages: Sequence[Mapping[str, Any]], choice: Any) -
     }
     if documents and request.options.get("documents"):
         found["documents"] = [*documents, *request.options["documents"]]
-    notes = []
-    if request.parallel_tool_calls is False and found["tools"]:
-        notes.append("the Cohere API has no parallel_tool_calls; it was left out, and the answer may hold several calls")
-    return {name: value for name, value in found.items() if value is not None}, notes
+    if request.parallel_tool_calls is False and found["tools"] and choice != "none":
+        msg = "the Cohere API cannot forbid parallel tool calls; leave parallel_tool_calls out"
+        raise CapabilityError(msg, capability="parallel_tool_calls")
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def kept(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -19,7 +19,7 @@ class CohereWire(Wire):
     """`POST /v2/chat`, answered by JSON or by named server-sent events from `message-start` to `message-end`."""
 
     carries: ClassVar[frozenset[str]] = Wire.carries | {
-        "cached_tokens", "tool_choice", "json_object", "audio", "files", "reasoning_asked",
+        "cached_tokens", "tool_choice", "json_object", "audio", "files", "reasoning_asked", "top_p",
     }  # fmt: skip
     finish_reasons: ClassVar[tuple[str, ...]] = ("stop", "length", "tool_calls")
 
@@ -72,6 +72,7 @@ class CohereWire(Wire):
             messages=tuple((message["role"], _text(message.get("content"))) for message in messages),
             stream=body["stream"],
             temperature=body.get("temperature"),
+            top_p=body.get("p"),
             max_tokens=body.get("max_tokens"),
             stop=tuple(body.get("stop_sequences") or ()),
             seed=body.get("seed"),

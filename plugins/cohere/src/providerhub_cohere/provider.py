@@ -38,12 +38,11 @@ class Cohere(OpenAIChatProvider):
 
         Args:
             request: The request, in the OpenAI chat shape.
-            call: The call, for notes.
+            call: The call, which is not used.
         """
+        del call
         chat = self.body(attrs.evolve(request, messages=kept(modern(request.messages)), options={}))
-        written, notes = body(request, chat["messages"], chat.get("tool_choice"))
-        for note in notes:
-            call.note(note)
+        written = body(request, chat["messages"], chat.get("tool_choice"))
         return HttpRequest(self.path, written, stream=request.stream)
 
     def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> Reading:

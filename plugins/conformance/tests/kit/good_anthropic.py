@@ -128,8 +128,9 @@ def body_of(request: Request) -> dict[str, Any]:
     optional = {
         "system": system or None,
         "temperature": request.temperature,
+        "top_p": request.top_p,
         "stop_sequences": list(request.stop) if request.stop else None,
-        "tool_choice": _choice(request.tool_choice),
+        "tool_choice": _choice(request.tool_choice, request.parallel_tool_calls),
         "thinking": {"type": "adaptive"} if request.reasoning not in {None, "none"} else None,
         "tools": [
             {"name": tool["function"]["name"], "input_schema": tool["function"]["parameters"]} for tool in request.tools or ()
@@ -138,10 +139,11 @@ def body_of(request: Request) -> dict[str, Any]:
     return {**body, **{name: value for name, value in optional.items() if value not in (None, [])}, **request.options}
 
 
-def _choice(choice: Any) -> dict[str, Any] | None:
+def _choice(choice: Any, parallel: Any) -> dict[str, Any] | None:
+    single = {"disable_parallel_tool_use": True} if parallel is False else {}
     if isinstance(choice, dict):
-        return {"type": "tool", "name": choice["function"]["name"]}
-    return {"type": {"required": "any"}.get(choice, choice)} if choice else None
+        return {"type": "tool", "name": choice["function"]["name"], **single}
+    return {"type": {"required": "any"}.get(choice, choice or "auto"), **single} if choice or single else None
 
 
 def message_of(message: Any) -> dict[str, Any]:

@@ -39,8 +39,9 @@ def asked(request: Request) -> tuple[dict[str, Any], list[str]]:
     if not talk.contents:
         msg = "messages hold only a system prompt or blank texts; add a message of the user"
         raise InvalidRequestError(msg)
-    if request.parallel_tool_calls is False:
-        talk.notes.append("the API cannot forbid parallel tool calls; parallel_tool_calls was left out")
+    if request.parallel_tool_calls is False and request.tools:
+        msg = "the Gemini API cannot forbid parallel tool calls; leave parallel_tool_calls out"
+        raise CapabilityError(msg, capability="parallel_tool_calls")
     body: dict[str, Any] = {
         "contents": talk.contents,
         "systemInstruction": {"parts": talk.system} if talk.system else None,

@@ -25,7 +25,7 @@ class GeminiWire(Wire):
     """`POST …:generateContent`, and `…:streamGenerateContent?alt=sse`, which ends without an end mark."""
 
     carries: ClassVar[frozenset[str]] = Wire.carries | {
-        "cached_tokens", "tool_choice", "json_object", "audio", "files", "reasoning_asked",
+        "cached_tokens", "tool_choice", "json_object", "audio", "files", "reasoning_asked", "top_p",
     }  # fmt: skip
     call_ids: ClassVar[bool] = False  # a call is known by its name and place; the service refuses identifiers of others
 
@@ -71,6 +71,7 @@ class GeminiWire(Wire):
             messages=((("system", system),) if system else ()) + tuple((role, text) for role, text in talk if text),
             stream=method == "streamGenerateContent",
             temperature=knobs.get("temperature"),
+            top_p=knobs.get("topP"),
             max_tokens=knobs.get("maxOutputTokens"),
             stop=tuple(knobs.get("stopSequences") or ()),
             seed=knobs.get("seed"),

@@ -5,7 +5,7 @@ Reference: "Generate a chat message" in Ollama's API documentation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from providerhub import CapabilityError, ContextLengthError, Message, ProviderConfig, Request
@@ -30,13 +30,12 @@ _TOKENS_PER_MESSAGE = 3
 """For a number of tokens that no prompt stays below: a token holds fewer characters on the average."""
 
 
-def body(request: Request, config: ProviderConfig, note: Callable[[str], None]) -> dict[str, Any]:
+def body(request: Request, config: ProviderConfig) -> dict[str, Any]:
     """Write a request.
 
     Args:
         request: The request. Its `options` are merged in last, and one that is `None` removes its field.
         config: The instance's configuration, for `num_ctx` and `keep_alive`.
-        note: Called with a sentence about a part that was left out.
 
     Raises:
         InvalidRequestError: A part of the request is not valid.
@@ -64,7 +63,8 @@ def body(request: Request, config: ProviderConfig, note: Callable[[str], None]) 
     if isinstance(window, int) and least > window and found["truncate"] is False:
         raise ContextLengthError(f"the prompt has at least {least:,} tokens, and num_ctx is {window:,}{HINT}")
     if request.parallel_tool_calls is False and found["tools"]:
-        note("Ollama has no parallel_tool_calls; it was left out, and the answer may hold several calls")
+        msg = "Ollama cannot forbid parallel tool calls; leave parallel_tool_calls out"
+        raise CapabilityError(msg, capability="parallel_tool_calls")
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -18,7 +18,9 @@ class OllamaWire(Wire):
 
     stream_type: ClassVar[str] = "application/x-ndjson"
     newlines: ClassVar[tuple[bytes, ...]] = (b"\n", b"\r\n")
-    carries: ClassVar[frozenset[str]] = Wire.carries | {"tool_choice", "json_object", "audio", "files", "reasoning_asked"}
+    carries: ClassVar[frozenset[str]] = Wire.carries | {
+        "tool_choice", "json_object", "audio", "files", "reasoning_asked", "top_p",
+    }  # fmt: skip
     finish_reasons: ClassVar[tuple[str, ...]] = ("stop", "length", "tool_calls")
 
     def answer(self, reply: Reply) -> bytes:
@@ -55,6 +57,7 @@ class OllamaWire(Wire):
             messages=tuple((message["role"], message["content"]) for message in messages),
             stream=body["stream"],
             temperature=options.get("temperature"),
+            top_p=options.get("top_p"),
             max_tokens=options.get("num_predict"),
             stop=tuple(options.get("stop") or ()),
             seed=options.get("seed"),

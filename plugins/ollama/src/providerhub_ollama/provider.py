@@ -51,9 +51,10 @@ class Ollama(WireProvider):
 
         Args:
             request: The request, in the OpenAI chat shape.
-            call: The call, for notes.
+            call: The call, which is not used.
         """
-        return HttpRequest("/api/chat", body(request, self.config, call.note), stream=request.stream)
+        del call
+        return HttpRequest("/api/chat", body(request, self.config), stream=request.stream)
 
     def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> ChatReading:
         """Make the reader of one answer; see `WireProvider.reading`.

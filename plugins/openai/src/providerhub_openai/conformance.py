@@ -29,14 +29,7 @@ class AzureConformance(ProviderConformance):
 class ResponsesWire(Wire):
     """`POST …/responses` with JSON, answered by JSON or named events, of which `response.completed` is the last."""
 
-    carries: ClassVar[frozenset[str]] = OpenAIChatWire.carries - {
-        "stop",
-        "seed",
-        "other_reasons",
-        "audio",
-        "top_p",
-        "parallel_tool_calls",
-    }
+    carries: ClassVar[frozenset[str]] = OpenAIChatWire.carries - {"stop", "seed", "other_reasons", "audio"}
 
     def answer(self, reply: Reply) -> bytes:
         """See `Wire.answer`."""
@@ -79,10 +72,12 @@ class ResponsesWire(Wire):
             messages=(*system, *said),
             stream=bool(body.get("stream")),
             temperature=body.get("temperature"),
+            top_p=body.get("top_p"),
             max_tokens=body.get("max_output_tokens"),
             tools=tuple(tool["name"] for tool in body.get("tools") or ()),
             tool_results=tuple((i["call_id"], _text(i["output"])) for i in items if i.get("type") == "function_call_output"),
             tool_calls=tuple((i["call_id"], i["name"]) for i in items if i.get("type") == "function_call"),
+            parallel_tool_calls=body.get("parallel_tool_calls"),
             images=kinds.count("input_image"),
             json_schema=form == "json_schema",
             json_object=form == "json_object",

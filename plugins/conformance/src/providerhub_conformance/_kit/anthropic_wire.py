@@ -29,7 +29,7 @@ class AnthropicWire(Wire):
     """`POST …/v1/messages`, answered by JSON or by named server-sent events from `message_start` to `message_stop`."""
 
     carries: ClassVar[frozenset[str]] = Wire.carries - {"seed", "json_schema"} | {
-        "cached_tokens", "tool_choice", "files", "reasoning_asked",
+        "cached_tokens", "tool_choice", "files", "reasoning_asked", "top_p", "parallel_tool_calls",
     }  # fmt: skip
 
     def answer(self, reply: Reply) -> bytes:
@@ -100,11 +100,13 @@ class AnthropicWire(Wire):
             messages=((("system", system),) if system else ()) + tuple((role, text) for role, text in talk if text),
             stream=bool(body.get("stream")),
             temperature=body.get("temperature"),
+            top_p=body.get("top_p"),
             max_tokens=body["max_tokens"],
             stop=tuple(body.get("stop_sequences") or ()),
             tools=tuple(tool["name"] for tool in body.get("tools") or ()),
             tool_results=tuple((b["tool_use_id"], _text(_blocks(b["content"]))) for _, b in blocks if b["type"] == "tool_result"),
             tool_calls=tuple((b["id"], b["name"]) for _, b in blocks if b["type"] == "tool_use"),
+            parallel_tool_calls=False if choice.get("disable_parallel_tool_use") else None,
             images=sum(b["type"] == "image" for _, b in blocks),
             tool_choice=_CHOICES.get(choice.get("type", ""), choice.get("name")),
             files=sum(b["type"] == "document" for _, b in blocks),
