@@ -12,7 +12,7 @@ from typing import Any
 
 from providerhub._calling.attempt import PullResult, Signal, StoppedError
 from providerhub._calling.driver import Driver, Effect, Steps, run_blocking
-from providerhub._calling.pieces import close_quietly, failure_of, iterator, overdue
+from providerhub._calling.pieces import SignalledError, close_quietly, failure_of, iterator, overdue
 from providerhub._calling.race import Race, Racer
 from providerhub._calling.running import Running
 from providerhub._finding.jobs import AGAIN, Job, run_all
@@ -41,8 +41,8 @@ class Chain(Driver[Racer]):
             reader = self.read() if self._request.stream else None
             if reader is not None:
                 next(reader)
-        except BaseException:
-            self.abandon()
+        except BaseException as error:
+            self._give_up(error)
             raise
         finally:
             running.calls.discard(self)
@@ -86,9 +86,14 @@ class Chain(Driver[Racer]):
                     yield from run_blocking(self._mend(failure, as_text=as_text))
         except StoppedError:  # closed by another thread while it waited
             return
-        except BaseException:
-            self.abandon()
+        except BaseException as error:
+            self._give_up(error)
             raise
+
+    def _give_up(self, error: BaseException) -> None:
+        self.abandon()
+        if isinstance(error, SignalledError):
+            raise error.error from None
 
     def _ask(self, attempt: Racer, slow_after: float | None) -> Effect:
         if slow_after is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import GeneratorType
 from typing import Any, Self
 
+from providerhub._rules.mapping import chained
 from providerhub._values import Event, Media, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from providerhub._values.errors import PluginError, ProviderTimeoutError
 from providerhub._values.provider import Piece
@@ -100,11 +102,38 @@ def failure_of(error: BaseException) -> Exception | None:
 
     `None` for another exception that is not an `Exception`, such as `KeyboardInterrupt`. The caller's `except` clause raises it
     again: a function that raises its own argument would keep all frames of the traceback, and so the sockets, until the garbage
-    collector runs.
+    collector runs. Raises `SignalledError` for an exception of a signal handler, which came while the provider ran.
     """
     if isinstance(error, Exception):
+        own = _of_signal(error)
+        if own is not None:
+            raise SignalledError(own)
         return error
     return stray_cancellation() if is_cancellation(error) else None
+
+
+class SignalledError(BaseException):
+    """Carries the exception of an application's signal handler, such as a time limit, out of the call: no provider has failed."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _of_signal(error: Exception) -> BaseException | None:
+    """Return the exception that a signal handler raised, among an error and those that led to it."""
+    signal: Any = sys.modules.get("signal")  # only a program that has imported it has a handler
+    if signal is None or threading.current_thread() is not threading.main_thread():
+        return None
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    codes = {code for one in handlers if (code := getattr(getattr(one, "__func__", one), "__code__", None)) is not None}
+    for link in chained(error) if codes else ():
+        step = link.__traceback__
+        while step is not None:
+            if step.tb_frame.f_code in codes:
+                return link
+            step = step.tb_next
+    return None
 
 
 def close_quietly(close: Callable[[], object] | None) -> None:

@@ -20,6 +20,7 @@ from providerhub._values.provider import CallContext
 from providerhub.http._async_answer import AsyncAnswer
 from providerhub.http._base import ERROR_BODY_LIMIT, Client, Sent
 from providerhub.http._loop_timer import LoopTimer
+from providerhub.http._orders import Blocking, aworked
 from providerhub.http._request import HttpAnswer, HttpRequest
 from providerhub.http._session import Session, drop_lost
 from providerhub.http._transport import IDLE_LIMIT
@@ -71,7 +72,7 @@ class AsyncHttpClient(Client):
 
         sent = self._prepared(request, call)
         loop = asyncio.get_running_loop()
-        session = await self._session(loop, secure=bool(self._proxies) or sent.address.url.startswith("https:"))
+        session = await self._session(loop, call, secure=bool(self._proxies) or sent.address.url.startswith("https:"))
         session.users += 1
         phase = asyncio.timeout(None)
 
@@ -134,14 +135,14 @@ class AsyncHttpClient(Client):
             await found.keeper.aclose()
         self.close()
 
-    async def _session(self, loop: AbstractEventLoop, *, secure: bool) -> Session:
+    async def _session(self, loop: AbstractEventLoop, call: CallContext, *, secure: bool) -> Session:
         found = self._sessions.get(loop)
         if secure and self._tls is None:  # beside the event loop, which it would hold up
-            self._tls = await loop.run_in_executor(None, self._context)
+            self._tls = await aworked(Blocking(self._context), call)
         if found is None or found.is_lost or found.client.closed:  # a loop may close its generators and run again
             drop_lost()
             if "aiohttp" not in sys.modules:
-                await loop.run_in_executor(None, _imported)
+                await aworked(Blocking(_imported), call)
             found = self._sessions.get(loop)  # another call may have opened it meanwhile
         if found is None or found.is_lost or found.client.closed:
             from providerhub.http._aiohttp import Connector  # imports aiohttp

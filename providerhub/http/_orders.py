@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -132,11 +133,12 @@ def _started(work: Callable[[], Any]) -> Future[Any]:
     from concurrent.futures import Future, InvalidStateError
 
     future: Future[Any] = Future()
+    in_context = copy_context().run
 
     def run() -> None:
         with suppress(InvalidStateError):  # the call did not wait so long
             try:
-                future.set_result(work())
+                future.set_result(in_context(work))
             except Exception as error:
                 future.set_exception(error)
 

@@ -474,12 +474,12 @@ SITUATIONS = {
 }  # fmt: skip
 
 
-def told_when_interrupted(process):
+def told_when(process, number):
     """What a process says to an interrupt. One that comes between the interpreter's last look and a system call is noticed
     when the call ends, so that people press the keys again; so does this, when nothing is said for a while.
     """
     for _ in range(20):
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         if select.select([process.stdout], [], [], 3)[0]:
             break
     return process.stdout.readline()
@@ -496,7 +496,7 @@ def test_fault_52_keyboard_interrupt(serve, child, situation):
         server.reached("here")
     # The connection of a refused request is kept for the next try; any other is closed while the process lives on.
     kept = {"interrupted 0\n", "interrupted 1\n"} if situation == "waiting" else {"interrupted 0\n"}
-    assert told_when_interrupted(process) in kept
+    assert told_when(process, signal.SIGINT) in kept
     if situation != "waiting":
         server.client_gone()
     # The hub is as good as before: nothing is blocked, nothing was counted. The rest of a stated wait is still to be waited for.
@@ -541,6 +541,39 @@ def test_fault_52_interrupts_at_any_moment(serve, child, end):
     assert process.stdout.readline() == "0\n"
     enough.set()
     assert process.communicate("\n", timeout=60) == ("fine\n", "")
+
+
+LIMITED = """
+class Limit(Exception):
+    pass
+
+def limit(*_):
+    raise Limit("over")
+
+signal.signal(signal.SIGUSR1, limit)
+try:
+    call()
+except Limit as error:
+    say(repr(error), [record for record in hub.health() if record.state != "closed"])
+sys.stdin.readline()
+say(call())
+"""
+
+
+@pytest.mark.unix
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_fault_52_an_exception_of_a_signal_handler_is_the_callers(serve, child, situation):
+    """A time limit such as Celery's is one: it is no failure of the provider, and does not go on to the next try."""
+    server = serve(SITUATIONS[situation], fine)
+    process = child(LIMITED, server.url, "whole" if "whole" in situation else "stream", server.url, situation)
+    if situation == "waiting":
+        assert process.stdout.readline() == "waiting\n"
+    else:
+        server.reached("here")
+    assert told_when(process, signal.SIGUSR1) == "Limit('over') []\n"
+    waits = "waiting\n" if situation == "waiting" else ""
+    assert process.communicate("\n", timeout=60) == (f"{waits}fine\n", "")
+    assert len(server.requests) == 2
 
 
 # --- 53 --------------------------------------------------------------------------------------------------------------

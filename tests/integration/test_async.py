@@ -659,3 +659,25 @@ def make_plugin_hub(tmp_path, monkeypatch):
     yield lambda: Hub(Settings(allow={"lifecycle"}))
     for name in ("lifecycle", "lifecycle_provider"):
         sys.modules.pop(name, None)
+
+
+AT_THE_END = """
+import asyncio, atexit
+from providerhub import *
+from providerhub.testing import FaultServer, http_response
+
+fine = http_response(body={"choices": [{"message": {"content": "fine"}, "finish_reason": "stop"}]})
+server = FaultServer(fine, fine).__enter__()
+hub = Hub(Settings(providers={"p": ProviderConfig(plugin="lockchat", url=server.url, api_key="k", models=("m",))}))
+
+@atexit.register
+def last():
+    print(asyncio.run(hub.acomplete("p/m", "Hello")))
+    print(*(one.completion for one in hub.complete_many([{"model": "p/m", "messages": "x"}])))
+"""
+
+
+def test_the_first_call_may_come_when_the_interpreter_ends():
+    pytest.importorskip("aiohttp")
+    done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("fine\nfine\n", "")

@@ -467,3 +467,31 @@ def test_fault_52_keyboard_interrupt_ends_it_and_leaves_no_thread():
         rest, _ = child.communicate(timeout=60)
     assert rest.splitlines()[-1] == "interrupted []"
     assert child.returncode == 0
+
+
+LEFT = """
+import sys, threading, time
+from providerhub import *
+
+class Deaf:
+    def stream(self, request, call):
+        if request.messages[-1]["content"] == "deaf":
+            threading.Event().wait()
+        yield "x"
+
+hub = Hub(Settings(autoload=False))
+hub.register(ProviderInfo(name="p", models=("m",)), Deaf())
+left = hub.complete_many([{"model": "m", "messages": text} for text in ("now", "deaf", "deaf", "never")], concurrency=2)
+print(next(left).completion, flush=True)
+if sys.argv[1] == "closed":
+    left.close()
+if sys.argv[1] == "failed":
+    raise ValueError("left")
+"""
+
+
+@pytest.mark.parametrize("how", ["open", "closed", "failed"])
+def test_calls_that_cannot_be_stopped_do_not_hold_the_end_of_the_process_up(how):
+    done = subprocess.run([sys.executable, "-c", LEFT, how], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "x\n"
+    assert done.stderr.splitlines()[-1:] == ["ValueError: left"] * (how == "failed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import gzip
 import json
@@ -253,6 +254,21 @@ def test_work_that_blocks_runs_in_a_thread(ask):
         ask(provider)
     assert server.requests[0].json() == {"found": 7}
     assert provider.threads != [threading.current_thread()]
+
+
+TENANT = contextvars.ContextVar("tenant")
+
+
+def test_work_that_blocks_has_the_context_of_the_caller(ask):
+    class Named(Acme):
+        def build(self, request, call):
+            return HttpRequest("/talk", {"tenant": (yield Blocking(TENANT.get))})
+
+    with FaultServer(WHOLE) as server:
+        token = TENANT.set("blue")
+        ask(at(server, Named))
+        TENANT.reset(token)
+    assert server.requests[0].json() == {"tenant": "blue"}
 
 
 def test_work_that_blocks_ends_with_the_call(ask):
