@@ -259,7 +259,7 @@ class Driver(Generic[AnAttempt]):
     def _mend(self, error: Exception, *, as_text: bool) -> Steps[Iterator[Any]]:
         """Carry on after an interruption, where the caller opted in, and return what the reader gets first.
 
-        A reader of text would not see that the answer starts again, and nothing is repeated silently.
+        With `as_text`, the answer must not start again: the reader would not see it, and text would repeat silently.
         """
         attempt = self._current
         yield from self._close_failed(attempt)

@@ -107,7 +107,7 @@ class Many(ManyCalls):
         self._events.put(event)
 
     def drain(self) -> int:
-        """Send nothing more; for a signal handler. Returns the number of calls under way, with the last of which `pairs` ends."""
+        """Send nothing more; for a signal handler. Returns the number of calls under way. `pairs` ends after the last of them."""
         self.report(self.schedule.drain)
         return len(self.schedule.running)
 

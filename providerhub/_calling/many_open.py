@@ -38,7 +38,7 @@ class OpenMany:
         self._open: WeakSet[ManyCalls] = WeakSet()
 
     def in_threads(self, complete: Callable[..., Any], items: Iterable[Any], executor: Executor | str | None, **how: Any) -> Many:
-        """Make many calls by threads or another executor; `how` goes to the schedule."""
+        """Make many calls in threads or another executor. `how` holds the arguments of the schedule."""
         from providerhub._calling.many import Many
 
         return self._kept(Many(complete, items, self._clock, executor, **self._parts(how)))

@@ -43,7 +43,7 @@ _numbers = itertools.count(1)
 
 
 def _forked() -> None:
-    """Name a forked process by its number: it has its parent's random bytes. To ask for the number at each call takes longer."""
+    """Give a forked process a name of its own, since it has the random bytes of its parent."""
     global _process  # noqa: PLW0603 -- the name of the process
     _process = f"{_RANDOM}-{os.getpid():x}-"
 

@@ -50,7 +50,7 @@ def read(config: ProviderConfig, info: ProviderInfo) -> KeptList | None:
 
 
 def write(config: ProviderConfig, info: ProviderInfo, kept: KeptList) -> None:
-    """Keep the list of a service that has an address."""
+    """Write the list of a service into the cache folder. A service without an address has no file."""
     try:
         folder = _folder()
         content = {"format": _FORMAT, "listed_at": kept.listed_at, "models": [_plain(model) for model in kept.models]}

@@ -76,7 +76,7 @@ class Second:
 
 
 class TokenWindow:
-    """Counts the tokens of the last 60 s, by the second, where `tpm` are the most."""
+    """Counts the tokens of each of the last 60 seconds. `tpm` is their limit."""
 
     __slots__ = ("_seconds", "_total", "_tpm")
 

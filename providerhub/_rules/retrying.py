@@ -71,9 +71,9 @@ class Retries:
         self._again = [failure for failure in self._again if failure.candidate.prefill]
 
     def before_next(self, now: float, last: Candidate, left: int, *, same: bool) -> tuple[Failure, float] | None:
-        """Choose a failed candidate, before a call goes on: with `same`, the last one; else any of the same model.
+        """Choose a failed candidate to ask again, before the next model: with `same` the last one, else any of the same model.
 
-        A rate limit is waited for once: its free waits are for a call that has no other model.
+        A call with another model waits for a rate limit once. More free waits are for a call without another model.
         """
         fitting = (f for f in self._again if (f.candidate == last if same else f.candidate.group == last.group))
         failures = [f for f in fitting if not isinstance(f.error, ProviderTimeoutError) and _place(f) not in self._waited_for]

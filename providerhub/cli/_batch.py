@@ -154,7 +154,7 @@ class Batch:
     summary: Summary = attrs.field(factory=Summary)
 
     def run(self, hub: Hub, **how: Any) -> None:
-        """Send the lines that have no result yet; `how` goes to the schedule."""
+        """Send the lines that have no result yet; `how` holds the arguments of the schedule."""
         start = time.monotonic()
         many = self._many = hub._many(  # noqa: SLF001 -- it can be drained, and keeps the jobs; an application needs neither
             self._jobs(), request=attrgetter("request"), **how

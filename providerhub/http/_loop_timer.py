@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported i
 
 
 class LoopTimers:
-    """Runs the timers of one event loop. As in `Watchdog`, a new timer and a later deadline cost no timer of the loop.
+    """Runs the timers of one event loop with one timer of the loop, as `Watchdog` does. A later deadline does not set it again.
 
     Attributes:
         loop: The event loop.

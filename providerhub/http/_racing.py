@@ -111,7 +111,7 @@ class Race:
         self.failure: OSError | None = None
 
     def run(self, addresses: list[Address], deadline: float, aborted: Callable[[], bool]) -> socket.socket | None:
-        """Return the first socket that connects, which does not block; `None` for none by the deadline, or after an abort."""
+        """Return the first socket that connects, in non-blocking mode. Return `None` at the deadline, or after an abort."""
         left = iter(addresses)
         # A phase that is short is shared by all addresses.
         turn = min(_NEXT_ADDRESS, (deadline - time.monotonic()) / max(1, len(addresses)))

@@ -129,8 +129,8 @@ class Transport:
     def exchange(self, request: Sent, active: ActiveConnection, read: float) -> Response:
         """Send a request, and return the response when its headers have come.
 
-        Of urllib3, the pool and the connections are used. Its requests and responses would cost more than both.
-        `read`: the most seconds without a byte before the headers, should the watchdog's thread come late.
+        This uses the pool and the connections of urllib3, without its slower request and response classes.
+        `read` is the timeout of the socket in seconds, for the case that the watchdog's thread is late.
         """
         connection = self._pool._get_conn()  # noqa: SLF001 -- as `urlopen` does
         active.release = partial(self._release, connection)
