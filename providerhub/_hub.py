@@ -18,7 +18,7 @@ from providerhub._calling.keywords import Knobs, documented
 from providerhub._calling.many_open import PASSES, OpenMany, async_chain
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.messages import Conversation
-from providerhub._calling.observers import OBSERVED, Observers, Rankers
+from providerhub._calling.observers import OBSERVED, RANK, Observers
 from providerhub._calling.other_calls import OtherCalls
 from providerhub._calling.running import Running
 from providerhub._calling.stream import AsyncStream, Stream
@@ -108,7 +108,7 @@ class Hub(OtherCalls):
         for name, config in self.settings.providers.items():
             set_all_limits(self._pacer, name, config)
         check_objects(rankers=rankers, around=around, observers=observers, providers=providers)
-        self._rankers = Rankers([*rankers, *self._plugins.hooks("providerhub_rank")]) or None
+        self._rankers = Observers({RANK: [*rankers, *self._plugins.hooks(RANK)]}) or None
         for observer in (*observers, *self._plugins.joining(self.settings)):
             self._plugins.observe(observer)
         self._registry.catalogues = Catalogues(self._plugins.hooks("providerhub_model"))

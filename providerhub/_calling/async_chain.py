@@ -14,7 +14,7 @@ from functools import partial
 from types import coroutine
 from typing import Any
 
-from providerhub._calling.attempt import PullResult, RunningAttempt, Signal, StoppedError
+from providerhub._calling.attempt import PullResult, RunningAttempt, StoppedError
 from providerhub._calling.driver import Driver, Effect, Result, Steps
 from providerhub._calling.pieces import close_quietly, iterator, note_unclosed, overdue, stray_cancellation
 from providerhub._calling.pump import Pump
@@ -244,8 +244,7 @@ class AsyncChain(Driver[Attempt]):
     def _new_signal(self) -> AsyncSignal:
         return AsyncSignal(self._loop)
 
-    def _doze(self, signal: Signal, seconds: float) -> Steps[None]:
-        assert isinstance(signal, AsyncSignal)  # noqa: S101 -- made above
+    def _doze(self, signal: AsyncSignal, seconds: float) -> Steps[None]:
         return signal.doze(seconds, self._services.clock).__await__()
 
     def _do(self, job: Job, seconds: float) -> Steps[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from providerhub._calling.assembly import Assembly
 from providerhub._calling.intake import CallSpec
@@ -72,16 +72,6 @@ class RunningAttempt(Generic[Pieces, Runner]):
         return tuple(call.notes), self.request_id, assembly.usage, assembly.detail("model"), prices, self.call_id
 
 
-class Signal(Protocol):
-    """A flag that other threads may set."""
-
-    def set(self) -> None:
-        """Set the flag."""
-
-    def clear(self) -> None:
-        """Take the flag down."""
-
-
 class Services(NamedTuple):
     """The parts of a hub that its calls use."""
 
@@ -98,7 +88,10 @@ class Services(NamedTuple):
 
 
 CLOSED = "this hub is closed: call it before close(), or inside the `with` block; or make another Hub"
-"""The message of a call of a closed hub, and of one that waited when the hub was closed."""
+"""The message of a call of a closed hub."""
+
+ENDED = "this hub is closed, and the call had no answer yet: close a hub after its calls"
+"""The message of a call that was under way when the hub was closed."""
 
 
 class StoppedError(Exception):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-from providerhub._calling.attempt import PullResult, Signal, StoppedError
+from providerhub._calling.attempt import PullResult, StoppedError
 from providerhub._calling.driver import Driver, Effect, Steps, run_blocking
 from providerhub._calling.pieces import SignalledError, close_quietly, failure_of, iterator, overdue
 from providerhub._calling.race import Race, Racer
@@ -181,9 +181,8 @@ class Chain(Driver[Racer]):
     def _new_signal(self) -> threading.Event:
         return threading.Event()
 
-    def _doze(self, signal: Signal, seconds: float) -> Steps[None]:
+    def _doze(self, signal: threading.Event, seconds: float) -> Steps[None]:
         yield from ()
-        assert isinstance(signal, threading.Event)  # noqa: S101 -- made above
         clock = self._services.clock
         if isinstance(clock, SystemClock):
             end = clock.monotonic() + seconds

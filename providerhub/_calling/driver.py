@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from providerhub._calling.assembly import Assembly
-from providerhub._calling.attempt import CLOSED, PullResult, RunningAttempt, Services, Signal, StoppedError
+from providerhub._calling.attempt import ENDED, PullResult, RunningAttempt, Services, StoppedError
 from providerhub._calling.history import addressed, has_turns, refuses_turns
 from providerhub._calling.intake import CallSpec
 from providerhub._calling.observers import Report
@@ -61,7 +61,7 @@ class Driver(Generic[AnAttempt]):
     """The answer at the end of the call, as observers got it."""
     endings: tuple[Callable[[Completion], object], ...] = ()
     """The functions to call with the whole answer of a stream, after its end."""
-    _signal: Signal | None = None
+    _signal: Any = None
     _reported = 0
     _refusing: tuple[Candidate, ...] = ()
     """The candidates that have refused the turns of the conversation."""
@@ -88,11 +88,11 @@ class Driver(Generic[AnAttempt]):
         """Let the current attempt run beside the others: the first to end its pull, or `None` after `seconds`."""
         raise NotImplementedError
 
-    def _new_signal(self) -> Signal:
-        """Make a flag that other threads may set, to end a `_doze`."""
+    def _new_signal(self) -> Any:
+        """Make a flag that other threads may set, to end a `_doze`: a `threading.Event`, or an object with its methods."""
         raise NotImplementedError
 
-    def _doze(self, signal: Signal, seconds: float) -> Steps[None]:
+    def _doze(self, signal: Any, seconds: float) -> Steps[None]:
         """Wait until the signal is set, at most for some seconds."""
         raise NotImplementedError
 
@@ -182,7 +182,7 @@ class Driver(Generic[AnAttempt]):
 
     def _given_up(self) -> Exception:
         """The error of a call that was given up, by its reader, by `stop` or by the hub's `close`."""
-        return RuntimeError(CLOSED) if self._stopped and self._services.waiting.is_over else StoppedError()
+        return RuntimeError(ENDED) if self._stopped and self._services.waiting.is_over else StoppedError()
 
     def _renew(self, provider: str) -> Steps[bool]:
         """Read a refused key again; true when it has changed."""
@@ -192,7 +192,7 @@ class Driver(Generic[AnAttempt]):
             yield from self._do(job, max(0.0, self._deadline - self._now()))
         return services.key_changes(provider) != before
 
-    def _take_turn(self, order: Queue, signal: Signal) -> Steps[tuple[Candidate | None, Turn | None]]:
+    def _take_turn(self, order: Queue, signal: Any) -> Steps[tuple[Candidate | None, Turn | None]]:
         """Wait for the first turn at any of the order's candidates. Other calls wait there too: first in, first out."""
         pacer, now = self._services.pacer, self._now
         turns: dict[Candidate, Turn] = {}

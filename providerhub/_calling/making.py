@@ -16,7 +16,7 @@ from providerhub._calling.intake import CallSpec, call_spec
 from providerhub._calling.keywords import Knobs
 from providerhub._calling.many_open import async_chain
 from providerhub._calling.messages import Conversation
-from providerhub._calling.observers import Rankers
+from providerhub._calling.observers import Observers
 from providerhub._calling.running import Running
 from providerhub._calling.stream import AsyncStream, Stream
 from providerhub._finding.preparing import Preparer
@@ -48,7 +48,7 @@ class CallMaker:
     _waiting: Running
     _services: Services
     _around: Around | None
-    _rankers: Rankers | None
+    _rankers: Observers | None
     _sharing: Sharing | None
     _clock: Clock
     _rng: Rng

@@ -32,6 +32,9 @@ OBSERVED = (
 )
 """The hooks of observers."""
 
+RANK = "providerhub_rank"
+"""The hook of rankers."""
+
 PARENT: ContextVar[str | None] = ContextVar("providerhub_parent", default=None)
 """The `id` of the call that the calls of this context repeat."""
 
@@ -59,7 +62,7 @@ def call_of(error: Exception) -> str | None:
 
 
 class Observers:
-    """The implementations of the observer hooks, by the names of the hooks, and the gates. False when there are none."""
+    """The implementations of the observer hooks or of `RANK`, by the names of the hooks, and the gates. False without any."""
 
     def __init__(self, hooks: Mapping[str, Sequence[Observer]], gates: Sequence[AttemptGate] = ()) -> None:
         self.hooks = {name: found for name, found in hooks.items() if found}
@@ -79,12 +82,27 @@ class Observers:
     def tell(self, hook: str, arguments: Mapping[str, Any]) -> None:
         """Call the implementations of one hook, which has some."""
         for observer in self.hooks[hook]:
-            try:
-                observer(**arguments)
-            except (Exception, SystemExit):  # an observer cannot make a call fail
-                if id(observer) not in self._faulty:
-                    self._faulty.add(id(observer))
-                    _log.warning("an observer raised; further errors of it are not logged", exc_info=True)
+            self._safely("an observer", observer, arguments)
+
+    def order(self, request: Request, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """Return the order of the first ranker that has one, without objects that are not among the candidates."""
+
+        def among(order: Sequence[Candidate] | None) -> tuple[Candidate, ...]:
+            return tuple(dict.fromkeys(candidate for candidate in order or () if candidate in candidates))
+
+        asked, what = {"request": request, "candidates": candidates}, f"a {RANK} implementation"
+        found = (self._safely(what, ranker, asked, among) for ranker in self.hooks[RANK])
+        return next(filter(None, found), candidates)
+
+    def _safely(self, what: str, one: Observer, arguments: Mapping[str, Any], read: Callable[[Any], Any] = bool) -> Any:
+        """Call an implementation, and read its result. It cannot make a call fail."""
+        try:
+            return read(one(**arguments))
+        except (Exception, SystemExit):
+            if id(one) not in self._faulty:
+                self._faulty.add(id(one))
+                _log.warning("%s raised; further errors of it are not logged", what, exc_info=True)
+            return None
 
 
 class Report:
@@ -206,28 +224,3 @@ class Reservation:
                     how(gate, token)
                 except Exception:  # the answer is there; the gate's own lease ends the reservation
                     _log.warning("a gate could not end a reservation", exc_info=True)
-
-
-class Rankers:
-    """The implementations of the hook `providerhub_rank`. False when there are none."""
-
-    def __init__(self, rankers: Sequence[Observer] = ()) -> None:
-        self._rankers = tuple(rankers)
-        self._faulty: set[int] = set()
-
-    def __bool__(self) -> bool:
-        return bool(self._rankers)
-
-    def order(self, request: Request, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        """Return the order of the first implementation that has one, without objects that are not among the candidates."""
-        return next(filter(None, (self._asked(ranker, request, candidates) for ranker in self._rankers)), candidates)
-
-    def _asked(self, ranker: Observer, request: Request, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-        try:
-            order = ranker(request=request, candidates=candidates) or ()
-            return tuple(dict.fromkeys(candidate for candidate in order if candidate in candidates))
-        except (Exception, SystemExit):  # a ranker cannot make a call fail
-            if id(ranker) not in self._faulty:
-                self._faulty.add(id(ranker))
-                _log.warning("a providerhub_rank implementation raised; further errors of it are not logged", exc_info=True)
-            return ()
