@@ -35,7 +35,6 @@ from providerhub._values.provider import CallContext, Piece
 from providerhub.http import AsyncHttpClient, HttpAnswer, HttpClient, HttpRequest, Wire
 from providerhub.http._answer import Answer
 from providerhub.http._async_answer import AsyncAnswer
-from providerhub.http._async_client import is_installed
 from providerhub.http._blocks import Failures, Lingering
 from providerhub.http._orders import AnyRequest, Blocking, Order, Result, Work, aworked, extended, parted, worked
 from providerhub.wire import JsonReading, Reading
@@ -54,7 +53,7 @@ LISTING_TIMEOUT = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
 
 
 class WireProvider(Wire):
-    """Answers a request by one HTTP request, synchronously and, with the extra `async`, under asyncio.
+    """Answers a request by one HTTP request, synchronously and under asyncio.
 
     A subclass writes `build` and `reading`, and may override the other methods and attributes. It writes no I/O.
 
@@ -69,10 +68,6 @@ class WireProvider(Wire):
         http: The client that sends the requests of synchronous calls.
     """
 
-    astream: Any
-    aembed: Any
-    acount_tokens: Any
-
     def __init__(self, config: ProviderConfig) -> None:
         self.config = config
         self.http = HttpClient(config, wire=self)
@@ -81,7 +76,7 @@ class WireProvider(Wire):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "stream" in vars(cls) and "astream" not in vars(cls):
-            cls.astream = None
+            cls.astream = None  # type: ignore[assignment,method-assign]  # a thread runs `stream`
 
     def build(self, request: Request, call: CallContext) -> Built:
         """Write a request of the wire.
@@ -193,7 +188,7 @@ class WireProvider(Wire):
         """
         return self._found(self.embedding, request, call)
 
-    async def _aembed(self, request: EmbeddingRequest, call: CallContext) -> Embeddings:
+    async def aembed(self, request: EmbeddingRequest, call: CallContext) -> Embeddings:
         """Turn texts into vectors under asyncio, as `embed` does."""
         return await self._afound(self.embedding, request, call)
 
@@ -213,7 +208,7 @@ class WireProvider(Wire):
         """
         return self._found(self.counting, request, call or CallContext(LISTING_TIMEOUT))
 
-    async def _acount_tokens(self, request: Request, call: CallContext | None = None) -> int:
+    async def acount_tokens(self, request: Request, call: CallContext | None = None) -> int:
         """Ask for the number of input tokens under asyncio, as `count_tokens` does."""
         return await self._afound(self.counting, request, call or CallContext(LISTING_TIMEOUT))
 
@@ -251,8 +246,8 @@ class WireProvider(Wire):
                             break
                 yield from reading.end()
 
-    async def _astream(self, request: Request, call: CallContext) -> AsyncIterator[Piece]:
-        """Answer a request under asyncio. The same as `stream`, with the other transport."""
+    async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Piece]:
+        """Answer a request under asyncio; see `Provider`. A subclass with a `stream` of its own alone has none."""
         with Failures(self, call) as block:
             asked = self._built(request, call)
             if not isinstance(asked, HttpRequest):
@@ -399,33 +394,6 @@ class WireProvider(Wire):
                 else:
                     work.outcome = await self._async_client().fetch(extended(_request(order, self), extras), call)
         return work.result
-
-
-def _optional(method: str, words: str) -> Any:
-    """Make a method that is absent without the extra `async`. Then a thread runs the synchronous one."""
-
-    def found(provider: WireProvider) -> Any:
-        if is_installed():
-            return getattr(provider, f"_{method}")
-        msg = f"{method}() needs the extra `async`: pip install 'providerhub[async]'"
-        raise AttributeError(msg)
-
-    return property(found, doc=words)
-
-
-WireProvider.astream = _optional(
-    "astream",
-    "Answer a request under asyncio; see `Provider`. Absent without the extra `async`, and in a subclass that overrides `stream` "
-    "alone: then a thread runs `stream`.",
-)
-WireProvider.aembed = _optional(
-    "aembed", "Turn texts into vectors under asyncio; see `WireProvider.embed`. Absent without the extra `async`."
-)
-
-
-WireProvider.acount_tokens = _optional(
-    "acount_tokens", "Count tokens under asyncio; see `WireProvider.count_tokens`. Absent without the extra `async`."
-)
 
 
 def listed(

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from http.client import HTTPException, IncompleteRead
+from http.client import HTTPException
 from types import TracebackType
 from typing import Self
-
-from urllib3.exceptions import DecodeError
-from urllib3.response import HTTPResponse
 
 from providerhub._rules.mapping import chained, map_exception
 from providerhub._rules.status import request_id
@@ -27,19 +23,14 @@ from providerhub._values.provider import CallContext, Piece
 from providerhub._watchdog import WATCHDOG
 from providerhub.http._answer_timer import AnswerTimer
 from providerhub.http._connection import ActiveConnection
-from providerhub.http._response import READ_SIZE, ChunkError, Response
+from providerhub.http._response import NOT_HTTP, READ_SIZE, Response, refused_by_proxy
 from providerhub.http._wire_log import ExchangeLog
-
-_log = logging.getLogger("providerhub")
 
 BLANK = b" \t\r\n"
 """White space, which some services send to keep the connection open until the answer is ready."""
 
 _REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 """The text of `http.client` for a proxy that does not connect to the service."""
-
-CUT = "the connection ended before the answer did"
-UNPACKED = "the answer cannot be unpacked as its Content-Encoding says"
 
 END_WAIT = 0.02
 """Seconds to wait for the body's end after the protocol's end mark."""
@@ -49,16 +40,28 @@ REFUSAL_SILENCE, REFUSAL_WAIT = 1.0, 2.0
 
 
 class BaseAnswer:
-    """The common part of the answers of both transports."""
+    """The common part of the answers of both transports.
 
-    __slots__ = ("_call", "_complete", "_limit", "_size", "_timer", "headers", "log", "status")
+    Attributes:
+        status: The HTTP status; 0 before the headers.
+        headers: The headers; their names are looked up without regard to case.
+    """
 
-    def __init__(self, call: CallContext, timer: AnswerTimer, limit: int) -> None:
+    __slots__ = (
+        "_call", "_complete", "_is_head", "_limit", "_response", "_size", "_timer", "_unsubscribe", "headers", "log", "status",
+    )  # fmt: skip
+
+    def __init__(
+        self, call: CallContext, timer: AnswerTimer, unsubscribe: Callable[[], object], limit: int, *, stream: bool
+    ) -> None:
         self._call = call
         self._timer = timer
+        self._unsubscribe: Callable[[], object] | None = unsubscribe
         self._limit = limit
+        self._is_head = not stream  # the first byte of a whole answer has yet to come
         self._size = 0
         self._complete = False  # the body was read to its end
+        self._response = Response()
         self.log: ExchangeLog | None = None
         self.status = 0
         self.headers: Mapping[str, str] = {}
@@ -89,7 +92,7 @@ class BaseAnswer:
             self.log.failed(error)
         if isinstance(error, ProviderError | CallerError):
             return error
-        if self._timer.expired or self._call.cancelled or self._is_aborted():
+        if self._is_aborted():
             return self._timer.error()
         if self._call.remaining() == 0:
             return ProviderTimeoutError("the call's total timeout expired")
@@ -111,27 +114,67 @@ class BaseAnswer:
         self.close()
 
     def _is_aborted(self) -> bool:
-        """Return whether another thread has aborted the connection."""
-        return False
+        """Return whether the reading was aborted: at a timeout, or by another thread."""
+        return self._timer.expired or self._call.cancelled
 
     def _explained(self, error: Exception) -> Exception:
         """Return the error for an exception of the transport."""
         raise NotImplementedError
 
-    def _begin(self, status: int, headers: Mapping[str, str]) -> None:
-        self.status, self.headers = status, headers
-        self._call.request_id = request_id(headers)
-        if self.log is not None:
-            self.log.answer(status, headers)
+    def _take(self, data: bytes) -> None:
+        """Take bytes of the head; none at the connection's end."""
+        response = self._response
+        if not data:
+            response.eof()
+        response.feed(data)
+        if response.status:
+            self.status, self.headers = response.status, response.headers
+            self._call.request_id = request_id(response.headers)
+            if self.log is not None:
+                self.log.answer(self.status, self.headers)
 
-    def _count(self, data: bytes) -> None:
-        """Log the bytes of a read, and raise if the body is too large."""
+    def _before_read(self) -> None:
+        """Set the timeouts of one read; raise if one has expired."""
+        call, timer = self._call, self._timer
+        now = call.clock()
+        if self._is_aborted() or (now > timer.token_due and timer.token_is_late()):
+            raise timer.error()
+        due = timer.byte_due = now + timer.byte_idle
+        timer.move(min(due, timer.token_due) + timer.offset)
+
+    def _body(self, data: bytes | None) -> bytes:
+        """Return the part of the body in the bytes of one read; `None` for none, as the last one has more to give."""
+        if data == b"":
+            self._response.eof()
+            return b""
+        found = self._response.feed(data or b"")
+        if not found:
+            return found
         if self.log is not None:
-            self.log.read(data)
-        self._size += len(data)
+            self.log.read(found)
+        self._size += len(found)
         if self._size > self._limit:
             msg = f"the answer is larger than {self._limit} bytes"
             raise ProtocolError(msg)
+        if self._is_head and found.strip(BLANK):
+            self._is_head = not self._timer.token()
+        # While the caller holds what is returned, only the total timeout runs.
+        self._timer.deadline = self._call.deadline + self._timer.offset
+        return found
+
+    def _forget(self) -> None:
+        """End the log and the subscription of the call."""
+        unsubscribe, self._unsubscribe = self._unsubscribe, None
+        if unsubscribe is not None:
+            unsubscribe()
+        if self.log is not None:
+            self.log.end()
+            self.log = None
+
+    def _is_usable(self) -> bool:
+        """Return whether the connection can carry another request."""
+        response = self._response
+        return self._complete and not (self._is_aborted() or response.surplus or response.will_close)
 
 
 class Answer(BaseAnswer):
@@ -155,28 +198,23 @@ class Answer(BaseAnswer):
         name: str,
         stream: bool,
     ) -> None:
-        super().__init__(call, timer, limit)
-        self._is_read_whole = not stream
+        super().__init__(call, timer, unsubscribe, limit, stream=stream)
         self._name = name
         self._active = active
-        self._unsubscribe = unsubscribe
-        self._response: Response | None = None
-        self._read: Callable[[int], bytes] = _nothing
-        self._is_encoded = False
 
-    def take(self, response: Response) -> None:
-        """Begin with the response that came.
+    def take(self, received: Iterator[bytes], method: str) -> None:
+        """Read the head.
 
         Args:
-            response: The response, whose body is not read yet.
+            received: Waits for bytes and gives them; none at the connection's end.
+            method: The method of the request.
         """
-        self._response = response
-        self._begin(response.status, response.headers)  # type: ignore[arg-type]  # see `Response.begin`
-        if self.headers.get("content-encoding", "identity").strip().lower() in {"", "identity"}:
-            self._read = response.read1
-        else:  # although the request asked for no encoding
-            decoding = HTTPResponse(response, self.headers, response.status, preload_content=False, original_response=response)
-            self._read, self._is_encoded = partial(decoding.read1, decode_content=True), True
+        self._response = Response(method)
+        while not self.status:
+            data = next(received)
+            if self._is_aborted():
+                raise self._timer.error()
+            self._take(data)
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -189,36 +227,26 @@ class Answer(BaseAnswer):
         self._complete = True
 
     def _reads(self) -> Iterator[bytes]:
-        call, timer, active, read, response = self._call, self._timer, self._active, self._read, self._response
-        clock, offset, is_head = call.clock, timer.offset, self._is_read_whole
-        total = call.deadline + offset
-        process = WATCHDOG.process
+        call, timer, active, response = self._call, self._timer, self._active, self._response
+        process, sock, body, before = WATCHDOG.process, active.sock, self._body, self._before_read
         # The timer holds all timeouts; a timeout of the socket's own would cost another system call for each read.
         self._set_socket_timeout(None)
-        # A decoder may still hold a part of the body when its last byte has been read.
-        while self._is_encoded or response is None or not response.ended:
-            due = timer.byte_due = clock() + timer.byte_idle
-            timer.move(min(due, timer.token_due) + offset)
+        while not response.ended:
+            before()
             if WATCHDOG.process is not process:
                 msg = "the process was forked while the answer came, and the parent reads it; make a call of its own in the child"
                 raise ProviderConnectionError(msg, retryable=False)
-            data = read(READ_SIZE)
+            data = None if response.ready else sock.recv(READ_SIZE)
             if active.aborted:
                 raise timer.error()
-            if not data:
-                break
-            self._count(data)
-            if is_head and data.strip(BLANK):
-                is_head = not timer.token()
-            # While the caller holds what is yielded, only the total timeout runs.
-            timer.deadline = total
-            yield data
-            if clock() > timer.token_due and timer.token_is_late():
-                raise timer.error()
+            if found := body(data):
+                yield found
+                if call.clock() > timer.token_due and timer.token_is_late():
+                    raise timer.error()
 
     def read(self) -> bytes:
         """Return the whole body. Its first byte that is not white space starts the byte-idle timeout."""
-        self._is_read_whole = True
+        self._is_head = True
         return b"".join(self)
 
     def peek(self, limit: int) -> bytes:
@@ -234,25 +262,26 @@ class Answer(BaseAnswer):
         """
         found = bytearray()
         self.refused()
-        try:
+        with contextlib.suppress(ProviderError):
             for data in self:
                 found += data
                 if len(found) >= limit:
                     break
-        except ProviderError:
-            _log.debug("the body of a refusal could not be read to its end")
         return bytes(found[:limit])
 
     def finished(self) -> None:
         """Call this when the protocol's end mark has come. The connection is kept if the body ends there too."""
-        try:
+        response = self._response
+        with contextlib.suppress(Exception):  # the answer is whole; a body that does not end properly only closes the connection
             self._set_socket_timeout(END_WAIT)
-            self._complete = (self._response is not None and self._response.ended) or not self._read(READ_SIZE)
-        except Exception:  # the answer is whole; a body that does not end properly only closes the connection
-            self._complete = False
+            while not response.ended:
+                data = b"" if response.ready else self._active.sock.recv(READ_SIZE)
+                if response.feed(data) or not (data or response.ended):
+                    return
+            self._complete = True
 
     def _is_aborted(self) -> bool:
-        return self._active.aborted
+        return super()._is_aborted() or self._active.aborted
 
     def _explained(self, error: Exception) -> Exception:
         mapped = map_exception(error, provider=self._name, model="")
@@ -263,22 +292,12 @@ class Answer(BaseAnswer):
     def _in_plain_words(self, error: Exception, mapped: AttemptError) -> AttemptError:
         refused = next((found for link in chained(error) if (found := _REFUSED_TUNNEL.search(str(link)))), None)
         if refused is not None and not self.status:
-            fix = ": check the user name and the password in `proxies`" if refused[1] == "407" else ""
-            return ProviderConnectionError(
-                f"HTTP {refused[1]}: the proxy refuses the request{fix}", status=int(refused[1]), retryable=False
-            )
-        if not self.status and (garbage := _found(error, HTTPException)):
-            is_framing = isinstance(garbage, ChunkError)
-            return ProtocolError(str(garbage) if is_framing else "the server does not speak HTTP; check the configured url")
+            return refused_by_proxy(int(refused[1]))
+        # Of a proxy. One class of `http.client` stands for garbage and for a cut.
+        if any(isinstance(link, HTTPException) and not isinstance(link, ConnectionError) for link in chained(error)):
+            return ProtocolError(NOT_HTTP)
         if self._active.failure:
             mapped.args = (self._active.failure,)
-        elif isinstance(mapped, ProtocolError):
-            if not self.status:
-                return ProviderConnectionError(f"the connection broke before the answer began: {error}")
-            if _found(error, IncompleteRead):
-                mapped.args = (CUT,)
-            elif _found(error, DecodeError):
-                mapped.args = (UNPACKED,)
         if self.status and isinstance(mapped, ProviderConnectionError):
             mapped.retryable = False
         return mapped
@@ -286,13 +305,10 @@ class Answer(BaseAnswer):
     def close(self) -> None:
         """Give the connection back, or close it; see `BaseAnswer.close`."""
         WATCHDOG.stop(self._timer)
-        if self.log is not None:
-            self.log.end()
-            self.log = None
-        self._unsubscribe()
-        active, response = self._active, self._active.response
+        self._forget()
+        active = self._active
         release, active.release = active.release, None
-        usable = self._complete and response is not None and not (active.aborted or response.surplus or response.will_close)
+        usable = self._is_usable()
         if not usable:
             active.close()
         # A thread that aborts this call from now on must not abort the next call on the same connection.
@@ -310,13 +326,3 @@ class Answer(BaseAnswer):
         sock = self._active.sock
         if sock is not None and sock.fileno() >= 0:
             sock.settimeout(seconds)
-
-
-def _nothing(_size: int) -> bytes:
-    """Reads the body before the headers have come."""
-    return b""
-
-
-def _found(error: BaseException, kind: type[Exception]) -> BaseException | None:
-    """Return the first exception of a class that led to an error. One class of `http.client` stands for garbage and for a cut."""
-    return next((one for one in chained(error) if isinstance(one, kind) and not isinstance(one, ConnectionError)), None)

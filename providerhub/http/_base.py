@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlencode
 
 from urllib3.util import parse_url
@@ -27,6 +27,7 @@ from providerhub._values.errors import (
 )
 from providerhub._values.provider import CallContext
 from providerhub._values.refusal import Refusal
+from providerhub.http._answer import BaseAnswer
 from providerhub.http._endpoint import (
     checked_bundle,
     checked_certificate,
@@ -252,6 +253,15 @@ class Client:
         if address.is_own and (signed := self.wire.sign(request.method, address.url, headers, body or b"")):
             headers = merged(headers, signed)
         return Sent(request.method, request.path, address, headers, body, request.stream)
+
+    def _refuse(self, request: Sent, answer: BaseAnswer, body: bytes) -> NoReturn:
+        raise self.refusal(request.method, request.path, answer.status, answer.headers, body)
+
+    def _failed(self, answer: BaseAnswer, error: Exception) -> Exception:
+        """Close an answer that failed, and return the error to raise."""
+        found = answer.classed(error)
+        answer.close()
+        return self.redacted(found) if isinstance(found, ProviderError) else found
 
     def _logged(self, request: Sent) -> ExchangeLog | None:
         if self._log is None:

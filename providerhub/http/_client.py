@@ -19,7 +19,6 @@ from providerhub.http._answer_timer import AnswerTimer, first_timeout
 from providerhub.http._base import ERROR_BODY_LIMIT, Client, Sent
 from providerhub.http._connection import ActiveConnection, set_active
 from providerhub.http._request import HttpAnswer, HttpRequest
-from providerhub.http._response import Response
 from providerhub.http._transport import Transport
 
 
@@ -104,13 +103,11 @@ class HttpClient(Client):
         set_active(active)
         try:
             WATCHDOG.start(timer)
-            answer.take(self._send(request, active, call.remaining(first_timeout(call, stream=request.stream))))
-            self._refuse_status(answer, request)
+            self._send(answer, request, active, call.remaining(first_timeout(call, stream=request.stream)))
+            if not 200 <= answer.status < 300:
+                self._refuse(request, answer, b"" if answer.status < 400 else answer.peek(ERROR_BODY_LIMIT))
         except Exception as error:  # every exception of the transport is translated and raised again
-            found = answer.classed(error)
-            answer.close()
-            if isinstance(found, ProviderError):
-                self.redacted(found)
+            found = self._failed(answer, error)
             if found is error:  # `raise error from error` would make it its own cause
                 raise
             raise found from self._showable(error)
@@ -129,12 +126,13 @@ class HttpClient(Client):
         for transport in transports.values():
             transport.close()
 
-    def _send(self, request: Sent, active: ActiveConnection, read: float) -> Response:
+    def _send(self, answer: Answer, request: Sent, active: ActiveConnection, read: float) -> None:
         while True:
             try:
-                return self._opened(request.address.origin).exchange(request, active, read)
+                answer.take(self._opened(request.address.origin).send(request, active, read), request.method)
             except ClosedPoolError:
                 continue  # another thread has closed the pool; nothing was sent, and the next pool is a new one
+            return
 
     def _opened(self, origin: str) -> Transport:
         pid = os.getpid()
@@ -149,8 +147,3 @@ class HttpClient(Client):
                     transport = Transport(origin, verify=self._verify, proxies=self._proxies, certificate=self._certificate)
                     self._transports[origin] = transport
         return transport
-
-    def _refuse_status(self, answer: Answer, request: Sent) -> None:
-        if not 200 <= answer.status < 300:
-            body = b"" if 300 <= answer.status < 400 else answer.peek(ERROR_BODY_LIMIT)
-            raise self.refusal(request.method, request.path, answer.status, answer.headers, body)

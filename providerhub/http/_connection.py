@@ -15,7 +15,6 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 
 from providerhub.http._answer_timer import AnswerTimer
 from providerhub.http._racing import KEEP_ALIVE, Race, addresses_of
-from providerhub.http._response import Response
 
 LONGEST_TIMEOUT = 1e6
 """Seconds. The platform limits how long a socket's timeout may be."""
@@ -29,19 +28,17 @@ class ActiveConnection:
 
     Attributes:
         sock: The socket in use; `None` before the connect and after the call.
-        response: The response that came on it; `None` before the headers.
         release: Called with `usable=`, gives the connection back or closes it; `None` before there is one.
         timer: The timer of the answer; `None` if none watches the call.
         aborted: `abort` was called.
         failure: Why the connect failed, as a sentence for the error; otherwise empty. urllib3's own text is hard to read.
     """
 
-    __slots__ = ("_pid", "aborted", "connect_deadline", "failure", "release", "response", "sock", "timer")
+    __slots__ = ("_pid", "aborted", "connect_deadline", "failure", "release", "sock", "timer")
 
     def __init__(self, connect_deadline: float) -> None:
         self.timer: AnswerTimer | None = None
         self.connect_deadline = connect_deadline
-        self.response: Response | None = None
         self.sock: Any = None
         self.aborted = False
         self.failure = ""
@@ -68,9 +65,8 @@ class ActiveConnection:
 
     def close(self) -> None:
         """Close what an interrupt such as Ctrl-C has left open inside urllib3."""
-        for left in (self.response, self.sock):
-            if left is not None:
-                left.close()
+        if self.sock is not None:
+            self.sock.close()
 
 
 _thread = threading.local()

@@ -14,6 +14,10 @@ if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported i
     from asyncio import AbstractEventLoop, TimerHandle
 
 
+def _nothing() -> None:
+    """Take the place of a callback that must not be called any more."""
+
+
 class LoopTimers:
     """Runs the timers of one event loop with one timer of the loop, as `Watchdog` does. A later deadline does not set it again.
 
@@ -68,7 +72,7 @@ class LoopTimer(AnswerTimer):
 
     __slots__ = ("_timers",)
 
-    def __init__(self, call: CallContext, timers: LoopTimers, callback: Callable[[], object], *, stream: bool) -> None:
+    def __init__(self, call: CallContext, timers: LoopTimers, callback: Callable[[], object] = _nothing, *, stream: bool) -> None:
         super().__init__(call, callback, stream=stream)
         self._timers = timers
         self.offset = timers.loop.time() - call.clock()
@@ -93,7 +97,3 @@ class LoopTimer(AnswerTimer):
 
     def _cancelled(self) -> None:
         self.callback()
-
-
-def _nothing() -> None:
-    """Take the place of a callback that must not be called any more."""

@@ -19,7 +19,7 @@ from typing import Any, Self
 Address = tuple[Any, ...]
 """One entry of `socket.getaddrinfo`."""
 
-_NEXT_ADDRESS = 0.25
+NEXT_ADDRESS = 0.25
 """Seconds until the next address is tried beside the earlier ones (RFC 8305, section 8)."""
 
 _LOOK = 0.05
@@ -50,7 +50,7 @@ class _Lookup(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.found = _looked_up(*self._place)
+            self.found = looked_up(*self._place)
         except Exception as error:  # a name may also be one that no encoding knows
             self.error = error
         finally:
@@ -70,12 +70,8 @@ def addresses_of(host: str, port: int, deadline: float, aborted: Callable[[], bo
 
     The families of the addresses take turns. Raises `OSError` for a host without one.
     """
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        pass
-    else:
-        return _looked_up(host, port)
+    if is_numeric(host):
+        return looked_up(host, port)
     running = _lookups.get((host, port))
     if running is None:
         running = _Lookup(host, port)
@@ -91,7 +87,17 @@ def addresses_of(host: str, port: int, deadline: float, aborted: Callable[[], bo
     return running.found
 
 
-def _looked_up(host: str, port: int) -> list[Address]:
+def is_numeric(host: str) -> bool:
+    """Return whether a host is an address, which needs no look-up."""
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def looked_up(host: str, port: int) -> list[Address]:
+    """Look a host up without a timeout; the families of the addresses take turns."""
     found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     families = list(dict.fromkeys(entry[0] for entry in found))
     turns = itertools.zip_longest(*([entry for entry in found if entry[0] == family] for family in families))
@@ -114,7 +120,7 @@ class Race:
         """Return the first socket that connects, in non-blocking mode. Return `None` at the deadline, or after an abort."""
         left = iter(addresses)
         # A phase that is short is shared by all addresses.
-        turn = min(_NEXT_ADDRESS, (deadline - time.monotonic()) / max(1, len(addresses)))
+        turn = min(NEXT_ADDRESS, (deadline - time.monotonic()) / max(1, len(addresses)))
         following = time.monotonic()
         while not aborted():
             now = time.monotonic()

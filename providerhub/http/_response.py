@@ -1,19 +1,23 @@
-"""`http.client`'s response with two short cuts: it parses an ordinary head at once, and reads many chunks with one call.
+"""Reads one response of HTTP/1.1 as its bytes come, without I/O, for both transports.
 
-A model's answer comes in chunks of a few hundred bytes. The standard library reads each chunk with three calls of the buffered
-stream, and parses each head with the parser for e-mail. Together that costs more than all other work on an answer. Anything out
-of the ordinary is read by the standard library. Framing: RFC 9112, sections 6 and 7.
+A model's answer comes in chunks of a few hundred bytes. The standard library reads each chunk with three calls, and parses each
+head with the parser for e-mail. Together that costs more than all other work on an answer. Framing: RFC 9112, sections 2 to 7.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any, Final
 
+from providerhub._values.errors import ProtocolError, ProviderConnectionError, ProviderError
+
 READ_SIZE: Final = 65536
+
+MAX_HEAD: Final = 262144
+"""The most bytes of a head."""
 
 MAX_SIZE_LINE: Final = 4096
 """The most bytes of a chunk's size line, extensions included."""
@@ -21,17 +25,22 @@ MAX_SIZE_LINE: Final = 4096
 MAX_TRAILERS: Final = 65536
 """The most bytes of all trailer fields together."""
 
-_HEAD = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: ([^\r\n]*))?\r\n((?:[!-9;-~]+:[^\r\n\0]*\r\n)+)\r\n")
-# int() refuses numbers of some thousands of digits; no answer needs more digits than these.
-_LENGTH = re.compile(r"[0-9]{1,18}")
+UNPACKED_AT_ONCE: Final = 262144
+"""The most bytes that are unpacked at once, since a few bytes may hold gigabytes."""
+
+CUT = "the connection ended before the answer did"
+UNPACKED = "the answer cannot be unpacked as its Content-Encoding says"
+NOT_HTTP = "the server does not speak HTTP; check the configured url"
+
+_START = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: .*)?")
+_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+_NAME = re.compile(r"[!-9;-~]+")
+_LENGTH = re.compile(r"[0-9]+")
 _SIZE = re.compile(rb"0*[0-9A-Fa-f]{1,16}")
-# Answers with these statuses have no body, even if their fields say so.
-_BODILESS = (b"204", b"304")
-_FRAMING = ("content-length", "transfer-encoding", "connection")
-
-
-class ChunkError(HTTPException):
-    """An answer is not framed as RFC 9112 says, so that its end cannot be found."""
+_BODILESS = frozenset({HTTPStatus.SWITCHING_PROTOCOLS, HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+"""Answers with these statuses have no body, even if their fields say so."""
+_LONGEST = 10**18
+"""A length of more digits counts as this: int() refuses numbers of some thousands of digits."""
 
 
 class Headers(Mapping[str, str]):
@@ -48,6 +57,10 @@ class Headers(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         return self._values[name.lower()]
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value, or the default."""
+        return self._values.get(name.lower(), default)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
@@ -55,110 +68,132 @@ class Headers(Mapping[str, str]):
         return len(self._values)
 
 
-class Response(HTTPResponse):
-    """One response. Only `read1` reads its body.
+class Response:
+    """One response. Call `feed` with the bytes of each read, and `eof` when the connection has ended.
+
+    Args:
+        method: The method of the request.
 
     Attributes:
+        status: The status; 0 before the head has come.
+        headers: The headers.
+        ready: `feed` has more to return, or to raise, without further bytes.
         ended: The body has been read to its end.
         surplus: Bytes came after the body's end, so the connection must not be used again.
+        will_close: The connection cannot be used for another request.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.ended = False
-        self.surplus = False
-        # A size line begins with the line break that ends the chunk before it; this one stands before the first chunk.
-        self._held = b"\r\n"
-        self._of_chunk = 0  # bytes of the current chunk that have not come yet
-        self._broken: ChunkError | None = None
-        self._trailers = bytearray()
-        self._in_trailers = False
+    __slots__ = (
+        "_body", "_broken", "_held", "_is_over", "_left", "_method", "_trailers", "_unpacker", "ended", "headers", "ready",
+        "status", "surplus", "will_close",
+    )  # fmt: skip
 
-    def begin(self) -> None:
-        """Read the head, and any interim ones in front of it (RFC 9110, section 15.2)."""
-        while not self._parsed_head():
-            super().begin()
-            if self.status < HTTPStatus.OK and self.status != HTTPStatus.SWITCHING_PROTOCOLS:  # `http.client` skips 100 only
-                self.headers = self.msg = None  # type: ignore[assignment]  # so that it reads the next head
-                continue
-            self._check_framing()
-            self.headers = Headers(self.headers.items())  # type: ignore[assignment]
-            # Bytes after 101 belong to another protocol.
-            self.will_close = self.will_close or self.status == HTTPStatus.SWITCHING_PROTOCOLS
-            return
+    def __init__(self, method: str = "POST") -> None:
+        self._method = method
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+        self.ready = self.ended = self.surplus = self.will_close = False
+        self._body: Callable[[bytes], bytes] = self._counted
+        self._held = b""  # bytes that wait for those behind them
+        self._left = 0  # bytes of the body, or of the current chunk, that have not come yet
+        self._trailers: bytearray | None = None
+        self._broken: ProtocolError | None = None
+        self._unpacker: _Unpacker | None = None
+        self._is_over = False  # the packed body has come to its end
 
-    def _check_framing(self) -> None:
-        """Refuse a head of which `http.client` drops a part. It then waits for the connection's end as that of the body."""
-        coding = self.headers.get("transfer-encoding", "identity")
-        if self.headers.defects:
-            msg = "the answer is not HTTP: a line of its head is not a field; check the configured url"
-            raise ChunkError(msg)
-        if not self.chunked and coding.strip().lower() != "identity":
-            msg = f"the answer has the transfer coding {coding[:50]!r}, which no request allows; check the configured url"
-            raise ChunkError(msg)
+    def feed(self, data: bytes = b"") -> bytes:
+        """Take the next bytes. Call this without any while `ready`.
 
-    def read1(self, n: int = -1) -> bytes:
-        """Wait for bytes and return those that have come, at most `n` of a body that is not chunked; none at the body's end."""
-        if self.fp is None or self.ended:
-            self.ended = True
+        Returns:
+            The bytes of the body that have come; empty until the head is complete.
+
+        Raises:
+            ProtocolError: The bytes are not an answer of HTTP.
+        """
+        if not self.status:
+            self._take_head(self._held + data)
             return b""
-        if self.chunked:
-            return self._chunks()
-        size = READ_SIZE if n < 0 else n
-        length = self.length
-        data: bytes = self.fp.read1(size if length is None else min(size, length))
-        if length is not None:
-            self.length = length - len(data)
-            if not data and length:
-                raise IncompleteRead(b"", length)
-        if not data or self.length == 0:
-            self._end()
+        if self.ready:
+            self.ready = False
+            data, self._held = self._held + data, b""
+        return self._body(data) if self._unpacker is None else self._unpacked(data, self._unpacker)
+
+    def eof(self) -> None:
+        """Note that the connection has ended.
+
+        Raises:
+            ProtocolError: The answer was cut.
+            ProviderConnectionError: No answer has come.
+        """
+        if not self.status:
+            msg = "the connection ended before an answer came"
+            raise ProviderConnectionError(msg)
+        if not self.ended and self._body is not _until_closed:
+            raise ProtocolError(CUT)
+        self.ended = True
+
+    def _take_head(self, data: bytes) -> None:
+        """Read the head, and drop any interim ones in front of it (RFC 9110, section 15.2)."""
+        end = _END_OF_HEAD.search(data)
+        if not data.startswith(b"HTTP/"[: len(data)]) or (end is None and len(data) > MAX_HEAD):
+            raise ProtocolError(NOT_HTTP)
+        if end is None:
+            self._held = data
+            return
+        start, *lines = data[: end.start()].decode("iso-8859-1").split("\n")
+        found = _START.fullmatch(data, 0, len(start.rstrip("\r")))
+        if found is None:
+            raise ProtocolError(NOT_HTTP)
+        status, rest = int(found[2]), data[end.end() :]
+        if status < HTTPStatus.OK and status != HTTPStatus.SWITCHING_PROTOCOLS:
+            self._take_head(rest)
+            return
+        self.headers = Headers(_fields(lines))
+        self._begin(status, is_old=found[1] == b"0")
+        self.status, self._held = status, self._held + rest
+        self.surplus, self.ready = self.ended and bool(rest), bool(rest) and not self.ended
+
+    def _begin(self, status: int, *, is_old: bool) -> None:
+        """Find the framing of the body."""
+        get, self._held = self.headers.get, b""
+        length, coding, connection = get("content-length"), get("transfer-encoding"), get("connection", "").lower()
+        self.will_close = "close" in connection or status == HTTPStatus.SWITCHING_PROTOCOLS
+        self.will_close = self.will_close or (is_old and "keep-alive" not in connection)
+        if coding is not None and coding.lower() not in {"chunked", "identity"}:
+            msg = f"the answer has the transfer coding {coding[:50]!r}, which no request allows; check the configured url"
+            raise ProtocolError(msg)
+        if self._method == "HEAD" or status in _BODILESS:
+            self.ended = True
+        elif coding is not None and coding.lower() == "chunked":
+            # A length beside it may be an attempt to smuggle another answer in (RFC 9112, section 6.1).
+            self.will_close = self.will_close or length is not None
+            # A size line begins with the line break that ends the chunk before it; this one stands before the first chunk.
+            self._body, self._held = self._unframed, b"\r\n"
+        elif length is not None:
+            self._left = _checked_length(length)
+            self.ended = not self._left
+        else:
+            self._body, self.will_close = _until_closed, True
+        packing = get("content-encoding", "").lower()
+        if packing not in {"", "identity"} and not self.ended:  # although the request asked for none
+            self._unpacker = _Unpacker(packing)
+
+    def _counted(self, data: bytes) -> bytes:
+        left = self._left = self._left - len(data)
+        if left <= 0:
+            self.ended, self.surplus = True, left < 0
+            return data[:left] if left else data
         return data
 
-    def _parsed_head(self) -> bool:
-        """Parse an ordinary head that has come in one piece. Return false if `http.client` has to read it."""
-        # `peek` consumes nothing, so `http.client` can read from the beginning.
-        found = _HEAD.match(self.fp.peek(1))
-        if found is None:
-            return False
-        status, reason, block = found.groups()
-        fields = [line.split(":", 1) for line in block.decode("iso-8859-1").split("\r\n")[:-1]]
-        framing = [(name.lower(), value.strip().lower()) for name, value in fields if name.lower() in _FRAMING]
-        values = dict(framing)
-        length, coding = values.get("content-length"), values.get("transfer-encoding")
-        if status in _BODILESS or len(values) < len(framing) or (length is not None) == (coding is not None):
-            return False
-        if (coding or "chunked") != "chunked" or not _LENGTH.fullmatch(length or "0"):
-            return False
-        self.fp.read(found.end())
-        self.headers = self.msg = Headers(fields)  # type: ignore[assignment]
-        self.code = self.status = int(status)
-        self.reason = (reason or b"").decode("iso-8859-1").strip()
-        self.version = 11
-        self.chunked = coding is not None
-        self.chunk_left = None
-        self.length = None if length is None else int(length)
-        self.will_close = "close" in values.get("connection", "")
-        return True
-
-    def _chunks(self) -> bytes:
-        """Return the data of all chunks that have come."""
-        while True:
-            if self._broken is not None:
-                raise self._broken
-            data: bytes = self.fp.read1(READ_SIZE)
-            if not data:
-                raise IncompleteRead(b"", self._of_chunk or None)
-            found = self._unframed(data)
-            if found or self.ended:
-                return found
-
     def _unframed(self, data: bytes) -> bytes:
-        left, at = self._of_chunk, 0
+        """Return the data of the chunks that have come."""
+        if self._broken is not None:
+            raise self._broken
+        left, at = self._left, 0
         if self._held:
             data, self._held = self._held + data, b""
-        if self._in_trailers:
-            self._skip_trailers(data)
+        if self._trailers is not None:
+            self._skip_trailers(self._trailers, data)
             return b""
         found: list[bytes] = []
         while True:
@@ -175,42 +210,101 @@ class Response(HTTPResponse):
                     self._held = _checked_start(data[at:])
                     break
                 left = _size(data[at + 2 : line_end])
-            except ChunkError as error:
+            except ProtocolError as error:
                 # Return the chunks before the broken one first; the next call raises.
-                self._broken = error
+                self._broken, self.ready = error, True
                 break
             at = line_end + 2
             if not left:
-                self._in_trailers = True
-                self._trailers += b"\r\n"
-                self._skip_trailers(data[at:])
+                self._trailers = bytearray(b"\r\n")
+                self._skip_trailers(self._trailers, data[at:])
                 break
-        self._of_chunk = left
+        self._left = left
         return found[0] if len(found) == 1 else b"".join(found)
 
-    def _skip_trailers(self, data: bytes) -> None:
+    def _skip_trailers(self, trailers: bytearray, data: bytes) -> None:
         """Read up to the blank line after the last chunk, and drop the fields before it."""
-        trailers = self._trailers
         trailers += data
         end = trailers.find(b"\r\n\r\n")
         if end >= 0:
-            self.surplus = len(trailers) > end + 4
-            self._end()
+            self.ended, self.surplus = True, len(trailers) > end + 4
         elif len(trailers) > MAX_TRAILERS:
             msg = f"the trailer is longer than {MAX_TRAILERS} bytes"
-            raise ChunkError(msg)
+            raise ProtocolError(msg)
 
-    def _end(self) -> None:
-        self.ended = True
-        # http.client does the same at the end of a body: the connection can be used again.
-        self._close_conn()  # type: ignore[attr-defined]
+    def _unpacked(self, data: bytes, unpacker: _Unpacker) -> bytes:
+        """Return the next bytes of a packed body, which may need several calls for one read."""
+        found = unpacker.unpack(b"" if unpacker.tail else self._body(data))
+        self._is_over = self._is_over or self.ended
+        self.ready = self.ready or bool(unpacker.tail)
+        self.ended = self._is_over and not unpacker.tail
+        return found
+
+
+class _Unpacker:
+    """Unpacks a body, a limited number of bytes at once. A body that is packed in another way is refused.
+
+    Its `tail` is the part that waits for the next call.
+    """
+
+    def __init__(self, coding: str) -> None:
+        if coding not in {"gzip", "x-gzip", "deflate"}:
+            raise ProtocolError(UNPACKED)
+        self._is_gzip = coding != "deflate"
+        self._decoder: Any = None
+        self.tail = b""
+
+    def unpack(self, data: bytes) -> bytes:
+        data = self.tail + data
+        if not data:
+            return b""
+        if self._decoder is None:
+            # Of gzip; else of zlib, or without a head, as some servers understand "deflate".
+            self._decoder = zlib.decompressobj(31 if self._is_gzip else 15 if data[0] & 15 == zlib.DEFLATED else -15)
+        try:
+            found: bytes = self._decoder.decompress(data, UNPACKED_AT_ONCE)
+        except zlib.error as error:
+            raise ProtocolError(UNPACKED) from error
+        self.tail = self._decoder.unconsumed_tail
+        if self._decoder.eof and self._decoder.unused_data.startswith(b"\x1f\x8b"):  # another part of gzip follows
+            self.tail, self._decoder = self._decoder.unused_data, None
+        return found
+
+
+def _until_closed(data: bytes) -> bytes:
+    """Return the bytes of a body that ends with the connection."""
+    return data
+
+
+def _fields(lines: Iterable[str]) -> list[list[str]]:
+    """Return the names and values of a head. A line that begins with white space goes on with the one before it."""
+    fields: list[list[str]] = []
+    for line in lines:
+        name, colon, value = line.rstrip("\r").partition(":")
+        if colon and _NAME.fullmatch(name) and "\0" not in value:
+            fields.append([name, value])
+        elif fields and line[:1] in {" ", "\t"}:
+            fields[-1][1] += f" {line.strip()}"
+        else:
+            msg = "the answer is not HTTP: a line of its head is not a field; check the configured url"
+            raise ProtocolError(msg)
+    return fields
+
+
+def _checked_length(value: str) -> int:
+    values = {part.strip() for part in value.split(",")}
+    length = values.pop()
+    if values or not _LENGTH.fullmatch(length):
+        msg = f"the answer has the length {value[:50]!r}; check the configured url"
+        raise ProtocolError(msg)
+    return int(length) if len(length) < len(str(_LONGEST)) else _LONGEST
 
 
 def _checked_start(data: bytes) -> bytes:
-    """Return bytes that may begin a size line; raise `ChunkError` for others."""
+    """Return bytes that may begin a size line; raise `ProtocolError` for others."""
     if not b"\r\n".startswith(data[:2]) or len(data) > MAX_SIZE_LINE:
         msg = f"a chunk of the answer is followed by {data[:20]!r}"
-        raise ChunkError(msg)
+        raise ProtocolError(msg)
     return data
 
 
@@ -221,4 +315,10 @@ def _size(line: bytes) -> int:
     if _SIZE.fullmatch(line):  # int() also accepts signs, underscores and the prefix 0x
         return int(line, 16)
     msg = f"a chunk of the answer has the size {line[:20]!r}"
-    raise ChunkError(msg)
+    raise ProtocolError(msg)
+
+
+def refused_by_proxy(status: int) -> ProviderError:
+    """Return the error for a proxy that opens no tunnel."""
+    fix = ": check the user name and the password in `proxies`" if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED else ""
+    return ProviderConnectionError(f"HTTP {status}: the proxy refuses the request{fix}", status=status, retryable=False)

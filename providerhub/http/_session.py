@@ -2,50 +2,112 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import deque
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
+from providerhub.http._async_connection import Connection, Opener
 from providerhub.http._loop_timer import LoopTimers
+from providerhub.http._transport import IDLE_LIMIT
 from providerhub.http._turns import Turns
 
 if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported it
-    from asyncio import AbstractEventLoop, Task
+    from asyncio import AbstractEventLoop, Future, Task, TimerHandle
+
+CONNECTIONS = 4096
+"""The most connections of one client in each event loop. A further request waits for one, within the connect timeout."""
 
 
 class Session:
-    """The connections that one event loop keeps open between calls.
+    """The connections that one client keeps open between calls in one event loop.
 
     Args:
-        client: The connector of aiohttp.
         loop: The event loop of the session.
 
     Attributes:
-        templates: Origin → a request of aiohttp, which tells the connector the place, the proxy and the certificates.
+        loop: The event loop of the session; `None` after its end.
         timers: The timers of the answers.
         turns: Divides the work of the answers among the turns of the loop.
-        timeout: The last connect timeout, in the form that the connector wants.
         keeper: A generator that closes the session when it is closed itself.
         users: How many answers are being read on the session.
         is_closed: Whether the session was closed, with the connections of the answers that are being read.
     """
 
-    def __init__(self, client: Any, loop: AbstractEventLoop) -> None:
-        self.client = client
-        self.templates: dict[str, Any] = {}
-        self.timers: Any = LoopTimers(loop)
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self.loop: AbstractEventLoop | None = loop
+        self.timers = LoopTimers(loop)
         self.turns = Turns(loop)
-        self.timeout: Any = None
         self.users = 0
         self.keeper = self._kept()
-        self._loop: AbstractEventLoop | None = loop
+        self.is_closed = False
+        self._opener = Opener(loop)
+        self._opening = 0
+        self._connections: set[Connection] = set()
+        self._idle: dict[str, list[Connection]] = {}
+        self._cleaning: TimerHandle | None = None
         self._closing: Task[None] | None = None
-        self._must_close = self.is_closed = False
+        self._must_close = False
+        self._waiting: deque[Future[None]] = deque()
         _open.add(self)
 
     @property
     def is_lost(self) -> bool:
         """Whether the event loop has ended and has left the session open."""
-        return self._loop is None or self._loop.is_closed()
+        return self.loop is None or self.loop.is_closed()
+
+    async def open(self, origin: str, proxy: str | None, tls: Any) -> Connection:
+        """Open a connection, once there is room for one; see `Opener.open`."""
+        while self.loop is not None and len(self._connections) + self._opening >= CONNECTIONS:
+            if idle := next(filter(None, self._idle.values()), None):  # to another service
+                self.discard(idle.pop())
+            else:
+                await self._room(self.loop.create_future())
+        self._opening += 1
+        try:
+            connection = await self._opener.open(origin, proxy, tls)
+        except BaseException:
+            self._opening -= 1
+            self._wake()
+            raise
+        self._opening -= 1
+        self._connections.add(connection)
+        return connection
+
+    async def _room(self, waiter: Future[None]) -> None:
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled():  # the call ended at the moment when its turn came
+                self._wake()
+            raise
+
+    def take(self, origin: str) -> Connection | None:
+        """Return an idle connection to a service; `None` if there is none."""
+        idle = self._idle.get(origin)
+        while idle:
+            connection = idle.pop()
+            if connection.is_idle and self._now() - connection.since <= IDLE_LIMIT:
+                return connection
+            self.discard(connection)
+        return None
+
+    def keep(self, connection: Connection) -> None:
+        """Take a connection back, for the next call."""
+        if self.is_closed or not connection.is_idle or self._waiting:
+            self.discard(connection)
+            return
+        connection.since = self._now()
+        self._idle.setdefault(connection.origin, []).append(connection)
+        if self._cleaning is None and self.loop is not None:
+            self._cleaning = self.loop.call_later(IDLE_LIMIT, self._clean)
+
+    def discard(self, connection: Connection) -> None:
+        """Close a connection."""
+        self._connections.discard(connection)
+        connection.abort()
+        self._wake()
 
     def close_when_unused(self) -> None:
         """Close the session after its last answer. Like all methods, call this in the loop's thread."""
@@ -60,27 +122,58 @@ class Session:
     def drop(self) -> None:
         """Close the sockets and let go of the loop. Call this after the loop has ended."""
         _open.discard(self)
-        if self.client is not None:
-            self.client.drop()
-            closing = self.client.close()
-            try:
-                closing.send(None)  # it does not wait, since the loop is closed
-            except (StopIteration, RuntimeError):
-                pass
-            finally:
-                closing.close()
-        self._loop = self._closing = self.client = self.timers = None
-        self.templates.clear()
+        for connection in self._connections:
+            transport = connection.transport
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                transport.abort()
+            # Under TLS, the socket belongs to another transport. Those of uvloop end with their loop, and have no such step.
+            base = getattr(getattr(transport, "_ssl_protocol", None), "_transport", transport)
+            lost = getattr(base, "_call_connection_lost", None)
+            with contextlib.suppress(Exception):
+                if lost is not None:
+                    lost(None)
+        self._connections.clear()
+        self._idle.clear()
+        self.loop = self._closing = self._cleaning = self._opener = self.timers = self.turns = None  # type: ignore[assignment]
+
+    def _wake(self) -> None:
+        """Wake the next request that waits for a connection."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def _now(self) -> float:
+        return 0.0 if self.loop is None else self.loop.time()
+
+    def _clean(self) -> None:
+        """Close the connections that were idle for too long."""
+        self._cleaning = None
+        for connections in self._idle.values():
+            kept = [one for one in connections if one.is_idle and self._now() - one.since < IDLE_LIMIT]
+            for connection in set(connections).difference(kept):
+                self.discard(connection)
+            connections[:] = kept
+        if self.loop is not None and any(self._idle.values()):
+            self._cleaning = self.loop.call_later(IDLE_LIMIT, self._clean)
 
     def _close_unused(self) -> None:
         if self._must_close and not self.users and self._closing is None and not self.is_lost:
             # The keeper is not closed here: the loop may end now, and close the keeper at the same moment.
-            self._closing = self._loop.create_task(self._closed())  # type: ignore[union-attr]  # the loop is not lost
+            self._closing = self.loop.create_task(self._closed())  # type: ignore[union-attr]  # the loop is not lost
 
     async def _closed(self) -> None:
+        from asyncio import sleep  # slow to import; a caller with a running loop has imported it
+
         self.is_closed = True
-        await self.client.close()
+        if self._cleaning is not None:
+            self._cleaning.cancel()
+        self._idle.clear()
+        for connection in tuple(self._connections):
+            self.discard(connection)
         _open.discard(self)
+        await sleep(0)  # in which the transports end
 
     async def _kept(self) -> AsyncGenerator[None, None]:
         """Keep the session until the loop ends: a loop that ends closes its open generators, and this one closes the session."""
@@ -91,7 +184,7 @@ class Session:
                 from asyncio import wait  # slow to import; a caller with a running loop has imported it
 
                 await wait({self._closing})
-            if self.client is not None:
+            if not self.is_closed and self.loop is not None:
                 await self._closed()
 
 

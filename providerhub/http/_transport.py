@@ -5,12 +5,16 @@ Proxies need requests, whose import takes a good part of a small program's start
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
+import re
+import selectors
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
-from http.client import HTTPException
+from ssl import SSLWantReadError, SSLWantWriteError
 from typing import Any
 
 import certifi
@@ -20,11 +24,16 @@ from urllib3.util import parse_url
 
 from providerhub.http._base import Sent
 from providerhub.http._connection import LONGEST_TIMEOUT, ActiveConnection, PlainConnection, TLSConnection
-from providerhub.http._response import Response
+from providerhub.http._response import READ_SIZE
 
 IDLE_LIMIT = 60.0
 """Seconds. A connection that was idle for longer is not used again: a gateway on the way may have forgotten it without a word."""
 
+_AT_ONCE = 65536
+"""Bytes of a request that are written without a look for an answer: the buffers of the system take them."""
+
+_REFUSED = re.compile(rb"HTTP/1\.[01] [3-5]")
+"""The beginning of an answer that is not a success."""
 
 EARLY_WAIT = 1.0
 """Seconds to wait for an answer when the service has closed while the request was sent: it may have refused the request when it
@@ -126,11 +135,18 @@ class Transport:
         # A proxy that is asked in clear text needs the whole address.
         self._whole = origin.startswith("http:") and self._pool.proxy is not None
 
-    def exchange(self, request: Sent, active: ActiveConnection, read: float) -> Response:
-        """Send a request, and return the response when its headers have come.
+    def send(self, request: Sent, active: ActiveConnection, read: float) -> Iterator[bytes]:
+        """Send a request.
 
-        This uses the pool and the connections of urllib3, without its slower request and response classes.
-        `read` is the timeout of the socket in seconds, for the case that the watchdog's thread is late.
+        Of urllib3, the pool and the connections are used. Its requests and responses would cost more than both.
+
+        Args:
+            request: The request.
+            active: The connection of the call.
+            read: The most seconds without a byte before the headers, should the watchdog's thread come late.
+
+        Yields:
+            The bytes of the answer as they come; none at the connection's end.
         """
         connection = self._pool._get_conn()  # noqa: SLF001 -- as `urlopen` does
         active.release = partial(self._release, connection)
@@ -140,37 +156,80 @@ class Transport:
                 connection.connect()
             else:
                 self._pool._prepare_proxy(connection)  # noqa: SLF001 -- connects through the proxy
-        active.use(connection.sock)
+        sock = connection.sock
+        active.use(sock)
         # The connect timeout is over; the answer's timer runs from here, so a large body may take its time.
-        connection.sock.settimeout(None)
+        sock.settimeout(None)
         broken: OSError | None = None
         try:
-            connection.sock.sendall(request.written(self._pool.proxy_headers if self._whole else None))
+            early, is_whole = _written(sock, request.written(self._pool.proxy_headers if self._whole else None))
         except OSError as error:
             if active.aborted:
                 raise
-            broken, read = error, min(read, EARLY_WAIT)
-        connection.sock.settimeout(min(max(read, 0.001), LONGEST_TIMEOUT))
-        response = active.response = Response(connection.sock, method=request.method)
-        try:
-            response.begin()
-        except (OSError, HTTPException):
-            if broken is not None:
-                raise broken from None
-            raise
-        response.will_close = response.will_close or broken is not None
-        return response
+            early, is_whole, broken, read = b"", False, error, min(read, EARLY_WAIT)
+        if not is_whole:  # the connection cannot carry another request
+            active.release = partial(_close, connection)
+        if early:
+            yield early
+        sock.settimeout(min(max(read, 0.001), LONGEST_TIMEOUT))
+        yield from _received(sock, broken)
 
     def _release(self, connection: Any, *, usable: bool) -> None:
         if usable:
             self._pool._put_conn(connection)  # noqa: SLF001 -- as `urlopen` does
         else:
-            connection.close()
+            _close(connection)
 
     def close(self) -> None:
         """Close the idle connections. A connection in use is closed when its call ends."""
         # PoolManager.clear() leaves a pool's sockets open as long as a response refers to the pool.
         self._pool.close()
+
+
+def _close(connection: Any, **_: bool) -> None:
+    connection.close()
+
+
+def _received(sock: Any, broken: OSError | None) -> Iterator[bytes]:
+    """Yield the bytes of the answer. `broken`: why the request could not be written, if there is no answer."""
+    while True:
+        try:
+            data = sock.recv(READ_SIZE)
+        except OSError:
+            if broken is None:
+                raise
+            data = b""
+        if not data and broken is not None:
+            raise broken
+        yield data
+
+
+def _written(sock: Any, data: bytes) -> tuple[bytes, bool]:
+    """Write a request. Return the beginning of an answer that came meanwhile, and whether all was written.
+
+    A service may refuse a request by its head and read no more of it (RFC 9112, section 9.3), so a refusal ends the writing.
+    """
+    if len(data) <= _AT_ONCE or not isinstance(sock, socket.socket):  # TLS in TLS, through a proxy, is none
+        sock.sendall(data)
+        return b"", True
+    left, early = memoryview(data), b""
+    sock.settimeout(0)
+    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as after:
+        after.callback(sock.settimeout, None)
+        selector.register(sock, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        while left:
+            for _, events in selector.select():
+                with contextlib.suppress(BlockingIOError, SSLWantReadError, SSLWantWriteError):  # a message of TLS itself
+                    if events & selectors.EVENT_READ:
+                        came = sock.recv(READ_SIZE)
+                        early += came
+                        if _REFUSED.match(early):
+                            return early, False
+                        if not came or len(early) > READ_SIZE:
+                            selector.modify(sock, selectors.EVENT_WRITE)
+                    if events & selectors.EVENT_WRITE:
+                        left = left[sock.send(left[:_AT_ONCE]) :]
+    return early, True
 
 
 def _direct(origin: str, *, verify: bool | str, proxies: Mapping[str, str], certificate: tuple[str, str] | None) -> Any:

@@ -299,8 +299,8 @@ def way(request, witness, monkeypatch):
     if request.param == "complete":
         yield Complete(witness)
         return
-    if request.param == "pumped":  # as without the extra `async`
-        monkeypatch.setattr(providerhub.wire_provider, "is_installed", lambda: False)
+    if request.param == "pumped":  # as a provider without `astream`
+        monkeypatch.setattr(providerhub.wire_provider.WireProvider, "astream", None)
     made = Acomplete(witness)
     yield made
     made.end()

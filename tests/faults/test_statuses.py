@@ -216,9 +216,9 @@ def test_fault_09_body_of_a_refusal_that_does_not_end(way, hub_of, serve, rest):
     assert way.fails(hub, RateLimitError).status == 429
 
 
-@pytest.fixture
-def hasty():
-    """The address of a server that refuses one request by its head, and closes without reading the body."""
+@pytest.fixture(params=["closes", "holds"])
+def hasty(request):
+    """The address of a server that refuses one request by its head without reading the body, and closes or holds on."""
     refusal = (
         b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 35\r\n\r\n" + b'{"error": {"message": "too large!"}}'
     )
@@ -231,16 +231,19 @@ def hasty():
                 while b"\r\n\r\n" not in head:
                     head += connection.recv(4096)
                 connection.sendall(refusal)
+                assert request.param == "closes" or ended.wait(60)
 
+    ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=refuse)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        ended.set()
         thread.join()
 
 
 def test_fault_13_refusal_while_the_request_is_sent(way, hub_of, hasty):
-    error = way.fails(hub_of(a=hasty, retry=RetryPolicy(attempts=1)), BadRequestError, messages="word " * 3_000_000)
+    error = way.fails(hub_of(a=hasty, retry=RetryPolicy(attempts=1)), BadRequestError, messages="word " * 6_000_000)
     assert (error.status, "too large!" in str(error)) == (413, True)
 
 

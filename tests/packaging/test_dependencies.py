@@ -17,7 +17,7 @@ import providerhub
 
 CORE = {"attrs", "certifi", "importlib-metadata", "platformdirs", "pluggy", "requests", "urllib3"}
 EXTRAS = {
-    "async": {"aiohttp", "yarl"},
+    "async": set(),  # asynchronous calls need no further package; plugins name the extra
     "cli": {"click", "msgspec", "rich", "tomlkit"},
     "fast": {"msgspec"},
     "keyring": {"keyring"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -15,14 +16,16 @@ import trustme
 from providerhub import (
     CallContext,
     ConfigurationError,
+    ProtocolError,
     ProviderConfig,
     ProviderConnectionError,
     ProviderTimeoutError,
     Timeout,
     TLSError,
 )
-from providerhub.http import HttpClient
+from providerhub.http import AsyncHttpClient, HttpClient, HttpRequest
 from providerhub.http._connection import ActiveConnection
+from providerhub.testing import Close, FaultServer, Send
 
 KEY = "canary-key-123"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -123,7 +126,7 @@ def serve(authority):
         server.close()
 
 
-def ask(**config):
+def _ask(**config):
     client = HttpClient(ProviderConfig(name="acme", **config))
     try:
         with client.post("/v1/chat/completions", {}, CallContext(Timeout(total=20.0)), stream=False) as answer:
@@ -132,13 +135,29 @@ def ask(**config):
         client.close()
 
 
-def test_the_configured_bundle_is_trusted(serve, bundle):
+def _aask(**config):
+    async def main():
+        client = AsyncHttpClient(ProviderConfig(name="acme", **config))
+        try:
+            return (await client.fetch(HttpRequest("/v1/chat/completions", {}), CallContext(Timeout(total=20.0)))).body
+        finally:
+            await client.aclose()
+
+    return asyncio.run(main())
+
+
+@pytest.fixture(params=[_ask, _aask], ids=["threads", "asyncio"])
+def ask(request):
+    return request.param
+
+
+def test_the_configured_bundle_is_trusted(ask, serve, bundle):
     server = serve("localhost")
     assert ask(url=f"https://localhost:{server.port}", ca_bundle=bundle, api_key=KEY) == b"{}"
     assert f"Authorization: Bearer {KEY}" in server.seen[0]
 
 
-def test_a_certificate_of_another_authority_is_refused(serve, other_bundle):
+def test_a_certificate_of_another_authority_is_refused(ask, serve, other_bundle):
     server = serve("localhost")
     for trusted in (other_bundle, None):
         with pytest.raises(TLSError, match="certificate verify failed"):
@@ -146,7 +165,7 @@ def test_a_certificate_of_another_authority_is_refused(serve, other_bundle):
     assert server.seen == []
 
 
-def test_a_certificate_of_another_host_is_refused(serve, bundle):
+def test_a_certificate_of_another_host_is_refused(ask, serve, bundle):
     server = serve("acme.example")
     with pytest.raises(TLSError, match="Hostname mismatch"):
         ask(url=f"https://localhost:{server.port}", ca_bundle=bundle, api_key=KEY)
@@ -197,7 +216,7 @@ def test_an_aborted_connection_does_not_go_on_in_clear_text(authority):
         assert secured.version() is not None
 
 
-def test_https_goes_through_a_tunnel_that_sees_no_key(serve, bundle, other_bundle):
+def test_https_goes_through_a_tunnel_that_sees_no_key(ask, serve, bundle, other_bundle):
     server, proxy = serve("localhost"), serve()
     via = {"https": f"http://127.0.0.1:{proxy.port}"}
     assert ask(url=f"https://localhost:{server.port}", ca_bundle=bundle, api_key=KEY, proxies=via) == b"{}"
@@ -208,25 +227,54 @@ def test_https_goes_through_a_tunnel_that_sees_no_key(serve, bundle, other_bundl
     assert len(server.seen) == 1
 
 
-def test_http_is_forwarded(serve):
+def test_http_is_forwarded(ask, serve):
     proxy = serve()
     assert ask(url="http://127.0.0.1:1", proxies={"http": f"127.0.0.1:{proxy.port}"}) == b"{}"
     assert proxy.seen[0].startswith("POST http://127.0.0.1:1/v1/chat/completions ")
 
 
-def test_a_proxy_for_another_scheme_is_not_used(serve):
+def test_a_proxy_gets_the_user_name_and_the_password_of_its_address(ask, serve, bundle):
+    server, proxy = serve("localhost"), serve()
+    via = f"http://user:p%40ss@127.0.0.1:{proxy.port}"
+    assert ask(url="http://127.0.0.1:1", proxies={"http": via}) == b"{}"
+    assert ask(url=f"https://localhost:{server.port}", ca_bundle=bundle, proxies={"https": via}) == b"{}"
+    assert [head.lower().count("proxy-authorization: basic dxnlcjpwqhnz\r\n") for head in proxy.seen] == [1, 1]
+    assert "proxy-authorization" not in server.seen[0].lower()
+
+
+def test_https_goes_through_a_proxy_that_speaks_tls(ask, serve, bundle):
+    server, proxy = serve("localhost"), serve("localhost")
+    via = {"https": f"https://localhost:{proxy.port}"}
+    assert ask(url=f"https://localhost:{server.port}", ca_bundle=bundle, api_key=KEY, proxies=via) == b"{}"
+    assert KEY not in proxy.seen[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (b"HTTP/1.1 407 No\r\n\r\n", ProviderConnectionError, "407.*the user name and the password"),
+        (b"HTTP/1.1 502 No\r\n\r\n", ProviderConnectionError, "502: the proxy refuses"),
+        (b"SSH-2.0\r\n\r\n", ProtocolError, "does not speak HTTP"),
+    ],
+)
+def test_a_proxy_that_opens_no_tunnel(ask, bundle, answer, error, words):
+    with FaultServer([Send(answer), Close()]) as proxy, pytest.raises(error, match=words):
+        ask(url="https://localhost:1", ca_bundle=bundle, proxies={"https": proxy.url})
+
+
+def test_a_proxy_for_another_scheme_is_not_used(ask, serve):
     server = serve()
     assert ask(url=f"http://127.0.0.1:{server.port}", proxies={"https": "http://127.0.0.1:1"}) == b"{}"
 
 
-def test_the_environment_s_proxies_are_not_used(serve, monkeypatch):
+def test_the_environment_s_proxies_are_not_used(ask, serve, monkeypatch):
     server = serve()
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert ask(url=f"http://127.0.0.1:{server.port}") == b"{}"
 
 
-def test_a_proxy_that_does_not_answer_is_a_connection_error(serve, bundle):
+def test_a_proxy_that_does_not_answer_is_a_connection_error(ask, serve, bundle):
     with pytest.raises(ProviderConnectionError):
         ask(url="https://localhost:1", ca_bundle=bundle, proxies={"https": "http://127.0.0.1:1"})
 

@@ -47,7 +47,7 @@ def test_the_addresses_take_turns_by_family(monkeypatch):
 
 
 def test_an_address_that_refuses_costs_no_turn(server, monkeypatch):
-    monkeypatch.setattr(_racing, "_NEXT_ADDRESS", 60)
+    monkeypatch.setattr(_racing, "NEXT_ADDRESS", 60)
     with refusing_url() as refusing, Race([]) as race:
         sock = race.run([_entry(refusing)] * 3 + [_entry(server.url)], _later(), _never)
     with sock:

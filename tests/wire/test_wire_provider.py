@@ -13,7 +13,6 @@ import traceback
 
 import pytest
 
-import providerhub.wire_provider
 from providerhub import (
     AuthenticationError,
     CallContext,
@@ -602,20 +601,6 @@ def test_an_own_stream_alone_is_not_bypassed():
     with Hub(Settings(autoload=False)) as hub:
         hub.register(info, at("http://127.0.0.1:1", Own))
         assert asyncio.run(hub.acomplete("m", "?")).text == "mine"
-
-
-def test_without_aiohttp_there_is_no_astream(monkeypatch):
-    monkeypatch.setattr(providerhub.wire_provider, "is_installed", lambda: False)
-    provider = at("http://127.0.0.1:1")
-    assert not hasattr(provider, "astream")
-    with pytest.raises(AttributeError, match=r"providerhub\[async\]"):
-        _ = provider.astream
-
-
-def test_the_asynchronous_client_names_its_extra(monkeypatch):
-    monkeypatch.setattr("providerhub.http._async_client.is_installed", lambda: False)
-    with pytest.raises(ConfigurationError, match=r"pip install 'providerhub\[async\]'"):
-        providerhub.http.AsyncHttpClient(ProviderConfig(name="acme", url="http://127.0.0.1:1"))
 
 
 def test_a_stream_of_many_reads_hands_each_piece_over_at_once(ask):

@@ -1,13 +1,11 @@
 """The asynchronous side fails as the synchronous one does, and leaves nothing behind.
 
-The core's `tests/faults` tries all rows of the fault matrix through this plugin; here is what aiohttp makes a case of its own.
+The core's `tests/faults` tries all rows of the fault matrix through this plugin; here are the cases of asyncio alone.
 """
 
 import asyncio
 import gzip
 import ssl
-import subprocess
-import sys
 
 import pytest
 import trustme
@@ -272,37 +270,6 @@ def test_a_stream_is_recognised_without_its_content_type(hub_at, ask):
         answer = ask(hub)
     assert answer.text == "Hello"
     assert "application/json" in answer.route.attempts[0].notes[0]
-
-
-IMPORTS = """
-import asyncio, sys, threading
-import providerhub
-from providerhub_openai.provider import OpenAI
-
-class Watch:
-    threads = set()
-
-    def find_spec(self, name, path=None, target=None):
-        if name == "aiohttp.client":  # whether aiohttp is installed may be asked anywhere
-            self.threads.add(threading.current_thread())
-
-async def main():
-    provider = OpenAI(providerhub.ProviderConfig(name="openai", url=sys.argv[1]))
-    request = providerhub.Request("m", [{"role": "user", "content": "?"}])
-    pieces = [piece async for piece in provider.astream(request, providerhub.CallContext(providerhub.Timeout()))]
-    await provider.aclose()
-
-sys.meta_path.insert(0, Watch())
-asyncio.run(main())
-print(threading.main_thread() in Watch.threads, len(Watch.threads))
-"""
-
-
-def test_aiohttp_is_imported_beside_the_event_loop():
-    answer = http_response(200, b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}]}')
-    with FaultServer(answer) as server:
-        done = subprocess.run([sys.executable, "-c", IMPORTS, server.url], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "False 1\n"
 
 
 def test_closing_the_hub_closes_the_connections_of_a_running_loop(hub_at):

@@ -232,14 +232,14 @@ LIGHT = """
 import sys
 import providerhub_openai
 from providerhub import Hub, ProviderConfig, Settings
-declared = {"aiohttp", "requests", "providerhub_openai.provider"} & set(sys.modules)
+declared = {"asyncio", "requests", "providerhub_openai.provider"} & set(sys.modules)
 with Hub(Settings(providers={"openai": ProviderConfig(url=sys.argv[1], models=["m"])})) as hub:
     hub.complete("openai/m", "Hello")
-print(sorted(declared), "aiohttp" in sys.modules)
+print(sorted(declared), "asyncio" in sys.modules)
 """
 
 
-def test_synchronous_calls_do_not_import_aiohttp():
+def test_synchronous_calls_do_not_import_asyncio():
     with FaultServer(WHOLE) as server:
         done = subprocess.run([sys.executable, "-c", LIGHT, server.url], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] False"

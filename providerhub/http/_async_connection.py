@@ -1,0 +1,298 @@
+"""Opens the connections of an event loop, directly or through a proxy, and gives the bytes that come.
+
+asyncio is slow to import. A caller with a running loop has imported it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from urllib3.util import make_headers
+
+from providerhub._rules.mapping import is_shortage
+from providerhub._threads import PromptThread
+from providerhub._values.errors import ProviderConnectionError, ProviderError, ProviderTimeoutError, ShortageError, TLSError
+from providerhub.http._racing import KEEP_ALIVE, NEXT_ADDRESS, Address, is_numeric, looked_up
+from providerhub.http._response import Response, refused_by_proxy
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Future, Task
+
+_AHEAD = 262144
+"""The bytes that may wait for their reader; then the sender is held back."""
+
+_KNOWN = 10.0
+"""Seconds for which the addresses of a host are known."""
+
+
+class Connection:
+    """One connection, as asyncio wants a protocol.
+
+    Attributes:
+        transport: The transport of asyncio.
+        is_lost: The connection has ended; bytes that came before can still be read.
+        since: When the connection became idle, in seconds of the loop's clock.
+    """
+
+    __slots__ = ("_came", "_failure", "_is_paused", "_loop", "_size", "_waiter", "is_lost", "origin", "since", "transport")
+
+    def __init__(self, loop: AbstractEventLoop, origin: str) -> None:
+        self._loop = loop
+        self._came: list[bytes] = []
+        self._size = 0
+        self._waiter: Future[None] | None = None
+        self._failure: Exception | None = None
+        self._is_paused = False
+        self.transport: Any = None
+        self.is_lost = False
+        self.origin = origin
+        self.since = 0.0
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._came.append(data)
+        self._size += len(data)
+        if self._size > _AHEAD and not self._is_paused:
+            self._is_paused = True
+            self.transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> None:
+        self.is_lost = True
+        self._wake()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_lost, self._failure = True, error
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """Do nothing: a request is written in one piece."""
+
+    resume_writing = pause_writing
+
+    async def read(self) -> bytes:
+        """Wait for bytes, and return all that have come; empty at the connection's end.
+
+        Raises:
+            OSError: The connection broke.
+        """
+        came = self._came
+        if not came:
+            if not self.is_lost:
+                self._waiter = self._loop.create_future()
+                await self._waiter
+            if not came:
+                if self._failure is not None:
+                    raise self._failure
+                return b""
+        data = came[0] if len(came) == 1 else b"".join(came)
+        came.clear()
+        self._size = 0
+        if self._is_paused:
+            self._is_paused = False
+            self.transport.resume_reading()
+        return data
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the connection is open and brings nothing."""
+        return not (self.is_lost or self._came or self.transport.is_closing())
+
+    def abort(self) -> None:
+        """Close the connection at once. A reader wakes and finds its end."""
+        self.is_lost = True
+        self.transport.abort()
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+class Opener:
+    """Opens connections in one event loop."""
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lookups: dict[tuple[str, int], Future[list[Address] | Exception]] = {}
+
+    async def open(self, origin: str, proxy: str | None, tls: Any) -> Connection:
+        """Open a connection.
+
+        Args:
+            origin: Scheme, host and port of the service.
+            proxy: The address of a proxy; `None` for a direct connection.
+            tls: The certificates; needed for https.
+
+        Raises:
+            ProviderError: There is no connection.
+        """
+        first = urlsplit(proxy or origin)
+        host, port = _place(first)
+        connection = Connection(self._loop, origin)
+        make: Any = lambda: connection  # noqa: E731 -- the loop's types want a class of asyncio
+        secure: dict[str, Any] = {"ssl": tls, "server_hostname": host} if first.scheme == "https" else {}
+        try:
+            sock = await self._raced(await self._addresses(host, port))
+            await self._loop.create_connection(make, sock=sock, **secure)
+            if proxy and origin.startswith("https:"):
+                await self._tunnel(connection, urlsplit(origin), proxy, tls)
+        except Exception as error:
+            if connection.transport is not None:
+                connection.abort()
+            raise mapped(error, f"{host}:{port}") from None
+        except BaseException:
+            if connection.transport is not None:
+                connection.abort()
+            raise
+        return connection
+
+    async def _tunnel(self, connection: Connection, service: SplitResult, proxy: str, tls: Any) -> None:
+        """Ask a proxy for a tunnel to the service (RFC 9110, section 9.3.6), and begin TLS in it."""
+        host, port = _place(service)
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        fields = "".join(f"{name}: {value}\r\n" for name, value in proxy_headers(proxy).items())
+        connection.transport.write(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{fields}\r\n".encode())
+        response = Response("CONNECT")
+        while not response.status:
+            data = await connection.read()
+            response.feed(data) if data else response.eof()
+        if not 200 <= response.status < 300:
+            raise refused_by_proxy(response.status)
+        connection.transport = await self._loop.start_tls(
+            connection.transport,
+            connection,  # type: ignore[arg-type]  # a protocol
+            tls,
+            server_hostname=host,
+        )
+
+    async def _addresses(self, host: str, port: int) -> list[Address]:
+        """Look a host up, with a thread for each host: the system's function has no timeout.
+
+        In the loop's own threads a look-up that hangs would hold up their other work, and the end of the loop.
+        """
+        if is_numeric(host):
+            return looked_up(host, port)
+        running = self._lookups.get((host, port))
+        if running is None:
+            running = self._lookups[host, port] = self._loop.create_future()
+            PromptThread(partial(_look_up, self._loop, running, host, port), "providerhub-lookup").start()
+            self._loop.call_later(_KNOWN, self._lookups.pop, (host, port), None)
+        from asyncio import shield
+
+        found = await shield(running)
+        if isinstance(found, Exception):
+            self._lookups.pop((host, port), None)
+            raise found
+        return found
+
+    async def _raced(self, addresses: list[Address]) -> socket.socket:
+        """Connect to the addresses in turns, and return the first socket that connects; see `_racing`."""
+        if len(addresses) == 1:
+            return await self._connected(addresses[0])
+        from asyncio import FIRST_COMPLETED, wait
+
+        tasks: list[Task[socket.socket]] = []
+        running: set[Task[socket.socket]] = set()
+        winner: Task[socket.socket] | None = None
+        try:
+            for number, entry in enumerate(addresses, 1):
+                tasks.append(self._loop.create_task(self._connected(entry)))
+                running.add(tasks[-1])
+                while winner is None and running:
+                    turn = NEXT_ADDRESS if number < len(addresses) else None
+                    done, running = await wait(running, timeout=turn, return_when=FIRST_COMPLETED)
+                    winner = next((task for task in done if task.exception() is None), None)
+                    if turn is not None:
+                        break
+                if winner is not None:
+                    return winner.result()
+            raise tasks[-1].exception() or OSError("no address")  # always a failure
+        finally:
+            for task in tasks:
+                if task is not winner:
+                    task.cancel()
+                    task.add_done_callback(_close_late)
+
+    async def _connected(self, entry: Address) -> socket.socket:
+        sock = socket.socket(*entry[:3])
+        try:
+            for option in KEEP_ALIVE:
+                sock.setsockopt(*option)
+            sock.settimeout(0)
+            await self._loop.sock_connect(sock, entry[4])
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+def _place(parts: SplitResult) -> tuple[str, int]:
+    return unquote(parts.hostname or ""), parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _close_late(task: Task[socket.socket]) -> None:
+    """Close a socket that connected after another one."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+def _look_up(loop: AbstractEventLoop, future: Future[list[Address] | Exception], host: str, port: int) -> None:
+    try:
+        found: list[Address] | Exception = looked_up(host, port)
+    except Exception as error:  # a name may also be one that no encoding knows
+        found = error
+    try:
+        loop.call_soon_threadsafe(_tell, future, found)
+    except RuntimeError:  # the loop has ended
+        return
+
+
+def _tell(future: Future[Any], found: object) -> None:
+    if not future.done():
+        future.set_result(found)
+
+
+def proxy_headers(proxy: str) -> dict[str, str]:
+    """Return the headers that a proxy gets, with the user name and the password of its address."""
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return {}
+    return make_headers(proxy_basic_auth=f"{unquote(parts.username)}:{unquote(parts.password or '')}")
+
+
+def mapped(error: Exception, place: str = "the service", *, begun: bool | None = None) -> Exception:
+    """Translate an exception of a connection.
+
+    Args:
+        error: The exception.
+        place: The host and the port.
+        begun: Whether the headers of the answer had come; `None`, the default, while it connects.
+    """
+    import ssl  # asyncio has imported it
+
+    if isinstance(error, ProviderError) or not (isinstance(error, OSError | UnicodeError) or is_shortage(error)):
+        return error
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+    said, again = f"cannot connect to {place}: {reason}", None
+    kind: type[ProviderError] = ProviderConnectionError
+    if is_shortage(error):
+        kind = ShortageError
+    elif isinstance(error, ssl.SSLError):
+        said, kind = f"the connection to {place} cannot be secured: {error}", TLSError
+    elif isinstance(error, TimeoutError) and error.errno is None:
+        said, kind = "connecting took longer than the connect timeout", ProviderTimeoutError
+    elif begun:
+        said, again = "the connection broke before the answer ended", False
+    elif begun is not None:
+        said = "the connection ended before an answer came"
+    elif isinstance(error, socket.gaierror | UnicodeError):
+        said = f"the name {place.rpartition(':')[0]!r} cannot be resolved: {getattr(error, 'strerror', None) or error}"
+    return kind(said, retryable=again)
