@@ -67,9 +67,12 @@ class RunningAttempt(Generic[Pieces, Runner]):
         if assembly.beside is None:
             notes = tuple(call.notes) if call.notes else ()
             return notes, call.request_id or None, assembly.usage, None, prices, self.call_id
-        if (assembly.detail("tier") or None) not in _USUAL_TARIFFS:
-            prices = None
-        return tuple(call.notes), self.request_id, assembly.usage, assembly.detail("model"), prices, self.call_id
+        notes = tuple(call.notes)
+        if (tariff := assembly.detail("tier") or None) not in _USUAL_TARIFFS and prices is not None:
+            prices = prices.under(str(tariff))
+            if prices is None:
+                notes += (f"the service charged the tariff {tariff!r}, whose prices are not known; the cost is unknown",)
+        return notes, self.request_id, assembly.usage, assembly.detail("model"), prices, self.call_id
 
 
 class Services(NamedTuple):

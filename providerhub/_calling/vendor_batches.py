@@ -28,9 +28,15 @@ from providerhub._calling.running import Running
 from providerhub._finding.registry import Registry
 from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.mapping import map_exception
-from providerhub._values import Attempt, Candidate, Request, Route
+from providerhub._values import Attempt, Candidate, Prices, Request, Route
 from providerhub._values.checks import SECONDS
-from providerhub._values.errors import CapabilityError, ConfigurationError, InvalidRequestError, ModelUnavailableError
+from providerhub._values.errors import (
+    CapabilityError,
+    ConfigurationError,
+    InvalidRequestError,
+    ModelUnavailableError,
+    ProviderHubError,
+)
 from providerhub._values.provider import CallContext
 from providerhub._values.vendor_batch import VendorBatch
 
@@ -313,28 +319,37 @@ class VendorBatches:
     def _results(self, held: Held, batch: VendorBatch, known: dict[str, _Asked]) -> Iterator[tuple[str, Outcome]]:
         """The outcomes of a batch by key, matched by the identifiers of its requests alone."""
         found = self._ask(held.provider, "batch_results", batch) if batch.state == "ended" else []
+        prices = self._prices(held) if found else None
         for custom, status, body in found:
             tag, _, key = custom.partition("-")
             request = known.pop(key, None) if tag == held.tag else None
             if request is not None and status:
-                yield key, self._outcome(held, request, status, body)
+                yield key, self._outcome(held, request, status, body, prices)
             elif request is not None:
                 yield key, _unanswered(held, body.decode() or "it was cancelled or took too long")
         for key in known:
             yield key, _unanswered(held, batch.reason or "the batch has no result for it")
 
-    def _outcome(self, held: Held, asked: _Asked, status: int, body: bytes) -> Outcome:
+    def _prices(self, held: Held) -> Prices | None:
+        """The prices of the vendor's batches, as its plugin declares them."""
+        try:
+            prices = self._plan(self._specs(model=f"{held.provider}/{held.model}", messages="?", stream=False))[0].prices
+        except ProviderHubError:  # no plan is made for a model that has gone since then
+            return None
+        return None if prices is None else prices.under("batch")
+
+    def _outcome(self, held: Held, asked: _Asked, status: int, body: bytes, prices: Prices | None) -> Outcome:
         instance = self._registry.ready(held.provider)
         provider: Any = instance.provider()
         call = CallContext(self._specs(model=f"{held.provider}/{held.model}", messages="?", stream=False).timeout)
         if status >= 400:
             refusal = provider.http.redacted(provider.refusal(status, {}, body))
             return Outcome(0, error=map_exception(refusal, provider=held.provider, model=held.model))
-        route = Route((Attempt(1, held.provider, held.model, "ok"),))
         try:
             assembly = Assembly()
             for piece in provider.answered(asked.request, call, body):
                 assembly.add(piece)
+            route = Route((Attempt(1, held.provider, held.model, "ok", usage=assembly.usage, prices=prices),))
             found = assembly.completion(held.provider, held.model, route)
             parsed = asked.output.read(found) if asked.output else None
         except Exception as error:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import attrs
+
 from providerhub._finding.instance import Instance
 from providerhub._finding.needs import Needs
 from providerhub._finding.no_candidate import model_not_found, no_candidate
@@ -293,13 +295,15 @@ def set_all_limits(pacer: Pacer, name: str, config: ProviderConfig) -> None:
 
 def _ranked(instance: Instance, match: Match, known: Described, needs: Needs, places: tuple[int, int]) -> RankedCandidate:
     """The candidate of a match. `places` are its own among the models of the call, and that of the first one like it."""
-    model, (place, group) = known.model, places
+    model, (place, group), prices = known.model, places, known.prices
+    if prices is not None and instance.info.tariffs:
+        prices = attrs.evolve(prices, tariffs=tuple(instance.info.tariffs.items()))
     candidate = Candidate(
         instance.name, match.sent, model.name, match.kind, context_window=known.window,
         prefill=bool(model.supports_prefill), stream=model.supports_stream is not False, group=group,
         priority=instance.config.priority, slow=bool(model.supports_reasoning) or instance.info.slow_start,
         reasoning=bool(model.supports_reasoning), timeout=own_timeout(instance.config, model),
-        headers=tuple(model.headers.items()), prices=known.prices, max_output=model.max_output_tokens or model.context_window,
+        headers=tuple(model.headers.items()), prices=prices, max_output=model.max_output_tokens or model.context_window,
     )  # fmt: skip
     longest_first = -len(model.name) if match.kind == "prefix" else 0
     priority, unknown = -instance.config.priority, needs.unknown(model)

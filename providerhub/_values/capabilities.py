@@ -250,6 +250,8 @@ class ProviderInfo(Value):
         pinned_only: Whether the provider serves only calls that name it, such as `"groq/llama-3.3-70b"`, until the user's
             settings name it under `providers`. So the variable of a key, which may be set for another program, moves no prompt
             to another company. Default false.
+        tariffs: The vendor's tariffs beside the usual one, each with its share of the usual prices, such as `{"batch": 0.5}` for
+            batches and `{"flex": 0.5}` for answers whose detail `tier` is `"flex"`. Default none: their cost is unknown.
     """
 
     name: str = attrs.field(validator=checks.PROVIDER_NAME)
@@ -265,6 +267,7 @@ class ProviderInfo(Value):
     any_option: bool = attrs.field(default=False, validator=checks.FLAG)
     accepts_turns: tuple[str, ...] = attrs.field(default=(), converter=_turns)
     pinned_only: bool = attrs.field(default=False, validator=checks.FLAG)
+    tariffs: Mapping[str, float] = attrs.field(factory=dict, validator=checks.TARIFFS)
 
     @property
     def all_settings(self) -> tuple[Setting, ...]:

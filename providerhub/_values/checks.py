@@ -160,6 +160,10 @@ NUMBER = Check("a finite number", _number)
 NOT_NEGATIVE = Check("a finite number, zero or more", lambda value: _number(value) and value >= 0)
 SECONDS = Check("a positive, finite number of seconds", lambda value: _number(value) and value > 0)
 POSITIVE = Check("a positive, finite number", lambda value: _number(value) and value > 0)
+TARIFFS = Check(
+    "a mapping of tariffs to positive numbers, such as {'batch': 0.5}",
+    lambda value: isinstance(value, Mapping) and all(map(_text, value)) and all(map(POSITIVE.test, value.values())),
+)
 SHARE = Check("a number from 0 to 1", lambda value: _number(value) and 0 <= value <= 1)
 WHOLE = Check("a whole number", _whole)
 COUNT = at_least(1)

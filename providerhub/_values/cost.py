@@ -113,6 +113,7 @@ class Prices(Value):
         source: The list of prices, as in `Cost`.
         date: The day of the list, as in `Cost`.
         tiers: The prices of long prompts, as pairs: a number of input tokens, and the prices of requests that have more.
+        tariffs: The vendor's other tariffs, as pairs: the name, and the share of these prices; see `ProviderInfo`.
     """
 
     input: float | None = None
@@ -127,6 +128,24 @@ class Prices(Value):
     source: str = "model"
     date: str | None = None
     tiers: tuple[tuple[int, Prices], ...] = ()
+    tariffs: tuple[tuple[str, float], ...] = attrs.field(default=(), repr=False)
+
+    def under(self, tariff: str) -> Prices | None:
+        """Return the prices of another tariff, each the same share of these.
+
+        Args:
+            tariff: The tariff's name, such as `"batch"` or `"flex"`.
+
+        Returns:
+            The prices; `None` when the vendor's share is not known.
+        """
+        share = dict(self.tariffs).get(tariff)
+        if share is None:
+            return None
+        amounts = {name: round(price * share, 9) for name in _AMOUNTS if (price := getattr(self, name)) is not None}
+        scaled = ((tokens, attrs.evolve(prices, tariffs=self.tariffs).under(tariff)) for tokens, prices in self.tiers)
+        tiers = tuple((tokens, prices) for tokens, prices in scaled if prices is not None)
+        return attrs.evolve(self, **amounts, tiers=tiers, tariffs=(), source=f"{self.source}, {tariff}")
 
     def at(self, tokens: int) -> Prices:
         """Return the prices of one request.
@@ -160,6 +179,9 @@ class Prices(Value):
         ]
         top = Prices(highest[0], highest[1], currency=self.currency, source=self.source, date=self.date)
         return cost_of(Usage(bound.input_tokens, bound.output_tokens), top)
+
+
+_AMOUNTS = tuple(field.name for field in attrs.fields(Prices) if field.default is None and field.name != "date")
 
 
 def cost_of(usage: Usage | None, prices: Prices | None) -> Cost | None:

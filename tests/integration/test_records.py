@@ -5,6 +5,7 @@ import contextvars
 import threading
 from decimal import Decimal
 
+import attrs
 import pytest
 
 from providerhub import (
@@ -209,10 +210,23 @@ def test_an_attempt_without_an_observer_has_no_call(make_hub, scripted):
     assert make_hub(a=scripted(["a"])).complete("m", "x").route.attempts[0].call_id == ""
 
 
-def test_an_unusual_tariff_has_no_known_cost(make_hub, scripted):
+def test_an_unusual_tariff_has_no_known_cost_and_a_note_says_so(make_hub, scripted):
     hub = make_hub(a=priced(scripted([Detail("tier", "flex"), "Hi", TOLD], [Detail("tier", "default"), "Hi", TOLD])))
-    assert hub.complete("m", "x").cost is None
+    answer = hub.complete("m", "x")
+    assert answer.cost is None
+    assert "the tariff 'flex'" in answer.route.attempts[0].notes[0]
     assert hub.complete("m", "x").cost.amount == Decimal("0.003")
+
+
+def test_a_tariff_whose_share_the_plugin_declares_is_priced(make_hub, scripted):
+    info, provider = priced(scripted([Detail("tier", "flex"), "Hi", TOLD], [Detail("tier", "priority"), "Hi", TOLD]))
+    hub = make_hub(a=(attrs.evolve(info, tariffs={"flex": 0.5}), provider))
+    cost = hub.complete("m", "x").cost
+    assert (cost.amount, cost.source) == (Decimal("0.0015"), "model, flex")
+    assert hub.complete("m", "x").cost is None
+    long = ModelInfo("m", price_in=2.0, price_out=4.0, price_tiers=({"above": 10, "price_in": 6.0},)).prices
+    halved = attrs.evolve(long, tariffs=(("batch", 0.5),)).under("batch")
+    assert (halved.at(5).input, halved.at(11).input, halved.at(11).output) == (1.0, 3.0, 2.0)
 
 
 def test_the_cost_of_a_route_adds_up_and_is_unknown_where_a_part_is():

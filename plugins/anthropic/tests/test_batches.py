@@ -2,10 +2,11 @@
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
-from providerhub import BadRequestError, ConfigurationError, Hub, ModelUnavailableError, ProviderConfig, Settings
+from providerhub import BadRequestError, ConfigurationError, Hub, ModelInfo, ModelUnavailableError, ProviderConfig, Settings
 from providerhub.testing import FakeClock, FaultServer, Reset, http_response
 
 
@@ -92,6 +93,17 @@ def test_results_are_matched_by_their_identifiers(hub, service, tmp_path):
     assert {outcome.completion.usage.output_tokens for outcome in outcomes} == {4}
     assert service.asked.count("POST /v1/messages/batches") == 1
     assert all("stream" not in row["params"] for row in service.rows["msgbatch_0"])
+
+
+def test_an_answer_of_a_batch_costs_half(service, tmp_path):
+    model = ModelInfo("m", price_in=2.0, price_out=10.0)
+    with FaultServer(service, repeat=True) as server:
+        config = ProviderConfig(url=server.url, api_key="sk-canary", models=[model])
+        with Hub(Settings(providers={"anthropic": config}, allow=("anthropic",)), clock=FakeClock()) as hub:
+            (outcome,) = hub.batches.outcomes(rows("a"), tmp_path / "journal")
+    cost = outcome.unwrap().cost
+    assert (cost.amount, cost.source) == (Decimal("0.000023"), "model, batch")  # half of 3 × 2.0 + 4 × 10.0, for a million
+    assert outcome.unwrap().route.cost == cost
 
 
 def test_outcomes_may_be_mixed(hub, service, tmp_path):

@@ -29,4 +29,5 @@ def providerhub_provider() -> ProviderInfo:
         needs_auth=True,
         accepts_turns=("anthropic-bedrock", "anthropic-vertex"),
         description="Claude models by the Anthropic Messages API",
+        tariffs={"batch": 0.5},  # "Batch processing" in Anthropic's documentation, November 2026
     )

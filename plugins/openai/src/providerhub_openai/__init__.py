@@ -24,4 +24,5 @@ def providerhub_provider() -> ProviderInfo:
             Setting("stream_usage", default="yes", help="'no' for a service that refuses stream_options"),
         ),
         description="OpenAI, and every server that speaks its chat completions",
+        tariffs={"batch": 0.5, "flex": 0.5},  # "Batch API" and "Flex processing" in OpenAI's guides, November 2026
     )

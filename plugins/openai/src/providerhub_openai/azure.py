@@ -42,4 +42,5 @@ def providerhub_provider() -> ProviderInfo:
             Setting("stream_usage", help="'no' for an API version that refuses stream_options. Default: by the version"),
         ),
         description="OpenAI's models at Azure, by chat completions and the Responses API",
+        tariffs={"batch": 0.5},  # "Azure OpenAI batch" in Microsoft's documentation, November 2026
     )
