@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Mapping
-from importlib import import_module
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import attrs
 
 from providerhub import (
-    AuthenticationError,
     CallContext,
-    ConfigurationError,
     EmbeddingRequest,
     Embeddings,
     ModelInfo,
     ProtocolError,
     ProviderConfig,
-    ProviderConnectionError,
     ProviderError,
     Request,
     Usage,
@@ -30,16 +26,13 @@ from providerhub_gemini._body import asked
 from providerhub_gemini._models import described
 from providerhub_gemini._reading import GeminiReading
 from providerhub_gemini._refusals import REFUSALS
+from providerhub_gemini.google import GoogleProvider, pages
 
-_SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 _NO_CHAT = re.compile(r"embedding|gecko|ima|veo|chirp|lyria|speech|virtual-try-on|weather|ocr")
 """Names of Google's models in the model garden that do not answer a chat."""
 
 _COUNTED = ("contents", "systemInstruction", "tools", "generationConfig")
 """The fields of a request that `countTokens` of Vertex AI takes."""
-
-_PAGES = 20
-"""The most pages of a list."""
 
 Listing = Generator[Any, Any, list[ModelInfo | str]]
 Embedding = Generator[Any, Any, Embeddings]
@@ -151,7 +144,7 @@ class Gemini(WireProvider):
         Returns:
             The models that answer a chat, then those that make embeddings, with the window that the service states.
         """
-        entries = yield from self._pages(f"{self.prefix}/models", "models")
+        entries = yield from pages(f"{self.prefix}/models", "models")
         chat = [entry for entry in entries if "generateContent" in (entry.get("supportedGenerationMethods") or ())]
         embeds = [entry for entry in entries if "embedContent" in (entry.get("supportedGenerationMethods") or ())]
         found = [
@@ -163,19 +156,8 @@ class Gemini(WireProvider):
             *(_of_embeddings(entry["name"].removeprefix("models/"), entry.get("inputTokenLimit")) for entry in embeds),
         ]
 
-    def _pages(self, path: str, field: str, **more: Any) -> Generator[HttpRequest, HttpAnswer, list[Mapping[str, Any]]]:
-        found: list[Mapping[str, Any]] = []
-        token: dict[str, str] = {}
-        for _ in range(_PAGES):
-            answer = yield HttpRequest(path, method="GET", query={"pageSize": "1000", **token}, **more)
-            found += answer.entries(field)
-            if not (following := answer.json().get("nextPageToken")):
-                break
-            token = {"pageToken": following}
-        return found
 
-
-class Vertex(Gemini):
+class Vertex(GoogleProvider, Gemini):
     """A provider for Gemini models at Vertex AI.
 
     Args:
@@ -189,7 +171,6 @@ class Vertex(Gemini):
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
-        self._credentials: Any = None
         location = config.get("location") or vertex.LOCATION
         self._parent = self.prefix + ("" if config.api_key else f"/projects/{config.get('project')}/locations/{location}")
 
@@ -215,7 +196,7 @@ class Vertex(Gemini):
             The refresh of the credentials, which blocks.
         """
         made: HttpRequest = super().build(request, call)
-        return attrs.evolve(made, headers=(yield from self._authorization()))
+        return attrs.evolve(made, headers=(yield from self.authorization()))
 
     def counting(self, request: Request, call: CallContext) -> Generator[Any, Any, int]:
         """Ask how many input tokens a request has; see `WireProvider.counting`.
@@ -232,7 +213,7 @@ class Vertex(Gemini):
         """
         whole = _noted(request, call)
         body = {name: whole[name] for name in _COUNTED if name in whole}
-        headers = yield from self._authorization()
+        headers = yield from self.authorization()
         answer: HttpAnswer = yield HttpRequest(f"{self.path(request.model)}:countTokens", body, headers=headers)
         return answer.number("totalTokens")
 
@@ -250,7 +231,7 @@ class Vertex(Gemini):
             The vectors.
         """
         del call
-        headers = yield from self._authorization()
+        headers = yield from self.authorization()
         texts, found = list(request.texts), list[Mapping[str, Any]]()
         size = 1 if "gemini" in request.model else len(texts)
         for place in range(0, len(texts), size):
@@ -262,16 +243,6 @@ class Vertex(Gemini):
         usage = Usage(input_tokens=sum(map(int, counts))) if None not in counts else None
         return Embeddings([one.get("values") or () for one in found], usage)
 
-    def failed(self, error: ProviderError) -> ProviderError:
-        """Forget a token that the service refuses; see `WireProvider.failed`.
-
-        Args:
-            error: The failure.
-        """
-        if isinstance(error, AuthenticationError) and error.about_key:
-            self._credentials = None
-        return super().failed(error)
-
     def models(self) -> Listing:
         """List Google's models in the model garden, which states no window; see `Gemini.models`.
 
@@ -281,46 +252,11 @@ class Vertex(Gemini):
         Returns:
             Google's models that answer a chat, then those that make embeddings.
         """
-        headers = yield from self._authorization()
-        entries = yield from self._pages(f"{self.prefix}/publishers/google/models", "publisherModels", headers=headers)
+        headers = yield from self.authorization()
+        entries = yield from pages(f"{self.prefix}/publishers/google/models", "publisherModels", headers=headers)
         names = [entry["name"].rpartition("/")[2] for entry in entries]
         found = [described(name) for name in names if not _NO_CHAT.search(name)]
         return [*found, *(_of_embeddings(name) for name in names if "embedding" in name)]
-
-    def _authorization(self) -> Generator[Blocking, Any, dict[str, str]]:
-        """Return the headers that carry a token. A valid one is used again."""
-        if self.config.api_key:
-            return {}
-        if not self.config.get("project"):
-            msg = f"provider {self.config.name!r}: set project (GOOGLE_CLOUD_PROJECT), or api_key for the express mode"
-            raise ConfigurationError(msg)
-        found = self._credentials
-        if found is None or not found.valid:
-            found = self._credentials = yield Blocking(self._refreshed)
-            self.secrets = (found.token,)
-        billed = {"x-goog-user-project": found.quota_project_id} if getattr(found, "quota_project_id", None) else {}
-        return {"Authorization": f"Bearer {found.token}", **billed}
-
-    def _refreshed(self) -> Any:
-        """Look up Google's credentials and fetch a token. It blocks."""
-        try:
-            auth, transport = import_module("google.auth"), import_module("google.auth.transport.requests")
-        except ImportError as error:
-            msg = "Google's credentials need google-auth: pip install 'providerhub-gemini[vertex]', or set `api_key`"
-            raise AuthenticationError(msg) from error
-        path, found = self.config.get("credentials"), self._credentials
-        try:
-            if found is None and path:
-                found, _ = auth.load_credentials_from_file(str(path), scopes=_SCOPES)
-            elif found is None:
-                found, _ = auth.default(scopes=_SCOPES)
-            found.refresh(transport.Request())
-        except auth.exceptions.TransportError as error:
-            raise ProviderConnectionError(f"Google's token service cannot be reached: {error}") from error
-        except (auth.exceptions.GoogleAuthError, OSError) as error:
-            fix = "set `credentials` or GOOGLE_APPLICATION_CREDENTIALS to a file, or run `gcloud auth application-default login`"
-            raise AuthenticationError(f"no valid Google credentials: {error}; {fix}") from error
-        return found
 
 
 def _noted(request: Request, call: CallContext) -> dict[str, Any]:

@@ -1,0 +1,118 @@
+"""The base of providers at Vertex AI: the tokens of Google's credentials, and the lists of the model garden.
+
+It does no I/O itself; a thread fetches the tokens, by google-auth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from importlib import import_module
+from typing import Any
+
+from providerhub import AuthenticationError, ConfigurationError, ProviderConfig, ProviderConnectionError, ProviderError
+from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, WireProvider
+
+_SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
+_FIX = "set `credentials` or GOOGLE_APPLICATION_CREDENTIALS to a file, or run `gcloud auth application-default login`"
+
+_PAGES = 20
+"""The most pages of a list."""
+
+
+class GoogleProvider(WireProvider):
+    """A provider at Vertex AI. A subclass writes the requests and reads the answers.
+
+    Args:
+        config: The instance's configuration. With `api_key`, requests carry it; otherwise a token of Google's credentials.
+
+    Raises:
+        ConfigurationError: The url, the key or another setting cannot be used.
+
+    Attributes:
+        needs: The package, with its extra, that brings google-auth.
+    """
+
+    needs = "providerhub-gemini[vertex]"
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self._credentials: Any = None
+
+    def authorization(self) -> Generator[Blocking, Any, dict[str, str]]:
+        """Return the headers that carry a token. A valid one is used again.
+
+        Yields:
+            The refresh of the credentials, which blocks.
+
+        Returns:
+            The headers.
+
+        Raises:
+            ConfigurationError: There is neither a project nor a key.
+            AuthenticationError: There are no valid credentials.
+        """
+        if self.config.api_key:
+            return {}
+        if not self.config.get("project"):
+            msg = f"provider {self.config.name!r}: set project (GOOGLE_CLOUD_PROJECT), or api_key for the express mode"
+            raise ConfigurationError(msg)
+        found = self._credentials
+        if found is None or not found.valid:
+            found = self._credentials = yield Blocking(self._refreshed)
+            self.secrets = (found.token,)
+        billed = {"x-goog-user-project": found.quota_project_id} if getattr(found, "quota_project_id", None) else {}
+        return {"Authorization": f"Bearer {found.token}", **billed}
+
+    def failed(self, error: ProviderError) -> ProviderError:
+        """Forget a token that the service refuses, and name the settings; see `WireProvider.failed`.
+
+        Args:
+            error: The failure.
+        """
+        if isinstance(error, AuthenticationError) and error.about_key and error.status and not self.config.api_key:
+            self._credentials = None
+            error.args = (f"{error} ({_FIX})",)
+        return super().failed(error)
+
+    def _refreshed(self) -> Any:
+        """Look up Google's credentials and fetch a token. It blocks."""
+        try:
+            auth, transport = import_module("google.auth"), import_module("google.auth.transport.requests")
+        except ImportError as error:
+            msg = f"Google's credentials need google-auth: pip install '{self.needs}', or set `api_key`"
+            raise AuthenticationError(msg) from error
+        path, found = self.config.get("credentials"), self._credentials
+        try:
+            if found is None:
+                found, _ = auth.load_credentials_from_file(str(path), scopes=_SCOPES) if path else auth.default(scopes=_SCOPES)
+            found.refresh(transport.Request())
+        except auth.exceptions.TransportError as error:
+            raise ProviderConnectionError(f"Google's token service cannot be reached: {error}") from error
+        except (auth.exceptions.GoogleAuthError, OSError) as error:
+            raise AuthenticationError(f"no valid Google credentials: {error}; {_FIX}") from error
+        return found
+
+
+def pages(path: str, field: str, **more: Any) -> Generator[HttpRequest, HttpAnswer, list[Mapping[str, Any]]]:
+    """Read all pages of a list of Google's.
+
+    Args:
+        path: The path or address of the list.
+        field: The field with the entries of a page.
+        **more: Fields of each `HttpRequest`.
+
+    Yields:
+        The request of each page.
+
+    Returns:
+        The entries.
+    """
+    found: list[Mapping[str, Any]] = []
+    token: dict[str, str] = {}
+    for _ in range(_PAGES):
+        answer = yield HttpRequest(path, method="GET", query={"pageSize": "1000", **token}, **more)
+        found += answer.entries(field)
+        if not (following := answer.json().get("nextPageToken")):
+            break
+        token = {"pageToken": following}
+    return found
