@@ -306,9 +306,9 @@ def test_a_key_of_one_letter_does_not_hide_the_words_of_a_refusal(hub_at, ask):
 
 
 @pytest.mark.parametrize(
-    ("tier", "cost"), [("default", "0.000020 USD"), ("", "0.000020 USD"), ("flex", "None"), ("priority", "None")]
+    ("tier", "cost"), [("default", "0.000020 USD"), ("", "0.000020 USD"), ("flex", "0.000010 USD"), ("priority", "None")]
 )
-def test_the_price_of_another_tariff_is_not_known(tier, cost):
+def test_another_tariff_costs_what_the_vendor_says_or_is_not_known(tier, cost):
     said = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
     body = {"choices": [said], "usage": {"prompt_tokens": 10, "completion_tokens": 5}, "service_tier": tier}
     model = providerhub.ModelInfo("m", price_in=1.0, price_out=2.0)
