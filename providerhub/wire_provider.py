@@ -36,10 +36,11 @@ from providerhub.http import AsyncHttpClient, HttpAnswer, HttpClient, HttpReques
 from providerhub.http._answer import Answer
 from providerhub.http._async_answer import AsyncAnswer
 from providerhub.http._blocks import Failures, Lingering
+from providerhub.http._fetched import Fetched
 from providerhub.http._orders import AnyRequest, Blocking, Order, Result, Work, aworked, extended, parted, worked
 from providerhub.wire import JsonReading, Reading
 
-__all__ = ["Blocking", "HttpAnswer", "HttpRequest", "JsonReading", "Order", "Reading", "WireProvider", "listed"]
+__all__ = ["Blocking", "Fetched", "HttpAnswer", "HttpRequest", "JsonReading", "Order", "Reading", "WireProvider", "listed"]
 
 Built = HttpRequest | Generator[Order, Any, HttpRequest]
 """The result of `build`."""
@@ -281,7 +282,7 @@ class WireProvider(Wire):
         Raises:
             ProviderError: A request failed, and the generator did not handle it.
         """
-        with Failures(self):
+        with Failures(self, call):
             return self._run(steps, call)
 
     def asked(self, request: Request, call: CallContext) -> Generator[Order, Any, HttpRequest]:
@@ -364,12 +365,12 @@ class WireProvider(Wire):
 
     def _found(self, steps: Steps[AnyRequest, Result], request: AnyRequest, call: CallContext) -> Result:
         """Carry out the orders for a request that is not one for an answer, with the options that every wire has."""
-        with Failures(self):
+        with Failures(self, call):
             request, extras = parted(request)
             return self._run(steps(request, call), call, extras)
 
     async def _afound(self, steps: Steps[AnyRequest, Result], request: AnyRequest, call: CallContext) -> Result:
-        with Failures(self):
+        with Failures(self, call):
             request, extras = parted(request)
             return await self._arun(steps(request, call), call, extras)
 

@@ -205,6 +205,9 @@ class Engine(Attempts):
             return self._late(now, error)
         if isinstance(error, errors.ShortageError):
             return self._wait_out_shortage(loser, error, now)
+        is_renewed = loser.candidate.provider in self._renewed
+        if isinstance(error, errors.AuthenticationError) and is_renewed:
+            error.retryable = False  # another token, which the plugin has fetched meanwhile, was refused too
         self._note_failure(loser, error, now)
         rule = disposition(error)
         opted_in = isinstance(error, self._policy.also_on)
@@ -216,10 +219,10 @@ class Engine(Attempts):
             self._repeats.note(loser.candidate, error, now, loser.number)
         if self._open:
             return self._go_on(now)
-        if isinstance(error, errors.AuthenticationError) and error.about_key and loser.candidate.provider not in self._renewed:
+        if isinstance(error, errors.AuthenticationError) and error.about_key and not is_renewed:
             self._renewed |= {loser.candidate.provider}
             self._next = loser.candidate
-            return Renew(loser.candidate)
+            return self.renewed(now, changed=True) if error.retryable else Renew(loser.candidate)
         return self._try_next(now, error)
 
     def _go_on(self, now: float) -> Order:

@@ -267,8 +267,11 @@ class Health:
                     self._count(key, record, now, ok=False, slow=isinstance(error, errors.ProviderTimeoutError))
                 else:
                     record.breaker.release()
-            late = isinstance(error, errors.AuthenticationError) and permit.forgiven != self._forgiven.get(candidate.provider, 0)
-            if (rule.pause or error_retry_after(error)) and not late:  # a late refusal of the old key does not pause the new one
+            # A late refusal of the old key does not pause the new one, nor does that of a token which the plugin fetches again.
+            late = isinstance(error, errors.AuthenticationError) and (
+                (error.retryable and error.about_key) or permit.forgiven != self._forgiven.get(candidate.provider, 0)
+            )
+            if (rule.pause or error_retry_after(error)) and not late:
                 self._pause(instance if rule.pause == "instance" else model, error, now, policy)
             if isinstance(error, errors.CapabilityError) and error.capability:
                 key = candidate.provider, candidate.model

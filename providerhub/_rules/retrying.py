@@ -58,8 +58,9 @@ class Retries:
         return used >= self._policy.attempts_per_provider
 
     def forgive(self, number: int) -> None:
-        """Do not count an attempt, which failed for a reason of this process."""
+        """Do not count an attempt, which failed for a reason of this process and is repeated at once."""
         self._uncharged.add(number)
+        self._again = [failure for failure in self._again if failure.number != number]
 
     def note(self, candidate: Candidate, error: AttemptError, now: float, number: int) -> None:
         """Remember a failure that may pass."""

@@ -44,14 +44,15 @@ class CallContext:
             before. A provider without the toolkit sets it, or yields `Detail("request_id", ...)`.
         reads: Whether a reading of the toolkit has begun to read the answer. From then on, a wrong piece is the fault of the
             service, and not of the plugin.
+        fetched: Functions that forget what the toolkit fetched for the call, such as a token; see `Fetched`.
         waiting_since: The time, on `clock`, at which the caller began to wait for the next piece. Idle timeouts count from then.
             Infinity while the caller does not wait and a thread reads ahead; minus infinity when the caller runs the provider
             itself, and so always waits.
     """
 
     __slots__ = (
-        "_callbacks", "_cancelled", "clock", "content_at", "deadline", "headers", "idles", "notes", "reads", "reasoning",
-        "request_id", "started", "timeout", "waiting_since",
+        "_callbacks", "_cancelled", "clock", "content_at", "deadline", "fetched", "headers", "idles", "notes", "reads",
+        "reasoning", "request_id", "started", "timeout", "waiting_since",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +75,7 @@ class CallContext:
         self.waiting_since = -math.inf
         self.content_at: float | None = None
         self.idles = self.reads = False
+        self.fetched: tuple[Callable[[], object], ...] = ()
         self._cancelled = False
         self._callbacks: list[Callable[[], object]] = []
 

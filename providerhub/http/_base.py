@@ -37,6 +37,7 @@ from providerhub.http._endpoint import (
     joined,
     shown,
 )
+from providerhub.http._fetched import Fetched
 from providerhub.http._request import HttpRequest, Wire, is_absolute
 from providerhub.http._wire_log import ExchangeLog, opened, unnamed, written
 
@@ -296,7 +297,8 @@ class Client:
 
     def _secrets(self) -> Iterator[str]:
         options = (value for value in self.config.options.values() if isinstance(value, Secret))
-        for secret in (self._key, *self.wire.secrets, *options):
+        values = (one.value for one in vars(self.wire).values() if isinstance(one, Fetched))
+        for secret in (self._key, *self.wire.secrets, *options, *(value for value in values if isinstance(value, str))):
             with contextlib.suppress(ConfigurationError):  # a secret that cannot be read was not sent
                 text = secret.reveal().strip() if isinstance(secret, Secret) else secret
                 if text:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from providerhub._rules.mapping import UNREADABLE, unreadable
-from providerhub._values.errors import ProviderError, ProviderHubError, ProviderTimeoutError
+from providerhub._values.errors import AuthenticationError, ProviderError, ProviderHubError, ProviderTimeoutError
 from providerhub._values.provider import CallContext
 from providerhub.wire import Reading
 
@@ -36,6 +36,10 @@ class Failures:
         ):
             failure = unreadable(error, self.data)
         if isinstance(failure, ProviderError):
+            if isinstance(failure, AuthenticationError) and failure.about_key and self._call is not None and self._call.fetched:
+                for forget in self._call.fetched:
+                    forget()
+                failure.retryable = True
             found = self._provider.failed(self._provider.http.redacted(failure))
             if found is not error:
                 raise found from failure.__cause__

@@ -46,6 +46,13 @@ class Blocking(Value):
     work: Callable[[], Any] = attrs.field(validator=CALLABLE)
 
 
+@attrs.frozen(eq=False, repr=False)
+class Awaited(Blocking):
+    """A wait for what another call does, which takes no thread."""
+
+    future: Future[Any]
+
+
 Order = HttpRequest | Blocking
 """An order of a generator. The generator gets an `HttpAnswer`, or the result of the work."""
 
@@ -85,6 +92,8 @@ class Work(Generic[Result]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         self._failure = error if isinstance(error, Exception) else None
+        if error is not None and self._failure is None:  # the call ends, and others may wait for what the generator does
+            self._steps.close()
         return self._failure is not None
 
 
@@ -128,17 +137,19 @@ def _written(query: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in words.items() if value is not None}
 
 
-def _started(work: Callable[[], Any]) -> Future[Any]:
+def _started(order: Blocking) -> Future[Any]:
     """Run work in a thread of its own, which ends with the process: the work cannot be stopped."""
     from concurrent.futures import Future, InvalidStateError
 
+    if isinstance(order, Awaited):
+        return order.future
     future: Future[Any] = Future()
     in_context = copy_context().run
 
     def run() -> None:
         with suppress(InvalidStateError):  # the call did not wait so long
             try:
-                future.set_result(in_context(work))
+                future.set_result(in_context(order.work))
             except Exception as error:
                 future.set_exception(error)
 
@@ -150,7 +161,7 @@ def worked(order: Blocking, call: CallContext) -> Any:
     """Do work that blocks, and return its result."""
     from concurrent.futures import CancelledError  # loaded by `_started`
 
-    future = _started(order.work)
+    future = _started(order)
     forget = call.on_cancel(future.cancel)
     try:
         return future.result(call.remaining())
@@ -166,7 +177,7 @@ async def aworked(order: Blocking, call: CallContext) -> Any:
     """Do work that blocks beside the event loop, and return its result."""
     import asyncio  # slow to import; a caller with a running loop has imported it
 
-    future = _started(order.work)
+    future = _started(order)
     forget = call.on_cancel(future.cancel)
     try:
         waiting = asyncio.wrap_future(future)

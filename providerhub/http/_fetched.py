@@ -1,0 +1,137 @@
+"""What a provider fetches once for many calls, such as a token."""
+
+from __future__ import annotations
+
+import copy
+import math
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from providerhub._threads import renewed_at_fork
+from providerhub._values.errors import PluginError
+from providerhub._values.provider import CallContext
+from providerhub.http._orders import Awaited, Order
+
+if TYPE_CHECKING:  # slow to import; only calls that wait need it
+    from concurrent.futures import Future
+
+Found = TypeVar("Found")
+
+Fetch = Callable[[], Generator[Order, Any, tuple[Found, float | None]]]
+
+_PAIR = 2
+
+
+class _Held(NamedTuple):
+    """A value, and the time of `time.monotonic` until which it is used."""
+
+    value: Any
+    until: float
+
+
+class Fetched(Generic[Found]):
+    """A value that calls fetch once for all, such as a token: of many calls at once, one fetches it and the others wait.
+
+    When the service refuses the key of a call that used the value, the value is forgotten, and the call begins again at once with
+    a new one. When that is refused too, the provider pauses as after a wrong key. Threads and event loops share the value. A text
+    is kept out of errors and of the wire log, if the object is an attribute of its provider.
+
+    Args:
+        fetch: A function without arguments that returns a generator. It yields orders, as that of `WireProvider.build` does, and
+            returns the value, and the seconds for which it is used; `None` for no limit.
+
+    Attributes:
+        value: The latest value, also after it was forgotten; `None` before the first one.
+    """
+
+    def __init__(self, fetch: Fetch[Found]) -> None:
+        self._fetch = fetch
+        self._held: _Held | None = None
+        self.value: Found | None = None
+        self._at_fork_reinit()
+        renewed_at_fork(self)
+
+    def _at_fork_reinit(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[Future[None]] | None = None  # the calls that wait for the one that fetches; `None` without one
+
+    def get(self, call: CallContext | None = None) -> Generator[Order, Any, Found]:
+        """Return the value, and fetch it first if there is none: `token = yield from self.token.get(call)`.
+
+        Args:
+            call: The call that uses the value; `None`, the default, where there is none, as in `WireProvider.models`.
+
+        Yields:
+            The orders of `fetch`.
+
+        Returns:
+            The value.
+
+        Raises:
+            ProviderError: It could not be fetched. Calls that waited for it get the same error.
+        """
+        held = self._held
+        while held is None or time.monotonic() >= held.until:
+            mine = self._place(held)
+            if mine is None:
+                held = yield from self._led(call)
+                break
+            yield Awaited(mine.result, mine)
+            held = self._held
+        if call is not None:
+            call.fetched = (*call.fetched, partial(self._forget, held))
+        return held.value  # type: ignore[no-any-return]  # `Any`
+
+    def forget(self) -> None:
+        """Forget the value, so that the next call fetches another one."""
+        self._held = None
+
+    def _forget(self, held: _Held) -> None:
+        if self._held is held:  # not one that another call has fetched meanwhile
+            self._held = None
+
+    def _place(self, known: _Held | None) -> Future[None] | None:
+        """Return what a call waits for; `None` for the call that is to fetch the value."""
+        from concurrent.futures import Future  # see above
+
+        with self._lock:
+            if self._waiting is None and self._held is known:
+                self._waiting = []
+                return None
+            mine: Future[None] = Future()
+            if self._waiting is None:
+                mine.set_result(None)
+            else:
+                self._waiting.append(mine)
+            return mine
+
+    def _checked(self, found: object) -> tuple[Any, float | None]:
+        if isinstance(found, tuple) and len(found) == _PAIR and isinstance(found[1], int | float | None):
+            return found
+        msg = f"{self._fetch.__qualname__}() returned {type(found).__name__}; return the value, and its seconds or None"
+        raise PluginError(msg)
+
+    def _led(self, call: CallContext | None) -> Generator[Order, Any, _Held]:
+        """Fetch the value for this call and those that wait for it."""
+        from concurrent.futures import InvalidStateError  # see above
+
+        failure: Exception | None = None
+        try:
+            found = yield from self._fetch()
+            self.value, seconds = self._checked(found)
+            held = self._held = _Held(self.value, math.inf if seconds is None else time.monotonic() + seconds)
+        except Exception as error:
+            if call is None or (not call.cancelled and call.remaining()):  # the others may have more time
+                failure = error
+            raise
+        finally:
+            with self._lock:
+                waiting, self._waiting = self._waiting or (), None
+            for mine in waiting:
+                with suppress(InvalidStateError):  # its call did not wait so long
+                    mine.set_result(None) if failure is None else mine.set_exception(copy.copy(failure))
+        return held
