@@ -297,8 +297,8 @@ class Client:
 
     def _secrets(self) -> Iterator[str]:
         options = (value for value in self.config.options.values() if isinstance(value, Secret))
-        values = (one.value for one in vars(self.wire).values() if isinstance(one, Fetched))
-        for secret in (self._key, *self.wire.secrets, *options, *(value for value in values if isinstance(value, str))):
+        fetched = (text for one in vars(self.wire).values() if isinstance(one, Fetched) for text in one.values)
+        for secret in (self._key, *self.wire.secrets, *options, *(text for text in fetched if isinstance(text, str))):
             with contextlib.suppress(ConfigurationError):  # a secret that cannot be read was not sent
                 text = secret.reveal().strip() if isinstance(secret, Secret) else secret
                 if text:

@@ -1,4 +1,4 @@
-"""What a provider fetches once for many calls, such as a token."""
+"""A value that a provider fetches once for many calls, such as a token."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ Fetch = Callable[[], Generator[Order, Any, tuple[Found, float | None]]]
 
 _PAIR = 2
 
+_KEPT = 3
+"""Older values that are kept out of errors too."""
+
 
 class _Held(NamedTuple):
-    """A value, and the time of `time.monotonic` until which it is used."""
+    """A value, and its end on `time.monotonic`."""
 
     value: Any
     until: float
@@ -42,16 +45,16 @@ class Fetched(Generic[Found]):
 
     Args:
         fetch: A function without arguments that returns a generator. It yields orders, as that of `WireProvider.build` does, and
-            returns the value, and the seconds for which it is used; `None` for no limit.
+            returns the value, and its seconds of use; `None` for no limit.
 
     Attributes:
-        value: The latest value, also after it was forgotten; `None` before the first one.
+        values: The latest values, the newest first, also after they were forgotten: a late refusal may repeat an old one.
     """
 
     def __init__(self, fetch: Fetch[Found]) -> None:
         self._fetch = fetch
         self._held: _Held | None = None
-        self.value: Found | None = None
+        self.values: tuple[Found, ...] = ()
         self._at_fork_reinit()
         renewed_at_fork(self)
 
@@ -122,8 +125,9 @@ class Fetched(Generic[Found]):
         failure: Exception | None = None
         try:
             found = yield from self._fetch()
-            self.value, seconds = self._checked(found)
-            held = self._held = _Held(self.value, math.inf if seconds is None else time.monotonic() + seconds)
+            value, seconds = self._checked(found)
+            self.values = (value, *self.values[:_KEPT])
+            held = self._held = _Held(value, math.inf if seconds is None else time.monotonic() + seconds)
         except Exception as error:
             if call is None or (not call.cancelled and call.remaining()):  # the others may have more time
                 failure = error

@@ -266,13 +266,14 @@ def test_failures_of_googles_credentials(ask, google, failure, kind, said):
 
 def test_a_refused_token_is_fetched_again_and_the_error_names_the_setting(ask, google):
     error = {"error": {"code": 401, "message": "Request had invalid credentials.", "status": "UNAUTHENTICATED"}}
-    with FaultServer(http_response(401, json.dumps(error)), whole()) as server:
+    refusal = http_response(401, json.dumps(error))
+    with FaultServer(refusal, whole(), refusal, refusal) as server:
         hub = hub_at(anthropic_vertex=server.url)
+        ask(hub, AT_VERTEX, stream=False)
+        assert google.refreshed == 2
         with pytest.raises(providerhub.AuthenticationError, match="`credentials`"):
             ask(hub, AT_VERTEX, stream=False)
-        hub.forgive("anthropic-vertex")
-        ask(hub, AT_VERTEX, stream=False)
-    assert google.refreshed == 2
+    assert len(server.requests) == 4
 
 
 def test_without_google_auth_the_error_names_the_extra(ask, monkeypatch):

@@ -49,7 +49,7 @@ class AnthropicVertex(GoogleProvider, Anthropic):
         """
         sent = self.written(request, call)
         body = {"anthropic_version": _VERSION, **{name: value for name, value in sent.body.items() if name != "model"}}
-        headers = {**sent.headers, **(yield from self.authorization())}
+        headers = {**sent.headers, **(yield from self.authorization(call))}
         way = "streamRawPredict" if request.stream else "rawPredict"
         return HttpRequest(self._path(f"{quote(request.model, safe='@')}:{way}"), body, stream=request.stream, headers=headers)
 
@@ -67,7 +67,7 @@ class AnthropicVertex(GoogleProvider, Anthropic):
             The number of tokens.
         """
         sent = self.written(request, call)
-        headers = {**sent.headers, **(yield from self.authorization())}
+        headers = {**sent.headers, **(yield from self.authorization(call))}
         body = {"anthropic_version": _VERSION, **counted_part(sent.body)}
         answer: HttpAnswer = yield HttpRequest(self._path("count-tokens:rawPredict"), body, headers=headers)
         return answer.number("input_tokens")

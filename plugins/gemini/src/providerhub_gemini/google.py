@@ -9,8 +9,15 @@ from collections.abc import Generator, Mapping
 from importlib import import_module
 from typing import Any
 
-from providerhub import AuthenticationError, ConfigurationError, ProviderConfig, ProviderConnectionError, ProviderError
-from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, WireProvider
+from providerhub import (
+    AuthenticationError,
+    CallContext,
+    ConfigurationError,
+    ProviderConfig,
+    ProviderConnectionError,
+    ProviderError,
+)  # fmt: skip
+from providerhub.wire_provider import Blocking, Fetched, HttpAnswer, HttpRequest, Order, WireProvider
 
 _SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 _FIX = "set `credentials` or GOOGLE_APPLICATION_CREDENTIALS to a file, or run `gcloud auth application-default login`"
@@ -36,10 +43,13 @@ class GoogleProvider(WireProvider):
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
-        self._credentials: Any = None
+        self._credentials = Fetched(self._fetch)
 
-    def authorization(self) -> Generator[Blocking, Any, dict[str, str]]:
-        """Return the headers that carry a token. A valid one is used again.
+    def authorization(self, call: CallContext | None = None) -> Generator[Order, Any, dict[str, str]]:
+        """Return the headers that carry a token. A valid one is used again, and many calls fetch one token together.
+
+        Args:
+            call: The call that uses the token; `None`, the default, where there is none.
 
         Yields:
             The refresh of the credentials, which blocks.
@@ -56,23 +66,27 @@ class GoogleProvider(WireProvider):
         if not self.config.get("project"):
             msg = f"provider {self.config.name!r}: set project (GOOGLE_CLOUD_PROJECT), or api_key for the express mode"
             raise ConfigurationError(msg)
-        found = self._credentials
-        if found is None or not found.valid:
-            found = self._credentials = yield Blocking(self._refreshed)
-            self.secrets = (found.token,)
+        found = yield from self._credentials.get(call)
+        if not found.valid:
+            self._credentials.forget()
+            found = yield from self._credentials.get(call)
         billed = {"x-goog-user-project": found.quota_project_id} if getattr(found, "quota_project_id", None) else {}
         return {"Authorization": f"Bearer {found.token}", **billed}
 
     def failed(self, error: ProviderError) -> ProviderError:
-        """Forget a token that the service refuses, and name the settings; see `WireProvider.failed`.
+        """Name the settings of a token that the service refuses; see `WireProvider.failed`.
 
         Args:
             error: The failure.
         """
         if isinstance(error, AuthenticationError) and error.about_key and error.status and not self.config.api_key:
-            self._credentials = None
             error.args = (f"{error} ({_FIX})",)
         return super().failed(error)
+
+    def _fetch(self) -> Generator[Order, Any, tuple[Any, None]]:
+        found = yield Blocking(self._refreshed)
+        self.secrets = (found.token,)
+        return found, None  # its `valid` says when it ends
 
     def _refreshed(self) -> Any:
         """Look up Google's credentials and fetch a token. It blocks."""
@@ -81,10 +95,9 @@ class GoogleProvider(WireProvider):
         except ImportError as error:
             msg = f"Google's credentials need google-auth: pip install '{self.needs}', or set `api_key`"
             raise AuthenticationError(msg) from error
-        path, found = self.config.get("credentials"), self._credentials
+        path = self.config.get("credentials")
         try:
-            if found is None:
-                found, _ = auth.load_credentials_from_file(str(path), scopes=_SCOPES) if path else auth.default(scopes=_SCOPES)
+            found, _ = auth.load_credentials_from_file(str(path), scopes=_SCOPES) if path else auth.default(scopes=_SCOPES)
             found.refresh(transport.Request())
         except auth.exceptions.TransportError as error:
             raise ProviderConnectionError(f"Google's token service cannot be reached: {error}") from error

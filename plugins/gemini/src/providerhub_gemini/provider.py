@@ -20,7 +20,7 @@ from providerhub import (
     Request,
     Usage,
 )  # fmt: skip
-from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, WireProvider
+from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, WireProvider
 from providerhub_gemini import VERSION, vertex
 from providerhub_gemini._body import asked
 from providerhub_gemini._models import described
@@ -185,7 +185,7 @@ class Vertex(GoogleProvider, Gemini):
             return f"{self.prefix if publisher.startswith('projects') else self._parent}/{quote(model, safe='/')}"
         return f"{self._parent}/publishers/{quote(publisher or 'google')}/models/{quote(name)}"
 
-    def build(self, request: Request, call: CallContext) -> Generator[Blocking, Any, HttpRequest]:
+    def build(self, request: Request, call: CallContext) -> Generator[Order, Any, HttpRequest]:
         """Write a request, with a fresh token; see `WireProvider.build`.
 
         Args:
@@ -196,7 +196,7 @@ class Vertex(GoogleProvider, Gemini):
             The refresh of the credentials, which blocks.
         """
         made: HttpRequest = super().build(request, call)
-        return attrs.evolve(made, headers=(yield from self.authorization()))
+        return attrs.evolve(made, headers=(yield from self.authorization(call)))
 
     def counting(self, request: Request, call: CallContext) -> Generator[Any, Any, int]:
         """Ask how many input tokens a request has; see `WireProvider.counting`.
@@ -213,7 +213,7 @@ class Vertex(GoogleProvider, Gemini):
         """
         whole = _noted(request, call)
         body = {name: whole[name] for name in _COUNTED if name in whole}
-        headers = yield from self.authorization()
+        headers = yield from self.authorization(call)
         answer: HttpAnswer = yield HttpRequest(f"{self.path(request.model)}:countTokens", body, headers=headers)
         return answer.number("totalTokens")
 
@@ -222,7 +222,7 @@ class Vertex(GoogleProvider, Gemini):
 
         Args:
             request: The request to write.
-            call: The call, which is not used.
+            call: The call, for the token.
 
         Yields:
             The refresh of the credentials, and the requests: one for each text at a Gemini model, which takes no more.
@@ -230,8 +230,7 @@ class Vertex(GoogleProvider, Gemini):
         Returns:
             The vectors.
         """
-        del call
-        headers = yield from self.authorization()
+        headers = yield from self.authorization(call)
         texts, found = list(request.texts), list[Mapping[str, Any]]()
         size = 1 if "gemini" in request.model else len(texts)
         for place in range(0, len(texts), size):

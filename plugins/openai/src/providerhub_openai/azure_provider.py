@@ -30,7 +30,7 @@ from providerhub import (
     Refusal,
     Request,
 )
-from providerhub.wire_provider import Blocking, HttpRequest, Order
+from providerhub.wire_provider import Blocking, Fetched, HttpRequest, Order
 from providerhub_openai.azure import SCOPE
 from providerhub_openai.models import openai_model
 from providerhub_openai.provider import OpenAI, choice
@@ -73,7 +73,7 @@ class Azure(OpenAI):
         self.refusals = (*_refusals(config.name), *self.refusals)
         self.at_openai = is_new  # older versions do not know `max_completion_tokens`
         self.be_strict()
-        self._token: Any = None
+        self._token = Fetched(self._fetch)
         self._credential: Any = config.get("credential")
         self._scope = str(config.get("scope") or SCOPE)
         self._entra = choice(config, "auth", ("key", "entra")) == "entra"
@@ -97,7 +97,7 @@ class Azure(OpenAI):
         built = super().build(request, call)
         if not isinstance(built, HttpRequest):  # pragma: no cover -- `OpenAI.build` needs no other request
             built = yield from built
-        return (yield from self._addressed(built, request, "/chat/completions"))
+        return (yield from self._addressed(built, request, call, "/chat/completions"))
 
     def embedding(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
         """Ask a deployment for embeddings; see `WireProvider.embedding`.
@@ -113,7 +113,7 @@ class Azure(OpenAI):
             The vectors.
         """
         steps = super().embedding(request, call)
-        answer = yield (yield from self._addressed(next(steps), request, "/embeddings"))  # type: ignore[arg-type]
+        answer = yield (yield from self._addressed(next(steps), request, call, "/embeddings"))  # type: ignore[arg-type]
         try:
             steps.send(answer)
         except StopIteration as end:
@@ -134,9 +134,9 @@ class Azure(OpenAI):
         msg = "Azure does not count tokens (November 2026); name a model of another provider, such as openai"
         raise CapabilityError(msg)
 
-    def _addressed(self, built: HttpRequest, request: Request, end: str) -> Generator[Order, Any, HttpRequest]:
+    def _addressed(self, built: HttpRequest, request: Request, call: CallContext, end: str) -> Generator[Order, Any, HttpRequest]:
         """A request with a token, the version and, at a dated address, the path of its deployment."""
-        headers, path = (yield from self.authorized()), built.path
+        headers, path = (yield from self.authorized(call)), built.path
         if self._dated and path.endswith(end):
             path = f"/openai/deployments/{quote(self._deployment or request.model, safe='')}{end}"
         return attrs.evolve(built, path=path, headers={**built.headers, **headers}, query={**self._query, **built.query})
@@ -179,18 +179,22 @@ class Azure(OpenAI):
             return ModelInfo(name, supports_stream=True)
         return openai_model(model, self._api, served=name)
 
-    def authorized(self) -> Generator[Order, Any, dict[str, str]]:
+    def authorized(self, call: CallContext | None = None) -> Generator[Order, Any, dict[str, str]]:
         """Return the header with an Entra token; none when a key is used.
+
+        Args:
+            call: The call that uses it; `None`, the default, where there is none.
 
         Yields:
             The work that fetches a token, if one is needed.
         """
         if not self._entra:
             return {}
-        if self._token is None or self._token.expires_on - _EARLY < time.time():
-            self._token = yield Blocking(self._fetched)
-            self.secrets = (self._token.token,)
-        return {"Authorization": f"Bearer {self._token.token}"}
+        return {"Authorization": f"Bearer {(yield from self._token.get(call))}"}
+
+    def _fetch(self) -> Generator[Order, Any, tuple[str, float]]:
+        found = yield Blocking(self._fetched)
+        return found.token, found.expires_on - _EARLY - time.time()
 
     def _check_credential(self) -> None:
         if self._credential is not None and not callable(getattr(self._credential, "get_token", None)):
