@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
+from time import monotonic
 from typing import Any, NoReturn
 
 from providerhub._rules.mapping import UNREADABLE, map_exception
@@ -35,7 +36,7 @@ from providerhub._values.provider import CallContext, Piece
 from providerhub.http import AsyncHttpClient, HttpAnswer, HttpClient, HttpRequest, Wire
 from providerhub.http._answer import Answer
 from providerhub.http._async_answer import AsyncAnswer
-from providerhub.http._blocks import Failures, Lingering
+from providerhub.http._blocks import Failures, Lingering, held_up
 from providerhub.http._fetched import Fetched
 from providerhub.http._orders import AnyRequest, Blocking, Order, Result, Work, aworked, extended, parted, worked
 from providerhub.wire import JsonReading, Reading
@@ -250,7 +251,9 @@ class WireProvider(Wire):
     async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Piece]:
         """Answer a request under asyncio; see `Provider`. A subclass with a `stream` of its own alone has none."""
         with Failures(self, call) as block:
+            begun = monotonic()
             asked = self._built(request, call)
+            held_up(self, begun, call)
             if not isinstance(asked, HttpRequest):
                 asked = await self._arun(asked, call)
             with await self._async_client().send(asked, call) as answer:
@@ -387,13 +390,16 @@ class WireProvider(Wire):
 
     async def _arun(self, steps: Generator[Order, Any, Result], call: CallContext, extras: Mapping[str, Any] = _NONE) -> Result:
         """Carry out the orders of a generator under asyncio, as `_run` does."""
-        work = Work(steps)
+        work, begun = Work(steps), monotonic()
         for order in work:
+            held_up(self, begun, call)
             with work:
                 if isinstance(order, Blocking):
                     work.outcome = await aworked(order, call)
                 else:
                     work.outcome = await self._async_client().fetch(extended(_request(order, self), extras), call)
+            begun = monotonic()
+        held_up(self, begun, call)
         return work.result
 
 

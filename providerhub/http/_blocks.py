@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 from providerhub._rules.mapping import UNREADABLE, unreadable
 from providerhub._values.errors import AuthenticationError, ProviderError, ProviderHubError, ProviderTimeoutError
 from providerhub._values.provider import CallContext
 from providerhub.wire import Reading
+
+_log = logging.getLogger("providerhub")
+
+HELD_UP = 0.25
+"""Seconds for which a provider's code may hold an event loop up, without a word about it."""
+
+_told: WeakSet[type] = WeakSet()
+"""The classes of providers of which a line was logged."""
+
+
+def held_up(provider: object, since: float, call: CallContext) -> None:
+    """Tell of code that held the event loop up, from a time of `time.monotonic` until now."""
+    seconds, kind = time.monotonic() - since, type(provider)
+    if seconds > HELD_UP:
+        msg = f"{kind.__qualname__}: its code held the event loop up for {seconds:.1f} s; yield Blocking(...) for what blocks"
+        call.note(msg)
+        if kind not in _told:
+            _told.add(kind)
+            _log.warning("%s", msg)
 
 
 class Failures:

@@ -43,6 +43,7 @@ from providerhub import (
     UsageDelta,
 )
 from providerhub._rules.policy import disposition
+from providerhub.http import _blocks
 from providerhub.openai_provider import ChatReading, OpenAIChatProvider
 from providerhub.testing import Close, Drip, FaultServer, Gate, Hold, Send, chunked, http_response, response_head, sse
 from providerhub.wire import LineDecoder
@@ -279,6 +280,31 @@ def test_work_that_blocks_ends_with_the_call(ask):
     with pytest.raises(ProviderConnectionError, match="cancelled"):
         ask(provider, call=call)
     provider.over.set()
+
+
+class AtOnce(Acme):
+    def build(self, request, call):
+        return HttpRequest("/talk", {})
+
+
+class First(Acme):
+    def build(self, request, call):
+        yield HttpRequest("/token", {})
+        return HttpRequest("/talk", {})
+
+
+@pytest.mark.parametrize("kind", [AtOnce, First])
+@pytest.mark.parametrize("limit", [0.0, 60.0])
+def test_code_that_holds_the_event_loop_up_is_named(kind, limit, monkeypatch, caplog):
+    monkeypatch.setattr(_blocks, "HELD_UP", limit)
+    provider_class = type("Named", (kind,), {})  # of each class, one line is logged
+    with FaultServer(*[WHOLE] * 4) as server:
+        for _ in range(2):
+            call = CallContext(Timeout(total=60))
+            native(at(server, provider_class), call=call)
+            told = [note for note in call.notes if "Named: its code held the event loop up for 0.0 s; yield Blocking(" in note]
+            assert bool(told) == (not limit)
+    assert caplog.text.count("held the event loop up") == (not limit)
 
 
 def test_the_error_of_work_that_blocks_is_raised(ask, caplog):
