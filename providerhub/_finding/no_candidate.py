@@ -38,11 +38,11 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
         return errors.ModelNotFoundError(f"no provider has the model {model!r}; did you mean {near[0]!r}?")
     more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
     shown = f". Known models: {', '.join(known[:_MOST_MODELS])}{more}" if known else ""
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else shown
     owner = next((one for begin, one in OURS["models"].items() if (rest or model).startswith(begin)), "")
     to_install = f"; try: pip install providerhub-{owner}" if owner and owner not in registry.names() else ""
     may = to_install or f"{_unconfigured(registry, owner)}{_pinned_only(registry, model)}"
     may = pin if "did you mean" in pin else may + pin
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "" if may else shown
     said = f"no provider has the model {model!r}{may}{hint}{_problems(registry)}"
     unlisted = next((instance.list for instance in registry.shared() if instance.list.error), None)
     return errors.ModelNotFoundError(said) if unlisted is None else unlisted.failure(said)
