@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -54,23 +55,15 @@ def _added(ctx: click.Context) -> dict[str, Extension]:
     return found
 
 
-def _columns() -> int:
-    """The width of the terminal, as `shutil.get_terminal_size` finds it."""
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and int(columns):
-        return int(columns)
-    try:
-        return os.get_terminal_size(1).columns or 80
-    except OSError:
-        return 80
-
-
 class Lazy(click.Group):
     """A group that imports a command when it runs. An error is printed as one line; Ctrl-C prints nothing."""
 
     def get_help(self, ctx: click.Context) -> str:
         """Write the overview. Click would import shutil for the width of the terminal, and with it four archive formats."""
-        ctx.terminal_width = ctx.terminal_width or max(min(_columns(), 80) - 2, 50)  # click's own bounds
+        columns = 80
+        with contextlib.suppress(OSError, ValueError):
+            columns = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(1).columns or 80
+        ctx.terminal_width = ctx.terminal_width or max(min(columns, 80) - 2, 50)  # click's own bounds
         return super().get_help(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

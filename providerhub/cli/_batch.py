@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
@@ -155,33 +155,31 @@ class Batch:
 
     def run(self, hub: Hub, **how: Any) -> None:
         """Send the lines that have no result yet; `how` holds the arguments of the schedule."""
-        start = time.monotonic()
-        many = self._many = hub._many(  # noqa: SLF001 -- it can be drained, and keeps the jobs; an application needs neither
+        self._many = hub._many(  # noqa: SLF001 -- it can be drained, and keeps the jobs; an application needs neither
             self._jobs(), request=attrgetter("request"), **how
         )
         if self.summary.interrupted:
-            many.drain()
-        try:
-            with contextlib.closing(many.pairs()) as pairs:
-                for made, outcome in pairs:
-                    with self._lock:
-                        self._finish(made, outcome)
-        finally:
-            self._source.is_blocked = many.is_blocked
-            self.summary.seconds = time.monotonic() - start
+            self._many.drain()
+        self._read(self._many.pairs())
         if not self.summary.interrupted:
             _check_length(self._source, self._last, self._done)
 
     def run_at_vendor(self, hub: Hub, journal: Path, **how: Any) -> None:
         """Send the lines that have no result yet as batches at their vendors; `how` goes to `VendorBatches.pairs`."""
-        start = time.monotonic()
         jobs = {str(made.line.number): made for made in self._jobs()}
         rows = {key: made.request for key, made in jobs.items()}
+        pairs = hub.batches.pairs(rows, journal, is_over=lambda: self.summary.interrupted, **how)
+        self._read((jobs[key], outcome) for key, outcome in pairs)
+
+    def _read(self, pairs: Generator[tuple[Job, Outcome], None, None]) -> None:
+        start = time.monotonic()
         try:
-            with contextlib.closing(hub.batches.pairs(rows, journal, is_over=lambda: self.summary.interrupted, **how)) as pairs:
-                for key, outcome in pairs:
-                    self._finish(jobs[key], outcome)
+            with contextlib.closing(pairs):
+                for made, outcome in pairs:
+                    with self._lock:
+                        self._finish(made, outcome)
         finally:
+            self._source.is_blocked = self._many is not None and self._many.is_blocked
             self.summary.seconds = time.monotonic() - start
 
     def stop(self, number: int = 0) -> int:

@@ -27,29 +27,25 @@ def write(results: Path, table: Path, *, objects: bool) -> None:
     Raises:
         click.ClickException: The table cannot be written, such as one that a spreadsheet under Windows has open.
     """
-    try:
-        _write(results, table, objects=objects)
-    except OSError as error:
-        text = f"cannot write {table}: {error.strerror}; the results are in {results}"
-        raise click.ClickException(f"{text}, and the same command makes the table again") from error
-
-
-def _write(results: Path, table: Path, *, objects: bool) -> None:
     places: dict[int, int] = {}
     columns: dict[str, None] = {}
     fresh = table.with_name(f"{table.name}.tmp")
-    with results.open("rb") as file, fresh.open("w", encoding="utf-8", errors="replace", newline="") as out:
-        while raw := file.readline():
-            record = json.loads(raw)
-            places[record["line"]] = file.tell() - len(raw)
-            columns |= dict.fromkeys(_row(record, objects=objects))
-        ordered = sorted(columns, key=lambda name: name.startswith("call."))
-        writer = csv.DictWriter(out, ordered, delimiter=SEPARATORS[table.suffix.lower()], lineterminator="\n")
-        writer.writeheader()
-        for _, place in sorted(places.items()):
-            file.seek(place)
-            writer.writerow(_row(json.loads(file.readline()), objects=objects))
-    fresh.replace(table)
+    try:
+        with results.open("rb") as file, fresh.open("w", encoding="utf-8", errors="replace", newline="") as out:
+            while raw := file.readline():
+                record = json.loads(raw)
+                places[record["line"]] = file.tell() - len(raw)
+                columns |= dict.fromkeys(_row(record, objects=objects))
+            ordered = sorted(columns, key=lambda name: name.startswith("call."))
+            writer = csv.DictWriter(out, ordered, delimiter=SEPARATORS[table.suffix.lower()], lineterminator="\n")
+            writer.writeheader()
+            for _, place in sorted(places.items()):
+                file.seek(place)
+                writer.writerow(_row(json.loads(file.readline()), objects=objects))
+        fresh.replace(table)
+    except OSError as error:
+        text = f"cannot write {table}: {error.strerror}; the results are in {results}"
+        raise click.ClickException(f"{text}, and the same command makes the table again") from error
 
 
 def _row(record: Mapping[str, Any], *, objects: bool) -> dict[str, Any]:

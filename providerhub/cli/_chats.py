@@ -86,7 +86,4 @@ def remove(*, names: tuple[str, ...], as_json: bool) -> None:
             path.unlink(missing_ok=True)
             kept.remove(path)
             removed.append(path.stem)
-    if as_json:
-        screen.data({"removed": removed})
-    for stem in () if as_json else removed:
-        screen.line(f"Removed {stem}.", err=True)
+    screen.told("\n".join(f"Removed {name}." for name in removed), {"removed": removed}, as_json=as_json)

@@ -60,15 +60,15 @@ def _read(distribution: Any) -> Installed:
         _check_lines(distribution.read_text("entry_points.txt") or "")
         entries = [(entry.group, entry.name, entry.module) for entry in distribution.entry_points]
         groups = tuple(sorted({group for group, _, _ in entries if group in GROUPS}))
-        odd = [] if groups else [(group, name) for group, name, _ in entries if _is_near(group)]
+        odd = [] if groups else [(group, name) for group, name, _ in entries if is_near(group) or _is_like_ours(group)]
         flaw = flaw or "; ".join(unread(group, name) for group, name in odd)
     except Exception as error:  # the parser raises several kinds of error
         flaw = f"its entry_points.txt is malformed ({type(error).__name__}: {screen.one_line(error)})"
     return Installed(name or place.name, version, place, groups, flaw)
 
 
-def _is_near(group: str) -> bool:
-    return is_near(group) or bool(nearest(group.partition(".")[0], [hookspecs.PROJECT], cutoff=0.8))
+def _is_like_ours(group: str) -> bool:
+    return bool(nearest(group.partition(".")[0], [hookspecs.PROJECT], cutoff=0.8))
 
 
 def _check_lines(text: str) -> None:

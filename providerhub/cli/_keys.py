@@ -33,7 +33,7 @@ def keys() -> None:
 def path(*, as_json: bool) -> None:
     """Print the folder of the keys that are kept in files."""
     where = str(store.config_folder("keys"))
-    screen.data({"folder": where}) if as_json else screen.line(where)
+    screen.told(where, {"folder": where}, as_json=as_json, err=False)
 
 
 @keys.command(name="list")
@@ -75,10 +75,8 @@ def set_(*, provider: str, in_file: bool, as_json: bool) -> None:
     key = _asked(provider)
     place, source = (None if in_file else _in_keyring(provider, key)) or _in_file(provider, key)
     where = edit.put(("providers", provider, "api_key"), source)
-    if as_json:
-        screen.data({"provider": provider, "place": place, "settings": str(where)})
-    else:
-        screen.line(f"The key is in {place}; {where} names that place.", err=True)
+    document = {"provider": provider, "place": place, "settings": str(where)}
+    screen.told(f"The key is in {place}; {where} names that place.", document, as_json=as_json)
     name = variable(setting, provider, view.plugin)
     if os.environ.get(name):
         screen.line(f"Warning: the environment variable {name} is set and outranks it; unset it to use the new key.", err=True)
@@ -105,10 +103,8 @@ def remove(*, provider: str, as_json: bool) -> None:
         _name, value, origin = _row(settings, view, setting)
         raise click.ClickException(f"`keys set` keeps no key of {provider!r}, so none was removed; it is {value}: {origin}")
     where = edit.put(("providers", provider, "api_key"), None)
-    if as_json:
-        screen.data({"provider": provider, "settings": str(where)})
-    else:
-        screen.line(f"Removed the key of {provider}, and its place in {where}.", err=True)
+    text = f"Removed the key of {provider}, and its place in {where}."
+    screen.told(text, {"provider": provider, "settings": str(where)}, as_json=as_json)
 
 
 def _taking(provider: str) -> tuple[Settings, InstanceView, Setting]:

@@ -137,9 +137,12 @@ def models(*, words: tuple[str, ...], everything: bool, refresh: bool, as_json: 
             hub.refresh()
         instances, aliases = hub.instances(), hub.settings.aliases
         among = [view for view in instances if everything or view.state == "ready"]
-        found = [_alias_record(name, targets) for name, targets in aliases.items() if _matches(pattern, name)]
+        named = {name: list(map(str, targets)) for name, targets in aliases.items() if _matches(pattern, name)}
+        alias = {"provider": None, "state": "alias", "source": "settings"}
+        found: list[dict[str, Any]] = [{"model": name, **alias, "stands_for": targets} for name, targets in named.items()]
         explained = hub._explained  # noqa: SLF001 -- our own
-        fitting = ((view, model) for view in among for model in view.models if _fits(view, model, pattern))
+        models = ((view, model) for view in among for model in view.models)
+        fitting = ((v, m) for v, m in models if _matches(pattern, m.name, *m.aliases, f"{v.name}/{m.name}"))
         found += [_model_record(view, *explained(view.name, model)) for view, model in fitting]
     if found and as_json:
         screen.data(found)
@@ -192,14 +195,6 @@ def _default(names: Sequence[str], *, as_json: bool) -> None:
 def _matches(pattern: str, *names: str) -> bool:
     glob = pattern if any(char in pattern for char in "*?[") else f"*{pattern}*"
     return any(fnmatch.fnmatchcase(name.lower(), glob.lower()) for name in names)
-
-
-def _fits(view: InstanceView, model: ModelInfo, pattern: str) -> bool:
-    return _matches(pattern, model.name, *model.aliases, f"{view.name}/{model.name}")
-
-
-def _alias_record(name: str, targets: Sequence[Any]) -> dict[str, Any]:
-    return {"model": name, "provider": None, "state": "alias", "source": "settings", "stands_for": list(map(str, targets))}
 
 
 def _model_record(view: InstanceView, model: ModelInfo, sources: Mapping[str, str]) -> dict[str, Any]:

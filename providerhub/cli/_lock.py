@@ -34,8 +34,12 @@ def locked(path: Path) -> Iterator[None]:
                 _take(file.fileno())
             except (BlockingIOError, PermissionError):  # from flock, from msvcrt
                 raise HeldError from None
-            if not _is_at(path, file.fileno()):
-                continue  # the last holder removed the file after it was opened here
+            try:
+                is_there = os.path.samestat(os.fstat(file.fileno()), path.stat())
+            except FileNotFoundError:
+                is_there = False
+            if not is_there:  # the last holder removed the file after it was opened here
+                continue
             if sys.platform == "win32":  # an open file cannot be removed there
                 closed.callback(_remove, path)
             try:
@@ -48,10 +52,3 @@ def locked(path: Path) -> Iterator[None]:
 def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):
         path.unlink()
-
-
-def _is_at(path: Path, number: int) -> bool:
-    try:
-        return os.path.samestat(os.fstat(number), path.stat())
-    except FileNotFoundError:
-        return False

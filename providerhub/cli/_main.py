@@ -30,20 +30,16 @@ def main() -> None:
     from providerhub.cli._app import app  # behind the lines above, which it needs
 
     for stream in (sys.stdin, sys.stdout, sys.stderr):
-        _set_encoding(stream)
+        # UTF-8 in pipes and files in every locale. A terminal keeps its encoding; "?" stands for characters that it lacks.
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = None if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors=stream.errors if stream is sys.stdin else "replace")
     try:
         app(prog_name="providerhub")
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     finally:
         _let_go()
-
-
-def _set_encoding(stream: object) -> None:
-    """Use UTF-8 in pipes and files in every locale. A terminal keeps its encoding; "?" stands for characters that it lacks."""
-    if isinstance(stream, io.TextIOWrapper):
-        encoding = None if stream.isatty() else "utf-8"
-        stream.reconfigure(encoding=encoding, errors=stream.errors if stream is sys.stdin else "replace")
 
 
 def _open_closed() -> None:

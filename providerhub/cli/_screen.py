@@ -39,7 +39,7 @@ def answer(pieces: Iterable[str], heard: list[str] | None = None, *, markdown: b
     With `markdown`, a terminal shows headings, lists and code in their form.
     """
     if heard is not None:
-        pieces = _kept(pieces, heard)
+        pieces = (heard.append(text) or text for text in pieces)  # type: ignore[func-returns-value]
     if markdown and sys.stdout.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}:
         from providerhub.cli._markdown import show  # with rich, which is slow to import
 
@@ -53,12 +53,6 @@ def answer(pieces: Iterable[str], heard: list[str] | None = None, *, markdown: b
     finally:
         if last != "\n":
             piece("\n")
-
-
-def _kept(pieces: Iterable[str], heard: list[str]) -> Iterator[str]:
-    for text in pieces:
-        heard.append(text)
-        yield text
 
 
 def line(text: object, *, err: bool = False) -> None:
@@ -161,6 +155,11 @@ def _draw(columns: Sequence[str], cells: Sequence[Sequence[str]], optional: Sequ
     for row in cells:
         drawn.add_row(*(text.Text(row[number]) for number in shown))  # `Text`: square brackets in a reason are not markup
     console.print(drawn)
+
+
+def told(text: str, document: Any, *, as_json: bool, err: bool = True) -> None:
+    """Write a document as JSON, or else a text."""
+    data(document) if as_json else line(text, err=err)
 
 
 def shortened(text: str, most: int = 200) -> str:

@@ -35,7 +35,7 @@ def path(*, as_json: bool) -> None:
     where = settings_path(os.environ)
     if where is None:
         raise click.ClickException("this user has no configuration folder; name a file with PROVIDERHUB_CONFIG")
-    screen.data({"file": where, "exists": _exists(where)}) if as_json else screen.line(where)
+    screen.told(where, {"file": where, "exists": _exists(where)}, as_json=as_json, err=False)
     if not _exists(where):
         screen.line("The file does not exist; defaults and environment variables apply.", err=True)
 
@@ -70,13 +70,10 @@ def check(*, file: str | None, as_json: bool) -> None:
     found = problems(read(where, optional=not file and is_optional())) if where else []
     found += environment_problems()
     warnings = [] if found or not where else _unknown_models(where)
-    if as_json:
-        screen.data({"file": where, "problems": found, "warnings": warnings})
-    else:
-        for warning in warnings:
-            screen.line(f"warning: {warning}", err=True)
-        sound = f"{where}: ok" if _exists(where) else f"There is no settings file ({where}); defaults apply."
-        screen.line("\n".join(found) or sound)
+    for warning in () if as_json else warnings:
+        screen.line(f"warning: {warning}", err=True)
+    sound = f"{where}: ok" if _exists(where) else f"There is no settings file ({where}); defaults apply."
+    screen.told("\n".join(found) or sound, {"file": where, "problems": found, "warnings": warnings}, as_json=as_json, err=False)
     if found:
         raise click.exceptions.Exit(1)
 
