@@ -85,8 +85,11 @@ class Lazy(click.Group):
                 ctx.fail(f"The command {args[0]!r} is in another distribution: pip install {owner}")
             self.commands = {name: click.Command(name) for name in self.list_commands(ctx)}  # click's error names the nearest
         name, command, rest = super().resolve_command(ctx, args)
-        if name and command:
-            command = _with_debug(import_object(COMMANDS[name][0]) if name in COMMANDS else _added(ctx)[name].command())
+        if name in COMMANDS:
+            command = _with_debug(import_object(COMMANDS[name][0]))
+        elif name in _added(ctx):
+            with contextlib.suppress(*[Exception] * ctx.resilient_parsing):  # an error would spoil the completion
+                command = _with_debug(_added(ctx)[name].command())
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:

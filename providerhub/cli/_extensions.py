@@ -25,35 +25,30 @@ class Extension(NamedTuple):
     @property
     def line(self) -> str:
         """The command's line in the overview."""
-        return f"Added by {self.distributions[0]}." if len(self.distributions) == 1 else f"Unusable: {self._conflict}."
+        return f"Unusable: {self._conflict}." if self._conflict else f"Added by {self.distributions[0]}."
 
     @property
     def _conflict(self) -> str:
-        return f"offered by {' and '.join(self.distributions)}; uninstall one of them"
+        several = len(self.distributions) > 1
+        return f"offered by {' and '.join(self.distributions)}; uninstall one of them" if several else ""
 
     def command(self) -> click.Command:
-        """Import the command. One that cannot be used is replaced by one that fails with the reason."""
-        if len(self.distributions) > 1:
-            return self._broken(self._conflict, None)
-        try:
-            found = import_object(self.target)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a distribution may raise anything at import, SystemExit included
-            return self._broken(f"importing {self.target} raised {type(error).__name__}: {error}", error)
-        if not isinstance(found, click.Command):
-            return self._broken(f"{self.target} is not a click command, but of type {type(found).__name__}", None)
-        return found
+        """Import the command; raises `PluginError` for one that cannot be used."""
+        reason, cause = self._conflict, None
+        if not reason:
+            try:
+                found = import_object(self.target)
+                if isinstance(found, click.Command):
+                    return found
+                reason = f"{self.target} is not a click command, but of type {type(found).__name__}"
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a distribution may raise anything at import, SystemExit included
+                reason, cause = f"importing {self.target} raised {type(error).__name__}: {error}", error
+        from providerhub import PluginError  # the help must not wait for the core
 
-    def _broken(self, reason: str, cause: BaseException | None) -> click.Command:
-        def fail() -> None:
-            from providerhub import PluginError  # the help must not wait for the core
-
-            owner = self.distributions[0]
-            raise PluginError(f"the command {self.name!r} of {owner} cannot be used: {reason}", plugin=owner) from cause
-
-        anything = {"ignore_unknown_options": True, "allow_extra_args": True}
-        return click.Command(self.name, callback=fail, add_help_option=False, context_settings=anything)
+        owner = self.distributions[0]
+        raise PluginError(f"the command {self.name!r} of {owner} cannot be used: {reason}", plugin=owner) from cause
 
 
 def entries(group: str) -> Iterator[tuple[str, str, str]]:
