@@ -1,5 +1,6 @@
 """What the tests of the core and of the plugins share."""
 
+import gc
 import os
 import sys
 from collections.abc import Generator
@@ -29,6 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("once")
     long = {item.path for item in items if item.get_closest_marker("once")}
     items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_collection_finish() -> None:
+    """Leave the thousands of tests themselves out of every later search for garbage: many tests make one, to find leaks."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
