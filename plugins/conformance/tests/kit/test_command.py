@@ -19,10 +19,15 @@ def _run(*words):
     return CliRunner().invoke(app, ["conformance", *words], prog_name="providerhub")
 
 
-def test_a_plugin_that_announces_its_suite_needs_no_option():
-    result = _run("good-openai")
-    assert result.exit_code == 0, result.output
-    lines = result.stdout.splitlines()
+def test_a_plugin_that_announces_its_suite_needs_no_option_and_as_a_process_only_the_report_is_printed(installed):
+    path = os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "providerhub", "conformance", "good-openai"],
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
     assert lines[0].startswith("good-openai (providerhub-conformance-tests 1.0, model large, OpenAIChatWire) on providerhub ")
     assert lines[-1] == f"{len(CHECKS)} passed"
     assert all(any(name in line for line in lines) for name in CHECKS)
@@ -35,9 +40,8 @@ def test_one_that_does_not_is_told_what_to_say():
     assert "--wire: openai, anthropic, none, or module:Class" in result.stderr
 
 
-@pytest.mark.parametrize("wire", ["openai", "providerhub_conformance:OpenAIChatWire"])
-def test_json(wire):
-    result = _run("bad-usage-reported", "--wire", wire, "--json")
+def test_json_with_a_wire_that_is_named_by_its_module():
+    result = _run("bad-usage-reported", "--wire", "providerhub_conformance:OpenAIChatWire", "--json")
     assert result.exit_code == 1
     found = json.loads(result.stdout)
     assert found["ok"] is False
@@ -46,20 +50,33 @@ def test_json(wire):
     assert {"provider", "distribution", "model", "wire", "providerhub", "python"} <= set(found)
 
 
-def test_failures_are_explained():
-    result = _run("bad-usage-reported", "--wire", "openai")
+def test_failures_are_explained_and_count_in_a_badge_for_shields(tmp_path):
+    result = _run("bad-usage-reported", "--wire", "openai", "--badge", str(tmp_path / "badge.json"))
+    assert result.exit_code == 1
     assert "FAILED  usage-reported" in result.stdout
     assert f"to mend: {CHECKS['usage-reported'].fix}" in result.stdout
+    badge = json.loads((tmp_path / "badge.json").read_text("utf-8"))
+    total = len(CHECKS) - 2  # without audio and files, which the provider does not claim
+    assert badge == {
+        "schemaVersion": 1,
+        "label": "providerhub conformance",
+        "message": f"{total - 2}/{total}",  # a check of the counts needs the one that fails
+        "color": "e05d44",
+    }
 
 
-def test_model_settings_and_waivers_can_be_given():
+def test_model_settings_and_waivers_can_be_given_and_a_badge_as_a_picture(tmp_path):
     result = _run(
         "bad-usage-reported", "--wire", "openai", "--model", "l", "--set", "api_key=of-my-own",
-        "--waive", "usage-reported=it does not count", "--json",
+        "--waive", "usage-reported=it does not count", "--json", "--badge", str(tmp_path / "badge.svg"),
     )  # fmt: skip
     found = json.loads(result.stdout)
     assert result.exit_code == 0
     assert (found["counts"]["waived"], found["counts"]["failed"]) == (1, 0)
+    root = ET.fromstring((tmp_path / "badge.svg").read_text("utf-8"))
+    total = len(CHECKS) - 2
+    assert [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")][-1] == f"{total - 2}/{total - 1}, 1 waived"
+    assert "#dfb317" in ET.tostring(root, "unicode")
 
 
 @pytest.mark.parametrize(
@@ -94,39 +111,8 @@ def test_wrong_usage(words, said):
     assert said in result.stderr
 
 
-def test_a_badge_for_shields(tmp_path):
-    assert _run("bad-usage-reported", "--wire", "openai", "--badge", str(tmp_path / "badge.json")).exit_code == 1
-    badge = json.loads((tmp_path / "badge.json").read_text("utf-8"))
-    total = len(CHECKS) - 2  # without audio and files, which the provider does not claim
-    assert badge == {
-        "schemaVersion": 1,
-        "label": "providerhub conformance",
-        "message": f"{total - 2}/{total}",  # a check of the counts needs the one that fails
-        "color": "e05d44",
-    }
-
-
-def test_a_badge_as_a_picture(tmp_path):
-    words = ("bad-usage-reported", "--wire", "openai", "--waive", "usage-reported=it does not count")
-    assert _run(*words, "--badge", str(tmp_path / "badge.svg")).exit_code == 0
-    root = ET.fromstring((tmp_path / "badge.svg").read_text("utf-8"))
-    total = len(CHECKS) - 2
-    assert [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")][-1] == f"{total - 2}/{total - 1}, 1 waived"
-    assert "#dfb317" in ET.tostring(root, "unicode")
-
-
 def test_the_checks_can_be_listed():
     listed = json.loads(_run("--list", "--json").stdout)
     assert [check["name"] for check in listed] == list(CHECKS)
     text = _run("--list").stdout
     assert all(check.means in text and check.fix in text and check.promise in text for check in CHECKS.values())
-
-
-def test_as_a_process_nothing_but_the_report_is_printed(installed):
-    path = os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-m", "providerhub", "conformance", "good-openai"],
-        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""

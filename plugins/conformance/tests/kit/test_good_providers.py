@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import threading
@@ -28,34 +29,40 @@ EXPECTED = {
 }
 
 
-def _report(name):
+def _fresh(name):
     import conformance_suites
 
     return getattr(conformance_suites, name).report()
 
 
+@pytest.fixture(scope="module")
+def report():
+    """Make a report, each once."""
+    return functools.cache(_fresh)
+
+
 @pytest.mark.parametrize("name", EXPECTED)
-def test_passes_with_no_waiver(name):
-    report = _report(name)
+def test_passes_with_no_waiver(report, name):
+    report = report(name)
     found = {result.check.name: f"{result.outcome}: {result.detail}" for result in report.results if result.outcome != "passed"}
     assert {check for check, text in found.items() if text.startswith("not applicable")} == EXPECTED[name], found
     assert set(found) == EXPECTED[name], found
     assert report.ok
 
 
-def test_no_wire_is_named_as_what_keeps_a_check_from_applying():
-    details = {result.detail for result in _report("TestInside").results if result.check.wire}
+def test_no_wire_is_named_as_what_keeps_a_check_from_applying(report):
+    details = {result.detail for result in report("TestInside").results if result.check.wire}
     assert details == {"no wire"}
 
 
-def test_the_kit_leaves_neither_threads_nor_descriptors_nor_settings_behind(monkeypatch):
+def test_the_kit_leaves_neither_threads_nor_descriptors_nor_settings_behind(monkeypatch, report):
     monkeypatch.setenv("CONFORMANCE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    _report("TestOpenAI")  # what is made once and kept, such as the watchdog, is there now
+    report("TestOpenAI")  # what is made once and kept, such as the watchdog, is there now
     gc.collect()
     threads, environment = {thread.name for thread in threading.enumerate()}, dict(os.environ)
     descriptors = _descriptors()
-    assert _report("TestOpenAI").ok
+    assert _fresh("TestOpenAI").ok
     gc.collect()
     assert {thread.name for thread in threading.enumerate()} <= threads
     assert dict(os.environ) == environment

@@ -66,7 +66,7 @@ def test_builds_installs_and_passes(fresh, tmp_path, wire):
     tests = fresh("pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
     assert " passed" in tests
     assert "xfailed" not in tests
-    assert "Success: no issues found" in fresh("mypy", cwd=folder)
+    assert "Success: no issues found" in fresh("mypy", "--cache-dir", fresh.path / "mypy", cwd=folder)
     fresh("ruff", "check", cwd=folder)
     fresh("ruff", "format", "--check", cwd=folder)
     report = fresh("providerhub", "conformance", name, cwd=folder)
