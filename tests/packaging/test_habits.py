@@ -1,8 +1,9 @@
-"""The checks that run before a commit agree with those of tox, and with the rule for commit subjects."""
+"""Checks that tox does not run each time agree with those that it runs, with the rule for commit subjects, and with the code."""
 
 from __future__ import annotations
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
@@ -37,3 +38,14 @@ def test_a_commit_subject_names_its_area(message, accepted):
     (hook,) = REPOS["local"]["hooks"]
     assert hook["args"] == ["--multiline", "--negate"]
     assert bool(re.search(hook["entry"], message, re.MULTILINE | re.DOTALL)) == accepted
+
+
+def test_what_mutation_runs_and_lists_is_there():
+    runner = runpy.run_path(str(CHECKOUT / "tests" / "mutation" / "run.py"))
+    modules = {name: CHECKOUT / "providerhub" / "_rules" / f"{name}.py" for name in runner["MODULES"]}
+    lines = {name: {line.strip() for line in path.read_text("utf-8").splitlines()} for name, path in modules.items()}
+    assert all(Path(test).is_file() for test in runner["TESTS"])
+    listed = [runner["ENTRY"].match(entry) for entry in runner["known"](runner["MODULES"])]
+    assert [entry[0] for entry in listed if entry["before"] not in lines[entry["module"]]] == []
+    entries = (CHECKOUT / "tests" / "mutation" / "survivors.md").read_text("utf-8").count("\n- `")
+    assert len(listed) == entries, "an entry of another module, or twice the same"
