@@ -16,6 +16,7 @@ import pytest
 from providerhub import (
     AuthenticationError,
     CallContext,
+    CapabilityError,
     ConfigurationError,
     EmbeddingRequest,
     EmptyAnswerError,
@@ -137,6 +138,11 @@ def test_extras_that_are_none_add_nothing(ask):
 def test_a_wrong_option_of_every_wire_is_an_invalid_request(ask, options):
     with pytest.raises(InvalidRequestError, match=next(iter(options))):
         ask(at("http://127.0.0.1:1"), Request("m", HELLO.messages, options=options))
+
+
+def test_a_provider_that_writes_no_request_for_vectors_has_none():
+    with pytest.raises(CapabilityError, match="the provider has no embeddings"):
+        at("http://127.0.0.1:9").embedding(EmbeddingRequest("m", (), texts=["a"]), CallContext(Timeout(total=30)))
 
 
 def test_headers_and_the_key_s_own(ask):
