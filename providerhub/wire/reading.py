@@ -155,7 +155,20 @@ class JsonReading(Reading):
             isinstance(value, list | dict) for value in data.values()
         )
         if bare or name == "error" or data.get("error") or data.get("type") == "error" or data.get("object") == "error":
-            raise error_from_status(200, {}, data) if self.refusal is None else self.refusal(json.dumps(data).encode())
+            raise self.failure(data)
+
+    def failure(self, said: Mapping[str, Any] | bytes) -> ProviderError:
+        """Return the error that an object in an answer is, as the provider classes a refusal.
+
+        Args:
+            said: The object, or its JSON.
+
+        Returns:
+            The error.
+        """
+        if self.refusal is None:
+            return error_from_status(200, {}, said)
+        return self.refusal(said if isinstance(said, bytes) else json.dumps(said).encode())
 
     def refuse_first(self, data: bytes, name: str = "") -> None:
         """Raise if a whole error object begins the data. Bytes after it must not hide it; they may have come in the same read.

@@ -70,7 +70,7 @@ class Message:
             The pieces that the event completes.
 
         Raises:
-            ProviderError: The event is an error, or has an unexpected shape.
+            ProtocolError: A second message begins.
         """
         kind = event.get("type") or name
         if kind == "content_block_delta":
@@ -83,7 +83,7 @@ class Message:
         if kind == "content_block_stop":
             return self._stop_block(event)
         if kind == "message_start":
-            return self._start(_of(event, "message"))
+            return self._start(event["message"])
         if kind == "message_delta":
             return self._change(event)
         if kind == "message_stop":
@@ -99,15 +99,9 @@ class Message:
 
         Returns:
             All its pieces except those of `end`.
-
-        Raises:
-            ProtocolError: It has an unexpected shape.
         """
-        content = found.get("content")
-        if not isinstance(content, list):
-            raise _shape("content", content)
         pieces: list[str | Event] = [*self._details(found)]
-        for index, block in enumerate(content):
+        for index, block in enumerate(found["content"]):
             pieces += self._start_block({"index": index, "content_block": block})
             pieces += self._stop_block({"index": index})
         pieces += self._counts.add(found.get("usage"))
@@ -152,7 +146,7 @@ class Message:
         return [*self._details(message), *self._counts.add(message.get("usage"))]
 
     def _change(self, event: Mapping[str, Any]) -> Pieces:
-        return [*self._details(event), *self._details(_of(event, "delta")), *self._counts.add(event.get("usage"))]
+        return [*self._details(event), *self._details(event["delta"]), *self._counts.add(event.get("usage"))]
 
     def _details(self, source: Mapping[str, Any]) -> list[Event]:
         """Read all that a message says beside its content. The reason is kept for the end."""
@@ -163,17 +157,16 @@ class Message:
         ]
 
     def _start_block(self, event: Mapping[str, Any]) -> Pieces:
-        raw = _of(event, "content_block")
+        raw = event["content_block"]
         block = self._opened(event.get("index"), raw)
         if block.kind == "tool_use":
-            _index(event)
             if self._form and raw.get("name") == self._form:
                 return ()
             block.place = self._calls
             self._calls += 1
             return (ToolCallDelta(block.place, raw.get("id"), raw.get("name")),)
         if block.kind in {"text", "thinking"}:
-            return self._said(str(block.kind), _text(raw, str(block.kind)))
+            return self._said(str(block.kind), raw[block.kind])
         return ()
 
     def _opened(self, index: Any, raw: Mapping[str, Any]) -> Block:
@@ -182,19 +175,18 @@ class Message:
         return block
 
     def _delta(self, event: Mapping[str, Any]) -> Pieces:
-        delta = _of(event, "delta")
+        delta = event["delta"]
         kind = delta.get("type")
         block = self._open.get(event.get("index"))
         if kind in {"text_delta", "thinking_delta"}:
             kind = kind.removesuffix("_delta")
-            text = _text(delta, kind)
+            text = delta[kind]
             if block is None:  # imitators leave the start of a block out
                 block = self._opened(event.get("index"), {"type": kind, kind: ""})
             block.add(delta)
             return self._said(kind, text)
         if kind == "input_json_delta":
-            _index(event)
-            piece = _text(delta, "partial_json")
+            piece = delta["partial_json"]
             if block is None:
                 return ()
             block.add(delta)
@@ -231,28 +223,3 @@ class Message:
             text, self._tail = text[cut:], "" if cut < len(text) else self._tail[cut:]
         self._length += len(text)
         return (text,) if text else ()
-
-
-def _text(source: Mapping[str, Any], name: str) -> str:
-    value = source.get(name)
-    if not isinstance(value, str):
-        raise _shape(name, value)
-    return value
-
-
-def _index(event: Mapping[str, Any]) -> int:
-    index = event.get("index")
-    if not isinstance(index, int):
-        raise _shape("index", index)
-    return index
-
-
-def _of(event: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = event.get(name)
-    if not isinstance(value, dict):
-        raise _shape(name, value)
-    return value
-
-
-def _shape(where: str, value: object) -> ProtocolError:
-    return ProtocolError(f"{where} has an unexpected shape ({type(value).__name__}) in the answer", excerpt=repr(value)[:500])

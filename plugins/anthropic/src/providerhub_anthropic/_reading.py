@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from providerhub import CallContext, Detail, Event, error_from_status
+from providerhub import CallContext, Detail, Event
 from providerhub.wire_provider import JsonReading
 from providerhub_anthropic._message import Message
-from providerhub_anthropic._refusals import REFUSALS
 
 Pieces = Iterator[str | Event]
 
@@ -90,4 +89,4 @@ class MessagesReading(JsonReading):
             name: The event's name, which may be empty.
         """
         if "error" in {data.get("type"), name} or isinstance(data.get("error"), dict):
-            raise error_from_status(200, self._headers, data, refusals=REFUSALS)
+            raise self.failure(data)

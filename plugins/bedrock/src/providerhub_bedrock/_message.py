@@ -18,16 +18,13 @@ from providerhub import (
     Finish,
     InvalidOutputError,
     Media,
-    ProtocolError,
     ReasoningDelta,
     ToolCallDelta,
     Turn,
     Usage,
     UsageDelta,
-    error_from_status,
 )
 from providerhub.wire_provider import JsonReading
-from providerhub_bedrock._refusals import REFUSALS
 from providerhub_bedrock.aws import EventStream, status_of
 
 Pieces = Iterator[str | Event]
@@ -58,7 +55,6 @@ class ConverseReading(JsonReading):
 
     def __init__(self, call: CallContext, headers: Mapping[str, str], form: str = "") -> None:
         super().__init__(call, headers)
-        self._headers = headers
         self._form = form
         self._blocks: dict[int, dict[str, Any]] = {}
         self._calls: dict[int, int] = {}
@@ -76,11 +72,11 @@ class ConverseReading(JsonReading):
             The pieces that the event completes.
         """
         if name == "contentBlockDelta":
-            yield from self._delta(_index(data), _of(data, "delta"))
+            yield from self._delta(data["contentBlockIndex"], data["delta"])
         elif name == "contentBlockStart":
-            yield from self._start(_index(data), _of(data, "start"))
+            yield from self._start(data["contentBlockIndex"], data["start"])
         elif name == "contentBlockStop":
-            yield from self._stop(_index(data))
+            yield from self._stop(data["contentBlockIndex"])
         elif name == "messageStop":
             yield from self._finish(data)
         elif name == "metadata":
@@ -96,10 +92,7 @@ class ConverseReading(JsonReading):
         Yields:
             The pieces of the answer.
         """
-        content = _of(_of(data, "output"), "message").get("content")
-        if not isinstance(content, list):
-            raise _shape("content", content)
-        for index, block in enumerate(content):
+        for index, block in enumerate(data["output"]["message"]["content"]):
             start, deltas = _taken_apart(block)
             self._blocks[index] = {}
             if start:
@@ -122,7 +115,7 @@ class ConverseReading(JsonReading):
         if name.startswith("error:") or (isinstance(said, str) and "output" not in data):
             kind = name.removeprefix("error:")
             found = {"message": said or kind, "type": kind, "code": status_of(kind, data)}
-            raise error_from_status(200, self._headers, found, refusals=REFUSALS)
+            raise self.failure(found)
 
     def _start(self, index: int, start: Mapping[str, Any]) -> Pieces:
         block = self._blocks[index] = {kind: dict(value) for kind, value in start.items() if isinstance(value, Mapping)}
@@ -141,12 +134,12 @@ class ConverseReading(JsonReading):
         self._starts.setdefault(index, self._length)
         for kind, value in delta.items():
             if kind == "text":
-                block["text"] = block.get("text", "") + _text(value)
+                block["text"] = block.get("text", "") + value
                 yield from self._said(value)
             elif kind == "toolUse":
-                yield from self._input(index, block.setdefault("toolUse", {}), _text(_of(delta, kind).get("input")))
+                yield from self._input(index, block.setdefault("toolUse", {}), value["input"])
             elif kind == "reasoningContent":
-                yield from _reasoned(block.setdefault(kind, {}), _of(delta, kind))
+                yield from _reasoned(block.setdefault(kind, {}), value)
             elif kind == "citation":
                 block.setdefault("citations", []).append(value)
             elif kind == "toolResult":
@@ -229,20 +222,18 @@ def _reasoned(whole: dict[str, Any], delta: Mapping[str, Any]) -> Pieces:
 
 def _taken_apart(block: Any) -> tuple[Mapping[str, Any], list[Mapping[str, Any]]]:
     """Return a whole block as the start and the pieces of a stream."""
-    if not isinstance(block, Mapping):
-        raise _shape("content", block)
     if isinstance(block.get("text"), str):
         return {}, [{"text": block["text"]}]
     if "toolUse" in block:
-        use = _of(block, "toolUse")
+        use = block["toolUse"]
         given = use.get("input")
         text = given if isinstance(given, str) and given else json.dumps(given or {}, ensure_ascii=False)
         return {"toolUse": {**use, "input": ""}}, [{"toolUse": {"input": text}}]
     if "reasoningContent" in block:
-        own = _of(block, "reasoningContent")
+        own = block["reasoningContent"]
         return {}, [{"reasoningContent": own.get("reasoningText") or own}]
     if "citationsContent" in block:
-        own = _of(block, "citationsContent")
+        own = block["citationsContent"]
         return {}, [*(own.get("content") or ()), *({"citation": one} for one in own.get("citations") or ())]
     return block, []
 
@@ -294,27 +285,3 @@ def _flat(source: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{prefix}{name}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield f"{prefix}{name}", value
-
-
-def _of(source: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = source.get(name)
-    if not isinstance(value, Mapping):
-        raise _shape(name, value)
-    return value
-
-
-def _index(data: Mapping[str, Any]) -> int:
-    index = data.get("contentBlockIndex")
-    if not isinstance(index, int):
-        raise _shape("contentBlockIndex", index)
-    return index
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _shape("delta", value)
-    return value
-
-
-def _shape(where: str, value: object) -> ProtocolError:
-    return ProtocolError(f"{where} has an unexpected shape ({type(value).__name__}) in the answer", excerpt=repr(value)[:500])

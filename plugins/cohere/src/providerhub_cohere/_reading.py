@@ -14,7 +14,6 @@ from providerhub import (
     Detail,
     Event,
     Finish,
-    ProtocolError,
     ReasoningDelta,
     ToolCallDelta,
     Turn,
@@ -103,9 +102,7 @@ class ChatReading(JsonReading):
         Yields:
             The pieces of the answer.
         """
-        message = data.get("message")
-        if not isinstance(message, dict):
-            raise _shape("message", message)
+        message = data["message"]
         yield from self._plan(message.get("tool_plan"))
         content = message.get("content") or ()
         for index, block in enumerate([{"text": content}] if isinstance(content, str) else content):
@@ -116,8 +113,6 @@ class ChatReading(JsonReading):
         yield from self._end(data)
 
     def _content(self, index: Any, block: Any) -> list[str | Event]:
-        if not isinstance(block, dict):
-            raise _shape("content", block)
         found: list[str | Event] = []
         if thought := block.get("thinking"):
             self._turn[THOUGHTS] = self._turn.get(THOUGHTS, "") + thought
@@ -137,8 +132,6 @@ class ChatReading(JsonReading):
             yield ReasoningDelta(text)
 
     def _call(self, index: Any, call: Any, *, begins: bool) -> Pieces:
-        if not isinstance(call, dict):
-            raise _shape("tool_calls", call)
         said = call.get("function") or {}
         if begins or index not in self._calls:
             self._calls[index] = self._count
@@ -205,7 +198,3 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
         input_image_tokens=images,
         others=others,
     )
-
-
-def _shape(where: str, value: object) -> ProtocolError:
-    return ProtocolError(f"{where} has an unexpected shape ({type(value).__name__}) in the answer", excerpt=repr(value)[:500])

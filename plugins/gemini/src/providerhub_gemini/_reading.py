@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from providerhub import CallContext, Detail, Finish, ProtocolError, ProviderError, UsageDelta, error_from_status
+from providerhub import CallContext, Detail, Finish, ProviderError, UsageDelta
 from providerhub.wire import ArrayDecoder
 from providerhub.wire_provider import JsonReading
 from providerhub_gemini._candidate import Candidate, Say
-from providerhub_gemini._refusals import REFUSALS
 from providerhub_gemini._usage import usage_of
 
 Pieces = Iterator[Any]
@@ -37,7 +36,6 @@ class GeminiReading(JsonReading):
 
     def __init__(self, call: CallContext, headers: Mapping[str, str]) -> None:
         super().__init__(call, headers)
-        self._headers = headers
         self._lines: bool | None = None  # whether the answer is a stream of events
         self._last = b""
         self._error = b""
@@ -81,10 +79,10 @@ class GeminiReading(JsonReading):
             ProviderError: The answer was cut, or ended with a bare error.
         """
         if self._error:
-            raise error_from_status(200, self._headers, self._error, refusals=REFUSALS)
+            raise self.failure(self._error)
         yield from super().end()
         for index, candidate in self._candidates.items():
-            yield from [Detail("choices", [{"index": index, **candidate.choice}])] if index else _shaped(candidate.end())
+            yield from [Detail("choices", [{"index": index, **candidate.choice}])] if index else candidate.end()
 
     def event(self, data: dict[str, Any], name: str) -> Iterable[Any]:
         """Read one object; see `JsonReading.event`.
@@ -100,8 +98,8 @@ class GeminiReading(JsonReading):
         found: list[Any] = []
         try:
             self._take(data, found.append)
-        except (ProviderError, *_MISSHAPEN) as error:
-            return _shaped(_broken(found, error))
+        except (ProviderError, AttributeError, KeyError, TypeError) as error:
+            return _broken(found, error)
         return found
 
     def _take(self, data: dict[str, Any], say: Say) -> None:
@@ -143,7 +141,7 @@ class GeminiReading(JsonReading):
             ProviderError: It is an error.
         """
         if isinstance(data.get("error"), dict):
-            raise error_from_status(200, self._headers, data, refusals=REFUSALS)
+            raise self.failure(data)
         super().refuse(data, name)
 
 
@@ -151,18 +149,6 @@ def _unsaid(_piece: Any) -> None:
     """Take a piece of a further answer, which is not said by itself."""
 
 
-_MISSHAPEN = (AttributeError, KeyError, TypeError)
-
-
 def _broken(pieces: list[Any], error: Exception) -> Pieces:
     yield from pieces
     raise error
-
-
-def _shaped(pieces: Pieces) -> Pieces:
-    """Give the pieces of an answer, and raise a `ProtocolError` if a value in it is not of its type."""
-    try:
-        yield from pieces
-    except _MISSHAPEN as error:
-        msg = f"a value has an unexpected shape in the answer: {error}"
-        raise ProtocolError(msg) from error

@@ -19,11 +19,9 @@ from providerhub import (
     Turn,
     Usage,
     UsageDelta,
-    error_from_status,
 )
 from providerhub.wire import LineDecoder
 from providerhub.wire_provider import JsonReading
-from providerhub_ollama._refusals import REFUSALS
 
 _NAMES = {"model": "model", "created_at": "created", "remote_host": "served_by"}
 """Fields that every line repeats, and the names of their details."""
@@ -46,7 +44,6 @@ class ChatReading(JsonReading):
 
     def __init__(self, call: CallContext, headers: Mapping[str, str], least: int = 0) -> None:
         super().__init__(call, headers)
-        self._headers = headers
         self._least = least
         self._calls = 0
         self._known = {"message", "done"}  # the fields of a line that say nothing new beside its text
@@ -86,7 +83,7 @@ class ChatReading(JsonReading):
             name: Always empty.
         """
         if data.get("error"):
-            raise error_from_status(200, self._headers, data, refusals=REFUSALS)
+            raise self.failure(data)
         super().refuse(data, name)
 
     def _of_message(self, message: Mapping[str, Any]) -> Iterator[str | Event]:

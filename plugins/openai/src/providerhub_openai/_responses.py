@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from providerhub import BadRequestError, CallContext, ContentPolicyError, Event, Refusal, ServerError, error_from_status
+from providerhub import BadRequestError, CallContext, ContentPolicyError, Event, Refusal, ServerError
 from providerhub.wire_provider import JsonReading
 from providerhub_openai._responses_answer import ENDS, ResponsesAnswer
 
@@ -47,13 +47,10 @@ class ResponsesReading(JsonReading):
     Args:
         call: The call. The reader adds notes to it.
         headers: The headers of the answer.
-        refusals: Lines that class the errors in the answer.
     """
 
-    def __init__(self, call: CallContext, headers: Mapping[str, str], refusals: Iterable[Refusal]) -> None:
+    def __init__(self, call: CallContext, headers: Mapping[str, str]) -> None:
         super().__init__(call, headers)
-        self._headers = headers
-        self._refusals = tuple(refusals)
         self._answer = ResponsesAnswer()
 
     def event(self, data: dict[str, Any], name: str) -> Iterator[str | Event]:
@@ -89,7 +86,7 @@ class ResponsesReading(JsonReading):
         error = data.get("error") or answer.get("error")
         if error or "error" in {name, data.get("type")}:
             said = {"error": error} if error else data
-            raise error_from_status(200, self._headers, said, refusals=self._refusals)
+            raise self.failure(said)
         if answer.get("status") in _FAILED:
             msg = f"the answer ended with the status {answer['status']!r}, and the service gives no reason"
             raise ServerError(msg, excerpt=repr(data)[:500])

@@ -101,7 +101,7 @@ class OpenAI(Batches, OpenAIChatProvider):
             headers: The headers of the answer.
         """
         if self.takes_responses(request.model):
-            return ResponsesReading(call, headers, self.refusals)
+            return ResponsesReading(call, headers)
         return super().reading(request, call, headers)
 
     def counting(self, request: Request, call: CallContext) -> Generator[Order, Any, int]:
