@@ -88,7 +88,7 @@ def error_from_status(
     kind = found.line.error if found else _kind(status, said)
     wait = retry_after(lowered)
     wait = _retry_info(text, in_words=kind is errors.RateLimitError) if wait is None else wait
-    hint = found.line.hint if found else _hint(kind, status, asked)
+    hint = (found.line.hint if found else "") or _hint(kind, status, asked)
     pause = "" if wait is None else f" (Retry-After: {wait:g} s)"
     error = kind(
         f"{_sentence(status, redact(said.message or text))}{pause}{hint}",
@@ -260,7 +260,9 @@ def _hint(kind: type[errors.ProviderError], status: int, asked: str) -> str:
     if status == 407:
         return "; the proxy refuses the request: check the user name and the password in `proxies`"
     if kind is errors.ProtocolError and status in {404, 405}:
-        return f"; check the address{f'; asked {asked}' if asked else ''}"
+        return f"; check the setting `url`{f'; asked {asked}' if asked else ''}"
+    if issubclass(kind, errors.AuthenticationError) and kind.about_key and status in {400, 401, 403}:
+        return "; check the setting `api_key`, or the environment variable that sets it"
     return ""
 
 

@@ -252,8 +252,8 @@ ASKED = "POST https://api.acme.example/v1/v1/chat/completions"
 def test_a_404_without_a_word_of_the_model_is_about_the_address(status, said):
     error = error_from_status(status, {}, said, asked=ASKED)
     assert type(error) is ProtocolError
-    assert str(error).endswith(f"; check the address; asked {ASKED}")
-    assert str(error_from_status(status, {}, said)).endswith("; check the address")
+    assert str(error).endswith(f"; check the setting `url`; asked {ASKED}")
+    assert str(error_from_status(status, {}, said)).endswith("; check the setting `url`")
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,8 @@ def test_the_error_for_a_wrong_address_names_what_was_asked(ask):
         with pytest.raises(providerhub.ProtocolError) as caught:
             ask(url=url, api_key=KEY)
     asked = f"{server.url}/v1/chat/completions/chat/completions"
-    assert f"404 page not found; check the address; asked POST {asked}; the url ends with /chat/completions" in str(caught.value)
+    said = f"404 page not found; check the setting `url`; asked POST {asked}; the url ends with /chat/completions"
+    assert said in str(caught.value)
     assert KEY not in str(caught.value)
     assert caught.value.__cause__ is not caught.value
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import attrs
 
-from providerhub import AuthenticationError, CallContext, ConfigurationError, ModelInfo, ProviderConfig, Refusal, Request
+from providerhub import CallContext, ConfigurationError, ModelInfo, ProviderConfig, Request
 from providerhub.wire_provider import HttpRequest
 from providerhub_anthropic._models import described
 from providerhub_anthropic._reading import MessagesReading
@@ -68,15 +68,7 @@ class AnthropicBedrock(AwsProvider, Anthropic):
 
     key_header = "Authorization"
     reader = BedrockReading
-    refusals = (
-        Refusal(
-            error=AuthenticationError,
-            codes=("expiredtokenexception", "unrecognizedclientexception", "invalidsignatureexception"),
-            phrases=(r"make sure your api key is valid",),
-            hint="; check or renew the credentials of the `profile` (aws sso login), or `api_key`",
-        ),
-        *REFUSALS,
-    )
+    refusals = (*AwsProvider.refusals, *REFUSALS)
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)

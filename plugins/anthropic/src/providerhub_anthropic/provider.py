@@ -89,8 +89,7 @@ class Anthropic(WireProvider):
         """
         most = _MAXIMA.get((self.config.url, request.model))
         sent = asked(request, max_tokens=self._max_tokens, most=most, beta=self._beta)
-        for note in sent.notes:
-            call.note(note)
+        call.notes += sent.notes
         return sent
 
     def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> MessagesReading:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from providerhub import CallContext, ConfigurationError, ModelInfo, ProviderConfig, Request
 from providerhub.wire_provider import HttpAnswer, HttpRequest
 from providerhub_anthropic._models import described
+from providerhub_anthropic._refusals import REFUSALS
 from providerhub_anthropic.provider import Anthropic, counted_part
 
 try:
@@ -35,6 +36,7 @@ class AnthropicVertex(GoogleProvider, Anthropic):
 
     key_header = "Authorization"
     needs = "providerhub-anthropic[vertex]"
+    refusals = (*GoogleProvider.refusals, *REFUSALS)
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)

@@ -13,7 +13,7 @@ from providerhub import (
     Refusal,
 )
 
-REFUSALS = (
+REFUSALS: tuple[Refusal, ...] = (
     Refusal(
         error=AuthenticationError,
         codes=("expiredtokenexception", "expiredtoken", "requestexpired"),

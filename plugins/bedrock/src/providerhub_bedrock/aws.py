@@ -17,6 +17,7 @@ from botocore.eventstream import EventStreamBuffer, ParserError
 
 from providerhub import AuthenticationError, CallContext, ForbiddenError, ModelInfo, ProviderConfig, ProviderError
 from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, WireProvider
+from providerhub_bedrock._refusals import REFUSALS
 
 _PAGES = 20
 """The most pages of a list."""
@@ -227,6 +228,8 @@ class AwsProvider(WireProvider):
     Raises:
         ConfigurationError: The url, the key or another setting cannot be used.
     """
+
+    refusals = REFUSALS
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)

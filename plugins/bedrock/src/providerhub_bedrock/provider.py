@@ -20,7 +20,6 @@ from providerhub import (
 from providerhub.wire_provider import Blocking, HttpRequest, Order
 from providerhub_bedrock._body import asked
 from providerhub_bedrock._message import ConverseReading
-from providerhub_bedrock._refusals import REFUSALS
 from providerhub_bedrock._traits import described
 from providerhub_bedrock.aws import AwsProvider
 
@@ -40,8 +39,6 @@ class Bedrock(AwsProvider):
         ConfigurationError: The url, the key or another setting cannot be used.
     """
 
-    refusals = REFUSALS
-
     def build(self, request: Request, call: CallContext) -> Generator[Blocking, Any, HttpRequest]:
         """Write a request; see `WireProvider.build`.
 
@@ -56,8 +53,7 @@ class Bedrock(AwsProvider):
             The request.
         """
         sent = asked(request)
-        for note in sent.notes:
-            call.note(note)
+        call.notes += sent.notes
         yield from self.ready()
         way = "converse-stream" if request.stream else "converse"
         return HttpRequest(f"/model/{quote(request.model, safe='')}/{way}", sent.body, stream=request.stream)
@@ -125,8 +121,7 @@ class Bedrock(AwsProvider):
             The number of tokens.
         """
         sent = asked(request)
-        for note in sent.notes:
-            call.note(note)
+        call.notes += sent.notes
         return self.tokens(request.model, {"converse": {name: sent.body[name] for name in _COUNTED if name in sent.body}})
 
     def models(self) -> Generator[HttpRequest | Blocking, Any, list[ModelInfo | str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from providerhub import AuthenticationError, BadRequestError, CapabilityError, ModelUnavailableError, Refusal
 
-REFUSALS = (
+REFUSALS: tuple[Refusal, ...] = (
     Refusal(
         error=BadRequestError,
         phrases=(r"thinking[ _]?budget.{0,40}invalid|budget \d+ is invalid", r"thinking[ _]?level.{0,40}invalid"),

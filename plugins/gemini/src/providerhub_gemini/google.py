@@ -16,8 +16,9 @@ from providerhub import (
     ProviderConfig,
     ProviderConnectionError,
     ProviderError,
-)  # fmt: skip
+)
 from providerhub.wire_provider import Blocking, Fetched, HttpAnswer, HttpRequest, Order, WireProvider
+from providerhub_gemini._refusals import REFUSALS
 
 _SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 _FIX = "set `credentials` or GOOGLE_APPLICATION_CREDENTIALS to a file, or run `gcloud auth application-default login`"
@@ -40,6 +41,7 @@ class GoogleProvider(WireProvider):
     """
 
     needs = "providerhub-gemini[vertex]"
+    refusals = REFUSALS
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)

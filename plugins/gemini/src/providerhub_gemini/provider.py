@@ -261,8 +261,7 @@ class Vertex(GoogleProvider, Gemini):
 def _noted(request: Request, call: CallContext) -> dict[str, Any]:
     """The JSON object of a request, whose changes are noted."""
     body, notes = asked(request)
-    for note in notes:
-        call.note(note)
+    call.notes += notes
     return body
 
 

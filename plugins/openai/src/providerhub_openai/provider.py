@@ -88,8 +88,7 @@ class OpenAI(Batches, OpenAIChatProvider):
         if not self.takes_responses(request.model):
             return super().build(request, call)
         body, notes = written(request)
-        for note in notes:
-            call.note(note)
+        call.notes += notes
         return HttpRequest(self.responses, body, stream=request.stream)
 
     def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> Reading:
@@ -124,8 +123,7 @@ class OpenAI(Batches, OpenAIChatProvider):
             msg = "tokens are counted by the Responses API only: set api = 'responses' if the service has it"
             raise CapabilityError(msg)
         body, notes = written(request)
-        for note in notes:
-            call.note(note)
+        call.notes += notes
         sent = HttpRequest(f"{self.responses}/input_tokens", {name: body[name] for name in _COUNTED if name in body})
         answer: HttpAnswer = yield sent
         return answer.number("input_tokens")

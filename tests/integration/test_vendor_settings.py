@@ -1,0 +1,188 @@
+"""A wrong setting at a vendor: the error names the setting, at each entry point."""
+
+import os
+import re
+import sys
+import types
+
+import pytest
+
+import providerhub
+from providerhub import AuthenticationError, ConfigurationError, ModelNotFoundError, ProtocolError, ProviderConfig
+from providerhub.testing import FaultServer, http_response
+
+KEY = "key-0123456789"
+AWS, GOOGLE = ("bedrock", "anthropic-bedrock"), ("vertex", "anthropic-vertex")
+MODELS = {
+    "bedrock": "amazon.nova-lite-v1:0", "anthropic-bedrock": "anthropic.claude-haiku-4-5-20251001-v1:0",
+    "vertex": "gemini-2.5-flash", "anthropic-vertex": "claude-sonnet-4-5",
+    "gemini": "gemini-2.5-flash", "azure": "dep", "anthropic": "claude-opus-5",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch, tmp_path):
+    """No setting of the machine's own."""
+    for name in [
+        name for name in os.environ if name.startswith(("AWS_", "GOOGLE_", "AZURE_", "GEMINI_", "ANTHROPIC_", "OPENAI_"))
+    ]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def _error(name, answer=None, **config):
+    def ask(**more):
+        providers = {name: ProviderConfig(**config, **more)}
+        settings = providerhub.Settings(providers=providers, allow=(name,), retry=providerhub.RetryPolicy(attempts=1))
+        with providerhub.Hub(settings) as hub, pytest.raises(providerhub.ProviderHubError) as caught:
+            hub.complete(f"{name}/{MODELS.get(name, 'm')}", "Hi")
+        assert KEY not in str(caught.value)
+        return caught.value
+
+    if answer is None:
+        return ask()
+    with FaultServer(answer) as server:
+        return ask(url=server.url)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        *((name, r"set region .*AWS_REGION") for name in AWS),
+        ("vertex", r"set project .*GOOGLE_CLOUD_PROJECT"),
+        ("anthropic-vertex", r"set project .*ANTHROPIC_VERTEX_PROJECT_ID"),
+        ("azure", r"set url .*AZURE_OPENAI_ENDPOINT.*api_key .*AZURE_OPENAI_API_KEY"),
+        *((name, r"set api_key \(environment variable") for name in ("openai", "anthropic", "gemini", "cohere", "mistral")),
+    ],
+)
+def test_what_is_not_set_is_named(name, setting):
+    error = _error(name)
+    assert isinstance(error, ConfigurationError)
+    assert re.search(setting, str(error))
+
+
+@pytest.mark.parametrize("name", AWS)
+@pytest.mark.parametrize("options", [{}, {"profile": "nope"}])
+def test_missing_credentials_of_aws(name, options):
+    error = _error(name, options={"region": "eu-west-1", **options})
+    assert isinstance(error, AuthenticationError)
+    assert "set `profile`, or a key in `api_key`" in str(error)
+
+
+def _aws(kind, message):
+    return http_response(403, {"message": message}, headers={"x-amzn-errortype": kind})
+
+
+EXPIRED = _aws("ExpiredTokenException", "The security token included in the request is expired")
+UNKNOWN = _aws("UnrecognizedClientException", "The security token included in the request is invalid.")
+BEARER = http_response(403, {"Message": "Bearer Token has expired"})
+NO_MODEL = http_response(400, {"message": "The provided model identifier is invalid."})
+
+
+@pytest.mark.parametrize("name", AWS)
+@pytest.mark.parametrize(
+    ("answer", "kind", "setting"),
+    [
+        (EXPIRED, AuthenticationError, "set another `profile` or `api_key`"),
+        (UNKNOWN, AuthenticationError, "check the credentials of the `profile`, or `api_key`"),
+        (BEARER, AuthenticationError, "set another `profile` or `api_key`"),
+        (NO_MODEL, ModelNotFoundError, "`region`"),
+    ],
+)
+def test_what_aws_refuses(name, answer, kind, setting):
+    error = _error(name, answer, api_key=KEY, options={"region": "eu-west-1"})
+    assert isinstance(error, kind)
+    assert setting in str(error)
+
+
+def _google(status, code, message):
+    return http_response(code, {"error": {"code": code, "message": message, "status": status}})
+
+
+DENIED = _google("PERMISSION_DENIED", 403, "Permission 'aiplatform.endpoints.predict' denied on resource '//x/projects/p'.")
+ABSENT = _google("NOT_FOUND", 404, "Publisher Model `projects/p/locations/l/publishers/x/models/g` was not found.")
+STALE = _google("UNAUTHENTICATED", 401, "Request had invalid authentication credentials.")
+
+
+@pytest.mark.parametrize("name", GOOGLE)
+@pytest.mark.parametrize(
+    ("answer", "kind", "setting"),
+    [
+        (DENIED, AuthenticationError, "check `project` of the provider"),
+        (ABSENT, ModelNotFoundError, "`project` and `location` of the provider"),
+        (STALE, AuthenticationError, "`api_key`"),
+        (http_response(404, b"<html><title>Error 404</title>", headers={"Content-Type": "text/html"}), ProtocolError, "`url`"),
+    ],
+)
+def test_what_vertex_refuses(name, answer, kind, setting):
+    error = _error(name, answer, api_key=KEY, options={"project": "p"})
+    assert isinstance(error, kind)
+    assert setting in str(error)
+
+
+@pytest.mark.parametrize("name", GOOGLE)
+def test_expired_credentials_of_google(name, monkeypatch):
+    class RefreshError(Exception):
+        pass
+
+    def expired(_):
+        raise RefreshError("Reauthentication is needed")
+
+    auth, requests = types.ModuleType("google.auth"), types.ModuleType("google.auth.transport.requests")
+    auth.exceptions = types.SimpleNamespace(TransportError=ZeroDivisionError, GoogleAuthError=RefreshError)
+    auth.default = lambda scopes: (types.SimpleNamespace(refresh=expired), None)
+    requests.Request = object
+    monkeypatch.setitem(sys.modules, "google.auth", auth)
+    monkeypatch.setitem(sys.modules, "google.auth.transport.requests", requests)
+    error = _error(name, options={"project": "p"})
+    assert isinstance(error, AuthenticationError)
+    assert "set `credentials` or GOOGLE_APPLICATION_CREDENTIALS" in str(error)
+
+
+AZURE = [
+    (404, "DeploymentNotFound", "The API deployment for this resource does not exist.", "correct `models` in [providers.azure]"),
+    (404, "404", "Resource not found", "check url and api_version in [providers.azure]"),
+    (400, "BadRequest", "API version not supported", "set api_version in [providers.azure]"),
+    (
+        401,
+        "401",
+        "Access denied due to invalid subscription key or wrong API endpoint.",
+        "set api_key and url in [providers.azure]",
+    ),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "message", "setting"), AZURE)
+def test_what_azure_refuses(status, code, message, setting):
+    answer = http_response(status, {"error": {"code": code, "message": message}})
+    assert setting in str(_error("azure", answer, api_key=KEY, options={"api_version": "2020-01-01"}))
+
+
+REFUSED = [
+    ("openai", 401, {"error": {"message": f"Incorrect API key provided: {KEY}", "code": "invalid_api_key"}}),
+    ("anthropic", 401, {"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key"}}),
+    ("gemini", 400, {"error": {"code": 400, "message": "API key not valid.", "details": [{"reason": "API_KEY_INVALID"}]}}),
+    ("cohere", 401, {"message": "invalid api token"}),
+    ("mistral", 401, {"detail": "Unauthorized"}),
+]
+
+
+@pytest.mark.parametrize(("name", "status", "body"), REFUSED)
+def test_a_refused_key(name, status, body):
+    error = _error(name, http_response(status, body), api_key=KEY)
+    assert isinstance(error, AuthenticationError)
+    assert "check the setting `api_key`" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("gemini", {"api_version": "latest"}, "api_version must be a version such as 'v1'"),
+        *((name, {"region": "eu west"}, "is not the name of a region") for name in AWS),
+        *((name, {"project": "p", "location": "us east"}, "location must be") for name in GOOGLE),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_before_anything_is_sent(name, options, said):
+    assert said in str(_error(name, api_key=KEY, options=options))
