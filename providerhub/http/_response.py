@@ -134,24 +134,24 @@ class Response:
 
     def _take_head(self, data: bytes) -> None:
         """Read the head, and drop any interim ones in front of it (RFC 9110, section 15.2)."""
-        end = _END_OF_HEAD.search(data)
-        if not data.startswith(b"HTTP/"[: len(data)]) or (end is None and len(data) > MAX_HEAD):
-            raise ProtocolError(NOT_HTTP)
-        if end is None:
-            self._held = data
-            return
-        start, *lines = data[: end.start()].decode("iso-8859-1").split("\n")
-        found = _START.fullmatch(data, 0, len(start.rstrip("\r")))
-        if found is None:
-            raise ProtocolError(NOT_HTTP)
-        status, rest = int(found[2]), data[end.end() :]
-        if status < HTTPStatus.OK and status != HTTPStatus.SWITCHING_PROTOCOLS:
-            self._take_head(rest)
-            return
+        while True:
+            end = _END_OF_HEAD.search(data)
+            if not data.startswith(b"HTTP/"[: len(data)]) or (end is None and len(data) > MAX_HEAD):
+                raise ProtocolError(NOT_HTTP)
+            if end is None:
+                self._held = data
+                return
+            start, *lines = data[: end.start()].decode("iso-8859-1").split("\n")
+            found = _START.fullmatch(data, 0, len(start.rstrip("\r")))
+            if found is None:
+                raise ProtocolError(NOT_HTTP)
+            status, data = int(found[2]), data[end.end() :]
+            if status >= HTTPStatus.OK or status == HTTPStatus.SWITCHING_PROTOCOLS:
+                break
         self.headers = Headers(_fields(lines))
         self._begin(status, is_old=found[1] == b"0")
-        self.status, self._held = status, self._held + rest
-        self.surplus, self.ready = self.ended and bool(rest), bool(rest) and not self.ended
+        self.status, self._held = status, self._held + data
+        self.surplus, self.ready = self.ended and bool(data), bool(data) and not self.ended
 
     def _begin(self, status: int, *, is_old: bool) -> None:
         """Find the framing of the body."""

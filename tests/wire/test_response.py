@@ -39,6 +39,7 @@ WHOLE = {
     "line feeds only": (b"HTTP/1.1 200 OK\nContent-Length: 5\n\nHello", b"Hello"),
     "no reason": (head(b"Content-Length: 5", start=b"HTTP/1.1 200") + b"Hello", b"Hello"),
     "interim": (head(start=b"HTTP/1.1 103 Early") + head(b"Content-Length: 5") + b"Hello", b"Hello"),
+    "many interim": (head(start=b"HTTP/1.1 100 Continue") * 3000 + head(b"Content-Length: 5") + b"Hello", b"Hello"),
     "gzip": (head(b"Content-Encoding: gzip", b"Content-Length: %d" % len(gzip.compress(TEXT))) + gzip.compress(TEXT), TEXT),
     "zlib": (head(b"Content-Encoding: deflate", b"Content-Length: %d" % len(zlib.compress(TEXT))) + zlib.compress(TEXT), TEXT),
     "deflate": (head(b"Content-Encoding: deflate", b"Content-Length: %d" % len(DEFLATED)) + DEFLATED, TEXT),
