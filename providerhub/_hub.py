@@ -14,7 +14,7 @@ from providerhub._calling.arguments import check_objects, settings_of
 from providerhub._calling.around import Around, GoOn
 from providerhub._calling.attempt import Services
 from providerhub._calling.handle import Handle, handle, let_keys_through_pipes
-from providerhub._calling.keywords import Knobs, documented
+from providerhub._calling.keywords import Knobs, as_awaited, documented
 from providerhub._calling.many_open import PASSES, OpenMany, async_chain
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.messages import Conversation
@@ -200,7 +200,7 @@ class Hub(OtherCalls):
     async def acomplete(
         self, model: ModelSpec, messages: Conversation, *, stream: bool, **knobs: Unpack[Knobs]
     ) -> Completion | AsyncStream: ...
-    @documented
+    @as_awaited(complete)
     async def acomplete(
         self, model: ModelSpec, messages: Conversation, *, stream: bool = False, **knobs: Unpack[Knobs]
     ) -> Completion | AsyncStream:
@@ -208,19 +208,6 @@ class Hub(OtherCalls):
 
         A provider without `astream` works in a thread of its own. When the task is cancelled, the connection is shut down at
         once, provided that the provider obeys its `CallContext`; any other provider is stopped at its next piece.
-
-        Args:
-            model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
-            messages: A text, or a list of messages in the OpenAI chat shape. `Completion`s may stand among them; texts and parts
-                such as `image("cat.png")` become one user message.
-            stream: Return an `AsyncStream` as soon as the first content has come.
-            **knobs: Each keyword of the table in `_calling/keywords.py`.
-
-        Returns:
-            A `Completion`, or an `AsyncStream` with `stream=True`.
-
-        Raises:
-            ProviderHubError: The same errors as `complete`.
         """
         async_chain()
         return await self._acall(self._spec(model, messages, stream=stream, **knobs))  # type: ignore[no-any-return]

@@ -194,5 +194,18 @@ def documented(function: Function) -> Function:
     return function
 
 
+def as_awaited(method: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Complete the docstring of an asynchronous method with arguments, result and errors of the synchronous one."""
+    _, mark, rest = (method.__doc__ or "").partition("Args:")
+
+    def completed(function: Function) -> Function:
+        if mark:
+            described = rest.replace("a `Stream`", "an `AsyncStream`")
+            function.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\n        Args:{described}"
+        return function
+
+    return completed
+
+
 def _indented(text: str, indent: str) -> str:
     return f"\n{indent}    ".join(line.strip() for line in text.splitlines())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
 from providerhub._calling.embedding import EmbeddingKnobs, embedding_spec, embeddings_of
-from providerhub._calling.keywords import Knobs
+from providerhub._calling.keywords import Knobs, as_awaited
 from providerhub._calling.making import CallMaker
 from providerhub._calling.many_open import async_chain
 from providerhub._calling.messages import Conversation
@@ -47,6 +47,7 @@ class OtherCalls(CallMaker):
         """
         return embeddings_of(self._call(self._special(embedding_spec, model, texts, dimensions=dimensions, **knobs)))
 
+    @as_awaited(embed)
     async def aembed(
         self,
         model: ModelSpec,
@@ -55,20 +56,7 @@ class OtherCalls(CallMaker):
         dimensions: int | None = None,
         **knobs: Unpack[EmbeddingKnobs],
     ) -> Embeddings:
-        """`embed`, awaited in the running event loop.
-
-        Args:
-            model: The same as in `embed`.
-            texts: The same as in `embed`.
-            dimensions: The same as in `embed`.
-            **knobs: The same as in `embed`.
-
-        Returns:
-            The vectors in the order of the texts, with the model and the provider that answered.
-
-        Raises:
-            ProviderHubError: The same errors as `complete`.
-        """
+        """`embed`, awaited in the running event loop."""
         async_chain()
         return embeddings_of(await self._acall(self._special(embedding_spec, model, texts, dimensions=dimensions, **knobs)))
 
@@ -94,20 +82,9 @@ class OtherCalls(CallMaker):
 
         return counting.count_of(self._call(self._special(counting.counting_spec, model, messages, **knobs)))
 
+    @as_awaited(count_tokens)
     async def acount_tokens(self, model: ModelSpec, messages: Conversation, **knobs: Unpack[Knobs]) -> TokenCount:
-        """`count_tokens`, awaited in the running event loop.
-
-        Args:
-            model: The same as in `count_tokens`.
-            messages: The same as in `count_tokens`.
-            **knobs: The same as in `count_tokens`.
-
-        Returns:
-            The number of tokens, with the model and the provider that counted.
-
-        Raises:
-            ProviderHubError: The same errors as `count_tokens`.
-        """
+        """`count_tokens`, awaited in the running event loop."""
         from providerhub._calling import counting
 
         async_chain()
