@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import itertools
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from providerhub._calling.many_call import RunningMany, check_many
 from providerhub._calling.many_input import ReadyInput, ThreadInput
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_rows import Row
-from providerhub._calling.many_schedule import Ask, Give, Over, Schedule, Send
+from providerhub._calling.many_schedule import Ask, Give, Order, Over, Rest, Schedule, Send
 from providerhub._calling.pieces import is_cancellation
 from providerhub._calling.running import POLL
 from providerhub._finding.jobs import AGAIN
@@ -49,8 +49,24 @@ class ManyCalls:
         """Let an event be carried out by the thread that reads the outcomes. May be called from any thread."""
         raise NotImplementedError
 
-    def _next(self) -> Any:
-        """Report all events, and ask for the next order."""
+    def _send(self, row: Row) -> None:
+        """Make the call of a row."""
+        raise NotImplementedError
+
+    def _steps(self, source: Any) -> Iterator[Give | Rest]:
+        """Report events and carry the orders out. Yields outcomes, and the waits for events."""
+        while not isinstance(order := self._next(), Over):
+            if isinstance(order, Send):
+                self._send(order.row)
+            elif isinstance(order, Ask):
+                while not source.ask():
+                    yield Rest(AGAIN)
+            else:
+                yield order
+        if order.error is not None:
+            raise order.error
+
+    def _next(self) -> Order:
         while not self._events.empty():
             self._events.get_nowait()()
         return self.schedule.next(self._clock.monotonic())
@@ -122,23 +138,15 @@ class Many(ManyCalls):
 
         schedule = self.schedule
         pool = Threads(schedule.concurrency) if self._executor is None else self._executor
-        if isinstance(pool, str):
-            pool = factory_of(pool)(pool, schedule.concurrency)
+        self._pool = pool = factory_of(pool)(pool, schedule.concurrency) if isinstance(pool, str) else pool
         source = self._source(ThreadInput)
         try:
-            while not isinstance(order := self._next(), Over):
-                if isinstance(order, Give):
-                    yield order
-                elif isinstance(order, Send):
-                    self._send(order.row, pool)
-                elif isinstance(order, Ask):
-                    while not source.ask():
-                        self._clock.sleep(AGAIN)
+            for step in self._steps(source):
+                if isinstance(step, Give):
+                    yield step
                 else:
-                    self._rest(order.seconds)
+                    self._rest(step.seconds)
                     getattr(pool, "grow", bool)()
-            if order.error is not None:
-                raise order.error
         finally:
             for future in self._calls.values():
                 future.cancel()
@@ -148,11 +156,11 @@ class Many(ManyCalls):
             if pool is not self._executor:
                 pool.shutdown(cancel_futures=True)
 
-    def _send(self, row: Row, pool: Executor) -> None:
+    def _send(self, row: Row) -> None:
         index, again = row.index, self.schedule.policy(row) if row.error else None
         try:
             number = f"{self._batch}-{next(self._numbers)}"
-            future = pool.submit(self._running.make, self._complete, index, row.request, again, row.call, number)
+            future = self._pool.submit(self._running.make, self._complete, index, row.request, again, row.call, number)
         except Exception as refusal:  # and this request must not be lost
             reasons = (cause for cause in chained(refusal) if isinstance(cause, ConfigurationError))
             self.schedule.refused(index, next(reasons, refusal))

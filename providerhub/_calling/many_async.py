@@ -14,8 +14,7 @@ from providerhub._calling.many_call import Repeats, checked_request, error_of_ro
 from providerhub._calling.many_input import Report, ThreadInput, foreign
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_rows import Row
-from providerhub._calling.many_schedule import Ask, Give, Over, Send
-from providerhub._finding.jobs import AGAIN
+from providerhub._calling.many_schedule import Give
 from providerhub._rules.clock import SystemClock
 from providerhub._values import Completion
 
@@ -68,18 +67,11 @@ class AsyncMany(ManyCalls):
         self._events, self._loop = asyncio.Queue(), asyncio.get_running_loop()
         source = self._source(TaskInput if isinstance(self._items, AsyncIterable) else partial(ThreadInput, grace=0.0))
         try:
-            while not isinstance(order := self._next(), Over):
-                if isinstance(order, Give):
-                    yield order.outcome
-                elif isinstance(order, Send):
-                    self._send(order.row)
-                elif isinstance(order, Ask):
-                    while not source.ask():
-                        await self._clock.asleep(AGAIN)
+            for step in self._steps(source):
+                if isinstance(step, Give):
+                    yield step.outcome
                 else:
-                    await self._rest(order.seconds)
-            if order.error is not None:
-                raise order.error
+                    await self._rest(step.seconds)
         finally:
             self.schedule.close()
             source.stop()
