@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping, Sequence
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 import attrs
 
 from providerhub._calling.arguments import check_objects, settings_of
-from providerhub._calling.around import Around, GoOn
-from providerhub._calling.attempt import Services
+from providerhub._calling.around import GoOn
 from providerhub._calling.handle import Handle, handle, let_keys_through_pipes
 from providerhub._calling.keywords import Knobs, as_awaited, documented
-from providerhub._calling.many_open import PASSES, OpenMany, async_chain
+from providerhub._calling.many_open import PASSES, async_chain
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.messages import Conversation
-from providerhub._calling.observers import OBSERVED, RANK, Observers
 from providerhub._calling.other_calls import OtherCalls
-from providerhub._calling.running import Running
 from providerhub._calling.stream import AsyncStream, Stream
-from providerhub._finding.discovery import Malformed, PluginRecord, Plugins
-from providerhub._finding.preparing import Preparer
-from providerhub._finding.registry import Catalogues, ModelSpec, Registry
-from providerhub._finding.routing import Router, set_all_limits
-from providerhub._finding.stores import store_of
+from providerhub._finding.discovery import Malformed, PluginRecord
+from providerhub._finding.registry import ModelSpec
+from providerhub._finding.routing import set_all_limits
 from providerhub._finding.views import InstanceView, views
-from providerhub._rules.clock import Clock, SystemClock
-from providerhub._rules.health import Health
-from providerhub._rules.pacing import Pacer, health_records
-from providerhub._rules.sharing import FORGIVEN, Sharing
+from providerhub._rules.clock import Clock
+from providerhub._rules.pacing import health_records
+from providerhub._rules.sharing import FORGIVEN
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Completion, HealthRecord, ProviderConfig, Request, RoutePlan
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
@@ -95,41 +87,12 @@ class Hub(OtherCalls):
         clock: Clock | None = None,
         rng: Callable[[], float] | None = None,
     ) -> None:
-        self.settings = settings_of(settings, cache=cache, wire_log=wire_log)
-        self._clock = clock or SystemClock()
-        self._rng = rng or random.Random().random  # noqa: S311 -- spreads waits; nothing depends on its being hard to guess
-        self._plugins = Plugins(self.settings)
-        self._registry = Registry(self._plugins, self.settings)
-        self._health = Health(self._rng, self.settings.breaker, budget=self.settings.budget)
-        self._pacer = Pacer(self._rng)
-        self._waiting = Running()
-        self._router = Router(self._registry, self._health, self.settings, self._rng, self._pacer)
-        self._preparer = Preparer(self._registry, self._health)
-        for name, config in self.settings.providers.items():
-            set_all_limits(self._pacer, name, config)
         check_objects(rankers=rankers, around=around, observers=observers, providers=providers)
-        self._rankers = Observers({RANK: [*rankers, *self._plugins.hooks(RANK)]}) or None
-        for observer in (*observers, *self._plugins.joining(self.settings)):
-            self._plugins.observe(observer)
-        self._registry.catalogues = Catalogues(self._plugins.hooks("providerhub_model"))
-        gates = self._offered("providerhub_gate")
-        observing = Observers({name: self._plugins.hooks(name) for name in OBSERVED}, gates) or None
-        self._services = Services(
-            self._registry, observing, self._clock, getattr(self._clock, "watch", None),
-            self._pacer, self._replan, self._preparer.renewal, self._health.key_changes, self._waiting,
-        )  # fmt: skip
-        wrappers = [*around, *self._offered("providerhub_around")]
-        self._around = Around(wrappers, self.settings, self._registry, observing) if wrappers else None
         self._objects: list[str] = [getattr(one, "__qualname__", type(one).__name__) for one in around]
-        self._open_many = OpenMany(self._holds, self._clock, self.settings.retry, self._rng)
+        found = settings_of(settings, cache=cache, wire_log=wire_log)
+        super().__init__(found, observers=observers, rankers=rankers, around=around, shared=shared, clock=clock, rng=rng)
         for pair in providers:
             self.register(*pair)
-        store, owned = store_of(shared, self.settings.shared)
-        self._sharing = None if store is None else Sharing(
-            store, self._health, self._pacer, clock=self._clock, rng=self._rng, forgive=self._lift,
-            scope=partial(self._registry.scope, salt=store.namespace), scopes=partial(self._registry.scopes, store.namespace),
-            owned=owned,
-        )  # fmt: skip
 
     def register(self, info: ProviderInfo, provider: Provider, *, config: ProviderConfig | None = None) -> None:
         """Add a provider object, without packaging.
@@ -354,12 +317,6 @@ class Hub(OtherCalls):
         if self._sharing is not None:
             self._sharing.tell((name, ""), FORGIVEN, 0.0)
 
-    def _lift(self, name: str) -> None:
-        self._health.forgive(name, breakers=True)
-        self._pacer.forgive(name)
-        self._waiting.forgive(name)
-        self._open_many.forgiven(name)
-
     def close(self) -> None:
         """Close the provider objects that the hub made. A later call raises `RuntimeError`, as does one without an answer yet.
 
@@ -399,10 +356,6 @@ class Hub(OtherCalls):
     def __reduce__(self) -> Handle:
         """Pickle the hub as its settings, without keys. Each process makes one hub of equal settings."""
         return handle(type(self), self._registry, self._objects)
-
-    def _offered(self, hook: str) -> list[Any]:
-        """The objects that plugins and observers make for this hub by a hook."""
-        return [one for make in self._plugins.hooks(hook) if (one := make(settings=self.settings)) is not None]
 
     def _many(self, items: Iterable[Any], *, executor: Executor | str | None = None, **how: Any) -> Many:
         """The calls of `complete_many`, which the command line also stops and gives further items."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar, Unpack
@@ -14,15 +15,17 @@ from providerhub._calling.chain import Chain
 from providerhub._calling.driver import Driver
 from providerhub._calling.intake import CallSpec, call_spec
 from providerhub._calling.keywords import Knobs
-from providerhub._calling.many_open import async_chain
+from providerhub._calling.many_open import OpenMany, async_chain
 from providerhub._calling.messages import Conversation
-from providerhub._calling.observers import Observers
+from providerhub._calling.observers import OBSERVED, RANK, Observers
 from providerhub._calling.running import Running
 from providerhub._calling.stream import AsyncStream, Stream
+from providerhub._finding.discovery import Plugins
 from providerhub._finding.preparing import Preparer
-from providerhub._finding.registry import ModelSpec, Registry
-from providerhub._finding.routing import Planned, Router
-from providerhub._rules.clock import Clock
+from providerhub._finding.registry import Catalogues, ModelSpec, Registry
+from providerhub._finding.routing import Planned, Router, set_all_limits
+from providerhub._finding.stores import store_of
+from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
 from providerhub._rules.lanes import Full
@@ -32,26 +35,66 @@ from providerhub._rules.sharing import Sharing
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Completion, RoutePlan, Skip
 from providerhub._values.errors import ProviderHubError
+from providerhub._values.shared import Shared, SharedState
 
 AnyChain = TypeVar("AnyChain", bound=Driver[Any])
 
 
 class CallMaker:
-    """Makes the calls of a hub, which sets the parts."""
+    """The parts of a hub, and the calls that it makes with them."""
 
-    settings: Settings
-    _registry: Registry
-    _router: Router
-    _preparer: Preparer
-    _health: Health
-    _pacer: Pacer
-    _waiting: Running
-    _services: Services
-    _around: Around | None
-    _rankers: Observers | None
-    _sharing: Sharing | None
-    _clock: Clock
-    _rng: Rng
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        observers: Sequence[object],
+        rankers: Sequence[Callable[..., Any]],
+        around: Sequence[Callable[..., Any]],
+        shared: Shared | SharedState | str | None,
+        clock: Clock | None,
+        rng: Rng | None,
+    ) -> None:
+        self.settings = settings
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random().random  # noqa: S311 -- spreads waits; nothing depends on its being hard to guess
+        self._plugins = plugins = Plugins(settings)
+        self._registry = Registry(plugins, settings)
+        self._health = Health(self._rng, settings.breaker, budget=settings.budget)
+        self._pacer = Pacer(self._rng)
+        self._waiting = Running()
+        self._router = Router(self._registry, self._health, settings, self._rng, self._pacer)
+        self._preparer = Preparer(self._registry, self._health)
+        for name, config in settings.providers.items():
+            set_all_limits(self._pacer, name, config)
+        self._rankers = Observers({RANK: [*rankers, *plugins.hooks(RANK)]}) or None
+        for observer in (*observers, *plugins.joining(settings)):
+            plugins.observe(observer)
+        self._registry.catalogues = Catalogues(plugins.hooks("providerhub_model"))
+        observing = Observers({name: plugins.hooks(name) for name in OBSERVED}, self._offered("providerhub_gate")) or None
+        self._services = Services(
+            self._registry, observing, self._clock, getattr(self._clock, "watch", None),
+            self._pacer, self._replan, self._preparer.renewal, self._health.key_changes, self._waiting,
+        )  # fmt: skip
+        wrappers = [*around, *self._offered("providerhub_around")]
+        self._around = Around(wrappers, settings, self._registry, observing) if wrappers else None
+        self._open_many = OpenMany(self._holds, self._clock, settings.retry, self._rng)
+        store, owned = store_of(shared, settings.shared)
+        self._sharing = None if store is None else Sharing(
+            store, self._health, self._pacer, clock=self._clock, rng=self._rng, forgive=self._lift,
+            scope=partial(self._registry.scope, salt=store.namespace), scopes=partial(self._registry.scopes, store.namespace),
+            owned=owned,
+        )  # fmt: skip
+
+    def _offered(self, hook: str) -> list[Any]:
+        """The objects that plugins and observers make for this hub by a hook."""
+        return [one for make in self._plugins.hooks(hook) if (one := make(settings=self.settings)) is not None]
+
+    def _lift(self, name: str) -> None:
+        """Forget what the failures of a provider taught, and end the waits for it."""
+        self._health.forgive(name, breakers=True)
+        self._pacer.forgive(name)
+        self._waiting.forgive(name)
+        self._open_many.forgiven(name)
 
     def _holds(self, model: ModelSpec, messages: Conversation, **knobs: Unpack[Knobs]) -> float | None:
         """The seconds for which every candidate is paused; `None` when one may be tried now."""
