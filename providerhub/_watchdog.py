@@ -6,14 +6,13 @@ reads all deadlines again. So a later deadline, a new timer and a stopped one ne
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
 import time
 from collections.abc import Callable
 
-_log = logging.getLogger("providerhub")
+from providerhub._log import log as _log
 
 _LONGEST_WAIT = 3600.0
 """Seconds. The platform limits how long a wait may be."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, Self
@@ -10,6 +9,7 @@ from typing import Any, Self
 import attrs
 
 from providerhub._calling.pieces import event_of
+from providerhub._log import log as _log
 from providerhub._values import (
     Citation,
     Completion,
@@ -258,7 +258,6 @@ _TEXT, _WHOLE = ANY_TEXT.or_none, WHOLE.or_none
 _COUNTS = tuple(field.name for field in attrs.fields(Usage) if field.name not in {"cost", "others"})
 _counts = attrgetter(*_COUNTS, "cost")
 _USUAL = {int, type(None)}
-_log = logging.getLogger("providerhub")
 
 MOST_COUNT = 10**12
 """The most tokens, and the highest cost, that an answer can have. Budgets, limits and journals could not add up more."""

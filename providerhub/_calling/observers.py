@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import itertools
-import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +13,10 @@ from typing import Any
 
 from providerhub._calling.assembly import Assembly
 from providerhub._calling.intake import CallSpec
+from providerhub._log import log as _log
 from providerhub._rules.orders import Open
 from providerhub._values import Attempt, AttemptGate, CallRecord, Candidate, Completion, Request, Route, RoutePlan, Usage
 from providerhub._values.errors import BudgetExceededError, ProviderConnectionError, ProviderHubError, ProviderTimeoutError
-
-_log = logging.getLogger("providerhub")
 
 Observer = Callable[..., Any]
 

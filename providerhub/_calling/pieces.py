@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import GeneratorType
 from typing import Any, Self
 
+from providerhub._log import log as _log
 from providerhub._rules.mapping import chained
 from providerhub._values import Event, Media, ReasoningDelta, RefusalDelta, TextDelta, ToolCallDelta
 from providerhub._values.errors import PluginError, ProviderTimeoutError
 from providerhub._values.provider import Piece
-
-_log = logging.getLogger("providerhub")
 
 
 def iterator(pieces: object) -> Iterator[Piece]:

@@ -7,7 +7,6 @@ and that its results were read. An intent without an identifier is looked for in
 from __future__ import annotations
 
 import json
-import logging
 import os
 import threading
 import time
@@ -26,6 +25,7 @@ from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.output import Output
 from providerhub._calling.running import Running
 from providerhub._finding.registry import Registry
+from providerhub._log import log as _log
 from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.mapping import map_exception
 from providerhub._values import Attempt, Candidate, Prices, Request, Route
@@ -41,7 +41,6 @@ from providerhub._values.provider import CallContext
 from providerhub._values.vendor_batch import VendorBatch
 
 Found = TypeVar("Found")
-_log = logging.getLogger("providerhub")
 
 MOST_ROWS = 5_000  # requests of one batch: its results are read at once, and an answer may have 64 MiB
 MOST_BYTES = 32 * 1024 * 1024  # of the messages of one batch, as JSON

@@ -6,7 +6,6 @@ Planning reads attributes alone. `listing`, `renewal` and `renew_key` belong to 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 import time
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from providerhub._finding.installed import import_object
 from providerhub._finding.jobs import Job, Task, arun_all
 from providerhub._finding.listing import ModelList
+from providerhub._log import log as _log
 from providerhub._rules.mapping import shown
 from providerhub._settings.refined import over, refined
 from providerhub._settings.resolving import instruction, is_at_default, resolve, variable_in_use
@@ -28,8 +28,6 @@ from providerhub._values import ProviderConfig, Secret
 from providerhub._values.capabilities import DESCRIBED, ModelInfo, ProviderInfo
 from providerhub._values.errors import ConfigurationError, PluginError, ProviderTimeoutError
 from providerhub._values.provider import Provider
-
-_log = logging.getLogger("providerhub")
 
 CLOSING_SECONDS = 5.0  # seconds that `aclose` waits for the objects to close
 

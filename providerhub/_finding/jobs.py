@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from providerhub._log import log as _log
 from providerhub._threads import PromptThread, renewed_at_fork
 
 if TYPE_CHECKING:  # slow to import; most calls need no task
     from concurrent.futures import Future
 
-_log = logging.getLogger("providerhub")
 
 GRACE = 0.25  # seconds that a call waits for further tasks after it could go on, so that the order of its plan depends on no race
 AGAIN = 0.05  # seconds until another try to start a thread, where the system has none to give

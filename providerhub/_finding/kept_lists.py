@@ -7,7 +7,6 @@ key and the other settings; the random salt is kept beside it. A disk that canno
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from collections.abc import Mapping
@@ -15,11 +14,10 @@ from typing import Any, NamedTuple
 
 import attrs
 
+from providerhub._log import log as _log
 from providerhub._values import ProviderConfig, Secret
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.errors import ConfigurationError
-
-_log = logging.getLogger("providerhub")
 
 VARIABLE = "PROVIDERHUB_CACHE_DIR"  # the environment variable that names the folder
 SIZE_LIMIT = 16 * 1024 * 1024  # bytes; a longer file is not read

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import copy
 import inspect
-import logging
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from providerhub._finding import kept_lists
 from providerhub._finding.installed import import_object
 from providerhub._finding.jobs import Task
-from providerhub._finding.kept_lists import KeptList
+from providerhub._log import log as _log
 from providerhub._rules.mapping import map_exception, shown
 from providerhub._settings.address import is_loopback
 from providerhub._threads import renewed_at_fork
@@ -22,8 +20,6 @@ from providerhub._values import ProviderConfig, Timeout
 from providerhub._values.capabilities import ModelInfo, ProviderInfo, as_models
 from providerhub._values.errors import AttemptError, ProviderError, ProviderTimeoutError
 from providerhub._values.provider import CallContext
-
-_log = logging.getLogger("providerhub")
 
 # The timeouts of one listing. The call that needs the list may wait for a shorter time.
 TIMEOUT = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
@@ -85,6 +81,8 @@ class ModelList:
         """Take the list from the disk, once; true when there is one. Asks no service."""
         if self._is_read:
             return False
+        from providerhub._finding import kept_lists  # slow to import; many providers declare their models
+
         with self._lock:
             kept = None if self._is_read or self.listed_at is not None else kept_lists.read(self._config(), self._info)
             self._is_read = True
@@ -149,7 +147,9 @@ class ModelList:
         self.listed_at, self._age_when_read = time.time(), None
         self._stale_at = now + self._fresh()
         self._take(found)
-        kept_lists.write(config, self._info, KeptList(found, self.listed_at))
+        from providerhub._finding import kept_lists  # see `read`
+
+        kept_lists.write(config, self._info, kept_lists.KeptList(found, self.listed_at))
 
     def _take(self, models: tuple[ModelInfo, ...]) -> None:
         if models != self.models:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections import ChainMap
@@ -14,6 +13,7 @@ import attrs
 from providerhub._finding.discovery import PluginRecord, Plugins
 from providerhub._finding.installed import INSTALL_HINT
 from providerhub._finding.instance import Instance
+from providerhub._log import log as _log
 from providerhub._settings.refined import merged, refined_one
 from providerhub._settings.resolving import configured, is_surely_missing, literal_keys, option_flaw, variables_of
 from providerhub._settings.settings import Settings
@@ -22,8 +22,6 @@ from providerhub._values import Model, Prices, ProviderConfig
 from providerhub._values.capabilities import DESCRIBED, ModelInfo, ProviderInfo
 from providerhub._values.errors import AmbiguousProviderError, ConfigurationError, InvalidRequestError, ModelNotFoundError
 from providerhub._values.provider import Provider
-
-_log = logging.getLogger("providerhub")
 
 
 class Described(NamedTuple):

@@ -13,7 +13,6 @@ import attrs
 
 from providerhub._finding.instance import Instance
 from providerhub._finding.needs import Needs
-from providerhub._finding.no_candidate import model_not_found, no_candidate
 from providerhub._finding.registry import Described, Entry, Index, Match, ModelSpec, Registry, Target
 from providerhub._rules.health import Health, Unavailable
 from providerhub._rules.limits import Limits
@@ -202,6 +201,8 @@ class Router:
             unusable = self._unusable(target, matches)
             skipped += unusable
             if not matches and not unusable:
+                from providerhub._finding.no_candidate import model_not_found  # only errors need it
+
                 missing = missing or model_not_found(self._registry, str(name))
             for match in matches:
                 instance = self._registry.ready(match.provider)
@@ -259,6 +260,8 @@ class Router:
         if available:
             return Planned(RoutePlan(tuple(available), (*skipped, *unavailable)))
         if soonest is None:
+            from providerhub._finding.no_candidate import no_candidate  # only errors need it
+
             raise no_candidate(tuple(entry.name for entry in suitable.entries), (*skipped, *unavailable))
         _, candidate, own = soonest
         rest = (*skipped, *(skip for skip in unavailable if skip is not own))

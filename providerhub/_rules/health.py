@@ -6,7 +6,6 @@ Nygard, "Release It!", with the numbers of `docs/explanation/retrying.md`.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 import attrs
 
+from providerhub._log import log as _log
 from providerhub._rules.policy import LACK_FOR, QUOTA_PAUSE, RetryBudget, Rng, disposition
 from providerhub._threads import renewed_at_fork
 from providerhub._values import BreakerRules, BudgetRules, Candidate, HealthRecord, RetryPolicy, errors
@@ -23,8 +23,6 @@ _REFUSALS = ("key rejected", "forbidden")  # reasons of the pauses after a refus
 KEY_PAUSE = 10.0  # seconds of the first pause of a refused key. It doubles with each refusal, up to `RetryPolicy.pause_max`.
 RATE_LIMITED = "rate limited"  # the reason of a pause that a service names
 SHORT_STALL = 2.0  # seconds of silence below which an attempt that lost a race never counts
-
-_log = logging.getLogger("providerhub")
 
 
 class Breaker:

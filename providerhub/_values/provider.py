@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, runtime_checkable
 
+from providerhub._log import log as _log
 from providerhub._values.events import Event, ReasoningDelta, ToolCallDelta
 from providerhub._values.knobs import Timeout
 from providerhub._values.request import Request
 from providerhub._values.value import public
-
-_log = logging.getLogger("providerhub")
 
 Piece = str | Event
 """A piece of an answer: a plain text, or an event."""

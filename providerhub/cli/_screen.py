@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import sys
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -245,6 +243,8 @@ def as_click(error: Exception, *, debug: bool, as_json: bool = False) -> click.C
     if as_json:
         data({"error": error_record(error)})
     if debug:
+        import traceback  # slow to import, as the next one
+
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     return error if isinstance(error, click.ClickException) else click.ClickException(_reported(error))
 
@@ -252,6 +252,8 @@ def as_click(error: Exception, *, debug: bool, as_json: bool = False) -> click.C
 @contextlib.contextmanager
 def unlogged() -> Iterator[None]:
     """Keep the library's log off standard error, for commands that report the same themselves."""
+    import logging
+
     log, handler = logging.getLogger("providerhub"), logging.NullHandler()
     log.addHandler(handler)
     try:

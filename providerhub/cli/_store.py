@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 
 from providerhub import Message, Settings
@@ -60,14 +59,12 @@ def write(path: Path, content: bytes, like: Path | None = None) -> None:
         fresh.unlink(missing_ok=True)
 
 
-@attrs.define
 class Conversation:
     """A conversation. `path` is its file, `None` for none; `model` and `system` are those of its last question."""
 
-    path: Path | None
-    model: Any = None
-    system: str | None = None
-    messages: list[Message] = attrs.field(factory=list)
+    def __init__(self, path: Path | None, model: Any = None, system: str | None = None, messages: Sequence[Message] = ()) -> None:
+        self.path, self.model, self.system = path, model, system
+        self.messages = [*messages]
 
     @property
     def name(self) -> str:

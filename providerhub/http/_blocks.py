@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
 
+from providerhub._log import log as _log
 from providerhub._rules.mapping import UNREADABLE, unreadable
 from providerhub._values.errors import AuthenticationError, ProviderError, ProviderHubError, ProviderTimeoutError
 from providerhub._values.provider import CallContext
 from providerhub.wire import Reading
-
-_log = logging.getLogger("providerhub")
 
 HELD_UP = 0.25
 """Seconds for which a provider's code may hold an event loop up, without a word about it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -179,6 +178,8 @@ def with_call_ids(messages: Sequence[Mapping[str, Any]], pattern: str, length: i
         text = str(identifier)
         if re.fullmatch(pattern, text):
             return text
+        import hashlib  # slow to import; few identifiers need it
+
         digest = base64.b32encode(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         return digest.decode()[:length]
 
