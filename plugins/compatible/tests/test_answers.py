@@ -217,6 +217,18 @@ def test_watsonx_fetches_a_token_again_that_ends(hub_at, ask):
     assert len(auth.requests) == 2
 
 
+def test_watsonx_fetches_a_token_again_that_is_refused(hub_at, ask):
+    tokens = [http_response(200, {"access_token": f"t-{n}-0123456789", "expires_in": 3600}) for n in range(2)]
+    refusal = http_response(401, {"errors": [{"code": "authentication_token_not_valid", "message": "Failed to authenticate"}]})
+    with (
+        FaultServer(*tokens) as auth,
+        FaultServer(refusal, http_response(200, openai_completion("Hi"))) as server,
+        watsonx(hub_at, server, auth) as hub,
+    ):
+        assert ask(hub, "watsonx/m").text == "Hi"
+    assert [request.header("authorization") for request in server.requests] == [f"Bearer t-{n}-0123456789" for n in range(2)]
+
+
 def test_watsonx_streams_at_another_path_and_takes_a_token_as_it_is(hub_at, ask):
     stream = http_response(200, b"".join(sse(openai_chunk("Hi"), openai_chunk(finish_reason="stop"))))
     with (

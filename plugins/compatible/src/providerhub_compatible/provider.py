@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -10,7 +9,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from providerhub import CallContext, CapabilityError, ConfigurationError, ModelInfo, ProviderConfig, Request
 from providerhub.openai_provider import ChatReading, OpenAIChatProvider
 from providerhub.wire import openai_chat
-from providerhub.wire_provider import Built, HttpAnswer, HttpRequest, Reading, listed
+from providerhub.wire_provider import Built, Fetched, HttpAnswer, HttpRequest, Reading, listed
 from providerhub_compatible.models import model_of
 from providerhub_compatible.refusals import REFUSALS, stream_options_refused
 from providerhub_compatible.vendors import VENDORS
@@ -228,7 +227,7 @@ class Watsonx(Compatible):
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
         self.path = ""
-        self._token, self._until = "", 0.0
+        self._token = Fetched(self._fetched)
 
     def body(self, request: Request) -> dict[str, Any]:
         """Return the JSON object to send; see `Compatible.body`.
@@ -250,11 +249,12 @@ class Watsonx(Compatible):
 
         Args:
             request: The request to write.
-            call: The call, which is not used.
+            call: The call, which uses the token.
         """
-        del call
         body = self.body(request)
-        headers = yield from self._headers()
+        given = self.config.get("token")
+        token = (yield from self._token.get(call)) if given is None else given.reveal()
+        headers = {"Authorization": f"Bearer {token}"}
         path = f"/ml/v1/text/chat{'_stream' if request.stream else ''}"
         version = {"version": self.config.get("api_version")}
         return HttpRequest(path, body, stream=request.stream, headers=headers, query=version)
@@ -262,14 +262,7 @@ class Watsonx(Compatible):
     def _listing_query(self) -> Mapping[str, Any]:
         return {"version": self.config.get("api_version"), "limit": 200}
 
-    def _headers(self) -> Generator[Any, Any, dict[str, str]]:
-        given = self.config.get("token")
-        token = given.reveal() if given is not None else self._token
-        if given is None and time.time() > self._until - _MARGIN:
-            token = yield from self._fetched()
-        return {"Authorization": f"Bearer {token}"}
-
-    def _fetched(self) -> Generator[Any, Any, str]:
+    def _fetched(self) -> Generator[Any, Any, tuple[str, float]]:
         assert self.config.api_key is not None  # noqa: S101 -- required without a token
         form = {"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": self.config.api_key.reveal()}
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -280,9 +273,7 @@ class Watsonx(Compatible):
         if not isinstance(token, str) or not token:
             msg = f"provider {self.config.name!r}: {address} gave no access_token; correct auth_url or api_key"
             raise ConfigurationError(msg)
-        self.secrets = (token,)
-        self._token, self._until = token, time.time() + float(said.get("expires_in") or 0)
-        return token
+        return token, float(said.get("expires_in") or 0) - _MARGIN
 
 
 KINDS: Mapping[str, type[Compatible]] = {
