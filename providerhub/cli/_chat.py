@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -30,6 +30,9 @@ HELP = """\
 Ctrl-C stops an answer and keeps the conversation. A line that begins with // is sent as a question, with one slash."""
 
 
+COMMANDS = [line.split()[0] for line in HELP.splitlines() if line.startswith("/")]
+
+
 class Chat:
     """A conversation. It reads lines until the input ends; each is a question or a command."""
 
@@ -46,14 +49,6 @@ class Chat:
         self._lines = Lines(self._offers)
         self.interactive = self._lines.interactive
         self.failures = 0
-        self._commands: dict[str, Callable[[str], None]] = {
-            "/model": self._ask_another,
-            "/file": self._attach,
-            "/route": self._show_route,
-            "/retry": self._retry,
-            "/clear": self._clear,
-            "/help": lambda _: self._note(HELP),
-        }
 
     @property
     def _asked(self) -> str:
@@ -89,7 +84,7 @@ class Chat:
         if text in {"/quit", "/exit"}:
             return False
         if text.startswith("/") and not text.startswith("//"):
-            self._command(text)
+            self._command(*text.partition(" ")[::2])
         elif text:
             question = line[line.index("/") + 1 :] if text.startswith("//") else line
             self._ask([{"type": "text", "text": question}, *self._parts] if self._parts else question)
@@ -100,7 +95,7 @@ class Chat:
         self._unanswered, self._last = question, None
         heard: list[str] = []
         try:
-            answer = self._stream(question, heard)
+            answer = self._answered(question, heard)
         except KeyboardInterrupt:
             if any(heard):
                 self._keep(question, part_of_answer(heard))
@@ -114,9 +109,10 @@ class Chat:
             self._last = error.route
             raise
         else:
-            self._keep(question, answer)
+            self._write(answer=screen.record(answer)) if self._as_json else screen.ending(answer, cost=self._ctx.params["cost"])
+            self._keep(question, answer.message)
 
-    def _stream(self, question: Any, heard: list[str]) -> Message:
+    def _answered(self, question: Any, heard: list[str]) -> Completion:
         call = {"model": self._model, "messages": self._with(question), **self._keywords}
         with answering(self._hub, stream=True, **call) as (stream, texts):
             try:
@@ -126,12 +122,7 @@ class Chat:
                     screen.answer(texts, heard, markdown=self._ctx.params["markdown"])
             finally:
                 self._last = stream.route
-            answer: Completion = stream.completion  # type: ignore[union-attr]  # a stream, as asked for
-        if self._as_json:
-            self._write(answer=screen.record(answer))
-        else:
-            screen.ending(answer, cost=self._ctx.params["cost"])
-        return answer.message
+            return stream.completion  # type: ignore[union-attr]  # a stream, as asked for
 
     def _with(self, question: Any) -> list[Message]:
         return [*self._talk.messages, {"role": "user", "content": question}]
@@ -141,26 +132,36 @@ class Chat:
         self._unanswered = None
         self._parts.clear()
 
-    def _command(self, text: str) -> None:
-        name, _, rest = text.partition(" ")
-        if name not in self._commands:
-            fix = nearest(name, [*self._commands, "/quit"], "/help lists the commands")
+    def _command(self, name: str, rest: str) -> None:
+        rest = rest.strip()
+        if name == "/model":
+            if rest:
+                self.plan(rest)
+                self._model = rest
+            self._note(f"The model is {self._asked}.")
+        elif name == "/file":
+            if not rest:
+                raise click.ClickException("/file needs the path or the address of a file")
+            self._parts.append(inputs.attachment(rest))
+            self._note(f"{rest} goes with the next question.")
+        elif name == "/route":
+            self._show_route()
+        elif name == "/retry":
+            if self._unanswered is None:
+                raise click.ClickException("there is no question to ask again: the last one was answered")
+            self._ask(self._unanswered)
+        elif name == "/clear":
+            self._talk = opened(last=False, name=None, save=self._talk.path is not None)
+            self._unanswered = self._last = None
+            self._parts.clear()
+            self._note("A new conversation begins.")
+        elif name == "/help":
+            self._note(HELP)
+        else:
+            fix = nearest(name, COMMANDS, "/help lists the commands")
             raise click.ClickException(f"unknown command {name}; {fix} (to send the line as a question, begin it with //)")
-        self._commands[name](rest.strip())
 
-    def _ask_another(self, name: str) -> None:
-        if name:
-            self.plan(name)
-            self._model = name
-        self._note(f"The model is {self._asked}.")
-
-    def _attach(self, source: str) -> None:
-        if not source:
-            raise click.ClickException("/file needs the path or the address of a file")
-        self._parts.append(inputs.attachment(source))
-        self._note(f"{source} goes with the next question.")
-
-    def _show_route(self, _rest: str) -> None:
+    def _show_route(self) -> None:
         plan = self.plan(self._model)
         if self._as_json:
             self._write(route=self._last and screen.record(self._last), plan=plan_record(plan))
@@ -170,17 +171,6 @@ class Chat:
             screen.indented(self._last, err=True)
         self._note("The candidates for the next:")
         screen.indented(plan, err=True)
-
-    def _retry(self, _rest: str) -> None:
-        if self._unanswered is None:
-            raise click.ClickException("there is no question to ask again: the last one was answered")
-        self._ask(self._unanswered)
-
-    def _clear(self, _rest: str) -> None:
-        self._talk = opened(last=False, name=None, save=self._talk.path is not None)
-        self._unanswered = self._last = None
-        self._parts.clear()
-        self._note("A new conversation begins.")
 
     def _fail(self, error: ProviderHubError | click.ClickException) -> None:
         self.failures += 1
@@ -205,9 +195,7 @@ class Chat:
     def _offers(self, line: str, word: str) -> Sequence[str]:
         if line.startswith("/model "):
             return options.model_names(self._ctx, self._ctx.command.params[0], word)
-        names = [
-            f"{name} " if name in {"/model", "/file"} else name for name in (*self._commands, "/quit")
-        ]  # these take an argument
+        names = [f"{name} " if name in {"/model", "/file"} else name for name in COMMANDS]  # these two take an argument
         return [name for name in names if line.startswith("/") and name.startswith(word)]
 
 

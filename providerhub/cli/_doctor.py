@@ -43,9 +43,9 @@ class Report:
     tried: list[Finding] = attrs.field(factory=list)
 
     @property
-    def healthy(self) -> bool:
-        """Whether no finding is an error."""
-        return all(finding.level != "error" for finding in self.findings)
+    def wrong(self) -> set[str]:
+        """The subjects that have an error."""
+        return {finding.about for finding in self.findings if finding.level == "error"}
 
     def add(self, about: str, check: Callable[[], Iterable[Finding]]) -> None:
         """Run a check of the subject `about`; an error that it raises becomes a finding."""
@@ -59,7 +59,7 @@ class Report:
         """Write the report as JSON."""
         screen.data(
             {
-                "healthy": self.healthy,
+                "healthy": not self.wrong,
                 "versions": self.versions,
                 "findings": [finding._asdict() for finding in self.findings],
                 "providers": [listings.record(view) for view in self.providers],
@@ -67,11 +67,6 @@ class Report:
                 "settings": {"file": self.file, "values": [row._asdict() for row in self.rows]},
             }
         )
-
-    def drop_contradictions(self) -> None:
-        """Remove "ready" from a provider that has an error, such as a refused key."""
-        wrong = {finding.about for finding in self.findings if finding.level == "error"}
-        self.findings = [one for one in self.findings if one.level != "ok" or one.about not in wrong]
 
     def write_text(self, settings: Settings, *, verbose: bool) -> None:
         """Write the verdict, then the errors and warnings; with `verbose`, all findings and the state of the installation."""
@@ -94,8 +89,7 @@ class Report:
         screen.paragraph(told + ("" if verbose else "; -v shows notes, versions, settings and imports, too"))
 
     def _write_verdict(self, settings: Settings) -> None:
-        wrong = {finding.about for finding in self.findings if finding.level == "error"}
-        ready = [view for view in self.providers if view.state == "ready" and view.name not in wrong]
+        ready = [view for view in self.providers if view.state == "ready" and view.name not in self.wrong]
         screen.paragraph(f"You can call: {', '.join(map(listings.described, ready)) or 'no provider'}")
         _, idle = listings.folded(self.providers, settings)
         listings.idle_table(idle)
@@ -138,12 +132,11 @@ def doctor(*, network: bool, timeout: float, import_timeout: float, slow: float,
     elif network:
         text = "no provider was asked: a hook plugin, which every hub loads, blocks or ends the process"
         report.findings.append(Finding("error", "network", text, "first fix its error above"))
-    report.drop_contradictions()
-    if as_json:
-        report.write_json()
-    else:
-        report.write_text(settings, verbose=verbose)
-    if not report.healthy:
+    # A provider with an error, such as a refused key, is not ready.
+    wrong = report.wrong
+    report.findings = [one for one in report.findings if one.level != "ok" or one.about not in wrong]
+    report.write_json() if as_json else report.write_text(settings, verbose=verbose)
+    if wrong:
         raise click.exceptions.Exit(1)
 
 
