@@ -36,37 +36,37 @@ SOME_OF = {
 """The tests that are tried, where `readme or entry_point` chooses none: quick ones that read files of the sdist."""
 
 
+BUILD = """
+import os, sys
+from hatchling.build import build_sdist
+for name, folder in zip(sys.argv[2::2], sys.argv[3::2]):
+    os.chdir(folder)
+    os.mkdir(f"{sys.argv[1]}/{name}")
+    build_sdist(f"{sys.argv[1]}/{name}")
+"""
+
+
 @pytest.fixture(scope="module")
-def sdist(tmp_path_factory):
-    """Build the sdist of a folder, once."""
-    built = {}
-
-    def build(name):
-        if name not in built:
-            target = tmp_path_factory.mktemp(name)
-            _run("-m", "hatchling", "build", "-t", "sdist", "-d", target, cwd=FOLDERS[name])
-            (built[name],) = target.iterdir()
-        return built[name]
-
-    return build
+def sdists(tmp_path_factory):
+    """The sdist of each folder by its name. One process builds all."""
+    target = tmp_path_factory.mktemp("sdists")
+    _run("-c", BUILD, target, *(word for name, folder in FOLDERS.items() for word in (name, folder)), cwd=CHECKOUT)
+    return {name: next((target / name).iterdir()) for name in FOLDERS}
 
 
-@pytest.fixture
-def unpacked(sdist, tmp_path):
-    """Unpack the sdist of a folder."""
-
-    def unpack(name):
-        with tarfile.open(sdist(name)) as archive:
-            archive.extractall(tmp_path, filter="data")
-        (folder,) = tmp_path.iterdir()
-        return folder
-
-    return unpack
+@pytest.fixture(scope="module")
+def unpacked(sdists, tmp_path_factory):
+    """The unpacked sdist of each folder by its name."""
+    target = tmp_path_factory.mktemp("unpacked")
+    for name, path in sdists.items():
+        with tarfile.open(path) as archive:
+            archive.extractall(target / name, filter="data")
+    return {name: next((target / name).iterdir()) for name in sdists}
 
 
-def test_an_index_accepts_the_metadata_and_shows_the_readmes(sdist):
+def test_an_index_accepts_the_metadata_and_shows_the_readmes(sdists):
     pytest.importorskip("twine", reason="the dependency group `packaging` has it")
-    said = _run("-m", "twine", "check", "--strict", *map(sdist, FOLDERS), cwd=CHECKOUT)
+    said = _run("-m", "twine", "check", "--strict", *sdists.values(), cwd=CHECKOUT)
     assert said.count("PASSED") == len(FOLDERS)
 
 
@@ -81,14 +81,23 @@ def test_a_readme_has_no_relative_link(name):
 
 
 def test_the_sdist_of_the_core_holds_its_tests_and_their_tools(unpacked):
-    folder = unpacked("core")
+    folder = unpacked["core"]
     for name in ("conftest.py", "tox.ini", "tools/install_plugins.py", "plugins/echo/pyproject.toml", ".github/workflows/ci.yml"):
         assert (folder / name).is_file(), name
-    assert " passed" in _run("-m", "pytest", "-q", "-p", "no:cacheprovider", *SOME, cwd=folder)
+    assert " passed" in _pytest(*SOME, cwd=folder)
 
 
-@pytest.mark.parametrize("name", PLUGINS)
+def _pytest(*words, cwd):
+    return _run("-m", "pytest", "-q", "-rp", "-p", "no:cacheprovider", "--import-mode=importlib", *words, cwd=cwd)
+
+
+@pytest.mark.parametrize("name", SOME_OF)
 def test_the_sdist_of_a_plugin_holds_what_its_tests_read(unpacked, name):
-    folder = unpacked(name)
-    some = SOME_OF.get(name, ("tests", "-k", "readme or entry_point"))
-    assert " passed" in _run("-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", *some, cwd=folder)
+    assert " passed" in _pytest(*SOME_OF[name], cwd=unpacked[name])
+
+
+def test_the_sdists_of_the_other_plugins_hold_what_their_tests_read(unpacked):
+    folders = {name: unpacked[name] / "tests" for name in PLUGINS if name not in SOME_OF}
+    parent = unpacked["core"].parents[1]
+    said = _pytest("-k", "readme or entry_point", "--rootdir", parent, *folders.values(), cwd=parent)
+    assert {name for name in folders if f"PASSED {name}/" not in said} == set()
