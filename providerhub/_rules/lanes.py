@@ -81,16 +81,16 @@ class Place:
         self.cycle = self.lane.cycle
         self.seconds = self.lane.enter(now, self.tokens, self.number), self.desk.whole.enter(now, self.tokens, self.number)
 
-    def put_back(self, now: float, until: float, reason: str) -> None:
+    def put_back(self, until: float, reason: str) -> None:
         """Take the turn back for which the store of shared limits has no room, and let the call wait at the head."""
         wake = self.wake
-        self.end(now, NOT_SENT)
+        self.end(NOT_SENT)
         self.state, self.wake, self.due = WAITING, wake, until
         self.lane.held = Full(reason, until)
         self.lane.waiting.appendleft(self)
         self.desk.queued[self.entry] = self.lane
 
-    def end(self, now: float, back: Back) -> None:
+    def end(self, back: Back) -> None:
         """Take the turn back. Does nothing when the call has none."""
         was, self.state = self.state, OVER
         self.wake = None
@@ -98,7 +98,7 @@ class Place:
             if back.output is not None:
                 self.lane.note_output(back.output)
             for lane, second in zip((self.lane, self.desk.whole), self.seconds, strict=True):
-                lane.leave(now, self, second, back)
+                lane.leave(self, second, back)
 
 
 class Lane:
@@ -168,14 +168,14 @@ class Lane:
     def enter(self, now: float, tokens: float, number: int) -> Second | None:
         """Count a call that starts. Return where its tokens are counted."""
         self.in_use += 1
-        self.starts.note(now)
+        self.starts.add(now, 1)
         if interval := self.interval(now):
             self._spacing.take(now, interval, number)
         if self.throttle is not None:
             self.throttle.began(number, now)
-        return None if self._tokens is None else self._tokens.add(now, tokens)
+        return None if self._tokens is None else self._tokens.reserve(now, tokens)
 
-    def leave(self, now: float, place: Place, second: Second | None, back: Back) -> None:
+    def leave(self, place: Place, second: Second | None, back: Back) -> None:
         """Count a call that has ended, or that was not sent."""
         self.in_use -= 1
         if self.held.reason == "concurrency":
@@ -187,7 +187,7 @@ class Lane:
             self.throttle.decided(place.number, refused=False if back.sent else None)
         used = back.used if back.sent else 0.0
         if second is not None and self._tokens is not None and used is not None:
-            self._tokens.correct(now, second, place.tokens, used)
+            self._tokens.correct(second, place.tokens, used)
 
     def note_output(self, tokens: float) -> None:
         self.outputs = min(self.outputs + 1, MANY)

@@ -66,60 +66,55 @@ class Spacing:
 
 
 class Second:
-    """The tokens of the calls that started within one second."""
+    """The amount that is counted within one second: calls, or their tokens."""
 
-    __slots__ = ("since", "tokens")
+    __slots__ = ("amount", "since")
 
     def __init__(self, since: float) -> None:
         self.since = since
-        self.tokens = 0.0
+        self.amount = 0.0
 
 
-class TokenWindow:
+class Seconds(deque[Second]):
+    """Amounts by the second, for the last minute. It is never empty, and the latest second is the last one."""
+
+    def __init__(self) -> None:
+        super().__init__([Second(NEVER)], maxlen=int(MINUTE) + 2)
+
+    def add(self, now: float, amount: float) -> Second:
+        """Count an amount. Return the second that holds it."""
+        if now - self[-1].since >= 1.0:
+            self.append(Second(now))
+        self[-1].amount += amount
+        return self[-1]
+
+
+class TokenWindow(Seconds):
     """Counts the tokens of each of the last 60 seconds. `tpm` is their limit."""
 
-    __slots__ = ("_seconds", "_total", "_tpm")
-
     def __init__(self, tpm: float) -> None:
+        super().__init__()
         self._tpm = tpm
-        self._seconds: deque[Second] = deque()
-        self._total = 0.0
 
     def due(self, now: float, tokens: float) -> float:
         """The time from which a call may start that needs so many tokens; at most the whole `tpm` is asked for."""
-        self._expire(now)
-        excess = self._total + min(tokens, self._tpm) - self._tpm
+        counted = [second for second in self if _end(second) > now]
+        excess = sum(second.amount for second in counted) + min(tokens, self._tpm) - self._tpm
         due = NEVER
-        for second in self._seconds:
+        for second in counted:
             if excess <= 0:
                 break
-            excess -= second.tokens
+            excess -= second.amount
             due = _end(second)
         return due
 
-    def add(self, now: float, tokens: float) -> Second:
+    def reserve(self, now: float, tokens: float) -> Second:
         """Reserve tokens, at most the whole `tpm`. Return the second that holds them, for `correct`."""
-        if not self._seconds or now - self._seconds[-1].since >= 1.0:
-            self._seconds.append(Second(now))
-        second = self._seconds[-1]
-        self._change(second, min(tokens, self._tpm))
-        return second
+        return self.add(now, min(tokens, self._tpm))
 
-    def correct(self, now: float, second: Second, reserved: float, used: float) -> None:
-        """Replace the reservation of a call by its usage, when the second in which it started is still counted."""
-        self._expire(now)
-        if self._seconds and second.since >= self._seconds[0].since:
-            self._change(second, used - min(reserved, self._tpm))
-
-    def _change(self, second: Second, tokens: float) -> None:
-        second.tokens += tokens
-        self._total += tokens
-
-    def _expire(self, now: float) -> None:
-        while self._seconds and _end(self._seconds[0]) <= now:
-            self._total -= self._seconds.popleft().tokens
-        if not self._seconds:
-            self._total = 0.0  # no rounding error stays
+    def correct(self, second: Second, reserved: float, used: float) -> None:
+        """Replace the reservation of a call by its usage."""
+        second.amount += used - min(reserved, self._tpm)
 
 
 def _end(second: Second) -> float:

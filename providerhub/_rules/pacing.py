@@ -173,11 +173,11 @@ class Pacer:
         if desk is not None and not desk.is_limited:
             lane = desk.models.get(candidate.entry)
             if lane is not None:
-                starts = lane.starts
-                if now - starts.since < 1.0:
-                    starts.count += 1
+                latest = lane.starts[-1]
+                if now - latest.since < 1.0:
+                    latest.amount += 1
                 else:
-                    starts.note(now)
+                    lane.starts.add(now, 1)
                 return FREE
         return self._enter(candidate, now, tokens, stay=False)
 
@@ -254,7 +254,7 @@ class Pacer:
             desk.throttled[candidate.entry] = lane
             desk.is_limited = True
             if turn.place is not None:
-                self._end(turn.place, now, NOTHING_USED)
+                self._end(turn.place, NOTHING_USED)
             self._pump(desk)
         self._flush()
         if self.on_fact is not None:
@@ -318,7 +318,7 @@ class Pacer:
                 place = Place(desk, candidate.entry, self._number, prompt + (lane.mean_output if output is None else output))
                 turn = self._place(place, lane, now, stay=stay) or Turn(self, place)
             else:
-                lane.starts.note(now)
+                lane.starts.add(now, 1)
         self._flush()
         return turn
 
@@ -373,7 +373,7 @@ class Pacer:
     def _no_answer(self, place: Place, now: float) -> None:
         """Go on without the store of shared limits, as the settings say."""
         if self.claims is not None and self.claims.refuses:
-            place.put_back(now, now + OUTAGE, UNKNOWN_ROOM)
+            place.put_back(now + OUTAGE, UNKNOWN_ROOM)
         else:
             place.state = READY
 
@@ -394,7 +394,7 @@ class Pacer:
             if full.reason == UNKNOWN_ROOM:
                 self._no_answer(place, self._latest)
             else:
-                place.put_back(self._latest, full.until, full.reason)
+                place.put_back(full.until, full.reason)
             self._woken.append(place)
 
     def _foresee(self, place: Place) -> None:
@@ -415,14 +415,14 @@ class Pacer:
         while self._returned:
             place, back = self._returned.popleft()
             self._latest = max(self._latest, back.now)
-            self._end(place, self._latest, back)
+            self._end(place, back)
             self._pump(place.desk)
 
-    def _end(self, place: Place, now: float, back: Back) -> None:
+    def _end(self, place: Place, back: Back) -> None:
         claim, place.claim = place.claim, None
         if claim is not None and place.state == READY and self.claims is not None:
             self.claims.give_back(claim, back)
-        place.end(now, back)
+        place.end(back)
 
     def give_back(self, place: Place, back: Back) -> None:
         """Give a turn back. Never waits, so that the garbage collector may call it in a thread that holds the lock."""

@@ -11,9 +11,8 @@ by the time from that moment to the end of the pause. It rises again slowly, and
 from __future__ import annotations
 
 import math
-from collections import deque
 
-from providerhub._rules.limits import MARGIN, MINUTE, NEVER
+from providerhub._rules.limits import MARGIN, MINUTE, NEVER, Seconds
 from providerhub._rules.policy import RETRY_AFTER_JITTER
 
 # Seconds of the pause after a refusal that names no time. It doubles each time that the first call is refused again.
@@ -27,43 +26,27 @@ GRACE, LONGEST_GRACE = 1.0, 10.0  # seconds after which a call counts as not ref
 WIDE_OPEN = 64  # the number of calls without verdict from which the slow start is over
 
 
-class Starts:
+class Starts(Seconds):
     """Counts the calls that start, by the second, for the last minute."""
-
-    __slots__ = ("_older", "count", "since")
-
-    def __init__(self) -> None:
-        self.since = NEVER
-        self.count = 0
-        self._older: deque[tuple[float, int]] = deque(maxlen=int(MINUTE))
-
-    def note(self, now: float) -> None:
-        """Count a call that starts."""
-        if now - self.since < 1.0:
-            self.count += 1
-            return
-        if self.count:
-            self._older.append((self.since, self.count))
-        self.since, self.count = now, 1
 
     def drop(self) -> None:
         """Take away the latest call: it was refused, or not sent."""
-        if not self.count and self._older:
-            self.since, self.count = self._older.pop()
-        self.count = max(0, self.count - 1)
+        while len(self) > 1 and not self[-1].amount:
+            self.pop()
+        self[-1].amount = max(0.0, self[-1].amount - 1)
 
-    def accepted(self, at: float) -> int:
-        """The number of calls in the minute before a moment."""
-        return self.count + sum(count for since, count in self._older if at - since <= MINUTE)
+    def accepted(self, at: float) -> float:
+        """The number of calls in the minute before a moment; those of the latest second count in any case."""
+        return sum(second.amount for second in self if second is self[-1] or at - second.since <= MINUTE)
 
     def rate(self, at: float, until: float, least: int) -> float:
         """The calls per second that were accepted until a refusal, with the pause that followed; at least `least` calls."""
-        best, total = 0.0, 0
-        for since, count in [(self.since, self.count), *reversed(self._older)]:
-            if at - since > MINUTE:
+        best = total = 0.0
+        for second in reversed(self):
+            if at - second.since > MINUTE:
                 break
-            total += count
-            best = max(best, max(total, least) / (until - since))
+            total += second.amount
+            best = max(best, max(total, least) / (until - second.since))
         return best
 
 
