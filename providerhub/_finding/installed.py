@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from providerhub._values.checks import nearest
-
 # The distributions of this project that messages say to install, without the `providerhub-` of their names: for the models whose
 # names begin so, for tables of the settings, commands, and addresses of stores.
 OURS = {
@@ -146,6 +144,8 @@ def flaw_of(reference: str) -> str:
     may_have = not source or re.search(rf"\b{re.escape(name)}\b|import \*|__getattr__|globals\(|setattr\(", source)
     if not name or hasattr(loaded, name) or (loaded is None and may_have):
         return ""
+    from providerhub._values.checks import nearest  # the command line's help does without
+
     known = re.findall(r"^(?:async +)?(?:def|class) +(\w+)|^(\w+) *[:=]", source, re.MULTILINE)
     near = nearest(name, [*filter(None, (name for pair in known for name in pair))], "correct the name")
     return f"the module {module!r} has no {name!r}; {near}"

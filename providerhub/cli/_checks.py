@@ -23,8 +23,8 @@ from providerhub._settings.resolving import variable
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, FileKey, KeyringKey
 from providerhub._settings.settings import apply_environment, settings_path
 from providerhub.cli import _screen as screen
+from providerhub.cli._app import extensions
 from providerhub.cli._distributions import Finding
-from providerhub.cli._extensions import extensions
 from providerhub.cli._imports import Import
 from providerhub.cli._settings import declared_only, environment_problems, is_optional, problems
 

@@ -15,7 +15,7 @@ from providerhub._finding.installed import INSTALL_HINT, import_object
 from providerhub.cli import _listings as listings
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
-from providerhub.cli._extensions import entries
+from providerhub.cli._app import entries
 
 SANDBOX_GROUP = "providerhub.sandbox"
 """Entry-point group of servers that speak a provider's protocol. An entry bears its provider's name and names a `Serve`."""

@@ -19,7 +19,7 @@ from providerhub.cli import _checks as checks
 from providerhub.cli import _listings as listings
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
-from providerhub.cli import _setting_rows as setting_rows
+from providerhub.cli import _settings as setting_rows
 from providerhub.cli._distributions import Finding, Installed, findings, installed
 from providerhub.cli._imports import Import, import_each
 

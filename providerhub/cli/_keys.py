@@ -18,7 +18,7 @@ from providerhub.cli import _edit as edit
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
 from providerhub.cli import _store as store
-from providerhub.cli._setting_rows import declared_row
+from providerhub.cli._settings import declared_row
 
 SERVICE = "providerhub"  # the name of the entries in the keyring
 

@@ -8,8 +8,7 @@ import click
 import pytest
 
 from providerhub._finding.installed import import_object
-from providerhub.cli._app import COMMANDS
-from providerhub.cli._extensions import extensions
+from providerhub.cli._app import COMMANDS, extensions
 from providerhub.testing import http_response, openai_error, openai_stream
 
 
