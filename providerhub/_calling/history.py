@@ -16,7 +16,8 @@ from providerhub._values.answer import message_digest
 from providerhub._values.errors import AttemptError, BadRequestError, ContentPolicyError, ContextLengthError
 
 _ABOUT_TURNS = re.compile(
-    r"signature|thinking|thought|reasoning|encrypted|redacted|expired|container|server_tool|prefix"
+    r"signature|thinking|thought|reasoning|encrypted|redacted|expired|container|server_tool|prefix|compaction|tool_plan"
+    r"|srvtoolu|\w_tool_result|\binput\[\d+\]|\bcitations?\b"
     r"|\b(?:item|audio|message)\b.{0,120}\b(?:not found|without its|does not exist)",
     re.IGNORECASE | re.DOTALL,
 )

@@ -40,8 +40,8 @@ MESSAGE = frozenset({"role", "content", "refusal", "tool_calls", "function_call"
 """The keys of an answer, a choice and a message that are read apart, or mean nothing."""
 
 _NAMES = {"timings": "timings", "time_info": "timings", "grounding_metadata": "grounding", "groundingMetadata": "grounding"}
-_SAFETY = frozenset({"prompt_filter_results", "content_filter_results", "prompt_annotations"})
-_SOURCES = frozenset({"citations", "search_results", "annotations"})
+_SAFETY = frozenset({"prompt_filter_results", "content_filter_results", "content_filter_result", "prompt_annotations"})
+_SOURCES = frozenset({"citations", "search_results", "annotations", "web_search"})
 _RETURNED = frozenset({"reasoning_details", "thinking_blocks", "reasoning_opaque", "extra_content", "images"})
 """Keys of a message that the service wants back with the next request."""
 _THOUGHTS = frozenset({"text", "summary_text"})
@@ -165,7 +165,7 @@ class ChatAnswer:
         """Keep a value beside the answer, which a later one replaces."""
         if key in _SAFETY:
             self._safety[key] = {**self._safety.get(key, {}), **value} if isinstance(value, dict) else value
-        elif key in _SOURCES:
+        elif key in _SOURCES and not isinstance(value, dict):
             self._sources[key] = value
         else:
             self._beside[_NAMES.get(key, key)] = value
@@ -283,6 +283,8 @@ class ChatAnswer:
         if key == "reasoning_details" and thinks and isinstance(value, list):
             for said in filter(None, map(detail_of, value)):
                 yield from self._reasoning(said)
+        if key == "context" and isinstance(value, dict) and isinstance(value.get("citations"), list):
+            self._add(self._sources, "citations", value["citations"])  # Azure's, of the caller's own data
         if key in _RETURNED:
             join = blocks_joined if isinstance(value, list) else joined
             self._turn[key] = join(self._turn[key], value) if key in self._turn else value

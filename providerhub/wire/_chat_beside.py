@@ -18,7 +18,7 @@ _TEXT = ("content", "snippet", "text", "quote", "cited_text")
 def citations_of(sources: Mapping[str, Any]) -> Iterator[Citation]:
     """Read the sources of an answer. A source that two lists name is given once, with what the fuller list says."""
     told: set[str] = set()
-    for key in ("annotations", "search_results", "citations"):
+    for key in ("annotations", "search_results", "web_search", "citations"):
         found = sources.get(key)
         for one in found if isinstance(found, list | tuple) else [found] if found else []:
             citation = _citation(one)

@@ -162,6 +162,8 @@ REFUSALS = [
     BadRequestError("messages.1.content.0: Invalid `signature` in `thinking` block", status=400),
     BadRequestError("HTTP 400", status=400, excerpt="Function call is missing a thought_signature in functionCall parts"),
     BadRequestError("The encrypted content gAAA could not be verified", status=400),
+    BadRequestError("unexpected `tool_use_id` found in `web_search_tool_result` blocks: srvtoolu_1", status=400),
+    BadRequestError("Unknown parameter: 'input[1].status'.", status=400),
     ModelUnavailableError("Item with id 'rs_1' not found. Items are not persisted when `store` is false.", status=404),
 ]
 

@@ -123,6 +123,12 @@ def test_the_first_identifier_stays_and_a_later_model_replaces_the_earlier():
             (Citation("u", "t", None, 1, 5, {"type": "url_citation"}),),
         ),
         ({}, {"citations": ["https://a", "plain"]}, (Citation("https://a"), Citation(text="plain"))),
+        ({}, {"web_search": [{"link": "https://a", "title": "A", "content": "c"}]}, (Citation("https://a", "A", "c"),)),
+        (
+            {"context": {"citations": [{"url": "https://a", "title": "A", "content": "c", "filepath": "f"}]}},
+            {},
+            (Citation("https://a", "A", "c", source={"filepath": "f"}),),
+        ),
         (
             {},
             {
