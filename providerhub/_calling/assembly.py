@@ -197,6 +197,8 @@ class Assembly:
 
     def _add_detail(self, piece: Detail) -> None:
         details, value = self._fields()["details"], piece.value
+        if piece.name in _NAMES and value is not None and type(value) is not str:
+            value = str(value)
         known = details.get(piece.name)
         details[piece.name] = [*known, *value] if isinstance(known, list) and isinstance(value, list) else value
 
@@ -216,6 +218,8 @@ class Assembly:
 
 
 _BESIDE = {Citation, Turn}
+_NAMES = {"id", "model", "request_id"}
+"""The details that are texts; a service may write a number. The journal and telemetry keep them."""
 
 
 class _Call:

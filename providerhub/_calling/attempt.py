@@ -24,7 +24,7 @@ Runner = TypeVar("Runner")
 """The thread or task that pulls an attempt in a race."""
 
 
-_USUAL_TARIFFS = {None, "default", "standard", "auto", "on_demand"}
+_USUAL_TARIFFS = {"default", "standard", "auto", "on_demand"}
 """The names of the usual tariffs, for which the prices are. Others, such as `"flex"` and `"priority"`, have other prices."""
 
 PullResult = bool | Exception
@@ -68,8 +68,8 @@ class RunningAttempt(Generic[Pieces, Runner]):
             notes = tuple(call.notes) if call.notes else ()
             return notes, call.request_id or None, assembly.usage, None, prices, self.call_id
         notes = tuple(call.notes)
-        if (tariff := assembly.detail("tier") or None) not in _USUAL_TARIFFS and prices is not None:
-            prices = prices.under(str(tariff))
+        if (tariff := str(assembly.detail("tier") or "default")) not in _USUAL_TARIFFS and prices is not None:
+            prices = prices.under(tariff)
             if prices is None:
                 notes += (f"the service charged the tariff {tariff!r}, whose prices are not known; the cost is unknown",)
         return notes, self.request_id, assembly.usage, assembly.detail("model"), prices, self.call_id

@@ -13,7 +13,7 @@ from typing import Any
 from providerhub._finding.instance import Instance
 from providerhub._values import Message
 from providerhub._values.answer import message_digest
-from providerhub._values.errors import AttemptError, BadRequestError, ContentPolicyError, ContextLengthError
+from providerhub._values.errors import AttemptError, BadRequestError, ContentPolicyError, ContextLengthError, PluginError
 
 _ABOUT_TURNS = re.compile(
     r"signature|thinking|thought|reasoning|encrypted|redacted|expired|container|server_tool|prefix|compaction|tool_plan"
@@ -44,9 +44,11 @@ def addressed(messages: Sequence[Message], instance: Instance | None, note: Call
 
 
 def refuses_turns(error: AttemptError) -> bool:
-    """Whether a service refused a request because of a turn in its own form, as far as its words say so."""
+    """Whether a service refused a request because of a turn in its own form, as far as its words say so, or could not read it."""
     if isinstance(error, ContextLengthError | ContentPolicyError):
         return False
+    if isinstance(error, PluginError):  # a turn that was changed by hand may have a shape that its plugin cannot read
+        return isinstance(error.__cause__, AttributeError | LookupError | TypeError | ValueError)
     if not isinstance(error, BadRequestError) and getattr(error, "status", None) != 404:
         return False
     return _ABOUT_TURNS.search(f"{error} {getattr(error, 'excerpt', '')}") is not None

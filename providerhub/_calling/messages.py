@@ -75,7 +75,10 @@ def _check(where: str, message: object) -> None:
         raise _wrong(f"{where}['role']", f"must be one of {', '.join(sorted(ROLES))}", role, _hint(message, "role"))
     _check_keys(where, message, _MESSAGE)
     for number, call in enumerate(message.get("tool_calls") or ()):
-        _check_keys(f"{where}['tool_calls'][{number}]", call, _CALL)
+        here = f"{where}['tool_calls'][{number}]"
+        _check_keys(here, call, _CALL)
+        if not (call.get("function") or call.get("custom")):
+            raise _wrong(here, "must hold the called tool under 'function', with its name", call, _hint(call, "function"))
     _check_content(where, role, message)
 
 
@@ -88,7 +91,7 @@ def _check_content(where: str, role: str, message: Mapping[str, Any]) -> None:
             here = f"{where}['content'][{number}]"
             if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
                 raise _wrong(here, "must be a content part with the key 'type'", part, _hint(part, "type"))
-            _check_keys(here, part, _PARTS.get(part["type"], {}))
+            _check_keys(here, part, _REFUSAL if part["type"] == "refusal" else _PARTS.get(part["type"], {}))
     elif content is None:
         if role != "assistant" or not any(map(message.get, _WITHOUT_CONTENT)):
             hint = _hint(message, "content", "tool_calls")
@@ -132,6 +135,9 @@ _PARTS: Mapping[str, Mapping[str, Check | Mapping[str, Check]]] = {
     "file": {"file": {"file_data": _TEXT, "file_id": _TEXT, "filename": _TEXT}},
 }
 """The content parts that may also stand among the messages, and what each holds."""
+
+_REFUSAL: Mapping[str, Check] = {"refusal": ANY_TEXT}
+"""A content part of the assistant's messages alone."""
 
 _WITHOUT_CONTENT = ("tool_calls", "refusal", "function_call", "audio", "turn")
 """The keys of an assistant's message of which one is enough without `content`."""

@@ -78,9 +78,10 @@ def _tool(value: Mapping[str, Any]) -> bool:
     """A definition in the OpenAI shape, or a vendor's own tool."""
     function = value.get("function")
     if function is None:
-        return value.get("type") != "function"
+        return value.get("type") != "function" and isinstance(value.get("type"), str | None)
     return (
         isinstance(function, Mapping)
+        and isinstance(value.get("type"), str | None)
         and _text(function.get("name"))
         and isinstance(function.get("description"), str | None)
         and isinstance(function.get("parameters"), Mapping | None)

@@ -66,9 +66,9 @@ def _modern(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _function(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    if call.get("type") != "custom":
+    own = call.get("custom")
+    if call.get("function") or not isinstance(own, Mapping):
         return call
-    own = call.get("custom") or {}
     return {**call, "type": "function", "function": {"name": own.get("name"), "arguments": {"input": own.get("input")}}}
 
 

@@ -211,7 +211,9 @@ def test_an_attempt_without_an_observer_has_no_call(make_hub, scripted):
 
 
 def test_an_unusual_tariff_has_no_known_cost_and_a_note_says_so(make_hub, scripted):
-    hub = make_hub(a=priced(scripted([Detail("tier", "flex"), "Hi", TOLD], [Detail("tier", "default"), "Hi", TOLD])))
+    answers = ([Detail("tier", tier), "Hi", TOLD] for tier in ({"name": "flex"}, "flex", "default"))
+    hub = make_hub(a=priced(scripted(*answers)))
+    assert hub.complete("m", "x").cost is None
     answer = hub.complete("m", "x")
     assert answer.cost is None
     assert "the tariff 'flex'" in answer.route.attempts[0].notes[0]

@@ -183,6 +183,14 @@ def test_a_refused_turn_is_left_out_and_the_same_provider_asked_at_once(ask, ref
     assert {one.state for one in records} <= {"closed"}
 
 
+def test_a_turn_that_its_plugin_cannot_read_is_left_out(ask):
+    provider = FakeProvider(WRITTEN, TypeError("'NoneType' object is not a mapping"), "Done.")
+    with hub_of(provider, retry=RetryPolicy(attempts=1)) as hub:
+        found = ask(hub, "m", talk_of(ask(hub, "m", "Hello?")))
+    assert found.text == "Done."
+    assert ["turn" in request.messages[0] for request in provider.requests[1:]] == [True, False]
+
+
 def test_the_second_request_waits_for_its_turn_at_a_provider_with_limits(ask):
     provider = FakeProvider(WRITTEN, REFUSALS[0], "Done.", config=ProviderConfig(rpm=2))
     with hub_of(provider) as hub:

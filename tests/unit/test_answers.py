@@ -58,6 +58,11 @@ def test_lists_of_one_name_are_joined_and_other_details_replaced():
     assert (answer.logprobs, answer.details["tier"]) == ([1, 2], "b")
 
 
+def test_the_names_of_an_answer_are_texts():
+    answer = gathered(Detail("id", 7), Detail("model", {"name": "m"}), Detail("request_id", None), Finish())
+    assert (answer.id, answer.served_model, answer.request_id) == ("7", "{'name': 'm'}", None)
+
+
 def test_an_answer_without_them_has_none():
     answer = gathered("Hi", Finish())
     assert (answer.citations, answer.media, answer.turn, answer.details, answer.id) == ((), (), None, {}, None)

@@ -56,6 +56,11 @@ def _part(part):
         ([_part({"type": "file", "file": [1]})], ["messages[0]['content'][0]['file']", "mapping"]),
         ([_part({"type": "input_audio", "input_audio": {"data": None}})], ["['input_audio']['data']", "text"]),
         ([{"role": "user", "content": [{"typ": "text"}]}], ["did you mean the key 'type' in place of 'typ'?"]),
+        (
+            [{"role": "assistant", "tool_calls": [{"id": "a", "fuction": {"name": "f"}}]}],
+            ["['tool_calls'][0] must hold the called tool", "did you mean the key 'function' in place of 'fuction'?"],
+        ),
+        ([{"role": "assistant", "content": [{"type": "refusal", "refusal": []}]}], ["['refusal'] must be a text"]),
     ],
 )
 def test_the_place_and_the_key_are_named(messages, named):
@@ -70,7 +75,7 @@ def test_the_place_and_the_key_are_named(messages, named):
         [GOOD],
         (GOOD, GOOD),
         [{"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "data:"}}]}],
-        [{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}],
+        [{"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "f"}}]}],
         [{"role": "tool", "content": "4", "tool_call_id": "1"}],
         [{"role": "developer", "content": ""}],
         [{"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}],

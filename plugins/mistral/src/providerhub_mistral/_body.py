@@ -73,9 +73,8 @@ def _message(message: Message, where: str) -> dict[str, Any]:
 
 def _part(part: Any, where: str) -> Any:
     kind = part.get("type") if isinstance(part, Mapping) else None
-    if kind != "file" or "file" not in part:
+    if kind != "file" or not isinstance(file := part.get("file"), Mapping):
         return part
-    file = part["file"]
     if file.get("file_id"):
         return {"type": "file", "file_id": file["file_id"]}
     url = source_of(part)
