@@ -40,6 +40,7 @@ from providerhub.http._blocks import Failures, Lingering, held_up
 from providerhub.http._fetched import Fetched
 from providerhub.http._orders import AnyRequest, Blocking, Order, Result, Work, aworked, extended, parted, worked
 from providerhub.wire import JsonReading, Reading
+from providerhub.wire.reading import awaited
 
 __all__ = ["Blocking", "Fetched", "HttpAnswer", "HttpRequest", "JsonReading", "Order", "Reading", "WireProvider", "listed"]
 
@@ -354,7 +355,9 @@ class WireProvider(Wire):
                 error.uncounted = error.status is not None  # the service refused a request that `build` yielded
                 raise
         if not isinstance(built, HttpRequest):
-            raise _wrong(self, "build() returned", built, "return an HttpRequest, or a generator that returns one")
+            raise _wrong(
+                self, "build() returned", built, f"return an HttpRequest, or a generator that returns one{awaited(built)}"
+            )
         return extended(built, extras)
 
     def _reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> Reading:

@@ -18,6 +18,7 @@ from providerhub._values.errors import (
     EXCERPT_LIMIT,
     ConfigurationError,
     InvalidRequestError,
+    PluginError,
     ProtocolError,
     ProviderConnectionError,
     ProviderError,
@@ -129,7 +130,7 @@ class Client:
         self._proxies = checked_proxies(config)
         self._addresses: dict[str, Address] = {}
         self._headers: dict[str, str] = {}
-        self._headers_of: Mapping[str, str] | None = None
+        self._headers_of: object = self  # of no wire
         self._origin = _origin(self._url)
         self._log = None if config.wire_log is None else opened(config.wire_log, config.name)
         self._begin()
@@ -229,7 +230,10 @@ class Client:
         if 300 <= status < 400:
             msg = f"HTTP {status}: a redirect, which is not followed; correct the configured url"
             return ProtocolError(msg, status=status)
-        error = self.wire.refusal(status, headers, body)
+        error: object = self.wire.refusal(status, headers, body)
+        if not isinstance(error, ProviderError):
+            fix = "return a ProviderError, such as that of error_from_status()"
+            raise self._wrong(f"refusal() returned {error!r} for HTTP {status}; {fix}")
         if isinstance(error, ProtocolError):
             asked = f"; asked {method} {shown(self.address(path))}" if status in {404, 405} else ""
             flaw = endpoint_flaw(self._url, path)
@@ -251,7 +255,10 @@ class Client:
             headers = merged(_COMMON, request.headers)
         if body is not None:
             headers["Content-Length"] = str(len(body))
+        signed: Any
         if address.is_own and (signed := self.wire.sign(request.method, address.url, headers, body or b"")):
+            if not isinstance(signed, Mapping):
+                raise self._wrong(f"sign() returned {type(signed).__name__}; return a mapping of headers to add")
             headers = merged(headers, signed)
         return Sent(request.method, request.path, address, headers, body, request.stream)
 
@@ -272,10 +279,12 @@ class Client:
         return log
 
     def _own_headers(self) -> dict[str, str]:
-        given = self.wire.headers
+        given: Any = self.wire.headers
         if given is not self._headers_of:
+            name: Any = self.wire.key_header
+            if not isinstance(given, Mapping) or not isinstance(name, str | None):
+                raise self._wrong(f"headers must be a mapping and key_header a text, not {given!r} and {name!r}")
             found = merged(_COMMON, given, self.config.headers)
-            name = self.wire.key_header
             if self._key and name and name.lower() not in {other.lower() for other in found}:
                 found[name] = f"Bearer {self._key}" if name == "Authorization" else self._key
             self._headers, self._headers_of = found, given
@@ -295,12 +304,17 @@ class Client:
         found = self._addresses[path] = Address(plain.url, origin, plain.netloc or "", plain.request_uri, is_own)
         return found
 
+    def _wrong(self, said: str) -> PluginError:
+        return PluginError(f"{type(self.wire).__qualname__}: {said}")
+
     def _secrets(self) -> Iterator[str]:
         options = (value for value in self.config.options.values() if isinstance(value, Secret))
         fetched = (text for one in vars(self.wire).values() if isinstance(one, Fetched) for text in one.values)
-        for secret in (self._key, *self.wire.secrets, *options, *(text for text in fetched if isinstance(text, str))):
+        given: Any = self.wire.secrets or ()
+        own = (given,) if isinstance(given, str | Secret) else given
+        for secret in (self._key, *own, *options, *(text for text in fetched if isinstance(text, str))):
             with contextlib.suppress(ConfigurationError):  # a secret that cannot be read was not sent
-                text = secret.reveal().strip() if isinstance(secret, Secret) else secret
+                text = secret.reveal().strip() if isinstance(secret, Secret) else str(secret or "")
                 if text:
                     yield text
 

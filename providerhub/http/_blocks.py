@@ -9,12 +9,16 @@ from weakref import WeakSet
 
 from providerhub._log import log as _log
 from providerhub._rules.mapping import UNREADABLE, unreadable
-from providerhub._values.errors import AuthenticationError, ProviderError, ProviderHubError, ProviderTimeoutError
+from providerhub._values.errors import AuthenticationError, PluginError, ProviderError, ProviderHubError, ProviderTimeoutError
 from providerhub._values.provider import CallContext
-from providerhub.wire import Reading
+from providerhub.http._request import Wire
+from providerhub.wire import JsonReading, Reading
 
 HELD_UP = 0.25
 """Seconds for which a provider's code may hold an event loop up, without a word about it."""
+
+_CALLERS = ("providerhub.wire_provider", "providerhub.wire.reading")
+"""The modules whose lines call the methods of a plugin."""
 
 _told: WeakSet[type] = WeakSet()
 """The classes of providers of which a line was logged."""
@@ -48,21 +52,41 @@ class Failures:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         failure = error
-        if (
-            self._call is not None
-            and self._call.reads
-            and isinstance(error, UNREADABLE)
-            and not isinstance(error, ProviderHubError)
-        ):
-            failure = unreadable(error, self.data)
+        if isinstance(error, UNREADABLE) and not isinstance(error, ProviderHubError):
+            _refuse_unfinished(error)
+            if self._call is not None and self._call.reads and not _is_of_interface(error):
+                failure = unreadable(error, self.data)
         if isinstance(failure, ProviderError):
             if isinstance(failure, AuthenticationError) and failure.about_key and self._call is not None and self._call.fetched:
                 for forget in self._call.fetched:
                     forget()
                 failure.retryable = True
             found = self._provider.failed(self._provider.http.redacted(failure))
+            if not isinstance(found, Exception):
+                msg = f"{type(self._provider).__qualname__}: failed() returned {found!r}; return the error, or another one"
+                raise PluginError(msg) from error
             if found is not error:
                 raise found from failure.__cause__
+
+
+def _refuse_unfinished(error: Exception) -> None:
+    """Raise if an object of the plugin lacks what the `__init__` of the toolkit sets."""
+    if not isinstance(error, AttributeError):
+        return
+    owner: object = error.obj
+    needed = "http" if isinstance(owner, Wire) else "_begin" if isinstance(owner, JsonReading) else None
+    if needed is not None and needed not in vars(owner):
+        arguments = "config" if isinstance(owner, Wire) else "call, headers"
+        msg = f"{type(owner).__qualname__}: call super().__init__({arguments}) first in its __init__(), which sets {error.name!r}"
+        raise PluginError(msg) from error
+
+
+def _is_of_interface(error: Exception) -> bool:
+    """Return whether the toolkit's own line raised, which calls a method of the plugin or iterates over its result."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return isinstance(error, TypeError) and trace is not None and trace.tb_frame.f_globals.get("__name__") in _CALLERS
 
 
 class Lingering:

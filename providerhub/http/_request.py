@@ -10,13 +10,14 @@ from typing import Any
 import attrs
 
 from providerhub._rules.status import error_from_status
-from providerhub._values.checks import FLAG, HEADERS, MAPPING, TEXT, Check, instance_of
+from providerhub._values.checks import FLAG, HEADERS, MAPPING, Check, instance_of
 from providerhub._values.config import Secret
 from providerhub._values.errors import EXCERPT_LIMIT, ProtocolError, ProviderError
 from providerhub._values.refusal import Refusal
 from providerhub._values.value import Value
 
 _PATH = Check("a path that begins with '/', or a whole address", lambda value: isinstance(value, str) and _is_path(value))
+_METHOD = Check("in capitals, such as 'GET'", lambda value: isinstance(value, str) and value.isalpha() and value.isupper())
 _NONE: Mapping[str, Any] = MappingProxyType({})
 _BODY = instance_of((Mapping, bytes, type(None)), "a mapping, which is sent as JSON, bytes or None")
 
@@ -65,7 +66,7 @@ class HttpRequest(Value):
         if self.query is not _NONE:
             MAPPING.check(self.query, "query")
         if self.method != "POST":
-            TEXT.check(self.method, "method")
+            _METHOD.check(self.method, "method")
         _PATH.check(self.path, "path")
         FLAG.check(self.stream, "stream")
 

@@ -58,7 +58,8 @@ class Reading:
         Raises:
             ProviderError: The answer contains an error, or cannot be read.
         """
-        raise NotImplementedError
+        del data
+        raise self._missing("feed")
 
     def end(self) -> Iterable[Piece]:
         """End the input. Called once, after the last bytes or after `done`.
@@ -69,7 +70,10 @@ class Reading:
         Raises:
             ProviderError: The answer was cut.
         """
-        raise NotImplementedError
+        raise self._missing("end")
+
+    def _missing(self, method: str) -> PluginError:
+        return PluginError(f"{type(self).__qualname__}: the method {method}() is missing; write it as Reading.{method} says")
 
 
 class JsonReading(Reading):
@@ -101,6 +105,10 @@ class JsonReading(Reading):
     def __init__(self, call: CallContext, headers: Mapping[str, str]) -> None:
         self.call = call
         self._kind = headers.get("content-type", "").lower()
+        frames: object = self.frames
+        if not callable(frames):
+            msg = f"{type(self).__qualname__}: frames is {frames!r}; name a class of framing itself, such as LineDecoder"
+            raise PluginError(msg)
         self._framing = self.frames()
         self._begin: bytes | None = b""  # the first bytes, until they decide how to read; then None
         self._whole: bytearray | None = None
@@ -362,7 +370,7 @@ class JsonReading(Reading):
             raise
         if self._object is None:
             self.refuse(found, "")
-        return _pieces(self.whole(found), self.whole)
+        return _pieces(self.whole(found), self.event if type(self).whole is JsonReading.whole else self.whole)
 
     def _unfinished(self, cut: ProtocolError | None) -> Finish:
         """Return the end of a stream that is complete without a reason to finish; raise if it was cut."""
@@ -389,6 +397,17 @@ class JsonReading(Reading):
 def _pieces(found: Iterable[Piece], method: Callable[..., Iterable[Piece]]) -> Iterable[Piece]:
     """Return the pieces that a method gave; refuse a value whose letters or keys would be taken for them."""
     if isinstance(found, str | Mapping) or not isinstance(found, Iterable):
-        msg = f"{method.__qualname__}() returned {type(found).__name__}; yield each piece, or return a list of them"
+        fix = f"yield each piece, or return a list of them{awaited(found)}"
+        msg = f"{method.__qualname__}() returned {type(found).__name__}; {fix}"
         raise PluginError(msg)
     return found
+
+
+def awaited(found: object) -> str:
+    """Return the rest of a sentence about an asynchronous method in place of a plain one; empty for another object."""
+    if not hasattr(found, "__anext__") and not hasattr(found, "__await__"):
+        return ""
+    close = getattr(found, "close", None)
+    if close is not None:
+        close()  # a coroutine that is not awaited would warn
+    return "; write `def` in place of `async def`, since the toolkit waits for the service"

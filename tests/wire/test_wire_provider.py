@@ -8,6 +8,7 @@ import contextvars
 import gc
 import gzip
 import json
+import re
 import threading
 import traceback
 
@@ -737,3 +738,96 @@ def test_a_wrong_list_of_models_is_named_with_its_fix(models, words):
 def test_a_chat_reader_with_an_event_is_refused():
     with pytest.raises(PluginError, match=r"never calls event\(\); override parsed\(\)"):
         type("Own", (ChatReading,), {"event": lambda self, data, name: iter(())})
+
+
+# --- mistakes of authors ------------------------------------------------------------------------------------------------
+
+
+class Own(JsonReading):
+    def event(self, data, name):
+        self.done = True
+        yield from (data["text"], Finish("stop"))
+
+
+def _own_init(self, *arguments):
+    self.mine = 1
+
+
+async def _coroutine(*_):
+    return ()
+
+
+async def _asynchronous(*_):
+    yield "text"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"event": lambda self, data, name: data["text"]}, r"\(\) returned str; yield each piece"),
+        ({"event": lambda self, data, name: None}, r"\(\) returned NoneType; yield each piece"),
+        ({"event": _coroutine}, r"_coroutine\(\) returned coroutine; yield .*; write `def` in place of `async def`"),
+        ({"event": _asynchronous}, r"_asynchronous\(\) returned async_generator; yield .*; write `def` in place"),
+        ({"__init__": _own_init}, r"Mine: call super\(\).__init__\(call, headers\) first in its __init__\(\)"),
+        ({"frames": LineDecoder()}, r"Mine: frames is <.*>; name a class of framing itself, such as LineDecoder"),
+        ({"frames": "ndjson"}, "Mine: frames is 'ndjson'; name a class"),
+        ({"end": lambda self: None}, "'NoneType' object is not iterable"),
+        ({"event": lambda self, data: iter(())}, "takes 2 positional arguments but 3 were given"),
+    ],
+)
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_a_mistake_in_a_reader_is_the_plugins_and_named_with_its_fix(is_async, attributes, words):
+    if is_async:
+        pytest.importorskip("aiohttp")
+    kind = type("Mine", (Own,), attributes)
+    provider = type("Acme", (Acme,), {"reading": lambda self, request, call, headers: kind(call, headers)})
+    error = _failed_call(provider, is_async, WHOLE)
+    assert isinstance(error, PluginError)
+    assert re.search(words, str(error))
+
+
+@pytest.mark.parametrize("method", ["feed", "end"])
+def test_a_missing_method_of_a_reading_is_named(method):
+    with pytest.raises(PluginError, match=rf"Reading: the method {method}\(\) is missing; write it as Reading.{method} says"):
+        getattr(Reading(), method)(*[b"x"] * (method == "feed"))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"build": _coroutine}, r"build\(\) returned coroutine; return .*; write `def` in place of `async def`"),
+        ({"__init__": _own_init}, r"Mine: call super\(\).__init__\(config\) first in its __init__\(\)"),
+        ({"headers": None}, "Mine: headers must be a mapping and key_header a text, not None and 'Authorization'"),
+        ({"headers": [("a", "b")]}, "Mine: headers must be a mapping"),
+        ({"key_header": 3}, "Mine: headers must be a mapping and key_header a text, not .* and 3"),
+        ({"sign": lambda *_: [("a", "b")]}, r"Mine: sign\(\) returned list; return a mapping of headers to add"),
+        ({"refusal": lambda *_: None}, r"Mine: refusal\(\) returned None for HTTP 401; return a ProviderError"),
+        ({"refusal": lambda *_: RateLimitError}, r"Mine: refusal\(\) returned <class .*RateLimitError'> for HTTP 401"),
+        ({"failed": lambda *_: None}, r"Mine: failed\(\) returned None; return the error, or another one"),
+        ({"build": lambda *_: HttpRequest("/", {}, method="post")}, "method must be in capitals, such as 'GET', not 'post'"),
+    ],
+)
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_a_mistake_in_a_provider_is_named_with_its_fix(is_async, attributes, words):
+    if is_async:
+        pytest.importorskip("aiohttp")
+    error = _failed_call(type("Mine", (Acme,), attributes), is_async, http_response(401, {"error": "no"}))
+    assert isinstance(error, PluginError)
+    assert re.search(words, str(error))
+
+
+@pytest.mark.parametrize("secrets", [None, "hidden", ("hidden", None), (3, "hidden")])
+def test_secrets_of_any_kind_hide_no_error(ask, secrets):
+    provider = type("Mine", (Acme,), {"secrets": secrets})
+    with FaultServer(http_response(401, {"error": "hidden and abc"})) as server, pytest.raises(AuthenticationError) as caught:
+        ask(at(server, provider))
+    assert ("hidden and abc" if secrets is None else "*** and abc") in str(caught.value)
+
+
+def _failed_call(kind, is_async, script):
+    info = ProviderInfo(name="acme", models=(ModelInfo("m"),))
+    with FaultServer(*[script] * 2) as server, Hub(Settings(autoload=False)) as hub:
+        hub.register(info, at(server, kind))
+        with pytest.raises(ProviderHubError) as caught:
+            asyncio.run(hub.acomplete("m", "x")) if is_async else hub.complete("m", "x")
+        return caught.value
