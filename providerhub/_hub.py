@@ -12,8 +12,8 @@ from providerhub._calling.arguments import check_objects, settings_of
 from providerhub._calling.around import GoOn
 from providerhub._calling.handle import Handle, handle, let_keys_through_pipes
 from providerhub._calling.keywords import Knobs, as_awaited, documented
-from providerhub._calling.many_open import PASSES, async_chain
-from providerhub._calling.many_outcome import Outcome
+from providerhub._calling.making import async_chain
+from providerhub._calling.many_outcome import PASSES, Outcome
 from providerhub._calling.messages import Conversation
 from providerhub._calling.other_calls import OtherCalls
 from providerhub._calling.stream import AsyncStream, Stream
@@ -246,12 +246,16 @@ class Hub(OtherCalls):
             InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
             ProviderError: The providers refuse further requests, as at `complete_many`.
         """
-        return self._open_many.in_tasks(self._patiently, requests, concurrency=concurrency, passes=passes).outcomes()
+        from providerhub._calling.many_async import AsyncMany
+
+        return self._many_of(AsyncMany, self._patiently, requests, concurrency=concurrency, passes=passes).outcomes()
 
     @property
     def batches(self) -> VendorBatches:
         """Batches at the vendors, which answer within a day at about half the price. It has `outcomes`, `states` and `cancel`."""
-        return self._open_many.at_vendors(self._registry, self._spec, self._candidates, self.complete_many, waiting=self._waiting)
+        from providerhub._calling.vendor_batches import VendorBatches
+
+        return VendorBatches(self._clock, self._registry, self._spec, self._candidates, self.complete_many, waiting=self._waiting)
 
     @documented
     def explain(
@@ -336,7 +340,8 @@ class Hub(OtherCalls):
         await self._registry.aclose()
 
     def _end_calls(self) -> None:
-        self._open_many.closed()
+        for many in tuple(self._open_many):
+            many.report(many.schedule.closed)
         self._waiting.stop()
         if self._sharing is not None:
             self._sharing.close()
@@ -359,11 +364,13 @@ class Hub(OtherCalls):
 
     def _many(self, items: Iterable[Any], *, executor: Executor | str | None = None, **how: Any) -> Many:
         """The calls of `complete_many`, which the command line also stops and gives further items."""
+        from providerhub._calling.many import Many
+
         if executor is not None:
             let_keys_through_pipes(type(self))
         if isinstance(executor, str) and not executor.startswith("processes"):
             self.__reduce__()  # it refuses what cannot go to another machine before anything is taken from the input
-        return self._open_many.in_threads(self._stoppable, items, executor, **how)
+        return self._many_of(Many, self._stoppable, items, executor=executor, **how)
 
     def _explained(self, provider: str, model: ModelInfo) -> tuple[ModelInfo, dict[str, str]]:
         """A model of `instances()` with the values of catalogues, and where each value comes from, by field."""

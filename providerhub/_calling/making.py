@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from weakref import WeakSet
 
 import attrs
 
@@ -15,7 +16,6 @@ from providerhub._calling.chain import Chain
 from providerhub._calling.driver import Driver
 from providerhub._calling.intake import CallSpec, call_spec
 from providerhub._calling.keywords import Knobs
-from providerhub._calling.many_open import OpenMany, async_chain
 from providerhub._calling.messages import Conversation
 from providerhub._calling.observers import OBSERVED, RANK, Observers
 from providerhub._calling.running import Running
@@ -37,7 +37,12 @@ from providerhub._values import Candidate, Completion, RoutePlan, Skip
 from providerhub._values.errors import ProviderHubError
 from providerhub._values.shared import Shared, SharedState
 
+if TYPE_CHECKING:  # imported late, as `async_chain` says
+    from providerhub._calling.async_chain import AsyncChain
+    from providerhub._calling.many import ManyCalls
+
 AnyChain = TypeVar("AnyChain", bound=Driver[Any])
+Calls = TypeVar("Calls", bound="ManyCalls")
 
 
 class CallMaker:
@@ -77,7 +82,7 @@ class CallMaker:
         )  # fmt: skip
         wrappers = [*around, *self._offered("providerhub_around")]
         self._around = Around(wrappers, settings, self._registry, observing) if wrappers else None
-        self._open_many = OpenMany(self._holds, self._clock, settings.retry, self._rng)
+        self._open_many: WeakSet[ManyCalls] = WeakSet()
         store, owned = store_of(shared, settings.shared)
         self._sharing = None if store is None else Sharing(
             store, self._health, self._pacer, clock=self._clock, rng=self._rng, forgive=self._lift,
@@ -94,7 +99,15 @@ class CallMaker:
         self._health.forgive(name, breakers=True)
         self._pacer.forgive(name)
         self._waiting.forgive(name)
-        self._open_many.forgiven(name)
+        for many in tuple(self._open_many):
+            many.report(partial(many.schedule.forgiven, name))
+
+    def _many_of(self, kind: type[Calls], complete: Callable[..., Any], items: Any, **how: Any) -> Calls:
+        """Make many calls, which hear of `forgive` and `close` while they have a reader; `how` goes to the schedule."""
+        parts: dict[str, Any] = {"clock": self._clock, "holds": self._holds, "retry": self.settings.retry, "rng": self._rng}
+        many = kind(complete, items, **parts, **how)
+        self._open_many.add(many)
+        return many
 
     def _holds(self, model: ModelSpec, messages: Conversation, **knobs: Unpack[Knobs]) -> float | None:
         """The seconds for which every candidate is paused; `None` when one may be tried now."""
@@ -205,6 +218,18 @@ class CallMaker:
             return planned
         order = self._rankers.order(request, planned.plan.candidates)
         return attrs.evolve(planned, plan=attrs.evolve(planned.plan, candidates=order))
+
+
+def async_chain() -> type[AsyncChain]:
+    """The driver of calls in an event loop. Raises `RuntimeError` where none is running, as under trio.
+
+    It is imported when the first such call is made, as the modules of many calls are: a program that makes one call would wait
+    for them in vain.
+    """
+    from providerhub._calling.async_chain import AsyncChain, running_loop
+
+    running_loop()
+    return AsyncChain
 
 
 def _wait(candidate: Candidate, full: Full, now: float) -> Skip:

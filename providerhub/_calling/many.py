@@ -36,7 +36,7 @@ class ManyCalls:
     inputs: tuple[type, ...] = (Iterable,)
 
     def __init__(
-        self, complete: Callable[..., Any], items: Any, clock: Clock, executor: Executor | str | None = None, **how: Any
+        self, complete: Callable[..., Any], items: Any, *, clock: Clock, executor: Executor | str | None = None, **how: Any
     ) -> None:
         check_many(items, self.inputs, executor, concurrency=how["concurrency"], passes=how["passes"])
         self._complete, self._items, self._clock, self._executor = complete, items, clock, executor

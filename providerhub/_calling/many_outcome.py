@@ -7,6 +7,9 @@ import attrs
 from providerhub._values import Completion
 from providerhub._values.value import Value
 
+PASSES = 3
+"""The default of `passes`."""
+
 
 @attrs.frozen(eq=False, repr=False)
 class Outcome(Value):

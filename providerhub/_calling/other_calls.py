@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from providerhub._calling.embedding import EmbeddingKnobs, embedding_spec, embeddings_of
 from providerhub._calling.keywords import Knobs, as_awaited
-from providerhub._calling.making import CallMaker
-from providerhub._calling.many_open import async_chain
+from providerhub._calling.making import CallMaker, async_chain
 from providerhub._calling.messages import Conversation
 from providerhub._finding.registry import ModelSpec
 from providerhub._values import Embeddings

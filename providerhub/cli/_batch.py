@@ -24,7 +24,7 @@ import click
 
 from providerhub import Completion, Hub, InvalidRequestError, Outcome, ProviderHubError
 from providerhub._calling.many import Many
-from providerhub._calling.many_open import PASSES
+from providerhub._calling.many_outcome import PASSES
 from providerhub.cli import _batch_results as results
 from providerhub.cli import _batch_table as tables
 from providerhub.cli import _inputs as inputs

@@ -395,7 +395,7 @@ def test_a_key_that_is_refused_once_fails_no_row(make_hub):
         hub._health.forgive("a")  # as the planner does at the end of a pause
         return None
 
-    hub._open_many._holds = holds
+    hub._holds = holds
     outcomes = by_index(hub.complete_many([ask(str(n)) for n in range(20)], concurrency=2))
     assert sorted(outcomes) == list(range(20))
     assert all(outcome.error is None for outcome in outcomes.values())
@@ -419,7 +419,7 @@ def test_the_rows_of_another_model_are_sent_all_the_same(make_hub):
 def test_a_wait_of_more_than_ten_minutes_stops_with_one_error(hub_of, how):
     hub, provider = hub_of({} if how == "known" else {str(n): refused(RateLimitError, retry_after=3600) for n in range(9)})
     if how == "known":
-        hub._open_many._holds = lambda **_: 3600.0
+        hub._holds = lambda **_: 3600.0
     with pytest.raises(RateLimitError) as caught:
         list(hub.complete_many([ask(str(n)) for n in range(9)], concurrency=2))
     assert caught.value.retry_after == 3600
@@ -429,7 +429,7 @@ def test_a_wait_of_more_than_ten_minutes_stops_with_one_error(hub_of, how):
 def test_a_row_waits_for_the_end_of_a_pause(hub_of):
     hub, _ = hub_of()
     end = time.monotonic() + 0.1
-    hub._open_many._holds = lambda **_: left if (left := end - time.monotonic()) > 0 else None
+    hub._holds = lambda **_: left if (left := end - time.monotonic()) > 0 else None
     (outcome,) = hub.complete_many([ask("x", timeout=0.05)])
     assert outcome.unwrap().text == "x"
     assert time.monotonic() >= end
