@@ -90,46 +90,35 @@ class Embedder:
         embed = getattr(self._provider, "embed", None)
         if not callable(embed):
             raise CapabilityError("the provider has no method embed(request, call)", capability="embeddings")
-        found = _Found()
-        for batch in batches(self._provider, request):
-            found.add(batch, embed(batch, call))
-        yield from found.pieces()
+        yield from _pieces([_checked(batch, embed(batch, call)) for batch in batches(self._provider, request)])
 
     async def _astream(self, request: EmbeddingRequest, call: CallContext) -> AsyncIterator[Piece]:
-        found = _Found()
-        for batch in batches(self._provider, request):
-            found.add(batch, await self._provider.aembed(batch, call))
-        for piece in found.pieces():
+        embed = self._provider.aembed
+        for piece in _pieces([_checked(batch, await embed(batch, call)) for batch in batches(self._provider, request)]):
             yield piece
 
 
-class _Found:
-    """The vectors and token counts so far."""
+def _checked(request: EmbeddingRequest, answer: object) -> Embeddings:
+    if not isinstance(answer, Embeddings):
+        raise PluginError(f"embed() returned {type(answer).__name__}; it must return Embeddings")
+    if len(answer.vectors) != len(request.texts):
+        raise ProtocolError(f"the service returned {len(answer.vectors)} vectors for {len(request.texts)} texts")
+    if not all(map(_is_vector, answer.vectors)):
+        raise ProtocolError("the service returned vectors that are not lists of finite numbers")
+    return answer
 
-    def __init__(self) -> None:
-        self._vectors: list[Sequence[float]] = []
-        self._usages: list[Usage | None] = []
 
-    def add(self, request: EmbeddingRequest, answer: object) -> None:
-        if not isinstance(answer, Embeddings):
-            raise PluginError(f"embed() returned {type(answer).__name__}; it must return Embeddings")
-        if len(answer.vectors) != len(request.texts):
-            raise ProtocolError(f"the service returned {len(answer.vectors)} vectors for {len(request.texts)} texts")
-        if not all(map(_is_vector, answer.vectors)):
-            raise ProtocolError("the service returned vectors that are not lists of finite numbers")
-        self._vectors += answer.vectors
-        if len(lengths := set(map(len, self._vectors))) > 1:
-            raise ProtocolError(f"the service returned vectors of several lengths: {', '.join(map(str, sorted(lengths)))}")
-        self._usages.append(answer.usage)
-
-    def pieces(self) -> Iterator[Piece]:
-        yield Detail(_VECTORS, self._vectors)
-        known = [usage for usage in self._usages if usage is not None]
-        counts = [usage.input_tokens for usage in known if usage.input_tokens is not None]
-        costs = [usage.cost for usage in known if usage.cost is not None]
-        if len(counts) == len(self._usages):
-            yield UsageDelta(Usage(sum(counts), 0, cost=sum(costs) if len(costs) == len(counts) else None))
-        yield Finish("stop")
+def _pieces(answers: list[Embeddings]) -> Iterator[Piece]:
+    vectors = [vector for answer in answers for vector in answer.vectors]
+    if len(lengths := set(map(len, vectors))) > 1:
+        raise ProtocolError(f"the service returned vectors of several lengths: {', '.join(map(str, sorted(lengths)))}")
+    yield Detail(_VECTORS, vectors)
+    known = [answer.usage for answer in answers if answer.usage is not None]
+    counts = [usage.input_tokens for usage in known if usage.input_tokens is not None]
+    costs = [usage.cost for usage in known if usage.cost is not None]
+    if len(counts) == len(answers):
+        yield UsageDelta(Usage(sum(counts), 0, cost=sum(costs) if len(costs) == len(counts) else None))
+    yield Finish("stop")
 
 
 def _is_vector(value: object) -> bool:
