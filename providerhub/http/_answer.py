@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPException
 from types import TracebackType
 from typing import Self
 
-from providerhub._rules.mapping import chained, map_exception
 from providerhub._rules.status import request_id
 from providerhub._values.errors import (
-    AttemptError,
     CallerError,
     ProtocolError,
     ProviderConnectionError,
@@ -23,14 +19,12 @@ from providerhub._values.provider import CallContext, Piece
 from providerhub._watchdog import WATCHDOG
 from providerhub.http._answer_timer import AnswerTimer
 from providerhub.http._connection import ActiveConnection
-from providerhub.http._response import NOT_HTTP, READ_SIZE, Response, refused_by_proxy
+from providerhub.http._places import mapped
+from providerhub.http._response import READ_SIZE, Response
 from providerhub.http._wire_log import ExchangeLog
 
 BLANK = b" \t\r\n"
 """White space, which some services send to keep the connection open until the answer is ready."""
-
-_REFUSED_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
-"""The text of `http.client` for a proxy that does not connect to the service."""
 
 END_WAIT = 0.02
 """Seconds to wait for the body's end after the protocol's end mark."""
@@ -119,7 +113,7 @@ class BaseAnswer:
 
     def _explained(self, error: Exception) -> Exception:
         """Return the error for an exception of the transport."""
-        raise NotImplementedError
+        return mapped(error, begun=bool(self.status))
 
     def _take(self, data: bytes) -> None:
         """Take bytes of the head; none at the connection's end."""
@@ -192,14 +186,11 @@ class Answer(BaseAnswer):
         call: CallContext,
         active: ActiveConnection,
         timer: AnswerTimer,
-        unsubscribe: Callable[[], object],
-        *,
         limit: int,
-        name: str,
+        *,
         stream: bool,
     ) -> None:
-        super().__init__(call, timer, unsubscribe, limit, stream=stream)
-        self._name = name
+        super().__init__(call, timer, call.on_cancel(active.abort), limit, stream=stream)
         self._active = active
 
     def take(self, received: Iterator[bytes], method: str) -> None:
@@ -284,23 +275,8 @@ class Answer(BaseAnswer):
         return super()._is_aborted() or self._active.aborted
 
     def _explained(self, error: Exception) -> Exception:
-        mapped = map_exception(error, provider=self._name, model="")
-        if isinstance(mapped, ProviderTimeoutError) and not self._active.failure:
-            return self._timer.error()  # the socket's own timeout was faster; its text does not name the phase
-        return self._in_plain_words(error, mapped)
-
-    def _in_plain_words(self, error: Exception, mapped: AttemptError) -> AttemptError:
-        refused = next((found for link in chained(error) if (found := _REFUSED_TUNNEL.search(str(link)))), None)
-        if refused is not None and not self.status:
-            return refused_by_proxy(int(refused[1]))
-        # Of a proxy. One class of `http.client` stands for garbage and for a cut.
-        if any(isinstance(link, HTTPException) and not isinstance(link, ConnectionError) for link in chained(error)):
-            return ProtocolError(NOT_HTTP)
-        if self._active.failure:
-            mapped.args = (self._active.failure,)
-        if self.status and isinstance(mapped, ProviderConnectionError):
-            mapped.retryable = False
-        return mapped
+        # The socket's own timeout was faster; its text does not name the phase.
+        return self._timer.error() if isinstance(error, TimeoutError) else super()._explained(error)
 
     def close(self) -> None:
         """Give the connection back, or close it; see `BaseAnswer.close`."""
@@ -308,13 +284,13 @@ class Answer(BaseAnswer):
         self._forget()
         active = self._active
         release, active.release = active.release, None
-        usable = self._is_usable()
-        if not usable:
+        if release is None or not (self._is_usable() and active.is_whole):
             active.close()
+            release = None
         # A thread that aborts this call from now on must not abort the next call on the same connection.
-        active.sock = None
+        sock, active.sock = active.sock, None
         if release is not None:
-            release(usable=usable)
+            release(sock)
 
     def __del__(self) -> None:
         # An interrupt such as Ctrl-C may come before the `with` block is entered.

@@ -9,7 +9,7 @@ from typing import Any, Self
 from providerhub._values.errors import ProviderConnectionError, ProviderError
 from providerhub._values.provider import CallContext
 from providerhub.http._answer import END_WAIT, BaseAnswer
-from providerhub.http._async_connection import Connection, mapped
+from providerhub.http._async_connection import Connection
 from providerhub.http._base import Sent
 from providerhub.http._loop_timer import LoopTimer
 from providerhub.http._response import Response
@@ -172,9 +172,6 @@ class AsyncAnswer(BaseAnswer):
         if connection is not None:
             (self._session.keep if self._is_usable() else self._session.discard)(connection)
         self._session.release()
-
-    def _explained(self, error: Exception) -> Exception:
-        return mapped(error, begun=bool(self.status))
 
     def classed(self, error: Exception) -> Exception:
         """Return the error to raise for a failure of the transport; see `BaseAnswer.classed`."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import weakref
 from typing import TYPE_CHECKING, Any
-
-import certifi
 
 from providerhub._values.errors import ProviderError
 from providerhub._values.provider import CallContext
 from providerhub.http._async_answer import AsyncAnswer
-from providerhub.http._async_connection import proxy_headers
 from providerhub.http._base import ERROR_BODY_LIMIT, Client
 from providerhub.http._orders import Blocking, aworked
+from providerhub.http._places import proxy_headers
 from providerhub.http._request import HttpAnswer, HttpRequest
 from providerhub.http._session import Session, drop_lost
 
@@ -39,8 +36,6 @@ class AsyncHttpClient(Client):
     """
 
     def _begin(self) -> None:
-        self._tls: Any = None
-        self._proxy_of: dict[str, str | None] = {}
         self._sessions: weakref.WeakKeyDictionary[AbstractEventLoop, Session] = weakref.WeakKeyDictionary()
 
     async def send(self, request: HttpRequest, call: CallContext) -> AsyncAnswer:
@@ -50,13 +45,13 @@ class AsyncHttpClient(Client):
         sent = self._prepared(request, call)
         origin = sent.address.origin
         session = await self._session(get_running_loop())
-        proxy = self._proxy(origin) if self._proxies else None
+        proxy = self._proxy(origin)
         answer = AsyncAnswer(call, session, self.body_limit, stream=request.stream)
         answer.log = self._logged(sent)
         try:
             if not session.turns.has_room():
                 await session.turns.wait()
-            connection = session.take(origin) or await answer.opened(origin, proxy, self._secure)
+            connection = session.take(origin) or await answer.opened(origin, proxy, self._secured)
             await answer.take(connection, sent, proxy_headers(proxy) if proxy and origin.startswith("http:") else None)
             if not 200 <= answer.status < 300:
                 self._refuse(sent, answer, b"" if answer.status < 400 else await answer.peek(ERROR_BODY_LIMIT))
@@ -105,27 +100,6 @@ class AsyncHttpClient(Client):
             await anext(found.keeper)
         return found
 
-    async def _secure(self, call: CallContext) -> Any:
+    async def _secured(self, call: CallContext) -> Any:
         """Return the certificates. Reading them would hold the loop up."""
-        if self._tls is None:
-            self._tls = await aworked(Blocking(self._context), call)
-        return self._tls
-
-    def _context(self) -> Any:
-        import ssl  # slow to import; only https needs it
-
-        trusted = certifi.where() if isinstance(self._verify, bool) else self._verify
-        folder = os.path.isdir(trusted)
-        context = ssl.create_default_context(cafile=None if folder else trusted, capath=trusted if folder else None)
-        if self._certificate is not None:
-            context.load_cert_chain(*self._certificate)
-        return context
-
-    def _proxy(self, origin: str) -> str | None:
-        """Return the proxy for an address, chosen as in `HttpClient`; `None` for a direct connection."""
-        if origin not in self._proxy_of:
-            from requests.utils import select_proxy  # slow to import; only proxies need it
-
-            proxy = select_proxy(origin, self._proxies)
-            self._proxy_of[origin] = f"http://{proxy}" if proxy and "://" not in proxy else proxy
-        return self._proxy_of[origin]
+        return self._tls or await aworked(Blocking(self._secure), call)

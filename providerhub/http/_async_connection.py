@@ -5,19 +5,15 @@ asyncio is slow to import. A caller with a running loop has imported it.
 
 from __future__ import annotations
 
-import os
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import urlsplit
 
-from urllib3.util import make_headers
-
-from providerhub._rules.mapping import is_shortage
 from providerhub._threads import PromptThread
-from providerhub._values.errors import ProviderConnectionError, ProviderError, ProviderTimeoutError, ShortageError, TLSError
+from providerhub.http._places import mapped, place_of, refused_tunnel, tunnel_request
 from providerhub.http._racing import KEEP_ALIVE, NEXT_ADDRESS, Address, is_numeric, looked_up
-from providerhub.http._response import Response, refused_by_proxy
+from providerhub.http._response import Response
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future, Task
@@ -135,7 +131,7 @@ class Opener:
             ProviderError: There is no connection.
         """
         first = urlsplit(proxy or origin)
-        host, port = _place(first)
+        host, port = place_of(first)
         connection = Connection(self._loop, origin)
         make: Any = lambda: connection  # noqa: E731 -- the loop's types want a class of asyncio
         secure: dict[str, Any] = {"ssl": tls, "server_hostname": host} if first.scheme == "https" else {}
@@ -143,7 +139,7 @@ class Opener:
             sock = await self._raced(await self._addresses(host, port))
             await self._loop.create_connection(make, sock=sock, **secure)
             if proxy and origin.startswith("https:"):
-                await self._tunnel(connection, urlsplit(origin), proxy, tls)
+                await self._tunnel(connection, origin, proxy, tls)
         except Exception as error:
             if connection.transport is not None:
                 connection.abort()
@@ -154,24 +150,18 @@ class Opener:
             raise
         return connection
 
-    async def _tunnel(self, connection: Connection, service: SplitResult, proxy: str, tls: Any) -> None:
-        """Ask a proxy for a tunnel to the service (RFC 9110, section 9.3.6), and begin TLS in it."""
-        host, port = _place(service)
-        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        fields = "".join(f"{name}: {value}\r\n" for name, value in proxy_headers(proxy).items())
-        connection.transport.write(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{fields}\r\n".encode())
+    async def _tunnel(self, connection: Connection, origin: str, proxy: str, tls: Any) -> None:
+        """Ask a proxy for a tunnel to the service, and begin TLS in it."""
+        connection.transport.write(tunnel_request(origin, proxy))
         response = Response("CONNECT")
         while not response.status:
             data = await connection.read()
             response.feed(data) if data else response.eof()
-        if not 200 <= response.status < 300:
-            raise refused_by_proxy(response.status)
-        connection.transport = await self._loop.start_tls(
-            connection.transport,
-            connection,  # type: ignore[arg-type]  # a protocol
-            tls,
-            server_hostname=host,
-        )
+        if refused := refused_tunnel(response.status):
+            raise refused
+        host, _ = place_of(urlsplit(origin))
+        protocol: Any = connection  # the loop's types want a class of asyncio
+        connection.transport = await self._loop.start_tls(connection.transport, protocol, tls, server_hostname=host)
 
     async def _addresses(self, host: str, port: int) -> list[Address]:
         """Look a host up, with a thread for each host: the system's function has no timeout.
@@ -234,10 +224,6 @@ class Opener:
         return sock
 
 
-def _place(parts: SplitResult) -> tuple[str, int]:
-    return unquote(parts.hostname or ""), parts.port or (443 if parts.scheme == "https" else 80)
-
-
 def _close_late(task: Task[socket.socket]) -> None:
     """Close a socket that connected after another one."""
     if not task.cancelled() and task.exception() is None:
@@ -258,41 +244,3 @@ def _look_up(loop: AbstractEventLoop, future: Future[list[Address] | Exception],
 def _tell(future: Future[Any], found: object) -> None:
     if not future.done():
         future.set_result(found)
-
-
-def proxy_headers(proxy: str) -> dict[str, str]:
-    """Return the headers that a proxy gets, with the user name and the password of its address."""
-    parts = urlsplit(proxy)
-    if parts.username is None:
-        return {}
-    return make_headers(proxy_basic_auth=f"{unquote(parts.username)}:{unquote(parts.password or '')}")
-
-
-def mapped(error: Exception, place: str = "the service", *, begun: bool | None = None) -> Exception:
-    """Translate an exception of a connection.
-
-    Args:
-        error: The exception.
-        place: The host and the port.
-        begun: Whether the headers of the answer had come; `None`, the default, while it connects.
-    """
-    import ssl  # asyncio has imported it
-
-    if isinstance(error, ProviderError) or not (isinstance(error, OSError | UnicodeError) or is_shortage(error)):
-        return error
-    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-    said, again = f"cannot connect to {place}: {reason}", None
-    kind: type[ProviderError] = ProviderConnectionError
-    if is_shortage(error):
-        kind = ShortageError
-    elif isinstance(error, ssl.SSLError):
-        said, kind = f"the connection to {place} cannot be secured: {error}", TLSError
-    elif isinstance(error, TimeoutError) and error.errno is None:
-        said, kind = "connecting took longer than the connect timeout", ProviderTimeoutError
-    elif begun:
-        said, again = "the connection broke before the answer ended", False
-    elif begun is not None:
-        said = "the connection ended before an answer came"
-    elif isinstance(error, socket.gaierror | UnicodeError):
-        said = f"the name {place.rpartition(':')[0]!r} cannot be resolved: {getattr(error, 'strerror', None) or error}"
-    return kind(said, retryable=again)

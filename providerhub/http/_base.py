@@ -6,9 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
-from urllib.parse import urlencode
-
-from urllib3.util import parse_url
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from providerhub._rules.mapping import chained
 from providerhub._settings.address import endpoint_flaw, is_loopback, unused_environment
@@ -39,6 +37,7 @@ from providerhub.http._endpoint import (
     shown,
 )
 from providerhub.http._fetched import Fetched
+from providerhub.http._places import certificates, chosen_proxy
 from providerhub.http._request import HttpRequest, Wire, is_absolute
 from providerhub.http._wire_log import ExchangeLog, opened, unnamed, written
 
@@ -51,6 +50,9 @@ ERROR_BODY_LIMIT = 65536
 _COMMON = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "providerhub"}
 
 _json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+_SAFE = "/%:@!$&'()*+,;=~?[]"
+"""The signs of a path and a query that stay as they are (RFC 3986), beside letters, digits and `-._`."""
 
 _MAX_ADDRESSES = 1000
 """How many addresses a client remembers in the form in which they are sent."""
@@ -128,6 +130,7 @@ class Client:
         self._verify: bool | str = checked_bundle(config)
         self._certificate = checked_certificate(config)
         self._proxies = checked_proxies(config)
+        self._tls: Any = None
         self._addresses: dict[str, Address] = {}
         self._headers: dict[str, str] = {}
         self._headers_of: object = self  # of no wire
@@ -292,20 +295,31 @@ class Client:
 
     def _address(self, path: str) -> Address:
         whole = self.address(path)
-        parts = parse_url(whole)
+        parts = urlsplit(whole)
         origin = _origin(whole)
         is_own = origin == self._origin
-        if not is_own and parts.scheme != "https" and not self.config.allow_http and not is_loopback(parts.host or ""):
+        if not is_own and parts.scheme != "https" and not self.config.allow_http and not is_loopback(parts.hostname or ""):
             msg = f"provider {self.config.name!r}: {origin} is not asked unencrypted; use https, or set allow_http"
             raise ConfigurationError(msg)
         if len(self._addresses) >= _MAX_ADDRESSES:
             self._addresses.clear()
-        plain = parts._replace(auth=None)
-        found = self._addresses[path] = Address(plain.url, origin, plain.netloc or "", plain.request_uri, is_own)
+        target = quote(parts.path or "/", _SAFE) + (f"?{quote(parts.query, _SAFE)}" if parts.query else "")
+        place = _host(parts) + (f":{parts.port}" if parts.port else "")
+        found = self._addresses[path] = Address(f"{parts.scheme}://{place}{target}", origin, place, target, is_own)
         return found
 
     def _wrong(self, said: str) -> PluginError:
         return PluginError(f"{type(self.wire).__qualname__}: {said}")
+
+    def _secure(self) -> Any:
+        """Return the certificates, which take some milliseconds to read."""
+        if self._tls is None:
+            self._tls = certificates(self._verify, self._certificate)
+        return self._tls
+
+    def _proxy(self, origin: str) -> str | None:
+        """Return the proxy for an address; `None` for a direct connection."""
+        return chosen_proxy(origin, self._proxies) if self._proxies else None
 
     def _secrets(self) -> Iterator[str]:
         options = (value for value in self.config.options.values() if isinstance(value, Secret))
@@ -334,9 +348,15 @@ def merged(*headers: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def _host(parts: SplitResult) -> str:
+    """Return the host of an address as it is written in a request."""
+    host = (parts.hostname or "").encode("idna").decode()
+    return f"[{host}]" if ":" in host else host
+
+
 def _origin(url: str) -> str:
-    parts = parse_url(url)
-    return f"{parts.scheme}://{parts.host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{_host(parts)}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 def _is_of_connection(error: ProviderError) -> bool:

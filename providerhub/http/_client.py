@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
-
-from urllib3.exceptions import ClosedPoolError
 
 from providerhub._threads import renewed_at_fork
 from providerhub._values.errors import ProviderError
@@ -17,9 +17,12 @@ from providerhub._watchdog import WATCHDOG
 from providerhub.http._answer import Answer
 from providerhub.http._answer_timer import AnswerTimer, first_timeout
 from providerhub.http._base import ERROR_BODY_LIMIT, Client, Sent
-from providerhub.http._connection import ActiveConnection, set_active
+from providerhub.http._connection import ActiveConnection, is_quiet
+from providerhub.http._places import IDLE_LIMIT, proxy_headers
 from providerhub.http._request import HttpAnswer, HttpRequest
-from providerhub.http._transport import Transport
+
+_MAX_IDLE = 100
+"""The most connections to one service that are kept open between calls."""
 
 
 class HttpClient(Client):
@@ -42,8 +45,8 @@ class HttpClient(Client):
 
     def _begin(self) -> None:
         self._lock = renewed_at_fork(threading.Lock())
-        self._transports: dict[str, Transport] = {}
-        self._pid = 0
+        self._idle: dict[str, list[tuple[Any, float]]] = {}
+        self._pid, self._cleaned = 0, time.monotonic()
 
     def send(self, request: HttpRequest, call: CallContext) -> Answer:
         """Send a request and wait for the headers of the answer; see `Client.send`."""
@@ -97,10 +100,8 @@ class HttpClient(Client):
         # Sockets use the system's clock; the call's clock may be a test's.
         active = ActiveConnection(time.monotonic() + call.remaining(call.timeout.connect))
         timer = active.timer = AnswerTimer(call, active.abort, stream=request.stream)
-        unsubscribe = call.on_cancel(active.abort)
-        answer = Answer(call, active, timer, unsubscribe, limit=self.body_limit, name=self.config.name, stream=request.stream)
+        answer = Answer(call, active, timer, self.body_limit, stream=request.stream)
         answer.log = self._logged(request)
-        set_active(active)
         try:
             WATCHDOG.start(timer)
             self._send(answer, request, active, call.remaining(first_timeout(call, stream=request.stream)))
@@ -115,35 +116,66 @@ class HttpClient(Client):
             answer.close()
             active.close()
             raise
-        finally:
-            set_active(None)
         return answer
 
     def close(self) -> None:
         """Close the idle connections. The client can still be used: the next call opens new ones."""
-        with self._lock:
-            transports, self._transports = self._transports, {}
-        for transport in transports.values():
-            transport.close()
+        idle, self._idle = self._idle, {}
+        for connections in idle.values():
+            with contextlib.suppress(IndexError):  # another thread may take some meanwhile
+                while True:
+                    connections.pop()[0].close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # the client was not made to its end
+            self.close()
 
     def _send(self, answer: Answer, request: Sent, active: ActiveConnection, read: float) -> None:
-        while True:
-            try:
-                answer.take(self._opened(request.address.origin).send(request, active, read), request.method)
-            except ClosedPoolError:
-                continue  # another thread has closed the pool; nothing was sent, and the next pool is a new one
-            return
+        idle, origin = self._own_idle(), request.address.origin
+        proxy = self._proxy(origin)
+        connections = idle.setdefault(origin, [])
+        sock = _taken(connections)
+        active.release = partial(self._keep, idle, connections)
+        if sock is None:
+            active.connect(origin, proxy, self._secure)
+        else:
+            active.use(sock)
+        written = request.written(proxy_headers(proxy) if proxy and origin.startswith("http:") else None)
+        answer.take(active.exchange(written, read), request.method)
 
-    def _opened(self, origin: str) -> Transport:
+    def _own_idle(self) -> dict[str, list[tuple[Any, float]]]:
+        """Return the idle connections by their origins."""
         pid = os.getpid()
-        transport = self._transports.get(origin) if self._pid == pid else None
-        if transport is None:
+        if self._pid != pid:
             with self._lock:
                 if self._pid != pid:
                     # A forked child leaves the parent's sockets alone: two processes on one connection would mix their answers.
-                    self._transports, self._pid = {}, pid
-                transport = self._transports.get(origin)
-                if transport is None:
-                    transport = Transport(origin, verify=self._verify, proxies=self._proxies, certificate=self._certificate)
-                    self._transports[origin] = transport
-        return transport
+                    self.close()
+                    self._pid = pid
+        return self._idle
+
+    def _keep(self, idle: dict[str, list[tuple[Any, float]]], connections: list[tuple[Any, float]], sock: Any) -> None:
+        """Keep a connection for the next call. Appending to a list and popping from it need no lock."""
+        if idle is not self._idle or len(connections) >= _MAX_IDLE:  # the client was closed meanwhile, or has enough
+            sock.close()
+            return
+        now = time.monotonic()
+        connections.append((sock, now))
+        if now - self._cleaned > IDLE_LIMIT:
+            self._cleaned = now
+            for kept in list(idle.values()):
+                for entry in [one for one in kept if now - one[1] > IDLE_LIMIT]:
+                    with contextlib.suppress(ValueError):  # another thread has taken it
+                        kept.remove(entry)
+                        entry[0].close()
+
+
+def _taken(connections: list[tuple[Any, float]]) -> Any:
+    """Return an idle connection; `None` if there is none."""
+    with contextlib.suppress(IndexError):
+        while True:
+            sock, since = connections.pop()
+            if time.monotonic() - since <= IDLE_LIMIT and is_quiet(sock):
+                return sock
+            sock.close()
+    return None

@@ -1,23 +1,39 @@
-"""urllib3's connections, changed so that the connect timeout covers the whole connect phase and any thread can abort a call."""
+"""The connections of threads. The connect timeout covers the whole connect phase, and any thread can abort a call."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
+import select
+import selectors
 import socket
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
-
+from providerhub._values.errors import ProviderTimeoutError
 from providerhub.http._answer_timer import AnswerTimer
+from providerhub.http._places import mapped, place_of, refused_tunnel, tunnel_request
 from providerhub.http._racing import KEEP_ALIVE, Race, addresses_of
+from providerhub.http._response import READ_SIZE, Response
 
 LONGEST_TIMEOUT = 1e6
 """Seconds. The platform limits how long a socket's timeout may be."""
+
+EARLY_WAIT = 1.0
+"""Seconds to wait for an answer when the service has closed while the request was sent: it may have refused the request when it
+had read its head (RFC 9112, section 9.5)."""
+
+_AT_ONCE = 65536
+"""Bytes of a request that are written without a look for an answer: the buffers of the system take them."""
+
+_REFUSED = re.compile(rb"HTTP/1\.[01] [3-5]")
+"""The beginning of an answer that is not a success."""
+
+_ABORTED = "the call was aborted while it connected"
+_OPTIONS = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *KEEP_ALIVE]
 
 
 class ActiveConnection:
@@ -28,21 +44,21 @@ class ActiveConnection:
 
     Attributes:
         sock: The socket in use; `None` before the connect and after the call.
-        release: Called with `usable=`, gives the connection back or closes it; `None` before there is one.
+        release: Gives the socket back for another call; `None` before there is one.
         timer: The timer of the answer; `None` if none watches the call.
         aborted: `abort` was called.
-        failure: Why the connect failed, as a sentence for the error; otherwise empty. urllib3's own text is hard to read.
+        is_whole: The request was written to its end.
     """
 
-    __slots__ = ("_pid", "aborted", "connect_deadline", "failure", "release", "sock", "timer")
+    __slots__ = ("_pid", "aborted", "connect_deadline", "is_whole", "release", "sock", "timer")
 
     def __init__(self, connect_deadline: float) -> None:
         self.timer: AnswerTimer | None = None
         self.connect_deadline = connect_deadline
         self.sock: Any = None
         self.aborted = False
-        self.failure = ""
-        self.release: Callable[..., None] | None = None
+        self.is_whole = True
+        self.release: Callable[[Any], None] | None = None
         self._pid = os.getpid()
 
     def abort(self) -> None:
@@ -56,90 +72,162 @@ class ActiveConnection:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(getattr(sock, "socket", sock), socket.SHUT_RDWR)
 
-    def use(self, sock: socket.socket | None) -> None:
-        """Take note of a socket, which is shut down at once if the call is aborted already."""
-        if sock is not None:
-            self.sock = sock
-            if self.aborted:
-                self.abort()
+    def use(self, sock: Any) -> Any:
+        """Take note of a socket, which is shut down at once if the call is aborted already. Return it."""
+        self.sock = sock
+        if self.aborted:
+            self.abort()
+        return sock
 
     def close(self) -> None:
-        """Close what an interrupt such as Ctrl-C has left open inside urllib3."""
+        """Close what an interrupt such as Ctrl-C has left open."""
         if self.sock is not None:
             self.sock.close()
 
+    def left(self) -> float:
+        """Return the seconds that are left to connect, as a timeout of a socket."""
+        return min(max(self.connect_deadline - time.monotonic(), 0.001), LONGEST_TIMEOUT)
 
-_thread = threading.local()
+    def connect(self, origin: str, proxy: str | None, secure: Callable[[], Any]) -> None:
+        """Connect to a service.
 
+        Args:
+            origin: Scheme, host and port of the service.
+            proxy: The address of a proxy; `None` for a direct connection.
+            secure: Returns the certificates, for TLS.
 
-def set_active(active: ActiveConnection | None) -> None:
-    """Set the `ActiveConnection` that the connections used by this thread report to."""
-    _thread.active = active
-
-
-def _connect(connection: Any, host: str, port: int, options: list[tuple[int, int, int]]) -> socket.socket:
-    """Connect to the address of the host that answers first, before the connect deadline."""
-    active: ActiveConnection = _thread.active
-    place = f"{host}:{port}"
-    try:
-        addresses = addresses_of(host, port, active.connect_deadline, lambda: active.aborted)
-    except socket.gaierror as error:
-        active.failure = f"the name {host!r} cannot be resolved: {error.strerror}"
-        raise NameResolutionError(host, connection, error) from error
-    except Exception as error:
-        raise _unreachable(active, connection, place, error) from error
-    with Race([*options, *KEEP_ALIVE]) as race:
-        sock = race.run(addresses, active.connect_deadline, lambda: active.aborted)
-    left = active.connect_deadline - time.monotonic()
-    if sock is not None:
-        active.sock = sock
-        sock.settimeout(min(max(left, 0.001), LONGEST_TIMEOUT))
-        return sock
-    if race.failure is None or left <= 0:
-        msg = active.failure = f"connecting to {place} took longer than the connect timeout"
-        raise ConnectTimeoutError(connection, msg)
-    raise _unreachable(active, connection, place, race.failure) from race.failure
-
-
-def _unreachable(active: ActiveConnection, connection: Any, place: str, error: Exception) -> NewConnectionError:
-    msg = active.failure = f"cannot connect to {place}: {getattr(error, 'strerror', None) or error}"
-    return NewConnectionError(connection, msg)
-
-
-class PlainConnection(HTTPConnection):
-    """A connection without TLS."""
-
-    def _new_conn(self) -> socket.socket:
-        return _connect(self, self._dns_host, self.port, self.socket_options or [])  # type: ignore[arg-type]  # a list
-
-
-class TLSConnection(HTTPSConnection):
-    """A connection with TLS. It can be aborted during the handshake too."""
-
-    _duplicate: socket.socket | None = None
-
-    def connect(self) -> None:
-        active: ActiveConnection = _thread.active
-        timer = active.timer
+        Raises:
+            ProviderError: There is no connection.
+            OSError: The call was aborted.
+        """
+        first = urlsplit(proxy or origin)
+        place = place_of(first)
+        timer = self.timer if proxy or first.scheme == "https" else None
         if timer is not None:  # a timeout of the socket holds for a single read of a proxy's answer or of the handshake
-            timer.connecting(active.connect_deadline)
+            timer.connecting(self.connect_deadline)
         try:
-            super().connect()
-        finally:
-            active.use(self.sock)
-            if self._duplicate is not None:
-                self._duplicate.close()
-        if active.aborted:  # a socket that was shut down before the handshake passes for one that needs none
-            raise ConnectTimeoutError(self, "the call was aborted while it connected")
+            self._race(*place)
+            if first.scheme == "https":
+                self._secured(secure(), place[0])
+            if proxy and origin.startswith("https:"):
+                self._tunnel(tunnel_request(origin, proxy))
+                self._secured(secure(), place_of(urlsplit(origin))[0])
+        except Exception as error:
+            self.close()
+            if self.aborted:
+                raise OSError(_ABORTED) from error
+            raise mapped(error, "{}:{}".format(*place)) from error
         if timer is not None:
             timer.connecting(None)
 
-    def _new_conn(self) -> socket.socket:
-        sock = _connect(self, self._dns_host, self.port, self.socket_options or [])  # type: ignore[arg-type]  # a list
+    def _race(self, host: str, port: int) -> None:
+        """Connect to the address of the host that answers first, before the connect deadline."""
+        addresses = addresses_of(host, port, self.connect_deadline, lambda: self.aborted)
+        with Race(_OPTIONS) as race:
+            sock = race.run(addresses, self.connect_deadline, lambda: self.aborted)
+        if sock is not None:
+            self.use(sock).settimeout(self.left())
+        elif race.failure is None or self.connect_deadline <= time.monotonic():
+            msg = f"connecting to {host}:{port} took longer than the connect timeout"
+            raise ProviderTimeoutError(msg)
+        else:
+            raise race.failure
+
+    def _secured(self, context: Any, host: str) -> None:
+        import ssl  # slow to import; only https needs it
+
+        self.sock.settimeout(self.left())
+        if isinstance(self.sock, ssl.SSLSocket):  # TLS within TLS
+            from urllib3.util.ssltransport import SSLTransport
+
+            self.use(SSLTransport(self.sock, context, server_hostname=host))
+            return
+        # The thread that aborts needs the socket of TLS before the handshake.
+        self.use(context.wrap_socket(self.sock, server_hostname=host, do_handshake_on_connect=False)).do_handshake()
+        if self.aborted:  # a socket that was shut down before the handshake passes for one that needs none
+            raise OSError(_ABORTED)
+
+    def _tunnel(self, request: bytes) -> None:
+        self.sock.sendall(request)
+        response = Response("CONNECT")
+        while not response.status:
+            self.sock.settimeout(self.left())
+            data = self.sock.recv(READ_SIZE)
+            response.feed(data) if data else response.eof()
+        if refused := refused_tunnel(response.status):
+            raise refused
+
+    def exchange(self, request: bytes, read: float) -> Iterator[bytes]:
+        """Send a request.
+
+        Args:
+            request: The request.
+            read: The most seconds without a byte before the headers, should the watchdog's thread come late.
+
+        Yields:
+            The bytes of the answer as they come; none at the connection's end.
+        """
+        sock, broken, early = self.sock, None, b""
+        # The connect timeout is over; the answer's timer runs from here, so a large body may take its time.
+        sock.settimeout(None)
         try:
-            # The handshake takes the descriptor out of this socket object; a duplicate can still shut the connection down.
-            self._duplicate = _thread.active.sock = sock.dup()
-        except OSError:  # no descriptor is left
-            sock.close()
-            raise
-        return sock
+            early, self.is_whole = _written(sock, request)
+        except OSError as error:
+            if self.aborted:
+                raise
+            self.is_whole, broken, read = False, error, min(read, EARLY_WAIT)
+        if early:
+            yield early
+        sock.settimeout(min(max(read, 0.001), LONGEST_TIMEOUT))
+        while True:
+            try:
+                data = sock.recv(READ_SIZE)
+            except OSError:
+                if broken is None:
+                    raise
+                data = b""
+            if not data and broken is not None:
+                raise broken
+            yield data
+
+
+def is_quiet(sock: Any) -> bool:
+    """Return whether an idle connection is open and has brought nothing."""
+    try:
+        if not hasattr(select, "poll"):  # absent on Windows
+            return not select.select([sock], [], [], 0)[0]
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return not poll.poll(0)
+    except (OSError, ValueError):
+        return False
+
+
+def _written(sock: Any, data: bytes) -> tuple[bytes, bool]:
+    """Write a request. Return the beginning of an answer that came meanwhile, and whether all was written.
+
+    A service may refuse a request by its head and read no more of it (RFC 9112, section 9.3), so a refusal ends the writing.
+    """
+    if len(data) <= _AT_ONCE or not isinstance(sock, socket.socket):  # TLS in TLS, through a proxy, is none
+        sock.sendall(data)
+        return b"", True
+    from ssl import SSLWantReadError, SSLWantWriteError  # slow to import; a large request pays for it
+
+    left, early = memoryview(data), b""
+    sock.settimeout(0)
+    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as after:
+        after.callback(sock.settimeout, None)
+        selector.register(sock, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        while left:
+            for _, events in selector.select():
+                with contextlib.suppress(BlockingIOError, SSLWantReadError, SSLWantWriteError):  # a message of TLS itself
+                    if events & selectors.EVENT_READ:
+                        came = sock.recv(READ_SIZE)
+                        early += came
+                        if _REFUSED.match(early):
+                            return early, False
+                        if not came or len(early) > READ_SIZE:
+                            selector.modify(sock, selectors.EVENT_WRITE)
+                    if events & selectors.EVENT_WRITE:
+                        left = left[sock.send(left[:_AT_ONCE]) :]
+    return early, True

@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, Final
 
-from providerhub._values.errors import ProtocolError, ProviderConnectionError, ProviderError
+from providerhub._values.errors import ProtocolError, ProviderConnectionError
 
 READ_SIZE: Final = 65536
 
@@ -37,7 +36,7 @@ _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _NAME = re.compile(r"[!-9;-~]+")
 _LENGTH = re.compile(r"[0-9]+")
 _SIZE = re.compile(rb"0*[0-9A-Fa-f]{1,16}")
-_BODILESS = frozenset({HTTPStatus.SWITCHING_PROTOCOLS, HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_BODILESS = frozenset({101, 204, 304})
 """Answers with these statuses have no body, even if their fields say so."""
 _LONGEST = 10**18
 """A length of more digits counts as this: int() refuses numbers of some thousands of digits."""
@@ -146,7 +145,7 @@ class Response:
             if found is None:
                 raise ProtocolError(NOT_HTTP)
             status, data = int(found[2]), data[end.end() :]
-            if status >= HTTPStatus.OK or status == HTTPStatus.SWITCHING_PROTOCOLS:
+            if status >= 200 or status == 101:
                 break
         self.headers = Headers(_fields(lines))
         self._begin(status, is_old=found[1] == b"0")
@@ -157,7 +156,7 @@ class Response:
         """Find the framing of the body."""
         get, self._held = self.headers.get, b""
         length, coding, connection = get("content-length"), get("transfer-encoding"), get("connection", "").lower()
-        self.will_close = "close" in connection or status == HTTPStatus.SWITCHING_PROTOCOLS
+        self.will_close = "close" in connection or status == 101
         self.will_close = self.will_close or (is_old and "keep-alive" not in connection)
         if coding is not None and coding.lower() not in {"chunked", "identity"}:
             msg = f"the answer has the transfer coding {coding[:50]!r}, which no request allows; check the configured url"
@@ -316,9 +315,3 @@ def _size(line: bytes) -> int:
         return int(line, 16)
     msg = f"a chunk of the answer has the size {line[:20]!r}"
     raise ProtocolError(msg)
-
-
-def refused_by_proxy(status: int) -> ProviderError:
-    """Return the error for a proxy that opens no tunnel."""
-    fix = ": check the user name and the password in `proxies`" if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED else ""
-    return ProviderConnectionError(f"HTTP {status}: the proxy refuses the request{fix}", status=status, retryable=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from providerhub.http._async_connection import Connection, Opener
 from providerhub.http._loop_timer import LoopTimers
-from providerhub.http._transport import IDLE_LIMIT
+from providerhub.http._places import IDLE_LIMIT
 from providerhub.http._turns import Turns
 
 if TYPE_CHECKING:  # slow to import; a caller with a running loop has imported it

@@ -9,8 +9,8 @@ import weakref
 
 import pytest
 
+import providerhub.http._client
 import providerhub.http._session
-import providerhub.http._transport
 from providerhub import ProtocolError, ProviderTimeoutError, ShortageError, Timeout
 from providerhub.testing import Send, http_response, openai_completion, unanswering_url
 
@@ -63,7 +63,7 @@ def test_fault_76_look_up_that_hangs_ends_with_the_connect_phase(way, hub_of, mo
 @pytest.mark.parametrize("idle", [False, True])
 def test_fault_77_connection_that_was_idle_is_not_used_again(way, hub_of, serve, monkeypatch, idle):
     if idle:
-        monkeypatch.setattr(providerhub.http._transport, "IDLE_LIMIT", 0.0)
+        monkeypatch.setattr(providerhub.http._client, "IDLE_LIMIT", 1e-9)
         monkeypatch.setattr(providerhub.http._session, "IDLE_LIMIT", 1e-9)
     server = serve(ANSWER)
     hub = hub_of(a=server)
