@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -38,6 +37,8 @@ def key_of(
         text = json.dumps([_FORM, names, targets, fields, options], sort_keys=True, default=_plain)
     except (TypeError, ValueError):
         return None
+    import hashlib  # slow to import; only calls with a cache need it
+
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,8 +9,6 @@ from providerhub import Completion, Request, Settings, hookimpl
 from providerhub_cache._answers import is_worth_keeping, key_of, packed, unpacked
 from providerhub_cache._config import store_of
 from providerhub_cache._stores import Store
-
-log = logging.getLogger("providerhub.cache")
 
 
 class Cache:
@@ -105,6 +102,9 @@ class Cache:
     def _once(self, what: str, error: Exception) -> None:
         if not self._is_logged:
             self._is_logged = True
+            import logging  # slow to import; few programs log a problem
+
+            log = logging.getLogger("providerhub.cache")
             log.warning("the cache cannot be %s, so calls go on without it: %s: %s", what, type(error).__name__, error)
 
 

@@ -8,13 +8,15 @@ import threading
 import time
 from collections.abc import Sequence
 from decimal import Decimal
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from providerhub import Attempt, BudgetExceededError, CallRecord, Candidate, ConfigurationError, Cost, Usage
 from providerhub_journal._budget import Budget
 from providerhub_journal._rows import UNIT, as_units
 from providerhub_journal._worker import RETRY, Worker, reason
+
+if TYPE_CHECKING:  # slow to import
+    from importlib.metadata import EntryPoint
 
 LEDGERS = "providerhub_journal.ledgers"  # the entry points of ledgers in shared stores, by the scheme of the address
 GRACE = 60.0  # seconds after the deadline of its call at which a reservation ends by itself
@@ -189,6 +191,8 @@ def shared_ledger(url: str) -> EntryPoint:
     Raises:
         ConfigurationError: No plugin does.
     """
+    from importlib.metadata import entry_points  # slow to import; few programs share their budgets
+
     scheme = url.partition(":")[0]
     found: list[EntryPoint] = [*entry_points(group=LEDGERS, name=scheme)]
     if not found:

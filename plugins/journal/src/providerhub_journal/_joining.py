@@ -6,10 +6,12 @@ from typing import Any
 
 from providerhub import CallRecord, ConfigurationError, Settings, hookimpl
 from providerhub_journal import _budget
-from providerhub_journal._config import read
+from providerhub_journal._config import program, read
 from providerhub_journal._gate import Gate, shared_ledger
 from providerhub_journal._worker import shared
 from providerhub_journal._writer import Writer
+
+COMMAND_LINE = "providerhub"  # the name of the program whose calls are recorded without a setting
 
 
 class Journal:
@@ -43,10 +45,12 @@ def providerhub_join(settings: Settings) -> Any:
         ConfigurationError: A value in `[journal]` is wrong.
     """
     table = settings.journal
+    if not table and program() != COMMAND_LINE:
+        return None
     config = read(table)
     if table.get("enabled"):  # the command line, which makes one call, does not wait for this import of a tenth of a second
         import providerhub_journal._insert  # noqa: F401 -- beside busy threads it takes seconds, and the calls wait in memory
-    return Journal(shared(Writer, config)) if table.get("enabled", config.program == "providerhub") else None
+    return Journal(shared(Writer, config)) if table.get("enabled", config.program == COMMAND_LINE) else None
 
 
 @hookimpl
@@ -68,7 +72,7 @@ def providerhub_conversation(settings: Settings, name: str | None) -> dict[str, 
         return None
     engine = connect(url)
     try:
-        found = _queries.call(engine, name)[0] if name else [*_queries.conversations(engine, "providerhub")]
+        found = _queries.call(engine, name)[0] if name else [*_queries.conversations(engine, COMMAND_LINE)]
     finally:
         engine.dispose()
     if not found:

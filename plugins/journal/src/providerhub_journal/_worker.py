@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
 import os
 import queue
 import sys
@@ -16,7 +15,6 @@ TOGETHER = 1000  # items of one piece of work
 RETRY = 1.0  # seconds between two tries of work that failed
 AT_EXIT = 5.0  # seconds for which the end of the program waits for the last items
 
-log = logging.getLogger("providerhub.journal")
 Item = TypeVar("Item")
 AnyWorker = TypeVar("AnyWorker", bound="Worker[Any]")
 
@@ -105,7 +103,9 @@ class Worker(Generic[Item]):
         """Log a problem, unless one of its kind has been logged."""
         if kind not in self._logged:
             self._logged.add(kind)
-            log.warning("%s", text)
+            import logging  # slow to import; few programs log a problem
+
+            logging.getLogger("providerhub.journal").warning("%s", text)
 
 
 def reason(error: BaseException) -> str:
