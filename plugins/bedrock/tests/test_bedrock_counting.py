@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from providerhub import ProviderConfig, Request
+from providerhub import CapabilityError, ProviderConfig, Request
 from providerhub.testing import FaultServer, http_response
 from providerhub_bedrock.provider import Bedrock
 
@@ -36,3 +36,12 @@ def test_the_service_knows_models_and_no_profiles_of_a_region(model, path, aio):
     assert asked.target == f"/model/{path}/count-tokens"
     said = {"messages": [{"role": "user", "content": [{"text": "Hi"}]}], "system": [{"text": "Be brief."}]}
     assert asked.json() == {"input": {"converse": said}}
+
+
+def test_a_model_that_the_service_does_not_count_for_leads_to_another_one():
+    refusal = http_response(400, {"message": "The provided model doesn't support counting tokens."})
+    with FaultServer(refusal) as server:
+        made = Bedrock(ProviderConfig(name="bedrock", url=server.url, api_key="k"))
+        with pytest.raises(CapabilityError, match="name the model itself, or another provider"):
+            made.count_tokens(Request("amazon.nova-lite-v1:0", MESSAGES))
+        made.close()

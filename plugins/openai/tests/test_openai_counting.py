@@ -16,7 +16,7 @@ MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "conten
 def test_the_responses_api_counts(aio):
     with FaultServer(http_response(200, {"object": "response.input_tokens", "input_tokens": 11})) as server:
         made = OpenAI(ProviderConfig(name="openai", url=server.url, api_key="k", options={"api": "responses"}))
-        request = Request("gpt-9", MESSAGES, max_tokens=9, temperature=0.5, tool_choice="none")
+        request = Request("gpt-9", MESSAGES, max_tokens=9, temperature=0.5, stop=("END",), seed=3, tool_choice="none")
 
         async def later():
             found = await made.acount_tokens(request)

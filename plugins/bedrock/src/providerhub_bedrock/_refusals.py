@@ -41,6 +41,7 @@ REFUSALS: tuple[Refusal, ...] = (
     Refusal(error=ContextLengthError, phrases=(r"input tokens exceeded", r"too many input tokens", r"input is too long")),
     Refusal(error=ContentPolicyError, phrases=(r"blocked by (?:the )?content filter", r"guardrail was enabled")),
     Refusal(error=CapabilityError, phrases=(r"doesn't support the s3uri field",), hint="; send the bytes"),
+    Refusal(error=CapabilityError, phrases=(r"support counting tokens",), hint="; name the model itself, or another provider"),
     Refusal(
         error=CapabilityError,
         capability="tools",

@@ -6,6 +6,8 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import attrs
+
 from providerhub import (
     BadRequestError,
     CallContext,
@@ -122,7 +124,7 @@ class OpenAI(Batches, OpenAIChatProvider):
         if not (urlsplit(self.config.url or "").hostname == HOST or self._api == "responses"):
             msg = "tokens are counted by the Responses API only: set api = 'responses' if the service has it"
             raise CapabilityError(msg)
-        body, notes = written(request)
+        body, notes = written(attrs.evolve(request, stop=None, seed=None))  # they have no tokens, and the API has neither
         call.notes += notes
         sent = HttpRequest(f"{self.responses}/input_tokens", {name: body[name] for name in _COUNTED if name in body})
         answer: HttpAnswer = yield sent
