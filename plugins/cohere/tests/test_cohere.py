@@ -261,6 +261,15 @@ def test_what_the_api_cannot_carry_is_named_before_sending(hub_at, ask, part, ki
     assert not server.requests
 
 
+def test_a_file_that_the_api_cannot_carry_is_no_lack_of_all_files(hub_at, ask):
+    files = [data_url("application/pdf", b"%PDF-"), data_url("text/plain", b"Hi")]
+    with FaultServer(whole(text("Hi"))) as server, hub_at(server.url) as hub:
+        with pytest.raises(CapabilityError) as caught:
+            ask(hub, [{"role": "user", "content": [{"type": "file", "file": {"file_data": files[0]}}]}])
+        assert not caught.value.capability
+        assert ask(hub, ["?", {"type": "file", "file": {"file_data": files[1]}}]).text == "Hi"
+
+
 SOURCE = {
     "type": "document",
     "id": "d1",

@@ -115,7 +115,7 @@ def _tools(request: Request, called: Iterable[str], extra: dict[str, Any], notes
     if request.parallel_tool_calls is False and request.tools:
         if traits(request.model) is OTHER_VENDOR or found.get("toolChoice"):
             msg = "parallel_tool_calls=False is known for Claude only, and without a tool_choice; leave it out"
-            raise CapabilityError(msg, capability="parallel_tool_calls")
+            raise CapabilityError(msg, capability="" if found.get("toolChoice") else "parallel_tool_calls")
         extra["tool_choice"] = {"type": "auto", "disable_parallel_tool_use": True}
     return found
 

@@ -143,6 +143,6 @@ class Contents:
             return {"inlineData": {"mimeType": named, "data": url}}
         if value.get("file_id"):
             msg = f"{where}: the Gemini API knows its own files only, as 'files/NAME', and not {url[:40]!r}; send the bytes"
-            raise CapabilityError(msg, capability="files")
+            raise CapabilityError(msg)  # no capability: it takes files otherwise
         msg = f"{where}: expected an address, the name of an uploaded file or a data: URL in base64, not {url[:40]!r}"
         raise InvalidRequestError(msg)

@@ -168,7 +168,7 @@ def _refuse_addresses(request: Request) -> None:
                     f"messages[{place}]: OpenAI's chat completions fetch no file from an address; "
                     "pass providerhub.file(path), or set api = 'responses'"
                 )
-                raise CapabilityError(msg, capability="files")
+                raise CapabilityError(msg)  # no capability: it takes their bytes
 
 
 def refusals(name: str) -> tuple[Refusal, ...]:
