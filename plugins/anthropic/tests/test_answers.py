@@ -189,7 +189,7 @@ def test_the_container_goes_back(stream, aio):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_call_that_was_cut_does_not_go_back(stream):
+def test_a_call_that_was_cut_goes_back_with_its_thinking(stream):
     said = message(THINKING, CALL, reason="max_tokens")
     if stream:
         frames = [frame for frame in events_of(said) if b"1}" not in frame or b"partial_json" not in frame]
@@ -197,7 +197,8 @@ def test_a_call_that_was_cut_does_not_go_back(stream):
             with hub.complete(MODEL, "?", stream=True) as found:
                 list(found.events())
             answer = found.completion
-        assert (answer.tool_calls[0].arguments, answer.turn) == ('{"x', None)
+        assert answer.tool_calls[0].arguments == '{"x'
+        assert answer.turn.content == [THINKING, {**CALL, "input": {"input": '{"x'}}]
     else:
         assert answered(said)[0].turn.content == [THINKING, CALL]
 

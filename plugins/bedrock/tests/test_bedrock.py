@@ -181,6 +181,22 @@ def test_calls_without_arguments_go_back_with_the_identifiers_of_the_message(ask
     assert len({use["toolUseId"] for use in sent}) == 2
 
 
+def test_a_call_that_was_cut_goes_back_with_its_reasoning(ask):
+    starts = [
+        event(
+            "contentBlockStart",
+            {"contentBlockIndex": place, "start": {"toolUse": {"toolUseId": f"c{place}", "name": "f", **own}}},
+        )
+        for place, own in ((1, {"type": "server_tool_use"}), (2, {}))
+    ]
+    cut = [delta(place, toolUse={"input": '{"city": "Os'}) for place in (1, 2)]
+    script = streamed(delta(0, reasoningContent={"text": "Hm.", "signature": "c2ln"}), *starts, *cut, *stop("max_tokens"))
+    with FaultServer(script) as server:
+        answer = ask(hub_at(server.url))
+    assert [call.arguments for call in answer.tool_calls] == ['{"city": "Os']
+    assert answer.turn.content[1:] == [{"toolUse": {"toolUseId": "c2", "name": "f", "input": {"input": '{"city": "Os'}}}]
+
+
 def test_the_text_that_stopped_the_answer_has_the_name_that_it_has_everywhere(ask):
     own = {"stop_sequence": "END"}
     for script, stream in (

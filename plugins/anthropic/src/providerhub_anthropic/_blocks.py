@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from providerhub import Citation
+from providerhub.wire import arguments_of
 
 _FIELDS = {
     "text_delta": "text",
@@ -83,12 +84,13 @@ class Block:
         """Return the block as the API would have sent it whole.
 
         Raises:
-            ValueError: The input of a tool was cut.
+            ValueError: The input of a tool that the service runs was cut.
         """
         found = dict(self.raw)
         for name, pieces in self._pieces.items():
             if name == "partial_json":
-                found["input"] = json.loads(self.arguments)
+                called = {"function": {"arguments": self.arguments}}
+                found["input"] = json.loads(self.arguments) if self.place is None else arguments_of(called)
             elif name == "citation":
                 found["citations"] = self.cited
             elif name != "signature" and all(isinstance(piece, str) for piece in pieces):

@@ -7,6 +7,7 @@ versioning policy requires of clients; blocks of unknown types are kept for the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from providerhub import Detail, Event, Finish, ProtocolError, ReasoningDelta, ToolCallDelta, Turn
@@ -126,11 +127,8 @@ class Message:
             return ()
         content = []
         for block in self._blocks:
-            try:
+            with suppress(ValueError):  # a tool of the service whose input was cut has no result, and cannot go back
                 content.append(block.whole())
-            except ValueError:  # the answer was cut inside a tool's input
-                if block.place is not None:  # no result can be given for such a call, so that the turn cannot go back
-                    return ()
         if isinstance(self._container, dict):
             content.append({**self._container, "type": CONTAINER})
         return (Turn(content),)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from providerhub import (
@@ -24,6 +25,7 @@ from providerhub import (
     Usage,
     UsageDelta,
 )
+from providerhub.wire import arguments_of
 from providerhub.wire_provider import JsonReading
 from providerhub_bedrock.aws import EventStream, status_of
 
@@ -192,10 +194,11 @@ class ConverseReading(JsonReading):
     def _turn(self) -> Pieces:
         if self._form or all(_is_plain(block) for block in self._blocks.values()):
             return
-        try:
-            yield Turn([_whole(block) for _, block in sorted(self._blocks.items()) if block])
-        except ValueError:  # the answer was cut inside a tool's input, so that the turn cannot go back
-            return
+        content = []
+        for _, block in sorted(self._blocks.items()):
+            with suppress(ValueError):  # a tool of the service whose input was cut has no result, and cannot go back
+                content += [_whole(block)] if block else []
+        yield Turn(content)
 
     def _beside(self, data: Mapping[str, Any]) -> Pieces:
         yield from _details(data)
@@ -250,7 +253,9 @@ def _whole(block: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(block)
     use = found.get("toolUse")
     if use is not None and isinstance(use.get("input"), str):
-        found["toolUse"] = {**use, "input": json.loads(use["input"].strip() or "{}")}
+        called = {"function": {"arguments": use["input"]}}
+        given = arguments_of(called) if use.get("type") in {None, "tool_use"} else json.loads(use["input"].strip() or "{}")
+        found["toolUse"] = {**use, "input": given}
     if "citations" in found:
         return {"citationsContent": {"content": [{"text": found.get("text", "")}], "citations": found["citations"]}}
     return found
