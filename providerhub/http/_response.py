@@ -38,6 +38,8 @@ _LENGTH = re.compile(r"[0-9]+")
 _SIZE = re.compile(rb"0*[0-9A-Fa-f]{1,16}")
 _BODILESS = frozenset({101, 204, 304})
 """Answers with these statuses have no body, even if their fields say so."""
+_PACKED = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz", "exi"})
+"""The content codings that pack a body; see IANA's registry of HTTP content codings."""
 _LONGEST = 10**18
 """A length of more digits counts as this: int() refuses numbers of some thousands of digits."""
 
@@ -174,8 +176,8 @@ class Response:
         else:
             self._body, self.will_close = _until_closed, True
         packing = get("content-encoding", "").lower()
-        if packing not in {"", "identity"} and not self.ended:  # although the request asked for none
-            self._unpacker = _Unpacker(packing)
+        if packing and not self.ended:  # although the request asked for none
+            self._unpacker = _unpacker(packing)
 
     def _counted(self, data: bytes) -> bytes:
         left = self._left = self._left - len(data)
@@ -240,15 +242,23 @@ class Response:
         return found
 
 
+def _unpacker(coding: str) -> _Unpacker | None:
+    """Return what unpacks a body; `None` for a coding that is none, as some servers name an alphabet in its place."""
+    if coding in {"gzip", "x-gzip", "deflate"}:
+        return _Unpacker(coding)
+    if _PACKED.isdisjoint(part.strip() for part in coding.split(",")):
+        return None
+    msg = f"the answer has the Content-Encoding {coding[:50]!r}, which no request allows; check the configured url"
+    raise ProtocolError(msg)
+
+
 class _Unpacker:
-    """Unpacks a body, a limited number of bytes at once. A body that is packed in another way is refused.
+    """Unpacks a body, a limited number of bytes at once.
 
     Its `tail` is the part that waits for the next call.
     """
 
     def __init__(self, coding: str) -> None:
-        if coding not in {"gzip", "x-gzip", "deflate"}:
-            raise ProtocolError(UNPACKED)
         self._is_gzip = coding != "deflate"
         self._decoder: Any = None
         self.tail = b""

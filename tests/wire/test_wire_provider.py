@@ -550,6 +550,19 @@ def test_an_answer_whose_body_cannot_be_found_is_refused_at_once(ask, fields, bo
         ask(at(server))
 
 
+@pytest.mark.parametrize("coding", ["br", "gzip, gzip", "zstd"])
+def test_an_answer_that_is_packed_in_another_way_names_the_coding(ask, coding):
+    script = http_response(body={"text": "fine", "end": "stop"}, headers={"Content-Encoding": coding})
+    with FaultServer(script) as server, pytest.raises(ProtocolError, match=f"the Content-Encoding '{coding}', which no request"):
+        ask(at(server))
+
+
+@pytest.mark.parametrize("coding", ["none", "utf-8", "identity", ""])
+def test_a_coding_that_is_none_packs_nothing(ask, coding):
+    with FaultServer(http_response(body={"text": "fine", "end": "stop"}, headers={"Content-Encoding": coding})) as server:
+        assert ask(at(server))[0] == "fine"
+
+
 def test_a_packed_answer_that_is_cut_is_told_in_plain_words(ask):
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(PACKED)
     script, words = [Send(head + PACKED[:-12]), Close()], r"^the connection ended before the answer did$"
