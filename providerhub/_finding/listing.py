@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -18,13 +19,14 @@ from providerhub._settings.address import is_loopback
 from providerhub._threads import renewed_at_fork
 from providerhub._values import ProviderConfig, Timeout
 from providerhub._values.capabilities import ModelInfo, ProviderInfo, as_models
-from providerhub._values.errors import AttemptError, ProviderError, ProviderTimeoutError
+from providerhub._values.errors import AttemptError, PluginError, ProviderError, ProviderTimeoutError
 from providerhub._values.provider import CallContext
 
 # The timeouts of one listing. The call that needs the list may wait for a shorter time.
 TIMEOUT = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
 # Seconds until a service is asked again: after a list, and after the first failure; and after many failures in a row.
 AGAIN_FIRST, AGAIN_MOST = 60.0, 600.0
+MOST = 100_000  # models that a generator may give; one without an end would take all memory
 # Seconds until a list is renewed although it has the name: a service on this machine changes more often.
 FRESH, FRESH_ON_LOOPBACK = 86400.0, 60.0
 
@@ -166,6 +168,15 @@ class ModelList:
 def _discovered(info: ProviderInfo, config: ProviderConfig, call: CallContext) -> tuple[ModelInfo, ...]:
     discover = import_object(info.discover or "")
     found = discover(config, call=call) if _takes_call(discover) else discover(config)
+    if hasattr(found, "__await__") or hasattr(found, "__anext__"):
+        getattr(found, "close", bool)()  # a coroutine that is not awaited would warn
+        msg = "it is asynchronous; write a plain function, which runs in a thread of its own"
+        raise PluginError(msg)
+    if isinstance(found, Iterator):
+        found = tuple(itertools.islice(found, MOST + 1))
+        if len(found) > MOST:
+            msg = f"it gave more than {MOST} models; end the generator, or the loop over pages"
+            raise PluginError(msg)
     return as_models(found)  # any other value must not reach the index
 
 

@@ -477,6 +477,31 @@ def test_a_service_that_cannot_list_its_models_does_not_stop_the_others(site, st
     assert out.splitlines() == ["good says: Hello", "lister says: Hello"]
 
 
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("def models(config):\n    return itertools.repeat('m')", "it gave more than 100000 models; end the generator"),
+        ("async def models(config):\n    return ['m']", "it is asynchronous; write a plain function"),
+        ("async def models(config):\n    yield 'm'", "it is asynchronous; write a plain function"),
+    ],
+    ids=["without end", "coroutine", "async generator"],
+)
+def test_a_list_of_the_wrong_kind_is_named_with_its_fix(site, function, words):
+    site.plugin("lister", LISTING)
+    site.write("listing.py", f"import itertools\n{function}\n")
+    out = site.run(
+        """
+        import providerhub, warnings
+        warnings.simplefilter("error")
+        try:
+            providerhub.complete("absent", "Hello")
+        except providerhub.PluginError as error:
+            print(error)
+        """
+    )
+    assert words in out
+
+
 def test_a_pinned_name_at_a_provider_that_declares_no_model_needs_no_list(site):
     site.plugin("lister", LISTING)
     site.write("listing.py", "def models(config):\n    print('asked')\n    return []\n")
