@@ -100,7 +100,11 @@ class Embedder:
 
 def _checked(request: EmbeddingRequest, answer: object) -> Embeddings:
     if not isinstance(answer, Embeddings):
-        raise PluginError(f"embed() returned {type(answer).__name__}; it must return Embeddings")
+        fix = ""
+        if hasattr(answer, "__await__"):
+            getattr(answer, "close", bool)()  # a coroutine that is not awaited would warn
+            fix = "; rename an `async def embed` to aembed, and write an embed() for synchronous calls"
+        raise PluginError(f"embed() returned {type(answer).__name__}; it must return Embeddings{fix}")
     if len(answer.vectors) != len(request.texts):
         raise ProtocolError(f"the service returned {len(answer.vectors)} vectors for {len(request.texts)} texts")
     if not all(map(_is_vector, answer.vectors)):

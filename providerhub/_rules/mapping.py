@@ -95,8 +95,11 @@ def map_exception(error: Exception, *, provider: str, model: str, reads: bool = 
     """Map an exception of a plugin to an error of the tree, with provider and model filled in.
 
     The exception becomes the `__cause__` of the mapped error. The error for a class that is not in the table is a `PluginError`;
-    a `ProtocolError` if `reads`, since the toolkit then reads the answer of a service.
+    a `ProtocolError` if `reads`, since the toolkit then reads the answer of a service. The only exception of a group, such as
+    that of a `TaskGroup`, counts in its place.
     """
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
     if reads and isinstance(error, errors.PluginError) and error.piece:
         error = unreadable(error)
     short = not isinstance(error, errors.ShortageError) and is_shortage(error)
@@ -195,7 +198,8 @@ def shown(error: BaseException) -> str:
     """Return the class and the text of an exception, with the fix if it says that the provider has no key."""
     is_keyless = isinstance(error, AttributeError) and error.name == "reveal" and error.obj is None
     try:
-        return f"{type(error).__name__}: {error}{_KEYLESS if is_keyless else ''}"
+        members = f": {'; '.join(map(shown, error.exceptions))}" if isinstance(error, BaseExceptionGroup) else ""
+        return f"{type(error).__name__}: {error}{members}{_KEYLESS if is_keyless else ''}"
     except Exception:  # the exception's own `__str__` may raise anything
         return type(error).__name__
 

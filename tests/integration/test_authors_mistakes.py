@@ -99,6 +99,14 @@ def test_a_wrong_field_of_a_later_piece():
     assert "output_tokens is '2'" in _fails(lambda *_: iter(["text", *usage, Finish()]))
 
 
+def test_an_asynchronous_embed_names_its_other_name():
+    provider = type("P", (), {"stream": lambda *_: iter("x"), "embed": _coroutine})()
+    with Hub(Settings(autoload=False)) as hub:
+        hub.register(ProviderInfo(name="acme", models=(ModelInfo("m", supports_embeddings=True),)), provider)
+        with pytest.raises(PluginError, match=r"embed\(\) returned coroutine; .*; rename an `async def embed` to aembed"):
+            hub.embed("m", "Hello")
+
+
 def test_a_capability_that_is_a_text():
     with pytest.raises(ValueError, match="supports_stream must be true or false, or None, not 'no'"):
         ModelInfo("m", supports_stream="no")

@@ -253,3 +253,19 @@ def test_errors_of_the_tree_pass_with_their_blank_names_filled_in():
 
 def test_a_callers_error_out_of_a_plugin_is_the_plugins_fault():
     assert type(_map(providerhub.InvalidRequestError("x"))) is PluginError
+
+
+@pytest.mark.parametrize(
+    ("members", "kind", "words"),
+    [
+        ([RateLimitError("slow down")], RateLimitError, "slow down"),
+        ([ExceptionGroup("inner", [ConnectionResetError("gone")])], ProviderConnectionError, "gone"),
+        ([ValueError("a"), TimeoutError("b")], PluginError, "ValueError: a; TimeoutError: b"),
+    ],
+    ids=["one", "nested", "several"],
+)
+def test_the_only_exception_of_a_group_counts_in_its_place(members, kind, words):
+    """A `TaskGroup` of a plugin wraps each of its exceptions."""
+    found = map_exception(ExceptionGroup("unhandled", members), provider="p", model="m")
+    assert type(found) is kind
+    assert words in str(found)
