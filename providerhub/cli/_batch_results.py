@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import time
 from array import array
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import click
+
+from providerhub.cli._store import replacing
 
 OK, FAILED = 1, 2
 _START = b'{"line": '
@@ -136,16 +137,11 @@ def _found(raw: bytes) -> Found | None:
 
 def drop_failed(path: Path) -> None:
     """Remove the failed results from the output, all or none, so that a line has one result after it is sent again."""
-    fresh = path.with_name(f"{path.name}.tmp")
-    with path.open("rb") as old, fresh.open("wb") as new:
+    with path.open("rb") as old, replacing(path, like=path) as new:
         for raw in old:
             found = _found(raw)
             if found is None or found.status != FAILED:
                 new.write(raw)
-        new.flush()
-        os.fsync(new.fileno())
-    shutil.copymode(path, fresh)
-    fresh.replace(path)
 
 
 class Appender:

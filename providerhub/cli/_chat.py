@@ -47,7 +47,7 @@ class Chat:
         self._unanswered: Any = None
         self._last: Route | None = None
         self._lines = Lines(self._offers)
-        self.interactive = self._lines.interactive
+        self.interactive = self._lines.interactive and not self._as_json  # JSON is for a program
         self.failures = 0
 
     @property
@@ -184,10 +184,10 @@ class Chat:
 
     def _note(self, text: str) -> None:
         """Write what is neither an answer nor an error: to standard error, or as a line of JSON."""
-        if not self._as_json:
-            screen.line(text, err=True)
-        elif text:
+        if self._as_json:
             self._write(note=text)
+        else:
+            screen.line(text, err=True)
 
     def _write(self, **event: Any) -> None:
         screen.data(event, indent=None)

@@ -48,13 +48,10 @@ def _write(path: Path, keys: Sequence[str], value: Any) -> None:
         table[keys[-1]] = tomlkit.inline_table() if isinstance(value, dict) else value
     if isinstance(value, dict):
         table[keys[-1]].update(value)
-    fresh = path.with_name(f"{path.name}.tmp")
-    try:
-        store.write(fresh, tomlkit.dumps(document).encode(), like=path)
-        _check(fresh, "nothing was saved")
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with store.replacing(path, like=path) as file:
+        file.write(tomlkit.dumps(document).encode())
+        file.flush()
+        _check(Path(file.name), "nothing was saved")
 
 
 def _check(path: Path, rest: str) -> None:

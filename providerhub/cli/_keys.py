@@ -155,7 +155,8 @@ def _in_keyring(provider: str, key: str) -> tuple[str, dict[str, Any]] | None:
 def _in_file(provider: str, key: str) -> tuple[str, dict[str, Any]]:
     path = store.config_folder("keys") / provider
     try:
-        store.write(path, key.encode() + b"\n")
+        with store.replacing(path) as file:
+            file.write(key.encode() + b"\n")
     except OSError as error:
         raise click.ClickException(f"cannot write {path}: {error.strerror}") from error
     return str(path), {"file": str(path)}

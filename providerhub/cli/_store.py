@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -45,13 +47,16 @@ def append(path: Path, line: bytes) -> None:
         os.close(number)
 
 
-def write(path: Path, content: bytes, like: Path | None = None) -> None:
+@contextlib.contextmanager
+def replacing(path: Path, like: Path | None = None) -> Iterator[BinaryIO]:
     """Write a file at once or not at all. Only its owner may read it, or those who may read the file `like`."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
     try:
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
+        with open(fresh, "xb", opener=partial(os.open, mode=0o600)) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         if like is not None and like.exists():
             fresh.chmod(like.stat().st_mode & 0o777)
         fresh.replace(path)

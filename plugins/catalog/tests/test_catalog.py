@@ -237,6 +237,7 @@ def test_the_real_genai_prices():
 def test_the_command_refreshes_from_an_address_and_a_path(tmp_path):
     before = snapshot().date
     assert before in CliRunner().invoke(catalog).output
+    assert CliRunner().invoke(catalog, ["--json"]).output == f'{{"date": "{before}"}}\n'
     with FaultServer(http_response(body=API)) as server:
         done = CliRunner().invoke(catalog, ["--refresh", f"{server.url}/api.json"])
     assert done.exit_code == 0, done.output

@@ -168,6 +168,8 @@ def test_without_a_database_the_commands_say_so_and_succeed(tmp_path, monkeypatc
         done = CliRunner().invoke(logs, words)
         assert (done.exit_code, done.stdout.startswith(f"There is no journal yet at {tmp_path}/none.db")) == (0, True)
     assert not Path("x").exists()
+    assert CliRunner().invoke(logs, ["--json"]).stdout == "[]\n"
+    assert "logs list --json" in CliRunner().invoke(logs, ["--json", "list"]).stderr
     done = CliRunner().invoke(logs, ["list", "--json"])
     assert (done.exit_code, json.loads(done.stdout)) == (0, [])
     assert not (tmp_path / "none.db").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from importlib import metadata
@@ -27,6 +28,13 @@ def test_it_says_which_pip_knows_groups(new_plugin, tmp_path):
     """The one that comes with Python 3.11 does not."""
     assert "Try it, with pip 25.1 or later:" in new_plugin("acme").output
     assert '"pip>=25.1"' in (tmp_path / "providerhub-acme" / "README.md").read_text("utf-8")
+
+
+def test_what_was_written_as_json(new_plugin, tmp_path):
+    written = json.loads(new_plugin("Acme", "--json").output)
+    assert (written["provider"], written["folder"]) == ("acme", "providerhub-acme")
+    assert all((tmp_path / written["folder"] / name).is_file() for name in written["files"])
+    assert "exists already" in json.loads(new_plugin("Acme", "--json").stdout)["error"]["message"]
 
 
 @pytest.mark.parametrize("wire", WIRES)
