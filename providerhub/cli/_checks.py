@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 
 import providerhub
-from providerhub import Hub, InstanceView, Model, ProviderHubError, RetryPolicy, Secret, Setting, Settings
+from providerhub import Hub, InstanceView, Model, ProviderConfig, ProviderHubError, RetryPolicy, Secret, Setting, Settings
 from providerhub._finding.discovery import Plugins
 from providerhub._finding.installed import INSTALL_HINT
 from providerhub._finding.views import unknown_models
@@ -138,35 +138,24 @@ def provider(view: InstanceView, settings: Settings, file: str | None) -> Iterat
 
 def _key(view: InstanceView, setting: Setting, settings: Settings, file: str | None) -> Iterator[Finding]:
     """Check whether a key can be read, and whether other users can read it."""
-    given = settings.providers.get(view.name)
-    value = view.config.get(setting.name) if view.config else None
+    given = settings.providers.get(view.name) or ProviderConfig()
+    value, named = view.config.get(setting.name) if view.config else None, given.get(setting.name)
     source = value.source if isinstance(value, Secret) else None
+    level, said, fix = "error", "", ""
     if isinstance(source, CommandKey) and shutil.which(source.command[0]) is None:
-        text = f"{setting.name} comes from {source}, which is not installed"
-        yield Finding("error", view.name, text, f"install {source.command[0]}, or give its full path")
+        said, fix = "is not installed", f"install {source.command[0]}, or give its full path"
     elif isinstance(source, KeyringKey) and find_spec("keyring") is None:
-        text = f"{setting.name} comes from the {source}, which cannot be read"
-        yield Finding("error", view.name, text, 'pip install "providerhub[keyring]"')
+        said, fix = "cannot be read", 'pip install "providerhub[keyring]"'
     elif isinstance(source, FileKey):
-        if flaw := source.flaw():
-            yield Finding(
-                "error", view.name, f"{setting.name} comes from the {source}, which {flaw}", "correct that file or its path"
-            )
+        said, fix = source.flaw(), "correct that file or its path"
     elif source is not None:
-        text = f"{setting.name} comes from the {source}, which was not tried"
-        yield Finding("note", view.name, text, "`providerhub doctor --network` tries it")
-    named = given.get(setting.name) if given is not None else None
-    if value is None and isinstance(named, Secret) and isinstance(named.source, EnvironmentKey):
-        text = f"{setting.name} comes from the {named.source}, which is not set"
-        yield Finding("warning", view.name, text, f"set {named.source.name}")
-    plain = given is not None and isinstance(given.options.get(setting.name), str)
-    if (
-        setting.secret
-        and plain
-        and file
-        and sys.platform != "win32"
-        and Path(file).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
-    ):
+        level, said, fix = "note", "was not tried", "`providerhub doctor --network` tries it"
+    elif value is None and isinstance(named, Secret) and isinstance(source := named.source, EnvironmentKey):
+        level, said, fix = "warning", "is not set", f"set {source.name}"
+    if said:
+        yield Finding(level, view.name, f"{setting.name} comes from the {source}, which {said}", fix)
+    is_plain = setting.secret and isinstance(given.options.get(setting.name), str)
+    if is_plain and file and sys.platform != "win32" and Path(file).stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         text = f"{setting.name} is written in a file that other users may read"
         fix = f"chmod 600 {file}, or set {variable(setting, view.name, view.plugin)} instead"
         yield Finding("error", view.name, text, fix)

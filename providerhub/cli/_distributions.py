@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import importlib_metadata
 
@@ -18,7 +18,7 @@ from providerhub.cli import _screen as screen
 class Finding(NamedTuple):
     """One result of a check of `about`, such as a plugin. An error keeps calls from working; only `"ok"` has no fix."""
 
-    level: Literal["error", "warning", "note", "ok"]
+    level: str  # "error", "warning", "note" or "ok"
     about: str
     text: str
     fix: str = ""
