@@ -85,10 +85,12 @@ def _general(settings: Settings) -> Iterator[Row]:
 
 def _of_provider(settings: Settings, view: InstanceView) -> Iterator[Row]:
     given = settings.providers.get(view.name) or ProviderConfig()
-    start = f"providers.{view.name}"
-    yield from _given(settings, start, given)
-    for name, model in given.model.items():
-        yield from _given(settings, f"{start}.model.{name}", model)
+    tables: dict[str, ProviderConfig | ModelInfo] = {f"providers.{view.name}": given}
+    tables |= {f"providers.{view.name}.model.{name}": model for name, model in given.model.items()}
+    for table, held in tables.items():
+        for name in (field.name for field in attrs.fields(type(held)) if field.name not in _SHOWN_ELSEWHERE):
+            if origin := settings.origins.get(f"{table}.{name}"):
+                yield Row(f"{table}.{name}", _json(getattr(held, name), hidden=name == "headers"), origin)
     for setting in view.settings:
         yield declared_row(settings, view, setting)
     values = {**{name: getattr(given, name) for name in ("url", "api_key")}, **given.options}
@@ -97,15 +99,6 @@ def _of_provider(settings: Settings, view: InstanceView) -> Iterator[Row]:
         value = _masked(values[name]) if name == "url" else "set"  # an undeclared setting may be a key
         dotted = _dotted(view, name)
         yield Row(dotted, value, _origin(settings, dotted, values[name]))
-
-
-def _given(settings: Settings, start: str, value: ProviderConfig | ModelInfo) -> Iterator[Row]:
-    """The values of a provider, or of a model, that the settings give."""
-    names = [field.name for field in attrs.fields(type(value)) if field.name not in _SHOWN_ELSEWHERE]
-    for name in names:
-        origin = settings.origins.get(f"{start}.{name}")
-        if origin:
-            yield Row(f"{start}.{name}", _json(getattr(value, name), hidden=name == "headers"), origin)
 
 
 _SHOWN_ELSEWHERE = ("name", "url", "api_key", "options", "origin", "model")
