@@ -32,8 +32,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in long)
 
 
-def pytest_collection_finish() -> None:
-    """Leave the thousands of tests themselves out of every later search for garbage: many tests make one, to find leaks."""
+@pytest.fixture(autouse=True, scope="module")
+def _small_heap() -> None:
+    """Leave what earlier modules have left, such as the tests themselves, out of the searches for garbage that many tests make.
+
+    What earlier tests have not closed complains now, before it is left out.
+    """
     gc.collect()
     gc.freeze()
 

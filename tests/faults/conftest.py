@@ -108,15 +108,6 @@ def witness(monkeypatch, tmp_path_factory):
     seen.check()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _small_heap():
-    """What the session has loaded lives as long as it does: each test's own collection need not go through it."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 def _descriptors():
     folder = Path("/dev/fd")  # absent on Windows
     return {path.name: _target(path) for path in list(folder.iterdir())} if folder.exists() else {}
