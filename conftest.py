@@ -28,8 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         wire = type(getattr(getattr(item, "cls", None), "wire", None)).__name__
         if item.name in TRANSLATION and wire != "OpenAIChatWire":
             item.add_marker("once")
-    long = {item.path for item in items if item.get_closest_marker("once")}
-    items.sort(key=lambda item: item.path not in long)
+    longest: dict[Path, float] = {}
+    for item in items:
+        if item.get_closest_marker("once"):
+            allowed = item.get_closest_marker("timeout")
+            longest[item.path] = max(longest.get(item.path, 1), allowed.args[0] if allowed else 1)
+    items.sort(key=lambda item: -longest.get(item.path, 0))
 
 
 @pytest.fixture(autouse=True, scope="module")
