@@ -17,7 +17,7 @@ from typing import Any
 from providerhub._calling.attempt import PullResult, RunningAttempt, StoppedError
 from providerhub._calling.driver import Driver, Effect, Result, Steps
 from providerhub._calling.pieces import close_quietly, iterator, note_unclosed, overdue, stray_cancellation
-from providerhub._calling.pump import Pump
+from providerhub._calling.pump import Pump, resolve
 from providerhub._calling.running import Running
 from providerhub._finding.jobs import Job, arun_all
 from providerhub._rules.clock import LONGEST_SLEEP, Clock, SystemClock
@@ -232,7 +232,7 @@ class AsyncChain(Driver[Attempt]):
             current.runner = asyncio.create_task(self._ask_async(current))
         running = {one.runner: one for one in self._attempts if one.runner is not None}
         over = self._loop.create_future()
-        with self._timed(seconds, lambda: self._loop.call_soon_threadsafe(_end, over)):
+        with self._timed(seconds, lambda: self._loop.call_soon_threadsafe(resolve, over)):
             await asyncio.wait({*running, over}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         runner = next((one for one in running if one.done()), None)
         if runner is None:
@@ -279,11 +279,6 @@ class AsyncChain(Driver[Attempt]):
         for attempt in attempts or tuple(self._attempts):
             if await _ended(attempt, seconds) and attempt in self._attempts:  # another task may have waited as well
                 self._attempts.remove(attempt)
-
-
-def _end(over: asyncio.Future[None]) -> None:
-    if not over.done():
-        over.set_result(None)
 
 
 class AsyncSignal(asyncio.Event):

@@ -6,9 +6,11 @@ A driver reports each event, and asks for the next order; both in one thread. Ev
 from __future__ import annotations
 
 import itertools
-from bisect import insort
+import math
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import attrs
@@ -74,8 +76,7 @@ class Schedule:
     running: dict[int, Row] = attrs.field(factory=dict)
     _waiting: WaitingRows = attrs.field(init=False)
     _taken: Iterator[int] = attrs.field(factory=itertools.count)
-    _order: Iterator[int] = attrs.field(factory=itertools.count)
-    _held: list[tuple[float, int, Row]] = attrs.field(factory=list)
+    _held: WaitingRows = attrs.field(factory=partial(WaitingRows, limit=sys.maxsize))
     _outcomes: deque[Give] = attrs.field(factory=deque)
     _asked: float | None = None
     _open: bool = True
@@ -104,7 +105,7 @@ class Schedule:
     def taken(self, item: Any) -> None:
         self._asked = None
         if not self._draining:
-            self._hold(Row(next(self._taken), item, self._request(item)), 0.0)
+            self._held.put(Row(next(self._taken), item, self._request(item)), 0.0)
 
     def ended(self, error: Exception | None = None) -> None:
         """Report the end of the input; the exception that it raised is raised at the end."""
@@ -125,7 +126,7 @@ class Schedule:
         row.error = error
         row.call = row.call or call_of(error)
         if held:
-            self._hold(row, 0.0)
+            self._held.put(row, 0.0)
         elif may_pass(error) and (self._draining or self._tries_again(row, error)):
             self._waiting.put(row, now + max(self._backoff(row), min(stated_wait(error), LONGEST_PAUSE)))
         else:
@@ -141,17 +142,17 @@ class Schedule:
         row.resent = True
         self._gates.ended(row)
         self._wake()
-        self._hold(row, 0.0)
+        self._held.put(row, 0.0)
 
     def refused(self, index: int, error: Exception) -> None:
         """Report that a call cannot be made, nor any further one: the waiting rows keep the errors that they have."""
         row = self.running.pop(index)
         row.error = row.error or error
         self.ended(error)
-        rows = [row, *(held for *_, held in self._held)]
-        self._held.clear()
-        while self._waiting.due is not None:
-            rows.append(self._waiting.pop())
+        rows = [row]
+        for waiting in (self._held, self._waiting):
+            while waiting.due is not None:
+                rows.append(waiting.pop())
         self._outcomes.extend(Give(one.item, Outcome(one.index, error=one.error or error, resent=one.resent)) for one in rows)
 
     def drain(self) -> None:
@@ -183,8 +184,8 @@ class Schedule:
 
     def _sendable(self, now: float) -> Row | None:
         """Take the first row that may be sent now."""
-        while self._held and self._held[0][0] <= now:
-            row = self._held.pop(0)[2]
+        while (due := self._held.due) is not None and due <= now:
+            row = self._held.pop()
             if self._may_go(row, now):
                 return row
         if self._open and (self._asked is None or now < self._asked + IDLE):
@@ -198,19 +199,15 @@ class Schedule:
     def _may_go(self, row: Row, now: float) -> bool:
         delay = self._gates.delay(row, now)
         if delay is not None:
-            self._hold(row, now + delay)
+            self._held.put(row, now + delay)
         return delay is None
-
-    def _hold(self, row: Row, due: float) -> None:
-        insort(self._held, (due, next(self._order), row))
 
     def _wake(self) -> None:
         """Ask the gates again for the rows that are held back."""
-        if self._held:
-            self._held = sorted((0.0, order, row) for _, order, row in self._held)
+        self._held.hurry(lambda _: True)
 
     def _rest(self, now: float) -> Rest | Over:
-        moments = [due for due, *_ in self._held[:1] if due != float("inf")]
+        moments = [due] if (due := self._held.due) is not None and due != math.inf else []
         idle = now if self._asked is None else self._asked + IDLE
         if self._room and (due := self._waiting.due) is not None:
             moments.append(max(due, idle))

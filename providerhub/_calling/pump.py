@@ -150,11 +150,12 @@ class Pump(AsyncIterator[Piece]):
         if future is None:
             return
         try:
-            self._loop.call_soon_threadsafe(_set, future)
+            self._loop.call_soon_threadsafe(resolve, future)
         except RuntimeError:  # the loop is closed, so no reader will come
             self._stopped = True
 
 
-def _set(future: asyncio.Future[None]) -> None:
+def resolve(future: asyncio.Future[None]) -> None:
+    """Let the waiting for a future end."""
     if not future.done():
         future.set_result(None)

@@ -429,13 +429,16 @@ class Engine(Attempts):
     def _begin(self, candidate: Candidate, now: float, *, force: bool = False, turn: Turn | None = None) -> Order | None:
         if turn is None:
             taken = self._pacer.take(candidate, now, self._tokens)
-            if isinstance(taken, Full):
+            if taken is FREE:  # the usual case
+                turn = FREE
+            elif isinstance(taken, Full):
                 self._turns.full[candidate] = taken
                 return None
-            if taken is not FREE and not taken.ready:
+            elif taken.ready:
+                turn = taken
+            else:
                 self._asking = candidate, force
                 return Queue((candidate,), taken)
-            turn = taken
         permit = self._health.acquire(candidate, now, force=force)
         if permit is None:
             self._pacer.release(turn)
