@@ -15,6 +15,9 @@ from providerhub.wire._chunk_reader import ChunkReader, typed_reader
 from providerhub.wire.reading import JsonReading, Reading
 from providerhub.wire_provider import Built, Order, WireProvider
 
+_RUNS = 4
+"""How often the events of a read are searched for ordinary chunks that follow each other."""
+
 
 class OpenAIChatProvider(WireProvider):
     """Answers a request by `POST {url}{path}`. A subclass overrides the parts that its service does differently.
@@ -178,20 +181,30 @@ class ChatReading(JsonReading):
         reader, decoder = self._reader, self._framing
         if reader is None:
             reader = self._reader = ChunkReader(self.parsed, later=typed_reader)
-        fast, parsed = reader.fast, reader.parsed
-        for event in self._cut(decoder.feed, data):  # type: ignore[attr-defined]  # it is an SSEDecoder
-            if type(event) is not bytes:
-                self.refuse(self._of_error(event), "error")
-            piece = fast(event)
-            if piece is not None:
-                yield piece
+        fast, runs, at = reader.fast, _RUNS, 0
+        events = self._cut(decoder.feed, data)  # type: ignore[attr-defined]  # it is an SSEDecoder
+        while at < len(events):
+            event = events[at]
+            at += 1
+            piece = fast(event) if type(event) is bytes else None
+            if piece is None:
+                yield from self._parsed(event, reader)
                 continue
-            for piece in parsed(event):
-                if type(piece) is Finish:
-                    self._complete()
-                yield piece
+            yield piece
+            if runs and at < len(events):
+                texts = reader.run(events, at)
+                runs, at = runs - 1, at + len(texts)
+                yield from texts
         if decoder.done or decoder.stray:
             self._checked(data)
+
+    def _parsed(self, event: bytes, reader: ChunkReader) -> Iterator[Piece]:
+        if type(event) is not bytes:
+            self.refuse(self._of_error(event), "error")
+        for piece in reader.parsed(event):
+            if type(piece) is Finish:
+                self._complete()
+            yield piece
 
     def whole(self, data: dict[str, Any]) -> Iterable[Piece]:
         """Read an answer that came as one object; see `JsonReading.whole`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, Final
 
@@ -107,6 +107,10 @@ class ChunkReader:
             if self._alike == LATE:
                 self._learn(payload, self._parse(payload), text)
         return text
+
+    def run(self, payloads: Sequence[bytes], start: int) -> list[str]:
+        """Read the ordinary chunks of text that follow each other from an index on, many at once."""
+        return [] if self._template is None or self._reasoning else self._template.texts(payloads[start:])
 
     def parsed(self, payload: bytes) -> list[Piece]:
         """Parse any chunk, valid UTF-8, and return its pieces. Make a template of it if it holds one text only."""

@@ -19,7 +19,8 @@ typed reader does not, such as reasoning, and the figures are the same with and 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Final
 
 PROBE: Final = "ProbeOfTheTemplate"
@@ -75,6 +76,21 @@ class Template:
         except ValueError:
             return None
         return found
+
+    def texts(self, payloads: Sequence[bytes]) -> list[str]:
+        """Return the texts of the chunks, in valid UTF-8, that match from the first one on and have a plain text.
+
+        What each chunk costs alone, such as the look for signs that JSON escapes, is done once for all.
+        """
+        before, after, start, stop = self._before, self._after, self._start, -len(self._after)
+        found: list[bytes] = []
+        for payload in () if self._end else payloads:
+            if type(payload) is not bytes or not payload.startswith(before) or not payload.endswith(after, start):
+                break  # an error is a class of its own
+            found.append(payload[start:stop])
+        if all(found) and _plain(b"".join(found)):
+            return list(map(bytes.decode, found))
+        return [text.decode() for text in takewhile(lambda raw: raw and _plain(raw), found)]
 
 
 def learned(payload: bytes, text: str, only_text: OnlyText) -> Template | None:

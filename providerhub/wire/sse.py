@@ -340,19 +340,15 @@ class SSEDecoder(Framing):
         return found
 
     def _ordinary(self, block: bytes, blank: bytes) -> list[bytes] | None:
-        """Split a block that ends with a blank line, if each event in it is one `data: ` line; otherwise return `None`.
-
-        With LF only, or CRLF only (see `blank`), k events have 2k line ends. If the count of line ends is 2k, no payload contains
-        a line end.
-        """
+        """Split a block that ends with a blank line, if each event in it is one `data: ` line; otherwise return `None`."""
         payloads = block[len(_PREFIX) : -len(blank)].split(blank + _PREFIX)
-        ends = 2 * len(payloads)
-        if block.count(b"\n") != ends or (_CR in blank and block.count(b"\r") != ends) or not all(payloads):
-            return None
-        # The mark stands in the last read of most streams, which must not be read line by line for it.
-        for payload in payloads:
-            if payload[0] != self._plain and self._ends(payload):
-                del payloads[payloads.index(payload) :]
+        has_cr, plain = _CR in blank, self._plain
+        for number, payload in enumerate(payloads):
+            if not payload or _LF in payload or (has_cr and _CR in payload):
+                return None
+            # The mark stands in the last read of most streams, which must not be read line by line for it.
+            if payload[0] != plain and self._ends(payload):
+                del payloads[number:]
                 self._stop()
                 self.done = True
                 break

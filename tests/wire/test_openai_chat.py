@@ -31,6 +31,7 @@ from providerhub.wire._chat_answer import ChatAnswer
 from providerhub.wire._chunk_reader import LATE, ChunkReader, typed_reader
 from providerhub.wire._template import Template
 from providerhub.wire._typed import typed_text
+from providerhub.wire.sse import ErrorData
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
@@ -518,6 +519,35 @@ def test_a_long_stream_of_typed_chunks_gets_a_template():
     stream = [written("content", f" word{number}", "{}", ascii_only=False) for number in range(LATE + 10)]
     assert [text for payload in stream for text in texts(read_one(reader, payload))] == [f" word{n}" for n in range(LATE + 10)]
     assert reader._template.text(stream[0]) == " word0"
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    chunks=st.lists(st.tuples(st.just("content") | FIELDS, TEXTS, st.just("{}") | SHAPES), min_size=1, max_size=12),
+    typed=st.sampled_from([None, typed_text]),
+)
+@example(chunks=[("content", text, "{}") for text in ("a", "b", "c", "d", '"', "e", "f")], typed=None)
+@example(chunks=[("content", text, "{}") for text in ("a", "b", "c", "", "d", "\0", "e")], typed=None)
+@example(chunks=[("content", "a", "{}"), ("content", "b", "{}"), ("role", "x", "{}"), *[("content", "c", "{}")] * 4], typed=None)
+def test_a_run_of_chunks_gives_the_texts_of_its_chunks(chunks, typed):
+    payloads = [written(field, text, around, ascii_only=False) for field, text, around in chunks]
+    reader = ChunkReader(typed=typed)
+    at = 0
+    while at < len(payloads):
+        run = reader.run(payloads, at)
+        assert run == [reader.fast(payload) for payload in payloads[at : at + len(run)]]
+        at += len(run)
+        if at < len(payloads):
+            outcome(partial(read_one, reader, payloads[at]))
+            at += 1
+
+
+def test_a_run_ends_at_an_error_and_at_a_chunk_that_differs():
+    template = Template(b'a"', b'"b')
+    assert template.texts([b'a"1"b', b'a"2"b', b'a"3"c']) == ["1", "2"]
+    assert template.texts([b'a"1"b', ErrorData(b'a"2"b'), b'a"3"b']) == ["1"]
+    assert template.texts([b'a"1"b', b'a"b']) == ["1"]
+    assert Template(b'a"', b'"b"', b'"c').texts([b'a"1"b"2"c']) == []
 
 
 def test_chunks_with_random_padding_are_read_without_parsing():
