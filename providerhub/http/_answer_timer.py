@@ -25,29 +25,21 @@ class AnswerTimer(Timer):
             hold.
         byte_idle: The byte-idle timeout in seconds; infinite until it holds.
         connect_due: When the connect phase ends, in seconds of `time.monotonic`; infinite outside of that phase.
+        first: The timeout of the wait for the first content, in seconds; `None` for none.
         offset: Seconds from the call's clock, which a test may replace, to `time.monotonic`.
     """
 
     __slots__ = (
-        "_call",
-        "_first",
-        "_lingers",
-        "_stream",
-        "_token_idle",
-        "byte_due",
-        "byte_idle",
-        "connect_due",
-        "offset",
-        "token_due",
-    )
+        "_call", "_lingers", "_stream", "_token_idle", "byte_due", "byte_idle", "connect_due", "first", "offset", "token_due",
+    )  # fmt: skip
 
     def __init__(self, call: CallContext, callback: Callable[[], object], *, stream: bool) -> None:
         self._call = call
         self._stream = stream
         self._lingers = False
-        self._first = first_timeout(call, stream=stream)
+        self.first = call.timeout.first_token if stream else call.timeout.head
         self._token_idle = call.timeout.token_idle
-        self.token_due = call.deadline if self._first is None else min(call.started + self._first, call.deadline)
+        self.token_due = call.deadline if self.first is None else min(call.started + self.first, call.deadline)
         self.offset = 0.0 if call.clock is time.monotonic else time.monotonic() - call.clock()
         super().__init__(self.token_due + self.offset, callback)
         self.byte_due = self.byte_idle = self.connect_due = math.inf
@@ -103,8 +95,17 @@ class AnswerTimer(Timer):
             return ProviderConnectionError("the call was cancelled", retryable=False)
         if self.connect_due < math.inf and call.remaining() > 0 and call.clock() < self.token_due:
             return ProviderTimeoutError("connecting took longer than the connect timeout")
-        is_silent = self.byte_due < math.inf and call.clock() < self._token_deadline()
-        return ProviderTimeoutError(late(call, self._first, stream=self._stream, is_silent=is_silent))
+        if call.remaining() == 0:
+            said = "the call's total timeout expired"
+        elif self.byte_due < math.inf and call.clock() < self._token_deadline():
+            said = f"no byte came for {call.timeout.byte_idle:g} s (byte idle timeout)"
+        elif call.idles:
+            said = f"no content came for {self._token_idle:g} s (token idle timeout)"
+        elif self.first is None:
+            said = "the call's total timeout expired"
+        else:
+            said = f"no content came for {self.first:g} s ({'first token' if self._stream else 'head'} timeout)"
+        return ProviderTimeoutError(said)
 
     def _token_deadline(self) -> float:
         if self._lingers or not self._call.idles:  # of an answer that has not begun, the caller holds nothing up
@@ -115,21 +116,3 @@ class AnswerTimer(Timer):
         """An idle timeout counts from when the caller began to wait: a thread may read ahead of a slow caller."""
         call = self._call
         return due if due == math.inf else max(due, min(call.waiting_since, call.clock()) + idle)
-
-
-def first_timeout(call: CallContext, *, stream: bool) -> float | None:
-    """Return the timeout of the wait for the first content, in seconds; `None` for none."""
-    return call.timeout.first_token if stream else call.timeout.head
-
-
-def late(call: CallContext, first: float | None, *, stream: bool, is_silent: bool) -> str:
-    """Return the sentence that names the timeout that expired. `first`: the timeout of the wait for the first content."""
-    if call.remaining() == 0:
-        return "the call's total timeout expired"
-    if is_silent:
-        return f"no byte came for {call.timeout.byte_idle:g} s (byte idle timeout)"
-    if call.idles:
-        return f"no content came for {call.timeout.token_idle:g} s (token idle timeout)"
-    if first is None:
-        return "the call's total timeout expired"
-    return f"no content came for {first:g} s ({'first token' if stream else 'head'} timeout)"

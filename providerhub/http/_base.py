@@ -93,7 +93,7 @@ class Sent(NamedTuple):
         """
         address = self.address
         lines = [f"{self.method} {address.target if proxied is None else address.url} HTTP/1.1"]
-        if not any(name.lower() == "host" for name in self.headers):
+        if "host" not in map(str.lower, self.headers):
             lines.append(f"Host: {address.host}")
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         if proxied:

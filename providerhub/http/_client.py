@@ -15,7 +15,7 @@ from providerhub._values.errors import ProviderError
 from providerhub._values.provider import CallContext
 from providerhub._watchdog import WATCHDOG
 from providerhub.http._answer import Answer
-from providerhub.http._answer_timer import AnswerTimer, first_timeout
+from providerhub.http._answer_timer import AnswerTimer
 from providerhub.http._base import ERROR_BODY_LIMIT, Client, Sent
 from providerhub.http._connection import ActiveConnection, is_quiet
 from providerhub.http._places import IDLE_LIMIT, proxy_headers
@@ -104,7 +104,7 @@ class HttpClient(Client):
         answer.log = self._logged(request)
         try:
             WATCHDOG.start(timer)
-            self._send(answer, request, active, call.remaining(first_timeout(call, stream=request.stream)))
+            self._send(answer, request, active, call.remaining(timer.first))
             if not 200 <= answer.status < 300:
                 self._refuse(request, answer, b"" if answer.status < 400 else answer.peek(ERROR_BODY_LIMIT))
         except Exception as error:  # every exception of the transport is translated and raised again

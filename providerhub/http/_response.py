@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from providerhub._values.errors import ProtocolError, ProviderConnectionError
@@ -44,29 +44,24 @@ _LONGEST = 10**18
 """A length of more digits counts as this: int() refuses numbers of some thousands of digits."""
 
 
-class Headers(Mapping[str, str]):
+class Headers(dict[str, str]):
     """The headers of an answer, looked up without regard to case. Values of the same name are joined by commas."""
 
-    __slots__ = ("_values",)
-
     def __init__(self, fields: Iterable[Sequence[str]]) -> None:
-        self._values: dict[str, str] = {}
+        super().__init__()
         for name, value in fields:
             key, text = name.lower(), value.strip(" \t")
-            self._values[key] = f"{self._values[key]}, {text}" if key in self._values else text
+            self[key] = f"{self[key]}, {text}" if key in self else text
 
     def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()]
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name.lower())
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a value, or the default."""
-        return self._values.get(name.lower(), default)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+        return super().get(name.lower(), default)
 
 
 class Response:

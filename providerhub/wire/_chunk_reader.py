@@ -56,19 +56,9 @@ class ChunkReader:
     """
 
     __slots__ = (
-        "_alike",
-        "_answer",
-        "_begun",
-        "_found",
-        "_later",
-        "_left",
-        "_parse",
-        "_reasoning",
-        "_template",
-        "_typed",
-        "_unused",
+        "_alike", "_answer", "_begun", "_found", "_later", "_left", "_parse", "_reasoning", "_template", "_typed", "_unused",
         "_used",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -80,7 +80,7 @@ class Template:
     def texts(self, payloads: Sequence[bytes]) -> list[str]:
         """Return the texts of the chunks, in valid UTF-8, that match from the first one on and have a plain text.
 
-        What each chunk costs alone, such as the look for signs that JSON escapes, is done once for all.
+        The look for signs that JSON escapes, which each chunk alone would need, is done once for all.
         """
         before, after, start, stop = self._before, self._after, self._start, -len(self._after)
         found: list[bytes] = []
