@@ -1,23 +1,50 @@
-"""Wire formats for plugin authors: they translate requests, and bytes into events, and do no I/O themselves."""
+"""Wire formats for plugin authors: they translate requests, and bytes into events, and do no I/O themselves.
+
+Each module is imported when the first of its names is asked for (PEP 562), since each service speaks one format.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable as Callable
 from collections.abc import Mapping as Mapping
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
 from typing import Any as Any
 
 from providerhub._values.errors import ProviderError as ProviderError
 from providerhub._values.value import publish
-from providerhub.wire._framing import Frame, Framing
-from providerhub.wire._modern import Form, arguments_of, form_of, inline_data, modern, source_of
-from providerhub.wire.json_array import ArrayDecoder
-from providerhub.wire.ndjson import JsonFrame, LineDecoder
-from providerhub.wire.reading import JsonReading, Reading
-from providerhub.wire.sse import ServerSentEvent, SSEDecoder, SSELimitError
+
+if TYPE_CHECKING:
+    from providerhub.wire._framing import Frame, Framing
+    from providerhub.wire._modern import Form, arguments_of, form_of, inline_data, modern, source_of
+    from providerhub.wire.json_array import ArrayDecoder
+    from providerhub.wire.ndjson import JsonFrame, LineDecoder
+    from providerhub.wire.reading import JsonReading, Reading
+    from providerhub.wire.sse import ServerSentEvent, SSEDecoder, SSELimitError
 
 __all__ = [
     "ArrayDecoder", "Form", "Frame", "Framing", "JsonFrame", "JsonReading", "LineDecoder", "Reading", "SSEDecoder",
     "SSELimitError", "ServerSentEvent", "arguments_of", "form_of", "inline_data", "modern", "source_of",
 ]  # fmt: skip
 
-publish(globals(), __name__)
+_NAMES = {
+    "_framing": "Frame Framing",
+    "_modern": "Form arguments_of form_of inline_data modern source_of",
+    "json_array": "ArrayDecoder",
+    "ndjson": "JsonFrame LineDecoder",
+    "reading": "JsonReading Reading",
+    "sse": "SSEDecoder SSELimitError ServerSentEvent",
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(_import_module(f"{__name__}.{_MODULES[name]}"), name)
+    publish({"__all__": [name], name: value}, __name__)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -23,6 +23,8 @@ class ArrayDecoder(Framing):
         stray: The beginning of a text that is not an array; at most `EXCERPT` bytes.
     """
 
+    __module__ = "providerhub.wire"
+
     __slots__ = ("_begun", "_broken", "_depth", "_escaped", "_in_string", "_max_object", "_partial", "done", "stray")
 
     content_type = "json"

@@ -37,6 +37,8 @@ class LineDecoder(Framing):
         stray: Always empty: each line is a frame.
     """
 
+    __module__ = "providerhub.wire"
+
     __slots__ = ("_max_line", "_partial", "done", "stray")
 
     content_type = "json"

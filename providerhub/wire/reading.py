@@ -42,6 +42,8 @@ class Reading:
             failure. `None`, the default, while the ordinary timeouts hold.
     """
 
+    __module__ = "providerhub.wire"
+
     done: bool = False
     surplus: bool = False
     linger: float | None = None
@@ -91,6 +93,8 @@ class JsonReading(Reading):
     Attributes:
         call: The call.
     """
+
+    __module__ = "providerhub.wire"
 
     frames: Callable[[], Framing] = SSEDecoder
     """Makes the framing of a stream: a class, such as `SSEDecoder`, `LineDecoder` or `ArrayDecoder`."""

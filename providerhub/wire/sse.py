@@ -54,6 +54,8 @@ class SSELimitError(ValueError):
         maximum: Its value in bytes.
     """
 
+    __module__ = "providerhub.wire"
+
     def __init__(self, limit: str, maximum: int) -> None:
         # Both go to the base class, so that the error pickles and copies.
         super().__init__(limit, maximum)
@@ -153,6 +155,8 @@ class SSEDecoder(Framing):
     Raises:
         ValueError: A limit is below 1.
     """
+
+    __module__ = "providerhub.wire"
 
     __slots__ = (
         "_clean", "_error", "_event", "_finished", "_first", "_head", "_id", "_left", "_max_event", "_max_line", "_max_stream",
