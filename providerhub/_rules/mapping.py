@@ -85,7 +85,8 @@ def unreadable(error: Exception, data: bytes = b"") -> errors.ProtocolError:
     """
     told = error.piece if isinstance(error, errors.PluginError) else shown(error)
     found = errors.ProtocolError(
-        f"the answer has an unexpected shape: {told}", excerpt=data[: errors.EXCERPT_LIMIT].decode(errors="replace")
+        f"the answer has an unexpected shape: {told}; if every answer has it, check the configured url",
+        excerpt=data[: errors.EXCERPT_LIMIT].decode(errors="replace"),
     )
     found.__cause__ = error
     return found

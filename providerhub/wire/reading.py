@@ -247,8 +247,10 @@ class JsonReading(Reading):
                 self._finished = self._finished or type(piece) is Finish
                 yield piece
             if not self._finished and type(self).whole is JsonReading.whole:  # the first frame of a stream that was cut
-                msg = "the answer ended after one object, which gives no reason to finish"
-                raise ProtocolError(msg)
+                msg = (
+                    "the answer ended after one object without a reason to finish; if every answer does, check the configured url"
+                )
+                raise ProtocolError(msg, excerpt=bytes(self._whole[:EXCERPT_LIMIT]).decode(errors="replace"))
             return
         cut: ProtocolError | None = None
         last: list[Piece] = []
