@@ -140,3 +140,10 @@ def test_options_that_add_to_a_request_are_checked(provider, options, named):
     with pytest.raises(InvalidRequestError, match=named) as caught:
         _hub(a=FakeProvider("x")).complete("m", "x", options={provider: options})
     assert repr(provider) in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "place"), [("api_key", r"ProviderConfig\(api_key"), ("max_retries", "keyword retry")])
+def test_a_keyword_of_other_libraries_has_its_place_named(name, place):
+    with pytest.raises(TypeError, match=f"unknown keyword argument '{name}'; .*{place}") as caught:
+        _hub(a=FakeProvider("x")).complete("m", "x", **{name: "x"})
+    assert "options" not in str(caught.value)
