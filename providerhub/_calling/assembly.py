@@ -142,10 +142,7 @@ class Assembly:
             if not call.id or call.id in taken:
                 call.id = _new_id()
             taken.add(call.id)
-        return tuple(
-            ToolCall(call.id, call.name, _joined(call.arguments) or ("{}" if call.type == "function" else ""), call.type)
-            for _, call in sorted(self._tools.items())
-        )
+        return tuple(ToolCall(call.id, call.name, _arguments(call), call.type) for _, call in sorted(self._tools.items()))
 
     def _add_other(self, piece: object) -> bool:
         kind = type(piece)
@@ -231,6 +228,12 @@ class _Call:
         self.id = self.name = ""
         self.type = "function"
         self.arguments: list[str] = []
+
+
+def _arguments(call: _Call) -> str:
+    """The arguments of a call; those of a function are `{}` where the model wrote none."""
+    text = _joined(call.arguments)
+    return text if text.strip() or call.type != "function" else "{}"
 
 
 def _joined(pieces: list[str]) -> str:

@@ -71,8 +71,10 @@ class ToolCalls:
         self, call: _Call, found: _Entry, joined_text: Callable[[object, str], str], *, whole: bool
     ) -> Iterator[ToolCallDelta]:
         identifier = None if call.id else found.id
-        name = None if call.name else found.name
-        call.id, call.name = call.id or found.id, call.name or found.name
+        name = None if found.name == call.name else found.name
+        if name and call.name:  # the next piece of the name, or more of it; arguments come behind the whole name
+            name = None if call.arguments else name if name.startswith(call.name) else call.name + name
+        call.id, call.name = call.id or found.id, name or call.name
         arguments = found.arguments
         if call.held:
             # Some gateways begin with the empty object, and stream the arguments behind it.
