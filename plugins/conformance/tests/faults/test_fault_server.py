@@ -173,6 +173,16 @@ def test_a_function_answers_every_request() -> None:
         assert [requests.post(server.url, body, timeout=20).text for body in ("abc", "xyz")] == ["cba", "zyx"]
 
 
+def test_a_request_aside_takes_no_script() -> None:
+    def aside(request: RecordedRequest) -> Script | None:
+        return http_response(200, b"token") if request.path == "/token" else None
+
+    with FaultServer(http_response(200, b"one"), http_response(200, b"two"), aside=aside) as server:
+        paths = ("/token", "/", "/token", "/")
+        assert [requests.get(server.url + path, timeout=20).text for path in paths] == ["token", "one", "token", "two"]
+        assert [request.path for request in server.requests] == ["/", "/"]
+
+
 def test_what_a_function_raises_reaches_the_test() -> None:
     def broken(_: RecordedRequest) -> Script:
         raise LookupError("no such case")

@@ -54,6 +54,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
 GOOD = {
     "good-openai": {"settings": (URL, KEY, TOKEN, SKEW), "discover": "good_providers:discover_with_options"},
     "good-async": {},
+    "good-token": {"discover": None},
     "good-anthropic": {"models": (NO_SCHEMA,), "discover": None},
     "good-silent": {"models": (ModelInfo("large", supports_stream=False),), "needs_auth": False, "settings": (URL,)},
     "good-inside": {"models": (OPEN,), "needs_auth": False, "settings": (), "discover": None},

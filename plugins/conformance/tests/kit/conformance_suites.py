@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
+import attrs
+
 from providerhub_conformance import AnthropicWire, NoWire, OpenAIChatWire, ProviderConformance
 
 
@@ -19,6 +23,20 @@ class TestAlias(ProviderConformance):
 class TestAsync(ProviderConformance):
     provider = "good-async"
     wire = OpenAIChatWire()
+
+
+class TokenWire(OpenAIChatWire):
+    def aside(self, request):
+        return json.dumps({"access_token": f"token-of-{request.json()['key']}"}).encode() if request.path == "/token" else None
+
+    def asked(self, request):
+        asked = super().asked(request)
+        return attrs.evolve(asked, key=asked.key.removeprefix("token-of-"))
+
+
+class TestToken(ProviderConformance):
+    provider = "good-token"
+    wire = TokenWire()
 
 
 class TestAnthropic(ProviderConformance):

@@ -16,7 +16,7 @@ ASYNC_BAD = (
     "first-token-early", "cancel-reaches-socket", "truncated-is-error", "stall-timeout", "redirect-not-followed",
     "no-own-retries", "key-not-in-errors", "nothing-left",
 )  # fmt: skip
-GOOD = ("good-openai", "good-async", "good-anthropic", "good-silent", "good-inside")
+GOOD = ("good-openai", "good-async", "good-token", "good-anthropic", "good-silent", "good-inside")
 
 
 def _entry_points() -> str:

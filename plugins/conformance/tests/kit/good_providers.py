@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import attrs
 from bad_providers import discover
 from good_anthropic import Messages
 
@@ -22,6 +23,7 @@ from providerhub import (
     error_from_status,
 )
 from providerhub.openai_provider import OpenAIChatProvider
+from providerhub.wire_provider import Fetched, HttpRequest
 
 
 class WithOptions(OpenAIChatProvider):
@@ -38,7 +40,28 @@ def discover_with_options(config: ProviderConfig) -> list[str]:
     return discover(config)
 
 
+class WithToken(OpenAIChatProvider):
+    """Fetches a token by its key first."""
+
+    key_header = ""
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self.token = Fetched(self.fetch)
+
+    def fetch(self) -> Any:
+        key = self.config.api_key.reveal() if self.config.api_key else ""
+        answer = yield HttpRequest("/token", {"key": key})
+        return answer.json()["access_token"], None
+
+    def build(self, request: Request, call: CallContext) -> Any:
+        built = super().build(request, call)
+        token = yield from self.token.get(call)
+        return attrs.evolve(built, headers={**built.headers, "Authorization": f"Bearer {token}"})
+
+
 create_good_openai = WithOptions
+create_good_token = WithToken
 create_good_silent = OpenAIChatProvider
 create_good_anthropic = Messages
 

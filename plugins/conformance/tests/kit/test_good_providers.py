@@ -20,6 +20,7 @@ EXPECTED = {
     "TestOpenAI": set(),
     "TestAlias": set(),
     "TestAsync": set(),
+    "TestToken": {"models-listed"},
     "TestAnthropic": NEVER | TRANSLATION | {"sides-agree", "ended-loop-clean"},
     "TestSilent": {name for name, check in CHECKS.items() if check.group in {"streaming", "secrets"}}
     | {"claimed-tools", "tool-results-carried", "claimed-images", "claimed-json-schema", "claimed-audio", "claimed-files"}

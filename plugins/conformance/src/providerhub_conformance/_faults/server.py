@@ -51,6 +51,8 @@ class FaultServer:
         tls: A server-side context, for TLS.
         scheme: The scheme of `url`; by default `https` with `tls` and `http` without.
         record: Whether to keep requests and connections. Benchmarks set it to `False`.
+        aside: Called with each request. A request for which it returns a script, such as one for a token, takes none of `scripts`
+            and is not kept; `None` leaves the request to `scripts`.
 
     Attributes:
         connections: Every accepted connection, in order; empty without `record`.
@@ -67,6 +69,7 @@ class FaultServer:
         tls: ssl.SSLContext | None = None,
         scheme: str | None = None,
         record: bool = True,
+        aside: Callable[[RecordedRequest], Script | None] | None = None,
     ) -> None:
         # Flattened here, so that the constructor raises for a mistake, and not a thread.
         self._scripts = [_settled(script) for script in scripts]
@@ -75,6 +78,7 @@ class FaultServer:
         self._tls = tls
         self._scheme = scheme or ("https" if tls else "http")
         self._record = record
+        self._aside = aside
         self._changed = threading.Condition()
         self.closing = Latch()
         self._gates: dict[str, Latch] = {}
@@ -270,6 +274,11 @@ class FaultServer:
             connection.start_tls(self._tls)
         while not self.closing.is_set:
             request = connection.read_request()
+            aside = None if self._aside is None else self._aside(request)
+            if aside is not None:
+                for step in flatten(aside):
+                    step.play(connection)
+                continue
             with self._changed:
                 self.served += 1
                 if self._record:

@@ -86,9 +86,13 @@ class Bench:
         Returns:
             The running server.
         """
-        server = FaultServer(*scripts, repeat=repeat)
+        server = FaultServer(*scripts, repeat=repeat, aside=self._aside)
         self.servers.append(server)
         return server
+
+    def _aside(self, request: RecordedRequest) -> Script | None:
+        body = self.wire.aside(request)
+        return None if body is None else http_response(200, body, {"Content-Type": self.wire.answer_type})
 
     def service(self, script: Scripted) -> FaultServer | None:
         """Start a service, in a check that also applies to providers without a wire.

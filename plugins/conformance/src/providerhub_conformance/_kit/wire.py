@@ -268,6 +268,20 @@ class Wire:
             return event_prelude(1 << 31, 0), b"x"  # larger than the format allows
         return (b'{"', b"x") if "ndjson" in self.stream_type else (b"data: ", b"x")
 
+    def aside(self, request: RecordedRequest) -> bytes | None:
+        """Answer a request that asks for something else than an answer, such as a token.
+
+        The kit plays its faults to the other requests. A token that `asked` has to turn into a key of the kit may hold it.
+
+        Args:
+            request: Any request.
+
+        Returns:
+            The body, of the type `answer_type`; `None`, the default, for a request that the kit answers.
+        """
+        del request
+        return None
+
     def listing(self, models: Sequence[str]) -> bytes | None:
         """Write the list of models.
 
