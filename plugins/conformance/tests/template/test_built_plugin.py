@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[4]
-PLUGINS = {"openai": "acme", "sse": "Beta_AI", "ndjson": "gamma", "custom": "delta"}
+PLUGINS = {"openai": "acme", "sse": "Beta_AI", "ndjson": "gamma", "custom": "delta", "hooks": "epsilon"}
 
 
 def _run(*command, cwd):
@@ -69,6 +69,8 @@ def test_builds_installs_and_passes(fresh, tmp_path, wire):
     assert "Success: no issues found" in fresh("mypy", "--cache-dir", fresh.path / "mypy", cwd=folder)
     fresh("ruff", "check", cwd=folder)
     fresh("ruff", "format", "--check", cwd=folder)
+    if wire == "hooks":
+        return
     report = fresh("providerhub", "conformance", name, cwd=folder)
     outcome = report.splitlines()[-1]
     assert " passed" in outcome

@@ -37,6 +37,20 @@ def test_what_was_written_as_json(new_plugin, tmp_path):
     assert "exists already" in json.loads(new_plugin("Acme", "--json").stdout)["error"]["message"]
 
 
+def test_a_plugin_with_hooks_has_no_service(new_plugin, tmp_path):
+    result = new_plugin("acme", "--wire", "hooks")
+    assert result.output.splitlines()[0].startswith("providerhub-acme: a plugin with hooks.")
+    root = tmp_path / "providerhub-acme"
+    files = {file.relative_to(root).as_posix(): file.read_text("utf-8") for file in root.rglob("*") if file.is_file()}
+    assert set(files) == {
+        ".github/workflows/ci.yml", ".github/workflows/release.yml", ".gitignore", "CHANGELOG.md", "LICENSE", "README.md",
+        "pyproject.toml", "src/providerhub_acme/__init__.py", "src/providerhub_acme/py.typed", "tests/test_hooks.py",
+    }  # fmt: skip
+    points = tomllib.loads(files["pyproject.toml"])["project"]["entry-points"]
+    assert points == {"providerhub.hooks": {"acme": "providerhub_acme"}}
+    assert not any("conformance" in text or "{{" in text.replace("${{", "") for text in files.values())
+
+
 @pytest.mark.parametrize("wire", WIRES)
 def test_the_files(new_plugin, tmp_path, wire):
     result = new_plugin("acme", "--wire", wire)

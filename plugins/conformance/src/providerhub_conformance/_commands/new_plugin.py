@@ -24,6 +24,8 @@ PREFIX = "providerhub-"
 _NAME = re.compile(r"[a-z0-9]|[a-z0-9][a-z0-9._-]*[a-z0-9]", re.IGNORECASE)
 _LONGEST = 50
 _FIELD = re.compile(r"\{\{(\w+)\}\}")
+_PART = re.compile(r"\{\{#(\w+)\}\}\n(.*?)\{\{/\1\}\}\n", re.DOTALL)
+"""Lines for one kind of plugins: of a provider, or of hooks."""
 
 
 class Protocol(NamedTuple):
@@ -34,6 +36,7 @@ class Protocol(NamedTuple):
 
     folders: tuple[str, ...]
     fields: Mapping[str, str]
+    kind: str = "provider"
 
 
 def _framed(
@@ -91,8 +94,10 @@ WIRES: Mapping[str, Protocol] = {
         own_import="from {{package}}.framing import Frames",
         own_faults=_FAULTS,
     ),
+    "hooks": Protocol(("common", "hooks"), {}, "hooks"),
 }
-"""The protocols by name: the OpenAI chat shape; JSON objects in server-sent events, in lines, or in a framing of its own."""
+"""The protocols by name: the OpenAI chat shape; JSON objects in server-sent events, in lines, or in a framing of its own; none,
+for a plugin with hooks."""
 
 
 def normalised(name: str) -> str:
@@ -135,7 +140,9 @@ def project(name: str, *, wire: str, license_name: str = "Apache-2.0", author: s
         root = TEMPLATE / part
         for file in sorted(root.rglob(f"*{SUFFIX}")):
             path = file.relative_to(root).as_posix().removesuffix(SUFFIX)
-            yield path.replace("_package_", fields["package"]), _filled(file, fields)
+            text = _filled(file, fields, WIRES[wire].kind)
+            if text or path.endswith(".typed"):  # not one for the other kind of plugins
+                yield path.replace("_package_", fields["package"]), text
     if license_name != "none":
         yield "LICENSE", _filled(TEMPLATE / f"LICENSE-{license_name}{SUFFIX}", fields)
 
@@ -162,8 +169,9 @@ def _fields(name: str, license_name: str, author: str) -> dict[str, str]:
     }
 
 
-def _filled(file: Path, fields: Mapping[str, str]) -> str:
-    return _with_fields(file.read_text("utf-8"), fields)
+def _filled(file: Path, fields: Mapping[str, str], kind: str = "") -> str:
+    text = _PART.sub(lambda match: match[2] * (match[1] == kind), file.read_text("utf-8"))
+    return _with_fields(text, fields)
 
 
 def _with_fields(text: str, fields: Mapping[str, str]) -> str:
@@ -172,13 +180,15 @@ def _with_fields(text: str, fields: Mapping[str, str]) -> str:
 
 @click.command("new-plugin")
 @click.argument("name")
-@click.option("--wire", type=click.Choice([*WIRES]), default="openai", show_default=True, help="The protocol of the service.")
+@click.option(
+    "--wire", type=click.Choice([*WIRES]), default="openai", show_default=True, help="The protocol of the service; or hooks."
+)
 @click.option("--directory", type=click.Path(path_type=Path), help="The new folder; by default providerhub-NAME.")
 @click.option("--license", "license_name", type=click.Choice(LICENSES), default="Apache-2.0", show_default=True)
 @click.option("--author", default="", help="By default the maintainers of the distribution.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def new_plugin(*, name: str, wire: str, directory: Path | None, license_name: str, author: str, as_json: bool) -> None:
-    """Write the project of a plugin for the provider NAME into a new folder. Existing files are not changed."""
+    """Write the project of a plugin for the provider NAME, or with hooks, into a new folder. Existing files are not changed."""
     try:
         provider = normalised(name)
     except ValueError as error:
@@ -198,6 +208,8 @@ def new_plugin(*, name: str, wire: str, directory: Path | None, license_name: st
     if as_json:
         screen.data({"provider": provider, "folder": str(folder), "files": list(files)})
         return
-    screen.line(f"{folder}: a plugin for the provider {provider!r}. Try it, with pip 25.1 or later:")
+    is_provider = WIRES[wire].kind == "provider"
+    what = f"for the provider {provider!r}" if is_provider else "with hooks"
+    screen.line(f"{folder}: a plugin {what}. Try it, with pip 25.1 or later:")
     screen.line(f"  cd {folder} && pip install -e . --group dev")
-    screen.line(f"  pytest && providerhub conformance {provider}")
+    screen.line(f"  pytest && providerhub conformance {provider}" if is_provider else "  pytest")
