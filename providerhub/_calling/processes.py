@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import wait as _wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
+from weakref import WeakSet
+
+GRACE = 1.0
+"""Seconds that the end of many calls waits for those under way."""
 
 
 class Processes(Executor):
@@ -15,6 +22,7 @@ class Processes(Executor):
     def __init__(self, count: int) -> None:
         self._pools = [_pool() for _ in range(count)]
         self._calls: list[set[Future[Any]]] = [set() for _ in range(count)]
+        _open.add(self)
 
     def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Give a call to the process with the fewest ones."""
@@ -31,12 +39,56 @@ class Processes(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 -- as in the base class
-        """End all processes."""
+        """End all processes; those whose calls go on for `GRACE` too, if the futures are to be cancelled."""
+        kills = [self._kill_of(place) for place in range(len(self._pools))]
         for pool in self._pools:
             pool.shutdown(wait=False, cancel_futures=cancel_futures)
-        for pool in self._pools if wait else ():
-            pool.shutdown(cancel_futures=cancel_futures)
+        if cancel_futures and wait:
+            _wait([future for calls in self._calls for future in calls], GRACE)
+            for kill in kills:
+                kill()
+
+    def kill(self) -> None:
+        """End the processes whose calls go on, at once."""
+        for place in range(len(self._pools)):
+            self._kill_of(place)()
+
+    def _kill_of(self, place: int) -> Callable[[], None]:
+        """Return a function that ends a process while it makes a call."""
+        calls = self._calls[place]
+        found = list((self._pools[place]._processes or {}).values())  # noqa: SLF001 -- Python up to 3.13 has no other way
+
+        def kill() -> None:
+            for process in found if calls else ():
+                process.kill()
+
+        return kill
+
+
+_open: WeakSet[Processes] = WeakSet()
+
+
+def _kill_all() -> None:
+    """End the processes whose calls go on when the interpreter ends, which would wait for them."""
+    for one in tuple(_open):
+        one.kill()
+
+
+# At its end, the interpreter calls these functions, the latest first, before it joins the threads of the pools.
+getattr(threading, "_register_atexit", bool)(_kill_all)
+
+
+def _end_with_parent() -> None:
+    """End this process with the one that started it, however that ends."""
+    parent = parent_process()
+    assert parent is not None  # noqa: S101 -- a process of a pool has one
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="providerhub-parent", daemon=True).start()
 
 
 def _pool() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_end_with_parent)

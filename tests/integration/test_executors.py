@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -17,7 +19,7 @@ from providerhub import (
     Settings,
 )
 from providerhub._settings.secrets import CommandKey, EnvironmentKey, FileKey
-from providerhub.testing import FaultServer, Gate, http_response, openai_completion
+from providerhub.testing import FaultServer, Gate, Hold, Mark, http_response, openai_completion
 
 CANARY = "sk-canary-5f2c"
 FINE = http_response(body=openai_completion("fine"))
@@ -146,3 +148,39 @@ def test_a_row_of_a_killed_process_is_sent_once_more(kills):
     assert outcome.resent
     assert len(server.requests) == 2
     assert (outcome.error is None) is (kills == 1)
+
+
+LEFT = """
+import os, sys
+from providerhub import Hub, ProviderConfig, Settings
+
+url, how = sys.argv[1:]
+hub = Hub(Settings(providers={"openai": ProviderConfig(url=url)}, allow=("openai",)))
+requests = [{"model": "openai/m", "messages": str(n)} for n in range(4)]
+left = hub.complete_many(requests, executor="processes:2", concurrency=2)
+print(next(left).completion, flush=True)
+if how == "closed":
+    left.close()
+if how == "failed":
+    raise ValueError("left")
+if how == "killed":
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.unix
+@pytest.mark.parametrize("how", ["open", "closed", "failed", "killed"])
+def test_a_silent_service_leaves_no_process_behind(how):
+    """The reads of the pipes end with the last process that has them."""
+    with FaultServer(FINE, [Mark("asked"), Hold()], repeat=True) as server:
+        command = [sys.executable, "-c", LEFT, server.url, how]
+        environment = {**os.environ, "OPENAI_API_KEY": CANARY}
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+            assert child.stdout.readline() == "fine\n"
+            if how == "killed":
+                server.reached("asked", times=1, timeout=60)
+                child.kill()
+            said, complaints = child.communicate(timeout=60)
+    assert said == ""
+    assert ("ValueError: left" in complaints) == (how == "failed")
