@@ -26,7 +26,6 @@ from providerhub import Completion, Hub, InvalidRequestError, Outcome, ProviderH
 from providerhub._calling.many import Many
 from providerhub._calling.many_outcome import PASSES
 from providerhub.cli import _batch_results as results
-from providerhub.cli import _batch_table as tables
 from providerhub.cli import _inputs as inputs
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
@@ -363,16 +362,8 @@ def _report(summary: Summary, output: str, refusal: ProviderHubError | None, *, 
     if as_json:
         ended = {"error": screen.error_record(refusal)} if refusal else {}
         counts = attrs.asdict(summary, recurse=False, filter=attrs.filters.exclude("signal"))
-        screen.data(
-            {
-                **counts,
-                "cost": float(summary.cost),
-                "seconds": round(summary.seconds, 3),
-                "interrupted": summary.interrupted,
-                "output": output,
-                **ended,
-            }
-        )
+        document = {**counts, "cost": float(summary.cost), "seconds": round(summary.seconds, 3)}
+        screen.data({**document, "interrupted": summary.interrupted, "output": output, **ended})
         return
     screen.line(summary, err=True)
     if summary.over_budget:
@@ -441,7 +432,7 @@ def batch(
             except ProviderHubError as error:
                 refusal = error
     if table is not None and path is not None:
-        tables.write(path, table, objects=more["schema"] is not None)
+        results.write_table(path, table, objects=more["schema"] is not None)
     _report(run.summary, output, refusal, as_json=as_json)
     if refusal is not None:
         text = "the lines without a result were not answered; mend the cause, and run the same command to continue"
@@ -456,7 +447,7 @@ def _paths(output: str, needed_by: list[str]) -> tuple[Path | None, Path | None]
             raise click.UsageError(f"{needed_by[0]} needs a file as --output")
         return None, None
     path = Path(output).resolve()
-    if path.suffix.lower() not in tables.SEPARATORS:
+    if path.suffix.lower() not in results.SEPARATORS:
         return path, None
     results_path = path.with_name(f"{path.name}.jsonl")
     if path.exists() and not results_path.exists():
