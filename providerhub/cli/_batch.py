@@ -411,7 +411,7 @@ def batch(
         form = _form(str(reader.name), **more)
         hub = stack.enter_context(Hub())
         if form.model is not None:
-            hub.explain(form.model)  # reports once, not on each line, that no provider has the model
+            options.check(hub, form.model)  # reports once, not on each line, that no provider has the model
         if path is None:
             done = results.Done()
             total, sink = _count(reader, form, done), results.Appender(sys.stdout.buffer)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from providerhub import Completion, Hub, Message, ProviderHubError, Route, RoutePlan
+from providerhub import Completion, Hub, Message, ProviderHubError, Route
 from providerhub._values.checks import nearest
 from providerhub.cli import _inputs as inputs
 from providerhub.cli import _options as options
@@ -109,9 +109,9 @@ class Chat:
     def _asked(self) -> str:
         return self._model if isinstance(self._model, str) else ", ".join(self._model)
 
-    def plan(self, model: Any) -> RoutePlan:
-        """The candidates for the next question; raises `CallerError` if there are none."""
-        return self._hub.explain(model, self._with("?"), stream=True, **self._keywords)
+    def check(self, model: Any) -> None:
+        """Raise `CallerError` if no provider can answer the next question."""
+        options.check(self._hub, model, self._with("?"), stream=True, **self._keywords)
 
     def run(self) -> None:
         """Answer until the input ends, or `/quit`. Ctrl-C is raised while the lines come from a pipe."""
@@ -191,7 +191,7 @@ class Chat:
         rest = rest.strip()
         if name == "/model":
             if rest:
-                self.plan(rest)
+                self.check(rest)
                 self._model = rest
             self._note(f"The model is {self._asked}.")
         elif name == "/file":
@@ -217,7 +217,7 @@ class Chat:
             raise click.ClickException(f"unknown command {name}; {fix} (to send the line as a question, begin it with //)")
 
     def _show_route(self) -> None:
-        plan = self.plan(self._model)
+        plan = self._hub.explain(self._model, self._with("?"), stream=True, **self._keywords)
         if self._as_json:
             self._write(route=self._last and screen.record(self._last), plan=plan_record(plan))
             return
@@ -270,7 +270,7 @@ def chat(
     with Hub() as hub:
         model = options.chosen(hub, models, talk.model)
         running = Chat(ctx, hub, model, talk, options.given({"system": talk.system}) | options.given(more))
-        running.plan(model)  # fails for an unknown model before the first question is typed
+        running.check(model)  # fails for an unknown model before the first question is typed
         running.run()
     if running.failures and not running.interactive:
         sys.exit(1)

@@ -62,6 +62,14 @@ def chosen(hub: Hub, given: Sequence[str], last: Any = None) -> Any:
     return DEFAULT
 
 
+def check(hub: Hub, model: Any, messages: Any = "?", *, stream: bool = False, **call: Any) -> None:
+    """Raise the error of a call that no provider can serve, such as for an unknown model.
+
+    Services are asked for their models where the call would ask them.
+    """
+    hub._candidates(hub._spec(model, messages, stream=stream, **call))  # noqa: SLF001 -- `explain` asks no service
+
+
 def _option(name: str, keyword: Keyword) -> Callable[[Command], Command]:
     """The option of one keyword, checked as the keyword is."""
 

@@ -124,6 +124,40 @@ def test_a_model_that_the_service_denies_has_neighbours(cli, service, monkeypatc
     assert _error_line(cli(*ask)).endswith("The model does not exist.; did you mean 'gpt-5-mini'?")
 
 
+@pytest.fixture
+def new_account(service, monkeypatch):
+    """A service that has models, of which nothing is known yet."""
+
+    def answer(request):
+        if request.method == "GET":
+            return http_response(200, {"object": "list", "data": [{"id": "gpt-4o"}]})
+        return openai_stream("Hi.") if request.json().get("stream") else http_response(200, openai_completion("Hi."))
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{service(answer).url}/v1")
+
+
+def test_the_first_chat_of_a_new_account(cli, new_account):
+    result = cli("chat", "-m", "gpt-4o", input="Hello\n/model gpt-4o\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "Hi.\n", "The model is gpt-4o.\n")
+
+
+def test_the_first_batch_of_a_new_account(cli, new_account, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"messages": "Hello"}\n', "utf-8")
+    assert cli("batch", str(tmp_path / "in.jsonl"), "-o", "-", "-m", "gpt-4o").exit_code == 0
+
+
+def test_the_first_default_model_of_a_new_account(cli, new_account, settings_file):
+    assert "Warning" not in cli("models", "default", "gpt-4o").stderr
+    assert cli("ask", "Hello").stdout == "Hi.\n"
+
+
+def test_route_names_a_model_of_a_sequence_that_is_not_known_yet(cli, new_account):
+    result = cli("route", "gpt-4o", "openai/gpt-4o")
+    assert result.stdout == "1. openai/gpt-4o\n"
+    assert "openai has not listed its models yet" in result.stderr
+
+
 def test_ask_as_json(cli, sandbox):
     sandbox()
     answer = json.loads(cli("ask", "-m", "gpt-4", "Hello", "--json").stdout)
