@@ -63,7 +63,8 @@ def test_builds_installs_and_passes(fresh, tmp_path, wire):
     fresh("pip", "install", "--quiet", "--no-deps", wheel, cwd=folder)
     fresh("pip", "check", cwd=folder)
 
-    tests = fresh("pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
+    # Without the checks that take half of the time: the command below plays them too.
+    tests = fresh("pytest", "-q", "-p", "no:cacheprovider", "-k", "not test_every_ and not sides_agree", cwd=folder)
     assert " passed" in tests
     assert "xfailed" not in tests
     assert "Success: no issues found" in fresh("mypy", "--cache-dir", fresh.path / "mypy", cwd=folder)
