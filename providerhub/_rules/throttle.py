@@ -11,6 +11,7 @@ by the time from that moment to the end of the pause. It rises again slowly, and
 from __future__ import annotations
 
 import math
+from itertools import takewhile
 
 from providerhub._rules.limits import MARGIN, MINUTE, NEVER, Seconds
 from providerhub._rules.policy import RETRY_AFTER_JITTER
@@ -42,9 +43,7 @@ class Starts(Seconds):
     def rate(self, at: float, until: float, least: int) -> float:
         """The calls per second that were accepted until a refusal, with the pause that followed; at least `least` calls."""
         best = total = 0.0
-        for second in reversed(self):
-            if at - second.since > MINUTE:
-                break
+        for second in takewhile(lambda second: at - second.since <= MINUTE, reversed(self)):
             total += second.amount
             best = max(best, max(total, least) / (until - second.since))
         return best

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from providerhub import Finish, ModelInfo, ProviderInfo, RateLimitError, RetryPolicy, ServerError, Settings
+from providerhub import Finish, ModelInfo, ProviderInfo, RateLimitError, RetryPolicy, ServerError, Settings, hookimpl
 
 LONG = 500.0
 """Seconds of the waits here: longer than a test may take."""
@@ -189,6 +189,20 @@ def _one_of_many(hub):
 def _again_at_the_end(hub):
     once = RetryPolicy(attempts=1, attempts_per_provider=1, backoff=LONG)
     return next(hub.complete_many([{"model": "m", "messages": "x", "timeout": 2 * LONG, "retry": once}])).unwrap().text
+
+
+@pytest.mark.parametrize("call", [_one, _awaited])
+def test_close_ends_a_call_that_is_about_to_begin(make_hub, call):
+    class Closing:
+        @hookimpl
+        def providerhub_call_started(self):
+            hub.close()
+
+    provider = Failing(ServerError("down"))
+    hub = make_hub(Settings(autoload=False), {"observers": [Closing()]}, a=provider)
+    with pytest.raises(RuntimeError, match="this hub is closed"):
+        call(hub)
+    assert provider.calls == 0
 
 
 @pytest.mark.parametrize("call", [_one, _streamed, _awaited, _one_of_many, _again_at_the_end])
