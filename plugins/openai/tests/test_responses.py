@@ -5,7 +5,16 @@ import json
 import pytest
 
 import providerhub
-from providerhub import CallContext, CapabilityError, Citation, InvalidRequestError, ProviderConfig, Request, Timeout
+from providerhub import (
+    CallContext,
+    CapabilityError,
+    Citation,
+    InvalidRequestError,
+    ProviderConfig,
+    Request,
+    Timeout,
+    ToolCallDelta,
+)
 from providerhub.testing import FaultServer, chunked, http_response
 from providerhub_openai._responses_answer import ResponsesAnswer
 from providerhub_openai._responses_request import written
@@ -605,3 +614,32 @@ def test_the_models_of_the_responses_api_are_listed():
     assert openai_model("o1-pro") is None
     assert openai_model("o1-pro", "auto").supports_reasoning
     assert openai_model("gpt-4o-search-preview", "responses") is None
+
+
+@pytest.mark.parametrize("ends", [[], [said("Hello")]])
+def test_parts_that_come_whole_only_are_read_once(asked, ends):
+    call = {**CALL, "arguments": ""}
+    whole = [
+        event("response.output_text.done", item_id="msg_1", output_index=0, content_index=0, text="Hello"),
+        event("response.output_item.added", output_index=1, item=call),
+        event("response.function_call_arguments.done", item_id="fc_1", output_index=1, arguments='{"a": 1}'),
+    ]
+    done, _ = asked(stream(*whole, ended(*ends)))
+    assert (done.text, done.tool_calls[0].arguments) == ("Hello", '{"a": 1}')
+
+
+@pytest.mark.parametrize(
+    ("output", "more"),
+    [([{"type": "message", "role": "assistant", "content": "Hello"}], {}), ([], {"output_text": "Hello"})],
+)
+def test_a_text_in_place_of_parts_is_read(output, more):
+    assert texts(pieces_whole(answer(*output, **more))) == "Hello"
+
+
+def test_arguments_that_are_an_object_are_written_as_text():
+    pieces = pieces_whole(answer({**CALL, "arguments": {"a": 1}}))
+    assert [one.arguments for one in pieces if isinstance(one, ToolCallDelta)] == ["", '{"a": 1}']
+
+
+def pieces_whole(found):
+    return list(ResponsesAnswer().whole(found))

@@ -6,6 +6,7 @@ identifier in each event. Reference: OpenAI API reference, "Responses" and "Stre
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -57,6 +58,9 @@ _TEXTS: Mapping[str, Callable[[str], str | Event]] = {
 }
 """The type of a part → its piece."""
 
+_WHOLE = ("text", "refusal", "arguments", "input")
+"""The fields of events that end a part or arguments."""
+
 _PLAIN = frozenset({"id", "type", "role", "status", "content", "call_id", "name", "arguments", "input"})
 """Fields of an item that a message in the chat shape says too, or that need not go back."""
 
@@ -105,9 +109,11 @@ class ResponsesAnswer:
         Yields:
             The pieces of the event.
         """
-        kind = event.get("type") or name
+        kind = str(event.get("type") or name)
         if kind in _DELTAS:
             yield from self._delta(event, *_DELTAS[kind])
+        elif kind.endswith(".done") and kind.removesuffix("done") + "delta" in _DELTAS:
+            yield from self._whole_part(event, *_DELTAS[kind.removesuffix("done") + "delta"])
         elif kind == "response.output_item.added":
             yield from self._added(_of(event, "item"), event.get("output_index"))
         elif kind == "response.output_item.done":
@@ -133,6 +139,8 @@ class ResponsesAnswer:
         output = answer.get("output")
         if not isinstance(output, list):
             output = [] if output is None and self._items else _of(answer, "output", list)
+        if not output and not self._items and isinstance(answer.get("output_text"), str):
+            output = [{"type": "message", "content": answer["output_text"]}]
         for spot, item in enumerate(output):
             yield from self._done(item, spot, last=True)
         for item in self._items:
@@ -197,8 +205,16 @@ class ResponsesAnswer:
         item = self._found(event, kind)
         if event.get("logprobs"):
             yield Detail("logprobs", event["logprobs"])
-        index = event.get("summary_index" if part == "summary_text" else "content_index") or 0
-        yield from self._say(item, part, item.number(part, index), _of(event, "delta", str))
+        yield from self._say(item, part, item.number(part, _index(event, part)), _of(event, "delta", str))
+
+    def _whole_part(self, event: Mapping[str, Any], kind: str, part: str) -> Pieces:
+        """Give what is new in a part or in arguments that come whole: some servers send no pieces of them."""
+        name, spot = event.get("item_id"), event.get("output_index")
+        open_ones = (one for one in reversed(self._items) if one.kind == kind and not one.done)
+        item = self._by_name({name}) or self._by_spot(spot, kind) or next(open_ones, None)
+        item = item or self._begun({"id": name, "type": kind}, spot)
+        text = next((event[name] for name in _WHOLE if isinstance(event.get(name), str)), None)
+        yield from self._rest(item, part, item.number(part, _index(event, part)), text)
 
     def _say(self, item: _Item, part: str, number: int, text: str) -> Pieces:
         """Give the next characters of a part or of arguments."""
@@ -245,7 +261,9 @@ class ResponsesAnswer:
         if item.kind in _CALLS:
             if item.place is None:
                 yield self._call(item)
-            yield from self._rest(item, _CALLS[item.kind][1], 0, raw.get(_CALLS[item.kind][1]))
+            given = raw.get(_CALLS[item.kind][1])
+            text = given if given is None or isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+            yield from self._rest(item, _CALLS[item.kind][1], 0, text)
         elif item.kind in {"message", "reasoning"}:
             kinds: list[str] = []
             for part in (*_parts(raw.get("summary")), *_parts(raw.get("content"))):
@@ -296,7 +314,13 @@ def _citation(said: Mapping[str, Any], start: int) -> Citation:
     )
 
 
+def _index(event: Mapping[str, Any], part: str) -> int:
+    return event.get("summary_index" if part == "summary_text" else "content_index") or 0
+
+
 def _parts(value: Any) -> list[Mapping[str, Any]]:
+    if value and isinstance(value, str):  # some servers write a text in place of its parts
+        return [{"type": "output_text", "text": value}]
     return [part for part in value if isinstance(part, Mapping)] if isinstance(value, list) else []
 
 
