@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -75,7 +76,13 @@ class Watchdog:
         self.process = object()
 
     def start(self, timer: Timer) -> None:
-        """Run a timer until its deadline or until `stop`. Raises `OSError` if no thread can be started; the next call tries."""
+        """Run a timer until its deadline or until `stop`. Raises `OSError` if no thread can be started; the next call tries.
+
+        The same where the interpreter ends: its daemon threads, such as this one, do not run any more.
+        """
+        if sys.is_finalizing():
+            msg = "the interpreter ends, so that no timeout would hold; make the call before, such as in a function of atexit"
+            raise OSError(msg)
         # Adding to, removing from and copying a set are atomic. The thread raises `next_look` before it copies the set, so a
         # timer is either in the copy or sees that its own deadline is the earlier one.
         self._timers.add(timer)

@@ -35,6 +35,7 @@ from providerhub import (
     UsageDelta,
 )
 from providerhub._calling.pump import LIMIT, Pump
+from providerhub.testing import FaultServer, Hold, http_response
 from providerhub_lockchat.sandbox import serve
 
 ASKED = [{"role": "user", "content": "?"}]
@@ -681,3 +682,31 @@ def test_the_first_call_may_come_when_the_interpreter_ends():
     pytest.importorskip("aiohttp")
     done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("fine\nfine\n", "")
+
+
+TOO_LATE = """
+import sys
+from providerhub import *
+
+hub = Hub(Settings(providers={"p": ProviderConfig(plugin="lockchat", url=sys.argv[1], api_key="k", models=("m",))}))
+print(hub.complete("p/m", "Hello"))
+
+class Last:
+    def __del__(self):
+        try:
+            hub.complete("p/m", "Hello")
+        except Exception as error:
+            print(error)
+
+last = Last()
+last.itself = last
+"""
+
+
+def test_a_call_after_the_end_of_the_interpreter_is_refused():
+    """No timeout would hold: the thread that watches them has ended."""
+    fine = http_response(body={"choices": [{"message": {"content": "fine"}, "finish_reason": "stop"}]})
+    with FaultServer(fine, [Hold()], repeat=True) as server:
+        command = [sys.executable, "-c", TOO_LATE, server.url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.startswith("fine\np/m: ")
