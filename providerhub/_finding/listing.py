@@ -140,7 +140,10 @@ class ModelList:
                 self.forget_failures()
                 return
             self._failures += 1
-            self._cause, self._error = error.with_traceback(None), f"{self._info.discover} raised {shown(error)}"
+            self._cause, self._error = (
+                error.with_traceback(None),
+                shown(error) if isinstance(error, ProviderError) else f"{self._info.discover} raised {shown(error)}",
+            )
             _log.warning("provider %s could not list its models: %s", config.name, self._error)
             return
         finally:

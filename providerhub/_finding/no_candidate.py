@@ -10,6 +10,7 @@ from providerhub._values.checks import nearest
 
 _MOST_PROBLEMS = 3  # unusable providers that one message describes
 _MOST_SERVICES = 6  # services that may have a model, in one message
+_LISTLESS = "could not list its models"
 _MOST_MODELS = 20  # known models that one message lists
 
 
@@ -39,6 +40,9 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
     shown = f". Known models: {', '.join(known[:_MOST_MODELS])}{more}" if known else ""
     owner = next((one for begin, one in OURS["models"].items() if (rest or model).startswith(begin)), "")
+    refused = next((instance.list for instance in registry.shared() if instance.name == owner and instance.list.error), None)
+    if refused is not None:  # by the vendor of the model, so no other hint would help
+        return refused.failure(f"it is not known whether {owner} has the model {model!r}: it {_LISTLESS}: {refused.error}")
     to_install = f"; try: pip install providerhub-{owner}" if owner and owner not in registry.names() else ""
     may = to_install or f"{_unconfigured(registry, owner)}{_pinned_only(registry, model)}"
     may = pin if "did you mean" in pin else may + pin
@@ -107,7 +111,7 @@ def _problems(registry: Registry) -> str:
 def _unlisted(instance: Instance) -> str:
     """The reason why more models of an instance may exist than are known; empty when there is none."""
     if instance.list.error:
-        return f"{instance.name} could not list its models: {instance.list.error}"
+        return f"{instance.name} {_LISTLESS}: {instance.list.error}"
     if instance.can_list and instance.list.listed_at is None:
         return f"{instance.name} has not listed its models yet: a call asks it, and so does Hub.refresh()"
     return ""

@@ -152,6 +152,15 @@ def test_the_first_default_model_of_a_new_account(cli, new_account, settings_fil
     assert cli("ask", "Hello").stdout == "Hi.\n"
 
 
+def test_a_wrong_key_is_the_first_thing_that_a_new_account_reads(cli, service, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    url = service(lambda _: http_response(401, openai_error("Incorrect API key.", code="invalid_api_key"))).url
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1")
+    said = cli("ask", "-m", "gpt-4o", "Hello").stderr
+    assert "has the model 'gpt-4o': it could not list its models: AuthenticationError: HTTP 401: Incorrect API key." in said
+    assert "did you mean" not in said
+
+
 def test_route_names_a_model_of_a_sequence_that_is_not_known_yet(cli, new_account):
     result = cli("route", "gpt-4o", "openai/gpt-4o")
     assert result.stdout == "1. openai/gpt-4o\n"
