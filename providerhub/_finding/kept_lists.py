@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from providerhub._log import log as _log
+from providerhub._settings.settings import user_folder
 from providerhub._values import ProviderConfig, Secret
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.errors import ConfigurationError
@@ -65,9 +66,7 @@ def _folder() -> str | None:
         if not os.path.isabs(path):
             raise ConfigurationError(f"{VARIABLE} must be an absolute path, not {named!r}")
     else:
-        from platformdirs import user_cache_dir  # not needed when the variable is set
-
-        path = user_cache_dir("providerhub", appauthor=False)
+        path = user_folder("cache")
     # Without a home directory the path would begin with a bare `~`.
     return os.path.join(path, "models") if os.path.isabs(path) else None
 

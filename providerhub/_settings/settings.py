@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self, TypeVar
 
@@ -251,11 +252,21 @@ def settings_path(environ: Mapping[str, str]) -> str | None:
             msg = f"{VARIABLE} must be an absolute path, so that no working directory can redirect prompts, not {named!r}"
             raise ConfigurationError(msg)
         return path
-    from platformdirs import user_config_dir  # not needed when the variable is set
-
-    # Without a home directory the path would begin with a bare `~`.
-    path = os.path.join(user_config_dir("providerhub", appauthor=False), "settings.toml")
+    path = os.path.join(user_folder("config"), "settings.toml")
     return path if os.path.isabs(path) else None
+
+
+_USUAL_FOLDERS = {"config": ".config", "data": ".local/share", "cache": ".cache"}
+
+
+def user_folder(kind: str) -> str:
+    """The user's folder for `"config"`, `"data"` or `"cache"` of this project. Without a home directory, it is relative."""
+    if sys.platform == "linux" and not os.environ.keys() & {f"XDG_{kind.upper()}_HOME", "ANDROID_ROOT"}:
+        # The XDG Base Directory Specification, as platformdirs reads it, whose import takes longer than that of the settings.
+        return os.path.join(os.path.expanduser("~"), _USUAL_FOLDERS[kind], "providerhub")
+    import platformdirs
+
+    return str(getattr(platformdirs, f"user_{kind}_dir")("providerhub", appauthor=False))
 
 
 def _may_exist(path: str) -> bool:

@@ -14,21 +14,18 @@ from typing import Any, BinaryIO
 import click
 
 from providerhub import Message, Settings
+from providerhub._settings.settings import user_folder
 from providerhub.cli import _screen as screen
 
 
 def config_folder(name: str) -> Path:
     """A folder beside the user's settings file."""
-    from platformdirs import user_config_dir  # as below
-
-    return Path(user_config_dir("providerhub", appauthor=False)) / name
+    return Path(user_folder("config")) / name
 
 
 def folder() -> Path:
     """The folder of the conversations."""
-    from platformdirs import user_data_dir  # no help text needs it
-
-    return Path(user_data_dir("providerhub", appauthor=False)) / "conversations"
+    return Path(user_folder("data")) / "conversations"
 
 
 def append(path: Path, line: bytes) -> None:

@@ -533,7 +533,7 @@ def test_a_disk_that_cannot_be_written_is_no_error(serve, make_hub, tmp_path, mo
 
 def test_without_a_home_no_list_is_kept(serve, make_hub, monkeypatch):
     monkeypatch.delenv("PROVIDERHUB_CACHE_DIR")
-    monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_, **__: "~/.cache/providerhub")
+    monkeypatch.setattr(kept_lists, "user_folder", lambda kind: f"~/.{kind}/providerhub")
     server = serve("m")
     for asked in (1, 2):
         assert make_hub(a=server).complete("m", "Hello").text == "fine"

@@ -27,7 +27,7 @@ from providerhub import (
 from providerhub._settings.address import circle_of
 from providerhub._settings.file import SettingsFile, read
 from providerhub._settings.secrets import CommandKey, KeyringKey
-from providerhub._settings.settings import settings_path
+from providerhub._settings.settings import settings_path, user_folder
 from providerhub._settings.table import KEYS, KINDS, below
 from providerhub._values import BreakerRules, BudgetRules
 
@@ -377,8 +377,10 @@ def test_the_usual_place_is_the_users_and_never_the_working_directory(tmp_path):
 
 
 def test_a_user_without_a_home_has_no_settings_file(monkeypatch):
-    # What older versions of platformdirs say then; it would depend on the working directory.
+    # It would depend on the working directory.
+    monkeypatch.setattr(os.path, "expanduser", str)
     monkeypatch.setattr(platformdirs, "user_config_dir", lambda *_, **__: "~/.config/providerhub")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     assert settings_path({}) is None
     assert Settings.load(environ={"PROVIDERHUB_STRATEGY": "cheapest"}).strategy == "cheapest"
 
@@ -527,3 +529,11 @@ def test_the_wire_log_is_a_path_beside_the_file_or_a_standard_stream(tmp_path):
     path.write_text('wire_log = "wire.jsonl"\n[providers.a]\nwire_log = "-"\n', "utf-8")
     loaded = Settings.load(path, {})
     assert (loaded.wire_log, loaded.providers["a"].wire_log) == (str(tmp_path / "wire.jsonl"), "-")
+
+
+@pytest.mark.parametrize("kind", ["config", "data", "cache"])
+@pytest.mark.parametrize("xdg", [None, "/elsewhere", ""])
+def test_the_folders_are_those_of_platformdirs(monkeypatch, kind, xdg):
+    name = f"XDG_{kind.upper()}_HOME"
+    monkeypatch.delenv(name, raising=False) if xdg is None else monkeypatch.setenv(name, xdg)
+    assert user_folder(kind) == getattr(platformdirs, f"user_{kind}_dir")("providerhub", appauthor=False)

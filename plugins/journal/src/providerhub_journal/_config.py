@@ -24,7 +24,7 @@ class Config(NamedTuple):
     """The settings of one journal.
 
     Args:
-        url: The SQLAlchemy address of the database; a default is the SQLite file in the user's data folder.
+        address: The SQLAlchemy address of the database; empty for the SQLite file in the user's data folder.
         content: Whether prompts, answers and the words of errors are kept.
         redact: `"module:function"`, which changes a row before it is written, or returns `None` to leave it out; empty for none.
         keep: Seconds for which rows are kept; `None` for ever.
@@ -32,12 +32,17 @@ class Config(NamedTuple):
         ledger: The place of the budgets: `"database"`, or `"shared"` for the store of `[shared]`.
     """
 
-    url: str
+    address: str
     content: bool = False
     redact: str = ""
     keep: float | None = None
     program: str = ""
     ledger: str = "database"
+
+    @property
+    def url(self) -> str:
+        """The address of the database."""
+        return self.address or default_url()
 
 
 def program() -> str:
@@ -47,7 +52,7 @@ def program() -> str:
 
 def default_url() -> str:
     """The address of the SQLite file in the user's data folder."""
-    from platformdirs import user_data_dir
+    from platformdirs import user_data_dir  # slow to import; an answer need not wait for it
 
     return f"sqlite:///{Path(user_data_dir('providerhub', appauthor=False)) / 'journal.db'}"
 
@@ -80,9 +85,9 @@ def read(table: Mapping[str, Any]) -> Config:
     for name in ("enabled", "content"):
         if not isinstance(table.get(name, False), bool):
             raise ConfigurationError(f"journal.{name} must be true or false, not {table[name]!r}")
-    url = table.get("url") or default_url()
+    url = table.get("url") or ""
     url = url.reveal() if isinstance(url, Secret) else url
-    if not isinstance(url, str) or "://" not in url:
+    if url != "" and (not isinstance(url, str) or "://" not in url):
         msg = (
             "journal.url must be an SQLAlchemy address, such as sqlite:////var/lib/app/journal.db or postgresql+psycopg://host/db"
         )
