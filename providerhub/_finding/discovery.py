@@ -152,7 +152,9 @@ class Plugins:
         """All implementations of a hook, which take its keyword arguments. The first call imports the hook plugins."""
         entries, self.hook_modules = self.hook_modules, []
         for entry, value, _ in entries:
-            plugin, reason = self._register(entry, value)
+            plugin, reason = _imported(value)
+            if not reason:
+                plugin, reason = self._registered(plugin, entry)
             reason = reason or self._useless(plugin)
             if not reason and self._marked(plugin) == [_PROVIDER]:
                 reason = f"it is a provider, which the group {HOOK_GROUP!r} does not offer; {_moved(hookspecs.PROJECT)}"
@@ -243,7 +245,10 @@ class Plugins:
 
     def _info(self, record: PluginRecord) -> tuple[ProviderInfo | None, tuple[str, ...], str]:
         """A plugin's declaration, the warnings about its module, and the reason why it cannot be used."""
-        module, reason = self._register(f"provider:{record.name}", record.value)
+        module, reason = _imported(record.value)
+        if not reason and self._marks_provider_alone(module):
+            return _declared(getattr(module, _PROVIDER), record, self._hook_warnings(module, [_PROVIDER]))
+        module, reason = (module, reason) if reason else self._registered(module, f"provider:{record.name}")
         if reason:
             return None, (), reason
         notes = self._hook_warnings(module, self._marked(module))
@@ -255,15 +260,16 @@ class Plugins:
             hint += f"; for {', '.join(observes)}, {_moved(HOOK_GROUP)}"
         return None, notes, f"{record.value} has no function providerhub_provider marked with @hookimpl{hint}"
 
-    def _register(self, name: str, value: str) -> tuple[object, str]:
-        """Import a plugin's module and let pluggy check its hooks. The second value is the reason of a failure, or empty."""
+    def _marks_provider_alone(self, module: object) -> bool:
+        """Whether a module has one hook, without arguments. Then pluggy has nothing to check, and takes longer than the call."""
+        function = getattr(module, _PROVIDER, None)
+        code = getattr(function, "__code__", None)
+        own = isinstance(function, MethodType)
+        is_plain = code is not None and code.co_argcount == own and not code.co_kwonlyargcount
         try:
-            plugin = import_object(value)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # SystemExit, for example
-            return None, f"importing {value} raised {type(error).__name__}: {error}"
-        return self._registered(plugin, name)
+            return is_plain and self._marked(module) == [_PROVIDER]
+        except Exception:  # an attribute may raise; pluggy reports it
+            return False
 
     def _registered(self, plugin: object, name: str | None) -> tuple[object, str]:
         """Let pluggy check the hooks of a plugin. The second value is the reason of a failure, or empty."""
@@ -287,6 +293,16 @@ class Plugins:
                 hint = f"it may take {', '.join(known) or 'none'}; or a newer providerhub is needed"
                 return f"{_INCOMPATIBLE}the hook {name} has no argument {wrong!r}; {hint}"
         return ""
+
+
+def _imported(value: str) -> tuple[object, str]:
+    """The object of an entry point. The second value is the reason of a failure, or empty."""
+    try:
+        return import_object(value), ""
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, for example
+        return None, f"importing {value} raised {type(error).__name__}: {error}"
 
 
 def _declared(
