@@ -35,8 +35,8 @@ class PromptThread(threading.Thread):
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the end, as `Thread.join` does, also of a thread that has yet to begin."""
-        self._started.late(timeout)
-        super().join(timeout)
+        if self._started.late(timeout):
+            super().join(timeout)
 
 
 def renewed_at_fork(found: Renewed) -> Renewed:

@@ -23,6 +23,7 @@ from providerhub._finding.jobs import AGAIN
 from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.mapping import chained
 from providerhub._values.errors import ConfigurationError
+from providerhub._watchdog import WATCHDOG
 
 if TYPE_CHECKING:  # it costs as much to import as the rest of a small program, and a single call needs none
     from concurrent.futures import Executor
@@ -117,6 +118,7 @@ class Many(ManyCalls):
         self._running = RunningMany(self._context)
         self._events = SimpleQueue()
         self.is_blocked = False
+        self._process = WATCHDOG.process
 
     def report(self, event: Event) -> None:
         """Let an event be carried out by the thread that reads the outcomes. May be called by a signal handler."""
@@ -174,5 +176,8 @@ class Many(ManyCalls):
                 self._clock.sleep(seconds)
                 return
             seconds = None
+        if WATCHDOG.process is not self._process:
+            msg = "the process was forked, and the parent makes these calls; begin complete_many() again in the child"
+            raise RuntimeError(msg)
         with contextlib.suppress(Empty):
             self._events.get(timeout=POLL if seconds is None else min(seconds, POLL))()

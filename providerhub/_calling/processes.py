@@ -12,6 +12,8 @@ from multiprocessing import get_context, parent_process
 from typing import Any
 from weakref import WeakSet
 
+from providerhub._watchdog import WATCHDOG
+
 GRACE = 1.0
 """Seconds that the end of many calls waits for those under way."""
 
@@ -22,6 +24,7 @@ class Processes(Executor):
     def __init__(self, count: int) -> None:
         self._pools = [_pool() for _ in range(count)]
         self._calls: list[set[Future[Any]]] = [set() for _ in range(count)]
+        self._process = WATCHDOG.process
         _open.add(self)
 
     def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -59,7 +62,8 @@ class Processes(Executor):
         found = list((self._pools[place]._processes or {}).values())  # noqa: SLF001 -- Python up to 3.13 has no other way
 
         def kill() -> None:
-            for process in found if calls else ():
+            # Those of a parent are not the business of its fork.
+            for process in found if calls and self._process is WATCHDOG.process else ():
                 process.kill()
 
         return kill

@@ -128,3 +128,31 @@ in_child(again)
 """)
         == "True\n"
     )
+
+
+def test_many_calls_of_the_parent_end_in_the_child_with_an_error():
+    assert _said("""
+hub = hub_of()
+outcomes = hub.complete_many([{"model": "m", "messages": text} for text in ("Hello", "slow")], concurrency=2)
+print(next(outcomes).completion)
+assert begun.wait(60)
+in_child(lambda: next(outcomes))
+print(next(outcomes).completion)
+""").splitlines() == [
+        "fine", "RuntimeError the process was forked, and the parent makes these calls; begin complete_many() again in the child",
+        "fine",
+    ]  # fmt: skip
+
+
+def test_a_child_leaves_the_processes_of_its_parent_alone():
+    assert _said("""
+from providerhub._calling.processes import Processes, _kill_all
+from time import sleep
+pool = Processes(1)
+call = pool.submit(sleep, 3)
+while not call.running():
+    sleep(0.01)
+in_child(lambda: (_kill_all(), pool.kill(), "left"))
+print(call.result(30))
+pool.shutdown()
+""").splitlines() == ["(None, None, 'left')", "None"]
