@@ -91,8 +91,8 @@ class Summary:
         known = bool(self.input_tokens or self.output_tokens)
         tokens = f"{self.input_tokens} tokens in, {self.output_tokens} out" if known else ""
         money = f"{self.cost:.4f} {self.currency}" if self.currency not in {"", "several"} else ""
-        more = f" and {self.unpriced} answers of unknown cost" if money and self.unpriced else ""
-        return "; ".join(filter(None, [tokens, money + more]))
+        more = f"{self.unpriced} answer{'s' * (self.unpriced > 1)} of unknown cost" if self.unpriced else ""
+        return "; ".join(filter(None, [tokens, " and ".join(filter(None, [money, more]))]))
 
     @property
     def exit_code(self) -> int:
@@ -362,7 +362,8 @@ def _report(summary: Summary, output: str, refusal: ProviderHubError | None, *, 
     if as_json:
         ended = {"error": screen.error_record(refusal)} if refusal else {}
         counts = attrs.asdict(summary, recurse=False, filter=attrs.filters.exclude("signal"))
-        document = {**counts, "cost": float(summary.cost), "seconds": round(summary.seconds, 3)}
+        cost = None if summary.unpriced == summary.answered > 0 else float(summary.cost)  # an unknown cost is not zero
+        document = {**counts, "cost": cost, "seconds": round(summary.seconds, 3)}
         screen.data({**document, "interrupted": summary.interrupted, "output": output, **ended})
         return
     screen.line(summary, err=True)

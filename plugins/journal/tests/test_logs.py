@@ -126,6 +126,7 @@ def test_costs_are_added_up_by_day_and_by_a_key_of_the_metadata(run):
     by_user = run("cost", "--by", "user", "--by", "model").splitlines()
     assert "anna\tm\t1\t0\t0\t10+20\t0.250000 USD" in by_user
     assert "-\tbig\t1\t0\t0\t1+2\t1 unknown" in by_user
+    assert "no call has 'modle' in its metadata; --by also takes day, provider, model" in run("cost", "--by", "modle", code=1)
 
 
 def test_calls_are_exported(run, tmp_path):

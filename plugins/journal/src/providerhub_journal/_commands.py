@@ -224,6 +224,9 @@ def cost(by: Sequence[str], as_json: bool, since: str | None, **which: Any) -> N
 
     with _opened(as_json=as_json) as engine:
         rows = _queries.sums(engine, _wanted(since=since, **which), by)
+    for name in by:
+        if name not in _queries.BY and rows and all(row[name] is None for row in rows):
+            raise click.ClickException(f"no call has {name!r} in its metadata; --by also takes {', '.join(_queries.BY)}")
     if as_json:
         _data(rows)
         return
