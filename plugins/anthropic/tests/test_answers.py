@@ -210,6 +210,21 @@ def test_a_call_without_arguments_has_an_empty_object(stream, aio):
     assert not stream or "".join(one.arguments for one in seen if isinstance(one, ToolCallDelta)) == "{}"
 
 
+def test_imitators_leave_texts_and_pieces_out():
+    script = [
+        event("message_start", message=message()),
+        event("content_block_start", index=0, content_block={"type": "text"}),
+        event("content_block_delta", index=0, delta={"type": "text_delta", "text": "Hi"}),
+        event("content_block_start", index=1, content_block={**CALL, "input": {}}),
+        event("content_block_delta", index=1, delta={"type": "input_json_delta", "partial_json": None}),
+        event("message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 9}),
+        event("message_stop"),
+    ]
+    with FaultServer(chunked(script)) as server, hub_at(server.url) as hub, hub.complete(MODEL, "?", stream=True) as stream:
+        list(stream.events())
+    assert (stream.completion.text, stream.completion.tool_calls[0].arguments) == ("Hi", "{}")
+
+
 @pytest.mark.parametrize("given", [{"x": 1}, '{"x": 1}'])
 def test_a_call_whose_input_comes_at_the_start_of_its_block(given):
     script = [

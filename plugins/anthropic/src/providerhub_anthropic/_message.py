@@ -164,7 +164,7 @@ class Message:
             self._calls += 1
             return (ToolCallDelta(block.place, raw.get("id"), raw.get("name")),)
         if block.kind in {"text", "thinking"}:
-            return self._said(str(block.kind), raw[block.kind])
+            return self._said(str(block.kind), raw.get(block.kind) or "")
         return ()
 
     def _opened(self, index: Any, raw: Mapping[str, Any]) -> Block:
@@ -184,7 +184,7 @@ class Message:
             block.add(delta)
             return self._said(kind, text)
         if kind == "input_json_delta":
-            piece = delta["partial_json"]
+            piece = delta["partial_json"] or ""
             if block is None:
                 return ()
             block.add(delta)
