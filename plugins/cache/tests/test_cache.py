@@ -313,3 +313,33 @@ def test_bytes_of_another_form_are_not_an_answer(data):
 def test_wrong_settings_are_refused_when_the_hub_is_made(table, message):
     with pytest.raises(ConfigurationError, match=message):
         Hub(Settings(cache=table))
+
+
+FORKED = """
+import os, threading
+from providerhub_cache._stores import Memory
+
+store = Memory(2, 60.0)
+store.set("key", b"value")
+held, let_go = threading.Event(), threading.Event()
+
+def hold():
+    with store._lock:
+        held.set()
+        let_go.wait(60)
+
+threading.Thread(target=hold, daemon=True).start()
+assert held.wait(60)
+child = os.fork()
+if not child:
+    print(store.get("key"), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+let_go.set()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_lock_of_the_parent_does_not_hold_a_forked_process_up():
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("b'value'\n", "")

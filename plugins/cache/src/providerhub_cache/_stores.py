@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakSet
+
+_locked: WeakSet[Any] = WeakSet()
+"""The stores with a lock."""
+
+
+def _forked() -> None:
+    """Free the locks in a forked process: a thread that holds one exists in the parent only."""
+    for store in tuple(_locked):
+        store._lock = threading.Lock()  # noqa: SLF001 -- see above
+
+
+if hasattr(os, "register_at_fork"):  # absent on Windows
+    os.register_at_fork(after_in_child=_forked)
 
 
 class Store(Protocol):
@@ -36,6 +51,7 @@ class Memory:
 
         self._values: Any = TTLCache(size, age)
         self._lock = threading.Lock()
+        _locked.add(self)
 
     def get(self, key: str) -> bytes | None:
         """The value of a key."""
@@ -71,6 +87,7 @@ class Folder:
         self._path, self._size, self._age = path, size, age
         self._cache: Any = None
         self._lock = threading.Lock()
+        _locked.add(self)
 
     def _opened(self) -> Any:
         """The database. It is opened when it is used: a folder that cannot be opened must make no call fail."""
