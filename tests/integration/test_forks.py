@@ -47,7 +47,9 @@ def in_child(work):
 
 
 def _said(script):
-    done = subprocess.run([sys.executable, "-c", BEGIN + script], capture_output=True, text=True, timeout=40, check=False)
+    # Python 3.12 and later warn of each fork beside threads, which is what is tested.
+    python = [sys.executable, "-W", "ignore:This process:DeprecationWarning"]
+    done = subprocess.run([*python, "-c", BEGIN + script], capture_output=True, text=True, timeout=40, check=False)
     assert not done.stderr
     return done.stdout
 

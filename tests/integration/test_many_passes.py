@@ -1,6 +1,7 @@
 """Many calls at once: failures that may pass, pauses, and an input that takes its time."""
 
 import asyncio
+import contextlib
 import contextvars
 import itertools
 import queue
@@ -310,7 +311,7 @@ def test_one_thread_reads_a_generator_and_the_caller_a_list(hub_of):
     assert len(list(hub.complete_many(requests()))) == 50
     assert len(threads) == 1
     assert threading.main_thread() not in threads
-    with sqlite3.connect(":memory:") as database:
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
         rows = [ask(text) for (text,) in database.execute("values ('a'), ('b')")]
     assert len(list(hub.complete_many(rows))) == 2
 
