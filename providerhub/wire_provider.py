@@ -192,7 +192,15 @@ class WireProvider(Wire):
         return self._found(self.embedding, request, call)
 
     async def aembed(self, request: EmbeddingRequest, call: CallContext) -> Embeddings:
-        """Turn texts into vectors under asyncio, as `embed` does."""
+        """Turn texts into vectors under asyncio, as `embed` does.
+
+        Args:
+            request: The request, within the provider's limits.
+            call: The call: its timeouts and whether it is cancelled.
+
+        Returns:
+            The vectors.
+        """
         return await self._afound(self.embedding, request, call)
 
     def count_tokens(self, request: Request, call: CallContext | None = None) -> int:
@@ -212,7 +220,15 @@ class WireProvider(Wire):
         return self._found(self.counting, request, call or CallContext(LISTING_TIMEOUT))
 
     async def acount_tokens(self, request: Request, call: CallContext | None = None) -> int:
-        """Ask for the number of input tokens under asyncio, as `count_tokens` does."""
+        """Ask for the number of input tokens under asyncio, as `count_tokens` does.
+
+        Args:
+            request: The request, with its system text, tools and media.
+            call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT`.
+
+        Returns:
+            The number of tokens, as the service counts or estimates it.
+        """
         return await self._afound(self.counting, request, call or CallContext(LISTING_TIMEOUT))
 
     def failed(self, error: ProviderError) -> ProviderError:
@@ -250,7 +266,15 @@ class WireProvider(Wire):
                 yield from reading.end()
 
     async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Piece]:
-        """Answer a request under asyncio; see `Provider`. A subclass with a `stream` of its own alone has none."""
+        """Answer a request under asyncio, as `stream` does. A subclass with a `stream` of its own alone has no `astream`.
+
+        Args:
+            request: The request.
+            call: The call: its timeouts and whether it is cancelled.
+
+        Yields:
+            The pieces of the answer.
+        """
         with Failures(self, call) as block:
             begun = monotonic()
             asked = self._built(request, call)

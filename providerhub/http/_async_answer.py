@@ -44,6 +44,12 @@ class AsyncAnswer(BaseAnswer):
             origin: Scheme, host and port of the service.
             proxy: The address of a proxy; `None` for a direct connection.
             secure: Returns the certificates.
+
+        Returns:
+            The connection.
+
+        Raises:
+            ProviderError: There is no connection, or a timeout expired.
         """
         from asyncio import timeout  # slow to import; a caller with a running loop has imported it
 
