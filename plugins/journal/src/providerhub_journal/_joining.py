@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from providerhub import CallRecord, ConfigurationError, Settings, hookimpl
-from providerhub_journal import _budget
 from providerhub_journal._config import program, read
-from providerhub_journal._gate import Gate, shared_ledger
 from providerhub_journal._worker import shared
-from providerhub_journal._writer import Writer
+
+if TYPE_CHECKING:  # slow to import; most hubs have neither a journal nor a budget
+    from providerhub_journal._gate import Gate
+    from providerhub_journal._writer import Writer
 
 COMMAND_LINE = "providerhub"  # the name of the program whose calls are recorded without a setting
 
@@ -48,9 +49,13 @@ def providerhub_join(settings: Settings) -> Any:
     if not table and program() != COMMAND_LINE:
         return None
     config = read(table)
+    if not table.get("enabled", config.program == COMMAND_LINE):
+        return None
+    from providerhub_journal._writer import Writer
+
     if table.get("enabled"):  # the command line, which makes one call, does not wait for this import of a tenth of a second
         import providerhub_journal._insert  # noqa: F401 -- beside busy threads it takes seconds, and the calls wait in memory
-    return Journal(shared(Writer, config)) if table.get("enabled", config.program == COMMAND_LINE) else None
+    return Journal(shared(Writer, config))
 
 
 @hookimpl
@@ -100,6 +105,9 @@ def providerhub_gate(settings: Settings) -> Gate | None:
     """
     if not settings.budgets:
         return None
+    from providerhub_journal import _budget
+    from providerhub_journal._gate import Gate, shared_ledger
+
     budgets, config = _budget.read(settings.budgets), read(settings.journal)
     if config.ledger == "database":
         return shared(Gate, budgets, config.url, "")
