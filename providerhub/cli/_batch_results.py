@@ -141,7 +141,7 @@ def _found(raw: bytes) -> Found | None:
 
 def drop_failed(path: Path) -> None:
     """Remove the failed results from the output, all or none, so that a line has one result after it is sent again."""
-    with path.open("rb") as old, replacing(path, like=path) as new:
+    with replacing(path, like=path) as new, path.open("rb") as old:  # Windows replaces no open file
         for raw in old:
             found = _found(raw)
             if found is None or found.status != FAILED:
