@@ -22,7 +22,7 @@ from providerhub._finding.listing import ModelList
 from providerhub._log import log as _log
 from providerhub._rules.mapping import shown
 from providerhub._settings.refined import over, refined
-from providerhub._settings.resolving import instruction, is_at_default, resolve, variable_in_use
+from providerhub._settings.resolving import flaws_in, instruction, is_at_default, resolve, variable_in_use
 from providerhub._threads import renewed_at_fork
 from providerhub._values import ProviderConfig, Secret
 from providerhub._values.capabilities import DESCRIBED, ModelInfo, ProviderInfo
@@ -273,6 +273,11 @@ class Instance:
     def reason(self) -> str:
         """The settings that the instance needs before it can be used, as an instruction; empty when none is missing."""
         return instruction(self._user_config, self.config, self.info.name, self.missing)
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether a missing setting has a value that cannot be used, such as one in quotation marks."""
+        return bool(flaws_in(self.config, self.missing))
 
     def provider(self, loop: object | None = None) -> Provider:
         """The provider object for an event loop, or for synchronous use. The first call makes it, which may take long."""

@@ -78,7 +78,10 @@ def _unconfigured(registry: Registry, owner: str) -> str:
     if any(instance.name == owner for instance in may):
         may = [instance for instance in may if instance.distribution == f"providerhub-{owner}"]
     may.sort(key=lambda i: (len(i.missing), f"providerhub-{i.name}" != i.distribution))  # the usual account of a vendor first
-    named = ", ".join(f"{i.name} (set {' and '.join(i.variables)})" for i in may[:_MOST_SERVICES])
+    may = [instance for instance in may if instance.is_wrong] or may
+    named = ", ".join(
+        f"{i.name} ({i.reason if i.is_wrong else 'set ' + ' and '.join(i.variables)})" for i in may[:_MOST_SERVICES]
+    )
     return f"; not configured yet, and may have it: {named}" if may else ""
 
 

@@ -148,7 +148,7 @@ def _state(instance: Instance) -> tuple[str, str]:
     if instance.has_plugin and (wrong := flaw_of(instance.info.factory)):
         return "broken", f"factory={instance.info.factory!r}: {wrong}"
     if instance.missing:
-        return "not configured", instance.reason
+        return "misconfigured" if instance.is_wrong else "not configured", instance.reason
     flaw = instance.flaw or _flaw(instance.config)
     return ("misconfigured", flaw) if flaw else ("ready", "")
 

@@ -132,7 +132,7 @@ def instruction(config: ProviderConfig, completed: ProviderConfig, plugin: str, 
 
     `completed` and `missing` are the results of `resolve`.
     """
-    flaws_of = {s.name: flaw for s in missing if (flaw := _flaw(s, completed.get(s.name)))}
+    flaws_of = flaws_in(completed, missing)
     parts = [f"{variable_in_use(s, config, plugin)} {flaws_of[s.name]}" for s in missing if s.name in flaws_of]
     unset = [s for s in missing if s.name not in flaws_of]
     if unset:
@@ -140,6 +140,11 @@ def instruction(config: ProviderConfig, completed: ProviderConfig, plugin: str, 
         others = {f", or another {s.required_unless}" for s in unset if s.required_unless and config.get(s.name) is None}
         parts.append(f"set {' and '.join(names)}{''.join(sorted(others))}")
     return "; ".join(parts)
+
+
+def flaws_in(completed: ProviderConfig, missing: Collection[Setting]) -> dict[str, str]:
+    """The missing settings that have a value which cannot be used, each with the text that follows its name."""
+    return {s.name: flaw for s in missing if (flaw := _flaw(s, completed.get(s.name)))}
 
 
 def _given(config: ProviderConfig) -> dict[str, Any]:

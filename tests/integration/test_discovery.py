@@ -614,6 +614,35 @@ def test_an_instance_without_a_plugin_names_the_key_and_the_installed_plugins(si
     assert all("installed plugins: " in line and "good" in line for line in (first, second))
 
 
+def test_a_key_in_quotation_marks_is_told_as_such_and_not_as_unset(site):
+    site.plugin(
+        "lister",
+        """
+        from providerhub import ProviderInfo, hookimpl
+        @hookimpl
+        def providerhub_provider():
+            return ProviderInfo(name="lister", factory="json:loads", discover="json:loads", needs_auth=True)
+        """,
+    )
+    out = site.run(
+        """
+        from providerhub import Hub, ModelNotFoundError
+        hub = Hub()
+        print(*((view.name, view.state, view.reason) for view in hub.instances() if view.name == "lister"))
+        try:
+            hub.complete("x", "Hello")
+        except ModelNotFoundError as error:
+            print(error)
+        """,
+        PROVIDERHUB_PLUGINS="lister",
+        LISTER_API_KEY='"canary"',
+    )
+    shown, raised = out.splitlines()
+    assert shown == "('lister', 'misconfigured', 'LISTER_API_KEY is in quotation marks: write it without them')"
+    assert "may have it: lister (LISTER_API_KEY is in quotation marks: write it without them)" in raised
+    assert "canary" not in out
+
+
 def test_an_unconfigured_provider_that_may_have_the_model_is_named_first(site):
     site.plugin(
         "lister",
