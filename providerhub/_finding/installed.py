@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 # names begin so, for tables of the settings, commands, and addresses of stores.
 OURS = {
     "models": {
-        "gpt": "openai", "chatgpt": "openai", "claude": "anthropic", "gemini": "gemini", "mistral": "mistral",
+        "gpt": "openai", "chatgpt": "openai", "o1": "openai", "o3": "openai", "o4-": "openai",
+        "claude": "anthropic", "gemini": "gemini", "mistral": "mistral",
         "command-": "cohere",
     },
     "tables": {"journal": "journal", "budgets": "journal", "cache": "cache"},
@@ -27,6 +28,12 @@ OURS = {
 }  # fmt: skip
 # The fix that messages name when no provider plugin is installed.
 INSTALL_HINT = "pip install providerhub-openai (or -anthropic, -gemini, -ollama; -lockchat for a try without a key)"
+
+
+def vendor_of(model: str) -> str:
+    """The vendor of this project's plugins whose models have names with the same beginning; empty without one."""
+    return next((vendor for begin, vendor in OURS["models"].items() if model.startswith(begin)), "")
+
 
 _SUFFIXES = (".dist-info", ".egg-info")
 # The modules of the finders that look for distributions in the folders of `sys.path`.

@@ -19,13 +19,14 @@ from providerhub._settings.address import is_loopback
 from providerhub._threads import renewed_at_fork
 from providerhub._values import ProviderConfig, Timeout
 from providerhub._values.capabilities import ModelInfo, ProviderInfo, as_models
-from providerhub._values.errors import AttemptError, PluginError, ProviderError, ProviderTimeoutError
+from providerhub._values.errors import AttemptError, ConfigurationError, PluginError, ProviderError, ProviderTimeoutError
 from providerhub._values.provider import CallContext
 
 # The timeouts of one listing. The call that needs the list may wait for a shorter time.
 TIMEOUT = Timeout(connect=5.0, byte_idle=10.0, total=20.0)
 # Seconds until a service is asked again: after a list, and after the first failure; and after many failures in a row.
 AGAIN_FIRST, AGAIN_MOST = 60.0, 600.0
+_OF_SERVICE = (ProviderError, ConfigurationError)  # errors with words for the user; any other one names the function
 MOST = 100_000  # models that a generator may give; one without an end would take all memory
 # Seconds until a list is renewed although it has the name: a service on this machine changes more often.
 FRESH, FRESH_ON_LOOPBACK = 86400.0, 60.0
@@ -39,7 +40,8 @@ class ModelList:
         self._config = config
         self._on_change = on_change
         self._lock = renewed_at_fork(threading.Lock())
-        self._task: Task | None = None
+        self.task: Task | None = None
+        self._late: Task | None = None  # the task that `late` has logged
         self._call: CallContext | None = None
         self._is_read = False
         self._age_when_read: float | None = None
@@ -56,8 +58,13 @@ class ModelList:
         """The reason why there is no new list: the last failure, or the silence of the service; empty without one."""
         task = self._running()
         if task is not None and task.age:
-            return f"{self._info.discover} has not returned for {task.age:.1f} s"
+            return f"the list has not returned for {task.age:.1f} s"
         return self._error
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last listing failed, or the one under way is `late`."""
+        return bool(self._error) or (self._late is not None and self._running() is self._late)
 
     def failure(self, message: str) -> AttemptError:
         """The error of a call for a model that the list may lack: of the class of the last failure, or of a timeout.
@@ -112,17 +119,27 @@ class ModelList:
         self._failures, self._again_at = 0, -float("inf")
 
     def _running(self) -> Task | None:
-        task = self._task
+        task = self.task
         return None if task is None or task.ended else task
 
-    def asking(self, now: float) -> Task:
-        """The task that asks the service. Callers at the same time get the same one."""
+    def asking(self, now: float, *, again: bool = False) -> Task:
+        """The task that asks the service. Callers at the same time get the same one; `again` asks a service before it is due."""
         with self._lock:
             task = self._running()
+            if task is None and self.task is not None and not again and self._again_at > now:
+                return self.task  # another thread has asked since this one looked
             if task is None:
                 self._again_at = now + min(AGAIN_MOST, AGAIN_FIRST * 2.0 ** min(self._failures, 10))
-                task = self._task = Task(f"list the models of {self._config().name}", partial(self._ask, now))
+                task = self.task = Task(f"list the models of {self._config().name}", partial(self._ask, now))
             return task
+
+    def late(self) -> None:
+        """Log, once for each task, that a call goes on without the list; plans count it as failed from now on."""
+        task = self._running()
+        if task is not None and task is not self._late:
+            self._late = task
+            _log.warning("provider %s has not listed its models for %.1f s; calls go on without", self._config().name, task.age)
+            self._on_change()
 
     def close(self) -> None:
         """Cancel a listing under way."""
@@ -142,22 +159,25 @@ class ModelList:
             self._failures += 1
             self._cause, self._error = (
                 error.with_traceback(None),
-                shown(error) if isinstance(error, ProviderError) else f"{self._info.discover} raised {shown(error)}",
+                shown(error) if isinstance(error, _OF_SERVICE) else f"{self._info.discover} raised {shown(error)}",
             )
             _log.warning("provider %s could not list its models: %s", config.name, self._error)
+            if self._failures == 1:
+                self._on_change()
             return
         finally:
             self._call = None
+        had_none = self.listed_at is None or bool(self._failures)
         self._failures, self._error, self._cause = 0, "", None
         self.listed_at, self._age_when_read = time.time(), None
         self._stale_at = now + self._fresh()
-        self._take(found)
+        self._take(found, had_none=had_none)
         from providerhub._finding import kept_lists  # see `read`
 
         kept_lists.write(config, self._info, kept_lists.KeptList(found, self.listed_at))
 
-    def _take(self, models: tuple[ModelInfo, ...]) -> None:
-        if models != self.models:
+    def _take(self, models: tuple[ModelInfo, ...], *, had_none: bool = False) -> None:
+        if had_none or models != self.models:
             self.models = models
             self._on_change()
 

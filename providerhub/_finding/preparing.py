@@ -18,11 +18,11 @@ from providerhub._rules.health import Health
 from providerhub._values import Candidate, Model
 from providerhub._values.errors import CallerError, DeadlineExceededError
 
-# Shares of a call's time that it waits for lists: when they alone can have a model, and when a later model of it is known.
-ALONE, BESIDE = 0.9, 0.5
-# The most seconds of these waits from the start of a listing, which itself has no more; when a later model of the call is known;
-# and when only a model after a known one is in question.
-LISTED_MOST, BESIDE_MOST, LATER_MOST = TIMEOUT.total, 10.0, 1.0
+# Shares of a call's time that it waits for lists: when they alone can have a model, and when the call can go on without.
+ALONE, BESIDE = 0.9, 0.25
+# The most seconds of these waits from the start of a listing, which itself has no more; when the call can go on without, since a
+# later model of it is known, or the vendor of this one; and when only a model after a known one is in question.
+LISTED_MOST, BESIDE_MOST, LATER_MOST = TIMEOUT.total, 3.0, 1.0
 ALONE_MOST = 30.0  # the most seconds that a call waits for a key which no other candidate replaces
 KEY_LOOK = 10.0  # seconds until a key that has a source is looked at again: only its text says when it ends
 REFRESH_SECONDS = 30.0  # the most seconds that `refresh` takes
@@ -67,6 +67,7 @@ class Preparer:
         jobs = self.jobs(model, now)
         if jobs:
             run_all(jobs, seconds)
+            self._note_late(jobs)
 
     async def aprepare(self, model: ModelSpec, now: float, seconds: float) -> None:
         """`prepare` under asyncio. Nothing blocks the event loop: plugins too are imported in a thread.
@@ -81,11 +82,12 @@ class Preparer:
         jobs = self.jobs(model, now)
         if jobs:
             await arun_all(jobs, seconds)
+            self._note_late(jobs)
 
     def refresh(self, now: float) -> bool:
         """Ask all services that can list their models, at once; true when a service listed any model."""
         asked = [instance for instance in self._registry.instances() if instance.can_list]
-        tasks = {instance.name: instance.list.asking(now) for instance in asked}
+        tasks = {instance.name: instance.list.asking(now, again=True) for instance in asked}
         run_all([Job(task) for task in tasks.values() if not task.is_own], REFRESH_SECONDS)
         return any(instance.list.models and not instance.list.error for instance in asked)
 
@@ -117,6 +119,12 @@ class Preparer:
                 self._quiet.clear()
             self._quiet[_key(model)] = _Quiet(version, min(later), candidates)
         return found
+
+    def _note_late(self, jobs: Sequence[Job]) -> None:
+        late = {job.task for job in jobs if job.longest > 0 and not (job.task.ended or job.is_needless())}
+        for instance in self._registry.instances() if late else ():
+            if instance.list.task in late:
+                instance.list.late()
 
     def _ready_matches(self, target: Target) -> tuple[Match, ...]:
         return tuple(match for match in self._registry.find(target) if not self._registry.ready(match.provider).missing)
@@ -164,9 +172,13 @@ class Preparer:
         """
         jobs: dict[Task, Job] = {}
         for place, (target, found) in enumerate(zip(targets, matches, strict=True)):
-            for instance in self._with_old_lists(found) if found else self._that_may_have(target):
+            # A match without an entry is a guess where the call names no provider: lists are asked for beside the call.
+            is_sure = bool(found) and (target.provider is not None or found[0].kind != "any")
+            among = self._with_old_lists(found) if is_sure else self._that_may_have(target)
+            can_go_on = any(matches) or any(self._registry.knows_model(instance, target.model) for instance in among)
+            for instance in among:
                 known = instance.list
-                running, due = known.due(now, is_missing=not found)
+                running, due = known.due(now, is_missing=not is_sure)
                 if running is None and due > now:
                     later.append(due)
                     continue
@@ -177,7 +189,7 @@ class Preparer:
                 if any(matches[:place]):
                     longest, share = LATER_MOST, 1.0
                 else:
-                    longest, share = (BESIDE_MOST, BESIDE) if any(matches) else (LISTED_MOST, ALONE)
+                    longest, share = (BESIDE_MOST, BESIDE) if can_go_on else (LISTED_MOST, ALONE)
                 # From the start of the listing: a service that is silent delays the first calls, and no later one.
                 jobs.setdefault(task, Job(task, max(0.0, longest - task.age), share, partial(self._ready_matches, target)))
         return jobs

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from providerhub._finding.discovery import PluginRecord, Plugins
-from providerhub._finding.installed import INSTALL_HINT
+from providerhub._finding.installed import INSTALL_HINT, vendor_of
 from providerhub._finding.instance import Instance
 from providerhub._log import log as _log
 from providerhub._settings.refined import merged, refined_one
@@ -103,7 +103,7 @@ class Match(NamedTuple):
     provider: str  # the name of the instance
     model: ModelInfo  # the declared entry, which may be a prefix
     sent: str  # the model's name as it is sent to the provider
-    kind: str  # `"exact"`, `"alias"`, `"prefix"`, or `"any"` for a pinned instance that declares no models
+    kind: str  # `"exact"`, `"alias"`, `"prefix"`, or `"any"` without an entry, see `Registry.find`
 
 
 class Index:
@@ -320,6 +320,8 @@ class Registry:
     def find(self, target: Target) -> tuple[Match, ...]:
         """The matches of a target, in no particular order. An instance that declares no models matches every pinned name.
 
+        Where no ready instance has an entry, those that could not list their models match the names of their vendor's models.
+
         A list of models that was kept on the disk is read when nothing else fits. No service is asked.
         """
         found = self._find(target)
@@ -335,6 +337,13 @@ class Registry:
         vendor, _, name = (model.catalog or f"{instance.info.name}/*").partition("/")
         entry = vendor, f"{name[:-1]}{match.sent}" if name.endswith("*") else name
         return self.catalogues.described(model, entry)
+
+    def knows_model(self, instance: Instance, model: str) -> bool:
+        """Whether a model is one of the instance's vendor without the word of its service: by its name, or by a catalogue."""
+        if instance.name == vendor_of(model):
+            return True
+        entry = instance.info.name, model
+        return instance.is_at_home and bool(self.catalogues.described(ModelInfo(model), entry).guessed)
 
     def explained(self, provider: str, model: ModelInfo) -> tuple[ModelInfo, dict[str, str]]:
         """A model of an instance with the values of catalogues, and where each value comes from, by field."""
@@ -388,14 +397,24 @@ class Registry:
 
     def _find(self, target: Target) -> tuple[Match, ...]:
         if target.provider is None:
-            return self._current_index().find(target.model)
+            found = self._current_index().find(target.model)
+            return (
+                found
+                if any(not self.ready(match.provider).missing for match in found)
+                else (*self._assumed(target.model), *found)
+            )
         instance = self.instance(target.provider)
         if instance is None:
             return ()
         found = Index([(instance.name, instance.models)]).find(target.model)
         if not found and not instance.declared:
-            return (Match(instance.name, refined_one(ModelInfo(target.model), instance.config), target.model, "any"),)
+            return (_without_entry(instance, target.model),)
         return found
+
+    def _assumed(self, model: str) -> tuple[Match, ...]:
+        """The matches of instances that could not list their models, such as with a key that may not ask for the list."""
+        failing = (instance for instance in self.shared() if instance.can_list and instance.list.is_failing)
+        return tuple(_without_entry(instance, model) for instance in failing if self.knows_model(instance, model))
 
     def _current_index(self) -> Index:
         index = self._index
@@ -411,3 +430,7 @@ class Registry:
         with self._lock:
             self._index = None
             self.version += 1
+
+
+def _without_entry(instance: Instance, model: str) -> Match:
+    return Match(instance.name, refined_one(ModelInfo(model), instance.config), model, "any")

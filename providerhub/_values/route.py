@@ -42,7 +42,7 @@ class Candidate(Value):
         model: The model's name as the provider receives it.
         entry: The declared model that matched; for a prefix, `"acme-tiny/*"`. The circuit breaker counts by entry.
         match: How the requested name matched: `"exact"` (the default), `"alias"`, `"prefix"`, or `"any"` for a pinned provider
-            that declares no models.
+            that declares no models, and for one that could not list its models and is known to have the name.
         context_window: The number of tokens that prompt and answer may have together; `None` when unknown.
         prefill: Whether the model continues a partial assistant message. Default false.
         stream: Whether the model may be asked to stream; false only when it is known that it cannot.

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import gc
 import json
 import os
@@ -25,6 +26,7 @@ from providerhub import (
     PluginError,
     ProviderConfig,
     ProviderConnectionError,
+    ProviderError,
     ProviderInfo,
     ProviderTimeoutError,
     RetryPolicy,
@@ -160,6 +162,57 @@ def test_a_discover_function_that_is_wrong_is_the_plugins_mistake(lister):
 
     with pytest.raises(PluginError, match=r"p could not list its models: .*ZeroDivisionError"):
         lister(discover).complete("late", "Hello")
+
+
+@pytest.fixture
+def openai(monkeypatch):
+    """`openai(answer)`: a service, set by the variables, that answers a chat, and its list of models by `answer()`."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(answer):
+            chat = (http_response(200, openai_completion("fine")),)
+            script = lambda request: (answer(),) if request.target.endswith("/models") else chat  # noqa: E731
+            server = stack.enter_context(FaultServer(script, repeat=True))
+            monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+            return server
+
+        yield begin
+
+
+@WAYS
+@pytest.mark.parametrize("status", [401, 403, 429, 500])
+def test_a_vendor_that_refuses_its_list_is_asked_for_its_own_models(openai, make_hub, way, status):
+    server = openai(lambda: http_response(status, {"error": {"message": "no list for this key"}}))
+    hub = make_hub()
+    for _ in range(2):
+        assert _ask(hub, way, ["gpt-4o", "other"], "Hello").provider == "openai"
+    assert _lists(server) == 1
+    with pytest.raises(ProviderError, match=f"openai could not list its models: .*HTTP {status}"):  # of another vendor, perhaps
+        hub.complete("other", "Hello")
+
+
+def test_a_list_that_comes_after_failures_counts(openai, make_hub):
+    answers, clock = [http_response(403, {}), http_response(200, {"data": [{"id": "gpt-4o", "context_length": 10}]})], FakeClock()
+    hub = make_hub(clock)
+    server = openai(lambda: answers[0])
+    hub.complete(["gpt-4o", "gpt-4"], "Hello")
+    assert [(str(one), one.match) for one in hub.explain("gpt-4o").candidates] == [("openai/gpt-4o", "any")]
+    answers.reverse()
+    clock.advance(60)
+    hub.complete("gpt-4o", "Hello")
+    hub.refresh()  # waits for the listing under way, or begins another one
+    assert [(one.match, one.context_window) for one in hub.explain("gpt-4o").candidates] == [("exact", 10)]
+    assert _lists(server) >= 2
+
+
+@WAYS
+def test_a_vendor_whose_list_hangs_is_asked_after_a_share_of_the_time(openai, make_hub, way, caplog):
+    openai(Hold)
+    hub = make_hub()
+    for _ in range(2):
+        assert _ask(hub, way, "gpt-4o", "Hello", timeout=1).text == "fine"
+    assert [record.getMessage() for record in caplog.records if "has not listed its models for" in record.getMessage()][1:] == []
+    assert "provider openai has not listed its models for 0." in caplog.text
 
 
 def test_fault_70_an_empty_list_is_no_failure(serve, make_hub):
