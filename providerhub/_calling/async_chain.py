@@ -16,7 +16,15 @@ from typing import Any
 
 from providerhub._calling.attempt import PullResult, RunningAttempt, StoppedError
 from providerhub._calling.driver import Driver, Effect, Result, Steps
-from providerhub._calling.pieces import close_quietly, iterator, note_unclosed, overdue, stray_cancellation
+from providerhub._calling.pieces import (
+    SignalledError,
+    close_quietly,
+    iterator,
+    note_unclosed,
+    overdue,
+    stray_cancellation,
+    unsignalled,
+)
 from providerhub._calling.pump import Pump, resolve
 from providerhub._calling.running import Running
 from providerhub._finding.jobs import Job, arun_all
@@ -45,8 +53,8 @@ class AsyncChain(Driver[Attempt]):
             if running.is_over:
                 self.stop()
             await finished(self._carry_out(self._engine.start(self._now())))  # type: ignore[misc]  # mypy loses the result None
-        except BaseException:
-            await self.aclose(GRACE)
+        except BaseException as error:
+            await self._give_up(error)
             raise
         finally:
             running.calls.discard(self)
@@ -100,11 +108,16 @@ class AsyncChain(Driver[Attempt]):
                     await finished(self._end())
         except StoppedError:  # closed by another task while it waited
             return
-        except BaseException:
-            await self.aclose(GRACE)
+        except BaseException as error:
+            await self._give_up(error)
             raise
         finally:
             timer.cancel()
+
+    async def _give_up(self, error: BaseException) -> None:
+        await self.aclose(GRACE)
+        if isinstance(error, SignalledError):
+            raise error.error from None
 
     async def aclose(self, seconds: float | None = None) -> None:
         """`abandon`, then wait until nothing of the call runs, at most `seconds` for each attempt (`None`: no limit)."""
@@ -194,7 +207,7 @@ class AsyncChain(Driver[Attempt]):
             attempt.task = None  # nothing is awaited here any more
             task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]  # as above
             if isinstance(error, Exception):
-                return overdue() if attempt.is_late else error
+                return overdue() if attempt.is_late else unsignalled(error)
             if not isinstance(error, asyncio.CancelledError):
                 raise error
             if attempt.is_cut:

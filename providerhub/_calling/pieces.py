@@ -100,14 +100,19 @@ def failure_of(error: BaseException) -> Exception | None:
 
     `None` for another exception that is not an `Exception`, such as `KeyboardInterrupt`. The caller's `except` clause raises it
     again: a function that raises its own argument would keep all frames of the traceback, and so the sockets, until the garbage
-    collector runs. Raises `SignalledError` for an exception of a signal handler, which came while the provider ran.
+    collector runs.
     """
     if isinstance(error, Exception):
-        own = _of_signal(error)
-        if own is not None:
-            raise SignalledError(own)
-        return error
+        return unsignalled(error)
     return stray_cancellation() if is_cancellation(error) else None
+
+
+def unsignalled(error: Exception) -> Exception:
+    """Return the error. Raises `SignalledError` for an exception of a signal handler, which came while the provider ran."""
+    own = _of_signal(error)
+    if own is not None:
+        raise SignalledError(own)
+    return error
 
 
 class SignalledError(BaseException):

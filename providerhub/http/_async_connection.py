@@ -107,9 +107,9 @@ class Connection:
         self._wake()
 
     def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        # The waiter stays: an exception of a signal handler may come here, and the next call must still wake the reader.
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 class Opener:

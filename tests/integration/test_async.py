@@ -4,6 +4,7 @@ import asyncio
 import copy
 import gc
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -532,6 +533,36 @@ def test_cancelling_reaches_a_native_provider(make_hub):
 
     asyncio.run(main())
     assert sorted(ended) == ["closed", "told"]
+
+
+@pytest.mark.unix
+@pytest.mark.parametrize("said", [[], ["Hel"]], ids=["before the first token", "later"])
+def test_an_exception_of_a_signal_handler_is_the_callers(make_hub, said):
+    class LimitError(Exception):
+        pass
+
+    class Signalled:
+        def stream(self, request, call):
+            raise AssertionError
+
+        async def astream(self, request, call):
+            for piece in said:
+                yield piece
+            signal.raise_signal(signal.SIGUSR1)
+
+    def limit(*_):
+        raise LimitError
+
+    async def main(hub):
+        return [text async for text in await hub.acomplete("m", "?", stream=True)]
+
+    hub, before = make_hub(a=Signalled(), b=Signalled()), signal.signal(signal.SIGUSR1, limit)
+    try:
+        with pytest.raises(LimitError):
+            asyncio.run(main(hub))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert all(record.state == "closed" for record in hub.health())
 
 
 def test_a_provider_that_is_deaf_delays_nobodys_cancellation(make_hub):
