@@ -380,4 +380,4 @@ class Hub(OtherCalls):
         instance = self._registry.instance(record.name) if record.state == "ready" else None
         if instance is None or not instance.missing:
             return record
-        return attrs.evolve(record, state="not configured", reason=instance.reason)
+        return attrs.evolve(record, state="misconfigured" if instance.is_wrong else "not configured", reason=instance.reason)

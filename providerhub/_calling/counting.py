@@ -19,9 +19,11 @@ _CANNOT = "the provider cannot count tokens: it has no method count_tokens(reque
 
 
 def counting_spec(
-    settings: Settings, registry: Registry, model: ModelSpec, messages: Conversation, **knobs: Unpack[Knobs]
+    settings: Settings, registry: Registry, model: ModelSpec, messages: Conversation, /, **knobs: Unpack[Knobs]
 ) -> CallSpec:
     """Check every argument of `Hub.count_tokens`, as `call_spec` does."""
+    if "stream" in knobs:
+        raise TypeError("count_tokens has no keyword 'stream': its result is one number; leave it out")
     spec = call_spec(settings, registry, model, messages, stream=False, **knobs)
     spec.asker, spec.counts, spec.cache, spec.output = Counter, True, False, None
     return spec

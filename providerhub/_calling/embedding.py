@@ -50,6 +50,7 @@ def embedding_spec(
     registry: Registry,
     model: ModelSpec,
     texts: str | Sequence[str],
+    /,
     *,
     dimensions: int | None = None,
     **knobs: Unpack[EmbeddingKnobs],

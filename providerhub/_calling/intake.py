@@ -124,6 +124,7 @@ def call_spec(
     registry: Registry,
     model: ModelSpec,
     messages: Conversation,
+    /,
     *,
     stream: bool = False,
     **knobs: Unpack[Knobs],

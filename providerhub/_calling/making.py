@@ -155,7 +155,7 @@ class CallMaker:
             raise RuntimeError(CLOSED)
         return call_spec(self.settings, self._registry, model, messages, stream=stream, **knobs)
 
-    def _special(self, spec: Callable[..., CallSpec], *args: Any, **knobs: Any) -> CallSpec:
+    def _special(self, spec: Callable[..., CallSpec], /, *args: Any, **knobs: Any) -> CallSpec:
         """The call for embeddings or for a count of tokens, as `spec` makes it."""
         if self._waiting.is_over:
             raise RuntimeError(CLOSED)

@@ -88,3 +88,7 @@ class OtherCalls(CallMaker):
 
         async_chain()
         return counting.count_of(await self._acall(self._special(counting.counting_spec, model, messages, **knobs)))
+
+
+for _method in (OtherCalls.embed, OtherCalls.aembed, OtherCalls.count_tokens, OtherCalls.acount_tokens):
+    _method.__qualname__ = f"Hub.{_method.__name__}"  # Python's own errors name the class that users know

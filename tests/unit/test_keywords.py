@@ -1,5 +1,6 @@
 """The table of `complete`'s keywords, and what derives from it."""
 
+import asyncio
 import inspect
 import typing
 
@@ -147,3 +148,26 @@ def test_a_keyword_of_other_libraries_has_its_place_named(name, place):
     with pytest.raises(TypeError, match=f"unknown keyword argument '{name}'; .*{place}") as caught:
         _hub(a=FakeProvider("x")).complete("m", "x", **{name: "x"})
     assert "options" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: providerhub.complete(model="m", message="Hi"), "complete() missing .*; 'message': did you mean 'messages'?"),  # type: ignore[call-overload]
+        (lambda: asyncio.run(providerhub.acomplete(model="m", mesages="Hi")), "acomplete() missing .*'messages'?"),  # type: ignore[call-overload]
+        (lambda: providerhub.complete_many([], concurency=2), "complete_many() .*; 'concurency': did you mean 'concurrency'?"),  # type: ignore[call-arg]
+        (lambda: providerhub.complete_many([], x=2), "; 'x': its own arguments are requests, "),  # type: ignore[call-arg]
+        (lambda: providerhub.count_tokens("m"), "count_tokens() missing 1 required"),  # type: ignore[call-arg]
+        (lambda: Hub().count_tokens("m"), "Hub.count_tokens() missing 1 required"),  # type: ignore[call-arg]
+        (lambda: Hub().count_tokens("m", "Hi", stream=True), "count_tokens has no keyword 'stream'"),  # type: ignore[call-arg]
+        (lambda: Hub().count_tokens("m", "Hi", settings=1), "unknown keyword argument 'settings'"),  # type: ignore[call-arg]
+    ],
+)
+def test_arguments_that_do_not_fit_are_told_of_the_public_function(call, said):
+    with pytest.raises(TypeError, match=said.replace("()", r"\(\)").rstrip("?")):
+        call()
+
+
+def test_an_error_of_a_type_inside_a_call_stays_as_it_is():
+    with pytest.raises(TypeError, match="unknown keyword argument 'temprature'; did you mean 'temperature'"):
+        providerhub.complete("m", "Hi", temprature=1)  # type: ignore[call-overload]
