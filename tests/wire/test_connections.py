@@ -53,6 +53,7 @@ class Server:
 
     def __init__(self, context=None):
         self.seen = []
+        self.opened = b"HTTP/1.1 200 OK\r\n\r\n"
         self._context = context
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -94,7 +95,7 @@ class Server:
 
     def _tunnel(self, connection, target):
         with socket.create_connection(("127.0.0.1", int(target.rpartition(":")[2]))) as far:
-            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            connection.sendall(self.opened)
             back = threading.Thread(target=self._copy, args=(far, connection), daemon=True)
             back.start()
             self._copy(connection, far)
@@ -126,20 +127,21 @@ def serve(authority):
         server.close()
 
 
-def _ask(**config):
+def _ask(method="POST", **config):
     client = HttpClient(ProviderConfig(name="acme", **config))
+    request = HttpRequest("/v1/chat/completions", {}, method=method)
     try:
-        with client.post("/v1/chat/completions", {}, CallContext(Timeout(total=20.0)), stream=False) as answer:
-            return answer.read()
+        return client.fetch(request, CallContext(Timeout(total=20.0))).body
     finally:
         client.close()
 
 
-def _aask(**config):
+def _aask(method="POST", **config):
     async def main():
         client = AsyncHttpClient(ProviderConfig(name="acme", **config))
+        request = HttpRequest("/v1/chat/completions", {}, method=method)
         try:
-            return (await client.fetch(HttpRequest("/v1/chat/completions", {}), CallContext(Timeout(total=20.0)))).body
+            return (await client.fetch(request, CallContext(Timeout(total=20.0)))).body
         finally:
             await client.aclose()
 
@@ -227,6 +229,27 @@ def test_https_goes_through_a_tunnel_that_sees_no_key(ask, serve, bundle, other_
     assert len(server.seen) == 1
 
 
+@pytest.mark.parametrize(
+    "opened",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: gzip\r\n\r\n",
+    ],
+)
+def test_any_success_of_a_proxy_opens_the_tunnel(ask, serve, bundle, opened):
+    server, proxy = serve("localhost"), serve()
+    proxy.opened = opened
+    via = {"https": f"http://127.0.0.1:{proxy.port}"}
+    assert ask(url=f"https://localhost:{server.port}", ca_bundle=bundle, proxies=via) == b"{}"
+
+
+def test_the_answer_to_head_has_no_body(ask):
+    bodiless = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Encoding: gzip\r\n\r\n"
+    with FaultServer([Send(bodiless), Close()]) as server:
+        assert ask("HEAD", url=server.url) == b""
+
+
 def test_http_is_forwarded(ask, serve):
     proxy = serve()
     assert ask(url="http://127.0.0.1:1", proxies={"http": f"127.0.0.1:{proxy.port}"}) == b"{}"
@@ -254,6 +277,7 @@ def test_https_goes_through_a_proxy_that_speaks_tls(ask, serve, bundle):
     [
         (b"HTTP/1.1 407 No\r\n\r\n", ProviderConnectionError, "407.*the user name and the password"),
         (b"HTTP/1.1 502 No\r\n\r\n", ProviderConnectionError, "502: the proxy refuses"),
+        (b"HTTP/1.1 101 No\r\n\r\n", ProviderConnectionError, "101: the proxy refuses"),
         (b"SSH-2.0\r\n\r\n", ProtocolError, "does not speak HTTP"),
     ],
 )
