@@ -242,12 +242,9 @@ class Response:
 
 def _unpacker(coding: str) -> _Unpacker | None:
     """Return what unpacks a body; `None` for a coding that is none, as some servers name an alphabet in its place."""
-    if coding in {"gzip", "x-gzip", "deflate"}:
-        return _Unpacker(coding)
     if _PACKED.isdisjoint(part.strip() for part in coding.split(",")):
         return None
-    msg = f"the answer has the Content-Encoding {coding[:50]!r}, which no request allows; check the configured url"
-    raise ProtocolError(msg)
+    return _Unpacker(coding)
 
 
 class _Unpacker:
@@ -257,7 +254,7 @@ class _Unpacker:
     """
 
     def __init__(self, coding: str) -> None:
-        self._is_gzip = coding != "deflate"
+        self._coding = coding
         self._decoder: Any = None
         self.tail = b""
 
@@ -265,9 +262,13 @@ class _Unpacker:
         data = self.tail + data
         if not data:
             return b""
+        if self._coding not in {"gzip", "x-gzip", "deflate"}:  # told with the body, since the status of a refusal says more
+            fix = "make the service, or the proxy in front of it, send plain answers or gzip"
+            msg = f"the answer has the Content-Encoding {self._coding[:50]!r}, which no request asks for; {fix}"
+            raise ProtocolError(msg)
         if self._decoder is None:
             # Of gzip; else of zlib, or without a head, as some servers understand "deflate".
-            self._decoder = zlib.decompressobj(31 if self._is_gzip else 15 if data[0] & 15 == zlib.DEFLATED else -15)
+            self._decoder = zlib.decompressobj(31 if self._coding != "deflate" else 15 if data[0] & 15 == zlib.DEFLATED else -15)
         try:
             found: bytes = self._decoder.decompress(data, UNPACKED_AT_ONCE)
         except zlib.error as error:

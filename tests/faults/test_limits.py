@@ -163,6 +163,10 @@ def test_fault_37_gzip_bomb_in_an_error(row, serve):
     row.fails_over(server, ServerError, again=True)
 
 
+def test_fault_37_an_error_in_an_unknown_coding_keeps_its_status(row, serve):
+    row.fails_over(serve(http_response(502, b"packed", {"Content-Encoding": "br"})), ServerError, again=True)
+
+
 def test_fault_37_gzip_bomb_after_the_first_token(row, hub_of, serve):
     body = bomb(b"".join(sse(*HELLO, done=False)))
     hub = hub_of(a=serve(packed(body, "text/event-stream", [Hold()])))
