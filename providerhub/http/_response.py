@@ -155,7 +155,7 @@ class Response:
         length, coding, connection = get("content-length"), get("transfer-encoding"), get("connection", "").lower()
         self.will_close = "close" in connection or status == 101
         self.will_close = self.will_close or (is_old and "keep-alive" not in connection)
-        if self._method == "CONNECT" and 200 <= status < 300:  # a tunnel follows, whatever the fields say
+        if self._method == "CONNECT" and 200 <= status < 300:  # a tunnel follows, so the fields say nothing
             self.ended = True
             return
         if coding is not None and coding.lower() not in {"chunked", "identity"}:
