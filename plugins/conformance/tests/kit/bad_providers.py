@@ -167,7 +167,7 @@ class WithoutCache(Altered):
 @bad("details-named")
 class Numbered(Altered):
     def changed(self, piece):
-        yield Detail("id", 7) if isinstance(piece, Detail) and piece.name == "id" else piece
+        yield Detail("stop_sequence", 7) if isinstance(piece, Detail) and piece.name == "id" else piece
 
 
 @bad("message-goes-back")
@@ -445,7 +445,7 @@ class SkipsErrors(Misread):
 class HasAnotherClassUnderAsyncio(OpenAIChatProvider):
     async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
         try:
-            async for piece in self._astream(request, call):
+            async for piece in super().astream(request, call):
                 yield piece
         except ProviderConnectionError as error:
             if "refused" in repr((error, error.__cause__)).lower():
@@ -518,7 +518,7 @@ class LeavesASession(OpenAIChatProvider):
 
     async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Any]:
         self.used = True
-        async for piece in self._astream(request, call):
+        async for piece in super().astream(request, call):
             yield piece
 
     def close(self) -> None:
