@@ -157,11 +157,14 @@ def with_environment(config: ProviderConfig) -> ProviderConfig:
     return attrs.evolve(config, proxies=config.proxies or own, ca_bundle=config.ca_bundle or os.environ.get(bundle))
 
 
-def unused_environment(config: ProviderConfig) -> str:
-    """Return a sentence about the variables that are set and do not apply to an instance; empty without such a variable."""
+def unused_environment(config: ProviderConfig, *, bundle: bool = True) -> str:
+    """Return a sentence about the variables that are set and do not apply to an instance; empty without such a variable.
+
+    Without `bundle`, those of certificates are left out.
+    """
     if config.trust_env or not config.url:
         return ""
-    found = {"proxies": _proxies(config), "ca_bundle": _bundle(config)}
+    found = {"proxies": _proxies(config), "ca_bundle": _bundle(config) if bundle else ""}
     fields = [field for field, name in found.items() if name]
     if not fields:
         return ""

@@ -37,7 +37,7 @@ from providerhub.http._endpoint import (
     shown,
 )
 from providerhub.http._fetched import Fetched
-from providerhub.http._places import certificates, chosen_proxy
+from providerhub.http._places import NO_TLS, certificates, chosen_proxy
 from providerhub.http._request import HttpRequest, Wire, is_absolute
 from providerhub.http._wire_log import ExchangeLog, opened, unnamed, written
 
@@ -211,8 +211,10 @@ class Client:
             The same object.
         """
         error.args = tuple(self.redact(str(part)) for part in error.args)
-        if _is_of_connection(error) and (hint := unused_environment(self.config)) and hint not in str(error):
-            error.args = (f"{error}; {hint}",)
+        if _is_of_connection(error):
+            is_of_tls = isinstance(error, TLSError) and NO_TLS not in str(error)
+            hint = unused_environment(self.config, bundle=is_of_tls)
+            error.args = (f"{error}; {hint}" if hint and hint not in str(error) else str(error),)
         error.excerpt = self.redact(error.excerpt)[:EXCERPT_LIMIT]
         error.__cause__ = self._showable(error.__cause__)
         return error

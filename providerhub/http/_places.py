@@ -16,6 +16,12 @@ IDLE_LIMIT = 60.0
 """Seconds. A connection that was idle for longer is not used again: a gateway on the way may have forgotten it without a word."""
 
 
+NO_TLS = "the server there speaks no TLS; if that is right, begin the url with http://"
+"""The reason of a failure to secure a connection that no certificate mends."""
+
+_NO_TLS_REASONS = {"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}  # depends on the version of OpenSSL
+
+
 def place_of(parts: SplitResult) -> tuple[str, int]:
     """Return the host and the port of an address."""
     return unquote(parts.hostname or ""), parts.port or (443 if parts.scheme == "https" else 80)
@@ -90,7 +96,8 @@ def mapped(error: Exception, place: str = "the service", *, begun: bool | None =
     if is_shortage(error):
         kind = ShortageError
     elif type(error).__module__ == "ssl":
-        said, kind = f"the connection to {place} cannot be secured: {error}", TLSError
+        why = NO_TLS if getattr(error, "reason", "") in _NO_TLS_REASONS else error
+        said, kind = f"the connection to {place} cannot be secured: {why}", TLSError
     elif isinstance(error, TimeoutError) and error.errno is None:
         said, kind = "connecting took longer than the connect timeout", ProviderTimeoutError
     elif begun:

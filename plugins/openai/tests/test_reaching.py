@@ -1,7 +1,9 @@
 """How both transports reach a service: address, headers, certificates and proxies."""
 
 import asyncio
+import socketserver
 import ssl
+import threading
 
 import pytest
 import trustme
@@ -207,6 +209,27 @@ def test_the_error_of_a_certificate_names_a_bundle_that_is_not_used(ask, authori
     monkeypatch.setenv("SSL_CERT_FILE", "/etc/company.pem")
     with FaultServer(Hold(), tls=_server(authority)) as server, pytest.raises(TLSError, match=r"SSL_CERT_FILE.*ca_bundle"):
         ask(url=server.url)
+
+
+@pytest.mark.usefixtures("_no_variables")
+def test_a_bundle_is_not_named_where_no_certificate_is_at_fault(ask, monkeypatch):
+    class Refusing(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.recv(5)
+            self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/company.pem")
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with pytest.raises(TLSError, match=r"speaks no TLS.*http://") as caught:
+                ask(url=f"https://127.0.0.1:{server.server_address[1]}")
+        finally:
+            server.shutdown()
+    assert "SSL_CERT_FILE" not in str(caught.value)
+    with pytest.raises(ProviderConnectionError, match="cannot be resolved") as unresolved:
+        ask(url="https://name.invalid")
+    assert "SSL_CERT_FILE" not in str(unresolved.value)
 
 
 @pytest.mark.usefixtures("_no_variables")
