@@ -270,6 +270,12 @@ class Instance:
         return tuple(variable_in_use(setting, self._user_config, self.info.name) for setting in self.missing)
 
     @property
+    def key_variable(self) -> str:
+        """The environment variable that sets the key; empty without a setting of that name."""
+        keys = [setting for setting in self.info.all_settings if setting.name == "api_key"]
+        return f"environment variable {variable_in_use(keys[0], self._user_config, self.info.name)}" if keys else ""
+
+    @property
     def reason(self) -> str:
         """The settings that the instance needs before it can be used, as an instruction; empty when none is missing."""
         return instruction(self._user_config, self.config, self.info.name, self.missing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from providerhub._finding.installed import INSTALL_HINT, OURS
 from providerhub._finding.instance import Instance
 from providerhub._finding.registry import Registry
+from providerhub._rules.endings import told
 from providerhub._values import Model, Route, Skip, errors
 from providerhub._values.checks import nearest
 
@@ -61,7 +62,19 @@ def _near(model: str, known: list[str]) -> list[str]:
 
 
 def with_near(registry: Registry, error: errors.ProviderHubError) -> errors.ProviderHubError:
-    """Let the error of a model that a provider denies name the models of that provider that are most like it."""
+    """Let the last error of a call name what helps: the variables of refused keys, and models like one that a provider denies."""
+    attempts = [(attempt.provider, attempt.error) for attempt in error.route.attempts if attempt.error is not None]
+    for provider, failed in attempts:
+        if isinstance(failed, errors.AuthenticationError) and (instance := registry.instance(provider)) is not None:
+            failed.args = (str(failed).replace(errors.KEY_VARIABLE, instance.key_variable or errors.KEY_VARIABLE),)
+    if isinstance(error, errors.ProviderError):
+        # The errors of several providers are of one class here. An `AllProvidersFailedError` names others itself.
+        before = {p: told(e) for p, e in attempts if type(e) is type(error) and p != error.provider}
+        if before:
+            from copy import copy  # only this error needs it
+
+            cause, error = error.__cause__, copy(error)  # the route keeps the error as it was
+            error.args, error.__cause__ = (f"{error}; before that, {'; '.join(before.values())}",), cause
     denied = error.__cause__
     if isinstance(error, errors.ModelNotFoundError) and isinstance(denied, errors.ModelUnavailableError):
         instance = registry.instance(denied.provider)

@@ -14,8 +14,10 @@ def last_error(attempts: Sequence[Attempt]) -> errors.AttemptError | None:
 
 def late(attempts: Sequence[Attempt], seconds: float, cause: errors.AttemptError | None) -> errors.DeadlineExceededError:
     """The error of a call whose time is over."""
-    tried = f"; the last attempt failed: {cause}" if cause is not None else ""
-    error = errors.DeadlineExceededError(f"the call's total time of {seconds:g} s is over after {len(attempts)} attempts{tried}")
+    tried = f"; the last one failed: {told(cause)}" if cause is not None else ""
+    count = f"{len(attempts)} attempt{'s' * (len(attempts) != 1)}"
+    msg = f"the call's total time of {seconds:g} s is over after {count}{tried}; `timeout` sets this time"
+    error = errors.DeadlineExceededError(msg)
     error.__cause__ = cause
     return error
 
@@ -71,6 +73,12 @@ def no_turn(candidate: Candidate, reason: str, seconds: float) -> errors.RateLim
 
 def located(error: errors.ProviderHubError) -> errors.ProviderHubError:
     """Let the message of an error begin with the provider and model that it comes from."""
-    if isinstance(error, errors.ProviderError | errors.PluginError) and not str(error).startswith(f"{error.provider}/"):
-        error.args = (f"{error.provider}/{error.model}: {error}",)
+    if isinstance(error, errors.ProviderError | errors.PluginError):
+        error.args = (told(error),)
     return error
+
+
+def told(error: errors.AttemptError) -> str:
+    """The message of an error, which begins with the provider and model that it comes from."""
+    text = str(error)
+    return text if text.startswith(f"{error.provider}/") else f"{error.provider}/{error.model}: {text}"

@@ -262,7 +262,7 @@ def _hint(kind: type[errors.ProviderError], status: int, asked: str) -> str:
     if kind is errors.ProtocolError and status in {404, 405}:
         return f"; check the setting `url`{f'; asked {asked}' if asked else ''}"
     if issubclass(kind, errors.AuthenticationError) and kind.about_key and status in {400, 401, 403}:
-        return "; check the setting `api_key`, or the environment variable that sets it"
+        return f"; check the setting `api_key`, or the {errors.KEY_VARIABLE}"
     return ""
 
 

@@ -49,6 +49,10 @@ EXCERPT_LIMIT = 500
 """Characters of a response body that an error keeps: enough to recognise the failure, too few to leak a conversation."""
 
 
+KEY_VARIABLE = "environment variable that sets it"
+"""Stands in the errors of refused keys for the variable, until the hub names it."""
+
+
 @public
 class ProviderHubError(Exception):
     """The base class of all errors of providerhub.

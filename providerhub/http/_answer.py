@@ -89,7 +89,7 @@ class BaseAnswer:
         if self._is_aborted():
             return self._timer.error()
         if self._call.remaining() == 0:
-            return ProviderTimeoutError("the call's total timeout expired")
+            return ProviderTimeoutError("the answer had not ended when the call's total timeout expired")
         return self._explained(error)
 
     def refused(self) -> None:

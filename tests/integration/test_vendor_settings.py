@@ -186,3 +186,18 @@ def test_a_refused_key(name, status, body):
 )
 def test_a_value_that_cannot_be_used_is_refused_before_anything_is_sent(name, options, said):
     assert said in str(_error(name, api_key=KEY, options=options))
+
+
+def test_a_call_that_ends_with_refused_keys_names_each_provider_and_each_variable():
+    refused = http_response(401, {"error": {"message": "bad key"}})
+    with FaultServer(refused) as one, FaultServer(refused) as two:
+        hosts = {"openai": one.url, "mistral": two.url}
+        providers = {name: ProviderConfig(url=url, api_key=KEY) for name, url in hosts.items()}
+        models = [providerhub.Model("m", name) for name in hosts]
+        with providerhub.Hub(providerhub.Settings(providers=providers)) as hub, pytest.raises(AuthenticationError) as raised:
+            hub.complete(models, "Hi")
+    said = str(raised.value)
+    assert said.startswith("mistral/m: HTTP 401")
+    assert "environment variable MISTRAL_API_KEY; before that, openai/m: HTTP 401" in said
+    assert said.endswith("environment variable OPENAI_API_KEY")
+    assert "before that" not in str(raised.value.route)

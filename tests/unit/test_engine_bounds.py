@@ -64,7 +64,9 @@ def test_times_are_told_from_the_calls_start(stream):
 def test_a_call_that_is_over_says_after_how_long():
     timed = Timed("a")
     order = timed.engine.failed(_five(), 1100.0)
-    assert "total time of 100 s is over after 1 attempts; the last attempt failed: down" in str(order.error)
+    assert "total time of 100 s is over after 1 attempt; the last one failed: a/m: down; `timeout` sets this time" in str(
+        order.error
+    )
     assert order.error.route.duration == 100
 
 
