@@ -25,7 +25,7 @@ from providerhub._settings.refined import over, refined
 from providerhub._settings.resolving import flaws_in, instruction, is_at_default, resolve, variable_in_use
 from providerhub._threads import renewed_at_fork
 from providerhub._values import ProviderConfig, Secret
-from providerhub._values.capabilities import DESCRIBED, ModelInfo, ProviderInfo
+from providerhub._values.capabilities import DESCRIBED, ModelInfo, ProviderInfo, Setting
 from providerhub._values.errors import ConfigurationError, PluginError, ProviderTimeoutError
 from providerhub._values.provider import Provider
 
@@ -267,7 +267,11 @@ class Instance:
     @property
     def variables(self) -> tuple[str, ...]:
         """The environment variables that set the missing settings."""
-        return tuple(variable_in_use(setting, self._user_config, self.info.name) for setting in self.missing)
+        return tuple(map(self.variable, self.missing))
+
+    def variable(self, setting: Setting) -> str:
+        """The environment variable that sets a setting."""
+        return variable_in_use(setting, self._user_config, self.info.name)
 
     @property
     def key_variable(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from providerhub._finding.installed import INSTALL_HINT, OURS
+from providerhub._finding.installed import INSTALL_HINT, vendor_of
 from providerhub._finding.instance import Instance
 from providerhub._finding.registry import Registry
 from providerhub._rules.endings import told
@@ -40,17 +40,27 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
         return errors.ModelNotFoundError(f"no provider has the model {model!r}; did you mean {near[0]!r}?")
     more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
     shown = f". Known models: {', '.join(known[:_MOST_MODELS])}{more}" if known else ""
-    owner = next((one for begin, one in OURS["models"].items() if (rest or model).startswith(begin)), "")
-    refused = next((instance.list for instance in registry.shared() if instance.name == owner and instance.list.error), None)
-    if refused is not None:  # by the vendor of the model, so no other hint would help
-        return refused.failure(f"it is not known whether {owner} has the model {model!r}: it {_LISTLESS}: {refused.error}")
+    owner = vendor_of(rest or model)
     to_install = f"; try: pip install providerhub-{owner}" if owner and owner not in registry.names() else ""
     may = to_install or f"{_unconfigured(registry, owner)}{_pinned_only(registry, model)}"
     may = pin if "did you mean" in pin else may + pin
+    failing = [i for i in registry.shared() if i.list.error and i.name == (first if is_pin and not pin else owner or i.name)]
+    unasked = registry.instance(owner) if owner in registry.names() else None
+    if unasked is not None and unasked.list.listed_at is None and not unasked.list.error and unasked.can_list:
+        return errors.ModelNotFoundError(f"no provider has the model {model!r}; {_unlisted(unasked)}")
+    # A local service that is down and that no setting names is no likely cause while there is another one.
+    if failing and (not (may or near) or any(i.config.api_key or not i.is_at_home for i in failing)):
+        return failing[0].list.failure(_not_listed(failing, rest if is_pin and not pin else model))
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "" if may else shown
-    said = f"no provider has the model {model!r}{may}{hint}{_problems(registry)}"
+    said = f"no provider has the model {model!r}{may}{hint}{_problems(registry, owner)}"
     unlisted = next((instance.list for instance in registry.shared() if instance.list.error), None)
     return errors.ModelNotFoundError(said) if unlisted is None else unlisted.failure(said)
+
+
+def unknown(model: str, error: errors.ProviderHubError) -> Skip:
+    """The record of a model of a sequence that no provider is known to have; the error is that of `model_not_found`."""
+    said = str(error).removeprefix(f"no provider has the model {model!r}").lstrip(";. ")
+    return Skip("", model, "unknown model", said)
 
 
 def _near(model: str, known: list[str]) -> list[str]:
@@ -88,7 +98,7 @@ def with_near(registry: Registry, error: errors.ProviderHubError) -> errors.Prov
 def _unconfigured(registry: Registry, owner: str) -> str:
     """The providers whose models are not known because a setting is missing: those of the model's owner, else all."""
     may = [i for i in registry.shared() if i.missing and i.info.discover and not i.declared]
-    if any(instance.name == owner for instance in may):
+    if owner:
         may = [instance for instance in may if instance.distribution == f"providerhub-{owner}"]
     may.sort(key=lambda i: (len(i.missing), f"providerhub-{i.name}" != i.distribution))  # the usual account of a vendor first
     may = [instance for instance in may if instance.is_wrong] or may
@@ -115,10 +125,13 @@ def _pinned_only(registry: Registry, model: str) -> str:
     return f"; {', '.join(names)} may have it, and serve only calls that name them: {fix}"
 
 
-def _problems(registry: Registry) -> str:
-    """The first few reasons why providers are left out; the command `providerhub plugins` shows all."""
-    unlisted = [*filter(None, map(_unlisted, registry.shared()))]
-    problems = [*unlisted, *(f"{record.name} is {record.state}: {record.reason}" for record in registry.unusable())]
+def _problems(registry: Registry, owner: str) -> str:
+    """The first few reasons why providers are left out, or that of the model's owner;
+    the command `providerhub plugins` shows all.
+    """
+    unlisted = [found for instance in registry.shared() if owner in {"", instance.name} and (found := _unlisted(instance))]
+    unusable = [record for record in registry.unusable() if owner in {"", record.name}]
+    problems = [*unlisted, *(f"{record.name} is {record.state}: {record.reason}" for record in unusable)]
     left = len(problems) - _MOST_PROBLEMS
     more = f"; and {left} more, see: providerhub plugins" if left > 0 else ""
     return "".join(f"; {problem}" for problem in problems[:_MOST_PROBLEMS]) + more
@@ -127,10 +140,25 @@ def _problems(registry: Registry) -> str:
 def _unlisted(instance: Instance) -> str:
     """The reason why more models of an instance may exist than are known; empty when there is none."""
     if instance.list.error:
-        return f"{instance.name} {_LISTLESS}: {instance.list.error}"
+        return f"{instance.name} {_LISTLESS}: {instance.list.error}{_address(instance)}"
     if instance.can_list and instance.list.listed_at is None:
         return f"{instance.name} has not listed its models yet: a call asks it, and so does Hub.refresh()"
     return ""
+
+
+def _address(instance: Instance) -> str:
+    """The address of a service that is not the usual one, with the setting that it comes from; empty at the usual address."""
+    setting = next((one for one in instance.info.all_settings if one.name == "url"), None)
+    if setting is None or instance.is_at_home or not instance.has_plugin:
+        return ""
+    return f" (its url is {instance.config.url}, set by {instance.variable(setting)} or under [providers.{instance.name}])"
+
+
+def _not_listed(failing: list[Instance], model: str) -> str:
+    """The message for a model that instances may have which could not list their models: the cause, then the ways out."""
+    causes = "; ".join(map(_unlisted, failing[:_MOST_PROBLEMS]))
+    name = failing[0].name
+    return f'{causes}; for the model {model!r} call {name}/{model}, or set models = ["{model}"] under [providers.{name}]'
 
 
 def no_candidate(names: tuple[str | Model, ...], skipped: tuple[Skip, ...]) -> errors.ProviderHubError:
@@ -138,7 +166,7 @@ def no_candidate(names: tuple[str | Model, ...], skipped: tuple[Skip, ...]) -> e
     asked = ", ".join(map(str, names))
     # A plugin whose models are unknown matters only when nothing else explains the failure.
     relevant = [skip for skip in skipped if skip.model] or skipped
-    reasons = {skip.reason for skip in relevant}
+    reasons = {skip.reason for skip in relevant if skip.provider}
     listing = "\n".join(f"  {skip}" for skip in relevant)
     error: errors.ProviderHubError
     if reasons == {"conflict"}:
@@ -147,7 +175,7 @@ def no_candidate(names: tuple[str | Model, ...], skipped: tuple[Skip, ...]) -> e
         error = errors.ConfigurationError(f"{asked}: the provider is not configured\n{listing}")
     elif reasons == {"key rejected"}:
         message = f"{asked}: the provider has rejected the key, and the key has not changed since\n{listing}"
-        error = errors.AuthenticationError(message, provider=relevant[0].provider)
+        error = errors.AuthenticationError(message, provider=next(skip.provider for skip in relevant if skip.provider))
     else:
         error = errors.NoCapableProviderError(f"no provider can serve this request to {asked}\n{listing}")
     error.route = Route(skipped=skipped)

@@ -14,6 +14,7 @@ import attrs
 from providerhub._finding.instance import Instance
 from providerhub._finding.needs import Needs
 from providerhub._finding.registry import Described, Entry, Index, Match, ModelSpec, Registry, Target
+from providerhub._log import log as _log
 from providerhub._rules.health import Health, Unavailable
 from providerhub._rules.limits import Limits
 from providerhub._rules.pacing import Pacer
@@ -130,6 +131,7 @@ class Router:
         self._settings = settings
         self._strategies = Strategies(health, rng)
         self._memory: dict[Any, tuple[int, _Suitable]] = {}
+        self._told: set[str] = set()  # the unknown models that the log has
 
     def plan(
         self,
@@ -193,7 +195,7 @@ class Router:
     def _rank(self, entries: tuple[Entry, ...], needs: Needs) -> tuple[Ranking, tuple[Skip, ...]]:
         candidates: dict[tuple[str, str], RankedCandidate] = {}
         skipped: list[Skip] = []
-        missing: ModelNotFoundError | AttemptError | None = None
+        missing: list[ModelNotFoundError | AttemptError] = []
         sames = [entry.same for entry in entries]
         for place, (name, same) in enumerate(entries):
             target = self._registry.target(name)
@@ -201,9 +203,10 @@ class Router:
             unusable = self._unusable(target, matches)
             skipped += unusable
             if not matches and not unusable:
-                from providerhub._finding.no_candidate import model_not_found  # only errors need it
+                from providerhub._finding.no_candidate import model_not_found, unknown  # only errors need it
 
-                missing = missing or model_not_found(self._registry, str(name))
+                missing.append(model_not_found(self._registry, str(name)))
+                skipped.append(unknown(str(name), missing[-1]))
             for match in matches:
                 instance = self._registry.ready(match.provider)
                 key = match.provider, match.sent
@@ -213,8 +216,13 @@ class Router:
                 elif key not in candidates:
                     set_limits(self._pacer, (match.provider, match.model.name), match.model, instance.config.when_full)
                     candidates[key] = _ranked(instance, match, known, needs, (place, sames.index(same)))
-        if not candidates and not skipped and missing is not None:
-            raise missing
+        if not candidates and missing and len(skipped) == len(missing):
+            missing[0].args = ("\n".join(map(str, missing)),)
+            raise missing[0]
+        for skip in skipped:
+            if candidates and not skip.provider and skip.model not in self._told:
+                self._told.add(skip.model)
+                _log.warning("the model %s", skip)
         return tuple(sorted(candidates.values(), key=_place)), tuple(skipped)
 
     def _unusable(self, target: Target, matches: tuple[Match, ...]) -> list[Skip]:

@@ -14,9 +14,10 @@ class Skip(Value):
     """A candidate that was left out, with the reason.
 
     Args:
-        provider: The name of the provider instance.
+        provider: The name of the provider instance; `""` when none is known to have the model.
         model: The model's name as the provider would have received it; `""` when the whole provider was left out.
-        reason: One of `"no stream"`, `"no tools"`, `"no images"`, `"no json schema"`, `"no prefill"`, or another capability that
+        reason: `"unknown model"` without a provider; or one of
+            `"no stream"`, `"no tools"`, `"no images"`, `"no json schema"`, `"no prefill"`, or another capability that
             the service denied, such as `"no audio"`; `"context window"`,
             `"not configured"`, `"breaker open"`, `"rate limited"`, `"quota used up"`, `"key rejected"`, `"blocked"`,
             `"conflict"`, `"incompatible"`, `"broken"`, `"over budget"` and `"probe under way"`.
@@ -29,7 +30,7 @@ class Skip(Value):
     detail: str = ""
 
     def __str__(self) -> str:
-        name = f"{self.provider}/{self.model}" if self.model else self.provider
+        name = "/".join(filter(None, (self.provider, self.model)))
         return f"{name}: {self.reason}" + (f" ({self.detail})" if self.detail else "")
 
 

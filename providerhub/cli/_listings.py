@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import click
 
-from providerhub import Hub, InstanceView, ModelInfo, ModelNotFoundError, ProviderHubError, RoutePlan, Settings
+from providerhub import Hub, InstanceView, ModelInfo, ProviderHubError, RoutePlan, Settings
 from providerhub._finding.installed import INSTALL_HINT
 from providerhub.cli import _edit as edit
 from providerhub.cli import _options as options
@@ -254,11 +254,6 @@ def route(*, models: tuple[str, ...], stream: bool, tools: bool, image: bool, as
     messages: list[Any] = [{"role": "user", "content": [{"type": "text", "text": "?"}, _PIXEL] if image else "?"}]
     with Hub() as hub:
         plan = hub.explain(options.sequence(models), messages, stream=stream, tools=[_TOOL] if tools else None)
-        for name in models if len(models) > 1 else ():  # a plan leaves out the models that no provider is known to have
-            try:
-                hub.explain(name)
-            except ModelNotFoundError as error:
-                screen.line(f"Warning: {screen.one_line(error)}", err=True)
     screen.data(plan_record(plan)) if as_json else screen.line(plan)
 
 

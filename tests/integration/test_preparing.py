@@ -20,6 +20,7 @@ from providerhub import (
     AuthenticationError,
     CallerError,
     Finish,
+    ForbiddenError,
     Hub,
     ModelInfo,
     ModelNotFoundError,
@@ -213,6 +214,42 @@ def test_a_vendor_whose_list_hangs_is_asked_after_a_share_of_the_time(openai, ma
         assert _ask(hub, way, "gpt-4o", "Hello", timeout=1).text == "fine"
     assert [record.getMessage() for record in caplog.records if "has not listed its models for" in record.getMessage()][1:] == []
     assert "provider openai has not listed its models for 0." in caplog.text
+
+
+def test_the_error_begins_with_the_list_that_failed_and_names_its_setting(openai, make_hub):
+    server = openai(lambda: http_response(403, {"error": {"message": "no list for this key"}}))
+    with pytest.raises(ForbiddenError) as caught:
+        make_hub().complete("my-tune", "Hello")
+    said = str(caught.value)
+    assert said.startswith("openai could not list its models: ForbiddenError: HTTP 403: no list for this key")
+    assert f"(its url is {server.url}, set by OPENAI_BASE_URL or under [providers.openai])" in said
+    assert said.endswith("""for the model 'my-tune' call openai/my-tune, or set models = ["my-tune"] under [providers.openai]""")
+
+
+@WAYS
+def test_the_route_and_the_log_have_the_models_of_a_sequence_that_are_unknown(serve, make_hub, way, caplog):
+    hub = make_hub(a=serve("m"), b=serve("n"))
+    for _ in range(2):
+        answer = _ask(hub, way, ["mm", "m"], "Hello")
+        skip = answer.route.skipped[0]
+        assert (skip.provider, skip.model, skip.reason) == ("", "mm", "unknown model")
+        assert "\n-  mm: unknown model (" in str(answer.route)
+    assert hub.explain(["mm", "m"]).skipped[0] == skip
+    assert caplog.text.count("the model mm: unknown model (") == 1
+
+
+def test_the_route_says_which_list_failed(serve, make_hub):
+    hub = make_hub(a=_config(serve(), "m"), b=serve(), c=serve(None))
+    serve.down = True
+    skip = hub.complete(["late", "m"], "Hello", timeout=2).route.skipped[0]
+    assert "b could not list its models: ServerError: HTTP 500" in skip.detail
+
+
+def test_each_model_of_a_sequence_has_its_own_variable_in_the_error(make_hub):
+    with pytest.raises(ModelNotFoundError) as caught:
+        make_hub().complete(["gpt-4o", "claude-9"], "Hello")
+    assert "set OPENAI_API_KEY" in str(caught.value).splitlines()[0]
+    assert str(caught.value).splitlines()[1].startswith("no provider has the model 'claude-9'; anthropic is blocked: ")
 
 
 def test_fault_70_an_empty_list_is_no_failure(serve, make_hub):

@@ -5,6 +5,7 @@ import pytest
 from providerhub import (
     AuthenticationError,
     Candidate,
+    ConfigurationError,
     Finish,
     Hub,
     InvalidRequestError,
@@ -265,6 +266,15 @@ def test_the_error_for_an_unknown_name_names_the_plugin_or_the_spelling(scripted
 def test_an_installed_provider_without_the_model_is_not_called_missing(scripted):
     with pytest.raises(ModelNotFoundError, match=r"no provider has the model 'gemini/zz'\. Known models: m$"):
         _hub(scripted, {"gemini": ["m"]}).complete("gemini/zz", "Hello")
+
+
+def test_the_error_for_vendors_without_a_key_names_the_variable_of_each_model(scripted):
+    settings = Settings(allow={"openai", "anthropic"})
+    with pytest.raises(ConfigurationError) as caught:
+        Hub(settings).complete(["gpt-4o", "claude-sonnet-4-5"], "Hello")
+    assert "openai (set OPENAI_API_KEY)" in str(caught.value)
+    assert "ANTHROPIC_API_KEY" in str(caught.value)
+    assert "did you mean" not in str(caught.value)
 
 
 def test_without_any_plugin_the_error_names_the_install_command():
