@@ -48,7 +48,7 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     unasked = registry.instance(owner) if owner in registry.names() else None
     if unasked is not None and unasked.list.listed_at is None and not unasked.list.error and unasked.can_list:
         return errors.ModelNotFoundError(f"no provider has the model {model!r}; {_unlisted(unasked)}")
-    # A local service that is down and that no setting names is no likely cause while there is another one.
+    # A local service that is down and that no setting names is hardly the cause while there is another one.
     if failing and (not (may or near) or any(i.config.api_key or not i.is_at_home for i in failing)):
         return failing[0].list.failure(_not_listed(failing, rest if is_pin and not pin else model))
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "" if may else shown
@@ -126,9 +126,7 @@ def _pinned_only(registry: Registry, model: str) -> str:
 
 
 def _problems(registry: Registry, owner: str) -> str:
-    """The first few reasons why providers are left out, or that of the model's owner;
-    the command `providerhub plugins` shows all.
-    """
+    """The first reasons why providers are left out, for a model with an owner those of the owner alone."""
     unlisted = [found for instance in registry.shared() if owner in {"", instance.name} and (found := _unlisted(instance))]
     unusable = [record for record in registry.unusable() if owner in {"", record.name}]
     problems = [*unlisted, *(f"{record.name} is {record.state}: {record.reason}" for record in unusable)]
