@@ -62,7 +62,8 @@ def demo(*, as_json: bool) -> None:
             f"{plugin}-demo": ProviderConfig(plugin=plugin, url=working),
         }
         # Another plugin may have the model too; a call to it would use the network, at a price.
-        with Hub(Settings(providers=providers, allow=(plugin,), block=(), autoload=True)) as hub:
+        own = Settings(providers=providers, allow=(plugin,), block=(), autoload=True, journal={"enabled": False})
+        with Hub(own) as hub:
             plan = attrs.evolve(hub.explain(model, PROMPT, stream=True), skipped=())  # the demo itself leaves the others out
             if not as_json:
                 both = f"Two services run on this machine; {plugin}-down fails on purpose. Both have the model {model}."

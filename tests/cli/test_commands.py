@@ -465,6 +465,14 @@ def test_demo_does_without_the_settings_file(cli, tmp_path, monkeypatch):
     assert "lockchat-demo/gpt-4: ok" in result.stdout
 
 
+def test_demo_is_not_in_the_journal(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    before = cli("logs", "--json").stdout
+    assert cli("demo").exit_code == 0
+    assert cli("logs", "--json").stdout == before
+
+
 def test_demo_gives_the_environment_back(cli, monkeypatch):
     monkeypatch.setenv("LOCKCHAT_URL", "http://127.0.0.1:9")
     with _demo._own_environment("lockchat"):
