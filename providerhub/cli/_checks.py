@@ -210,15 +210,22 @@ def network(settings: Settings, providers: Iterable[InstanceView], seconds: floa
 
 
 def _asked(hub: Hub, view: InstanceView, seconds: float) -> Finding:
-    name = next((model.name for model in view.models if not model.is_prefix), None)
-    if name is None:
+    instance = hub._registry.instance(view.name)  # noqa: SLF001 -- a view does not say which declared models the service lists
+    listed = {name for model in instance.list.models for name in (model.name, *model.aliases)} if instance else set()
+    names = [model.name for model in view.models if not model.is_prefix]
+    names.sort(key=lambda name: name not in listed)
+    if not names and (view.list_error or not view.can_list):
         fix = f"list models under [providers.{view.name}] in the settings file"
         return Finding("note", view.name, "it was not asked: it declares no model by its full name", fix)
+    name = names[0] if names else "none"  # which shows whether the service can be reached
     try:
         # One attempt: a retry would hide a problem.
         retry = RetryPolicy(attempts=1)
         answer = hub.complete(Model(name, view.name), "Say: ok", max_tokens=16, timeout=seconds, retry=retry)
     except ProviderHubError as error:
+        if not names:
+            said = screen.one_line(error).removeprefix(f"{view.name}/{name}: ")
+            return Finding("note", view.name, f"it lists no models: {said}", f"{_WAY}, or add a model to its server")
         fix = next((fix for kinds, fix in _HINTS if isinstance(error, kinds)), "see the provider's own documentation")
         return Finding("error", view.name, f"asked for {name}: {screen.one_line(error)}", fix)
     return Finding("ok", view.name, f"answered as {name} in {answer.route.attempts[-1].duration:.2f} s")

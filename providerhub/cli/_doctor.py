@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import attrs
 import click
 
-from providerhub import InstanceView, Settings, __version__
+from providerhub import InstanceView, ProviderHubError, Settings, __version__
 from providerhub._finding.discovery import Plugins
 from providerhub._finding.registry import Registry
 from providerhub._finding.views import views
@@ -31,7 +31,8 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 class Report:
     """The state of an installation.
 
-    `imports` are by the value of the entry point; `file` is that of the settings, if any; `tried` are the findings of calls.
+    `imports` are by the value of the entry point; `file` is that of the settings, if any; `tried` are the findings of
+    calls. Without `is_loadable`, every other command refuses the settings.
     """
 
     versions: dict[str, str] = attrs.field(factory=dict)
@@ -41,6 +42,7 @@ class Report:
     rows: tuple[setting_rows.Row, ...] = ()
     file: str | None = None
     tried: list[Finding] = attrs.field(factory=list)
+    is_loadable: bool = True
 
     @property
     def wrong(self) -> set[str]:
@@ -89,8 +91,15 @@ class Report:
         screen.paragraph(told + ("" if verbose else "; -v shows notes, versions, settings and imports, too"))
 
     def _write_verdict(self, settings: Settings) -> None:
-        ready = [view for view in self.providers if view.state == "ready" and view.name not in self.wrong]
-        screen.paragraph(f"You can call: {', '.join(map(listings.described, ready)) or 'no provider'}")
+        left_out = {*self.wrong, *(finding.about for finding in self.tried if finding.level == "note")}
+        answered = {finding.about for finding in self.tried if finding.level == "ok"}
+        ready = [view for view in self.providers if view.state == "ready" and view.name not in left_out]
+        unknown = [view for view in ready if view.name not in answered and listings.is_untouched(view, settings)]
+        named = ", ".join(listings.described(view) for view in ready if view not in unknown) or "no provider"
+        screen.paragraph(f"{'You' if self.is_loadable else 'Once the errors below are corrected, you'} can call: {named}")
+        if unknown:
+            names = ", ".join(view.name for view in unknown)
+            screen.paragraph(f"If its server runs: {names}; `providerhub doctor --network` tries it")
         _, idle = listings.folded(self.providers, settings)
         listings.idle_table(idle)
         screen.line("")
@@ -116,6 +125,10 @@ def doctor(*, network: bool, timeout: float, import_timeout: float, slow: float,
     report.add("distributions", lambda: findings(found))
     report.file, settings, mistakes = checks.configuration()
     report.findings += mistakes
+    try:
+        Settings.load()
+    except ProviderHubError:
+        report.is_loadable = False
     # A plugin that prints when it is imported must not spoil the report.
     with contextlib.redirect_stdout(io.StringIO()):
         usable = _examine_plugins(report, settings, import_timeout, slow)

@@ -66,6 +66,11 @@ def described(view: InstanceView) -> str:
     return f"{view.name} ({_few(_models(view)) or 'its models are not listed yet'})"
 
 
+def is_untouched(view: InstanceView, settings: Settings) -> bool:
+    """Whether a provider needs no settings and has none, so that only its service knows whether it can be called."""
+    return not view.models and view.name not in settings.providers and not any(setting.required for setting in view.settings)
+
+
 def folded(instances: Iterable[InstanceView], settings: Settings) -> tuple[list[InstanceView], dict[str, str]]:
     """The providers that are configured or in the settings; and for each distribution the others, with the variables to set."""
     shown: list[InstanceView] = []

@@ -474,11 +474,35 @@ def test_as_text_errors_come_first_and_the_exit_code_tells(cli):
     result = cli("doctor", env={"PROVIDERHUB_TIMEOUT": "soon"})
     assert result.exit_code == 1
     verdict, _, findings = result.stdout.partition("\n\nerror: ")
-    assert verdict.startswith("You can call: echo (echo-1)")
+    assert verdict.startswith("Once the errors below are corrected, you can call: echo (echo-1)")  # each command refuses now
     assert "lockchat (LOCKCHAT_URL)" in verdict
     assert "anthropic (ANTHROPIC_API_KEY), anthropic-bedrock (AWS_REGION)" in verdict
     assert findings.startswith("environment: PROVIDERHUB_TIMEOUT ")
     assert "note: " not in findings
+
+
+def test_a_server_that_may_not_run_is_not_promised(cli, monkeypatch):
+    monkeypatch.setattr("providerhub_ollama.URL", "http://127.0.0.1:9")
+    verdict = cli("doctor").stdout.split("\n\n")[0]
+    assert "ollama" not in verdict.splitlines()[0]
+    assert "If its server runs: ollama; `providerhub doctor --network` tries it" in verdict
+    tried = cli("doctor", "--network").stdout
+    assert "ollama" not in tried.split("\n\n")[0]
+    assert "note: ollama: it lists no models: " in tried
+    assert "run `ollama serve`" in tried
+
+
+def test_network_asks_for_a_model_that_the_service_lists(site):
+    more = ", discover='plug_lists:listed'"
+    listing = "\ndef listed(config):\n    return ['m-2']\n"
+    site.plugin("lists", PLUGIN.replace('ModelInfo("{name}-model")', 'ModelInfo("m-1"), ModelInfo("m-2")') + listing, more=more)
+    report = site.doctor("--network")
+    assert any("answered as m-2" in finding["text"] for finding in _about(report, "lists", "ok"))
+
+
+def test_no_provider_is_promised_while_every_command_refuses_the_settings(cli):
+    shown = cli("doctor", env={"PROVIDERHUB_CONFIG": "relative.toml"}).stdout
+    assert shown.startswith("Once the errors below are corrected, you can call: ")
 
 
 def test_a_refused_key_and_ready_are_never_told_together(cli, service):
