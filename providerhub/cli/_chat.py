@@ -104,6 +104,7 @@ class Chat:
         self._lines = Lines(self._offers)
         self.interactive = self._lines.interactive and not self._as_json  # JSON is for a program
         self.failures = 0
+        self._has_heard = False
 
     @property
     def _asked(self) -> str:
@@ -114,7 +115,11 @@ class Chat:
         options.check(self._hub, model, self._with("?"), stream=True, **self._keywords)
 
     def run(self) -> None:
-        """Answer until the input ends, or `/quit`. Ctrl-C is raised while the lines come from a pipe."""
+        """Answer until the input ends, or `/quit`. Ctrl-C is raised while the lines come from a pipe.
+
+        Raises:
+            click.UsageError: A pipe holds no line.
+        """
         if self.interactive:
             start = "The conversation goes on with" if self._talk.messages else "You are talking to"
             self._note(f"{start} {self._asked}. /help lists the commands; Ctrl-D leaves.")
@@ -128,6 +133,8 @@ class Chat:
                 self._note("")
             except (ProviderHubError, click.ClickException) as error:
                 self._fail(error)
+        if not self._has_heard and not self._lines.interactive:
+            raise click.UsageError("standard input is empty; give a question on each line")
 
     def _turn(self) -> bool:
         line = self._lines.read(f"{self._asked}> ")
@@ -136,6 +143,7 @@ class Chat:
                 self._note("")
             return False
         text = line.strip()
+        self._has_heard = self._has_heard or bool(text)
         if text in {"/quit", "/exit"}:
             return False
         if text.startswith("/") and not text.startswith("//"):

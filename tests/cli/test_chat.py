@@ -314,3 +314,11 @@ def test_several_models_and_the_cost(cli, service):
     service(openai_stream("One."))
     result = cli("chat", "-m", "gpt-4", "-m", "gpt-3.5-turbo", "--cost", input="/model\nfirst\n")
     assert result.stderr.startswith("The model is gpt-4, gpt-3.5-turbo.\ntokens: ")
+
+
+@pytest.mark.parametrize("empty", ["", "\n \n"])
+def test_an_empty_input_is_an_error_as_it_is_at_ask(cli, sandbox, empty):
+    sandbox()
+    result = cli("chat", "-m", "gpt-4", input=empty)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "standard input is empty" in result.stderr
