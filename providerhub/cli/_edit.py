@@ -38,12 +38,15 @@ def _write(path: Path, keys: Sequence[str], value: Any) -> None:
 
     document = tomlkit.parse(path.read_text("utf-8-sig") if path.exists() else "")
     table: Any = document
+    above: Any = document
     for number, key in enumerate(keys[:-1]):
         if key not in table:
             table[key] = tomlkit.table(is_super_table=number < len(keys) - 2)
-        table = table[key]
+        table, above = table[key], table
     if value is None:
         del table[keys[-1]]
+        if keys[1:] and not table.as_string().strip():  # an empty table would still configure a provider
+            del above[keys[-2]]
     else:
         table[keys[-1]] = tomlkit.inline_table() if isinstance(value, dict) else value
     if isinstance(value, dict):

@@ -95,6 +95,7 @@ def test_a_key_that_was_set_is_removed(cli, settings_file, ring, how):
     assert not list(store.config_folder("keys").glob("*"))
     assert "comment" in settings_file.read_text("utf-8")
     assert "api_key" not in settings_file.read_text("utf-8")
+    assert "providers" not in settings_file.read_text("utf-8")
     assert "keeps no key of 'openai'" in cli("keys", "remove", "openai").stderr
 
 
