@@ -77,6 +77,7 @@ def with_near(registry: Registry, error: errors.ProviderHubError) -> errors.Prov
     for provider, failed in attempts:
         if isinstance(failed, errors.AuthenticationError) and (instance := registry.instance(provider)) is not None:
             failed.args = (str(failed).replace(errors.KEY_VARIABLE, instance.key_variable or errors.KEY_VARIABLE),)
+    _name_address(registry, error)
     if isinstance(error, errors.ProviderError):
         # The errors of several providers are of one class here. An `AllProvidersFailedError` names others itself.
         before = {p: told(e) for p, e in attempts if type(e) is type(error) and p != error.provider}
@@ -144,12 +145,20 @@ def _unlisted(instance: Instance) -> str:
     return ""
 
 
+def _name_address(registry: Registry, error: errors.ProviderHubError) -> None:
+    """Let the error of a host that cannot be reached name the setting of the address, unless the plugin does."""
+    said = str(error)
+    if isinstance(error, errors.ProviderConnectionError) and "cannot" in said and "url" not in said:
+        instance = registry.instance_with_flaw(error.provider) if error.provider in registry.names() else None
+        error.args = (f"{said}{_address(instance)}" if instance else said,)
+
+
 def _address(instance: Instance) -> str:
-    """The address of a service that is not the usual one, with the setting that it comes from; empty at the usual address."""
+    """The settings that an unusual address comes from, without its text, which may hold a password; empty at the usual one."""
     setting = next((one for one in instance.info.all_settings if one.name == "url"), None)
     if setting is None or instance.is_at_home or not instance.has_plugin:
         return ""
-    return f" (its url is {instance.config.url}, set by {instance.variable(setting)} or under [providers.{instance.name}])"
+    return f" (its url is set by {instance.variable(setting)} or under [providers.{instance.name}])"
 
 
 def _not_listed(failing: list[Instance], model: str) -> str:
