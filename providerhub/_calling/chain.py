@@ -11,7 +11,7 @@ from collections.abc import Generator
 from typing import Any
 
 from providerhub._calling.attempt import PullResult, StoppedError
-from providerhub._calling.driver import Driver, Effect, Steps, run_blocking
+from providerhub._calling.driver import Driver, Effect, Result, Steps
 from providerhub._calling.pieces import SignalledError, close_quietly, failure_of, iterator, overdue
 from providerhub._calling.race import Race, Racer
 from providerhub._calling.running import Running
@@ -37,7 +37,7 @@ class Chain(Driver[Racer]):
             running.calls.add(self)
             if running.is_over:
                 self.stop()
-            run_blocking(self._carry_out(self._engine.start(self._now())))
+            _finished(self._carry_out(self._engine.start(self._now())))
             reader = self.read() if self._request.stream else None
             if reader is not None:
                 next(reader)
@@ -76,14 +76,14 @@ class Chain(Driver[Racer]):
                         if now() > deadline:
                             raise overdue()  # noqa: TRY301 -- one place below handles every end of the stream
                     self._read_output(self._current)
-                    run_blocking(self._end())
+                    _finished(self._end())
                 except BaseException as error:  # any exception of a plugin is mapped
                     failure = failure_of(error)
                     if failure is None:
                         raise
                     if self.closed():  # by another thread: the error of its cut connection is not a failure
                         return
-                    yield from run_blocking(self._mend(failure, as_text=as_text))
+                    yield from _finished(self._mend(failure, as_text=as_text))
         except StoppedError:  # closed by another thread while it waited
             return
         except BaseException as error:
@@ -142,7 +142,7 @@ class Chain(Driver[Racer]):
     def _take_over(self) -> None:
         """Begin a race in which the caller's thread pulls the first attempt. Called in the supervisor's thread."""
         self._threads = Race(self._ask_here)
-        run_blocking(self._supervise())
+        _finished(self._supervise())
 
     def _ask_here(self, attempt: Racer) -> PullResult:
         add, now, deadline, stream = attempt.assembly.add, self._now, self._deadline, self._request.stream
@@ -212,3 +212,15 @@ class Chain(Driver[Racer]):
                 self._attempts.remove(attempt)
                 close_quietly(getattr(attempt.pieces, "close", None))
         return ()
+
+
+def _finished(steps: Steps[Result]) -> Result:
+    """Finish the steps of a call whose effects block and yield nothing, and return their result."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    steps.close()
+    msg = "a step of the synchronous driver suspended"
+    raise RuntimeError(msg)

@@ -1,7 +1,7 @@
 """One call, written once for both drivers: attempts, races, waits, interruptions and reports.
 
 Everything up to the commit point is a generator here, whose steps are awaited. Threads and an event loop differ only in the
-effects at the top of `Driver`, and in `_work`. The effects of the synchronous driver block and yield nothing, so `run_blocking`
+effects at the top of `Driver`, and in `_work`. The effects of the synchronous driver block and yield nothing, so `Chain`
 finishes such a generator in one step. They are not coroutines, since Python warns of a coroutine that Ctrl-C
 interrupted before its first step. The loops that hand pieces over exist twice, since a token must not pay for more.
 """
@@ -492,15 +492,3 @@ class Driver(Generic[AnAttempt]):
 def _ending(attempt: Attempt) -> str:
     """The class of an attempt's error, else its outcome."""
     return type(attempt.error).__name__ if attempt.error else attempt.outcome
-
-
-def run_blocking(steps: Steps[Result]) -> Result:
-    """Finish the steps of a call whose effects block and yield nothing, and return their result."""
-    try:
-        next(steps)
-    except StopIteration as end:
-        result: Result = end.value
-        return result
-    steps.close()
-    msg = "a step of the synchronous driver suspended"
-    raise RuntimeError(msg)

@@ -10,8 +10,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
+from providerhub._rules.health import RATE_LIMITED
 from providerhub._rules.limits import MARGIN, MINUTE, NEVER, NO_LIMITS, Limits, Second, Spacing, TokenWindow
 from providerhub._rules.throttle import Starts, Throttle
+from providerhub._values import HealthRecord
 from providerhub._values.shared import Claim
 
 # The output tokens that are reserved for a call without `max_tokens`, while no answer of the model has been counted.
@@ -192,6 +194,17 @@ class Lane:
     def note_output(self, tokens: float) -> None:
         self.outputs = min(self.outputs + 1, MANY)
         self.mean_output += (tokens - self.mean_output) / self.outputs
+
+    def record(self, provider: str, model: str, now: float) -> HealthRecord:
+        """The limits, the calls and the pause as `Hub.health` shows them."""
+        throttle, limits = self.throttle, self.limits
+        rate = None if throttle is None else throttle.rate(now)
+        pause = 0.0 if throttle is None else max(0.0, throttle.until - now)
+        return HealthRecord(
+            provider=provider, model=model, pause=RATE_LIMITED if pause else "", retry_in=pause, concurrency=limits.concurrency,
+            rpm=limits.rpm, tpm=limits.tpm, in_use=self.in_use, waiting=sum(place.state == WAITING for place in self.waiting),
+            learned_rpm=None if rate is None else rate * MINUTE,
+        )  # fmt: skip
 
     def refused(self, now: float, after: float | None, luck: float, *, place: Place | None, first: float) -> float:
         """Learn from a refusal of a call, which has a place unless it began without limits. Return the end of the pause."""

@@ -43,7 +43,7 @@ from providerhub._rules.lanes import (
     Place,
     until,
 )
-from providerhub._rules.limits import MINUTE, NEVER, Limits
+from providerhub._rules.limits import NEVER, Limits
 from providerhub._rules.policy import LEAVE_BEFORE_DEADLINE, Rng
 from providerhub._rules.throttle import FIRST_PAUSE, Throttle
 from providerhub._threads import renewed_at_fork
@@ -289,7 +289,7 @@ class Pacer:
         with self._lock:
             self._collect(now)
             return {
-                (provider, entry): _record((provider, entry), lane, now)
+                (provider, entry): lane.record(provider, entry, now)
                 for provider, desk in self._desks.items()
                 for entry, lane in desk.lanes()
                 if not lane.is_idle
@@ -479,18 +479,6 @@ class Turns:
             self.awaited = {candidate: self.full[candidate] for candidate in due}
             self.full.clear()
         return due
-
-
-def _record(key: Key, lane: Lane, now: float) -> HealthRecord:
-    throttle = lane.throttle
-    rate = None if throttle is None else throttle.rate(now)
-    pause = 0.0 if throttle is None else max(0.0, throttle.until - now)
-    return HealthRecord(
-        provider=key[0], model=key[1], pause=RATE_LIMITED if pause else "", retry_in=pause,
-        concurrency=lane.limits.concurrency, rpm=lane.limits.rpm, tpm=lane.limits.tpm,
-        in_use=lane.in_use, waiting=sum(place.state == WAITING for place in lane.waiting),
-        learned_rpm=None if rate is None else rate * MINUTE,
-    )  # fmt: skip
 
 
 def health_records(health: Health, pacer: Pacer, now: float) -> tuple[HealthRecord, ...]:

@@ -67,6 +67,7 @@ ERRORS = {
 }
 """What an attempt may end in, and whose breaker counts it."""
 
+REFUSALS = {"key rejected", "forbidden"}
 PAUSES = {
     "server, wait": ("model", 7.0, "rate limited"),
     "rate": ("model", 1.0, "rate limited"),
@@ -128,6 +129,8 @@ class Model:
 
     def refuse(self, now, seconds, reason):
         self.known = True
+        if seconds is None and self.pause[1] in REFUSALS and now < self.pause[0]:
+            return  # of an attempt that began before the pause: the key was refused once, not again
         if seconds is None:
             seconds = min(600.0, max(10.0, 2 * self.pause_for))
         if reason in PROBED:
