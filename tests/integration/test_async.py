@@ -710,7 +710,6 @@ def last():
 
 
 def test_the_first_call_may_come_when_the_interpreter_ends():
-    pytest.importorskip("aiohttp")
     done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("fine\nfine\n", "")
 

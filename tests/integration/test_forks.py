@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 BEGIN = """
-import os, threading
+import os, sys, threading
 from providerhub import *
 from providerhub import _threads
 
@@ -34,6 +34,7 @@ def in_thread(work):
     assert begun.wait(60)
 
 def in_child(work):
+    sys.stdout.flush()  # the child would write it once more
     child = os.fork()
     if not child:
         try:

@@ -111,8 +111,6 @@ def _in_tasks(hub, count=CALLS):
 
 @pytest.fixture(params=[_in_threads, _in_tasks], ids=["threads", "tasks"])
 def many(request):
-    if request.param is _in_tasks:
-        pytest.importorskip("aiohttp")
     return request.param
 
 
@@ -161,7 +159,6 @@ def test_calls_that_wait_get_the_error_of_the_one_that_fetches(hub_of, service, 
 
 
 def test_another_call_goes_on_when_the_one_that_fetches_is_cancelled(hub_of, service):
-    pytest.importorskip("aiohttp")
     hub = hub_of()
     service.go.clear()
 

@@ -790,8 +790,6 @@ async def _asynchronous(*_):
 )
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 def test_a_mistake_in_a_reader_is_the_plugins_and_named_with_its_fix(is_async, attributes, words):
-    if is_async:
-        pytest.importorskip("aiohttp")
     kind = type("Mine", (Own,), attributes)
     provider = type("Acme", (Acme,), {"reading": lambda self, request, call, headers: kind(call, headers)})
     error = _failed_call(provider, is_async, WHOLE)
@@ -822,8 +820,6 @@ def test_a_missing_method_of_a_reading_is_named(method):
 )
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 def test_a_mistake_in_a_provider_is_named_with_its_fix(is_async, attributes, words):
-    if is_async:
-        pytest.importorskip("aiohttp")
     error = _failed_call(type("Mine", (Acme,), attributes), is_async, http_response(401, {"error": "no"}))
     assert isinstance(error, PluginError)
     assert re.search(words, str(error))

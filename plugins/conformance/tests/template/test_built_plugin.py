@@ -36,7 +36,7 @@ class Fresh:
         self.build(CHECKOUT)
         self.build(CHECKOUT / "plugins" / "conformance")
         ours = sorted(self.wheels.glob("*.whl"))
-        self("pip", "install", "--quiet", *ours, "aiohttp>=3.14.1", "mypy>=1.15", "pytest>=8.2", "ruff>=0.9", cwd=path)
+        self("pip", "install", "--quiet", *ours, "mypy>=1.15", "pytest>=8.2", "ruff>=0.9", cwd=path)
 
     def build(self, folder: Path) -> None:
         pip = (sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", self.wheels)
