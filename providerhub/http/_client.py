@@ -121,10 +121,7 @@ class HttpClient(Client):
     def close(self) -> None:
         """Close the idle connections. The client can still be used: the next call opens new ones."""
         idle, self._idle = self._idle, {}
-        for connections in idle.values():
-            with contextlib.suppress(IndexError):  # another thread may take some meanwhile
-                while True:
-                    connections.pop()[0].close()
+        _close_all(idle)
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # the client was not made to its end
@@ -156,18 +153,28 @@ class HttpClient(Client):
 
     def _keep(self, idle: dict[str, list[tuple[Any, float]]], connections: list[tuple[Any, float]], sock: Any) -> None:
         """Keep a connection for the next call. Appending to a list and popping from it need no lock."""
-        if idle is not self._idle or len(connections) >= _MAX_IDLE:  # the client was closed meanwhile, or has enough
+        if len(connections) >= _MAX_IDLE:
             sock.close()
             return
         now = time.monotonic()
         connections.append((sock, now))
-        if now - self._cleaned > IDLE_LIMIT:
+        if idle is not self._idle:  # closed meanwhile; looked at afterwards, so that no `close` falls in between
+            _close_all(idle)
+        elif now - self._cleaned > IDLE_LIMIT:
             self._cleaned = now
             for kept in list(idle.values()):
                 for entry in [one for one in kept if now - one[1] > IDLE_LIMIT]:
                     with contextlib.suppress(ValueError):  # another thread has taken it
                         kept.remove(entry)
                         entry[0].close()
+
+
+def _close_all(idle: Mapping[str, list[tuple[Any, float]]]) -> None:
+    """Close idle connections. Other threads may take some, or add a service, meanwhile."""
+    for connections in list(idle.values()):
+        with contextlib.suppress(IndexError):
+            while True:
+                connections.pop()[0].close()
 
 
 def _taken(connections: list[tuple[Any, float]]) -> Any:

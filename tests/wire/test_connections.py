@@ -9,6 +9,8 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 import trustme
@@ -318,3 +320,14 @@ def test_an_invalid_url_raises_when_the_client_is_made(url):
 def test_requests_is_imported_only_for_proxies():
     code = "import sys, providerhub.http; sys.exit('requests' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_connection_that_comes_back_while_the_client_closes_is_closed(monkeypatch):
+    with FaultServer([Send(ANSWER)]) as server:
+        client = HttpClient(ProviderConfig(url=server.url))
+        with client.send(HttpRequest("/x"), CallContext(Timeout(total=20))) as answer:
+            sock = answer._active.sock
+            assert answer.read() == b"{}"
+            clock = SimpleNamespace(monotonic=lambda: client.close() or time.monotonic())
+            monkeypatch.setattr("providerhub.http._client.time", clock)  # another thread closes the client at this moment
+    assert sock.fileno() == -1
