@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -45,7 +46,9 @@ class HttpClient(Client):
 
     def _begin(self) -> None:
         self._lock = renewed_at_fork(threading.Lock())
-        self._idle: dict[str, list[tuple[Any, float]]] = {}
+        self._kept = _Kept()
+        # Not `__del__`: the garbage collector may come to the sockets first, which then warn that they were not closed.
+        weakref.finalize(self, self._kept.close).atexit = False
         self._pid, self._cleaned = 0, time.monotonic()
 
     def send(self, request: HttpRequest, call: CallContext) -> Answer:
@@ -120,12 +123,7 @@ class HttpClient(Client):
 
     def close(self) -> None:
         """Close the idle connections. The client can still be used: the next call opens new ones."""
-        idle, self._idle = self._idle, {}
-        _close_all(idle)
-
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):  # the client was not made to its end
-            self.close()
+        self._kept.close()
 
     def _send(self, answer: Answer, request: Sent, active: ActiveConnection, read: float) -> None:
         idle, origin = self._own_idle(), request.address.origin
@@ -149,7 +147,7 @@ class HttpClient(Client):
                     # A forked child leaves the parent's sockets alone: two processes on one connection would mix their answers.
                     self.close()
                     self._pid = pid
-        return self._idle
+        return self._kept.idle
 
     def _keep(self, idle: dict[str, list[tuple[Any, float]]], connections: list[tuple[Any, float]], sock: Any) -> None:
         """Keep a connection for the next call. Appending to a list and popping from it need no lock."""
@@ -158,7 +156,7 @@ class HttpClient(Client):
             return
         now = time.monotonic()
         connections.append((sock, now))
-        if idle is not self._idle:  # closed meanwhile; looked at afterwards, so that no `close` falls in between
+        if idle is not self._kept.idle:  # closed meanwhile; looked at afterwards, so that no `close` falls in between
             _close_all(idle)
         elif now - self._cleaned > IDLE_LIMIT:
             self._cleaned = now
@@ -167,6 +165,20 @@ class HttpClient(Client):
                     with contextlib.suppress(ValueError):  # another thread has taken it
                         kept.remove(entry)
                         entry[0].close()
+
+
+class _Kept:
+    """The idle connections of a client, each with the time since when, by their origins."""
+
+    __slots__ = ("idle",)
+
+    def __init__(self) -> None:
+        self.idle: dict[str, list[tuple[Any, float]]] = {}
+
+    def close(self) -> None:
+        """Close them. Other threads may take some, or add a service, meanwhile."""
+        idle, self.idle = self.idle, {}
+        _close_all(idle)
 
 
 def _close_all(idle: Mapping[str, list[tuple[Any, float]]]) -> None:

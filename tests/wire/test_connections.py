@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import ssl
 import subprocess
@@ -331,3 +332,27 @@ def test_a_connection_that_comes_back_while_the_client_closes_is_closed(monkeypa
             clock = SimpleNamespace(monotonic=lambda: client.close() or time.monotonic())
             monkeypatch.setattr("providerhub.http._client.time", clock)  # another thread closes the client at this moment
     assert sock.fileno() == -1
+
+
+@pytest.mark.parametrize("left", ["idle", "in use"])
+def test_the_garbage_collector_finds_no_open_socket(left):
+    # The order in which it comes to the objects of a cycle is no rule: here the socket is before the client and its answer.
+    head = ANSWER[:-2]
+    with FaultServer([Send(ANSWER)], [Send(head)]) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            cycle = [HttpClient(ProviderConfig(url=server.url))]
+            cycle.append(cycle)
+            with cycle[0].send(HttpRequest("/x"), CallContext(Timeout(total=20))) as answer:
+                sock = answer._active.sock
+                assert answer.read() == b"{}"
+            if left == "in use":
+                cycle.append(cycle[0].send(HttpRequest("/x"), CallContext(Timeout(total=20))))
+                assert cycle[-1]._active.sock is sock
+            del answer
+            gc.collect(0)  # finds the list and the socket from here, and the client and its answer behind them
+            del cycle, sock
+            gc.collect()  # a warning about an open socket is an error
+        finally:
+            gc.enable()
