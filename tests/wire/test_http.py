@@ -175,9 +175,10 @@ def test_sending_a_large_request_may_take_longer_than_connecting():
 
 @pytest.mark.parametrize(("stream", "phase"), [(True, "first token"), (False, "total time")])
 def test_sending_obeys_the_other_timeouts(stream, phase):
-    call = CallContext(Timeout(first_token=0.3 if stream else 30.0, total=30.0 if stream else 0.3))
     with SlowReader() as server:
         client = HttpClient(ProviderConfig(name="acme", url=server.url))
+        # Long enough to write the large request as JSON and to connect, also on a busy machine.
+        call = CallContext(Timeout(first_token=1.0 if stream else 30.0, total=30.0 if stream else 1.0))
         with pytest.raises(providerhub.ProviderTimeoutError, match=phase):
             client.post("/v1/chat/completions", LARGE, call, stream=stream)
         client.close()
