@@ -104,22 +104,20 @@ def test_a_plain_request_and_its_answer(sent):
     assert answer.turn is None
 
 
-def test_the_counts_are_those_of_the_model_and_the_charged_ones_are_beside(sent):
+def test_the_counts_are_the_charged_ones_and_those_of_the_model_are_beside(sent):
     usage = sent()[1].usage
-    assert (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens) == (300, 20, 144, 6)
-    assert (usage.others["billed_units.input_tokens"], usage.others["cached_tokens"]) == (8, 144)
+    assert (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens) == (8, 12, None, 6)
+    assert (usage.others["tokens.input_tokens"], usage.others["tokens.output_tokens"], usage.others["cached_tokens"]) == (300, 20, 144)
 
 
-def test_images_are_part_of_the_input():
-    counts = {
-        "billed_units": {"input_tokens": 267.0},
-        "tokens": {"input_tokens": 34.0, "output_tokens": 5.0, "image_tokens": 259.0},
-    }
+def test_a_gateway_without_charged_counts_gives_those_of_the_model():
     from providerhub_cohere._reading import usage_of
 
-    usage = usage_of(counts)
-    assert (usage.input_tokens, usage.input_image_tokens, usage.output_tokens) == (293, 259, 5)
-    assert usage_of({"billed_units": {"input_tokens": 7, "output_tokens": 2}}).input_tokens == 7
+    tokens = {"input_tokens": 34.0, "output_tokens": 5.0, "image_tokens": 259.0}
+    usage = usage_of({"tokens": tokens, "cached_tokens": 30})
+    assert (usage.input_tokens, usage.input_image_tokens, usage.output_tokens, usage.cached_tokens) == (293, 259, 5, 30)
+    assert usage_of({"billed_units": {"input_tokens": 267.0}, "tokens": tokens}).input_tokens == 267
+    assert usage_of({"billed_units": {"search_units": 1}}).input_tokens is None
 
 
 @pytest.mark.parametrize(

@@ -177,23 +177,24 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
     """Read the counts of an answer.
 
     Args:
-        usage: The counts as the service wrote them, twice: `tokens` are those that the model read and wrote, `billed_units`
-            those that are charged, without the service's own part of the prompt. The cached tokens are a part of the first ones.
+        usage: The counts as the service wrote them, twice: `billed_units` are those that are charged, `tokens` those that the
+            model read and wrote, with the service's own part of the prompt.
 
     Returns:
-        The counts of `tokens`, where the service states them. Its images are beside the other tokens of the prompt.
+        The counts that are charged, as OpenTelemetry's conventions for generative AI say; those of `tokens` where the service
+        states no others. All of them are in `others`.
     """
     others: dict[str, Any] = {}
     for name, value in usage.items():
         inner = {f"{name}.{part}": count for part, count in value.items()} if isinstance(value, dict) else {name: value}
         others |= {place: count for place, count in inner.items() if isinstance(count, int | float)}
     counts = {place: int(count) for place, count in others.items()}
-    images = counts.get("tokens.image_tokens")
-    read = counts.get("tokens.input_tokens")
+    images, read = counts.get("tokens.image_tokens"), counts.get("tokens.input_tokens")
+    charged = counts.get("billed_units.input_tokens")
     return Usage(
-        input_tokens=counts.get("billed_units.input_tokens") if read is None else read + (images or 0),
-        output_tokens=counts.get("tokens.output_tokens", counts.get("billed_units.output_tokens")),
-        cached_tokens=counts.get("cached_tokens"),
+        input_tokens=None if charged is read is None else (read or 0) + (images or 0) if charged is None else charged,
+        output_tokens=counts.get("billed_units.output_tokens", counts.get("tokens.output_tokens")),
+        cached_tokens=counts.get("cached_tokens") if charged is None else None,  # they are a part of `tokens`
         reasoning_tokens=counts.get("tokens.reasoning_tokens"),
         input_image_tokens=images,
         others=others,
