@@ -23,8 +23,9 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     if not registry.names():
         fix = "; ".join(f"{one.distribution}: {one.reason}" for one in registry.plugins.malformed) or f"try: {INSTALL_HINT}"
         return errors.ModelNotFoundError(f"no provider plugin is installed, so model {model!r} is not available; {fix}")
-    names = {name for i in registry.instances() for m in i.models for name in (m.name, *m.aliases)}
-    known = sorted(name for name in names if not name.endswith("*"))
+    usable = sorted(registry.instances(), key=lambda i: not i.missing)  # of two with one name, the one that can answer
+    owners = {name: i for i in reversed(usable) for m in i.models for name in (m.name, *m.aliases) if not name.endswith("*")}
+    known, ready = sorted(owners), sorted(name for name, i in owners.items() if not i.missing)
     first, colon, rest = model.partition(":")
     if colon and first in registry.names():  # as other libraries write it
         return errors.ModelNotFoundError(f"no provider has the model {model!r}; did you mean {f'{first}/{rest}'!r}?")
@@ -35,7 +36,7 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
         if is_pin and first not in registry.names()
         else ""
     )
-    near = _near(model, known) or _near(rest, known)
+    near = next((found for names in (ready, known) for word in (model, rest) if (found := _near(word, names))), [])
     if near and near[0].lower() == model.lower():
         return errors.ModelNotFoundError(f"no provider has the model {model!r}; did you mean {near[0]!r}?")
     more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
@@ -51,7 +52,8 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     # A local service that is down and that no setting names is hardly the cause while there is another one.
     if failing and (not (may or near) or any(i.config.api_key or not i.is_at_home for i in failing)):
         return failing[0].list.failure(_not_listed(failing, rest if is_pin and not pin else model))
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "" if may else shown
+    lack = f" ({owners[near[0]].name} is not configured: {owners[near[0]].reason})" if near and owners[near[0]].missing else ""
+    hint = f"; did you mean {' or '.join(map(repr, near))}{lack}?" if near else "" if may else shown
     said = f"no provider has the model {model!r}{may}{hint}{_problems(registry, owner)}"
     unlisted = next((instance.list for instance in registry.shared() if instance.list.error), None)
     return errors.ModelNotFoundError(said) if unlisted is None else unlisted.failure(said)
