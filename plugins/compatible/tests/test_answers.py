@@ -32,6 +32,16 @@ def test_perplexitys_message_beside_an_empty_delta_and_its_sources(hub_at, ask):
     assert [(one.url, one.title) for one in answer.citations] == [("https://a.example/", "A")]
 
 
+@pytest.mark.parametrize(
+    ("vendor", "stated", "cost"),
+    [("litellm", "0.0000125", 0.0000125), ("litellm", "2.5e-06", 2.5e-06), ("litellm", "None", None), ("groq", "1", None)],
+)
+def test_the_cost_in_litellms_header(hub_at, ask, vendor, stated, cost):
+    body = {"choices": [{**CHOICE, "message": {"content": "4"}}], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
+    answer = asked(hub_at, ask, vendor, http_response(200, body, headers={"x-litellm-response-cost": stated}))
+    assert (answer.usage.cost, answer.usage.input_tokens) == (cost, 3)
+
+
 def test_snowflakes_calls_without_a_name_are_none(hub_at, ask):
     empty = {"function_call": {"arguments": "", "name": ""}, "audio": {"data": "", "id": "", "transcript": ""}, "refusal": ""}
     phantom = {"id": "", "type": "", "custom": {"input": "", "name": ""}, "function": {"arguments": "", "name": ""}}

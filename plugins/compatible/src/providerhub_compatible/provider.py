@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from providerhub import CallContext, CapabilityError, ConfigurationError, ModelInfo, ProviderConfig, Request
+from providerhub import CallContext, CapabilityError, ConfigurationError, ModelInfo, ProviderConfig, Request, Usage, UsageDelta
 from providerhub.openai_provider import ChatReading, OpenAIChatProvider
 from providerhub.wire import openai_chat
 from providerhub.wire_provider import Built, Fetched, HttpAnswer, HttpRequest, Reading, listed
@@ -205,6 +206,23 @@ class VendorReading(ChatReading):
         call: The call, for notes.
         headers: The headers of the answer.
     """
+
+    def __init__(self, provider: Compatible, call: CallContext, headers: Mapping[str, str]) -> None:
+        super().__init__(provider, call, headers)
+        self._cost = headers.get(provider.vendor.cost_header, "")
+
+    def whole(self, data: dict[str, Any]) -> Iterator[Any]:
+        """Read an answer that came as one object; see `JsonReading.whole`. The headers of a stream come before its cost is known.
+
+        Args:
+            data: The object.
+
+        Yields:
+            The pieces of the answer.
+        """
+        if re.fullmatch(r"\d+(\.\d+)?(e-?\d{1,2})?", self._cost, re.ASCII):
+            yield UsageDelta(Usage(cost=float(self._cost)))
+        yield from super().whole(data)
 
     def refuse(self, data: dict[str, Any], name: str) -> None:
         """Raise if an object is an error; see `JsonReading.refuse`.

@@ -55,6 +55,7 @@ class Vendor:
         entries: The field of the list that holds the entries.
         id: The field of an entry that holds the model's name.
         price: The fields of an entry with the prices of input and output, and the factor to US dollars for a million tokens.
+        cost_header: The header of an answer that holds its cost in US dollars.
         max_tokens: The name of the field for the most tokens of an answer.
         reasoning: The form of the request for reasoning, one of `FORMS` of `providerhub_compatible.provider`.
         caches: Whether its models take `cache_control`, which is left out otherwise.
@@ -72,6 +73,7 @@ class Vendor:
     entries: str = "data"
     id: str = "id"
     price: tuple[str, str, float] = ("pricing.prompt", "pricing.completion", 1e6)
+    cost_header: str = ""
     max_tokens: str = "max_tokens"
     reasoning: str = "effort"
     caches: bool = False
@@ -194,6 +196,7 @@ VENDORS: Mapping[str, Vendor] = {
     ),
     "litellm": Vendor(
         "LiteLLM's proxy", "", ("LITELLM_API_KEY",), "https://docs.litellm.ai/docs/proxy/user_keys", caches=True,
+        cost_header="x-litellm-response-cost",
     ),
     "llamacpp": Vendor(
         "llama.cpp", "", (), "https://github.com/ggml-org/llama.cpp/tree/master/tools/server", reasoning="template", slow=True,
