@@ -278,7 +278,7 @@ def test_the_error_for_vendors_without_a_key_names_the_variable_of_each_model(sc
 
 
 def test_a_similar_name_of_a_provider_that_cannot_answer_comes_with_its_setting(scripted):
-    with pytest.raises(ModelNotFoundError, match=r"did you mean 'claude-opus-5'.* \(anthropic is not configured: .*ANTHROPIC_API_KEY"):
+    with pytest.raises(ModelNotFoundError, match=r"'claude-opus-5'.* \(anthropic is not configured: .*ANTHROPIC_API_KEY"):
         Hub(Settings(allow={"anthropic"})).complete("claudee-opus-5", "Hello")
 
 

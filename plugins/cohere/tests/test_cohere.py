@@ -107,7 +107,7 @@ def test_a_plain_request_and_its_answer(sent):
 def test_the_counts_are_the_charged_ones_and_those_of_the_model_are_beside(sent):
     usage = sent()[1].usage
     assert (usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens) == (8, 12, None, 6)
-    assert (usage.others["tokens.input_tokens"], usage.others["tokens.output_tokens"], usage.others["cached_tokens"]) == (300, 20, 144)
+    assert [usage.others[name] for name in ("tokens.input_tokens", "tokens.output_tokens", "cached_tokens")] == [300, 20, 144]
 
 
 def test_a_gateway_without_charged_counts_gives_those_of_the_model():
@@ -347,7 +347,7 @@ def test_cut_anywhere_is_whole(hub_at, ask, cut):
     data = started() + event("content-delta", 0, content={"text": "Grüße 日本"}) + ended()
     with FaultServer(chunked([data[at : at + cut] for at in range(0, len(data), cut)])) as server, hub_at(server.url) as hub:
         answer = ask(hub, stream=True)
-    assert (answer.text, answer.usage.output_tokens) == ("Grüße 日本", 20)
+    assert (answer.text, answer.usage.output_tokens) == ("Grüße 日本", 12)
 
 
 def test_logprobs(sent):
