@@ -16,7 +16,7 @@ from providerhub._values.value import publish
 
 if TYPE_CHECKING:
     from providerhub.wire._framing import Frame, Framing
-    from providerhub.wire._modern import Form, arguments_of, form_of, inline_data, modern, source_of
+    from providerhub.wire._modern import Form, arguments_of, form_of, inline_data, left_out, modern, source_of
     from providerhub.wire.json_array import ArrayDecoder
     from providerhub.wire.ndjson import JsonFrame, LineDecoder
     from providerhub.wire.reading import JsonReading, Reading
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArrayDecoder", "Form", "Frame", "Framing", "JsonFrame", "JsonReading", "LineDecoder", "Reading", "SSEDecoder",
-    "SSELimitError", "ServerSentEvent", "arguments_of", "form_of", "inline_data", "modern", "source_of",
+    "SSELimitError", "ServerSentEvent", "arguments_of", "form_of", "inline_data", "left_out", "modern", "source_of",
 ]  # fmt: skip
 
 _NAMES = {
     "_framing": "Frame Framing",
-    "_modern": "Form arguments_of form_of inline_data modern source_of",
+    "_modern": "Form arguments_of form_of inline_data left_out modern source_of",
     "json_array": "ArrayDecoder",
     "ndjson": "JsonFrame LineDecoder",
     "reading": "JsonReading Reading",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from binascii import a2b_base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from providerhub._values.errors import InvalidRequestError
@@ -13,6 +13,7 @@ from providerhub._values.parts import media_type
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,(.*)", re.DOTALL | re.IGNORECASE)
 _ROLES = {"developer": "system", "function": "tool"}
+_CALLED = frozenset({"tool", "function"})
 _ADDRESSES = ("url", "file_data", "file_url", "file_id", "data")
 _BEGIN = 24  # characters of base64: the 18 bytes that tell a media type
 _TYPES = ("text", "json_object", "json_schema")
@@ -45,6 +46,20 @@ def modern(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         text of a custom tool, are `tool_calls` of functions; a refusal is a text.
     """
     return [_modern(message) for message in messages]
+
+
+def left_out(messages: Sequence[Mapping[str, Any]], api: str) -> list[str]:
+    """Return notes of the keys `name` and `audio` of messages, for an API that has neither.
+
+    Args:
+        messages: The conversation. The name of a tool, in its result, is not counted.
+        api: The API, as the notes name it.
+
+    Returns:
+        A note for each key that a message has.
+    """
+    found = [key for key in ("name", "audio") for message in messages if message.get(key) and message["role"] not in _CALLED]
+    return [f"{api} has no {key!r} of a message; it was left out" for key in dict.fromkeys(found)]
 
 
 def _modern(message: Mapping[str, Any]) -> dict[str, Any]:

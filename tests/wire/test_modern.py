@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from providerhub import InvalidRequestError
-from providerhub.wire import Form, arguments_of, form_of, inline_data, modern, source_of
+from providerhub.wire import Form, arguments_of, form_of, inline_data, left_out, modern, source_of
 
 SCHEMA = {"type": "object"}
 
@@ -115,6 +115,15 @@ def test_other_addresses_and_broken_data():
 )
 def test_the_form_of_an_answer(given, expected):
     assert form_of(given) == expected
+
+
+def test_keys_without_a_place_are_noted_once_each():
+    said = [{"role": role, "content": "a", "name": "bob"} for role in ("user", "assistant", "tool", "function")]
+    assert left_out(said, "This API") == ["This API has no 'name' of a message; it was left out"]
+    assert left_out([{"role": "assistant", "audio": {"id": "x"}, "name": None}], "It") == [
+        "It has no 'audio' of a message; it was left out"
+    ]
+    assert left_out(said[2:], "It") == []
 
 
 @pytest.mark.parametrize(

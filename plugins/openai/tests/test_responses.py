@@ -302,8 +302,8 @@ def test_what_is_left_out_is_noted(asked):
     done, body = asked(stream(ended(said("Hi"))), [{**USER, "name": "Ann"}], seed=7)
     assert "seed" not in body
     assert [note.partition(";")[0] for note in done.route.attempts[0].notes] == [
-        "the Responses API has no seed",
         "the Responses API has no 'name' of a message",
+        "the Responses API has no seed",
     ]
 
 

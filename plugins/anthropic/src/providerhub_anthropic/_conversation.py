@@ -12,15 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from providerhub import CapabilityError, InvalidRequestError, Message
-from providerhub.wire import arguments_of, modern
+from providerhub.wire import arguments_of, left_out, modern
 from providerhub_anthropic._parts import Block, blocks_of, is_blank
 
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 CONTAINER = "container"
 """The type of the last block of a turn that ran code: it names the container, which the next request names too."""
-
-_UNSAID = frozenset({"name", "audio"})
-"""Keys of a message that have no place at the API."""
 
 _NO_CACHE = frozenset({"thinking", "redacted_thinking"})
 """Types of blocks that take no mark for prompt caching."""
@@ -86,7 +83,7 @@ class _Writer:
         self.system: list[Block] = []
         self.turns: list[tuple[str, list[Block]]] = []
         self.container: str | None = None
-        self.notes: list[str] = []
+        self.notes = left_out(messages, "the Messages API")
 
     def add(self, message: Message, where: str) -> None:
         role = message["role"]
@@ -97,9 +94,6 @@ class _Writer:
             self.release(where)
         elif self._held:
             self._note("a system message stands behind the user's next message, where the API takes it")
-        for name in _UNSAID & message.keys():
-            if message[name] is not None:
-                self._note(f"the Messages API has no {name!r} of a message; it was left out")
         self.turns.append(("assistant" if role == "assistant" else "user", _marked(self._blocks(message, where), message)))
 
     def _note(self, text: str) -> None:

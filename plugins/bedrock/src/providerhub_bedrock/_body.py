@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from providerhub import CapabilityError, InvalidRequestError, Request
-from providerhub.wire import form_of
+from providerhub.wire import form_of, left_out
 from providerhub.wire.claude import BUDGETS, OTHER_VENDOR, adapted, calm, think, traits
 from providerhub_bedrock._conversation import Writer
 from providerhub_bedrock._traits import takes_format
@@ -43,7 +43,7 @@ def asked(request: Request) -> Asked:
         InvalidRequestError: A part of the request is not valid.
         CapabilityError: The API or the model does not take a part of the request. Another model may.
     """
-    own, notes = traits(request.model), list[str]()
+    own, notes = traits(request.model), left_out(request.messages, "the Converse API")
     is_claude = own is not OTHER_VENDOR
     writer = Writer(request.messages, inside=is_claude and own.system)
     if own.prefill is False and writer.continues:

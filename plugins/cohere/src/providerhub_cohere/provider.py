@@ -9,7 +9,7 @@ import attrs
 
 from providerhub import CallContext, EmbeddingRequest, Embeddings, ModelInfo, Request, Usage
 from providerhub.openai_provider import OpenAIChatProvider
-from providerhub.wire import modern
+from providerhub.wire import left_out, modern
 from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, Reading
 from providerhub_cohere._body import body, kept
 from providerhub_cohere._reading import ChatReading
@@ -38,9 +38,9 @@ class Cohere(OpenAIChatProvider):
 
         Args:
             request: The request, in the OpenAI chat shape.
-            call: The call, which is not used.
+            call: The call, for notes.
         """
-        del call
+        call.notes += left_out(request.messages, "the Cohere API")
         chat = self.body(attrs.evolve(request, messages=kept(modern(request.messages)), options={}))
         written = body(request, chat["messages"], chat.get("tool_choice"))
         return HttpRequest(self.path, written, stream=request.stream)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from providerhub import CapabilityError, InvalidRequestError, Request
-from providerhub.wire import form_of, modern
+from providerhub.wire import form_of, left_out, modern
 from providerhub_gemini._contents import Contents
 from providerhub_gemini._models import generation
 
@@ -52,7 +52,7 @@ def asked(request: Request) -> tuple[dict[str, Any], list[str]]:
     for name, value in request.options.items():
         merged = name in {"generationConfig", "toolConfig"} and isinstance(value, dict)
         body[name] = _kept({**(body.get(name) or {}), **value}) if merged else value
-    return _kept(body), talk.notes
+    return _kept(body), talk.notes + left_out(request.messages, "the Gemini API")
 
 
 def _kept(fields: Mapping[str, Any]) -> dict[str, Any]:

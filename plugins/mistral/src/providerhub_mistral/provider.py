@@ -9,7 +9,8 @@ import attrs
 
 from providerhub import CallContext, EmbeddingRequest, Embeddings, ModelInfo, Request
 from providerhub.openai_provider import OpenAIChatProvider
-from providerhub.wire_provider import Order, Reading
+from providerhub.wire import left_out
+from providerhub.wire_provider import Built, Order, Reading
 from providerhub_mistral._body import fitted, prefix_of, prefixed, tools
 from providerhub_mistral._reading import PrefixReading
 
@@ -43,6 +44,16 @@ class Mistral(OpenAIChatProvider):
         if "tools" in body:
             body["tools"] = tools(body["tools"])
         return {name: value for name, value in {**body, **request.options}.items() if value is not None}
+
+    def build(self, request: Request, call: CallContext) -> Built:
+        """Write a request; see `WireProvider.build`.
+
+        Args:
+            request: The request.
+            call: The call, for notes.
+        """
+        call.notes += left_out(request.messages, "Mistral's API")
+        return super().build(request, call)
 
     def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> Reading:
         """Make the reader of one answer; see `WireProvider.reading`.

@@ -17,6 +17,7 @@ from providerhub import (
     Request,
     Usage,
 )
+from providerhub.wire import left_out
 from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, WireProvider
 from providerhub_ollama import is_absent
 from providerhub_ollama._body import body, least_tokens
@@ -51,9 +52,9 @@ class Ollama(WireProvider):
 
         Args:
             request: The request, in the OpenAI chat shape.
-            call: The call, which is not used.
+            call: The call, for notes.
         """
-        del call
+        call.notes += left_out(request.messages, "Ollama")
         return HttpRequest("/api/chat", body(request, self.config), stream=request.stream)
 
     def reading(self, request: Request, call: CallContext, headers: Mapping[str, str]) -> ChatReading:

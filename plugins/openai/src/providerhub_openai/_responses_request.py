@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from providerhub import CapabilityError, InvalidRequestError, Message, Request
-from providerhub.wire import openai_chat
+from providerhub.wire import left_out, openai_chat
 from providerhub_openai.models import reasons
 
 ENCRYPTED = "reasoning.encrypted_content"
@@ -51,9 +51,8 @@ def written(request: Request) -> tuple[dict[str, Any], list[str]]:
     if request.stop:
         msg = "the Responses API has no `stop`; leave it out, or set api = 'chat' if the model answers at chat completions"
         raise CapabilityError(msg, capability="stop")
-    notes = [] if request.seed is None else ["the Responses API has no seed; it was left out"]
-    if any(message.get("name") and message["role"] not in _CALLED for message in request.messages):
-        notes.append("the Responses API has no 'name' of a message; it was left out")
+    notes = left_out(request.messages, "the Responses API")
+    notes += [] if request.seed is None else ["the Responses API has no seed; it was left out"]
     options = dict(request.options)
     stores = options.get("store", False) is not False
     leading = next((n for n, one in enumerate(request.messages) if not _is_instruction(one)), len(request.messages))
