@@ -5,16 +5,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import threading
-from collections.abc import Callable, Iterable
-from inspect import CO_VARKEYWORDS, iscoroutinefunction
+from collections.abc import Callable
+from inspect import iscoroutinefunction
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from providerhub._calling.keywords import KEYWORDS
 from providerhub._finding.jobs import Job, Task, arun_all
 from providerhub._hub import Hub
 from providerhub._threads import renewed_at_fork
-from providerhub._values.checks import nearest
 from providerhub._values.errors import ConfigurationError
 
 _default: Hub | None = None
@@ -85,38 +83,17 @@ def _function(method: Callable[..., Any]) -> Any:
     if iscoroutinefunction(method):
 
         async def function(*args: Any, **knobs: Any) -> Any:
-            hub = await adefault_hub()
-            try:
-                awaited = getattr(hub, name)(*args, **knobs)
-            except TypeError as error:
-                raise _in_own_words(error, method, knobs) from None
-            return await awaited
+            return await getattr(await adefault_hub(), name)(*args, **knobs)
 
     else:
 
         def function(*args: Any, **knobs: Any) -> Any:
-            hub = default_hub()
-            try:
-                return getattr(hub, name)(*args, **knobs)
-            except TypeError as error:
-                if error.__traceback__ is None or error.__traceback__.tb_next is not None:  # raised inside the method
-                    raise
-                raise _in_own_words(error, method, knobs) from None
+            return getattr(default_hub(), name)(*args, **knobs)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__, function.__annotations__ = method.__doc__, method.__annotations__
     function.__wrapped__ = MethodType(method, Hub)  # whose signature has no `self`
     return function
-
-
-def _in_own_words(error: TypeError, method: Callable[..., Any], knobs: Iterable[str]) -> TypeError:
-    """The error of arguments that do not fit a method, with the name of the function, and the keywords that were meant."""
-    code = method.__code__
-    own = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]  # without `self`
-    known = {*own, *KEYWORDS} if code.co_flags & CO_VARKEYWORDS else {*own}
-    its = f"its own arguments are {', '.join(own)}"
-    hints = (f"; {name!r}: {nearest(name, known, its)}" for name in knobs if name not in known)
-    return TypeError(f"{method.__name__}() {str(error).partition('() ')[2]}{''.join(hints)}")
 
 
 if TYPE_CHECKING:  # a checker reads the overloads of the methods

@@ -27,6 +27,7 @@ from providerhub._rules.sharing import FORGIVEN
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Completion, HealthRecord, ProviderConfig, Request, RoutePlan
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
+from providerhub._values.checks import hinted
 from providerhub._values.errors import ConfigurationError
 from providerhub._values.provider import Provider
 from providerhub._values.shared import Shared, SharedState
@@ -175,6 +176,7 @@ class Hub(OtherCalls):
         async_chain()
         return await self._acall(self._spec(model, messages, stream=stream, **knobs))  # type: ignore[no-any-return]
 
+    @documented
     def complete_many(
         self,
         requests: Iterable[Mapping[str, Any]],
@@ -222,6 +224,7 @@ class Hub(OtherCalls):
         """
         return self._many(requests, concurrency=concurrency, executor=executor, passes=passes).outcomes()
 
+    @documented
     def acomplete_many(
         self,
         requests: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
@@ -381,3 +384,6 @@ class Hub(OtherCalls):
         if instance is None or not instance.missing:
             return record
         return attrs.evolve(record, state="misconfigured" if instance.is_wrong else "not configured", reason=instance.reason)
+
+
+Hub.__init__ = hinted(Hub.__init__, "Hub")  # type: ignore[method-assign]

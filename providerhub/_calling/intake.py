@@ -220,12 +220,10 @@ def _example(model: ModelSpec, registry: Registry) -> str:
 
 
 def _unknown(name: str, provider: str) -> TypeError:
-    import difflib  # only needed on this error path
-
     if name in NOT_OPTIONS:
         return TypeError(f"unknown keyword argument {name!r}; {NOT_OPTIONS[name]}")
-    near = difflib.get_close_matches(name, KEYWORDS, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the known ones are {', '.join(('stream', *KEYWORDS))}."
+    known = ("stream", *KEYWORDS)
+    hint = nearest(name, known, f"the known ones are {', '.join(known)}.")
     place = f"options={{{provider!r}: {{{name!r}: ...}}}}"
     return TypeError(f"unknown keyword argument {name!r}; {hint} A vendor's own keywords go into options, as in {place}")
 

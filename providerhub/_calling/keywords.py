@@ -7,7 +7,7 @@ the `Args:` of `complete`, and the reference. A keyword whose value the provider
 # Annotations are evaluated here, since they are the table: no `from __future__ import annotations`.
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
 from providerhub._calling.output import ResponseFormat, has_schema
 from providerhub._values import Options, RetryPolicy, Timeout
@@ -23,7 +23,9 @@ from providerhub._values.checks import (
     TOOLS,
     WHOLE,
     Check,
+    Function,
     at_least,
+    hinted,
     instance_of,
     one_of,
 )
@@ -33,8 +35,6 @@ REASONING = Check(
     "one of none, minimal, low, medium, high, or a number of tokens, 1 or more",
     lambda value: value in {"none", "minimal", "low", "medium", "high"} if isinstance(value, str) else COUNT.test(value),
 )
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 _SECONDS_OR_TIMEOUT = Check(f"{SECONDS.wanted} or a Timeout", lambda value: isinstance(value, Timeout) or SECONDS.test(value))
 
@@ -185,13 +185,13 @@ KEYWORDS: Mapping[str, Keyword] = {name: hint.__metadata__[0] for name, hint in 
 
 
 def documented(function: Function) -> Function:
-    """Put the keywords' descriptions in the place of `**knobs` in a function's docstring, so that `help()` shows each."""
-    before, mark, behind = (function.__doc__ or "").partition("**knobs: ")
+    """Put the keywords' descriptions in the place of `**knobs` in a docstring, so that `help()` shows each; errors get hints."""
+    before, mark, behind = (function.__doc__ or "").partition("**knobs: Each keyword")
     if mark:  # Python may run without docstrings
         indent = before[before.rindex("\n") + 1 :]
         entries = f"\n{indent}".join(f"{name}: {_indented(keyword.text, indent)}" for name, keyword in KEYWORDS.items())
         function.__doc__ = f"{before}{entries}\n{behind.partition(chr(10))[2]}"
-    return function
+    return hinted(function, function.__name__, KEYWORDS)
 
 
 def as_awaited(method: Callable[..., Any]) -> Callable[[Function], Function]:
@@ -202,7 +202,7 @@ def as_awaited(method: Callable[..., Any]) -> Callable[[Function], Function]:
         if mark:
             described = rest.replace("a `Stream`", "an `AsyncStream`")
             function.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\n        Args:{described}"
-        return function
+        return hinted(function, function.__name__, KEYWORDS)
 
     return completed
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import attrs
-
 from providerhub._values import Completion
-from providerhub._values.value import Value
+from providerhub._values.value import Value, frozen
 
 PASSES = 3
 """The default of `passes`."""
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Outcome(Value):
     """How one of many calls ended.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
 from providerhub._calling.embedding import EmbeddingKnobs, embedding_spec, embeddings_of
-from providerhub._calling.keywords import Knobs, as_awaited
+from providerhub._calling.keywords import Knobs, as_awaited, documented
 from providerhub._calling.making import CallMaker, async_chain
 from providerhub._calling.messages import Conversation
 from providerhub._finding.registry import ModelSpec
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # few programs count
 class OtherCalls(CallMaker):
     """Makes the calls of a hub that are not for an answer."""
 
+    @documented
     def embed(
         self,
         model: ModelSpec,
@@ -59,6 +60,7 @@ class OtherCalls(CallMaker):
         async_chain()
         return embeddings_of(await self._acall(self._special(embedding_spec, model, texts, dimensions=dimensions, **knobs)))
 
+    @documented
     def count_tokens(self, model: ModelSpec, messages: Conversation, **knobs: Unpack[Knobs]) -> TokenCount:
         """Ask a service how many input tokens a request has, without an answer. The provider is chosen as at `complete`.
 
@@ -88,7 +90,3 @@ class OtherCalls(CallMaker):
 
         async_chain()
         return counting.count_of(await self._acall(self._special(counting.counting_spec, model, messages, **knobs)))
-
-
-for _method in (OtherCalls.embed, OtherCalls.aembed, OtherCalls.count_tokens, OtherCalls.acount_tokens):
-    _method.__qualname__ = f"Hub.{_method.__name__}"  # Python's own errors name the class that users know

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:  # slow to import, and the command line's help reads this module
     import attrs
 
 Test = Callable[[Any], bool]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Check:
@@ -219,3 +221,49 @@ def nearest(name: str, known: Collection[str], otherwise: str = "", *, cutoff: f
 
     near = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return f"did you mean {near[0]!r}?" if near else otherwise
+
+
+def hinted(method: Function, name: str, more: Collection[str] = ()) -> Function:
+    """Let the error of arguments that do not fit a method name the keywords that were meant.
+
+    Args:
+        method: The method, or the `__init__` of a class.
+        name: The name that the message has for it.
+        more: The names that its `**knobs` takes, if it has them.
+    """
+    from inspect import CO_VARKEYWORDS, iscoroutinefunction  # slow to import; attrs and the hub have imported it
+
+    code = method.__code__
+    own = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]  # without `self`
+    known = {*own, *more} if code.co_flags & CO_VARKEYWORDS else {*own}
+
+    def told(error: TypeError, named: Mapping[str, Any]) -> TypeError:
+        said = str(error).partition("() ")[2].partition(". Did you mean")[0]  # newer versions of Python have a hint of their own
+        its = f"its own arguments are {', '.join(own)}"
+        unknown = ((one, "" if repr(one) in said else f"{one!r}: ") for one in named if one not in known)
+        hints = (f"; {label}{nearest(one, known, its)}" for one, label in unknown)
+        return TypeError(f"{name}() {said}{''.join(hints)}")
+
+    called: Any
+    if iscoroutinefunction(method):
+
+        @wraps(method)
+        async def called(*args: Any, **named: Any) -> Any:
+            try:
+                awaited = method(*args, **named)
+            except TypeError as error:
+                raise told(error, named) from None
+            return await awaited
+
+    else:
+
+        @wraps(method)
+        def called(*args: Any, **named: Any) -> Any:
+            try:
+                return method(*args, **named)
+            except TypeError as error:
+                if error.__traceback__ is None or error.__traceback__.tb_next is not None:  # raised inside the method
+                    raise
+                raise told(error, named) from None
+
+    return called  # type: ignore[no-any-return]

@@ -147,7 +147,8 @@ class Attempt(Value):
         if self.waited:
             head += f", waited {self.waited:.1f} s before"
         if self.error is not None:
-            head += f": {type(self.error).__name__}: {_one_line(self.error)}"
+            said = _one_line(self.error).removeprefix(f"{self.provider}/{self.model}: ")
+            head += f": {type(self.error).__name__}: {said}"
         return head
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
 
+from providerhub._values.checks import hinted
+
 # In the order in which they take their places: a class that has its `__init__` has all of them.
 _PARTS = ("__attrs_attrs__", "__attrs_props__", "__match_args__", "__replace__", "__init__")
 
@@ -43,7 +45,9 @@ def _frozen(**how: Any) -> Callable[[type], type]:
         body = {name: value for name, value in vars(plain).items() if name not in {*names, "__dict__", "__weakref__"}}
 
         def make() -> None:
-            whole = vars(attrs.frozen(**how)(plain))
+            whole = dict(vars(attrs.frozen(**how)(plain)))
+            if "__init__" in whole:
+                whole["__init__"] = hinted(whole["__init__"], plain.__name__)
             for part in _PARTS:
                 if part in whole:
                     setattr(found, part, whole[part])

@@ -22,7 +22,7 @@ from providerhub._values.errors import (
     ProviderTimeoutError,
 )
 from providerhub._values.provider import CallContext
-from providerhub._values.value import Value
+from providerhub._values.value import Value, frozen
 from providerhub.http._request import HttpRequest
 
 if TYPE_CHECKING:  # slow to import; only a generator that blocks needs it
@@ -35,7 +35,7 @@ _EXTRAS = {"extra_headers": HEADERS, "extra_query": MAPPING, "extra_body": MAPPI
 """Options that every wire has, as the vendors' own clients have them."""
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Blocking(Value):
     """Work that blocks, such as a library that fetches credentials. It runs in a thread, within the call's deadline.
 
@@ -46,7 +46,7 @@ class Blocking(Value):
     work: Callable[[], Any] = attrs.field(validator=CALLABLE)
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Awaited(Blocking):
     """A wait for what another call does, which takes no thread."""
 

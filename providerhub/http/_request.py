@@ -14,7 +14,7 @@ from providerhub._values.checks import FLAG, HEADERS, MAPPING, Check, instance_o
 from providerhub._values.config import Secret
 from providerhub._values.errors import EXCERPT_LIMIT, ProtocolError, ProviderError
 from providerhub._values.refusal import Refusal
-from providerhub._values.value import Value
+from providerhub._values.value import Value, frozen
 
 _PATH = Check("a path that begins with '/', or a whole address", lambda value: isinstance(value, str) and _is_path(value))
 _METHOD = Check("in capitals, such as 'GET'", lambda value: isinstance(value, str) and value.isalpha() and value.isupper())
@@ -31,7 +31,7 @@ def _is_path(path: str) -> bool:
     return not path or path[0] in "/?" or is_absolute(path)
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class HttpRequest(Value):
     """One HTTP request.
 
@@ -71,7 +71,7 @@ class HttpRequest(Value):
         FLAG.check(self.stream, "stream")
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class HttpAnswer(Value):
     """A whole answer. Its status is a success: any other raises the error that `Wire.refusal` returns.
 

@@ -17,7 +17,7 @@ from providerhub._hub import Hub
 from providerhub._settings.settings import Settings
 from providerhub._values import EmbeddingRequest, Embeddings, Finish, ProviderConfig, Request, Usage
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
-from providerhub._values.checks import Check
+from providerhub._values.checks import Check, hinted
 from providerhub._values.errors import PluginError, ProviderConnectionError, ProviderTimeoutError
 from providerhub._values.provider import CallContext
 from providerhub.testing._clock import FakeClock
@@ -300,6 +300,9 @@ class FakeProvider:
                 silence.clock.leave(call)
             with self._changed:
                 self._sleepers.remove(entry)
+
+
+FakeProvider.__init__ = hinted(FakeProvider.__init__, "FakeProvider")  # type: ignore[method-assign]
 
 
 class FakeAsyncProvider(FakeProvider):

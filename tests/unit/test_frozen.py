@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
+import providerhub
 from providerhub._values.checks import NUMBER
 from providerhub._values.value import Value, frozen
 
@@ -25,6 +26,11 @@ def fresh() -> Any:
         y: float = attrs.field(default=0, kw_only=True, validator=NUMBER)
 
     return Point
+
+
+def every_value_class() -> list[Any]:
+    public = (getattr(providerhub, name) for name in providerhub.__all__)
+    return [one for one in public if isinstance(one, type) and issubclass(one, Value)]
 
 
 USES = {
@@ -67,6 +73,29 @@ def test_the_class_is_one_of_attrs():
     for change in (lambda: setattr(one, "x", 2), lambda: delattr(one, "x"), lambda: setattr(one, "new", 2)):
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             change()
+
+
+@pytest.mark.parametrize("cls", sorted(every_value_class(), key=str))
+def test_a_misspelt_keyword_of_every_class_names_the_nearest(cls):
+    field = attrs.fields(cls)[0].name
+    with pytest.raises(TypeError, match=rf"^{cls.__name__}\(\) .*'{field}x'.*did you mean '{field}'\?") as raised:
+        cls(**{f"{field}x": 1})
+    assert str(raised.value).count(f"{field}x") == 1
+    with pytest.raises(TypeError, match=rf"^{cls.__name__}\(\) .*'neither_like_it'; its own arguments are .*{field}"):
+        cls(**{field: 1, "neither_like_it": 1})
+
+
+def test_an_error_of_a_type_inside_a_validator_stays_as_it_is():
+    def refuse(*_: object) -> None:
+        raise TypeError("mine")
+
+    @frozen(eq=False, repr=False)
+    class Strict(Value):
+        x: float = attrs.field(validator=refuse)
+
+    with pytest.raises(TypeError, match=r"^mine$") as raised:
+        Strict(x=1)
+    assert raised.value.__suppress_context__ is False
 
 
 def test_a_pattern_takes_the_fields_in_their_order():
