@@ -83,7 +83,7 @@ def checked_request(index: int, request: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidRequestError(msg)
     missing = [name for name in ("model", "messages") if name not in request]
     if missing:
-        msg = f"requests[{index}] lacks {' and '.join(map(repr, missing))}"
+        msg = f"requests[{index}] lacks {' and '.join(map(repr, missing))}; its keys are {', '.join(request) or 'none'}"
         raise InvalidRequestError(msg)
     if request.get("stream", False) is not False:
         msg = f"requests[{index}] asks for a stream; many calls give whole answers only, so leave 'stream' out"

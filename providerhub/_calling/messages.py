@@ -94,7 +94,7 @@ def _check_content(where: str, role: str, message: Mapping[str, Any]) -> None:
             _check_keys(here, part, _REFUSAL if part["type"] == "refusal" else _PARTS.get(part["type"], {}))
     elif content is None:
         if role != "assistant" or not any(map(message.get, _WITHOUT_CONTENT)):
-            hint = _hint(message, "content", "tool_calls")
+            hint = _hint(message, "content", "tool_calls") or f"; its keys are {', '.join(map(str, message))}"
             raise _wrong(f"{where}['content']", "must be a text or a list of parts", content, hint)
     else:
         raise _wrong(f"{where}['content']", "must be a text or a list of parts", content)

@@ -14,8 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
+_COMPATIBLE = (
+    "ai21", "alibaba", "avian", "baseten", "bedrock-mantle", "cerebras", "cloudflare", "crusoe", "databricks", "deepinfra",
+    "deepseek", "fireworks", "github", "gpustack", "groq", "heroku", "huggingface", "hyperbolic", "lambda", "litellm",
+    "llamacpp", "lmstudio", "minimax", "moonshot", "nebius", "novita", "nvidia", "openrouter", "ovhcloud", "perplexity",
+    "sambanova", "sglang", "snowflake", "together", "vercel", "vllm", "watsonx", "writer", "xai", "zai", "zhipu",
+)  # fmt: skip
 # The distributions of this project that messages say to install, without the `providerhub-` of their names: for the models whose
-# names begin so, for tables of the settings, commands, and addresses of stores.
+# names begin so, for tables of the settings, commands, addresses of stores, and providers.
 OURS = {
     "models": {
         "gpt": "openai", "chatgpt": "openai", "o1": "openai", "o3": "openai", "o4-": "openai",
@@ -25,6 +31,11 @@ OURS = {
     "tables": {"journal": "journal", "budgets": "journal", "cache": "cache"},
     "commands": {"conformance": "conformance", "logs": "journal", "new-plugin": "conformance"},
     "stores": {"Redis and Valkey": "redis"},
+    "providers": {
+        **{name: name for name in ("anthropic", "bedrock", "cohere", "gemini", "lockchat", "mistral", "ollama", "openai")},
+        "anthropic-bedrock": "anthropic", "anthropic-vertex": "anthropic", "azure": "openai", "vertex": "gemini",
+        **dict.fromkeys(_COMPATIBLE, "compatible"),
+    },
 }  # fmt: skip
 # The fix that messages name when no provider plugin is installed.
 INSTALL_HINT = "pip install providerhub-openai (or -anthropic, -gemini, -ollama; -lockchat for a try without a key)"
@@ -33,6 +44,12 @@ INSTALL_HINT = "pip install providerhub-openai (or -anthropic, -gemini, -ollama;
 def vendor_of(model: str) -> str:
     """The vendor of this project's plugins whose models have names with the same beginning; empty without one."""
     return next((vendor for begin, vendor in OURS["models"].items() if model.startswith(begin)), "")
+
+
+def to_install(provider: str) -> str:
+    """The command that installs a provider of this project; empty for the name of another one."""
+    owner = OURS["providers"].get(provider)
+    return f"pip install providerhub-{owner}" if owner else ""
 
 
 _SUFFIXES = (".dist-info", ".egg-info")

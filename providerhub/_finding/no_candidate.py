@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from providerhub._finding.installed import INSTALL_HINT, vendor_of
+from providerhub._finding.installed import INSTALL_HINT, to_install, vendor_of
 from providerhub._finding.instance import Instance
 from providerhub._finding.registry import Registry
 from providerhub._rules.endings import told
@@ -27,24 +27,21 @@ def model_not_found(registry: Registry, model: str) -> errors.ModelNotFoundError
     owners = {name: i for i in reversed(usable) for m in i.models for name in (m.name, *m.aliases) if not name.endswith("*")}
     known, ready = sorted(owners), sorted(name for name, i in owners.items() if not i.missing)
     first, colon, rest = model.partition(":")
-    if colon and first in registry.names():  # as other libraries write it
-        return errors.ModelNotFoundError(f"no provider has the model {model!r}; did you mean {f'{first}/{rest}'!r}?")
+    fix = f"; did you mean {f'{first}/{rest}'!r}?" if colon and first in registry.names() else ""  # as other libraries write it
     first, slash, rest = model.partition("/")
     is_pin = bool(slash and rest)
-    pin = (
-        f"; {first!r} is not an installed provider{_installed(registry, first)}"
-        if is_pin and first not in registry.names()
-        else ""
-    )
+    is_unknown = is_pin and first not in registry.names()
+    pin = f"; {first!r} is not an installed provider{_installed(registry, first)}" if is_unknown else ""
     near = next((found for names in (ready, known) for word in (model, rest) if (found := _near(word, names))), [])
     if near and near[0].lower() == model.lower():
-        return errors.ModelNotFoundError(f"no provider has the model {model!r}; did you mean {near[0]!r}?")
+        fix = f"; did you mean {near[0]!r}?"
+    if fix := fix or (pin if "(" not in pin else ""):
+        return errors.ModelNotFoundError(f"no provider has the model {model!r}{fix}")
     more = f" and {len(known) - _MOST_MODELS} more" if len(known) > _MOST_MODELS else ""
     shown = f". Known models: {', '.join(known[:_MOST_MODELS])}{more}" if known else ""
     owner = vendor_of(rest or model)
-    to_install = f"; try: pip install providerhub-{owner}" if owner and owner not in registry.names() else ""
-    may = to_install or f"{_unconfigured(registry, owner)}{_pinned_only(registry, model)}"
-    may = pin if "did you mean" in pin else may + pin
+    install = f"; try: {to_install(owner)}" if owner and owner not in registry.names() else ""
+    may = (install or f"{_unconfigured(registry, owner)}{_pinned_only(registry, model)}") + pin
     failing = [i for i in registry.shared() if i.list.error and i.name == (first if is_pin and not pin else owner or i.name)]
     unasked = registry.instance(owner) if owner in registry.names() else None
     if unasked is not None and unasked.list.listed_at is None and not unasked.list.error and unasked.can_list:
@@ -112,11 +109,11 @@ def _unconfigured(registry: Registry, owner: str) -> str:
 
 
 def _installed(registry: Registry, name: str) -> str:
-    """The installed provider whose name is most like another one, else all of them."""
+    """The fix for the name of a provider that is not installed: the command, or the most similar name; else all names."""
     names = registry.names()
     more = f" and {len(names) - _MOST_MODELS} more" if len(names) > _MOST_MODELS else ""
-    near = nearest(name, names, cutoff=0.8)
-    return f", {near}" if near else f" (installed: {', '.join(names[:_MOST_MODELS])}{more})"
+    fix = to_install(name) or nearest(name, names, cutoff=0.8)
+    return f": {fix}" if fix else f" (installed: {', '.join(names[:_MOST_MODELS])}{more})"
 
 
 def _pinned_only(registry: Registry, model: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from providerhub._finding.discovery import PluginRecord, Plugins
-from providerhub._finding.installed import INSTALL_HINT, vendor_of
+from providerhub._finding.installed import INSTALL_HINT, to_install, vendor_of
 from providerhub._finding.instance import Instance
 from providerhub._log import log as _log
 from providerhub._settings.refined import merged, refined_one
@@ -279,7 +279,8 @@ class Registry:
             where = f"{origin}: " if origin else ""
             example = names[0] if names else "acme"
             fix = f': name the plugin with plugin = "{example}" in [providers.{name}]' if plugin == name else ""
-            raise ConfigurationError(f"{where}provider {name!r} needs plugin {plugin!r}, which is not installed{fix}{known}")
+            how = f": {to_install(plugin)}" if to_install(plugin) else f"{fix}{known}"
+            raise ConfigurationError(f"{where}provider {name!r} needs plugin {plugin!r}, which is not installed{how}")
         return self.plugins.load(plugin)
 
     def unusable(self) -> tuple[PluginRecord, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from providerhub import Hub, InstanceView, Setting, Settings
-from providerhub._finding.installed import INSTALL_HINT
+from providerhub._finding.installed import INSTALL_HINT, to_install
 from providerhub._settings.resolving import variable
 from providerhub._settings.secrets import FileKey, KeyringKey, is_quoted
 from providerhub._values.checks import nearest
@@ -112,8 +112,10 @@ def _taking(provider: str) -> tuple[Settings, InstanceView, Setting]:
     with Hub() as hub:
         settings, views = hub.settings, {view.name: view for view in hub.instances()}
     if provider not in views:
-        hint = nearest(provider, views, f"installed: {', '.join(views) or 'none'}")
-        raise click.ClickException(f"no provider {provider!r} is installed; {hint}; further ones: {INSTALL_HINT}")
+        known = f"installed: {', '.join(views) or 'none'}; further ones: {INSTALL_HINT}"
+        raise click.ClickException(
+            f"no provider {provider!r} is installed; {to_install(provider) or nearest(provider, views, known)}"
+        )
     setting = _secret(views[provider])
     if setting is None:
         raise click.ClickException(f"the provider {provider!r} takes no key{_other_secrets(views[provider])}")

@@ -24,6 +24,7 @@ from providerhub import (
     Timeout,
 )
 from providerhub._finding.discovery import Plugins
+from providerhub._finding.installed import to_install
 from providerhub._finding.views import unknown_models
 from providerhub._settings.file import Problem, SettingsFile, read
 from providerhub._settings.resolving import undeclared, variable
@@ -279,7 +280,7 @@ def _uninstalled(file: SettingsFile) -> Iterator[Problem]:
     for name, wanted in _named_plugins(file):
         if wanted not in installed:
             line = next((file.lines[part] for part in (name, name.rpartition(".")[0]) if part in file.lines), 1)
-            rest = nearest(wanted, installed, f"installed plugins: {', '.join(installed) or 'none'}")
+            rest = to_install(wanted) or nearest(wanted, installed, f"installed plugins: {', '.join(installed) or 'none'}")
             yield Problem(line, f"{name} names the plugin {wanted!r}, which is not installed; {rest}")
 
 

@@ -169,7 +169,7 @@ WRONG = [
     ("text", InvalidRequestError, r"requests\[1\] must be a mapping.*str"),
     ({1: 2}, InvalidRequestError, r"requests\[1\] must be a mapping"),
     ({}, InvalidRequestError, r"requests\[1\] lacks 'model' and 'messages'"),
-    ({"model": "m"}, InvalidRequestError, r"requests\[1\] lacks 'messages'"),
+    ({"model": "m", "message": "x"}, InvalidRequestError, r"requests\[1\] lacks 'messages'; its keys are model, message"),
     (ask("x") | {"stream": True}, InvalidRequestError, r"requests\[1\] asks for a stream"),
     (ask("x") | {"temprature": 1}, TypeError, "temprature"),
     (ask("x") | {"timeout": -1}, InvalidRequestError, "timeout"),

@@ -254,7 +254,8 @@ def test_the_beginning_of_many_names_is_no_suggestion(scripted):
     [
         ("claude-sonnet-4-5", "no provider has the model 'claude-sonnet-4-5'; try: pip install providerhub-anthropic"),
         ("a:m", "no provider has the model 'a:m'; did you mean 'a/m'?"),
-        ("gemini/gemini-2.5-flash", "; try: pip install providerhub-gemini; 'gemini' is not an installed provider"),
+        ("groq/llama-3.3-70b", "; 'groq' is not an installed provider: pip install providerhub-compatible"),
+        ("gemini/gemini-2.5-flash", "; 'gemini' is not an installed provider: pip install providerhub-gemini"),
     ],
 )
 def test_the_error_for_an_unknown_name_names_the_plugin_or_the_spelling(scripted, model, said):

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from providerhub._finding.installed import OURS
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 REPOS = {repo["repo"]: repo for repo in yaml.safe_load((CHECKOUT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]}
 
@@ -49,3 +51,13 @@ def test_what_mutation_runs_and_lists_is_there():
     assert [entry[0] for entry in listed if entry["before"] not in lines[entry["module"]]] == []
     entries = (CHECKOUT / "tests" / "mutation" / "survivors.md").read_text("utf-8").count("\n- `")
     assert len(listed) == entries, "an entry of another module, or twice the same"
+
+
+def test_a_provider_of_every_plugin_here_has_its_distribution_named():
+    projects = [tomllib.loads(file.read_text("utf-8"))["project"] for file in CHECKOUT.glob("plugins/*/pyproject.toml")]
+    offered = {
+        name: project["name"].removeprefix("providerhub-")
+        for project in projects
+        for name in project.get("entry-points", {}).get("providerhub", {})
+    }
+    assert offered == OURS["providers"] | {"echo": "echo", "llm": "llm"}  # an example, and the bridge to another library

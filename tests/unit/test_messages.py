@@ -37,6 +37,7 @@ def _part(part):
         ([{"role": "user", "content": [{"text": "x"}]}], ["messages[0]['content'][0]", "type"]),
         ([{"role": "assistant", "content": None}], ["messages[0]['content']"]),
         ([{"role": "user", "contents": "x"}], ["did you mean the key 'content' in place of 'contents'?"]),
+        ([{"role": "user", "text": "x"}], ["messages[0]['content']", "its keys are role, text"]),
         ([{"rol": "user", "content": "x"}], ["did you mean the key 'role' in place of 'rol'?"]),
         ([{"role": "assistant", "tool_call": []}], ["did you mean the key 'tool_calls' in place of 'tool_call'?"]),
         ([_calls(5)], ["messages[0]['tool_calls']", "list of mappings"]),

@@ -19,6 +19,7 @@ from providerhub import (
     Route,
     RoutePlan,
     Secret,
+    ServerError,
     Setting,
     Skip,
     Timeout,
@@ -141,6 +142,8 @@ def test_values_print_as_what_a_person_would_write():
     assert str(plan).splitlines() == ["1. acme/m", "2. beta/m", "-  c/m: no stream"]
     route = Route((Attempt(1, "acme", "m", outcome="ok", duration=0.5),), (Skip("c", "m", "no stream"),))
     assert str(route).splitlines() == ["1. acme/m: ok after 0.500 s", "-  c/m: no stream"]
+    last = Attempt(2, "acme", "m", outcome="error", duration=0.5, error=ServerError("acme/m: HTTP 500"))
+    assert str(last) == "2. acme/m: error after 0.500 s: ServerError: HTTP 500"
 
 
 def test_routes_and_completions_pickle():
