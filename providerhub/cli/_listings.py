@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import click
 
-from providerhub import Hub, InstanceView, ModelInfo, ProviderHubError, RoutePlan, Settings
+from providerhub import Hub, InstanceView, ModelInfo, ModelNotFoundError, ProviderHubError, RoutePlan, Settings
 from providerhub._finding.installed import INSTALL_HINT
 from providerhub.cli import _edit as edit
 from providerhub.cli import _options as options
@@ -184,13 +184,17 @@ def _default(names: Sequence[str], *, as_json: bool) -> None:
         if names:
             if options.DEFAULT in names:
                 raise click.UsageError("models default default: the alias cannot stand for itself; name a model")
-            path = edit.put(("aliases", options.DEFAULT), options.sequence(names))
-            screen.line(f"The default model is {', '.join(names)}; it is saved in {path}.", err=True)
+            warnings = []
             for name in names:
                 try:
                     options.check(hub, name)
+                except ModelNotFoundError as error:
+                    raise click.ClickException(f"{error}; nothing was saved") from error
                 except ProviderHubError as error:
-                    screen.line(f"Warning: {screen.one_line(error)}", err=True)
+                    warnings.append(f"Warning: {screen.one_line(error)}")
+            path = edit.put(("aliases", options.DEFAULT), options.sequence(names))
+            for text in (f"The default model is {', '.join(names)}; it is saved in {path}.", *warnings):
+                screen.line(text, err=True)
     if as_json:
         screen.data(list(names) or kept)
     elif not names:

@@ -373,13 +373,22 @@ def test_the_default_model_is_kept_in_the_settings_file(cli, service, settings_f
     assert server.requests[-1].json()["model"] == "gpt-4"
 
 
-def test_a_default_model_that_no_provider_has_is_saved_with_a_warning(cli, sandbox, settings_file):
+def test_a_default_model_that_no_provider_has_is_refused(cli, sandbox, settings_file):
     sandbox()
     result = cli("models", "default", "gpt-4", "gpt-44")
+    assert result.exit_code == 1
+    assert _error_line(result).startswith("Error: no provider has the model 'gpt-44'")
+    assert _error_line(result).endswith("did you mean 'gpt-4'?; nothing was saved")
+    assert settings_file.read_text("utf-8") == ""
+
+
+def test_a_default_model_whose_provider_cannot_be_asked_yet_is_saved_with_a_warning(cli, sandbox, settings_file):
+    sandbox()
+    result = cli("models", "default", "gpt-4", "openai/gpt-5")
     assert result.exit_code == 0
     (warning,) = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
-    assert "gpt-44" in warning
-    assert cli("models", "default").stdout == "gpt-4, gpt-44\n"
+    assert "OPENAI_API_KEY" in warning
+    assert cli("models", "default").stdout == "gpt-4, openai/gpt-5\n"
 
 
 @pytest.mark.parametrize("text", ["timeout = -1\n", "not TOML"])
