@@ -157,7 +157,7 @@ def models(*, words: tuple[str, ...], everything: bool, refresh: bool, as_json: 
     _report_unlisted(among, hidden=len(instances) - len(among), pattern=pattern, found=bool(found))
 
 
-_OPTIONAL = ("source", "price", "window")
+_OPTIONAL = ("source",)
 
 
 def _report_unlisted(among: Sequence[InstanceView], *, hidden: int, pattern: str, found: bool) -> None:

@@ -14,7 +14,7 @@ import click
 
 from providerhub import Attempt, Completion, NoCapableProviderError, ProviderHubError, Route, StreamInterruptedError
 
-_NARROWEST = 30  # columns of a terminal that the last column of a table has at least
+_NARROWEST = 20  # columns of a terminal that the last column of a table has at least
 _DIGITS = 4  # decimal places of seconds: smaller differences are noise
 # C0 and C1 without newline and tab: a text from a provider must not move the cursor or fill the clipboard.
 _CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10})

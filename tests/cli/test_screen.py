@@ -40,7 +40,16 @@ def test_no_row_is_wider_than_the_terminal_and_no_name_is_cut(drawn, width):
 
 def test_a_narrow_terminal_does_without_the_optional_columns(drawn):
     assert "15/75" in drawn(120, COLUMNS, ROWS, ("price",))
-    assert "15/75" not in drawn(92, COLUMNS, ROWS, ("price",))
+    assert "15/75" not in drawn(88, COLUMNS, ROWS, ("price",))
+
+
+def test_a_narrow_terminal_joins_the_columns_that_are_not_optional(drawn):
+    rows = [("claude-sonnet-4-5-20250929", "anthropic", "200k", "3/15", "plugin", "tools, images, schema, prefill")]
+    names = ("model", "provider", "window", "price", "source", "can")
+    told = drawn(60, names, rows, ("source",))
+    assert "provider; window; price; can" in told
+    assert "anthropic; 200k; 3/15; tools," in told
+    assert "plugin" not in told
 
 
 def test_a_column_without_values_is_left_out(drawn):
