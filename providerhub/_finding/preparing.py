@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from providerhub._finding.instance import KEY_MARGIN, Instance
 from providerhub._finding.jobs import Job, Task, arun_all, run_all
-from providerhub._finding.listing import TIMEOUT
 from providerhub._finding.registry import Match, ModelSpec, Registry, Target
 from providerhub._rules.health import Health
 from providerhub._values import Candidate, Model
@@ -20,9 +19,10 @@ from providerhub._values.errors import CallerError, DeadlineExceededError
 
 # Shares of a call's time that it waits for lists: when they alone can have a model, and when the call can go on without.
 ALONE, BESIDE = 0.9, 0.25
-# The most seconds of these waits from the start of a listing, which itself has no more; when the call can go on without, since a
-# later model of it is known, or the vendor of this one; and when only a model after a known one is in question.
-LISTED_MOST, BESIDE_MOST, LATER_MOST = TIMEOUT.total, 3.0, 1.0
+# The most seconds of these waits from the start of a listing, which goes on after them: when the list alone can have the model;
+# when the call can go on without, since a later model of it is known, or the vendor of this one; and when only a model after a
+# known one is in question. Lists of the largest services take up to 3 s.
+LISTED_MOST, BESIDE_MOST, LATER_MOST = 8.0, 3.0, 1.0
 ALONE_MOST = 30.0  # the most seconds that a call waits for a key which no other candidate replaces
 KEY_LOOK = 10.0  # seconds until a key that has a source is looked at again: only its text says when it ends
 REFRESH_SECONDS = 30.0  # the most seconds that `refresh` takes
