@@ -1,16 +1,21 @@
 """Claude at Amazon Bedrock and at Vertex AI, synchronously and under asyncio, against a server on loopback."""
 
+import base64
 import datetime as dt
 import json
+import struct
 import sys
 import types
+import zlib
 
 import botocore.auth
+import botocore.eventstream
 import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 import providerhub
+from providerhub_anthropic._aws import EventStream
 from providerhub_anthropic.bedrock_provider import AnthropicBedrock
 from providerhub_anthropic.conformance import chunk, frame
 from providerhub_anthropic.vertex_provider import AnthropicVertex
@@ -134,6 +139,10 @@ def at_bedrock():
     return streamed(*(chunk(json.dumps(event).encode()) for event in EVENTS))
 
 
+def at_frames():
+    return b"".join(chunk(json.dumps(event).encode()) for event in EVENTS)
+
+
 def at_vertex():
     frames = [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in EVENTS]
     return chunked(frames, headers={"Content-Type": "text/event-stream"}, end=True)
@@ -188,6 +197,51 @@ def test_an_exception_in_a_stream_of_bedrock_is_classed_by_its_name(ask, name, k
     assert type(caught.value) is kind
 
 
+KINDS = ((0, 0), (1, 0), (2, 1), (3, 2), (4, 4), (5, 8), (8, 8), (9, 16))  # the type of a header, and the bytes of its value
+
+
+def framed(headers, payload=b"{}"):
+    """A frame by the specification: lengths, a checksum of them, headers, payload, a checksum of all."""
+    prelude = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
+    data = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + payload
+    return data + struct.pack(">I", zlib.crc32(data))
+
+
+def test_the_event_stream_is_read_as_botocore_reads_it():
+    other = b"".join(b"\2h%d%b%b" % (kind, bytes([kind]), bytes(size)) for kind, size in KINDS) + b"\2h6\6\0\1x"
+    failed = frame({":message-type": "error", ":error-code": "throttlingException", ":error-message": "slow"}, b"")
+    data = framed(other, b'{"bytes": "e30="}') + at_frames() + failed
+    theirs = botocore.eventstream.EventStreamBuffer()
+    theirs.add_data(data)
+    payloads = [json.loads(message.payload or b"{}").get("bytes", "") for message in theirs]
+    for size in (1, 7, 100, len(data)):
+        ours = EventStream()
+        found = [event for at in range(0, len(data), size) for event in ours.feed_events(data[at : at + size])]
+        assert [base64.b64encode(event.data).decode() for event in found[:-1]] == payloads[:-1]
+        assert json.loads(found[-1].data)["error"] == {"type": "throttlingException", "message": "slow", "code": 429}
+        assert ours.finish() == b""
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"\0\0\0\x10\0\0\0\0\0\0\0\0\0\0\0\0",
+        framed(b"")[:-1] + b"\0",
+        framed(b"\1h\x0b"),
+        framed(b"\1"),
+        struct.pack(">III", 0x1FFFFFF, 0, zlib.crc32(struct.pack(">II", 0x1FFFFFF, 0))),
+        struct.pack(">III", 20, 20, zlib.crc32(struct.pack(">II", 20, 20))),
+    ],
+    ids=["prelude", "frame", "type", "header", "large", "small"],
+)
+def test_a_broken_frame_of_the_event_stream_is_refused_behind_the_whole_ones(broken):
+    stream = EventStream()
+    assert len(stream.feed_events(at_frames() + broken)) == len(EVENTS)
+    for again in (lambda: stream.feed_events(b""), stream.finish, lambda: EventStream().feed_events(broken)):
+        with pytest.raises(ValueError, match="a frame of the event stream is broken"):
+            again()
+
+
 def test_expired_credentials_of_aws_name_the_settings(ask):
     refused = http_response(403, '{"message": "The token has expired"}', {"x-amzn-ErrorType": "ExpiredTokenException"})
     with FaultServer(refused) as server, pytest.raises(providerhub.AuthenticationError, match=r"`profile`.*`api_key`"):
@@ -200,11 +254,16 @@ def test_an_address_of_an_image_goes_elsewhere(ask):
         ask(hub_at(anthropic_bedrock=server.url), AT_BEDROCK)
 
 
-def test_without_botocore_the_error_names_the_extra(monkeypatch):
-    monkeypatch.delitem(sys.modules, "providerhub_anthropic.bedrock_provider", raising=False)
+def test_without_the_package_that_signs_the_error_names_the_extra_and_the_key(ask, monkeypatch):
     monkeypatch.setitem(sys.modules, "providerhub_bedrock.aws", None)
-    with pytest.raises(providerhub.ProviderHubError, match=r"providerhub-anthropic\[bedrock\]"):
-        ask_sync(hub_at(anthropic_bedrock="http://127.0.0.1:1"), model=AT_BEDROCK, stream=True)
+    with pytest.raises(providerhub.AuthenticationError, match=r"providerhub-anthropic\[bedrock\].*`api_key`"):
+        ask(hub_at(anthropic_bedrock="http://127.0.0.1:1"), AT_BEDROCK)
+
+
+def test_without_the_package_that_fetches_tokens_the_error_names_the_extra_and_the_token(ask, monkeypatch):
+    monkeypatch.setitem(sys.modules, "providerhub_gemini.google", None)
+    with pytest.raises(providerhub.AuthenticationError, match=r"providerhub-anthropic\[vertex\].*`api_key`"):
+        ask(hub_at(anthropic_vertex="http://127.0.0.1:1"), AT_VERTEX)
 
 
 def test_a_streamed_answer_of_vertex(ask, google):

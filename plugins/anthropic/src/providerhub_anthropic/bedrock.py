@@ -1,4 +1,4 @@
-"""A provider for Claude at Amazon Bedrock, by the Messages API. It needs the extra `bedrock`."""
+"""A provider for Claude at Amazon Bedrock, by the Messages API. Credentials of AWS need the extra `bedrock`."""
 
 from collections.abc import Mapping
 from typing import Any

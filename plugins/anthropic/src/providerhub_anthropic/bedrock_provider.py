@@ -1,66 +1,53 @@
 """The provider object for Claude at Amazon Bedrock. Requests and answers are those of the Messages API.
 
-Reference: "Claude on Amazon Bedrock" in Anthropic's documentation; Amazon Bedrock API reference, "InvokeModelWithResponseStream".
+Reference: "Claude on Amazon Bedrock" in Anthropic's documentation; Amazon Bedrock API reference, "InvokeModel", "CountTokens",
+"ListFoundationModels" and "ListInferenceProfiles".
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Generator
+import re
+from collections.abc import Generator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 import attrs
 
-from providerhub import CallContext, ConfigurationError, ModelInfo, ProviderConfig, Request
-from providerhub.wire_provider import HttpRequest
+from providerhub import (
+    AuthenticationError,
+    CallContext,
+    ForbiddenError,
+    ModelInfo,
+    ProviderConfig,
+    ProviderError,
+    Request,
+)
+from providerhub.wire_provider import HttpAnswer, HttpRequest
+from providerhub_anthropic._aws import AWS_REFUSALS, EventStream
 from providerhub_anthropic._models import described
 from providerhub_anthropic._reading import MessagesReading
-from providerhub_anthropic._refusals import REFUSALS
 from providerhub_anthropic.provider import Anthropic
 
-try:
-    from providerhub_bedrock.aws import AwsProvider, EventStream, Frame, status_of
-except ImportError as error:
-    msg = "Claude at Amazon Bedrock needs providerhub-bedrock and botocore: pip install 'providerhub-anthropic[bedrock]'"
-    raise ConfigurationError(msg) from error
+_PAGES = 20
+"""The most pages of the list of inference profiles."""
 
-
-class ClaudeStream(EventStream):
-    """Cuts an event stream whose chunks hold the events of the Messages API."""
-
-    def frame(self, message: Any) -> Frame:
-        """Return the event inside a chunk, or the exception as an error of the Messages API; see `EventStream.frame`.
-
-        Args:
-            message: The message, as botocore reads it.
-        """
-        data, event = super().frame(message)
-        try:
-            said = json.loads(data)
-            if not event.startswith("error:"):
-                return Frame(base64.b64decode(said["bytes"], validate=True), "")
-        except (ValueError, TypeError, KeyError):
-            said = {}
-        if not event.startswith("error:"):
-            return Frame(data, "")  # its parser says what is wrong
-        name = event.removeprefix("error:")
-        failure = {"type": name, "message": said.get("message") or name, "code": status_of(name, said)}
-        return Frame(json.dumps({"type": "error", "error": failure}).encode(), "error")
+_GEOGRAPHY = re.compile(r"^(?:[a-z]{2}|apac|global|us-gov)\.")
+"""The beginning of the name of an inference profile; the name of its model follows."""
 
 
 class BedrockReading(MessagesReading):
     """Reads one answer, whose events come in chunks of an event stream; see `MessagesReading`."""
 
-    frames = ClaudeStream
+    frames = EventStream
 
 
-class AnthropicBedrock(AwsProvider, Anthropic):
+class AnthropicBedrock(Anthropic):
     """A provider for Claude at Amazon Bedrock.
 
     Args:
-        config: The instance's configuration. With `api_key`, requests carry it; otherwise they are signed.
+        config: The instance's configuration. With `api_key`, requests carry it; otherwise `providerhub-bedrock` signs them.
 
     Raises:
         ConfigurationError: The url, the key or another setting cannot be used.
@@ -68,11 +55,47 @@ class AnthropicBedrock(AwsProvider, Anthropic):
 
     key_header = "Authorization"
     reader = BedrockReading
-    refusals = (*AwsProvider.refusals, *REFUSALS)
+    refusals = AWS_REFUSALS
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
         self.headers = {}
+        self._signer = None if config.api_key else _signer(config)
+
+    def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
+        """Sign a request that carries no key; see `Wire.sign`.
+
+        Args:
+            method: The HTTP method.
+            url: The address, exactly as it is sent.
+            headers: The headers that are sent. The signature does not cover them, since proxies change some.
+            body: The body.
+        """
+        del headers
+        return self._signer.headers(method, url, body) if self._signer else {}
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """Return the error for a refused request, and look for credentials again if they are refused; see `Wire.refusal`.
+
+        Args:
+            status: The HTTP status, which is not a success.
+            headers: The headers of the answer, by name.
+            body: The body of the answer.
+        """
+        error = super().refusal(status, headers, body.replace(b'"Message"', b'"message"', 1))
+        if self._signer and isinstance(error, AuthenticationError):
+            self._signer.forget()
+        return error
+
+    @classmethod
+    def discover(cls, config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
+        """Ask the control plane, which has an address of its own, for the models; see `WireProvider.discover`.
+
+        Args:
+            config: The instance's configuration.
+            call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT` of the toolkit.
+        """
+        return super().discover(attrs.evolve(config, url=(config.url or "").replace("//bedrock-runtime", "//bedrock", 1)), call)
 
     def build(self, request: Request, call: CallContext) -> Any:
         """Write a request; see `WireProvider.build`.
@@ -82,7 +105,7 @@ class AnthropicBedrock(AwsProvider, Anthropic):
             call: The call, for notes.
         """
         body = self._invoked(request, call)
-        yield from self.ready()
+        yield from self._ready()
         way = "invoke-with-response-stream" if request.stream else "invoke"
         return HttpRequest(f"/model/{quote(request.model, safe='')}/{way}", body, stream=request.stream)
 
@@ -99,8 +122,11 @@ class AnthropicBedrock(AwsProvider, Anthropic):
         Returns:
             The number of tokens.
         """
-        body = json.dumps(self._invoked(request, call)).encode()
-        return self.tokens(request.model, {"invokeModel": {"body": base64.b64encode(body).decode()}})
+        body = base64.b64encode(json.dumps(self._invoked(request, call)).encode()).decode()
+        yield from self._ready()
+        path = f"/model/{quote(_GEOGRAPHY.sub('', request.model), safe='')}/count-tokens"  # it knows no profiles of a region
+        answer: HttpAnswer = yield HttpRequest(path, {"input": {"invokeModel": {"body": body}}})
+        return answer.number("inputTokens")
 
     def _invoked(self, request: Request, call: CallContext) -> dict[str, Any]:
         """The body of InvokeModel."""
@@ -118,5 +144,45 @@ class AnthropicBedrock(AwsProvider, Anthropic):
         Returns:
             The models.
         """
-        served = yield from self.served({"byProvider": "Anthropic"})
-        return [attrs.evolve(described(str(entry["modelId"])), name=name) for name, entry in served]
+        yield from self._ready()
+        answer: HttpAnswer = yield HttpRequest("/foundation-models", method="GET", query={"byProvider": "Anthropic"})
+        known = {str(entry.get("modelId")): entry.get("inferenceTypesSupported") for entry in answer.entries("modelSummaries")}
+        names = {name: name for name, ways in known.items() if ways != ["INFERENCE_PROFILE"]}
+        page = {"maxResults": "1000"}
+        for _ in range(_PAGES):
+            try:
+                answer = yield HttpRequest("/inference-profiles", method="GET", query=page)
+            except ForbiddenError:  # a permission of its own
+                break
+            names |= dict(map(_served, answer.entries("inferenceProfileSummaries")))
+            if not (token := answer.json().get("nextToken")):
+                break
+            page = {**page, "nextToken": token}
+        return [attrs.evolve(described(model), name=name) for name, model in names.items() if model in known]
+
+    def _ready(self) -> Generator[Any, Any, None]:
+        """Fetch the credentials where it is due."""
+        if self._signer:
+            yield from self._signer.ready()
+            self.secrets = self._signer.secrets
+        elif not self.config.api_key:
+            msg = (
+                "requests without a key are signed by providerhub-bedrock and botocore: "
+                "pip install 'providerhub-anthropic[bedrock]', or set a key of Bedrock in `api_key` (AWS_BEARER_TOKEN_BEDROCK)"
+            )
+            raise AuthenticationError(msg)
+
+
+def _signer(config: ProviderConfig) -> Any:
+    try:
+        from providerhub_bedrock.aws import Signer
+    except ImportError:
+        return None
+    return Signer(config)
+
+
+def _served(profile: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the name of an inference profile, and that of its model. A profile of the account is named by its ARN."""
+    key = "inferenceProfileArn" if profile.get("type") == "APPLICATION" else "inferenceProfileId"
+    models = profile.get("models") or [{}]
+    return str(profile.get(key)), str(models[0].get("modelArn")).rpartition("/")[2]

@@ -9,38 +9,63 @@ from collections.abc import Generator
 from typing import Any
 from urllib.parse import quote
 
-from providerhub import CallContext, ConfigurationError, ModelInfo, ProviderConfig, Request
+from providerhub import (
+    AuthenticationError,
+    CallContext,
+    ModelInfo,
+    ModelUnavailableError,
+    ProviderConfig,
+    ProviderError,
+    Refusal,
+    Request,
+)
 from providerhub.wire_provider import HttpAnswer, HttpRequest
 from providerhub_anthropic._models import described
 from providerhub_anthropic._refusals import REFUSALS
 from providerhub_anthropic.provider import Anthropic, counted_part
 
-try:
-    from providerhub_gemini.google import GoogleProvider, pages
-except ImportError as error:
-    msg = "Claude at Vertex AI needs providerhub-gemini and google-auth: pip install 'providerhub-anthropic[vertex]'"
-    raise ConfigurationError(msg) from error
-
 _VERSION = "vertex-2023-10-16"
+_PAGES = 20
+"""The most pages of the list of models."""
+
+GOOGLE_REFUSALS = (
+    Refusal(
+        error=ModelUnavailableError,
+        phrases=(r"publisher model .{0,300}not found",),
+        hint="; check the model's name, and `project` and `location` of the provider",
+    ),
+    Refusal(
+        error=AuthenticationError,
+        phrases=(
+            r"permission '?aiplatform\.",
+            r"(?:api|service) has not been used in project",
+            r"project .{0,80}(?:not found|denied)",
+        ),
+        hint="; check `project` of the provider, and the rights of the credentials in it",
+    ),
+    *REFUSALS,
+)
+"""They come before the lines for all services."""
 
 
-class AnthropicVertex(GoogleProvider, Anthropic):
+class AnthropicVertex(Anthropic):
     """A provider for Claude at Vertex AI.
 
     Args:
-        config: The instance's configuration. With `api_key`, requests carry it; otherwise a token of Google's credentials.
+        config: The instance's configuration. With `api_key`, requests carry it; otherwise a token of Google's credentials, which
+            `providerhub-gemini` fetches.
 
     Raises:
         ConfigurationError: The url, the key or another setting cannot be used.
     """
 
     key_header = "Authorization"
-    needs = "providerhub-anthropic[vertex]"
-    refusals = (*GoogleProvider.refusals, *REFUSALS)
+    refusals = GOOGLE_REFUSALS
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
         self.headers = {"anthropic-beta": self._beta} if self._beta else {}
+        self._tokens = None if config.api_key else _tokens(self)
 
     def build(self, request: Request, call: CallContext) -> Any:
         """Write a request; see `WireProvider.build`.
@@ -51,7 +76,7 @@ class AnthropicVertex(GoogleProvider, Anthropic):
         """
         sent = self.written(request, call)
         body = {"anthropic_version": _VERSION, **{name: value for name, value in sent.body.items() if name != "model"}}
-        headers = {**sent.headers, **(yield from self.authorization(call))}
+        headers = {**sent.headers, **(yield from self._authorized(call))}
         way = "streamRawPredict" if request.stream else "rawPredict"
         return HttpRequest(self._path(f"{quote(request.model, safe='@')}:{way}"), body, stream=request.stream, headers=headers)
 
@@ -69,7 +94,7 @@ class AnthropicVertex(GoogleProvider, Anthropic):
             The number of tokens.
         """
         sent = self.written(request, call)
-        headers = {**sent.headers, **(yield from self.authorization(call))}
+        headers = {**sent.headers, **(yield from self._authorized(call))}
         body = {"anthropic_version": _VERSION, **counted_part(sent.body)}
         answer: HttpAnswer = yield HttpRequest(self._path("count-tokens:rawPredict"), body, headers=headers)
         return answer.number("input_tokens")
@@ -87,8 +112,39 @@ class AnthropicVertex(GoogleProvider, Anthropic):
         Returns:
             The models.
         """
-        headers = yield from self.authorization()
         host = (self.config.url or "").rstrip("/").removesuffix("/v1")
         path = f"{host}/v1beta1/publishers/anthropic/models"  # the stable version has no list
-        entries = yield from pages(path, "publisherModels", headers=headers)
-        return [described(str(entry.get("name")).rpartition("/")[2]) for entry in entries]
+        headers, query, found = (yield from self._authorized()), {"pageSize": "1000"}, list[ModelInfo]()
+        for _ in range(_PAGES):
+            answer: HttpAnswer = yield HttpRequest(path, method="GET", query=query, headers=headers)
+            found += [described(str(entry.get("name")).rpartition("/")[2]) for entry in answer.entries("publisherModels")]
+            if not (token := answer.json().get("nextPageToken")):
+                break
+            query = {**query, "pageToken": token}
+        return found
+
+    def failed(self, error: ProviderError) -> ProviderError:
+        """Name the settings of a token that the service refuses; see `WireProvider.failed`.
+
+        Args:
+            error: The failure.
+        """
+        return self._tokens.explained(error) if self._tokens else error
+
+    def _authorized(self, call: CallContext | None = None) -> Generator[Any, Any, dict[str, str]]:
+        """Return the headers with a token, where the settings have none."""
+        if self._tokens or self.config.api_key:
+            return (yield from self._tokens.headers(call)) if self._tokens else {}
+        msg = (
+            "Google's credentials need providerhub-gemini and google-auth: pip install 'providerhub-anthropic[vertex]', "
+            "or set an access token in `api_key`"
+        )
+        raise AuthenticationError(msg)
+
+
+def _tokens(provider: Anthropic) -> Any:
+    try:
+        from providerhub_gemini.google import Tokens
+    except ImportError:
+        return None
+    return Tokens(provider, "providerhub-anthropic[vertex]")

@@ -1,4 +1,4 @@
-"""The base of providers at Vertex AI: the tokens of Google's credentials, and the lists of the model garden.
+"""The tokens of Google's credentials, for providers at Vertex AI, and the lists of Google.
 
 It does no I/O itself; a thread fetches the tokens, by google-auth.
 """
@@ -13,12 +13,10 @@ from providerhub import (
     AuthenticationError,
     CallContext,
     ConfigurationError,
-    ProviderConfig,
     ProviderConnectionError,
     ProviderError,
 )
 from providerhub.wire_provider import Blocking, Fetched, HttpAnswer, HttpRequest, Order, WireProvider
-from providerhub_gemini._refusals import REFUSALS
 
 _SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 _FIX = "set `credentials` or GOOGLE_APPLICATION_CREDENTIALS to a file, or run `gcloud auth application-default login`"
@@ -27,28 +25,20 @@ _PAGES = 20
 """The most pages of a list."""
 
 
-class GoogleProvider(WireProvider):
-    """A provider at Vertex AI. A subclass writes the requests and reads the answers.
+class Tokens:
+    """The tokens of Google's credentials for one provider. A valid one is used again, and many calls fetch one together.
 
     Args:
-        config: The instance's configuration. With `api_key`, requests carry it; otherwise a token of Google's credentials.
-
-    Raises:
-        ConfigurationError: The url, the key or another setting cannot be used.
-
-    Attributes:
-        needs: The package, with its extra, that brings google-auth.
+        provider: The provider. Its settings `credentials` and `project` say which ones, and a token is a secret of it.
+        needs: The package, with its extra, that brings google-auth. Default: this one.
     """
 
-    needs = "providerhub-gemini[vertex]"
-    refusals = REFUSALS
-
-    def __init__(self, config: ProviderConfig) -> None:
-        super().__init__(config)
+    def __init__(self, provider: WireProvider, needs: str = "providerhub-gemini[vertex]") -> None:
+        self._provider, self._needs = provider, needs
         self._credentials = Fetched(self._fetch)
 
-    def authorization(self, call: CallContext | None = None) -> Generator[Order, Any, dict[str, str]]:
-        """Return the headers that carry a token. A valid one is used again, and many calls fetch one token together.
+    def headers(self, call: CallContext | None = None) -> Generator[Order, Any, dict[str, str]]:
+        """Return the headers that carry a token.
 
         Args:
             call: The call that uses the token; `None`, the default, where there is none.
@@ -63,10 +53,9 @@ class GoogleProvider(WireProvider):
             ConfigurationError: There is neither a project nor a key.
             AuthenticationError: There are no valid credentials.
         """
-        if self.config.api_key:
-            return {}
-        if not self.config.get("project"):
-            msg = f"provider {self.config.name!r}: set project (GOOGLE_CLOUD_PROJECT), or api_key for the express mode"
+        config = self._provider.config
+        if not config.get("project"):
+            msg = f"provider {config.name!r}: set project (GOOGLE_CLOUD_PROJECT), or api_key for the express mode"
             raise ConfigurationError(msg)
         found = yield from self._credentials.get(call)
         if not found.valid:
@@ -75,19 +64,19 @@ class GoogleProvider(WireProvider):
         billed = {"x-goog-user-project": found.quota_project_id} if getattr(found, "quota_project_id", None) else {}
         return {"Authorization": f"Bearer {found.token}", **billed}
 
-    def failed(self, error: ProviderError) -> ProviderError:
-        """Name the settings of a token that the service refuses; see `WireProvider.failed`.
+    def explained(self, error: ProviderError) -> ProviderError:
+        """Name the settings of a token that the service refuses, for `WireProvider.failed`.
 
         Args:
             error: The failure.
         """
-        if isinstance(error, AuthenticationError) and error.about_key and error.status and not self.config.api_key:
+        if isinstance(error, AuthenticationError) and error.about_key and error.status:
             error.args = (f"{error} ({_FIX})",)
-        return super().failed(error)
+        return error
 
     def _fetch(self) -> Generator[Order, Any, tuple[Any, None]]:
         found = yield Blocking(self._refreshed)
-        self.secrets = (found.token,)
+        self._provider.secrets = (found.token,)
         return found, None  # its `valid` says when it ends
 
     def _refreshed(self) -> Any:
@@ -95,9 +84,9 @@ class GoogleProvider(WireProvider):
         try:
             auth, transport = import_module("google.auth"), import_module("google.auth.transport.requests")
         except ImportError as error:
-            msg = f"Google's credentials need google-auth: pip install '{self.needs}', or set `api_key`"
+            msg = f"Google's credentials need google-auth: pip install '{self._needs}', or set `api_key`"
             raise AuthenticationError(msg) from error
-        path = self.config.get("credentials")
+        path = self._provider.config.get("credentials")
         try:
             found, _ = auth.load_credentials_from_file(str(path), scopes=_SCOPES) if path else auth.default(scopes=_SCOPES)
             found.refresh(transport.Request())

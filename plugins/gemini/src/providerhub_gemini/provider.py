@@ -26,7 +26,7 @@ from providerhub_gemini._body import asked
 from providerhub_gemini._models import described
 from providerhub_gemini._reading import GeminiReading
 from providerhub_gemini._refusals import REFUSALS
-from providerhub_gemini.google import GoogleProvider, pages
+from providerhub_gemini.google import Tokens, pages
 
 _NO_CHAT = re.compile(r"embedding|gecko|ima|veo|chirp|lyria|speech|virtual-try-on|weather|ocr")
 """Names of Google's models in the model garden that do not answer a chat."""
@@ -157,7 +157,7 @@ class Gemini(WireProvider):
         ]
 
 
-class Vertex(GoogleProvider, Gemini):
+class Vertex(Gemini):
     """A provider for Gemini models at Vertex AI.
 
     Args:
@@ -172,6 +172,7 @@ class Vertex(GoogleProvider, Gemini):
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
         location = config.get("location") or vertex.LOCATION
+        self._tokens = None if config.api_key else Tokens(self)
         self._parent = self.prefix + ("" if config.api_key else f"/projects/{config.get('project')}/locations/{location}")
 
     def path(self, model: str) -> str:
@@ -196,7 +197,7 @@ class Vertex(GoogleProvider, Gemini):
             The refresh of the credentials, which blocks.
         """
         made: HttpRequest = super().build(request, call)
-        return attrs.evolve(made, headers=(yield from self.authorization(call)))
+        return attrs.evolve(made, headers=(yield from self._authorized(call)))
 
     def counting(self, request: Request, call: CallContext) -> Generator[Any, Any, int]:
         """Ask how many input tokens a request has; see `WireProvider.counting`.
@@ -213,7 +214,7 @@ class Vertex(GoogleProvider, Gemini):
         """
         whole = _noted(request, call)
         body = {name: whole[name] for name in _COUNTED if name in whole}
-        headers = yield from self.authorization(call)
+        headers = yield from self._authorized(call)
         answer: HttpAnswer = yield HttpRequest(f"{self.path(request.model)}:countTokens", body, headers=headers)
         return answer.number("totalTokens")
 
@@ -230,7 +231,7 @@ class Vertex(GoogleProvider, Gemini):
         Returns:
             The vectors.
         """
-        headers = yield from self.authorization(call)
+        headers = yield from self._authorized(call)
         texts, found = list(request.texts), list[Mapping[str, Any]]()
         size = 1 if "gemini" in request.model else len(texts)
         for place in range(0, len(texts), size):
@@ -251,11 +252,22 @@ class Vertex(GoogleProvider, Gemini):
         Returns:
             Google's models that answer a chat, then those that make embeddings.
         """
-        headers = yield from self.authorization()
+        headers = yield from self._authorized()
         entries = yield from pages(f"{self.prefix}/publishers/google/models", "publisherModels", headers=headers)
         names = [entry["name"].rpartition("/")[2] for entry in entries]
         found = [described(name) for name in names if not _NO_CHAT.search(name)]
         return [*found, *(_of_embeddings(name) for name in names if "embedding" in name)]
+
+    def failed(self, error: ProviderError) -> ProviderError:
+        """Name the settings that are wrong; see `Gemini.failed`.
+
+        Args:
+            error: The failure.
+        """
+        return super().failed(self._tokens.explained(error) if self._tokens else error)
+
+    def _authorized(self, call: CallContext | None = None) -> Generator[Order, Any, dict[str, str]]:
+        return (yield from self._tokens.headers(call)) if self._tokens else {}
 
 
 def _noted(request: Request, call: CallContext) -> dict[str, Any]:
