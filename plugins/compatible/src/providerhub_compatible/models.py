@@ -16,13 +16,15 @@ from providerhub_compatible.vendors import Vendor
 _NO_CHAT = re.compile(r"whisper|embed|rerank|(^|[-_/])(tts|stt|ocr)([-_]|$)|stable-diffusion|flux|imagine|dall-e|veo|sora")
 """Parts of names of models that do not answer a chat, for lists that give names only."""
 
-_CHAT_TYPES = frozenset({"chat", "language", "llm", "vlm", "model", "text", "text-generation", "base", "code", "llm/v1/chat"})
+_CHAT_TYPES = frozenset(
+    {"chat", "language", "llm", "vlm", "model", "text", "text-generation", "text-to-text", "base", "code", "llm/v1/chat"}
+)
 """The values of `type`, `model_type` and `task` that a model for chats has."""
 
 _LISTS = ("supported_features", "supported_parameters", "features")
 """Fields that name all abilities of a model, so that one which is not there is missing."""
 
-_HINTS = ("tags", "capabilities")
+_HINTS = ("tags", "capabilities", "metadata.tags")
 """Fields that name some abilities of a model."""
 
 _WORDS: Mapping[str, frozenset[str]] = {
@@ -41,9 +43,18 @@ _MODALITIES = {"supports_images": "image", "supports_audio": "audio", "supports_
 _IN = ("input_modalities", "architecture.input_modalities", "supported_input_modalities", "modalities.input")
 _OUT = ("output_modalities", "architecture.output_modalities", "supported_output_modalities", "modalities.output")
 _WINDOWS = (
-    "context_length", "max_model_len", "max_context_length", "context_window", "context_size", "metadata.context_length",
-    "model_limits.max_sequence_length", "limits.max_input_tokens", "meta.n_ctx", "meta.n_ctx_train", "properties.context_window",
+    "loaded_context_length", "context_length", "max_model_len", "max_context_length", "context_window", "context_size",
+    "metadata.context_length", "model_limits.max_sequence_length", "limits.max_input_tokens", "meta.n_ctx", "meta.n_ctx_train",
+    "properties.context_window",
 )  # fmt: skip
+_ANSWERS = (
+    "top_provider.max_completion_tokens", "max_completion_tokens", "max_output_tokens", "limits.max_output_tokens", "max_tokens",
+    "metadata.max_tokens",
+)  # fmt: skip
+_CACHE_READ = (
+    "pricing.input_cache_read", "pricing.cache_read", "cached_prompt_text_token_price", "metadata.pricing.cache_read_tokens",
+)  # fmt: skip
+_CACHE_WRITE = ("pricing.input_cache_write", "pricing.cache_write")
 
 
 def model_of(vendor: Vendor, entry: Mapping[str, Any]) -> ModelInfo | None:
@@ -62,13 +73,18 @@ def model_of(vendor: Vendor, entry: Mapping[str, Any]) -> ModelInfo | None:
     if not name or not (chats or _embeds(name, entry)):
         return None
     price_in, price_out, factor = vendor.price
+    aliases = entry.get("aliases")
     return ModelInfo(
         name,
+        aliases=tuple(one for one in aliases if one and isinstance(one, str)) if isinstance(aliases, list) else (),
         supports_stream=chats or None,
         supports_embeddings=None if chats else True,
-        context_window=next((count for count in map(_count, (_at(entry, path) for path in _WINDOWS)) if count), None),
-        price_in=_price(_at(entry, price_in), factor),
-        price_out=_price(_at(entry, price_out), factor),
+        context_window=_count(entry, _WINDOWS),
+        max_output_tokens=_count(entry, _ANSWERS) if chats else None,
+        price_in=_price(entry, (price_in,), factor),
+        price_out=_price(entry, (price_out,), factor),
+        price_cache_read=_price(entry, _CACHE_READ, factor),
+        price_cache_write=_price(entry, _CACHE_WRITE, factor),
         supports_tools=next(_said(entry, "supports_tools"), None),
         supports_json_schema=next(_said(entry, "supports_json_schema"), None),
         supports_reasoning=next(_said(entry, "supports_reasoning"), None),
@@ -88,7 +104,7 @@ def _answers_chat(name: str, entry: Mapping[str, Any]) -> bool:
     if functions:  # watsonx
         return "text_chat" in functions
     out = _texts(entry, _OUT)
-    kinds = [str(entry[field]).lower() for field in ("type", "model_type", "task") if isinstance(entry.get(field), str)]
+    kinds = _kinds(entry)
     kinds += [str(_at(entry, "task.name")).lower().replace(" ", "-")] if _at(entry, "task.name") else []
     if out is not None or kinds:
         return (out is None or "text" in out) and all(kind in _CHAT_TYPES for kind in kinds)
@@ -97,8 +113,12 @@ def _answers_chat(name: str, entry: Mapping[str, Any]) -> bool:
 
 def _embeds(name: str, entry: Mapping[str, Any]) -> bool:
     """Return whether a model makes embeddings: as its entry says, else by its name."""
-    kinds = [str(entry[field]).lower() for field in ("type", "model_type", "task") if isinstance(entry.get(field), str)]
-    return entry.get("active") is not False and any("embed" in kind for kind in kinds or [name.lower()])
+    return entry.get("active") is not False and any("embed" in kind for kind in _kinds(entry) or [name.lower()])
+
+
+def _kinds(entry: Mapping[str, Any]) -> list[str]:
+    said = (value for value in map(entry.get, ("type", "model_type", "task")) if isinstance(value, str | list))
+    return [kind.lower() for value in said for kind in ([value] if isinstance(value, str) else value) if isinstance(kind, str)]
 
 
 def _said(entry: Mapping[str, Any], ability: str) -> Iterator[bool]:
@@ -110,7 +130,7 @@ def _said(entry: Mapping[str, Any], ability: str) -> Iterator[bool]:
     if ability in _MODALITIES and kinds is not None:
         yield _MODALITIES[ability] in kinds
     words = _WORDS.get(ability, frozenset())
-    for value in map(entry.get, _HINTS):
+    for value in (_at(entry, path) for path in _HINTS):
         if isinstance(value, Mapping):
             yield from (has for name, has in value.items() if _word(name) in words and isinstance(has, bool))
         elif isinstance(value, list) and words.intersection(map(_word, value)):
@@ -133,7 +153,7 @@ def _of_hosts(entry: Mapping[str, Any]) -> dict[str, Any]:
         flags = [one[name] for one in hosts if isinstance(one.get(name), bool)]
         if flags:
             found[name] = any(flags)
-    windows = [count for count in (_count(one.get("context_length")) for one in hosts) if count]
+    windows = [count for one in hosts if (count := _count(one, ("context_length",)))]
     if windows:
         found["context_length"] = max(windows)
     return found
@@ -158,13 +178,14 @@ def _at(entry: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _count(value: object) -> int | None:
-    text = str(value)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 and int(text) > 0 else None
+def _count(entry: Mapping[str, Any], paths: tuple[str, ...]) -> int | None:
+    texts = (str(_at(entry, path)) for path in paths)
+    return next((int(text) for text in texts if text.isascii() and text.isdigit() and len(text) < 12 and int(text) > 0), None)
 
 
-def _price(value: object, factor: float) -> float | None:
+def _price(entry: Mapping[str, Any], paths: tuple[str, ...], factor: float) -> float | None:
     """Return the price in US dollars of a million tokens."""
+    value = next((found for path in paths if (found := _at(entry, path)) is not None), None)
     try:
         price = float(value) * factor  # type: ignore[arg-type]
     except (TypeError, ValueError):

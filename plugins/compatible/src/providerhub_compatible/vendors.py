@@ -181,7 +181,8 @@ VENDORS: Mapping[str, Vendor] = {
     ),
     "heroku": Vendor(
         "Heroku Managed Inference", "https://us.inference.heroku.com/v1", ("HEROKU_INFERENCE_KEY", "INFERENCE_KEY"),
-        "https://devcenter.heroku.com/articles/heroku-inference-api-v1-chat-completions", models=None,
+        "https://devcenter.heroku.com/articles/heroku-inference-api-v1-chat-completions",
+        models="/available-models", id="model_id",
     ),
     "huggingface": Vendor(
         "Hugging Face Inference Providers", "https://router.huggingface.co/v1", ("HF_TOKEN", "HUGGINGFACE_API_KEY"),
