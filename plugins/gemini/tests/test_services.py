@@ -261,6 +261,7 @@ def test_the_list_of_ai_studio():
         True,
         True,
     )
+    assert (gemini.max_output_tokens, gemma.max_output_tokens) == (65536, None)
     assert (vectors.name, vectors.supports_embeddings, vectors.context_window) == ("text-embedding-9", True, None)
     assert (gemma.name, gemma.context_window, gemma.supports_tools) == ("gemma-3-27b-it", 131072, None)
     assert [one.target for one in server.requests] == [

@@ -18,7 +18,6 @@ def described(
     *,
     price_in: float | None = None,
     price_out: float | None = None,
-    images: bool | None = None,
     window: int | None = None,
     most: int | None = None,
 ) -> ModelInfo:
@@ -28,7 +27,6 @@ def described(
         name: The model's name.
         price_in: The price of a million input tokens.
         price_out: The price of a million output tokens.
-        images: Whether it reads images, if the service says so.
         window: The tokens of prompt and answer together, if the service states them.
         most: The most tokens of an answer, if the service states them.
     """
@@ -37,7 +35,7 @@ def described(
         name,
         supports_stream=True,
         supports_tools=True,
-        supports_images=(is_claude or None) if images is None else images,
+        supports_images=is_claude or None,
         supports_json_schema=is_claude or None,  # older models get a tool that they must call
         supports_prefill=own.prefill or None,
         supports_reasoning=own.thinks,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any
 
+import attrs
+
 from providerhub import (
     CallContext,
     ConfigurationError,
@@ -40,6 +42,9 @@ _COUNTED = (
     "mcp_servers",
 )
 """The fields that the service counts. It refuses others, such as `max_tokens`."""
+
+_ABILITIES = {"supports_images": "image_input", "supports_files": "pdf_input", "supports_reasoning": "thinking"}
+"""The capabilities of a listed model that are read. The plugin keeps to a schema without `structured_outputs`, too."""
 
 _MAXIMA: dict[tuple[str | None, str], int] = {}
 """Address and model → the most tokens of an answer, as the service listed them in this process."""
@@ -168,16 +173,18 @@ def _model(config: ProviderConfig, entry: Mapping[str, Any]) -> ModelInfo:
     most = _number(entry.get("max_tokens"))
     if most:
         _MAXIMA[config.url, name] = most
-    able = entry.get("capabilities")
-    image = able.get("image_input") if isinstance(able, Mapping) else None
-    return described(
+    found = described(
         name,
         price_in=known.price_in if known else None,
         price_out=known.price_out if known else None,
-        images=bool(image.get("supported")) if isinstance(image, Mapping) else None,
         window=_number(entry.get("max_input_tokens")),
         most=most,
     )
+    able = entry.get("capabilities")
+    stated = {field: able.get(name) for field, name in _ABILITIES.items()} if isinstance(able, Mapping) else {}
+    said = {field: one.get("supported") for field, one in stated.items() if isinstance(one, Mapping)}
+    flags: dict[str, Any] = {field: value for field, value in said.items() if isinstance(value, bool)}
+    return attrs.evolve(found, **flags)
 
 
 def _number(value: object) -> int | None:

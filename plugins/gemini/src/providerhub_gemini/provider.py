@@ -148,7 +148,12 @@ class Gemini(WireProvider):
         chat = [entry for entry in entries if "generateContent" in (entry.get("supportedGenerationMethods") or ())]
         embeds = [entry for entry in entries if "embedContent" in (entry.get("supportedGenerationMethods") or ())]
         found = [
-            described(entry["name"].removeprefix("models/"), window=entry.get("inputTokenLimit"), thinks=entry.get("thinking"))
+            attrs.evolve(
+                described(
+                    entry["name"].removeprefix("models/"), window=entry.get("inputTokenLimit"), thinks=entry.get("thinking")
+                ),
+                max_output_tokens=entry.get("outputTokenLimit") or None,
+            )
             for entry in chat
         ]
         return [
