@@ -11,7 +11,7 @@ from providerhub._values.errors import PluginError, ProviderError
 from providerhub._values.provider import CallContext, Piece
 from providerhub.http import HttpAnswer, HttpRequest
 from providerhub.wire import openai_chat
-from providerhub.wire._chunk_reader import ChunkReader, typed_reader
+from providerhub.wire._chunk_reader import ChunkReader
 from providerhub.wire.reading import JsonReading, Reading
 from providerhub.wire_provider import Built, Order, WireProvider
 
@@ -180,7 +180,7 @@ class ChatReading(JsonReading):
                 return
         reader, decoder = self._reader, self._framing
         if reader is None:
-            reader = self._reader = ChunkReader(self.parsed, later=typed_reader)
+            reader = self._reader = ChunkReader(self.parsed)
         fast, runs, at = reader.fast, _RUNS, 0
         events = self._cut(decoder.feed, data)  # type: ignore[attr-defined]  # it is an SSEDecoder
         while at < len(events):

@@ -1,102 +1,81 @@
-"""Reads the chunks of one streamed answer: ordinary chunks fast, all others by parsing them, with the same result."""
+"""Reads the chunks of one streamed answer: ordinary chunks without parsing them, all others by parsing, with the same result.
+
+A service writes all chunks of an answer with the same keys, the same identifier and the same model. After one chunk has been
+parsed, the bytes before and after its text form a template. A later chunk that begins and ends with these bytes, and whose middle
+stays inside one JSON string, means the same with another text. Three rules make this exact:
+
+- A template is accepted only after its bytes around a made-up text have been parsed as JSON and gave exactly that text. The
+  made-up text is a syntax error outside a string, so the middle is the inside of that string.
+- The middle is accepted if it has no quotation mark, backslash or control character, or if it is valid as the inside of a JSON
+  string.
+- A second place, whose text is dropped, is proved in the same way. It is looked for only behind a key that is never read.
+
+Without templates, a stream of 300 chunks over loopback takes 1.62 times the processor time (framed as HTTP chunks; 1.78 times
+unframed, 1.29 times with a network segment for each chunk).
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
+from itertools import takewhile
 from typing import Any, Final
 
 from providerhub._values import ReasoningDelta
 from providerhub._values.errors import ProviderError
 from providerhub._values.provider import Piece
 from providerhub.wire._chat_answer import PADDING, REASONING, ChatAnswer
-from providerhub.wire._json import parse
-from providerhub.wire._template import Template, learned
+from providerhub.wire._json import parse, prepare_stream
 from providerhub.wire.openai_chat import only_text
 
 MAX_UNUSED: Final = 4
 """How many templates in a row may match no chunk before the stream makes no more of them."""
 
 PATIENCE: Final = 16
-"""The chunks that are parsed before the reader of the extra `fast` is imported. The import takes as long as some 500 of them."""
+"""The chunks that are parsed before a faster parser is imported. The import takes as long as some 500 of them."""
 
-LATE: Final = 32
-"""The chunks that the typed reader reads before a template is made, which takes two thirds of its time but costs to make."""
+_PROBE = b"ProbeOfTheTemplate"
+"""The made-up text that a template is tried with; letters only."""
 
+_PADDING = re.compile('"(?:{})": ?"'.format("|".join(sorted(PADDING))).encode())
 _HALF = re.compile("[\ud800-\udfff]").search
 _PLAIN_DELTA = frozenset({"role", "content", "token_id", *REASONING})
 """The keys of a delta that mean the same in each chunk, after any other chunk."""
-
-TextReader = Callable[[bytes], str | None]
-"""Takes a chunk and returns its text, or `None` if the chunk has to be parsed."""
-
-
-@cache
-def typed_reader() -> TextReader | None:
-    """Return the reader of the extra `fast`, or `None` if the extra is not installed."""
-    try:
-        from providerhub.wire._typed import typed_text  # needs the extra `fast`
-    except ImportError:
-        return None
-    return typed_text
 
 
 class ChunkReader:
     """Reads the chunks of one stream. For each chunk, call `fast`, and `parsed` if that returns `None`; at the end, call `end`.
 
     Chunks up to the first one that holds text only are read in full, and so are all that hold anything beside text: they say who
-    answers and what stands beside the answer.
-
-    Args:
-        parse: Parses a chunk into a JSON object; default `openai_chat.parse`.
-        typed: Tried on each chunk that no template matches; default `None`, for none.
-        later: Returns the value of `typed` after the first chunks that had to be parsed, so that a short answer need not wait for
-            the import; default `None`.
+    answers and what stands beside the answer. `parse` parses a chunk into a JSON object.
     """
 
-    __slots__ = (
-        "_alike", "_answer", "_begun", "_found", "_later", "_left", "_parse", "_reasoning", "_template", "_typed", "_unused",
-        "_used",
-    )  # fmt: skip
+    __slots__ = ("_answer", "_begun", "_left", "_parse", "_reasoning", "_template", "_unused", "_used")
 
-    def __init__(
-        self,
-        parse: Callable[[bytes], dict[str, Any]] = parse,
-        *,
-        typed: TextReader | None = None,
-        later: Callable[[], TextReader | None] | None = None,
-    ) -> None:
+    def __init__(self, parse: Callable[[bytes], dict[str, Any]] = parse) -> None:
         self._parse = parse
-        self._later, self._left = later, PATIENCE  # and the chunks that are parsed until then
+        self._left = PATIENCE
         self._answer = ChatAnswer()
         self._begun = False  # a chunk of text without a role has been read in full
-        self._found = typed
-        self._typed: TextReader | None = None  # `_found` while the next chunk's meaning depends on no earlier chunk
         self._template: Template | None = None
-        self._alike = 0  # chunks of text that the typed reader has read without a template
         self._reasoning = False  # the template's text is reasoning
         self._used = False  # the template has matched a chunk
         self._unused = 0  # templates made since one of them has matched a chunk
 
     def fast(self, payload: bytes) -> Piece | None:
         """Read an ordinary chunk, valid UTF-8, without parsing it: its only piece. `None` if it has to be parsed."""
-        if self._template is not None:
-            text = self._template.text(payload)
-            if text:
-                self._used = True
-                if not self._reasoning:
-                    return text
-                self._answer.reasoned.append(text)
-                return ReasoningDelta(text)
-        if self._typed is None:
+        if self._template is None:
             return None
-        text = self._typed(payload) or None
-        if text and self._template is None:
-            self._alike += 1
-            if self._alike == LATE:
-                self._learn(payload, self._parse(payload), text)
-        return text
+        text = self._template.text(payload)
+        if not text:
+            return None
+        self._used = True
+        if not self._reasoning:
+            return text
+        self._answer.reasoned.append(text)
+        return ReasoningDelta(text)
 
     def run(self, payloads: Sequence[bytes], start: int) -> list[str]:
         """Read the ordinary chunks of text that follow each other from an index on, many at once."""
@@ -104,39 +83,31 @@ class ChunkReader:
 
     def parsed(self, payload: bytes) -> list[Piece]:
         """Parse any chunk, valid UTF-8, and return its pieces. Make a template of it if it holds one text only."""
-        chunk = self._parse(payload)
+        chunk, answer = self._parse(payload), self._answer
         self._left -= 1
-        if self._left == 0 and self._later is not None:
-            self._found = self._later()
-        is_same = self._begun and (not (name := chunk.get("id")) or name == self._answer.name)
-        piece = only_text(chunk) if is_same and not self._answer.waits else None
-        if piece is None or not _is_whole(piece):
-            return self._in_full(payload, chunk)
-        self._typed = self._found
-        if isinstance(piece, ReasoningDelta):
-            if not self._answer.reasoned:
-                return self._in_full(payload, chunk)
-            self._answer.reasoned.append(piece.text)
-        self._learn(payload, chunk, piece)
-        return [piece]
+        if self._left == 0:
+            prepare_stream()
+        is_same = self._begun and not answer.waits and (not (name := chunk.get("id")) or name == answer.name)
+        lone = only_text(chunk)
+        if is_same and lone is not None and _is_whole(lone) and (type(lone) is str or answer.reasoned):
+            if isinstance(lone, ReasoningDelta):
+                answer.reasoned.append(lone.text)
+            self._learn(payload, chunk, lone)
+            return [lone]
+        pieces = list(answer.pieces(chunk))
+        if answer.waits:
+            self._template = None
+        elif self._begun or lone is not None:
+            self._begun = self._begun or answer.goes_on
+            if len(pieces) == 1 and isinstance(pieces[0], str | ReasoningDelta):
+                lone = pieces[0]
+            if lone is not None and _is_whole(lone):
+                self._learn(payload, chunk, lone)
+        return pieces
 
     def end(self) -> list[Piece]:
         """Return what can be said only at the end of the stream; see `ChatAnswer.end`."""
         return list(self._answer.end())
-
-    def _in_full(self, payload: bytes, chunk: dict[str, Any]) -> list[Piece]:
-        pieces = list(self._answer.pieces(chunk))
-        if self._answer.waits:
-            self._typed = self._template = None
-            return pieces
-        lone = only_text(chunk)
-        if self._begun or lone is not None:
-            if self._begun or self._answer.goes_on:
-                self._begun, self._typed = True, self._found
-            lone = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], str | ReasoningDelta) else lone
-            if lone is not None and _is_whole(lone) and not (self._typed is not None and self._typed(payload)):
-                self._learn(payload, chunk, lone)
-        return pieces
 
     def _learn(self, payload: bytes, chunk: dict[str, Any], piece: str | ReasoningDelta) -> None:
         # Making a template costs as much as parsing. A stream whose chunks all differ should not pay for one on each chunk.
@@ -146,16 +117,82 @@ class ChunkReader:
         self._used = False
         self._reasoning = not isinstance(piece, str)
         text = piece if isinstance(piece, str) else piece.text
-        self._template = learned(payload, text, partial(_text_beside, chunk, text))
+        self._template = _learned(payload, text, partial(_text_beside, chunk, text))
 
 
-def _is_whole(piece: str | ReasoningDelta) -> bool:
-    """Return whether the text has no half of a character."""
-    text = piece if isinstance(piece, str) else piece.text
-    return text.isascii() or not _HALF(text)
+class Template:
+    """The bytes before and after the text of a chunk, the quotation marks included.
+
+    With padding, `after` goes up to its opening quotation mark, and `end` begins with its closing one.
+    """
+
+    __slots__ = ("_after", "_before", "_end", "_start")
+
+    def __init__(self, before: bytes, after: bytes, end: bytes = b"") -> None:
+        self._before = before
+        self._after = after
+        self._end = end
+        self._start = len(before)
+
+    def text(self, payload: bytes) -> str | None:
+        """Return the text of a chunk in valid UTF-8 that matches; `None` if it has to be parsed."""
+        start = self._start
+        if not payload.startswith(self._before):
+            return None
+        # Each part must stand behind the one before it: in a chunk that is cut short, the same bytes could pass for two parts.
+        if self._end:
+            at = payload.find(self._after, start)
+            padding = at + len(self._after)
+            if at < 0 or not payload.endswith(self._end, padding) or not _plain(payload[padding : -len(self._end)]):
+                return None
+        elif payload.endswith(self._after, start):
+            at = -len(self._after)
+        else:
+            return None
+        text = payload[start:at].decode()
+        if text.isprintable() and '"' not in text and "\\" not in text:
+            return text
+        try:
+            found: str = json.loads(f'"{text}"')
+            found.encode()  # half a character, whose other half stands in another chunk, has no encoding
+        except ValueError:
+            return None
+        return found
+
+    def texts(self, payloads: Sequence[bytes]) -> list[str]:
+        """Return the texts of the chunks, in valid UTF-8, that match from the first one on and have a plain text.
+
+        The look for signs that JSON escapes, which each chunk alone would need, is done once for all.
+        """
+        before, after, start, stop = self._before, self._after, self._start, -len(self._after)
+        found: list[bytes] = []
+        for payload in () if self._end else payloads:
+            if type(payload) is not bytes or not payload.startswith(before) or not payload.endswith(after, start):
+                break  # an error is a class of its own
+            found.append(payload[start:stop])
+        if all(found) and _plain(b"".join(found)):
+            return list(map(bytes.decode, found))
+        return [text.decode() for text in takewhile(lambda raw: raw and _plain(raw), found)]
 
 
-def _text_beside(chunk: dict[str, Any], text: str, payload: bytes) -> str | None:
+def _learned(payload: bytes, text: str, text_of: Callable[[bytes], bytes | None]) -> Template | None:
+    """Make a template of a chunk that gave a text alone; `None` if none can be proved. `text_of` parses such a chunk."""
+    raw = text.encode(errors="replace")
+    # If the same text stands elsewhere too, the last place is the text's own: all services write the content last.
+    at = payload.rfind(b'"%b"' % raw) + 1
+    before, after = payload[:at], payload[at + len(raw) :]
+    if not at or not _plain(raw) or _PROBE in payload or text_of(before + _PROBE + after) != _PROBE:
+        return None
+    keys = list(_PADDING.finditer(after))
+    if len(keys) == 1:
+        start = keys[0].end()
+        end = after.find(b'"', start)
+        if text_of(before + _PROBE + after[:start] + _PROBE + after[end:]) == _PROBE:
+            return Template(before, after[:start], after[end:])
+    return Template(before, after)
+
+
+def _text_beside(chunk: dict[str, Any], text: str, payload: bytes) -> bytes | None:
     """Return the text of a payload that differs from a chunk and its text in the text only, and in its padding."""
     try:
         found = parse(payload)
@@ -167,4 +204,15 @@ def _text_beside(chunk: dict[str, Any], text: str, payload: bytes) -> str | None
         return None
     other, delta[changed[0]] = delta[changed[0]], text
     same = all(found.get(key) == chunk.get(key) for key in found.keys() | chunk.keys() if key not in PADDING)
-    return other if same else None
+    return other.encode() if same else None
+
+
+def _plain(raw: bytes) -> bool:
+    """Return whether bytes, valid UTF-8, mean themselves inside a JSON string."""
+    return b'"' not in raw and b"\\" not in raw and raw.decode().isprintable()
+
+
+def _is_whole(piece: str | ReasoningDelta) -> bool:
+    """Return whether the text has no half of a character."""
+    text = piece if isinstance(piece, str) else piece.text
+    return text.isascii() or not _HALF(text)

@@ -58,10 +58,10 @@ def sse(raw: bytes) -> None:
 
 
 def openai_chat(raw: bytes) -> None:
-    """Chunks, one a line: the fast readers give what parsing each chunk gives; only documented errors are raised."""
+    """Chunks, one a line: the reader gives what parsing each chunk gives; only documented errors are raised."""
     from providerhub import ProviderError
     from providerhub.wire import openai_chat as wire
-    from providerhub.wire._chunk_reader import ChunkReader, typed_reader
+    from providerhub.wire._chunk_reader import ChunkReader
 
     def outcome(read: Callable[[bytes], object], payload: bytes) -> object:
         try:
@@ -69,15 +69,13 @@ def openai_chat(raw: bytes) -> None:
         except ProviderError as error:
             return type(error)
 
-    readers = [ChunkReader(typed=typed) for typed in (None, typed_reader())]
-    answer = wire.ChatAnswer()
+    reader, answer = ChunkReader(), wire.ChatAnswer()
     # The decoder of events hands on valid UTF-8 only.
     for payload in raw.decode(errors="replace").encode().split(b"\n")[:20]:
         expected = outcome(lambda payload: list(answer.pieces(wire.parse(payload))), payload)
-        for reader in readers:
-            piece = reader.fast(payload)
-            found = outcome(reader.parsed, payload) if piece is None else [piece]
-            assert found == expected, f"{found} and not {expected} for {payload!r}"
+        piece = reader.fast(payload)
+        found = outcome(reader.parsed, payload) if piece is None else [piece]
+        assert found == expected, f"{found} and not {expected} for {payload!r}"
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {"openai_chat": openai_chat, "sse": sse}

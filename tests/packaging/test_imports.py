@@ -17,7 +17,7 @@ HEAVY = {
 RARE = {
     "_calling.async_chain", "_calling.executors", "_calling.many", "_calling.many_async", "_calling.many_call",
     "_calling.processes", "_calling.vendor_batches", "_settings.file", "_settings.table", "_values.vendor_batch", "cli",
-    "testing", "wire._typed",
+    "testing",
 }  # fmt: skip
 """Our own modules for what few programs do."""
 

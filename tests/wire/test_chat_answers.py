@@ -22,7 +22,7 @@ from providerhub import (
 from providerhub._calling.assembly import Assembly
 from providerhub.wire import openai_chat
 from providerhub.wire._chat_request import UNWANTED, conversation, with_call_ids
-from providerhub.wire._chunk_reader import ChunkReader, typed_reader
+from providerhub.wire._chunk_reader import ChunkReader
 
 META = {"id": "c-1", "object": "chat.completion.chunk", "created": 7, "model": "m-1"}
 
@@ -39,11 +39,11 @@ def whole(finish="stop", /, choice=None, top=None, **fields):
     }
 
 
-def pieces_of(*answer, typed=None):
+def pieces_of(*answer):
     """Read chunks as a stream does, or one whole answer."""
     if "message" in (answer[0]["choices"] or [{}])[0] and "delta" not in answer[0]["choices"][0]:
         return list(openai_chat.answer_pieces(answer[0]))
-    reader, found = ChunkReader(typed=typed), []
+    reader, found = ChunkReader(), []
     for one in answer:
         payload = json.dumps(one).encode()
         piece = reader.fast(payload)
@@ -51,9 +51,9 @@ def pieces_of(*answer, typed=None):
     return found + reader.end()
 
 
-def completion(*answer, typed=None):
+def completion(*answer):
     assembly = Assembly()
-    for piece in pieces_of(*answer, typed=typed):
+    for piece in pieces_of(*answer):
         assembly.add(piece)
     return assembly.completion("p", "m", Route())
 
@@ -63,10 +63,7 @@ def both(fields, *more, finish="stop", **places):
     yield completion(whole(finish, **fields, **places))
     first = {name: value for name, value in fields.items() if name == "content"}
     rest = {name: value for name, value in fields.items() if name != "content"}
-    for typed in (None, typed_reader()):
-        yield completion(
-            chunk(role="assistant", content=""), chunk(**first), chunk(**rest, **places), *more, chunk(finish), typed=typed
-        )
+    yield completion(chunk(role="assistant", content=""), chunk(**first), chunk(**rest, **places), *more, chunk(finish))
 
 
 # --- who answers, and what stands beside ---------------------------------------------------------------------------------
@@ -101,8 +98,7 @@ def test_everything_beside_the_answer_is_kept(places, details):
 
 def test_logprobs_of_all_chunks_of_text_are_joined():
     chunks = [chunk(content=text, choice={"logprobs": {"content": [{"token": text}]}}) for text in "abc"]
-    for typed in (None, typed_reader()):
-        assert completion(*chunks, chunk("stop"), typed=typed).logprobs == [{"token": "a"}, {"token": "b"}, {"token": "c"}]
+    assert completion(*chunks, chunk("stop")).logprobs == [{"token": "a"}, {"token": "b"}, {"token": "c"}]
 
 
 def test_the_first_identifier_stays_and_a_later_model_replaces_the_earlier():
@@ -144,20 +140,18 @@ def test_sources_become_citations_once(fields, top, citations):
         assert answer.citations == citations
 
 
-@pytest.mark.parametrize("typed", [None, typed_reader()], ids=["parsed", "typed"])
-def test_a_second_message_in_one_stream_is_refused(typed):
+def test_a_second_message_in_one_stream_is_refused():
     again = {"top": {"id": "c-2"}, "role": "assistant", "content": "B"}
     for before in ([], [chunk(content="A")], [chunk(content="A"), chunk(content="A")]):
         begun = [chunk(role="assistant", content="A"), chunk(content="A"), *before]
         with pytest.raises(ProtocolError, match="second message"):
-            completion(*begun, chunk(**again), chunk("stop"), typed=typed)
+            completion(*begun, chunk(**again), chunk("stop"))
 
 
-@pytest.mark.parametrize("typed", [None, typed_reader()], ids=["parsed", "typed"])
 @pytest.mark.parametrize("role", [{}, {"role": "assistant"}], ids=["once", "always"])
-def test_a_service_may_number_each_chunk(typed, role):
+def test_a_service_may_number_each_chunk(role):
     chunks = [chunk(**role, content="A", top={"id": f"c-{number}"}) for number in range(9)]
-    answer = completion(chunk(role="assistant", content=""), *chunks, chunk("stop", top={"id": "c-9"}), typed=typed)
+    answer = completion(chunk(role="assistant", content=""), *chunks, chunk("stop", top={"id": "c-9"}))
     assert (answer.text, answer.details["id"]) == ("A" * 9, "c-1")
 
 
@@ -332,10 +326,9 @@ def test_a_whole_message_beside_an_empty_delta_is_the_answer():
 @pytest.mark.parametrize("field", ["content", "reasoning", "refusal"])
 def test_the_halves_of_a_character_are_joined(field):
     cut = ["a\ud83d", "\ude00b", "c", "\ud83d\ude00", "\ud83d"]
-    for typed in (None, typed_reader()):
-        answer = completion(*(chunk(**{field: text}) for text in cut), chunk("stop"), typed=typed)
-        found = {"content": answer.text, "reasoning": answer.reasoning, "refusal": answer.refusal}[field]
-        assert found == "a😀bc😀\ud83d"
+    answer = completion(*(chunk(**{field: text}) for text in cut), chunk("stop"))
+    found = {"content": answer.text, "reasoning": answer.reasoning, "refusal": answer.refusal}[field]
+    assert found == "a😀bc😀\ud83d"
 
 
 def test_the_halves_of_a_character_in_arguments_are_joined():
@@ -422,15 +415,13 @@ def test_thought_signatures_of_tool_calls_go_back():
 
 @pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])
 def test_reasoning_goes_back_within_a_loop_of_tool_calls(key):
-    for typed in (None, typed_reader()):
-        answer = completion(
-            *(chunk(**{key: text}) for text in ("I ", "look", " it up")),
-            chunk(tool_calls=[entry(0, "a", "f", "{}")]),
-            chunk("stop"),
-            typed=typed,
-        )
-        (message,) = conversation([sent_back(answer)])
-        assert (message[key], message["content"]) == ("I look it up", None)
+    answer = completion(
+        *(chunk(**{key: text}) for text in ("I ", "look", " it up")),
+        chunk(tool_calls=[entry(0, "a", "f", "{}")]),
+        chunk("stop"),
+    )
+    (message,) = conversation([sent_back(answer)])
+    assert (message[key], message["content"]) == ("I look it up", None)
 
 
 def test_parts_of_thinking_are_reasoning_and_go_back_before_the_text():

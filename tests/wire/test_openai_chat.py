@@ -28,9 +28,7 @@ from providerhub import (
 )
 from providerhub.wire import _json, openai_chat
 from providerhub.wire._chat_answer import ChatAnswer
-from providerhub.wire._chunk_reader import LATE, ChunkReader, typed_reader
-from providerhub.wire._template import Template
-from providerhub.wire._typed import typed_text
+from providerhub.wire._chunk_reader import ChunkReader, Template
 from providerhub.wire.sse import ErrorData
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -289,9 +287,9 @@ def outcome(read):
         return type(error)
 
 
-def by_reader(payload, *, typed, before=()):
+def by_reader(payload, before=()):
     """As a stream reads it, after other chunks."""
-    reader = ChunkReader(typed=typed)
+    reader = ChunkReader()
     for earlier in before:
         outcome(partial(read_one, reader, earlier))
     return outcome(partial(read_all, reader, payload))
@@ -311,18 +309,16 @@ def read_all(reader, payload):
 LEARNED = BEFORE + b"word" + BEHIND
 PADDED = b'{"choices":[{"delta":{"content":"word"}}],"obfuscation":"abc"}'
 WAYS = {
-    "parsed": {"typed": None},
-    "parsed after another": {"typed": None, "before": [LEARNED]},
-    "parsed after padding": {"typed": None, "before": [PADDED]},
-    "typed": {"typed": typed_text},
-    "typed after another": {"typed": typed_text, "before": [LEARNED, PADDED]},
+    "alone": [],
+    "after another": [LEARNED],
+    "after padding": [PADDED],
 }
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize(("chunk", "expected"), [*CHUNKS.values(), *ERRORS.values()], ids=[*CHUNKS, *ERRORS])
 def test_what_a_chunk_means(way, chunk, expected):
-    found = by_reader(json.dumps(chunk).encode(), **way)
+    found = by_reader(json.dumps(chunk).encode(), way)
     assert found == expected or issubclass(found, expected)
     assert found == outcome(lambda: streamed(chunk))
 
@@ -330,7 +326,7 @@ def test_what_a_chunk_means(way, chunk, expected):
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize(("payload", "expected"), RAW.values(), ids=RAW)
 def test_what_odd_json_means(way, payload, expected):
-    found = by_reader(payload, **way)
+    found = by_reader(payload, way)
     if isinstance(found, list):  # values of keys without a meaning are kept as they are
         found = [piece for piece in found if not isinstance(piece, Detail)]
     assert found == expected or issubclass(found, expected)
@@ -468,15 +464,12 @@ def written(field, text, around, *, ascii_only):
 @given(
     chunks=st.lists(st.tuples(FIELDS | st.just("content"), TEXTS, SHAPES), min_size=1, max_size=6),
     ascii_only=st.booleans(),
-    typed=st.sampled_from([None, typed_text]),
 )
-@example(chunks=[("content", text, "{}") for text in ("a", "b", 'c"', "", "d\\", "word", "\u2028")], ascii_only=False, typed=None)
-@example(chunks=[("reasoning", text, "{}") for text in ("a", "b", "", "c")], ascii_only=False, typed=None)
-@example(
-    chunks=[("content", text, '{"obfuscation": "p", "z": 1}') for text in ("a", "b", "\n", "")], ascii_only=False, typed=None
-)
-def test_a_stream_gives_the_pieces_of_its_parsed_chunks(chunks, ascii_only, typed):
-    reader, answer = ChunkReader(typed=typed), ChatAnswer()
+@example(chunks=[("content", text, "{}") for text in ("a", "b", 'c"', "", "d\\", "word", "\u2028")], ascii_only=False)
+@example(chunks=[("reasoning", text, "{}") for text in ("a", "b", "", "c")], ascii_only=False)
+@example(chunks=[("content", text, '{"obfuscation": "p", "z": 1}') for text in ("a", "b", "\n", "")], ascii_only=False)
+def test_a_stream_gives_the_pieces_of_its_parsed_chunks(chunks, ascii_only):
+    reader, answer = ChunkReader(), ChatAnswer()
     for field, text, around in chunks:
         payload = written(field, text, around, ascii_only=ascii_only)
         assert read_one(reader, payload) == list(answer.pieces(openai_chat.parse(payload)))
@@ -493,9 +486,8 @@ def test_a_changed_chunk_gives_the_pieces_of_the_parsed_chunk(insert, place, aga
     place %= len(chunk)
     changed = (chunk[:place] + insert + chunk[place + again :]).decode(errors="replace").encode()
     expected = outcome(lambda: streamed(openai_chat.parse(chunk), openai_chat.parse(changed)))
-    for typed in (None, typed_text):
-        found = by_reader(changed, typed=typed, before=[chunk])
-        assert found == (expected[1:] if isinstance(expected, list) else expected)
+    found = by_reader(changed, [chunk])
+    assert found == (expected[1:] if isinstance(expected, list) else expected)
 
 
 def texts(pieces):
@@ -514,24 +506,16 @@ def test_chunks_that_differ_in_their_text_only_are_read_without_parsing():
     assert all(reads(reader, payload) for payload in stream[1:])
 
 
-def test_a_long_stream_of_typed_chunks_gets_a_template():
-    reader = ChunkReader(typed=typed_text)
-    stream = [written("content", f" word{number}", "{}", ascii_only=False) for number in range(LATE + 10)]
-    assert [text for payload in stream for text in texts(read_one(reader, payload))] == [f" word{n}" for n in range(LATE + 10)]
-    assert reader._template.text(stream[0]) == " word0"
-
-
 @settings(deadline=None, max_examples=400)
 @given(
     chunks=st.lists(st.tuples(st.just("content") | FIELDS, TEXTS, st.just("{}") | SHAPES), min_size=1, max_size=12),
-    typed=st.sampled_from([None, typed_text]),
 )
-@example(chunks=[("content", text, "{}") for text in ("a", "b", "c", "d", '"', "e", "f")], typed=None)
-@example(chunks=[("content", text, "{}") for text in ("a", "b", "c", "", "d", "\0", "e")], typed=None)
-@example(chunks=[("content", "a", "{}"), ("content", "b", "{}"), ("role", "x", "{}"), *[("content", "c", "{}")] * 4], typed=None)
-def test_a_run_of_chunks_gives_the_texts_of_its_chunks(chunks, typed):
+@example(chunks=[("content", text, "{}") for text in ("a", "b", "c", "d", '"', "e", "f")])
+@example(chunks=[("content", text, "{}") for text in ("a", "b", "c", "", "d", "\0", "e")])
+@example(chunks=[("content", "a", "{}"), ("content", "b", "{}"), ("role", "x", "{}"), *[("content", "c", "{}")] * 4])
+def test_a_run_of_chunks_gives_the_texts_of_its_chunks(chunks):
     payloads = [written(field, text, around, ascii_only=False) for field, text, around in chunks]
-    reader = ChunkReader(typed=typed)
+    reader = ChunkReader()
     at = 0
     while at < len(payloads):
         run = reader.run(payloads, at)
@@ -614,11 +598,3 @@ def test_a_text_that_stands_again_after_its_place_gives_no_template():
 def test_a_template_does_not_match_a_shorter_chunk():
     assert Template(b'a"', b'"b').text(b'a"b') is None
     assert Template(b'a"', b'"b').text(b'a""b') == ""
-
-
-def test_the_typed_reader_is_found_if_it_is_installed(monkeypatch):
-    assert typed_reader() is typed_text
-    monkeypatch.setitem(__import__("sys").modules, "providerhub.wire._typed", None)
-    typed_reader.cache_clear()
-    assert typed_reader() is None
-    typed_reader.cache_clear()
