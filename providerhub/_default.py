@@ -20,11 +20,12 @@ _default_lock = renewed_at_fork(threading.Lock())
 _making = threading.local()
 
 MOST_WAIT = 5.0
-"""Seconds that a thread waits for the hub that another thread makes. That one may wait for a module that this thread imports."""
+"""Seconds that a thread waits for the hub that another thread makes. The other thread may wait for a module that this thread
+imports."""
 
 
 def default_hub() -> Hub:
-    """The hub of the module's functions. The first call makes it from settings file and environment; it closes at exit.
+    """The hub of the module's functions. The first call makes the hub from settings file and environment; it is closed at exit.
 
     Raises:
         ConfigurationError: A plugin uses the default hub while it is imported for that hub.

@@ -42,32 +42,33 @@ if TYPE_CHECKING:  # slow to import; most programs need none of it
 class Hub(OtherCalls):
     """Providers, their health records, and the calls to them. Most applications need one hub.
 
-    Thread-safe: every method may be called from any thread at any time, `register` and `close` included. A `Stream` that a
-    method returns is read by one thread; only its `close` may be called from another one.
+    Thread-safe: every method may be called from any thread at any time, even `register` and `close`. Read a returned `Stream` in
+    one thread only; its `close` may be called from another thread.
 
     Args:
-        settings: Defaults, aliases and configured providers. Values that it leaves open come from the environment. Default:
-            `Settings.load()`, which reads the settings file too.
-        providers: Provider objects, each as a pair `(info, provider)`; the same as a call of `register` for each.
+        settings: Defaults, aliases and configured providers. Missing values come from the environment. Default:
+            `Settings.load()`, which also reads the settings file.
+        providers: Provider objects, each as a pair `(info, provider)`, as for `register`.
         observers: Objects whose methods marked with `@hookimpl` are called like those of a plugin in group
             `providerhub.hooks`: `providerhub_call_started`, `providerhub_attempt_started`, `providerhub_chunk`,
             `providerhub_attempt_finished`, `providerhub_call_finished`.
-        rankers: Callables `(request, candidates)` that return the candidates in the order to try, as the hook
-            `providerhub_rank` does. They are asked before the plugins' rankers; the first that returns an order decides.
-        around: Callables `(request, go_on)` around each call, the outermost first, as guardrails and redaction need them. One is
-            called once for each call, before its plan is made, with the `Request` and a `GoOn`; it returns the result of
-            `go_on(request)` or another `Completion`, or raises. It may change the request, which is then checked again. Content
-            that reaches it counts as handed over to the caller. `embed` gives it an `EmbeddingRequest`, and the vectors as the
-            `Completion.details["vectors"]`. `explain` skips it. Coroutine functions serve `acomplete` and `aembed` only.
-        cache: The cache of answers, which `providerhub-cache` provides: `"memory"`, a folder, the address of a server, a mapping
-            of the keys of the table `[cache]`, true for `"memory"`, or false for none. Default: as the settings say.
-        wire_log: Path of a file to which each request and answer is appended, without keys; `"-"` for standard error. Default: as
-            the settings say.
-        shared: The store through which several processes share what providers state and what must be counted together: its
-            address, a `Shared`, or an object with the methods of `SharedState`. Default: as the settings say. The hub closes
-            a store that it has made.
-        clock: Monotonic time and sleeping. A test may pass `providerhub.testing.FakeClock()`, whose waits take no time.
-        rng: Returns random numbers from 0 up to 1, which spread waits and choices. A test may pass a repeatable one.
+        rankers: Callables `(request, candidates)` that return the candidates in the order to try, like the hook
+            `providerhub_rank`. They run before the plugins' rankers. The first ranker that returns an order decides.
+        around: Callables `(request, go_on)` around each call, the outermost first, for guardrails and redaction. Each is called
+            once per call, before the plan is made, with the `Request` and a `GoOn`. It returns the result of `go_on(request)` or
+            another `Completion`, or raises. It may change the request; the hub checks the changed request again. Content that the
+            callable gets counts as delivered to the caller. For `embed`, the request is an `EmbeddingRequest`, and the vectors
+            are in `Completion.details["vectors"]`. `explain` skips the callables. Coroutine functions work only with `acomplete`
+            and `aembed`.
+        cache: The cache of answers (needs `providerhub-cache`): `"memory"`, a folder, the address of a server, a mapping of the
+            keys of the table `[cache]`, true for `"memory"`, or false for no cache. Default: `cache` of the settings.
+        wire_log: Path of a file to which each request and answer is appended, without keys; `"-"` for standard error. Default:
+            `wire_log` of the settings.
+        shared: The store through which several processes share pauses and limits: an address, a `Shared`, or an object with the
+            methods of `SharedState`. Default: `shared` of the settings. The hub closes a store that it has created.
+        clock: The clock for monotonic time and sleeping. A test may pass `providerhub.testing.FakeClock()`, whose waits take no
+            time.
+        rng: A function that returns random numbers from 0 up to 1, for waits and choices. A test may pass a repeatable function.
 
     Raises:
         ConfigurationError: The settings file is wrong, the settings or the environment name a provider that is not installed,
@@ -130,7 +131,7 @@ class Hub(OtherCalls):
     def complete(
         self, model: ModelSpec, messages: Conversation, *, stream: bool = False, **knobs: Unpack[Knobs]
     ) -> Completion | Stream:
-        """Ask for an answer. The hub chooses the provider, and moves on to the next one when a provider fails.
+        """Ask for an answer. The hub chooses the provider. When a provider fails, it asks the next provider.
 
         Args:
             model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
@@ -144,8 +145,7 @@ class Hub(OtherCalls):
 
         Raises:
             CallerError: The call is wrong, or no provider can serve it. Nothing was sent.
-            ProviderError: Every attempt failed with this class of error, or the error is one that another provider would not
-                mend.
+            ProviderError: Every attempt failed with this class of error, or the call stopped because of this error.
             AllProvidersFailedError: The attempts failed with different classes of errors.
             DeadlineExceededError: The total time of the call is over.
         """
@@ -170,8 +170,8 @@ class Hub(OtherCalls):
     ) -> Completion | AsyncStream:
         """`complete`, awaited in the running event loop.
 
-        A provider without `astream` works in a thread of its own. When the task is cancelled, the connection is shut down at
-        once, provided that the provider obeys its `CallContext`; any other provider is stopped at its next piece.
+        A provider without `astream` runs in a separate thread. When the task is cancelled, a provider that obeys its
+        `CallContext` closes the connection at once. Any other provider is stopped at its next piece.
         """
         async_chain()
         return await self._acall(self._spec(model, messages, stream=stream, **knobs))  # type: ignore[no-any-return]
@@ -187,32 +187,32 @@ class Hub(OtherCalls):
     ) -> Generator[Outcome, None, None]:
         """Make many calls at once. Each outcome is yielded as soon as its call has ended, in any order.
 
-        An error of one call, a malformed request included, becomes that request's outcome and stops no other call. A request
-        whose failure may pass (a rate limit, a timeout, a failed connection, a failing server) is first tried again after the
-        end of the input, or while the input gives nothing; see `passes`. An exception that the input raises is raised here
-        after the outcomes of all requests that were taken; so is the refusal of an executor that takes no more work.
+        An error of one call, even a malformed request, becomes the outcome of this request and stops no other call. After a
+        temporary failure (a rate limit, a timeout, a failed connection, a server error), the request is tried again after the end
+        of the input, or while the input is idle; see `passes`. An exception of the input, or of an executor that refuses work, is
+        raised after the outcomes of all requests that were read.
 
-        While every candidate of a request is paused, the request is not sent, and does not fail; its timeout begins when it is
-        sent. When a provider refuses its key again after the pause, has no quota left or asks for more than 10 minutes, the
-        error is raised here, once, after the outcomes of the calls under way. Requests without an outcome were not answered.
-        `forgive` lets the requests go at once that wait for its provider. `close` sends nothing more, and raises here. While a
-        service cannot list its models, a model that is known nowhere is its failure, and is tried again after a minute.
+        While every candidate of a request is paused, the request waits; its timeout begins when it is sent. If a provider refuses
+        its key again after the pause, has no quota left, or asks for a wait of more than 10 minutes, its error is raised after
+        the outcomes of the running calls. Requests without an outcome were not answered. `forgive` lets requests that wait for
+        the provider go at once. After `close`, nothing more is sent, and an error is raised. While a service cannot list its
+        models, a request for an unknown model is tried again after a minute.
 
-        A list or tuple is read by the caller's own thread, any other input in a thread of its own. Leaving early cancels the
-        calls. The guide to batches has the details of both.
+        The caller's thread reads a list or tuple. A separate thread reads any other input. Leaving early cancels the calls. The
+        guide to batches has the details.
 
         Args:
             requests: One mapping of `complete`'s arguments for each call, such as `{"model": ..., "messages": ...}`; `stream`
                 is refused.
-            concurrency: The most calls at once; 1 or more, default 8. No further request is taken from the input while as many
-                are under way or have outcomes that are not yet yielded. A request that waits for a further try does not count.
-            executor: Any `concurrent.futures.Executor`, which stays open; or the text of one that ends with the last outcome:
-                `"processes"`, `"processes:4"`, or one of a plugin, such as `"dask://host:8786"`. Default: `concurrency` threads.
-                Each other process makes one hub from this hub's settings; breakers, budgets and connections are not shared.
-                A request under way in a process that is killed is sent once more, see `Outcome.resent`.
-            passes: The most further tries of a request whose failure may pass; 0 or more, default 3. Each one follows a
-                random, growing backoff, and may use all `RetryPolicy.attempts` at one provider. At most 10,000 requests wait
-                in memory, further ones in a temporary file.
+            concurrency: The maximum number of calls at once; 1 or more, default 8. Running calls and outcomes that are not yet
+                yielded count. A request that waits for a further try does not count.
+            executor: Any `concurrent.futures.Executor`, which stays open. Or `"processes"`, `"processes:4"`, or an executor of a
+                plugin, such as `"dask://host:8786"`, which ends with the last outcome. Default: `concurrency` threads. Each other
+                process makes one hub from this hub's settings, with its own breakers, budgets and connections. When a process is
+                killed, its running requests are sent once more; see `Outcome.resent`.
+            passes: The maximum number of further tries after a temporary failure; 0 or more, default 3. Each try follows a
+                random, growing backoff, and may use all `RetryPolicy.attempts` at one provider. At most 10,000 requests wait in
+                memory; the others wait in a temporary file.
 
         Yields:
             One `Outcome` for each request; its `index` is the request's place in the input, from 0.
@@ -220,7 +220,7 @@ class Hub(OtherCalls):
         Raises:
             InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
             ConfigurationError: The executor is not installed or cannot be opened.
-            ProviderError: The providers refuse further requests, as said above.
+            ProviderError: The providers refuse further requests, as described above.
         """
         return self._many(requests, concurrency=concurrency, executor=executor, passes=passes).outcomes()
 
@@ -234,20 +234,20 @@ class Hub(OtherCalls):
     ) -> AsyncGenerator[Outcome, None]:
         """`complete_many` in the running event loop: `async for outcome in hub.acomplete_many(requests)`.
 
-        Each call is a task. An async iterable is read in one task of its own; a list or tuple at once; any other iterable in a
+        Each call is a task. An async iterable is read in a separate task, a list or tuple at once, and any other iterable in a
         thread. To leave early, use `async with contextlib.aclosing(...)`: its end cancels the tasks and waits for them.
 
         Args:
             requests: One mapping of `acomplete`'s arguments for each call, as an iterable or async iterable.
-            concurrency: The most calls at once; 1 or more, default 8.
-            passes: The most further tries of a request whose failure may pass; 0 or more, default 3.
+            concurrency: The maximum number of calls at once; 1 or more, default 8.
+            passes: The maximum number of further tries after a temporary failure; 0 or more, default 3.
 
         Returns:
             An async generator of one `Outcome` for each request.
 
         Raises:
             InvalidRequestError: An argument has the wrong shape. Nothing was taken from the input.
-            ProviderError: The providers refuse further requests, as at `complete_many`.
+            ProviderError: The providers refuse further requests, as in `complete_many`.
         """
         from providerhub._calling.many_async import AsyncMany
 
@@ -264,7 +264,7 @@ class Hub(OtherCalls):
     def explain(
         self, model: ModelSpec, messages: Conversation = "?", *, stream: bool = False, **knobs: Unpack[Knobs]
     ) -> RoutePlan:
-        """Return the plan that `complete` would follow with the same arguments. Sends nothing and changes no state.
+        """Return the plan that `complete` would follow with the same arguments. Send nothing and change no state.
 
         Args:
             model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
@@ -274,15 +274,15 @@ class Hub(OtherCalls):
             **knobs: Each keyword of the table in `_calling/keywords.py`.
 
         Returns:
-            The candidates in order, and the models that are left out, each with its reason.
+            The candidates in order, and the excluded providers, each with its reason.
 
         Raises:
-            CallerError: The same errors as `complete` raises before it sends anything.
+            CallerError: As in `complete`.
         """
         return self._explain(self._spec(model, messages, stream=stream, **knobs))
 
     def plugins(self) -> tuple[PluginRecord, ...]:
-        """Every installed plugin with its state. A plugin that lacks a required setting is shown as *not configured*."""
+        """Every installed plugin with its state. A plugin without a required setting is shown as *not configured*."""
         return tuple(map(self._shown, self._plugins.load_all()))
 
     def instances(self) -> tuple[InstanceView, ...]:
@@ -290,7 +290,7 @@ class Hub(OtherCalls):
         return views(self._registry)
 
     def refresh(self) -> bool:
-        """Ask every service that can list its models for them now. `instances()` shows the result.
+        """Ask each service that can list its models for the list now. `instances()` shows the result.
 
         Returns:
             Whether a service listed any model.
@@ -306,10 +306,10 @@ class Hub(OtherCalls):
         return health_records(self._health, self._pacer, self._clock.monotonic())
 
     def forgive(self, name: str) -> None:
-        """Let the next calls ask a provider again at once, such as after the end of its outage or a change of its account.
+        """Let the next calls ask a provider again at once, for example after the end of an outage.
 
-        Pauses are lifted, breakers close, and what refusals taught is forgotten: rates, and abilities that models lack. Calls
-        and rows of many calls that wait for the provider go on at once. Limits of the settings stay.
+        This lifts pauses, closes breakers, and forgets learned rates and missing abilities. Calls that wait for the provider go
+        on at once. Limits of the settings stay.
 
         Args:
             name: The name of the provider instance, as in `instances()`.
@@ -325,19 +325,18 @@ class Hub(OtherCalls):
             self._sharing.tell((name, ""), FORGIVEN, 0.0)
 
     def close(self) -> None:
-        """Close the provider objects that the hub made. A later call raises `RuntimeError`, as does one without an answer yet.
+        """Close the provider objects that the hub made. Later calls, and calls without an answer yet, raise `RuntimeError`.
 
-        Streams that were returned go on, and so do the calls of `complete_many` that are under way. The caller closes the
-        objects that it registered. After calls in an event loop, `await hub.aclose()` in that loop also closes the connections
-        that only awaiting can close.
+        Returned streams and running calls of `complete_many` go on. The caller closes the objects that it registered. After calls
+        in an event loop, use `await hub.aclose()` in that loop, which also closes asynchronous connections.
         """
         self._end_calls()
         self._registry.close()
 
     async def aclose(self) -> None:
-        """`close`, in an event loop: `aclose()` of this loop's provider objects is awaited where they have one.
+        """`close`, in an event loop. It also awaits `aclose()` of this loop's provider objects.
 
-        A stream of this loop that is still read breaks with `StreamInterruptedError`, which says that the hub was closed.
+        An open stream of this loop raises `StreamInterruptedError`.
         """
         self._end_calls()
         await self._registry.aclose()

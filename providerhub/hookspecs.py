@@ -1,10 +1,10 @@
 """The hook specifications: all functions that a plugin may implement.
 
-A plugin marks its functions with `providerhub.hookimpl`. A function may leave out arguments that it does not need.
-Entry-point group `providerhub` is for providers; the name of the entry point is the provider's name. The other hooks belong to
-group `providerhub.hooks`, which is always loaded. The implementations are isolated: an exception of an observer, a ranker or a
-catalogue is logged once, and the call goes on. The hooks that are called when a hub is made say what an exception does.
-Observers are called in a copy of the context (`contextvars`) in which the call began.
+A plugin marks its functions with `providerhub.hookimpl`. A function may leave out arguments that it does not need. The
+entry-point group `providerhub` is for providers; the name of the entry point is the provider's name. The other hooks belong to
+the group `providerhub.hooks`, which is always loaded. An exception of an observer, a ranker or a catalogue is logged once, and
+the call goes on. Hooks that are called when a hub is made describe the effect of an exception. Observers run in a copy of the
+context (`contextvars`) in which the call began.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROJECT = "providerhub"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
-"""Marks a plugin's function as the implementation of the hook that has the same name."""
+"""Marks a plugin's function as the implementation of the hook with the same name."""
 
 
 @hookspec
@@ -43,8 +43,7 @@ def providerhub_join(settings: Settings) -> object | None:
         settings: The settings of the hub.
 
     Returns:
-        An object whose methods are marked with `@hookimpl`, which are called as those of an observer that the application gives
-        to the hub; `None` to stay out of the calls of this hub.
+        An observer for the hub: an object with methods that are marked with `@hookimpl`. `None` for no observer.
 
     Raises:
         ConfigurationError: The settings of the plugin are wrong. `Hub` raises it; any other exception is logged.
@@ -60,42 +59,39 @@ def providerhub_rank(request: Request, candidates: Sequence[Candidate]) -> Seque
         candidates: The candidates that can answer, in the order of the plan.
 
     Returns:
-        The candidates in the order to use; candidates that are left out are not tried. `None`, or an order without any of
-        the candidates, lets the next plugin decide; without another plugin the order stays.
+        The candidates in the order to use; candidates that are left out are not tried. `None`, or an empty order, lets the next
+        plugin decide; without another plugin the order stays.
     """
 
 
 @hookspec
 def providerhub_around(settings: Settings) -> Callable[[Request, Any], Any] | None:
-    """Offer a callable that stands around each call, as `Hub(around=[...])` takes it. Called once for each hub, when it is made.
+    """Add a callable around each call, as in `Hub(around=[...])`. Called once for each hub, when the hub is made.
 
     Args:
         settings: The settings of the hub.
 
     Returns:
-        A callable `(request, go_on)`, which is called inside of those that the application gives; `None` for none. An exception
-        stops the making of the hub.
+        A callable `(request, go_on)`, or `None`. The callables of the application are called first, and this one inside them. If
+        the hook raises, the hub is not made.
     """
 
 
 @hookspec
 def providerhub_gate(settings: Settings) -> AttemptGate | None:
-    """Offer a gate, which decides before each attempt whether it may be sent. Called once for each hub, when it is made.
+    """Add a gate, which decides before each attempt whether it may be sent. Called once for each hub, when the hub is made.
 
     Args:
         settings: The settings of the hub.
 
     Returns:
-        The gate; `None` when there is nothing to guard. An exception stops the making of the hub: a budget that cannot be
-        read must not count as none.
+        The gate; `None` for no gate. If the hook raises, the hub is not made: a budget that cannot be read must not be ignored.
     """
 
 
 @hookspec
 def providerhub_call_started(call: CallRecord) -> None:
-    """Observe the start of a call, after its plan was made and before anything is sent.
-
-    A call for which no plan can be made is reported as started and finished at once.
+    """Observe the start of a call, after its plan was made. A call without a plan is reported as started and finished at once.
 
     Args:
         call: The record of the call; its `route` is empty.
@@ -104,35 +100,34 @@ def providerhub_call_started(call: CallRecord) -> None:
 
 @hookspec
 def providerhub_model(provider: str, model: str) -> ModelInfo | None:
-    """Describe a model, for the values that neither its user nor its service nor its plugin gives.
+    """Describe a model. The values are used if the settings, the service and the plugin do not give them.
 
-    Called when a plan or a list of models needs the values, and only for a service at its vendor's own address or with the entry
-    that the user names. It must not do I/O over a network. A capability that it denies leaves no model out; such a model is tried
+    Called when a plan or a list of models needs the values. Called only for a service at the vendor's own address, or if the
+    settings name a catalogue entry. It must not use the network. A denied capability excludes no model; such a model is tried
     after the others.
 
     Args:
-        provider: The name of the vendor: that of its provider plugin, such as `"openai"`, or the one that the user wrote.
-        model: The name of the model as it is sent to the service.
+        provider: The name of the vendor: the name of its provider plugin, such as `"openai"`, or the name in the settings.
+        model: The name of the model as sent to the service.
 
     Returns:
-        The values that are known; `None` without any. Its `source` says where they come from, and ends with the day of the data
-        if that is known.
+        The known values, or `None`. Their `source` names their origin, and ends with the day of the data if it is known.
     """
 
 
 @hookspec(firstresult=True)
 def providerhub_conversation(settings: Settings, name: str | None) -> Mapping[str, Any] | None:
-    """Find a conversation that the command line is to continue, and that is not among those which it has saved.
+    """Find a conversation to continue that the command line has not saved itself.
 
     Args:
         settings: The settings of the command line.
-        name: The name that the user gave; `None` for the latest conversation.
+        name: The name from the user; `None` for the latest conversation.
 
     Returns:
-        A mapping with `model`, the name to ask, and `messages`, the whole conversation with the last answer; `None` for none.
+        A mapping with `model`, the name to ask, and `messages`, the whole conversation with the last answer; `None` if not found.
 
     Raises:
-        ConfigurationError: The conversation is there and cannot be read. The message names the fix.
+        ConfigurationError: The conversation exists and cannot be read. The message names the fix.
     """
 
 
@@ -141,20 +136,19 @@ def providerhub_attempt_started(attempt: Attempt) -> None:
     """Observe the start of an attempt.
 
     Args:
-        attempt: The attempt, whose `outcome` is `"open"`.
+        attempt: The attempt; its `outcome` is `"open"`.
     """
 
 
 @hookspec
 def providerhub_chunk(attempt: Attempt, seconds: float) -> None:
-    """Observe a piece of the content of a stream, from the second one of its attempt on.
+    """Observe a piece of the content of a stream, from the second piece of its attempt on.
 
-    Called when the piece comes from the provider, in the thread or task that reads it. A stream without an implementation costs
-    nothing.
+    Called when the piece comes from the provider, in the thread or task that reads the stream.
 
     Args:
         attempt: The attempt, as `providerhub_attempt_started` gets it.
-        seconds: The time since the piece before came. It includes the time for which the reader of the stream was busy.
+        seconds: The time since the previous piece, including the time for which the reader of the stream was busy.
     """
 
 
@@ -172,7 +166,6 @@ def providerhub_call_finished(route: Route, call: CallRecord) -> None:
     """Observe the end of a call that answered, failed or was abandoned.
 
     Args:
-        route: All attempts, and the providers that were left out with their reasons.
-        call: The record of the call with its route, and with its answer or error. Its `id` is that of the record which
-            `providerhub_call_started` got.
+        route: All attempts, and the excluded providers with their reasons.
+        call: The record of the call with its route, and with its answer or error. `providerhub_call_started` got the same `id`.
     """

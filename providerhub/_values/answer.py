@@ -20,7 +20,7 @@ class ToolCall(Value):
     Args:
         id: The identifier that the tool's result must repeat.
         name: The name of the tool.
-        arguments: The arguments as the model wrote them: JSON text, which may be invalid; of a custom tool, its free text.
+        arguments: The arguments from the model: JSON text, which may be invalid, or the free text for a custom tool.
         type: `"function"` (the default), or `"custom"` for a tool whose input is free text.
     """
 
@@ -32,15 +32,15 @@ class ToolCall(Value):
 
 @frozen(eq=False, repr=False)
 class Citation(Value):
-    """A source of the answer. A provider yields it as an event, and `Completion.citations` holds them all.
+    """A source of the answer. A provider yields it as an event; `Completion.citations` holds all of them.
 
     Args:
         url: The address of the source.
         title: The title of the source.
-        text: The words of the source that are quoted.
-        start: The first character of the answer's text that rests on the source, counted from 0.
-        end: The character behind the last one.
-        source: Everything else that the service says of the source, such as the number of a document and the place in it.
+        text: The quoted words of the source.
+        start: The place of the supported text in the answer: its first character, counted from 0.
+        end: The place after the last character of the supported text.
+        source: All other data about the source, such as the number of a document and the place in it.
     """
 
     url: str | None = None
@@ -53,13 +53,13 @@ class Citation(Value):
 
 @frozen(eq=False, repr=False)
 class Media(Value):
-    """An image, a sound or another file that the model made. A provider yields it as an event; `Completion.media` holds them all.
+    """An image, a sound or another file from the model. A provider yields it as an event; `Completion.media` holds all of them.
 
     Args:
         kind: `"image"`, `"audio"`, `"video"` or `"file"`.
-        type: The media type, such as `"image/png"`; `None` when the service does not say.
+        type: The media type, such as `"image/png"`; `None` when unknown.
         base64: The bytes as base64 text; empty when there is only a `url`.
-        url: The address from which the bytes can be had; `None` when they are in `base64`.
+        url: The address of the bytes; `None` when they are in `base64`.
         id: The service's identifier. Pieces of one medium have the same `id` and `kind`, and follow each other.
     """
 
@@ -74,7 +74,7 @@ class Media(Value):
         """The bytes; empty when there is only a `url`.
 
         Raises:
-            ValueError: The service sent something that is not base64.
+            ValueError: The data from the service are not base64.
         """
         from binascii import Error, a2b_base64  # only an answer with media needs it
 
@@ -90,7 +90,7 @@ class Media(Value):
             later: The next piece.
 
         Returns:
-            The medium as far as it has come.
+            The medium with both pieces.
         """
         from binascii import b2a_base64
 
@@ -102,13 +102,13 @@ class Media(Value):
 
 @frozen(eq=False, repr=False)
 class Turn(Value):
-    """The assistant's turn in the vendor's own form, to go back with the next request. Only the plugin that wrote it reads it.
+    """The assistant's turn in the vendor's own form, for the next request. Only the plugin that wrote it reads it.
 
     It keeps signatures, encrypted reasoning and results of the vendor's own tools in their order. A provider yields
-    `Turn(content)` once, at the end; a later one replaces an earlier one. The hub adds where it comes from.
+    `Turn(content)` once, at the end; a later turn replaces an earlier turn. The hub fills in the other fields.
 
     Args:
-        content: The vendor's form. It must be JSON: mappings, lists, texts, numbers.
+        content: The vendor's form, as JSON: mappings, lists, texts, numbers.
         plugin: The distribution of the plugin.
         name: The name of its entry point.
         host: The host that answered; `""` for a provider without an address.
@@ -122,28 +122,27 @@ class Turn(Value):
 
 @frozen(eq=False, repr=False)
 class Completion(Value):
-    """A whole answer. `str(completion)` is its text, with a mark at the end when the answer was cut by `max_tokens`.
+    """A whole answer. `str(completion)` is its text, with a mark at the end if `max_tokens` cut the answer.
 
     Args:
         text: The text of the answer; empty when the model only called tools or refused.
-        reasoning: The model's reasoning; `None` when it gave none.
+        reasoning: The model's reasoning; `None` when the service sent none.
         tool_calls: The tool calls that the model asks for, in its order.
-        refusal: The model's words of refusal; `None` when it did not refuse.
-        finish_reason: `"stop"`, `"length"`, `"tool_calls"`, `"content_filter"`, `"pause_turn"` (append `message` to the
-            conversation and ask again: the turn goes on), another word of the vendor, or `None` when the provider marked the end
-            without a reason.
-        usage: Token counts; `None` when the provider did not report any.
+        refusal: The text of the model's refusal; `None` when it did not refuse.
+        finish_reason: `"stop"`, `"length"`, `"tool_calls"`, `"content_filter"`, `"pause_turn"` (the turn goes on: append
+            `message` to the conversation and call again), another word of the vendor, or `None` when the provider gave no reason.
+        usage: Token counts; `None` when the provider reported none.
         provider: The provider instance that answered.
         model: The model's name as the provider received it.
-        route: All attempts of the call, and the candidates that were left out.
-        finish_said: The vendor's own word for `finish_reason`; `None` when it is the same.
+        route: All attempts of the call, and the skipped candidates.
+        finish_said: The vendor's own word for `finish_reason`; `None` when both are the same.
         citations: The sources that the service names.
-        media: The images, sounds and files that the model made.
-        turn: The assistant's turn in the vendor's own form; `None` when `message` says all of it.
-        parsed: The object that `response_format=SomeClass` asked for; `None` without one, and for a cut answer, a refusal or
-            tool calls.
-        details: All that the service says beside the answer, by name; the same thing has the same name at every vendor.
-        cached: Whether a cache of the application gave the answer, and no provider was asked. Default false.
+        media: The images, sounds and files from the model.
+        turn: The assistant's turn in the vendor's own form; `None` when `message` can hold all of it.
+        parsed: The object for `response_format=SomeClass`; `None` without such a class, and for a cut answer, a refusal or tool
+            calls.
+        details: All other data of the answer, by name. The same data have the same name at every vendor.
+        cached: Whether the answer came from a cache, and no provider was asked. Default false.
     """
 
     text: str = ""
@@ -178,30 +177,30 @@ class Completion(Value):
 
     @property
     def request_id(self) -> str | None:
-        """The service's identifier of the HTTP request, for a question to its support."""
+        """The service's identifier of the HTTP request, for questions to its support."""
         return self.details.get("request_id")
 
     @property
     def cost(self) -> Cost | None:
-        """The cost of this answer; `None` when it is unknown, and of a cached answer. `route.cost` is that of all attempts."""
+        """The cost of this answer; `None` when unknown, and for a cached answer. `route.cost` is the cost of all attempts."""
         return None if self.cached else self.route.cost_of(self.usage, self.provider, self.model)
 
     @property
     def logprobs(self) -> Sequence[Mapping[str, Any]] | None:
-        """The log probabilities of the tokens, as the service wrote them; `None` when the request did not ask for them."""
+        """The log probabilities of the tokens in the service's form; `None` when the request did not ask for them."""
         return self.details.get("logprobs")
 
     @property
     def stop_sequence(self) -> str | None:
-        """The text of `stop` that ended the answer; `None` when the service does not say."""
+        """The text of `stop` that ended the answer; `None` when unknown."""
         return self.details.get("stop_sequence")
 
     @property
     def message(self) -> dict[str, Any]:
-        """The assistant's turn as a message in the OpenAI chat shape, to be appended to the conversation. It is JSON.
+        """The assistant's turn as a message in the OpenAI chat shape, to append to the conversation. It is JSON.
 
-        Its key `turn` holds the vendor's own form, where there is one. It goes back only to the host that wrote it; every other
-        provider gets the message without it.
+        Its key `turn` holds the vendor's own form, if there is one. This key goes back only to the host that wrote it; every
+        other provider gets the message without the key.
         """
         message = self.message_plain
         if self.turn is not None:
@@ -221,12 +220,12 @@ class Completion(Value):
         return message
 
     def tool_result(self, call: ToolCall | str, content: Any, *, is_error: bool = False) -> dict[str, Any]:
-        """Make the message that gives a tool's result back to the model.
+        """Make the message with a tool's result for the model.
 
         Args:
             call: The tool call, or its `id`.
-            content: The result: a text, a list of content parts (texts, images), or another value, which is sent as JSON.
-            is_error: Whether the tool failed. Default false. Vendors that have no word for it get the content alone.
+            content: The result: a text, a list of content parts (texts, images), or another value, sent as JSON.
+            is_error: Whether the tool failed. Default false. Vendors without such a field get only the content.
 
         Returns:
             The message, in the OpenAI chat shape.
@@ -261,9 +260,9 @@ def _are_parts(content: Any) -> bool:
 
 
 def message_digest(message: Mapping[str, Any]) -> str:
-    """Return a digest of what an assistant's message says: its text, and names, identifiers and parsed arguments of its calls.
+    """Return a digest of an assistant's message: its text, and names, identifiers and parsed arguments of its calls.
 
-    The vendor's form beside a message is void when the caller has edited one of these.
+    The vendor's form is ignored if the caller has edited one of these.
     """
     import hashlib  # only a conversation with turns needs it
 

@@ -1,4 +1,4 @@
-"""The declaration of a provider: name, models, capabilities, settings. It is read without an import of the provider's code."""
+"""The declaration of a provider: name, models, capabilities, settings. Reading it does not import the provider's code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DESCRIBED = (
 """The fields of `ModelInfo` that a catalogue may fill in."""
 
 WHEN_FULL = ("elsewhere", "wait")
-"""The ways to treat a call that a limit of its provider holds back."""
+"""The reactions of a call when a limit of its provider is reached."""
 
 RATE = checks.POSITIVE.or_none
 LIMIT = checks.COUNT.or_none
@@ -97,43 +97,42 @@ def _turns(names: Iterable[str]) -> tuple[str, ...]:
 class ModelInfo(Value):
     """One model, or, with a trailing `*`, all models whose names begin with the same characters.
 
-    A capability is `True`, `False` or unknown (`None`, the default). A model that is known to have a capability ranks before
-    a model with an unknown one. A model without it is left out of the requests that need it.
+    A capability is `True`, `False` or unknown (`None`, the default). A model with `True` ranks before a model with an unknown
+    capability. A model with `False` is skipped for requests that need the capability.
 
     Args:
         name: The name as the provider knows it, or a prefix such as `"acme-tiny/*"`.
         aliases: More names for this model.
-        supports_stream: Whether it streams its answer.
-        supports_tools: Whether it calls tools.
-        supports_images: Whether it reads images.
-        supports_json_schema: Whether it keeps to a JSON schema in its answer.
-        supports_prefill: Whether it continues a partial assistant message at the end of the conversation.
-        context_window: The number of tokens that prompt and answer may have together; 1 or more.
+        supports_stream: Whether the model streams its answer.
+        supports_tools: Whether the model calls tools.
+        supports_images: Whether the model reads images.
+        supports_json_schema: Whether the model's answer can follow a JSON schema.
+        supports_prefill: Whether the model continues a partial assistant message at the end of the conversation.
+        context_window: The maximum number of tokens of prompt and answer together; 1 or more.
         price_in: The price of a million input tokens, in `price_currency`; zero or more.
         price_out: The price of a million output tokens, in the same currency; zero or more.
-        supports_reasoning: Whether it thinks before it answers, and so may be silent for minutes.
-        timeout: The timeouts for this model; `None`, the default, for those of the provider.
-        concurrency: The number of calls of this model at the same time; 1 or more. `None`, the default, for no limit of its own.
-        rpm: Requests a minute of this model; a positive number. `None`, the default, for no limit of its own.
-        tpm: Tokens a minute of this model, prompt and answer together; a positive number. `None`, the default, for no limit of
-            its own.
-        when_full: The reaction when a limit is reached: `"elsewhere"` or `"wait"`. `None`, the default, for the provider's.
-        headers: Headers to send with each request for this model, in addition to those of the provider.
-        supports_audio: Whether it listens to audio.
-        supports_files: Whether it reads files, such as PDF documents.
+        supports_reasoning: Whether the model thinks before it answers, and so may be silent for minutes.
+        timeout: The timeouts for this model; `None`, the default, for the provider's timeouts.
+        concurrency: The maximum number of calls of this model at the same time; 1 or more. `None`, the default: no limit.
+        rpm: Requests per minute of this model; a positive number. `None`, the default: no limit.
+        tpm: Tokens per minute of this model, prompts and answers together; a positive number. `None`, the default: no limit.
+        when_full: The reaction when a limit is reached: `"elsewhere"` or `"wait"`. `None`, the default: as for the provider.
+        headers: Headers to send with each request for this model, in addition to the provider's headers.
+        supports_audio: Whether the model reads audio.
+        supports_files: Whether the model reads files, such as PDF documents.
         price_cache_read: The price of a million input tokens that the service read from its cache; zero or more.
         price_cache_write: The price of a million input tokens that the service wrote to its cache; zero or more.
-        price_currency: The currency of all prices, as its code of ISO 4217. Default `"USD"`.
-        supports_embeddings: Whether it turns texts into vectors, as `embed` asks for.
-        catalog: The entry of a catalogue that describes the model, `"vendor/model"`, such as `"openai/gpt-4o"`; a trailing `*`
-            stands for the model's own name. `None`, the default: its own name, for a service at the vendor's own address.
-        source: Where the values come from and their date, such as `"models.dev 2026-07-02"`. Catalogues fill it in.
-        max_output_tokens: The most tokens of an answer; 1 or more. A budget reserves so many for a call without `max_tokens`.
+        price_currency: The currency of all prices, as a code of ISO 4217. Default `"USD"`.
+        supports_embeddings: Whether the model turns texts into vectors, for `embed`.
+        catalog: The catalogue's entry for the model, such as `"openai/gpt-4o"`; a `*` at the end stands for the model's name.
+            `None`, the default: the model's name, if the service is at the vendor's own address.
+        source: The source and date of the values, such as `"models.dev 2026-07-02"`. Catalogues fill it in.
+        max_output_tokens: The maximum tokens of an answer; 1 or more. A budget reserves them for a call without `max_tokens`.
         price_in_audio: The price of a million input tokens that are audio; zero or more.
         price_out_audio: The price of a million output tokens that are audio; zero or more.
-        price_reasoning: The price of a million tokens of reasoning; `None`, the default, for `price_out`.
-        price_tiers: The prices of long prompts: mappings with `"above"`, a number of input tokens, and the prices of requests
-            that have more. Each has the keys of the prices above; one that it leaves out stays.
+        price_reasoning: The price of a million tokens of reasoning; `None`, the default: `price_out`.
+        price_tiers: The prices of long prompts: mappings with `"above"`, a number of input tokens, and the prices of longer
+            requests. The keys are those of the prices above; a missing price stays the same.
     """
 
     name: str = attrs.field(validator=checks.TEXT)
@@ -192,17 +191,18 @@ class Setting(Value):
 
     Args:
         name: `"url"` and `"api_key"` are fields of `ProviderConfig`; every other setting is a key of its `options`.
-        env: The environment variable that sets it for the default instance; or several, of which the first that is set counts.
-        required: Without a value the provider is not configured and is left out. Default false.
-        required_unless: The name of another setting. This one is required while that one has its default value. Example: a
-            key that the usual address asks for, and another address may do without.
-        secret: The value is wrapped in `Secret` and never shown. Default false.
-        default: The value when nothing else sets it. Or a function that gets the values of the other settings by name, those
-            without such a function, and returns the value.
-        help: One line for people.
-        convert: A function that turns the value, which is a text if the environment sets it, into the one that the provider gets.
-            It raises `ValueError` for a wrong value, whose message the user reads. Default `None`: the value stays as it is. A
-            secret is not converted.
+        env: The environment variable of the setting, for the default instance. With several variables, the first one with a value
+            counts.
+        required: Whether the provider needs a value; without a value it is not configured. Default false.
+        required_unless: The name of another setting, such as `"url"`. The value is required while the other setting has its
+            default. Example: a key that only the default address needs.
+        secret: Whether the value is wrapped in `Secret` and never shown. Default false.
+        default: The value when nothing else sets it. Or a function that returns the value. It gets a mapping of the settings
+            whose default is not a function.
+        help: One line of description.
+        convert: A function that converts the value for the provider. A value from the environment is a text. For a wrong value,
+            the function raises `ValueError` with a message for the user. Default `None`: no conversion. A secret is not
+            converted.
     """
 
     name: str = attrs.field(validator=checks.TEXT)
@@ -216,12 +216,12 @@ class Setting(Value):
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The environment variables, those that outrank the others first."""
+        """The environment variables, in the order of precedence."""
         return self.env if isinstance(self.env, tuple) else (self.env,) if self.env else ()
 
 
 API_VERSION = 1
-"""The major version of the plugin interface that this core speaks."""
+"""The major version of the plugin interface of this core."""
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -229,29 +229,28 @@ class ProviderInfo(Value):
     """The declaration of a provider by its plugin.
 
     Args:
-        name: The provider's name, the same as the name of its entry point. It holds no slash.
-        models: Names and `ModelInfo`. It may be empty when the user's settings or `discover` list the models.
-        factory: `"module:function"`, imported when the provider is first used. The function takes the `ProviderConfig`,
-            returns the provider object, and does no I/O. It may run in a thread without a running event loop. Empty for providers
-            that are registered as objects.
+        name: The provider's name, the same as the name of its entry point. It has no slash.
+        models: Names and `ModelInfo`. May be empty if the user's settings or `discover` list the models.
+        factory: `"module:function"`, imported when the provider is first used. The function takes the `ProviderConfig`, returns
+            the provider object, and does no I/O. It may run in a thread without an event loop. Empty for a registered object.
         settings: The settings that the provider reads.
-        needs_auth: Whether the provider needs a key; then the setting `api_key` is required. Default false.
-        discover: `"module:function"`. The function takes the `ProviderConfig`, asks the service and returns `ModelInfo`. If it
-            has an argument `call`, it also gets a `CallContext` with the timeouts and the cancellation. It runs in a thread, when
-            no known model matches and on refresh. The list of a service with an address is kept on the disk.
+        needs_auth: Whether the provider needs a key. The setting `api_key` is then required. Default false.
+        discover: `"module:function"`. The function takes the `ProviderConfig`, asks the service and returns a list of
+            `ModelInfo`. An argument `call` gets a `CallContext` with the timeouts and the cancellation. The function runs in a
+            thread, if no known model matches and on refresh. The list of a service with an address is kept on disk.
         api_version: The major version of the plugin interface for which the plugin is written. Default 1.
-        description: One line for people.
-        timeout: The timeouts of the provider's calls where the user sets none for it; `None`, the default, for the general ones.
-        slow_start: Whether the first call of a model may take minutes, as at a local server that loads its models. Default false.
-        any_option: Whether the provider takes options that `settings` does not declare. Default false: where `settings` has an
-            entry, another option is an error.
-        accepts_turns: The names of further providers whose turns in the vendor's own form (`Turn`) this one takes, as a cloud
-            that hosts the model of another vendor does. Default none: a turn goes back to the host and provider that wrote it.
+        description: One line of description.
+        timeout: The default timeouts of the provider's calls; `None`, the default, for the general timeouts.
+        slow_start: Whether the first call of a model may take minutes, as with a local server that loads models. Default false.
+        any_option: Whether the provider accepts options that `settings` does not declare. Default false: if `settings` is not
+            empty, another option is an error.
+        accepts_turns: The names of other providers whose turns (`Turn`) this provider accepts, such as the vendor of a model in a
+            cloud. Default none: a turn goes back only to the host and provider that wrote it.
         pinned_only: Whether the provider serves only calls that name it, such as `"groq/llama-3.3-70b"`, until the user's
-            settings name it under `providers`. So the variable of a key, which may be set for another program, moves no prompt
-            to another company. Default false.
-        tariffs: The vendor's tariffs beside the usual one, each with its share of the usual prices, such as `{"batch": 0.5}` for
-            batches and `{"flex": 0.5}` for answers whose detail `tier` is `"flex"`. Default none: their cost is unknown.
+            settings name it under `providers`. So no prompt goes to a vendor only because its variable is set for another
+            program. Default false.
+        tariffs: The vendor's special tariffs, each with its share of the usual prices: `{"batch": 0.5}` for batches,
+            `{"flex": 0.5}` for answers whose detail `tier` is `"flex"`. Default none: the cost of other tariffs is unknown.
     """
 
     name: str = attrs.field(validator=checks.PROVIDER_NAME)

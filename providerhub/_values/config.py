@@ -14,7 +14,7 @@ from providerhub._values.value import Value, frozen, public
 
 
 class KeySource(Protocol):
-    """A place from which a key is read at its first use."""
+    """The place of a key, which is read when the key is first used."""
 
     def read(self) -> str:
         """Return the key.
@@ -39,11 +39,11 @@ class Secret:
     def __init__(self, value: str) -> None:
         self._value: str | None = value
         self.source: KeySource | None = None
-        """The place from which the value is read; `None` when the value was given directly."""
+        """The place of the value; `None` when the value was given directly."""
 
     @classmethod
     def later(cls, source: KeySource) -> Self:
-        """Make a secret that is read at its first use and kept from then on.
+        """Make a secret that is read when it is first used, and then kept.
 
         Args:
             source: The place from which the value is read.
@@ -63,7 +63,7 @@ class Secret:
         return self._value or ""
 
     def renew(self) -> bool:
-        """Read the value from its source again. Return true when it has changed.
+        """Read the value from its source again. Return whether it has changed.
 
         Raises:
             ConfigurationError: The value cannot be read. The old one is kept.
@@ -95,7 +95,7 @@ class Secret:
 
     @property
     def _identity(self) -> object:
-        """Two secrets are equal when their sources are, which need not be read for that; without a source, their values."""
+        """Two secrets are equal if their sources are equal, or, without sources, their values. No source is read."""
         return self._value if self.source is None else self.source
 
 
@@ -112,40 +112,41 @@ _REFINED = mapping_to(ModelInfo, "a mapping of models' names to ModelInfo, such 
 
 @frozen(eq=False, repr=False, kw_only=True)
 class ProviderConfig(Value):
-    """The configuration of one provider instance: as the caller or the settings file gives it, and as `create(config)` gets it.
+    """The configuration of one provider instance, from the caller or the settings file. The provider's factory gets it.
 
     Args:
         name: The instance's name; the hub fills it in.
-        plugin: The plugin that serves this instance; `None`, the default, for the plugin of the same name.
+        plugin: The plugin of this instance; `None`, the default, for the plugin with the same name.
         url: The address of the service, such as `"https://api.acme.example"`; not empty.
         api_key: The key; a `str` is wrapped in `Secret`.
         options: Values of the other settings that the plugin declares, by name.
-        proxies: The proxy for each scheme, such as `{"https": "http://proxy:3128"}`. Default empty: no proxy is used.
-        ca_bundle: Path of a PEM file with the certificates to trust, in place of the default ones.
+        proxies: The proxy for each scheme, such as `{"https": "http://proxy:3128"}`. Default: no proxy.
+        ca_bundle: Path of a PEM file with the certificates to trust, in place of the default certificates.
         models: Models of this instance, in addition to those that the plugin declares: names, prefixes with a trailing `*`,
             or `ModelInfo`.
         priority: A provider with a higher priority is tried first. Default 0.
-        weight: Its share of the calls under the strategy `weighted`, relative to the others; zero or more, default 1.
-        origin: The source of the values: `"argument"`, the default, or the settings file's path. The environment outranks a
-            file, and an argument outranks the environment.
+        weight: The provider's share of the calls with the strategy `weighted`, relative to other providers; zero or more, default
+            1.
+        origin: The source of the values: `"argument"`, the default, or the settings file's path. Arguments take precedence over
+            the environment, and the environment over the file.
         headers: Headers to send with each request, by name, such as `{"X-Title": "my app"}`. `repr` leaves them out.
-        client_cert: Path of a PEM file with the client's certificate, for a service that asks for one.
-        client_key: Path of a PEM file with the key of `client_cert`; `None`, the default, when `client_cert` holds the key too.
-        timeout: The timeouts of calls to this provider; `None`, the default, for those of the settings.
-        concurrency: The number of calls at the same time; 1 or more. `None`, the default, for no limit.
-        rpm: Requests a minute; a positive number. `None`, the default, for no limit.
-        tpm: Tokens a minute, prompts and answers together; a positive number. `None`, the default, for no limit.
+        client_cert: Path of a PEM file with the client's certificate.
+        client_key: Path of a PEM file with the key of `client_cert`; `None`, the default, if `client_cert` contains the key.
+        timeout: The timeouts of calls to this provider; `None`, the default, for the general timeouts.
+        concurrency: The maximum number of calls at the same time; 1 or more. `None`, the default, for no limit.
+        rpm: Requests per minute; a positive number. `None`, the default, for no limit.
+        tpm: Tokens per minute, prompts and answers together; a positive number. `None`, the default, for no limit.
         when_full: The reaction when a limit is reached: `"elsewhere"` asks the next candidate at once, `"wait"` waits. `None`,
             the default: `"elsewhere"`, and `"wait"` in a batch.
         allow_http: Whether the key may be sent unencrypted to another machine. Default false.
-        key_travels: Whether a key that stands in the settings themselves may go to other machines, in a pickle of the hub.
-            Default false: write the key as a reference (variable, file, command or keyring), which each machine reads.
-        trust_env: Whether `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and the like apply where `proxies` or `ca_bundle` is not
-            set. `None`, the default, for the value in the settings.
+        key_travels: Whether a key in the settings may go to other machines, in a pickle of the hub. Default false: write the key
+            as a reference (variable, file, command or keyring), which each machine reads.
+        trust_env: Whether variables such as `HTTPS_PROXY`, `NO_PROXY` and `SSL_CERT_FILE` apply if `proxies` or `ca_bundle` is
+            not set. `None`, the default, for the general setting.
         wire_log: Path of a file to which each request and answer is appended, without keys; `"-"` for standard error. `None`, the
-            default, for the value in the settings.
-        model: Values for single models, by name, or by a prefix with a trailing `*`. They outrank the plugin's declaration and
-            the service's list, and add no model.
+            default, for the general setting.
+        model: Values for single models, by name, or by a prefix with a trailing `*`. They take precedence over the plugin's
+            declaration and the service's list. They add no model.
     """
 
     name: str = ""

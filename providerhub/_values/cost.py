@@ -17,12 +17,12 @@ MILLION = 1_000_000
 class Usage(Value):
     """Token counts of one answer. `None` means that the provider did not report the count.
 
-    Every provider counts alike, as OpenTelemetry's conventions for generative AI say: `input_tokens` include the tokens that
-    were read from a cache and those that were written to it, and `output_tokens` include the reasoning.
+    The counts follow OpenTelemetry's conventions for generative AI at every provider: `input_tokens` include the tokens read from
+    a cache and written to a cache, and `output_tokens` include the reasoning.
 
     Args:
-        input_tokens: Tokens of the prompt, cached ones included.
-        output_tokens: Tokens of the answer, the reasoning included.
+        input_tokens: Tokens of the prompt, including cached tokens.
+        output_tokens: Tokens of the answer, including the reasoning.
         cached_tokens: Tokens of the prompt that the vendor read from its cache.
         reasoning_tokens: Tokens of the reasoning.
         cache_write_tokens: Tokens of the prompt that the vendor wrote to its cache.
@@ -30,9 +30,9 @@ class Usage(Value):
         output_audio_tokens: Tokens of the answer that are audio.
         input_image_tokens: Tokens of the prompt that are images.
         output_image_tokens: Tokens of the answer that are images.
-        stated_total: The sum as the service states it, which may hold tokens that no other count has.
-        cost: The price of the answer as the service states it, in the service's currency (mostly US dollars).
-        others: Every count as the service wrote it, by its name there; the names of nested counts are joined by dots.
+        stated_total: The sum from the service, which may include tokens that no other count has.
+        cost: The cost from the service, in the service's currency (mostly US dollars).
+        others: Every count under the service's own name; the names of nested counts are joined by dots.
     """
 
     input_tokens: int | None = None
@@ -50,7 +50,7 @@ class Usage(Value):
 
     @property
     def total_tokens(self) -> int | None:
-        """The sum as the service states it, else of `input_tokens` and `output_tokens`; `None` when one of them is unknown."""
+        """The sum from the service, or else of `input_tokens` and `output_tokens`; `None` when one of them is unknown."""
         if self.stated_total is not None:
             return self.stated_total
         if self.input_tokens is None or self.output_tokens is None:
@@ -58,10 +58,10 @@ class Usage(Value):
         return self.input_tokens + self.output_tokens
 
     def updated(self, later: Usage) -> Usage:
-        """Replace each count by that of a later event.
+        """Replace each count by the count of a later event.
 
         Args:
-            later: The later counts; those that are `None` change nothing.
+            later: The later counts; a `None` changes nothing.
 
         Returns:
             The counts of both.
@@ -81,10 +81,10 @@ class Cost(Value):
 
     Args:
         amount: The amount, in `currency`; zero or more.
-        currency: The currency, as its code of ISO 4217. Default `"USD"`.
-        source: `"vendor"` when the service states the cost itself. Otherwise the list of prices that it was computed with, such
-            as the name of a catalogue; `"model"` for prices of the plugin or of the settings.
-        date: The day of the list of prices, such as `"2026-05-01"`; `None`, the default, when it is unknown.
+        currency: The currency, as a code of ISO 4217. Default `"USD"`.
+        source: `"vendor"` for a cost from the service. Otherwise the source of the prices, such as the name of a catalogue;
+            `"model"` for prices of the plugin or of the settings.
+        date: The day of the prices, such as `"2026-05-01"`; `None`, the default, when unknown.
     """
 
     amount: Decimal
@@ -98,7 +98,7 @@ class Cost(Value):
 
 @frozen(eq=False, repr=False)
 class Prices(Value):
-    """The prices of a million tokens of one model, each zero or more. `None`, the default, means that a price is unknown.
+    """The prices of a million tokens of one model, each zero or more. `None`, the default: the price is unknown.
 
     Args:
         input: The price of input tokens that no other price covers.
@@ -108,12 +108,12 @@ class Prices(Value):
         input_audio: The price of input tokens that are audio.
         output_audio: The price of output tokens that are audio.
         output_image: The price of output tokens that are images.
-        reasoning: The price of reasoning; `None` for that of `output`.
-        currency: The currency of all prices, as its code of ISO 4217.
+        reasoning: The price of reasoning; `None`, the default: the price `output`.
+        currency: The currency of all prices, as a code of ISO 4217.
         source: The list of prices, as in `Cost`.
         date: The day of the list, as in `Cost`.
-        tiers: The prices of long prompts, as pairs: a number of input tokens, and the prices of requests that have more.
-        tariffs: The vendor's other tariffs, as pairs: the name, and the share of these prices; see `ProviderInfo`.
+        tiers: The prices of long prompts, as pairs: a number of input tokens, and the prices of longer requests.
+        tariffs: The vendor's special tariffs, as pairs: the name, and the share of these prices; see `ProviderInfo`.
     """
 
     input: float | None = None
@@ -131,13 +131,13 @@ class Prices(Value):
     tariffs: tuple[tuple[str, float], ...] = attrs.field(default=(), repr=False)
 
     def under(self, tariff: str) -> Prices | None:
-        """Return the prices of another tariff, each the same share of these.
+        """Return the prices of a special tariff.
 
         Args:
             tariff: The tariff's name, such as `"batch"` or `"flex"`.
 
         Returns:
-            The prices; `None` when the vendor's share is not known.
+            The prices; `None` if the tariff is not known.
         """
         share = dict(self.tariffs).get(tariff)
         if share is None:
@@ -151,19 +151,19 @@ class Prices(Value):
         """Return the prices of one request.
 
         Args:
-            tokens: The number of its input tokens; zero or more.
+            tokens: The number of input tokens; zero or more.
 
         Returns:
-            The prices of the highest tier that the number exceeds, or these prices.
+            The prices of the highest tier below the number, or these prices.
         """
         fitting = [tier for tier in self.tiers if tokens > tier[0]]
         return max(fitting, key=lambda tier: tier[0])[1] if fitting else self
 
     def most(self, bound: Usage) -> Cost | None:
-        """Return the most that a request may cost: each token at the highest price that is known for its side.
+        """Return the highest possible cost of a request: each token at the highest known price of input or output.
 
         Args:
-            bound: The most tokens of the prompt and of the answer.
+            bound: The maximum tokens of the prompt and of the answer.
 
         Returns:
             The upper bound; `None` when a price or a number of tokens is unknown.
@@ -188,11 +188,11 @@ def cost_of(usage: Usage | None, prices: Prices | None) -> Cost | None:
     """Compute the cost of an answer.
 
     Args:
-        usage: Its token counts. The vendor's own figure in them comes first.
-        prices: The prices of its model.
+        usage: The token counts. A cost from the service takes precedence over the prices.
+        prices: The prices of the model.
 
     Returns:
-        The cost; `None` when the counts are unknown, or when some of the tokens have no known price.
+        The cost; `None` if the counts are unknown, or some tokens have no known price.
     """
     if usage is None:
         return None
@@ -221,9 +221,9 @@ def cost_of(usage: Usage | None, prices: Prices | None) -> Cost | None:
 
 
 def total(costs: Iterable[Cost | None]) -> Cost | None:
-    """Add costs up; `None` when one is unknown, and for different currencies.
+    """Return the sum of costs; `None` if one is unknown, or the currencies differ.
 
-    The sum has the source and date of the last one.
+    The sum has the source and date of the last cost.
     """
     found: Cost | None = None
     for cost in costs:

@@ -33,8 +33,8 @@
 
 Cancellation has no class here: `KeyboardInterrupt`, `asyncio.CancelledError` and similar exceptions pass through unchanged.
 
-All errors pickle. An error is made again from its message, which gives every attribute its default, and then gets the
-attributes of the pickle. No error holds a secret.
+All errors can be pickled. Unpickling makes the error from its message, with default attributes, and then sets the attributes of
+the pickle. No error holds a secret.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from providerhub._values.route import Attempt, Route
 from providerhub._values.value import public
 
 EXCERPT_LIMIT = 500
-"""Characters of a response body that an error keeps: enough to recognise the failure, too few to leak a conversation."""
+"""Characters of a response body in an error: enough to recognise the failure, too few to leak a conversation."""
 
 
 KEY_VARIABLE = "environment variable that sets it"
@@ -58,12 +58,12 @@ class ProviderHubError(Exception):
     """The base class of all errors of providerhub.
 
     Args:
-        message: The failure, its place, and the way to mend it.
+        message: The failure, its place, and the fix.
 
     Attributes:
-        route: The attempts of the call and the candidates that were left out; empty when there was no attempt.
-        uncounted: Whether no breaker counts the failure, and the next provider is tried: the request itself was not sent, since
-            the plugin could not write it, or since the service refused another request before it, such as one for a token.
+        route: The attempts of the call and the skipped candidates; empty without an attempt.
+        uncounted: Whether no breaker counts the failure, and the next provider is tried. True if the request itself was not sent:
+            the plugin could not write it, or an earlier request, such as for a token, was refused.
     """
 
     uncounted: bool = False
@@ -78,11 +78,11 @@ class ProviderHubError(Exception):
 
 
 class CallerError(ProviderHubError):
-    """The call or the configuration has a mistake, which the caller can mend. Nothing was sent."""
+    """The call or the configuration has a mistake that the caller can fix. Nothing was sent."""
 
 
 class InvalidRequestError(CallerError, ValueError):
-    """An argument has a wrong type or value. The message names the argument and the values that it may have."""
+    """An argument has a wrong type or value. The message names the argument and the allowed values."""
 
 
 class ConfigurationError(CallerError):
@@ -90,38 +90,36 @@ class ConfigurationError(CallerError):
 
 
 class ModelNotFoundError(CallerError, LookupError, ValueError):
-    """No provider has the model: no provider declares it, or every provider that was asked denied it. Check the name.
+    """No provider has the model: no provider declares it, or every asked provider denied it. Check the name.
 
-    A model that is not known because a provider could not list its models gets the error of that failure instead, such as
-    `ProviderConnectionError`.
+    If a provider could not list its models, the call raises the error of this failure instead, such as `ProviderConnectionError`.
     """
 
 
 class NoCapableProviderError(CallerError):
-    """Providers have the model, but each was left out. `route.skipped` holds the reasons."""
+    """Providers have the model, but each of them was skipped. `route.skipped` holds the reasons."""
 
 
 class AmbiguousProviderError(CallerError):
-    """Two distributions have a provider of the same name. The setting `prefer` chooses one."""
+    """Two distributions have a provider with the same name. The setting `prefer` chooses between them."""
 
 
 class BudgetExceededError(CallerError):
-    """The call may cost more than a budget has left, at every candidate. Nothing was sent to them. Raise the budget, or wait."""
+    """At every candidate, the call may cost more than the rest of a budget. Nothing was sent. Raise the budget, or wait."""
 
 
 class ProviderError(ProviderHubError):
     """A provider failed to answer.
 
     Args:
-        message: The failure, and the way to mend it.
-        provider: The provider instance. The call fills it in when the plugin does not.
-        model: The model's name as the provider received it. The call fills it in when the plugin does not.
-        status: The HTTP status; `None` when there was no response.
-        retryable: Whether the call may try the same provider again; `None` stands for the default of the class.
-        retry_after: Seconds for which the provider asks for no further requests.
-        excerpt: The beginning of the response body, cut to 500 characters. Remove keys from it first.
-        request_id: The service's name for the request, from the headers or the body of its answer; name it when you ask the
-            vendor about the failure. Empty when unknown.
+        message: The failure, and the fix.
+        provider: The provider instance. The call fills it in if the plugin does not.
+        model: The model's name as the provider received it. The call fills it in if the plugin does not.
+        status: The HTTP status; `None` without a response.
+        retryable: Whether the call may try the same provider again; `None`: the default of the class.
+        retry_after: Seconds to wait before the next request, as the provider asks.
+        excerpt: The beginning of the response body, cut to 500 characters. The plugin must remove keys.
+        request_id: The service's identifier of the request, for questions to its support. Empty when unknown.
     """
 
     retryable_by_default: ClassVar[bool] = False
@@ -155,7 +153,7 @@ class ProviderConnectionError(ProviderError, ConnectionError):
 
 
 class ShortageError(ProviderConnectionError):
-    """This process has no file descriptor or thread left for the request. The provider is not to blame, and was not asked.
+    """This process has no file descriptor or thread left for the request. The provider was not asked.
 
     Raise the limit of open files (`ulimit -n`), or make fewer calls at once.
     """
@@ -172,27 +170,27 @@ class TLSError(ProviderError):
 
 
 class RateLimitError(ProviderError):
-    """Too many requests (429). `retry_after` holds the seconds to wait, when the provider sent them."""
+    """Too many requests (429). `retry_after` holds the seconds to wait, if the provider sent them."""
 
     retryable_by_default = True
 
 
 class QuotaExceededError(ProviderError):
-    """The account has no quota or credit left (402, or a response body to that effect)."""
+    """The account has no quota or credit left (402, or a response body that says so)."""
 
 
 class AuthenticationError(ProviderError, PermissionError):
-    """The key is missing, wrong or without the necessary permission: 401, or a 403 that speaks of the key or the account.
+    """The key is missing, wrong or without the necessary permission: 401, or a 403 about the key or the account.
 
     Attributes:
-        about_key: Whether the refusal is a verdict on the key or the account. Only `ForbiddenError` has `False`.
+        about_key: Whether the refusal is about the key or the account. Only `ForbiddenError` has `False`.
     """
 
     about_key: ClassVar[bool] = True
 
 
 class ForbiddenError(AuthenticationError):
-    """The service refused the request (403) without a word about the key: a firewall's page, or a feature that is not allowed."""
+    """The service refused the request (403) for a reason other than the key: a firewall, or a feature that is not allowed."""
 
     about_key: ClassVar[bool] = False
 
@@ -204,7 +202,7 @@ class ServerError(ProviderError):
 
 
 class ModelUnavailableError(ProviderError):
-    """The provider denies that it has the model."""
+    """The provider answers that it does not have the model."""
 
 
 class BadRequestError(ProviderError):
@@ -223,9 +221,9 @@ class CapabilityError(BadRequestError):
     """The model cannot do what the request needs, such as reading images. Another model may answer.
 
     Args:
-        message: The failure, and the way to mend it.
+        message: The failure, and the fix.
         capability: The ability that the model lacks: `"images"`, `"tools"`, `"json_schema"`, `"audio"`, `"logprobs"`, `"stream"`,
-            `"reasoning"`, `"system"`, or the name of the parameter that it refuses. Default empty: the service does not say.
+            `"reasoning"`, `"system"`, or the name of a refused parameter. Default empty: unknown.
         **more: The keywords of `ProviderError`.
     """
 
@@ -235,10 +233,10 @@ class CapabilityError(BadRequestError):
 
 
 class InvalidOutputError(ProviderError):
-    """The answer does not fit `response_format`. The same provider is asked once more, and then the next one.
+    """The answer does not fit `response_format`. The call asks the same provider once more, and then the next provider.
 
     Args:
-        message: The place where the answer does not fit, and the reason.
+        message: The wrong place in the answer, and the reason.
         text: The text of the answer.
         completion: The whole answer, with its token counts; `None` when unknown.
         **more: The keywords of `ProviderError`.
@@ -265,11 +263,11 @@ class PluginError(ProviderHubError):
 
     Args:
         message: The plugin's mistake, in one sentence.
-        plugin: The provider instance or plugin that made it.
-        model: The requested model; empty when there was none.
+        plugin: The provider instance or plugin with the mistake.
+        model: The requested model; empty when unknown.
 
     Attributes:
-        piece: The object that came in place of a piece, with the reason; empty for another mistake.
+        piece: The wrong object that the plugin yielded, with the reason; empty for another mistake.
     """
 
     retryable: ClassVar[bool] = False
@@ -287,12 +285,12 @@ class PluginError(ProviderHubError):
 
 
 class StreamInterruptedError(ProviderHubError):
-    """The stream broke after its first content. Another answer would repeat or mix the text, so no other provider was tried.
+    """The stream broke after its first content. Another answer could repeat the text, so no other provider was tried.
 
     Args:
         message: The failure, in one sentence.
         partial: The text up to the interruption.
-        completion: Everything up to the interruption, with tool calls and reasoning; `None` when there is nothing.
+        completion: The answer up to the interruption, with tool calls and reasoning; `None` without any content.
         provider: The provider instance that answered.
         cause: The error that broke the stream.
     """

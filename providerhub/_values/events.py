@@ -48,8 +48,8 @@ class ToolCallDelta(Value):
 
     Args:
         index: The number of the tool call among the parallel ones; 0 or more, default 0.
-        id: The identifier of the call; only its first piece has one.
-        name: The name of the tool; only the first piece has one.
+        id: The identifier of the call; only the first piece has an identifier.
+        name: The name of the tool; only the first piece has a name.
         arguments: The next characters of the arguments, which are JSON text.
         type: `"function"` (the default), or `"custom"` for a tool whose input is free text.
     """
@@ -63,10 +63,10 @@ class ToolCallDelta(Value):
 
 @frozen(eq=False, repr=False)
 class UsageDelta(Value):
-    """Token counts so far. The counts of a later event replace those of an earlier one.
+    """Token counts so far. The counts of a later event replace earlier counts.
 
     Args:
-        usage: The counts; those that are `None` stay as they were.
+        usage: The counts; a `None` changes nothing.
     """
 
     usage: Usage
@@ -77,9 +77,9 @@ class Finish(Value):
     """The provider marked the end of the answer.
 
     Args:
-        reason: `"stop"` (the default), `"length"`, `"tool_calls"`, `"content_filter"`, `"pause_turn"` (the turn can be carried
-            on) or another word of the vendor; `None` when the provider gave no reason.
-        said: The vendor's own word; `None`, the default, when it is `reason`.
+        reason: `"stop"` (the default), `"length"`, `"tool_calls"`, `"content_filter"`, `"pause_turn"` (the turn goes on) or
+            another word of the vendor; `None` when the provider gave no reason.
+        said: The vendor's own word; `None`, the default, if it equals `reason`.
     """
 
     reason: str | None = "stop"
@@ -88,15 +88,16 @@ class Finish(Value):
 
 @frozen(eq=False, repr=False)
 class Detail(Value):
-    """Something that the service says beside the answer. `Completion.details` holds the values by name.
+    """Further data of an answer. `Completion.details` holds the values by name.
 
-    The same thing has the same name at every vendor: `"id"`, `"model"` (the model that answered), `"request_id"`, `"created"`,
+    The same data have the same name at every vendor: `"id"`, `"model"` (the model that answered), `"request_id"`, `"created"`,
     `"logprobs"` (a list), `"stop_sequence"`, `"fingerprint"`, `"tier"`, `"safety"`, `"grounding"`, `"timings"`, `"served_by"`,
     `"refusal"`, `"choices"` (further answers to the same request).
 
     Args:
         name: The name.
-        value: JSON. Of two lists with one name, the later one is appended; any other later value replaces the earlier one.
+        value: JSON. A later list is appended to an earlier list of the same name; any other later value replaces the earlier
+            value.
     """
 
     name: str
@@ -108,9 +109,9 @@ class Restarted(Value):
     """The answer starts again after an interruption (`on_interrupt="restart"` or `"continue"`).
 
     Args:
-        provider: The provider instance that answers from here on.
-        model: The model that answers from here on.
-        continued: True when the next pieces continue the earlier ones (prefill). False when the earlier pieces are void.
+        provider: The provider instance that answers from now on.
+        model: The model that answers from now on.
+        continued: True if the next pieces continue the earlier pieces (prefill). False if the earlier pieces are invalid.
         error: The error that interrupted the stream.
     """
 

@@ -20,15 +20,15 @@ class Timeout(Value):
     """The timeouts of the phases of a call, each a positive number of seconds. No phase lasts longer than the rest of `total`.
 
     Args:
-        connect: Seconds until the connection is open: all addresses of the host and the TLS handshake. Default 5.
-        first_token: Seconds from the start of a streaming attempt to its first content, the upload of the request included.
-            Default `None`: `total` alone ends it, since reasoning models are silent for minutes. An attempt that is slow is
-            joined by the next candidate anyway, see `RetryPolicy.beside_after`.
-        head: The same for a whole answer: seconds until the first byte of its body. Default `None`.
+        connect: Seconds until the connection is open, including all addresses of the host and the TLS handshake. Default 5.
+        first_token: Seconds from the start of a streaming attempt to its first content, including the upload of the request.
+            Default `None`: only `total` ends the attempt, since reasoning models are silent for minutes. For a slow attempt, the
+            call also asks the next candidate; see `RetryPolicy.beside_after`.
+        head: The same for a whole answer: seconds until the first byte of its body. Default `None`: no limit.
         byte_idle: Seconds between two chunks of bytes, after the first content that is not reasoning. Default 60. Comments and
-            pings count as bytes.
-        token_idle: Seconds between two events of a streaming response, after the first content that is not reasoning and
-            without the caller's own time. Default 120.
+            pings are bytes too.
+        token_idle: Seconds between two events of a stream, after the first content that is not reasoning. The time of the
+            caller's own code does not count. Default 120.
         total: Seconds for the whole call: attempts, waits, fallbacks, and the caller's time while it reads a stream. Default 600.
     """
 
@@ -51,31 +51,31 @@ def _classes(classes: Sequence[type[Exception]]) -> tuple[type[Exception], ...]:
 
 @frozen(eq=False, repr=False, kw_only=True)
 class RetryPolicy(Value):
-    """How many attempts a call makes, and how long it waits between them.
+    """The number of attempts of a call, and the waits between them.
 
     Args:
-        attempts: The maximum number of attempts of one call, 1 or more, default 4. A plan with more candidates may try each
-            of them once.
+        attempts: The maximum number of attempts of one call; 1 or more, default 4. With more candidates, each candidate may be
+            tried once.
         attempts_per_provider: The maximum number of attempts at one provider and model; 1 or more, default 2.
         patience: Seconds, default 2.5. Before a call goes on to the next *model* of a sequence, it tries the same provider once
-            more, if the failure was not a timeout and the wait is not longer than this. 0 goes on at once.
-        beside: Whether an attempt without content for its share of the time gets the next candidate asked beside it (the
-            default). False ends the slow attempt instead, for those who never want to pay for two answers.
-        beside_after: Seconds without content after which that happens. Default `None`: the smaller of 60 s and half of the
-            remaining time, and not less than twice the model's usual time.
-        also_on: Classes of errors that let a call go on to the next candidate though they usually end it, such as
-            `(ContentPolicyError,)`. Default: none.
-        backoff: Seconds, default 0.5. The wait before the same provider is tried again is a random number of seconds from
-            `U(0, min(backoff_max, backoff * 2**n))`, where n counts the repeats of the call from 0 (full jitter).
-        backoff_max: Seconds, default 8: the upper limit of that range.
-        throttle_backoff: Seconds, default 1: the first pause of a model after a rate limit without a `Retry-After`. It doubles
-            each time that the next call is refused again, up to 60 s.
-        retry_after_max: Seconds. The call does not wait for a `Retry-After` that is longer. Default `None`: it waits for every
-            one that ends at least 1 s before the deadline.
-        pause_max: Seconds, default 600: the longest time for which a provider is paused because of its `Retry-After`.
-        hedge_quantile: A number from 0 to 1, default 0.95. With hedging, a second attempt starts when the first one has
-            taken longer than this quantile of the model's past times to first content (without streaming: to the whole answer).
-        hedge_samples: The number of past times below which there is no hedging; 1 or more, default 20.
+            more. It does not after a timeout, or if the wait is longer than `patience`. 0: go on at once.
+        beside: Whether the call asks the next candidate in parallel to a slow attempt. Default true. False ends the slow attempt
+            instead, so that the call never pays for two answers.
+        beside_after: Seconds without content after which an attempt is slow. Default `None`: half of the remaining time, at most
+            60, and at least twice the model's usual time.
+        also_on: Error classes, such as `(ContentPolicyError,)`, that usually end a call, but after which it shall ask the next
+            candidate. Default: none.
+        backoff: Seconds, default 0.5. The wait before the same provider is tried again is random, from
+            `U(0, min(backoff_max, backoff * 2**n))`; n counts the repeats of the call from 0 (full jitter).
+        backoff_max: Seconds, default 8: the upper limit of this wait.
+        throttle_backoff: Seconds, default 1: the first pause of a model after a rate limit without `Retry-After`. The pause
+            doubles each time that the next call is refused, up to 60 s.
+        retry_after_max: Seconds. The call does not wait for a longer `Retry-After`. Default `None`: only the deadline limits the
+            wait, which must end at least 1 s before it.
+        pause_max: Seconds, default 600: the longest pause of a provider because of its `Retry-After`.
+        hedge_quantile: A number from 0 to 1, default 0.95. With hedging, a second attempt starts when the first attempt takes
+            longer than this quantile of the model's past times to first content (without streaming: to the whole answer).
+        hedge_samples: The number of past times that hedging needs; 1 or more, default 20.
     """
 
     attempts: int = attrs.field(default=4, validator=COUNT)
@@ -95,19 +95,19 @@ class RetryPolicy(Value):
 
 @frozen(eq=False, repr=False, kw_only=True)
 class BreakerRules(Value):
-    """When the circuit breaker of a provider's model opens, and for how long.
+    """The rules of the circuit breaker of a provider's model.
 
     Args:
         window: Seconds, default 30: older calls do not count.
-        calls: The number of calls in the window below which `share` is ignored; 1 or more, default 5.
+        calls: With fewer calls in the window, `share` is ignored; 1 or more, default 5.
         share: The breaker opens when this share of the calls in the window has failed; from 0 to 1, default 0.5.
         in_a_row: The breaker also opens after this number of consecutive failures; 1 or more, default 5.
-        open_first: Seconds for which the breaker is open at first, default 5. They double with each failed probe. Half of the
-            time is random.
-        open_most: Seconds, default 20: the upper limit of that time, where the probe failed quickly.
-        open_most_slow: Seconds, default 300: the upper limit where the probe timed out, since such a probe costs a caller time.
-        stall: Seconds, default 10. An attempt that lost a race or came to its deadline, without content for this time, counts
-            as a failure. Attempts of 2 s or more count after `in_a_row` of them without an answer.
+        open_first: Seconds for which the breaker is open at first, default 5. The time doubles with each failed probe. Half of it
+            is random.
+        open_most: Seconds, default 20: the upper limit of this time, if the probe failed quickly.
+        open_most_slow: Seconds, default 300: the upper limit if the probe timed out, since such a probe costs a caller much time.
+        stall: Seconds, default 10. An attempt that lost a race or reached its deadline counts as a failure if it had no content
+            for this time. Shorter silences of 2 s or more count after `in_a_row` of them without an answer.
     """
 
     window: float = attrs.field(default=30.0, validator=SECONDS)
@@ -122,10 +122,10 @@ class BreakerRules(Value):
 
 @frozen(eq=False, repr=False, kw_only=True)
 class BudgetRules(Value):
-    """The retry budget of one provider, shared by all calls: a token bucket from which each repeated attempt takes one token.
+    """The retry budget of one provider, shared by all calls: a token bucket. Each repeated attempt takes one token.
 
     Args:
-        capacity: The maximum number of tokens, with which the bucket starts; zero or more, default 10. 0: no repeats.
+        capacity: The maximum and initial number of tokens; zero or more, default 10. 0: no repeats.
         per_success: Tokens that each successful attempt adds; zero or more, default 0.1.
         interval: Seconds in which one token is added; a positive number, default 10.
     """

@@ -44,8 +44,9 @@ def image(source: Source, *, detail: str | None = None) -> dict[str, Any]:
     """Make the content part of an image, as in `complete("gpt-5", ["What is this?", providerhub.image("cat.png")])`.
 
     Args:
-        source: A path, bytes, or an address (`https:`, `http:` or `data:`). The service fetches an address itself.
-        detail: How closely the model looks, where a vendor has it: `"low"`, `"high"` or `"auto"`. Default: the vendor's.
+        source: A path, bytes, or an address (`https:`, `http:` or `data:`). The service itself fetches the address.
+        detail: The resolution for the model, if the vendor has it: `"low"`, `"high"` or `"auto"`. Default: the vendor's
+            choice.
 
     Returns:
         The part, in the OpenAI chat shape.
@@ -62,8 +63,8 @@ def file(source: Source, *, name: str | None = None) -> dict[str, Any]:
     """Make the content part of a file, such as a PDF document.
 
     Args:
-        source: A path, bytes, or an address (`https:`, `http:` or `data:`). The service fetches an address itself.
-        name: The name of the file, which the model may see. Default: that of the path.
+        source: A path, bytes, or an address (`https:`, `http:` or `data:`). The service itself fetches the address.
+        name: The name of the file; the model may see it. Default: the name of the path.
 
     Returns:
         The part, in the OpenAI chat shape.
@@ -80,7 +81,7 @@ def audio(source: Source) -> dict[str, Any]:
     """Make the content part of a sound.
 
     Args:
-        source: A path, bytes, or an address (`https:`, `http:` or `data:`). Few services fetch an address.
+        source: A path, bytes, or an address (`https:`, `http:` or `data:`). Few services can fetch an address.
 
     Returns:
         The part, in the OpenAI chat shape.
@@ -143,7 +144,7 @@ def _data_url(what: str, source: Source, data: bytes) -> str:
 
 
 def media_type(source: Source, data: bytes) -> str:
-    """The media type of a file, by its first bytes, else by the name of its `source`; empty when neither is known."""
+    """The media type of a file, by its first bytes, or else by the name of its `source`; empty when unknown."""
     return _by_bytes(data) or ("" if isinstance(source, bytes) else _by_name(os.fspath(source)))
 
 

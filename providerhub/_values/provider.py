@@ -20,32 +20,32 @@ Piece = str | Event
 
 @public
 class CallContext:
-    """The limits of a call: its timeouts, its deadline, and whether it is cancelled.
+    """The timeouts, the deadline and the cancellation of a call.
 
-    A provider that obeys them can be stopped at any time. A provider that ignores them is stopped between two pieces only.
+    A provider that obeys its context can be stopped at any time. A provider that ignores it is stopped only between two pieces.
     `cancel()` and the properties may be used from any thread.
 
     Args:
         timeout: The timeouts of the phases, in seconds.
-        deadline: The time, on `clock`, at which the whole call ends. By default `timeout.total` seconds from now.
+        deadline: The time, on `clock`, at which the whole call ends. Default: `timeout.total` seconds from now.
         clock: A function that returns monotonic seconds. Default `time.monotonic`.
-        reasoning: Whether the model may think in silence: the request sets `reasoning`, or the model `supports_reasoning`. Then
-            the idle timeouts do not start at a piece of its reasoning. Default false.
-        headers: Headers to send with this call's request, in addition to those of the provider. Default none.
+        reasoning: Whether the model may think in silence: the request sets `reasoning`, or the model `supports_reasoning`. A
+            piece of reasoning then does not start the idle timeouts. Default false.
+        headers: Headers to send with this call's request, in addition to the provider's headers. Default none.
 
     Attributes:
-        content_at: The time, on `clock`, at which the first content came; `None` before. An answer that is not streamed has
-            content when all of it has come.
-        idles: Whether the idle timeouts hold, since the content that starts them has come; of an answer that is not streamed,
-            the first byte that is not white space.
-        request_id: The service's identifier of the HTTP request, which the toolkit reads from the headers of the answer; empty
-            before. A provider without the toolkit sets it, or yields `Detail("request_id", ...)`.
-        reads: Whether a reading of the toolkit has begun to read the answer. From then on, a wrong piece is the fault of the
-            service, and not of the plugin.
-        fetched: Functions that forget what the toolkit fetched for the call, such as a token; see `Fetched`.
-        waiting_since: The time, on `clock`, at which the caller began to wait for the next piece. Idle timeouts count from then.
-            Infinity while the caller does not wait and a thread reads ahead; minus infinity when the caller runs the provider
-            itself, and so always waits.
+        content_at: The time, on `clock`, at which the first content came; `None` before. For an answer without streaming, the
+            time of the whole answer.
+        idles: Whether the idle timeouts have started. They start at the first content; without streaming, at the first byte that
+            is not white space.
+        request_id: The service's identifier of the HTTP request; empty before the answer. The toolkit reads it from the headers.
+            A provider without the toolkit sets it, or yields `Detail("request_id", ...)`.
+        reads: Whether a reading of the toolkit has begun to read the answer. After this, a wrong piece counts as a fault of the
+            service, not of the plugin.
+        fetched: Functions that discard values fetched for the call, such as a token; see `Fetched`.
+        waiting_since: The time, on `clock`, at which the caller began to wait for the next piece; idle timeouts count from this
+            time. Infinity while a thread reads ahead and the caller does not wait. Minus infinity if the provider runs in the
+            caller's own thread.
     """
 
     __slots__ = (
@@ -90,13 +90,13 @@ class CallContext:
         return left if phase is None else min(left, phase)
 
     def came(self, piece: Piece | None = None) -> bool:
-        """Record what has come from the service. The toolkit calls this for its providers.
+        """Record a piece from the service. The toolkit calls this for its providers.
 
         Args:
-            piece: The piece; `None`, the default, for content that is not reasoning. A piece without content counts for nothing.
+            piece: The piece; `None`, the default, for content that is not reasoning. A piece without content is ignored.
 
         Returns:
-            Whether the idle timeouts hold from now on; see `idles`.
+            Whether the idle timeouts have started; see `idles`.
         """
         if not self.idles and (piece is None or _is_content(piece)):
             if self.content_at is None:
@@ -106,15 +106,15 @@ class CallContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the call is cancelled. Its caller then does not wait for the answer any more."""
+        """Whether the call is cancelled, so that the caller no longer waits for the answer."""
         return self._cancelled
 
     def on_cancel(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Register a function that is called when the call is cancelled, for example to shut down a socket.
 
         Args:
-            callback: Called at most once, without arguments, in the thread that cancels; at once when the call is already
-                cancelled. It must not block. An exception from it is logged.
+            callback: Called at most once, without arguments, in the thread that cancels; at once if the call is already
+                cancelled. It must not block. Its exception is logged.
 
         Returns:
             A function that removes the callback. Call it when the resource is released.
@@ -126,7 +126,7 @@ class CallContext:
         return lambda: self._forget(callback)
 
     def note(self, text: str) -> None:
-        """Record an oddity that does not fail the call. It is shown with the attempt.
+        """Add a note to the attempt, for an oddity that does not fail the call.
 
         Args:
             text: One sentence without secrets.
@@ -161,7 +161,7 @@ def _is_content(piece: Piece) -> bool:
 @public
 @runtime_checkable
 class Provider(Protocol):
-    """The provider object that `create(config)` returns. Several threads may call `stream` at the same time.
+    """The provider object from the factory. Several threads may call `stream` at the same time.
 
     These methods are optional: `async def astream(request, call)`, an asynchronous generator of the same pieces, `close()`,
     `async aclose()`.
@@ -178,6 +178,6 @@ class Provider(Protocol):
             Texts or events as they arrive, and `Finish` when the service marks the end.
 
         Raises:
-            ProviderError: The service failed to answer. The subclass decides how the call goes on.
+            ProviderError: The service failed to answer. The subclass decides the reaction of the call.
         """
         ...  # pragma: no cover -- a protocol's method is never run

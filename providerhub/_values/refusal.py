@@ -1,4 +1,4 @@
-"""One line of the table that classes the refusals of services by what they say."""
+"""One line of the table that finds the error class of a service's refusal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from providerhub._values.errors import ProviderError
 from providerhub._values.value import Value, frozen
 
 FIXED = frozenset({401, 402, 405, 407, 408, 409, 425})
-"""Statuses with a class of their own, beside all from `FAILED` up."""
+"""Statuses with a fixed class, like all statuses from `FAILED` up."""
 
 FAILED = 500
 """The first status of a failure of the service itself."""
@@ -26,23 +26,23 @@ def _statuses(values: Iterable[int]) -> tuple[int, ...]:
 
 @frozen(eq=False, repr=False, kw_only=True)
 class Refusal(Value):
-    """The words in which a service refuses, and the error that they mean. The first line that fits a refusal decides.
+    """The texts of a service's refusal, and the error class. The first line that fits a refusal decides.
 
-    A plugin passes its own lines to `HttpClient(refusals=...)` or `error_from_status(refusals=...)`. They come before those that
-    `providerhub` has for all services.
+    A plugin passes its own lines to `HttpClient(refusals=...)` or `error_from_status(refusals=...)`. They come before the lines
+    of `providerhub` for all services.
 
     Args:
         error: The class of the error.
         codes: Values of `code`, `type`, `status`, `reason` or `error_type` in the body, in lower case and with `_` for `-` and
-            spaces. One of them is enough. Default none.
-        phrases: Regular expressions in lower case, which are searched in the lower-case message. One of them is enough. A group
-            named `capability` names the capability. Default none.
+            spaces. One match is enough. Default none.
+        phrases: Regular expressions in lower case, for a search in the lower-case message. One match is enough. A group named
+            `capability` matches the capability. Default none.
         capability: For a `CapabilityError`: the ability that the model lacks, such as `"images"`. Default empty.
-        hint: A remedy, which the error's message ends with, such as `"; set stream_usage = 'no'"`. Default empty.
-        only: The HTTP statuses at which the line counts; 200 stands for an error inside an answer. Default empty: all but 401,
-            402, 405, 407, 408, 409, 425 and those from 500 up, whose classes are fixed.
-        also: Further statuses at which the line counts. Default none.
-        never: Statuses at which the line does not count. Default none.
+        hint: The fix, added to the error's message, such as `"; set stream_usage = 'no'"`. Default empty.
+        only: The HTTP statuses for which the line counts; 200 is an error inside an answer. Default empty: all except 401, 402,
+            405, 407, 408, 409, 425, and 500 or more, whose classes are fixed.
+        also: Further statuses for which the line counts. Default none.
+        never: Statuses for which the line does not count. Default none.
     """
 
     error: type[ProviderError]
@@ -55,7 +55,7 @@ class Refusal(Value):
     never: tuple[int, ...] = attrs.field(default=(), converter=_statuses)
 
     def counts_at(self, status: int) -> bool:
-        """Whether the line counts at an HTTP status.
+        """Whether the line counts for an HTTP status.
 
         Args:
             status: The status; 200 for an error inside an answer.

@@ -1,4 +1,4 @@
-"""The requests that a provider answers; and two answers beside the completion: vectors, and a count of tokens."""
+"""The requests that a provider answers, and two further answers: vectors, and a count of tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from providerhub._values.route import Route
 from providerhub._values.value import Value, frozen
 
 Message = Mapping[str, Any]
-"""One chat message in the OpenAI shape: `role`, `content` (a text or parts), and the keys that belong to the role."""
+"""One chat message in the OpenAI shape: `role`, `content` (a text or parts), and the keys of the role."""
 
 Options = Mapping[str, Any]
 """Vendor-specific keywords for one provider."""
@@ -21,11 +21,11 @@ Options = Mapping[str, Any]
 
 @frozen(eq=False, repr=False)
 class Model(Value):
-    """A model whose `name` is never split into provider and model.
+    """A model with a `name` that is never split into provider and model.
 
     Args:
-        name: The model's name; it may hold slashes.
-        provider: The provider instance that must answer; `None`, the default, for every provider that has the model.
+        name: The model's name; it may have slashes.
+        provider: The provider instance that must answer; `None`, the default, for any provider that has the model.
     """
 
     name: str = attrs.field(validator=TEXT)
@@ -42,17 +42,17 @@ class Request(Value):
     Args:
         model: The model's name as the provider knows it.
         messages: The conversation in the OpenAI chat shape, oldest first; at least one message.
-        stream: Whether the caller reads the answer in pieces as they arrive. Default false.
+        stream: Whether the caller reads the answer in pieces. Default false.
         temperature: Randomness of the answer, in the vendor's own range.
         max_tokens: The maximum number of tokens of the answer.
         stop: Texts at which the answer ends.
         tools: Tool definitions in the OpenAI shape.
-        tool_choice: `"auto"`, `"none"`, `"required"`, or a mapping in the OpenAI shape that names one tool.
+        tool_choice: `"auto"`, `"none"`, `"required"`, or a mapping in the OpenAI shape with the name of a tool.
         response_format: The OpenAI shape: `{"type": "json_object"}` or `{"type": "json_schema", ...}`.
-        seed: A whole number with which the vendor makes its sampling repeatable.
-        reasoning: How much to think before the answer: `"none"`, `"minimal"`, `"low"`, `"medium"`, `"high"`, or tokens.
-        top_p: The sum of probabilities of the tokens among which the model chooses.
-        parallel_tool_calls: Whether one answer may hold several tool calls.
+        seed: A whole number for repeatable sampling.
+        reasoning: The effort of thinking: `"none"`, `"minimal"`, `"low"`, `"medium"`, `"high"`, or a number of tokens.
+        top_p: The model chooses among the likeliest tokens, up to this sum of probabilities.
+        parallel_tool_calls: Whether one answer may have several tool calls.
         options: Vendor-specific keywords for this provider.
     """
 
@@ -91,7 +91,7 @@ class EmbeddingRequest(Request):
         top_p: Always at its default here.
         parallel_tool_calls: Always at its default here.
         options: Vendor-specific keywords for this provider.
-        texts: The texts, each of which gets a vector; at least one, and no more than the provider's limits allow.
+        texts: The texts, one for each vector; at least one, within the provider's limits.
         dimensions: The length of the vectors; `None`, the default, for the model's own.
     """
 
@@ -105,8 +105,8 @@ class Embeddings(Value):
 
     Args:
         vectors: One list of numbers for each text, in the order of the texts.
-        usage: The token counts, added up, without output tokens; `None` where the service states none.
-        model: The model that answered, by the name that was sent. A provider leaves it empty.
+        usage: The sum of the token counts, without output tokens; `None` if the service sends none.
+        model: The model that answered, by the sent name. A provider leaves it empty.
         provider: The name of the provider instance that answered. A provider leaves it empty.
         route: The attempts of the call. A provider leaves it empty.
     """
@@ -119,7 +119,7 @@ class Embeddings(Value):
 
     @property
     def cost(self) -> Cost | None:
-        """The cost of these vectors; `None` when it is unknown. `route.cost` is that of all attempts."""
+        """The cost of these vectors; `None` when unknown. `route.cost` is the cost of all attempts."""
         return self.route.cost_of(self.usage, self.provider, self.model)
 
 
@@ -129,7 +129,7 @@ class TokenCount(Value):
 
     Args:
         input_tokens: The tokens of the whole request, as the service counts or estimates them: messages, tools and media.
-        model: The model whose tokens were counted, by the name that was sent.
+        model: The model that the count is for, by the sent name.
         provider: The name of the provider instance that counted.
         route: The attempts of the call.
     """

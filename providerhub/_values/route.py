@@ -1,4 +1,4 @@
-"""The route of one call: the planned candidates, those that were left out, and the attempts."""
+"""The route of one call: the planned candidates, the skipped candidates, and the attempts."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from providerhub._values.value import Value, frozen
 
 @frozen(eq=False, repr=False)
 class Skip(Value):
-    """A candidate that was left out, with the reason.
+    """A skipped candidate, with the reason.
 
     Args:
-        provider: The name of the provider instance; `""` when none is known to have the model.
-        model: The model's name as the provider would have received it; `""` when the whole provider was left out.
+        provider: The name of the provider instance; `""` when no provider is known to have the model.
+        model: The model's name as the provider would have received it; `""` when the whole provider was skipped.
         reason: `"unknown model"` without a provider; or one of
             `"no stream"`, `"no tools"`, `"no images"`, `"no json schema"`, `"no prefill"`, or another capability that
             the service denied, such as `"no audio"`; `"context window"`,
             `"not configured"`, `"breaker open"`, `"rate limited"`, `"quota used up"`, `"key rejected"`, `"blocked"`,
             `"conflict"`, `"incompatible"`, `"broken"`, `"over budget"` and `"probe under way"`.
-        detail: One sentence that says how the candidate becomes available.
+        detail: One sentence with the fix.
     """
 
     provider: str
@@ -36,26 +36,26 @@ class Skip(Value):
 
 @frozen(eq=False, repr=False)
 class Candidate(Value):
-    """A provider instance and one of its models, which can answer the request.
+    """A provider instance and one of its models that can answer the request.
 
     Args:
         provider: The name of the provider instance.
         model: The model's name as the provider receives it.
         entry: The declared model that matched; for a prefix, `"acme-tiny/*"`. The circuit breaker counts by entry.
-        match: How the requested name matched: `"exact"` (the default), `"alias"`, `"prefix"`, or `"any"` for a pinned provider
-            that declares no models, and for one that could not list its models and is known to have the name.
-        context_window: The number of tokens that prompt and answer may have together; `None` when unknown.
+        match: The kind of match of the requested name: `"exact"` (the default), `"alias"`, `"prefix"`, or `"any"`. `"any"`: a
+            pinned provider without declared models, or a failed list of the vendor that surely has the name.
+        context_window: The maximum number of tokens of prompt and answer together; `None` when unknown.
         prefill: Whether the model continues a partial assistant message. Default false.
-        stream: Whether the model may be asked to stream; false only when it is known that it cannot.
-        group: The number of the model in the request's sequence, from 0. Candidates of one group serve the same model, which
-            the caller likes better than the models of later groups.
-        priority: The provider's priority in the settings; a higher one is tried first.
+        stream: Whether the model may be asked to stream; false only if it is known that the model cannot stream.
+        group: The number of the model in the request's sequence, from 0. Candidates of one group serve the same model. The caller
+            prefers earlier groups.
+        priority: The provider's priority in the settings; the highest priority is tried first.
         reasoning: Whether the model is known to reason before it answers.
-        timeout: The timeouts that the settings or the plugin have for the provider or the model; `None` without any.
-        headers: HTTP headers that the settings have for the model, as pairs of name and value.
+        timeout: The timeouts of the provider or the model, from the settings or the plugin; `None` without any.
+        headers: HTTP headers of the model in the settings, as pairs of name and value.
         slow: Whether a long silence before the answer is usual: a model that reasons, or a local server that loads its models.
         prices: The model's prices; `None` when none is known.
-        max_output: The most tokens of an answer, or the context window, also where a catalogue says so; `None` when unknown.
+        max_output: The maximum tokens of an answer, or the context window, also from a catalogue; `None` when unknown.
     """
 
     provider: str
@@ -80,11 +80,11 @@ class Candidate(Value):
 
 @frozen(eq=False, repr=False)
 class RoutePlan(Value):
-    """The candidates for a request, in the order in which they would be tried.
+    """The candidates for a request, in the order to try.
 
     Args:
         candidates: The candidates, first choice first; at least one.
-        skipped: The candidates that were left out, each with its reason.
+        skipped: The skipped candidates, each with its reason.
         waits: The candidates that cannot be asked at this moment, each with its reason and the length of the wait. Only
             `Hub.explain` fills it in; a call asks another candidate first, or waits.
     """
@@ -159,11 +159,11 @@ def _one_line(error: BaseException) -> str:
 
 @frozen(eq=False, repr=False)
 class Route(Value):
-    """All attempts of one call, and the candidates that were left out.
+    """All attempts of one call, and the skipped candidates.
 
     Args:
         attempts: The attempts in the order in which they started.
-        skipped: The candidates that were left out, each with its reason.
+        skipped: The skipped candidates, each with its reason.
         duration: Seconds from the start of the call to the end of the answer, or to its failure or abandonment.
     """
 
