@@ -76,7 +76,9 @@ def with_near(registry: Registry, error: errors.ProviderHubError) -> errors.Prov
     for provider, failed in attempts:
         if isinstance(failed, errors.AuthenticationError) and (instance := registry.instance(provider)) is not None:
             failed.args = (str(failed).replace(errors.KEY_VARIABLE, instance.key_variable or errors.KEY_VARIABLE),)
-    _name_address(registry, error)
+    if isinstance(error, errors.ProviderConnectionError) and error.may_be_address and error.provider in registry.names():
+        instance = registry.instance_with_flaw(error.provider)
+        error.args = (f"{error}{_address(instance)}" if instance else str(error),)
     if isinstance(error, errors.ProviderError):
         # The errors of several providers are of one class here. An `AllProvidersFailedError` names others itself.
         before = {p: told(e) for p, e in attempts if type(e) is type(error) and p != error.provider}
@@ -142,14 +144,6 @@ def _unlisted(instance: Instance) -> str:
     if instance.can_list and instance.list.listed_at is None:
         return f"{instance.name} has not listed its models yet: a call asks it, and so does Hub.refresh()"
     return ""
-
-
-def _name_address(registry: Registry, error: errors.ProviderHubError) -> None:
-    """Let the error of a host that cannot be reached name the setting of the address, unless the plugin does."""
-    said = str(error)
-    if isinstance(error, errors.ProviderConnectionError) and "cannot" in said and "url" not in said:
-        instance = registry.instance_with_flaw(error.provider) if error.provider in registry.names() else None
-        error.args = (f"{said}{_address(instance)}" if instance else said,)
 
 
 def _address(instance: Instance) -> str:

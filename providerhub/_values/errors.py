@@ -147,9 +147,15 @@ class ProviderError(ProviderHubError):
 
 
 class ProviderConnectionError(ProviderError, ConnectionError):
-    """The connection failed, or broke before the answer began."""
+    """The connection failed, or broke before the answer began.
+
+    Attributes:
+        may_be_address: Whether the address may be wrong: its host was not found, or took no connection. The error of the call
+            then names the setting, unless the address is the plugin's own. Default false.
+    """
 
     retryable_by_default = True
+    may_be_address: bool = False
 
 
 class ShortageError(ProviderConnectionError):

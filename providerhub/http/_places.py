@@ -106,4 +106,7 @@ def mapped(error: Exception, place: str = "the service", *, begun: bool | None =
         said = "the connection ended before an answer came"
     elif isinstance(error, socket.gaierror | UnicodeError):
         said = f"the name {place.rpartition(':')[0]!r} cannot be resolved: {getattr(error, 'strerror', None) or error}"
-    return kind(said, retryable=again)
+    found = kind(said, retryable=again)
+    if isinstance(found, ProviderConnectionError):
+        found.may_be_address = begun is None and kind is not ShortageError
+    return found

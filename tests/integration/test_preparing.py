@@ -42,7 +42,7 @@ from providerhub._finding.jobs import Job, Task, arun_all, run_all
 from providerhub._finding.listing import TIMEOUT
 from providerhub._settings.secrets import CommandKey
 from providerhub.testing import FakeClock
-from providerhub_conformance import FaultServer, Hold, http_response, openai_completion
+from providerhub_conformance import Close, FaultServer, Hold, http_response, openai_completion
 
 CANARY = "sk-canary-0123456789"
 NO_WAIT = RetryPolicy(backoff=0, throttle_backoff=0)
@@ -235,6 +235,17 @@ def test_a_vendor_that_cannot_be_reached_is_named_with_the_setting_of_its_addres
         _ask(make_hub(), way, "gpt-4o", "Hello")
     assert str(caught.value).startswith("openai/gpt-4o: cannot connect to 127.0.0.1:")
     assert str(caught.value).endswith(": Connection refused (its url is set by OPENAI_BASE_URL or under [providers.openai])")
+    assert caught.value.may_be_address
+
+
+@WAYS
+def test_an_address_that_takes_connections_is_not_named(make_hub, way, monkeypatch):
+    with FaultServer(lambda _: (Close(),), repeat=True) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        with pytest.raises(ProviderConnectionError) as caught:
+            _ask(make_hub(), way, "gpt-4o", "Hello", retry=RetryPolicy(attempts=1))
+    assert "its url is set by" not in str(caught.value)
+    assert not caught.value.may_be_address
 
 
 @WAYS
