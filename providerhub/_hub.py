@@ -12,10 +12,10 @@ from providerhub._calling.arguments import check_objects, settings_of
 from providerhub._calling.around import GoOn
 from providerhub._calling.handle import Handle, handle, let_keys_through_pipes
 from providerhub._calling.keywords import Knobs, as_awaited, documented
-from providerhub._calling.making import async_chain
+from providerhub._calling.making import CallMaker, async_chain
 from providerhub._calling.many_outcome import PASSES, Outcome
 from providerhub._calling.messages import Conversation
-from providerhub._calling.other_calls import OtherCalls
+from providerhub._calling.other_calls import EmbeddingKnobs, count_of, counting_spec, embedding_spec, embeddings_of
 from providerhub._calling.stream import AsyncStream, Stream
 from providerhub._finding.discovery import Malformed, PluginRecord
 from providerhub._finding.registry import ModelSpec
@@ -25,7 +25,7 @@ from providerhub._rules.clock import Clock
 from providerhub._rules.pacing import health_records
 from providerhub._rules.sharing import FORGIVEN
 from providerhub._settings.settings import Settings
-from providerhub._values import Candidate, Completion, HealthRecord, ProviderConfig, Request, RoutePlan
+from providerhub._values import Candidate, Completion, Embeddings, HealthRecord, ProviderConfig, Request, RoutePlan, TokenCount
 from providerhub._values.capabilities import ModelInfo, ProviderInfo
 from providerhub._values.checks import hinted
 from providerhub._values.errors import ConfigurationError
@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # slow to import; most programs need none of it
     from providerhub._calling.vendor_batches import VendorBatches
 
 
-class Hub(OtherCalls):
+class Hub(CallMaker):
     """Providers, their health records, and the calls to them. Most applications need one hub.
 
     Thread-safe: every method may be called from any thread at any time, even `register` and `close`. Read a returned `Stream` in
@@ -175,6 +175,74 @@ class Hub(OtherCalls):
         """
         async_chain()
         return await self._acall(self._spec(model, messages, stream=stream, **knobs))  # type: ignore[no-any-return]
+
+    @documented
+    def embed(
+        self,
+        model: ModelSpec,
+        texts: str | Sequence[str],
+        *,
+        dimensions: int | None = None,
+        **knobs: Unpack[EmbeddingKnobs],
+    ) -> Embeddings:
+        """Turn texts into vectors. The provider is chosen, and another one is asked after a failure, as at `complete`.
+
+        The texts go to the service in as many requests as it needs. All vectors of a call come from one model: after a failure
+        the next candidate gets all texts again. To compare vectors of two calls, name one model, not a sequence.
+
+        Args:
+            model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
+            texts: The texts, at least one, none of them empty. A single text is a list of one.
+            dimensions: The length of the vectors, where the model has several; `None`, the default, for its own.
+            **knobs: `timeout`, `retry`, `strategy`, `hedge`, `metadata` and `options`, as at `complete`.
+
+        Returns:
+            The vectors in the order of the texts, with the model and the provider that answered.
+
+        Raises:
+            ProviderHubError: The same errors as `complete`.
+        """
+        return embeddings_of(self._call(self._special(embedding_spec, model, texts, dimensions=dimensions, **knobs)))
+
+    @as_awaited(embed)
+    async def aembed(
+        self,
+        model: ModelSpec,
+        texts: str | Sequence[str],
+        *,
+        dimensions: int | None = None,
+        **knobs: Unpack[EmbeddingKnobs],
+    ) -> Embeddings:
+        """`embed`, awaited in the running event loop."""
+        async_chain()
+        return embeddings_of(await self._acall(self._special(embedding_spec, model, texts, dimensions=dimensions, **knobs)))
+
+    @documented
+    def count_tokens(self, model: ModelSpec, messages: Conversation, **knobs: Unpack[Knobs]) -> TokenCount:
+        """Ask a service how many input tokens a request has, without an answer. The provider is chosen as at `complete`.
+
+        After a failure, or if a provider cannot count, the next candidate is asked. Providers count differently, so name one
+        model, or pin a provider, to compare two counts. A count is free, and the limits of tokens and budgets let it pass.
+
+        Args:
+            model: A name, `"provider/name"` to pin a provider, a `Model`, or a sequence of these, tried in order.
+            messages: The conversation, as at `complete`.
+            **knobs: The keywords of `complete`; those that the provider gets, such as `tools`, count.
+
+        Returns:
+            The number of tokens, as the service counts or estimates it, with the model and the provider that counted.
+
+        Raises:
+            CapabilityError: No candidate can count.
+            ProviderHubError: The same errors as `complete`.
+        """
+        return count_of(self._call(self._special(counting_spec, model, messages, **knobs)))
+
+    @as_awaited(count_tokens)
+    async def acount_tokens(self, model: ModelSpec, messages: Conversation, **knobs: Unpack[Knobs]) -> TokenCount:
+        """`count_tokens`, awaited in the running event loop."""
+        async_chain()
+        return count_of(await self._acall(self._special(counting_spec, model, messages, **knobs)))
 
     @documented
     def complete_many(

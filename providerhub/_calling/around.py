@@ -8,10 +8,10 @@ from typing import Any, Self
 
 import attrs
 
-from providerhub._calling.embedding import embedding_spec
 from providerhub._calling.intake import CallSpec, call_spec
 from providerhub._calling.keywords import KEYWORDS
 from providerhub._calling.observers import Observers
+from providerhub._calling.other_calls import embedding_spec
 from providerhub._calling.pieces import text_of
 from providerhub._calling.stream import AsyncStream, Stream
 from providerhub._finding.registry import ModelSpec, Registry
