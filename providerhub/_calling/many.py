@@ -6,17 +6,17 @@ import contextlib
 import contextvars
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, Executor
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from providerhub._calling.executors import factory_of
 from providerhub._calling.many_call import RunningMany, check_many
-from providerhub._calling.many_input import ReadyInput, ThreadInput
 from providerhub._calling.many_outcome import Outcome
-from providerhub._calling.many_rows import Row
-from providerhub._calling.many_schedule import Ask, Give, Order, Over, Rest, Schedule, Send
+from providerhub._calling.many_schedule import Ask, Give, Over, Rest, Row, Schedule
+from providerhub._calling.many_threads import ReadyInput, ThreadInput, Threads
 from providerhub._calling.pieces import is_cancellation
 from providerhub._calling.running import POLL
 from providerhub._finding.jobs import AGAIN
@@ -24,9 +24,6 @@ from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.mapping import chained
 from providerhub._values.errors import ConfigurationError
 from providerhub._watchdog import WATCHDOG
-
-if TYPE_CHECKING:  # it costs as much to import as the rest of a small program, and a single call needs none
-    from concurrent.futures import Executor
 
 Event = Callable[[], object]  # reports to the schedule
 
@@ -56,9 +53,14 @@ class ManyCalls:
 
     def _steps(self, source: Any) -> Iterator[Give | Rest]:
         """Report events and carry the orders out. Yields outcomes, and the waits for events."""
-        while not isinstance(order := self._next(), Over):
-            if isinstance(order, Send):
-                self._send(order.row)
+        while True:
+            while not self._events.empty():
+                self._events.get_nowait()()
+            order = self.schedule.next(self._clock.monotonic())
+            if isinstance(order, Over):
+                break
+            if isinstance(order, Row):
+                self._send(order)
             elif isinstance(order, Ask):
                 while not source.ask():
                     yield Rest(AGAIN)
@@ -66,11 +68,6 @@ class ManyCalls:
                 yield order
         if order.error is not None:
             raise order.error
-
-    def _next(self) -> Order:
-        while not self._events.empty():
-            self._events.get_nowait()()
-        return self.schedule.next(self._clock.monotonic())
 
     def _source(self, kind: Callable[..., Any]) -> Any:
         """The input: a list or tuple is read at once, anything else by `kind`."""
@@ -86,8 +83,6 @@ class ManyCalls:
 
     def _end(self, index: int) -> None:
         """Report how a call ended. An exception that is not an `Exception`, such as `KeyboardInterrupt`, is raised."""
-        from concurrent.futures import BrokenExecutor  # see above
-
         made = self._calls.pop(index)
         error: BaseException | None
         try:
@@ -136,8 +131,6 @@ class Many(ManyCalls):
 
     def pairs(self) -> Generator[tuple[Any, Outcome], None, None]:
         """Yield each item with its outcome. Every way out cancels the rest and ends the threads."""
-        from providerhub._calling.many_threads import Threads  # see above
-
         schedule = self.schedule
         pool = Threads(schedule.concurrency) if self._executor is None else self._executor
         self._pool = pool = factory_of(pool)(pool, schedule.concurrency) if isinstance(pool, str) else pool
@@ -153,7 +146,7 @@ class Many(ManyCalls):
             for future in self._calls.values():
                 future.cancel()
             self._running.stop()
-            schedule.close()
+            schedule.waiting.close()
             self.is_blocked = source.stop()
             if pool is not self._executor:
                 pool.shutdown(cancel_futures=True)

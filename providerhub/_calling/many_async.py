@@ -11,10 +11,9 @@ from typing import Any
 
 from providerhub._calling.many import Event, ManyCalls
 from providerhub._calling.many_call import Repeats, checked_request, error_of_row
-from providerhub._calling.many_input import Report, ThreadInput, foreign
 from providerhub._calling.many_outcome import Outcome
-from providerhub._calling.many_rows import Row
-from providerhub._calling.many_schedule import Give
+from providerhub._calling.many_schedule import Give, Row
+from providerhub._calling.many_threads import Report, ThreadInput, foreign
 from providerhub._rules.clock import SystemClock
 from providerhub._values import Completion
 
@@ -73,7 +72,7 @@ class AsyncMany(ManyCalls):
                 else:
                     await self._rest(step.seconds)
         finally:
-            self.schedule.close()
+            self.schedule.waiting.close()
             source.stop()
             for task in self._calls.values():
                 task.cancel()

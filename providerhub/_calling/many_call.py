@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from providerhub._calling.executors import factory_of
-from providerhub._calling.many_gates import causes, may_pass
+from providerhub._calling.many_schedule import causes, may_pass
 from providerhub._calling.observers import PARENT, call_of
 from providerhub._calling.running import Running
 from providerhub._rules.policy import backoff

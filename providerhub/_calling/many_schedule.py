@@ -1,4 +1,4 @@
-"""Which of many requests is sent next. Decides only: it has no clock, no threads and does no I/O.
+"""Which of many requests is sent next. Decides only: it has no clock and no threads. Further rows wait in a file.
 
 A driver reports each event, and asks for the next order; both in one thread. Every time is in seconds on the hub's clock.
 """
@@ -8,31 +8,232 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import attrs
 
-from providerhub._calling.many_gates import LONGEST_PAUSE, Gates, causes, may_pass, stated_wait
 from providerhub._calling.many_outcome import Outcome
-from providerhub._calling.many_rows import IN_MEMORY, Row, WaitingRows
 from providerhub._calling.observers import call_of
 from providerhub._rules.policy import Rng
-from providerhub._values import Completion, RetryPolicy
-from providerhub._values.errors import RateLimitError
+from providerhub._values import Completion, RetryPolicy, errors
 
 IDLE = 0.1  # seconds without an item after which the input counts as idle
 FREE = 20  # the most tries of a row after a rate limit that are not counted, since other rows were answered meanwhile
 _LONGEST = 60.0
 _GROWTH = 4.0
+IN_MEMORY = 10_000  # the most waiting rows in memory; further rows wait in a file
+LONGEST_PAUSE = 600.0  # seconds; many calls do not wait for a longer pause that a provider states; they stop
 
 
-class Send(NamedTuple):
-    """Make a row's call, then report `answered`, `failed` or `refused`."""
+@attrs.define(eq=False)
+class Row:
+    """One item of the input: a request, or an object that holds one."""
 
-    row: Row
+    index: int
+    item: Any
+    request: Any
+    tries: int = 0  # the further tries that have been decided on
+    free: int = 0  # those after a rate limit that were not counted
+    seen: int = -1  # the number of answers at the latest rate limit
+    error: Exception | None = None  # of the latest try
+    resent: bool = False  # whether it was sent again after its process was killed
+    call: str | None = None  # the identifier of the first call, where observers see it
+
+
+class WaitingRows:
+    """Rows that wait for a further try, by the time at which they may be sent.
+
+    The rows beyond the limit wait in a file in `folder`, or in the system's. It has no name, so it vanishes with the process.
+    """
+
+    def __init__(self, folder: str | None = None, limit: int = IN_MEMORY) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._numbers = itertools.count()
+        self._rows: list[tuple[float, int, Row]] = []
+        self._file: IO[bytes] | None = None
+        self._stored = 0
+        self._read = 0
+
+    def __len__(self) -> int:
+        return len(self._rows) + self._stored
+
+    @property
+    def due(self) -> float | None:
+        """The time at which the first row may be sent; `None` when no row waits."""
+        if not self._rows and self._stored:
+            self._load()
+        return self._rows[0][0] if self._rows else None
+
+    def put(self, row: Row, due: float) -> None:
+        """Let a row wait until a time. A row that cannot be written to the file stays in memory."""
+        if len(self._rows) < self._limit or not self._store(row, due):
+            insort(self._rows, (due, next(self._numbers), row))
+
+    def pop(self) -> Row:
+        """Take the first row. There must be one."""
+        return self._rows.pop(0)[2]
+
+    def hurry(self, chosen: Callable[[Row], bool]) -> None:
+        """Let the chosen rows wait no longer. Rows in the file keep their times."""
+        self._rows = sorted((-math.inf if chosen(row) else due, number, row) for due, number, row in self._rows)
+
+    def close(self) -> None:
+        self._rows.clear()
+        self._stored = 0
+        if self._file is not None:
+            self._file.close()
+
+    def _store(self, row: Row, due: float) -> bool:
+        import pickle  # slow to import, and few programs need it
+
+        try:
+            data = pickle.dumps((due, row))
+            pickle.loads(data)  # noqa: S301 -- our own bytes; some objects can be written and not read
+        except Exception:  # any object may be in a request
+            return False
+        size = 0
+        try:
+            if self._file is None:
+                import tempfile  # slow to import, and few programs need it
+
+                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 -- `close` closes it
+            size = self._file.seek(0, 2)
+            self._file.write(data)
+            self._file.flush()
+        except OSError:  # no folder that can be written to, or a full disk
+            if self._file is not None:
+                self._file.truncate(size)
+            return False
+        self._stored += 1
+        return True
+
+    def _load(self) -> None:
+        """Move the first rows of the file into memory."""
+        import pickle  # see above
+
+        assert self._file is not None  # noqa: S101 -- rows are stored in it
+        self._file.seek(self._read)
+        for _ in range(min(self._stored, self._limit)):
+            due, row = pickle.load(self._file)  # noqa: S301 -- a file without a name, which no other program can write
+            insort(self._rows, (due, next(self._numbers), row))
+            self._stored -= 1
+        self._read = self._file.tell()
+        if not self._stored:
+            self._file.truncate(0)
+            self._read = 0
+
+
+Holds = Callable[..., float | None]
+"""The arguments of a call → seconds until any candidate may be tried again; `None` when one may be tried now."""
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """The errors of the attempts of a failed call; the error itself when there is one class only."""
+    if isinstance(error, errors.AllProvidersFailedError):
+        return [attempt.error for attempt in error.attempts if attempt.error is not None] or [error]
+    return [error]
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same request may succeed later: rate limits, timeouts, failures of the connection or the server.
+
+    An answer that does not fit has been asked for again in the call, and each further one costs money.
+    """
+    found = [cause for cause in causes(error) if not isinstance(cause, errors.InvalidOutputError)]
+    return any(isinstance(cause, errors.DeadlineExceededError) or getattr(cause, "retryable", False) for cause in found)
+
+
+def stated_wait(error: Exception) -> float:
+    """The seconds after which the first of the providers that refused wants to be asked again; 0 when one of them names none."""
+    return min(getattr(cause, "retry_after", None) or 0.0 for cause in causes(error))
+
+
+@attrs.define(eq=False)
+class Gate:
+    """One model's pause."""
+
+    until: float = 0.0  # the end of the pause as far as it is known, in seconds
+    probe: int | None = None  # the index of the row that is sent first after the pause
+    refused: Exception | None = None  # the refusal of a key or a quota
+    shut: Exception | None = None  # set when the pause does not end: the rows of the model are sent no more
+
+
+class Gates:
+    """The pauses of the models that are asked; a model that is not paused has no gate."""
+
+    def __init__(self, holds: Holds) -> None:
+        self._holds = holds
+        self.gates: dict[str, Gate] = {}
+
+    @property
+    def error(self) -> Exception | None:
+        """An error for which rows are sent no more; `None` when there is none."""
+        return next((gate.shut for gate in self.gates.values() if gate.shut is not None), None)
+
+    def delay(self, row: Row, now: float) -> float | None:
+        """The seconds for which a row must not be sent: infinite while a probe is under way, `None` for a row to send now."""
+        key = _model(row)
+        gate = self.gates.get(key)
+        if gate is not None:
+            if gate.shut is not None or gate.probe is not None:
+                return math.inf
+            if gate.until > now:
+                return gate.until - now
+        try:
+            request = row.request if isinstance(row.request, Mapping) else {}
+            seconds = self._holds(**{name: value for name, value in request.items() if name != "stream"})
+        except Exception:  # the call itself will report it
+            seconds = None
+        if seconds is None or seconds <= 0:
+            return None
+        gate = self.gates.setdefault(key, Gate())
+        gate.until = now + seconds
+        if seconds > LONGEST_PAUSE:
+            msg = f"every provider of {key} is paused for {seconds:.0f} s more; run the rest of the requests after that"
+            gate.shut = gate.refused or errors.RateLimitError(msg, retry_after=seconds)
+            return math.inf
+        return seconds
+
+    def sent(self, row: Row) -> None:
+        """Record that a row is sent: the first one after a pause is the probe."""
+        gate = self.gates.get(_model(row))
+        if gate is not None:
+            gate.probe = row.index
+
+    def ended(self, row: Row) -> None:
+        """Record an answer, or an error of another kind than a refusal: the pause of the probe's model is over."""
+        gate = self.gates.get(_model(row))
+        if gate is not None and gate.probe == row.index:
+            del self.gates[_model(row)]
+
+    def refused(self, row: Row, error: Exception, now: float) -> bool:
+        """Record an error. Returns whether the row is held back until the refusal of the key or the quota is over."""
+        found = causes(error)
+        if all(isinstance(cause, errors.AuthenticationError | errors.QuotaExceededError) for cause in found):
+            gate = self.gates.setdefault(_model(row), Gate())
+            if gate.probe == row.index or all(isinstance(cause, errors.QuotaExceededError) for cause in found):
+                gate.shut = gate.shut or error
+            gate.refused, gate.probe = error, None
+            return True
+        self.ended(row)
+        seconds = stated_wait(error)
+        if seconds and all(isinstance(cause, errors.RateLimitError) for cause in found):
+            gate = self.gates.setdefault(_model(row), Gate())
+            gate.until = max(gate.until, now + seconds)
+            if seconds > LONGEST_PAUSE:
+                gate.shut = gate.shut or error
+                return True
+        return False
+
+
+def _model(row: Row) -> str:
+    model: Any = row.request.get("model") if isinstance(row.request, Mapping) else None
+    return model if isinstance(model, str) else repr(model)
 
 
 class Ask(NamedTuple):
@@ -58,7 +259,8 @@ class Over(NamedTuple):
     error: Exception | None
 
 
-Order = Send | Ask | Give | Rest | Over
+Order = Row | Ask | Give | Rest | Over
+"""A row is to be sent: make its call, then report `answered`, `failed` or `refused`."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -74,7 +276,7 @@ class Schedule:
     _folder: str | None = None  # of the file for the waiting rows; `None` for the system's
     _in_memory: int = IN_MEMORY  # the most waiting rows in memory
     running: dict[int, Row] = attrs.field(factory=dict)
-    _waiting: WaitingRows = attrs.field(init=False)
+    waiting: WaitingRows = attrs.field(init=False)
     _taken: Iterator[int] = attrs.field(factory=itertools.count)
     _held: WaitingRows = attrs.field(factory=partial(WaitingRows, limit=sys.maxsize))
     _outcomes: deque[Give] = attrs.field(factory=deque)
@@ -84,8 +286,9 @@ class Schedule:
     _answers: int = 0
     _draining: bool = False
 
-    def __attrs_post_init__(self) -> None:
-        self._waiting = WaitingRows(self._folder, self._in_memory)
+    @waiting.default
+    def _new(self) -> WaitingRows:
+        return WaitingRows(self._folder, self._in_memory)
 
     def next(self, now: float) -> Order:
         if self._outcomes:
@@ -96,7 +299,7 @@ class Schedule:
         if row is not None:
             self.running[row.index] = row
             self._gates.sent(row)
-            return Send(row)
+            return row
         if self._open and self._asked is None and self._room:
             self._asked = now
             return Ask()
@@ -128,7 +331,10 @@ class Schedule:
         if held:
             self._held.put(row, 0.0)
         elif may_pass(error) and (self._draining or self._tries_again(row, error)):
-            self._waiting.put(row, now + max(self._backoff(row), min(stated_wait(error), LONGEST_PAUSE)))
+            # The seconds grow with each further try, and half of them is random.
+            longest = min(_LONGEST, 2 * self.policy(row).backoff * _GROWTH ** (max(1, row.tries) - 1))
+            seconds = max(longest / 2 * (1 + self._rng()), min(stated_wait(error), LONGEST_PAUSE))
+            self.waiting.put(row, now + seconds)
         else:
             self._outcomes.append(Give(row.item, Outcome(index, error=error, resent=row.resent)))
 
@@ -150,7 +356,7 @@ class Schedule:
         row.error = row.error or error
         self.ended(error)
         rows = [row]
-        for waiting in (self._held, self._waiting):
+        for waiting in (self._held, self.waiting):
             while waiting.due is not None:
                 rows.append(waiting.pop())
         self._outcomes.extend(Give(one.item, Outcome(one.index, error=one.error or error, resent=one.resent)) for one in rows)
@@ -161,17 +367,16 @@ class Schedule:
 
     def forgiven(self, provider: str) -> None:
         """Report that a pause was lifted: the rows that are held back ask again, and those wait no longer that it refused."""
-        self._waiting.hurry(lambda row: row.error is not None and provider in map(_blamed, causes(row.error)))
-        self._gates.forget()
+        self.waiting.hurry(
+            lambda row: row.error is not None and any(provider == getattr(cause, "provider", "") for cause in causes(row.error))
+        )
+        self._gates.gates.clear()
         self._wake()
 
     def closed(self) -> None:
         """Report that the hub was closed: nothing more is sent, and an error tells of the rows that have no outcome."""
         self.drain()
         self._error = RuntimeError("the hub was closed before all requests were sent; first read all outcomes")
-
-    def close(self) -> None:
-        self._waiting.close()
 
     def policy(self, row: Row) -> RetryPolicy:
         """The retry policy of a row."""
@@ -190,8 +395,8 @@ class Schedule:
                 return row
         if self._open and (self._asked is None or now < self._asked + IDLE):
             return None
-        while self._room and (due := self._waiting.due) is not None and due <= now:
-            row = self._waiting.pop()
+        while self._room and (due := self.waiting.due) is not None and due <= now:
+            row = self.waiting.pop()
             if self._may_go(row, now):
                 return row
         return None
@@ -209,7 +414,7 @@ class Schedule:
     def _rest(self, now: float) -> Rest | Over:
         moments = [due] if (due := self._held.due) is not None and due != math.inf else []
         idle = now if self._asked is None else self._asked + IDLE
-        if self._room and (due := self._waiting.due) is not None:
+        if self._room and (due := self.waiting.due) is not None:
             moments.append(max(due, idle))
         if len(self.running) < self.concurrency and self._asked is not None and self._gates.error is not None and idle > now:
             moments.append(idle)
@@ -223,18 +428,9 @@ class Schedule:
     def _tries_again(self, row: Row, error: Exception) -> bool:
         if not self._passes:
             return False
-        if isinstance(error, RateLimitError) and row.seen < self._answers and row.free < FREE:
+        if isinstance(error, errors.RateLimitError) and row.seen < self._answers and row.free < FREE:
             row.seen = self._answers
             row.free += 1
         else:
             row.tries += 1
         return row.tries <= self._passes
-
-    def _backoff(self, row: Row) -> float:
-        """Seconds before a further try: they grow with each one, and half of them is random."""
-        longest = min(_LONGEST, 2 * self.policy(row).backoff * _GROWTH ** (max(1, row.tries) - 1))
-        return longest / 2 * (1 + self._rng())
-
-
-def _blamed(error: BaseException) -> str:
-    return getattr(error, "provider", "")

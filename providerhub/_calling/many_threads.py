@@ -1,16 +1,23 @@
-"""The threads of many calls."""
+"""The threads of many calls: those that make them, and the one that reads the input.
+
+The input is asked for one item at a time, and may take its time. Each kind calls `taken` with each item, and `ended` at the end,
+with the exception that the input raised.
+"""
 
 from __future__ import annotations
 
+import contextvars
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from threading import Semaphore
 from typing import Any
 
 from providerhub._threads import PromptThread
+
+Report = Callable[[Any], object]
 
 GRACE = 1.0
 """Seconds that the end of many calls waits for those of plugins that cannot be stopped."""
@@ -26,7 +33,7 @@ class Threads(Executor):
     def __init__(self, count: int) -> None:
         self._count = count
         self._work: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._idle = Semaphore(0)
+        self._idle = threading.Semaphore(0)
         self._threads: list[PromptThread] = []
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
@@ -78,3 +85,86 @@ def _do(future: Future[Any], work: Callable[[], Any]) -> None:
             del future  # the error keeps this frame
         else:
             future.set_result(result)
+
+
+class ReadyInput:
+    """A list or tuple, which never blocks: `ask` reads it."""
+
+    def __init__(self, items: Iterable[Any], taken: Report, ended: Report) -> None:
+        self._items, self._taken, self._ended = iter(items), taken, ended
+
+    def ask(self) -> bool:
+        """Give one item, or the end."""
+        for item in self._items:
+            self._taken(item)
+            return True
+        self._ended(None)
+        return True
+
+    def stop(self) -> bool:
+        """Return that nothing blocks."""
+        return False
+
+
+class ThreadInput:
+    """Any other iterable. A thread reads one item for each `ask`, in a copy of the caller's context.
+
+    `grace` is in seconds: `stop` waits for an input that is giving an item at that moment.
+    """
+
+    def __init__(
+        self, items: Iterable[Any], taken: Report, ended: Report, context: contextvars.Context, *, grace: float = 0.1
+    ) -> None:
+        self._items, self._taken, self._ended, self._grace = items, taken, ended, grace
+        self._asked = threading.Semaphore(0)
+        self._stopped = self._busy = False
+        # A daemon: an input that gives nothing must not keep the process from its end.
+        run = context.copy().run
+        self._thread = threading.Thread(target=run, args=(self._run,), name="providerhub-many-input", daemon=True)
+
+    def ask(self) -> bool:
+        """Ask for one item. Does not wait for it; false when the system has no thread to give."""
+        if self._thread.ident is None:
+            try:
+                self._thread.start()
+            except RuntimeError:
+                return False
+        self._asked.release()
+        return True
+
+    def stop(self) -> bool:
+        """Ask for nothing more, and wait for the thread, unless the input blocks it. Returns whether it does."""
+        self._stopped = True
+        self._asked.release()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(self._grace if self._busy else None)
+        return self._thread.is_alive()
+
+    def _may_go_on(self) -> bool:
+        """Wait for `ask`; false after `stop`."""
+        self._busy = False
+        self._asked.acquire()
+        self._busy = True  # before the look at `_stopped`: `stop` looks at the two in the other order
+        self._busy = not self._stopped
+        return self._busy
+
+    def _run(self) -> None:
+        error: Exception | None = None
+        if not self._may_go_on():
+            return
+        try:
+            for item in self._items:
+                self._taken(item)
+                if not self._may_go_on():
+                    return
+        except Exception as raised:  # raised in the caller, after the outcomes of all items that were taken
+            error = raised
+        except BaseException as raised:  # SystemExit in a thread would be lost
+            error = foreign(raised)
+        self._busy = False
+        self._ended(error)
+
+
+def foreign(raised: BaseException) -> RuntimeError:
+    """The error in place of an exception of the input that would end the process or the task."""
+    return RuntimeError(f"the input raised {type(raised).__name__}: {raised}").with_traceback(raised.__traceback__)

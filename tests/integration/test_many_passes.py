@@ -173,7 +173,7 @@ def test_most_waiting_rows_are_in_a_file_beside_the_output(few, tmp_path):
     many, _ = few([ask(str(k)) for k in range(n)], {str(k): refused(times=3) for k in range(n)}, folder=str(tmp_path))
     in_file = []
     for outcome in many.outcomes():
-        in_file.append(many.schedule._waiting._stored)
+        in_file.append(many.schedule.waiting._stored)
         assert outcome.unwrap().text == str(outcome.index)
     assert len(in_file) == n
     assert max(in_file) >= n - 6
