@@ -40,7 +40,6 @@ def settings_of(settings: Settings | None, *, cache: Mapping[str, Any] | str | b
 
 
 def check_objects(**given: Sequence[Any]) -> None:
-    """Check the objects that the application gave, by the names of the arguments."""
     for name, items in given.items():
         LIST.check(items, name, ConfigurationError)
         for one in items if name in EACH else ():

@@ -94,7 +94,6 @@ class Around:
         self._coroutines = [_name(one) for one in awaited]
 
     def call(self, spec: CallSpec, answer: Callable[[CallSpec], Any]) -> Any:
-        """Make a call, by `answer` in the end."""
         if self._coroutines:
             msg = f"around holds the coroutine function {self._coroutines[0]}, which complete() cannot await; use acomplete()"
             raise ConfigurationError(msg)
@@ -102,7 +101,6 @@ class Around:
             return told.end(self._checked(self._step(0, spec, told.answer, awaited=False), spec, Stream))
 
     async def acall(self, spec: CallSpec, answer: Callable[[CallSpec], Any]) -> Any:
-        """`call`, awaited."""
         with _Told(self._observers, spec, answer) as told:
             return told.end(self._checked(await self._astep(0, spec, told.answer), spec, AsyncStream))
 
@@ -135,7 +133,6 @@ class Around:
         return attrs.evolve(spec, model=model, request=new.request, needs=new.needs, has_turns=new.has_turns, output=output)
 
     def _other_texts(self, spec: CallSpec, model: ModelSpec, request: EmbeddingRequest, old: EmbeddingRequest) -> CallSpec:
-        """A call for embeddings with other texts, which stand in `messages` and in `texts`."""
         texts = [one["content"] for one in request.messages] if request.texts == old.texts else request.texts
         if len(texts) != len(old.texts):
             raise InvalidRequestError(

@@ -90,7 +90,6 @@ class Assembly:
         return found
 
     def add_parsed(self, parsed: Any) -> None:
-        """Add the object that the whole answer was read into."""
         self._fields()["parsed"] = parsed
 
     def _fields(self) -> dict[str, Any]:
@@ -220,8 +219,6 @@ _NAMES = {"id", "model", "request_id"}
 
 
 class _Call:
-    """One tool call, as far as it has come."""
-
     __slots__ = ("arguments", "id", "name", "type")
 
     def __init__(self) -> None:
@@ -302,7 +299,6 @@ def _wrong(piece: object, field: str, check: Check) -> PluginError:
 
 
 def _strange(piece: str) -> PluginError:
-    """The error for an object in place of a piece."""
     error = PluginError(f"the plugin yielded {piece}")
     error.piece = piece
     return error

@@ -40,8 +40,6 @@ Attempt = RunningAttempt[AsyncIterator[Piece], "asyncio.Future[PullResult]"]
 
 
 class AsyncChain(Driver[Attempt]):
-    """One call under way; its arguments are those of `Driver`."""
-
     kind = RunningAttempt
     _supervisor: asyncio.Task[None] | None = None
 
@@ -131,7 +129,6 @@ class AsyncChain(Driver[Attempt]):
         super().refuse_lost()
 
     def _cut_current(self) -> None:
-        """End a committed stream whose provider ignores the deadline."""
         if not self.done:
             self._cut_late(self._current)
 
@@ -306,7 +303,6 @@ class AsyncSignal(asyncio.Event):
         self._in.call_soon_threadsafe(super().set)
 
     async def doze(self, seconds: float, clock: Clock) -> None:
-        """Wait until the flag is set, at most for some seconds."""
         if seconds < math.inf and not isinstance(clock, SystemClock):
             await clock.asleep(seconds)
             return
@@ -336,7 +332,6 @@ async def _ended(attempt: Attempt, seconds: float | None) -> bool:
 
 @coroutine
 def finished(steps: Steps[Result]) -> Steps[Result]:
-    """Await steps of the driver."""
     return (yield from steps)
 
 

@@ -32,8 +32,6 @@ PullResult = bool | Exception
 
 
 class RunningAttempt(Generic[Pieces, Runner]):
-    """One attempt under way, as a driver sees it."""
-
     result: PullResult | None = None
     """How the latest pull ended; `None` when another thread or task has carried the call on."""
     pieces: Pieces | None = None
@@ -76,8 +74,6 @@ class RunningAttempt(Generic[Pieces, Runner]):
 
 
 class Services(NamedTuple):
-    """The parts of a hub that its calls use."""
-
     registry: Registry
     observers: Observers | None
     clock: Clock

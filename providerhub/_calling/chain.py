@@ -24,8 +24,6 @@ _LONGEST_DOZE = 0.2 if sys.platform == "win32" else LONGEST_SLEEP
 
 
 class Chain(Driver[Racer]):
-    """One call under way; its arguments are those of `Driver`."""
-
     kind = Racer
 
     def run(self, running: Running) -> Generator[Any, bool, None] | None:

@@ -146,12 +146,10 @@ class Driver(Generic[AnAttempt]):
                 self._tell()
 
     def _supervise(self) -> Steps[None]:
-        """Carry the call on beside its first attempt, which is slow."""
         self._racing = True
         yield from self._carry_out(self._slow())
 
     def _slow(self) -> Order:
-        """Report to the engine that the time has passed after which an attempt is slow."""
         answering = [attempt.number for attempt in self._attempts if attempt.call.content_at is not None]
         return self._engine.slow(self._now(), answering)
 
@@ -185,7 +183,6 @@ class Driver(Generic[AnAttempt]):
         return RuntimeError(ENDED) if self._stopped and self._services.waiting.is_over else StoppedError()
 
     def _renew(self, provider: str) -> Steps[bool]:
-        """Read a refused key again; true when it has changed."""
         services = self._services
         job, before = services.renewal(provider), services.key_changes(provider)
         if job is not None:
@@ -313,7 +310,6 @@ class Driver(Generic[AnAttempt]):
 
     @property
     def completion(self) -> Completion:
-        """The answer so far, with the route."""
         attempt = self.attempt
         if attempt is None or self._whole:
             return self._whole or Completion(route=self._engine.route)
@@ -326,7 +322,6 @@ class Driver(Generic[AnAttempt]):
 
     @property
     def route(self) -> Route:
-        """The attempts so far, and what was left out."""
         return self._engine.route
 
     def stop(self) -> None:
@@ -351,7 +346,6 @@ class Driver(Generic[AnAttempt]):
         self._tell(last=True)
 
     def close(self) -> None:
-        """`abandon`, by the reader, which asks for nothing more."""
         self.abandon()
         self.is_lost = False
 
@@ -375,7 +369,6 @@ class Driver(Generic[AnAttempt]):
         return self._current.pieces
 
     def _open(self, order: Open) -> Order:
-        """Begin an attempt at the next candidate."""
         if self._stopped or self.done:
             raise self._given_up()
         last = self.attempt
@@ -400,7 +393,6 @@ class Driver(Generic[AnAttempt]):
         return following
 
     def _open_if_let(self, order: Open, report: Report) -> Steps[Order]:
-        """Begin an attempt, if the gates let it pass."""
         reservation = report.reservation(order)
         yield from self._work(Job(Task("reserve what an attempt may cost", reservation.reserve)))
         if reservation.refusal is not None and not self._stopped and not self.done:
@@ -452,7 +444,6 @@ class Driver(Generic[AnAttempt]):
         return self._engine.failed(error, self._now(), attempt.number)
 
     def _read_output(self, attempt: AnAttempt) -> None:
-        """Read a whole answer into the class that `response_format` names."""
         output, assembly, candidate = self._spec.output, attempt.assembly, attempt.candidate
         if output is not None and not assembly.empty:
             assembly.add_parsed(output.read(assembly.completion(candidate.provider, candidate.model, self._engine.route)))
@@ -490,5 +481,4 @@ class Driver(Generic[AnAttempt]):
 
 
 def _ending(attempt: Attempt) -> str:
-    """The class of an attempt's error, else its outcome."""
     return type(attempt.error).__name__ if attempt.error else attempt.outcome

@@ -25,7 +25,6 @@ _ABOUT_TURNS = re.compile(
 
 
 def has_turns(messages: Sequence[Message]) -> bool:
-    """Whether a message holds a turn in a vendor's own form."""
     for message in messages:  # noqa: SIM110 -- every call comes here, and a generator costs more
         if "turn" in message:
             return True

@@ -211,7 +211,6 @@ def _check_options(options: Mapping[str, Options], registry: Registry) -> None:
 
 
 def _example(model: ModelSpec, registry: Registry) -> str:
-    """A provider that a call may go to; `"acme"` where that is not known."""
     with contextlib.suppress(ProviderHubError):
         target = registry.target(registry.entries(model)[0].name)
         matches = registry.find(target) if target.provider is None else ()
@@ -255,7 +254,6 @@ def _choice(choice: str | Mapping[str, Any], tools: Sequence[Mapping[str, Any]])
 
 
 def _named(name: Any, tools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The choice of the tool that has a name; a vendor's own tool has its name beside its type."""
     for kind, form in map(_form, tools):
         if form.get("name") == name:
             return {"type": kind, kind: {"name": name}} if kind in {"function", "custom"} else {"type": "tool", "name": name}
@@ -263,7 +261,6 @@ def _named(name: Any, tools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] |
 
 
 def _form(tool: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """The type of a tool, and the mapping that holds its name."""
     return str(tool.get("type")), tool.get("function") or tool.get("custom") or tool
 
 
@@ -274,7 +271,6 @@ def _refuse_choice(name: str, tools: Sequence[Mapping[str, Any]]) -> NoReturn:
 
 
 def _first(model: ModelSpec) -> str:
-    """The model's name in a request, until a candidate is chosen."""
     if isinstance(model, str):
         return model
     if isinstance(model, Model):

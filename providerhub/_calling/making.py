@@ -91,7 +91,6 @@ class CallMaker:
         )  # fmt: skip
 
     def _offered(self, hook: str) -> list[Any]:
-        """The objects that plugins and observers make for this hub by a hook."""
         return [one for make in self._plugins.hooks(hook) if (one := make(settings=self.settings)) is not None]
 
     def _lift(self, name: str) -> None:
@@ -110,7 +109,6 @@ class CallMaker:
         return many
 
     def _holds(self, model: ModelSpec, messages: Conversation, **knobs: Unpack[Knobs]) -> float | None:
-        """The seconds for which every candidate is paused; `None` when one may be tried now."""
         if self._health.all_healthy:  # the usual case, in which each of many requests comes here
             return None
         spec = self._spec(model, messages, stream=False, **knobs)
@@ -121,19 +119,15 @@ class CallMaker:
         return self._call(self._spec(stream=stream, **knobs), patient=patient, running=running)
 
     async def _patiently(self, **knobs: Any) -> Completion:
-        """`acomplete` as one of many calls."""
         return await self._acall(self._spec(stream=False, **knobs), patient=True)  # type: ignore[no-any-return]
 
     def _call(self, spec: CallSpec, **how: Any) -> Any:
-        """Make a call, inside of the callables around it."""
         return self._answer(spec, **how) if self._around is None else self._around.call(spec, partial(self._answer, **how))
 
     def _acall(self, spec: CallSpec, **how: Any) -> Any:
-        """`_call`, to be awaited."""
         return self._aanswer(spec, **how) if self._around is None else self._around.acall(spec, partial(self._aanswer, **how))
 
     def _answer(self, spec: CallSpec, *, patient: bool = False, running: Running | None = None) -> Any:
-        """Make a call in this thread; return its `Completion` or `Stream`."""
         now = self._clock.monotonic()
         if not self._preparer.is_prepared(spec.model, now):
             self._preparer.prepare(spec.model, now, spec.timeout.total)
@@ -142,7 +136,6 @@ class CallMaker:
         return chain.completion if pieces is None else Stream(chain, pieces)
 
     async def _aanswer(self, spec: CallSpec, *, patient: bool = False) -> Any:
-        """Make a call in this task; return its `Completion` or `AsyncStream`."""
         now = self._clock.monotonic()
         if not self._preparer.is_prepared(spec.model, now):
             await self._preparer.aprepare(spec.model, now, spec.timeout.total)
@@ -156,7 +149,6 @@ class CallMaker:
         return call_spec(self.settings, self._registry, model, messages, stream=stream, **knobs)
 
     def _special(self, spec: Callable[..., CallSpec], /, *args: Any, **knobs: Any) -> CallSpec:
-        """The call for embeddings or for a count of tokens, as `spec` makes it."""
         if self._waiting.is_over:
             raise RuntimeError(CLOSED)
         return spec(self.settings, self._registry, *args, **knobs)
@@ -184,21 +176,18 @@ class CallMaker:
         return chain
 
     def _explain(self, spec: CallSpec) -> RoutePlan:
-        """The plan that a call would follow now, with the limits that it would wait for."""
         now = self._clock.monotonic()
         plan = self._plan(spec, now, dry=True).plan
         full = [(c, o) for c in plan.candidates if not plan.waits and (o := self._pacer.obstacle(c, now))]
         return attrs.evolve(plan, waits=tuple(_wait(c, o, now) for c, o in full)) if full else plan
 
     def _candidates(self, spec: CallSpec) -> Sequence[Candidate]:
-        """The candidates of a call that is not made now."""
         now = self._clock.monotonic()
         if not self._preparer.is_prepared(spec.model, now):
             self._preparer.prepare(spec.model, now, spec.timeout.total)
         return self._plan(spec, now, dry=True).plan.candidates
 
     def _replan(self, spec: CallSpec) -> RoutePlan | None:
-        """The plan after a wait; `None` when no candidate is left."""
         try:
             planned = self._plan(spec, self._clock.monotonic(), dry=True)
         except ProviderHubError:

@@ -48,7 +48,6 @@ class ManyCalls:
         raise NotImplementedError
 
     def _send(self, row: Row) -> None:
-        """Make the call of a row."""
         raise NotImplementedError
 
     def _steps(self, source: Any) -> Iterator[Give | Rest]:
@@ -104,8 +103,6 @@ class ManyCalls:
 
 
 class Many(ManyCalls):
-    """Many calls under way, made by an executor; without one, by threads that end with the last outcome."""
-
     def __init__(self, *calls: Any, **how: Any) -> None:
         super().__init__(*calls, **how)
         self._numbers = itertools.count()

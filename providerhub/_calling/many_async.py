@@ -27,7 +27,6 @@ class TaskInput:
         self.task = asyncio.create_task(self._run(), context=context.copy())
 
     def ask(self) -> bool:
-        """Ask for one item. Does not wait for it."""
         self._asked.release()
         return True
 
@@ -50,8 +49,6 @@ class TaskInput:
 
 
 class AsyncMany(ManyCalls):
-    """Many calls under way, each in a task of its own."""
-
     inputs = (Iterable, AsyncIterable)
     _loop: asyncio.AbstractEventLoop | None = None
 

@@ -63,7 +63,6 @@ class RunningMany(Running):
 
 
 def check_many(requests: object, inputs: tuple[type, ...], executor: Any, *, concurrency: int, passes: int) -> None:
-    """Check the arguments of `Hub.complete_many`; `inputs` are the classes of `requests`."""
     COUNT.check(concurrency, "concurrency", InvalidRequestError)
     _PASSES.check(passes, "passes", InvalidRequestError)
     if isinstance(requests, Mapping | str | bytes) or not isinstance(requests, inputs):

@@ -31,8 +31,6 @@ LONGEST_PAUSE = 600.0  # seconds; many calls do not wait for a longer pause that
 
 @attrs.define(eq=False)
 class Row:
-    """One item of the input: a request, or an object that holds one."""
-
     index: int
     item: Any
     request: Any
@@ -75,7 +73,6 @@ class WaitingRows:
             insort(self._rows, (due, next(self._numbers), row))
 
     def pop(self) -> Row:
-        """Take the first row. There must be one."""
         return self._rows.pop(0)[2]
 
     def hurry(self, chosen: Callable[[Row], bool]) -> None:
@@ -113,7 +110,6 @@ class WaitingRows:
         return True
 
     def _load(self) -> None:
-        """Move the first rows of the file into memory."""
         import pickle  # see above
 
         assert self._file is not None  # noqa: S101 -- rows are stored in it
@@ -155,8 +151,6 @@ def stated_wait(error: Exception) -> float:
 
 @attrs.define(eq=False)
 class Gate:
-    """One model's pause."""
-
     until: float = 0.0  # the end of the pause as far as it is known, in seconds
     probe: int | None = None  # the index of the row that is sent first after the pause
     refused: Exception | None = None  # the refusal of a key or a quota
@@ -200,7 +194,6 @@ class Gates:
         return seconds
 
     def sent(self, row: Row) -> None:
-        """Record that a row is sent: the first one after a pause is the probe."""
         gate = self.gates.get(_model(row))
         if gate is not None:
             gate.probe = row.index
@@ -241,8 +234,6 @@ class Ask(NamedTuple):
 
 
 class Give(NamedTuple):
-    """Yield an outcome."""
-
     item: Any
     outcome: Outcome
 
@@ -254,8 +245,6 @@ class Rest(NamedTuple):
 
 
 class Over(NamedTuple):
-    """End, with an error or without one."""
-
     error: Exception | None
 
 
@@ -265,8 +254,6 @@ Order = Row | Ask | Give | Rest | Over
 
 @attrs.define(eq=False, kw_only=True)
 class Schedule:
-    """The state of many calls."""
-
     _gates: Gates = attrs.field(alias="holds", converter=Gates)
     concurrency: int
     _passes: int
@@ -379,7 +366,6 @@ class Schedule:
         self._error = RuntimeError("the hub was closed before all requests were sent; first read all outcomes")
 
     def policy(self, row: Row) -> RetryPolicy:
-        """The retry policy of a row."""
         own = row.request.get("retry") if isinstance(row.request, Mapping) else None
         return own if isinstance(own, RetryPolicy) else self._retry
 
@@ -388,7 +374,6 @@ class Schedule:
         return len(self.running) + len(self._held) < self.concurrency
 
     def _sendable(self, now: float) -> Row | None:
-        """Take the first row that may be sent now."""
         while (due := self._held.due) is not None and due <= now:
             row = self._held.pop()
             if self._may_go(row, now):

@@ -37,7 +37,6 @@ class Threads(Executor):
         self._threads: list[PromptThread] = []
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Let a thread call a function, as every executor does."""
         future: Future[Any] = Future()
         self._work.put((future, lambda: function(*arguments, **named)))
         if not self._idle.acquire(blocking=False):
@@ -45,7 +44,6 @@ class Threads(Executor):
         return future
 
     def grow(self) -> None:
-        """Begin a first thread, if the system had none to give before."""
         if not self._threads:
             self._begin()
 
@@ -94,7 +92,6 @@ class ReadyInput:
         self._items, self._taken, self._ended = iter(items), taken, ended
 
     def ask(self) -> bool:
-        """Give one item, or the end."""
         for item in self._items:
             self._taken(item)
             return True
@@ -102,7 +99,6 @@ class ReadyInput:
         return True
 
     def stop(self) -> bool:
-        """Return that nothing blocks."""
         return False
 
 
@@ -141,7 +137,6 @@ class ThreadInput:
         return self._thread.is_alive()
 
     def _may_go_on(self) -> bool:
-        """Wait for `ask`; false after `stop`."""
         self._busy = False
         self._asked.acquire()
         self._busy = True  # before the look at `_stopped`: `stop` looks at the two in the other order

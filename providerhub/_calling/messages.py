@@ -47,7 +47,6 @@ def _is_part(message: object) -> bool:
 
 
 def _joined(messages: Sequence[Any]) -> list[Message]:
-    """The messages of a conversation with texts, parts and completions in it."""
     found: list[Message] = []
     parts: list[Any] = []
     for message in (*messages, None):

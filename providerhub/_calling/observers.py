@@ -71,14 +71,12 @@ class Observers:
         return bool(self.gates) or bool(self.hooks)
 
     def begin(self, spec: CallSpec, plan: RoutePlan | None = None) -> Report:
-        """Report the start of a call, in the context of its caller."""
         report = Report(self, spec, plan)
         if "providerhub_call_started" in self.hooks:
             report.tell("providerhub_call_started", call=report.record())
         return report
 
     def tell(self, hook: str, arguments: Mapping[str, Any]) -> None:
-        """Call the implementations of one hook, which has some."""
         for observer in self.hooks[hook]:
             self._safely("an observer", observer, arguments)
 
@@ -121,7 +119,6 @@ class Report:
         self._reservations: dict[int, Reservation] = {}
 
     def tell(self, hook: str, **arguments: object) -> None:
-        """Call the implementations of one hook, which has some."""
         # A copy, since two threads cannot be in one context at once.
         self._context.copy().run(self._observers.tell, hook, arguments)
 
@@ -136,7 +133,6 @@ class Report:
         )  # fmt: skip
 
     def wants(self, hook: str) -> bool:
-        """Whether a hook has an implementation."""
         return hook in self._observers.hooks
 
     def reservation(self, order: Open) -> Reservation:
@@ -195,7 +191,6 @@ class Reservation:
                 return
 
     def release(self) -> None:
-        """Give everything back. A second call does nothing."""
         self._over = True
         self._end(lambda gate, token: gate.release(token))
 

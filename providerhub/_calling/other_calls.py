@@ -60,7 +60,6 @@ def embedding_spec(
     dimensions: int | None = None,
     **knobs: Unpack[EmbeddingKnobs],
 ) -> CallSpec:
-    """Check every argument of `Hub.embed`, as `call_spec` does."""
     for name in knobs.keys() - EmbeddingKnobs.__annotations__.keys():
         raise TypeError(f"embed has no keyword {name!r}; it has dimensions, {', '.join(EmbeddingKnobs.__annotations__)}")
     texts = (texts,) if isinstance(texts, str) else texts
@@ -79,7 +78,6 @@ def embedding_spec(
 def counting_spec(
     settings: Settings, registry: Registry, model: ModelSpec, messages: Conversation, /, **knobs: Unpack[Knobs]
 ) -> CallSpec:
-    """Check every argument of `Hub.count_tokens`, as `call_spec` does."""
     if "stream" in knobs:
         raise TypeError("count_tokens has no keyword 'stream': its result is one number; leave it out")
     spec = call_spec(settings, registry, model, messages, stream=False, **knobs)
@@ -88,12 +86,10 @@ def counting_spec(
 
 
 def embeddings_of(answer: Completion) -> Embeddings:
-    """The vectors in the answer that the driver has put together."""
     return Embeddings(_detail(answer, _VECTORS), answer.usage, answer.model, answer.provider, answer.route)
 
 
 def count_of(answer: Completion) -> TokenCount:
-    """The count in the answer that the driver has put together."""
     return TokenCount(_detail(answer, _COUNT), answer.model, answer.provider, answer.route)
 
 

@@ -40,7 +40,6 @@ _MOST_NAME, _MOST_REASON = 64, 500
 
 
 def has_schema(kind: object) -> bool:
-    """Whether a JSON schema of an object can be made of a class."""
     kind = typing.get_origin(kind) or kind
     if not isinstance(kind, type):
         return False

@@ -75,17 +75,14 @@ def text_of(piece: Piece) -> str:
 
 
 def event_of(piece: Piece) -> Event:
-    """A piece as an event."""
     return TextDelta(piece) if isinstance(piece, str) else piece
 
 
 def overdue() -> ProviderTimeoutError:
-    """The error of a call whose total time is over."""
     return ProviderTimeoutError("the call's total time is over", retryable=False)
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Whether an exception is asyncio's `CancelledError`."""
     asyncio = sys.modules.get("asyncio")  # slow to import; without it there is no such exception
     return asyncio is not None and isinstance(error, asyncio.CancelledError)
 

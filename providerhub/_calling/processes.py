@@ -28,7 +28,6 @@ class Processes(Executor):
         _open.add(self)
 
     def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Give a call to the process with the fewest ones."""
         place = min(range(len(self._pools)), key=lambda place: len(self._calls[place]))
         try:
             future = self._pools[place].submit(call, *args, **kwargs)
@@ -73,7 +72,6 @@ _open: WeakSet[Processes] = WeakSet()
 
 
 def _kill_all() -> None:
-    """End the processes whose calls go on when the interpreter ends, which would wait for them."""
     for one in tuple(_open):
         one.kill()
 

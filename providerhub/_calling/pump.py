@@ -156,6 +156,5 @@ class Pump(AsyncIterator[Piece]):
 
 
 def resolve(future: asyncio.Future[None]) -> None:
-    """Let the waiting for a future end."""
     if not future.done():
         future.set_result(None)

@@ -52,8 +52,6 @@ Ended = tuple[Racer, PullResult | BaseException]
 
 
 class Runner(threading.Thread):
-    """The thread of one further attempt."""
-
     def __init__(self, attempt: Racer, ask: Ask, ended: Callable[[Ended], object]) -> None:
         super().__init__(name=f"providerhub-beside-{next(_numbers)}", daemon=True)
         self._attempt = attempt
@@ -131,8 +129,6 @@ AnyRunner = Runner | Supervisor
 
 
 class Race:
-    """The attempts of one call that run side by side."""
-
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self._ends: SimpleQueue[Ended | None] = SimpleQueue()

@@ -45,7 +45,6 @@ class Running:
             call.stop()
 
     def forgive(self, provider: str) -> None:
-        """Let all calls that wait for a provider ask it again."""
         for call in self._waiting.copy():
             call.forgiven(provider)
 

@@ -61,8 +61,6 @@ class Held:
 
 
 class _Asked(NamedTuple):
-    """A request as the vendor gets it, and the class into which its answer is read."""
-
     request: Request
     output: Output | None
 
@@ -84,7 +82,6 @@ class Journal:
                 raise ConfigurationError(f"{self.path}:{number} is not a line of a journal of batches; name another") from error
 
     def note(self, tag: str, **values: Any) -> None:
-        """Append what is known of a batch."""
         with self.path.open("ab") as file:
             file.write(json.dumps({"tag": tag, **values}).encode() + b"\n")
             file.flush()
@@ -92,7 +89,6 @@ class Journal:
         self._take({"tag": tag, **values})
 
     def open(self) -> list[Held]:
-        """The batches whose results were not read."""
         return [held for held in self.held.values() if not held.is_read]
 
     def _take(self, line: dict[str, Any]) -> None:
@@ -375,7 +371,6 @@ async def _beside(function: Callable[..., Found], *arguments: Any) -> Found:
 
 
 def _parts(rows: list[tuple[str, Request]]) -> Iterator[list[tuple[str, Request]]]:
-    """Divide requests into those of single batches."""
     part: list[tuple[str, Request]] = []
     size = 0
     for key, request in rows:

@@ -38,7 +38,6 @@ class Attempts:
         return Route(tuple(attempts), self._skipped, self.duration)
 
     def opening(self, number: int) -> Attempt:
-        """The attempt that has just begun, as observers get it."""
         return self._find(number).shown()
 
     @cached_property

@@ -31,11 +31,9 @@ class SystemClock:
     monotonic = staticmethod(time.monotonic)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep in the calling thread."""
         time.sleep(min(seconds, LONGEST_SLEEP))
 
     async def asleep(self, seconds: float) -> None:
-        """Sleep in the calling task."""
         import asyncio  # slow to import; a running loop has imported it already
 
         await asyncio.sleep(min(seconds, LONGEST_SLEEP))

@@ -8,7 +8,6 @@ from providerhub._values import Attempt, Candidate, Completion, errors
 
 
 def last_error(attempts: Sequence[Attempt]) -> errors.AttemptError | None:
-    """The error of the latest attempt that failed; `None` without one."""
     return next((a.error for a in reversed(attempts) if a.error is not None), None)  # type: ignore[return-value]
 
 
@@ -66,7 +65,6 @@ def broken_off(
 
 
 def no_turn(candidate: Candidate, reason: str, seconds: float) -> errors.RateLimitError:
-    """The error of a call that got no turn at a provider with limits."""
     msg = f"no turn in time ({reason}): the next one is in {seconds:.0f} s"
     return errors.RateLimitError(msg, provider=candidate.provider, model=candidate.model, retry_after=seconds)
 

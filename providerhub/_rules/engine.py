@@ -295,7 +295,6 @@ class Engine(Attempts):
         return self._try_next(now, error)
 
     def abandoned(self, now: float) -> None:
-        """Report that the caller gave the call up. No record changes."""
         for attempt in tuple(self._open):
             self._health.released(attempt.permit)
             self._close(attempt, now, "abandoned")
@@ -410,7 +409,6 @@ class Engine(Attempts):
         return order
 
     def _repeat(self, now: float) -> Order | None:
-        """Try a provider again."""
         return None if self._larger_than is not None else self._again(self._repeats.choose(now, self._left), now)
 
     def _again(self, chosen: tuple[Failure, float] | None, now: float, until: float = math.inf) -> Order | None:

@@ -109,8 +109,6 @@ class Breaker:
 
 
 class _Record:
-    """The breaker, the pause and the latencies of one key."""
-
     __slots__ = ("breaker", "first_tokens", "pause_for", "pause_reason", "paused_until", "probing", "wholes")
 
     def __init__(self, breaker: Breaker) -> None:
@@ -351,12 +349,10 @@ class Health:
         self._update_degraded(key, record, now)
 
     def take_budget(self, provider: str, now: float) -> bool:
-        """Take one token of a provider's retry budget; false when there is none."""
         with self._lock:
             return self._budget(provider, now).take(now)
 
     def return_budget(self, provider: str, now: float) -> None:
-        """Give a token back for an attempt that was not sent."""
         with self._lock:
             self._budget(provider, now).give_back()
 
@@ -368,7 +364,6 @@ class Health:
         return None if len(known) < samples else _quantile(known, quantile)
 
     def records(self, now: float) -> dict[Key, HealthRecord]:
-        """The records of all keys as values."""
         with self._lock:
             shown = {key: self._shown(key, record, now) for key, record in self._records.items()}
             for key, known in self._lacking.items():
@@ -445,7 +440,6 @@ class Health:
             self.on_fact(key, reason, until - now)
 
     def _generation(self, key: Key) -> int:
-        """The generation of the key's breaker; without a record, the generation of a new breaker."""
         record = self._records.get(key)
         return record.breaker.generation if record else 0
 
@@ -468,7 +462,6 @@ class Health:
 
 
 def error_retry_after(error: errors.AttemptError) -> float | None:
-    """The seconds to wait that the provider named, by `Retry-After` for example; `None` without any."""
     return getattr(error, "retry_after", None)
 
 

@@ -38,8 +38,6 @@ def until(full: Full | None) -> float:
 
 
 class Back(NamedTuple):
-    """How a call ended."""
-
     sent: bool  # whether the request was sent
     used: float | None = None  # the tokens that it used, input and output; `None` leaves the reservation
     output: float | None = None  # the output tokens of a complete answer
@@ -77,7 +75,6 @@ class Place:
         return own if whole is None or (own is not None and own.until >= whole.until) else whole
 
     def begin(self, now: float) -> None:
-        """Give the turn to the call."""
         self.state = READY
         self.started = self.due = now
         self.cycle = self.lane.cycle
@@ -138,7 +135,6 @@ class Lane:
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether tokens are limited."""
         return self._tokens is not None
 
     def interval(self, now: float) -> float:
@@ -178,7 +174,6 @@ class Lane:
         return None if self._tokens is None else self._tokens.reserve(now, tokens)
 
     def leave(self, place: Place, second: Second | None, back: Back) -> None:
-        """Count a call that has ended, or that was not sent."""
         self.in_use -= 1
         if self.held.reason == "concurrency":
             self.held = NOT_HELD  # this process has made room
@@ -221,8 +216,6 @@ class Lane:
 
 
 class Claims(Protocol):
-    """The limits that several processes keep together."""
-
     answer: float  # the seconds in which the store must answer
     refuses: bool  # whether calls are refused while it does not
 

@@ -33,7 +33,6 @@ class Limits(NamedTuple):
 
     @property
     def any(self) -> bool:
-        """Whether there is a limit."""
         return self.concurrency is not None or self.rpm is not None or self.tpm is not None
 
 
@@ -55,7 +54,6 @@ class Spacing:
         return self._next - SLACK
 
     def take(self, now: float, interval: float, number: int) -> None:
-        """Count a call that starts."""
         self._before, self._last = self._next, number
         self._next = max(self._next, now) + interval
 
@@ -66,8 +64,6 @@ class Spacing:
 
 
 class Second:
-    """The amount that is counted within one second: calls, or their tokens."""
-
     __slots__ = ("amount", "since")
 
     def __init__(self, since: float) -> None:
@@ -82,7 +78,6 @@ class Seconds(deque[Second]):
         super().__init__([Second(NEVER)], maxlen=int(MINUTE) + 2)
 
     def add(self, now: float, amount: float) -> Second:
-        """Count an amount. Return the second that holds it."""
         if now - self[-1].since >= 1.0:
             self.append(Second(now))
         self[-1].amount += amount

@@ -144,7 +144,6 @@ def chained(error: BaseException | None) -> list[BaseException]:
 
 
 def _mapped(error: Exception) -> errors.ProviderError | None:
-    """Return an error of the right class, without its message; `None` if the plugin is at fault."""
     if isinstance(error, errors.ProviderHubError):  # a plugin must not raise the errors of the caller
         return None
     kind = _kind(type(error))
@@ -163,7 +162,6 @@ def _mapped(error: Exception) -> errors.ProviderError | None:
 
 
 def _status(error: Any) -> int | None:
-    """Return the status of the refusal that a library's exception carries; `None` if it carries none."""
     response = getattr(error, "response", None)
     candidates = [getattr(owner, name, None) for owner in (response, error) for name in ("status_code", "status", "code")]
     candidates.append(_of(_of(response, "ResponseMetadata"), "HTTPStatusCode"))  # botocore
@@ -196,7 +194,6 @@ def _of(value: Any, name: str, otherwise: Any = None) -> Any:
 
 
 def shown(error: BaseException) -> str:
-    """Return the class and the text of an exception, with the fix if it says that the provider has no key."""
     is_keyless = isinstance(error, AttributeError) and error.name == "reveal" and error.obj is None
     try:
         members = f": {'; '.join(map(shown, error.exceptions))}" if isinstance(error, BaseExceptionGroup) else ""

@@ -147,7 +147,6 @@ class OpenAttempt:
         self.share = self.slow_at = math.inf
 
     def attempt(self, outcome: str, error: BaseException | None, duration: float) -> Attempt:
-        """The attempt as a route shows it."""
         candidate = self.candidate
         notes, request_id, usage, served_model, prices, call_id = self.told()
         if error is not None and not request_id:
@@ -158,5 +157,4 @@ class OpenAttempt:
         )  # fmt: skip
 
     def shown(self) -> Attempt:
-        """The attempt while it runs."""
         return self.attempt("open", None, 0.0)

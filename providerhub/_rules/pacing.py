@@ -66,7 +66,6 @@ class Turn:
 
     @property
     def ready(self) -> bool:
-        """Whether the call may start."""
         return self.place is None or self.place.state == READY
 
     @property
@@ -102,7 +101,6 @@ Tokens = Callable[[], tuple[int, int | None]]
 
 
 def no_tokens() -> tuple[int, int | None]:
-    """The `Tokens` of a call about which nothing is known."""
     return 0, None
 
 
@@ -358,7 +356,6 @@ class Pacer:
                 self._woken.append(head)
 
     def _begin(self, place: Place, now: float) -> None:
-        """Give a turn to a call, once the store of shared limits agrees."""
         place.begin(now)
         if self.claims is not None:
             place.state, place.due = ASKED, now + self.claims.answer
@@ -408,7 +405,6 @@ class Pacer:
             place.due += (place.number - head.number) * (interval or SPARE)
 
     def _collect(self, now: float = NEVER) -> None:
-        """Take in the turns that were given back."""
         self._latest = max(self._latest, now)
         while self._answers:
             self._take_answer(*self._answers.popleft())

@@ -131,11 +131,9 @@ class RetryBudget:
         self._updated = now
 
     def tokens(self, now: float) -> float:
-        """The number of tokens at a moment. Takes none."""
         return min(self._rules.capacity, self._tokens + max(0.0, now - self._updated) / self._rules.interval)
 
     def take(self, now: float) -> bool:
-        """Take one token; false when there is none."""
         self._refill(now)
         if self._tokens < 1.0:
             return False
@@ -143,11 +141,9 @@ class RetryBudget:
         return True
 
     def give_back(self) -> None:
-        """Add a token that was taken in vain."""
         self._tokens = min(self._rules.capacity, self._tokens + 1.0)
 
     def earn(self, now: float) -> None:
-        """Add the tokens of one success."""
         if self._tokens >= self._rules.capacity:  # a short cut, since every call comes here
             self._updated = max(now, self._updated)
             return

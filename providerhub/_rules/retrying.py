@@ -13,8 +13,6 @@ from providerhub._values.errors import AttemptError, ProviderTimeoutError, RateL
 
 
 class Failure(NamedTuple):
-    """A candidate whose attempt failed and that may be tried again."""
-
     candidate: Candidate
     error: AttemptError
     at: float
@@ -63,12 +61,10 @@ class Retries:
         self._again = [failure for failure in self._again if failure.number != number]
 
     def note(self, candidate: Candidate, error: AttemptError, now: float, number: int) -> None:
-        """Remember a failure that may pass."""
         if error.retryable:
             self._again.append(Failure(candidate, error, now, number))
 
     def keep_those_that_continue(self) -> None:
-        """Forget the candidates that cannot continue a partial answer."""
         self._again = [failure for failure in self._again if failure.candidate.prefill]
 
     def before_next(self, now: float, last: Candidate, left: int, *, same: bool) -> tuple[Failure, float] | None:
@@ -84,7 +80,6 @@ class Retries:
         return found
 
     def put_back(self, failure: Failure) -> None:
-        """Remember a failure again whose repeat was not made."""
         self._again.append(failure)
 
     def choose(self, now: float, left: int) -> tuple[Failure, float] | None:

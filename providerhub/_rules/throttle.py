@@ -112,7 +112,6 @@ class Throttle:
         return self._rate if rising <= 0 else self._rate * 2.0 ** min(rising / (2 * self._patience), 60)
 
     def is_over(self, now: float) -> bool:
-        """Whether the lessons are too old."""
         return now >= self.until + MEMORY
 
     def due(self, now: float) -> float:
@@ -126,7 +125,6 @@ class Throttle:
         return next(iter(self._undecided.values())) + self._grace
 
     def began(self, number: int, now: float) -> None:
-        """Record the start of a call."""
         if self._window is not None:
             self._undecided[number] = now
 
