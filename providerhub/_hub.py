@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 import attrs
 
-from providerhub._calling.arguments import check_objects, settings_of
 from providerhub._calling.around import GoOn
 from providerhub._calling.handle import Handle, handle, let_keys_through_pipes
 from providerhub._calling.keywords import Knobs, as_awaited, documented
-from providerhub._calling.making import CallMaker, async_chain
+from providerhub._calling.making import CallMaker, async_chain, check_objects, settings_of
 from providerhub._calling.many_outcome import PASSES, Outcome
 from providerhub._calling.messages import Conversation
 from providerhub._calling.other_calls import EmbeddingKnobs, count_of, counting_spec, embedding_spec, embeddings_of

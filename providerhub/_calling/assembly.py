@@ -52,8 +52,7 @@ class Assembly:
         self.usage: Usage | None = None
         self.finish: Finish | None = None
         self.content = False
-        self.as_event: Callable[[Piece], Event] = event_of
-        """Makes the event of a piece that is handed over to the caller."""
+        self.as_event: Callable[[Piece], Event] = event_of  # makes the event of a piece that is handed over to the caller
 
     def carried_on(self) -> Self:
         """Go on with the pieces of another attempt, which continues the text; returns the assembly itself.
@@ -89,10 +88,7 @@ class Assembly:
         self.content = self.content or found
         return found
 
-    def add_parsed(self, parsed: Any) -> None:
-        self._fields()["parsed"] = parsed
-
-    def _fields(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, Any]:
         beside = self.beside = self.beside or {"citations": (), "details": {}}
         return beside
 
@@ -135,13 +131,19 @@ class Assembly:
         )  # fmt: skip
 
     def _called(self) -> tuple[ToolCall, ...]:
-        """The tool calls, each with an identifier of its own and with arguments."""
+        """The tool calls, each with an identifier of its own and with arguments: `{}` where the model wrote none."""
         taken: set[str] = set()
         for _, call in sorted(self._tools.items()):
             if not call.id or call.id in taken:
-                call.id = _new_id()
+                import secrets  # few services need it
+
+                call.id = f"call_{secrets.token_hex(12)}"
             taken.add(call.id)
-        return tuple(ToolCall(call.id, call.name, _arguments(call), call.type) for _, call in sorted(self._tools.items()))
+        texts = [(call, _joined(call.arguments)) for _, call in sorted(self._tools.items())]
+        return tuple(
+            ToolCall(call.id, call.name, text if text.strip() or call.type != "function" else "{}", call.type)
+            for call, text in texts
+        )
 
     def _add_other(self, piece: object) -> bool:
         kind = type(piece)
@@ -156,8 +158,11 @@ class Assembly:
             self.finish = piece  # type: ignore[assignment]
         elif kind is Media:
             return self._add_media(piece)  # type: ignore[arg-type]
-        elif kind in _BESIDE:
-            self._add_beside(piece)
+        elif kind is Citation:
+            self.fields()["citations"] += (self._moved(piece),)  # type: ignore[arg-type]
+        elif kind is Turn:
+            if self.as_event is event_of:
+                self.fields()["turn"] = piece
         else:
             names = ", ".join(kind.__name__ for kind in _EVENTS)
             raise _strange(f"{type(piece).__name__}; it may yield str or one of {names}")
@@ -192,18 +197,11 @@ class Assembly:
         return bool(piece.base64 or piece.url)
 
     def _add_detail(self, piece: Detail) -> None:
-        details, value = self._fields()["details"], piece.value
+        details, value = self.fields()["details"], piece.value
         if piece.name in _NAMES and value is not None and type(value) is not str:
             value = str(value)
         known = details.get(piece.name)
         details[piece.name] = [*known, *value] if isinstance(known, list) and isinstance(value, list) else value
-
-    def _add_beside(self, piece: object) -> None:
-        fields = self._fields()
-        if isinstance(piece, Citation):
-            fields["citations"] += (self._moved(piece),)
-        elif self.as_event is event_of:
-            fields["turn"] = piece
 
     def _moved(self, piece: Piece) -> Event:
         """The event of a piece, with the places of a citation in the whole text."""
@@ -213,7 +211,6 @@ class Assembly:
         return attrs.evolve(piece, start=start, end=end)
 
 
-_BESIDE = {Citation, Turn}
 _NAMES = {"id", "model", "request_id"}
 """The details that are texts; a service may write a number. The journal and telemetry keep them."""
 
@@ -227,12 +224,6 @@ class _Call:
         self.arguments: list[str] = []
 
 
-def _arguments(call: _Call) -> str:
-    """The arguments of a call; those of a function are `{}` where the model wrote none."""
-    text = _joined(call.arguments)
-    return text if text.strip() or call.type != "function" else "{}"
-
-
 def _joined(pieces: list[str]) -> str:
     """Join the pieces of a text, and the halves of a character that a plugin has cut apart."""
     text = "".join(pieces)
@@ -242,13 +233,6 @@ def _joined(pieces: list[str]) -> str:
         except UnicodeEncodeError:
             return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     return text
-
-
-def _new_id() -> str:
-    """Make an identifier for a call that has none, or that of another call. No two calls of a conversation get the same one."""
-    import secrets  # few services need it
-
-    return f"call_{secrets.token_hex(12)}"
 
 
 def _text(piece: object, field: str) -> str:

@@ -17,42 +17,32 @@ from providerhub._rules.pacing import Pacer
 from providerhub._values import Candidate, RoutePlan
 from providerhub._values.provider import CallContext, Piece
 
-Pieces = TypeVar("Pieces")
-"""A provider's iterator, synchronous or asynchronous."""
+Pieces = TypeVar("Pieces")  # a provider's iterator, synchronous or asynchronous
 
-Runner = TypeVar("Runner")
-"""The thread or task that pulls an attempt in a race."""
+Runner = TypeVar("Runner")  # the thread or task that pulls an attempt in a race
 
 
 _USUAL_TARIFFS = {"default", "standard", "auto", "on_demand"}
 """The names of the usual tariffs, for which the prices are. Others, such as `"flex"` and `"priority"`, have other prices."""
 
-PullResult = bool | Exception
-"""How a pull ended: true at the first content of a stream, false at the end, else the exception."""
+PullResult = bool | Exception  # how a pull ended: true at the first content of a stream, false at the end, else the exception
 
 
 class RunningAttempt(Generic[Pieces, Runner]):
-    result: PullResult | None = None
-    """How the latest pull ended; `None` when another thread or task has carried the call on."""
-    pieces: Pieces | None = None
-    """The provider's iterator, once the provider has been asked."""
-    runner: Runner | None = None
-    """The thread or task that pulls the attempt, while it has one of its own."""
-    task: Any = None
-    """The asyncio task that pulls the attempt, while it does."""
+    result: PullResult | None = None  # how the latest pull ended; `None` when another thread or task has carried the call on
+    pieces: Pieces | None = None  # the provider's iterator, once the provider has been asked
+    runner: Runner | None = None  # the thread or task that pulls the attempt, while it has one of its own
+    task: Any = None  # the asyncio task that pulls the attempt, while it does
     is_cut = is_late = False
-    has_turns = False
-    """Whether the request holds a turn in the provider's own form."""
-    call_id = ""
-    """The identifier of the call's record; empty without an observer."""
+    has_turns = False  # whether the request holds a turn in the provider's own form
+    call_id = ""  # the identifier of the call's record; empty without an observer
 
     def __init__(self, candidate: Candidate, number: int, call: CallContext, assembly: Assembly) -> None:
         self.candidate = candidate
         self.number = number
         self.call = call
         self.assembly = assembly
-        self.head: list[Piece] = []
-        """The pieces that came before the commit point."""
+        self.head: list[Piece] = []  # the pieces that came before the commit point
 
     @property
     def request_id(self) -> str | None:

@@ -31,15 +31,14 @@ from providerhub._rules.orders import Cut, Done, Drain, Fail, Open, Order, Pull,
 from providerhub._rules.pacing import Turn
 from providerhub._rules.policy import SHORT
 from providerhub._settings.refined import timeout_of
-from providerhub._values import Attempt, Candidate, Completion, Message, Request, Restarted, Route
+from providerhub._values import Candidate, Completion, Message, Request, Restarted, Route
 from providerhub._values.errors import AttemptError, ProviderError
 from providerhub._values.provider import CallContext, Piece
 
 Result = TypeVar("Result")
 AnAttempt = TypeVar("AnAttempt", bound=RunningAttempt[Any, Any])
 
-Steps = Generator[Any, Any, Result]
-"""Steps of a call: the awaited futures, and the result at the end."""
+Steps = Generator[Any, Any, Result]  # steps of a call: the awaited futures, and the result at the end
 
 Effect = Iterable[Any]
 """Steps without a result. An effect that blocks has none: it returns an empty tuple, in a third of the time of a generator."""
@@ -51,20 +50,16 @@ class Driver(Generic[AnAttempt]):
     """One call under way, until its `deadline` on the hub's clock. A subclass supplies the effects."""
 
     kind: Callable[..., AnAttempt]
-    attempt: AnAttempt | None = None
-    """The latest attempt; from the commit point on, the attempt whose pieces the caller gets."""
+    attempt: AnAttempt | None = None  # the latest attempt; from the commit point on, the attempt whose pieces the caller gets
     is_lost = False  # whether the call was given up before its end, and not by its reader
     done = True  # until `__init__` is over, which Ctrl-C may interrupt
-    report: Report | None = None
-    """Tells the observers of this call; `None` without any."""
-    _whole: Completion | None = None
-    """The answer at the end of the call, as observers got it."""
+    report: Report | None = None  # tells the observers of this call; `None` without any
+    _whole: Completion | None = None  # the answer at the end of the call, as observers got it
     endings: tuple[Callable[[Completion], object], ...] = ()
     """The functions to call with the whole answer of a stream, after its end."""
     _signal: Any = None
     _reported = 0
-    _refusing: tuple[Candidate, ...] = ()
-    """The candidates that have refused the turns of the conversation."""
+    _refusing: tuple[Candidate, ...] = ()  # the candidates that have refused the turns of the conversation
 
     def __init__(self, engine: Engine, spec: CallSpec, deadline: float, services: Services) -> None:
         self._engine = engine
@@ -292,17 +287,11 @@ class Driver(Generic[AnAttempt]):
         winner = self.attempt if won else None
         if winner is None or len(self._attempts) > 1:
             self._cut_others(winner)
-        if winner is not None and winner.number > 1:
-            self._tell_fallback(winner)
+        if winner is not None and winner.number > 1 and _log.isEnabledFor(_INFO):
+            others = [one for one in self._engine.attempts if one.number != winner.number]
+            reasons = "; ".join(f"{x.provider}/{x.model}: {type(x.error).__name__ if x.error else x.outcome}" for x in others)
+            _log.info("%s answered in attempt %d (%s)", winner.candidate, winner.number, reasons)
         return self._settle()
-
-    def _tell_fallback(self, winner: AnAttempt) -> None:
-        """Log that the answer did not come from the first attempt, and the reasons."""
-        if not _log.isEnabledFor(_INFO):
-            return
-        others = [attempt for attempt in self._engine.attempts if attempt.number != winner.number]
-        reasons = "; ".join(f"{one.provider}/{one.model}: {_ending(one)}" for one in others)
-        _log.info("%s answered in attempt %d (%s)", winner.candidate, winner.number, reasons)
 
     def closed(self) -> bool:
         """Whether the call has ended, or another thread or task has closed it."""
@@ -389,7 +378,7 @@ class Driver(Generic[AnAttempt]):
             attempt.call_id = report.id
         following = self._engine.opened(self._now(), attempt.told)
         if report is not None and report.wants("providerhub_attempt_started"):
-            report.attempt_started(self._engine.opening(order.number))
+            report.tell("providerhub_attempt_started", attempt=self._engine.opening(order.number))
         return following
 
     def _open_if_let(self, order: Open, report: Report) -> Steps[Order]:
@@ -446,7 +435,8 @@ class Driver(Generic[AnAttempt]):
     def _read_output(self, attempt: AnAttempt) -> None:
         output, assembly, candidate = self._spec.output, attempt.assembly, attempt.candidate
         if output is not None and not assembly.empty:
-            assembly.add_parsed(output.read(assembly.completion(candidate.provider, candidate.model, self._engine.route)))
+            answer = assembly.completion(candidate.provider, candidate.model, self._engine.route)
+            assembly.fields()["parsed"] = output.read(answer)
 
     def _cut_others(self, winner: AnAttempt | None) -> None:
         for attempt in tuple(self._attempts):
@@ -478,7 +468,3 @@ class Driver(Generic[AnAttempt]):
             if error is None and current is not None and not current.assembly.empty:
                 self._whole = self.completion
             report.call_finished(self._engine.route if self._whole is None else self._whole.route, self._whole, error)
-
-
-def _ending(attempt: Attempt) -> str:
-    return type(attempt.error).__name__ if attempt.error else attempt.outcome

@@ -42,10 +42,10 @@ def let_keys_through_pipes(hub: type[Any]) -> None:
     """Let the pickles of multiprocessing, which go through pipes to processes of this machine, hold the keys of hubs."""
     from multiprocessing.reduction import ForkingPickler  # slow to import; only executors need it
 
-    def reduced(one: Any) -> Handle:
-        return handle(type(one), one._registry, one._objects, local=True)  # noqa: SLF001 -- the other half of `__reduce__`
-
-    ForkingPickler.register(hub, reduced)
+    ForkingPickler.register(
+        hub,
+        lambda one: handle(type(one), one._registry, one._objects, local=True),  # noqa: SLF001 -- the other half of `__reduce__`
+    )
 
 
 def in_this_process(make: Callable[[Settings], Any], settings: Settings) -> Any:

@@ -60,7 +60,8 @@ def _addressed(message: Message, where: str, instance: Instance | None, note: Ca
     if flaw := _flaw(turn, message):
         note(f"{where}['turn'] is left out: {flaw}")
         return plain
-    return {**plain, "turn": turn["content"]} if _belongs(turn, instance) else plain
+    belongs = turn["name"] in instance.info.accepts_turns or instance.origin.items() <= turn.items()
+    return {**plain, "turn": turn["content"]} if belongs else plain
 
 
 def _flaw(turn: Any, message: Message) -> str:
@@ -73,7 +74,3 @@ def _flaw(turn: Any, message: Message) -> str:
     if turn["of"] != message_digest(message):
         return "the message beside it was edited"
     return ""
-
-
-def _belongs(turn: Mapping[str, Any], instance: Instance) -> bool:
-    return turn["name"] in instance.info.accepts_turns or instance.origin.items() <= turn.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, Unpack
+from typing import Any, Unpack
 
 import attrs
 
@@ -39,49 +39,29 @@ CHOICES = ("auto", "none", "required", "any")
 
 NOTHING_NEEDED = Needs()
 
-EVERY_PROVIDER = "*"
-"""The key of options for every provider."""
+EVERY_PROVIDER = "*"  # the key of options for every provider
 
 
 @attrs.define(eq=False, repr=False)
 class CallSpec:
-    """One call, checked. Not a tuple, whose fields take longer to read: a call reads more than twenty.
-
-    Args:
-        model: The model or models, as the caller named them.
-        request: The request; its model is the first name that the caller gave.
-        needs: The capabilities that the request needs.
-        timeout: The phases of the call, in seconds.
-        explicit_timeout: The phases that the caller gave; `None` for none.
-        retry: Attempts, waits and hedging.
-        strategy: The order of equal candidates.
-        on_interrupt: The reaction when a stream breaks after its first content.
-        hedge: Whether a slow attempt may get a second one beside it.
-        options: Vendor-specific keywords by provider instance; those for every provider under `"*"`.
-        output: The class into which the answer is read; `None` without one.
-        has_turns: Whether a message holds an assistant's turn in a vendor's own form.
-        metadata: The caller's own data about the call, for hooks; no provider gets it. `None` for none.
-        cache: Whether a cache may answer; `None` leaves it to the cache.
-        asker: Makes the object that asks a provider for something else than an answer; `None` for an answer.
-        counts: Whether the provider only counts the tokens of the request, which is free and has no limit of its size.
-    """
+    """One call, checked. Not a tuple, whose fields take longer to read: a call reads more than twenty."""
 
     model: ModelSpec
-    request: Request
+    request: Request  # its model is the first name that the caller gave
     needs: Needs
     timeout: Timeout
-    explicit_timeout: Timeout | None
+    explicit_timeout: Timeout | None  # the phases that the caller gave
     retry: RetryPolicy
     strategy: str
     on_interrupt: str
     hedge: bool
-    options: Mapping[str, Options]
-    output: Output | None = None
-    has_turns: bool = False
-    metadata: Mapping[str, Any] | None = None
-    cache: bool | None = None
-    asker: Callable[[Any], Any] | None = None
-    counts: bool = False
+    options: Mapping[str, Options]  # by provider instance; those for every provider under `"*"`
+    output: Output | None = None  # the class into which the answer is read
+    has_turns: bool = False  # whether a message holds an assistant's turn in a vendor's own form
+    metadata: Mapping[str, Any] | None = None  # for hooks; no provider gets it
+    cache: bool | None = None  # whether a cache may answer; `None` leaves it to the cache
+    asker: Callable[[Any], Any] | None = None  # makes the object that asks a provider for something else than an answer
+    counts: bool = False  # whether the provider only counts the tokens of the request, which is free and has no limit
 
     @property
     def continues(self) -> bool:
@@ -244,7 +224,13 @@ def _normalize(sent: dict[str, Any]) -> Output | None:
 def _choice(choice: str | Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> str | Mapping[str, Any]:
     """The choice of a tool in the OpenAI shape; the plain forms of the Messages API and of the Responses API are translated."""
     if isinstance(choice, str):
-        return choice if choice in CHOICES else _named(choice, tools) or _refuse_choice(choice, tools)
+        if choice in CHOICES:
+            return choice
+        if named := _named(choice, tools):
+            return named
+        known = [*CHOICES, *(str(form["name"]) for _, form in map(_form, tools) if form.get("name"))]
+        hint = nearest(choice, known, f"it may be {', '.join(map(repr, known))}")
+        raise InvalidRequestError(f"tool_choice {choice!r} is not one of this call's tools; {hint}")
     kind, name = choice.get("type"), choice.get("name")
     if choice.keys() == {"type"} and kind in CHOICES:
         return str(kind)
@@ -262,12 +248,6 @@ def _named(name: Any, tools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] |
 
 def _form(tool: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     return str(tool.get("type")), tool.get("function") or tool.get("custom") or tool
-
-
-def _refuse_choice(name: str, tools: Sequence[Mapping[str, Any]]) -> NoReturn:
-    known = [*CHOICES, *(str(form["name"]) for _, form in map(_form, tools) if form.get("name"))]
-    hint = nearest(name, known, f"it may be {', '.join(map(repr, known))}")
-    raise InvalidRequestError(f"tool_choice {name!r} is not one of this call's tools; {hint}")
 
 
 def _first(model: ModelSpec) -> str:

@@ -40,20 +40,12 @@ _SECONDS_OR_TIMEOUT = Check(f"{SECONDS.wanted} or a Timeout", lambda value: isin
 
 
 class Keyword(NamedTuple):
-    """How one keyword is checked, described and used. `None` as a value is the same as not given.
-
-    Args:
-        check: The values that pass.
-        text: Its description, one or more lines of an `Args:` entry.
-        sent: Whether the provider gets the value, as the field of `Request` with the same name. Otherwise the value steers
-            the call, and the settings may have a default under the same name.
-        option: The type of the command line's option: `float`, `int` or `str`; `None` for no option.
-    """
+    """How one keyword is checked, described and used. `None` as a value is the same as not given."""
 
     check: Check
-    text: str
-    sent: bool = False
-    option: type | None = None
+    text: str  # one or more lines of an `Args:` entry
+    sent: bool = False  # whether the provider gets the value, as a field of `Request`; otherwise it steers the call
+    option: type | None = None  # of the command line's option; `None` for no option
 
 
 class Knobs(TypedDict, total=False):
@@ -189,7 +181,8 @@ def documented(function: Function) -> Function:
     before, mark, behind = (function.__doc__ or "").partition("**knobs: Each keyword")
     if mark:  # Python may run without docstrings
         indent = before[before.rindex("\n") + 1 :]
-        entries = f"\n{indent}".join(f"{name}: {_indented(keyword.text, indent)}" for name, keyword in KEYWORDS.items())
+        lines = {name: map(str.strip, keyword.text.splitlines()) for name, keyword in KEYWORDS.items()}
+        entries = f"\n{indent}".join(f"{name}: {f'{chr(10)}{indent}    '.join(text)}" for name, text in lines.items())
         function.__doc__ = f"{before}{entries}\n{behind.partition(chr(10))[2]}"
     return hinted(function, function.__name__, KEYWORDS)
 
@@ -205,7 +198,3 @@ def as_awaited(method: Callable[..., Any]) -> Callable[[Function], Function]:
         return hinted(function, function.__name__, KEYWORDS)
 
     return completed
-
-
-def _indented(text: str, indent: str) -> str:
-    return f"\n{indent}    ".join(line.strip() for line in text.splitlines())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from weakref import WeakSet
 
@@ -34,7 +36,8 @@ from providerhub._rules.policy import Rng
 from providerhub._rules.sharing import Sharing
 from providerhub._settings.settings import Settings
 from providerhub._values import Candidate, Completion, RoutePlan, Skip
-from providerhub._values.errors import ProviderHubError
+from providerhub._values.checks import CALLABLE, Check, instance_of, shape
+from providerhub._values.errors import ConfigurationError, ProviderHubError
 from providerhub._values.shared import Shared, SharedState
 
 if TYPE_CHECKING:  # imported late, as `async_chain` says
@@ -43,6 +46,38 @@ if TYPE_CHECKING:  # imported late, as `async_chain` says
 
 AnyChain = TypeVar("AnyChain", bound=Driver[Any])
 Calls = TypeVar("Calls", bound="ManyCalls")
+
+_LIST = instance_of(Sequence, "a list")
+_RANKER = Check("a callable that is not async", lambda value: callable(value) and not iscoroutinefunction(value), shape)
+_PAIR = Check(
+    "a pair of a ProviderInfo and a provider object",
+    lambda value: isinstance(value, Sequence) and len(value) == 2,
+    shape,
+)
+_CACHE = instance_of((Mapping, str, bool), '"memory", a folder, an address, a mapping or a flag; use around=[...] for a Cache')
+_SETTINGS = instance_of((Settings, type(None)), "a Settings object, such as Settings(strategy='priority')")
+
+_EACH = {"rankers": _RANKER, "around": CALLABLE, "providers": _PAIR}
+
+
+def settings_of(settings: Settings | None, *, cache: Mapping[str, Any] | str | bool | None, wire_log: str | None) -> Settings:
+    """The settings of a hub: those that it was given, else those of the file, with its other arguments in them."""
+    _SETTINGS.check(settings, "settings", ConfigurationError)
+    found = Settings.load() if settings is None else settings.with_environment(os.environ)
+    if wire_log is not None:
+        found = attrs.evolve(found, wire_log=wire_log)
+    if cache is not None:
+        _CACHE.check(cache, "cache", ConfigurationError)
+        table = {"url": "memory" if cache is True else cache} if isinstance(cache, str) or cache is True else cache or {}
+        found = attrs.evolve(found, cache=table)
+    return found
+
+
+def check_objects(**given: Sequence[Any]) -> None:
+    for name, items in given.items():
+        _LIST.check(items, name, ConfigurationError)
+        for one in items if name in _EACH else ():
+            _EACH[name].check(one, f"each of {name}", ConfigurationError)
 
 
 class CallMaker:

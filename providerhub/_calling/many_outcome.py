@@ -5,8 +5,7 @@ from __future__ import annotations
 from providerhub._values import Completion
 from providerhub._values.value import Value, frozen
 
-PASSES = 3
-"""The default of `passes`."""
+PASSES = 3  # the default of `passes`
 
 
 @frozen(eq=False, repr=False)

@@ -248,8 +248,7 @@ class Over(NamedTuple):
     error: Exception | None
 
 
-Order = Row | Ask | Give | Rest | Over
-"""A row is to be sent: make its call, then report `answered`, `failed` or `refused`."""
+Order = Row | Ask | Give | Rest | Over  # a row is to be sent: make its call, then report `answered`, `failed` or `refused`
 
 
 @attrs.define(eq=False, kw_only=True)

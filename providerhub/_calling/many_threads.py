@@ -19,8 +19,7 @@ from providerhub._threads import PromptThread
 
 Report = Callable[[Any], object]
 
-GRACE = 1.0
-"""Seconds that the end of many calls waits for those of plugins that cannot be stopped."""
+GRACE = 1.0  # seconds that the end of many calls waits for those of plugins that cannot be stopped
 
 
 class Threads(Executor):

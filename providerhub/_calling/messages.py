@@ -9,11 +9,9 @@ from providerhub._values import Completion, Message
 from providerhub._values.checks import ANY_TEXT, MAPPINGS, Check, instance_of
 from providerhub._values.errors import InvalidRequestError
 
-ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-"""The roles of the OpenAI chat shape."""
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})  # the roles of the OpenAI chat shape
 
-Conversation = str | Sequence[Message | Completion | str]
-"""The values of `messages`."""
+Conversation = str | Sequence[Message | Completion | str]  # the values of `messages`
 
 
 def checked(messages: Any) -> Sequence[Message]:
@@ -135,8 +133,7 @@ _PARTS: Mapping[str, Mapping[str, Check | Mapping[str, Check]]] = {
 }
 """The content parts that may also stand among the messages, and what each holds."""
 
-_REFUSAL: Mapping[str, Check] = {"refusal": ANY_TEXT}
-"""A content part of the assistant's messages alone."""
+_REFUSAL: Mapping[str, Check] = {"refusal": ANY_TEXT}  # a content part of the assistant's messages alone
 
 _WITHOUT_CONTENT = ("tool_calls", "refusal", "function_call", "audio", "turn")
 """The keys of an assistant's message of which one is enough without `content`."""
@@ -144,8 +141,7 @@ _WITHOUT_CONTENT = ("tool_calls", "refusal", "function_call", "audio", "turn")
 _KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "type", *_WITHOUT_CONTENT})
 """The right keys of messages and parts, which are not misspelt."""
 
-_SHOWN = 60
-"""The most characters of a wrong value that an error shows."""
+_SHOWN = 60  # the most characters of a wrong value that an error shows
 
 
 def _wrong(where: str, rule: str, value: object, hint: str = "") -> InvalidRequestError:

@@ -30,8 +30,7 @@ OBSERVED = (
 )
 """The hooks of observers."""
 
-RANK = "providerhub_rank"
-"""The hook of rankers."""
+RANK = "providerhub_rank"  # the hook of rankers
 
 PARENT: ContextVar[str | None] = ContextVar("providerhub_parent", default=None)
 """The `id` of the call that the calls of this context repeat."""
@@ -141,9 +140,6 @@ class Report:
         found = self._reservations[order.number] = Reservation(self.gates, self.record(), order.candidate, bound)
         return found
 
-    def attempt_started(self, attempt: Attempt) -> None:
-        self.tell("providerhub_attempt_started", attempt=attempt)
-
     def attempt_finished(self, attempt: Attempt) -> None:
         if self._reservations and (reservation := self._reservations.pop(attempt.number, None)):
             reservation.settle(attempt)
@@ -161,8 +157,7 @@ class Report:
 class Reservation:
     """The amounts that the gates hold for one attempt, from before it is sent until it has ended; `bound` is the most tokens."""
 
-    assembly: Assembly | None = None
-    """Gathers the pieces of the attempt; `None` before it is sent."""
+    assembly: Assembly | None = None  # gathers the pieces of the attempt; `None` before it is sent
     refusal: BudgetExceededError | None = None
 
     def __init__(self, gates: Sequence[AttemptGate], call: CallRecord, candidate: Candidate, bound: Usage) -> None:

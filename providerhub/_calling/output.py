@@ -14,14 +14,12 @@ from typing import Any
 from providerhub._values.answer import Completion
 from providerhub._values.errors import ConfigurationError, InvalidOutputError, InvalidRequestError
 
-ResponseFormat = Mapping[str, Any] | type[Any]
-"""The values of `response_format`."""
+ResponseFormat = Mapping[str, Any] | type[Any]  # the values of `response_format`
 
 _PYDANTIC = "__pydantic_core_schema__"
 _MARKS = ("__attrs_attrs__", "__dataclass_fields__", "__struct_fields__", _PYDANTIC)
 
-_UNFINISHED = frozenset({"length", "content_filter", "pause_turn"})
-"""The finish reasons of answers that need not fit."""
+_UNFINISHED = frozenset({"length", "content_filter", "pause_turn"})  # the finish reasons of answers that need not fit
 
 _STRICT = frozenset(
     {
@@ -53,7 +51,7 @@ class Output:
     def __init__(self, kind: Any) -> None:
         self.name = str(getattr(kind, "__name__", kind))
         try:
-            schema, self._read = (_by_pydantic if hasattr(kind, _PYDANTIC) else _by_msgspec)(kind)
+            schema, self._read = _schema_of(kind)
         except ImportError as error:
             msg = f"response_format={self.name} needs msgspec: pip install 'providerhub[schema]'"
             raise ConfigurationError(msg) from error
@@ -88,17 +86,16 @@ def output_of(kind: Any) -> Output:
     return Output(kind)
 
 
-def _by_msgspec(kind: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:
-    from msgspec.json import Decoder, schema  # an extra
+def _schema_of(kind: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:
+    """The JSON schema of a class, and the function that reads an object of it. Both libraries are extras."""
+    if hasattr(kind, _PYDANTIC):
+        from importlib import import_module  # the core knows pydantic by the classes of its users alone
+
+        adapter = import_module("pydantic").TypeAdapter(kind)
+        return adapter.json_schema(), adapter.validate_json
+    from msgspec.json import Decoder, schema
 
     return schema(kind), Decoder(kind).decode
-
-
-def _by_pydantic(kind: Any) -> tuple[dict[str, Any], Callable[[str], Any]]:
-    from importlib import import_module  # the core knows pydantic by the classes of its users alone
-
-    adapter = import_module("pydantic").TypeAdapter(kind)
-    return adapter.json_schema(), adapter.validate_json
 
 
 def _reason(error: Exception) -> str:

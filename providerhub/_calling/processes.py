@@ -14,8 +14,7 @@ from weakref import WeakSet
 
 from providerhub._watchdog import WATCHDOG
 
-GRACE = 1.0
-"""Seconds that the end of many calls waits for those under way."""
+GRACE = 1.0  # seconds that the end of many calls waits for those under way
 
 
 class Processes(Executor):

@@ -21,8 +21,7 @@ from providerhub._calling.pieces import close_quietly
 from providerhub._threads import PromptThread
 from providerhub._values.provider import CallContext, Piece
 
-LIMIT = 64
-"""The most pieces that wait for their reader."""
+LIMIT = 64  # the most pieces that wait for their reader
 
 _numbers = itertools.count(1)
 

@@ -22,8 +22,7 @@ from providerhub._watchdog import Timer
 
 _numbers = itertools.count(1)
 
-GRACE = 1.0
-"""Seconds that an interrupted call waits for its supervisor's thread."""
+GRACE = 1.0  # seconds that an interrupted call waits for its supervisor's thread
 
 
 class Racer(RunningAttempt[Iterator[Piece], "AnyRunner"], Timer):
@@ -124,8 +123,7 @@ class Supervisor:
         self._attempt.call.cancel()
 
 
-AnyRunner = Runner | Supervisor
-"""The thread that pulls an attempt: one of its own, or the caller's."""
+AnyRunner = Runner | Supervisor  # the thread that pulls an attempt: one of its own, or the caller's
 
 
 class Race:

@@ -16,12 +16,10 @@ class Running:
     """The calls under way in this process, so that they can be given up. It pickles as an empty one. Thread-safe."""
 
     def __init__(self) -> None:
-        self.calls: set[Any] = set()
-        """The calls without an answer so far. Each call adds itself, and `stop` calls its `stop()`."""
+        self.calls: set[Any] = set()  # The calls without an answer so far. Each call adds itself, and `stop` calls its `stop()`.
         self._waiting: set[Any] = set()
         self._over = threading.Event()
-        self.is_over = False
-        """Whether `stop` was called."""
+        self.is_over = False  # whether `stop` was called
 
     def __reduce__(self) -> tuple[type[Running], tuple[()]]:
         return type(self), ()

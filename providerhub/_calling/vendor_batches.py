@@ -28,15 +28,8 @@ from providerhub._finding.registry import Registry
 from providerhub._log import log as _log
 from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.mapping import map_exception
-from providerhub._values import Attempt, Candidate, Prices, Request, Route
+from providerhub._values import Attempt, Candidate, Prices, Request, Route, errors
 from providerhub._values.checks import SECONDS
-from providerhub._values.errors import (
-    CapabilityError,
-    ConfigurationError,
-    InvalidRequestError,
-    ModelUnavailableError,
-    ProviderHubError,
-)
 from providerhub._values.provider import CallContext
 from providerhub._values.vendor_batch import VendorBatch
 
@@ -79,7 +72,9 @@ class Journal:
             try:
                 self._take(json.loads(line))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
-                raise ConfigurationError(f"{self.path}:{number} is not a line of a journal of batches; name another") from error
+                raise errors.ConfigurationError(
+                    f"{self.path}:{number} is not a line of a journal of batches; name another"
+                ) from error
 
     def note(self, tag: str, **values: Any) -> None:
         with self.path.open("ab") as file:
@@ -147,11 +142,11 @@ class VendorBatches:
             ConfigurationError: The journal is another file, or several of the vendor's batches may be the one of an intent.
             ProviderError: The vendor refused a batch. The batches that were sent before are in the journal.
         """
-        yield from self._outcomes(requests, journal, poll=poll, calls=calls, again=True)
+        yield from self._outcomes(requests, journal, poll=poll, calls=calls)
 
     def _outcomes(self, requests: Iterable[Mapping[str, Any]], *journal: Any, **how: Any) -> Generator[Outcome, None, None]:
         rows = {str(index): request for index, request in enumerate(requests)}
-        for key, outcome in self.pairs(rows, *journal, **how):
+        for key, outcome in self.pairs(rows, *journal, again=True, **how):
             yield attrs.evolve(outcome, index=int(key))
 
     async def aoutcomes(
@@ -171,7 +166,7 @@ class VendorBatches:
             One `Outcome` for each request, in any order; its `index` is the request's place.
         """
         over = threading.Event()
-        found = self._outcomes(requests, journal, poll=poll, calls=calls, again=True, is_over=over.is_set)
+        found = self._outcomes(requests, journal, poll=poll, calls=calls, is_over=over.is_set)
         try:
             while (outcome := await _beside(next, found, None)) is not None:
                 yield outcome
@@ -192,7 +187,7 @@ class VendorBatches:
 
         The requests of batches that were read before are sent once more, or only read `again`.
         """
-        SECONDS.check(poll, "poll", InvalidRequestError)
+        SECONDS.check(poll, "poll", errors.InvalidRequestError)
         book, rest = Journal(journal), dict(rows)
         self._reconcile(book)
         waiting = [held for held in book.held.values() if held.id and (again or not held.is_read)]
@@ -275,11 +270,11 @@ class VendorBatches:
         instance = self._registry.ready(candidate.provider)
         if not hasattr(instance.provider(), "batch_create"):
             msg = f"{candidate.provider} takes no batches; name a model of a provider that does, such as openai/gpt-5-mini"
-            raise CapabilityError(msg, provider=candidate.provider)
+            raise errors.CapabilityError(msg, provider=candidate.provider)
         options = spec.options_for(candidate.provider)
         if name := next((name for name in ("extra_headers", "extra_query") if options.get(name)), None):
             msg = f"the option {name} belongs to an HTTP request, and a batch has one for all rows; set headers of the provider"
-            raise InvalidRequestError(msg)
+            raise errors.InvalidRequestError(msg)
         messages = addressed(spec.request.messages, instance, _log.info) if spec.has_turns else spec.request.messages
         request = attrs.evolve(spec.request, model=candidate.model, messages=messages, options=options)
         return candidate, _Asked(request, spec.output)
@@ -304,7 +299,7 @@ class VendorBatches:
             if len(fitting) > 1:
                 names = ", ".join(one.id for one in fitting)
                 msg = f"{book.path}: one of these batches at {held.provider} is that of tag {held.tag}: {names}"
-                raise ConfigurationError(f'{msg}; append the line {{"tag": "{held.tag}", "id": "…"}} to the file')
+                raise errors.ConfigurationError(f'{msg}; append the line {{"tag": "{held.tag}", "id": "…"}} to the file')
             if fitting:
                 book.note(held.tag, id=fitting[0].id)
                 known.add(fitting[0].id)
@@ -328,15 +323,15 @@ class VendorBatches:
     def _prices(self, held: Held) -> Prices | None:
         """The prices of the vendor's batches, as its plugin declares them."""
         try:
-            prices = self._plan(self._specs(model=f"{held.provider}/{held.model}", messages="?", stream=False))[0].prices
-        except ProviderHubError:  # no plan is made for a model that has gone since then
+            prices = self._plan(self._spec_at(held.provider, held.model))[0].prices
+        except errors.ProviderHubError:  # no plan is made for a model that has gone since then
             return None
         return None if prices is None else prices.under("batch")
 
     def _outcome(self, held: Held, asked: _Asked, status: int, body: bytes, prices: Prices | None) -> Outcome:
         instance = self._registry.ready(held.provider)
         provider: Any = instance.provider()
-        call = CallContext(self._specs(model=f"{held.provider}/{held.model}", messages="?", stream=False).timeout)
+        call = CallContext(self._spec_at(held.provider, held.model).timeout)
         if status >= 400:
             refusal = provider.http.redacted(provider.refusal(status, {}, body))
             return Outcome(0, error=map_exception(refusal, provider=held.provider, model=held.model))
@@ -352,12 +347,17 @@ class VendorBatches:
         turn = attrs.evolve(found.turn, **instance.origin) if found.turn else None
         return Outcome(0, attrs.evolve(found, turn=turn, parsed=parsed))
 
+    def _spec_at(self, provider: str, model: str) -> CallSpec:
+        return self._specs(model=f"{provider}/{model}", messages="?", stream=False)
+
     def _ask(self, name: str, method: str, *arguments: Any) -> Any:
         """Carry out a method of the instance that holds a batch, and of no other one."""
         found = self._registry.instance(name)
         if found is None or not hasattr(provider := found.provider(), method):
-            raise ConfigurationError(f"provider {name!r} holds a batch of the journal, and is not installed or takes no batches")
-        call = CallContext(self._specs(model=f"{name}/?", messages="?", stream=False).timeout)
+            raise errors.ConfigurationError(
+                f"provider {name!r} holds a batch of the journal, and is not installed or takes no batches"
+            )
+        call = CallContext(self._spec_at(name, "?").timeout)
         extra = (call,) if method == "batch_create" else ()
         result = provider.carry_out(getattr(provider, method)(*arguments, *extra), call)  # type: ignore[attr-defined]
         return attrs.evolve(result, provider=name) if isinstance(result, VendorBatch) else result
@@ -384,4 +384,4 @@ def _parts(rows: list[tuple[str, Request]]) -> Iterator[list[tuple[str, Request]
 
 def _unanswered(held: Held, reason: str) -> Outcome:
     msg = f"batch {held.id} at {held.provider} did not answer this request: {reason}"
-    return Outcome(0, error=ModelUnavailableError(msg, provider=held.provider, model=held.model, retryable=True))
+    return Outcome(0, error=errors.ModelUnavailableError(msg, provider=held.provider, model=held.model, retryable=True))
