@@ -34,11 +34,13 @@ class Attempts:
         """The attempts so far, open ones included, in the order in which they began."""
         attempts = self.attempts
         if self._open or self._count > 1:
-            attempts = sorted([*attempts, *(one.shown() for one in self._open)], key=lambda attempt: attempt.number)
+            attempts = sorted(
+                [*attempts, *(one.attempt("open", None, 0.0) for one in self._open)], key=lambda attempt: attempt.number
+            )
         return Route(tuple(attempts), self._skipped, self.duration)
 
     def opening(self, number: int) -> Attempt:
-        return self._find(number).shown()
+        return self._find(number).attempt("open", None, 0.0)
 
     @cached_property
     def _repeats(self) -> Retries:

@@ -64,18 +64,6 @@ def broken_off(
     return interruption
 
 
-def no_turn(candidate: Candidate, reason: str, seconds: float) -> errors.RateLimitError:
-    msg = f"no turn in time ({reason}): the next one is in {seconds:.0f} s"
-    return errors.RateLimitError(msg, provider=candidate.provider, model=candidate.model, retry_after=seconds)
-
-
-def located(error: errors.ProviderHubError) -> errors.ProviderHubError:
-    """Let the message of an error begin with the provider and model that it comes from."""
-    if isinstance(error, errors.ProviderError | errors.PluginError):
-        error.args = (told(error),)
-    return error
-
-
 def told(error: errors.AttemptError) -> str:
     """The message of an error, which begins with the provider and model that it comes from."""
     text = str(error)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Container, Sequence
 from functools import cached_property
 
 from providerhub._rules.attempts import Attempts
-from providerhub._rules.endings import blame, broken_off, exhausted, last_error, late, located, no_turn
+from providerhub._rules.endings import blame, broken_off, exhausted, last_error, late, told
 from providerhub._rules.health import Health
 from providerhub._rules.lanes import Full
 from providerhub._rules.orders import (
@@ -124,10 +124,10 @@ class Engine(Attempts):
     def start(self, now: float) -> Order:
         return self._try_next(now)
 
-    def opened(self, now: float, told: Callable[[], Told] | None = None) -> Order:
-        """Report that the provider has been asked. `told` returns what the driver knows of the attempt at any later moment."""
-        if told and self._open:  # another thread may have closed the stream
-            self._open[-1].told = told
+    def opened(self, now: float, tells: Callable[[], Told] | None = None) -> Order:
+        """Report that the provider has been asked. `tells` returns what the driver knows of the attempt at any later moment."""
+        if tells and self._open:  # another thread may have closed the stream
+            self._open[-1].told = tells
         if not self._fresh or (self.attempts and not self._rival(elsewhere=False)):
             return PULL
         newest, left = self._open[-1], self._deadline - now
@@ -289,8 +289,11 @@ class Engine(Attempts):
         if self._on_interrupt == "raise" or not may_restart:
             return self._fail(self._interruption, now)
         self._repeats.note(broken, error, now, self._count)
-        if self._on_interrupt == "continue":
-            self._keep_those_that_continue()
+        if self._on_interrupt == "continue":  # only models that continue a partial answer can be asked
+            for candidate in [c for c in self._fresh if not c.prefill]:
+                self._fresh.remove(candidate)
+                self._skip(candidate, "no prefill", "it would answer again from the start, and the text would be spliced")
+            self._repeats.keep_those_that_continue()
         self._hedge = False
         return self._try_next(now, error)
 
@@ -359,7 +362,8 @@ class Engine(Attempts):
         is_first = not (self._count or self._turns.full or self._over_budget)
         if is_first and (order := self._begin(self._last, now, force=True)):
             return order
-        return self._repeat(now) or self._exhausted(now)
+        again = None if self._larger_than is not None else self._again(self._repeats.choose(now, self._left), now)
+        return again or self._exhausted(now)
 
     def _keep_equals(self, full: Candidate) -> None:
         """Wait for a turn at a candidate, unless one of the same model and priority is free."""
@@ -408,9 +412,6 @@ class Engine(Attempts):
         self._waits_for = chosen[0] if chosen and isinstance(order, Queue) else None
         return order
 
-    def _repeat(self, now: float) -> Order | None:
-        return None if self._larger_than is not None else self._again(self._repeats.choose(now, self._left), now)
-
     def _again(self, chosen: tuple[Failure, float] | None, now: float, until: float = math.inf) -> Order | None:
         if chosen is None:
             return None
@@ -448,13 +449,6 @@ class Engine(Attempts):
         self._waited = 0.0
         return Open(candidate, number)
 
-    def _keep_those_that_continue(self) -> None:
-        """After an interruption, only models that continue a partial answer can be asked."""
-        for candidate in [c for c in self._fresh if not c.prefill]:
-            self._fresh.remove(candidate)
-            self._skip(candidate, "no prefill", "it would answer again from the start, and the text would be spliced")
-        self._repeats.keep_those_that_continue()
-
     def _wait_out_shortage(self, attempt: OpenAttempt, error: errors.ShortageError, now: float) -> Order:
         """This process lacks a descriptor or a thread. The call waits; the provider is not to blame."""
         self._release(attempt, error, now)
@@ -466,7 +460,7 @@ class Engine(Attempts):
             self._open[0].slow_at = now + seconds
             return self._pull(now)
         self._next, self._waited = attempt.candidate, seconds
-        return Wait(self._waited) if now + self._waited <= self._deadline else self._late(now, error)
+        return Wait(seconds) if now + seconds <= self._deadline else self._late(now, error)
 
     def _late(self, now: float, cause: errors.AttemptError | None) -> Fail:
         return self._fail(late(self.attempts, self._deadline - self._start, cause), now)
@@ -475,13 +469,17 @@ class Engine(Attempts):
         for candidate, full in self._turns.full.items():
             self._skip(candidate, full.reason, f"for {full.until - now:.1f} s more")
             if not any(attempt.error for attempt in self.attempts):
-                return self._fail(no_turn(candidate, full.reason, full.until - now), now)
+                msg = f"no turn in time ({full.reason}): the next one is in {(wait := full.until - now):.0f} s"
+                error = errors.RateLimitError(msg, provider=candidate.provider, model=candidate.model, retry_after=wait)
+                return self._fail(error, now)
         return self._fail((None if self.attempts else self._over_budget) or exhausted(self.attempts, self._last), now)
 
     def _fail(self, error: errors.ProviderHubError, now: float) -> Fail:
         self._drop_others(None, now)
         self.duration = now - self._start
         # The caller has part of the answer already, so the interruption is the error, also when a later attempt failed.
-        error = located(self._interruption or error)
+        error = self._interruption or error
+        if isinstance(error, errors.ProviderError | errors.PluginError):
+            error.args = (told(error),)
         error.route = self.route
         return Fail(error)

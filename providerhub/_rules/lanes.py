@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from providerhub._rules.health import RATE_LIMITED
-from providerhub._rules.limits import MARGIN, MINUTE, NEVER, NO_LIMITS, Limits, Second, Spacing, TokenWindow
-from providerhub._rules.throttle import Starts, Throttle
+from providerhub._rules.limits import MARGIN, MINUTE, NEVER, NO_LIMITS, SLACK, Limits, Second, TokenWindow
+from providerhub._rules.throttle import LONGEST_GRACE, Starts, Throttle
 from providerhub._values import HealthRecord
 from providerhub._values.shared import Claim
 
@@ -95,7 +95,9 @@ class Place:
         self.wake = None
         if was in {READY, ASKED}:
             if back.output is not None:
-                self.lane.note_output(back.output)
+                lane = self.lane
+                lane.outputs = min(lane.outputs + 1, MANY)
+                lane.mean_output += (back.output - lane.mean_output) / lane.outputs
             for lane, second in zip((self.lane, self.desk.whole), self.seconds, strict=True):
                 lane.leave(self, second, back)
 
@@ -104,8 +106,8 @@ class Lane:
     """The limits and the calls of one key. The caller holds a lock."""
 
     __slots__ = (
-        "_spacing", "_tokens", "cycle", "held", "in_use", "limits", "mean_output", "named", "outputs", "starts", "throttle",
-        "waiting",
+        "_before", "_last", "_next", "_tokens", "cycle", "held", "in_use", "limits", "mean_output", "named", "outputs", "starts",
+        "throttle", "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -116,7 +118,9 @@ class Lane:
         self.waiting: deque[Place] = deque()
         self.mean_output = FIRST_OUTPUT
         self.outputs = 0
-        self._spacing = Spacing()
+        # The time from which the next call may start, the time before the latest one had started, and that call's number.
+        self._next = self._before = NEVER
+        self._last = 0
         self._tokens: TokenWindow | None = None
         self.limits = NO_LIMITS
         self.held = NOT_HELD  # the shared limit that the store named last
@@ -153,7 +157,7 @@ class Lane:
             reason, due = "rate limited", time
         if self._tokens is not None and (time := self._tokens.due(now, tokens)) > due:
             reason, due = "tpm", time
-        if (time := self._spacing.due) > due and self.interval(now):
+        if (time := self._next - SLACK) > due and self.interval(now):
             reason, due = "rate limited" if self.limits.rpm is None else "rpm", time
         return self.held if self.held.until > due else Full(reason, due) if reason else None
 
@@ -168,7 +172,8 @@ class Lane:
         self.in_use += 1
         self.starts.add(now, 1)
         if interval := self.interval(now):
-            self._spacing.take(now, interval, number)
+            self._before, self._last = self._next, number
+            self._next = max(self._next, now) + interval
         if self.throttle is not None:
             self.throttle.began(number, now)
         return None if self._tokens is None else self._tokens.reserve(now, tokens)
@@ -178,17 +183,14 @@ class Lane:
         if self.held.reason == "concurrency":
             self.held = NOT_HELD  # this process has made room
         if not back.sent:
-            self._spacing.undo(place.number)
+            if place.number == self._last:  # no other call has started since
+                self._next = self._before
             self.starts.drop()
         if self.throttle is not None:
             self.throttle.decided(place.number, refused=False if back.sent else None)
         used = back.used if back.sent else 0.0
         if second is not None and self._tokens is not None and used is not None:
             self._tokens.correct(second, place.tokens, used)
-
-    def note_output(self, tokens: float) -> None:
-        self.outputs = min(self.outputs + 1, MANY)
-        self.mean_output += (tokens - self.mean_output) / self.outputs
 
     def record(self, provider: str, model: str, now: float) -> HealthRecord:
         """The limits, the calls and the pause as `Hub.health` shows them."""
@@ -208,7 +210,7 @@ class Lane:
             self.throttle = Throttle()
         if place is not None:
             self.throttle.decided(place.number, refused=True)
-            self.throttle.note_delay(now - place.started)
+            self.throttle.grace = min(max(self.throttle.grace, 2 * (now - place.started)), LONGEST_GRACE)
         if self.throttle.refused(now, after, luck, starts=self.starts, late=late, first=first):
             self.starts = Starts()
             self.cycle += 1
@@ -279,10 +281,3 @@ class Desk:
         if first is None:
             return None, math.inf
         return first, until(self.whole.obstacle(now, first.tokens))
-
-    def make_room(self, size: int) -> None:
-        """Forget the oldest model that has nothing to remember, when there are too many."""
-        if len(self.models) >= size:
-            idle = next((entry for entry, lane in self.models.items() if lane.is_idle), None)
-            if idle is not None:
-                del self.models[idle]

@@ -39,30 +39,6 @@ class Limits(NamedTuple):
 NO_LIMITS = Limits()
 
 
-class Spacing:
-    """Lets calls start at a rate, evenly spaced."""
-
-    __slots__ = ("_before", "_last", "_next")
-
-    def __init__(self) -> None:
-        self._next = self._before = NEVER
-        self._last = 0
-
-    @property
-    def due(self) -> float:
-        """The time from which the next call may start."""
-        return self._next - SLACK
-
-    def take(self, now: float, interval: float, number: int) -> None:
-        self._before, self._last = self._next, number
-        self._next = max(self._next, now) + interval
-
-    def undo(self, number: int) -> None:
-        """Forget a call that was not sent. Does nothing when another call has started since."""
-        if number == self._last:
-            self._next = self._before
-
-
 class Second:
     __slots__ = ("amount", "since")
 

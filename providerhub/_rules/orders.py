@@ -94,13 +94,9 @@ class Renew(Order):
 class Drain(Order):
     """Commit: hand all pieces of the open attempt to the caller. The engine is not asked again before their end."""
 
-    __slots__ = ()
-
 
 class Done(Order):
     """The call has its answer."""
-
-    __slots__ = ()
 
 
 class Fail(Order):
@@ -122,9 +118,7 @@ A plain tuple: every call makes one, and a named one takes five times as long.
 """
 
 
-def untold() -> Told:
-    """The `Told` of an attempt about which the driver knows nothing."""
-    return (), None, None, None, None, ""
+UNTOLD: Told = ((), None, None, None, None, "")
 
 
 class OpenAttempt:
@@ -143,7 +137,7 @@ class OpenAttempt:
         self.started = started
         self.waited = waited
         self.first_token: float | None = None
-        self.told: Callable[[], Told] = untold
+        self.told: Callable[[], Told] = lambda: UNTOLD
         self.share = self.slow_at = math.inf
 
     def attempt(self, outcome: str, error: BaseException | None, duration: float) -> Attempt:
@@ -155,6 +149,3 @@ class OpenAttempt:
             self.number, candidate.provider, candidate.model, outcome, error, self.waited, self.started, duration,
             self.first_token, notes, request_id, usage, served_model, prices, call_id,
         )  # fmt: skip
-
-    def shown(self) -> Attempt:
-        return self.attempt("open", None, 0.0)

@@ -306,8 +306,8 @@ class Pacer:
         with self._lock:
             self._collect(now)
             desk = self._desk(candidate.provider)
-            if candidate.entry not in desk.models:
-                desk.make_room(self._size)
+            if candidate.entry not in desk.models and len(desk.models) >= self._size:  # forget the oldest one without a memory
+                desk.models.pop(next((entry for entry, lane in desk.models.items() if lane.is_idle), ""), None)
             lane = desk.lane(candidate.entry)
             desk.forget(now)
             turn: Turn | Full = FREE

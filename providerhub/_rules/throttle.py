@@ -53,7 +53,7 @@ class Throttle:
     """The state of one model at one provider from a refusal on."""
 
     __slots__ = (
-        "_at", "_base", "_evidence", "_grace", "_patience", "_rate", "_refusals", "_silent", "_strikes", "_undecided", "_window",
+        "_at", "_base", "_evidence", "_patience", "_rate", "_refusals", "_silent", "_strikes", "_undecided", "_window", "grace",
         "until",
     )  # fmt: skip
 
@@ -64,7 +64,7 @@ class Throttle:
         self._base: float | None = None
         self._rate: float | None = None
         self._patience = 0.0
-        self._grace = GRACE
+        self.grace = GRACE  # grows with the time that the service takes to refuse a call
         self._window: int | None = 1
         self._undecided: dict[int, float] = {}
 
@@ -100,10 +100,6 @@ class Throttle:
         if until > self.until:
             self.until, self._window, self._undecided = until, 1, {}
 
-    def note_delay(self, seconds: float) -> None:
-        """Learn how long the service takes to refuse a call."""
-        self._grace = min(max(self._grace, 2 * seconds), LONGEST_GRACE)
-
     def rate(self, now: float) -> float | None:
         """The calls per second that the service accepts; `None` when that is not known."""
         if self._rate is None:
@@ -116,13 +112,13 @@ class Throttle:
 
     def due(self, now: float) -> float:
         """The time from which the next call may start, as far as pause and slow start go."""
-        while self._undecided and (first := next(iter(self._undecided.items())))[1] + self._grace <= now:
+        while self._undecided and (first := next(iter(self._undecided.items())))[1] + self.grace <= now:
             self.decided(first[0], refused=False)
         if now < self.until:
             return self.until
         if self._window is None or len(self._undecided) < self._window:
             return NEVER
-        return next(iter(self._undecided.values())) + self._grace
+        return next(iter(self._undecided.values())) + self.grace
 
     def began(self, number: int, now: float) -> None:
         if self._window is not None:
