@@ -23,11 +23,7 @@ class _Begun(threading.Event):
 
 
 class PromptThread(threading.Thread):
-    """A daemon thread whose `start` does not wait for the thread to begin.
-
-    `Thread.start` waits until the new thread has the interpreter. With many threads that takes seconds, in which an event loop
-    would stand still.
-    """
+    """A daemon thread whose `start` does not wait until it runs: with many threads, an event loop would stand still."""
 
     def __init__(self, target: Callable[[], object], name: str) -> None:
         super().__init__(target=target, name=name, daemon=True)
@@ -40,10 +36,7 @@ class PromptThread(threading.Thread):
 
 
 def renewed_at_fork(found: Renewed) -> Renewed:
-    """Let a forked process begin with a lock, or another object with the method `_at_fork_reinit`, as if it was new.
-
-    A lock that another thread holds at a fork stays locked in the child, where that thread does not exist.
-    """
+    """Let a forked process renew a lock, or an object with `_at_fork_reinit`: the thread that holds it does not exist there."""
     _renewed.add(found)
     return found
 

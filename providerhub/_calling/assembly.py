@@ -55,11 +55,7 @@ class Assembly:
         self.as_event: Callable[[Piece], Event] = event_of  # makes the event of a piece that is handed over to the caller
 
     def carried_on(self) -> Self:
-        """Go on with the pieces of another attempt, which continues the text; returns the assembly itself.
-
-        Token counts and the names of the model and the HTTP request are those of the latter attempt alone.
-        Places in the text count from the beginning of the whole text, and a turn in the vendor's own form is no longer whole.
-        """
+        """Go on with the pieces of another attempt, which continues the text; return the assembly itself."""
         self._offset = len("".join(self.text))
         self.as_event = self._moved
         self.usage = None

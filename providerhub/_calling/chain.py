@@ -27,10 +27,7 @@ class Chain(Driver[Racer]):
     kind = Racer
 
     def run(self, running: Running) -> Generator[Any, bool, None] | None:
-        """Go on until the answer is whole, or the first content of a stream is there; return the reader of the stream.
-
-        Until then, the call is one of `running`.
-        """
+        """Go on until the answer is whole, or return the reader of a stream that has content. Till then a call of `running`."""
         try:
             running.calls.add(self)
             if running.is_over:

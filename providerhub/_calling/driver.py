@@ -249,10 +249,7 @@ class Driver(Generic[AnAttempt]):
         yield from self._settle(attempt)
 
     def _mend(self, error: Exception, *, as_text: bool) -> Steps[Iterator[Any]]:
-        """Carry on after an interruption, where the caller opted in, and return what the reader gets first.
-
-        With `as_text`, the answer must not start again: the reader would not see it, and text would repeat silently.
-        """
+        """Carry on after an interruption; return what the reader gets first. With `as_text`, no answer must start again."""
         attempt = self._current
         yield from self._close_failed(attempt)
         cause = self._mapped(attempt, error)
@@ -314,10 +311,7 @@ class Driver(Generic[AnAttempt]):
         return self._engine.route
 
     def stop(self) -> None:
-        """Give the call up from another thread. The call then ends with `StoppedError`, and nothing is counted.
-
-        A provider that obeys its `CallContext` ends at once, another provider at its end. A wait ends at once.
-        """
+        """Give the call up from another thread. It ends with `StoppedError`, and nothing is counted. A wait ends at once."""
         self._stopped = True
         self._wake()
         for attempt in tuple(self._attempts):

@@ -32,10 +32,7 @@ def has_turns(messages: Sequence[Message]) -> bool:
 
 
 def addressed(messages: Sequence[Message], instance: Instance | None, note: Callable[[str], object]) -> list[Message]:
-    """The conversation as one provider gets it; `None` gets no turns. A turn of its own is the key `turn` of a message.
-
-    `note` records a turn that is left out because it is malformed, or beside a message that was edited.
-    """
+    """The conversation as one provider gets it; `None` gets no turns. `note` records a turn that is malformed or was edited."""
     return [
         _addressed(message, f"messages[{index}]", instance, note) if "turn" in message else message
         for index, message in enumerate(messages)

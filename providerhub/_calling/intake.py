@@ -109,10 +109,7 @@ def call_spec(
     stream: bool = False,
     **knobs: Unpack[Knobs],
 ) -> CallSpec:
-    """Check every argument of `Hub.complete` before a plan is made. The settings hold the defaults.
-
-    Raises `InvalidRequestError` for a wrong argument, and `TypeError` for an unknown keyword.
-    """
+    """Check every argument of `Hub.complete`. Raises `InvalidRequestError`, and `TypeError` for an unknown keyword."""
     conversation = checked(messages)
     if stream is not True and stream is not False:
         FLAG.check(stream, "stream", InvalidRequestError)  # type: ignore[unreachable]
@@ -160,10 +157,7 @@ def _steer(spec: CallSpec, steers: dict[str, Any], registry: Registry) -> None:
 
 
 def _parted(knobs: Mapping[str, Any], example: Callable[[], str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check the keywords of a call, and part those that the provider gets from those that steer the call.
-
-    `example` names a provider of the call, for an error.
-    """
+    """Check the keywords: those that the provider gets, and those that steer the call. `example` names a provider in an error."""
     sent: dict[str, Any] = {}
     steers: dict[str, Any] = {}
     for name, value in knobs.items():

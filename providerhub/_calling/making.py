@@ -245,11 +245,7 @@ class CallMaker:
 
 
 def async_chain() -> type[AsyncChain]:
-    """The driver of calls in an event loop. Raises `RuntimeError` where none is running, as under trio.
-
-    It is imported when the first such call is made, as the modules of many calls are: a program that makes one call would wait
-    for them in vain.
-    """
+    """The driver of calls in an event loop, imported at the first call. Raises `RuntimeError` where none runs, as under trio."""
     from providerhub._calling.async_chain import AsyncChain, running_loop
 
     running_loop()

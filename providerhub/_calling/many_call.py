@@ -35,10 +35,7 @@ class RunningMany(Running):
         self._context = context
 
     def make(self, *call: Any) -> Completion:
-        """Make one call in a copy of the context, in a thread or process of the executor.
-
-        The arguments are those of `_make`, and a last one that differs in every call: an executor may take equal calls for one.
-        """
+        """Make one call in a copy of the context. The last argument differs: an executor may take equal calls for one."""
         call = call[:-1]
         return self._make(*call) if self._context is None else self._context.copy().run(self._make, *call)
 

@@ -43,10 +43,7 @@ class Row:
 
 
 class WaitingRows:
-    """Rows that wait for a further try, by the time at which they may be sent.
-
-    The rows beyond the limit wait in a file in `folder`, or in the system's. It has no name, so it vanishes with the process.
-    """
+    """Rows that wait for a further try, by time. Those beyond the limit wait in a file in `folder`, which has no name."""
 
     def __init__(self, folder: str | None = None, limit: int = IN_MEMORY) -> None:
         self._folder = folder
@@ -136,10 +133,7 @@ def causes(error: BaseException) -> list[BaseException]:
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether the same request may succeed later: rate limits, timeouts, failures of the connection or the server.
-
-    An answer that does not fit has been asked for again in the call, and each further one costs money.
-    """
+    """Whether the same request may succeed later. An answer that does not fit was asked for again already, and costs money."""
     found = [cause for cause in causes(error) if not isinstance(cause, errors.InvalidOutputError)]
     return any(isinstance(cause, errors.DeadlineExceededError) or getattr(cause, "retryable", False) for cause in found)
 

@@ -23,11 +23,7 @@ GRACE = 1.0  # seconds that the end of many calls waits for those of plugins tha
 
 
 class Threads(Executor):
-    """At most so many threads. Where the system has fewer to give, the calls wait for those that there are.
-
-    They are daemons: the interpreter joins the threads of `ThreadPoolExecutor` at its end, which a service that is silent would
-    hold up.
-    """
+    """At most so many threads, or as many as the system gives. Daemons, so a silent service holds no interpreter's end up."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -102,10 +98,7 @@ class ReadyInput:
 
 
 class ThreadInput:
-    """Any other iterable. A thread reads one item for each `ask`, in a copy of the caller's context.
-
-    `grace` is in seconds: `stop` waits for an input that is giving an item at that moment.
-    """
+    """Any other iterable, read by a thread in a copy of the context. `stop` waits `grace` seconds for an item under way."""
 
     def __init__(
         self, items: Iterable[Any], taken: Report, ended: Report, context: contextvars.Context, *, grace: float = 0.1

@@ -101,10 +101,7 @@ class Observers:
 
 
 class Report:
-    """Tells the observers of one call, each time in a copy of the context in which the call began.
-
-    A thread that runs an attempt beside others, or that reads a stream, has another context.
-    """
+    """Tells the observers of one call, in copies of the context in which it began: a thread of an attempt has another one."""
 
     def __init__(self, observers: Observers, spec: CallSpec, plan: RoutePlan | None) -> None:
         self._observers = observers

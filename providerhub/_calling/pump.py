@@ -27,10 +27,7 @@ _numbers = itertools.count(1)
 
 
 class Pump(AsyncIterator[Piece]):
-    """One thread that reads one iterator. The iterator is made, read and closed in that thread, at most `limit` pieces ahead.
-
-    `waiting_since` of the call is set while the reader waits.
-    """
+    """One thread that makes, reads and closes an iterator, `limit` pieces ahead. Sets `waiting_since` while its reader waits."""
 
     __slots__ = (
         "_batch", "_begin", "_call", "_changed", "_error", "_finished", "_limit", "_lock", "_loop", "_over", "_queue", "_stopped",

@@ -102,10 +102,7 @@ class Supervisor:
             self._over.set()
 
     def wait(self, interrupted: Callable[[BaseException], object]) -> None:
-        """Wait, in the caller's thread, until the call is at its commit point or its end.
-
-        `interrupted` gets an exception such as `KeyboardInterrupt` that ends the wait.
-        """
+        """Wait, in the caller's thread, for the call's commit point or end. `interrupted` gets an exception that ends this."""
         try:
             self._over.wait()
         except BaseException as error:

@@ -149,10 +149,7 @@ class Engine(Attempts):
         return self._pull(now)
 
     def slow(self, now: float, answering: Container[int] = ()) -> Order:
-        """Report that an open attempt was silent for the seconds that its `Pull` named.
-
-        The attempts with the numbers in `answering` are not slow: their whole answers have begun to come.
-        """
+        """Report that an attempt was silent for the seconds of its `Pull`. The answers of those in `answering` have begun."""
         attempt = min(self._open, key=lambda one: one.slow_at)
         attempt.slow_at = math.inf
         if attempt.number in answering or now >= self._deadline:
@@ -276,10 +273,7 @@ class Engine(Attempts):
         return self._begin(chosen, now, force=True) or self._try_next(now)
 
     def interrupted(self, error: errors.AttemptError, now: float, completion: Completion, *, may_restart: bool = True) -> Order:
-        """Report that the stream broke after the commit point. The call goes on where the caller opted in.
-
-        `completion` is the answer so far. Without `may_restart` the reader would not see that the answer starts again.
-        """
+        """Report that the stream broke after the commit point. Without `may_restart` a reader would not see a new start."""
         broken = self._last
         error = blame(error, broken)
         for attempt in tuple(self._open):  # none, when another thread closed the stream while it was read

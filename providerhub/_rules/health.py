@@ -72,10 +72,7 @@ class Breaker:
             self._open(now, self._rules.open_first, rng)
 
     def record_silence(self, now: float, *, counts: bool, rng: Rng) -> None:
-        """Count an attempt without content that lost a race or came to its deadline.
-
-        With `counts`, it was silent for long enough to be a failure by itself. Otherwise several in a row are one.
-        """
+        """Count an attempt that was silent, and lost a race or was late: a failure with `counts`, or several in a row."""
         silences = self._silences + 1
         if counts or silences >= self._rules.in_a_row:
             self.record(now, ok=False, rng=rng, slow=True)
@@ -204,10 +201,7 @@ class Health:
         return max(found, key=lambda obstacle: obstacle.until, default=None)
 
     def acquire(self, candidate: Candidate, now: float, *, force: bool = False) -> Permit | None:
-        """Take a permit for an attempt; `None` when it must not be made now. Give it back by a report of the attempt's end.
-
-        With `force`, an open breaker and a pause are ignored, since there is no other candidate.
-        """
+        """Take a permit for an attempt, or `None`. A report of its end gives it back. `force` ignores breakers and pauses."""
         if not self._degraded and (known := self._permits.get((candidate.provider, candidate.entry))) is not None:
             return known
         model, instance = _keys(candidate)
@@ -388,10 +382,7 @@ class Health:
         return None if budget is None else budget.tokens(now)
 
     def forgive(self, provider: str, *, breakers: bool = False) -> None:
-        """Lift the pauses of an instance, such as one whose key has changed.
-
-        With `breakers`, close its breakers too, and forget what its models were said to lack.
-        """
+        """Lift the pauses of an instance. With `breakers`, close its breakers, and forget what its models were said to lack."""
         with self._lock:
             self._forgiven[provider] = self._forgiven.get(provider, 0) + 1
             self._permits.clear()

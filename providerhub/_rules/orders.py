@@ -122,10 +122,7 @@ UNTOLD: Told = ((), None, None, None, None, "")
 
 
 class OpenAttempt:
-    """An attempt under way. All times are seconds on the engine's clock; `started` counts from the start of the call.
-
-    The driver sets `told`, which returns what it knows of the attempt at that moment.
-    """
+    """An attempt under way. Times are seconds; `started` counts from the start of the call. The driver sets `told`."""
 
     __slots__ = ("candidate", "first_token", "number", "permit", "share", "slow_at", "started", "told", "turn", "waited")
 

@@ -163,10 +163,7 @@ class Pacer:
         return desk.models.get(candidate.entry, desk.whole).limits.when_full or desk.whole.limits.when_full
 
     def take(self, candidate: Candidate, now: float, tokens: Tokens = no_tokens) -> Turn | Full:
-        """Take a turn if there is one, or ask the store of shared limits for it; `Full` when the call would have to wait.
-
-        `tokens` is called only where a `tpm` is set. Without the most output tokens, the mean of the answers so far counts.
-        """
+        """Take a turn, or ask the store of shared limits; `Full` when the call would wait. `tokens` is called for a `tpm` only."""
         desk = self._desks.get(candidate.provider)
         if desk is not None and not desk.is_limited:
             lane = desk.models.get(candidate.entry)
@@ -180,10 +177,7 @@ class Pacer:
         return self._enter(candidate, now, tokens, stay=False)
 
     def join(self, candidate: Candidate, now: float, tokens: Tokens = no_tokens) -> Turn:
-        """Take a turn, or a place in the queue. The arguments are those of `take`.
-
-        While the turn is not `ready`, call `look` when its `due` is reached or its `wake` was called; or `release` it.
-        """
+        """Take a turn or a place in the queue. Until it is `ready`, `look` at its `due` and after its `wake`, or `release` it."""
         turn = self._enter(candidate, now, tokens, stay=True)
         assert isinstance(turn, Turn)  # noqa: S101 -- for the type checker
         return turn
@@ -226,10 +220,7 @@ class Pacer:
         self._flush()
 
     def settle(self, turn: Turn, now: float, used: float | None = None, output: float | None = None) -> None:
-        """Give the turn of a call back that was sent, however it ended. A second call does nothing.
-
-        `used` are its tokens (`None` leaves the reservation); `output` are those of a complete answer.
-        """
+        """Give back the turn of a call that was sent. `used` are its tokens (`None`: as reserved), `output` the answer's."""
         if turn.place is not None:
             self.give_back(turn.place, Back(sent=True, used=used, output=output, now=now))
 
@@ -239,11 +230,7 @@ class Pacer:
             self.give_back(turn.place, NOT_SENT)
 
     def refused(self, turn: Turn, candidate: Candidate, now: float, after: float | None, *, first: float = FIRST_PAUSE) -> float:
-        """Give the turn of a call back that the service refused, and pause the model. Return the time at which the pause ends.
-
-        The pause lasts for the seconds that the service named (`after`), or else for `first`; these double while the refusals
-        go on.
-        """
+        """Give back the turn of a refused call, pause its model for `after` or growing `first` seconds; return the end."""
         with self._lock:
             self._collect(now)
             desk = self._desk(candidate.provider)

@@ -118,10 +118,7 @@ def share(policy: RetryPolicy, remaining: float, usual: float | None, *, slow: b
 
 
 class RetryBudget:
-    """A token bucket that limits the retries at one provider, so that they do not make an outage worse.
-
-    A retry takes one token, a success adds a part of one, and one is added every `interval` seconds. The caller holds a lock.
-    """
+    """A token bucket that limits the retries at one provider, which could make an outage worse. The caller holds a lock."""
 
     __slots__ = ("_rules", "_tokens", "_updated")
 

@@ -21,10 +21,7 @@ class Found(NamedTuple):
 
 
 def find(status: int, codes: frozenset[str], said: str, own: Iterable[Refusal] = ()) -> Found | None:
-    """The first line that fits a refusal; `None` without one. The codes and the message are in lower case.
-
-    The status is 200 for an error inside an answer. The lines of the provider's plugin, `own`, come first.
-    """
+    """The first line that fits a refusal, the plugin's `own` first. Texts are in lower case; 200 is an error inside an answer."""
     said = said[:LONGEST]
     for line in (*own, *table()):
         if line.counts_at(status):

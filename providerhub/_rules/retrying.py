@@ -20,10 +20,7 @@ class Failure(NamedTuple):
 
 
 class Retries:
-    """The attempts of one call that count, and the failures after which a candidate may be tried again.
-
-    The engine adds to the list of attempts that have ended.
-    """
+    """The attempts of one call that count, and the failures after which a candidate may be tried again."""
 
     __slots__ = (
         "_again", "_attempts", "_deadline", "_free_waits", "_health", "_policy", "_repeats", "_rng", "_uncharged", "_waited_for",

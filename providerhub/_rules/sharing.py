@@ -31,11 +31,7 @@ LOOK_AGAIN = 1.0  # seconds between two looks at these facts
 
 
 class Sharing:
-    """The shared state of one hub. Thread-safe.
-
-    `scope` returns the scope of an instance; an empty one for an instance whose key is not read yet. `scopes` returns those of
-    all known instances that have one. `close` closes a store that is `owned`.
-    """
+    """The shared state of one hub. Thread-safe. The `scope` of an instance is empty before its key is read."""
 
     def __init__(
         self,
@@ -109,10 +105,7 @@ class Sharing:
         return True
 
     def take(self, place: Place, answer: Callable[[Place, Claim, Full | None], object]) -> tuple[Claim | None, bool]:
-        """Ask the store for the turn of a call. Return the claim, and whether the turn is taken already.
-
-        There is no claim without limits, while the store does not answer, or while the key is not read yet.
-        """
+        """Ask the store for a turn. Return the claim (`None` without limits or an answer), and whether the turn is taken."""
         scope, own, whole = self._scope(place.desk.provider), place.lane.limits, place.desk.whole.limits
         known = place.lane.named
         if known[0] != scope or known[1] is not own or known[2] is not whole:
