@@ -8,12 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Generator
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from providerhub._calling.attempt import PullResult, StoppedError
 from providerhub._calling.driver import Driver, Effect, Result, Steps
 from providerhub._calling.pieces import SignalledError, close_quietly, failure_of, iterator, overdue
-from providerhub._calling.race import Race, Racer
+from providerhub._calling.race import Ended, Racer, Runner
 from providerhub._calling.running import Running
 from providerhub._finding.jobs import AGAIN, Job, run_all
 from providerhub._rules.clock import LONGEST_SLEEP, SystemClock
@@ -129,14 +130,14 @@ class Chain(Driver[Racer]):
 
         def interrupted(error: BaseException) -> None:
             self.stop()
-            self._threads.end((attempt, error))
+            self._ends.put((attempt, error))
 
-        self._threads.end((attempt, result))
+        self._ends.put((attempt, result))
         attempt.supervisor.wait(interrupted)
 
     def _take_over(self) -> None:
         """Begin a race in which the caller's thread pulls the first attempt. Called in the supervisor's thread."""
-        self._threads = Race(self._ask_here)
+        self._ends: SimpleQueue[Ended | None] = SimpleQueue()  # `None` when a clock other than the system's ends the wait
         _finished(self._supervise())
 
     def _ask_here(self, attempt: Racer) -> PullResult:
@@ -166,12 +167,32 @@ class Chain(Driver[Racer]):
 
     def _race(self, seconds: float) -> Steps[tuple[Racer, PullResult] | None]:
         yield from ()
-        with self._timed(seconds, lambda: self._threads.end(None)):
-            self._threads.enter(self._current)
+        with self._timed(seconds, lambda: self._ends.put(None)):
+            current = self._current
+            if current.runner is None:
+                runner = Runner(current, self._ask_here, self._ends.put)
+                try:
+                    runner.start()
+                except RuntimeError as error:
+                    self._ends.put((current, error))
+                else:
+                    current.runner = runner
             while True:
-                first = self._threads.first(seconds)
-                if first is None or first[0] in self._attempts:  # an attempt that was cut ends too, and is not the first
-                    return first
+                try:
+                    ended = self._ends.get(timeout=min(seconds, LONGEST_SLEEP))
+                except Empty:
+                    return None
+                if ended is None:
+                    return None
+                attempt, result = ended
+                attempt.runner = None
+                if not isinstance(result, bool | Exception):
+                    try:
+                        raise result
+                    finally:
+                        del ended, result  # the frame would keep the error that keeps the frame
+                if attempt in self._attempts:  # an attempt that was cut ends too, and is not the first
+                    return attempt, result
 
     def _new_signal(self) -> threading.Event:
         return threading.Event()

@@ -11,11 +11,9 @@ import contextvars
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from queue import Empty, SimpleQueue
 
 from providerhub._calling.attempt import PullResult, RunningAttempt
 from providerhub._calling.pieces import close_quietly
-from providerhub._rules.clock import LONGEST_SLEEP
 from providerhub._threads import PromptThread
 from providerhub._values.provider import Piece
 from providerhub._watchdog import Timer
@@ -121,41 +119,3 @@ class Supervisor:
 
 
 AnyRunner = Runner | Supervisor  # the thread that pulls an attempt: one of its own, or the caller's
-
-
-class Race:
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self._ends: SimpleQueue[Ended | None] = SimpleQueue()
-
-    def enter(self, attempt: Racer) -> None:
-        """Start an attempt's thread. Does nothing for an attempt that has one."""
-        if attempt.runner is None:
-            runner = Runner(attempt, self._ask, self.end)
-            try:
-                runner.start()
-            except RuntimeError as error:
-                self.end((attempt, error))
-            else:
-                attempt.runner = runner
-
-    def end(self, ended: Ended | None) -> None:
-        """Report that an attempt has ended its pull; `None` when a clock other than the system's ends the wait for it."""
-        self._ends.put(ended)
-
-    def first(self, seconds: float) -> tuple[Racer, PullResult] | None:
-        """Wait for the next attempt to end its pull, at most for some seconds. Raises what is not an `Exception`."""
-        try:
-            ended = self._ends.get(timeout=min(seconds, LONGEST_SLEEP))
-        except Empty:
-            return None
-        if ended is None:
-            return None
-        attempt, result = ended
-        attempt.runner = None
-        if isinstance(result, bool | Exception):
-            return attempt, result
-        try:
-            raise result
-        finally:
-            del ended, result  # the frame would keep the error that keeps the frame

@@ -163,7 +163,7 @@ class Pacer:
         return desk.models.get(candidate.entry, desk.whole).limits.when_full or desk.whole.limits.when_full
 
     def take(self, candidate: Candidate, now: float, tokens: Tokens = no_tokens) -> Turn | Full:
-        """Take a turn, or ask the store of shared limits; `Full` when the call would wait. `tokens` is called for a `tpm` only."""
+        """Take a turn, or ask the store of shared limits; `Full` when the call would wait. `tokens` serves a `tpm` only."""
         desk = self._desks.get(candidate.provider)
         if desk is not None and not desk.is_limited:
             lane = desk.models.get(candidate.entry)
