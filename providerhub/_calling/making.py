@@ -30,7 +30,6 @@ from providerhub._finding.stores import store_of
 from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.engine import Engine
 from providerhub._rules.health import Health
-from providerhub._rules.lanes import Full
 from providerhub._rules.pacing import Pacer
 from providerhub._rules.policy import Rng
 from providerhub._rules.sharing import Sharing
@@ -50,9 +49,7 @@ Calls = TypeVar("Calls", bound="ManyCalls")
 _LIST = instance_of(Sequence, "a list")
 _RANKER = Check("a callable that is not async", lambda value: callable(value) and not iscoroutinefunction(value), shape)
 _PAIR = Check(
-    "a pair of a ProviderInfo and a provider object",
-    lambda value: isinstance(value, Sequence) and len(value) == 2,
-    shape,
+    "a pair of a ProviderInfo and a provider object", lambda value: isinstance(value, Sequence) and len(value) == 2, shape
 )
 _CACHE = instance_of((Mapping, str, bool), '"memory", a folder, an address, a mapping or a flag; use around=[...] for a Cache')
 _SETTINGS = instance_of((Settings, type(None)), "a Settings object, such as Settings(strategy='priority')")
@@ -214,7 +211,9 @@ class CallMaker:
         now = self._clock.monotonic()
         plan = self._plan(spec, now, dry=True).plan
         full = [(c, o) for c in plan.candidates if not plan.waits and (o := self._pacer.obstacle(c, now))]
-        return attrs.evolve(plan, waits=tuple(_wait(c, o, now) for c, o in full)) if full else plan
+        times = [f"for {o.until - now:.1f} s more" if o.until < float("inf") else "until another call ends" for _, o in full]
+        waits = tuple(Skip(c.provider, c.model, o.reason, time) for (c, o), time in zip(full, times, strict=True))
+        return attrs.evolve(plan, waits=waits) if full else plan
 
     def _candidates(self, spec: CallSpec) -> Sequence[Candidate]:
         now = self._clock.monotonic()
@@ -250,8 +249,3 @@ def async_chain() -> type[AsyncChain]:
 
     running_loop()
     return AsyncChain
-
-
-def _wait(candidate: Candidate, full: Full, now: float) -> Skip:
-    length = f"for {full.until - now:.1f} s more" if full.until < float("inf") else "until another call ends"
-    return Skip(candidate.provider, candidate.model, full.reason, length)

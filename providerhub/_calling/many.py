@@ -32,6 +32,8 @@ class ManyCalls:
     """Many calls under way: the part that does not wait. `complete` makes one call; `how` goes to the schedule."""
 
     inputs: tuple[type, ...] = (Iterable,)
+    report: Callable[[Event], None]  # lets an event be carried out by the thread that reads the outcomes; for any thread
+    _send: Callable[[Row], None]  # makes the call of a row
 
     def __init__(
         self, complete: Callable[..., Any], items: Any, *, clock: Clock, executor: Executor | str | None = None, **how: Any
@@ -42,13 +44,6 @@ class ManyCalls:
         self._context = contextvars.copy_context()
         self._events: Any  # a queue
         self._calls: dict[int, Any] = {}  # the future or task of each call, by the row's index
-
-    def report(self, event: Event) -> None:
-        """Let an event be carried out by the thread that reads the outcomes. May be called from any thread."""
-        raise NotImplementedError
-
-    def _send(self, row: Row) -> None:
-        raise NotImplementedError
 
     def _steps(self, source: Any) -> Iterator[Give | Rest]:
         """Report events and carry the orders out. Yields outcomes, and the waits for events."""

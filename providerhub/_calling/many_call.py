@@ -13,15 +13,8 @@ from providerhub._calling.many_schedule import causes, may_pass
 from providerhub._calling.observers import PARENT, call_of
 from providerhub._calling.running import Running
 from providerhub._rules.policy import backoff
-from providerhub._values import Completion, RetryPolicy
+from providerhub._values import Completion, RetryPolicy, errors
 from providerhub._values.checks import COUNT, at_least
-from providerhub._values.errors import (
-    DeadlineExceededError,
-    InvalidRequestError,
-    ProviderHubError,
-    ProviderTimeoutError,
-    RateLimitError,
-)
 
 _PASSES = at_least(0)
 _MOST_REPEATING = 60.0  # seconds after which a further try makes no new call
@@ -60,36 +53,36 @@ class RunningMany(Running):
 
 
 def check_many(requests: object, inputs: tuple[type, ...], executor: Any, *, concurrency: int, passes: int) -> None:
-    COUNT.check(concurrency, "concurrency", InvalidRequestError)
-    _PASSES.check(passes, "passes", InvalidRequestError)
+    COUNT.check(concurrency, "concurrency", errors.InvalidRequestError)
+    _PASSES.check(passes, "passes", errors.InvalidRequestError)
     if isinstance(requests, Mapping | str | bytes) or not isinstance(requests, inputs):
         msg = f"requests must be an iterable of mappings such as {{'model': ..., 'messages': ...}}, not {type(requests).__name__}"
-        raise InvalidRequestError(msg)
+        raise errors.InvalidRequestError(msg)
     if isinstance(executor, str):
         factory_of(executor)
     elif executor is not None and not callable(getattr(executor, "submit", None)):
         msg = f"executor must be a concurrent.futures.Executor or a text such as 'processes:4', not {type(executor).__name__}"
-        raise InvalidRequestError(msg)
+        raise errors.InvalidRequestError(msg)
 
 
 def checked_request(index: int, request: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `complete` that a request holds. Raises `InvalidRequestError` for another shape, or for a stream."""
     if not isinstance(request, Mapping) or not all(isinstance(name, str) for name in request):
         msg = f"requests[{index}] must be a mapping such as {{'model': ..., 'messages': ...}}, not {type(request).__name__}"
-        raise InvalidRequestError(msg)
+        raise errors.InvalidRequestError(msg)
     missing = [name for name in ("model", "messages") if name not in request]
     if missing:
         msg = f"requests[{index}] lacks {' and '.join(map(repr, missing))}; its keys are {', '.join(request) or 'none'}"
-        raise InvalidRequestError(msg)
+        raise errors.InvalidRequestError(msg)
     if request.get("stream", False) is not False:
         msg = f"requests[{index}] asks for a stream; many calls give whole answers only, so leave 'stream' out"
-        raise InvalidRequestError(msg)
+        raise errors.InvalidRequestError(msg)
     return {name: value for name, value in request.items() if name != "stream"}
 
 
 def error_of_row(index: int, error: Exception) -> Exception:
     """The error of a call as its outcome holds it: a mistake in the request names the request."""
-    if type(error) in {TypeError, InvalidRequestError}:
+    if type(error) in {TypeError, errors.InvalidRequestError}:
         return type(error)(f"requests[{index}]: {error}").with_traceback(error.__traceback__)
     return error
 
@@ -111,10 +104,13 @@ class Repeats:
     def after(self, error: Exception) -> float | None:
         """The seconds to wait before the next call after the latest error; `None` when the try has failed."""
         PARENT.set(PARENT.get() or call_of(error))
-        self._made += max(1, len(error.route.attempts)) if isinstance(error, ProviderHubError) else 1
+        self._made += max(1, len(error.route.attempts)) if isinstance(error, errors.ProviderHubError) else 1
         policy = self._policy
         if policy is None or self._made >= policy.attempts or not may_pass(error) or time.monotonic() > self._end:
             return None
-        if any(isinstance(cause, RateLimitError | DeadlineExceededError | ProviderTimeoutError) for cause in causes(error)):
+        if any(
+            isinstance(cause, errors.RateLimitError | errors.DeadlineExceededError | errors.ProviderTimeoutError)
+            for cause in causes(error)
+        ):
             return None
         return backoff(policy, self._made - 1, throttled=False, rng=random.random)

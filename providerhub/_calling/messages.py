@@ -52,16 +52,16 @@ def _joined(messages: Sequence[Any]) -> list[Message]:
             parts.append(message)
             continue
         if parts:
-            content = parts[0] if len(parts) == 1 and isinstance(parts[0], str) else list(map(_part, parts))
+            content = (
+                parts[0]
+                if len(parts) == 1 and isinstance(parts[0], str)
+                else [{"type": "text", "text": one} if isinstance(one, str) else one for one in parts]
+            )
             found.append({"role": "user", "content": content})
             parts = []
         if message is not None:
             found.append(message.message if isinstance(message, Completion) else message)
     return found
-
-
-def _part(part: Any) -> Any:
-    return {"type": "text", "text": part} if isinstance(part, str) else part
 
 
 def _check(where: str, message: object) -> None:

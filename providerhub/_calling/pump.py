@@ -118,7 +118,11 @@ class Pump(AsyncIterator[Piece]):
             error = raised
         finally:
             close_quietly(getattr(pieces, "close", None))
-            self._finish(error)
+            with self._lock:
+                self._over, self._error = True, error
+                waiter, self._waiter = self._waiter, None
+            self._resolve(waiter)
+            self._resolve(self._finished)
 
     def _put(self, piece: Piece) -> bool:
         with self._lock:
@@ -134,13 +138,6 @@ class Pump(AsyncIterator[Piece]):
         if waiter is not None:
             self._resolve(waiter)
         return not self._stopped
-
-    def _finish(self, error: BaseException | None) -> None:
-        with self._lock:
-            self._over, self._error = True, error
-            waiter, self._waiter = self._waiter, None
-        self._resolve(waiter)
-        self._resolve(self._finished)
 
     def _resolve(self, future: asyncio.Future[None] | None) -> None:
         if future is None:

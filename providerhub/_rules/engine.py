@@ -283,7 +283,8 @@ class Engine(Attempts):
         if self._on_interrupt == "raise" or not may_restart:
             return self._fail(self._interruption, now)
         self._repeats.note(broken, error, now, self._count)
-        if self._on_interrupt == "continue":  # only models that continue a partial answer can be asked
+        if self._on_interrupt == "continue":
+            # Only models that continue a partial answer can be asked.
             for candidate in [c for c in self._fresh if not c.prefill]:
                 self._fresh.remove(candidate)
                 self._skip(candidate, "no prefill", "it would answer again from the start, and the text would be spliced")

@@ -132,21 +132,18 @@ class Sharing:
     def _apply(self, fact: Fact, until: float) -> bool:
         """Record a fact for the instances that use the account; false without one."""
         names = [name for name, scope in self._scopes().items() if scope == fact.scope]
-        for name in names:
-            self._record((name, fact.model), fact, until)
-        return bool(names)
-
-    def _record(self, key: Key, fact: Fact, until: float) -> None:
         now = self._now()
-        if fact.what == FORGIVEN:
-            self._forgive(key[0])
-        elif fact.what.startswith("no "):
-            self._health.deny(key, fact.what.removeprefix("no "), until)
-        else:
-            until += self._rng() * min(max(SPREAD * fact.seconds, SPREAD_LEAST), SPREAD_MOST)
-            self._health.pause(key, fact.what, now, until)
-            if fact.what == RATE_LIMITED and key[1]:
-                self._pacer.hold(key, now, until)
+        for key in ((name, fact.model) for name in names):
+            if fact.what == FORGIVEN:
+                self._forgive(key[0])
+            elif fact.what.startswith("no "):
+                self._health.deny(key, fact.what.removeprefix("no "), until)
+            else:
+                end = until + self._rng() * min(max(SPREAD * fact.seconds, SPREAD_LEAST), SPREAD_MOST)
+                self._health.pause(key, fact.what, now, end)
+                if fact.what == RATE_LIMITED and fact.model:
+                    self._pacer.hold(key, now, end)
+        return bool(names)
 
 
 def _lanes(scope: str, *limited: tuple[str, Limits]) -> tuple[Any, ...]:
