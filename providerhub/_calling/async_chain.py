@@ -14,7 +14,7 @@ from functools import partial
 from types import coroutine
 from typing import Any
 
-from providerhub._calling.attempt import PullResult, RunningAttempt, StoppedError
+from providerhub._calling.attempt import PullResult, Running, RunningAttempt, StoppedError
 from providerhub._calling.driver import Driver, Effect, Result, Steps
 from providerhub._calling.pieces import (
     SignalledError,
@@ -26,7 +26,6 @@ from providerhub._calling.pieces import (
     unsignalled,
 )
 from providerhub._calling.pump import Pump, resolve
-from providerhub._calling.running import Running
 from providerhub._finding.jobs import Job, arun_all
 from providerhub._rules.clock import LONGEST_SLEEP, Clock, SystemClock
 from providerhub._values import Request

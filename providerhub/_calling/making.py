@@ -13,14 +13,13 @@ from weakref import WeakSet
 import attrs
 
 from providerhub._calling.around import Around
-from providerhub._calling.attempt import CLOSED, Services
+from providerhub._calling.attempt import CLOSED, Running, Services
 from providerhub._calling.chain import Chain
 from providerhub._calling.driver import Driver
 from providerhub._calling.intake import CallSpec, call_spec
 from providerhub._calling.keywords import Knobs
 from providerhub._calling.messages import Conversation
 from providerhub._calling.observers import OBSERVED, RANK, Observers
-from providerhub._calling.running import Running
 from providerhub._calling.stream import AsyncStream, Stream
 from providerhub._finding.discovery import Plugins
 from providerhub._finding.preparing import Preparer

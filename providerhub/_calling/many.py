@@ -12,13 +12,13 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import uuid4
 
+from providerhub._calling.attempt import POLL
 from providerhub._calling.executors import factory_of
 from providerhub._calling.many_call import RunningMany, check_many
 from providerhub._calling.many_outcome import Outcome
 from providerhub._calling.many_schedule import Ask, Give, Over, Rest, Row, Schedule
 from providerhub._calling.many_threads import ReadyInput, ThreadInput, Threads
 from providerhub._calling.pieces import is_cancellation
-from providerhub._calling.running import POLL
 from providerhub._finding.jobs import AGAIN
 from providerhub._rules.clock import Clock, SystemClock
 from providerhub._rules.mapping import chained

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from providerhub._calling.attempt import Running
 from providerhub._calling.executors import factory_of
 from providerhub._calling.many_schedule import causes, may_pass
 from providerhub._calling.observers import PARENT, call_of
-from providerhub._calling.running import Running
 from providerhub._rules.policy import backoff
 from providerhub._values import Completion, RetryPolicy, errors
 from providerhub._values.checks import COUNT, at_least

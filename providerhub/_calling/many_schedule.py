@@ -85,21 +85,17 @@ class WaitingRows:
     def _store(self, row: Row, due: float) -> bool:
         import pickle  # slow to import, and few programs need it
 
+        size = 0 if self._file is None else self._file.seek(0, 2)
         try:
             data = pickle.dumps((due, row))
             pickle.loads(data)  # noqa: S301 -- our own bytes; some objects can be written and not read
-        except Exception:  # any object may be in a request
-            return False
-        size = 0
-        try:
             if self._file is None:
                 import tempfile  # slow to import, and few programs need it
 
                 self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 -- `close` closes it
-            size = self._file.seek(0, 2)
             self._file.write(data)
             self._file.flush()
-        except OSError:  # no folder that can be written to, or a full disk
+        except Exception:  # any object may be in a request; no folder that can be written to, or a full disk
             if self._file is not None:
                 self._file.truncate(size)
             return False

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from providerhub import Completion, Hub, ProviderHubError, Stream, StreamInterruptedError
-from providerhub._calling.running import POLL, Running
+from providerhub._calling.attempt import POLL, Running
 from providerhub.cli import _inputs as inputs
 from providerhub.cli import _options as options
 from providerhub.cli import _screen as screen
