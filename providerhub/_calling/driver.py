@@ -18,8 +18,8 @@ import attrs
 
 from providerhub._calling.assembly import Assembly
 from providerhub._calling.attempt import ENDED, PullResult, RunningAttempt, Services, StoppedError
-from providerhub._calling.history import addressed, has_turns, refuses_turns
 from providerhub._calling.intake import CallSpec
+from providerhub._calling.messages import addressed, has_turns, refuses_turns
 from providerhub._calling.observers import Report
 from providerhub._calling.pieces import Seen, overdue, text_of
 from providerhub._finding.jobs import Job, Task

@@ -8,9 +8,8 @@ from typing import Any, Unpack
 
 import attrs
 
-from providerhub._calling.history import has_turns
 from providerhub._calling.keywords import KEYWORDS, Knobs
-from providerhub._calling.messages import Conversation, checked
+from providerhub._calling.messages import Conversation, checked, has_turns
 from providerhub._calling.output import Output, output_of
 from providerhub._finding.needs import Needs, part_kinds, token_bound, token_ceiling, uses
 from providerhub._finding.registry import ModelSpec, Registry

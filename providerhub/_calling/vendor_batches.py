@@ -19,10 +19,10 @@ import attrs
 
 from providerhub._calling.assembly import Assembly
 from providerhub._calling.attempt import Running
-from providerhub._calling.history import addressed
 from providerhub._calling.intake import CallSpec
 from providerhub._calling.many_call import checked_request, error_of_row
 from providerhub._calling.many_outcome import Outcome
+from providerhub._calling.messages import addressed
 from providerhub._calling.output import Output
 from providerhub._finding.registry import Registry
 from providerhub._log import log as _log

@@ -39,17 +39,6 @@ def exhausted(attempts: Sequence[Attempt], last: Candidate) -> errors.ProviderHu
     return error  # type: ignore[return-value]
 
 
-def blame(error: errors.AttemptError, candidate: Candidate) -> errors.AttemptError:
-    """Fill in the provider and model of an error, where the plugin did not."""
-    if not error.provider:
-        if isinstance(error, errors.PluginError):
-            error.plugin = candidate.provider
-        else:
-            error.provider = candidate.provider
-    error.model = error.model or candidate.model
-    return error
-
-
 def broken_off(
     broken: Candidate, completion: Completion, error: errors.AttemptError, over: errors.DeadlineExceededError | None
 ) -> errors.ProviderHubError:

@@ -22,9 +22,10 @@ from collections.abc import Callable, Container, Sequence
 from functools import cached_property
 
 from providerhub._rules.attempts import Attempts
-from providerhub._rules.endings import blame, broken_off, exhausted, last_error, late, told
+from providerhub._rules.endings import broken_off, exhausted, last_error, late, told
 from providerhub._rules.health import Health
 from providerhub._rules.lanes import Full
+from providerhub._rules.mapping import blamed
 from providerhub._rules.orders import (
     DONE,
     DRAIN,
@@ -196,7 +197,7 @@ class Engine(Attempts):
     def failed(self, error: errors.AttemptError, now: float, number: int | None = None) -> Order:
         """Report the failure of an open attempt before the commit point."""
         loser = self._find(number)
-        error = blame(error, loser.candidate)
+        error = blamed(error, loser.candidate.provider, loser.candidate.model)
         if now >= self._deadline:
             self._drop(loser, now, error)
             return self._late(now, error)
@@ -243,7 +244,8 @@ class Engine(Attempts):
         loser = self._find(number)
         if now >= self._deadline:
             return self.failed(error, now, number)
-        self._release(loser, blame(error, loser.candidate), now)
+        error = blamed(error, loser.candidate.provider, loser.candidate.model)
+        self._release(loser, error, now)
         again = self._begin(loser.candidate, now, force=True)
         return again or (self._pull(now) if self._open else self._queue((loser.candidate,), now))
 
@@ -275,7 +277,7 @@ class Engine(Attempts):
     def interrupted(self, error: errors.AttemptError, now: float, completion: Completion, *, may_restart: bool = True) -> Order:
         """Report that the stream broke after the commit point. Without `may_restart` a reader would not see a new start."""
         broken = self._last
-        error = blame(error, broken)
+        error = blamed(error, broken.provider, broken.model)
         for attempt in tuple(self._open):  # none, when another thread closed the stream while it was read
             self._note_failure(attempt, error, now)
         over = None if now < self._deadline else late(self.attempts, self._deadline - self._start, error)

@@ -11,8 +11,19 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from providerhub._rules.health import RATE_LIMITED
-from providerhub._rules.limits import MARGIN, MINUTE, NEVER, NO_LIMITS, SLACK, Limits, Second, TokenWindow
-from providerhub._rules.throttle import LONGEST_GRACE, Starts, Throttle
+from providerhub._rules.limits import (
+    LONGEST_GRACE,
+    MARGIN,
+    MINUTE,
+    NEVER,
+    NO_LIMITS,
+    SLACK,
+    Limits,
+    Second,
+    Starts,
+    Throttle,
+    TokenWindow,
+)
 from providerhub._values import HealthRecord
 from providerhub._values.shared import Claim
 

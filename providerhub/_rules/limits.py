@@ -1,13 +1,22 @@
-"""The limits that the caller sets for a provider or a model, and the arithmetic that keeps to them.
+"""The limits that the caller sets, the lessons from a service's refusals (429), and the arithmetic that keeps to them.
 
 Pure: the caller passes the time, in seconds on one monotonic clock, and holds a lock. The spacing of calls is the generic cell
 rate algorithm (ITU-T I.371), which is a token bucket with a single number as its state.
+
+After a refusal nothing is sent until the time that the service named. Then one call goes first. When the service does not refuse
+it, the others follow: at the accepted rate where it is known, and otherwise each call that is not refused lets two more start
+(the slow start of TCP, RFC 5681). The accepted rate is the number of calls that were accepted from some moment to the refusal,
+by the time from that moment to the end of the pause. It rises again slowly, and is forgotten after five minutes without refusal.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from itertools import takewhile
 from typing import NamedTuple
+
+from providerhub._rules.policy import RETRY_AFTER_JITTER
 
 MINUTE = 60.0
 NEVER = float("-inf")
@@ -19,6 +28,16 @@ MARGIN = 0.95
 # limit of a service that counts over 2 s. In any 60 s start at most `0.95 * rpm * (60 + 0.05) / 60`, rounded up: never more than
 # `rpm`.
 SLACK = 0.05
+
+# Seconds of the pause after a refusal that names no time. It doubles each time that the first call is refused again.
+FIRST_PAUSE, LONGEST_BACKOFF = 1.0, 60.0
+MEMORY = 300.0  # seconds after the last pause in which the lessons are kept
+SURE = 4  # the number of accepted calls from which a rate is taken seriously
+STRIKES = 3  # the number of pauses after which a rate is taken seriously though fewer calls were accepted
+# Seconds before a rate rises: the least, the most after the first pause, and the most.
+PATIENCE, FIRST_PATIENCE, LONGEST_PATIENCE = 10.0, 60.0, 120.0
+GRACE, LONGEST_GRACE = 1.0, 10.0  # seconds after which a call counts as not refused: the least, and the most
+WIDE_OPEN = 64  # the number of calls without verdict from which the slow start is over
 
 
 class Limits(NamedTuple):
@@ -91,3 +110,121 @@ class TokenWindow(Seconds):
 def _end(second: Second) -> float:
     """The time from which a second is no longer counted: its last moment is 60 s old."""
     return second.since + 1.0 + MINUTE
+
+
+class Starts(Seconds):
+    """Counts the calls that start, by the second, for the last minute."""
+
+    def drop(self) -> None:
+        """Take away the latest call: it was refused, or not sent."""
+        while len(self) > 1 and not self[-1].amount:
+            self.pop()
+        self[-1].amount = max(0.0, self[-1].amount - 1)
+
+    def accepted(self, at: float) -> float:
+        """The number of calls in the minute before a moment; those of the latest second count in any case."""
+        return sum(second.amount for second in self if second is self[-1] or at - second.since <= MINUTE)
+
+    def rate(self, at: float, until: float, least: int) -> float:
+        """The calls per second that were accepted until a refusal, with the pause that followed; at least `least` calls."""
+        best = total = 0.0
+        for second in takewhile(lambda second: at - second.since <= MINUTE, reversed(self)):
+            total += second.amount
+            best = max(best, max(total, least) / (until - second.since))
+        return best
+
+
+class Throttle:
+    """The state of one model at one provider from a refusal on."""
+
+    __slots__ = (
+        "_at", "_base", "_evidence", "_patience", "_rate", "_refusals", "_silent", "_strikes", "_undecided", "_window", "grace",
+        "until",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._evidence = Starts()
+        self._refusals = self._strikes = self._silent = 0
+        self._at = self.until = NEVER
+        self._base: float | None = None
+        self._rate: float | None = None
+        self._patience = 0.0
+        self.grace = GRACE  # grows with the time that the service takes to refuse a call
+        self._window: int | None = 1
+        self._undecided: dict[int, float] = {}
+
+    def refused(self, now: float, after: float | None, luck: float, *, starts: Starts, late: bool, first: float) -> bool:
+        """Record a refusal, with the arguments of `Pacer.refused`. Return whether a new count of starts begins after it.
+
+        `luck` is a random number from 0 up to 1, for the jitter of the pause. `starts` are the calls since the last pause, with
+        this one. A `late` call began before the last refusal.
+        """
+        fresh = not late and (starts.accepted(now) > 1 or not self._strikes)
+        if late:
+            self._evidence.drop()
+        elif not fresh:
+            self._silent += 1  # the first call after a pause was refused, so the pause goes on
+        else:
+            starts.drop()
+            self._base, self._evidence, self._at = self.rate(now), starts, now
+            self._refusals = self._silent = 0
+            self._strikes += 1
+        self._refusals += 1
+        pause = min(LONGEST_BACKOFF, first * 2.0 ** min(self._silent, 60)) if after is None else after
+        if fresh:
+            self._patience = (
+                min(max(PATIENCE, 5 * pause), FIRST_PATIENCE) if self._strikes == 1 else min(2 * self._patience, LONGEST_PATIENCE)
+            )
+        self.until = max(self.until, now + pause * (1 + RETRY_AFTER_JITTER * luck))
+        self._window, self._undecided = 1, {}
+        self._learn()
+        return not late
+
+    def hold(self, until: float) -> None:
+        """Pause because the service has refused another process."""
+        if until > self.until:
+            self.until, self._window, self._undecided = until, 1, {}
+
+    def rate(self, now: float) -> float | None:
+        """The calls per second that the service accepts; `None` when that is not known."""
+        if self._rate is None:
+            return None
+        rising = now - self.until - self._patience
+        return self._rate if rising <= 0 else self._rate * 2.0 ** min(rising / (2 * self._patience), 60)
+
+    def is_over(self, now: float) -> bool:
+        return now >= self.until + MEMORY
+
+    def due(self, now: float) -> float:
+        """The time from which the next call may start, as far as pause and slow start go."""
+        while self._undecided and (first := next(iter(self._undecided.items())))[1] + self.grace <= now:
+            self.decided(first[0], refused=False)
+        if now < self.until:
+            return self.until
+        if self._window is None or len(self._undecided) < self._window:
+            return NEVER
+        return next(iter(self._undecided.values())) + self.grace
+
+    def began(self, number: int, now: float) -> None:
+        if self._window is not None:
+            self._undecided[number] = now
+
+    def decided(self, number: int, *, refused: bool | None) -> None:
+        """Record that the service refused a call or not; `None` when the call ended before that was known."""
+        if self._undecided.pop(number, None) is None or refused is not False or self._window is None:
+            return
+        self._window += 1
+        if self._rate is not None or self._window > WIDE_OPEN:
+            self._window, self._undecided = None, {}
+
+    def _learn(self) -> None:
+        accepted = self._evidence.accepted(self._at)
+        # Where most calls were refused, the few others say little of a rate.
+        if accepted >= max(SURE, self._refusals):
+            measured = self._evidence.rate(self._at, self.until, SURE)
+        elif accepted and self._strikes >= STRIKES:
+            measured = self._evidence.rate(self._at, self.until, 1)
+        else:
+            self._rate = self._base
+            return
+        self._rate = MARGIN * min(measured, math.inf if self._base is None else self._base)

@@ -104,25 +104,26 @@ def map_exception(error: Exception, *, provider: str, model: str, reads: bool = 
     if reads and isinstance(error, errors.PluginError) and error.piece:
         error = unreadable(error)
     short = not isinstance(error, errors.ShortageError) and is_shortage(error)
-    if isinstance(error, errors.ProviderError) and not short:
-        error.provider = error.provider or provider
-        error.model = error.model or model
-        return error
-    if isinstance(error, errors.PluginError) and not short:
-        error.plugin = error.plugin or provider
-        error.model = error.model or model
-        return error
-    found = errors.ShortageError() if short else _mapped(error)
-    mapped: errors.AttemptError
+    if isinstance(error, errors.ProviderError | errors.PluginError) and not short:
+        return blamed(error, provider, model)
+    found: errors.AttemptError | None = errors.ShortageError() if short else _mapped(error)
     if found is None:
-        message = f"the plugin of {provider!r} raised {shown(error)}"
-        mapped = errors.PluginError(message, plugin=provider, model=model)
+        found = errors.PluginError(f"the plugin of {provider!r} raised {shown(error)}")
     else:
         found.args = (shown(error),)
-        found.provider, found.model = provider, model
-        mapped = found
-    mapped.__cause__ = error
-    return mapped
+    found.__cause__ = error
+    return blamed(found, provider, model)
+
+
+def blamed(error: errors.AttemptError, provider: str, model: str) -> errors.AttemptError:
+    """Fill in the provider and model of an error, where the plugin did not."""
+    if not error.provider:
+        if isinstance(error, errors.PluginError):
+            error.plugin = provider
+        else:
+            error.provider = provider
+    error.model = error.model or model
+    return error
 
 
 def is_shortage(error: BaseException | None) -> bool:

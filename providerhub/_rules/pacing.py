@@ -1,7 +1,7 @@
 """Turns: a call takes one before it asks a provider, waits for it where a limit is reached, and gives it back.
 
 Pure except for one lock, which is never held while a callback runs: the caller passes the time, in seconds on one monotonic
-clock. The limits are those that the caller set (`limits.py`) and those that refusals taught (`throttle.py`), for each model and
+clock. The limits are those that the caller set and those that refusals taught (both in `limits.py`), for each model and
 for each whole provider instance; both hold. Waiting calls get their turns first in, first out, for each limit.
 
     full = pacer.take(candidate, now)             a `Turn`, or `Full` with a reason and a time: ask another candidate
@@ -43,9 +43,8 @@ from providerhub._rules.lanes import (
     Place,
     until,
 )
-from providerhub._rules.limits import NEVER, Limits
+from providerhub._rules.limits import FIRST_PAUSE, NEVER, Limits, Throttle
 from providerhub._rules.policy import LEAVE_BEFORE_DEADLINE, Rng
-from providerhub._rules.throttle import FIRST_PAUSE, Throttle
 from providerhub._threads import renewed_at_fork
 from providerhub._values import Candidate, HealthRecord
 from providerhub._values.shared import Claim
