@@ -99,8 +99,10 @@ def test_the_models_maximum_bounds_a_call_without_max_tokens(make, known):
 
 
 def test_a_call_of_unknown_price_is_refused_or_allowed(make):
-    with pytest.raises(BudgetExceededError, match=r"the most that a call of p0/m may cost in USD is unknown; set price_in"):
+    with pytest.raises(BudgetExceededError, match=r"the most that a call of p0/m may cost in USD is unknown; set the max_tokens"):
         make(Seller()).complete("m", "x")
+    with pytest.raises(BudgetExceededError, match=r"in USD is unknown; set price_in and price_out of the model, or"):
+        make(Seller(), prices=[{}]).complete("m", "x", max_tokens=1)
     seller = Seller()
     assert make(seller, prices=[{}], unknown_price="allow").complete("m", "x").text == "Hallo"
     with pytest.raises(BudgetExceededError, match="in EUR is unknown"):

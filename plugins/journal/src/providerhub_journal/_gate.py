@@ -120,9 +120,12 @@ class Gate(Worker[Ended]):
         if most is not None and most.currency != budget.currency:
             most = None
         if most is None and budget.unknown_price == "refuse":
+            prices = candidate.prices
+            is_priced = prices is not None and None not in (prices.input, prices.output) and prices.currency == budget.currency
+            need = "the max_tokens of the call" if is_priced else "price_in and price_out of the model"
             msg = (
                 f"budget {budget.name!r}: the most that a call of {candidate} may cost in {budget.currency} is unknown; set "
-                'price_in and price_out of the model and a max_tokens, or unknown_price = "allow" in the budget'
+                f'{need}, or unknown_price = "allow" in the budget'
             )
             raise BudgetExceededError(msg)
         return Claim(budget.name, budget.period(now), budget.limit, 0 if most is None else as_units(most.amount), budget.currency)
