@@ -203,6 +203,8 @@ def _unknown(name: str, provider: str) -> TypeError:
 def _normalize(sent: dict[str, Any]) -> Output | None:
     """Put the keywords that the provider gets into the one form that plugins read, and return the class of the answer."""
     stop, form, choice = sent.get("stop"), sent.get("response_format"), sent.get("tool_choice")
+    if sent.get("tools"):
+        sent["tools"] = [*map(_in_chat_shape, sent["tools"])]
     if isinstance(stop, str):
         sent["stop"] = (stop,)
     if choice is not None:
@@ -212,6 +214,18 @@ def _normalize(sent: dict[str, Any]) -> Output | None:
     output = output_of(form)
     sent["response_format"] = output.form
     return output
+
+
+def _in_chat_shape(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A tool in the OpenAI chat shape; the flat forms of the Messages API and of the Responses API are translated."""
+    schema = tool.get("input_schema", tool.get("parameters"))
+    if "function" in tool or not (
+        tool.get("type") == "function" or ("input_schema" in tool and tool.get("type") in {None, "custom"})
+    ):
+        return tool
+    moved = {name: tool[name] for name in ("name", "description", "strict") if name in tool}
+    rest = {name: value for name, value in tool.items() if name not in {*moved, "input_schema", "parameters"}}
+    return {**rest, "type": "function", "function": {**moved, **({} if schema is None else {"parameters": schema})}}
 
 
 def _choice(choice: str | Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> str | Mapping[str, Any]:

@@ -64,7 +64,10 @@ class Knobs(TypedDict, total=False):
         ),
     ]
     stop: Annotated[str | Sequence[str] | None, Keyword(TEXT_OR_TEXTS, "A text or texts at which the model stops.", sent=True)]
-    tools: Annotated[Sequence[Mapping[str, Any]] | None, Keyword(TOOLS, "Tool definitions in the OpenAI shape.", sent=True)]
+    tools: Annotated[
+        Sequence[Mapping[str, Any]] | None,
+        Keyword(TOOLS, "Tool definitions in the OpenAI shape; flat ones are translated.", sent=True),
+    ]
     tool_choice: Annotated[
         str | Mapping[str, Any] | None,
         Keyword(

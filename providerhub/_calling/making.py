@@ -70,6 +70,11 @@ def settings_of(settings: Settings | None, *, cache: Mapping[str, Any] | str | b
 
 
 def check_objects(**given: Sequence[Any]) -> None:
+    if isinstance(given["providers"], Mapping):
+        msg = (
+            "providers of a hub are objects; settings of providers go into Hub(Settings(providers={'acme': ProviderConfig(...)}))"
+        )
+        raise ConfigurationError(msg)
     for name, items in given.items():
         _LIST.check(items, name, ConfigurationError)
         for one in items if name in _EACH else ():

@@ -300,10 +300,10 @@ class Registry:
     def entries(self, model: ModelSpec) -> tuple[Entry, ...]:
         """The models of a call in the caller's order, each once, with the settings' aliases resolved."""
         aliases = self._settings.aliases
-        if isinstance(model, Model) or (isinstance(model, str) and model not in aliases):
+        if isinstance(model, Model) or (isinstance(model, str) and model and model not in aliases):
             return (Entry(model, ""),)
         items = (model,) if isinstance(model, str) else model
-        if not isinstance(items, Sequence) or not items or not all(isinstance(item, str | Model) for item in items):
+        if not isinstance(items, Sequence) or not items or not all(item and isinstance(item, str | Model) for item in items):
             raise InvalidRequestError(f"model must be a name, a Model, or a non-empty sequence of these, not {model!r}")
         seen: set[str | Model] = set()
         return tuple(Entry(name, self._same(item)) for item in items for name in self._named(item, seen))

@@ -77,10 +77,10 @@ def _list_of(value: object, kind: type) -> bool:
 
 
 def _tool(value: Mapping[str, Any]) -> bool:
-    """A definition in the OpenAI shape, or a vendor's own tool."""
-    function = value.get("function")
+    """A definition in the OpenAI shape, with its `function` or flat, or a vendor's own tool."""
+    function = value.get("function", value if value.get("type") == "function" else None)
     if function is None:
-        return value.get("type") != "function" and isinstance(value.get("type"), str | None)
+        return isinstance(value.get("type"), str | None)
     return (
         isinstance(function, Mapping)
         and isinstance(value.get("type"), str | None)

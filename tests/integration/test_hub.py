@@ -75,6 +75,27 @@ def test_what_the_provider_is_asked(scripted, make_hub, stream):
     assert list(request.messages) == [{"role": "user", "content": "Hello"}]
 
 
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"type": "function", "function": {"name": "weather", "description": "Now.", "parameters": SCHEMA}},
+        {"type": "function", "name": "weather", "description": "Now.", "parameters": SCHEMA},
+        {"name": "weather", "description": "Now.", "input_schema": SCHEMA},
+        {"type": "custom", "name": "weather", "description": "Now.", "input_schema": SCHEMA},
+    ],
+)
+def test_a_tool_in_the_flat_form_of_another_api_reaches_the_provider_in_the_chat_shape(scripted, make_hub, given):
+    provider = scripted()
+    make_hub(a=provider).complete("a/m", "Hello", tools=[given, SEARCH], tool_choice="weather")
+    function = {"name": "weather", "description": "Now.", "parameters": SCHEMA}
+    assert list(provider.requests[0].tools) == [{"type": "function", "function": function}, SEARCH]
+    make_hub(a=provider).complete("a/m", "Hello", tools=[{**given, "cache_control": {"type": "ephemeral"}}])
+    assert provider.requests[1].tools[0]["cache_control"] == {"type": "ephemeral"}
+
+
 FUNCTION = {"type": "function", "function": {"name": "weather"}}
 CUSTOM = {"type": "custom", "custom": {"name": "sql"}}
 SEARCH = {"type": "web_search_20260209", "name": "web_search"}
@@ -578,6 +599,7 @@ def test_a_response_format_without_a_type_is_refused(scripted, make_hub, kind):
 WRONG_PROVIDERS = [
     ([("a", object())], "register a ProviderInfo, .* not str"),
     ([(ProviderInfo(name="a"), object())], r"an object with a method stream\(request, call\), not object"),
+    ({"a": {}}, r"settings of providers go into Hub\(Settings\(providers="),
     ([ProviderInfo(name="a")], "a pair of a ProviderInfo and a provider object, not ProviderInfo"),
 ]
 
@@ -597,6 +619,6 @@ def test_what_is_no_truth_value_or_number_is_named(scripted, make_hub, wrong):
 def test_a_sequence_of_models_holds_no_sequences(scripted, make_hub):
     circle = []
     circle.append(circle)
-    for model in (circle, [["m"]]):
+    for model in (circle, [["m"]], "", ["m", ""]):
         with pytest.raises(InvalidRequestError, match="model must be a name, a Model, or a non-empty sequence of these"):
             make_hub(a=scripted()).complete(model, "x")
