@@ -15,6 +15,13 @@ from providerhub._values.checks import hinted
 _PARTS = ("__attrs_attrs__", "__attrs_props__", "__match_args__", "__replace__", "__init__")
 
 
+# Names that other libraries have for fields of answers.
+_ELSEWHERE = {
+    "choices": "text", "content": "text", "output_text": "text", "function": "arguments", "input": "arguments",
+    "prompt_tokens": "input_tokens", "completion_tokens": "output_tokens",
+}  # fmt: skip
+
+
 class _Waiting:
     """Stands for a part that attrs has not made yet."""
 
@@ -85,6 +92,13 @@ class Value:
         cls.__setstate__ = cls.__setstate__  # type: ignore[method-assign]
         if cls.__module__.startswith(f"{__package__}."):
             public(cls)
+
+    if not TYPE_CHECKING:  # a checker would take any name
+
+        def __getattr__(self, name: str) -> Any:
+            field = _ELSEWHERE.get(name)
+            hint = f"; did you mean {field!r}?" if hasattr(type(self), field or " ") else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
 
     def __setattr__(self, _name: str, _value: object) -> None:
         raise attrs.exceptions.FrozenInstanceError

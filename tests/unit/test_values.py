@@ -171,3 +171,19 @@ def test_needs_auth_makes_the_key_required_and_secret():
     own = ProviderInfo(name="acme", needs_auth=True, settings=(Setting("api_key", env="OWN"), Setting("url")))
     assert {s.name: (s.env, s.required) for s in own.all_settings} == {"url": (None, False), "api_key": ("OWN", True)}
     assert ProviderInfo(name="acme").all_settings == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "said"),
+    [
+        (Completion("x"), "choices", "'Completion' object has no attribute 'choices'; did you mean 'text'?"),
+        (Completion("x"), "content", "'Completion' object has no attribute 'content'; did you mean 'text'?"),
+        (Usage(1, 2), "prompt_tokens", "'Usage' object has no attribute 'prompt_tokens'; did you mean 'input_tokens'?"),
+        (Usage(1, 2), "content", "'Usage' object has no attribute 'content'"),
+        (Usage(1, 2), "x", "'Usage' object has no attribute 'x'"),
+    ],
+)
+def test_a_field_under_its_name_in_other_libraries_is_named(value, name, said):
+    with pytest.raises(AttributeError) as raised:
+        getattr(value, name)
+    assert (str(raised.value), raised.value.name, raised.value.obj) == (said, name, value)
