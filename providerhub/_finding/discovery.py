@@ -17,7 +17,7 @@ import attrs
 import pluggy
 
 import providerhub.hookspecs as hookspecs  # noqa: PLR0402 -- `from` would have the package import all of its exports first
-from providerhub._finding.installed import OURS, Distribution, EntryPoint, import_object, name_of, normalized, offered
+from providerhub._finding.installed import OURS, Distribution, EntryPoint, import_object, name_of, normalized, offered, to_install
 from providerhub._settings.settings import Settings
 from providerhub._threads import renewed_at_fork
 from providerhub._values.capabilities import API_VERSION, ProviderInfo
@@ -376,5 +376,6 @@ def _refuse_unknown(settings: Settings, records: Mapping[str, PluginRecord]) -> 
         for name in sorted(set(getattr(settings, field) or ()) - set(records)):
             origin = settings.origins.get(f"{field}.{name}") or settings.origins.get(field)
             where = f"{origin}: {field}" if origin else label
-            msg = f"{where} names {name!r}, which is not installed; installed plugins: {', '.join(records) or 'none'}"
+            fix = to_install(name) or nearest(name, records, f"installed plugins: {', '.join(records) or 'none'}", cutoff=0.7)
+            msg = f"{where} names {name!r}, which is not installed; {fix}"
             raise ConfigurationError(msg)
