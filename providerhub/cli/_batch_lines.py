@@ -68,7 +68,7 @@ class Form:
         told = json.dumps([self.prompt, self.keywords], default=repr).encode() if self.prompt or self.keywords else b""
         key = blake2b(told, digest_size=_DIGEST_BYTES).digest() if told else b""
         if self.csv:
-            yield from _rows(source, self.csv, key)
+            yield from _rows(source, self.csv, key, places(self.prompt or ""))
             return
         for number, raw in enumerate(source, 1):
             text = (raw.removeprefix(_BOM) if number == 1 else raw).rstrip(b"\r\n")
@@ -76,7 +76,7 @@ class Form:
                 yield Line(number, text, None, key)
 
 
-def _rows(source: Iterable[bytes], usual: str, key: bytes) -> Iterator[Line]:
+def _rows(source: Iterable[bytes], usual: str, key: bytes, named: Iterable[str]) -> Iterator[Line]:
     import csv  # most inputs are lines of JSON
 
     texts = (raw.decode("utf-8-sig") for raw in source)
@@ -90,6 +90,9 @@ def _rows(source: Iterable[bytes], usual: str, key: bytes) -> Iterator[Line]:
         columns = next(reader, [])
         if len(set(columns)) < len(columns) or not all(map(str.strip, columns)):
             raise click.ClickException("the first line of the CSV must name each column, and none twice")
+        for name in set(named) - set(columns):
+            fix = nearest(name, columns, f"its columns are {', '.join(columns)}")
+            raise click.UsageError(f"--prompt names {name!r}, and the CSV has no such column; {fix}")
         for row in filter(any, reader):
             if len(row) != len(columns):
                 text = f"line {reader.line_num} of the CSV has {len(row)} values, but there are {len(columns)} columns"

@@ -710,6 +710,16 @@ def test_without_a_schema_a_table_has_the_text_and_no_file_is_overwritten(table,
     assert row.startswith("7\tYou said: 7\t2\tok\t")
 
 
+def test_a_prompt_that_names_no_column_is_refused_before_anything_is_sent_or_recorded(table, service, output):
+    server = service(answering)
+    near, unlike = (table("id,text\n1,x\n", "--prompt", f"Sort {name}") for name in ("{txt}", "{nothing}"))
+    assert (near.exit_code, unlike.exit_code) == (2, 2)
+    assert "--prompt names 'txt', and the CSV has no such column; did you mean 'text'?" in near.stderr
+    assert "its columns are id, text" in unlike.stderr
+    assert asked(server) == []
+    assert not output.exists() or not output.read_bytes()
+
+
 def test_a_prompt_for_lines_of_json(run, service, output):
     server = service(answering)
     lines = ({"text": "one"}, {"messages": "own"}, {"txt": "two"}, {"message": "near"})
