@@ -30,7 +30,6 @@ from providerhub.http._async_client import AsyncHttpClient
 from providerhub.http._base import BODY_LIMIT as BODY_LIMIT
 from providerhub.http._base import ERROR_BODY_LIMIT as ERROR_BODY_LIMIT
 from providerhub.http._client import HttpClient
-from providerhub.http._loop_timer import LoopTimer as LoopTimer
 from providerhub.http._request import HttpAnswer, HttpRequest, Wire
 
 __all__ = ["Answer", "AsyncAnswer", "AsyncHttpClient", "HttpAnswer", "HttpClient", "HttpRequest", "Wire", "is_loopback"]

@@ -8,12 +8,35 @@ from typing import Any, Self
 
 from providerhub._values.errors import ProviderConnectionError, ProviderError
 from providerhub._values.provider import CallContext
+from providerhub._watchdog import WATCHDOG
 from providerhub.http._answer import END_WAIT, BaseAnswer
+from providerhub.http._answer_timer import AnswerTimer
 from providerhub.http._async_connection import Connection
 from providerhub.http._base import Sent
-from providerhub.http._loop_timer import LoopTimer
 from providerhub.http._response import Response
 from providerhub.http._session import Session
+
+
+class LoopTimer(AnswerTimer):
+    """The timer of one answer that an event loop reads. Any thread may call `fire`; the callback is called in the loop."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, call: CallContext, loop: Any, *, stream: bool) -> None:
+        super().__init__(call, _nothing, stream=stream)
+        self._loop = loop
+
+    def fire(self) -> None:
+        """Call the callback as soon as the event loop runs."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everything in it
+            self._loop.call_soon_threadsafe(self._fired)
+
+    def _fired(self) -> None:
+        self.callback()
+
+
+def _nothing() -> None:
+    """Take the place of a callback before and after the reading."""
 
 
 class AsyncAnswer(BaseAnswer):
@@ -31,11 +54,17 @@ class AsyncAnswer(BaseAnswer):
     _timer: LoopTimer
 
     def __init__(self, call: CallContext, session: Session, limit: int, *, stream: bool) -> None:
-        timer = LoopTimer(call, session.timers, stream=stream)
-        super().__init__(call, timer, call.on_cancel(timer.cancel), limit, stream=stream)
+        timer = LoopTimer(call, session.loop, stream=stream)
+        super().__init__(call, timer, call.on_cancel(timer.fire), limit, stream=stream)
         self._session = session
         self._connection: Connection | None = None
         session.users += 1
+
+    async def begin(self) -> None:
+        """Start the timeouts, and wait for a place in a turn of the loop."""
+        WATCHDOG.start(self._timer)
+        if not self._session.turns.has_room():
+            await self._session.turns.wait()
 
     async def opened(self, origin: str, proxy: str | None, secure: Callable[[CallContext], Awaitable[Any]]) -> Connection:
         """Open a connection within the timeouts of the answer and of the connect phase.
@@ -54,14 +83,13 @@ class AsyncAnswer(BaseAnswer):
         from asyncio import timeout  # slow to import; a caller with a running loop has imported it
 
         call, session = self._call, self._session
-        loop = session.timers.loop
         self.check()
         try:
             async with timeout(max(call.remaining(call.timeout.connect), 0.001)) as phase:
 
                 def expire() -> None:
                     with contextlib.suppress(RuntimeError):  # it expires already
-                        phase.reschedule(loop.time())
+                        phase.reschedule(0.0)
 
                 self._timer.callback = expire
                 is_secure = origin.startswith("https:") or (proxy or "").startswith("https:")
@@ -81,6 +109,7 @@ class AsyncAnswer(BaseAnswer):
         """
         self._connection, self._timer.callback = connection, connection.abort
         self._response = Response(request.method)
+        self.check()
         connection.transport.write(request.written(proxied))
         while not self.status:
             data = await connection.read()
@@ -172,7 +201,8 @@ class AsyncAnswer(BaseAnswer):
         """Give the connection back, or close it; see `BaseAnswer.close`."""
         if self._unsubscribe is None:
             return
-        self._timer.stop()
+        WATCHDOG.stop(self._timer)
+        self._timer.callback = _nothing
         self._forget()
         connection, self._connection = self._connection, None
         if connection is not None:

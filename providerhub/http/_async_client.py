@@ -49,8 +49,7 @@ class AsyncHttpClient(Client):
         answer = AsyncAnswer(call, session, self.body_limit, stream=request.stream)
         answer.log = self._logged(sent)
         try:
-            if not session.turns.has_room():
-                await session.turns.wait()
+            await answer.begin()
             connection = session.take(origin) or await answer.opened(origin, proxy, self._secured)
             await answer.take(connection, sent, proxy_headers(proxy) if proxy and origin.startswith("http:") else None)
             if not 200 <= answer.status < 300:

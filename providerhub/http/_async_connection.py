@@ -5,14 +5,14 @@ asyncio is slow to import. A caller with a running loop has imported it.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from providerhub._threads import PromptThread
 from providerhub.http._places import mapped, place_of, refused_tunnel, tunnel_request
-from providerhub.http._racing import KEEP_ALIVE, NEXT_ADDRESS, Address, is_numeric, looked_up
+from providerhub.http._racing import KEEP_ALIVE, NEXT_ADDRESS, Address, Lookup, is_numeric, looked_up, lookup_of
 from providerhub.http._response import Response
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Opener:
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
-        self._lookups: dict[tuple[str, int], Future[list[Address] | Exception]] = {}
+        self._lookups: dict[tuple[str, int], Lookup] = {}
 
     async def open(self, origin: str, proxy: str | None, tls: Any) -> Connection:
         """Open a connection.
@@ -164,24 +164,20 @@ class Opener:
         connection.transport = await self._loop.start_tls(connection.transport, protocol, tls, server_hostname=host)
 
     async def _addresses(self, host: str, port: int) -> list[Address]:
-        """Look a host up, with a thread for each host: the system's function has no timeout.
-
-        In the loop's own threads a look-up that hangs would hold up their other work, and the end of the loop.
-        """
+        """Look a host up. In the loop's own threads a look-up that hangs would hold up their other work, and the loop's end."""
         if is_numeric(host):
             return looked_up(host, port)
         running = self._lookups.get((host, port))
         if running is None:
-            running = self._lookups[host, port] = self._loop.create_future()
-            PromptThread(partial(_look_up, self._loop, running, host, port), "providerhub-lookup").start()
+            running = self._lookups[host, port] = lookup_of(host, port)
             self._loop.call_later(_KNOWN, self._lookups.pop, (host, port), None)
-        from asyncio import shield
-
-        found = await shield(running)
-        if isinstance(found, Exception):
+        if not running.done.is_set():
+            waiter = self._loop.create_future()
+            running.then(partial(_wake, self._loop, waiter))
+            await waiter
+        if running.error is not None:
             self._lookups.pop((host, port), None)
-            raise found
-        return found
+        return running.result()
 
     async def _raced(self, addresses: list[Address]) -> socket.socket:
         """Connect to the addresses in turns, and return the first socket that connects; see `_racing`."""
@@ -230,17 +226,12 @@ def _close_late(task: Task[socket.socket]) -> None:
         task.result().close()
 
 
-def _look_up(loop: AbstractEventLoop, future: Future[list[Address] | Exception], host: str, port: int) -> None:
-    try:
-        found: list[Address] | Exception = looked_up(host, port)
-    except Exception as error:  # a name may also be one that no encoding knows
-        found = error
-    try:
-        loop.call_soon_threadsafe(_tell, future, found)
-    except RuntimeError:  # the loop has ended
-        return
+def _wake(loop: AbstractEventLoop, waiter: Future[None]) -> None:
+    """Wake a coroutine. Any thread may call this, more than once."""
+    with contextlib.suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(_tell, waiter)
 
 
-def _tell(future: Future[Any], found: object) -> None:
-    if not future.done():
-        future.set_result(found)
+def _tell(waiter: Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

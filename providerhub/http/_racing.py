@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
+from providerhub._threads import PromptThread
+
 Address = tuple[Any, ...]
 """One entry of `socket.getaddrinfo`."""
 
@@ -38,27 +40,41 @@ KEEP_ALIVE: tuple[tuple[int, int, int], ...] = (
 45 s keeps the way open, and finds a dead one within two minutes."""
 
 
-class _Lookup(threading.Thread):
+class Lookup(PromptThread):
     """One look-up in a thread of its own, since the system's function has no timeout. Calls for the same host share it."""
 
     def __init__(self, host: str, port: int) -> None:
-        super().__init__(name="providerhub-lookup", daemon=True)
+        super().__init__(self._look_up, "providerhub-lookup")
         self._place = host, port
+        self._then: list[Callable[[], object]] = []
         self.done = threading.Event()
-        self.found: list[Address] = []
         self.error: Exception | None = None
+        self._found: list[Address] = []
 
-    def run(self) -> None:
+    def _look_up(self) -> None:
         try:
-            self.found = looked_up(*self._place)
+            self._found = looked_up(*self._place)
         except Exception as error:  # a name may also be one that no encoding knows
             self.error = error
-        finally:
-            _lookups.pop(self._place, None)
-            self.done.set()
+        _lookups.pop(self._place, None)
+        self.done.set()
+        for call in self._then:
+            call()
+
+    def then(self, call: Callable[[], object]) -> None:
+        """Let the thread call a function at the end of the look-up; after the end, call it here. It may be called twice."""
+        self._then.append(call)
+        if self.done.is_set():
+            call()
+
+    def result(self) -> list[Address]:
+        """Return the addresses. Raises `OSError` or `UnicodeError` for a host without one."""
+        if self.error is not None:
+            raise self.error
+        return self._found
 
 
-_lookups: dict[tuple[str, int], _Lookup] = {}
+_lookups: dict[tuple[str, int], Lookup] = {}
 """The look-ups that run now. A name server that is silent so keeps one thread for each host, and not one for each call."""
 
 if hasattr(os, "register_at_fork"):  # absent on Windows
@@ -72,19 +88,23 @@ def addresses_of(host: str, port: int, deadline: float, aborted: Callable[[], bo
     """
     if is_numeric(host):
         return looked_up(host, port)
+    running = lookup_of(host, port)
+    while not running.done.wait(max(0.0, min(_LOOK, deadline - time.monotonic()))):
+        if aborted() or time.monotonic() >= deadline:
+            return []
+    return running.result()
+
+
+def lookup_of(host: str, port: int) -> Lookup:
+    """Return the look-up of a host that runs, or begin one. Raises `RuntimeError` if no thread can be started."""
     running = _lookups.get((host, port))
     if running is None:
-        running = _Lookup(host, port)
+        running = Lookup(host, port)
         running.start()
         _lookups[host, port] = running
         if running.done.is_set():
             _lookups.pop((host, port), None)
-    while not running.done.wait(max(0.0, min(_LOOK, deadline - time.monotonic()))):
-        if aborted() or time.monotonic() >= deadline:
-            return []
-    if running.error is not None:
-        raise running.error
-    return running.found
+    return running
 
 
 def is_numeric(host: str) -> bool:

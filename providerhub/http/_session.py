@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from providerhub.http._async_connection import Connection, Opener
-from providerhub.http._loop_timer import LoopTimers
 from providerhub.http._places import IDLE_LIMIT
 from providerhub.http._turns import Turns
 
@@ -27,7 +26,6 @@ class Session:
 
     Attributes:
         loop: The event loop of the session; `None` after its end.
-        timers: The timers of the answers.
         turns: Divides the work of the answers among the turns of the loop.
         keeper: A generator that closes the session when it is closed itself.
         users: How many answers are being read on the session.
@@ -36,7 +34,6 @@ class Session:
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self.loop: AbstractEventLoop | None = loop
-        self.timers = LoopTimers(loop)
         self.turns = Turns(loop)
         self.users = 0
         self.keeper = self._kept()
@@ -134,7 +131,7 @@ class Session:
                     lost(None)
         self._connections.clear()
         self._idle.clear()
-        self.loop = self._closing = self._cleaning = self._opener = self.timers = self.turns = None  # type: ignore[assignment]
+        self.loop = self._closing = self._cleaning = self._opener = self.turns = None  # type: ignore[assignment]
 
     def _wake(self) -> None:
         """Wake the next request that waits for a connection."""

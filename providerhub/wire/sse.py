@@ -196,10 +196,10 @@ class SSEDecoder(Framing):
         # The most frequent case, one ordinary event in a piece of its own, without further calls.
         if self._clean and 0 < (size := len(chunk)) <= self._single_max and size <= self._left:
             # A CR at the end may be half of a CRLF; its LF then counts as one more blank line, which changes nothing.
-            line, *blank = chunk.splitlines()
-            if blank == [b""] and line.startswith(_OBJECT):
+            lines = chunk.splitlines()
+            if len(lines) == 2 and not lines[1] and lines[0].startswith(_OBJECT):
                 self._left -= size
-                return [line[6:] if line.isascii() else _valid(line[6:])]
+                return [_valid(lines[0][6:])]
         return self._take(chunk, _payload)
 
     def feed_events(self, chunk: bytes) -> list[ServerSentEvent]:

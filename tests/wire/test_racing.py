@@ -137,7 +137,7 @@ def test_a_look_up_without_a_thread_is_a_shortage(monkeypatch):
     def start(thread):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(_racing._Lookup, "start", start)
+    monkeypatch.setattr(_racing.Lookup, "start", start)
     with pytest.raises(ShortageError, match=r"cannot connect to acme\.test:1: can't start new thread"):
         _ask("http://acme.test:1", Timeout(total=10))
 
