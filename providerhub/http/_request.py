@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +19,7 @@ from providerhub._values.value import Value, frozen
 _PATH = Check("a path that begins with '/', or a whole address", lambda value: isinstance(value, str) and _is_path(value))
 _METHOD = Check("in capitals, such as 'GET'", lambda value: isinstance(value, str) and value.isalpha() and value.isupper())
 _NONE: Mapping[str, Any] = MappingProxyType({})
+_PAGES = 20
 _BODY = instance_of((Mapping, bytes, type(None)), "a mapping, which is sent as JSON, bytes or None")
 
 
@@ -69,6 +70,35 @@ class HttpRequest(Value):
             _METHOD.check(self.method, "method")
         _PATH.check(self.path, "path")
         FLAG.check(self.stream, "stream")
+
+    def pages(self, field: str, mark: str, parameter: str) -> Generator[HttpRequest, HttpAnswer, list[Mapping[str, Any]]]:
+        """Read the pages of a list, at most 20, with this request and one for each further page.
+
+        Args:
+            field: The field of a page that holds its entries; see `HttpAnswer.entries`.
+            mark: The field of a page that holds the mark of the next one. A page without it, or whose `has_more` is false, is the
+                last one.
+            parameter: The parameter of the query that carries the mark.
+
+        Yields:
+            The request of each page.
+
+        Returns:
+            The entries of all pages.
+
+        Raises:
+            ProtocolError: A page holds no such list.
+        """
+        found, request = list[Mapping[str, Any]](), self
+        for _ in range(_PAGES):
+            answer = yield request
+            found += answer.entries(field)
+            page = answer.json()
+            following = page.get(mark) if isinstance(page, dict) and page.get("has_more", True) else None
+            if not following or following == request.query.get(parameter):
+                break
+            request = attrs.evolve(request, query={**request.query, parameter: str(following)})
+        return found
 
 
 @frozen(eq=False, repr=False)

@@ -450,13 +450,8 @@ def test_a_connection_is_used_again_after_the_end_mark():
 
 
 def pages():
-    found, after = [], None
-    while True:
-        answer = yield HttpRequest("/models", method="GET", query={} if after is None else {"after": after})
-        found += [ModelInfo(entry["name"]) for entry in answer.entries("models")]
-        after = answer.json().get("next")
-        if not after:
-            return found
+    entries = yield from HttpRequest("/models", method="GET", query={"of": "me"}).pages("models", "next", "after")
+    return [ModelInfo(entry["name"]) for entry in entries]
 
 
 def test_a_listing_of_several_pages():
@@ -464,7 +459,20 @@ def test_a_listing_of_several_pages():
     with FaultServer(http_response(body=first), http_response(body=last)) as server:
         assert listed(at(server), pages()) == [ModelInfo("a"), ModelInfo("b")]
         server.client_gone(0)
-    assert [request.target for request in server.requests] == ["/models", "/models?after=a"]
+    assert [request.target for request in server.requests] == ["/models?of=me", "/models?of=me&after=a"]
+
+
+@pytest.mark.parametrize(("more", "asked"), [({"has_more": False}, 1), ({}, 2), ({"next": ""}, 1)])
+def test_a_listing_ends_where_no_page_follows_or_the_same_one(more, asked):
+    page = {"models": [{"name": "a"}], "next": "a", **more}
+    with FaultServer(http_response(body=page), http_response(body=page)) as server:
+        assert len(listed(at(server), pages())) == asked
+
+
+def test_a_listing_that_never_ends_is_left():
+    answers = [http_response(body={"models": [{"name": "a"}], "next": place}) for place in range(1, 30)]
+    with FaultServer(*answers) as server:
+        assert len(listed(at(server), pages())) == 20
 
 
 @pytest.mark.parametrize("body", [b"<html>", b'{"models": {}}', b"[" * 9000])

@@ -595,8 +595,8 @@ def test_a_list_of_models_in_pages():
 
 
 def test_a_list_that_never_ends_is_left():
-    page = http_response(200, {"data": [{"id": "claude-a"}], "has_more": True, "last_id": "claude-a"})
-    with FaultServer(*[page] * 30) as server:
+    pages = [{"data": [{"id": "claude-a"}], "has_more": True, "last_id": f"claude-{place}"} for place in range(30)]
+    with FaultServer(*(http_response(200, page) for page in pages)) as server:
         assert len(AnthropicItself.discover(ProviderConfig(name="anthropic", url=server.url, api_key=CANARY))) == 20
 
 

@@ -10,6 +10,7 @@ import base64
 import json
 import re
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -29,9 +30,6 @@ from providerhub_anthropic._aws import AWS_REFUSALS, EventStream
 from providerhub_anthropic._models import described
 from providerhub_anthropic._reading import MessagesReading
 from providerhub_anthropic.provider import Anthropic
-
-_PAGES = 20
-"""The most pages of the list of inference profiles."""
 
 _GEOGRAPHY = re.compile(r"^(?:[a-z]{2}|apac|global|us-gov)\.")
 """The beginning of the name of an inference profile; the name of its model follows."""
@@ -148,16 +146,9 @@ class AnthropicBedrock(Anthropic):
         answer: HttpAnswer = yield HttpRequest("/foundation-models", method="GET", query={"byProvider": "Anthropic"})
         known = {str(entry.get("modelId")): entry.get("inferenceTypesSupported") for entry in answer.entries("modelSummaries")}
         names = {name: name for name, ways in known.items() if ways != ["INFERENCE_PROFILE"]}
-        page = {"maxResults": "1000"}
-        for _ in range(_PAGES):
-            try:
-                answer = yield HttpRequest("/inference-profiles", method="GET", query=page)
-            except ForbiddenError:  # a permission of its own
-                break
-            names |= dict(map(_served, answer.entries("inferenceProfileSummaries")))
-            if not (token := answer.json().get("nextToken")):
-                break
-            page = {**page, "nextToken": token}
+        with suppress(ForbiddenError):  # a permission of its own
+            request = HttpRequest("/inference-profiles", method="GET", query={"maxResults": "1000"})
+            names |= map(_served, (yield from request.pages("inferenceProfileSummaries", "nextToken", "nextToken")))
         return [attrs.evolve(described(model), name=name) for name, model in names.items() if model in known]
 
     def _ready(self) -> Generator[Any, Any, None]:

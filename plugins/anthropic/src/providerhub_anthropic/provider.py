@@ -27,9 +27,6 @@ VERSION = "2023-06-01"
 _PAGE = 1000
 """Models to ask for in one request; the API's maximum."""
 
-_PAGES = 20
-"""The most pages of a list."""
-
 _COUNTED = (
     "model",
     "messages",
@@ -137,17 +134,9 @@ class Anthropic(WireProvider):
         Returns:
             The models, with the capabilities and the context window that the service states, and the prices that are known.
         """
-        found: list[ModelInfo] = []
-        query = {"limit": str(_PAGE)}
-        for _ in range(_PAGES):
-            answer: HttpAnswer = yield HttpRequest(f"{self.prefix}/models", method="GET", query=query)
-            found += [_model(self.config, entry) for entry in answer.entries() if _is_model(entry)]
-            page = answer.json()
-            last = page.get("last_id") if isinstance(page, dict) and page.get("has_more") is True else None
-            if not isinstance(last, str):
-                break
-            query = {**query, "after_id": last}
-        return found
+        request = HttpRequest(f"{self.prefix}/models", method="GET", query={"limit": str(_PAGE)})
+        entries = yield from request.pages("data", "last_id", "after_id")
+        return [_model(self.config, entry) for entry in entries if _is_model(entry)]
 
 
 class AnthropicItself(Batches, Anthropic):

@@ -25,8 +25,6 @@ from providerhub_anthropic._refusals import REFUSALS
 from providerhub_anthropic.provider import Anthropic, counted_part
 
 _VERSION = "vertex-2023-10-16"
-_PAGES = 20
-"""The most pages of the list of models."""
 
 GOOGLE_REFUSALS = (
     Refusal(
@@ -114,14 +112,9 @@ class AnthropicVertex(Anthropic):
         """
         host = (self.config.url or "").rstrip("/").removesuffix("/v1")
         path = f"{host}/v1beta1/publishers/anthropic/models"  # the stable version has no list
-        headers, query, found = (yield from self._authorized()), {"pageSize": "1000"}, list[ModelInfo]()
-        for _ in range(_PAGES):
-            answer: HttpAnswer = yield HttpRequest(path, method="GET", query=query, headers=headers)
-            found += [described(str(entry.get("name")).rpartition("/")[2]) for entry in answer.entries("publisherModels")]
-            if not (token := answer.json().get("nextPageToken")):
-                break
-            query = {**query, "pageToken": token}
-        return found
+        request = HttpRequest(path, method="GET", query={"pageSize": "1000"}, headers=(yield from self._authorized()))
+        entries = yield from request.pages("publisherModels", "nextPageToken", "pageToken")
+        return [described(str(entry.get("name")).rpartition("/")[2]) for entry in entries]
 
     def failed(self, error: ProviderError) -> ProviderError:
         """Name the settings of a token that the service refuses; see `WireProvider.failed`.

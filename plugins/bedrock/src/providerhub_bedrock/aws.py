@@ -1,7 +1,4 @@
-"""The base of providers at Amazon Bedrock: signatures and event streams, by botocore, and the lists of models.
-
-It does no I/O itself; a thread fetches the credentials.
-"""
+"""Signatures and event streams of AWS, by botocore. It does no I/O itself; a thread fetches the credentials."""
 
 from __future__ import annotations
 
@@ -10,17 +7,11 @@ import json
 import re
 from collections.abc import Generator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
-import attrs
 from botocore.eventstream import EventStreamBuffer, ParserError
 
-from providerhub import AuthenticationError, CallContext, ForbiddenError, ModelInfo, ProviderConfig, ProviderError
-from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, WireProvider
-from providerhub_bedrock._refusals import REFUSALS
-
-_PAGES = 20
-"""The most pages of a list."""
+from providerhub import AuthenticationError, ProviderConfig
+from providerhub.wire_provider import Blocking
 
 _EXCERPT = 2048
 _LARGEST = b"\x01"
@@ -28,10 +19,6 @@ _LARGEST = b"\x01"
 
 _REGION = re.compile(r"bedrock[a-z-]*\.([a-z0-9-]+)\.(?:amazonaws|api\.aws|vpce)")
 """The region in an address of Bedrock, which a signature must name."""
-
-_GEOGRAPHY = re.compile(r"^(?:[a-z]{2}|apac|global|us-gov)\.")
-"""The beginning of the name of an inference profile; the name of its model follows."""
-
 
 _STATUSES: Mapping[str, int] = {
     "validation": 400,
@@ -115,26 +102,12 @@ class EventStream:
             message: Any
             for message in self._buffer:
                 del self._open[: message.prelude.total_length]
-                frames.append(self.frame(message))
+                frames.append(_frame(message))
         except ParserError as error:
             self._broken = f"a frame of the event stream is broken: {error}"
         if self._broken and not frames:
             raise ValueError(self._broken)
         return frames
-
-    def frame(self, message: Any) -> Frame:
-        """Return the event of a message.
-
-        Args:
-            message: The message, as botocore reads it.
-        """
-        named = {name: str(value) for name, value in message.headers.items()}
-        kind = named.get(":message-type", "event")
-        if kind == "event":
-            return Frame(message.payload, named.get(":event-type", ""))
-        name = named.get(":exception-type") or named.get(":error-code") or kind
-        said = message.payload or json.dumps({"message": named.get(":error-message", name)}).encode()
-        return Frame(said, f"error:{name}")
 
     def finish(self) -> bytes:
         """End the input, and return the beginning of the frame that is not complete.
@@ -145,6 +118,16 @@ class EventStream:
         if self._broken:
             raise ValueError(self._broken)
         return bytes(self._open[:_EXCERPT])
+
+
+def _frame(message: Any) -> Frame:
+    named = {name: str(value) for name, value in message.headers.items()}
+    kind = named.get(":message-type", "event")
+    if kind == "event":
+        return Frame(message.payload, named.get(":event-type", ""))
+    name = named.get(":exception-type") or named.get(":error-code") or kind
+    said = message.payload or json.dumps({"message": named.get(":error-message", name)}).encode()
+    return Frame(said, f"error:{name}")
 
 
 class Signer:
@@ -217,123 +200,3 @@ class Signer:
             raise AuthenticationError(msg) from error
         self._found, self._keys = found, keys
         self.secrets = tuple(filter(None, (keys.secret_key, keys.token)))
-
-
-class AwsProvider(WireProvider):
-    """A provider at Amazon Bedrock. A subclass writes the requests and reads the answers.
-
-    Args:
-        config: The instance's configuration. With `api_key`, requests carry it; otherwise they are signed.
-
-    Raises:
-        ConfigurationError: The url, the key or another setting cannot be used.
-    """
-
-    refusals = REFUSALS
-
-    def __init__(self, config: ProviderConfig) -> None:
-        super().__init__(config)
-        self._signer = None if config.api_key else Signer(config)
-
-    def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
-        """Sign a request; see `Wire.sign`.
-
-        Args:
-            method: The HTTP method.
-            url: The address, exactly as it is sent.
-            headers: The headers that are sent. The signature does not cover them, since proxies change some.
-            body: The body.
-        """
-        del headers
-        return self._signer.headers(method, url, body) if self._signer else {}
-
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """Return the error for a refused request; see `Wire.refusal`.
-
-        Args:
-            status: The HTTP status, which is not a success.
-            headers: The headers of the answer, by name.
-            body: The body of the answer.
-        """
-        error = super().refusal(status, headers, body.replace(b'"Message"', b'"message"', 1))
-        if self._signer and isinstance(error, AuthenticationError):
-            self._signer.forget()
-        return error
-
-    @classmethod
-    def discover(cls, config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
-        """Ask the control plane, which has an address of its own, for the models; see `WireProvider.discover`.
-
-        Args:
-            config: The instance's configuration.
-            call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT` of the toolkit.
-        """
-        return super().discover(attrs.evolve(config, url=(config.url or "").replace("//bedrock-runtime", "//bedrock", 1)), call)
-
-    def served(self, query: Mapping[str, str]) -> Generator[Any, Any, list[tuple[str, Mapping[str, Any]]]]:
-        """List the names by which the models of the region can be asked, the inference profiles among them.
-
-        Args:
-            query: The query of `ListFoundationModels`.
-
-        Yields:
-            The requests.
-
-        Returns:
-            Each name, with the service's description of its model.
-        """
-        yield from self.ready()
-        answer: HttpAnswer = yield HttpRequest("/foundation-models", method="GET", query=query)
-        known = {str(entry.get("modelId")): entry for entry in answer.entries("modelSummaries")}
-        ways = {name: entry.get("inferenceTypesSupported") for name, entry in known.items()}
-        found = [(name, entry) for name, entry in known.items() if ways[name] != ["INFERENCE_PROFILE"]]
-        page = {"maxResults": "1000"}
-        for _ in range(_PAGES):
-            try:
-                answer = yield HttpRequest("/inference-profiles", method="GET", query=page)
-            except ForbiddenError:  # a permission of its own
-                break
-            profiles = map(_served, answer.entries("inferenceProfileSummaries"))
-            found += [(name, known[model]) for name, model in profiles if model in known]
-            if not (token := answer.json().get("nextToken")):
-                break
-            page = {**page, "nextToken": token}
-        return found
-
-    def tokens(self, model: str, given: Mapping[str, Any]) -> Generator[Any, Any, int]:
-        """Ask CountTokens how many input tokens a request has. The operation knows models, and no inference profiles of a region.
-
-        Args:
-            model: The name of the model.
-            given: The request, as the field `converse` or `invokeModel`.
-
-        Yields:
-            The work of fetching credentials, where it is due, and the request.
-
-        Returns:
-            The number of tokens.
-        """
-        yield from self.ready()
-        path = f"/model/{quote(_GEOGRAPHY.sub('', model), safe='')}/count-tokens"
-        answer: HttpAnswer = yield HttpRequest(path, {"input": given})
-        return answer.number("inputTokens")
-
-    def ready(self) -> Generator[Blocking, Any, None]:
-        """Fetch the credentials where it is due.
-
-        Yields:
-            The work.
-
-        Raises:
-            AuthenticationError: There are no credentials.
-        """
-        if self._signer:
-            yield from self._signer.ready()
-            self.secrets = self._signer.secrets
-
-
-def _served(profile: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the name of an inference profile, and that of its model. A profile of the account is named by its ARN."""
-    key = "inferenceProfileArn" if profile.get("type") == "APPLICATION" else "inferenceProfileId"
-    models = profile.get("models") or [{}]
-    return str(profile.get(key)), str(models[0].get("modelArn")).rpartition("/")[2]

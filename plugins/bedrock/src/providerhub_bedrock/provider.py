@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
 import attrs
 
 from providerhub import (
+    AuthenticationError,
     CallContext,
     CapabilityError,
     EmbeddingRequest,
     Embeddings,
+    ForbiddenError,
     ModelInfo,
+    ProviderConfig,
+    ProviderError,
     Request,
     Usage,
 )
-from providerhub.wire_provider import Blocking, HttpRequest, Order
+from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, Order, WireProvider
 from providerhub_bedrock._body import asked
 from providerhub_bedrock._message import ConverseReading
+from providerhub_bedrock._refusals import REFUSALS
 from providerhub_bedrock._traits import described
-from providerhub_bedrock.aws import AwsProvider
+from providerhub_bedrock.aws import Signer
 
 _COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")
 """The fields that CountTokens takes."""
 
+_GEOGRAPHY = re.compile(r"^(?:[a-z]{2}|apac|global|us-gov)\.")
+"""The beginning of the name of an inference profile; the name of its model follows."""
+
 _MEDIA = {"supports_images": {"IMAGE"}, "supports_audio": {"AUDIO", "SPEECH"}}
 
 
-class Bedrock(AwsProvider):
+class Bedrock(WireProvider):
     """A provider for Amazon Bedrock.
 
     Args:
@@ -38,6 +48,47 @@ class Bedrock(AwsProvider):
     Raises:
         ConfigurationError: The url, the key or another setting cannot be used.
     """
+
+    refusals = REFUSALS
+
+    def __init__(self, config: ProviderConfig) -> None:
+        super().__init__(config)
+        self._signer = None if config.api_key else Signer(config)
+
+    def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
+        """Sign a request; see `Wire.sign`.
+
+        Args:
+            method: The HTTP method.
+            url: The address, exactly as it is sent.
+            headers: The headers that are sent. The signature does not cover them, since proxies change some.
+            body: The body.
+        """
+        del headers
+        return self._signer.headers(method, url, body) if self._signer else {}
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """Return the error for a refused request; see `Wire.refusal`.
+
+        Args:
+            status: The HTTP status, which is not a success.
+            headers: The headers of the answer, by name.
+            body: The body of the answer.
+        """
+        error = super().refusal(status, headers, body.replace(b'"Message"', b'"message"', 1))
+        if self._signer and isinstance(error, AuthenticationError):
+            self._signer.forget()
+        return error
+
+    @classmethod
+    def discover(cls, config: ProviderConfig, call: CallContext | None = None) -> list[ModelInfo | str]:
+        """Ask the control plane, which has an address of its own, for the models; see `WireProvider.discover`.
+
+        Args:
+            config: The instance's configuration.
+            call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT` of the toolkit.
+        """
+        return super().discover(attrs.evolve(config, url=(config.url or "").replace("//bedrock-runtime", "//bedrock", 1)), call)
 
     def build(self, request: Request, call: CallContext) -> Generator[Blocking, Any, HttpRequest]:
         """Write a request; see `WireProvider.build`.
@@ -54,7 +105,7 @@ class Bedrock(AwsProvider):
         """
         sent = asked(request)
         call.notes += sent.notes
-        yield from self.ready()
+        yield from self._ready()
         way = "converse-stream" if request.stream else "converse"
         return HttpRequest(f"/model/{quote(request.model, safe='')}/{way}", sent.body, stream=request.stream)
 
@@ -89,7 +140,7 @@ class Bedrock(AwsProvider):
         """
         del call
         path, found, tokens = f"/model/{quote(request.model, safe='')}/invoke", [], 0
-        yield from self.ready()
+        yield from self._ready()
         if "cohere.embed" in request.model:
             sizes = {} if request.dimensions is None else {"output_dimension": request.dimensions}
             body = {"texts": list(request.texts), "input_type": "search_document", "embedding_types": ["float"], **sizes}
@@ -122,9 +173,13 @@ class Bedrock(AwsProvider):
         """
         sent = asked(request)
         call.notes += sent.notes
-        return self.tokens(request.model, {"converse": {name: sent.body[name] for name in _COUNTED if name in sent.body}})
+        yield from self._ready()
+        given = {"converse": {name: sent.body[name] for name in _COUNTED if name in sent.body}}
+        path = f"/model/{quote(_GEOGRAPHY.sub('', request.model), safe='')}/count-tokens"  # it knows no profiles of a region
+        answer: HttpAnswer = yield HttpRequest(path, {"input": given})
+        return answer.number("inputTokens")
 
-    def models(self) -> Generator[HttpRequest | Blocking, Any, list[ModelInfo | str]]:
+    def models(self) -> Generator[Order, Any, list[ModelInfo | str]]:
         """List the models of the region that answer in text, and the inference profiles, for `listed`.
 
         Yields:
@@ -133,8 +188,27 @@ class Bedrock(AwsProvider):
         Returns:
             The models, with the capabilities that the service states.
         """
-        served = yield from self.served({"byOutputModality": "TEXT"})
-        return [_model(name, entry) for name, entry in served]
+        yield from self._ready()
+        answer = yield HttpRequest("/foundation-models", method="GET", query={"byOutputModality": "TEXT"})
+        known = {str(entry.get("modelId")): entry for entry in answer.entries("modelSummaries")}
+        names = {name: name for name, entry in known.items() if entry.get("inferenceTypesSupported") != ["INFERENCE_PROFILE"]}
+        with suppress(ForbiddenError):  # a permission of its own
+            request = HttpRequest("/inference-profiles", method="GET", query={"maxResults": "1000"})
+            names |= map(_served, (yield from request.pages("inferenceProfileSummaries", "nextToken", "nextToken")))
+        return [_model(name, known[model]) for name, model in names.items() if model in known]
+
+    def _ready(self) -> Generator[Blocking, Any, None]:
+        """Fetch the credentials where it is due."""
+        if self._signer:
+            yield from self._signer.ready()
+            self.secrets = self._signer.secrets
+
+
+def _served(profile: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the name of an inference profile, and that of its model. A profile of the account is named by its ARN."""
+    key = "inferenceProfileArn" if profile.get("type") == "APPLICATION" else "inferenceProfileId"
+    models = profile.get("models") or [{}]
+    return str(profile.get(key)), str(models[0].get("modelArn")).rpartition("/")[2]
 
 
 def _model(name: str, entry: Mapping[str, Any]) -> ModelInfo:

@@ -15,9 +15,6 @@ from providerhub_cohere._body import body, kept
 from providerhub_cohere._reading import ChatReading
 from providerhub_cohere._refusals import REFUSALS
 
-_PAGE, _PAGES = 1000, 20
-"""Models of one page, the API's maximum, and the most pages of a list."""
-
 
 class Cohere(OpenAIChatProvider):
     """A provider for a service that speaks the Cohere chat API. Its conversations have nearly the OpenAI chat shape.
@@ -89,17 +86,9 @@ class Cohere(OpenAIChatProvider):
         Returns:
             The models, with the abilities and the context length that the service states.
         """
-        found: list[ModelInfo] = []
-        query = {"endpoint": "chat", "page_size": str(_PAGE)}
-        for _ in range(_PAGES):
-            answer = yield HttpRequest("/v1/models", method="GET", query=query)
-            found += [_model(entry) for entry in answer.entries("models") if str(entry.get("name") or "").strip()]
-            page = answer.json()
-            token = page.get("next_page_token") if isinstance(page, dict) else None
-            if not token:
-                break
-            query = {**query, "page_token": str(token)}
-        return found
+        request = HttpRequest("/v1/models", method="GET", query={"endpoint": "chat", "page_size": "1000"})
+        entries = yield from request.pages("models", "next_page_token", "page_token")
+        return [_model(entry) for entry in entries if str(entry.get("name") or "").strip()]
 
 
 def _model(entry: Mapping[str, Any]) -> ModelInfo:

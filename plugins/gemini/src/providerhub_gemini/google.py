@@ -1,11 +1,11 @@
-"""The tokens of Google's credentials, for providers at Vertex AI, and the lists of Google.
+"""The tokens of Google's credentials, for providers at Vertex AI.
 
 It does no I/O itself; a thread fetches the tokens, by google-auth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from importlib import import_module
 from typing import Any
 
@@ -16,13 +16,10 @@ from providerhub import (
     ProviderConnectionError,
     ProviderError,
 )
-from providerhub.wire_provider import Blocking, Fetched, HttpAnswer, HttpRequest, Order, WireProvider
+from providerhub.wire_provider import Blocking, Fetched, Order, WireProvider
 
 _SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 _FIX = "set `credentials` or GOOGLE_APPLICATION_CREDENTIALS to a file, or run `gcloud auth application-default login`"
-
-_PAGES = 20
-"""The most pages of a list."""
 
 
 class Tokens:
@@ -95,28 +92,3 @@ class Tokens:
         except (auth.exceptions.GoogleAuthError, OSError) as error:
             raise AuthenticationError(f"no valid Google credentials: {error}; {_FIX}") from error
         return found
-
-
-def pages(path: str, field: str, **more: Any) -> Generator[HttpRequest, HttpAnswer, list[Mapping[str, Any]]]:
-    """Read all pages of a list of Google's.
-
-    Args:
-        path: The path or address of the list.
-        field: The field with the entries of a page.
-        **more: Fields of each `HttpRequest`.
-
-    Yields:
-        The request of each page.
-
-    Returns:
-        The entries.
-    """
-    found: list[Mapping[str, Any]] = []
-    token: dict[str, str] = {}
-    for _ in range(_PAGES):
-        answer = yield HttpRequest(path, method="GET", query={"pageSize": "1000", **token}, **more)
-        found += answer.entries(field)
-        if not (following := answer.json().get("nextPageToken")):
-            break
-        token = {"pageToken": following}
-    return found

@@ -26,13 +26,15 @@ from providerhub_gemini._body import asked
 from providerhub_gemini._models import described
 from providerhub_gemini._reading import GeminiReading
 from providerhub_gemini._refusals import REFUSALS
-from providerhub_gemini.google import Tokens, pages
+from providerhub_gemini.google import Tokens
 
 _NO_CHAT = re.compile(r"embedding|gecko|ima|veo|chirp|lyria|speech|virtual-try-on|weather|ocr")
 """Names of Google's models in the model garden that do not answer a chat."""
 
 _COUNTED = ("contents", "systemInstruction", "tools", "generationConfig")
 """The fields of a request that `countTokens` of Vertex AI takes."""
+
+_NONE: Mapping[str, str] = {}
 
 Listing = Generator[Any, Any, list[ModelInfo | str]]
 Embedding = Generator[Any, Any, Embeddings]
@@ -144,7 +146,7 @@ class Gemini(WireProvider):
         Returns:
             The models that answer a chat, then those that make embeddings, with the window that the service states.
         """
-        entries = yield from pages(f"{self.prefix}/models", "models")
+        entries = yield from _listed(f"{self.prefix}/models", "models")
         chat = [entry for entry in entries if "generateContent" in (entry.get("supportedGenerationMethods") or ())]
         embeds = [entry for entry in entries if "embedContent" in (entry.get("supportedGenerationMethods") or ())]
         found = [
@@ -258,7 +260,7 @@ class Vertex(Gemini):
             Google's models that answer a chat, then those that make embeddings.
         """
         headers = yield from self._authorized()
-        entries = yield from pages(f"{self.prefix}/publishers/google/models", "publisherModels", headers=headers)
+        entries = yield from _listed(f"{self.prefix}/publishers/google/models", "publisherModels", headers)
         names = [entry["name"].rpartition("/")[2] for entry in entries]
         found = [described(name) for name in names if not _NO_CHAT.search(name)]
         return [*found, *(_of_embeddings(name) for name in names if "embedding" in name)]
@@ -280,6 +282,11 @@ def _noted(request: Request, call: CallContext) -> dict[str, Any]:
     body, notes = asked(request)
     call.notes += notes
     return body
+
+
+def _listed(path: str, field: str, headers: Mapping[str, str] = _NONE) -> Generator[Any, Any, list[Mapping[str, Any]]]:
+    request = HttpRequest(path, method="GET", query={"pageSize": "1000"}, headers=headers)
+    return request.pages(field, "nextPageToken", "pageToken")
 
 
 def _sizes(request: EmbeddingRequest) -> dict[str, int]:
