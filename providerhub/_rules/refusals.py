@@ -1,14 +1,13 @@
-"""The table `refusals.toml`, and the search in it."""
+"""The search in the tables of refusals."""
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from providerhub._values import errors
-from providerhub._values.refusal import Refusal
+from providerhub._values.refusal import Refusal, RefusalTable
 
 LONGEST = 2000  # characters of a message that are searched. A message may repeat the whole request.
 
@@ -23,7 +22,7 @@ class Found(NamedTuple):
 def find(status: int, codes: frozenset[str], said: str, own: Iterable[Refusal] = ()) -> Found | None:
     """The first line that fits a refusal, the plugin's `own` first. Texts are in lower case; 200 is an error inside an answer."""
     said = said[:LONGEST]
-    for line in (*own, *table()):
+    for line in (*own, *ALL):
         if line.counts_at(status):
             match = None if (known := not codes.isdisjoint(line.codes)) else _search(line.phrases, said)
             if known or match:
@@ -32,19 +31,8 @@ def find(status: int, codes: frozenset[str], said: str, own: Iterable[Refusal] =
     return None
 
 
-@functools.cache
-def table() -> tuple[Refusal, ...]:
-    """The lines for all services. They are read once, at the first refusal."""
-    import tomllib  # only a refused request needs these
-    from importlib.resources import files
-
-    data: dict[str, Any] = tomllib.loads(files(__package__).joinpath("refusals.toml").read_text("utf-8"))
-    return tuple(_line(data["unable"], **line) for line in data["line"])
-
-
-def _line(unable: list[str], *, error: str, features: str = "", phrases: Sequence[str] = (), **rest: Any) -> Refusal:
-    made = [phrase.replace("FEATURE", rf"(?<!\w)(?:{features})(?!\w)") for phrase in unable] if features else []
-    return Refusal(error=getattr(errors, error), phrases=(*made, *phrases), **rest)
+ALL = RefusalTable("providerhub._rules")
+"""The lines for all services."""
 
 
 def _search(phrases: tuple[str, ...], said: str) -> re.Match[str] | None:

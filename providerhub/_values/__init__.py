@@ -24,7 +24,7 @@ _NAMES = {
     "parts": "audio file image",
     "provider": "CallContext Provider",
     "record": "AttemptGate CallRecord HealthRecord",
-    "refusal": "Refusal",
+    "refusal": "Refusal RefusalTable",
     "request": "EmbeddingRequest Embeddings Message Model Request TokenCount",
     "route": "Attempt Candidate Route RoutePlan Skip",
     "shared": "Claim Fact Shared SharedState",

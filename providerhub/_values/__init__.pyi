@@ -63,6 +63,7 @@ from providerhub._values.record import AttemptGate as AttemptGate
 from providerhub._values.record import CallRecord as CallRecord
 from providerhub._values.record import HealthRecord as HealthRecord
 from providerhub._values.refusal import Refusal as Refusal
+from providerhub._values.refusal import RefusalTable as RefusalTable
 from providerhub._values.request import EmbeddingRequest as EmbeddingRequest
 from providerhub._values.request import Embeddings as Embeddings
 from providerhub._values.request import Message as Message

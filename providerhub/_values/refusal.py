@@ -1,11 +1,14 @@
-"""One line of the table that finds the error class of a service's refusal."""
+"""The tables that find the error class of a service's refusal by its words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any
 
 import attrs
 
+from providerhub._values import errors
 from providerhub._values.errors import ProviderError
 from providerhub._values.value import Value, frozen
 
@@ -63,3 +66,36 @@ class Refusal(Value):
         if self.only:
             return status in self.only
         return status in self.also or not (status in FIXED or status >= FAILED or status in self.never)
+
+
+class RefusalTable:
+    """The lines of the file `refusals.toml` in a package, for `refusals` of a provider. It is read at the first refusal.
+
+    A line is a table `[[line]]` with the fields of `Refusal`; `error` is the name of a class, such as `"RateLimitError"`.
+
+    Args:
+        package: The import package that holds the file.
+        *tables: The names of the arrays of tables to search, in this order. Default: `"line"`.
+    """
+
+    __module__ = "providerhub"
+
+    def __init__(self, package: str, *tables: str) -> None:
+        self._package, self._tables = package, tables or ("line",)
+
+    def __iter__(self) -> Iterator[Refusal]:
+        return iter(_lines(self._package, self._tables))
+
+
+@cache
+def _lines(package: str, tables: tuple[str, ...]) -> tuple[Refusal, ...]:
+    import tomllib  # only a refused request needs these
+    from importlib.resources import files
+
+    data: dict[str, Any] = tomllib.loads(files(package).joinpath("refusals.toml").read_text("utf-8"))
+    return tuple(_line(data.get("unable", ()), **line) for table in tables for line in data[table])
+
+
+def _line(unable: Iterable[str], *, error: str, features: str = "", phrases: Sequence[str] = (), **rest: Any) -> Refusal:
+    made = [phrase.replace("FEATURE", rf"(?<!\w)(?:{features})(?!\w)") for phrase in unable] if features else []
+    return Refusal(error=getattr(errors, error), phrases=(*made, *phrases), **rest)

@@ -2,17 +2,28 @@
 
 import re
 import tomllib
+from importlib.metadata import entry_points
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 import providerhub
-from providerhub import BadRequestError, CapabilityError, ForbiddenError, RateLimitError, Refusal, ServerError, error_from_status
+from providerhub import (
+    BadRequestError,
+    CapabilityError,
+    ForbiddenError,
+    RateLimitError,
+    Refusal,
+    RefusalTable,
+    ServerError,
+    error_from_status,
+)
 from providerhub._rules import refusals
 from providerhub._rules.status import REQUEST_IDS
 
 BODIES = tomllib.loads(Path(__file__).with_name("refusals.toml").read_text("utf-8"))["refusal"]
-CODES = [(line, code) for line in refusals.table() for code in sorted(line.codes)]
+CODES = [(line, code) for line in refusals.ALL for code in sorted(line.codes)]
 STATUSES = [200, 400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 503, 529]
 
 
@@ -32,7 +43,7 @@ def test_a_refusal_is_classed_by_its_words(refused):
     "shape", [lambda code: {"error": {"code": code.upper()}}, lambda code: {"type": code, "message": "see above"}]
 )
 def test_a_refusal_is_classed_by_its_code_where_the_line_counts(line, code, shape):
-    first = next(one for one in refusals.table() if code in one.codes and one.counts_at(200))
+    first = next(one for one in refusals.ALL if code in one.codes and one.counts_at(200))
     assert type(error_from_status(200, {}, shape(code))) is first.error
     for status in STATUSES:
         if line.counts_at(status):
@@ -58,12 +69,39 @@ def test_every_phrase_decides_for_some_body(monkeypatch):
     known = _deciding(monkeypatch)
     raw = tomllib.loads(Path(refusals.__file__).with_name("refusals.toml").read_text("utf-8"))["line"]
     lacking = []
-    for line, said in zip(refusals.table(), raw, strict=True):
+    for line, said in zip(refusals.ALL, raw, strict=True):
         own = said.get("phrases", ())
         lacking += [phrase for phrase in own if (line.phrases, phrase) not in known]
         if "features" in said and not any((line.phrases, phrase) in known for phrase in line.phrases if phrase not in own):
             lacking.append(said["features"])
     assert not lacking
+
+
+def test_a_plugin_keeps_its_lines_in_a_file_which_the_first_refusal_reads(tmp_path, monkeypatch):
+    folder = tmp_path / "acme_refusals"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    tables = RefusalTable("acme_refusals", "more", "line"), RefusalTable("acme_refusals")
+    line = "[[{}]]\nerror = '{}'\nphrases = ['too warm']\nhint = '; wait'\n"
+    (folder / "refusals.toml").write_text(line.format("line", "RateLimitError") + line.format("more", "ServerError"), "utf-8")
+    for table, kind in zip(tables, (ServerError, RateLimitError), strict=True):
+        error = error_from_status(400, {}, {"message": "Too warm"}, refusals=table)
+        assert type(error) is kind
+        assert str(error).endswith("; wait")
+
+
+PLUGINS = {point.value.partition(":")[0].partition(".")[0] for point in entry_points(group="providerhub")}
+FILES = [name for name in sorted(PLUGINS) if files(name).joinpath("refusals.toml").is_file()]
+
+
+@pytest.mark.parametrize("package", FILES)
+def test_the_lines_of_a_plugin_can_fit(package):
+    tables = tomllib.loads(files(package).joinpath("refusals.toml").read_text("utf-8"))
+    for line in RefusalTable(package, *tables):
+        assert line.codes or line.phrases
+        for text in (*line.codes, *line.phrases):
+            assert not re.search(r"(?<!\\)[A-Z]", text.replace("?P<", ""))  # what is searched is in lower case
+        assert all(map(re.compile, line.phrases))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The event stream in which Amazon Bedrock answers, and the words of its refusals.
+"""The event stream in which Amazon Bedrock answers.
 
 Reference: "Amazon event stream specification" in the documentation of Smithy; Amazon Bedrock API reference,
 "InvokeModelWithResponseStream".
@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from struct import unpack_from
 from zlib import crc32
 
-from providerhub import AuthenticationError, CapabilityError, ModelUnavailableError, QuotaExceededError, Refusal
 from providerhub.wire import JsonFrame
-from providerhub_anthropic._refusals import REFUSALS
 
 _PRELUDE, _CRC = 12, 4
 _LARGEST = 24 * 1024 * 1024 + 128 * 1024
@@ -118,34 +116,3 @@ def _headers(data: bytes) -> dict[str, str]:
         found[name] = data[at : at + size].decode(errors="replace")
         at += size
     return found
-
-
-AWS_REFUSALS: tuple[Refusal, ...] = (
-    Refusal(
-        error=AuthenticationError,
-        codes=("expiredtokenexception", "expiredtoken", "requestexpired"),
-        phrases=(r"(?:token|key)\b.{0,40}\bexpired", r"signature expired"),
-        hint="; the credentials have expired: log in again (aws sso login), or set another `profile` or `api_key`",
-    ),
-    Refusal(
-        error=AuthenticationError,
-        codes=("unrecognizedclientexception", "invalidsignatureexception", "missingauthenticationtokenexception",
-               "incompletesignatureexception", "invalidclienttokenid"),
-        phrases=(r"make sure your api key is valid", r"security token .{0,40}invalid"),
-        hint="; check the credentials of the `profile`, or `api_key`",
-    ),
-    Refusal(error=QuotaExceededError, phrases=(r"too many tokens per day",)),
-    Refusal(
-        error=ModelUnavailableError,
-        phrases=(r"on-demand throughput isn.t supported",),
-        hint="; ask for an inference profile, such as us.MODEL or global.MODEL",
-    ),
-    Refusal(
-        error=ModelUnavailableError,
-        phrases=(r"model identifier is invalid", r"end of (?:its )?life", r"marked .{0,30}as legacy", r"access to the model"),
-        hint="; check the name, and `region`: it may not have the model",
-    ),
-    Refusal(error=CapabilityError, phrases=(r"support counting tokens",), hint="; name the model itself, or another provider"),
-    *REFUSALS,
-)  # fmt: skip
-"""They come before the lines for all services."""

@@ -23,10 +23,11 @@ from providerhub import (
     ModelInfo,
     ProviderConfig,
     ProviderError,
+    RefusalTable,
     Request,
 )
 from providerhub.wire_provider import HttpAnswer, HttpRequest
-from providerhub_anthropic._aws import AWS_REFUSALS, EventStream
+from providerhub_anthropic._aws import EventStream
 from providerhub_anthropic._models import described
 from providerhub_anthropic._reading import MessagesReading
 from providerhub_anthropic.provider import Anthropic
@@ -53,7 +54,7 @@ class AnthropicBedrock(Anthropic):
 
     key_header = "Authorization"
     reader = BedrockReading
-    refusals = AWS_REFUSALS
+    refusals = RefusalTable("providerhub_anthropic", "aws", "line")
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)

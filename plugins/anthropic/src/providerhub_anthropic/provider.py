@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -12,14 +12,15 @@ from providerhub import (
     ConfigurationError,
     ModelInfo,
     ProviderConfig,
+    Refusal,
+    RefusalTable,
     Request,
-)
+)  # fmt: skip
 from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, WireProvider
 from providerhub_anthropic._batches import Batches
 from providerhub_anthropic._body import Asked, asked
 from providerhub_anthropic._models import MODELS, described
 from providerhub_anthropic._reading import MessagesReading
-from providerhub_anthropic._refusals import REFUSALS
 
 VERSION = "2023-06-01"
 """The API's version. Every request must name it."""
@@ -62,7 +63,7 @@ class Anthropic(WireProvider):
     """
 
     key_header = "x-api-key"
-    refusals = REFUSALS
+    refusals: Iterable[Refusal] = RefusalTable("providerhub_anthropic")
     reader = MessagesReading
 
     def __init__(self, config: ProviderConfig) -> None:

@@ -13,37 +13,16 @@ from providerhub import (
     AuthenticationError,
     CallContext,
     ModelInfo,
-    ModelUnavailableError,
     ProviderConfig,
     ProviderError,
-    Refusal,
+    RefusalTable,
     Request,
 )
 from providerhub.wire_provider import HttpAnswer, HttpRequest
 from providerhub_anthropic._models import described
-from providerhub_anthropic._refusals import REFUSALS
 from providerhub_anthropic.provider import Anthropic, counted_part
 
 _VERSION = "vertex-2023-10-16"
-
-GOOGLE_REFUSALS = (
-    Refusal(
-        error=ModelUnavailableError,
-        phrases=(r"publisher model .{0,300}not found",),
-        hint="; check the model's name, and `project` and `location` of the provider",
-    ),
-    Refusal(
-        error=AuthenticationError,
-        phrases=(
-            r"permission '?aiplatform\.",
-            r"(?:api|service) has not been used in project",
-            r"project .{0,80}(?:not found|denied)",
-        ),
-        hint="; check `project` of the provider, and the rights of the credentials in it",
-    ),
-    *REFUSALS,
-)
-"""They come before the lines for all services."""
 
 
 class AnthropicVertex(Anthropic):
@@ -58,7 +37,7 @@ class AnthropicVertex(Anthropic):
     """
 
     key_header = "Authorization"
-    refusals = GOOGLE_REFUSALS
+    refusals = RefusalTable("providerhub_anthropic", "google", "line")
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)

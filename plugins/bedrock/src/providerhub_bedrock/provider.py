@@ -20,13 +20,13 @@ from providerhub import (
     ModelInfo,
     ProviderConfig,
     ProviderError,
+    RefusalTable,
     Request,
     Usage,
 )
 from providerhub.wire_provider import Blocking, HttpAnswer, HttpRequest, Order, WireProvider
 from providerhub_bedrock._body import asked
 from providerhub_bedrock._message import ConverseReading
-from providerhub_bedrock._refusals import REFUSALS
 from providerhub_bedrock._traits import described
 from providerhub_bedrock.aws import Signer
 
@@ -49,7 +49,7 @@ class Bedrock(WireProvider):
         ConfigurationError: The url, the key or another setting cannot be used.
     """
 
-    refusals = REFUSALS
+    refusals = RefusalTable("providerhub_bedrock")
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)

@@ -17,6 +17,7 @@ from providerhub import (
     ProtocolError,
     ProviderConfig,
     ProviderError,
+    RefusalTable,
     Request,
     Usage,
 )  # fmt: skip
@@ -25,7 +26,6 @@ from providerhub_gemini import VERSION, vertex
 from providerhub_gemini._body import asked
 from providerhub_gemini._models import described
 from providerhub_gemini._reading import GeminiReading
-from providerhub_gemini._refusals import REFUSALS
 from providerhub_gemini.google import Tokens
 
 _NO_CHAT = re.compile(r"embedding|gecko|ima|veo|chirp|lyria|speech|virtual-try-on|weather|ocr")
@@ -51,7 +51,7 @@ class Gemini(WireProvider):
     """
 
     key_header = "x-goog-api-key"
-    refusals = REFUSALS
+    refusals = RefusalTable("providerhub_gemini")
     version = VERSION
 
     def __init__(self, config: ProviderConfig) -> None:

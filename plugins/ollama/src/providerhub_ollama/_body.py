@@ -10,8 +10,8 @@ from typing import Any
 
 from providerhub import CapabilityError, ContextLengthError, Message, ProviderConfig, Request
 from providerhub.wire import arguments_of, form_of, inline_data, modern, source_of
-from providerhub_ollama._refusals import HINT
 
+_HINT = "; set num_ctx of the provider to more tokens, up to the model's own maximum"
 _TOP = (
     "model", "messages", "tools", "format", "stream", "keep_alive", "think", "truncate", "shift", "logprobs", "top_logprobs",
 )  # fmt: skip
@@ -61,7 +61,7 @@ def body(request: Request, config: ProviderConfig) -> dict[str, Any]:
     window = (found["options"] or {}).get("num_ctx")
     least = least_tokens(request)
     if isinstance(window, int) and least > window and found["truncate"] is False:
-        raise ContextLengthError(f"the prompt has at least {least:,} tokens, and num_ctx is {window:,}{HINT}")
+        raise ContextLengthError(f"the prompt has at least {least:,} tokens, and num_ctx is {window:,}{_HINT}")
     if request.parallel_tool_calls is False and found["tools"]:
         msg = "Ollama cannot forbid parallel tool calls; leave parallel_tool_calls out"
         raise CapabilityError(msg, capability="parallel_tool_calls")

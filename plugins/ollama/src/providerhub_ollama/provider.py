@@ -14,6 +14,7 @@ from providerhub import (
     ModelInfo,
     ProviderConfig,
     ProviderError,
+    RefusalTable,
     Request,
     Usage,
 )
@@ -22,7 +23,6 @@ from providerhub.wire_provider import HttpAnswer, HttpRequest, Order, WireProvid
 from providerhub_ollama import is_absent
 from providerhub_ollama._body import body, least_tokens
 from providerhub_ollama._reading import ChatReading
-from providerhub_ollama._refusals import REFUSALS
 
 _LATEST = ":latest"
 """The tag that a name without one means."""
@@ -38,7 +38,7 @@ class Ollama(WireProvider):
         ConfigurationError: The url, the key or another setting cannot be used.
     """
 
-    refusals = REFUSALS
+    refusals = RefusalTable("providerhub_ollama")
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
