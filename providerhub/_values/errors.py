@@ -261,7 +261,7 @@ class ProtocolError(ProviderError):
 
 
 class EmptyAnswerError(ProviderError):
-    """The answer ended without content and without an end mark."""
+    """The answer ended without content and without a reason to finish."""
 
 
 class PluginError(ProviderHubError):

@@ -239,7 +239,7 @@ class JsonReading(Reading):
         self._checked(data)
 
     def end(self) -> Iterator[Piece]:
-        """End the input; see `Reading.end`. Gives `Finish` if the stream is complete but gave none."""
+        """End the input; see `Reading.end`."""
         if self._begin and self._begin.strip(BLANK):  # too short to tell
             self._whole = bytearray(self._begin.lstrip(BLANK))
         if self._whole is not None:
@@ -260,7 +260,7 @@ class JsonReading(Reading):
             except ProtocolError as error:
                 cut = error
         if not self._finished:  # a last frame without its end does not count, since it may be cut
-            yield self._unfinished(cut)
+            self._check_end(cut)
         yield from last
         yield from self._halves.rest()
 
@@ -378,8 +378,8 @@ class JsonReading(Reading):
             self.refuse(found, "")
         return _pieces(self.whole(found), self.event if type(self).whole is JsonReading.whole else self.whole)
 
-    def _unfinished(self, cut: ProtocolError | None) -> Finish:
-        """Return the end of a stream that is complete without a reason to finish; raise if it was cut."""
+    def _check_end(self, cut: ProtocolError | None) -> None:
+        """Note that a stream is complete without a reason to finish; raise if it was cut."""
         framing = self._framing
         try:
             left = framing.finish()
@@ -387,7 +387,7 @@ class JsonReading(Reading):
             raise ProtocolError(str(error)) from error
         if (self.done or framing.done) and self._any_event:
             self.call.note("the stream ended with its end mark but gave no finish_reason")
-            return Finish(None)
+            return
         if not self._any_event and (stray := framing.stray or left):
             raise self._stray(stray)
         if not self._any_event and cut is None:

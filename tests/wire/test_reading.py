@@ -176,7 +176,7 @@ def test_the_wrong_content_type_is_noted_once(framing):
 
 def test_an_end_mark_without_a_reason_is_noted():
     reading = reader(SSEDecoder)
-    assert read(reading, sse({"text": "a"}) + b"data: [DONE]\n\n") == ["a", Finish(None)]
+    assert read(reading, sse({"text": "a"}) + b"data: [DONE]\n\n") == ["a"]
     assert "no finish_reason" in reading.call.notes[0]
 
 

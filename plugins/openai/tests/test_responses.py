@@ -9,6 +9,7 @@ from providerhub import (
     CallContext,
     CapabilityError,
     Citation,
+    EmptyAnswerError,
     InvalidRequestError,
     ProviderConfig,
     Request,
@@ -305,6 +306,12 @@ def test_what_is_left_out_is_noted(asked):
         "the Responses API has no 'name' of a message",
         "the Responses API has no seed",
     ]
+
+
+def test_a_stream_of_another_protocol_is_no_empty_answer(asked):
+    chunk = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
+    with pytest.raises(EmptyAnswerError, match="neither content nor a reason to finish"):
+        asked(chunked([f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()]))
 
 
 # --- which API
