@@ -6,6 +6,7 @@ imported or used is recorded with the reason, and the others work.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import threading
 import time
@@ -31,7 +32,8 @@ _INCOMPATIBLE = "incompatible: "  # the beginning of a reason that another versi
 _SUBGROUPS = ("commands", "conformance", "executors", "sandbox", "shared")
 GROUPS = frozenset({hookspecs.PROJECT, HOOK_GROUP, *(f"{hookspecs.PROJECT}.{name}" for name in _SUBGROUPS)})
 _PROVIDER = "providerhub_provider"
-_HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(f"{hookspecs.PROJECT}_"))
+_PREFIX = f"{hookspecs.PROJECT}_"
+_HOOKS = tuple(name for name in vars(hookspecs) if name.startswith(_PREFIX))
 
 
 @frozen(eq=False, repr=False, kw_only=True)
@@ -86,9 +88,11 @@ def _moved(group: str) -> str:
 
 
 class _Manager(pluggy.PluginManager):
-    """Examines only the functions of a module. pluggy looks through the classes of all its names, which takes most of a load."""
+    """Examines the functions alone. pluggy looks through the classes of all names too, which takes most of a load."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        if name.startswith("__"):
+            return None
         if isinstance(plugin, ModuleType) and not isinstance(vars(plugin).get(name), FunctionType | MethodType):
             return None
         return super().parse_hookimpl_opts(plugin, name)
@@ -155,9 +159,11 @@ class Plugins:
             plugin, reason = _imported(value)
             if not reason:
                 plugin, reason = self._registered(plugin, entry)
-            reason = reason or self._useless(plugin)
-            if not reason and self._marked(plugin) == [_PROVIDER]:
-                reason = f"it is a provider, which the group {HOOK_GROUP!r} does not offer; {_moved(hookspecs.PROJECT)}"
+            if not reason:
+                marked, warnings = self._hooks_in(plugin)
+                reason = _useless(plugin, marked, warnings)
+                if not reason and marked == [_PROVIDER]:
+                    reason = f"it is a provider, which the group {HOOK_GROUP!r} does not offer; {_moved(hookspecs.PROJECT)}"
             if reason:
                 self.malformed.append(Malformed(f"{entry} ({value})", reason))
         caller: pluggy.HookCaller = getattr(self._manager.hook, name)
@@ -187,7 +193,7 @@ class Plugins:
 
     def observe(self, observer: object) -> None:
         """Register an object of the application. Its marked methods are called like the functions of a hook plugin."""
-        reason = self._useless(observer)
+        reason = _useless(observer, *self._hooks_in(observer))
         if not reason and self._manager.is_registered(observer):
             reason = "it is given twice"
         if not reason:
@@ -196,27 +202,16 @@ class Plugins:
             reason = reason.removeprefix(_INCOMPATIBLE)
             raise ConfigurationError(f"observer {type(observer).__name__} cannot be used: {reason}")
 
-    def _useless(self, plugin: object) -> str:
-        """The reason why functions of a hook plugin are never called, or called in vain; empty when all of them work."""
-        marked = self._marked(plugin)
-        if marked and isinstance(plugin, type):
-            return f"it is a class, so its methods would have no self; give an object: {plugin.__name__}()"
-        for name in marked:
-            if inspect.iscoroutinefunction(getattr(plugin, name)) or inspect.isasyncgenfunction(getattr(plugin, name)):
-                return f"{name} is an async function, and nothing awaits a hook; make it an ordinary function"
-        warnings = self._hook_warnings(plugin, marked)
-        if warnings or marked:
-            return "; ".join(warnings)
-        return f"has no function marked with @hookimpl; the known hooks are {', '.join(_HOOKS)}"
-
-    def _marked(self, plugin: object) -> list[str]:
-        return [name for name in dir(plugin) if self._manager.parse_hookimpl_opts(plugin, name) is not None]
-
-    def _hook_warnings(self, plugin: object, marked: Sequence[str]) -> tuple[str, ...]:
-        """A warning for each function that is marked or named as a hook and is never called."""
-        prefix = f"{hookspecs.PROJECT}_"
-        named = [name for name in dir(plugin) if name.startswith(prefix) and callable(getattr(plugin, name, None))]
-        return tuple(filter(None, (_hook_warning(name, is_marked=name in marked) for name in sorted({*marked, *named}))))
+    def _hooks_in(self, plugin: object) -> tuple[list[str], list[str]]:
+        """The names of the marked functions; and a warning for each that is marked or named as a hook and is never called."""
+        marked: list[str] = []
+        warnings: list[str] = []
+        for name in dir(plugin):
+            if is_marked := self._manager.parse_hookimpl_opts(plugin, name) is not None:
+                marked.append(name)
+            if is_marked or (name.startswith(_PREFIX) and callable(getattr(plugin, name, None))):
+                warnings += filter(None, [_hook_warning(name, is_marked=is_marked)])
+        return marked, warnings
 
     def _scan(self) -> Iterable[PluginRecord]:
         def broken(distribution: Distribution, error: Exception) -> None:
@@ -246,30 +241,25 @@ class Plugins:
     def _info(self, record: PluginRecord) -> tuple[ProviderInfo | None, tuple[str, ...], str]:
         """A plugin's declaration, the warnings about its module, and the reason why it cannot be used."""
         module, reason = _imported(record.value)
-        if not reason and self._marks_provider_alone(module):
-            return _declared(getattr(module, _PROVIDER), record, self._hook_warnings(module, [_PROVIDER]))
-        module, reason = (module, reason) if reason else self._registered(module, f"provider:{record.name}")
         if reason:
             return None, (), reason
-        notes = self._hook_warnings(module, self._marked(module))
+        marked: list[str] = []
+        warnings: list[str] = []
+        with contextlib.suppress(Exception):  # an attribute may raise; pluggy reports it
+            marked, warnings = self._hooks_in(module)
+        if marked == [_PROVIDER] and _takes_nothing(function := getattr(module, _PROVIDER)):
+            return _declared(function, record, tuple(warnings))  # pluggy has nothing to check, and takes longer than the call
+        module, reason = self._registered(module, f"provider:{record.name}")
+        if reason:
+            return None, (), reason
+        notes = tuple(warnings)
         for implementation in self._manager.hook.providerhub_provider.get_hookimpls():
             if implementation.plugin is module:
                 return _declared(implementation.function, record, notes)
         hint = "".join(f"; {note}" for note in notes)
-        if observes := [name for name in self._marked(module) if name in _HOOKS]:
+        if observes := [name for name in marked if name in _HOOKS]:
             hint += f"; for {', '.join(observes)}, {_moved(HOOK_GROUP)}"
         return None, notes, f"{record.value} has no function providerhub_provider marked with @hookimpl{hint}"
-
-    def _marks_provider_alone(self, module: object) -> bool:
-        """Whether a module has one hook, without arguments. Then pluggy has nothing to check, and takes longer than the call."""
-        function = getattr(module, _PROVIDER, None)
-        code = getattr(function, "__code__", None)
-        own = isinstance(function, MethodType)
-        is_plain = code is not None and code.co_argcount == own and not code.co_kwonlyargcount
-        try:
-            return is_plain and self._marked(module) == [_PROVIDER]
-        except Exception:  # an attribute may raise; pluggy reports it
-            return False
 
     def _registered(self, plugin: object, name: str | None) -> tuple[object, str]:
         """Let pluggy check the hooks of a plugin. The second value is the reason of a failure, or empty."""
@@ -287,12 +277,30 @@ class Plugins:
 
     def _unknown_arguments(self, plugin: object) -> str:
         """The reason why a hook cannot be called: it takes an argument that the hook does not have; else empty."""
-        for name in filter(_HOOKS.__contains__, self._marked(plugin)):
+        for name in filter(_HOOKS.__contains__, self._hooks_in(plugin)[0]):
             known = inspect.signature(getattr(hookspecs, name)).parameters
             for wrong in inspect.signature(getattr(plugin, name)).parameters.keys() - known:
                 hint = f"it may take {', '.join(known) or 'none'}; or a newer providerhub is needed"
                 return f"{_INCOMPATIBLE}the hook {name} has no argument {wrong!r}; {hint}"
         return ""
+
+
+def _takes_nothing(function: object) -> bool:
+    """Whether a hook is an ordinary function, or a method, without arguments."""
+    code = getattr(function, "__code__", None)
+    return code is not None and code.co_argcount == isinstance(function, MethodType) and not code.co_kwonlyargcount
+
+
+def _useless(plugin: object, marked: Sequence[str], warnings: Sequence[str]) -> str:
+    """The reason why functions of a hook plugin are never called, or called in vain; empty when all of them work."""
+    if marked and isinstance(plugin, type):
+        return f"it is a class, so its methods would have no self; give an object: {plugin.__name__}()"
+    for name in marked:
+        if inspect.iscoroutinefunction(getattr(plugin, name)) or inspect.isasyncgenfunction(getattr(plugin, name)):
+            return f"{name} is an async function, and nothing awaits a hook; make it an ordinary function"
+    if warnings or marked:
+        return "; ".join(warnings)
+    return f"has no function marked with @hookimpl; the known hooks are {', '.join(_HOOKS)}"
 
 
 def _imported(value: str) -> tuple[object, str]:

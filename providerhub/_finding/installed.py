@@ -213,7 +213,12 @@ def name_and_version(distribution: Distribution) -> tuple[str, str]:
     """A distribution's name and version, from the headers of its core metadata."""
     text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
     headers = text.replace("\r\n", "\n").partition("\n\n")[0]
-    found = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in headers.split("\n"))}
+    found: dict[str, str] = {}
+    for line in headers.split("\n"):
+        key, _, value = line.partition(":")
+        found[key.lower()] = value.strip()
+        if "name" in found and "version" in found:  # the first three headers, usually, of a hundred
+            break
     if not found.get("name"):
         raise ValueError("its metadata has no name")
     return found["name"], found.get("version", "")

@@ -37,7 +37,8 @@ class Check:
         self.shown = shown
 
     def __call__(self, _instance: object, field: attrs.Attribute[Any], value: object) -> None:
-        self.check(value, field.name)
+        if not self.test(value):
+            self.check(value, field.name)
 
     def check(self, value: object, name: str, error: type[Exception] = ValueError) -> None:
         """Refuse a value that does not pass.
@@ -56,7 +57,8 @@ class Check:
     @property
     def or_none(self) -> Check:
         """The same check, which `None` passes too."""
-        return Check(f"{self.wanted}, or None", lambda value: value is None or self.test(value), self.shown)
+        test = self.test
+        return Check(f"{self.wanted}, or None", lambda value: value is None or test(value), self.shown)
 
 
 def _number(value: object) -> bool:

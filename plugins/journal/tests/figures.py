@@ -8,8 +8,6 @@ from providerhub import Hub, ModelInfo, ProviderInfo, Settings, Usage, UsageDelt
 from providerhub_journal import flush
 from providerhub_journal._config import Config
 from providerhub_journal._joining import Journal
-from providerhub_journal._worker import shared
-from providerhub_journal._writer import Writer
 
 CALLS, ROUNDS = 100, 60
 
@@ -30,7 +28,7 @@ def microseconds(hub):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        observers = {"off": [], "on": [Journal(shared(Writer, Config(f"sqlite:///{folder}/calls.db")))]}
+        observers = {"off": [], "on": [Journal(Config(f"sqlite:///{folder}/calls.db"))]}
         provider = ProviderInfo(name="a", models=(ModelInfo("m"),)), Talker()
         alone = Settings(autoload=False)  # another plugin that observes calls would pay for the record too
         hubs = {name: Hub(alone, providers=[provider], observers=found) for name, found in observers.items()}

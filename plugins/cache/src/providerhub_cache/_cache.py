@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from providerhub import Completion, Request, Settings, hookimpl
+from providerhub import Completion, Request
 from providerhub_cache._answers import is_worth_keeping, key_of, packed, unpacked
 from providerhub_cache._config import store_of
 from providerhub_cache._stores import Store
@@ -106,16 +106,3 @@ class Cache:
 
             log = logging.getLogger("providerhub.cache")
             log.warning("the cache cannot be %s, so calls go on without it: %s: %s", what, type(error).__name__, error)
-
-
-@hookimpl
-def providerhub_around(settings: Settings) -> Cache | None:
-    """Answer from the cache of the settings.
-
-    Args:
-        settings: The settings of the hub.
-
-    Raises:
-        ConfigurationError: A value in `[cache]` is wrong.
-    """
-    return Cache(settings.cache, aliases=settings.aliases) if settings.cache else None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from providerhub import ConfigurationError, Secret
+from providerhub_journal._joining import program
 
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _KNOWN = ("enabled", "url", "content", "redact", "keep", "ledger")
@@ -45,13 +43,10 @@ class Config(NamedTuple):
         return self.address or default_url()
 
 
-def program() -> str:
-    """The name of the program: the variable `PROVIDERHUB_PROGRAM`, which the command line sets, else the name of its file."""
-    return os.environ.get("PROVIDERHUB_PROGRAM") or Path(sys.argv[0]).name
-
-
 def default_url() -> str:
     """The address of the SQLite file in the user's data folder."""
+    from pathlib import Path
+
     from platformdirs import user_data_dir  # slow to import; an answer need not wait for it
 
     return f"sqlite:///{Path(user_data_dir('providerhub', appauthor=False)) / 'journal.db'}"

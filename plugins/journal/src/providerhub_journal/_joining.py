@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from providerhub import CallRecord, ConfigurationError, Settings, hookimpl
-from providerhub_journal._config import program, read
-from providerhub_journal._worker import shared
 
 if TYPE_CHECKING:  # slow to import; most hubs have neither a journal nor a budget
+    from collections.abc import Callable
+
+    from providerhub_journal._config import Config
     from providerhub_journal._gate import Gate
-    from providerhub_journal._writer import Writer
 
 COMMAND_LINE = "providerhub"  # the name of the program whose calls are recorded without a setting
 
 
 class Journal:
-    """Records each finished call of a hub.
+    """Records each finished call of a hub. The writer is imported at the end of the first one, so that no answer waits for it.
 
     Args:
-        writer: The writer of the journal's database.
+        config: The settings of the journal.
     """
 
-    def __init__(self, writer: Writer) -> None:
-        self._put = writer.put
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._put: Callable[[CallRecord], None] | None = None
 
     @hookimpl
     def providerhub_call_finished(self, call: CallRecord) -> None:
@@ -32,7 +35,17 @@ class Journal:
         Args:
             call: The record of the call.
         """
+        if self._put is None:
+            from providerhub_journal._worker import shared
+            from providerhub_journal._writer import Writer
+
+            self._put = shared(Writer, self._config).put
         self._put(call)
+
+
+def program() -> str:
+    """The name of the program: the variable `PROVIDERHUB_PROGRAM`, which the command line sets, else the name of its file."""
+    return os.environ.get("PROVIDERHUB_PROGRAM") or os.path.basename(sys.argv[0])  # noqa: PTH119 -- pathlib is slow to import
 
 
 @hookimpl
@@ -48,14 +61,14 @@ def providerhub_join(settings: Settings) -> Any:
     table = settings.journal
     if not table and program() != COMMAND_LINE:
         return None
+    from providerhub_journal._config import read
+
     config = read(table)
     if not table.get("enabled", config.program == COMMAND_LINE):
         return None
-    from providerhub_journal._writer import Writer
-
     if table.get("enabled"):  # the command line, which makes one call, does not wait for this import of a tenth of a second
         import providerhub_journal._insert  # noqa: F401 -- beside busy threads it takes seconds, and the calls wait in memory
-    return Journal(shared(Writer, config))
+    return Journal(config)
 
 
 @hookimpl
@@ -70,6 +83,7 @@ def providerhub_conversation(settings: Settings, name: str | None) -> dict[str, 
         ConfigurationError: The journal has the call and not its content.
     """
     from providerhub_journal import _queries
+    from providerhub_journal._config import read
     from providerhub_journal._database import connect, is_missing
 
     url = read(settings.journal).url
@@ -106,7 +120,9 @@ def providerhub_gate(settings: Settings) -> Gate | None:
     if not settings.budgets:
         return None
     from providerhub_journal import _budget
+    from providerhub_journal._config import read
     from providerhub_journal._gate import Gate, shared_ledger
+    from providerhub_journal._worker import shared
 
     budgets, config = _budget.read(settings.budgets), read(settings.journal)
     if config.ledger == "database":

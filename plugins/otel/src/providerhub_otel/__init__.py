@@ -7,10 +7,10 @@ The hook plugin is loaded as soon as the distribution is installed.
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from providerhub import CallRecord, ConfigurationError, Settings, hookimpl
-from providerhub_otel._names import content
 
 if TYPE_CHECKING:  # slow to import
     from providerhub_otel._telemetry import Telemetry
@@ -19,20 +19,28 @@ __all__ = ["Telemetry", "providerhub_join"]
 
 
 class _Waiting:
-    """Makes the `Telemetry` when the first call has ended, so that the call need not wait for OpenTelemetry's import."""
+    """Makes the `Telemetry` when the first call has ended, so that the call need not wait for OpenTelemetry's import.
+
+    Nothing is made while the program has not imported OpenTelemetry and no variable sets it up: there is no SDK then.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._environ = {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
-        try:
-            content(self._environ)
-        except ValueError as error:
-            raise ConfigurationError(str(error)) from None
+        if self._environ:
+            from providerhub_otel._names import content
+
+            try:
+                content(self._environ)
+            except ValueError as error:
+                raise ConfigurationError(str(error)) from None
         self._telemetry: Telemetry | None = None
 
     @hookimpl
     def providerhub_call_finished(self, call: CallRecord) -> None:
         if self._telemetry is None:
+            if not self._environ and "opentelemetry" not in sys.modules:
+                return
             self._telemetry = __getattr__("Telemetry")(self._settings, self._environ)
         self._telemetry.providerhub_call_finished(call)
 
