@@ -74,7 +74,8 @@ def test_the_calls_of_a_program_are_not_recorded_unless_the_settings_ask_for_it(
 
 def test_the_entry_point_records_the_calls_of_the_command_line(monkeypatch, url):
     monkeypatch.setenv("PROVIDERHUB_PROGRAM", "providerhub")
-    Hub(Settings(journal={"url": url})).close()
+    with Hub(Settings(journal={"url": url})) as hub, pytest.raises(ProviderHubError):
+        hub.complete("no-such-model", "x")
     assert [writer._config.program for writer in _worker._shared.values()] == ["providerhub"]
 
 
