@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -48,8 +48,7 @@ def variable(setting: Setting, instance: str, plugin: str) -> str:
 def _variables(setting: Setting, instance: str, plugin: str) -> tuple[str, ...]:
     if instance == plugin and setting.variables:
         return setting.variables
-    middle = "".join(char if char.isalnum() else "_" for char in f"{instance}_{setting.name}")
-    return (f"PROVIDERHUB_{middle.upper()}",)
+    return (re.sub(r"\W", "_", f"PROVIDERHUB_{instance}_{setting.name}").upper(),)
 
 
 def configured(settings: Settings, name: str) -> ProviderConfig:
@@ -70,15 +69,16 @@ def resolve(config: ProviderConfig, info: ProviderInfo, environ: Mapping[str, st
         The configuration that `create` gets, and the settings that the user still has to set: the required ones without a value,
         those that name a variable that is not set, and those with a wrong value, such as one in quotation marks.
     """
+    settings = info.all_settings
     unset = [name for name, value in _given(config).items() if _is_variable(value) and not environ.get(value.source.name)]
     config = _settled(config, environ)
-    values = {s.name: _value(s, config, info, environ) for s in info.all_settings}
-    defaults = _defaults(info, values)
-    missing = [s for s in info.all_settings if s.name in unset or (not values[s.name] and _required(s, defaults, values))]
+    values = {s.name: _value(s, config, info, environ) for s in settings}
+    defaults = _defaults(settings, values)
+    missing = [s for s in settings if s.name in unset or (not values[s.name] and _required(s, defaults, values))]
     missing += [Setting(name, secret=True) for name in unset if name not in values]
-    wrong = {s.name for s in info.all_settings if _flaw(s, values[s.name])}
-    missing += [s for s in info.all_settings if s.name in wrong and s not in missing]
-    for setting in info.all_settings:
+    wrong = {s.name for s in settings if _flaw(s, values[s.name])}
+    missing += [s for s in settings if s.name in wrong and s not in missing]
+    for setting in settings:
         if setting.convert is not None and setting.name not in wrong and _is_convertible(values[setting.name]):
             values[setting.name] = setting.convert(values[setting.name])
     options = _Options(config.options)
@@ -94,8 +94,9 @@ def is_surely_missing(info: ProviderInfo, environ: Mapping[str, str]) -> bool:
 
     This takes a tenth of the time of `resolve`. False where only `resolve` can tell.
     """
-    needed = any((one.required or one.required_unless) and one.default is None for one in info.all_settings)
-    return needed and not any(environ.get(env) for one in info.all_settings for env in _variables(one, info.name, info.name))
+    settings = info.all_settings
+    needed = any((one.required or one.required_unless) and one.default is None for one in settings)
+    return needed and not any(environ.get(env) for one in settings for env in _variables(one, info.name, info.name))
 
 
 class _Options(dict[str, Any]):
@@ -161,17 +162,17 @@ def _required(setting: Setting, defaults: Mapping[str, Any], values: Mapping[str
     return setting.required or (other in values and values[other] in (None, defaults[other]))
 
 
-def _defaults(info: ProviderInfo, values: dict[str, Any]) -> dict[str, Any]:
+def _defaults(settings: Sequence[Setting], values: dict[str, Any]) -> dict[str, Any]:
     """Return the default of each setting, and put it where a value is `None`."""
-    found: dict[str, Any] = {s.name: s.default for s in info.all_settings if not callable(s.default)}
+    found: dict[str, Any] = {s.name: s.default for s in settings if not callable(s.default)}
     plain = {name: found[name] if value is None and name in found else value for name, value in values.items()}
-    for setting in info.all_settings:
+    for setting in settings:
         if callable(setting.default):
             try:
                 found[setting.name] = setting.default(plain)
             except Exception:  # without a default, the error names the setting
                 found[setting.name] = None
-    for setting in info.all_settings:
+    for setting in settings:
         value = found[setting.name] if values[setting.name] is None else values[setting.name]
         values[setting.name] = Secret(value) if setting.secret and isinstance(value, str) else value
     return found

@@ -37,8 +37,7 @@ class Check:
         self.shown = shown
 
     def __call__(self, _instance: object, field: attrs.Attribute[Any], value: object) -> None:
-        if not self.test(value):
-            self.check(value, field.name)
+        self.check(value, field.name)
 
     def check(self, value: object, name: str, error: type[Exception] = ValueError) -> None:
         """Refuse a value that does not pass.
@@ -58,7 +57,17 @@ class Check:
     def or_none(self) -> Check:
         """The same check, which `None` passes too."""
         test = self.test
-        return Check(f"{self.wanted}, or None", lambda value: value is None or test(value), self.shown)
+        return _OrNone(f"{self.wanted}, or None", lambda value: value is None or test(value), self.shown)
+
+
+class _OrNone(Check):
+    """A check that `None` passes at once: nearly all fields of a model have this value."""
+
+    __slots__ = ()
+
+    def __call__(self, _instance: object, field: attrs.Attribute[Any], value: object) -> None:
+        if value is not None:
+            self.check(value, field.name)
 
 
 def _number(value: object) -> bool:

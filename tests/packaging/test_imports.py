@@ -29,7 +29,7 @@ class Said:
     def stream(self, request, call):
         yield "Hi"
 
-with Hub(Settings(autoload=False)) as hub:
+with Hub(Settings(autoload={autoload})) as hub:
     hub.register(ProviderInfo(name="said", models=(ModelInfo("m"),)), Said())
     assert str(hub.complete("m", "Hello")) == "Hi"
     assert "".join(hub.complete("m", "Hello", stream=True)) == "Hi"
@@ -53,9 +53,18 @@ def imported(code: str) -> set[str]:
 
 @pytest.mark.parametrize("more", ["", "import providerhub.openai_provider"], ids=["core", "toolkit"])
 def test_a_usual_call_imports_nothing_that_few_programs_need(more):
-    found = imported(CALL.format(more=more))
+    found = imported(CALL.format(more=more, autoload=False))
     assert sorted(found & HEAVY) == []
     assert sorted(found & {f"providerhub.{name}" for name in RARE}) == []
+
+
+def test_a_call_imports_the_light_modules_alone_of_the_plugins_that_do_not_serve_it():
+    found = imported(CALL.format(more="", autoload=True))
+    assert sorted(found & (HEAVY | {"logging", "pathlib"})) == []
+    ours = {name for name in found if name.startswith("providerhub_")}
+    heavy = (".provider", "_provider", "._cache", "._config", "._database", "._telemetry", "._worker", "._writer")
+    assert {"providerhub_cache", "providerhub_journal", "providerhub_openai", "providerhub_otel"} <= ours
+    assert not [name for name in ours if name.endswith(heavy)]
 
 
 def test_the_help_imports_neither_the_core_nor_attrs():

@@ -1,7 +1,6 @@
 """A provider for the Anthropic Messages API."""
 
 from providerhub import ProviderInfo, Setting, hookimpl
-from providerhub_anthropic._models import MODELS
 
 URL = "https://api.anthropic.com"
 """The default address."""
@@ -12,6 +11,8 @@ __all__ = ["URL", "providerhub_provider"]
 @hookimpl
 def providerhub_provider() -> ProviderInfo:
     """Declare the provider."""
+    from providerhub_anthropic._models import MODELS  # made for the declaration, which an import does not need
+
     return ProviderInfo(
         name="anthropic",
         models=MODELS,

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from providerhub import ProviderInfo, Setting, hookimpl
-from providerhub_anthropic._models import VERTEX_MODELS
 
 LOCATION = "global"
 """The default location."""
@@ -16,6 +15,8 @@ __all__ = ["LOCATION", "providerhub_provider"]
 @hookimpl
 def providerhub_provider() -> ProviderInfo:
     """Declare the provider."""
+    from providerhub_anthropic._models import VERTEX_MODELS  # made for the declaration, which an import does not need
+
     return ProviderInfo(
         name="anthropic-vertex",
         models=VERTEX_MODELS,

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from providerhub import ProviderInfo, Setting, hookimpl
-from providerhub_bedrock._models import MODELS
 
 __all__ = ["providerhub_provider"]
 
@@ -12,6 +11,8 @@ __all__ = ["providerhub_provider"]
 @hookimpl
 def providerhub_provider() -> ProviderInfo:
     """Declare the provider."""
+    from providerhub_bedrock._models import MODELS  # made for the declaration, which an import does not need
+
     return ProviderInfo(
         name="bedrock",
         models=MODELS,

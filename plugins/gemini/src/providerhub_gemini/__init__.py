@@ -1,10 +1,12 @@
 """A provider for the Gemini API of Google AI Studio. The module `vertex` declares that for Vertex AI."""
 
 from providerhub import ProviderInfo, Setting, hookimpl
-from providerhub_gemini._models import MODELS, VERSION, version
 
 URL = "https://generativelanguage.googleapis.com"
 """The default address."""
+
+VERSION = "v1beta"
+"""The default version of the API."""
 
 __all__ = ["URL", "VERSION", "providerhub_provider"]
 
@@ -12,6 +14,8 @@ __all__ = ["URL", "VERSION", "providerhub_provider"]
 @hookimpl
 def providerhub_provider() -> ProviderInfo:
     """Declare the provider."""
+    from providerhub_gemini._models import MODELS, version  # made for the declaration, which an import does not need
+
     return ProviderInfo(
         name="gemini",
         models=MODELS,

@@ -10,9 +10,7 @@ import re
 from typing import Any
 
 from providerhub import ModelInfo
-
-VERSION = "v1beta"
-"""The default version of the Gemini API."""
+from providerhub_gemini import VERSION
 
 _GENERATION = re.compile(r"gemini-(?:(\d+)(?:\.(\d+))?)?")
 _LATEST = (99, 0)

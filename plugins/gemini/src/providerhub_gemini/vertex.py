@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from providerhub import ProviderInfo, Setting, hookimpl
-from providerhub_gemini._models import MODELS, version
 
 LOCATION = "global"
 """The default location."""
@@ -36,6 +35,8 @@ def _url(values: Mapping[str, Any]) -> str:
 @hookimpl
 def providerhub_provider() -> ProviderInfo:
     """Declare the provider."""
+    from providerhub_gemini._models import MODELS, version  # made for the declaration, which an import does not need
+
     return ProviderInfo(
         name="vertex",
         models=MODELS,
