@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import os
 import re
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -332,13 +334,19 @@ def collector(target):
         "--otlp-grpc-endpoint", f"127.0.0.1:{free_port()}", "--exporter", "otlp", "--otlp-exporter-protocol", "http",
         "--otlp-exporter-endpoint", target,
     ]  # fmt: skip
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+    # The collector links to the library of this Python, which need not be where the system looks for libraries.
+    folders = [sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")]
+    environ = {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(filter(None, folders))}
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, env=environ) as process:
         end = time.monotonic() + 30
         while time.monotonic() < end:
+            assert process.poll() is None, "the collector has ended; its error output says why"
             with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
                 break
-        yield f"http://127.0.0.1:{port}"
-        process.terminate()
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
 
 
 @pytest.mark.parametrize("through", [contextlib.nullcontext, collector], ids=["receiver", "collector"])
