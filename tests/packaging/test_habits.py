@@ -1,9 +1,14 @@
-"""Checks that tox does not run each time agree with those that it runs, with the rule for commit subjects, and with the code."""
+"""Checks that tox does not run each time agree with those that it runs, with the rule for commit subjects, and with the code.
+
+A check that fails beside others fails the run.
+"""
 
 from __future__ import annotations
 
 import re
 import runpy
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -61,3 +66,17 @@ def test_a_provider_of_every_plugin_here_has_its_distribution_named():
         for name in project.get("entry-points", {}).get("providerhub", {})
     }
     assert offered == OURS["providers"] | {"echo": "echo", "llm": "llm"}  # an example, and the bridge to another library
+
+
+@pytest.mark.parametrize(("bad", "status"), [("python -c 'print(6 * 7); exit(3)'", 3), ("no-such-command --check", 127)])
+def test_commands_side_by_side_all_run_and_one_that_fails_is_named(bad, status):
+    good = f'"{sys.executable}" -c "print(1000 - 1)"'
+    bad = bad.replace("python", f'"{sys.executable}"').replace("'", '"')
+    runner = [sys.executable, str(CHECKOUT / "tools" / "side_by_side.py")]
+    done = subprocess.run([*runner, bad, good], capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == f"failed: {bad}"
+    assert f"exit status {status}" in done.stdout
+    assert "\n999\n" in done.stdout
+    assert ("\n42\n" in done.stdout) == (status == 3)
+    assert subprocess.run([*runner, good], capture_output=True, check=False).returncode == 0
