@@ -6,7 +6,8 @@ dependencies first, then the wheels with `--no-deps`. `pip check` then proves th
     python tools/install_plugins.py --cache DIRECTORY [--without FOLDER]
 
 DIRECTORY keeps each wheel under a digest of its sources, so one run of tox builds each plugin once. One pip builds all wheels,
-with the build backends installed once: an isolated environment for each plugin would take most of the time.
+with the build backends installed once: an isolated environment for each plugin would take most of the time. No pip compiles
+modules, which takes longer than the rest; Python does so where it imports one.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def build(folders: Sequence[Path], cache: Path) -> list[Path]:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as fresh:
             tools, wheels = Path(fresh) / "tools", Path(fresh) / "wheels"
-            pip("install", "--target", str(tools), *backends(missing))
+            pip("install", "--no-compile", "--target", str(tools), *backends(missing))
             pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), *map(str, missing), path=tools)
             built = {canonicalize_name(wheel.name.partition("-")[0]): wheel for wheel in wheels.glob("*.whl")}
             for folder in missing:
@@ -140,9 +141,9 @@ def main() -> int:
     wheels = build(folders, cache)
     requirements = third_party(folders)
     if requirements:
-        pip("install", *requirements)
+        pip("install", "--no-compile", *requirements)
     # pip would keep an installed plugin of the same version, although the contents may have changed.
-    pip("install", "--no-deps", "--force-reinstall", *map(str, wheels))
+    pip("install", "--no-compile", "--no-deps", "--force-reinstall", *map(str, wheels))
     pip("check")
     print("installed:", ", ".join(wheel.name for wheel in wheels))
     return 0

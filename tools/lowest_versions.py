@@ -67,7 +67,7 @@ def main() -> int:
         sys.exit(f"{OURS} is not installed: run this with the Python of a tox environment")
     print("lowest:", ", ".join(wanted))
     # The newest pytest may require a newer pluggy than the core. As pytest is named here, pip takes one that fits.
-    for arguments in (["install", *wanted, "pytest"], ["check"]):
+    for arguments in (["install", "--no-compile", *wanted, "pytest"], ["check"]):
         subprocess.run([sys.executable, "-m", "pip", "--quiet", *arguments], check=True)
     return 0
 
