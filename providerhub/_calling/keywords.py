@@ -1,7 +1,7 @@
-"""The keywords of `complete`, one line each: name, type, check, description, and where the value goes.
+"""The keywords of `complete`, one entry each: name, type, check, description, and the use of the value.
 
-All else derives from this table: the check of a call's arguments, the keys of a batch file, the options of the command line,
-the `Args:` of `complete`, and the reference. A keyword whose value the provider gets is a field of `Request` too.
+The check of a call's arguments, the keys of a batch file, the options of the command line, the `Args:` of `complete`, and the
+reference derive from this table. If the provider gets the value of a keyword, the keyword is also a field of `Request`.
 """
 
 # Annotations are evaluated here, since they are the table: no `from __future__ import annotations`.
@@ -49,7 +49,7 @@ class Keyword(NamedTuple):
 
 
 class Knobs(TypedDict, total=False):
-    """The keywords of `complete` beside `stream`. `None` is the same as not given."""
+    """The keywords of `complete`, except `stream`. `None` means that the keyword is not given."""
 
     temperature: Annotated[
         float | None, Keyword(NUMBER, "Randomness of the sampling, in the vendor's own range.", sent=True, option=float)
@@ -58,7 +58,7 @@ class Knobs(TypedDict, total=False):
         int | None,
         Keyword(
             at_least(0),
-            "The largest number of tokens in the answer. 0 is sent as it is: to some services it means no limit.",
+            "The maximum number of tokens of the answer. 0 is sent unchanged: for some services it means no limit.",
             sent=True,
             option=int,
         ),
@@ -72,7 +72,7 @@ class Knobs(TypedDict, total=False):
         str | Mapping[str, Any] | None,
         Keyword(
             instance_of((str, Mapping), "'auto', 'none', 'required', or the name of one of the tools"),
-            '`"auto"`, `"none"`, `"required"`, or the name of one of `tools`; a mapping names it in the OpenAI shape.',
+            '`"auto"`, `"none"`, `"required"`, the name of one of `tools`, or a mapping in the OpenAI shape.',
             sent=True,
         ),
     ]
@@ -84,7 +84,7 @@ class Knobs(TypedDict, total=False):
                 lambda value: OUTPUT_FORMAT.test(value) or has_schema(value),
             ),
             """`{"type": "json_object"}` or `{"type": "json_schema", ...}`, the OpenAI shape. Or a class (dataclass, attrs class,
-            TypedDict, msgspec.Struct, pydantic model): its JSON schema is sent, and `Completion.parsed` is an object of it.""",
+            TypedDict, msgspec.Struct, pydantic model): its JSON schema is sent, and `Completion.parsed` is an instance of it.""",
             sent=True,
         ),
     ]
@@ -94,7 +94,7 @@ class Knobs(TypedDict, total=False):
         Keyword(
             REASONING,
             """How much the model thinks before it answers: `"none"`, `"minimal"`, `"low"`, `"medium"`, `"high"`, or a number of
-            tokens. Where it is set, a long silence before the answer is not a fault.""",
+            tokens. With this keyword, a long silence before the answer is not a fault.""",
             sent=True,
         ),
     ]
@@ -104,15 +104,13 @@ class Knobs(TypedDict, total=False):
             NUMBER, "The model chooses among the likeliest tokens, up to this sum of probabilities.", sent=True, option=float
         ),
     ]
-    parallel_tool_calls: Annotated[bool | None, Keyword(FLAG, "Whether one answer may hold several tool calls.", sent=True)]
-    system: Annotated[
-        str | None, Keyword(ANY_TEXT, "How the model should behave: a system message before the messages.", option=str)
-    ]
+    parallel_tool_calls: Annotated[bool | None, Keyword(FLAG, "Whether one answer may have several tool calls.", sent=True)]
+    system: Annotated[str | None, Keyword(ANY_TEXT, "The system message, placed before `messages`.", option=str)]
     timeout: Annotated[
         float | Timeout | None,
         Keyword(
             _SECONDS_OR_TIMEOUT,
-            "Seconds for the whole call. A `Timeout` sets every phase. Default: `timeout` of the settings.",
+            "Seconds for the whole call, or a `Timeout` with each phase. Default: `timeout` of the settings.",
             option=float,
         ),
     ]
@@ -144,22 +142,22 @@ class Knobs(TypedDict, total=False):
         bool | None,
         Keyword(
             FLAG,
-            """Ask a second provider beside the first when the first is slower than 95% of its model's past answers. The first
-            to have content wins, and the other one is cancelled. The second attempt costs a token of its provider's retry
-            budget, and both answers may cost money.""",
+            """Whether to ask a second provider when the first is slower than 95% of its model's past answers. The first
+            attempt with content wins, and the other attempt is cancelled. The second attempt costs a token of its provider's
+            retry budget, and both answers may cost money.""",
         ),
     ]
-    emulate_stream: Annotated[bool | None, Keyword(FLAG, "Let a model that cannot stream answer in one piece.")]
+    emulate_stream: Annotated[bool | None, Keyword(FLAG, "Whether a model that cannot stream may answer in one piece.")]
     cache: Annotated[
         bool | None,
-        Keyword(FLAG, "Whether a cache may answer, where one is installed and switched on. Default: it may."),
+        Keyword(FLAG, "Whether a cache may answer, if a cache is switched on. Default: true."),
     ]
     metadata: Annotated[
         Mapping[str, Any] | None,
         Keyword(
             MAPPING,
-            """Your own data about the call, such as `{"user": "u1", "team": "search"}`: names, and values that JSON can express.
-            Observers and budgets get it; it is never sent to a provider.""",
+            """Your own data about the call, such as `{"user": "u1", "team": "search"}`: names, and JSON values.
+            Observers and budgets get the data; providers never do.""",
         ),
     ]
     options: Annotated[
@@ -169,7 +167,8 @@ class Knobs(TypedDict, total=False):
                 "a mapping of mappings, keyed by provider, as in {'acme': {...}}",
                 lambda value: isinstance(value, Mapping) and all(isinstance(part, Mapping) for part in value.values()),
             ),
-            """Vendor-specific keywords by provider: `{provider: {name: value}}`. A provider gets its own and those under `"*"`.
+            """Vendor-specific keywords by provider: `{provider: {name: value}}`. A provider gets its own options and
+            those under `"*"`.
             `extra_headers`, `extra_query` and `extra_body` add to the headers, the query of the address and the body.""",
         ),
     ]

@@ -1,4 +1,4 @@
-"""How one of many calls ended."""
+"""The outcome of one of many calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PASSES = 3  # the default of `passes`
 
 @frozen(eq=False, repr=False)
 class Outcome(Value):
-    """How one of many calls ended.
+    """The outcome of one of many calls.
 
     Args:
         index: The request's place in the input, from 0.

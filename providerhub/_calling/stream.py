@@ -29,13 +29,13 @@ class BaseStream(Generic[AnyDriver]):
 
     @property
     def route(self) -> Route:
-        """Every attempt so far, and the models that were left out."""
+        """Every attempt so far, and the skipped candidates."""
         return self._chain.route
 
     def when_whole(self, function: Callable[[Completion], object]) -> None:
-        """Call a function when the stream has been read to its end, as a cache needs it.
+        """Call a function when the stream has been read to its end, for example to store the answer.
 
-        It is not called for a stream that breaks or is closed early. An exception of it reaches the reader.
+        It is not called if the stream breaks or is closed early. The reader gets its exception.
 
         Args:
             function: Called once with the whole answer, by the thread or task that reads.
@@ -51,8 +51,8 @@ class BaseStream(Generic[AnyDriver]):
 class Stream(BaseStream[Chain], Iterator[str]):
     """An answer that comes in pieces. Iterating yields its text; `events()` yields every event.
 
-    The first content has come when the call returns a stream, so a failure before it never shows here. Use the stream in a
-    `with` block, or call `close()`, unless it is read to its end: that releases the connection.
+    The call returns a stream after the first content, so earlier failures do not appear here. If your code may stop before the
+    end, use a `with` block or call `close()` to release the connection.
     """
 
     __slots__ = ("_pieces",)
@@ -106,9 +106,9 @@ class Stream(BaseStream[Chain], Iterator[str]):
 class AsyncStream(BaseStream[Any], AsyncIterator[str]):  # not `AsyncChain`, whose module is imported late
     """An answer that comes in pieces. Iterating yields its text; `events()` yields every event.
 
-    The first content has come when the call returns a stream, so a failure before it never shows here. Use the stream in an
-    `async with` block, or await `aclose()`, unless it is read to its end: after that nothing of it is running. One task at a
-    time reads it.
+    The call returns a stream after the first content, so earlier failures do not appear here. If your code may stop before the
+    end, use an `async with` block or await `aclose()`: after it, nothing of the stream is running. Only one task at a time may
+    read.
     """
 
     __slots__ = ()
@@ -131,14 +131,14 @@ class AsyncStream(BaseStream[Any], AsyncIterator[str]):  # not `AsyncChain`, who
 
         Raises:
             StreamInterruptedError: The stream broke after its first content.
-            RuntimeError: The stream is already read as text, or another event loop runs than the one that began it.
+            RuntimeError: The stream is already read as text, or the call began in another event loop.
         """
         self._refuse_second_reader()
         self._reader = self._chain.read(as_text=False)
         return self._reader  # type: ignore[no-any-return]
 
     async def aclose(self) -> None:
-        """Release the connection and wait for the end of the provider's thread. Unread pieces are lost.
+        """Release the connection, and wait for the end of the provider's thread. Unread pieces are lost.
 
         A second call does nothing. A provider that ignores its `CallContext` ends at its next piece.
         """

@@ -95,7 +95,7 @@ class Journal:
 
 
 class VendorBatches:
-    """The batches of a hub at vendors; `Hub.batches`.
+    """The batches of a hub at vendors; `Hub.batches` is its instance.
 
     A `WireProvider` offers them by optional methods, each a generator of orders as its `build` is: `batch_create(rows, tag,
     call)`, `batch_get(id)`, `batch_cancel(id)`, `batch_list()` and `batch_results(batch)`. The base class carries the orders out,
@@ -126,21 +126,22 @@ class VendorBatches:
     ) -> Generator[Outcome, None, None]:
         """Send requests as batches, wait for their end, and yield each outcome.
 
-        The same call continues after a crash, and sends nothing twice: results that were read before are read again.
+        After a crash, the same call continues and sends nothing twice; it reads earlier results again.
 
         Args:
-            requests: One mapping of `complete`'s arguments for each request. Give the same requests in the same order again to
-                continue.
-            journal: The file that names the batches; it is made when it is missing.
-            poll: Seconds between two looks at the batches; a positive number, default 60.
-            calls: Whether requests without an answer then become ordinary calls. Default false: their outcome is an error.
+            requests: One mapping of `complete`'s arguments for each request. To continue, pass the same requests in the same
+                order.
+            journal: The file that records the batches; created if it does not exist.
+            poll: Seconds between two checks of the batches; a positive number, default 60.
+            calls: Whether requests without an answer become ordinary calls. Default false: their outcome is an error.
 
         Yields:
             One `Outcome` for each request, in any order; its `index` is the request's place.
 
         Raises:
-            ConfigurationError: The journal is another file, or several of the vendor's batches may be the one of an intent.
-            ProviderError: The vendor refused a batch. The batches that were sent before are in the journal.
+            ConfigurationError: The file is not a journal of these requests, or several batches of the vendor fit one entry of the
+                journal.
+            ProviderError: The vendor refused a batch. The journal has the batches that were sent before.
         """
         yield from self._outcomes(requests, journal, poll=poll, calls=calls)
 
@@ -157,10 +158,9 @@ class VendorBatches:
         poll: float = 60.0,
         calls: bool = False,
     ) -> AsyncGenerator[Outcome, None]:
-        """`outcomes` in an event loop, which goes on while a thread asks the vendors and waits.
+        """`outcomes` in an event loop, with the same arguments and errors. A thread asks the vendors and waits.
 
-        Arguments and errors are those of `outcomes`. After a cancellation the thread ends within a second, or with its request.
-        The same call continues later.
+        After a cancellation, the thread ends within a second, or with its request.
 
         Yields:
             One `Outcome` for each request, in any order; its `index` is the request's place.
@@ -225,7 +225,7 @@ class VendorBatches:
             sleep(min(left, 1.0))
 
     def states(self, journal: str | os.PathLike[str]) -> list[VendorBatch]:
-        """Ask the vendors how the batches of a journal stand whose results were not read."""
+        """Ask the vendors for the states of the batches of a journal without read results."""
         return self._each(journal, "batch_get")
 
     async def astates(self, journal: str | os.PathLike[str]) -> list[VendorBatch]:
@@ -233,7 +233,7 @@ class VendorBatches:
         return await _beside(self.states, journal)
 
     def cancel(self, journal: str | os.PathLike[str]) -> list[VendorBatch]:
-        """Cancel the batches of a journal. The answers so far can still be fetched by `outcomes`, and are paid for."""
+        """Cancel the batches of a journal. `outcomes` still yields the answers so far, which cost money."""
         return self._each(journal, "batch_cancel")
 
     async def acancel(self, journal: str | os.PathLike[str]) -> list[VendorBatch]:

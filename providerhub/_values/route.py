@@ -85,8 +85,7 @@ class RoutePlan(Value):
     Args:
         candidates: The candidates, first choice first; at least one.
         skipped: The skipped candidates, each with its reason.
-        waits: The candidates that cannot be asked at this moment, each with its reason and the length of the wait. Only
-            `Hub.explain` fills it in; a call asks another candidate first, or waits.
+        waits: The candidates that must wait now, each with its reason and the length of the wait. Only `Hub.explain` fills it in.
     """
 
     candidates: tuple[Candidate, ...]
@@ -107,17 +106,17 @@ class Attempt(Value):
         number: The number of the attempt in its call, from 1.
         provider: The name of the provider instance.
         model: The model's name as the provider received it.
-        outcome: `"ok"`, `"error"`, `"abandoned"` (closed by the caller, or by a faster attempt), or `"open"` while it runs.
+        outcome: `"ok"`, `"error"`, `"abandoned"` (the caller closed it, or a faster attempt won), or `"open"` while it runs.
         error: The error of the attempt; `None` without one.
         waited: Seconds of backoff before this attempt.
         started: Seconds from the start of the call to the start of this attempt.
         duration: Seconds from the start of the attempt to its end.
-        first_token: Seconds from the start of the attempt to its first content; `None` when none came.
+        first_token: Seconds from the start of the attempt to its first content; `None` without content.
         notes: Oddities that did not fail the attempt, such as a wrong content type.
         request_id: The service's identifier of the HTTP request; `None` when unknown.
-        usage: The token counts, as far as the service has told them; also of an attempt that failed or was abandoned.
+        usage: The token counts from the service, also of a failed or abandoned attempt; `None` when unknown.
         served_model: The model that answered, as the service names it; `None` when unknown.
-        prices: The prices that `cost` is computed with; `None` when none is known, or when the service charged another tariff.
+        prices: The prices for `cost`; `None` when unknown, or if the service charged another tariff.
         call_id: The `id` of the call's `CallRecord`; empty when nothing observes the call.
     """
 
@@ -139,7 +138,7 @@ class Attempt(Value):
 
     @property
     def cost(self) -> Cost | None:
-        """The cost of the attempt; `None` when it is unknown."""
+        """The cost of the attempt; `None` when unknown."""
         return cost_of(self.usage, self.prices)
 
     def __str__(self) -> str:
@@ -173,22 +172,22 @@ class Route(Value):
 
     @property
     def cost(self) -> Cost | None:
-        """The cost of all attempts; `None` when nothing was sent, or when a cost is unknown.
+        """The cost of all attempts; `None` if nothing was sent, or a cost is unknown.
 
-        An attempt that failed before its first content and told no tokens is not counted.
+        An attempt that failed before its first content, without token counts, does not count.
         """
         return total(a.cost for a in self.attempts if a.usage or a.first_token is not None or a.outcome != "error")
 
     def cost_of(self, usage: Usage | None, provider: str, model: str) -> Cost | None:
-        """Compute the cost of an answer by the prices of the attempt that gave it.
+        """Compute the cost of an answer with the prices of its attempt.
 
         Args:
             usage: The token counts of the answer.
             provider: The name of the provider instance that answered.
-            model: The model that answered, by the name that was sent.
+            model: The model that answered, by the sent name.
 
         Returns:
-            The cost; `None` when it is unknown.
+            The cost; `None` when unknown.
         """
         asked = (one.prices for one in reversed(self.attempts) if (one.provider, one.model) == (provider, model))
         return cost_of(usage, next(asked, None))

@@ -1,4 +1,4 @@
-"""Shared state: what the processes of one application tell each other through a store, and the interface of a store."""
+"""The state that the processes of an application share through a store, and the interface of a store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from providerhub._values.config import Secret
 from providerhub._values.value import Value, frozen, public
 
 ON_OUTAGE = ("local", "refuse")
-"""The ways to treat limits while the store does not answer."""
+"""The values of `on_outage`."""
 
 
 def _is_url(value: object) -> bool:
@@ -30,12 +30,13 @@ class Shared(Value):
 
     Args:
         url: The address of the store, such as `"redis://127.0.0.1:6379/0"`. Its scheme names the plugin: an entry point of the
-            group `providerhub.shared`. It may hold a password, so it is kept as a `Secret`. Without one nothing is shared.
+            group `providerhub.shared`. It is kept as a `Secret`, since it may contain a password. Without an address nothing is
+            shared.
         namespace: The processes with the same namespace share their state. Default `"providerhub"`.
-        on_outage: The treatment of the limits that all processes keep together while the store does not answer. `"local"`, the
-            default: each process keeps to them by itself. `"refuse"`: calls at a provider with limits go elsewhere, or fail.
-        answer: Seconds, default 0.005, in which the store must answer a call that needs a turn at a provider with limits. After
-            them `on_outage` applies. A store on another machine may need more.
+        on_outage: The treatment of shared limits while the store does not answer. `"local"`, the default: each process keeps to
+            the limits alone. `"refuse"`: calls at a provider with limits go elsewhere, or fail.
+        answer: Seconds, default 0.005, in which the store must answer a call that needs a turn. After this time, `on_outage`
+            applies. A store on another machine may need more.
     """
 
     url: Secret | None = attrs.field(
@@ -50,14 +51,14 @@ class Shared(Value):
 
 @frozen(eq=False, repr=False)
 class Fact(Value):
-    """A statement of a provider about an account or a model, which holds for every process that uses the same account.
+    """A statement of a provider about an account or a model. It holds for every process with the same account.
 
     Args:
         scope: The account: the provider's host, and a keyed digest of its settings and its key. The key cannot be read from it.
         model: The model, or the declared model that matched; `""` for the whole account.
-        what: `"rate limited"`, `"quota used up"`, `"key rejected"`, `"forbidden"`; `"no images"` or the like for a capability
-            that the model lacks; `"forgiven"` when an operator lifted all of these.
-        seconds: The seconds from now for which it holds. A duration, since the clocks of two machines may differ.
+        what: `"rate limited"`, `"quota used up"`, `"key rejected"`, `"forbidden"`; a missing capability, such as `"no images"`;
+            or `"forgiven"` when an operator has lifted all of these.
+        seconds: The duration of the statement from now, in seconds. Not a time, since the clocks of two machines may differ.
     """
 
     scope: str
@@ -68,12 +69,12 @@ class Fact(Value):
 
 @frozen(eq=False, repr=False)
 class Claim(Value):
-    """A call's wish for a turn at a provider whose limits several processes keep together.
+    """The request of a call for a turn at a provider with shared limits.
 
     Args:
-        id: The claim's name, different from all others.
-        lanes: The model, the account or both, as far as they have limits. Each one is a tuple of its name, the most calls at
-            once, the seconds between the starts of two calls, and the most tokens in a minute; `None` for no such limit.
+        id: The unique name of the claim.
+        lanes: The model and the account, if they have limits. Each is a tuple of its name, the maximum calls at once, the seconds
+            between the starts of two calls, and the maximum tokens per minute; `None` for no such limit.
         tokens: The tokens that the call may use.
     """
 
@@ -84,10 +85,10 @@ class Claim(Value):
 
 @public
 class SharedState(Protocol):
-    """A store of shared state. A plugin offers one as an entry point of the group `providerhub.shared`.
+    """A store of shared state. A plugin adds a store as an entry point of the group `providerhub.shared`.
 
-    The entry point is named like the scheme of the address, and leads to a callable that takes a `Shared` and returns a store.
-    No method blocks, and none raises because the store does not answer.
+    The name of the entry point is the scheme of the address. Its value is a callable that takes a `Shared` and returns a store.
+    No method blocks, or raises because the store does not answer.
     """
 
     @property
@@ -96,40 +97,42 @@ class SharedState(Protocol):
 
     @property
     def on_outage(self) -> str:
-        """The treatment of limits while the store does not answer, one of `ON_OUTAGE`."""
+        """The treatment of limits while the store does not answer: a value of `ON_OUTAGE`."""
 
     @property
     def answer(self) -> float:
         """The seconds in which the store must answer a claim."""
 
     def start(self, told: Callable[[Fact], object]) -> None:
-        """Connect in the background. Call `told`, in any thread, with each fact of other processes, known and new.
+        """Connect in the background. Call `told`, in any thread, with each known and new fact of other processes.
 
-        A fact that comes again, as after the connection was lost, does no harm.
+        The same fact may come again, for example after a lost connection.
 
         Args:
-            told: Takes a fact in. It does not block.
+            told: A function that takes a fact. It does not block.
         """
 
     def tell(self, fact: Fact) -> None:
-        """Pass a fact on to the other processes, in the background. While the store does not answer, keep it until its end.
+        """Pass a fact on to the other processes, in the background.
+
+        While the store does not answer, keep the fact until it expires.
 
         Args:
             fact: The fact. `"forgiven"` takes back the facts of the same scope.
         """
 
     def claim(self, claim: Claim, answer: Callable[[str, float], object]) -> bool | None:
-        """Ask for a turn, in the background. All lanes have room and are counted in one step, or none is.
+        """Ask for a turn, in the background. Count all lanes in one step; if one lane has no room, count none.
 
         Args:
-            claim: The turn that is asked for.
-            answer: Call it in any thread with an empty text and 0 for a turn; else with the limit that is in the way,
-                `"concurrency"`, `"rpm"` or `"tpm"`, and the seconds after which to ask again; else with
-                `"shared limits unknown"`, when the store has failed meanwhile. May be called before `claim` ends.
+            claim: The claim for a turn.
+            answer: A function to call in any thread, even before `claim` ends: with an empty text and 0 for a turn; with a
+                reached limit (`"concurrency"`, `"rpm"` or `"tpm"`) and the seconds after which to ask again; or with
+                `"shared limits unknown"` if the store has failed in the meantime.
 
         Returns:
-            True when the store is asked. `None` when the turn is taken already, from a stock of this process; false while the
-            store does not answer. In both cases `answer` is not called.
+            True if the store is asked. `None` if the turn comes from the stock of this process. False while the store does not
+            answer. `answer` is called only after true.
         """
 
     def give_back(self, claim: Claim, used: float | None) -> None:
@@ -141,4 +144,4 @@ class SharedState(Protocol):
         """
 
     def close(self) -> None:
-        """Close the connections. Pass nothing on from now on."""
+        """Close the connections, and pass nothing on any more."""

@@ -1,4 +1,4 @@
-"""A batch at a vendor, which answers its requests within a day, and mostly at half the price."""
+"""A batch at a vendor: its requests are answered within a day, mostly at half the price."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from providerhub._values.value import Value, frozen
 
 @frozen(eq=False, repr=False)
 class VendorBatch(Value):
-    """A batch of requests as its vendor states it.
+    """The state of a batch at its vendor.
 
     Args:
         id: The vendor's identifier.
-        state: `"running"`; `"ended"`, when the results can be fetched, also those of a batch that was cancelled or is too old; or
-            `"failed"`, when there are none.
+        state: `"running"`, `"ended"` or `"failed"`. An ended batch has results, even if it was cancelled or has expired; a failed
+            batch has none.
         provider: The name of the provider instance that holds the batch; the hub fills it in.
-        tag: The mark that the batch was created with; empty, the default, where the vendor keeps none.
-        created: The time of its creation, in seconds since 1970; 0, the default, when unknown.
-        rows: The number of its requests; 0, the default, when unknown.
-        answered: The number of requests that were answered so far; 0 by default.
-        reason: The explanation of the vendor for a failed batch; empty, the default, without one.
-        places: The addresses or identifiers of its results.
+        tag: The tag of the batch from its creation; empty, the default, if the vendor keeps no tags.
+        created: The time of the batch's creation, in seconds since 1970; 0, the default, when unknown.
+        rows: The number of requests; 0, the default, when unknown.
+        answered: The number of answered requests; default 0.
+        reason: The vendor's explanation for a failed batch; default empty.
+        places: The addresses or identifiers of the results.
     """
 
     id: str

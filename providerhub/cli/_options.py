@@ -32,7 +32,7 @@ schema = click.option(
 )
 model_help = "Model to ask: NAME, PROVIDER/NAME or an alias; several are tried in order. Default: `models default`."
 models = click.option("-m", "--model", "models", multiple=True, shell_complete=model_names, help=model_help)
-system = click.option("-s", "--system", help="How the model should behave: a system message before the messages.")
+system = click.option("-s", "--system", help="The system message, placed before the messages.")
 _KEPT = (
     click.option("--markdown/--no-markdown", default=True, help="Whether a terminal shows Markdown in its form."),
     click.option("-c", "--continue", "last", is_flag=True, help="Continue the conversation that was changed last."),

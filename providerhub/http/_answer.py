@@ -64,19 +64,19 @@ class BaseAnswer:
         """Restart the token-idle timeout. Call this after each yielded piece.
 
         Args:
-            piece: The piece that was yielded; `None`, the default, for content that is not reasoning. A piece without content
-                does not start the timeout, nor does reasoning where the call expects it.
+            piece: The yielded piece; `None`, the default, for content that is not reasoning. A piece without content does not
+                start the timeout. Reasoning does not start it if the call expects reasoning.
 
         Returns:
-            Whether the idle timeouts hold from now on. Then the piece need not be given any more.
+            Whether the idle timeouts have started. After that, the argument `piece` may be left out.
         """
         return self._timer.token(piece)
 
     def linger(self, seconds: float) -> None:
-        """Wait for further bytes only for so long: the answer is complete, and little may follow.
+        """Limit the wait for further bytes, because the answer is complete.
 
         Args:
-            seconds: The timeout from the first call of this method on. It replaces the token-idle timeout.
+            seconds: The timeout, from the first call of this method. It replaces the token-idle timeout.
         """
         self._timer.linger(seconds)
 
@@ -174,7 +174,8 @@ class BaseAnswer:
 class Answer(BaseAnswer):
     """An answer whose headers have come. Iterating yields the body's bytes as they come.
 
-    Use it in a `with` block. Leaving the block gives the connection back, or closes it if the body was not read to its end.
+    Use the answer in a `with` block. The end of the block gives the connection back, or closes it if the body was not read to its
+    end.
 
     Attributes:
         status: The HTTP status; 0 before the headers.
@@ -241,15 +242,15 @@ class Answer(BaseAnswer):
         return b"".join(self)
 
     def peek(self, limit: int) -> bytes:
-        """Return the beginning of the body. A failure ends it early instead of raising, since it only explains a refusal.
+        """Return the beginning of the body, to explain a refusal.
 
-        So does a pause of `REFUSAL_SILENCE`, and the end of `REFUSAL_WAIT`.
+        A failure, a pause of `REFUSAL_SILENCE`, or the end of `REFUSAL_WAIT` ends it early.
 
         Args:
-            limit: The most bytes to return.
+            limit: The maximum number of bytes.
 
         Returns:
-            The bytes that came; may be empty.
+            The received bytes; may be empty.
         """
         found = bytearray()
         self.refused()
@@ -261,7 +262,7 @@ class Answer(BaseAnswer):
         return bytes(found[:limit])
 
     def finished(self) -> None:
-        """Call this when the protocol's end mark has come. The connection is kept if the body ends there too."""
+        """Call this after the protocol's end mark. The connection is kept if the body ends here too."""
         response = self._response
         with contextlib.suppress(Exception):  # the answer is whole; a body that does not end properly only closes the connection
             self._set_socket_timeout(END_WAIT)

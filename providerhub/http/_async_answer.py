@@ -42,7 +42,8 @@ def _nothing() -> None:
 class AsyncAnswer(BaseAnswer):
     """An answer that is read in an event loop. Iterating yields the body's bytes as they come.
 
-    Use it in a `with` block. Leaving the block gives the connection back, or closes it if the body was not read to its end.
+    Use the answer in a `with` block. The end of the block gives the connection back, or closes it if the body was not read to its
+    end.
 
     Attributes:
         status: The HTTP status; 0 before the headers.
@@ -170,10 +171,10 @@ class AsyncAnswer(BaseAnswer):
         """Return the beginning of the body, under the rules of `Answer.peek`.
 
         Args:
-            limit: The most bytes to return.
+            limit: The maximum number of bytes.
 
         Returns:
-            The bytes that came; may be empty.
+            The received bytes; may be empty.
         """
         found = bytearray()
         self.refused()
@@ -183,7 +184,7 @@ class AsyncAnswer(BaseAnswer):
         return bytes(found[:limit])
 
     async def finished(self) -> None:
-        """Call this when the protocol's end mark has come. The connection is kept if the body ends there too."""
+        """Call this after the protocol's end mark. The connection is kept if the body ends here too."""
         response, connection = self._response, self._connection
         if not response.ended and connection is not None:
             from asyncio import timeout  # slow to import; a caller with a running loop has imported it

@@ -24,10 +24,10 @@ class AsyncHttpClient(Client):
 
     Args:
         config: The instance's configuration. Its url, key, headers, proxies, ca_bundle and client certificate are used.
-        headers: Headers to add to every request; default none. The headers of `config` outrank them.
-        key_header: The header that carries the key. `"Authorization"`, the default, carries it as a bearer token; any other
-            header carries the key alone.
-        body_limit: The most decoded bytes of one answer; default 64 MiB.
+        headers: Headers to add to every request; default none. The headers of `config` take precedence.
+        key_header: The header for the key. `"Authorization"`, the default, has it as a bearer token; any other header has only
+            the key.
+        body_limit: The limit of decoded bytes of one answer; default 64 MiB.
         wire: The headers, secrets, signature and refusals of the service, in place of `headers` and `key_header`; `None`, the
             default, for a `Wire` with these two.
 
@@ -74,7 +74,7 @@ class AsyncHttpClient(Client):
                 raise
 
     def close(self) -> None:
-        """Make each event loop close its connections, as soon as no answer uses them."""
+        """Close the connections of each event loop when no answer uses them."""
         drop_lost()
         for loop in list(self._sessions):
             session = self._sessions.pop(loop, None)
@@ -83,7 +83,7 @@ class AsyncHttpClient(Client):
                     loop.call_soon_threadsafe(session.close_when_unused)
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop, and make other loops close theirs."""
+        """Close the connections of the running event loop. Other loops close theirs when no answer uses them."""
         from asyncio import get_running_loop  # slow to import; a caller with a running loop has imported it
 
         found = self._sessions.pop(get_running_loop(), None)

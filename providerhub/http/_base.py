@@ -42,7 +42,7 @@ from providerhub.http._request import HttpRequest, Wire, is_absolute
 from providerhub.http._wire_log import ExchangeLog, opened, unnamed, written
 
 BODY_LIMIT = 64 * 1024 * 1024
-"""Default limit of one answer, in decoded bytes. It guards against compressed bombs and streams without end."""
+"""Default limit of one answer, in decoded bytes, as a protection against compressed bombs and endless streams."""
 
 ERROR_BODY_LIMIT = 65536
 """Bytes that are read of the body of a refusal."""
@@ -176,7 +176,7 @@ class Client:
         """Return the whole address of a path.
 
         Args:
-            path: Appended to the configured url, in front of the url's query; a whole address stands for itself.
+            path: Appended to the configured url, before the url's query. A whole address is returned unchanged.
 
         Returns:
             The configured url with the path.
@@ -184,7 +184,7 @@ class Client:
         return path if is_absolute(path) else joined(self._url, path)
 
     def redact(self, text: str) -> str:
-        """Return a text without the secrets. The beginning of one at the text's end is replaced too: the text may be cut.
+        """Return a text without the secrets. The beginning of a secret at the end of a cut text is replaced too.
 
         Args:
             text: A text that may contain the key or another secret.
@@ -201,11 +201,10 @@ class Client:
     def redacted(self, error: ProviderError) -> ProviderError:
         """Remove the secrets from an error: from its message, its excerpt, and the cause that a traceback shows.
 
-        The error of a connection also gets the names of the environment's variables that are set and would change the connection,
-        but are not used.
+        A connection error also gets the names of ignored proxy and certificate variables.
 
         Args:
-            error: The error. It is changed in place.
+            error: The error, changed in place.
 
         Returns:
             The same object.

@@ -31,17 +31,17 @@ class HttpClient(Client):
 
     Args:
         config: The instance's configuration. Its url, key, headers, proxies, ca_bundle and client certificate are used.
-        headers: Headers to add to every request; default none. The headers of `config` outrank them.
-        key_header: The header that carries the key. `"Authorization"`, the default, carries it as a bearer token; any other
-            header carries the key alone.
-        body_limit: The most decoded bytes of one answer; default 64 MiB.
-        refusals: Lines that class this service's refusals, before those for all services. Default none.
+        headers: Headers to add to every request; default none. The headers of `config` take precedence.
+        key_header: The header for the key. `"Authorization"`, the default, has it as a bearer token; any other header has only
+            the key.
+        body_limit: The limit of decoded bytes of one answer; default 64 MiB.
+        refusals: Lines for this service's refusals, which come before the lines for all services. Default none.
         wire: The headers, secrets, signature and refusals of the service, in place of `headers`, `key_header` and `refusals`;
             `None`, the default, for a `Wire` with these three.
 
     Raises:
-        ConfigurationError: The url is missing or not valid; the key, a proxy, the ca_bundle or the client certificate cannot be
-            used; or the key would be sent unencrypted.
+        ConfigurationError: The url, the key, a proxy, the ca_bundle or the client certificate cannot be used; or the key would be
+            sent unencrypted.
     """
 
     def _begin(self) -> None:
@@ -76,11 +76,11 @@ class HttpClient(Client):
         """Send a POST request and wait for the headers of the answer; otherwise as `send`.
 
         Args:
-            path: Appended to the configured url, in front of the url's query.
+            path: Appended to the configured url, before the url's query.
             payload: Sent as the JSON body.
             call: The call: its timeouts, its headers, and whether it is cancelled.
-            stream: Whether the answer is a stream, so that the first-token and token-idle timeouts apply.
-            headers: Headers for this request, which outrank those of the client. Default none.
+            stream: Whether the answer is a stream. The first-token and token-idle timeouts apply only to a stream.
+            headers: Headers for this request; they take precedence over the client's headers. Default none.
 
         Returns:
             The answer. Use it in a `with` block.
@@ -122,7 +122,7 @@ class HttpClient(Client):
         return answer
 
     def close(self) -> None:
-        """Close the idle connections. The client can still be used: the next call opens new ones."""
+        """Close the idle connections. The client can still be used: the next call opens a new connection."""
         self._kept.close()
 
     def _send(self, answer: Answer, request: Sent, active: ActiveConnection, read: float) -> None:

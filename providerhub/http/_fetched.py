@@ -37,18 +37,18 @@ class _Held(NamedTuple):
 
 
 class Fetched(Generic[Found]):
-    """A value that calls fetch once for all, such as a token: of many calls at once, one fetches it and the others wait.
+    """A value that one call fetches for all calls, such as a token. The other calls wait for it.
 
-    When the service refuses the key of a call that used the value, the value is forgotten, and the call begins again at once with
-    a new one. When that is refused too, the provider pauses as after a wrong key. Threads and event loops share the value. A text
-    is kept out of errors and of the wire log, if the object is an attribute of its provider.
+    If the service refuses the value, the call fetches a new value and begins again at once. If the new value is refused too, the
+    provider is paused as after a wrong key. Threads and event loops share the value. If this object is an attribute of its
+    provider, a text never appears in errors and in the wire log.
 
     Args:
-        fetch: A function without arguments that returns a generator. It yields orders, as that of `WireProvider.build` does, and
-            returns the value, and its seconds of use; `None` for no limit.
+        fetch: A function without arguments that returns a generator. The generator yields orders, as in `WireProvider.build`. It
+            returns the value and its lifetime in seconds, or `None` for no limit.
 
     Attributes:
-        values: The latest values, the newest first, also after they were forgotten: a late refusal may repeat an old one.
+        values: The latest values, the newest first, even if no longer used: a late refusal may quote an old value.
     """
 
     def __init__(self, fetch: Fetch[Found]) -> None:
@@ -63,10 +63,10 @@ class Fetched(Generic[Found]):
         self._waiting: list[Future[None]] | None = None  # the calls that wait for the one that fetches; `None` without one
 
     def get(self, call: CallContext | None = None) -> Generator[Order, Any, Found]:
-        """Return the value, and fetch it first if there is none: `token = yield from self.token.get(call)`.
+        """Return the value; fetch it first if necessary: `token = yield from self.token.get(call)`.
 
         Args:
-            call: The call that uses the value; `None`, the default, where there is none, as in `WireProvider.models`.
+            call: The call that uses the value; `None`, the default, without a call, as in `WireProvider.models`.
 
         Yields:
             The orders of `fetch`.
@@ -75,7 +75,7 @@ class Fetched(Generic[Found]):
             The value.
 
         Raises:
-            ProviderError: It could not be fetched. Calls that waited for it get the same error.
+            ProviderError: The value could not be fetched. Waiting calls get the same error.
         """
         held = self._held
         while held is None or time.monotonic() >= held.until:
@@ -90,7 +90,7 @@ class Fetched(Generic[Found]):
         return held.value  # type: ignore[no-any-return]  # `Any`
 
     def forget(self) -> None:
-        """Forget the value, so that the next call fetches another one."""
+        """Discard the value, so that the next call fetches a new value."""
         self._held = None
 
     def _forget(self, held: _Held) -> None:

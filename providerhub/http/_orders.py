@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 AnyRequest = TypeVar("AnyRequest", Request, EmbeddingRequest)
 
 _EXTRAS = {"extra_headers": HEADERS, "extra_query": MAPPING, "extra_body": MAPPING}
-"""Options that every wire has, as the vendors' own clients have them."""
+"""Options of every wire, as in the vendors' own clients."""
 
 
 @frozen(eq=False, repr=False)
@@ -40,7 +40,7 @@ class Blocking(Value):
     """Work that blocks, such as a library that fetches credentials. It runs in a thread, within the call's deadline.
 
     Args:
-        work: Called without arguments. The generator that yielded this gets its result, or the exception that it raised.
+        work: Called without arguments. The generator gets its result, or its exception.
     """
 
     work: Callable[[], Any] = attrs.field(validator=CALLABLE)

@@ -1,4 +1,4 @@
-"""The requests and answers of a wire as values, and the parts in which the requests of one service differ from another's."""
+"""The requests and answers of a wire as values, and the parts of a request that depend on the service."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class HttpRequest(Value):
     """One HTTP request.
 
     Args:
-        path: Appended to the configured url, in front of the url's query; empty for the url itself. A whole address, such as
-            `"https://auth.acme.example/token"`, is asked as it is; if its scheme, host or port differ from those of the url,
-            the request carries only its own headers, and so no key.
-        body: A mapping is sent as JSON, bytes as they are; `None`, the default, sends no body.
+        path: Appended to the configured url, before the url's query; empty for the url itself. A whole address, such as
+            `"https://auth.acme.example/token"`, is used unchanged. If its scheme, host or port differ from the url's, the request
+            has only its own headers, and no key.
+        body: A mapping, sent as JSON, or bytes, sent unchanged; `None`, the default, for no body.
         method: The method; default `"POST"`.
-        headers: Headers of this request, which outrank all others. Default none.
-        stream: Whether the answer is a stream: then the first-token and token-idle timeouts hold, else the head timeout.
+        headers: Headers of this request; they take precedence over all others. Default none.
+        stream: Whether the answer is a stream, with the first-token and token-idle timeouts. Otherwise the head timeout holds.
             Default false.
-        query: Fields to append to the query of the address. Default none.
+        query: Fields to add to the query of the address. Default none.
 
     Raises:
-        ValueError: A value is not of its kind.
+        ValueError: A value has a wrong type.
     """
 
     path: str
@@ -103,12 +103,12 @@ class HttpRequest(Value):
 
 @frozen(eq=False, repr=False)
 class HttpAnswer(Value):
-    """A whole answer. Its status is a success: any other raises the error that `Wire.refusal` returns.
+    """A whole answer with a success status. For any other status, the error from `Wire.refusal` is raised.
 
     Args:
         status: The HTTP status, from 200 to 299.
         headers: The headers; their names are looked up without regard to case.
-        body: The whole body, without a content encoding.
+        body: The whole body, decompressed.
     """
 
     status: int
@@ -145,7 +145,7 @@ class HttpAnswer(Value):
         return number
 
     def entries(self, field: str = "data") -> list[Mapping[str, Any]]:
-        """Return the objects of a list, such as that of the service's models.
+        """Return the objects of a list, such as the list of the service's models.
 
         Args:
             field: The field that holds the list, if the body is an object; default `"data"`.
@@ -168,15 +168,15 @@ class HttpAnswer(Value):
 
 
 class Wire:
-    """The parts in which the requests of one service differ from another's. `WireProvider` is one.
+    """The parts of a request that depend on the service. `WireProvider` is a subclass.
 
     Attributes:
-        headers: Headers of every request. The headers of the settings outrank them. To change them, assign another mapping.
-        key_header: The header that carries the key. `"Authorization"`, the default, carries it as a bearer token, any other
-            header the key alone; empty: no header carries it.
-        secrets: Texts besides the key that must not be shown, such as a token that was fetched. Every error is cleared of them,
-            and of each option that is a `Secret`.
-        refusals: Lines that class this service's refusals, before those for all services. Default none.
+        headers: Headers of every request. The headers of the settings take precedence. To change them, assign another mapping.
+        key_header: The header for the key. `"Authorization"`, the default, has it as a bearer token; any other header has only
+            the key; empty for no header.
+        secrets: Texts other than the key that must not be shown, such as a fetched token. They are removed from every error, like
+            each option that is a `Secret`.
+        refusals: Lines for this service's refusals, which come before the lines for all services. Default none.
     """
 
     headers: Mapping[str, str] = MappingProxyType({})
@@ -188,27 +188,27 @@ class Wire:
     """Removes the secrets from a text. The client sets it."""
 
     def sign(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
-        """Return headers that depend on the whole request, such as a signature. The default returns none.
+        """Return headers that depend on the whole request, such as a signature. The default returns no header.
 
         Args:
             method: The HTTP method, such as `"POST"`.
-            url: The address, exactly as it is sent.
+            url: The address, exactly as sent.
             headers: The headers that are sent.
             body: The body; empty for none.
 
         Returns:
-            Headers to add. They outrank all others.
+            Headers to add. They take precedence over all others.
         """
         del method, url, headers, body
         return {}
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """Return the error for an answer whose status is not a success, or which holds an error as JSON.
+        """Return the error for an answer without a success status, or with an error as JSON.
 
         The default calls `error_from_status`.
 
         Args:
-            status: The HTTP status; 200 for an error object inside an answer or stream. A redirect does not come here.
+            status: The HTTP status, never a redirect; 200 for an error object inside an answer or stream.
             headers: The headers of the answer; their names are looked up without regard to case.
             body: The body of the answer, at most 64 KiB. The client removes the secrets from the error.
 

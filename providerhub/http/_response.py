@@ -19,7 +19,7 @@ MAX_HEAD: Final = 262144
 """The most bytes of a head."""
 
 MAX_SIZE_LINE: Final = 4096
-"""The most bytes of a chunk's size line, extensions included."""
+"""The maximum bytes of a chunk's size line, including extensions."""
 
 MAX_TRAILERS: Final = 65536
 """The most bytes of all trailer fields together."""

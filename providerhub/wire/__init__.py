@@ -1,6 +1,6 @@
-"""Wire formats for plugin authors: they translate requests, and bytes into events, and do no I/O themselves.
+"""Wire formats for plugin authors. They write requests and turn bytes into events, without I/O.
 
-Each module is imported when the first of its names is asked for (PEP 562), since each service speaks one format.
+Each module is imported when one of its names is first used (PEP 562), since a service needs only one format.
 """
 
 from __future__ import annotations

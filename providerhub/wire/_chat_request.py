@@ -25,8 +25,8 @@ def reasoning_effort(reasoning: str | int) -> dict[str, Any]:
     """Return the field that asks for reasoning, as OpenAI and most servers know it.
 
     Args:
-        reasoning: A word, which is sent as it is; or tokens, which become the nearest word: 0 `"none"`, up to 2,048 `"low"`, up
-            to 8,192 `"medium"`, more `"high"`.
+        reasoning: A word, sent unchanged; or tokens, which become the nearest word: 0 `"none"`, up to 2,048 `"low"`, up to 8,192
+            `"medium"`, more `"high"`.
     """
     if isinstance(reasoning, str):
         return {"reasoning_effort": reasoning}
@@ -44,14 +44,14 @@ def request_body(
     """Return the JSON object of a request.
 
     Args:
-        request: The request. Fields that are `None` are left out.
+        request: The request. Fields with `None` are left out.
         reasoning: Returns the fields that ask for reasoning. Default `reasoning_effort`.
-        unwanted: Keys that are left out of messages, their parts and the tools. Default `UNWANTED`.
-        call_ids: The pattern that the identifiers of tool calls must match as a whole, and the length of those that replace the
-            others. Default `None`, for services that take any identifier.
+        unwanted: Keys to leave out of messages, their parts and the tools. Default `UNWANTED`.
+        call_ids: The pattern that the whole identifier of a tool call must match, and the length of a replacement. Default
+            `None`, for services that accept any identifier.
 
     Returns:
-        The object. The request's `options` are merged in last and override other fields.
+        The object. The request's `options` override other fields.
     """
     messages = conversation(request.messages, unwanted)
     if call_ids is not None:

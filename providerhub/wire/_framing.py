@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 MAX_LINE: Final = 64 * 1024 * 1024
-"""Default limit of one line or one object, in bytes, the ending of a line not counted."""
+"""Default limit of one line or one object, in bytes, without the ending of the line."""
 
 EXCERPT: Final = 2048
-"""The most bytes that a decoder keeps of an incomplete frame or of a text outside of frames, for an error message."""
+"""The maximum bytes of an incomplete frame, or of a text outside frames, that a decoder keeps for an error message."""
 
 
 class Frame(Protocol):
@@ -25,44 +25,44 @@ class Frame(Protocol):
 
 
 class Framing(Protocol):
-    """Cuts a stream into frames. `SSEDecoder`, `LineDecoder` and `ArrayDecoder` do; a plugin may bring another."""
+    """Cuts a stream into frames. Examples are `SSEDecoder`, `LineDecoder` and `ArrayDecoder`; a plugin may have its own."""
 
     __slots__ = ()
 
     content_type: str
-    """A part of the content type that such a stream should have; empty for any."""
+    """The expected part of the content type; empty for any."""
     tail: bytes
     """Bytes that complete a last frame at the end of the input, such as a line's end; usually empty."""
     done: bool
-    """The framing's own end mark has come; further bytes are ignored."""
+    """Whether the framing's end mark has come; further bytes are ignored."""
     stray: bytes
-    """The beginning of what stood outside of frames, such as a bare error message or a web page."""
+    """The beginning of a text outside frames, such as an error message or a web page."""
 
     def is_whole(self, begin: bytes) -> bool | None:
         """Return whether an answer is one object in place of a stream.
 
         Args:
-            begin: The bytes that have come, from the first that is not white space on; not empty.
+            begin: The bytes so far, without leading white space; not empty.
 
         Returns:
-            Whether it is; `None` if more bytes are needed to tell.
+            True or false; `None` if more bytes are needed.
         """
 
     def feed_events(self, data: bytes) -> Sequence[Frame]:
         """Take the next bytes and return the frames that they complete.
 
         Args:
-            data: Bytes as they came from the transport.
+            data: Bytes from the transport.
 
         Returns:
             The frames, in their order.
 
         Raises:
-            ValueError: The framing is broken. Frames that were complete before are returned first, and the next call raises.
+            ValueError: The framing is broken. Earlier complete frames are returned first; the next call raises.
         """
 
     def finish(self) -> bytes:
-        """End the input, and return the beginning of the frame that is not complete; empty if there is none.
+        """End the input. Return the beginning of an incomplete frame, or empty bytes.
 
         Raises:
             ValueError: The framing is broken.

@@ -1,4 +1,4 @@
-"""Reads requests in the OpenAI chat shape, for plugins that write them in another one: each thing comes in one form only."""
+"""Reads requests in the OpenAI chat shape, for plugins that write another shape. Equal contents have one form."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Form(NamedTuple):
         kind: `"text"`, `"json_object"` or `"json_schema"`.
         schema: The schema, for `"json_schema"`; else empty.
         name: The name of the schema; `"answer"` if it has none.
-        description: The purpose of the schema; `None` if that is not stated.
+        description: The purpose of the schema; `None` if unknown.
     """
 
     kind: str
@@ -43,17 +43,17 @@ def modern(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     Returns:
         Copies of the messages. The roles are `"system"`, `"user"`, `"assistant"` and `"tool"`. A `function_call`, and the free
-        text of a custom tool, are `tool_calls` of functions; a refusal is a text.
+        text of a custom tool, become `tool_calls` of functions. A refusal becomes a text.
     """
     return [_modern(message) for message in messages]
 
 
 def left_out(messages: Sequence[Mapping[str, Any]], api: str) -> list[str]:
-    """Return notes of the keys `name` and `audio` of messages, for an API that has neither.
+    """Return notes about the keys `name` and `audio` of messages, for an API without these keys.
 
     Args:
         messages: The conversation. The name of a tool, in its result, is not counted.
-        api: The API, as the notes name it.
+        api: The name of the API, for the notes.
 
     Returns:
         A note for each key that a message has.
@@ -88,14 +88,14 @@ def _function(call: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def arguments_of(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Read the arguments of a tool call. Servers write `null`, `[]` or nothing when there are none.
+    """Read the arguments of a tool call. Some servers write `null`, `[]` or nothing for missing arguments.
 
     Args:
-        call: The call, as `modern` gives it.
+        call: The call, from `modern`.
 
     Returns:
-        The arguments; an empty object if there are none. Others that are not a JSON object, such as those of an answer that was
-        cut, stand under the key `input`: the conversation can go on at services that take objects only.
+        The arguments; an empty object without arguments. Arguments that are not a JSON object, such as cut JSON, are under the
+        key `input`, so that the conversation can go on at services that accept only objects.
     """
     given = (call.get("function") or {}).get("arguments")
     try:
@@ -114,7 +114,7 @@ def source_of(part: Mapping[str, Any]) -> str:
         part: The part of a message's content.
 
     Returns:
-        The address (of the scheme data, too), the identifier or the base64; empty if it has none.
+        The address (also `data:`), the identifier, or the base64 text; empty if the part has none.
     """
     value = part.get(str(part.get("type")))
     if not isinstance(value, Mapping):
@@ -130,8 +130,8 @@ def inline_data(url: str, where: str) -> tuple[str, str] | None:
         where: Its place in the request, for errors.
 
     Returns:
-        The media type, which the first bytes tell, or else the address (empty if neither does), and the data in base64. `None`
-        for any other address.
+        The media type and the data in base64. The first bytes decide the media type, or else the address; empty if unknown.
+        `None` for any other address.
 
     Raises:
         InvalidRequestError: The data is not base64.
@@ -156,7 +156,7 @@ def form_of(response_format: Mapping[str, Any] | None) -> Form:
         The form.
 
     Raises:
-        InvalidRequestError: It is not a text, a JSON object or a JSON schema.
+        InvalidRequestError: The value is not a text, a JSON object or a JSON schema.
     """
     form = response_format or {}
     kind, named = form.get("type", "text"), form.get("json_schema")

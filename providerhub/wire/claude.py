@@ -1,4 +1,4 @@
-"""The rules of Claude's models that hold on every wire: their generations, their thinking, and the JSON schemas that they take.
+"""The rules of Claude's models on every wire: generations, thinking, and JSON schemas.
 
 The wires differ in the names of fields; `thinking` and `output_config` are the same on all of them. Reference: "Thinking",
 "Effort", "Feature compatibility" of "Extended thinking", "Structured outputs" and the migration guides in Anthropic's
@@ -19,10 +19,10 @@ from providerhub._values.request import Request
 __all__ = ["BUDGETS", "MOST_TOKENS", "OTHER_VENDOR", "Traits", "adapted", "calm", "think", "thinks", "traits"]
 
 BUDGETS: Mapping[str, int] = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384}
-"""The budgets for thinking of models that take no effort, in tokens. The first is the least that they take."""
+"""The thinking budgets of models without an effort, in tokens. The first budget is the minimum."""
 
 MOST_TOKENS = 128_000
-"""The most tokens of an answer of any model."""
+"""The maximum tokens of an answer of any model."""
 
 _NAME = re.compile(r"claude-(?:([a-z]+)-)?(\d)(?:[-.](\d{1,2})(?!\d))?")
 """Family, major and minor version: `claude-opus-4-8`, `claude-haiku-4-5-20251001`, `claude-3-7-sonnet-latest`."""
@@ -45,19 +45,18 @@ _NAMED = frozenset({"properties", "$defs", "definitions"})
 
 
 class Traits(NamedTuple):
-    """The parts of a request that a model takes.
+    """The parts of a request that a model accepts.
 
     Args:
-        adaptive: Whether the model decides how much it thinks, guided by an effort.
-        budget: Whether it takes a number of tokens for its thinking.
-        off: The type of `thinking` that switches it off; `""` where thinking is off unless it is asked for, and `None` where it
-            cannot be switched off.
-        schema: Whether it takes a JSON schema for its answer.
-        forced: Whether a request may force it to call a tool.
-        system: Whether it takes a system message in mid-conversation.
-        prefill: Whether it continues a partial answer; `None` if unknown.
-        thinks: Whether it thinks unless the request switches it off.
-        max_tokens: The most tokens of an answer; `None` if unknown.
+        adaptive: Whether the model itself decides how long to think, by an effort.
+        budget: Whether the model accepts a number of tokens for its thinking.
+        off: The type of `thinking` that switches it off; `""` if thinking is off by default, `None` if it cannot be switched off.
+        schema: Whether the model accepts a JSON schema for its answer.
+        forced: Whether a request may force the model to call a tool.
+        system: Whether the model accepts a system message in the middle of a conversation.
+        prefill: Whether the model continues a partial answer; `None` if unknown.
+        thinks: Whether the model thinks by default.
+        max_tokens: The maximum tokens of an answer; `None` if unknown.
         window: The tokens of prompt and answer together; `None` if unknown.
     """
 
@@ -77,15 +76,15 @@ OTHER_VENDOR = Traits(
     adaptive=False, budget=True, off="disabled", schema=False, forced=True, system=True, prefill=None, thinks=None,
     max_tokens=None, window=None,
 )  # fmt: skip
-"""A model of another vendor, behind a gateway that speaks the Messages API."""
+"""A model of another vendor, at a gateway with the Messages API."""
 
 
 @lru_cache(256)
 def traits(name: str) -> Traits:
-    """Return what a model takes. A model of a later version is like the newest one that is known.
+    """Return the traits of a model. A model of a later version is like the newest known model.
 
     Args:
-        name: The model's name, also as Amazon Bedrock, Vertex AI and gateways write it.
+        name: The model's name, also in the forms of Amazon Bedrock, Vertex AI and gateways.
     """
     found = _NAME.search(name)
     if not found and "claude" not in name:
@@ -126,15 +125,15 @@ def _max_tokens(family: str, version: tuple[int, int]) -> int:
 
 
 def think(request: Request, own: Traits, notes: list[str]) -> dict[str, Any]:
-    """Translate `reasoning`: into an effort where the model takes one, otherwise into a budget of tokens.
+    """Translate `reasoning` into an effort if the model accepts one, or else into a budget of tokens.
 
     Args:
         request: The request, in the OpenAI chat shape.
-        own: The traits of its model.
+        own: The traits of the model.
         notes: Gets a sentence for each change of which the caller should know.
 
     Returns:
-        The fields `thinking` and `output_config`, where they are due.
+        The fields `thinking` and `output_config`, if necessary.
 
     Raises:
         CapabilityError: The model always thinks, and the request switches it off.
@@ -179,7 +178,7 @@ def thinks(fields: Mapping[str, Any]) -> bool:
     """Return whether the fields of a request switch thinking on.
 
     Args:
-        fields: The fields, of which `thinking` counts.
+        fields: The fields of the request.
     """
     return (fields.get("thinking") or {}).get("type") in {"enabled", "adaptive"}
 
@@ -187,12 +186,14 @@ def thinks(fields: Mapping[str, Any]) -> bool:
 def calm(
     fields: MutableMapping[str, Any], sampling: MutableMapping[str, Any], own: Traits, notes: list[str], *, forced: bool
 ) -> None:
-    """Leave out what the service refuses beside thinking. A tool that must be called comes before it, and sampling after it.
+    """Leave out fields that the service refuses together with thinking.
+
+    A forced tool removes thinking; thinking removes sampling.
 
     Args:
-        fields: The fields with `thinking`, which a forced tool takes away.
-        sampling: The values of `temperature` and `top_p`; one that cannot be sent becomes `None`.
-        own: The traits of the model. Services of other vendors have other rules, so that their requests stay as they are.
+        fields: The fields with `thinking`, which a forced tool removes.
+        sampling: The values of `temperature` and `top_p`; a value that cannot be sent becomes `None`.
+        own: The traits of the model. Requests to other vendors are not changed, since their rules differ.
         notes: Gets a sentence for each change of which the caller should know.
         forced: Whether the request forces the model to call a tool.
     """
@@ -211,16 +212,16 @@ def calm(
 
 
 def adapted(schema: Any) -> Any:
-    """Write a JSON schema in the part of the language that structured outputs and strict tools take.
+    """Write a JSON schema in the dialect of structured outputs and strict tools.
 
-    A rule that the service does not take goes into the description, so that the model reads it; the service would refuse the
-    whole request otherwise. Reference: "Structured outputs", "JSON Schema limitations", in Anthropic's guides.
+    A rule that the service does not accept goes into the description, where the model reads it. Otherwise the service would
+    refuse the whole request. Reference: "Structured outputs", "JSON Schema limitations", in Anthropic's guides.
 
     Args:
         schema: A JSON schema, or a part of one.
 
     Returns:
-        The schema. One that the service takes as it is comes back equal.
+        The schema; equal to the argument if the service accepts it unchanged.
     """
     if not isinstance(schema, Mapping):
         return schema

@@ -1,4 +1,4 @@
-"""One JSON array of objects: an incremental decoder that takes bytes and returns frames, and does no I/O itself."""
+"""One JSON array of objects: an incremental decoder from bytes to frames, without I/O."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _BETWEEN = re.compile(rb"[^ \t\r\n,\xef\xbb\xbf]")
 
 
 class ArrayDecoder(Framing):
-    """Decodes one array, an object at a time, without waiting for the array's end.
+    """Decodes one array, object by object, without waiting for the array's end.
 
     Args:
         max_object: Limit of one object in bytes; default 64 MiB.
 
     Attributes:
-        done: The array has ended.
+        done: Whether the array has ended.
         stray: The beginning of a text that is not an array; at most `EXCERPT` bytes.
     """
 

@@ -1,4 +1,4 @@
-"""Lines of JSON, one object in each: an incremental decoder that takes bytes and returns frames, and does no I/O itself."""
+"""Lines of JSON, one object in each: an incremental decoder from bytes to frames, without I/O."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class LineDecoder(Framing):
         max_line: Limit of one line in bytes; default 64 MiB.
 
     Attributes:
-        done: Always false: the format has no end mark.
-        stray: Always empty: each line is a frame.
+        done: Always false, because the format has no end mark.
+        stray: Always empty, because each line is a frame.
     """
 
     __module__ = "providerhub.wire"

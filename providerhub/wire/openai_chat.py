@@ -1,7 +1,7 @@
 """The OpenAI chat-completions shape: writes a request as a JSON object, and reads answers and chunks as pieces.
 
-It accepts the deviations of servers that imitate the shape: `null` deltas, missing `index`, empty `choices`, extra fields,
-numeric identifiers, errors in a successful answer. Reference: OpenAI API reference, "Chat" and "Chat streaming".
+It accepts the deviations of other servers with this shape: `null` deltas, missing `index`, empty `choices`, extra fields, numeric
+identifiers, errors in a successful answer. Reference: OpenAI API reference, "Chat" and "Chat streaming".
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def embeddings(data: Mapping[str, Any]) -> Embeddings:
 
     Raises:
         ProviderError: The object is an error.
-        ProtocolError: It holds no list of vectors, or numbers them otherwise than from 0, each once.
+        ProtocolError: The object has no list of vectors, or their numbers are not 0, 1, 2 and so on.
     """
     refuse_error(data)
     entries, usage = data.get("data"), data.get("usage")
@@ -56,15 +56,15 @@ def embeddings(data: Mapping[str, Any]) -> Embeddings:
 
 
 def only_text(chunk: Mapping[str, Any]) -> str | ReasoningDelta | None:
-    """Return the text or the reasoning of a chunk that holds nothing else. For such a chunk this is faster than `ChatAnswer`.
+    """Return the text or the reasoning of a chunk that has nothing else. For such a chunk this is faster than `ChatAnswer`.
 
-    The fields that name the answer (`id`, `model` and the like) are ignored: an earlier chunk has said them.
+    The fields that identify the answer (`id`, `model` and others) are ignored, because an earlier chunk had them.
 
     Args:
         chunk: The parsed chunk of a stream.
 
     Returns:
-        The text; `None` if the chunk has none or something beside it.
+        The text; `None` if the chunk has no text or other data too.
     """
     try:
         (choice,) = chunk["choices"]
@@ -85,7 +85,7 @@ def only_text(chunk: Mapping[str, Any]) -> str | ReasoningDelta | None:
 
 
 def answer_pieces(answer: Mapping[str, Any]) -> Iterator[Piece]:
-    """Read an answer that is not streamed.
+    """Read an answer without streaming.
 
     Args:
         answer: The parsed answer, whole.

@@ -1,4 +1,4 @@
-"""Reads one answer: takes bytes as they come and yields pieces, without I/O, so every transport can use it."""
+"""Reads one answer from bytes to pieces, without I/O, so that every transport can use it."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _FIRST_HALF = re.compile(rb"\\u[dD][89abAB]").search
 
 
 class Reading:
-    """Reads one answer. The toolkit makes one for each answer and calls `feed` for each read, then `end`.
+    """Reads one answer. The toolkit makes a new object for each answer and calls `feed` for each read, then `end`.
 
     Attributes:
-        done: The protocol's end mark has come, so that no more bytes need to be read.
-        surplus: Bytes came after the end mark. They are ignored, and the connection is not used again.
-        linger: The answer is complete, but more may follow: seconds to wait for it, after which the answer ends without a
-            failure. `None`, the default, while the ordinary timeouts hold.
+        done: Whether the protocol's end mark has come, so that no more bytes need to be read.
+        surplus: Whether bytes came after the end mark. They are ignored, and the connection is not used again.
+        linger: Seconds to wait for more bytes after a complete answer, which then ends without a failure. `None`, the default,
+            while the ordinary timeouts hold.
     """
 
     __module__ = "providerhub.wire"
@@ -52,10 +52,10 @@ class Reading:
         """Take the next bytes. The caller exhausts the result before the next call.
 
         Args:
-            data: Bytes as they came from the transport; not empty.
+            data: Bytes from the transport; not empty.
 
         Returns:
-            The pieces that the bytes complete, such as a generator of them.
+            The complete pieces, such as a generator of pieces.
 
         Raises:
             ProviderError: The answer contains an error, or cannot be read.
@@ -67,7 +67,7 @@ class Reading:
         """End the input. Called once, after the last bytes or after `done`.
 
         Returns:
-            The pieces that remain.
+            The remaining pieces.
 
         Raises:
             ProviderError: The answer was cut.
@@ -81,13 +81,13 @@ class Reading:
 class JsonReading(Reading):
     """Reads an answer of JSON objects, in frames or as one object.
 
-    The first character of an answer decides whether it is a stream or one object: services give one although a stream was asked
-    for, the other way round, and often with the wrong content type. A subclass writes `event`, and `whole` if an answer that is
-    not streamed has another shape. It yields `Finish` when the service gives the reason, and sets `done` when the end mark has
-    come. A stream that ends with neither was cut.
+    The first character of an answer decides whether it is a stream or one object. Services may send an object in place of a
+    stream, or a stream in place of an object, often with the wrong content type. A subclass writes `event`, and `whole` if an
+    answer without streaming has another shape. It yields `Finish` when the service sends the reason, and sets `done` after the
+    end mark. A stream without both was cut.
 
     Args:
-        call: The call. Oddities become notes of it.
+        call: The call, for notes about oddities.
         headers: The headers of the answer.
 
     Attributes:
@@ -97,14 +97,14 @@ class JsonReading(Reading):
     __module__ = "providerhub.wire"
 
     frames: Callable[[], Framing] = SSEDecoder
-    """Makes the framing of a stream: a class, such as `SSEDecoder`, `LineDecoder` or `ArrayDecoder`."""
+    """Makes the framing of a stream: a class such as `SSEDecoder`, `LineDecoder` or `ArrayDecoder`."""
 
     trailing: float | None = None
-    """Seconds to wait for data behind `Finish`, in a protocol without an end mark; `None`, the default, waits for the end mark or
+    """Seconds to wait for data after `Finish`, in a protocol without an end mark. `None`, the default: wait for the end mark or
     the connection's end."""
 
     refusal: Callable[[bytes], ProviderError] | None = None
-    """Makes the error of an object that is one, given as JSON; by default the `refusal` of the `WireProvider`."""
+    """Makes the error from an error object, passed as JSON; by default the `refusal` of the `WireProvider`."""
 
     def __init__(self, call: CallContext, headers: Mapping[str, str]) -> None:
         self.call = call
@@ -129,18 +129,18 @@ class JsonReading(Reading):
             name: The frame's name; empty if the framing has no names.
 
         Returns:
-            The pieces of the frame, such as a generator of them.
+            The pieces of the frame, such as a generator of pieces.
 
         Raises:
             ProviderError: The frame cannot be read.
-            PluginError: The method is not written.
+            PluginError: The subclass has no `event`.
         """
         del data, name
         msg = f"{type(self).__qualname__}: the method event() is missing; write it, so that it yields the pieces of a frame"
         raise PluginError(msg)
 
     def whole(self, data: dict[str, Any]) -> Iterable[Piece]:
-        """Read an answer that came as one object. The default reads it as the only frame of a stream, with `Finish` in it.
+        """Read an answer that is one object. The default reads it as the only frame of a stream, with `Finish`.
 
         Args:
             data: The parsed object; not an error.
@@ -154,14 +154,14 @@ class JsonReading(Reading):
         return self.event(data, "")
 
     def refuse(self, data: dict[str, Any], name: str) -> None:
-        """Raise if an object is an error: a field `error`, the type `error`, or nothing but a message.
+        """Raise an error if an object is an error: a field `error`, the type `error`, or only a message.
 
         Args:
             data: The object of a frame, or the whole answer.
-            name: The frame's name. An object in a frame of the name `error` is an error.
+            name: The frame's name. An object in a frame with the name `error` is an error.
 
         Raises:
-            ProviderError: It is an error. Its class follows from its content.
+            ProviderError: The object is an error. Its content decides the class.
         """
         bare = (type(data.get("message")) is str or type(data.get("detail")) is str) and not any(
             isinstance(value, list | dict) for value in data.values()
@@ -170,7 +170,7 @@ class JsonReading(Reading):
             raise self.failure(data)
 
     def failure(self, said: Mapping[str, Any] | bytes) -> ProviderError:
-        """Return the error that an object in an answer is, as the provider classes a refusal.
+        """Return the error for an error object in an answer, with the class that the provider gives to a refusal.
 
         Args:
             said: The object, or its JSON.
@@ -183,14 +183,14 @@ class JsonReading(Reading):
         return self.refusal(said if isinstance(said, bytes) else json.dumps(said).encode())
 
     def refuse_first(self, data: bytes, name: str = "") -> None:
-        """Raise if a whole error object begins the data. Bytes after it must not hide it; they may have come in the same read.
+        """Raise an error if the data begin with a whole error object. Bytes after the object may have come in the same read.
 
         Args:
-            data: Bytes that begin with JSON, which may not be complete yet. Some services put the object into a list.
+            data: Bytes that begin with JSON, possibly incomplete. Some services put the object into a list.
             name: As for `refuse`.
 
         Raises:
-            ProviderError: It is an error.
+            ProviderError: The object is an error.
         """
         try:
             first, _ = json.JSONDecoder().raw_decode(data.decode("utf-8", "replace").lstrip())
@@ -202,7 +202,7 @@ class JsonReading(Reading):
             self.refuse(first, name)
 
     def oddity(self, data: bytes) -> ProviderError | None:
-        """Return the error that a text means which is not JSON, such as a bare line. The default recognises none.
+        """Return the error for a text that is not JSON. The default returns `None`.
 
         Args:
             data: The text that is not JSON.

@@ -1,12 +1,12 @@
-"""Server-sent events: an incremental decoder that takes bytes and returns events, and does no I/O itself.
+"""Server-sent events: an incremental decoder from bytes to events, without I/O.
 
 It follows the WHATWG HTML standard, "Server-sent events", sections "Parsing" and "Interpreting an event stream": UTF-8 with
 invalid bytes replaced by U+FFFD, one leading byte order mark dropped, lines that end at LF, CR or CRLF, comments,
 `field: value` with one leading space removed, several `data` lines joined by LF, a blank line that dispatches. Three rules
-differ, because here the stream is an answer and not a subscription:
+differ, because the stream is an answer, not a subscription:
 
-- `data: [DONE]` as the first data line of an event, with or without blanks around the word, ends the stream at once, without a
-  blank line. The decoder ignores the bytes after it.
+- `data: [DONE]` as the first data line of an event, with or without blanks around the word, ends the stream at once, even without
+  a blank line. The decoder ignores the bytes after it.
 - An event whose data is empty is ignored.
 - A line, an event and the whole stream have limits, so that a broken server cannot fill the memory.
 
@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple
 from providerhub.wire._framing import EXCERPT, MAX_LINE, Framing
 
 MAX_EVENT: Final = 64 * 1024 * 1024
-"""Default limit of one event's data, in bytes, the LFs between its lines included."""
+"""Default limit of one event's data, in bytes, including the LFs between its lines."""
 
 MAX_STREAM: Final = 64 * 1024 * 1024
 """Default limit of the whole stream, in bytes."""
@@ -48,11 +48,11 @@ _RETRY_DIGITS = 15
 
 
 class SSELimitError(ValueError):
-    """The stream is longer than a limit of the decoder. Nothing more can be read from it.
+    """The stream is longer than a limit of the decoder. No more can be read from this stream.
 
     Attributes:
         limit: The limit: `"line"`, `"event"` or `"stream"`.
-        maximum: Its value in bytes.
+        maximum: The value of the limit in bytes.
     """
 
     __module__ = "providerhub.wire"
@@ -73,9 +73,9 @@ class ServerSentEvent(NamedTuple):
 
     Args:
         data: The payload, valid UTF-8, never empty. Several `data` lines are joined by LF.
-        event: The event's type; `"message"` if the stream names none.
-        id: The last event id that the stream gave before the event's end; `""` if it gave none.
-        retry: The last reconnection time that the stream gave, in milliseconds; `None` if it gave none.
+        event: The event's type; `"message"` if the stream names no type.
+        id: The last event id before the event's end; `""` without an id.
+        retry: The last reconnection time, in milliseconds; `None` without a time.
     """
 
     data: bytes
@@ -114,23 +114,23 @@ def _valid(raw: bytes) -> bytes:
 class SSEDecoder(Framing):
     """Decodes one stream of server-sent events, fed in pieces of any size.
 
-    `feed` and `feed_events` may be mixed. Each returns the events that its bytes complete. The events do not depend on how the
-    input is cut into pieces.
+    `feed` and `feed_events` may be mixed. Each returns the events that its bytes complete. The cuts between the pieces do not
+    change the events.
 
-    When the stream breaks a limit, the events that were complete before are still returned. The call raises if there are none;
-    otherwise the next call raises, `finish` included.
+    When the stream exceeds a limit, earlier complete events are still returned, and the next call (also `finish`) raises. Without
+    such events, the call itself raises.
 
     Args:
-        max_line: Limit of one line in bytes, its ending not counted; default `MAX_LINE`, at least 1, `None` for no limit.
+        max_line: Limit of one line in bytes, without its ending; default `MAX_LINE`, at least 1, `None` for no limit.
         max_event: Limit of one event's data in bytes; default `MAX_EVENT`, at least 1, `None` for no limit.
         max_stream: Limit of the whole stream in bytes; default `MAX_STREAM`, at least 1, `None` for no limit.
-        sentinel: The data that ends the stream; default `[DONE]`. It is never returned as a payload. `None` for a protocol that
-            has no sentinel.
+        sentinel: The data that ends the stream; default `[DONE]`. It is never returned as a payload. `None` for a protocol
+            without a sentinel.
 
     Attributes:
-        done: The sentinel has come. The decoder ignores all further bytes.
-        stray: The first lines that are neither a comment nor a field of the standard, joined by LF, at most `EXCERPT` bytes.
-            Servers write bare error messages, HTML or JSON there. Events ignore such lines, as the standard does.
+        done: Whether the sentinel has come. The decoder ignores all further bytes.
+        stray: The first lines that are not a comment or a field of the standard, joined by LF, at most `EXCERPT` bytes. Some
+            servers write error messages, HTML or JSON there. The decoder ignores such lines, as the standard says.
 
     Raises:
         ValueError: A limit is below 1.
@@ -184,13 +184,13 @@ class SSEDecoder(Framing):
         """Take the next bytes of the stream and return payloads.
 
         Args:
-            chunk: Bytes as they came from the transport, decompressed; may be empty.
+            chunk: Bytes from the transport, decompressed; may be empty.
 
         Returns:
             The data of each event, as valid UTF-8. The data of an event of type `error` is an `ErrorData`.
 
         Raises:
-            SSELimitError: The stream has broken a limit, in this call or before.
+            SSELimitError: The stream has exceeded a limit, in this call or before.
             RuntimeError: `finish` was called before.
         """
         # The most frequent case, one ordinary event in a piece of its own, without further calls.
@@ -207,13 +207,13 @@ class SSEDecoder(Framing):
         return self._take(chunk, lambda data, name: ServerSentEvent(data, name, self._id, self._retry))
 
     def finish(self) -> bytes:
-        """End the input. An incomplete event is dropped; a last `[DONE]` still counts. A second call returns the same.
+        """End the input. An incomplete event is dropped; a last `[DONE]` still counts. A second call returns the same value.
 
         Returns:
             The incomplete line or event, at most `EXCERPT` bytes, for an error message; empty if the input ended between events.
 
         Raises:
-            SSELimitError: The stream has broken a limit.
+            SSELimitError: The stream has exceeded a limit.
         """
         if self._error is not None:
             raise self._error.with_traceback(None)
