@@ -1,4 +1,4 @@
-"""A base class for providers of services that speak the OpenAI chat shape over HTTP."""
+"""A base class for providers of services with the OpenAI chat shape over HTTP."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RUNS = 4
 
 
 class OpenAIChatProvider(WireProvider):
-    """Answers a request by `POST {url}{path}`. A subclass overrides the parts that its service does differently.
+    """Answers a request by `POST {url}{path}`. A subclass overrides the parts in which its service differs.
 
     Args:
         config: The configuration of the instance.
@@ -30,14 +30,14 @@ class OpenAIChatProvider(WireProvider):
     """
 
     path = "/v1/chat/completions"
-    """The path, appended to the configured url. `/v1` is left out if the url ends with it."""
+    """The path, appended to the configured url. If the url ends with `/v1`, this part is left out."""
 
     unwanted: frozenset[str] = openai_chat.UNWANTED
-    """Keys that are left out of messages, their parts and the tools, since the service refuses them."""
+    """Keys to leave out of messages, their parts and the tools, because the service refuses them."""
 
     call_ids: tuple[str, int] | None = None
-    """The pattern that the service wants of the identifiers of tool calls, as a whole, and the length of those that replace the
-    others; `None` for a service that takes any identifier. Mistral wants `("[a-zA-Z0-9]{9}", 9)`."""
+    """The pattern that the whole identifier of a tool call must match, and the length of a replacement. `None` for a service that
+    accepts any identifier. Mistral needs `("[a-zA-Z0-9]{9}", 9)`."""
 
     def __init__(self, config: ProviderConfig) -> None:
         super().__init__(config)
@@ -57,10 +57,10 @@ class OpenAIChatProvider(WireProvider):
         return openai_chat.request_body(request, reasoning=self.reasoning, unwanted=self.unwanted, call_ids=self.call_ids)
 
     def reasoning(self, reasoning: str | int) -> dict[str, Any]:
-        """Return the fields that ask for reasoning. Override this for a service that does not know `reasoning_effort`.
+        """Return the fields that ask for reasoning. Override this for a service without `reasoning_effort`.
 
         Args:
-            reasoning: A word such as `"low"`, or the most tokens to think with; see `Request.reasoning`.
+            reasoning: A word such as `"low"`, or the maximum number of tokens to think; see `Request.reasoning`.
 
         Returns:
             The fields of the body.
@@ -68,7 +68,7 @@ class OpenAIChatProvider(WireProvider):
         return openai_chat.reasoning_effort(reasoning)
 
     def oddity(self, data: bytes) -> ProviderError | None:
-        """Return the error that an event or body means if it is not JSON. Override this for a service that sends such text.
+        """Return the error for an event or body that is not JSON. Override this for a service that sends such text.
 
         Args:
             data: The event's data or the body.
@@ -91,7 +91,7 @@ class OpenAIChatProvider(WireProvider):
 
     embedding_limit = 2048
     embedding_characters = 300_000
-    """OpenAI takes 300,000 tokens in one request, and a character is one token at most in nearly all texts."""
+    """OpenAI accepts 300,000 tokens in one request. In nearly all texts a character is at most one token."""
 
     def embedding(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
         """Ask for embeddings by `POST {url}/embeddings`; see `WireProvider.embedding`.
@@ -107,7 +107,7 @@ class OpenAIChatProvider(WireProvider):
             The vectors.
 
         Raises:
-            CapabilityError: The path of the service is not that of chat completions, so that of embeddings is unknown.
+            CapabilityError: The path for embeddings is unknown, because `path` does not end with that of chat completions.
             ProtocolError: The answer is not a list of vectors.
         """
         start, suffix, end = self.path.rpartition("/chat/completions")
@@ -138,13 +138,13 @@ class OpenAIChatProvider(WireProvider):
         return sorted((model for model in found if model is not None), key=lambda model: model.supports_embeddings is True)
 
     def model(self, entry: Mapping[str, Any]) -> ModelInfo | None:
-        """Read one entry of the service's list. Override this to read the capabilities that the service states.
+        """Read one entry of the service's list. Override this to read further capabilities.
 
         Args:
             entry: The entry; its `id` is not empty.
 
         Returns:
-            The model; `None` for one that does not answer a chat.
+            The model; `None` for a model that does not chat.
         """
         return ModelInfo(str(entry["id"]), supports_stream=True)
 
@@ -152,12 +152,12 @@ class OpenAIChatProvider(WireProvider):
 class ChatReading(JsonReading):
     """Reads one answer in the OpenAI chat shape.
 
-    A subclass for a service that writes a part in another place moves it: `parsed` for a chunk, `whole` for an answer that came
-    as one object. `event` is not called, so that a subclass with an `event` is refused by a `PluginError`.
+    If a service writes data in another place, a subclass moves them: in `parsed` for a chunk, in `whole` for an answer that is
+    one object. `event` is not called; a subclass with `event` raises `PluginError`.
 
     Args:
-        provider: The provider that answers; its `oddity` is asked.
-        call: The call. Oddities become notes of it.
+        provider: The provider that answers; the reading calls its `oddity`.
+        call: The call, for notes about oddities.
         headers: The headers of the answer.
     """
 
@@ -207,21 +207,21 @@ class ChatReading(JsonReading):
             yield piece
 
     def whole(self, data: dict[str, Any]) -> Iterable[Piece]:
-        """Read an answer that came as one object; see `JsonReading.whole`."""
+        """Read an answer that is one object; see `JsonReading.whole`."""
         return openai_chat.answer_pieces(data)
 
     def refuse(self, data: dict[str, Any], name: str) -> None:
-        """Raise if an object is an error; see `JsonReading.refuse`."""
+        """Raise an error if an object is an error; see `JsonReading.refuse`."""
         openai_chat.refuse_error({**data, "object": "error"} if name == "error" else data, self.refusal)
 
     def parsed(self, data: bytes) -> dict[str, Any]:
-        """Parse a JSON object, which must not be an error; see `JsonReading.parsed`."""
+        """Parse a JSON object that is not an error; see `JsonReading.parsed`."""
         found = super().parsed(data)
         self.refuse(found, "")
         return found
 
     def end(self) -> Iterator[Piece]:
-        """End the input; see `Reading.end`. The parts of an answer that are known only at its end come last."""
+        """End the input; see `Reading.end`."""
         yield from super().end()
         if self._whole is None and self._reader is not None:
             yield from self._reader.end()

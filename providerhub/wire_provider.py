@@ -1,4 +1,4 @@
-"""The base of providers that speak HTTP: an author writes the translation, and gets both transports.
+"""The base of HTTP providers: an author writes the translation, and gets both transports.
 
 >>> from providerhub import Finish, ProviderConfig
 >>> from providerhub.wire_provider import HttpRequest, JsonReading, WireProvider
@@ -82,7 +82,7 @@ class WireProvider(Wire):
             cls.astream = None  # type: ignore[assignment,method-assign]  # a thread runs `stream`
 
     def build(self, request: Request, call: CallContext) -> Built:
-        """Write a request of the wire.
+        """Write a request in the form of the service.
 
         Args:
             request: The request. Its options `extra_headers`, `extra_query` and `extra_body` are applied by the toolkit.
@@ -114,13 +114,13 @@ class WireProvider(Wire):
         raise _missing(self, "reading")
 
     embedding_limit = 100
-    """The most texts of one request for embeddings."""
+    """The maximum number of texts in one request for embeddings."""
 
     embedding_characters: float = float("inf")
-    """The most characters of all texts of one request for embeddings, unless one text alone has more."""
+    """The maximum number of characters in one request for embeddings, unless a single text has more."""
 
     def embedding(self, request: EmbeddingRequest, call: CallContext) -> Generator[Order, Any, Embeddings]:
-        """Ask for embeddings. Override this for a service that has them.
+        """Ask for embeddings. Override this for a service with embeddings.
 
         Args:
             request: The request, within the limits above. Its options `extra_headers`, `extra_query` and `extra_body` are applied
@@ -128,7 +128,7 @@ class WireProvider(Wire):
             call: The call, for notes.
 
         Returns:
-            A generator that yields `HttpRequest`s or `Blocking`, gets their results, and returns the vectors at its end.
+            A generator that yields `HttpRequest`s or `Blocking`, gets their results, and returns the vectors.
 
         Raises:
             CapabilityError: The service has no embeddings. The default raises this.
@@ -137,28 +137,28 @@ class WireProvider(Wire):
         raise CapabilityError("the provider has no embeddings", capability="embeddings")
 
     def counting(self, request: Request, call: CallContext) -> Generator[Order, Any, int]:
-        """Ask for the number of input tokens of a request. Override this for a service that counts.
+        """Ask for the number of input tokens of a request. Override this for a service that counts tokens.
 
         Args:
-            request: The request, as `build` gets it.
+            request: The request, as in `build`.
             call: The call, for notes.
 
         Returns:
-            A generator that yields `HttpRequest`s or `Blocking`, gets their results, and returns the number at its end, such as
-            `HttpAnswer.number` of a field.
+            A generator that yields `HttpRequest`s or `Blocking`, gets their results, and returns the number, for example from
+            `HttpAnswer.number`.
 
         Raises:
-            CapabilityError: The service does not count. The default raises this.
+            CapabilityError: The service does not count tokens. The default raises this.
         """
         del request, call
         raise CapabilityError("the service does not count tokens; name a model of another provider")
 
     def models(self) -> Generator[Order, Any, Iterable[ModelInfo | str]]:
-        """List the models of the service, for `discover`. Override this for a service that has a list.
+        """List the models of the service, for `discover`. Override this for a service with a list.
 
         Returns:
-            A generator that yields `HttpRequest`s (one a page, or one a model) or `Blocking`, gets their results, and returns the
-            models at its end.
+            A generator that yields `HttpRequest`s (one for each page or model) or `Blocking`, gets their results, and returns the
+            models.
         """
         raise _missing(self, "models")
 
@@ -204,7 +204,7 @@ class WireProvider(Wire):
         return await self._afound(self.embedding, request, call)
 
     def count_tokens(self, request: Request, call: CallContext | None = None) -> int:
-        """Ask the service how many input tokens a request has.
+        """Ask the service for the number of input tokens of a request.
 
         Args:
             request: The request, with its system text, tools and media.
@@ -214,7 +214,7 @@ class WireProvider(Wire):
             The number of tokens, as the service counts or estimates it.
 
         Raises:
-            CapabilityError: The service does not count.
+            CapabilityError: The service does not count tokens.
             ProviderError: The service refused, or its answer has no number.
         """
         return self._found(self.counting, request, call or CallContext(LISTING_TIMEOUT))
@@ -238,7 +238,7 @@ class WireProvider(Wire):
             error: The failure, without secrets.
 
         Returns:
-            The same error, changed or not, or another one.
+            The same error, changed or not, or another error.
         """
         return error
 
@@ -266,7 +266,7 @@ class WireProvider(Wire):
                 yield from reading.end()
 
     async def astream(self, request: Request, call: CallContext) -> AsyncIterator[Piece]:
-        """Answer a request under asyncio, as `stream` does. A subclass with a `stream` of its own alone has no `astream`.
+        """Answer a request under asyncio, as `stream` does. A subclass that overrides only `stream` has no `astream`.
 
         Args:
             request: The request.
@@ -298,7 +298,7 @@ class WireProvider(Wire):
                     yield piece
 
     def carry_out(self, steps: Generator[Order, Any, Result], call: CallContext) -> Result:
-        """Carry out the orders of a generator, such as one of the methods for batches, and return its result.
+        """Execute the orders of a generator, such as a method for batches, and return its result.
 
         Args:
             steps: The generator. It yields `HttpRequest`s, gets their `HttpAnswer`s, and may yield `Blocking`.
@@ -314,23 +314,23 @@ class WireProvider(Wire):
             return self._run(steps, call)
 
     def asked(self, request: Request, call: CallContext) -> Generator[Order, Any, HttpRequest]:
-        """Write a request as one of a batch.
+        """Write a request for a batch.
 
         Args:
-            request: The request, which does not stream.
+            request: The request, without streaming.
             call: The call, for notes.
 
         Yields:
             The orders of `build`.
 
         Returns:
-            The HTTP request, which is not sent.
+            The HTTP request; it is not sent.
         """
         built = self._built(request, call)
         return built if isinstance(built, HttpRequest) else (yield from built)
 
     def answered(self, request: Request, call: CallContext, body: bytes) -> Iterator[Piece]:
-        """Read a whole answer that came in the results of a batch.
+        """Read a whole answer from the results of a batch.
 
         Args:
             request: The request that is answered.
@@ -346,13 +346,13 @@ class WireProvider(Wire):
             yield from reading.end()
 
     def close(self) -> None:
-        """Close the idle connections. An event loop closes its own as soon as it runs."""
+        """Close the idle connections. An event loop closes its connections when it runs next."""
         self.http.close()
         if self._aio is not None:
             self._aio.close()
 
     async def aclose(self) -> None:
-        """Close the idle connections, and wait until those of the running event loop are closed."""
+        """Close the idle connections, and wait for the connections of the running event loop."""
         self.http.close()
         if self._aio is not None:
             await self._aio.aclose()
@@ -433,12 +433,12 @@ class WireProvider(Wire):
 def listed(
     provider: WireProvider, steps: Generator[Order, Any, Iterable[ModelInfo | str]], call: CallContext | None = None
 ) -> list[ModelInfo | str]:
-    """Ask a service for its models. It is the body of a plugin's `discover(config, call)`.
+    """Ask a service for its models, for a plugin's `discover(config, call)`.
 
     Args:
-        provider: A provider object, which is closed at the end.
-        steps: A generator that yields `HttpRequest`s (one a page, or one a model), gets their `HttpAnswer`s, and returns the
-            models at its end. It may yield `Blocking`.
+        provider: A provider object; closed at the end.
+        steps: A generator that yields `HttpRequest`s (one for each page or model), gets their `HttpAnswer`s, and returns the
+            models. It may yield `Blocking`.
         call: The timeouts and the cancellation; `None`, the default, for `LISTING_TIMEOUT`.
 
     Returns:
@@ -446,7 +446,7 @@ def listed(
 
     Raises:
         ProviderError: The service refused, or its answer is not a list of models.
-        PluginError: The generator is none, or returned no list.
+        PluginError: `steps` is not a generator, or returned no list.
     """
     try:
         found = provider.carry_out(steps, call or CallContext(LISTING_TIMEOUT))

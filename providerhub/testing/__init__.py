@@ -1,7 +1,7 @@
-"""For the tests of applications and plugins: providers that play scripted answers, and a clock that tests control.
+"""For the tests of applications and plugins: providers with scripted answers, and a clock that tests control.
 
 The other names, such as `FaultServer` and `ProviderConformance`, come from the distribution `providerhub-conformance` and are
-imported when the first of them is used (PEP 562). Type checkers read `__init__.pyi`.
+imported when one of them is first used (PEP 562). Type checkers read `__init__.pyi`.
 """
 
 from importlib import import_module as _import_module

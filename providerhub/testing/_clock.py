@@ -13,8 +13,8 @@ from providerhub._values.provider import CallContext
 class FakeClock:
     """A monotonic clock under the test's control. Sleeping on it takes no time.
 
-    Pass the clock to `Hub(clock=...)`. Calling the clock gives the time; `sleep` and `asleep` replace `time.sleep` and
-    `asyncio.sleep`. It is safe to use from several threads.
+    Pass the clock to `Hub(clock=...)`. Calling the clock returns the time; `sleep` and `asleep` replace `time.sleep` and
+    `asyncio.sleep`. Several threads may use the clock.
 
     Args:
         start: The first reading, in seconds. The default is not 0, so that "never" and "at the start" differ.
@@ -33,11 +33,11 @@ class FakeClock:
         self.sleeps: list[float] = []
 
     def __call__(self) -> float:
-        """Give the time, in seconds."""
+        """Return the time, in seconds."""
         return self._now
 
     def monotonic(self) -> float:
-        """Give the time, in seconds, like `time.monotonic`."""
+        """Return the time, in seconds, like `time.monotonic`."""
         return self._now
 
     def advance(self, seconds: float) -> None:
@@ -58,7 +58,8 @@ class FakeClock:
         Args:
             call: The context of the attempt.
             slow_after: The seconds from now until the attempt is slow.
-            begin: Called then; lets another attempt begin and returns whether it does. `None` for an attempt that stays alone.
+            begin: Called at that time. It may let another attempt begin, and returns whether it does. `None` if no other attempt
+                may begin.
         """
         with self._lock:
             self._beside.discard(call)
@@ -68,7 +69,9 @@ class FakeClock:
 
     @contextlib.contextmanager
     def race(self, calls: Sequence[CallContext], seconds: float, over: Callable[[], object]) -> Iterator[None]:
-        """In a `with` block that waits for one of some attempts, let the time go on when all of them rest. A hub calls this.
+        """In a `with` block that waits for one of several attempts, let the time pass when all of them are silent.
+
+        A hub calls this.
 
         Args:
             calls: The contexts of the attempts.
@@ -92,7 +95,7 @@ class FakeClock:
     def rest(self, call: CallContext, until: float, wake: Callable[[], object]) -> None:
         """Let an attempt be silent. A fake provider calls this.
 
-        An attempt that is alone lets the time pass. Beside others, the time goes on when all attempts of the call rest.
+        A single attempt lets the time pass at once. With several attempts, the time passes when all of them are silent.
 
         Args:
             call: The context of the attempt.

@@ -1,4 +1,4 @@
-"""Providers that play scripted answers, for tests of code that calls a hub. They need no network and no waiting."""
+"""Providers with scripted answers, for tests of code that calls a hub. They need no network and no waiting."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from providerhub.testing._steps import Gate, Hold, Mark, Pause
 Answer: TypeAlias = Union[str, BaseException, Iterable[Any], Callable[[Request], "Answer"]]  # noqa: UP007 -- recursive
 """The answer to one call.
 
-* A text: the whole answer, followed by `Finish("stop")`. A stream yields it word by word. The empty text is an empty answer,
-  without an end mark, which a hub refuses with `EmptyAnswerError`.
+* A text: the whole answer, followed by `Finish("stop")`. A stream yields the text word by word. An empty text is an empty answer
+  without an end mark, for which a hub raises `EmptyAnswerError`.
 * An exception: raised before the first piece, each time as a new copy.
-* A sequence, played in order: `Gate`, `Mark`, `Pause` and `Hold` work as in the fault server, an exception is raised at its
-  place, and any other object is yielded as it is, even one that providers must not yield.
-* A function, which is called with the `Request` and returns one of these.
+* A sequence, played in order: `Gate`, `Mark`, `Pause` and `Hold` work as in the fault server. An exception is raised at its
+  place. Any other object is yielded unchanged, even a wrong object.
+* A function that gets the `Request` and returns an answer as above.
 """
 
 WAIT = 10.0
-"""Seconds for which a test waits for a script by default, and a call on a fake clock for the opening of a gate."""
+"""Seconds of real time: the default wait of a test for a script, and the wait of a call on a fake clock for a gate."""
 
 _LENGTH = 4
 """The length of the vectors of `embed`."""
@@ -62,7 +62,7 @@ class FakeCall:
         request: The request of the call.
         call: The context of the call; `call.cancelled` shows whether the caller cancelled it.
         native: Whether the call came through `astream`.
-        answer: The answer that the call plays.
+        answer: The answer of the call.
         state: `"open"` while pieces are left; then `"ended"`, `"failed"`, or `"closed"` when the caller stopped early.
     """
 
@@ -87,10 +87,10 @@ class _Silence(NamedTuple):
 
 
 class FakeProvider:
-    """Plays one answer for each call, in order; the last answer is played for all further calls. Thread-safe.
+    """Returns one scripted answer for each call, in order. The last answer repeats for all further calls. Thread-safe.
 
-    The provider obeys its `CallContext` as a real one should: a wait in a script raises an error when the call is cancelled or a
-    timeout ends. On a fake clock, a gate that stays closed for 10 s of real time raises `PluginError`.
+    The provider obeys its `CallContext` like a good real provider: a wait in a script raises an error when the call is cancelled
+    or a timeout ends. On a fake clock, a gate that stays closed for 10 s of real time raises `PluginError`.
 
     >>> from providerhub import RateLimitError
     >>> from providerhub.testing import FakeProvider
@@ -101,10 +101,11 @@ class FakeProvider:
     ('Hello', 2)
 
     Args:
-        answers: The answers to play; `"Hello"` by default.
+        answers: The answers, in order; default `"Hello"`.
         name: The provider's name in a hub.
-        models: The models that it serves, as names or `ModelInfo`; any name by default.
-        clock: The clock that a `Pause` or `Hold` advances. With `None`, `hub()` sets one; without a hub the waits take real time.
+        models: The models of the provider, as names or `ModelInfo`. Default: any name.
+        clock: The clock that a `Pause` or `Hold` advances. With `None`, `hub()` sets a clock; without a hub, waits take real
+            time.
         config: The configuration for `hub()`, such as `ProviderConfig(rpm=60, concurrency=2)`. `hub()` replaces the priority.
 
     Attributes:
@@ -144,7 +145,7 @@ class FakeProvider:
         """Make a hub of this provider; see `fake_hub`.
 
         Args:
-            *others: Further providers. The hub tries them after this one, in order.
+            *others: Further providers. The hub tries them after this provider, in order.
             settings: The hub's settings, as for `fake_hub`.
             clock: The clock of the hub, as for `fake_hub`.
 
@@ -170,11 +171,11 @@ class FakeProvider:
 
         Args:
             name: The name of the gate or mark.
-            times: How often all calls together must have reached it.
+            times: The number of times that all calls together must have reached it.
             timeout: The longest wait, in seconds.
 
         Raises:
-            TimeoutError: The calls did not reach it in time.
+            TimeoutError: The calls did not reach the place in time.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._marks.get(name, 0) >= times, timeout):
@@ -182,7 +183,7 @@ class FakeProvider:
                 raise TimeoutError(msg)
 
     def stream(self, request: Request, call: CallContext) -> Generator[Any, None, None]:
-        """Play the next answer; see `Provider.stream`. The request and its context are kept in `calls`."""
+        """Yield the next answer; see `Provider.stream`. `calls` keeps the request and its context."""
         script = self._script(self._record(request, call, native=False))
         try:
             for piece in script:
@@ -196,21 +197,21 @@ class FakeProvider:
             script.close()
 
     def embed(self, request: EmbeddingRequest, call: CallContext) -> Embeddings:
-        """Play the next answer for its waits and errors, and return a vector for each text.
+        """Play the waits and errors of the next answer, and return a vector for each text.
 
         Args:
             request: The request; kept in `calls`.
             call: The context of the call; kept in `calls`, and obeyed.
 
         Returns:
-            Vectors that depend on the texts alone, of the length 4 by default; a token is counted for each word.
+            Vectors that depend only on the texts, with a default length of 4. Each word counts as a token.
         """
         for _ in self.stream(request, call):
             pass
         return _embeddings(request)
 
     def count_tokens(self, request: Request, call: CallContext) -> int:
-        """Play the next answer for its waits and errors, and return a token for each word of the messages.
+        """Play the waits and errors of the next answer, and count a token for each word of the messages.
 
         Args:
             request: The request; kept in `calls`.
@@ -306,10 +307,10 @@ FakeProvider.__init__ = hinted(FakeProvider.__init__, "FakeProvider")  # type: i
 
 
 class FakeAsyncProvider(FakeProvider):
-    """A `FakeProvider` that awaits: it has `astream` beside `stream`."""
+    """A `FakeProvider` with asynchronous methods: `astream` as well as `stream`."""
 
     async def astream(self, request: Request, call: CallContext) -> AsyncGenerator[Any, None]:
-        """Play the next answer, as `stream` does.
+        """Yield the next answer, as `stream` does.
 
         Args:
             request: The request; kept in `calls`.
@@ -350,7 +351,7 @@ class FakeAsyncProvider(FakeProvider):
         return _embeddings(request)
 
     async def acount_tokens(self, request: Request, call: CallContext) -> int:
-        """Return a token for each word, as `count_tokens` does.
+        """Count a token for each word, as `count_tokens` does.
 
         Args:
             request: The request; kept in `calls`.
@@ -380,13 +381,13 @@ def fake_hub(*providers: FakeProvider, settings: Settings | None = None, clock: 
     Args:
         providers: The providers, in the order in which the hub tries them. Their names must differ.
         settings: The settings of the hub.
-        clock: The clock of the hub and of the providers that have none; by default the first provider's clock, else a new one.
+        clock: The clock of the hub, and of providers without a clock. Default: the first provider's clock, or else a new clock.
 
     Returns:
         The hub. Close it, or use it in a `with` block.
 
     Raises:
-        AmbiguousProviderError: Two providers have one name.
+        AmbiguousProviderError: Two providers have the same name.
     """
     clock = clock or next((provider.clock for provider in providers if provider.clock is not None), None) or FakeClock()
     hub = Hub(settings or Settings(autoload=False), clock=clock)

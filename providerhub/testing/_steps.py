@@ -1,4 +1,4 @@
-"""The steps that a `FakeProvider` and the fault server have in common: marks, gates and silences in a script.
+"""The common steps of `FakeProvider` and the fault server: marks, gates and silences in a script.
 
 `play` is for the fault server, whose `Peer` is in the distribution `providerhub-conformance`.
 """
@@ -12,7 +12,7 @@ import attrs
 
 @attrs.frozen
 class Pause:
-    """Send nothing for a while. Prefer a `Gate` where a test waits for something.
+    """Send nothing for some time. Use a `Gate` if a test waits for something.
 
     Attributes:
         seconds: The length of the pause.
@@ -26,7 +26,7 @@ class Pause:
 
 @attrs.frozen
 class Mark:
-    """Record that the script has reached this place, and go on. A test waits for it with `reached`.
+    """Record that the script has reached this place, and go on. A test waits for the mark with `reached`.
 
     Attributes:
         name: The mark's name.
@@ -54,7 +54,7 @@ class Gate:
 
 @attrs.frozen
 class Hold:
-    """Stay silent, with the connection open, until the client goes or the server is closed."""
+    """Stay silent, with the connection open, until the client disconnects or the server is closed."""
 
     def play(self, peer: Any) -> None:
         peer.hold()
