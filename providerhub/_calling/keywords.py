@@ -40,7 +40,7 @@ _SECONDS_OR_TIMEOUT = Check(f"{SECONDS.wanted} or a Timeout", lambda value: isin
 
 
 class Keyword(NamedTuple):
-    """How one keyword is checked, described and used. `None` as a value is the same as not given."""
+    """The check, description and use of one keyword. The value `None` means that the keyword is not given."""
 
     check: Check
     text: str  # one or more lines of an `Args:` entry
