@@ -18,8 +18,7 @@ Each report then names its attempt, and the first attempt to have content wins.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Sequence
-from functools import cached_property
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from providerhub._rules.attempts import Attempts
 from providerhub._rules.endings import broken_off, exhausted, last_error, late, told
@@ -42,8 +41,17 @@ from providerhub._rules.orders import (
     Told,
     Wait,
 )
-from providerhub._rules.pacing import FREE, Pacer, Tokens, Turn, Turns, no_tokens
-from providerhub._rules.policy import LONGEST_SHARE, LOOK_AGAIN, Rng, disposition, price, share, shortage_wait
+from providerhub._rules.pacing import FREE, Pacer, Tokens, Turn, no_tokens
+from providerhub._rules.policy import (
+    LEAVE_BEFORE_DEADLINE,
+    LONGEST_SHARE,
+    LOOK_AGAIN,
+    Rng,
+    disposition,
+    price,
+    share,
+    shortage_wait,
+)
 from providerhub._rules.retrying import Failure
 from providerhub._values import Candidate, Completion, RetryPolicy, RoutePlan, errors
 
@@ -65,6 +73,8 @@ class Engine(Attempts):
     _renewed: frozenset[str] = frozenset()
     _asking: tuple[Candidate, bool] | None = None
     _queued_at = _waited = 0.0
+    _full: Mapping[Candidate, Full] = {}  # the candidates whose limits were reached, and the time of the next turn there
+    _awaited: Mapping[Candidate, Full] = {}  # those at which the call waited last
     _waits_for: Failure | None = None  # the failure whose repeat is waited for, before a model that is liked less
 
     def __init__(
@@ -107,10 +117,6 @@ class Engine(Attempts):
         self._last: Candidate = plan.candidates[0]
         self.attempts = []
         self._limit = max(policy.attempts, len(self._fresh))
-
-    @cached_property
-    def _turns(self) -> Turns:
-        return Turns(self._pacer, self._deadline, patient=self._patient)
 
     @property
     def awaited(self) -> str:
@@ -351,16 +357,24 @@ class Engine(Attempts):
                 self._skip(candidate, "attempts used up", f"{self._policy.attempts_per_provider} at one model in one call")
             elif order := self._begin(candidate, now, force=self._force):
                 return order
-            elif self._turns.is_awaited(candidate):
+            elif self._is_awaited(candidate):
                 self._keep_equals(candidate)
-        if not self._open and (full := self._turns.in_time()):
-            return self._queue(full, now)
+        latest = self._deadline - LEAVE_BEFORE_DEADLINE
+        due = tuple(c for c, full in self._full.items() if full.until <= latest or full.until == math.inf)
+        if due and not self._open:
+            self._awaited, self._full = {candidate: self._full[candidate] for candidate in due}, {}
+            return self._queue(due, now)
         # All candidates became unavailable since the plan was made. One is tried all the same, as the router does.
-        is_first = not (self._count or self._turns.full or self._over_budget)
+        is_first = not (self._count or self._full or self._over_budget)
         if is_first and (order := self._begin(self._last, now, force=True)):
             return order
         again = None if self._larger_than is not None else self._again(self._repeats.choose(now, self._left), now)
         return again or self._exhausted(now)
+
+    def _is_awaited(self, candidate: Candidate) -> bool:
+        """Whether the call waits for a turn at this candidate rather than go to another model or to a lower priority."""
+        when_full = self._pacer.when_full(candidate)
+        return candidate in self._full and (self._patient if when_full is None else when_full == "wait")
 
     def _keep_equals(self, full: Candidate) -> None:
         """Wait for a turn at a candidate, unless one of the same model and priority is free."""
@@ -380,7 +394,7 @@ class Engine(Attempts):
         if candidate is None or turn is None or now >= self._deadline:
             # The error and the route name the limits that were reached.
             error = late(self.attempts, self._deadline - self._start, last_error(self.attempts))
-            for awaited, full in self._turns.awaited.items():
+            for awaited, full in self._awaited.items():
                 self._skip(awaited, full.reason, "no turn came before the deadline")
                 error.args = (f"{error}; it waited for a turn at {awaited} ({full.reason})",)
             return self._fail(error, now)
@@ -392,8 +406,8 @@ class Engine(Attempts):
         """Go on after the store of shared limits was asked for a turn."""
         order = turn and self._begin(candidate, now, force=force, turn=turn)
         if turn is None:
-            self._turns.full[candidate] = self._pacer.obstacle(candidate, now) or Full("others wait", now)
-            if self._turns.is_awaited(candidate):
+            self._full = {**self._full, candidate: self._pacer.obstacle(candidate, now) or Full("others wait", now)}
+            if self._is_awaited(candidate):
                 self._keep_equals(candidate)
         return order or (self._pull(now) if self._open else self._try_next(now))
 
@@ -428,7 +442,7 @@ class Engine(Attempts):
             if taken is FREE:  # the usual case
                 turn = FREE
             elif isinstance(taken, Full):
-                self._turns.full[candidate] = taken
+                self._full = {**self._full, candidate: taken}
                 return None
             elif taken.ready:
                 turn = taken
@@ -463,7 +477,7 @@ class Engine(Attempts):
         return self._fail(late(self.attempts, self._deadline - self._start, cause), now)
 
     def _exhausted(self, now: float) -> Fail:
-        for candidate, full in self._turns.full.items():
+        for candidate, full in self._full.items():
             self._skip(candidate, full.reason, f"for {full.until - now:.1f} s more")
             if not any(attempt.error for attempt in self.attempts):
                 msg = f"no turn in time ({full.reason}): the next one is in {(wait := full.until - now):.0f} s"

@@ -18,7 +18,6 @@ for each whole provider instance; both hold. Waiting calls get their turns first
 from __future__ import annotations
 
 import contextlib
-import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -44,7 +43,7 @@ from providerhub._rules.lanes import (
     until,
 )
 from providerhub._rules.limits import FIRST_PAUSE, NEVER, Limits, Throttle
-from providerhub._rules.policy import LEAVE_BEFORE_DEADLINE, Rng
+from providerhub._rules.policy import Rng
 from providerhub._threads import renewed_at_fork
 from providerhub._values import Candidate, HealthRecord
 from providerhub._values.shared import Claim
@@ -434,33 +433,6 @@ class Pacer:
             wake()
         except Exception:  # its event loop is closed, so the call will never look
             self._returned.append((place, NOT_SENT))
-
-
-class Turns:
-    """The turns of one call. A `patient` call waits for a turn where the settings say nothing."""
-
-    __slots__ = ("_deadline", "_pacer", "_patient", "awaited", "full")
-
-    def __init__(self, pacer: Pacer, deadline: float, *, patient: bool) -> None:
-        self._pacer = pacer
-        self._deadline = deadline
-        self._patient = patient
-        self.full: dict[Candidate, Full] = {}  # the candidates whose limits were reached, and the time of the next turn there
-        self.awaited: dict[Candidate, Full] = {}  # the candidates at which the call waited last
-
-    def is_awaited(self, candidate: Candidate) -> bool:
-        """Whether the call waits for a turn at this candidate rather than go to another model or to a lower priority."""
-        when_full = self._pacer.when_full(candidate)
-        return candidate in self.full and (self._patient if when_full is None else when_full == "wait")
-
-    def in_time(self) -> tuple[Candidate, ...]:
-        """The candidates whose turn comes in time, or at an unknown moment. Forgets all candidates if there is one."""
-        latest = self._deadline - LEAVE_BEFORE_DEADLINE
-        due = tuple(c for c, full in self.full.items() if full.until <= latest or full.until == math.inf)
-        if due:
-            self.awaited = {candidate: self.full[candidate] for candidate in due}
-            self.full.clear()
-        return due
 
 
 def health_records(health: Health, pacer: Pacer, now: float) -> tuple[HealthRecord, ...]:
