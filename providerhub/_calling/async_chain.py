@@ -69,7 +69,7 @@ class AsyncChain(Driver[Attempt]):
         # Without the loop, Python up to 3.11 looks for it again at each piece.
         current_task = partial(asyncio.current_task, self._loop)
         now, deadline = self._now, self._deadline
-        timer = self._loop.call_later(max(0.0, deadline - now()), self._cut_current)
+        timer = self._loop.call_later(max(0.0, deadline - now()), lambda: None if self.done else self._cut_late(self._current))
         try:
             for first in self._shown(self._current.head, as_text=as_text):
                 yield first
@@ -126,10 +126,6 @@ class AsyncChain(Driver[Attempt]):
         if not self.done and running_loop() is not self._loop:
             self.abandon()
         super().refuse_lost()
-
-    def _cut_current(self) -> None:
-        if not self.done:
-            self._cut_late(self._current)
 
     def _ask(self, attempt: Attempt, slow_after: float | None) -> Effect:
         return self._ask_watched(attempt, slow_after).__await__()

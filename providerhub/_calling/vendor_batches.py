@@ -260,7 +260,10 @@ class VendorBatches:
             groups.setdefault((candidate.provider, candidate.model), []).append((key, asked.request))
         for place, group in groups.items():
             for part in _parts(group):
-                self._create(place, part, book)
+                tag = uuid4().hex[:16]
+                book.note(tag, provider=place[0], model=place[1], keys=[key for key, _ in part], at=time.time())
+                made = self._ask(place[0], "batch_create", [(f"{tag}-{key}", request) for key, request in part], tag)
+                book.note(tag, id=made.id)
         return bad, requests
 
     def _request(self, row: Mapping[str, Any], key: str = "0") -> tuple[Candidate, _Asked]:
@@ -278,12 +281,6 @@ class VendorBatches:
         messages = addressed(spec.request.messages, instance, _log.info) if spec.has_turns else spec.request.messages
         request = attrs.evolve(spec.request, model=candidate.model, messages=messages, options=options)
         return candidate, _Asked(request, spec.output)
-
-    def _create(self, place: tuple[str, str], rows: list[tuple[str, Request]], book: Journal) -> None:
-        tag = uuid4().hex[:16]
-        book.note(tag, provider=place[0], model=place[1], keys=[key for key, _ in rows], at=time.time())
-        made = self._ask(place[0], "batch_create", [(f"{tag}-{key}", request) for key, request in rows], tag)
-        book.note(tag, id=made.id)
 
     def _reconcile(self, book: Journal) -> None:
         """Find the batches of intents whose creation was not recorded. One that the vendor does not have was never sent."""

@@ -126,7 +126,7 @@ class Engine(Attempts):
     @property
     def _left(self) -> int:
         """The number of attempts that may still begin. Those before a free wait do not count."""
-        return self._limit - self._count + (self._repeats.uncharged if self.attempts else 0)
+        return self._limit - self._count + (len(self._repeats.uncharged) if self.attempts else 0)
 
     def start(self, now: float) -> Order:
         return self._try_next(now)
@@ -296,7 +296,7 @@ class Engine(Attempts):
             for candidate in [c for c in self._fresh if not c.prefill]:
                 self._fresh.remove(candidate)
                 self._skip(candidate, "no prefill", "it would answer again from the start, and the text would be spliced")
-            self._repeats.keep_those_that_continue()
+            self._repeats.again = [failure for failure in self._repeats.again if failure.candidate.prefill]
         self._hedge = False
         return self._try_next(now, error)
 
@@ -368,7 +368,11 @@ class Engine(Attempts):
         is_first = not (self._count or self._full or self._over_budget)
         if is_first and (order := self._begin(self._last, now, force=True)):
             return order
-        again = None if self._larger_than is not None else self._again(self._repeats.choose(now, self._left), now)
+        again = (
+            None
+            if self._larger_than is not None
+            else self._again(self._repeats.choose(now, self._left, self._repeats.again), now)
+        )
         return again or self._exhausted(now)
 
     def _is_awaited(self, candidate: Candidate) -> bool:
@@ -389,7 +393,7 @@ class Engine(Attempts):
             return self._asked(*asking, now, turn)
         waited_for, self._waits_for = self._waits_for, None
         if candidate is None and waited_for is not None and now < self._deadline:  # others wait there too; the next model is free
-            self._repeats.put_back(waited_for)
+            self._repeats.again.append(waited_for)
             return self._try_next(now)
         if candidate is None or turn is None or now >= self._deadline:
             # The error and the route name the limits that were reached.

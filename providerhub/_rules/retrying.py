@@ -23,7 +23,8 @@ class Retries:
     """The attempts of one call that count, and the failures after which a candidate may be tried again."""
 
     __slots__ = (
-        "_again", "_attempts", "_deadline", "_free_waits", "_health", "_policy", "_repeats", "_rng", "_uncharged", "_waited_for",
+        "_attempts", "_deadline", "_free_waits", "_health", "_policy", "_repeats", "_rng", "_waited_for", "again",
+        "uncharged",
     )  # fmt: skip
 
     def __init__(self, policy: RetryPolicy, health: Health, attempts: list[Attempt], *, deadline: float, rng: Rng) -> None:
@@ -32,65 +33,51 @@ class Retries:
         self._attempts = attempts
         self._deadline = deadline
         self._rng = rng
-        self._again: list[Failure] = []
-        self._uncharged: set[int] = set()
+        self.again: list[Failure] = []
+        self.uncharged: set[int] = set()
         self._repeats = 0
         self._free_waits = 0
         self._waited_for: set[tuple[str, str]] = set()  # what a rate limit was waited for, before a model that is liked less
-
-    @property
-    def uncharged(self) -> int:
-        """The number of attempts that do not count."""
-        return len(self._uncharged)
 
     def is_used_up(self, candidate: Candidate) -> bool:
         """Whether a provider's model has had all attempts that one call may make there."""
         used = sum(
             (attempt.provider, attempt.model) == (candidate.provider, candidate.model)
             for attempt in self._attempts
-            if attempt.number not in self._uncharged
+            if attempt.number not in self.uncharged
         )
         return used >= self._policy.attempts_per_provider
 
     def forgive(self, number: int) -> None:
         """Do not count an attempt, which failed for a reason of this process and is repeated at once."""
-        self._uncharged.add(number)
-        self._again = [failure for failure in self._again if failure.number != number]
+        self.uncharged.add(number)
+        self.again = [failure for failure in self.again if failure.number != number]
 
     def note(self, candidate: Candidate, error: AttemptError, now: float, number: int) -> None:
         if error.retryable:
-            self._again.append(Failure(candidate, error, now, number))
-
-    def keep_those_that_continue(self) -> None:
-        self._again = [failure for failure in self._again if failure.candidate.prefill]
+            self.again.append(Failure(candidate, error, now, number))
 
     def before_next(self, now: float, last: Candidate, left: int, *, same: bool) -> tuple[Failure, float] | None:
         """Choose a failed candidate to ask again, before the next model: with `same` the last one, else any of the same model.
 
         A call with another model waits for a rate limit once. More free waits are for a call without another model.
         """
-        fitting = (f for f in self._again if (f.candidate == last if same else f.candidate.group == last.group))
+        fitting = (f for f in self.again if (f.candidate == last if same else f.candidate.group == last.group))
         failures = [f for f in fitting if not isinstance(f.error, ProviderTimeoutError) and _place(f) not in self._waited_for]
-        found = self._choose(now, failures, left, most=self._policy.patience)
+        found = self.choose(now, left, failures, most=self._policy.patience)
         if found is not None and isinstance(found[0].error, RateLimitError):
             self._waited_for.add(_place(found[0]))
         return found
 
-    def put_back(self, failure: Failure) -> None:
-        self._again.append(failure)
-
-    def choose(self, now: float, left: int) -> tuple[Failure, float] | None:
-        """Choose the candidate to try again, and the seconds to wait before; `None` without any. Rate-limited ones come last."""
-        return self._choose(now, self._again, left)
-
-    def _choose(
-        self, now: float, failures: Iterable[Failure], left: int, *, most: float = math.inf
+    def choose(
+        self, now: float, left: int, failures: Iterable[Failure], *, most: float = math.inf
     ) -> tuple[Failure, float] | None:
+        """Choose the candidate to try again, and the seconds to wait before; `None` without any. Rate-limited ones come last."""
         for failure in sorted(failures, key=lambda failure: isinstance(failure.error, RateLimitError)):
             seconds = self._wait_of(failure, now)
             if seconds is None or seconds > most or not self._pay(failure, now, left):
                 continue
-            self._again.remove(failure)
+            self.again.remove(failure)
             return failure, seconds
         return None
 
@@ -98,7 +85,7 @@ class Retries:
         """Count a repeat and take its token from the retry budget; false when that is not possible. Some waits are free."""
         if is_free_wait(failure.error) and self._free_waits < FREE_WAITS:
             self._free_waits += 1
-            self._uncharged.add(failure.number)
+            self.uncharged.add(failure.number)
             return True
         if left <= 0 or self.is_used_up(failure.candidate):
             return False

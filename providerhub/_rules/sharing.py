@@ -9,12 +9,11 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from providerhub._rules.clock import Clock
 from providerhub._rules.health import RATE_LIMITED, Health, Key
 from providerhub._rules.lanes import Back, Full, Place
-from providerhub._rules.limits import MARGIN, MINUTE, NEVER, Limits
+from providerhub._rules.limits import MARGIN, MINUTE, NEVER
 from providerhub._rules.pacing import Pacer
 from providerhub._rules.policy import LACK_FOR, QUOTA_PAUSE, Rng
 from providerhub._values.shared import Claim, Fact, SharedState
@@ -109,11 +108,15 @@ class Sharing:
         scope, own, whole = self._scope(place.desk.provider), place.lane.limits, place.desk.whole.limits
         known = place.lane.named
         if known[0] != scope or known[1] is not own or known[2] is not whole:
-            known = place.lane.named = scope, own, whole, _lanes(scope, (place.entry, own), ("", whole))
-        lanes = known[3]
-        if not scope or not lanes:
-            return None, not lanes
-        claim = Claim(f"{self._name}-{next(self._numbers)}", lanes, place.tokens)
+            lanes = tuple(
+                (f"{scope}:{entry}", one.concurrency, one.rpm and MINUTE / (MARGIN * one.rpm), one.tpm)
+                for entry, one in ((place.entry, own), ("", whole))
+                if one.any
+            )
+            known = place.lane.named = scope, own, whole, lanes
+        if not scope or not known[3]:
+            return None, not known[3]
+        claim = Claim(f"{self._name}-{next(self._numbers)}", known[3], place.tokens)
 
         def answered(reason: str, seconds: float) -> None:
             answer(place, claim, Full(reason, self._now() + seconds) if reason else None)
@@ -144,12 +147,3 @@ class Sharing:
                 if fact.what == RATE_LIMITED and fact.model:
                     self._pacer.hold(key, now, end)
         return bool(names)
-
-
-def _lanes(scope: str, *limited: tuple[str, Limits]) -> tuple[Any, ...]:
-    """The lanes with limits, as a `Claim` names them."""
-    return tuple(
-        (f"{scope}:{entry}", one.concurrency, one.rpm and MINUTE / (MARGIN * one.rpm), one.tpm)
-        for entry, one in limited
-        if one.any
-    )
