@@ -185,10 +185,9 @@ class Replay:
             ending(self.completion)
 
     def close(self) -> None:
-        """Nothing is under way."""
+        """Nothing is under way or lost."""
 
-    def refuse_lost(self) -> None:
-        """Nothing is lost."""
+    refuse_lost = close
 
     async def aclose(self) -> None:
         """Nothing is under way."""

@@ -50,6 +50,17 @@ class Driver(Generic[AnAttempt]):
     """One call under way, until its `deadline` on the hub's clock. A subclass supplies the effects."""
 
     kind: Callable[..., AnAttempt]
+    # Asks the provider, and pulls to the first content of a stream, else to the end of the answer; sets `attempt.result`. After
+    # so many seconds `_supervise` begins in a thread or task of its own, and the result of this pull is one of the race's. The
+    # result is `None` when the supervisor has brought the call to its commit point or its end.
+    _ask: Callable[[AnAttempt, float | None], Effect]
+    # Lets the current attempt run beside the others: the first to end its pull, or `None` after so many seconds.
+    _race: Callable[[float], Steps[tuple[AnAttempt, PullResult] | None]]
+    _new_signal: Callable[[], Any]  # makes a `threading.Event`, or the like, which any thread may set to end a `_doze`
+    _doze: Callable[[Any, float], Steps[None]]  # waits until the signal is set, at most for some seconds
+    _do: Callable[[Job, float], Steps[None]]  # lets a thread do a job, and waits for its end, at most for some seconds
+    _cut: Callable[[AnAttempt], None]  # cancels an attempt; does not wait for its end
+    _settle: Callable[..., Effect]  # closes attempts, by default all, and forgets those that have ended
     attempt: AnAttempt | None = None  # the latest attempt; from the commit point on, the attempt whose pieces the caller gets
     is_lost = False  # whether the call was given up before its end, and not by its reader
     done = True  # until `__init__` is over, which Ctrl-C may interrupt
@@ -70,38 +81,6 @@ class Driver(Generic[AnAttempt]):
         self._now = services.clock.monotonic
         self._attempts: list[AnAttempt] = []
         self._racing = self._committed = self._stopped = self.done = False
-
-    def _ask(self, attempt: AnAttempt, slow_after: float | None) -> Effect:
-        """Ask the provider, and pull to the first content of a stream, else to the end of the answer; set `attempt.result`.
-
-        After `slow_after` seconds `_supervise` begins in a thread or task of its own, and the result of this pull is one of the
-        race's. The result is `None` when the supervisor has brought the call to its commit point or its end.
-        """
-        raise NotImplementedError
-
-    def _race(self, seconds: float) -> Steps[tuple[AnAttempt, PullResult] | None]:
-        """Let the current attempt run beside the others: the first to end its pull, or `None` after `seconds`."""
-        raise NotImplementedError
-
-    def _new_signal(self) -> Any:
-        """Make a flag that other threads may set, to end a `_doze`: a `threading.Event`, or an object with its methods."""
-        raise NotImplementedError
-
-    def _doze(self, signal: Any, seconds: float) -> Steps[None]:
-        """Wait until the signal is set, at most for some seconds."""
-        raise NotImplementedError
-
-    def _do(self, job: Job, seconds: float) -> Steps[None]:
-        """Let a job be done in a thread, and wait for its end, at most for some seconds."""
-        raise NotImplementedError
-
-    def _cut(self, attempt: AnAttempt) -> None:
-        """Cancel an attempt. Does not wait for its end."""
-        raise NotImplementedError
-
-    def _settle(self, *attempts: AnAttempt) -> Effect:
-        """Close attempts, by default all, and forget those that have ended."""
-        raise NotImplementedError
 
     def _carry_out(self, order: Order) -> Steps[None]:  # noqa: C901, PLR0912 -- a call must not pay for functions that would divide it
         """Carry the engine's orders out, up to the commit point or the end of the call. Raises the error of a failed call."""

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import attrs
@@ -34,6 +34,7 @@ from providerhub._values.provider import CallContext
 from providerhub._values.vendor_batch import VendorBatch
 
 Found = TypeVar("Found")
+Asked = tuple[Request, Output | None]  # a request as the vendor gets it, and the class into which its answer is read
 
 MOST_ROWS = 5_000  # requests of one batch: its results are read at once, and an answer may have 64 MiB
 MOST_BYTES = 32 * 1024 * 1024  # of the messages of one batch, as JSON
@@ -51,11 +52,6 @@ class Held:
     at: float
     id: str = ""
     is_read: bool = False
-
-
-class _Asked(NamedTuple):
-    request: Request
-    output: Output | None
 
 
 class Journal:
@@ -245,11 +241,11 @@ class VendorBatches:
         self._reconcile(book)
         return [self._ask(held.provider, method, held.id) for held in book.open()]
 
-    def _sent(self, rest: Mapping[str, Any], book: Journal) -> tuple[list[tuple[str, Exception]], dict[str, _Asked]]:
+    def _sent(self, rest: Mapping[str, Any], book: Journal) -> tuple[list[tuple[str, Exception]], dict[str, Asked]]:
         """Send the requests that no batch holds; return those that are wrong, and all requests by key."""
         bad: list[tuple[str, Exception]] = []
         groups: dict[tuple[str, str], list[tuple[str, Request]]] = {}
-        requests: dict[str, _Asked] = {}
+        requests: dict[str, Asked] = {}
         for key, row in rest.items():
             try:
                 candidate, asked = self._request(row, key)
@@ -257,7 +253,7 @@ class VendorBatches:
                 bad.append((key, error_of_row(int(key), error)))
                 continue
             requests[key] = asked
-            groups.setdefault((candidate.provider, candidate.model), []).append((key, asked.request))
+            groups.setdefault((candidate.provider, candidate.model), []).append((key, asked[0]))
         for place, group in groups.items():
             for part in _parts(group):
                 tag = uuid4().hex[:16]
@@ -266,7 +262,7 @@ class VendorBatches:
                 book.note(tag, id=made.id)
         return bad, requests
 
-    def _request(self, row: Mapping[str, Any], key: str = "0") -> tuple[Candidate, _Asked]:
+    def _request(self, row: Mapping[str, Any], key: str = "0") -> tuple[Candidate, Asked]:
         """The provider that gets a request, and the request as it gets it."""
         spec = self._specs(stream=False, **checked_request(int(key), row))
         candidate = self._plan(spec)[0]
@@ -280,7 +276,7 @@ class VendorBatches:
             raise errors.InvalidRequestError(msg)
         messages = addressed(spec.request.messages, instance, _log.info) if spec.has_turns else spec.request.messages
         request = attrs.evolve(spec.request, model=candidate.model, messages=messages, options=options)
-        return candidate, _Asked(request, spec.output)
+        return candidate, (request, spec.output)
 
     def _reconcile(self, book: Journal) -> None:
         """Find the batches of intents whose creation was not recorded. One that the vendor does not have was never sent."""
@@ -303,7 +299,7 @@ class VendorBatches:
             else:
                 book.note(held.tag, is_read=True)
 
-    def _results(self, held: Held, batch: VendorBatch, known: dict[str, _Asked]) -> Iterator[tuple[str, Outcome]]:
+    def _results(self, held: Held, batch: VendorBatch, known: dict[str, Asked]) -> Iterator[tuple[str, Outcome]]:
         """The outcomes of a batch by key, matched by the identifiers of its requests alone."""
         found = self._ask(held.provider, "batch_results", batch) if batch.state == "ended" else []
         prices = self._prices(held) if found else None
@@ -325,7 +321,7 @@ class VendorBatches:
             return None
         return None if prices is None else prices.under("batch")
 
-    def _outcome(self, held: Held, asked: _Asked, status: int, body: bytes, prices: Prices | None) -> Outcome:
+    def _outcome(self, held: Held, asked: Asked, status: int, body: bytes, prices: Prices | None) -> Outcome:
         instance = self._registry.ready(held.provider)
         provider: Any = instance.provider()
         call = CallContext(self._spec_at(held.provider, held.model).timeout)
@@ -334,11 +330,11 @@ class VendorBatches:
             return Outcome(0, error=map_exception(refusal, provider=held.provider, model=held.model))
         try:
             assembly = Assembly()
-            for piece in provider.answered(asked.request, call, body):
+            for piece in provider.answered(asked[0], call, body):
                 assembly.add(piece)
             route = Route((Attempt(1, held.provider, held.model, "ok", usage=assembly.usage, prices=prices),))
             found = assembly.completion(held.provider, held.model, route)
-            parsed = asked.output.read(found) if asked.output else None
+            parsed = asked[1].read(found) if asked[1] else None
         except Exception as error:
             return Outcome(0, error=map_exception(error, provider=held.provider, model=held.model))
         turn = attrs.evolve(found.turn, **instance.origin) if found.turn else None

@@ -233,10 +233,7 @@ class Claims(Protocol):
     refuses: bool  # whether calls are refused while it does not
 
     def take(self, place: Place, answer: Callable[[Place, Claim, Full | None], object]) -> tuple[Claim | None, bool]:
-        """Ask for a turn. Return the claim, and whether the turn is taken already; else `answer` gives or refuses it.
-
-        There is no claim while the store does not answer.
-        """
+        """Ask for a turn. Return the claim, if the store answers, and whether the turn is taken; else `answer` decides."""
 
     def give_back(self, claim: Claim, back: Back) -> None:
         """Give a turn back."""
