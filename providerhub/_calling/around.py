@@ -33,7 +33,6 @@ from providerhub._values import (
 )
 from providerhub._values.errors import ConfigurationError, InvalidRequestError
 
-Answer = Completion | Stream | AsyncStream
 _SENT = tuple(name for name, keyword in KEYWORDS.items() if keyword.sent)
 
 

@@ -89,7 +89,6 @@ class Assembly:
         return beside
 
     def detail(self, name: str) -> Any:
-        """The value of a `Detail`; `None` when it has not come."""
         return self.beside["details"].get(name) if self.beside else None
 
     @property

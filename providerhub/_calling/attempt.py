@@ -51,7 +51,6 @@ class RunningAttempt(Generic[Pieces, Runner]):
         return self.assembly.detail("request_id") or self.call.request_id or None
 
     def told(self) -> Told:
-        """Return what the driver knows of the attempt at this moment."""
         assembly, call, prices = self.assembly, self.call, self.candidate.prices
         if assembly.beside is None:
             notes = tuple(call.notes) if call.notes else ()
@@ -93,7 +92,6 @@ class Running:
             self._waiting.discard(call)
 
     def stop(self) -> None:
-        """Give up all calls, and every call that begins later."""
         self.is_over = True
         self._over.set()
         for call in self.calls | self._waiting:

@@ -327,7 +327,6 @@ class Driver(Generic[AnAttempt]):
         return self.attempt  # type: ignore[return-value]  # the engine opens an attempt before any other order
 
     def _pieces(self) -> Any:
-        """The iterator of the committed attempt, which has asked its provider."""
         return self._current.pieces
 
     def _open(self, order: Open) -> Order:
@@ -364,7 +363,6 @@ class Driver(Generic[AnAttempt]):
         return following
 
     def _work(self, job: Job) -> Effect:
-        """Do some work that may wait for a disk or the network."""
         job.task.run()
         return ()
 

@@ -82,8 +82,6 @@ def check_objects(**given: Sequence[Any]) -> None:
 
 
 class CallMaker:
-    """The parts of a hub, and the calls that it makes with them."""
-
     def __init__(
         self,
         settings: Settings,

@@ -59,7 +59,6 @@ class WaitingRows:
 
     @property
     def due(self) -> float | None:
-        """The time at which the first row may be sent; `None` when no row waits."""
         if not self._rows and self._stored:
             self._load()
         return self._rows[0][0] if self._rows else None

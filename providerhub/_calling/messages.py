@@ -158,7 +158,6 @@ def _wrong(where: str, rule: str, value: object, hint: str = "") -> errors.Inval
 
 
 def _hint(found: object, *keys: str) -> str:
-    """A hint at a misspelt key of a mapping; empty without one."""
     import difflib  # needed for an error message only
 
     names = [name for name in found if isinstance(name, str) and name not in _KEYS] if isinstance(found, Mapping) else []

@@ -132,7 +132,6 @@ class Report:
         return hook in self._observers.hooks
 
     def reservation(self, order: Open) -> Reservation:
-        """Make the reservation of an attempt, which is not asked for yet."""
         bound = self._spec.most_tokens(order.candidate)
         found = self._reservations[order.number] = Reservation(self.gates, self.record(), order.candidate, bound)
         return found

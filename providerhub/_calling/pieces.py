@@ -68,7 +68,6 @@ _CONTENT = (str, TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, Media)
 
 
 def text_of(piece: Piece) -> str:
-    """The text of a piece; empty where the piece has none."""
     if isinstance(piece, str):
         return piece
     return piece.text if type(piece) is TextDelta else ""

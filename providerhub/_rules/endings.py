@@ -12,7 +12,6 @@ def last_error(attempts: Sequence[Attempt]) -> errors.AttemptError | None:
 
 
 def late(attempts: Sequence[Attempt], seconds: float, cause: errors.AttemptError | None) -> errors.DeadlineExceededError:
-    """The error of a call whose time is over."""
     tried = f"; the last one failed: {told(cause)}" if cause is not None else ""
     count = f"{len(attempts)} attempt{'s' * (len(attempts) != 1)}"
     msg = f"the call's total time of {seconds:g} s is over after {count}{tried}; `timeout` sets this time"
@@ -22,7 +21,6 @@ def late(attempts: Sequence[Attempt], seconds: float, cause: errors.AttemptError
 
 
 def exhausted(attempts: Sequence[Attempt], last: Candidate) -> errors.ProviderHubError:
-    """The error of a call that has no candidate left."""
     failures = [a.error for a in attempts if a.error is not None]
     if len({type(error) for error in failures}) > 1:
         count = len({a.provider for a in attempts})

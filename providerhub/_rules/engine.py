@@ -314,7 +314,6 @@ class Engine(Attempts):
         return self._health.latency(candidate, policy.hedge_quantile, stream=self._stream, samples=policy.hedge_samples)
 
     def _share(self, attempt: OpenAttempt, usual: float | None) -> float:
-        """Seconds without content after which the attempt is joined."""
         slow = self._slow_model or attempt.candidate.slow
         left = self._deadline - self._start - attempt.started
         return share(self._policy, left, None if slow else usual, slow=slow)

@@ -61,7 +61,13 @@ class Breaker:
     def record(self, now: float, *, ok: bool, rng: Rng, slow: bool = False) -> None:
         """Count a finished call of the present generation; `slow` means that it failed by a timeout."""
         if self.open_until is not None:
-            self._record_probe(now, self.open_until, ok=ok, rng=rng, slow=slow)
+            if ok:
+                self.close()
+            elif now < self.open_until:
+                self.release()  # a forced call without an alternative; only a probe that is due makes the outage longer
+            else:
+                most = self._rules.open_most_slow if slow else self._rules.open_most
+                self._open(now, min(most, self.open_for * 2), rng)
             return
         self._silences = 0
         self._outcomes.append((now, ok))
@@ -87,15 +93,6 @@ class Breaker:
             return True
         failed = sum(not ok for _, ok in self._outcomes)
         return len(self._outcomes) >= self._rules.calls and failed >= self._rules.share * len(self._outcomes)
-
-    def _record_probe(self, now: float, due: float, *, ok: bool, rng: Rng, slow: bool) -> None:
-        if ok:
-            self.close()
-        elif now < due:
-            self.release()  # a forced call without an alternative; only a probe that is due makes the outage longer
-        else:
-            most = self._rules.open_most_slow if slow else self._rules.open_most
-            self._open(now, min(most, self.open_for * 2), rng)
 
     def _open(self, now: float, seconds: float, rng: Rng) -> None:
         # Equal jitter: half of the time is fixed and half is random, so that many clients do not probe at the same moment.
@@ -270,7 +267,6 @@ class Health:
                     self.on_fact(key, f"no {error.capability}", LACK_FOR)
 
     def deny(self, key: Key, capability: str, until: float) -> None:
-        """Record that a model, as it is sent, lacks a capability."""
         with self._lock:
             self._lacking[key] = self._lacking.pop(key, {}) | {capability: until}  # the newest one last
             if len(self._lacking) > self._size:

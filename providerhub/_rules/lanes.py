@@ -33,8 +33,6 @@ MANY = 64  # the number of answers over which the mean output is taken
 
 
 class Full(NamedTuple):
-    """The reason why a call has to wait for its turn."""
-
     reason: str  # `"concurrency"`, `"rpm"`, `"tpm"`, `"rate limited"`, `"others wait"` or `UNKNOWN_ROOM`
     until: float  # the time of the turn in seconds, as far as it is known; infinite while it depends on other calls
 
@@ -145,7 +143,6 @@ class Lane:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the lane can be forgotten."""
         return not (self.in_use or self.waiting or self.limits.any or self.throttle)
 
     @property
@@ -173,7 +170,6 @@ class Lane:
         return self.held if self.held.until > due else Full(reason, due) if reason else None
 
     def head(self) -> Place | None:
-        """The call that has waited longest."""
         while self.waiting and self.waiting[0].state != WAITING:
             self.waiting.popleft()
         return self.waiting[0] if self.waiting else None
@@ -204,7 +200,6 @@ class Lane:
             self._tokens.correct(second, place.tokens, used)
 
     def record(self, provider: str, model: str, now: float) -> HealthRecord:
-        """The limits, the calls and the pause as `Hub.health` shows them."""
         throttle, limits = self.throttle, self.limits
         rate = None if throttle is None else throttle.rate(now)
         pause = 0.0 if throttle is None else max(0.0, throttle.until - now)
@@ -266,7 +261,6 @@ class Desk:
         yield from self.models.items()
 
     def update(self) -> None:
-        """Note whether calls need turns at all."""
         self.is_limited = bool(self.throttled) or any(lane.limits.any for _, lane in self.lanes())
 
     def forget(self, now: float) -> None:

@@ -103,7 +103,6 @@ class TokenWindow(Seconds):
         return self.add(now, min(tokens, self._tpm))
 
     def correct(self, second: Second, reserved: float, used: float) -> None:
-        """Replace the reservation of a call by its usage."""
         second.amount += used - min(reserved, self._tpm)
 
 
@@ -181,7 +180,6 @@ class Throttle:
         return not late
 
     def hold(self, until: float) -> None:
-        """Pause because the service has refused another process."""
         if until > self.until:
             self.until, self._window, self._undecided = until, 1, {}
 

@@ -68,7 +68,6 @@ class Turn:
 
     @property
     def is_asked(self) -> bool:
-        """Whether the store of shared limits is asked for the turn."""
         return self.place is not None and self.place.state == ASKED
 
     @property
@@ -415,7 +414,11 @@ class Pacer:
         while True:
             if self._woken:
                 with contextlib.suppress(IndexError):  # another thread was faster
-                    self._wake(self._woken.popleft())
+                    place = self._woken.popleft()
+                    try:
+                        (place.wake or bool)()
+                    except Exception:  # its event loop is closed, so the call will never look
+                        self._returned.append((place, NOT_SENT))
             elif (self._returned or self._answers) and self._lock.acquire(blocking=False):
                 # A thread that holds the lock now comes here afterwards.
                 try:
@@ -424,15 +427,6 @@ class Pacer:
                     self._lock.release()
             else:
                 return
-
-    def _wake(self, place: Place) -> None:
-        wake = place.wake
-        if wake is None:
-            return
-        try:
-            wake()
-        except Exception:  # its event loop is closed, so the call will never look
-            self._returned.append((place, NOT_SENT))
 
 
 def health_records(health: Health, pacer: Pacer, now: float) -> tuple[HealthRecord, ...]:

@@ -31,8 +31,6 @@ LOOK_AGAIN = 1.0  # seconds after which a slow attempt is looked at again when n
 
 
 class Disposition(NamedTuple):
-    """The rule for one class of failure."""
-
     elsewhere: bool = True  # whether another provider may answer
     larger: bool = False  # whether only a candidate with a larger context window may answer
     counts: str = ""  # the breaker that counts the failure: `"model"`, `"instance"`, or `""` for none

@@ -180,8 +180,6 @@ def _written(value: Any) -> str:
 
 
 class _Said(NamedTuple):
-    """The parts of a refusal's body that count."""
-
     codes: frozenset[str] = frozenset()
     message: str = ""
     details: str = ""
