@@ -42,17 +42,51 @@ class Racer(RunningAttempt[Iterator[Piece], "AnyRunner"], Timer):
     """
 
     armed: list[tuple[contextvars.Context, Callable[[], None]]]
-    supervisor: Supervisor
+    _over: threading.Event
+    _is_dropped = False
+    _error: BaseException | None = None
 
     def fire(self) -> bool:
         """Begin a supervisor, unless content has come; true if it has begun. Otherwise the attempt goes on alone."""
         if self.call.content_at is None:
-            self.supervisor = Supervisor(self)
-            thread = PromptThread(self.supervisor.run, f"providerhub-supervisor-{next(_numbers)}")
+            self._over = threading.Event()
+            thread = PromptThread(self._carry_on, f"providerhub-supervisor-{next(_numbers)}")
             with contextlib.suppress(RuntimeError):
                 thread.start()
                 return True
         return False
+
+    def _carry_on(self) -> None:
+        """Carry the call on in the supervisor's thread, unless this first attempt has ended."""
+        try:
+            context, take_over = self.armed.pop()
+        except IndexError:
+            return
+        self.runner = self
+        try:
+            context.run(take_over)
+        except BaseException as error:  # raised in the caller's thread
+            self._error = error
+        finally:
+            self._over.set()
+
+    def join(self, interrupted: Callable[[BaseException], object]) -> None:
+        """Wait, in the caller's thread, for the call's commit point or end. `interrupted` gets an exception that ends this."""
+        try:
+            self._over.wait()
+        except BaseException as error:
+            interrupted(error)
+            self._over.wait(GRACE)
+            raise
+        if self._is_dropped:
+            close_quietly(getattr(self.pieces, "close", None))
+        if self._error is not None:
+            raise self._error
+
+    def drop(self) -> None:
+        """Cancel the attempt, which the caller's thread pulls and closes."""
+        self._is_dropped = True
+        self.call.cancel()
 
 
 Ask = Callable[[Racer], PullResult]
@@ -87,49 +121,7 @@ class Runner(threading.Thread):
             close_quietly(getattr(self._attempt.pieces, "close", None))
 
 
-class Supervisor:
-    """The thread that carries a call on beside its first attempt, which the caller's thread pulls."""
-
-    def __init__(self, attempt: Racer) -> None:
-        self._attempt = attempt
-        self._over = threading.Event()
-        self._dropped = False
-        self._error: BaseException | None = None
-
-    def run(self) -> None:
-        """Carry the call on, unless the first attempt has ended."""
-        try:
-            context, take_over = self._attempt.armed.pop()
-        except IndexError:
-            return
-        self._attempt.runner = self
-        try:
-            context.run(take_over)
-        except BaseException as error:  # raised in the caller's thread
-            self._error = error
-        finally:
-            self._over.set()
-
-    def wait(self, interrupted: Callable[[BaseException], object]) -> None:
-        """Wait, in the caller's thread, for the call's commit point or end. `interrupted` gets an exception that ends this."""
-        try:
-            self._over.wait()
-        except BaseException as error:
-            interrupted(error)
-            self._over.wait(GRACE)
-            raise
-        if self._dropped:
-            close_quietly(getattr(self._attempt.pieces, "close", None))
-        if self._error is not None:
-            raise self._error
-
-    def drop(self) -> None:
-        """Cancel the first attempt. The caller's thread closes it."""
-        self._dropped = True
-        self._attempt.call.cancel()
-
-
-AnyRunner = Runner | Supervisor  # the thread that pulls an attempt: one of its own, or the caller's
+AnyRunner = Runner | Racer  # the thread that pulls an attempt: one of its own, or the caller's
 
 
 class Chain(Driver[Racer]):
@@ -241,7 +233,7 @@ class Chain(Driver[Racer]):
             self._ends.put((attempt, error))
 
         self._ends.put((attempt, result))
-        attempt.supervisor.wait(interrupted)
+        attempt.join(interrupted)
 
     def _take_over(self) -> None:
         """Begin a race in which the caller's thread pulls the first attempt. Called in the supervisor's thread."""
