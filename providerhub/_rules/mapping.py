@@ -104,7 +104,7 @@ def map_exception(error: Exception, *, provider: str, model: str, reads: bool = 
     if reads and isinstance(error, errors.PluginError) and error.piece:
         error = unreadable(error)
     short = not isinstance(error, errors.ShortageError) and is_shortage(error)
-    if isinstance(error, errors.ProviderError | errors.PluginError) and not short:
+    if isinstance(error, (errors.ProviderError, errors.PluginError)) and not short:
         return blamed(error, provider, model)
     found: errors.AttemptError | None = errors.ShortageError() if short else _mapped(error)
     if found is None:

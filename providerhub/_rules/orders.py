@@ -118,7 +118,8 @@ A plain tuple: every call makes one, and a named one takes five times as long.
 """
 
 
-UNTOLD: Told = ((), None, None, None, None, "")
+def untold() -> Told:
+    return (), None, None, None, None, ""
 
 
 class OpenAttempt:
@@ -134,7 +135,7 @@ class OpenAttempt:
         self.started = started
         self.waited = waited
         self.first_token: float | None = None
-        self.told: Callable[[], Told] = lambda: UNTOLD
+        self.told: Callable[[], Told] = untold
         self.share = self.slow_at = math.inf
 
     def attempt(self, outcome: str, error: BaseException | None, duration: float) -> Attempt:
