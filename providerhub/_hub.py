@@ -17,6 +17,7 @@ from providerhub._calling.messages import Conversation
 from providerhub._calling.other_calls import EmbeddingKnobs, count_of, counting_spec, embedding_spec, embeddings_of
 from providerhub._calling.stream import AsyncStream, Stream
 from providerhub._finding.discovery import Malformed, PluginRecord
+from providerhub._finding.instance import lack_of
 from providerhub._finding.registry import ModelSpec
 from providerhub._finding.routing import set_all_limits
 from providerhub._finding.views import InstanceView, views
@@ -107,10 +108,11 @@ class Hub(CallMaker):
             AmbiguousProviderError: The name is taken.
             ConfigurationError: `info` is not a `ProviderInfo`, or the object has no method `stream(request, call)`.
         """
-        if not isinstance(info, ProviderInfo) or not callable(getattr(provider, "stream", None)):
-            wrong = provider if isinstance(info, ProviderInfo) else info
-            msg = f"register a ProviderInfo, and an object with a method stream(request, call), not {type(wrong).__name__}"
-            raise ConfigurationError(msg)
+        wanted = "register a ProviderInfo, and an object with a method stream(request, call), not "
+        if not isinstance(info, ProviderInfo):
+            raise ConfigurationError(f"{wanted}{type(info).__name__}")
+        if lack := lack_of(provider):
+            raise ConfigurationError(f"{wanted}{type(provider).__name__}, {lack}")
         self._registry.add(info, provider, config)
         if config is not None:
             set_all_limits(self._pacer, info.name, config)

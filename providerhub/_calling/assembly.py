@@ -160,7 +160,8 @@ class Assembly:
                 self.fields()["turn"] = piece
         else:
             names = ", ".join(kind.__name__ for kind in _EVENTS)
-            raise _strange(f"{type(piece).__name__}; it may yield str or one of {names}")
+            shown = f"the class {piece.__name__}" if isinstance(piece, type) else type(piece).__name__
+            raise _strange(f"{shown}; it may yield str or one of {names}")
         return False
 
     def _add_call(self, piece: ToolCallDelta) -> bool:

@@ -71,9 +71,7 @@ def settings_of(settings: Settings | None, *, cache: Mapping[str, Any] | str | b
 
 def check_objects(**given: Sequence[Any]) -> None:
     if isinstance(given["providers"], Mapping):
-        msg = (
-            "providers of a hub are objects; settings of providers go into Hub(Settings(providers={'acme': ProviderConfig(...)}))"
-        )
+        msg = "providers must be a list of objects; settings of providers go into Hub(Settings(providers={'acme': ...}))"
         raise ConfigurationError(msg)
     for name, items in given.items():
         _LIST.check(items, name, ConfigurationError)

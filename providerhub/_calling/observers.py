@@ -83,7 +83,12 @@ class Observers:
         """Return the order of the first ranker that has one, without objects that are not among the candidates."""
 
         def among(order: Sequence[Candidate] | None) -> tuple[Candidate, ...]:
-            return tuple(dict.fromkeys(candidate for candidate in order or () if candidate in candidates))
+            listed = tuple(order or ())
+            found = tuple(dict.fromkeys(one for one in listed if one in candidates))
+            if listed and not found:
+                kind = type(listed[0]).__name__
+                raise TypeError(f"it returned none of the candidates that it got, but {kind}; return some of them, or None")
+            return found
 
         asked, what = {"request": request, "candidates": candidates}, f"a {RANK} implementation"
         found = (self._safely(what, ranker, asked, among) for ranker in self.hooks[RANK])

@@ -6,6 +6,7 @@ Planning reads attributes alone. `listing`, `renewal` and `renew_key` belong to 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import threading
 import time
@@ -160,10 +161,25 @@ def _create(config: ProviderConfig, info: ProviderInfo) -> Provider:
         # A module that calls sys.exit() when it is imported must not end the application.
         msg = f"creating provider {config.name!r} by {info.factory!r} raised {shown(error)}"
         raise PluginError(msg, plugin=config.name) from error
-    if not callable(getattr(made, "stream", None)):
-        msg = f"{info.factory!r} returned {type(made).__name__}, which has no method stream(request, call)"
-        raise PluginError(msg, plugin=config.name)
+    if lack := lack_of(made):
+        raise PluginError(f"{info.factory!r} returned {type(made).__name__}, {lack}", plugin=config.name)
     return made  # type: ignore[no-any-return]
+
+
+def lack_of(provider: Any) -> str:
+    """The reason why an object is not a provider; empty for a provider."""
+    stream = getattr(provider, "stream", None)
+    if not callable(stream):
+        return "which has no method stream(request, call)"
+    if isinstance(provider, type):
+        return f"which is a class; give an object: {provider.__name__}()"
+    try:
+        inspect.signature(stream).bind(None, None)
+    except TypeError:
+        return "whose method stream does not take (request, call)"
+    except ValueError:  # a function without a signature
+        pass
+    return ""
 
 
 KEY_AGE = 10.0  # seconds between two reads of a refused key from its command or keyring

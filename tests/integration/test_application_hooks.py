@@ -65,6 +65,14 @@ def test_the_first_ranker_with_an_order_decides(scripted, make_hub):
     assert [candidate.provider for candidate in hub.explain("m", "x").candidates] == ["b"]
 
 
+@pytest.mark.parametrize("order", ["ab", ["b"]])
+def test_a_ranker_that_returns_none_of_the_candidates_is_logged_once(scripted, make_hub, caplog, order):
+    hub = make_hub(hub_options={"rankers": [lambda request, candidates: order]}, a=scripted(["a"]), b=scripted(["b"]))
+    assert [hub.complete("m", "x").text for _ in "xx"] == ["a", "a"]
+    (record,) = caplog.records
+    assert "it returned none of the candidates that it got, but str; return some of them, or None" in str(record.exc_info[1])
+
+
 class Misspelt:
     @hookimpl
     def providerhub_call_ended(self, route):

@@ -70,7 +70,7 @@ def test_a_value_in_place_of_pieces(stream, said):
     [
         ({"text": "x"}, "yielded dict; it may yield str or one of TextDelta"),
         (None, "yielded NoneType; it may yield str or one of TextDelta"),
-        (Finish, "yielded type; it may yield str"),
+        (Finish, "yielded the class Finish; it may yield str"),
         (UsageDelta({"input_tokens": 1}), "UsageDelta whose usage is {'input_tokens': int}; it must be a Usage, such as Usage("),
         (UsageDelta(Usage(input_tokens="1")), "Usage whose input_tokens is '1'; it must be a whole number, or None"),
         (UsageDelta(Usage(reasoning_tokens=True)), "Usage whose reasoning_tokens is True; it must be a whole number, or None"),

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+from types import SimpleNamespace
 
 import pytest
 
@@ -596,9 +597,16 @@ def test_a_response_format_without_a_type_is_refused(scripted, make_hub, kind):
         make_hub(a=scripted(["a"])).complete("m", "x", response_format=kind, on_interrupt="restart")
 
 
+class _Still:
+    def stream(self, request, call):
+        yield "x"
+
+
 WRONG_PROVIDERS = [
     ([("a", object())], "register a ProviderInfo, .* not str"),
     ([(ProviderInfo(name="a"), object())], r"an object with a method stream\(request, call\), not object"),
+    ([(ProviderInfo(name="a"), _Still)], r"not type, which is a class; give an object: _Still\(\)"),
+    ([(ProviderInfo(name="a"), SimpleNamespace(stream=lambda request: "x"))], r"stream does not take \(request, call\)"),
     ({"a": {}}, r"settings of providers go into Hub\(Settings\(providers="),
     ([ProviderInfo(name="a")], "a pair of a ProviderInfo and a provider object, not ProviderInfo"),
 ]
