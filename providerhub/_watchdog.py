@@ -20,15 +20,7 @@ _LONGEST_WAIT = 3600.0
 
 
 class Timer:
-    """Calls a function at a deadline that can be moved.
-
-    Args:
-        deadline: When to call it, in seconds of `time.monotonic`.
-        callback: Called in the watchdog's thread, at most once. It must not block.
-
-    Attributes:
-        expired: The deadline has passed, and `callback` is called.
-    """
+    """Calls a function that does not block, at a deadline in seconds of `time.monotonic` that can be moved."""
 
     __slots__ = ("callback", "deadline", "expired")
 
@@ -55,10 +47,8 @@ class Timer:
 class Watchdog:
     """The thread and its timers. The thread starts when the first timer needs it, and again in a forked child.
 
-    Attributes:
-        next_look: When the thread reads the deadlines next, in seconds of `time.monotonic`. After setting an earlier deadline,
-            call `look`.
-        process: An object that is another one in each process: a forked child must not read what its parent reads.
+    It reads the deadlines next at `next_look`; after setting an earlier one, call `look`. `process` is another object in each
+    process: a forked child must not read what its parent reads.
     """
 
     def __init__(self) -> None:
@@ -102,8 +92,7 @@ class Watchdog:
                 try:
                     self._thread.start()
                 except RuntimeError as error:
-                    msg = f"no thread can be started to watch the timeouts: {error}"
-                    raise OSError(msg) from error
+                    raise OSError(f"no thread can be started to watch the timeouts: {error}") from error
             else:
                 self._changed.notify()
 

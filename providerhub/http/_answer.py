@@ -34,12 +34,7 @@ REFUSAL_SILENCE, REFUSAL_WAIT = 1.0, 2.0
 
 
 class BaseAnswer:
-    """The common part of the answers of both transports.
-
-    Attributes:
-        status: The HTTP status; 0 before the headers.
-        headers: The headers; their names are looked up without regard to case.
-    """
+    """The common part of the answers of both transports."""
 
     __slots__ = (
         "_call", "_complete", "_is_head", "_limit", "_response", "_size", "_timer", "_unsubscribe", "headers", "log", "status",
@@ -148,8 +143,7 @@ class BaseAnswer:
             self.log.read(found)
         self._size += len(found)
         if self._size > self._limit:
-            msg = f"the answer is larger than {self._limit} bytes"
-            raise ProtocolError(msg)
+            raise ProtocolError(f"the answer is larger than {self._limit} bytes")
         if self._is_head and found.strip(BLANK):
             self._is_head = not self._timer.token()
         # While the caller holds what is returned, only the total timeout runs.

@@ -12,22 +12,7 @@ from providerhub._watchdog import Timer
 
 
 class AnswerTimer(Timer):
-    """The timer of one answer. The reader of the answer moves its deadlines.
-
-    Args:
-        call: The call: its timeouts, its deadline, and since when its caller waits.
-        callback: Aborts the reading. It must not block.
-        stream: Whether the answer is a stream. Then the first-token and token-idle timeouts apply, else the head timeout.
-
-    Attributes:
-        token_due: When the next content must have come, in seconds of the call's clock; the call's deadline if no timeout holds.
-        byte_due: When the current read must have brought a byte, on the same clock; infinite while the byte-idle timeout does not
-            hold.
-        byte_idle: The byte-idle timeout in seconds; infinite until it holds.
-        connect_due: When the connect phase ends, in seconds of `time.monotonic`; infinite outside of that phase.
-        first: The timeout of the wait for the first content, in seconds; `None` for none.
-        offset: Seconds from the call's clock, which a test may replace, to `time.monotonic`.
-    """
+    """The timer of one answer, whose reader moves its deadlines. The callback aborts the reading."""
 
     __slots__ = (
         "_call", "_lingers", "_stream", "_token_idle", "byte_due", "byte_idle", "connect_due", "first", "offset", "token_due",
@@ -87,6 +72,11 @@ class AnswerTimer(Timer):
         self.token_due = self._token_deadline()
         self.expired = self.expired or self._call.clock() > self.token_due
         return self.expired
+
+    def check(self) -> None:
+        """Raise if a timeout has expired, or the call was cancelled."""
+        if self.expired or self._call.cancelled:
+            raise self.error()
 
     def error(self) -> ProviderError:
         """Return the error for an answer that was aborted: cancelled, or the timeout that expired."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from providerhub._values.errors import ProviderConnectionError, ProviderError
@@ -54,51 +53,11 @@ class AsyncAnswer(BaseAnswer):
 
     _timer: LoopTimer
 
-    def __init__(self, call: CallContext, session: Session, limit: int, *, stream: bool) -> None:
-        timer = LoopTimer(call, session.loop, stream=stream)
+    def __init__(self, call: CallContext, timer: LoopTimer, session: Session, limit: int, *, stream: bool) -> None:
         super().__init__(call, timer, call.on_cancel(timer.fire), limit, stream=stream)
         self._session = session
         self._connection: Connection | None = None
         session.users += 1
-
-    async def begin(self) -> None:
-        """Start the timeouts, and wait for a place in a turn of the loop."""
-        WATCHDOG.start(self._timer)
-        if not self._session.turns.has_room():
-            await self._session.turns.wait()
-
-    async def opened(self, origin: str, proxy: str | None, secure: Callable[[CallContext], Awaitable[Any]]) -> Connection:
-        """Open a connection within the timeouts of the answer and of the connect phase.
-
-        Args:
-            origin: Scheme, host and port of the service.
-            proxy: The address of a proxy; `None` for a direct connection.
-            secure: Returns the certificates.
-
-        Returns:
-            The connection.
-
-        Raises:
-            ProviderError: There is no connection, or a timeout expired.
-        """
-        from asyncio import timeout  # slow to import; a caller with a running loop has imported it
-
-        call, session = self._call, self._session
-        self.check()
-        try:
-            async with timeout(max(call.remaining(call.timeout.connect), 0.001)) as phase:
-
-                def expire() -> None:
-                    with contextlib.suppress(RuntimeError):  # it expires already
-                        phase.reschedule(0.0)
-
-                self._timer.callback = expire
-                is_secure = origin.startswith("https:") or (proxy or "").startswith("https:")
-                connection = await session.open(origin, proxy, await secure(call) if is_secure else None)
-        except TimeoutError:
-            self.check()
-            raise
-        return connection
 
     async def take(self, connection: Connection, request: Sent, proxied: dict[str, str] | None) -> None:
         """Send a request and read the head of its answer.
@@ -110,17 +69,12 @@ class AsyncAnswer(BaseAnswer):
         """
         self._connection, self._timer.callback = connection, connection.abort
         self._response = Response(request.method)
-        self.check()
+        self._timer.check()
         connection.transport.write(request.written(proxied))
         while not self.status:
             data = await connection.read()
-            self.check()
+            self._timer.check()
             self._take(data)
-
-    def check(self) -> None:
-        """Raise if a timeout has expired, or the call was cancelled."""
-        if self._timer.expired or self._call.cancelled:
-            raise self._timer.error()
 
     def __aiter__(self) -> Self:
         return self
@@ -148,7 +102,7 @@ class AsyncAnswer(BaseAnswer):
             self._before_read()
             try:
                 data = None if response.ready else await connection.read()
-                self.check()
+                self._timer.check()
                 found = self._body(data)
             except Exception as error:  # every exception of a connection is translated
                 raised = self.classed(error)

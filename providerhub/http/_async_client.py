@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from providerhub._values.errors import ProviderError
 from providerhub._values.provider import CallContext
-from providerhub.http._async_answer import AsyncAnswer
+from providerhub._watchdog import WATCHDOG
+from providerhub.http._async_answer import AsyncAnswer, LoopTimer
+from providerhub.http._async_connection import Connection
 from providerhub.http._base import ERROR_BODY_LIMIT, Client
 from providerhub.http._orders import Blocking, aworked
 from providerhub.http._places import proxy_headers
@@ -46,23 +48,39 @@ class AsyncHttpClient(Client):
         origin = sent.address.origin
         session = await self._session(get_running_loop())
         proxy = self._proxy(origin)
-        answer = AsyncAnswer(call, session, self.body_limit, stream=request.stream)
+        timer = LoopTimer(call, session.loop, stream=request.stream)
+        answer = AsyncAnswer(call, timer, session, self.body_limit, stream=request.stream)
         answer.log = self._logged(sent)
-        try:
-            await answer.begin()
-            connection = session.take(origin) or await answer.opened(origin, proxy, self._secured)
+        with self._opening(answer):
+            WATCHDOG.start(timer)
+            if not session.turns.has_room():
+                await session.turns.wait()
+            connection = session.take(origin) or await self._opened(session, timer, call, origin, proxy)
             await answer.take(connection, sent, proxy_headers(proxy) if proxy and origin.startswith("http:") else None)
             if not 200 <= answer.status < 300:
                 self._refuse(sent, answer, b"" if answer.status < 400 else await answer.peek(ERROR_BODY_LIMIT))
-        except Exception as error:  # every exception of a connection is translated
-            found = self._failed(answer, error)
-            if found is error:  # `raise error from error` would make it its own cause
-                raise
-            raise found from self._showable(error)
-        except BaseException:
-            answer.close()
-            raise
         return answer
+
+    async def _opened(self, session: Session, timer: LoopTimer, call: CallContext, origin: str, proxy: str | None) -> Connection:
+        """Open a connection within the timeouts of the answer and of the connect phase."""
+        from asyncio import timeout  # slow to import; a caller with a running loop has imported it
+
+        timer.check()
+        try:
+            async with timeout(max(call.remaining(call.timeout.connect), 0.001)) as phase:
+
+                def expire() -> None:
+                    with contextlib.suppress(RuntimeError):  # it expires already
+                        phase.reschedule(0.0)
+
+                timer.callback = expire
+                is_secure = origin.startswith("https:") or (proxy or "").startswith("https:")
+                # Reading the certificates would hold the loop up.
+                tls = (self._tls or await aworked(Blocking(self._secure), call)) if is_secure else None
+                return await session.open(origin, proxy, tls)
+        except TimeoutError:
+            timer.check()
+            raise
 
     async def fetch(self, request: HttpRequest, call: CallContext) -> HttpAnswer:
         """Send a request and read its whole answer; see `Client.fetch`."""
@@ -98,7 +116,3 @@ class AsyncHttpClient(Client):
             found = self._sessions[loop] = Session(loop)
             await anext(found.keeper)
         return found
-
-    async def _secured(self, call: CallContext) -> Any:
-        """Return the certificates. Reading them would hold the loop up."""
-        return self._tls or await aworked(Blocking(self._secure), call)

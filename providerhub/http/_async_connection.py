@@ -26,13 +26,7 @@ _KNOWN = 10.0
 
 
 class Connection:
-    """One connection, as asyncio wants a protocol.
-
-    Attributes:
-        transport: The transport of asyncio.
-        is_lost: The connection has ended; bytes that came before can still be read.
-        since: When the connection became idle, in seconds of the loop's clock.
-    """
+    """One connection, as asyncio wants a protocol. Bytes that came before its end can still be read."""
 
     __slots__ = ("_came", "_failure", "_is_paused", "_loop", "_size", "_waiter", "is_lost", "origin", "since", "transport")
 
@@ -73,11 +67,7 @@ class Connection:
     resume_writing = pause_writing
 
     async def read(self) -> bytes:
-        """Wait for bytes, and return all that have come; empty at the connection's end.
-
-        Raises:
-            OSError: The connection broke.
-        """
+        """Wait for bytes, and return all that have come; empty at the connection's end. Raises `OSError` if it broke."""
         came = self._came
         if not came:
             if not self.is_lost:
@@ -120,16 +110,7 @@ class Opener:
         self._lookups: dict[tuple[str, int], Lookup] = {}
 
     async def open(self, origin: str, proxy: str | None, tls: Any) -> Connection:
-        """Open a connection.
-
-        Args:
-            origin: Scheme, host and port of the service.
-            proxy: The address of a proxy; `None` for a direct connection.
-            tls: The certificates; needed for https.
-
-        Raises:
-            ProviderError: There is no connection.
-        """
+        """Open a connection to a service, through a proxy or directly; `tls` holds the certificates for https."""
         first = urlsplit(proxy or origin)
         host, port = place_of(first)
         connection = Connection(self._loop, origin)

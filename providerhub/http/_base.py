@@ -59,15 +59,7 @@ _MAX_ADDRESSES = 1000
 
 
 class Address(NamedTuple):
-    """The address of a request.
-
-    Args:
-        url: The whole address as it is sent, without a user name and a password.
-        origin: Its scheme, host and port.
-        host: The host and the port, as the header `Host` names them.
-        target: Its path and query.
-        is_own: Whether its origin is that of the configured url, so that the key may go there.
-    """
+    """The address of a request as it is sent. `is_own`: its origin is that of the configured url, so it may get the key."""
 
     url: str
     origin: str
@@ -100,8 +92,7 @@ class Sent(NamedTuple):
             lines += [f"{name}: {value}" for name, value in proxied.items() if name.lower() == "proxy-authorization"]
         head = "\r\n".join(lines)
         if not head.count("\r") == head.count("\n") == len(lines) - 1:
-            msg = "a header or the method of the request holds a line break, which would begin another header"
-            raise ValueError(msg)
+            raise ValueError("a header or the method of the request holds a line break, which would begin another header")
         return head.encode("latin-1") + b"\r\n\r\n" + (self.body or b"")
 
 
@@ -269,11 +260,22 @@ class Client:
     def _refuse(self, request: Sent, answer: BaseAnswer, body: bytes) -> NoReturn:
         raise self.refusal(request.method, request.path, answer.status, answer.headers, body)
 
-    def _failed(self, answer: BaseAnswer, error: Exception) -> Exception:
-        """Close an answer that failed, and return the error to raise."""
-        found = answer.classed(error)
-        answer.close()
-        return self.redacted(found) if isinstance(found, ProviderError) else found
+    @contextlib.contextmanager
+    def _opening(self, answer: BaseAnswer) -> Iterator[None]:
+        """Close an answer that fails before its headers are accepted, and raise the error of what its transport raised."""
+        try:
+            yield
+        except Exception as error:
+            found = answer.classed(error)
+            answer.close()
+            if isinstance(found, ProviderError):
+                self.redacted(found)
+            if found is error:  # `raise error from error` would make it its own cause
+                raise
+            raise found from self._showable(error)
+        except BaseException:
+            answer.close()
+            raise
 
     def _logged(self, request: Sent) -> ExchangeLog | None:
         if self._log is None:
@@ -377,5 +379,4 @@ def _encoded(payload: Mapping[str, Any]) -> bytes:
         msg = "the request holds half of a surrogate pair, which UTF-8 cannot hold; remove it from the text"
         raise InvalidRequestError(msg) from None
     except (TypeError, ValueError, RecursionError) as error:
-        msg = f"the request cannot be written as JSON: {error}"
-        raise InvalidRequestError(msg) from error
+        raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from error

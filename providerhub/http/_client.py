@@ -105,20 +105,11 @@ class HttpClient(Client):
         timer = active.timer = AnswerTimer(call, active.abort, stream=request.stream)
         answer = Answer(call, active, timer, self.body_limit, stream=request.stream)
         answer.log = self._logged(request)
-        try:
+        with self._opening(answer):
             WATCHDOG.start(timer)
             self._send(answer, request, active, call.remaining(timer.first))
             if not 200 <= answer.status < 300:
                 self._refuse(request, answer, b"" if answer.status < 400 else answer.peek(ERROR_BODY_LIMIT))
-        except Exception as error:  # every exception of the transport is translated and raised again
-            found = self._failed(answer, error)
-            if found is error:  # `raise error from error` would make it its own cause
-                raise
-            raise found from self._showable(error)
-        except BaseException:
-            answer.close()
-            active.close()
-            raise
         return answer
 
     def close(self) -> None:

@@ -39,15 +39,8 @@ _OPTIONS = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *KEEP_ALIVE]
 class ActiveConnection:
     """The connection that one call uses, from its connect to its end. Any thread can abort it.
 
-    Args:
-        connect_deadline: When the connect timeout ends, in seconds of `time.monotonic`.
-
-    Attributes:
-        sock: The socket in use; `None` before the connect and after the call.
-        release: Gives the socket back for another call; `None` before there is one.
-        timer: The timer of the answer; `None` if none watches the call.
-        aborted: `abort` was called.
-        is_whole: The request was written to its end.
+    `connect_deadline` is in seconds of `time.monotonic`. `is_whole`: the request was written to its end. `release` gives the
+    socket back for another call.
     """
 
     __slots__ = ("_pid", "aborted", "connect_deadline", "is_whole", "release", "sock", "timer")
@@ -89,17 +82,7 @@ class ActiveConnection:
         return min(max(self.connect_deadline - time.monotonic(), 0.001), LONGEST_TIMEOUT)
 
     def connect(self, origin: str, proxy: str | None, secure: Callable[[], Any]) -> None:
-        """Connect to a service.
-
-        Args:
-            origin: Scheme, host and port of the service.
-            proxy: The address of a proxy; `None` for a direct connection.
-            secure: Returns the certificates, for TLS.
-
-        Raises:
-            ProviderError: There is no connection.
-            OSError: The call was aborted.
-        """
+        """Connect to a service, through a proxy or directly; `secure` returns the certificates."""
         first = urlsplit(proxy or origin)
         place = place_of(first)
         timer = self.timer if proxy or first.scheme == "https" else None
@@ -128,8 +111,7 @@ class ActiveConnection:
         if sock is not None:
             self.use(sock).settimeout(self.left())
         elif race.failure is None or self.connect_deadline <= time.monotonic():
-            msg = f"connecting to {host}:{port} took longer than the connect timeout"
-            raise ProviderTimeoutError(msg)
+            raise ProviderTimeoutError(f"connecting to {host}:{port} took longer than the connect timeout")
         else:
             raise race.failure
 
@@ -158,15 +140,7 @@ class ActiveConnection:
             raise refused
 
     def exchange(self, request: bytes, read: float) -> Iterator[bytes]:
-        """Send a request.
-
-        Args:
-            request: The request.
-            read: The most seconds without a byte before the headers, should the watchdog's thread come late.
-
-        Yields:
-            The bytes of the answer as they come; none at the connection's end.
-        """
+        """Send a request, and give the bytes that come, within `read` seconds before the headers; none at the end."""
         sock, broken, early = self.sock, None, b""
         # The connect timeout is over; the answer's timer runs from here, so a large body may take its time.
         sock.settimeout(None)

@@ -10,27 +10,28 @@ from providerhub._values import ProviderConfig
 from providerhub._values.errors import ConfigurationError
 
 
+def _flaw(config: ProviderConfig, said: str) -> ConfigurationError:
+    return ConfigurationError(f"provider {config.name!r}: {said}")
+
+
 def checked_key(config: ProviderConfig) -> str:
     # A key file often ends with a line break.
     key = config.api_key.reveal().strip() if config.api_key else ""
     if not (key.isascii() and key.isprintable()):
-        msg = f"provider {config.name!r}: api_key has a character that no header can carry, such as a line break; set it again"
-        raise ConfigurationError(msg)
+        raise _flaw(config, "api_key has a character that no header can carry, such as a line break; set it again")
     return key
 
 
 def checked_bundle(config: ProviderConfig) -> bool | str:
     if config.ca_bundle and not os.path.exists(config.ca_bundle):
-        msg = f"provider {config.name!r}: ca_bundle {config.ca_bundle} does not exist; set it to a file or folder of certificates"
-        raise ConfigurationError(msg)
+        raise _flaw(config, f"ca_bundle {config.ca_bundle} does not exist; set it to a file or folder of certificates")
     return config.ca_bundle or True
 
 
 def checked_certificate(config: ProviderConfig) -> tuple[str, str] | None:
     """Return the files of the client's certificate and its key; `None` if the client shows no certificate."""
     if config.client_key and not config.client_cert:
-        msg = f"provider {config.name!r}: client_key is set without client_cert; set both"
-        raise ConfigurationError(msg)
+        raise _flaw(config, "client_key is set without client_cert; set both")
     if not config.client_cert:
         return None
     files = {"client_cert": config.client_cert, "client_key": config.client_key or config.client_cert}
@@ -39,43 +40,33 @@ def checked_certificate(config: ProviderConfig) -> tuple[str, str] | None:
             with open(file, encoding="utf-8", errors="replace") as opened:
                 is_locked = "ENCRYPTED" in opened.read()
         except OSError as error:
-            msg = f"provider {config.name!r}: {setting} {file} cannot be read ({error.strerror}); set it to a PEM file"
-            raise ConfigurationError(msg) from error
+            raise _flaw(config, f"{setting} {file} cannot be read ({error.strerror}); set it to a PEM file") from error
         if is_locked:  # OpenSSL would ask for the password at the terminal, and wait
-            msg = f"provider {config.name!r}: {setting} {file} is encrypted; set it to a file without a password"
-            raise ConfigurationError(msg)
+            raise _flaw(config, f"{setting} {file} is encrypted; set it to a file without a password")
     return files["client_cert"], files["client_key"]
 
 
 def checked_proxies(config: ProviderConfig) -> dict[str, str]:
     for name, flaw in proxy_flaws(config.proxies):
-        msg = f"provider {config.name!r}: proxies.{name} {flaw}"
-        raise ConfigurationError(msg)
+        raise _flaw(config, f"proxies.{name} {flaw}")
     for name, proxy in config.proxies.items():
         kind, mark, _ = proxy.lower().partition("://")
         if mark and kind not in {"http", "https"}:
-            msg = (
-                f"provider {config.name!r}: proxies.{name} is a {kind} proxy; only http and https proxies are supported: "
-                "set an http proxy, such as one that forwards to it"
-            )
-            raise ConfigurationError(msg)
+            said = f"proxies.{name} is a {kind} proxy; only http and https proxies are supported"
+            raise _flaw(config, f"{said}: set an http proxy, such as one that forwards to it")
     return dict(config.proxies)
 
 
 def checked_url(config: ProviderConfig) -> str:
     if not config.url:
-        msg = f"provider {config.name!r} has no url; set it"
-        raise ConfigurationError(msg)
+        raise _flaw(config, "there is no url; set it")
     if flaw := url_flaw(config.url):
-        msg = f"provider {config.name!r}: url {flaw}"
-        raise ConfigurationError(msg)
+        raise _flaw(config, f"url {flaw}")
     parts = urlsplit(config.url)
     if parts.scheme not in {"http", "https"}:
-        msg = f"provider {config.name!r}: url must begin with https:// or http://, not {parts.scheme}:"
-        raise ConfigurationError(msg)
+        raise _flaw(config, f"url must begin with https:// or http://, not {parts.scheme}:")
     if parts.scheme == "http" and config.api_key and not config.allow_http and not is_loopback(parts.hostname or ""):
-        msg = f"provider {config.name!r}: a key is not sent unencrypted to {parts.hostname}; use https, or set allow_http"
-        raise ConfigurationError(msg)
+        raise _flaw(config, f"a key is not sent unencrypted to {parts.hostname}; use https, or set allow_http")
     return joined(config.url, "")
 
 

@@ -107,8 +107,7 @@ def parted(request: AnyRequest) -> tuple[AnyRequest, Mapping[str, Any]]:
         try:
             _EXTRAS[name].check(value, name)
         except ValueError as error:
-            msg = f"the option {error}"
-            raise InvalidRequestError(msg) from None
+            raise InvalidRequestError(f"the option {error}") from None
     options = {name: value for name, value in request.options.items() if name not in _EXTRAS}
     return attrs.evolve(request, options=options), extras
 
@@ -120,8 +119,7 @@ def extended(request: HttpRequest, extras: Mapping[str, Any]) -> HttpRequest:
     body = request.body
     if more := extras.get("extra_body"):
         if not isinstance(body, Mapping):
-            msg = "the option extra_body needs a request with a JSON object; leave it out"
-            raise InvalidRequestError(msg)
+            raise InvalidRequestError("the option extra_body needs a request with a JSON object; leave it out")
         body = {**body, **more}
     return attrs.evolve(
         request,

@@ -61,12 +61,7 @@ def refused_tunnel(status: int) -> ProviderError | None:
 
 
 def certificates(verify: bool | str, certificate: tuple[str, str] | None) -> Any:  # noqa: FBT001 -- as the setting is kept
-    """Return the certificates to trust and to show, for TLS.
-
-    Args:
-        verify: A file or a folder of certificates; `True` for those of certifi.
-        certificate: The files of the client's certificate and its key; `None` to show none.
-    """
+    """Return the certificates to trust (a file, a folder, or `True` for those of certifi) and to show, for TLS."""
     import ssl  # slow to import; only https needs it, and certifi
 
     import certifi
@@ -81,13 +76,7 @@ def certificates(verify: bool | str, certificate: tuple[str, str] | None) -> Any
 
 
 def mapped(error: Exception, place: str = "the service", *, begun: bool | None = None) -> Exception:
-    """Translate an exception of a connection.
-
-    Args:
-        error: The exception.
-        place: The host and the port.
-        begun: Whether the headers of the answer had come; `None`, the default, while it connects.
-    """
+    """Translate an exception of a connection. `begun`: whether the headers had come; `None` while it connects."""
     if isinstance(error, ProviderError) or not (isinstance(error, OSError | UnicodeError) or is_shortage(error)):
         return error
     reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error

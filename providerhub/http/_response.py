@@ -67,16 +67,8 @@ class Headers(dict[str, str]):
 class Response:
     """One response. Call `feed` with the bytes of each read, and `eof` when the connection has ended.
 
-    Args:
-        method: The method of the request.
-
-    Attributes:
-        status: The status; 0 before the head has come.
-        headers: The headers.
-        ready: `feed` has more to return, or to raise, without further bytes.
-        ended: The body has been read to its end.
-        surplus: Bytes came after the body's end, so the connection must not be used again.
-        will_close: The connection cannot be used for another request.
+    `status` is 0 before the head has come. While `ready`, `feed` has more to return, or to raise, without further bytes.
+    `surplus`: bytes came after the body's end. After these, or if it `will_close`, the connection must not be used again.
     """
 
     __slots__ = (
@@ -98,14 +90,7 @@ class Response:
         self._is_over = False  # the packed body has come to its end
 
     def feed(self, data: bytes = b"") -> bytes:
-        """Take the next bytes. Call this without any while `ready`.
-
-        Returns:
-            The bytes of the body that have come; empty until the head is complete.
-
-        Raises:
-            ProtocolError: The bytes are not an answer of HTTP.
-        """
+        """Take the next bytes; none while `ready`. Return those of the body that have come, which follow a complete head."""
         if not self.status:
             self._take_head(self._held + data)
             return b""
@@ -115,15 +100,9 @@ class Response:
         return self._body(data) if self._unpacker is None else self._unpacked(data, self._unpacker)
 
     def eof(self) -> None:
-        """Note that the connection has ended.
-
-        Raises:
-            ProtocolError: The answer was cut.
-            ProviderConnectionError: No answer has come.
-        """
+        """Note that the connection has ended. Raise if the answer was cut."""
         if not self.status:
-            msg = "the connection ended before an answer came"
-            raise ProviderConnectionError(msg)
+            raise ProviderConnectionError("the connection ended before an answer came")
         if not self.ended and self._body is not _until_closed:
             raise ProtocolError(CUT)
         self.ended = True
@@ -228,8 +207,7 @@ class Response:
         if end >= 0:
             self.ended, self.surplus = True, len(trailers) > end + 4
         elif len(trailers) > MAX_TRAILERS:
-            msg = f"the trailer is longer than {MAX_TRAILERS} bytes"
-            raise ProtocolError(msg)
+            raise ProtocolError(f"the trailer is longer than {MAX_TRAILERS} bytes")
 
     def _unpacked(self, data: bytes, unpacker: _Unpacker) -> bytes:
         """Return the next bytes of a packed body, which may need several calls for one read."""
@@ -264,8 +242,7 @@ class _Unpacker:
             return b""
         if self._coding not in {"gzip", "x-gzip", "deflate"}:  # told with the body, since the status of a refusal says more
             fix = "make the service, or the proxy in front of it, send plain answers or gzip"
-            msg = f"the answer has the Content-Encoding {self._coding[:50]!r}, which no request asks for; {fix}"
-            raise ProtocolError(msg)
+            raise ProtocolError(f"the answer has the Content-Encoding {self._coding[:50]!r}, which no request asks for; {fix}")
         if self._decoder is None:
             # Of gzip; else of zlib, or without a head, as some servers understand "deflate".
             self._decoder = zlib.decompressobj(31 if self._coding != "deflate" else 15 if data[0] & 15 == zlib.DEFLATED else -15)
@@ -294,8 +271,7 @@ def _fields(lines: Iterable[str]) -> list[list[str]]:
         elif fields and line[:1] in {" ", "\t"}:
             fields[-1][1] += f" {line.strip()}"
         else:
-            msg = "the answer is not HTTP: a line of its head is not a field; check the configured url"
-            raise ProtocolError(msg)
+            raise ProtocolError("the answer is not HTTP: a line of its head is not a field; check the configured url")
     return fields
 
 
@@ -303,16 +279,14 @@ def _checked_length(value: str) -> int:
     values = {part.strip() for part in value.split(",")}
     length = values.pop()
     if values or not _LENGTH.fullmatch(length):
-        msg = f"the answer has the length {value[:50]!r}; check the configured url"
-        raise ProtocolError(msg)
+        raise ProtocolError(f"the answer has the length {value[:50]!r}; check the configured url")
     return int(length) if len(length) < len(str(_LONGEST)) else _LONGEST
 
 
 def _checked_start(data: bytes) -> bytes:
     """Return bytes that may begin a size line; raise `ProtocolError` for others."""
     if not b"\r\n".startswith(data[:2]) or len(data) > MAX_SIZE_LINE:
-        msg = f"a chunk of the answer is followed by {data[:20]!r}"
-        raise ProtocolError(msg)
+        raise ProtocolError(f"a chunk of the answer is followed by {data[:20]!r}")
     return data
 
 
@@ -322,5 +296,4 @@ def _size(line: bytes) -> int:
         line = line.partition(b";")[0].strip(b" \t")
     if _SIZE.fullmatch(line):  # int() also accepts signs, underscores and the prefix 0x
         return int(line, 16)
-    msg = f"a chunk of the answer has the size {line[:20]!r}"
-    raise ProtocolError(msg)
+    raise ProtocolError(f"a chunk of the answer has the size {line[:20]!r}")

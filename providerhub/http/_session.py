@@ -21,15 +21,7 @@ CONNECTIONS = 4096
 class Session:
     """The connections that one client keeps open between calls in one event loop.
 
-    Args:
-        loop: The event loop of the session.
-
-    Attributes:
-        loop: The event loop of the session; `None` after its end.
-        turns: Divides the work of the answers among the turns of the loop.
-        keeper: A generator that closes the session when it is closed itself.
-        users: How many answers are being read on the session.
-        is_closed: Whether the session was closed, with the connections of the answers that are being read.
+    `users` counts the answers that are being read. `keeper` is a generator that closes the session when it is closed itself.
     """
 
     def __init__(self, loop: AbstractEventLoop) -> None:

@@ -17,9 +17,6 @@ class Turns:
 
     An event loop runs all that is ready in one turn. When thousands of calls begin at once, or thousands of answers come, each
     other task of the program would wait for all of them.
-
-    Args:
-        loop: The event loop.
     """
 
     def __init__(self, loop: AbstractEventLoop) -> None:

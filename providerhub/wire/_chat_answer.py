@@ -59,11 +59,7 @@ _FAILURES = frozenset({"error", "network_error", "insufficient_system_resource",
 
 
 class ChatAnswer:
-    """One answer. Call `pieces` for each chunk, or once for a whole answer, and then `end`.
-
-    Args:
-        whole: Whether the answer comes as one object. Default false.
-    """
+    """One answer. Call `pieces` for each chunk, or once for a `whole` answer, and then `end`."""
 
     __slots__ = (
         "_beside", "_by_delta", "_choices", "_finish", "_halves", "_known", "_safety", "_sound", "_sources", "_turn", "_whole",

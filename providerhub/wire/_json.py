@@ -33,8 +33,7 @@ def parse(data: bytes) -> dict[str, Any]:
     if isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict) and found[0].get("error"):
         found = found[0]
     if not isinstance(found, dict):
-        msg = "expected a JSON object in the answer"
-        raise ProtocolError(msg, excerpt=data[:2000].decode("utf-8", "replace"))
+        raise ProtocolError("expected a JSON object in the answer", excerpt=data[:2000].decode("utf-8", "replace"))
     return found
 
 

@@ -143,8 +143,7 @@ def think(request: Request, own: Traits, notes: list[str]) -> dict[str, Any]:
         return {}
     if asked == "none":
         if own.off is None:
-            msg = f"{request.model} always thinks: ask for reasoning='minimal', which is its lowest effort"
-            raise CapabilityError(msg)
+            raise CapabilityError(f"{request.model} always thinks: ask for reasoning='minimal', which is its lowest effort")
         return _switched_off(own)
     if own.adaptive and not (own.budget and isinstance(asked, int)):
         level = asked if isinstance(asked, str) else next((name for name in ("low", "medium") if asked <= BUDGETS[name]), "high")

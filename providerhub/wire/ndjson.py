@@ -76,8 +76,7 @@ class LineDecoder(Framing):
         self._partial += tail[: self._max_line + 1]
         frames = [JsonFrame(stripped) for line in lines if (stripped := line.strip(BLANK))]
         if len(self._partial) > self._max_line and not frames:
-            msg = f"a line of the stream is longer than its limit of {self._max_line:,} bytes"
-            raise ValueError(msg)
+            raise ValueError(f"a line of the stream is longer than its limit of {self._max_line:,} bytes")
         return frames
 
     def finish(self) -> bytes:

@@ -44,8 +44,7 @@ def embeddings(data: Mapping[str, Any]) -> Embeddings:
     refuse_error(data)
     entries, usage = data.get("data"), data.get("usage")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        msg = "the answer is not a list of vectors; check the configured url"
-        raise ProtocolError(msg, excerpt=json.dumps(data)[:2000])
+        raise ProtocolError("the answer is not a list of vectors; check the configured url", excerpt=json.dumps(data)[:2000])
     places = [entry.get("index") for entry in entries]
     if any(place is not None for place in places):  # some servers number none of them
         if sorted(map(str, places)) != sorted(map(str, range(len(entries)))):

@@ -391,21 +391,18 @@ class JsonReading(Reading):
         if not self._any_event and (stray := framing.stray or left):
             raise self._stray(stray)
         if not self._any_event and cut is None:
-            msg = "the stream ended before any event came"
-            raise EmptyAnswerError(msg)
+            raise EmptyAnswerError("the stream ended before any event came")
         self._refuse_line(left)
         left = left or (cut.excerpt.encode() if cut else b"")
         where = "in the middle of an event" if left else "without an end mark"
-        msg = f"the stream ended {where}"
-        raise ProtocolError(msg, excerpt=left.decode("utf-8", "replace"))
+        raise ProtocolError(f"the stream ended {where}", excerpt=left.decode("utf-8", "replace"))
 
 
 def _pieces(found: Iterable[Piece], method: Callable[..., Iterable[Piece]]) -> Iterable[Piece]:
     """Return the pieces that a method gave; refuse a value whose letters or keys would be taken for them."""
     if isinstance(found, str | Mapping) or not isinstance(found, Iterable):
         fix = f"yield each piece, or return a list of them{awaited(found)}"
-        msg = f"{method.__qualname__}() returned {type(found).__name__}; {fix}"
-        raise PluginError(msg)
+        raise PluginError(f"{method.__qualname__}() returned {type(found).__name__}; {fix}")
     return found
 
 

@@ -231,8 +231,7 @@ class SSEDecoder(Framing):
     def _take(self, chunk: bytes, make: _Make) -> list[Any]:
         """Decode a piece of any size, and keep the error if it breaks a limit. `make` makes what is returned of an event."""
         if self._finished:
-            message = "feed() after finish(): make a new decoder for a new stream"
-            raise RuntimeError(message)
+            raise RuntimeError("feed() after finish(): make a new decoder for a new stream")
         out: list[Any] = []
         if not self.done and self._error is None:
             allowed = chunk[: self._left]
@@ -381,6 +380,5 @@ def _checked(name: str, maximum: int | None) -> int:
     if maximum is None:
         return sys.maxsize
     if maximum < 1:
-        message = f"{name} must be at least 1 byte, or None for no limit, not {maximum!r}"
-        raise ValueError(message)
+        raise ValueError(f"{name} must be at least 1 byte, or None for no limit, not {maximum!r}")
     return maximum
