@@ -125,7 +125,10 @@ def is_at_default(config: ProviderConfig, completed: ProviderConfig, info: Provi
         return config.url is None
     others = {name: text for name, text in environ.items() if name not in _variables(setting, config.name, info.name)}
     default = resolve(attrs.evolve(config, url=None), info, others)[0].url
-    return bool(default) and urlsplit(default).netloc == urlsplit(completed.url or "").netloc
+    try:
+        return bool(default) and urlsplit(default).netloc == urlsplit(completed.url or "").netloc
+    except ValueError:  # an address of the environment that is none; the provider refuses it when it is made
+        return False
 
 
 def instruction(config: ProviderConfig, completed: ProviderConfig, plugin: str, missing: Collection[Setting]) -> str:

@@ -2,13 +2,22 @@
 
 import os
 import re
+import socket
 import sys
 import types
 
 import pytest
 
 import providerhub
-from providerhub import AuthenticationError, ConfigurationError, ModelNotFoundError, ProtocolError, ProviderConfig
+from providerhub import (
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+    ModelNotFoundError,
+    ProtocolError,
+    ProviderConfig,
+    ProviderConnectionError,
+)
 from providerhub.testing import FaultServer, http_response
 
 KEY = "key-0123456789"
@@ -78,6 +87,7 @@ def _aws(kind, message):
 EXPIRED = _aws("ExpiredTokenException", "The security token included in the request is expired")
 UNKNOWN = _aws("UnrecognizedClientException", "The security token included in the request is invalid.")
 BEARER = http_response(403, {"Message": "Bearer Token has expired"})
+CLOCK = _aws("InvalidSignatureException", "Signature expired: 20260101T000000Z is now earlier than 20260101T000500Z")
 NO_MODEL = http_response(400, {"message": "The provided model identifier is invalid."})
 
 
@@ -88,6 +98,7 @@ NO_MODEL = http_response(400, {"message": "The provided model identifier is inva
         (EXPIRED, AuthenticationError, "set another `profile` or `api_key`"),
         (UNKNOWN, AuthenticationError, "check the credentials of the `profile`, or `api_key`"),
         (BEARER, AuthenticationError, "set another `profile` or `api_key`"),
+        (CLOCK, AuthenticationError, "set the clock of this machine"),
         (NO_MODEL, ModelNotFoundError, "`region`"),
     ],
 )
@@ -103,6 +114,7 @@ def _google(status, code, message):
 
 DENIED = _google("PERMISSION_DENIED", 403, "Permission 'aiplatform.endpoints.predict' denied on resource '//x/projects/p'.")
 ABSENT = _google("NOT_FOUND", 404, "Publisher Model `projects/p/locations/l/publishers/x/models/g` was not found.")
+ELSEWHERE = _google("FAILED_PRECONDITION", 400, "Unsupported region for Vertex AI, select from europe-west1.")
 STALE = _google("UNAUTHENTICATED", 401, "Request had invalid authentication credentials.")
 
 
@@ -113,6 +125,7 @@ STALE = _google("UNAUTHENTICATED", 401, "Request had invalid authentication cred
         (DENIED, AuthenticationError, "check `project` of the provider"),
         (ABSENT, ModelNotFoundError, "`project` and `location` of the provider"),
         (STALE, AuthenticationError, "`api_key`"),
+        (ELSEWHERE, BadRequestError, "`location`"),
         (http_response(404, b"<html><title>Error 404</title>", headers={"Content-Type": "text/html"}), ProtocolError, "`url`"),
     ],
 )
@@ -186,6 +199,40 @@ def test_a_refused_key(name, status, body):
 )
 def test_a_value_that_cannot_be_used_is_refused_before_anything_is_sent(name, options, said):
     assert said in str(_error(name, api_key=KEY, options=options))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "setting"),
+    [
+        *((name, {"region": "eu-nowhere-1"}, "`region`") for name in AWS),
+        *((name, {"project": "p", "location": "nowhere-east1"}, "`location`") for name in GOOGLE),
+    ],
+)
+def test_a_region_that_does_not_exist_is_named_with_its_setting(name, options, setting, monkeypatch):
+    def unknown(*_args, **_keywords):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    error = _error(name, api_key=KEY, options=options)
+    assert isinstance(error, ProviderConnectionError)
+    assert f"check {setting}, or set `url`" in str(error)
+
+
+URLS = {
+    "openai": "OPENAI_BASE_URL", "azure": "AZURE_OPENAI_ENDPOINT", "anthropic": "ANTHROPIC_BASE_URL",
+    "gemini": "GOOGLE_GEMINI_BASE_URL", "vertex": "GOOGLE_VERTEX_BASE_URL", "anthropic-vertex": "ANTHROPIC_VERTEX_BASE_URL",
+    "bedrock": "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "anthropic-bedrock": "ANTHROPIC_BEDROCK_BASE_URL", "cohere": "CO_API_URL",
+    "ollama": "OLLAMA_HOST", "groq": "PROVIDERHUB_GROQ_URL",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", URLS)
+@pytest.mark.parametrize("url", ["http://[::1", "http://host:99999"])
+def test_an_address_in_a_variable_that_is_none(name, url, monkeypatch):
+    monkeypatch.setenv(URLS[name], url)
+    error = _error(name, api_key=KEY, options={"project": "p"} if name in GOOGLE else {})
+    assert isinstance(error, ConfigurationError)
+    assert "url has a wrong host or port" in str(error)
 
 
 def test_a_call_that_ends_with_refused_keys_names_each_provider_and_each_variable():

@@ -14,6 +14,7 @@ from providerhub import (
     CallContext,
     ModelInfo,
     ProviderConfig,
+    ProviderConnectionError,
     ProviderError,
     RefusalTable,
     Request,
@@ -96,11 +97,13 @@ class AnthropicVertex(Anthropic):
         return [described(str(entry.get("name")).rpartition("/")[2]) for entry in entries]
 
     def failed(self, error: ProviderError) -> ProviderError:
-        """Name the settings of a token that the service refuses; see `WireProvider.failed`.
+        """Name the settings of a host that does not exist, or of a token that the service refuses; see `WireProvider.failed`.
 
         Args:
             error: The failure.
         """
+        if isinstance(error, ProviderConnectionError) and "cannot be resolved" in str(error):
+            error.args = (f"{error}; check `location`, or set `url`",)
         return self._tokens.explained(error) if self._tokens else error
 
     def _authorized(self, call: CallContext | None = None) -> Generator[Any, Any, dict[str, str]]:

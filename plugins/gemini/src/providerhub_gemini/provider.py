@@ -16,6 +16,7 @@ from providerhub import (
     ModelInfo,
     ProtocolError,
     ProviderConfig,
+    ProviderConnectionError,
     ProviderError,
     RefusalTable,
     Request,
@@ -271,6 +272,8 @@ class Vertex(Gemini):
         Args:
             error: The failure.
         """
+        if isinstance(error, ProviderConnectionError) and "cannot be resolved" in str(error):
+            error.args = (f"{error}; check `location`, or set `url`",)
         return super().failed(self._tokens.explained(error) if self._tokens else error)
 
     def _authorized(self, call: CallContext | None = None) -> Generator[Order, Any, dict[str, str]]:

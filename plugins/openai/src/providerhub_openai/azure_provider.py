@@ -232,7 +232,10 @@ def _placed(config: ProviderConfig) -> tuple[ProviderConfig, str, str]:
     Returns:
         The configuration with the resource's address, the API version, and the deployment, if the address names one.
     """
-    parts = urlsplit(config.url or "")
+    try:
+        parts = urlsplit(config.url or "")
+    except ValueError:
+        return config, "v1", ""  # the toolkit says what is wrong with the address
     base, _, rest = parts.path.rstrip("/").partition("/openai")
     query = parse_qs(parts.query)
     stated = (query.pop("api-version", None) or [""])[0]
